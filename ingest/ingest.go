@@ -1,0 +1,76 @@
+// Package ingest turns cameras into the log: a [Source] delivers access units,
+// the [Assembler] makes chunks of them, a [Recorder] (the log's writer) takes
+// them. One folder below holds each kind of source.
+package ingest
+
+import (
+	"context"
+	"time"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// Source is one kind of camera connection.
+type Source interface {
+	// Run makes one connection, delivers to s until it ends, and returns why.
+	// All calls of s come from one goroutine at a time. Run owns what it
+	// starts: when it returns, nothing of it is left. Errors carry no secret.
+	Run(ctx context.Context, s Sink) error
+}
+
+// Sink takes what a source delivers. Its methods never block; an error means
+// that this connection is of no use and Run should return it.
+type Sink interface {
+	// Tracks tells the tracks that follow, before the first unit, and again
+	// when a decoder configuration changes or a track comes or goes: each
+	// call begins a session at the next keyframe.
+	Tracks(tracks []schemas.Track) error
+	// Unit takes one access unit of video or one frame of audio, in decode
+	// order within its track. It keeps u.Data.
+	Unit(u Unit) error
+}
+
+// Unit is one access unit as it came from a camera: presentation time alone,
+// since RTP carries no other.
+type Unit struct {
+	Track uint8
+	// PTS is the extended RTP time, in the track's timescale; its origin is
+	// the same instant for all tracks of a connection. It is exact: no skew
+	// correction, no smoothing.
+	PTS  int64
+	Data []byte // as schemas.Codec says
+	// Captured is ingest's wall clock when the unit arrived.
+	Captured time.Time
+	// CameraTime is the camera's own clock for the unit where RTCP sender
+	// reports give it, else zero.
+	CameraTime time.Time
+	// Lost is how many RTP packets of this track are known to be missing
+	// since the unit before; Broken says that this unit itself is damaged.
+	Lost   uint32
+	Broken bool
+}
+
+// Recorder takes chunks; *medialog.Writer is one. Its methods never block and
+// are called from one goroutine. It assigns epoch, seq, session, layout id and
+// target duration, and moves media time so that it never goes back.
+type Recorder interface {
+	// NewSession makes the next fragment (or gap) begin a new session.
+	NewSession()
+	// Write takes the next chunk of a fragment; Index 0 begins one, Last ends
+	// it. Of c.Layout, Part, Video and Audio are the assembler's to set, in
+	// every chunk. c.Start is public time, and DTS media time by a base of
+	// the assembler's own, the same for a whole session: the wall clock at the
+	// session's start. An error means that this fragment is not recorded any
+	// further: the assembler goes on calling Write all the same (the recorder
+	// counts what is refused and makes gaps of it).
+	Write(c *schemas.Chunk) error
+	// Truncate closes the open fragment without a last chunk: entry
+	// `truncated`.
+	Truncate(reason string)
+	// Gap records footage that was received and could not be made into
+	// chunks. Successive calls that touch are one run. media and duration are
+	// in ticks of schemas.MediaTimescale, media by the assembler's base.
+	Gap(start time.Time, media, duration int64, reason string)
+	// Lost adds to what is missing inside the open fragment.
+	Lost(l schemas.Lost)
+}

@@ -1,0 +1,391 @@
+package schemas
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/vmihailenco/msgpack/v5"
+)
+
+// Version is the major version of the records that this package writes.
+// Readers keep every older one, ignore keys that they do not know, and refuse
+// a newer one: upgrade readers first.
+const Version = 1
+
+// ErrNewer is returned for a record of a newer major version.
+var ErrNewer = errors.New("record is of a newer schema version; upgrade this reader")
+
+// MaxSamples bounds the samples of one chunk: an hour of 50 Hz frames in one
+// record is nobody's chunk, and a table's length comes from outside.
+const MaxSamples = 1 << 16
+
+// Names of the record headers that repeat what routing needs, as decimal text.
+const (
+	HeaderVersion = "v"
+	HeaderCodec   = "codec" // of the video track
+	HeaderEpoch   = "epoch"
+	HeaderSeq     = "seq"
+	HeaderIndex   = "index"
+	HeaderKey     = "key"  // "1": begins with a sync sample
+	HeaderLast    = "last" // "1": certainly the fragment's last
+)
+
+// Header is one record header.
+type Header struct {
+	Key   string
+	Value []byte
+}
+
+type wireLayout struct {
+	ID     uint32 `msgpack:"n"`
+	Target uint32 `msgpack:"td"`
+	Part   uint32 `msgpack:"pt"`
+	Video  Codec  `msgpack:"v,omitempty"`
+	Audio  Codec  `msgpack:"a,omitempty"`
+}
+
+type wireTrack struct {
+	ID         uint8  `msgpack:"id"`
+	Codec      Codec  `msgpack:"c"`
+	Timescale  uint32 `msgpack:"ts"`
+	Config     []byte `msgpack:"cfg,omitempty"`
+	Width      uint16 `msgpack:"w,omitempty"`
+	Height     uint16 `msgpack:"h,omitempty"`
+	SampleRate uint32 `msgpack:"sr,omitempty"`
+	Channels   uint8  `msgpack:"ch,omitempty"`
+}
+
+type wireRun struct {
+	Track     uint8    `msgpack:"t"`
+	DTS       int64    `msgpack:"d"`
+	Durations []uint32 `msgpack:"du"`
+	Offsets   []int32  `msgpack:"po,omitempty"` // absent: all 0
+	Sizes     []uint32 `msgpack:"sz"`
+	Sync      []uint32 `msgpack:"k,omitempty"` // positions of sync samples; absent with "ak"
+	AllSync   bool     `msgpack:"ak,omitempty"`
+}
+
+type wireLineage struct {
+	Source    string `msgpack:"s"`
+	Seq       uint64 `msgpack:"q"`
+	Processor string `msgpack:"p"`
+	Version   string `msgpack:"v"`
+}
+
+type wireChunk struct {
+	V        int          `msgpack:"v"`
+	Epoch    int64        `msgpack:"e"`
+	Writer   string       `msgpack:"w,omitempty"`
+	Session  uint64       `msgpack:"se"`
+	Layout   wireLayout   `msgpack:"ly"`
+	Seq      uint64       `msgpack:"q"`
+	Index    uint32       `msgpack:"i"`
+	Last     bool         `msgpack:"l"`
+	Start    int64        `msgpack:"st"`
+	Captured int64        `msgpack:"ca"`
+	Camera   int64        `msgpack:"cc,omitempty"`
+	Tracks   []wireTrack  `msgpack:"tr,omitempty"`
+	Runs     []wireRun    `msgpack:"s"`
+	Lineage  *wireLineage `msgpack:"ln,omitempty"`
+	Payload  []byte       `msgpack:"b"`
+}
+
+type wireEntry struct {
+	V         int         `msgpack:"v"`
+	Kind      Kind        `msgpack:"k"`
+	Prev      int64       `msgpack:"pv"`
+	Seq       uint64      `msgpack:"q,omitempty"`
+	Session   uint64      `msgpack:"se,omitempty"`
+	Layout    *wireLayout `msgpack:"ly,omitempty"`
+	Config    string      `msgpack:"cf,omitempty"`
+	Start     int64       `msgpack:"st,omitempty"`
+	Media     int64       `msgpack:"m,omitempty"`
+	Duration  int64       `msgpack:"d,omitempty"`
+	Bytes     int64       `msgpack:"by,omitempty"`
+	Epoch     int64       `msgpack:"e,omitempty"`
+	Writer    string      `msgpack:"w,omitempty"`
+	Partition int32       `msgpack:"p,omitempty"`
+	First     int64       `msgpack:"o,omitempty"`
+	Last      int64       `msgpack:"ol,omitempty"`
+	Chunks    uint32      `msgpack:"n,omitempty"`
+	Packets   uint32      `msgpack:"lp,omitempty"`
+	Units     uint32      `msgpack:"lu,omitempty"`
+	Reason    string      `msgpack:"r,omitempty"`
+	Host      string      `msgpack:"h,omitempty"`
+}
+
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(v int64) time.Time {
+	if v == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(v).UTC()
+}
+
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := msgpack.GetEncoder()
+	defer msgpack.PutEncoder(e)
+	e.Reset(&b)
+	e.UseCompactInts(true)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// decode reads a map into v. It never panics, whatever the bytes are.
+func decode(b []byte, version *int, v any) error {
+	err := msgpack.Unmarshal(b, v)
+	if err != nil {
+		// A newer version may have changed a key's type: say the cause first.
+		var only struct {
+			V int `msgpack:"v"`
+		}
+		if msgpack.Unmarshal(b, &only) == nil {
+			*version = only.V
+		}
+	}
+	if *version > Version {
+		return fmt.Errorf("%w (version %d, this reader knows up to %d)", ErrNewer, *version, Version)
+	}
+	if err != nil {
+		return err
+	}
+	if *version < 1 {
+		return errors.New("no schema version")
+	}
+	return nil
+}
+
+// EncodeChunk writes c down as the value of a record of a media topic.
+func EncodeChunk(c *Chunk) ([]byte, error) {
+	w := wireChunk{
+		V: Version, Epoch: c.Epoch, Writer: c.Writer, Session: c.Session, Layout: wireLayout(c.Layout),
+		Seq: c.Seq, Index: c.Index, Last: c.Last,
+		Start: micros(c.Start), Captured: micros(c.Captured), Camera: micros(c.CameraTime),
+		Runs:    make([]wireRun, 0, len(c.Runs)),
+		Payload: make([]byte, 0, c.Size()),
+	}
+	for _, t := range c.Tracks {
+		w.Tracks = append(w.Tracks, wireTrack(t))
+	}
+	for _, r := range c.Runs {
+		wr, err := encodeRun(r)
+		if err != nil {
+			return nil, fmt.Errorf("schemas: encode chunk %d.%d: %w", c.Seq, c.Index, err)
+		}
+		for i := range r.Samples {
+			w.Payload = append(w.Payload, r.Samples[i].Data...)
+		}
+		w.Runs = append(w.Runs, wr)
+	}
+	if c.Lineage != nil {
+		l := wireLineage(*c.Lineage)
+		w.Lineage = &l
+	}
+	b, err := encode(&w)
+	if err != nil {
+		return nil, fmt.Errorf("schemas: encode chunk %d.%d: %w", c.Seq, c.Index, err)
+	}
+	return b, nil
+}
+
+func encodeRun(r Run) (wireRun, error) {
+	n := len(r.Samples)
+	if n > MaxSamples {
+		return wireRun{}, fmt.Errorf("track %d: %d samples, at most %d", r.Track, n, MaxSamples)
+	}
+	w := wireRun{Track: r.Track, Durations: make([]uint32, n), Sizes: make([]uint32, n)}
+	for i, s := range r.Samples {
+		if i == 0 {
+			w.DTS = s.DTS
+		} else if p := r.Samples[i-1]; p.DTS+int64(p.Duration) != s.DTS {
+			return wireRun{}, fmt.Errorf("track %d: sample %d begins at %d, the one before ends at %d", r.Track, i, s.DTS, p.DTS+int64(p.Duration))
+		}
+		w.Durations[i], w.Sizes[i] = s.Duration, uint32(len(s.Data))
+		if s.PTSOffset != 0 && w.Offsets == nil {
+			w.Offsets = make([]int32, n)
+		}
+		if s.Sync {
+			w.Sync = append(w.Sync, uint32(i))
+		}
+	}
+	for i := range w.Offsets {
+		w.Offsets[i] = r.Samples[i].PTSOffset
+	}
+	if len(w.Sync) == n {
+		w.Sync, w.AllSync = nil, true
+	}
+	return w, nil
+}
+
+// DecodeChunk reads the value of a record of a media topic. Sample data are
+// slices of one array of the chunk's own; b may be reused.
+func DecodeChunk(b []byte) (*Chunk, error) {
+	var w wireChunk
+	if err := decode(b, &w.V, &w); err != nil {
+		return nil, fmt.Errorf("schemas: decode chunk: %w", err)
+	}
+	c := &Chunk{
+		Epoch: w.Epoch, Writer: w.Writer, Session: w.Session, Layout: Layout(w.Layout),
+		Seq: w.Seq, Index: w.Index, Last: w.Last,
+		Start: fromMicros(w.Start), Captured: fromMicros(w.Captured), CameraTime: fromMicros(w.Camera),
+	}
+	for _, t := range w.Tracks {
+		c.Tracks = append(c.Tracks, Track(t))
+	}
+	if w.Lineage != nil {
+		l := Lineage(*w.Lineage)
+		c.Lineage = &l
+	}
+	rest := w.Payload
+	for i := range w.Runs {
+		r, left, err := decodeRun(&w.Runs[i], rest)
+		if err != nil {
+			return nil, fmt.Errorf("schemas: decode chunk %d.%d: track %d: %w", w.Seq, w.Index, w.Runs[i].Track, err)
+		}
+		c.Runs, rest = append(c.Runs, r), left
+	}
+	if len(rest) != 0 {
+		return nil, fmt.Errorf("schemas: decode chunk %d.%d: %d bytes of payload belong to no sample", w.Seq, w.Index, len(rest))
+	}
+	return c, nil
+}
+
+func decodeRun(w *wireRun, payload []byte) (Run, []byte, error) {
+	n := len(w.Sizes)
+	if n > MaxSamples {
+		return Run{}, nil, fmt.Errorf("%d samples, at most %d", n, MaxSamples)
+	}
+	if len(w.Durations) != n || (len(w.Offsets) != 0 && len(w.Offsets) != n) {
+		return Run{}, nil, fmt.Errorf("sample tables of %d sizes, %d durations and %d offsets", n, len(w.Durations), len(w.Offsets))
+	}
+	r := Run{Track: w.Track, Samples: make([]Sample, n)}
+	dts := w.DTS
+	for i := range r.Samples {
+		size := int(w.Sizes[i])
+		if size > len(payload) {
+			return Run{}, nil, fmt.Errorf("sample %d of %d bytes is longer than the payload left (%d)", i, size, len(payload))
+		}
+		s := &r.Samples[i]
+		s.DTS, s.Duration, s.Sync = dts, w.Durations[i], w.AllSync
+		s.Data, payload = payload[:size:size], payload[size:]
+		if len(w.Offsets) != 0 {
+			s.PTSOffset = w.Offsets[i]
+		}
+		dts += int64(s.Duration)
+	}
+	for _, k := range w.Sync {
+		if int(k) >= n {
+			return Run{}, nil, fmt.Errorf("sync sample %d of %d", k, n)
+		}
+		r.Samples[k].Sync = true
+	}
+	return r, payload, nil
+}
+
+// ChunkHeaders is the headers of a chunk's record. video is the codec of the
+// session's video track.
+func ChunkHeaders(c *Chunk) []Header {
+	flag := func(b bool) []byte {
+		if b {
+			return []byte("1")
+		}
+		return []byte("0")
+	}
+	v := c.Video()
+	return []Header{
+		{HeaderVersion, strconv.AppendInt(nil, Version, 10)},
+		{HeaderCodec, []byte(c.Layout.Video)},
+		{HeaderEpoch, strconv.AppendInt(nil, c.Epoch, 10)},
+		{HeaderSeq, strconv.AppendUint(nil, c.Seq, 10)},
+		{HeaderIndex, strconv.AppendUint(nil, uint64(c.Index), 10)},
+		{HeaderKey, flag(len(v) > 0 && v[0].Sync)},
+		{HeaderLast, flag(c.Last)},
+	}
+}
+
+// EncodeEntry writes e down as the value of a record of an index topic.
+func EncodeEntry(e *Entry) ([]byte, error) {
+	w := wireEntry{
+		V: Version, Kind: e.Kind, Prev: e.Prev, Seq: e.Seq, Session: e.Session, Config: e.Config,
+		Start: micros(e.Start), Media: e.Media, Duration: e.Duration, Bytes: e.Bytes,
+		Epoch: e.Epoch, Writer: e.Writer, Partition: e.Partition, First: e.First, Last: e.Last, Chunks: e.Chunks,
+		Packets: e.Lost.Packets, Units: e.Lost.Units, Reason: e.Reason, Host: e.Host,
+	}
+	if e.Layout != (Layout{}) {
+		l := wireLayout(e.Layout)
+		w.Layout = &l
+	}
+	b, err := encode(&w)
+	if err != nil {
+		return nil, fmt.Errorf("schemas: encode entry %d: %w", e.Seq, err)
+	}
+	return b, nil
+}
+
+// DecodeEntry reads the value of a record of an index topic. Offset is left 0.
+func DecodeEntry(b []byte) (Entry, error) {
+	var w wireEntry
+	if err := decode(b, &w.V, &w); err != nil {
+		return Entry{}, fmt.Errorf("schemas: decode entry: %w", err)
+	}
+	e := Entry{
+		Kind: w.Kind, Prev: w.Prev, Seq: w.Seq, Session: w.Session, Config: w.Config,
+		Start: fromMicros(w.Start), Media: w.Media, Duration: w.Duration, Bytes: w.Bytes,
+		Epoch: w.Epoch, Writer: w.Writer, Partition: w.Partition, First: w.First, Last: w.Last, Chunks: w.Chunks,
+		Lost: Lost{Packets: w.Packets, Units: w.Units}, Reason: w.Reason, Host: w.Host,
+	}
+	if w.Layout != nil {
+		e.Layout = Layout(*w.Layout)
+	}
+	return e, nil
+}
+
+type versionedCamera struct {
+	V int `msgpack:"v"`
+	Camera
+}
+
+type versionedStatus struct {
+	V int `msgpack:"v"`
+	Status
+}
+
+// EncodeCamera writes c down as the value of a registry record.
+func EncodeCamera(c *Camera) ([]byte, error) {
+	return encode(&versionedCamera{Version, *c})
+}
+
+// DecodeCamera reads the value of a registry record.
+func DecodeCamera(b []byte) (Camera, error) {
+	var w versionedCamera
+	if err := decode(b, &w.V, &w); err != nil {
+		return Camera{}, fmt.Errorf("schemas: decode camera: %w", err)
+	}
+	return w.Camera, nil
+}
+
+// EncodeStatus writes s down as the value of a status record.
+func EncodeStatus(s *Status) ([]byte, error) {
+	return encode(&versionedStatus{Version, *s})
+}
+
+// DecodeStatus reads the value of a status record.
+func DecodeStatus(b []byte) (Status, error) {
+	var w versionedStatus
+	if err := decode(b, &w.V, &w); err != nil {
+		return Status{}, fmt.Errorf("schemas: decode status: %w", err)
+	}
+	return w.Status, nil
+}

@@ -1,0 +1,183 @@
+package schemas
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"time"
+)
+
+// MediaTimescale is the ticks a second of media time where no track is named.
+const MediaTimescale = 90000
+
+// Ticks is d in ticks of [MediaTimescale], rounded to the nearest.
+func Ticks(d time.Duration) int64 {
+	// Whole seconds apart, so that a wall clock does not overflow.
+	s, r := d/time.Second, d%time.Second
+	t := int64(r) * MediaTimescale
+	if t >= 0 {
+		t += int64(time.Second) / 2
+	} else {
+		t -= int64(time.Second) / 2
+	}
+	return int64(s)*MediaTimescale + t/int64(time.Second)
+}
+
+// FromTicks is n ticks of [MediaTimescale] as a duration, rounded down to 1 ns.
+func FromTicks(n int64) time.Duration {
+	return time.Duration(n/MediaTimescale)*time.Second + time.Duration(n%MediaTimescale)*time.Second/MediaTimescale
+}
+
+// Rescale turns v ticks of timescale from into ticks of timescale to, rounded
+// to the nearest (halves away from zero).
+func Rescale(v int64, from, to uint32) int64 {
+	if from == to || from == 0 {
+		return v
+	}
+	f, t := int64(from), int64(to)
+	q, r := v/f, v%f
+	half := f / 2
+	if r < 0 {
+		half = -half
+	}
+	return q*t + (r*t+half)/f
+}
+
+// Codec names an encoding of media, as it stands in the log.
+type Codec string
+
+// The codecs of the log. Payload of a sample:
+const (
+	H264  Codec = "h264"  // one access unit, NAL units with 4-byte lengths, parameter sets out of band (ISO/IEC 14496-15 "avc1")
+	H265  Codec = "h265"  // the same (ISO/IEC 14496-15 "hvc1")
+	MJPEG Codec = "mjpeg" // one JPEG image
+	AAC   Codec = "aac"   // one raw AAC access unit, no ADTS
+	Opus  Codec = "opus"  // one Opus packet (RFC 6716)
+)
+
+// Video says whether c is a codec of pictures.
+func (c Codec) Video() bool { return c == H264 || c == H265 || c == MJPEG }
+
+// Track is one elementary stream of a session.
+type Track struct {
+	ID        uint8 // 1 is the video; unique within a session
+	Codec     Codec
+	Timescale uint32 // ticks a second of its samples; 90000 for video, the sample rate for audio
+	// Config is the decoder configuration: the body of avcC
+	// (AVCDecoderConfigurationRecord), of hvcC, the AudioSpecificConfig of
+	// AAC, the OpusHead of RFC 7845 without its magic (the body of dOps is
+	// made of it). Empty for MJPEG.
+	Config        []byte
+	Width, Height uint16 // pixels, video only
+	SampleRate    uint32 // Hz, audio only
+	Channels      uint8  // audio only
+}
+
+// ConfigHash names a decoder configuration: 16 hexadecimal digits over codec,
+// timescale and configuration of all tracks in their order.
+func ConfigHash(tracks []Track) string {
+	h := sha256.New()
+	for _, t := range tracks {
+		h.Write([]byte{t.ID})
+		h.Write([]byte(t.Codec))
+		h.Write(binary.BigEndian.AppendUint32([]byte{0}, t.Timescale))
+		h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(t.Config))))
+		h.Write(t.Config)
+		h.Write(binary.BigEndian.AppendUint32(nil, uint32(t.Width)<<16|uint32(t.Height)))
+		h.Write(binary.BigEndian.AppendUint32([]byte{t.Channels}, t.SampleRate))
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// Sample is one access unit of video or one frame of audio.
+type Sample struct {
+	DTS       int64  // decode time: media time in the track's timescale
+	PTSOffset int32  // presentation time minus DTS, in the track's timescale
+	Duration  uint32 // in the track's timescale
+	Sync      bool   // a decoder can start here
+	Data      []byte
+}
+
+// Run is the samples of one track in one chunk, in decode order and without a
+// hole: each begins where the one before it ends.
+type Run struct {
+	Track   uint8
+	Samples []Sample
+}
+
+// Chunk is a piece of a fragment: one Kafka record, one CMAF chunk and one
+// part of low-latency HLS.
+type Chunk struct {
+	Epoch   int64  // offset of the `open` of the writer that wrote this copy; 0 in derived topics
+	Writer  string // the writer's id, in derived topics
+	Session uint64
+	Layout  Layout
+	Seq     uint64
+	Index   uint32 // from 0 within the fragment
+	// Last is certain when true. When false a reader must wait for the entry
+	// to know.
+	Last bool
+	// Start is the public time of the first video sample: ingest's wall clock
+	// at the session's start plus media time since.
+	Start time.Time
+	// Captured is when the first sample reached ingest, by ingest's clock.
+	Captured time.Time
+	// CameraTime is the camera's own clock for the first sample, where RTCP
+	// sender reports give it; else zero. It is never used as an address.
+	CameraTime time.Time
+	Tracks     []Track // in chunk 0 only: all tracks of the session, the video first
+	Runs       []Run   // at most one a track; a track without samples in this chunk may be missing
+	Lineage    *Lineage
+}
+
+// Video is the run of the video track: the first run with samples of track 1.
+func (c *Chunk) Video() []Sample {
+	for _, r := range c.Runs {
+		if r.Track == VideoTrack {
+			return r.Samples
+		}
+	}
+	return nil
+}
+
+// Size is the bytes of the chunk's samples.
+func (c *Chunk) Size() int {
+	n := 0
+	for _, r := range c.Runs {
+		for i := range r.Samples {
+			n += len(r.Samples[i].Data)
+		}
+	}
+	return n
+}
+
+// MediaStart is the DTS of the first video sample in [MediaTimescale] ticks.
+func (c *Chunk) MediaStart() int64 {
+	if v := c.Video(); len(v) > 0 {
+		return v[0].DTS
+	}
+	return 0
+}
+
+// MediaEnd is the end of the last video sample in [MediaTimescale] ticks.
+func (c *Chunk) MediaEnd() int64 {
+	if v := c.Video(); len(v) > 0 {
+		return v[len(v)-1].DTS + int64(v[len(v)-1].Duration)
+	}
+	return 0
+}
+
+// VideoTrack is the track id of a camera's pictures, whose timescale is
+// always [MediaTimescale]. AudioTrack is that of its sound.
+const (
+	VideoTrack uint8 = 1
+	AudioTrack uint8 = 2
+)
+
+// Lineage tells where a derived fragment comes from.
+type Lineage struct {
+	Source    string // Kafka topic name
+	Seq       uint64
+	Processor string
+	Version   string
+}

@@ -1,0 +1,75 @@
+package schemas
+
+import "time"
+
+// Sources of a camera record: who keeps it, and so who may change it.
+const (
+	SourceFile = "file" // a configuration file; only that file changes it
+	SourceAPI  = "api"  // the HTTP API or the command line
+)
+
+// Camera is one record of the registry: the desired state of one camera. The
+// record's key is the camera's id; a tombstone removes it.
+type Camera struct {
+	ID    string `msgpack:"id" json:"id"`
+	Label string `msgpack:"label,omitempty" json:"label,omitempty"` // free text for people
+	// URL is rtsp:// or rtsps://, with references to secrets, never secrets
+	// themselves: ${FRAMELOG_SECRET_X} or ${file:NAME} in its user info.
+	URL       string `msgpack:"url" json:"url"`
+	Transport string `msgpack:"transport,omitempty" json:"transport,omitempty"` // "" (TCP, then UDP), "tcp" or "udp"
+	// InsecureTLS takes any certificate of an rtsps camera (many sign their own).
+	InsecureTLS bool `msgpack:"insecure_tls,omitempty" json:"insecure_tls,omitempty"`
+	NoAudio     bool `msgpack:"no_audio,omitempty" json:"no_audio,omitempty"`
+	Disabled    bool `msgpack:"disabled,omitempty" json:"disabled,omitempty"`
+
+	Source string `msgpack:"source" json:"source"`                     // SourceFile or SourceAPI
+	Origin string `msgpack:"origin,omitempty" json:"origin,omitempty"` // file:line, where Source is a file
+
+	Updated time.Time `msgpack:"updated" json:"updated"`
+}
+
+// Equal says whether running d instead of c would make no difference but for
+// label, origin and time of change.
+func (c Camera) Equal(d Camera) bool {
+	c.Label, d.Label = "", ""
+	c.Origin, d.Origin = "", ""
+	c.Source, d.Source = "", ""
+	c.Updated, d.Updated = time.Time{}, time.Time{}
+	return c == d
+}
+
+// State is what a camera is doing.
+type State string
+
+// The states of a camera.
+const (
+	StateConnecting State = "connecting" // first attempt
+	StateLive       State = "live"       // recording
+	StateAway       State = "away"       // no connection or no data; ingest keeps trying
+	StateRefused    State = "refused"    // the camera answers and says no: credentials, path
+	StateUnusable   State = "unusable"   // what it sends cannot be recorded: codec, no keyframe
+	StateDisabled   State = "disabled"   // the registry says so
+)
+
+// Status is one record of the status topic: the observed state of one camera,
+// written by its owner on every change and at least every 10 s. The key is the
+// camera's id.
+type Status struct {
+	Camera string `msgpack:"camera" json:"camera"`
+	Owner  string `msgpack:"owner" json:"owner"` // ingest instance
+	Host   string `msgpack:"host" json:"host"`
+	State  State  `msgpack:"state" json:"state"`
+	// Error is the last error without secrets, and Problem what is odd about
+	// a camera that is live nonetheless ("no keyframe for 20 s").
+	Error   string    `msgpack:"error,omitempty" json:"error,omitempty"`
+	Problem string    `msgpack:"problem,omitempty" json:"problem,omitempty"`
+	Since   time.Time `msgpack:"since" json:"since"`     // of State
+	Updated time.Time `msgpack:"updated" json:"updated"` // of the record
+
+	Video   Codec   `msgpack:"video,omitempty" json:"video,omitempty"`
+	Audio   Codec   `msgpack:"audio,omitempty" json:"audio,omitempty"`
+	Width   uint16  `msgpack:"width,omitempty" json:"width,omitempty"`
+	Height  uint16  `msgpack:"height,omitempty" json:"height,omitempty"`
+	FPS     float64 `msgpack:"fps,omitempty" json:"fps,omitempty"`
+	Bitrate uint64  `msgpack:"bitrate,omitempty" json:"bitrate,omitempty"` // bit/s over the last 10 s
+}

@@ -1,0 +1,104 @@
+package schemas
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// Raw is the rendition that the camera itself sent.
+const Raw = "raw"
+
+var (
+	idPattern     = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+	prefixPattern = regexp.MustCompile(`^[a-zA-Z0-9._-]{0,64}$`)
+)
+
+// ValidateCameraID says whether id can name a camera: 1 to 63 lower-case
+// letters, digits and dashes, not beginning with a dash.
+func ValidateCameraID(id string) error {
+	if !idPattern.MatchString(id) {
+		return fmt.Errorf("camera id %q: want 1 to 63 of a-z, 0-9 and -, not beginning with -", id)
+	}
+	return nil
+}
+
+// ValidateRendition says whether name can name a rendition: the same alphabet
+// as a camera id, and not "index", which would name another topic.
+func ValidateRendition(name string) error {
+	if name == "index" || !idPattern.MatchString(name) {
+		return fmt.Errorf("rendition %q: want 1 to 63 of a-z, 0-9 and -, not beginning with -, and not \"index\"", name)
+	}
+	return nil
+}
+
+// Topic is one camera's media of one rendition. The zero Rendition and [Raw]
+// are the source itself.
+type Topic struct{ Camera, Rendition string }
+
+// IsRaw says whether t is what the camera itself sent.
+func (t Topic) IsRaw() bool { return t.Rendition == "" || t.Rendition == Raw }
+
+// Source is the raw topic that t derives from (t itself where it is raw).
+func (t Topic) Source() Topic { return Topic{Camera: t.Camera} }
+
+// String is the topic as people write it: "camera" or "camera/rendition".
+func (t Topic) String() string {
+	if t.IsRaw() {
+		return t.Camera
+	}
+	return t.Camera + "/" + t.Rendition
+}
+
+// Names turns topics into Kafka topic names and back. Prefix (default empty)
+// stands before every name, so that several Framelogs can share a cluster.
+type Names struct{ Prefix string }
+
+// Validate says whether Kafka would take the prefix.
+func (n Names) Validate() error {
+	if !prefixPattern.MatchString(n.Prefix) {
+		return fmt.Errorf("topic prefix %q: want at most 64 letters, digits, '.', '_' and '-'", n.Prefix)
+	}
+	return nil
+}
+
+// Media is the name of the topic of t's chunks: cam.<camera>[.<rendition>].
+func (n Names) Media(t Topic) string {
+	if t.IsRaw() {
+		return n.Prefix + "cam." + t.Camera
+	}
+	return n.Prefix + "cam." + t.Camera + "." + t.Rendition
+}
+
+// Index is the name of the topic of t's entries, which has one partition.
+func (n Names) Index(t Topic) string { return n.Media(t) + ".index" }
+
+// Cameras is the name of the compacted topic of [Camera] records.
+func (n Names) Cameras() string { return n.Prefix + "cameras" }
+
+// Status is the name of the compacted topic of [Status] records.
+func (n Names) Status() string { return n.Prefix + "cameras.status" }
+
+// Parse reads a Kafka topic name; index tells which of a topic's two it is.
+// ok is false for names that are no camera's.
+func (n Names) Parse(name string) (t Topic, index, ok bool) {
+	rest, ok := strings.CutPrefix(name, n.Prefix+"cam.")
+	if !ok {
+		return Topic{}, false, false
+	}
+	rest, index = strings.CutSuffix(rest, ".index")
+	camera, rendition, derived := strings.Cut(rest, ".")
+	if !idPattern.MatchString(camera) {
+		return Topic{}, false, false
+	}
+	if derived && (rendition == Raw || ValidateRendition(rendition) != nil) {
+		return Topic{}, false, false
+	}
+	return Topic{Camera: camera, Rendition: rendition}, index, true
+}
+
+// Key is the Kafka record key of a fragment's chunks and entry:
+// <camera>/<seq>.
+func Key(camera string, seq uint64) []byte {
+	return fmt.Appendf(nil, "%s/%d", camera, seq)
+}
