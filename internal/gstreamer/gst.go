@@ -1,0 +1,73 @@
+// Package gstreamer is the only importer of go-gst: everything that needs
+// GStreamer goes through here, so that the binding can be exchanged.
+package gstreamer
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-gst/go-gst/gst"
+)
+
+// debianPackages tells which Debian or Ubuntu package holds an element. An
+// element that is not named here is taken for one of the base plugins.
+func debianPackage(element string) string {
+	switch element {
+	case "rtspsrc", "rtpbin", "rtph264depay", "rtph265depay", "rtpjpegdepay", "rtpmp4gdepay", "rtpmp4adepay",
+		"rtpopusdepay", "rtppcmudepay", "rtppcmadepay", "rtpL16depay", "aacparse", "mulawdec", "alawdec",
+		"jpegenc", "jpegdec", "udpsrc":
+		return "gstreamer1.0-plugins-good"
+	case "h264parse", "h265parse", "jpegparse", "voaacenc", "fdkaacenc", "opusparse":
+		return "gstreamer1.0-plugins-bad"
+	case "x264enc":
+		return "gstreamer1.0-plugins-ugly"
+	case "queue", "fakesink", "identity", "capsfilter", "tee":
+		return "libgstreamer1.0-0"
+	}
+	if strings.HasPrefix(element, "av") {
+		return "gstreamer1.0-libav"
+	}
+	return "gstreamer1.0-plugins-base"
+}
+
+// MissingError tells which elements are not installed.
+type MissingError struct {
+	Elements []string
+	Packages []string // Debian and Ubuntu packages that hold them
+}
+
+// Error names the elements and the command that installs them.
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("gstreamer: missing element %s; install with: apt-get install %s",
+		strings.Join(e.Elements, ", "), strings.Join(e.Packages, " "))
+}
+
+// Init makes GStreamer ready. It may be called any number of times, from any
+// goroutine: the library does its work at the first.
+func Init() error {
+	gst.Init(nil)
+	return Require("queue", "appsink")
+}
+
+// Require returns a [*MissingError] where an element is not installed. Init
+// comes before it.
+func Require(elements ...string) error {
+	var e MissingError
+	for _, name := range elements {
+		if Has(name) {
+			continue
+		}
+		e.Elements = append(e.Elements, name)
+		if p := debianPackage(name); !slices.Contains(e.Packages, p) {
+			e.Packages = append(e.Packages, p)
+		}
+	}
+	if e.Elements == nil {
+		return nil
+	}
+	return &e
+}
+
+// Has says whether an element is installed.
+func Has(element string) bool { return gst.Find(element) != nil }
