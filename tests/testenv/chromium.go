@@ -1,0 +1,224 @@
+package testenv
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// Browser is a headless Chromium with a profile of its own.
+type Browser struct{ ctx context.Context } //nolint:containedctx // chromedp keeps its state there
+
+// Page is one tab.
+type Page struct {
+	t   testing.TB
+	ctx context.Context //nolint:containedctx // chromedp keeps its state there
+
+	mu       sync.Mutex
+	console  []string
+	problems []string
+}
+
+// Chromium starts a headless browser that plays video without a gesture and
+// calls nobody at home. It skips where Chromium is no package (Ubuntu has it
+// as a snap alone, which cannot run here).
+func Chromium(t testing.TB) *Browser {
+	t.Helper()
+	opts := []chromedp.ExecAllocatorOption{
+		chromedp.ExecPath(chromiumPath(t)),
+		chromedp.UserDataDir(chromiumProfile(t)),
+		chromedp.WindowSize(1280, 800),
+		chromedp.WSURLReadTimeout(time.Minute),
+	}
+	for _, f := range []string{
+		"no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "no-default-browser-check",
+		"disable-background-networking", "disable-component-update", "disable-sync", "disable-default-apps",
+		"disable-extensions", "disable-dev-shm-usage", "mute-audio",
+		// A tab that is not in front must go on as if it were.
+		"disable-background-timer-throttling", "disable-backgrounding-occluded-windows", "disable-renderer-backgrounding",
+	} {
+		opts = append(opts, chromedp.Flag(f, true))
+	}
+	opts = append(opts, chromedp.Flag("headless", "new"), chromedp.Flag("autoplay-policy", "no-user-gesture-required"))
+	alloc, cancelAlloc := chromedp.NewExecAllocator(context.Background(), opts...)
+	ctx, cancel := chromedp.NewContext(alloc)
+	t.Cleanup(func() {
+		done, stop := context.WithTimeout(ctx, 10*time.Second)
+		defer stop()
+		_ = chromedp.Cancel(done) // asks it to close; what stays is killed with the allocator
+		cancel()
+		cancelAlloc()
+	})
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("testenv: start Chromium: %v", err)
+	}
+	return &Browser{ctx: ctx}
+}
+
+func chromiumPath(t testing.TB) string {
+	t.Helper()
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			continue
+		}
+		real, err := filepath.EvalSymlinks(path)
+		if err == nil && !strings.Contains(real, "snap") && !wrapsSnap(real) {
+			return path
+		}
+	}
+	if b, _ := os.ReadFile("/etc/os-release"); strings.Contains(string(b), "\nID=debian\n") {
+		Missing(t, "chromium is not installed (Debian package chromium)")
+	}
+	t.Skip("testenv: Chromium is no package here (on Ubuntu it is a snap): browser tests need Debian's")
+	return ""
+}
+
+// wrapsSnap knows Ubuntu's transitional package: a short script.
+func wrapsSnap(path string) bool {
+	b, err := os.ReadFile(path)
+	return err == nil && len(b) < 1<<16 && strings.Contains(string(b), "/snap/bin")
+}
+
+// chromiumProfile is a fresh folder. The browser's last processes write to it
+// while they end, so removing it may take more than one try.
+func chromiumProfile(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "framelog-chromium-")
+	if err != nil {
+		t.Fatalf("testenv: make profile: %v", err)
+	}
+	t.Cleanup(func() {
+		waitFor(t, 10*time.Second, func() bool { return os.RemoveAll(dir) == nil })
+	})
+	return dir
+}
+
+// Open opens a tab at url and waits for the page's load event.
+func (b *Browser) Open(t testing.TB, url string) *Page {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(b.ctx)
+	p := &Page{t: t, ctx: ctx}
+	// The tab lives as long as the context of its first step: no time-out here.
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("testenv: open tab: %v", err)
+	}
+	messages := chromedp.Console(ctx)
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		for m, err := range messages {
+			if err != nil {
+				return
+			}
+			p.take(m)
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-drained
+	})
+	p.do("open "+url, chromedp.Navigate(url))
+	return p
+}
+
+func (p *Page) take(m chromedp.ConsoleMessage) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	line := strings.TrimSpace(fmt.Sprintf("%s %s: %s %s", m.Source, m.Type, m.Text, m.URL))
+	p.console = append(p.console, line)
+	if m.Type == chromedp.ConsoleError || m.IsException() {
+		p.problems = append(p.problems, line)
+	}
+}
+
+// Eval runs a JavaScript expression, awaits it where it is a promise, and
+// writes its value to result (a pointer as for json.Unmarshal, or nil).
+func (p *Page) Eval(expression string, result any) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, time.Minute)
+	defer cancel()
+	b, err := chromedp.Run(ctx, chromedp.Evaluate[[]byte](expression, chromedp.EvalAwaitPromise))
+	if err == nil && result != nil {
+		err = json.Unmarshal(b, result)
+	}
+	if err != nil {
+		p.t.Fatalf("testenv: page: evaluate %s: %v\nconsole:\n%s", expression, err, strings.Join(p.Console(), "\n"))
+	}
+}
+
+// Wait polls a JavaScript condition.
+func (p *Page) Wait(timeout time.Duration, condition string) {
+	p.t.Helper()
+	Wait(p.t, timeout, condition, func() bool {
+		var ok bool
+		p.Eval("!!("+condition+")", &ok)
+		return ok
+	})
+}
+
+// Size sets the page's size, as for a phone.
+func (p *Page) Size(width, height int64, mobile bool) {
+	p.t.Helper()
+	opts := []chromedp.EmulateViewportOption{}
+	if mobile {
+		opts = append(opts, chromedp.EmulateMobile, chromedp.EmulateTouch)
+	}
+	p.do("set size", chromedp.EmulateViewport(width, height, opts...))
+}
+
+// Click clicks the first element that a CSS selector finds, once it is visible.
+func (p *Page) Click(selector string) {
+	p.t.Helper()
+	p.do("click "+selector, chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
+}
+
+// Type types into the first element that a CSS selector finds.
+func (p *Page) Type(selector, text string) {
+	p.t.Helper()
+	p.do("type into "+selector, chromedp.SendKeys(chromedp.CSS(selector), text, chromedp.NodeVisible))
+}
+
+// Screenshot is what the page shows, as PNG.
+func (p *Page) Screenshot() []byte {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, time.Minute)
+	defer cancel()
+	png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		p.t.Fatalf("testenv: page: take a screenshot: %v", err)
+	}
+	return png
+}
+
+// Console is all that the page has written to its console.
+func (p *Page) Console() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]string(nil), p.console...)
+}
+
+// Problems is the errors among them, uncaught exceptions and failed requests.
+func (p *Page) Problems() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]string(nil), p.problems...)
+}
+
+func (p *Page) do(what string, steps ...chromedp.Action[chromedp.Void]) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, time.Minute)
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		p.t.Fatalf("testenv: page: %s: %v\nconsole:\n%s", what, err, strings.Join(p.Console(), "\n"))
+	}
+}

@@ -1,0 +1,148 @@
+// Package testenv gives tests the world around Framelog: a real Apache Kafka,
+// the framelog binary, Nginx, Chromium, FFmpeg, and an RTSP server that is not
+// ours. Everything runs as plain processes on free ports, in folders of its
+// own, and ends with the test (or, where it is shared, with the test process).
+//
+// What is fetched or made once (Kafka's jars, clips) lies in .cache/ at the
+// root of the repository. A tool that is missing skips the test with the
+// reason, or fails it where the environment has CI=true.
+package testenv
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Root is the root of the repository.
+func Root(t testing.TB) string {
+	t.Helper()
+	_, file, _, ok := runtime.Caller(0)
+	if !ok {
+		t.Fatal("testenv: find repository: no caller")
+	}
+	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
+}
+
+// Cache is the folder <root>/.cache/<elem...>, made where it is missing.
+func Cache(t testing.TB, elem ...string) string {
+	t.Helper()
+	dir := filepath.Join(append([]string{Root(t), ".cache"}, elem...)...)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatalf("testenv: make cache: %v", err)
+	}
+	return dir
+}
+
+// Locked runs fn while no other test process is in Locked with the same path:
+// packages are tested in parallel and share the cache. The lock goes with the
+// process, however that ends.
+func Locked(t testing.TB, path string, fn func() error) error {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return fmt.Errorf("testenv: open lock: %w", err)
+	}
+	defer f.Close()
+	for {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		if err != unix.EINTR { //nolint:errorlint // a bare errno
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("testenv: lock %s: %w", path, err)
+	}
+	return fn()
+}
+
+// Missing ends a test that lacks something of the machine: a skip with the
+// reason, but a failure where CI=true, so that nothing is left out unseen.
+func Missing(t testing.TB, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("testenv: "+format+" (CI=true: nothing may be left out)", args...)
+	}
+	t.Skipf("testenv: "+format, args...)
+}
+
+// Tool is the path of a program, or the test ends as in Missing.
+func Tool(t testing.TB, name, debianPackage string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil && name == "nginx" {
+		path, err = exec.LookPath("/usr/sbin/nginx") // not in everybody's PATH
+	}
+	if err != nil {
+		Missing(t, "%s is not installed (Debian package %s)", name, debianPackage)
+	}
+	return path
+}
+
+// FreePort is a TCP port of 127.0.0.1 that nobody listens on now. Prefer
+// listening on port 0 where the listener is ours.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("testenv: find port: %v", err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// Wait polls cond until it is true, or fails the test after timeout with what.
+func Wait(t testing.TB, timeout time.Duration, what string, cond func() bool) {
+	t.Helper()
+	if !waitFor(t, timeout, cond) {
+		t.Fatalf("testenv: waited %v in vain for %s", timeout, what)
+	}
+}
+
+// waitFor polls cond until it is true, the time is over or the test ended.
+func waitFor(t testing.TB, timeout time.Duration, cond func() bool) bool {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	end := time.NewTimer(timeout)
+	defer end.Stop()
+	for {
+		if cond() {
+			return true
+		}
+		select {
+		case <-tick.C:
+		case <-end.C:
+			return cond()
+		case <-t.Context().Done():
+			return cond()
+		}
+	}
+}
+
+// dials says whether something listens on 127.0.0.1:port.
+func dials(port int) bool {
+	c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), time.Second)
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
+}
+
+// hash is a short name for what parts say.
+func hash(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:%s", len(p), p)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
