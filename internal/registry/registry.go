@@ -5,49 +5,203 @@ package registry
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/framelog/framelog/internal/kafka"
+	"github.com/framelog/framelog/internal/secrets"
 	"github.com/framelog/framelog/schemas"
 )
 
 // Partitions of the cameras topic: the most ingest processes that share them.
 const Partitions = 32
 
+// statusPartitions of the status topic. Every reader reads all of it.
+const statusPartitions = 1
+
+// StaleAfter is the age at which a status says nothing about now any more:
+// its owner writes one every 10 s.
+const StaleAfter = 30 * time.Second
+
+// Stale says whether s is too old to believe: its owner is gone, or cannot
+// reach the brokers.
+func Stale(s schemas.Status, now time.Time) bool { return now.Sub(s.Updated) > StaleAfter }
+
 // Client reads and writes the registry.
-type Client struct{}
+type Client struct {
+	cfg    kafka.Config
+	log    *slog.Logger
+	client *kgo.Client // produces and administers; readers have their own
 
-// Connect makes a Client. It does not wait for a broker.
-func Connect(cfg kafka.Config, log *slog.Logger) (*Client, error) { return nil, nil }
-
-// Close frees the client.
-func (c *Client) Close() {}
-
-// Ensure makes the two topics with their settings (compacted, retention -1).
-func (c *Client) Ensure(ctx context.Context) error { return nil }
-
-// Put writes a camera's desired state and waits for the acknowledgement.
-func (c *Client) Put(ctx context.Context, cam schemas.Camera) error { return nil }
-
-// Delete removes a camera (a tombstone); footage stays.
-func (c *Client) Delete(ctx context.Context, id string) error { return nil }
-
-// PutStatus writes a camera's status; it does not wait.
-func (c *Client) PutStatus(s schemas.Status) {}
-
-// DeleteStatus removes a camera's status; it does not wait.
-func (c *Client) DeleteStatus(id string) {}
-
-// Snapshot is the registry at one moment.
-type Snapshot struct {
-	Cameras map[string]schemas.Camera
-	Status  map[string]schemas.Status
+	// Statuses on their way. A newer one takes the place of one that waits,
+	// so what waits is bounded by the number of cameras.
+	mu      sync.Mutex
+	waiting map[string][]byte // by camera, nil: a tombstone
+	flying  map[string]bool
 }
 
-// Load reads both topics to their end as of the call.
-func (c *Client) Load(ctx context.Context) (Snapshot, error) { return Snapshot{}, nil }
+// Connect makes a Client. It does not wait for a broker.
+func Connect(cfg kafka.Config, log *slog.Logger) (*Client, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("registry: connect: %w", err)
+	}
+	client, err := kgo.NewClient(append(cfg.Options(log),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.ProducerLinger(0),
+	)...)
+	if err != nil {
+		return nil, fmt.Errorf("registry: connect: %w", err)
+	}
+	return &Client{
+		cfg: cfg, log: log, client: client,
+		waiting: make(map[string][]byte), flying: make(map[string]bool),
+	}, nil
+}
 
-// Follow calls changed with the registry each time that something in it has
-// changed, at most every 100 ms, first when both topics have been read to
-// their end, until ctx ends. The maps are the callee's to keep.
-func (c *Client) Follow(ctx context.Context, changed func(Snapshot)) error { return nil }
+// Close gives statuses that wait a second to leave, and frees the client.
+func (c *Client) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = c.client.Flush(ctx) // where it fails the brokers are away, which others say
+	c.client.Close()
+}
+
+// Ensure makes the two topics with their settings (compacted, retention -1).
+func (c *Client) Ensure(ctx context.Context) error {
+	adm := kadm.NewClient(c.client)
+	for _, s := range []kafka.Spec{
+		{Name: c.cfg.Names().Cameras(), Partitions: Partitions},
+		{Name: c.cfg.Names().Status(), Partitions: statusPartitions},
+	} {
+		s.Configs = map[string]string{"cleanup.policy": "compact", "retention.ms": "-1"}
+		if err := kafka.Ensure(ctx, adm, s); err != nil {
+			return fmt.Errorf("registry: ensure topics: %w", err)
+		}
+	}
+	return nil
+}
+
+// Put writes a camera's desired state and waits for the acknowledgement. It
+// refuses an invalid id and a URL that secrets.Check (or, for a camera of the
+// API, secrets.CheckAPI) refuses: no password gets into the registry. A zero
+// Updated becomes now.
+func (c *Client) Put(ctx context.Context, cam schemas.Camera) error {
+	if err := check(cam); err != nil {
+		return fmt.Errorf("registry: put camera: %w", err)
+	}
+	if cam.Updated.IsZero() {
+		cam.Updated = time.Now()
+	}
+	value, err := schemas.EncodeCamera(&cam)
+	if err != nil {
+		return fmt.Errorf("registry: put camera %s: %w", cam.ID, err)
+	}
+	if err := c.produce(ctx, c.cfg.Names().Cameras(), cam.ID, value); err != nil {
+		return fmt.Errorf("registry: put camera %s: %w", cam.ID, err)
+	}
+	return nil
+}
+
+// check says whether a record may stand in the registry.
+func check(cam schemas.Camera) error {
+	if err := schemas.ValidateCameraID(cam.ID); err != nil {
+		return err
+	}
+	switch cam.Transport {
+	case "", "tcp", "udp":
+	default:
+		return fmt.Errorf("camera %s: transport %q: want \"tcp\", \"udp\" or nothing", cam.ID, cam.Transport)
+	}
+	var err error
+	switch cam.Source {
+	case schemas.SourceFile:
+		err = secrets.Check(cam.URL)
+	case schemas.SourceAPI:
+		err = secrets.CheckAPI(cam.ID, cam.URL)
+	default:
+		return fmt.Errorf("camera %s: source %q: want %q or %q", cam.ID, cam.Source, schemas.SourceFile, schemas.SourceAPI)
+	}
+	if err != nil {
+		return fmt.Errorf("camera %s: %w", cam.ID, err)
+	}
+	return nil
+}
+
+// Delete removes a camera and its status (tombstones); footage stays.
+func (c *Client) Delete(ctx context.Context, id string) error {
+	if err := c.produce(ctx, c.cfg.Names().Cameras(), id, nil); err != nil {
+		return fmt.Errorf("registry: delete camera %s: %w", id, err)
+	}
+	c.DeleteStatus(id)
+	return nil
+}
+
+// produce waits for the acknowledgement or for ctx. In the latter case the
+// record may still arrive.
+func (c *Client) produce(ctx context.Context, topic, key string, value []byte) error {
+	done := make(chan error, 1)
+	c.client.Produce(ctx, &kgo.Record{Topic: topic, Key: []byte(key), Value: value},
+		func(_ *kgo.Record, err error) { done <- err })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// PutStatus writes a camera's status; it does not wait. With the brokers away
+// the newest of each camera waits.
+func (c *Client) PutStatus(s schemas.Status) {
+	value, err := schemas.EncodeStatus(&s)
+	if err != nil {
+		c.log.Error("status cannot be encoded", "camera", s.Camera, "err", err)
+		return
+	}
+	c.sendStatus(s.Camera, value)
+}
+
+// DeleteStatus removes a camera's status; it does not wait.
+func (c *Client) DeleteStatus(id string) { c.sendStatus(id, nil) }
+
+func (c *Client) sendStatus(id string, value []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.flying[id] {
+		c.waiting[id] = value
+		return
+	}
+	c.flying[id] = true
+	c.fly(id, value)
+}
+
+// fly sends a status, and then the one that has come to wait meanwhile.
+// c.mu is held; the promise runs later, on a goroutine of the client.
+func (c *Client) fly(id string, value []byte) {
+	r := &kgo.Record{Topic: c.cfg.Names().Status(), Key: []byte(id), Value: value}
+	c.client.TryProduce(context.Background(), r, func(_ *kgo.Record, err error) {
+		if err != nil && !errors.Is(err, kgo.ErrClientClosed) {
+			c.log.Warn("status was not written", "camera", id, "err", err)
+		}
+		// A promise must not produce: with the client's queue full it would
+		// be called again from within.
+		go c.flown(id)
+	})
+}
+
+func (c *Client) flown(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if next, ok := c.waiting[id]; ok {
+		delete(c.waiting, id)
+		c.fly(id, next)
+		return
+	}
+	delete(c.flying, id)
+}

@@ -1,0 +1,232 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+const (
+	// coalesce is the least time between two calls of Follow's callee.
+	coalesce = 100 * time.Millisecond
+	// followRetry is how long Follow waits before it begins anew.
+	followRetry = time.Second
+)
+
+// Snapshot is the registry at one moment.
+type Snapshot struct {
+	Cameras map[string]schemas.Camera
+	Status  map[string]schemas.Status
+}
+
+// Load reads both topics to their end as of the call. Topics that nobody has
+// made yet are empty. It waits for brokers until ctx ends.
+func (c *Client) Load(ctx context.Context) (Snapshot, error) {
+	var out Snapshot
+	done := errors.New("read to the end")
+	err := c.read(ctx, func(s Snapshot) error { out = s; return done })
+	if errors.Is(err, done) {
+		return out, nil
+	}
+	return Snapshot{}, fmt.Errorf("registry: load: %w", err)
+}
+
+// Follow calls changed with the registry each time that something in it has
+// changed, at most every 100 ms, first when both topics have been read to
+// their end, until ctx ends; it returns ctx's error. The maps are the callee's
+// to keep. With the brokers away nothing changes, until they are back.
+func (c *Client) Follow(ctx context.Context, changed func(Snapshot)) error {
+	for {
+		err := c.read(ctx, func(s Snapshot) error { changed(s); return nil })
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		c.log.Warn("registry is read anew", "err", err)
+		select {
+		case <-time.After(followRetry):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// read follows both topics with one consumer, from their start. It returns
+// told's error, or ctx's, or says that the topics are not those any more of
+// which it has read the start.
+func (c *Client) read(ctx context.Context, told func(Snapshot) error) error {
+	cams, status := c.cfg.Names().Cameras(), c.cfg.Names().Status()
+	client, err := kgo.NewClient(append(c.cfg.Options(c.log),
+		kgo.ConsumeTopics(cams, status), // without a group: all partitions, also of topics that come later
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchMinBytes(1),
+	)...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+
+	ends, err := endOffsets(ctx, kadm.NewClient(client), cams, status)
+	if err != nil {
+		return err
+	}
+	v := view{
+		Snapshot: Snapshot{Cameras: map[string]schemas.Camera{}, Status: map[string]schemas.Status{}},
+		cameras:  cams, ends: ends,
+	}
+	var last time.Time // of the last call of told
+	changed := true
+	for {
+		pollCtx, cancel := ctx, context.CancelFunc(func() {})
+		if changed && len(v.ends) == 0 {
+			wait := time.Until(last.Add(coalesce))
+			if wait <= 0 {
+				last, changed = time.Now(), false
+				if err := told(v.clone()); err != nil {
+					return err
+				}
+			} else {
+				pollCtx, cancel = context.WithTimeout(ctx, wait)
+			}
+		}
+		fetches := client.PollFetches(pollCtx)
+		cancel()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := lostData(fetches); err != nil {
+			return err
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			changed = true
+			if err := v.apply(r); err != nil {
+				c.log.Warn("registry record cannot be read", "topic", r.Topic, "key", string(r.Key), "err", err)
+			}
+		})
+	}
+}
+
+// lostData says whether the log is not the one any more that was read so far:
+// then records may be gone that no tombstone takes back.
+func lostData(fetches kgo.Fetches) error {
+	var out error
+	fetches.EachError(func(_ string, _ int32, err error) {
+		if _, ok := errors.AsType[*kgo.ErrDataLoss](err); ok || errors.Is(err, kerr.OffsetOutOfRange) ||
+			errors.Is(err, kerr.UnknownTopicID) || errors.Is(err, kerr.InconsistentTopicID) ||
+			errors.Is(err, kgo.ErrClientClosed) {
+			out = err
+		}
+	})
+	return out
+}
+
+type partition struct {
+	topic string
+	id    int32
+}
+
+// endOffsets gives where each partition that is not empty ends.
+func endOffsets(ctx context.Context, adm *kadm.Client, topics ...string) (map[partition]int64, error) {
+	for {
+		ends, err := listEnds(ctx, adm, topics...)
+		if err == nil || ctx.Err() != nil {
+			return ends, err
+		}
+		select {
+		case <-time.After(250 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w (%w)", ctx.Err(), err)
+		}
+	}
+}
+
+func listEnds(ctx context.Context, adm *kadm.Client, topics ...string) (map[partition]int64, error) {
+	first, err := adm.ListStartOffsets(ctx, topics...)
+	if err != nil {
+		return nil, err
+	}
+	end, err := adm.ListEndOffsets(ctx, topics...)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[partition]int64)
+	for topic, parts := range end {
+		for id, e := range parts {
+			s, _ := first.Lookup(topic, id)
+			err := errors.Join(e.Err, s.Err)
+			if errors.Is(err, kerr.UnknownTopicOrPartition) {
+				continue // not made yet, so empty
+			}
+			if err != nil {
+				return nil, fmt.Errorf("end of %s: %w", topic, err)
+			}
+			if e.Offset > s.Offset {
+				out[partition{topic, id}] = e.Offset
+			}
+		}
+	}
+	return out, nil
+}
+
+// view is the registry as records make it.
+type view struct {
+	Snapshot
+	cameras string              // name of the topic of cameras; the other is of statuses
+	ends    map[partition]int64 // of partitions not read to their end yet
+}
+
+func (v *view) apply(r *kgo.Record) error {
+	p := partition{r.Topic, r.Partition}
+	// The last record of a partition is never compacted away, so it comes.
+	if end, ok := v.ends[p]; ok && r.Offset+1 >= end {
+		delete(v.ends, p)
+	}
+	id := string(r.Key)
+	if r.Topic == v.cameras {
+		if len(r.Value) == 0 {
+			delete(v.Cameras, id)
+			return nil
+		}
+		cam, err := DecodeCamera(r.Key, r.Value)
+		if err != nil {
+			return err
+		}
+		v.Cameras[id] = cam
+		return nil
+	}
+	if len(r.Value) == 0 {
+		delete(v.Status, id)
+		return nil
+	}
+	s, err := schemas.DecodeStatus(r.Value)
+	if err != nil {
+		return err
+	}
+	v.Status[id] = s
+	return nil
+}
+
+func (v *view) clone() Snapshot {
+	return Snapshot{Cameras: maps.Clone(v.Cameras), Status: maps.Clone(v.Status)}
+}
+
+// DecodeCamera reads a record of the cameras topic: its key must be the id of
+// its value.
+func DecodeCamera(key, value []byte) (schemas.Camera, error) {
+	cam, err := schemas.DecodeCamera(value)
+	if err != nil {
+		return schemas.Camera{}, err
+	}
+	if cam.ID != string(key) {
+		return schemas.Camera{}, fmt.Errorf("key %q holds camera %q", key, cam.ID)
+	}
+	return cam, schemas.ValidateCameraID(cam.ID)
+}
