@@ -1,0 +1,393 @@
+package medialog
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// Errors of Writer.Write.
+var (
+	// ErrRefused: this fragment is not recorded (any further); it becomes a
+	// gap with the reason that the error names.
+	ErrRefused = errors.New("medialog: fragment refused")
+	// ErrFenced: another writer has the topic.
+	ErrFenced = errors.New("medialog: fenced by another writer")
+)
+
+// core is a writer without Kafka: it numbers fragments, refuses what is over
+// budget, makes gaps, and gives entries in order, one at a time. It does no
+// input or output and has no lock; Writer and the simulation drive it.
+type core struct {
+	camera  string
+	budget  int64 // bytes that may wait for their acknowledgement
+	limit   int   // items that may wait for their entry
+	parts   int32
+	reserve int64 // what the last fragment took: a new one must find as much
+
+	epoch      int64
+	prev       int64 // offset of this writer's newest entry
+	next       uint64
+	session    uint64
+	newSession bool // the next fragment or gap begins one
+	layout     schemas.Layout
+	shift      int64 // added to the assembler's media time, in this session
+	mediaEnd   int64 // of everything that has a seq
+
+	timescales map[uint8]uint32
+	config     string
+
+	open     *item  // the fragment being written
+	refusing string // reason, until the next fragment
+	gap      *item  // the gap being received; it has no seq yet
+	pending  []*item
+	inflight bool
+	buffered int64
+}
+
+// item is a fragment or a run of gaps on its way to its entry.
+type item struct {
+	entry schemas.Entry
+	ready bool // a settled entry: nothing to wait for
+
+	// A fragment.
+	chunks     []chunkState
+	unresolved int
+	closed     bool
+	failure    string // reason, where a chunk was refused by Kafka
+
+	// A run of gaps.
+	n    int64 // entries
+	done int64 // written
+}
+
+type chunkState struct {
+	mediaEnd int64
+	bytes    int64
+	units    uint32
+	offset   int64
+	acked    bool
+}
+
+func newCore(camera string, budget int64, limit int) *core {
+	return &core{camera: camera, budget: budget, limit: limit, newSession: true}
+}
+
+// opened starts the core: its `open` stands at offset epoch, last is the
+// newest valid entry before it (nil: none), settled what settle decided, parts
+// the media topic's partitions now. seed is used for both numbers where there
+// is no entry at all.
+func (c *core) opened(epoch int64, last *schemas.Entry, settled []schemas.Entry, parts int32, seed uint64) {
+	c.epoch, c.prev, c.parts = epoch, epoch, parts
+	for i := range settled {
+		c.pending = append(c.pending, &item{entry: settled[i], ready: true, n: 1})
+		last = &settled[i]
+	}
+	if last == nil {
+		c.next, c.session = seed, seed-1
+		return
+	}
+	c.next, c.session, c.layout, c.mediaEnd, c.config = last.Seq+1, last.Session, last.Layout, last.MediaEnd(), last.Config
+}
+
+// out is a chunk to produce: numbered, and moved in time.
+type out struct {
+	chunk *schemas.Chunk
+	item  *item
+	n     int // position in item.chunks
+}
+
+// write takes the next chunk. admit is a reason to refuse a fragment that
+// begins with it, "" for none.
+func (c *core) write(ch *schemas.Chunk, admit string) (out, error) {
+	size := int64(ch.Size())
+	if ch.Index == 0 {
+		if c.open != nil {
+			c.truncate(schemas.ReasonSource)
+		}
+		c.refusing = admit
+		switch {
+		case admit != "":
+		case c.buffered+max(size, c.reserve) > c.budget && c.buffered > 0:
+			c.refusing = schemas.ReasonBudget
+		case len(c.pending) >= c.limit:
+			c.refusing = schemas.ReasonIndexBehind
+		default:
+			c.begin(ch)
+		}
+	}
+	if c.open != nil {
+		switch {
+		case c.open.failure != "":
+			c.refusing = c.open.failure
+		case ch.Index > 0 && c.buffered+size > c.budget:
+			c.refusing = schemas.ReasonBudget
+		}
+		if c.refusing != "" {
+			c.truncate(c.refusing)
+		}
+	}
+	if c.open == nil {
+		if c.refusing == "" {
+			c.refusing = schemas.ReasonSource // a chunk without a beginning
+		}
+		c.addGap(ch.Start, ch.MediaStart(), ch.MediaEnd()-ch.MediaStart(), c.refusing)
+		return out{}, fmt.Errorf("%w: %s", ErrRefused, c.refusing)
+	}
+	it := c.open
+	c.number(ch, it)
+	it.chunks = append(it.chunks, chunkState{mediaEnd: ch.MediaEnd(), bytes: size, units: uint32(len(ch.Video()))})
+	it.unresolved++
+	it.entry.Bytes += size
+	c.buffered += size
+	if ch.Last {
+		c.close(it)
+	}
+	return out{ch, it, len(it.chunks) - 1}, nil
+}
+
+// begin makes the fragment of which ch is the first chunk.
+func (c *core) begin(ch *schemas.Chunk) {
+	c.closeGap(ch.MediaStart()+c.shift, c.newSession)
+	c.startSession(ch.MediaStart())
+	c.timescales = map[uint8]uint32{}
+	for _, t := range ch.Tracks {
+		c.timescales[t.ID] = t.Timescale
+	}
+	c.config = schemas.ConfigHash(ch.Tracks)
+	c.layout = c.layout.Next(ch.Layout)
+	c.open = &item{entry: schemas.Entry{
+		Kind: schemas.KindWhole, Seq: c.next, Session: c.session, Layout: c.layout, Config: c.config,
+		Start: ch.Start, Media: ch.MediaStart() + c.shift,
+		Epoch: c.epoch, Partition: int32(c.next % uint64(c.parts)),
+	}}
+	c.next++
+	c.pending = append(c.pending, c.open)
+}
+
+func (c *core) startSession(media int64) {
+	if !c.newSession {
+		return
+	}
+	c.newSession = false
+	c.session++
+	c.shift = max(0, c.mediaEnd-media)
+}
+
+// number gives ch its place in the log.
+func (c *core) number(ch *schemas.Chunk, it *item) {
+	ch.Epoch, ch.Session, ch.Seq, ch.Layout = c.epoch, it.entry.Session, it.entry.Seq, it.entry.Layout
+	ch.Index = uint32(len(it.chunks))
+	if c.shift == 0 {
+		return
+	}
+	for i := range ch.Runs {
+		scale := c.timescales[ch.Runs[i].Track]
+		by := schemas.Rescale(c.shift, schemas.MediaTimescale, scale)
+		for j := range ch.Runs[i].Samples {
+			ch.Runs[i].Samples[j].DTS += by
+		}
+	}
+}
+
+func (c *core) close(it *item) {
+	it.closed = true
+	it.entry.Duration = it.chunks[len(it.chunks)-1].mediaEnd - it.entry.Media
+	it.entry.Layout = it.entry.Layout.Fit(it.entry.Duration)
+	it.entry.Chunks = uint32(len(it.chunks))
+	c.layout, c.mediaEnd = it.entry.Layout, it.entry.MediaEnd()
+	c.reserve, c.open = it.entry.Bytes, nil
+}
+
+// truncate closes the open fragment with what it has.
+func (c *core) truncate(reason string) {
+	it := c.open
+	if it == nil {
+		return
+	}
+	it.entry.Kind, it.entry.Reason = schemas.KindTruncated, reason
+	c.close(it)
+}
+
+func (c *core) lost(l schemas.Lost) {
+	if c.open != nil {
+		c.open.entry.Lost.Packets += l.Packets
+		c.open.entry.Lost.Units += l.Units
+	}
+}
+
+// addGap extends the gap being received, or begins one. Of a long gap what is
+// sure to be whole target durations gets its seqs as it goes on.
+func (c *core) addGap(start time.Time, media, duration int64, reason string) {
+	if c.open != nil {
+		c.truncate(reason)
+	}
+	full := len(c.pending) >= 4*c.limit // many short sessions or changing reasons: go on in the gap there is
+	if g := c.gap; g != nil && !full && (c.newSession || g.entry.Reason != reason) {
+		end := media + c.shift
+		c.closeGap(end, c.newSession)
+	}
+	if c.gap == nil {
+		c.startSession(media)
+		if c.layout.Target == 0 {
+			c.layout.Target = schemas.TargetLadder[0]
+		}
+		c.gap = &item{entry: schemas.Entry{
+			Kind: schemas.KindGap, Reason: reason, Session: c.session, Layout: c.layout, Config: c.config,
+			Start: start, Media: max(media+c.shift, c.mediaEnd), Epoch: c.epoch,
+		}}
+	}
+	g := c.gap
+	if c.newSession {
+		g.entry.Duration += duration // another session's time, which is not this one's
+	} else {
+		g.entry.Duration = max(g.entry.Duration, media+duration+c.shift-g.entry.Media)
+	}
+	target := int64(g.entry.Layout.Target) * schemas.MediaTimescale
+	if n := g.entry.Duration/target - 1; n > 0 {
+		rest := *g
+		rest.entry.Start = g.entry.Start.Add(schemas.FromTicks(n * target))
+		rest.entry.Media += n * target
+		rest.entry.Duration -= n * target
+		g.entry.Duration = n * target
+		c.push(g, n)
+		c.gap = &rest
+	}
+}
+
+// closeGap ends the gap being received, at media time end unless that belongs
+// to another session.
+func (c *core) closeGap(end int64, another bool) {
+	g := c.gap
+	c.gap = nil
+	if g == nil {
+		return
+	}
+	if !another {
+		g.entry.Duration = max(g.entry.Duration, end-g.entry.Media)
+	}
+	if g.entry.Duration <= 0 {
+		return
+	}
+	target := int64(g.entry.Layout.Target) * schemas.MediaTimescale
+	c.push(g, (g.entry.Duration+target-1)/target)
+}
+
+// push gives a run of n gaps its seqs. Runs that touch and are alike become
+// one item, so that hours of them take no more memory than one.
+func (c *core) push(g *item, n int64) {
+	c.mediaEnd = g.entry.MediaEnd()
+	if k := len(c.pending); k > 0 {
+		t := c.pending[k-1]
+		if t.n > 0 && !t.ready && t.entry.Reason == g.entry.Reason && t.entry.Session == g.entry.Session &&
+			t.entry.MediaEnd() == g.entry.Media && t.entry.Duration*n == g.entry.Duration*t.n {
+			t.entry.Duration += g.entry.Duration
+			t.n += n
+			c.next += uint64(n)
+			return
+		}
+	}
+	g.n, g.entry.Seq = n, c.next
+	c.next += uint64(n)
+	c.pending = append(c.pending, g)
+}
+
+// finish closes what is open: no more will come.
+func (c *core) finish(reason string) {
+	c.truncate(reason)
+	c.closeGap(0, true)
+}
+
+// resolved tells the fate of a chunk: its offset, or why Kafka refused it.
+func (c *core) resolved(o out, offset int64, failure string) {
+	st := &o.item.chunks[o.n]
+	o.item.unresolved--
+	c.buffered -= st.bytes
+	if failure != "" {
+		if o.item.failure == "" {
+			o.item.failure = failure
+		}
+		return
+	}
+	st.offset, st.acked = offset, true
+}
+
+// append gives the next entry to write, if it is time for one: an entry is in
+// flight until committed is called.
+func (c *core) append() (schemas.Entry, bool) {
+	if c.inflight || len(c.pending) == 0 {
+		return schemas.Entry{}, false
+	}
+	it := c.pending[0]
+	var e schemas.Entry
+	switch {
+	case it.ready:
+		e = it.entry
+	case it.n > 0:
+		e = it.piece()
+	case it.closed && it.unresolved == 0:
+		e = it.outcome()
+	default:
+		return schemas.Entry{}, false
+	}
+	e.Prev = c.prev
+	c.inflight = true
+	return e, true
+}
+
+// committed tells where the entry in flight stands.
+func (c *core) committed(offset int64) {
+	c.prev, c.inflight = offset, false
+	it := c.pending[0]
+	if it.n > 0 && !it.ready {
+		if it.done++; it.done < it.n {
+			return
+		}
+	}
+	c.pending[0] = nil
+	c.pending = c.pending[1:]
+}
+
+// piece is the next entry of a run of gaps.
+func (it *item) piece() schemas.Entry {
+	e := it.entry
+	from, to := it.entry.Duration*it.done/it.n, it.entry.Duration*(it.done+1)/it.n
+	e.Seq += uint64(it.done)
+	e.Start = e.Start.Add(schemas.FromTicks(from))
+	e.Media += from
+	e.Duration = to - from
+	return e
+}
+
+// outcome is the entry of a fragment whose chunks have all met their fate. The
+// prefix that Kafka took counts; what follows a refused chunk is lost and
+// said to be.
+func (it *item) outcome() schemas.Entry {
+	e := it.entry
+	k := 0
+	for k < len(it.chunks) && it.chunks[k].acked {
+		k++
+	}
+	if k == len(it.chunks) {
+		e.First, e.Last = it.chunks[0].offset, it.chunks[k-1].offset
+		return e
+	}
+	e.Reason = it.failure
+	if k == 0 {
+		e.Kind, e.Bytes, e.Chunks, e.Partition = schemas.KindGap, 0, 0, 0
+		return e
+	}
+	e.Kind = schemas.KindTruncated
+	e.Duration = it.chunks[k-1].mediaEnd - e.Media
+	e.First, e.Last, e.Chunks = it.chunks[0].offset, it.chunks[k-1].offset, uint32(k)
+	e.Bytes = 0
+	for _, st := range it.chunks[:k] {
+		e.Bytes += st.bytes
+	}
+	for _, st := range it.chunks[k:] {
+		e.Lost.Units += st.units
+	}
+	return e
+}
