@@ -100,6 +100,26 @@ func (p *Process) ExitCode(timeout time.Duration) int {
 	}
 }
 
+// Wait polls cond until it is true, or fails the test: after timeout, or once
+// the process has ended.
+func (p *Process) Wait(t testing.TB, timeout time.Duration, what string, cond func() bool) {
+	t.Helper()
+	ended := false
+	if !waitFor(t, timeout, func() bool {
+		select {
+		case <-p.done:
+			ended = true
+		default:
+		}
+		return cond() || ended
+	}) {
+		t.Fatalf("testenv: waited %v in vain for %s: %s", timeout, p.Name, what)
+	}
+	if ended && !cond() {
+		t.Fatalf("testenv: %s ended (%v) before %s", p.Name, p.cmd.ProcessState, what)
+	}
+}
+
 // Signal sends sig to the process alone.
 func (p *Process) Signal(sig syscall.Signal) {
 	select {

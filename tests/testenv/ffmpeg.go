@@ -1,0 +1,272 @@
+package testenv
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Clip is an MP4 file that a test wants: FFmpeg's moving test pattern, which
+// carries time and frame number in the picture, and a tone whose frequency
+// rises, so that no two frames are alike.
+type Clip struct {
+	Codec   string // "h264" (default), "h265" or "mjpeg"
+	BFrames int    // between two others, 0: none
+	Audio   string // "aac", "opus", "" for none
+	Size    string // default "640x360"
+	FPS     int    // default 30
+	Seconds int    // default 10
+	GOP     int    // frames from one IDR to the next, default FPS
+	OpenGOP bool   // H.265: CRA with leading pictures instead of IDR, but for the first
+	KBits   int    // bit rate of the video, 0: by quality
+}
+
+func (c Clip) withDefaults() Clip {
+	if c.Codec == "" {
+		c.Codec = "h264"
+	}
+	if c.Size == "" {
+		c.Size = "640x360"
+	}
+	if c.FPS == 0 {
+		c.FPS = 30
+	}
+	if c.Seconds == 0 {
+		c.Seconds = 10
+	}
+	if c.GOP == 0 {
+		c.GOP = c.FPS
+	}
+	return c
+}
+
+func (c Clip) args() []string {
+	a := []string{
+		"-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=%s:rate=%d:duration=%d", c.Size, c.FPS, c.Seconds),
+	}
+	if c.Audio != "" {
+		a = append(a, "-f", "lavfi", "-i", fmt.Sprintf("aevalsrc=0.4*sin(2*PI*(200+40*t)*t):s=48000:d=%d", c.Seconds))
+	}
+	a = append(a, "-pix_fmt", "yuv420p", "-threads", "2")
+	switch c.Codec {
+	case "h264":
+		a = append(a, "-c:v", "libx264", "-preset", "veryfast", "-profile:v", "high",
+			"-x264-params", fmt.Sprintf("keyint=%d:min-keyint=%[1]d:scenecut=0:bframes=%d:b-adapt=0:open-gop=0", c.GOP, c.BFrames))
+	case "h265":
+		open := 0
+		if c.OpenGOP {
+			open = 1
+		}
+		a = append(a, "-c:v", "libx265", "-preset", "ultrafast", "-tag:v", "hvc1",
+			"-x265-params", fmt.Sprintf("log-level=error:keyint=%d:min-keyint=%[1]d:scenecut=0:bframes=%d:b-adapt=0:open-gop=%d", c.GOP, c.BFrames, open))
+	case "mjpeg":
+		a = append(a, "-c:v", "mjpeg", "-q:v", "6", "-pix_fmt", "yuvj420p")
+	}
+	if c.KBits > 0 {
+		a = append(a, "-b:v", fmt.Sprintf("%dk", c.KBits))
+	}
+	switch c.Audio {
+	case "aac":
+		a = append(a, "-c:a", "aac", "-b:a", "96k")
+	case "opus":
+		a = append(a, "-c:a", "libopus", "-b:a", "64k")
+	}
+	return append(a, "-movflags", "+faststart", "-f", "mp4")
+}
+
+// File makes the clip, or takes it from the cache, and returns its path.
+func (c Clip) File(t testing.TB) string {
+	t.Helper()
+	args := c.withDefaults().args()
+	dir := Cache(t, "clips")
+	path := filepath.Join(dir, c.withDefaults().Codec+"-"+hash(args...)+".mp4")
+	err := Locked(t, filepath.Join(dir, "lock"), func() error {
+		if _, err := os.Stat(path); err == nil {
+			return nil
+		}
+		part := path + ".part"
+		if out, err := ffmpeg(t, append(args, "-y", part)...).CombinedOutput(); err != nil {
+			return fmt.Errorf("ffmpeg: %w\n%s", err, out)
+		}
+		return os.Rename(part, path)
+	})
+	if err != nil {
+		t.Fatalf("testenv: make clip: %v", err)
+	}
+	return path
+}
+
+func ffmpeg(t testing.TB, args ...string) *exec.Cmd {
+	t.Helper()
+	bin := Tool(t, "ffmpeg", "ffmpeg")
+	return exec.CommandContext(t.Context(), bin, append([]string{"-nostdin", "-hide_banner", "-loglevel", "error"}, args...)...)
+}
+
+// Hash is one frame (decoded) or packet (copied) that FFmpeg read.
+type Hash struct {
+	PTS  int64 // in the stream's time base
+	Size int
+	Sum  string // MD5 of its bytes
+}
+
+// Hashes is what FFmpeg read from an input, in its order.
+type Hashes struct {
+	Video, Audio []Hash
+	// TimeBase is what one unit of PTS is, "1/90000" say.
+	VideoTimeBase, AudioTimeBase string
+}
+
+// HashOptions says how FrameHashes reads.
+type HashOptions struct {
+	Input   []string      // options in front of the input, "-live_start_index", "0" say
+	Output  []string      // options behind it: "-frames:v", "300" say
+	Copy    bool          // hash packets instead of decoded frames
+	Timeout time.Duration // default a minute; what was read until then counts
+	NoAudio bool
+}
+
+// FrameHashes decodes the first video and the first audio stream of a file or
+// URL and returns a hash of each frame. Edit lists are ignored, so that audio
+// begins with the same frame in a file and over HLS. An input that FFmpeg
+// cannot read fails the test; one that ends in the middle does not.
+func FrameHashes(t testing.TB, input string, o HashOptions) Hashes {
+	t.Helper()
+	if o.Timeout == 0 {
+		o.Timeout = time.Minute
+	}
+	args := append([]string{}, o.Input...)
+	if strings.HasSuffix(input, ".mp4") && !strings.Contains(input, "://") {
+		args = append(args, "-ignore_editlist", "1")
+	}
+	args = append(args, "-i", input, "-map", "0:v:0?")
+	if !o.NoAudio {
+		args = append(args, "-map", "0:a:0?")
+	}
+	if o.Copy {
+		args = append(args, "-c", "copy", "-copyts")
+	} else {
+		args = append(args, "-fps_mode", "passthrough")
+	}
+	args = append(args, o.Output...)
+	args = append(args, "-f", "framehash", "-hash", "md5", "-")
+	cmd := ffmpeg(t, args...)
+	ctx, cancel := context.WithTimeout(t.Context(), o.Timeout)
+	defer cancel()
+	var out, errs bytes.Buffer
+	timed := exec.CommandContext(ctx, cmd.Path, cmd.Args[1:]...)
+	timed.Stdout, timed.Stderr = &out, &errs
+	timed.Cancel = func() error { return timed.Process.Signal(os.Interrupt) } // flushes what it has
+	timed.WaitDelay = 5 * time.Second
+	err := timed.Run()
+	h, perr := parseHashes(out.Bytes())
+	if perr != nil || (len(h.Video) == 0 && len(h.Audio) == 0) {
+		t.Fatalf("testenv: read frames of %s: %v, %v\n%s", input, err, perr, errs.String())
+	}
+	if errs.Len() > 0 {
+		t.Logf("ffmpeg says of %s:\n%s", input, errs.String())
+	}
+	return h
+}
+
+// parseHashes reads FFmpeg's framehash format: comments with what the streams
+// are, then "stream, dts, pts, duration, size, hash".
+func parseHashes(b []byte) (Hashes, error) {
+	var h Hashes
+	audio := map[string]bool{}
+	s := bufio.NewScanner(bytes.NewReader(b))
+	for s.Scan() {
+		line := s.Text()
+		if rest, ok := strings.CutPrefix(line, "#media_type "); ok {
+			id, kind, _ := strings.Cut(rest, ": ")
+			audio[id] = kind == "audio"
+			continue
+		}
+		if rest, ok := strings.CutPrefix(line, "#tb "); ok {
+			id, tb, _ := strings.Cut(rest, ": ")
+			// Time bases stand before the media types in some versions.
+			if id == "0" {
+				h.VideoTimeBase = tb
+			} else {
+				h.AudioTimeBase = tb
+			}
+			continue
+		}
+		if strings.HasPrefix(line, "#") || line == "" {
+			continue
+		}
+		f := strings.Split(line, ",")
+		if len(f) < 6 {
+			return h, fmt.Errorf("framehash line %q", line)
+		}
+		for i := range f {
+			f[i] = strings.TrimSpace(f[i])
+		}
+		pts, err1 := strconv.ParseInt(f[2], 10, 64)
+		size, err2 := strconv.Atoi(f[4])
+		if err1 != nil || err2 != nil {
+			return h, fmt.Errorf("framehash line %q", line)
+		}
+		x := Hash{PTS: pts, Size: size, Sum: f[5]}
+		if audio[f[0]] {
+			h.Audio = append(h.Audio, x)
+		} else {
+			h.Video = append(h.Video, x)
+		}
+	}
+	if len(h.Video) == 0 {
+		h.AudioTimeBase, h.VideoTimeBase = h.VideoTimeBase, ""
+	}
+	return h, s.Err()
+}
+
+// Probed is what ffprobe says of an input.
+type Probed struct {
+	Streams []ProbedStream `json:"streams"`
+}
+
+// ProbedStream is one stream of it.
+type ProbedStream struct {
+	CodecType  string `json:"codec_type"`
+	CodecName  string `json:"codec_name"`
+	Profile    string `json:"profile"`
+	Width      int    `json:"width"`
+	Height     int    `json:"height"`
+	HasBFrames int    `json:"has_b_frames"`
+	SampleRate string `json:"sample_rate"`
+	Frames     string `json:"nb_read_packets"`
+}
+
+// Probe asks ffprobe about a file or URL, and counts its packets.
+func Probe(t testing.TB, input string) Probed {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), Tool(t, "ffprobe", "ffmpeg"), "-v", "error", "-count_packets",
+		"-show_streams", "-of", "json", input)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("testenv: probe %s: %v", input, err)
+	}
+	var p Probed
+	if err := json.Unmarshal(out, &p); err != nil {
+		t.Fatalf("testenv: probe %s: %v", input, err)
+	}
+	return p
+}
+
+// Stream is the first stream of a kind, "video" or "audio".
+func (p Probed) Stream(kind string) (ProbedStream, bool) {
+	for _, s := range p.Streams {
+		if s.CodecType == kind {
+			return s, true
+		}
+	}
+	return ProbedStream{}, false
+}

@@ -1,0 +1,70 @@
+package testenv
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+)
+
+// GstRTSPOptions says what GStreamer's RTSP server serves.
+type GstRTSPOptions struct {
+	File    string // an MP4; empty: a live test pattern in H.264
+	Video   string // codec of the file: "h264" (default), "h265", "mjpeg"
+	Audio   string // "aac", "opus" or "" for none
+	BFrames int    // of the live pattern
+	Size    string // of the live pattern, default "640x360"
+	User    string // where set, Digest authentication is asked for
+	Pass    string
+	Port    int // default any
+}
+
+// GstRTSPServer is a camera that is not ours.
+type GstRTSPServer struct {
+	*Process
+	Port int
+	URL  string // without credentials
+}
+
+var portLine = regexp.MustCompile(`(?m)^PORT (\d+)$`)
+
+// StartGstRTSPServer starts GStreamer's own RTSP server. A file is served from
+// its start to each client and then ends; a live pattern goes on.
+func StartGstRTSPServer(t testing.TB, o GstRTSPOptions) *GstRTSPServer {
+	t.Helper()
+	const python = "/usr/bin/python3" // Debian's, which python3-gi belongs to
+	check := exec.CommandContext(t.Context(), python, "-c", "import gi; gi.require_version('GstRtspServer', '1.0')")
+	if out, err := check.CombinedOutput(); err != nil {
+		Missing(t, "GStreamer's RTSP server is not installed (Debian packages python3-gi and gir1.2-gst-rtsp-server-1.0): %v %s", err, out)
+	}
+	args := []string{filepath.Join(Root(t), "tests/testenv/testdata/rtsp_server.py"), "--port", fmt.Sprint(o.Port)}
+	for _, f := range []struct{ flag, value string }{
+		{"--file", o.File}, {"--video", o.Video}, {"--audio", o.Audio}, {"--size", o.Size}, {"--user", o.User},
+	} {
+		if f.value != "" {
+			args = append(args, f.flag, f.value)
+		}
+	}
+	if o.BFrames > 0 {
+		args = append(args, "--bframes", fmt.Sprint(o.BFrames))
+	}
+	cmd := exec.CommandContext(t.Context(), python, args...)
+	if o.User != "" {
+		cmd.Args = append(cmd.Args, "--password-env", "CAMERA_PASSWORD")
+		cmd.Env = append(os.Environ(), "CAMERA_PASSWORD="+o.Pass)
+	}
+	s := &GstRTSPServer{Process: Start(t, "gst-rtsp-server", cmd)}
+	s.Wait(t, 20*time.Second, "listening", func() bool {
+		m := portLine.FindStringSubmatch(s.Log.String())
+		if m == nil {
+			return false
+		}
+		_, err := fmt.Sscan(m[1], &s.Port)
+		return err == nil
+	})
+	s.URL = fmt.Sprintf("rtsp://127.0.0.1:%d/cam", s.Port)
+	return s
+}

@@ -1,0 +1,82 @@
+"""GStreamer's own RTSP server: a camera that is not Framelog's.
+
+Serves /cam from an MP4 file (each client gets it from its start) or from a
+live test pattern. Prints "PORT <n>" once it listens.
+"""
+import argparse
+import os
+import sys
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtsp", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+
+VIDEO = {
+    "h264": "h264parse ! rtph264pay name=pay0 pt=96",
+    "h265": "h265parse ! rtph265pay name=pay0 pt=96",
+    "mjpeg": "jpegparse ! rtpjpegpay name=pay0 pt=26",
+}
+AUDIO = {
+    "aac": "aacparse ! rtpmp4gpay name=pay1 pt=97",
+    "opus": "opusparse ! rtpopuspay name=pay1 pt=97",
+}
+
+
+def main():
+    a = argparse.ArgumentParser()
+    a.add_argument("--file")
+    a.add_argument("--video", default="h264", choices=VIDEO)
+    a.add_argument("--audio", default="", choices=["", *AUDIO])
+    a.add_argument("--bframes", type=int, default=0)
+    a.add_argument("--size", default="640x360")
+    a.add_argument("--fps", type=int, default=30)
+    a.add_argument("--user")
+    a.add_argument("--password-env", help="environment variable that holds the password")
+    a.add_argument("--port", default="0")
+    args = a.parse_args()
+    Gst.init(None)
+
+    if args.file:
+        launch = 'filesrc location="%s" ! qtdemux name=d d.video_0 ! queue max-size-time=0 max-size-bytes=0 ! %s' % (
+            args.file, VIDEO[args.video])
+        if args.audio:
+            launch += " d.audio_0 ! queue max-size-time=0 max-size-bytes=0 ! " + AUDIO[args.audio]
+    else:
+        w, h = args.size.split("x")
+        launch = (
+            "videotestsrc is-live=true pattern=ball ! video/x-raw,width=%s,height=%s,framerate=%d/1"
+            " ! x264enc speed-preset=veryfast bitrate=1000 key-int-max=%d bframes=%d b-adapt=false %s ! %s"
+        ) % (w, h, args.fps, args.fps, args.bframes, "" if args.bframes else "tune=zerolatency", VIDEO["h264"])
+        if args.audio:
+            launch += " audiotestsrc is-live=true ! audioconvert ! avenc_aac ! " + AUDIO["aac"]
+
+    server = GstRtspServer.RTSPServer()
+    server.set_address("127.0.0.1")
+    server.set_service(args.port)
+    factory = GstRtspServer.RTSPMediaFactory()
+    factory.set_launch("( " + launch + " )")
+    factory.set_shared(not args.file)
+
+    if args.user:
+        auth = GstRtspServer.RTSPAuth()
+        auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
+        token = GstRtspServer.RTSPToken()
+        token.set_string("media.factory.role", "viewer")
+        auth.add_digest(args.user, os.environ[args.password_env], token)
+        server.set_auth(auth)
+        role = GstRtspServer.RTSPPermissions()
+        role.add_permission_for_role("viewer", "media.factory.access", True)
+        role.add_permission_for_role("viewer", "media.factory.construct", True)
+        factory.set_permissions(role)
+
+    server.get_mount_points().add_factory("/cam", factory)
+    if server.attach(None) == 0:
+        sys.exit("cannot listen")
+    print("PORT", server.get_bound_port(), flush=True)
+    GLib.MainLoop().run()
+
+
+main()
