@@ -1,0 +1,272 @@
+#include "rtsp.h"
+
+#include <gio/gio.h>
+#include <gst/app/gstappsink.h>
+#include <gst/rtp/gstrtcpbuffer.h>
+#include <gst/rtp/gstrtpbuffer.h>
+#include <string.h>
+
+// In rtsp_export.go.
+extern void framelogRTSPUnit(uintptr_t, guint8, void *, gsize, FlUnit *);
+extern void framelogRTSPFormat(uintptr_t, guint8, FlFormat *);
+extern void framelogRTSPStart(uintptr_t, guint8, FlStart *);
+extern void framelogRTSPReport(uintptr_t, guint32, guint64, guint32);
+extern void framelogRTSPMessage(uintptr_t, int, char *, int, int, char *);
+
+#define DAMAGED 8
+
+// Track belongs to one streaming thread, that of its jitterbuffer: the probe
+// and the appsink both run there, so it needs no lock.
+typedef struct {
+  uintptr_t conn;
+  guint8 id;
+  guint32 clock_rate;
+  gboolean started;
+  gint64 ext;     // biased extended RTP time of the last packet
+  guint16 seq;    // of the last packet
+  gboolean marker; // of the last packet
+  guint32 packets, lost; // since the last unit
+  gint64 damaged[DAMAGED]; // extended RTP times of units with holes, a ring
+  guint next_damaged;
+  gboolean has_clock_base;
+  guint32 clock_base;
+  GstCaps *caps; // last told
+} Track;
+
+static void track_clear(gpointer p) {
+  gst_clear_caps(&((Track *)p)->caps);
+}
+
+static void track_unref(gpointer p) {
+  g_atomic_rc_box_release_full(p, track_clear);
+}
+
+static void damaged(Track *t, gint64 ext) {
+  t->damaged[t->next_damaged++ % DAMAGED] = ext;
+}
+
+static GstBuffer *on_packet(Track *t, GstBuffer *b) {
+  GstRTPBuffer rtp = GST_RTP_BUFFER_INIT;
+  if (!gst_rtp_buffer_map(b, GST_MAP_READ, &rtp))
+    return b;
+  guint32 time = gst_rtp_buffer_get_timestamp(&rtp);
+  guint16 seq = gst_rtp_buffer_get_seq(&rtp);
+  guint32 ssrc = gst_rtp_buffer_get_ssrc(&rtp);
+  gboolean marker = gst_rtp_buffer_get_marker(&rtp);
+  gst_rtp_buffer_unmap(&rtp);
+
+  if (!t->started) {
+    t->started = TRUE;
+    t->ext = FL_RTSP_BIAS + time;
+    FlStart s = {ssrc, time, t->clock_rate, t->has_clock_base, t->clock_base};
+    framelogRTSPStart(t->conn, t->id, &s);
+  } else {
+    gint64 before = t->ext;
+    t->ext += (gint32)(time - (guint32)before);
+    guint16 missing = seq - t->seq - 1;
+    // The jitterbuffer gives packets in order; a number that goes back is a
+    // sender that began anew, of which nothing can be said.
+    if (missing != 0 && missing < 0x8000) {
+      t->lost += missing;
+      if (!t->marker)
+        damaged(t, before);
+      damaged(t, t->ext);
+    }
+  }
+  t->seq = seq;
+  t->marker = marker;
+  t->packets++;
+
+  b = gst_buffer_make_writable(b);
+  GST_BUFFER_PTS(b) = gst_util_uint64_scale(t->ext < 0 ? 0 : (guint64)t->ext, GST_SECOND, t->clock_rate);
+  GST_BUFFER_DTS(b) = GST_CLOCK_TIME_NONE;
+  return b;
+}
+
+static gboolean on_list_item(GstBuffer **b, guint i, gpointer p) {
+  *b = on_packet(p, *b);
+  return TRUE;
+}
+
+// before_depay gives each packet its exact time, and counts.
+static GstPadProbeReturn before_depay(GstPad *pad, GstPadProbeInfo *info, gpointer p) {
+  Track *t = p;
+  if (info->type & GST_PAD_PROBE_TYPE_BUFFER) {
+    info->data = on_packet(t, info->data);
+  } else if (info->type & GST_PAD_PROBE_TYPE_BUFFER_LIST) {
+    info->data = gst_buffer_list_make_writable(info->data);
+    gst_buffer_list_foreach(info->data, on_list_item, t);
+  } else if (GST_EVENT_TYPE(info->data) == GST_EVENT_CAPS) {
+    GstCaps *caps;
+    gst_event_parse_caps(info->data, &caps);
+    guint base;
+    if (gst_structure_get_uint(gst_caps_get_structure(caps, 0), "clock-base", &base)) {
+      t->has_clock_base = TRUE;
+      t->clock_base = base;
+    }
+  }
+  return GST_PAD_PROBE_OK;
+}
+
+// after_depay replaces the segment by one without bounds: ours are RTP times,
+// and what a server says of its range must not cut anything.
+static GstPadProbeReturn after_depay(GstPad *pad, GstPadProbeInfo *info, gpointer p) {
+  GstEvent *e = info->data;
+  if (GST_EVENT_TYPE(e) == GST_EVENT_SEGMENT) {
+    GstSegment s;
+    gst_segment_init(&s, GST_FORMAT_TIME);
+    GstEvent *n = gst_event_new_segment(&s);
+    gst_event_set_seqnum(n, gst_event_get_seqnum(e));
+    gst_event_unref(e);
+    info->data = n;
+  }
+  return GST_PAD_PROBE_OK;
+}
+
+static void tell_format(Track *t, GstCaps *caps) {
+  GstStructure *s = gst_caps_get_structure(caps, 0);
+  FlFormat f = {.media = gst_structure_get_name(s)};
+  gst_structure_get_int(s, "width", &f.width);
+  gst_structure_get_int(s, "height", &f.height);
+  gst_structure_get_int(s, "rate", &f.rate);
+  gst_structure_get_int(s, "channels", &f.channels);
+  GstBuffer *config = NULL;
+  const GValue *v = gst_structure_get_value(s, "codec_data");
+  if (v != NULL && GST_VALUE_HOLDS_BUFFER(v))
+    config = gst_value_get_buffer(v);
+  GstMapInfo m;
+  if (config != NULL && gst_buffer_map(config, &m, GST_MAP_READ)) {
+    f.config = m.data;
+    f.config_size = m.size;
+    framelogRTSPFormat(t->conn, t->id, &f);
+    gst_buffer_unmap(config, &m);
+  } else {
+    framelogRTSPFormat(t->conn, t->id, &f);
+  }
+}
+
+static GstFlowReturn on_sample(GstAppSink *sink, gpointer p) {
+  Track *t = p;
+  GstSample *s = gst_app_sink_pull_sample(sink);
+  if (s == NULL)
+    return GST_FLOW_OK;
+  GstCaps *caps = gst_sample_get_caps(s);
+  if (caps != NULL && caps != t->caps) {
+    if (t->caps == NULL || !gst_caps_is_equal(caps, t->caps))
+      tell_format(t, caps);
+    gst_caps_replace(&t->caps, caps);
+  }
+  GstBuffer *b = gst_sample_get_buffer(s);
+  GstMapInfo m;
+  if (b != NULL && gst_buffer_map(b, &m, GST_MAP_READ)) {
+    FlUnit u = {.pts = GST_BUFFER_PTS(b), .packets = t->packets, .lost = t->lost};
+    if (t->next_damaged > 0 && GST_CLOCK_TIME_IS_VALID(u.pts)) {
+      // The time of a buffer was made from ticks rounded down.
+      gint64 ext = gst_util_uint64_scale_ceil(u.pts, t->clock_rate, GST_SECOND);
+      for (guint i = 0; i < DAMAGED && i < t->next_damaged; i++)
+        u.damaged |= t->damaged[i] == ext;
+    }
+    t->packets = t->lost = 0;
+    framelogRTSPUnit(t->conn, t->id, m.data, m.size, &u);
+    gst_buffer_unmap(b, &m);
+  }
+  gst_sample_unref(s);
+  return GST_FLOW_OK;
+}
+
+void fl_rtsp_attach(GstElement *depay, GstElement *sink, uintptr_t conn, guint8 track, guint32 clock_rate) {
+  Track *t = g_atomic_rc_box_new0(Track);
+  t->conn = conn;
+  t->id = track;
+  t->clock_rate = clock_rate;
+
+  GstPad *pad = gst_element_get_static_pad(depay, "sink");
+  gst_pad_add_probe(pad,
+                    GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_BUFFER_LIST | GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM,
+                    before_depay, g_atomic_rc_box_acquire(t), track_unref);
+  gst_object_unref(pad);
+  pad = gst_element_get_static_pad(depay, "src");
+  gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, after_depay, NULL, NULL);
+  gst_object_unref(pad);
+
+  GstAppSinkCallbacks cb = {.new_sample = on_sample};
+  gst_app_sink_set_callbacks(GST_APP_SINK(sink), &cb, t, track_unref);
+}
+
+static GstPadProbeReturn on_rtcp(GstPad *pad, GstPadProbeInfo *info, gpointer p) {
+  GstRTCPBuffer rtcp = GST_RTCP_BUFFER_INIT;
+  GstBuffer *b = info->data;
+  if (!gst_rtcp_buffer_validate_reduced(b) || !gst_rtcp_buffer_map(b, GST_MAP_READ, &rtcp))
+    return GST_PAD_PROBE_OK;
+  GstRTCPPacket packet;
+  gboolean more = gst_rtcp_buffer_get_first_packet(&rtcp, &packet);
+  for (; more; more = gst_rtcp_packet_move_to_next(&packet)) {
+    if (gst_rtcp_packet_get_type(&packet) != GST_RTCP_TYPE_SR)
+      continue;
+    guint32 ssrc, time;
+    guint64 ntp;
+    gst_rtcp_packet_sr_get_sender_info(&packet, &ssrc, &ntp, &time, NULL, NULL);
+    framelogRTSPReport((uintptr_t)p, ssrc, ntp, time);
+  }
+  gst_rtcp_buffer_unmap(&rtcp);
+  return GST_PAD_PROBE_OK;
+}
+
+static void on_manager_pad(GstElement *rtpbin, GstPad *pad, gpointer p) {
+  if (g_str_has_prefix(GST_PAD_NAME(pad), "recv_rtcp_sink"))
+    gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_BUFFER, on_rtcp, p, NULL);
+}
+
+static void on_jitterbuffer(GstElement *rtpbin, GstElement *jb, guint session, guint ssrc, gpointer p) {
+  // Without it the first packets wait for the whole latency.
+  g_object_set(jb, "faststart-min-packets", 1, NULL);
+}
+
+void fl_rtsp_watch_manager(GstElement *rtpbin, uintptr_t conn) {
+  g_signal_connect(rtpbin, "pad-added", G_CALLBACK(on_manager_pad), (gpointer)conn);
+  g_signal_connect(rtpbin, "new-jitterbuffer", G_CALLBACK(on_jitterbuffer), NULL);
+}
+
+static GstBusSyncReply on_message(GstBus *bus, GstMessage *m, gpointer p) {
+  uintptr_t conn = (uintptr_t)p;
+  if (GST_MESSAGE_TYPE(m) == GST_MESSAGE_ERROR) {
+    GError *e = NULL;
+    const GstStructure *details = NULL;
+    guint status = 0;
+    gst_message_parse_error(m, &e, NULL);
+    gst_message_parse_error_details(m, &details);
+    if (details != NULL)
+      gst_structure_get_uint(details, "rtsp-status-code", &status);
+    framelogRTSPMessage(conn, FL_RTSP_ERROR, (char *)g_quark_to_string(e->domain), e->code, status, e->message);
+    g_error_free(e);
+  } else if (GST_MESSAGE_TYPE(m) == GST_MESSAGE_EOS) {
+    framelogRTSPMessage(conn, FL_RTSP_EOS, NULL, 0, 0, NULL);
+  } else if (GST_MESSAGE_TYPE(m) == GST_MESSAGE_PROGRESS) {
+    GstProgressType type;
+    char *code = NULL;
+    gst_message_parse_progress(m, &type, &code, NULL);
+    if (type == GST_PROGRESS_TYPE_COMPLETE)
+      framelogRTSPMessage(conn, FL_RTSP_PROGRESS, NULL, 0, 0, code);
+    g_free(code);
+  }
+  // The reply says that the bus is not to keep it; the message is ours then.
+  gst_message_unref(m);
+  return GST_BUS_DROP;
+}
+
+void fl_rtsp_watch_bus(GstElement *pipeline, uintptr_t conn) {
+  GstBus *bus = gst_element_get_bus(pipeline);
+  gst_bus_set_sync_handler(bus, NULL, NULL, NULL);
+  if (conn != 0)
+    gst_bus_set_sync_handler(bus, on_message, (gpointer)conn, NULL);
+  gst_object_unref(bus);
+}
+
+gboolean fl_rtsp_set_ca(GstElement *rtspsrc, const char *path) {
+  GTlsDatabase *db = g_tls_file_database_new(path, NULL);
+  if (db == NULL)
+    return FALSE;
+  g_object_set(rtspsrc, "tls-database", db, NULL);
+  g_object_unref(db);
+  return TRUE;
+}

@@ -1,0 +1,515 @@
+package gstreamer
+
+/*
+#cgo pkg-config: gstreamer-1.0 gstreamer-app-1.0 gstreamer-rtp-1.0 gio-2.0
+#include <stdlib.h>
+#include "rtsp.h"
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"runtime/cgo"
+	"strings"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/go-gst/go-glib/glib"
+	"github.com/go-gst/go-gst/gst"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// RTSPOptions says what to connect to. All fields but Location may be zero.
+type RTSPOptions struct {
+	Location       string        // rtsp:// or rtsps:// URL without user info
+	User, Password string        // for Digest or Basic
+	UDP            bool          // RTP over UDP; else interleaved in the RTSP connection
+	Latency        time.Duration // how long a missing packet is waited for over UDP; default 200ms
+	ConnectTimeout time.Duration // of the TCP connection and of each RTSP answer; default 5s
+	CAFile         string        // PEM file of the authorities that a camera's certificate is checked by; default: the system's
+	InsecureTLS    bool          // take any certificate
+
+	QueueUnits int   // units that wait for Take; default 1024
+	QueueBytes int64 // bytes that wait for Take; default 16 MiB
+}
+
+// RTSPTrack is one of the streams of a connection that were selected.
+type RTSPTrack struct {
+	ID        uint8  // schemas.VideoTrack or schemas.AudioTrack
+	Encoding  string // as in SDP, upper case: "H264", "PCMU"
+	ClockRate uint32 // of RTP
+}
+
+// RTSPStart is the first RTP packet of a track.
+type RTSPStart struct {
+	Time    int64 // extended RTP time in units of ClockRate; the first is below 2^32
+	Arrived time.Time
+	// ClockBase is the extended RTP time that RTP-Info (RFC 2326, 12.33) names
+	// for the start of the range, the same instant for all tracks.
+	ClockBase    int64
+	HasClockBase bool
+}
+
+// RTSPReport is an RTCP sender report (RFC 3550, 6.4.1).
+type RTSPReport struct {
+	Time int64 // extended RTP time in units of ClockRate
+	NTP  time.Time
+}
+
+// RTSPFormat is what a parser tells of a track.
+type RTSPFormat struct {
+	Media         string // "video/x-h264"
+	Config        []byte // codec_data
+	Width, Height int
+	Rate          int // Hz; audio
+	Channels      int
+}
+
+// RTSPUnit is one access unit or audio frame.
+type RTSPUnit struct {
+	// PTS is RTP time since 0 of the track's first cycle of 2^32 ticks, in
+	// units of the format's timescale: 90000 for video, Rate for audio. It
+	// goes back where the camera's time does. It is exact where that timescale
+	// is the track's clock rate.
+	PTS     int64
+	Data    []byte
+	Arrived time.Time
+	NTP     time.Time // by the last sender report; zero without one
+	Lost    uint32    // packets missing since the unit before, dropped ones included
+	Damaged bool      // packets of this unit are missing
+}
+
+// RTSPItem is a unit of a track, or where Format is set, the format of those
+// that follow.
+type RTSPItem struct {
+	Track  uint8
+	Format *RTSPFormat
+	Unit   RTSPUnit
+
+	packets uint32
+}
+
+// RTSPError is what a pipeline failed of. Its Error method gives numbers only:
+// GStreamer's messages may hold what was sent and received.
+type RTSPError struct {
+	Domain string // the GError's, as "gst-resource-error-quark"
+	Code   int
+	Status int    // RTSP status code of the answer, or 0
+	Text   string // GStreamer's message; not for people, may not be logged
+}
+
+func (e *RTSPError) Error() string {
+	if e.Status != 0 {
+		return fmt.Sprintf("gstreamer: RTSP status %d", e.Status)
+	}
+	return fmt.Sprintf("gstreamer: pipeline failed: %s %d", e.Domain, e.Code)
+}
+
+// Errors of RTSP connections.
+var (
+	ErrRTSPEnded     = errors.New("gstreamer: the camera ended the stream")
+	ErrRTSPRestarted = errors.New("gstreamer: the camera began a track anew")
+	ErrRTSPClosed    = errors.New("gstreamer: connection is closed")
+	// ErrFrozen: a pipeline did not stop in time. What it holds stays
+	// allocated until it does.
+	ErrFrozen = errors.New("gstreamer: pipeline is frozen")
+)
+
+// RTSPUnsupportedError names an encoding that the log has no codec for.
+type RTSPUnsupportedError struct{ Encoding string }
+
+func (e *RTSPUnsupportedError) Error() string {
+	return fmt.Sprintf("gstreamer: encoding %q is not supported", e.Encoding)
+}
+
+// RTSP is one connection to a camera: rtspsrc, then for the video and the first
+// audio a depayloader, a parser and an appsink. GStreamer's threads only put
+// what they have into a bounded queue, which one goroutine empties by Take.
+//
+// Times are not GStreamer's. A probe in C before each depayloader replaces
+// them by the extended RTP time, which the elements behind it only carry, so
+// that neither the jitterbuffer's clock nor a sender report changes them.
+type RTSP struct {
+	opt      RTSPOptions
+	handle   cgo.Handle
+	pipeline *gst.Pipeline
+	src      *gst.Element
+	signals  []glib.SignalHandle
+	queue    *rtspQueue
+
+	mu       sync.Mutex // guards what follows; held for short, never over calls into GStreamer
+	selected []RTSPTrack
+	linked   map[uint8]bool
+	tracks   map[uint8]*rtspTrack
+	reports  map[uint32]rtspReport // by SSRC
+	playing  bool
+	err      error
+	done     chan struct{} // closed with err set
+	closing  bool
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+type rtspTrack struct {
+	RTSPTrack
+	ssrc      uint32
+	started   bool
+	start     RTSPStart
+	timescale uint32
+	media     string
+	delay     int64 // ticks of the timescale that an encoder of ours put before the sound
+}
+
+type rtspReport struct {
+	time uint32
+	ntp  time.Time
+}
+
+// OpenRTSP begins to connect and returns at once; what comes of it is told by
+// Ready and Done. Close it. Errors: *MissingError.
+func OpenRTSP(opt RTSPOptions) (*RTSP, error) {
+	if opt.Latency == 0 {
+		opt.Latency = 200 * time.Millisecond
+	}
+	if opt.ConnectTimeout == 0 {
+		opt.ConnectTimeout = 5 * time.Second
+	}
+	if opt.QueueUnits == 0 {
+		opt.QueueUnits = 1024
+	}
+	if opt.QueueBytes == 0 {
+		opt.QueueBytes = 16 << 20
+	}
+	if err := Init(); err != nil {
+		return nil, err
+	}
+	if err := Require("rtspsrc", "rtpbin", "udpsrc"); err != nil {
+		return nil, err
+	}
+	r := &RTSP{
+		opt:     opt,
+		queue:   newRTSPQueue(opt.QueueUnits, opt.QueueBytes),
+		linked:  map[uint8]bool{},
+		tracks:  map[uint8]*rtspTrack{},
+		reports: map[uint32]rtspReport{},
+		done:    make(chan struct{}),
+	}
+	r.handle = cgo.NewHandle(r)
+	if err := r.build(); err != nil {
+		return nil, errors.Join(fmt.Errorf("gstreamer: build RTSP pipeline: %w", err), r.Close(opt.ConnectTimeout))
+	}
+	if err := r.pipeline.SetState(gst.StatePlaying); err != nil {
+		return nil, errors.Join(fmt.Errorf("gstreamer: start RTSP pipeline: %w", err), r.Close(opt.ConnectTimeout))
+	}
+	return r, nil
+}
+
+func (r *RTSP) build() error {
+	var err error
+	if r.pipeline, err = gst.NewPipeline(""); err != nil {
+		return err
+	}
+	C.fl_rtsp_watch_bus(element(r.pipeline.Element), C.uintptr_t(r.handle))
+	if r.src, err = gst.NewElement("rtspsrc"); err != nil {
+		return err
+	}
+	for name, value := range map[string]any{
+		"location": r.opt.Location, "user-id": r.opt.User, "user-pw": r.opt.Password,
+		"user-agent": "Framelog",
+	} {
+		if value == "" {
+			continue
+		}
+		if err := r.src.SetProperty(name, value); err != nil {
+			return fmt.Errorf("set %s: %w", name, err)
+		}
+	}
+	latency, protocols := 0, "tcp"
+	if r.opt.UDP {
+		latency, protocols = int(r.opt.Latency.Milliseconds()), "udp"
+	}
+	validate := "validate-all"
+	if r.opt.InsecureTLS {
+		validate = "no-flags"
+	}
+	for name, value := range map[string]string{
+		"protocols":   protocols,
+		"latency":     fmt.Sprint(latency),
+		"buffer-mode": "none", // the jitterbuffer's times are not used, but "auto" would hold packets back by them
+		"ntp-sync":    "false",
+		// Data that does not come is our caller's to notice.
+		"timeout":                "0",
+		"tcp-timeout":            fmt.Sprint(r.opt.ConnectTimeout.Microseconds()),
+		"udp-reconnect":          "false",
+		"do-retransmission":      "false",
+		"tls-validation-flags":   validate,
+		"max-rtcp-rtp-time-diff": "-1",
+	} {
+		r.src.SetArg(name, value)
+	}
+	if r.opt.CAFile != "" {
+		path := C.CString(r.opt.CAFile)
+		defer C.free(unsafe.Pointer(path))
+		if C.fl_rtsp_set_ca(element(r.src), path) == 0 {
+			return fmt.Errorf("read certificates of %s", r.opt.CAFile)
+		}
+	}
+	if err := r.connect("select-stream", r.selectStream); err != nil {
+		return err
+	}
+	if err := r.connect("new-manager", func(_, manager *gst.Element) {
+		C.fl_rtsp_watch_manager(element(manager), C.uintptr_t(r.handle))
+	}); err != nil {
+		return err
+	}
+	if err := r.connect("pad-added", func(_ *gst.Element, pad *gst.Pad) {
+		if err := r.addTrack(pad); err != nil {
+			r.fail(err)
+		}
+	}); err != nil {
+		return err
+	}
+	return r.pipeline.Add(r.src)
+}
+
+func (r *RTSP) connect(signal string, f any) error {
+	h, err := r.src.Connect(signal, f)
+	if err != nil {
+		return fmt.Errorf("connect %s: %w", signal, err)
+	}
+	r.signals = append(r.signals, h)
+	return nil
+}
+
+func element(e *gst.Element) *C.GstElement { return (*C.GstElement)(e.Unsafe()) }
+
+// selectStream takes the first video and the first audio that it knows.
+func (r *RTSP) selectStream(_ *gst.Element, _ uint, caps *gst.Caps) bool {
+	t, media := rtspStream(caps)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.selected {
+		if s.ID == t.ID {
+			return false
+		}
+	}
+	if t.ID == 0 || rtspChains[t.Encoding] == nil {
+		if media == "video" {
+			r.failLocked(&RTSPUnsupportedError{Encoding: t.Encoding})
+		}
+		return false
+	}
+	r.selected = append(r.selected, t)
+	return true
+}
+
+// rtspStream reads the caps that rtspsrc makes of a media section of SDP.
+func rtspStream(caps *gst.Caps) (t RTSPTrack, media string) {
+	s := caps.GetStructureAt(0)
+	if v, err := s.GetValue("media"); err == nil {
+		media, _ = v.(string)
+	}
+	if v, err := s.GetValue("encoding-name"); err == nil {
+		name, _ := v.(string)
+		t.Encoding = strings.ToUpper(name)
+	}
+	if v, err := s.GetValue("clock-rate"); err == nil {
+		if rate, ok := v.(int); ok && rate > 0 {
+			t.ClockRate = uint32(rate)
+		}
+	}
+	switch {
+	case t.ClockRate == 0:
+	case media == "video":
+		t.ID = schemas.VideoTrack
+	case media == "audio":
+		t.ID = schemas.AudioTrack
+	}
+	return t, media
+}
+
+// addTrack puts the elements of a stream behind it. It runs on a thread of
+// rtspsrc, before the stream's first packet.
+func (r *RTSP) addTrack(pad *gst.Pad) error {
+	caps := pad.GetCurrentCaps()
+	if caps == nil {
+		caps = pad.QueryCaps(nil)
+	}
+	if caps == nil || caps.GetSize() == 0 {
+		return errors.New("gstreamer: add track: stream has no caps")
+	}
+	t, _ := rtspStream(caps)
+	chain := rtspChains[t.Encoding]
+	if t.ID == 0 || chain == nil {
+		return &RTSPUnsupportedError{Encoding: t.Encoding}
+	}
+	r.mu.Lock()
+	again := r.linked[t.ID]
+	r.linked[t.ID] = true
+	if !again {
+		r.tracks[t.ID] = &rtspTrack{RTSPTrack: t, timescale: t.ClockRate, delay: chain.delay}
+	}
+	r.mu.Unlock()
+	if again {
+		return ErrRTSPRestarted
+	}
+	if err := Require(chain.elements()...); err != nil {
+		return err
+	}
+	bin, err := gst.NewBinFromString(chain.description(), true)
+	if err != nil {
+		return fmt.Errorf("gstreamer: build chain of %s: %w", t.Encoding, err)
+	}
+	depay, err := bin.GetElementByName("depay")
+	if err != nil {
+		return fmt.Errorf("gstreamer: build chain of %s: %w", t.Encoding, err)
+	}
+	sink, err := bin.GetElementByName("sink")
+	if err != nil {
+		return fmt.Errorf("gstreamer: build chain of %s: %w", t.Encoding, err)
+	}
+	C.fl_rtsp_attach(element(depay), element(sink), C.uintptr_t(r.handle), C.guint8(t.ID), C.guint32(t.ClockRate))
+	if err := r.pipeline.Add(bin.Element); err != nil {
+		return fmt.Errorf("gstreamer: add chain of %s: %w", t.Encoding, err)
+	}
+	if !bin.SyncStateWithParent() {
+		return fmt.Errorf("gstreamer: start chain of %s", t.Encoding)
+	}
+	if got := pad.Link(bin.GetStaticPad("sink")); got != gst.PadLinkOK {
+		return fmt.Errorf("gstreamer: link chain of %s: %v", t.Encoding, got)
+	}
+	return nil
+}
+
+// Ready has a token whenever Take may have something.
+func (r *RTSP) Ready() <-chan struct{} { return r.queue.ready }
+
+// Take empties the queue. What it returns is valid until the next Take; the
+// Data of units stays.
+func (r *RTSP) Take() []RTSPItem { return r.queue.take() }
+
+// Dropped is how many units were dropped because the queue was full.
+func (r *RTSP) Dropped() uint64 { return r.queue.droppedUnits() }
+
+// Done is closed when the connection has ended, and Err then says why. There
+// may still be units to Take.
+func (r *RTSP) Done() <-chan struct{} { return r.done }
+
+// Err is why the connection ended: *RTSPError, *RTSPUnsupportedError,
+// ErrRTSPEnded, ErrRTSPRestarted, *MissingError.
+func (r *RTSP) Err() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+// Playing says whether the camera has accepted PLAY.
+func (r *RTSP) Playing() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.playing
+}
+
+// Selected are the tracks that the connection asked the camera for; complete
+// once it is playing.
+func (r *RTSP) Selected() []RTSPTrack {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]RTSPTrack(nil), r.selected...)
+}
+
+// Start is the first packet of a track; ok is false before there is one.
+func (r *RTSP) Start(track uint8) (s RTSPStart, clockRate uint32, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := r.tracks[track]
+	if t == nil || !t.started {
+		return RTSPStart{}, 0, false
+	}
+	return t.start, t.ClockRate, true
+}
+
+// Report is the last sender report of a track.
+func (r *RTSP) Report(track uint8) (RTSPReport, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := r.tracks[track]
+	if t == nil || !t.started {
+		return RTSPReport{}, false
+	}
+	rep, ok := r.reports[t.ssrc]
+	if !ok {
+		return RTSPReport{}, false
+	}
+	return RTSPReport{Time: extend(t.start.Time, rep.time), NTP: rep.ntp}, true
+}
+
+// extend is the 64-bit time nearest to base whose low 32 bits are v.
+func extend(base int64, v uint32) int64 {
+	return base + int64(int32(v-uint32(base)))
+}
+
+func (r *RTSP) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failLocked(err)
+}
+
+func (r *RTSP) failLocked(err error) {
+	if r.err == nil && !r.closing {
+		r.err = err
+		close(r.done)
+	}
+}
+
+// Close ends the connection and waits until GStreamer has let go of it, at
+// most for limit: then it returns ErrFrozen, and the rest is done when and if
+// the pipeline stops. It is idempotent.
+func (r *RTSP) Close(limit time.Duration) error {
+	r.closeOnce.Do(func() { r.closeErr = r.close(limit) })
+	return r.closeErr
+}
+
+func (r *RTSP) close(limit time.Duration) error {
+	r.mu.Lock()
+	if r.err == nil {
+		r.err = ErrRTSPClosed
+		close(r.done)
+	}
+	r.closing = true
+	r.mu.Unlock()
+
+	stopped := make(chan error, 1)
+	go func() {
+		var err error
+		if r.pipeline != nil {
+			err = r.pipeline.SetState(gst.StateNull)
+			C.fl_rtsp_watch_bus(element(r.pipeline.Element), 0)
+		}
+		if r.src != nil {
+			for _, h := range r.signals {
+				r.src.HandlerDisconnect(h)
+			}
+		}
+		// Now no thread of the pipeline runs any more, and the binding's
+		// finalizers free the rest once nothing refers to it.
+		r.src, r.pipeline, r.signals = nil, nil, nil
+		r.handle.Delete()
+		stopped <- err
+	}()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case err := <-stopped:
+		if err != nil {
+			return fmt.Errorf("gstreamer: stop RTSP pipeline: %w", err)
+		}
+		return nil
+	case <-timer.C:
+		return ErrFrozen
+	}
+}

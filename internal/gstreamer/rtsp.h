@@ -1,0 +1,57 @@
+// The part of the RTSP client that runs on GStreamer's threads for each RTP
+// packet and each unit. It is C, because a call into Go for each packet would
+// cost more than the rest of the pipeline. See rtsp.go for what it is for.
+
+#ifndef FRAMELOG_RTSP_H
+#define FRAMELOG_RTSP_H
+
+#include <gst/gst.h>
+#include <stdint.h>
+
+// Bias is added to extended RTP times in buffers, so that a camera's clock may
+// go back without the unsigned time of a buffer going below 0.
+#define FL_RTSP_BIAS (G_GINT64_CONSTANT(1) << 32)
+
+// Kinds of fl_rtsp messages.
+enum { FL_RTSP_ERROR = 1, FL_RTSP_EOS, FL_RTSP_PROGRESS };
+
+// What is told with each unit.
+typedef struct {
+  guint64 pts;    // ns of biased extended RTP time; G_MAXUINT64: none
+  guint32 packets; // RTP packets since the unit before
+  guint32 lost;    // missing RTP packets since the unit before
+  gboolean damaged;
+} FlUnit;
+
+// What is told with the first unit of a track and when its caps change.
+typedef struct {
+  const char *media;
+  gconstpointer config;
+  gsize config_size;
+  int width, height, rate, channels;
+} FlFormat;
+
+// What is told with the first RTP packet of a track.
+typedef struct {
+  guint32 ssrc, rtp_time, clock_rate;
+  gboolean has_clock_base; // RTP-Info gave the RTP time of the start
+  guint32 clock_base;
+} FlStart;
+
+// fl_rtsp_attach watches one track: depay is its depayloader, sink its
+// appsink. What it makes goes with those two elements.
+void fl_rtsp_attach(GstElement *depay, GstElement *sink, uintptr_t conn, guint8 track, guint32 clock_rate);
+
+// fl_rtsp_watch_manager reads the sender reports that reach an rtpbin, and
+// prepares its jitterbuffers.
+void fl_rtsp_watch_manager(GstElement *rtpbin, uintptr_t conn);
+
+// fl_rtsp_watch_bus hands errors, the end and the progress of a pipeline over
+// and drops all other messages; conn 0 ends that.
+void fl_rtsp_watch_bus(GstElement *pipeline, uintptr_t conn);
+
+// fl_rtsp_set_ca makes an rtspsrc trust the certificates of a PEM file. It
+// returns 0 where the file can't be read.
+gboolean fl_rtsp_set_ca(GstElement *rtspsrc, const char *path);
+
+#endif

@@ -1,0 +1,70 @@
+package gstreamer
+
+import "strings"
+
+// rtspChain is what stands between rtspsrc and the appsink for an encoding.
+type rtspChain struct {
+	// elements in launch syntax; the first is the depayloader.
+	stages []string
+	// delay is the samples that an encoder puts before the first.
+	delay int64
+}
+
+// appsink without a clock, a preroll or copies of its own.
+const rtspSink = "appsink name=sink sync=false async=false enable-last-sample=false wait-on-eos=false qos=false"
+
+// aacDelay is the priming of libavcodec's AAC encoder in samples: one frame,
+// which it puts before the sound and GStreamer does not take off. The test of
+// the beep holds it true.
+const aacDelay = 1024
+
+// rtspChains by encoding name of SDP, in upper case.
+//
+// H.264 and H.265 leave the depayloader with lengths instead of start codes:
+// byte streams are searched and get delimiters. It takes parameter sets out of
+// the stream then, and config-interval=-1 has the parser put them back before
+// each IDR, so that they stand in band and in the decoder configuration.
+var rtspChains = map[string]*rtspChain{
+	"H264": {stages: []string{
+		"rtph264depay name=depay", "video/x-h264,stream-format=avc,alignment=au",
+		"h264parse config-interval=-1", "video/x-h264,stream-format=avc,alignment=au",
+	}},
+	"H265": {stages: []string{
+		"rtph265depay name=depay", "video/x-h265,stream-format=hvc1,alignment=au",
+		"h265parse config-interval=-1", "video/x-h265,stream-format=hvc1,alignment=au",
+	}},
+	"JPEG": {stages: []string{"rtpjpegdepay name=depay"}},
+
+	"MPEG4-GENERIC": {stages: []string{"rtpmp4gdepay name=depay", "aacparse", "audio/mpeg,mpegversion=4,stream-format=raw"}},
+	"MP4A-LATM":     {stages: []string{"rtpmp4adepay name=depay", "aacparse", "audio/mpeg,mpegversion=4,stream-format=raw"}},
+	"OPUS":          {stages: []string{"rtpopusdepay name=depay"}},
+
+	"PCMU": toAAC("rtppcmudepay", "mulawdec"),
+	"PCMA": toAAC("rtppcmadepay", "alawdec"),
+	"G722": toAAC("rtpg722depay", "avdec_g722"),
+	"L16":  toAAC("rtpL16depay"),
+	"AMR":  toAAC("rtpamrdepay", "avdec_amrnb"),
+}
+
+// toAAC is for sound that no browser plays: decoded, and encoded once.
+func toAAC(depay string, decode ...string) *rtspChain {
+	s := append([]string{depay + " name=depay"}, decode...)
+	return &rtspChain{
+		stages: append(s, "audioconvert", "audioresample", "audio/x-raw,rate=48000,channels=[1,2]", "avenc_aac bitrate=64000"),
+		delay:  aacDelay,
+	}
+}
+
+func (c *rtspChain) description() string {
+	return strings.Join(c.stages, " ! ") + " ! " + rtspSink
+}
+
+func (c *rtspChain) elements() []string {
+	names := []string{"appsink"}
+	for _, s := range c.stages {
+		if name, _, _ := strings.Cut(s, " "); !strings.Contains(name, "/") {
+			names = append(names, name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,103 @@
+package gstreamer
+
+import (
+	"sync"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// rtspQueue holds what GStreamer's threads have handed over until one
+// goroutine takes it. Where it is full, whole units are dropped: of the video
+// up to the next random access point, since what lies between would not decode.
+type rtspQueue struct {
+	maxUnits int
+	maxBytes int64
+	ready    chan struct{} // a token when there is something
+
+	mu      sync.Mutex
+	items   []RTSPItem
+	spare   []RTSPItem // the slice that take gave out last
+	bytes   int64
+	dropped uint64
+	skip    bool             // video is dropped up to the next random access point
+	missing map[uint8]uint32 // packets of dropped units, by track
+}
+
+func newRTSPQueue(units int, bytes int64) *rtspQueue {
+	return &rtspQueue{maxUnits: units, maxBytes: bytes, ready: make(chan struct{}, 1), missing: map[uint8]uint32{}}
+}
+
+// put takes an item or drops it. media is the format's, by which random access
+// points are known.
+func (q *rtspQueue) put(it RTSPItem, media string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if it.Format == nil {
+		full := len(q.items) >= q.maxUnits || q.bytes+int64(len(it.Unit.Data)) > q.maxBytes
+		video := it.Track == schemas.VideoTrack
+		if full || video && q.skip && !randomAccess(media, it.Unit.Data) {
+			q.skip = q.skip || video
+			q.dropped++
+			q.missing[it.Track] += it.packets + it.Unit.Lost
+			return
+		}
+		if video {
+			q.skip = false
+		}
+		it.Unit.Lost += q.missing[it.Track]
+		delete(q.missing, it.Track)
+		q.bytes += int64(len(it.Unit.Data))
+	} else if len(q.items) > 0 && q.items[len(q.items)-1].Format != nil && q.items[len(q.items)-1].Track == it.Track {
+		// The units of the format before were dropped: formats take no more
+		// room than units.
+		q.items[len(q.items)-1] = it
+		return
+	}
+	q.items = append(q.items, it)
+	select {
+	case q.ready <- struct{}{}:
+	default:
+	}
+}
+
+func (q *rtspQueue) take() []RTSPItem {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	clear(q.spare) // its units are the caller's alone now
+	got := q.items
+	q.items, q.spare = q.spare[:0], got
+	q.bytes = 0
+	return got
+}
+
+func (q *rtspQueue) droppedUnits() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.dropped
+}
+
+// randomAccess says whether a decoder can start at a unit: an IDR of H.264
+// (NAL unit type 5), an IRAP of H.265 (types 16 to 23), any JPEG.
+func randomAccess(media string, unit []byte) bool {
+	var is func(header byte) bool
+	switch media {
+	case "video/x-h264":
+		is = func(h byte) bool { return h&0x1f == 5 }
+	case "video/x-h265":
+		is = func(h byte) bool { t := h >> 1 & 0x3f; return t >= 16 && t <= 23 }
+	default:
+		return true
+	}
+	for len(unit) > 4 {
+		n := int(unit[0])<<24 | int(unit[1])<<16 | int(unit[2])<<8 | int(unit[3])
+		unit = unit[4:]
+		if n < 1 || n > len(unit) {
+			return false
+		}
+		if is(unit[0]) {
+			return true
+		}
+		unit = unit[n:]
+	}
+	return false
+}
