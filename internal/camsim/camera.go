@@ -1,0 +1,444 @@
+package camsim
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v5"
+	"github.com/bluenviron/gortsplib/v5/pkg/description"
+	"github.com/bluenviron/gortsplib/v5/pkg/format"
+	"github.com/framelog/framelog/schemas"
+	"github.com/pion/rtcp"
+)
+
+// CameraConfig is one camera.
+type CameraConfig struct {
+	// Path of the URL, without a leading slash.
+	Path string
+	// Feed is what it sends. A clip begins with the first client's PLAY; it
+	// runs on from there whether there are clients or not, as cameras do.
+	Feed Feed
+	// User and Password; empty means that everyone may read.
+	User, Password string
+	// OneClient refuses a second client with 503.
+	OneClient bool
+	// SenderReports says when RTCP tells the camera's clock.
+	SenderReports SenderReports
+	// NoRTPInfo leaves RTP-Info out of the answer to PLAY.
+	NoRTPInfo bool
+	// RTPTime and RTPSeq are where RTP timestamps (of the presentation's
+	// zero, all tracks alike) and sequence numbers begin. nil means random.
+	RTPTime *uint32
+	RTPSeq  *uint16
+	// NoParameterSets sends them in the SDP alone. The default is to send
+	// them before every sync unit too.
+	NoParameterSets bool
+	// AudioAfter keeps sound back for so long after the first client's PLAY.
+	AudioAfter time.Duration
+	// HangUp ends the clients' connections half a second after the feed's
+	// end. The default is to keep them, silent.
+	HangUp bool
+	// SentLimit is how many units Sent remembers; the oldest go first. It
+	// defaults to 100,000 for a clip and to 1,000 for live media.
+	SentLimit int
+}
+
+// SenderReports configures RTCP sender reports (RFC 3550 section 6.4.1).
+type SenderReports struct {
+	Off bool
+	// After is the time from the first client's PLAY to the first report.
+	After time.Duration
+	// Every is the time between reports of a track. It defaults to 5 s.
+	Every time.Duration
+}
+
+// Sent is one unit that a camera sent.
+type Sent struct {
+	Unit            // its times include jumps and what came before a switch or a loop
+	Hash   [32]byte // SHA-256 of Data
+	At     time.Time
+	Feed   int // 0 for the first feed, +1 for each switch
+	RTP    uint32
+	Seq    uint16 // of its first packet
+	Count  int    // RTP packets
+	Lost   int    // of these, how many were left out on purpose
+	Broken int    // of these, how many were corrupted on purpose
+	Peers  int    // clients that were playing
+}
+
+// Camera is one camera of a running server. Its methods may be called from
+// any goroutine.
+type Camera struct {
+	cfg      CameraConfig
+	log      *slog.Logger
+	srv      *Server
+	overflow atomic.Int64
+
+	first chan struct{} // closed at the first PLAY
+	ended chan struct{} // closed when the last feed is over
+	swap  chan Feed
+
+	mu      sync.Mutex
+	stream  *gortsplib.ServerStream
+	lanes   []*sendLane // in the order of the SDP
+	clients map[*gortsplib.ServerSession]*gortsplib.ServerConn
+	members map[*gortsplib.ServerSession]bool // set up, playing or not
+	began   time.Time                         // the first PLAY
+	instant time.Duration                     // of the next unit, without base and jump
+	feed    int
+	rebase  bool
+	sent    []Sent
+	dropped int // records that Sent has forgotten
+	faults  faults
+	rand    *rand.Rand
+	jump    time.Duration
+}
+
+// sendLane is the sending side of one track.
+type sendLane struct {
+	track   schemas.Track
+	pack    *packetizer
+	media   *description.Media
+	initial uint32
+	seq     uint16
+	base    int64 // added to the feed's times, in ticks
+	end     int64 // of the last unit sent, without jump
+	ssrc    uint32
+	packets uint32
+	octets  uint32
+	report  time.Time // when the next sender report is due
+}
+
+func (l *sendLane) ticks(d time.Duration) int64 {
+	s := int64(d / time.Second)
+	return s*int64(l.track.Timescale) + int64(d%time.Second)*int64(l.track.Timescale)/int64(time.Second)
+}
+
+func newCamera(s *Server, cfg CameraConfig) (*Camera, error) {
+	cfg.Path = strings.Trim(cfg.Path, "/")
+	if cfg.Feed == nil || cfg.Path == "" {
+		return nil, errors.New("camsim: a camera needs a path and a feed")
+	}
+	if cfg.SenderReports.Every == 0 {
+		cfg.SenderReports.Every = 5 * time.Second
+	}
+	if cfg.SentLimit == 0 {
+		cfg.SentLimit = 100000
+		if cfg.Feed.live() {
+			cfg.SentLimit = 1000
+		}
+	}
+	c := &Camera{
+		cfg: cfg, srv: s, log: s.log.With("path", cfg.Path),
+		first: make(chan struct{}), ended: make(chan struct{}), swap: make(chan Feed),
+		clients: map[*gortsplib.ServerSession]*gortsplib.ServerConn{},
+		members: map[*gortsplib.ServerSession]bool{},
+		rand:    rand.New(rand.NewPCG(1, 2)),
+	}
+	if clip, ok := cfg.Feed.(*Clip); ok {
+		for i, u := range clip.Units {
+			for _, t := range clip.Media {
+				if d := span(u.PTS, t.Timescale); t.ID == u.Track && (i == 0 || d < c.instant) {
+					c.instant = d
+				}
+			}
+		}
+	}
+	return c, c.describe(cfg.Feed.Tracks())
+}
+
+// describe makes a stream of the tracks. Lanes go on where the codec and the
+// timescale of their track stay.
+func (c *Camera) describe(tracks []schemas.Track) error {
+	old := map[uint8]*sendLane{}
+	for _, l := range c.lanes {
+		old[l.track.ID] = l
+	}
+	var lanes []*sendLane
+	desc := &description.Session{Title: c.cfg.Path}
+	for i, t := range tracks {
+		p, err := newPacketizer(t, uint8(96+i))
+		if err != nil {
+			return err
+		}
+		l := &sendLane{track: t, pack: p, media: p.media(t.Codec), initial: rand.Uint32(), seq: uint16(rand.Uint32())}
+		if c.cfg.RTPTime != nil {
+			l.initial = *c.cfg.RTPTime
+		}
+		if c.cfg.RTPSeq != nil {
+			l.seq = *c.cfg.RTPSeq
+		}
+		if o := old[t.ID]; o != nil && o.track.Timescale == t.Timescale {
+			l.initial, l.seq, l.base, l.end = o.initial, o.seq, o.base, o.end
+		}
+		lanes = append(lanes, l)
+		desc.Medias = append(desc.Medias, l.media)
+	}
+	stream := &gortsplib.ServerStream{Server: c.srv.rtsp, Desc: desc}
+	if err := stream.Initialize(); err != nil {
+		return fmt.Errorf("camsim: camera %s: %w", c.cfg.Path, err)
+	}
+	c.stream, c.lanes = stream, lanes
+	return nil
+}
+
+// run is the camera's goroutine: it waits for the first client, unless the
+// feed is live, and sends feed after feed.
+func (c *Camera) run(ctx context.Context) {
+	defer close(c.ended)
+	feed := c.cfg.Feed
+	if !feed.live() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.first:
+		}
+	}
+	for {
+		feedCtx, cancel := context.WithCancel(ctx)
+		over := make(chan error, 1)
+		go func() { over <- feed.play(feedCtx, c.emit) }()
+		select {
+		case next := <-c.swap:
+			cancel()
+			<-over
+			feed = c.change(next, feed)
+			continue
+		case err := <-over:
+			cancel()
+			if ctx.Err() != nil {
+				return
+			}
+			if err != nil {
+				c.log.Error("feed ended", "error", err)
+			}
+		}
+		if c.cfg.HangUp {
+			// What waits in the clients' queues goes out first.
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(500 * time.Millisecond):
+			}
+			c.Drop()
+		}
+		select {
+		case <-ctx.Done():
+		case next := <-c.swap:
+			feed = c.change(next, feed)
+			continue
+		}
+		return
+	}
+}
+
+// change prepares for another feed. Clients stay where its tracks have the
+// same codecs; only their parameter sets may differ then.
+func (c *Camera) change(next, prev Feed) Feed {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	tracks := next.Tracks()
+	same := len(tracks) == len(c.lanes)
+	for i := 0; same && i < len(tracks); i++ {
+		l := c.lanes[i]
+		same = l.track.ID == tracks[i].ID && l.track.Codec == tracks[i].Codec && l.track.Timescale == tracks[i].Timescale &&
+			(l.track.Codec.Video() || string(l.track.Config) == string(tracks[i].Config))
+	}
+	var err error
+	if same {
+		for i, t := range tracks {
+			c.lanes[i].track = t
+			if c.lanes[i].pack.sets, err = ParameterSets(t); err != nil {
+				break
+			}
+			switch f := c.lanes[i].pack.format.(type) {
+			case *format.H264:
+				f.SafeSetParams(c.lanes[i].pack.sets[0], c.lanes[i].pack.sets[1])
+			case *format.H265:
+				f.SafeSetParams(c.lanes[i].pack.sets[0], c.lanes[i].pack.sets[1], c.lanes[i].pack.sets[2])
+			}
+		}
+		c.stream.ReloadDesc()
+	} else {
+		old := c.stream
+		if err = c.describe(tracks); err == nil {
+			go old.Close()
+		}
+	}
+	if err != nil {
+		c.log.Error("switch to another feed", "error", err)
+		return prev
+	}
+	c.feed++
+	c.rebase = true
+	return next
+}
+
+// admit says whether a client may have the stream; session is nil at DESCRIBE.
+func (c *Camera) admit(session *gortsplib.ServerSession) (*gortsplib.ServerStream, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.faults.refuse {
+		return nil, errRefused
+	}
+	if c.cfg.OneClient && len(c.members) > 0 && !c.members[session] {
+		return nil, errRefused
+	}
+	if session != nil {
+		c.members[session] = true
+	}
+	return c.stream, nil
+}
+
+// joined counts a client that plays from now on. The camera is locked.
+func (c *Camera) joined(session *gortsplib.ServerSession, sc *gortsplib.ServerConn) {
+	c.clients[session] = sc
+	if c.began.IsZero() {
+		c.began = time.Now()
+		close(c.first)
+	}
+	for _, l := range c.lanes {
+		l.report = c.began.Add(c.cfg.SenderReports.After) // a new client needs one soon
+	}
+}
+
+func (c *Camera) left(session *gortsplib.ServerSession) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.clients, session)
+	delete(c.members, session)
+}
+
+func (c *Camera) shut() {
+	c.mu.Lock()
+	stream := c.stream
+	c.mu.Unlock()
+	stream.Close()
+}
+
+// emit sends one unit of the feed; it is called from the feed's goroutine.
+func (c *Camera) emit(u Unit) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var l *sendLane
+	for _, o := range c.lanes {
+		if o.track.ID == u.Track {
+			l = o
+		}
+	}
+	if l == nil {
+		return
+	}
+	scale := l.track.Timescale
+	if c.rebase {
+		// The first unit of a new feed begins where the video ended.
+		c.rebase = false
+		v := c.lanes[0]
+		base := v.end - schemas.Rescale(u.DTS, scale, v.track.Timescale)
+		for _, o := range c.lanes {
+			o.base = schemas.Rescale(base, v.track.Timescale, o.track.Timescale)
+		}
+	}
+	c.instant = span(u.DTS, scale)
+	l.end = max(l.end, u.DTS+int64(u.Duration)+l.base)
+	if c.held(l, u) {
+		return
+	}
+	shift := l.base + l.ticks(c.jump)
+	u.PTS += shift
+	u.DTS += shift
+	var sets [][]byte
+	if u.Sync && !c.cfg.NoParameterSets {
+		sets = l.pack.sets
+	}
+	pkts, err := l.pack.encode(u, sets)
+	if err != nil {
+		c.log.Error("packetize", "error", err)
+		return
+	}
+	rec := Sent{
+		Unit: u, Hash: sha256.Sum256(u.Data), At: time.Now(), Feed: c.feed, Peers: len(c.clients),
+		RTP: uint32(int64(l.initial) + u.PTS), Seq: l.seq, Count: len(pkts),
+	}
+	for _, p := range pkts {
+		p.Timestamp += rec.RTP
+		p.SequenceNumber = l.seq
+		l.seq++
+		if c.chance(c.faults.lose) {
+			rec.Lost++
+			continue
+		}
+		if c.chance(c.faults.corrupt) && c.corrupt(p) {
+			rec.Broken++
+		}
+		l.octets += uint32(len(p.Payload))
+		l.packets++
+		_ = c.stream.WritePacketRTP(l.media, p) // a client's full queue is counted in overflow
+		l.ssrc = p.SSRC
+	}
+	c.report(l, rec)
+	if len(c.sent) >= c.cfg.SentLimit {
+		c.sent = append(c.sent[:0], c.sent[len(c.sent)/4+1:]...)
+		c.dropped += c.cfg.SentLimit - len(c.sent)
+	}
+	c.sent = append(c.sent, rec)
+}
+
+// report sends a sender report where one is due.
+func (c *Camera) report(l *sendLane, rec Sent) {
+	now := rec.At
+	if c.cfg.SenderReports.Off || c.faults.noReports || c.began.IsZero() || now.Before(l.report) || l.ssrc == 0 {
+		return
+	}
+	l.report = now.Add(c.cfg.SenderReports.Every)
+	since := now.Sub(rec.wall)
+	if clip, ok := c.cfg.Feed.(*Clip); ok && clip.Speed > 0 {
+		since = time.Duration(float64(since) * clip.Speed)
+	}
+	_ = c.stream.WritePacketRTCP(l.media, &rtcp.SenderReport{
+		SSRC: l.ssrc, NTPTime: ntp(now), RTPTime: uint32(int64(rec.RTP) + l.ticks(since)),
+		PacketCount: l.packets, OctetCount: l.octets,
+	})
+}
+
+// ntp is t as RFC 3550 section 4 writes it: seconds since 1900 in 32.32 bits.
+func ntp(t time.Time) uint64 {
+	s := uint64(t.Unix()) + 2208988800
+	return s<<32 | uint64(t.Nanosecond())<<32/1e9
+}
+
+// Sent is what the camera sent so far, in order.
+func (c *Camera) Sent() []Sent {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]Sent(nil), c.sent...)
+}
+
+// Forgotten is how many units Sent does not hold any more.
+func (c *Camera) Forgotten() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dropped
+}
+
+// Overflows counts packets that a client lost because its queue was full.
+func (c *Camera) Overflows() int64 { return c.overflow.Load() }
+
+// Clients is how many clients play now.
+func (c *Camera) Clients() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.clients)
+}
+
+// Ended is closed when the camera has nothing more to send for good: the
+// server closed. A clip that ended may still be switched to another.
+func (c *Camera) Ended() <-chan struct{} { return c.ended }

@@ -1,0 +1,166 @@
+package camsim
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/framelog/framelog/schemas"
+	"github.com/pion/rtp"
+)
+
+// faults is what is wrong with a camera now.
+type faults struct {
+	refuse    bool
+	stall     bool
+	mute      bool
+	noKeys    bool
+	noReports bool
+	lose      float64 // share of packets
+	corrupt   float64 // share of packets
+}
+
+func (c *Camera) set(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f()
+}
+
+// Refuse answers DESCRIBE and SETUP with 503 and hangs up. Clients that play
+// are left alone. See [Server.Down] for a port that refuses.
+func (c *Camera) Refuse(on bool) { c.set(func() { c.faults.refuse = on }) }
+
+// Drop ends the connections of all clients that play.
+func (c *Camera) Drop() {
+	c.mu.Lock()
+	conns := make([]interface{ Close() }, 0, 2*len(c.clients))
+	for session, sc := range c.clients {
+		conns = append(conns, sc, session)
+	}
+	c.mu.Unlock()
+	for _, o := range conns { // not under the lock: closing takes sessions off the camera
+		o.Close()
+	}
+}
+
+// Stall keeps all connections and sends nothing. Media time runs on.
+func (c *Camera) Stall(on bool) { c.set(func() { c.faults.stall = on }) }
+
+// Mute stops and restarts the sound alone.
+func (c *Camera) Mute(on bool) { c.set(func() { c.faults.mute = on }) }
+
+// NoKeyframes leaves out all sync units of the video.
+func (c *Camera) NoKeyframes(on bool) { c.set(func() { c.faults.noKeys = on }) }
+
+// NoSenderReports stops and restarts sender reports.
+func (c *Camera) NoSenderReports(on bool) { c.set(func() { c.faults.noReports = on }) }
+
+// Jump moves the timestamps of all tracks by d from the next unit on. Jumps
+// add up.
+func (c *Camera) Jump(d time.Duration) { c.set(func() { c.jump += d }) }
+
+// Lose leaves out a share (0 to 1) of the RTP packets; which is given by seed.
+func (c *Camera) Lose(share float64, seed uint64) {
+	c.set(func() { c.faults.lose, c.rand = share, rand.New(rand.NewPCG(seed, 0)) })
+}
+
+// Corrupt overwrites bytes inside the payload of a share (0 to 1) of the RTP
+// packets; which is given by seed.
+func (c *Camera) Corrupt(share float64, seed uint64) {
+	c.set(func() { c.faults.corrupt, c.rand = share, rand.New(rand.NewPCG(seed, 0)) })
+}
+
+// GarbagePackets sends n RTP packets of random payload on the video track,
+// with good headers.
+func (c *Camera) GarbagePackets(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.lanes[0]
+	for range n {
+		p := &rtp.Packet{
+			Header: rtp.Header{
+				Version: 2, PayloadType: l.pack.format.PayloadType(), SequenceNumber: l.seq,
+				Timestamp: uint32(int64(l.initial) + l.end + l.ticks(c.jump)),
+			},
+			Payload: c.noise(1 + c.rand.IntN(1200)),
+		}
+		l.seq++
+		_ = c.stream.WritePacketRTP(l.media, p)
+	}
+}
+
+// GarbageBytes writes n random bytes into the RTSP connection of each client
+// that plays, between two messages.
+func (c *Camera) GarbageBytes(n int) {
+	c.mu.Lock()
+	b := c.noise(n)
+	var conns []*conn
+	for _, sc := range c.clients {
+		if nc, ok := sc.NetConn().(*conn); ok {
+			conns = append(conns, nc)
+		}
+	}
+	c.mu.Unlock()
+	for _, nc := range conns {
+		_, _ = nc.Write(b) // a connection that ended needs no garbage
+	}
+}
+
+// Switch goes on with another feed at once: another resolution, GOP length or
+// other parameter sets. Timestamps go on without a break. Clients are cut off
+// where codecs or the configuration of the sound differ. It returns when the
+// new feed has been taken over, or false where the server has closed.
+func (c *Camera) Switch(f Feed) bool {
+	select {
+	case <-c.first:
+	default:
+		if !c.cfg.Feed.live() {
+			// Nothing runs yet: the goroutine takes it when it does.
+			select {
+			case <-c.ended:
+				return false
+			case <-c.first:
+			}
+		}
+	}
+	select {
+	case c.swap <- f:
+		return true
+	case <-c.ended:
+		return false
+	}
+}
+
+func (c *Camera) chance(share float64) bool { return share > 0 && c.rand.Float64() < share }
+
+func (c *Camera) noise(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(c.rand.Uint32())
+	}
+	return b
+}
+
+// corrupt overwrites up to eight bytes beyond the payload's first four.
+func (c *Camera) corrupt(p *rtp.Packet) bool {
+	if len(p.Payload) <= 4 {
+		return false
+	}
+	b := append([]byte(nil), p.Payload...) // the feed's data stay whole
+	for range 8 {
+		b[4+c.rand.IntN(len(b)-4)] = byte(c.rand.Uint32())
+	}
+	p.Payload = b
+	return true
+}
+
+// held says whether a fault keeps the unit back.
+func (c *Camera) held(l *sendLane, u Unit) bool {
+	video := l.track.Codec.Video()
+	switch {
+	case c.faults.stall:
+		return true
+	case video:
+		return c.faults.noKeys && u.Sync && l.track.Codec != schemas.MJPEG
+	}
+	return c.faults.mute || c.cfg.AudioAfter > 0 && (c.began.IsZero() || time.Since(c.began) < c.cfg.AudioAfter)
+}

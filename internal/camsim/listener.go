@@ -1,0 +1,108 @@
+package camsim
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"sync"
+)
+
+// listener is a listener that can be taken down and put up again on the same
+// port while a server accepts from it.
+type listener struct {
+	tls  *tls.Config // nil: plain TCP
+	addr net.Addr
+
+	mu      sync.Mutex
+	socket  net.Listener  // nil while down
+	changed chan struct{} // closed and replaced when socket or closed changes
+	closed  bool
+}
+
+func listen(addr string, c *tls.Config) (*listener, error) {
+	s, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return &listener{tls: c, addr: s.Addr(), socket: s, changed: make(chan struct{})}, nil
+}
+
+// Accept waits while the listener is down.
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		l.mu.Lock()
+		socket, changed, closed := l.socket, l.changed, l.closed
+		l.mu.Unlock()
+		if closed {
+			return nil, net.ErrClosed
+		}
+		if socket == nil {
+			<-changed
+			continue
+		}
+		c, err := socket.Accept()
+		if err != nil {
+			l.mu.Lock()
+			same := l.socket == socket && !l.closed
+			l.mu.Unlock()
+			if same {
+				return nil, err
+			}
+			continue
+		}
+		if l.tls != nil {
+			c = tls.Server(c, l.tls)
+		}
+		return &conn{Conn: c}, nil
+	}
+}
+
+// Close ends the listener for good.
+func (l *listener) Close() error {
+	l.set(nil, true)
+	return nil
+}
+
+// Addr is the address that was bound at the start.
+func (l *listener) Addr() net.Addr { return l.addr }
+
+func (l *listener) down() { l.set(nil, false) }
+
+func (l *listener) up() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.socket != nil || l.closed {
+		return nil
+	}
+	s, err := net.Listen("tcp", l.addr.String())
+	if err != nil {
+		return fmt.Errorf("camsim: listen again: %w", err)
+	}
+	l.socket = s
+	close(l.changed)
+	l.changed = make(chan struct{})
+	return nil
+}
+
+func (l *listener) set(s net.Listener, closed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.socket != nil {
+		l.socket.Close()
+	}
+	l.socket, l.closed = s, l.closed || closed
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// conn is a connection into which bytes can be put between two writes.
+type conn struct {
+	net.Conn
+	mu sync.Mutex
+}
+
+func (c *conn) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.Conn.Write(b)
+}
