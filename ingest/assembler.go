@@ -1,0 +1,379 @@
+package ingest
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/framelog/framelog/internal/codec"
+	"github.com/framelog/framelog/schemas"
+)
+
+// AssemblerConfig is an assembler's settings. The zero value of each field
+// means its default.
+type AssemblerConfig struct {
+	// Camera is the label of the metrics.
+	Camera string
+	// MinFragment is the shortest fragment: one begins at the first keyframe
+	// that comes at least so long after the last one's start. Default and
+	// minimum 1s.
+	MinFragment time.Duration
+	// ChunkDuration is how long a chunk is at most before PART-TARGET's
+	// allowance (see schemas.PartTarget); a chunk has at least one frame.
+	// Default 200ms.
+	ChunkDuration time.Duration
+	// MaxFragmentDuration and MaxFragmentBytes close a fragment without a
+	// keyframe: it is truncated with schemas.ReasonCap and what follows, up to
+	// the next keyframe, is a gap. Default 60s and 64 MiB.
+	MaxFragmentDuration time.Duration
+	MaxFragmentBytes    int64
+	// MaxChunkBytes closes a chunk before it is full, so that it fits in a
+	// Kafka record. One access unit larger than that is a chunk alone. It also
+	// bounds what is kept while a session's frame rate is found out. Default
+	// 4 MiB.
+	MaxChunkBytes int
+	// KeyframeTimeout is how long a camera may send no keyframe before it is
+	// named by Problem. Default 20s.
+	KeyframeTimeout time.Duration
+	// ClockStep is by how much the camera's clock must jump, against the order
+	// of its units and their arrival, to count as set anew. Default 3s.
+	ClockStep time.Duration
+	// MaxDrift is by how much public time may differ from the wall clock, in
+	// the smallest difference of DriftWindow. Default 500ms and 10s.
+	MaxDrift    time.Duration
+	DriftWindow time.Duration
+	// AudioSilence is how long a session's sound may be missing. Default 2s.
+	AudioSilence time.Duration
+	// AudioQueue and AudioQueueBytes bound the sound that waits for the
+	// pictures beside it; the oldest is dropped beyond them, and counted.
+	// Default 1024 frames and 2 MiB.
+	AudioQueue      int
+	AudioQueueBytes int
+	// FrameTime is the duration of a picture as the camera's SDP has it; 0
+	// where it says nothing. The first units of a session confirm it, or the
+	// SPS's, or give another.
+	FrameTime time.Duration
+	// Problem, where set, is told what is odd about the camera, and "" when
+	// that is over. It is called from the goroutine that calls the assembler.
+	Problem func(problem string)
+}
+
+// withDefaults fills in what is not set.
+func (c AssemblerConfig) withDefaults() AssemblerConfig {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	set(&c.MinFragment, time.Second)
+	c.MinFragment = max(c.MinFragment, time.Second)
+	set(&c.ChunkDuration, 200*time.Millisecond)
+	set(&c.MaxFragmentDuration, time.Minute)
+	set(&c.KeyframeTimeout, 20*time.Second)
+	set(&c.ClockStep, 3*time.Second)
+	set(&c.MaxDrift, 500*time.Millisecond)
+	set(&c.DriftWindow, 10*time.Second)
+	set(&c.AudioSilence, 2*time.Second)
+	if c.MaxFragmentBytes <= 0 {
+		c.MaxFragmentBytes = 64 << 20
+	}
+	if c.MaxChunkBytes <= 0 {
+		c.MaxChunkBytes = 4 << 20
+	}
+	if c.AudioQueue <= 0 {
+		c.AudioQueue = 1024
+	}
+	if c.AudioQueueBytes <= 0 {
+		c.AudioQueueBytes = 2 << 20
+	}
+	return c
+}
+
+// Why a session began, as the metric has it.
+const (
+	sessionConnect     = "connect"      // the source connected
+	sessionTracks      = "tracks"       // other tracks or another decoder configuration
+	sessionDrift       = "drift"        // public time and wall clock have come apart
+	sessionClock       = "clock"        // the camera's clock was set
+	sessionReorder     = "reorder"      // pictures are reordered more deeply than was known
+	sessionAudioStart  = "audio-start"  // sound came
+	sessionAudioSilent = "audio-silent" // sound went
+)
+
+// Assembler makes chunks and fragments of what a source delivers, and gives
+// them to a recorder. It is a [Sink] of one camera, over any number of
+// connections one after the other.
+//
+// It starts no goroutine and looks at no clock: time comes with the units
+// (Unit.Captured) and with Tick. All methods must be called from one goroutine
+// at a time, and none blocks.
+//
+// The way of a picture: Unit looks at it and finds the keyframes; the session's
+// lead holds a session's first units until frame time and reordering are
+// known; order gives it a decode time; held keeps the latest one back, so that
+// durations are real and the last chunk of a fragment is known to be it; the
+// builder in fragment.go makes chunks. Sound waits in a queue of its own until
+// the pictures beside it are written: it never delays them.
+type Assembler struct {
+	cfg AssemblerConfig
+	rec Recorder
+	m   *cameraMetrics
+
+	// The connection.
+	video   schemas.Track
+	info    codec.VideoInfo
+	sound   *sound // of the tracks told last; nil: none
+	ready   bool   // tracks were told
+	cra     *unit  // a CRA whose follower decides what it is
+	next    string // why the next session begins
+	depth   int    // of reordering, learnt from this configuration's pictures
+	keyed   time.Time
+	problem string
+
+	session session
+	frag    fragment
+	rate    rate
+	lost    schemas.Lost // not yet told to the recorder
+
+	stats     Stats
+	statBytes int64
+	statUnits int64
+	statSince time.Time
+}
+
+// Stats is what the camera's status tells about its pictures.
+type Stats struct {
+	Video, Audio  schemas.Codec // of the session; Audio is empty without sound
+	Width, Height uint16
+	FPS           float64 // measured over the last ten seconds
+	Bitrate       uint64  // bit/s of all tracks over the last ten seconds
+	Recording     bool    // a session is open
+}
+
+// unit is an access unit of video on its way.
+type unit struct {
+	data     []byte
+	pts      int64 // extended RTP time, moved over steps of the camera's clock
+	dts      int64 // media time
+	captured time.Time
+	camera   time.Time
+	start    bool // a fragment can begin here
+}
+
+// NewAssembler makes an assembler that writes to rec. m may be nil.
+func NewAssembler(cfg AssemblerConfig, rec Recorder, m *AssemblerMetrics) *Assembler {
+	cfg = cfg.withDefaults()
+	return &Assembler{cfg: cfg, rec: rec, m: m.camera(cfg.Camera), next: sessionConnect}
+}
+
+// Stats is a summary of what goes on.
+func (a *Assembler) Stats() Stats { return a.stats }
+
+// Tracks implements [Sink]. There must be exactly one track of video, and at
+// most one of audio.
+func (a *Assembler) Tracks(tracks []schemas.Track) error {
+	video, audio, err := pickTracks(tracks)
+	if err != nil {
+		return err
+	}
+	info, err := codec.Video(video.Codec, video.Config)
+	if err != nil {
+		return fmt.Errorf("ingest: begin video: %w", err)
+	}
+	if video.Width == 0 || video.Height == 0 {
+		video.Width, video.Height = uint16(min(info.Width, math.MaxUint16)), uint16(min(info.Height, math.MaxUint16))
+	}
+	var s *sound
+	if audio != nil {
+		if s, err = newSound(*audio); err != nil {
+			return fmt.Errorf("ingest: begin audio: %w", err)
+		}
+	}
+	a.resolveCRA(nil)
+	if a.ready {
+		a.next = sessionTracks
+		if !sameTrack(a.video, video) {
+			// What comes now cannot stand in the old session.
+			a.end(forever)
+			a.depth = 0
+		}
+	}
+	if a.sound != nil && s != nil && sameTrack(a.sound.track, s.track) {
+		s = a.sound // goes on without a seam
+	}
+	a.video, a.info, a.sound, a.ready = video, info, s, true
+	return nil
+}
+
+func pickTracks(tracks []schemas.Track) (video schemas.Track, audio *schemas.Track, err error) {
+	n := 0
+	for i, t := range tracks {
+		switch {
+		case t.ID == schemas.VideoTrack && t.Codec.Video():
+			video, n = t, n+1
+		case t.ID == schemas.AudioTrack && (t.Codec == schemas.AAC || t.Codec == schemas.Opus) && audio == nil:
+			audio = &tracks[i]
+		default:
+			return video, nil, fmt.Errorf("ingest: begin tracks: track %d (%s) is none that can be recorded", t.ID, t.Codec)
+		}
+	}
+	switch {
+	case n == 0:
+		return video, nil, errors.New("ingest: begin tracks: no video; sound alone is not recorded")
+	case n > 1:
+		return video, nil, fmt.Errorf("ingest: begin tracks: %d tracks of video, want one", n)
+	case video.Timescale != schemas.MediaTimescale:
+		return video, nil, fmt.Errorf("ingest: begin tracks: video has %d ticks a second, want %d", video.Timescale, schemas.MediaTimescale)
+	}
+	return video, audio, nil
+}
+
+func sameTrack(a, b schemas.Track) bool {
+	return a.Codec == b.Codec && a.Timescale == b.Timescale && string(a.Config) == string(b.Config) &&
+		a.Width == b.Width && a.Height == b.Height && a.SampleRate == b.SampleRate && a.Channels == b.Channels
+}
+
+// Unit implements [Sink]. What cannot be used is counted and dropped; the only
+// error is a unit before Tracks.
+func (a *Assembler) Unit(u Unit) error {
+	if !a.ready {
+		return errors.New("ingest: take unit: no tracks were told")
+	}
+	a.account(&u)
+	if u.Lost > 0 {
+		a.lost.Packets += u.Lost
+		a.m.packets.Add(float64(u.Lost))
+	}
+	if u.Track != schemas.VideoTrack {
+		a.takeSound(&u)
+		return nil
+	}
+	a.Tick(u.Captured)
+	if u.Broken {
+		a.lose(dropBroken)
+		return nil
+	}
+	c, err := codec.Classify(a.video.Codec, u.Data)
+	if err != nil {
+		a.lose(dropInvalid)
+		return nil
+	}
+	a.resolveCRA(&c)
+	v := unit{data: u.Data, pts: u.PTS, captured: u.Captured, camera: u.CameraTime, start: c.Picture == codec.Start}
+	if c.Picture == codec.CRA {
+		a.cra = &v
+		return nil
+	}
+	a.take(v)
+	return nil
+}
+
+// account keeps the figures of [Stats] and the metrics of what came in.
+func (a *Assembler) account(u *Unit) {
+	a.m.bytes.Add(float64(len(u.Data)))
+	if u.Track == schemas.VideoTrack {
+		a.m.video.Inc()
+		a.statUnits++
+	} else {
+		a.m.audio.Inc()
+	}
+	a.statBytes += int64(len(u.Data))
+	d := u.Captured.Sub(a.statSince)
+	if d < 0 || d > time.Minute {
+		a.statSince, a.statBytes, a.statUnits = u.Captured, 0, 0
+	} else if d >= 10*time.Second {
+		a.stats.FPS = float64(a.statUnits) / d.Seconds()
+		a.stats.Bitrate = uint64(float64(8*a.statBytes) / d.Seconds())
+		a.statSince, a.statBytes, a.statUnits = u.Captured, 0, 0
+	}
+}
+
+// lose counts a unit that was thrown away.
+func (a *Assembler) lose(reason string) {
+	a.lost.Units++
+	a.m.drop(reason, 1)
+}
+
+// resolveCRA lets a CRA go on, now that the unit after it is known (nil: none
+// follows). It opens a fragment only where no leading picture follows: a RASL
+// would not decode, and after a RADL one may still come (ITU-T H.265 section
+// 8.1.3).
+func (a *Assembler) resolveCRA(follower *codec.Unit) {
+	v := a.cra
+	if v == nil {
+		return
+	}
+	a.cra = nil
+	v.start = follower != nil && follower.Picture != codec.RASL && follower.Picture != codec.RADL
+	a.take(*v)
+}
+
+// take leads an access unit into the open session, or into a new one.
+func (a *Assembler) take(v unit) {
+	if v.start {
+		a.keyed = v.captured
+		a.report("")
+	}
+	if !a.session.open {
+		if !v.start {
+			a.m.drop(dropBeforeKeyframe, 1)
+			return
+		}
+		a.begin(v)
+		return
+	}
+	raw := v.pts
+	a.steady(&v)
+	if v.start && a.next != "" && a.due(v) {
+		a.end(v.pts)
+		v.pts = raw
+		a.begin(v)
+		return
+	}
+	a.session.see(v)
+	if a.session.lead != nil {
+		a.hold(v)
+		return
+	}
+	a.place(v)
+}
+
+// Tick tells the time to an assembler: call it about once a second, so that a
+// camera is named that sends no keyframe. It writes nothing: a chunk that is
+// full is written as soon as the unit behind it comes, and any other must wait
+// for that.
+func (a *Assembler) Tick(now time.Time) {
+	if !a.ready {
+		return
+	}
+	if a.keyed.IsZero() || now.Before(a.keyed) {
+		a.keyed = now
+	}
+	if now.Sub(a.keyed) > a.cfg.KeyframeTimeout {
+		a.report(fmt.Sprintf("no keyframe for %v: set a shorter keyframe (I-frame) interval in the camera", a.cfg.KeyframeTimeout))
+	}
+	if s := &a.session; s.open && s.sound != nil && s.sound == a.sound && a.next == "" && now.Sub(s.sound.seen) > a.cfg.AudioSilence {
+		a.next = sessionAudioSilent
+	}
+}
+
+func (a *Assembler) report(problem string) {
+	if problem == a.problem {
+		return
+	}
+	a.problem = problem
+	if a.cfg.Problem != nil {
+		a.cfg.Problem(problem)
+	}
+}
+
+// Flush ends a connection: the open fragment is closed with its last chunk,
+// with everything that came. The next one begins with Tracks.
+func (a *Assembler) Flush() {
+	a.resolveCRA(nil)
+	a.end(forever)
+	a.next, a.ready, a.sound, a.keyed = sessionConnect, false, nil, time.Time{}
+	a.lost = schemas.Lost{}
+	a.report("")
+}

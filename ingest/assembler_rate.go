@@ -1,0 +1,145 @@
+package ingest
+
+import (
+	"slices"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// defaultFrame stands where nothing tells the frame time: 25 a second.
+const defaultFrame = schemas.MediaTimescale / 25
+
+// rateWindow is over how many pictures the frame time is measured.
+const rateWindow = 64
+
+// rate is the frame time of a camera and the part target that follows from it.
+// A part target stands in a playlist for the playlist's whole life, so it
+// changes only where chunks would fall out of it.
+type rate struct {
+	frame uint32 // ticks of schemas.MediaTimescale
+	part  uint32 // PART-TARGET, in the same
+	count int    // pictures of a full chunk
+
+	deltas []int64 // the latest differences of DTS, a ring
+	at     int
+	buf    []int64
+}
+
+// nominal is the frame time as far as it is known.
+func (r *rate) nominal(a *Assembler) uint32 {
+	switch {
+	case r.frame != 0:
+		return r.frame
+	case a.info.Frame != 0:
+		return a.info.Frame
+	case a.cfg.FrameTime > 0:
+		return uint32(min(max(schemas.Ticks(a.cfg.FrameTime), 90), 10*schemas.MediaTimescale))
+	}
+	return defaultFrame
+}
+
+// probe finds the frame time from a session's first units. What the SPS or the
+// SDP says counts only where the units agree: cameras often say one rate and
+// send another.
+func (r *rate) probe(a *Assembler, lead []unit) {
+	r.buf = r.buf[:0]
+	for _, v := range lead {
+		r.buf = append(r.buf, v.pts)
+	}
+	slices.Sort(r.buf)
+	for i := len(r.buf) - 1; i > 0; i-- {
+		r.buf[i] -= r.buf[i-1]
+	}
+	frame := uint32(0)
+	if len(r.buf) > 1 {
+		frame = typical(r.buf[1:])
+	}
+	said := a.info.Frame
+	if said == 0 {
+		said = uint32(max(schemas.Ticks(a.cfg.FrameTime), 0))
+	}
+	if frame == 0 && r.frame != 0 {
+		said = r.frame // too few units: as before
+	}
+	if said != 0 && (frame == 0 || near(frame, said, 10)) {
+		frame = said
+	}
+	if frame == 0 {
+		frame = defaultFrame
+	}
+	r.use(a, frame)
+}
+
+// see takes the difference of two decode times.
+func (r *rate) see(d int64) {
+	if len(r.deltas) < rateWindow {
+		r.deltas = append(r.deltas, d)
+		return
+	}
+	r.deltas[r.at] = d
+	r.at = (r.at + 1) % rateWindow
+}
+
+// renew follows the camera to another frame time; it is called between
+// fragments, since a fragment has one part target.
+func (r *rate) renew(a *Assembler) {
+	// Below a rate of 2 a second a fragment has too few pictures to judge by.
+	if len(r.deltas) < 2 || (len(r.deltas) < rateWindow/4 && r.frame < schemas.MediaTimescale/4) {
+		return
+	}
+	r.buf = append(r.buf[:0], r.deltas...)
+	if f := typical(r.buf); f != 0 && !near(f, r.frame, 2) {
+		r.use(a, f)
+	}
+}
+
+// use sets the frame time, and the part target where the present one does not
+// do for it.
+func (r *rate) use(a *Assembler, frame uint32) {
+	r.frame = frame
+	if r.part != 0 {
+		// Whole pictures that fit must fill at least 85 per cent.
+		if k := r.part / frame; k > 0 && uint64(k)*uint64(frame)*100 >= uint64(r.part)*85 {
+			r.count = int(max(1, (uint64(r.part)*10/11+uint64(frame)/2)/uint64(frame)))
+			return
+		}
+	}
+	r.count = int(max(1, schemas.Ticks(a.cfg.ChunkDuration)/int64(frame)))
+	r.part = schemas.PartTarget(r.count, frame)
+}
+
+// typical is the frame time of differences: the mean of those near the median,
+// and the usual rate that is meant where it is near one. It sorts d. 0: it
+// cannot be told.
+func typical(d []int64) uint32 {
+	slices.Sort(d)
+	m := d[len(d)/2]
+	if m < 90 { // above 1000 a second
+		return 0
+	}
+	sum, n := int64(0), int64(0)
+	for _, x := range d {
+		if x >= m-m/4 && x <= m+m/4 {
+			sum, n = sum+x, n+1
+		}
+	}
+	frame := min((sum+n/2)/n, 10*schemas.MediaTimescale)
+	best, off := frame, frame/64
+	for _, usual := range usualFrames {
+		if x := max(usual-frame, frame-usual); x <= off {
+			best, off = usual, x
+		}
+	}
+	return uint32(best)
+}
+
+// usualFrames is the frame times of usual rates: 1, 2, 3, 4, 5, 6, 8, 10, 12,
+// 12.5, 15, 18, 20, 24, 25, 29.97, 30, 50, 59.94 and 60 a second. Frame times
+// near one are taken for it, so that jitter makes no new layout.
+var usualFrames = [...]int64{90000, 45000, 30000, 22500, 18000, 15000, 11250, 9000, 7500, 7200, 6000, 5000, 4500, 3750, 3600, 3003, 3000, 1800, 1502, 1500}
+
+// near says whether a and b differ by at most percent of b.
+func near(a, b uint32, percent int64) bool {
+	d := int64(a) - int64(b)
+	return max(d, -d)*100 <= int64(b)*percent
+}

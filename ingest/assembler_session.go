@@ -1,0 +1,289 @@
+package ingest
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// How many units a session's lead holds at most, and how many it needs to see
+// how deeply pictures are reordered.
+const (
+	leadMax     = 64
+	leadReorder = 6
+)
+
+// session is one unbroken run of time: one origin for all tracks.
+type session struct {
+	open   bool
+	origin int64     // PTS of the first picture
+	base   int64     // its DTS in media time: the wall clock in ticks
+	public time.Time // its public time: the wall clock
+	shift  int64     // added to PTS since the camera's clock was set
+	newest int64     // the highest PTS seen, shift included
+	seen   time.Time // when it came
+
+	// lead holds the first units until frame time and depth of reordering are
+	// known, then it is nil.
+	lead      []unit
+	leadBytes int
+	order     order
+	held      *unit
+	heldUnit  unit // what held points to
+
+	sound  *sound // that the session has; nil: none
+	chosen bool   // sound is decided: chunk 0 is written
+	until  int64  // PTS at which the session ends, once that is known; else 0
+
+	driftSince time.Time
+	drift      time.Duration // the smallest difference since
+	drifted    bool          // there is one
+}
+
+// see remembers the newest picture.
+func (s *session) see(v unit) {
+	if v.pts > s.newest {
+		s.newest, s.seen = v.pts, v.captured
+	}
+}
+
+// begin starts a session with the picture v.
+func (a *Assembler) begin(v unit) {
+	a.rec.NewSession()
+	a.m.session(a.next)
+	a.next = ""
+	a.lost = schemas.Lost{} // of what came before, which is counted alone
+	a.session = session{
+		open: true, origin: v.pts, newest: v.pts, seen: v.captured,
+		base:   schemas.Ticks(time.Duration(v.captured.UnixNano())),
+		public: v.captured, driftSince: v.captured,
+		lead: make([]unit, 0, 16),
+	}
+	a.rate.deltas = a.rate.deltas[:0]
+	a.stats.Video, a.stats.Audio = a.video.Codec, ""
+	a.stats.Width, a.stats.Height, a.stats.Recording = a.video.Width, a.video.Height, true
+	a.hold(v)
+}
+
+// forever is a PTS after all others.
+const forever = math.MaxInt64
+
+// end closes the session: everything that it holds is written.
+// Sound belongs to it that is heard before the PTS until.
+func (a *Assembler) end(until int64) {
+	s := &a.session
+	if !s.open {
+		return
+	}
+	if s.lead != nil {
+		a.resolve()
+	}
+	s.until = until
+	if s.held != nil {
+		a.add(*s.held, int64(a.rate.frame), true)
+	}
+	a.flushGap()
+	if s.sound != nil {
+		s.sound.unmap()
+	}
+	*s = session{}
+	a.frag = fragment{}
+	a.stats.Recording = false
+}
+
+// steady keeps the timeline whole where the camera's clock is set: time goes
+// on as if nothing had been, and a new session begins at the next keyframe. A
+// jump forward that the wall clock made too is a hole, not a step.
+func (a *Assembler) steady(v *unit) {
+	s := &a.session
+	v.pts += s.shift
+	limit := schemas.Ticks(a.cfg.ClockStep)
+	d := v.pts - s.newest
+	if d >= -limit && (d <= limit || d-schemas.Ticks(v.captured.Sub(s.seen)) <= limit) {
+		return
+	}
+	move := s.newest + int64(a.rate.nominal(a)) - v.pts
+	s.shift += move
+	v.pts += move
+	a.want(sessionClock)
+}
+
+// want makes a new session begin at the next keyframe.
+func (a *Assembler) want(reason string) {
+	if a.next == "" {
+		a.next = reason
+	}
+}
+
+// due says whether a fragment that has lasted until v may end there. Half a
+// frame is allowed for the jitter of timestamps.
+func (a *Assembler) due(v unit) bool {
+	if a.session.lead != nil {
+		return false
+	}
+	if !a.frag.open {
+		return true
+	}
+	dts := a.session.order.peek(v.pts)
+	return dts-a.frag.start+int64(a.rate.frame)/2 >= schemas.Ticks(a.cfg.MinFragment)
+}
+
+// hold keeps a session's first units back until they tell what must be known
+// before anything can be written.
+func (a *Assembler) hold(v unit) {
+	s := &a.session
+	s.lead = append(s.lead, v)
+	s.leadBytes += len(v.data)
+	n, span := len(s.lead), schemas.FromTicks(s.newest-s.origin)
+	known := a.info.Reorder >= 0 || a.depth > 0 || n >= leadReorder || span >= time.Second
+	enough := n >= 2 && span >= a.cfg.ChunkDuration && (n >= 4 || span >= time.Second)
+	if (known && enough) || n >= leadMax || s.leadBytes >= a.cfg.MaxChunkBytes {
+		a.resolve()
+	}
+}
+
+// resolve ends the lead and lets its units go their way.
+func (a *Assembler) resolve() {
+	s := &a.session
+	lead := s.lead
+	s.lead = nil
+	a.rate.probe(a, lead)
+	depth := max(a.info.Reorder, a.depth, depthOf(lead))
+	a.depth = max(a.depth, depthOf(lead))
+	s.order = order{depth: min(depth, maxDepth), frame: int64(a.rate.frame), move: s.base - s.origin}
+	// The first picture's DTS is the session's base.
+	s.order.move += int64(s.order.depth) * s.order.frame
+	if a.sound != nil {
+		a.sound.align(a, lead[0])
+	}
+	for _, v := range lead {
+		a.place(v)
+	}
+}
+
+// depthOf is the most pictures that came before another one and are shown
+// after it.
+func depthOf(units []unit) int {
+	depth := 0
+	for i := range units {
+		n := 0
+		for j := range i {
+			if units[j].pts > units[i].pts {
+				n++
+			}
+		}
+		depth = max(depth, n)
+	}
+	return depth
+}
+
+// place gives v its decode time, and lets the unit before it go, whose
+// duration is known now.
+func (a *Assembler) place(v unit) {
+	s := &a.session
+	starts := v.start && a.due(v)
+	dts, deeper := s.order.next(v.pts)
+	if deeper {
+		a.depth = max(a.depth, s.order.depth)
+		a.want(sessionReorder)
+	}
+	v.dts = dts
+	v.pts += s.order.move
+	a.watchDrift(&v)
+	if s.held != nil {
+		d := v.dts - s.held.dts
+		a.rate.see(d)
+		a.add(*s.held, d, starts && a.frag.open)
+	}
+	if starts {
+		a.beginFragment(&v)
+	}
+	s.heldUnit = v
+	s.held = &s.heldUnit
+}
+
+// watchDrift compares public time with the wall clock. Delays of the network
+// are always positive and mostly short, so the smallest difference of a while
+// is the difference of the clocks.
+func (a *Assembler) watchDrift(v *unit) {
+	s := &a.session
+	d := v.captured.Sub(a.publicTime(v.dts))
+	if !s.drifted || d < s.drift {
+		s.drift, s.drifted = d, true
+	}
+	switch passed := v.captured.Sub(s.driftSince); {
+	case passed < 0: // the wall clock was set back
+		s.driftSince, s.drifted = v.captured, false
+	case passed >= a.cfg.DriftWindow:
+		if s.drift.Abs() > a.cfg.MaxDrift {
+			a.want(sessionDrift)
+		}
+		s.driftSince, s.drifted = v.captured, false
+	}
+}
+
+// publicTime is the public time of a media time.
+func (a *Assembler) publicTime(dts int64) time.Time {
+	return a.session.public.Add(schemas.FromTicks(dts - a.session.base))
+}
+
+// maxDepth is the deepest reordering there is (ITU-T H.264 annex A.3.1).
+const maxDepth = 16
+
+// order derives decode times from presentation times, which are all that RTP
+// carries: the n-th picture in decoding order is decoded when the n-th in
+// display order, less the depth of reordering, is shown. So decode times are
+// the presentation times themselves, sorted and later by the depth; a lost
+// picture takes its own time away and disturbs no other.
+type order struct {
+	depth int
+	frame int64 // nominal duration
+	move  int64 // from PTS to media time
+	extra int64 // added to DTS where depth was set too low
+
+	shown []int64 // the latest presentation times in rising order
+	last  int64   // the latest DTS, less move
+	begun bool    // there is one
+}
+
+// peek is what next would give, in media time, for a unit that is shown after
+// all others.
+func (o *order) peek(pts int64) int64 {
+	return max(pts+o.extra-int64(o.depth)*o.frame, o.last) + o.move
+}
+
+// next is the DTS, in media time, of the next unit in decoding order: always
+// above the one before. deeper says that pts came too late for the depth: then
+// decode times go on evenly, some of them after their presentation time.
+func (o *order) next(pts int64) (dts int64, deeper bool) {
+	at, _ := slices.BinarySearch(o.shown, pts+1)
+	o.shown = slices.Insert(o.shown, at, pts)
+	if len(o.shown) > 3*maxDepth {
+		o.shown = o.shown[:copy(o.shown, o.shown[maxDepth:])]
+		at = max(at-maxDepth, 0)
+	}
+	d := o.slot() + o.extra
+	if o.begun && d <= o.last {
+		if late := len(o.shown) - 1 - at; late > o.depth && o.depth < maxDepth {
+			o.depth, deeper = min(late, maxDepth), true
+			d = o.last + o.frame
+			o.extra = d - o.slot()
+		} else {
+			d = o.last + 1 // the same time twice
+		}
+	}
+	o.last, o.begun = d, true
+	return d + o.move, deeper
+}
+
+// slot is the presentation time whose turn it is; the first few pictures come
+// before any is shown.
+func (o *order) slot() int64 {
+	k := len(o.shown) - 1 - o.depth
+	if k < 0 {
+		return o.shown[0] + int64(k)*o.frame
+	}
+	return o.shown[k]
+}

@@ -1,0 +1,120 @@
+package codec
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h265"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// VideoInfo is what a decoder configuration tells about the pictures.
+type VideoInfo struct {
+	Width, Height int // pixels, after cropping; 0: not said
+	// Frame is the duration of a picture in ticks of
+	// [schemas.MediaTimescale], by the VUI's timing; 0: not said. Cameras
+	// are often wrong here.
+	Frame uint32
+	// Reorder is how many pictures may come before another in decoding that
+	// come after it in display: 0 is "DTS equals PTS". -1: B-frames are
+	// possible and their depth is not said.
+	Reorder int
+}
+
+// maxReorder is the most that H.264 (annex A.3.1) and H.265 (annex A.4.1)
+// allow.
+const maxReorder = 16
+
+// Video reads a track's decoder configuration. MJPEG has none, and no
+// reordering.
+func Video(c schemas.Codec, config []byte) (VideoInfo, error) {
+	switch c {
+	case schemas.H264:
+		a, err := ParseAVCConfig(config)
+		if err != nil {
+			return VideoInfo{}, err
+		}
+		if a.LengthSize != 4 {
+			return VideoInfo{}, fmt.Errorf("codec: avcC has NAL unit lengths of %d bytes, want 4", a.LengthSize)
+		}
+		return h264Info(a.SPS[0])
+	case schemas.H265:
+		h, err := ParseHEVCConfig(config)
+		if err != nil {
+			return VideoInfo{}, err
+		}
+		if h.LengthSize != 4 {
+			return VideoInfo{}, fmt.Errorf("codec: hvcC has NAL unit lengths of %d bytes, want 4", h.LengthSize)
+		}
+		return h265Info(h.SPS[0])
+	case schemas.MJPEG:
+		return VideoInfo{}, nil
+	}
+	return VideoInfo{}, errors.New("codec: read configuration: not video: " + string(c))
+}
+
+func h264Info(sps []byte) (VideoInfo, error) {
+	var s h264.SPS
+	if err := s.Unmarshal(sps); err != nil {
+		return VideoInfo{}, fmt.Errorf("codec: read SPS: %w", err)
+	}
+	info := VideoInfo{Width: s.Width(), Height: s.Height(), Reorder: -1}
+	// A constrained or plain Baseline stream has no B slices; type 2 means
+	// that output order is decoding order (ITU-T H.264 section 8.2.1.3). The
+	// intra profiles (constraint_set3) cannot reorder either (section E.2.1).
+	intra := s.ConstraintSet3Flag && (s.ProfileIdc == 44 || s.ProfileIdc == 86 || s.ProfileIdc == 100 || s.ProfileIdc == 110 || s.ProfileIdc == 122 || s.ProfileIdc == 244)
+	if s.ProfileIdc == 66 || s.PicOrderCntType == 2 || intra {
+		info.Reorder = 0
+	}
+	if v := s.VUI; v != nil {
+		if t := v.TimingInfo; t != nil {
+			info.Frame = frameTicks(2*uint64(t.NumUnitsInTick), uint64(t.TimeScale))
+		}
+		if r := v.BitstreamRestriction; r != nil && r.MaxNumReorderFrames <= maxReorder {
+			info.Reorder = int(r.MaxNumReorderFrames)
+		}
+	}
+	return info, nil
+}
+
+func parseH265SPS(sps []byte) (h265.SPS, error) {
+	var s h265.SPS
+	if err := s.Unmarshal(sps); err != nil {
+		return s, fmt.Errorf("codec: read SPS: %w", err)
+	}
+	if s.ChromaFormatIdc > 3 {
+		return s, fmt.Errorf("codec: read SPS: chroma format %d", s.ChromaFormatIdc)
+	}
+	return s, nil
+}
+
+func h265Info(sps []byte) (VideoInfo, error) {
+	s, err := parseH265SPS(sps)
+	if err != nil {
+		return VideoInfo{}, err
+	}
+	info := VideoInfo{Width: s.Width(), Height: s.Height(), Reorder: -1}
+	if n := len(s.MaxNumReorderPics); n > 0 && s.MaxNumReorderPics[n-1] <= maxReorder {
+		info.Reorder = int(s.MaxNumReorderPics[n-1]) // of the highest sub-layer
+	}
+	if s.VUI != nil && s.VUI.TimingInfo != nil {
+		t := s.VUI.TimingInfo
+		info.Frame = frameTicks(uint64(t.NumUnitsInTick), uint64(t.TimeScale))
+	}
+	return info, nil
+}
+
+// frameTicks is units/scale seconds in ticks; 0 where that is no frame rate
+// between 1 in 10 s and 1000 in 1 s.
+func frameTicks(units, scale uint64) uint32 {
+	if units == 0 || scale == 0 {
+		return 0
+	}
+	t := (units*schemas.MediaTimescale + scale/2) / scale
+	if t < schemas.MediaTimescale/1000 || t > 10*schemas.MediaTimescale {
+		return 0
+	}
+	return uint32(t)
+}
