@@ -1,0 +1,248 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/framelog/framelog/internal/secrets"
+	"github.com/framelog/framelog/schemas"
+)
+
+// maxBody bounds the body of a PUT: a URL, a label and some flags.
+const maxBody = 16 << 10
+
+// putBody is what a caller may say of a camera: all of it, since a PUT is the
+// whole camera.
+type putBody struct {
+	URL         string `json:"url"`
+	Label       string `json:"label"`
+	Transport   string `json:"transport"`
+	InsecureTLS bool   `json:"insecure_tls"`
+	NoAudio     bool   `json:"no_audio"`
+	Disabled    bool   `json:"disabled"`
+}
+
+// put adds a camera or changes one. If-None-Match: * makes it add only
+// (RFC 9110 section 13.1.2). A URL that equals the redacted one of the camera
+// as it stands leaves the URL as it is, so what GET gives can be given back.
+func (a *API) put(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	old, exists, ok := a.writable(w, id)
+	if !ok {
+		return
+	}
+	if exists && r.Header.Get("If-None-Match") == "*" {
+		fail(w, http.StatusPreconditionFailed, fmt.Sprintf("there is a camera %q already", id), "take another id, or leave If-None-Match out to change it")
+		return
+	}
+	body, err := decodeBody(w, r)
+	if err != nil {
+		fail(w, http.StatusBadRequest, "the body is not a camera: "+err.Error(), `send JSON such as {"url":"rtsp://10.0.0.5:554/stream1","label":"Front door"}`)
+		return
+	}
+	if err := body.check(); err != nil {
+		fail(w, http.StatusBadRequest, err.Error(), "")
+		return
+	}
+	cam := schemas.Camera{
+		ID: id, Label: strings.TrimSpace(body.Label), URL: strings.TrimSpace(body.URL), Transport: body.Transport,
+		InsecureTLS: body.InsecureTLS, NoAudio: body.NoAudio, Disabled: body.Disabled,
+		Source: schemas.SourceAPI, Updated: time.Now().UTC().Truncate(time.Microsecond),
+	}
+	if exists && cam.URL == secrets.Redact(old.URL) {
+		cam.URL = old.URL
+	} else if !a.takeURL(w, &cam) {
+		return
+	}
+	if err := a.deps.Registry.Put(r.Context(), cam); err != nil {
+		a.unwritten(w, err)
+		return
+	}
+	a.await(r.Context(), func() bool {
+		c, ok := a.snap.Cameras[id]
+		return ok && !c.Updated.Before(cam.Updated)
+	})
+	code := http.StatusOK
+	if !exists {
+		code = http.StatusCreated
+	}
+	cam.URL = secrets.Redact(cam.URL)
+	reply(w, code, Camera{Camera: cam, Playlist: "/hls/" + id + "/index.m3u8"})
+}
+
+// takeURL checks the URL of cam, and moves a password in it to where secrets
+// are kept. The URL is never repeated in an answer: it may hold the password.
+func (a *API) takeURL(w http.ResponseWriter, cam *schemas.Camera) bool {
+	clean, password, err := secrets.Extract(cam.URL, cam.ID)
+	if err != nil {
+		fail(w, http.StatusBadRequest, err.Error(), "want rtsp://host[:port]/path or rtsps://…")
+		return false
+	}
+	if err := secrets.CheckAPI(cam.ID, clean); err != nil {
+		fail(w, http.StatusBadRequest, err.Error(), "want rtsp://host[:port]/path or rtsps://…, with no reference but ${file:"+cam.ID+"}")
+		return false
+	}
+	if password != "" && a.cfg.SecretsDir == "" {
+		fail(w, http.StatusBadRequest, "the url holds a password, and this server has no place to keep one",
+			"write the password to the file "+cam.ID+" in the secrets_dir of every ingest host, and put ${file:"+cam.ID+"} in its place in the url")
+		return false
+	}
+	if password != "" {
+		if err := secrets.Store(a.cfg.SecretsDir, cam.ID, password); err != nil {
+			a.deps.Log.Error("cannot keep a camera's password", "camera", cam.ID, "err", err)
+			fail(w, http.StatusInternalServerError, "the password could not be kept", "see the server's log; is the disk full?")
+			return false
+		}
+	}
+	cam.URL = clean
+	return true
+}
+
+// remove takes a camera out of the registry, and its password off the disk. Its
+// footage stays in the log until it expires.
+func (a *API) remove(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	_, exists, ok := a.writable(w, id)
+	if !ok {
+		return
+	}
+	if !exists {
+		unknown(w, id)
+		return
+	}
+	if err := a.deps.Registry.Delete(r.Context(), id); err != nil {
+		a.unwritten(w, err)
+		return
+	}
+	if a.cfg.SecretsDir != "" {
+		if err := secrets.Forget(a.cfg.SecretsDir, id); err != nil {
+			a.deps.Log.Warn("cannot remove the password of a removed camera", "camera", id, "err", err)
+		}
+	}
+	a.await(r.Context(), func() bool {
+		_, there := a.snap.Cameras[id]
+		return !there
+	})
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// writable says whether the API may change camera id, and answers where it
+// may not.
+func (a *API) writable(w http.ResponseWriter, id string) (c schemas.Camera, exists, ok bool) {
+	if err := schemas.ValidateCameraID(id); err != nil {
+		fail(w, http.StatusBadRequest, err.Error(), "take an id such as front-door; the label is free text")
+		return c, false, false
+	}
+	a.mu.Lock()
+	ready := a.ready
+	c, exists = a.snap.Cameras[id]
+	a.mu.Unlock()
+	if !ready {
+		notReady(w)
+		return c, false, false
+	}
+	if exists && c.Source == schemas.SourceFile {
+		fail(w, http.StatusConflict, fmt.Sprintf("camera %q is kept by a configuration file: %s", id, c.Origin), "change it there: "+c.Origin)
+		return c, true, false
+	}
+	return c, exists, true
+}
+
+// await waits until seen, called under the lock, holds of the registry as
+// followed, so that a caller reads what it wrote; not for long, since the
+// write is done whatever happens.
+func (a *API) await(ctx context.Context, seen func() bool) {
+	ctx, cancel := context.WithTimeout(ctx, a.cfg.Visible)
+	defer cancel()
+	for {
+		a.mu.Lock()
+		done, changed := seen(), a.changed
+		a.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (a *API) unwritten(w http.ResponseWriter, err error) {
+	a.deps.Log.Warn("cannot write the registry", "err", err)
+	w.Header().Set("Retry-After", "5")
+	fail(w, http.StatusServiceUnavailable, "the registry could not be written", "try again; if it goes on, look at the brokers")
+}
+
+func decodeBody(w http.ResponseWriter, r *http.Request) (b putBody, err error) {
+	// A page of another site can send a form without asking, never this type.
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
+		return b, errors.New("Content-Type must be application/json")
+	}
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&b); err != nil {
+		return b, plainJSONError(err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return b, errors.New("there is more than one JSON value")
+	}
+	return b, nil
+}
+
+// plainJSONError is err in words that name the field and never repeat a value.
+func plainJSONError(err error) error {
+	var wrong *json.UnmarshalTypeError
+	var large *http.MaxBytesError
+	var syntax *json.SyntaxError
+	switch {
+	case errors.As(err, &wrong):
+		if wrong.Field == "" {
+			return errors.New("it is no JSON object")
+		}
+		return fmt.Errorf("%s: want %s, not %s", wrong.Field, wrong.Type, kindOf(wrong.Value))
+	case errors.As(err, &large):
+		return fmt.Errorf("it is larger than %d bytes", maxBody)
+	case errors.As(err, &syntax):
+		return fmt.Errorf("it is no JSON (at byte %d)", syntax.Offset)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("it ends too early")
+	}
+	// What is left is "json: unknown field", which names the key alone.
+	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+}
+
+// kindOf is the first word of what encoding/json says a value was, which may
+// go on with the value itself.
+func kindOf(v string) string {
+	kind, _, _ := strings.Cut(v, " ")
+	return kind
+}
+
+func (b *putBody) check() error {
+	if strings.TrimSpace(b.URL) == "" {
+		return errors.New("url is missing")
+	}
+	switch b.Transport {
+	case "", "tcp", "udp":
+	default:
+		return errors.New(`transport: want "tcp", "udp" or nothing (TCP first, then UDP)`)
+	}
+	if n := len([]rune(b.Label)); n > 100 {
+		return fmt.Errorf("label: %d characters, at most 100", n)
+	}
+	for _, r := range b.Label {
+		if r < ' ' || r == 0x7f {
+			return errors.New("label: control characters are not allowed")
+		}
+	}
+	return nil
+}

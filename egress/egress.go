@@ -1,0 +1,75 @@
+// Package egress is where people meet the log over HTTP: the page, the API of
+// cameras, and HLS. Each protocol has a folder of its own below.
+package egress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/framelog/framelog/egress/api"
+	"github.com/framelog/framelog/egress/page"
+)
+
+// Config is the settings of the HTTP surface.
+type Config struct {
+	API   api.Config
+	Guard Guard
+}
+
+// Deps is what the HTTP surface is made of.
+type Deps struct {
+	Registry api.Registry // needed
+	// HLS answers everything under /hls/. nil: 404.
+	HLS http.Handler
+	// Delay is the end-to-end delay of a camera, from capture to playlist;
+	// false where it is not known. nil: never known.
+	Delay      func(camera string) (time.Duration, bool)
+	Log        *slog.Logger          // nil: silent
+	Registerer prometheus.Registerer // nil: no metrics
+}
+
+// Server is the handler of everything that egress serves.
+type Server struct {
+	http.Handler
+	api  *api.API
+	page *page.Handler
+}
+
+// New puts the server together. It starts nothing: see Run.
+func New(cfg Config, deps Deps) (*Server, error) {
+	if deps.Registry == nil {
+		return nil, errors.New("egress: new server: a registry is needed")
+	}
+	p, err := page.New()
+	if err != nil {
+		return nil, fmt.Errorf("egress: new server: %w", err)
+	}
+	s := &Server{page: p, api: api.New(cfg.API, api.Deps{
+		Registry: deps.Registry, Delay: deps.Delay, Log: deps.Log, Registerer: deps.Registerer,
+	})}
+	hls := deps.HLS
+	if hls == nil {
+		hls = http.NotFoundHandler()
+	}
+	m := newMetrics(deps.Registerer)
+	mux := http.NewServeMux()
+	mux.Handle("/", m.wrap("page", s.page))
+	mux.Handle("/v1/", m.wrap("api", s.api))
+	mux.Handle("/v1/events", m.wrap("events", s.api))
+	mux.Handle("/hls/", m.wrap("hls", hls))
+	s.Handler = cfg.Guard.wrap(mux)
+	return s, nil
+}
+
+// Run follows the registry until ctx ends. It ends the open event streams, so
+// that http.Server.Shutdown does not wait for them.
+func (s *Server) Run(ctx context.Context) error { return s.api.Run(ctx) }
+
+// PageBuilt says whether this binary holds the page.
+func (s *Server) PageBuilt() bool { return s.page.Built() }

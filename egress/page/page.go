@@ -1,0 +1,147 @@
+// Package page serves the page that shows the cameras: the files that the
+// build of web/ leaves in dist, embedded.
+package page
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"io/fs"
+	"mime"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+)
+
+//go:embed all:dist
+var dist embed.FS
+
+// csp lets the page load from here and nowhere else. Video comes out of media
+// sources, whose URLs are blobs.
+const csp = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
+	"media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// missing is what a build without the page says instead of it.
+const missing = `<!doctype html><meta charset="utf-8"><title>Framelog</title>
+<h1>Framelog runs, but this binary was built without its page</h1>
+<p>Build both with <code>make build</code>, which needs Node.js 18 or newer. The API is at <a href="/v1/cameras">/v1/cameras</a>.</p>
+`
+
+type file struct {
+	plain, gzip []byte // gzip is nil where it saves nothing
+	mime, etag  string
+	immutable   bool
+}
+
+// Handler serves the page at / and its files at /assets/.
+type Handler struct{ files map[string]file }
+
+// New reads the embedded files.
+func New() (*Handler, error) {
+	sub, err := fs.Sub(dist, "dist")
+	if err != nil {
+		return nil, fmt.Errorf("page: open files: %w", err)
+	}
+	return newFrom(sub)
+}
+
+// newFrom reads the files of a build: index.html and assets/, whose names hold
+// a hash of what is in them, each with a .gz beside it where that is smaller.
+func newFrom(files fs.FS) (*Handler, error) {
+	h := &Handler{files: map[string]file{}}
+	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.HasSuffix(name, ".gz") || path.Base(name)[0] == '.' {
+			return err
+		}
+		f := file{mime: mime.TypeByExtension(path.Ext(name)), immutable: strings.HasPrefix(name, "assets/")}
+		if t, ok := types[path.Ext(name)]; ok {
+			f.mime = t
+		}
+		if f.plain, err = fs.ReadFile(files, name); err != nil {
+			return err
+		}
+		if gz, err := fs.ReadFile(files, name+".gz"); err == nil {
+			f.gzip = gz
+		}
+		f.etag = etag(f.plain)
+		h.files["/"+name] = f
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("page: read files: %w", err)
+	}
+	index, ok := h.files["/index.html"]
+	if !ok {
+		index = file{plain: []byte(missing), mime: types[".html"], etag: etag([]byte(missing))}
+	}
+	h.files["/"] = index
+	delete(h.files, "/index.html") // one URL a thing
+	return h, nil
+}
+
+// types does not depend on what the machine has in /etc/mime.types.
+var types = map[string]string{
+	".html": "text/html; charset=utf-8",
+	".js":   "text/javascript; charset=utf-8",
+	".css":  "text/css; charset=utf-8",
+	".svg":  "image/svg+xml",
+	".txt":  "text/plain; charset=utf-8",
+}
+
+// Built says whether the binary holds a page.
+func (h *Handler) Built() bool { return !bytes.Equal(h.files["/"].plain, []byte(missing)) }
+
+// ServeHTTP serves GET and HEAD of the files, with security headers.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	f, ok := h.files[r.URL.Path]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	head := w.Header()
+	head.Set("Content-Security-Policy", csp)
+	head.Set("X-Content-Type-Options", "nosniff")
+	head.Set("Referrer-Policy", "no-referrer")
+	head.Set("Cross-Origin-Opener-Policy", "same-origin")
+	head.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=()")
+	head.Set("Content-Type", f.mime)
+	head.Set("Vary", "Accept-Encoding")
+	if f.immutable {
+		head.Set("Cache-Control", "public, max-age=31536000, immutable")
+	} else {
+		head.Set("Cache-Control", "no-cache") // ask each time: the answer is mostly 304
+	}
+	body, tag := f.plain, f.etag
+	if f.gzip != nil && acceptsGzip(r.Header.Get("Accept-Encoding")) {
+		body, tag = f.gzip, strings.TrimSuffix(f.etag, `"`)+`-gz"`
+		head.Set("Content-Encoding", "gzip")
+		head.Set("Content-Length", strconv.Itoa(len(body)))
+	}
+	head.Set("ETag", tag)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+}
+
+// acceptsGzip reads Accept-Encoding (RFC 9110 section 12.5.3): gzip or * in
+// the list, and not with a weight of 0.
+func acceptsGzip(header string) bool {
+	for _, item := range strings.Split(header, ",") {
+		coding, params, _ := strings.Cut(strings.TrimSpace(item), ";")
+		if coding = strings.ToLower(strings.TrimSpace(coding)); coding != "gzip" && coding != "*" {
+			continue
+		}
+		weight, ok := strings.CutPrefix(strings.ReplaceAll(params, " ", ""), "q=")
+		if !ok {
+			return true
+		}
+		q, err := strconv.ParseFloat(weight, 64)
+		return err == nil && q > 0
+	}
+	return false
+}
