@@ -1,0 +1,198 @@
+package rtsp
+
+import (
+	"slices"
+	"time"
+
+	"github.com/framelog/framelog/ingest"
+	"github.com/framelog/framelog/internal/gstreamer"
+	"github.com/framelog/framelog/schemas"
+)
+
+// connection is what deliver asks of a *gstreamer.RTSP.
+type connection interface {
+	Selected() []gstreamer.RTSPTrack
+	Start(track uint8) (s gstreamer.RTSPStart, clockRate uint32, ok bool)
+	Report(track uint8) (gstreamer.RTSPReport, bool)
+}
+
+// deliver turns the items of a connection into calls of a sink: it waits for
+// the tracks, and puts sound and picture on one time. One goroutine uses it.
+type deliver struct {
+	sink  ingest.Sink
+	conn  connection
+	wait  time.Duration // for sound
+	units int           // held at most
+	bytes int64         // held at most
+
+	tracks   []schemas.Track // those that have come, the video first
+	told     []schemas.Track // what the sink knows
+	sawVideo bool
+	first    time.Time // the first unit of video
+	live     bool      // the sink has tracks
+
+	held      []ingest.Unit // until live
+	heldBytes int64
+
+	aligned bool
+	offset  int64 // of sound, in its timescale
+}
+
+func newDeliver(sink ingest.Sink, conn connection, wait time.Duration, units int, bytes int64) *deliver {
+	return &deliver{sink: sink, conn: conn, wait: wait, units: units, bytes: bytes}
+}
+
+func (d *deliver) item(it gstreamer.RTSPItem) error {
+	if it.Format != nil {
+		return d.format(it.Track, it.Format)
+	}
+	u := ingest.Unit{
+		Track:      it.Track,
+		PTS:        it.Unit.PTS,
+		Data:       it.Unit.Data,
+		Captured:   it.Unit.Arrived,
+		CameraTime: it.Unit.NTP,
+		Lost:       it.Unit.Lost,
+		Broken:     it.Unit.Damaged,
+	}
+	if d.track(u.Track) == nil {
+		return nil // of a format that is none of ours
+	}
+	if u.Track == schemas.VideoTrack && !d.sawVideo {
+		d.sawVideo, d.first = true, u.Captured
+	}
+	if d.live {
+		return d.unit(u)
+	}
+	d.held = append(d.held, u)
+	d.heldBytes += int64(len(u.Data))
+	return d.tick(u.Captured)
+}
+
+// tick begins the delivery once everything that was announced is there, or has
+// been waited for.
+func (d *deliver) tick(now time.Time) error {
+	if d.live || !d.sawVideo {
+		// Sound alone waits for a picture: the newest of it.
+		if n := len(d.held) - d.units; !d.live && n > 0 {
+			d.drop(n)
+		}
+		return nil
+	}
+	all := len(d.tracks) >= len(d.conn.Selected())
+	if all || now.Sub(d.first) >= d.wait || len(d.held) >= d.units || d.heldBytes >= d.bytes {
+		return d.flush()
+	}
+	return nil
+}
+
+func (d *deliver) drop(n int) {
+	for _, u := range d.held[:n] {
+		d.heldBytes -= int64(len(u.Data))
+	}
+	d.held = slices.Delete(d.held, 0, n)
+}
+
+// flush begins the delivery with what there is.
+func (d *deliver) flush() error {
+	if d.live || !d.sawVideo {
+		return nil
+	}
+	d.live = true
+	if err := d.tell(); err != nil {
+		return err
+	}
+	held := d.held
+	d.held, d.heldBytes = nil, 0
+	for _, u := range held {
+		if err := d.unit(u); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *deliver) unit(u ingest.Unit) error {
+	if u.Track == schemas.AudioTrack {
+		if !d.align() {
+			return nil
+		}
+		u.PTS += d.offset
+	}
+	return d.sink.Unit(u)
+}
+
+func (d *deliver) track(id uint8) *schemas.Track {
+	for i := range d.tracks {
+		if d.tracks[i].ID == id {
+			return &d.tracks[i]
+		}
+	}
+	return nil
+}
+
+// format takes a track's new format. Where the delivery has begun, a change
+// that matters is told at once.
+func (d *deliver) format(id uint8, f *gstreamer.RTSPFormat) error {
+	t, ok := trackOf(id, f)
+	if !ok {
+		return nil
+	}
+	switch have := d.track(id); {
+	case have != nil:
+		if sameTrack(*have, t) {
+			return nil
+		}
+		if d.heldTrack(id) {
+			// Held units belong to the format before: tell that one first.
+			if err := d.flush(); err != nil {
+				return err
+			}
+		}
+		*d.track(id) = t
+	case id == schemas.VideoTrack:
+		d.tracks = slices.Insert(d.tracks, 0, t)
+	default:
+		d.tracks = append(d.tracks, t)
+	}
+	if !d.live {
+		return nil
+	}
+	return d.tell()
+}
+
+func (d *deliver) heldTrack(id uint8) bool {
+	return slices.ContainsFunc(d.held, func(u ingest.Unit) bool { return u.Track == id })
+}
+
+func (d *deliver) tell() error {
+	if d.track(schemas.VideoTrack) == nil || slices.EqualFunc(d.tracks, d.told, sameTrack) {
+		return nil
+	}
+	d.told = slices.Clone(d.tracks)
+	return d.sink.Tracks(slices.Clone(d.tracks))
+}
+
+// align fixes the offset of sound, once: late sender reports move nothing.
+func (d *deliver) align() bool {
+	if d.aligned {
+		return true
+	}
+	v, videoRate, ok := d.conn.Start(schemas.VideoTrack)
+	if !ok {
+		return false
+	}
+	a, audioRate, ok := d.conn.Start(schemas.AudioTrack)
+	if !ok {
+		return false
+	}
+	m := mapping{
+		video: clock{start: v, rate: videoRate},
+		audio: clock{start: a, rate: audioRate},
+	}
+	m.video.report, m.video.reported = d.conn.Report(schemas.VideoTrack)
+	m.audio.report, m.audio.reported = d.conn.Report(schemas.AudioTrack)
+	d.offset = m.offset(d.track(schemas.AudioTrack).Timescale)
+	d.aligned = true
+	return true
+}

@@ -1,0 +1,151 @@
+package rtsp
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/framelog/framelog/internal/gstreamer"
+)
+
+// Kinds of failure, for errors.Is.
+var (
+	// ErrRefused: the camera answers, and says no. It takes a person to
+	// change that.
+	ErrRefused = errors.New("rtsp: camera refused")
+	// ErrUnsupported: the camera's video is none that the log keeps.
+	ErrUnsupported = errors.New("rtsp: camera is not supported")
+	// ErrAway: nothing answers, or the connection ended.
+	ErrAway = errors.New("rtsp: camera is away")
+	// ErrStalled: the connection stands, and no video comes.
+	ErrStalled = errors.New("rtsp: camera sends no video")
+)
+
+// Error is why a connection ended. Its text holds host and path of the camera
+// and never user info, query or what the camera said.
+type Error struct {
+	Kind   error  // one of the kinds above
+	Where  string // host and path
+	Cause  string // in plain words
+	Remedy string // what a person can do; may be empty
+	Status int    // RTSP status code, or 0
+
+	live   bool // units had been delivered
+	tryUDP bool // another transport may do better
+}
+
+func (e *Error) Error() string {
+	s := fmt.Sprintf("%v: %s: %s", e.Kind, e.Where, e.Cause)
+	if e.Remedy != "" {
+		s += " (" + e.Remedy + ")"
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Kind }
+
+// Redact is a camera's address as it may be shown: scheme, host and path,
+// without user info, query and fragment, which hold secrets. What is no URL
+// gives "(invalid address)".
+func Redact(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		return "(invalid address)"
+	}
+	return u.Scheme + "://" + where(u)
+}
+
+func where(u *url.URL) string { return u.Host + u.EscapedPath() }
+
+// Domains and codes of GErrors (gst/gsterror.h, gio/gioenums.h).
+const (
+	resourceDomain = "gst-resource-error-quark"
+	streamDomain   = "gst-stream-error-quark"
+
+	resourceNotFound      = 3
+	resourceOpenRead      = 5
+	resourceOpenReadWrite = 7
+	resourceRead          = 9
+	resourceSettings      = 13
+	resourceNotAuthorized = 15
+)
+
+// said finds causes that GStreamer tells by its message's text alone. It is
+// the only place that looks at text.
+var said = []struct {
+	domain, text string
+	make         func(e *Error)
+}{}
+
+// explain turns what ended a connection into an *Error. Errors that are none
+// of the camera's, such as a missing plugin, pass as they are.
+func explain(err error, u *url.URL, transport string, live bool) error {
+	e := &Error{Kind: ErrAway, Where: where(u), live: live}
+	var (
+		pipe        *gstreamer.RTSPError
+		unsupported *gstreamer.RTSPUnsupportedError
+	)
+	switch {
+	case errors.Is(err, errNoAnswer):
+		e.Cause = "no answer in time"
+		e.Remedy = "check that the camera is on and that its address and port are right"
+	case errors.Is(err, errNoVideo):
+		e.Kind, e.Cause = ErrStalled, "connected, but no video comes"
+		e.Remedy = "look at the camera's own page, or restart it"
+		e.tryUDP = !live
+	case errors.Is(err, gstreamer.ErrRTSPEnded):
+		e.Cause = "the camera ended the stream"
+	case errors.Is(err, gstreamer.ErrRTSPRestarted):
+		e.Cause = "the camera began its stream anew"
+	case errors.As(err, &unsupported):
+		e.Kind = ErrUnsupported
+		e.Cause = fmt.Sprintf("video is %s", strings.ToLower(printable(unsupported.Encoding)))
+		e.Remedy = "set the camera to H.264, H.265 or MJPEG"
+	case errors.As(err, &pipe):
+		e.ofPipeline(pipe, transport)
+	default:
+		return err
+	}
+	return e
+}
+
+func (e *Error) ofPipeline(p *gstreamer.RTSPError, transport string) {
+	e.Status = p.Status
+	switch {
+	case p.Status == 401 || p.Status == 403 || p.Domain == resourceDomain && p.Code == resourceNotAuthorized:
+		e.Kind, e.Cause, e.Remedy = ErrRefused, "user or password is not accepted", "check both in the camera's URL"
+		if p.Status == 403 {
+			e.Cause = "access is forbidden"
+		}
+	case p.Status == 404 || p.Domain == resourceDomain && p.Code == resourceNotFound && p.Status == 0:
+		e.Kind, e.Cause, e.Remedy = ErrRefused, "there is no stream at this path", "check the path in the camera's URL"
+	case p.Status == 461:
+		e.Kind, e.Cause, e.Remedy = ErrRefused, "the camera does not offer RTP over "+strings.ToUpper(transport), "set the other transport"
+		e.tryUDP = transport == TransportTCP
+	case p.Status == 453 || p.Status == 503:
+		e.Cause, e.Remedy = fmt.Sprintf("the camera has no room for another viewer (status %d)", p.Status), "close other connections to it"
+	case p.Status >= 500:
+		e.Cause = fmt.Sprintf("the camera failed (status %d)", p.Status)
+	case p.Status >= 400:
+		e.Kind, e.Cause = ErrRefused, fmt.Sprintf("the camera refuses (status %d)", p.Status)
+	case p.Domain == streamDomain:
+		e.Kind, e.Cause = ErrAway, fmt.Sprintf("the stream cannot be read (code %d)", p.Code)
+	default:
+		e.Cause = fmt.Sprintf("no connection (code %d)", p.Code)
+	}
+}
+
+// printable keeps a word of the camera's short and harmless.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r > ' ' && r < 127 {
+			return r
+		}
+		return -1
+	}, s)
+	if s == "" {
+		return "unknown"
+	}
+	return s[:min(len(s), 32)]
+}

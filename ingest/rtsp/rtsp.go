@@ -1,0 +1,279 @@
+// Package rtsp is the source for RTSP cameras (RFC 2326): H.264, H.265 and
+// MJPEG, with AAC or Opus as they come and other sound as AAC. GStreamer does
+// the protocol (internal/gstreamer); here are the choice of transport, the
+// offset between sound and picture, and what an error means.
+package rtsp
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/framelog/framelog/ingest"
+	"github.com/framelog/framelog/internal/gstreamer"
+	"github.com/framelog/framelog/schemas"
+)
+
+// Transports of RTP.
+const (
+	TransportAuto = ""    // TCP; where the camera refuses it or sends nothing, UDP
+	TransportTCP  = "tcp" // interleaved in the RTSP connection
+	TransportUDP  = "udp"
+)
+
+// Config is one camera's settings. The zero value of each field but URL means
+// its default.
+type Config struct {
+	// URL gives where the camera is, with user and password as plain text. It
+	// is asked at every attempt to connect, so that a secret that changed is
+	// the one that is used.
+	URL func(ctx context.Context) (*url.URL, error)
+
+	// Connection.
+	Transport      string        // TransportTCP or TransportUDP; default TransportAuto
+	ConnectTimeout time.Duration // until the camera has accepted PLAY; default 5s
+	NoDataTimeout  time.Duration // of TransportAuto: until the first video over TCP, before UDP is tried; default 5s
+	StallTimeout   time.Duration // without a unit of video; default 10s
+	CloseTimeout   time.Duration // for GStreamer to let go of a connection; default 5s
+	Latency        time.Duration // how long a missing packet is waited for over UDP; default 200ms
+	CAFile         string        // PEM file of authorities for rtsps; default: the system's
+	InsecureTLS    bool          // rtsps without a check of the certificate
+
+	// AudioWait is how long the first video waits for announced sound to
+	// come, so that one session has both; default 1s. Sound that comes later
+	// is told as a change of tracks.
+	AudioWait time.Duration
+
+	// Queue between GStreamer and Run's goroutine. Units beyond it are
+	// dropped, video up to the next random access point, and counted.
+	QueueUnits int   // default 1024
+	QueueBytes int64 // default 16 MiB
+
+	// Observe is told of steps of a connection, from Run's goroutine; it must
+	// not block. Default: nobody.
+	Observe func(Event)
+}
+
+// Event is a step of a connection.
+type Event struct {
+	State     State
+	Transport string // "tcp" or "udp"
+	// Err is why TCP is given up for UDP; set with Falling only.
+	Err error
+	// Dropped, with Ended, is how many units the queue had no room for.
+	Dropped uint64
+	// Frozen, with Ended: GStreamer did not let go of the connection in
+	// CloseTimeout, so that its memory and threads are still held.
+	Frozen bool
+}
+
+// State is where a connection stands.
+type State string
+
+// States, in the order in which they come; Falling leads back to Connecting.
+const (
+	Connecting State = "connecting"
+	Playing    State = "playing" // PLAY is accepted
+	Live       State = "live"    // units are delivered
+	Falling    State = "falling" // TCP gave nothing: UDP comes next
+	Ended      State = "ended"
+)
+
+// New makes a source of one camera.
+func New(cfg Config) ingest.Source {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&cfg.ConnectTimeout, 5*time.Second)
+	def(&cfg.NoDataTimeout, 5*time.Second)
+	def(&cfg.StallTimeout, 10*time.Second)
+	def(&cfg.CloseTimeout, 5*time.Second)
+	def(&cfg.AudioWait, time.Second)
+	if cfg.QueueUnits == 0 {
+		cfg.QueueUnits = 1024
+	}
+	if cfg.QueueBytes == 0 {
+		cfg.QueueBytes = 16 << 20
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(Event) {}
+	}
+	return &source{cfg: cfg}
+}
+
+type source struct {
+	cfg Config
+
+	mu     sync.Mutex
+	useUDP bool // TransportAuto found that TCP gives nothing here
+}
+
+// Run makes one connection and delivers its units until it ends. It returns
+// ctx's error, the sink's, or an *Error.
+func (s *source) Run(ctx context.Context, sink ingest.Sink) error {
+	u, err := s.cfg.URL(ctx)
+	if err != nil {
+		return err
+	}
+	if u.Scheme != "rtsp" && u.Scheme != "rtsps" || u.Host == "" {
+		return &Error{Kind: ErrRefused, Where: where(u), Cause: "not an rtsp:// or rtsps:// address", Remedy: "correct the camera's URL"}
+	}
+	auto := s.cfg.Transport == TransportAuto
+	s.mu.Lock()
+	udp := s.cfg.Transport == TransportUDP || auto && s.useUDP
+	s.mu.Unlock()
+
+	err = s.connect(ctx, u, udp, sink)
+	if !auto {
+		return err
+	}
+	var tcp *Error
+	if !udp && errors.As(err, &tcp) && tcp.tryUDP {
+		s.cfg.Observe(Event{State: Falling, Transport: TransportTCP, Err: err})
+		err = s.connect(ctx, u, true, sink)
+		udp = true
+	}
+	// UDP is remembered while it works.
+	var failed *Error
+	s.mu.Lock()
+	s.useUDP = udp && !(errors.As(err, &failed) && !failed.live)
+	s.mu.Unlock()
+	return err
+}
+
+// connect makes one attempt over one transport.
+func (s *source) connect(ctx context.Context, u *url.URL, udp bool, sink ingest.Sink) (err error) {
+	transport := TransportTCP
+	if udp {
+		transport = TransportUDP
+	}
+	s.cfg.Observe(Event{State: Connecting, Transport: transport})
+	location := *u
+	location.User = nil
+	opt := gstreamer.RTSPOptions{
+		Location:       location.String(),
+		UDP:            udp,
+		Latency:        s.cfg.Latency,
+		ConnectTimeout: s.cfg.ConnectTimeout,
+		CAFile:         s.cfg.CAFile,
+		InsecureTLS:    s.cfg.InsecureTLS,
+		QueueUnits:     s.cfg.QueueUnits,
+		QueueBytes:     s.cfg.QueueBytes,
+	}
+	if u.User != nil {
+		opt.User = u.User.Username()
+		opt.Password, _ = u.User.Password()
+	}
+	conn, err := gstreamer.OpenRTSP(opt)
+	if err != nil {
+		return err
+	}
+	r := &run{source: s, conn: conn, transport: transport, deliver: newDeliver(sink, conn, s.cfg.AudioWait, s.cfg.QueueUnits, s.cfg.QueueBytes)}
+	defer func() {
+		closed := conn.Close(s.cfg.CloseTimeout)
+		s.cfg.Observe(Event{State: Ended, Transport: transport, Dropped: conn.Dropped(), Frozen: errors.Is(closed, gstreamer.ErrFrozen)})
+		if err != nil && r.ours {
+			err = explain(err, u, transport, r.deliver.live)
+		}
+	}()
+	return r.loop(ctx)
+}
+
+// run is one attempt over one transport.
+type run struct {
+	*source
+	conn      *gstreamer.RTSP
+	transport string
+	deliver   *deliver
+	playing   bool
+	ours      bool // loop's error is the connection's, not the sink's or ctx's
+}
+
+// errNoAnswer and errNoVideo are loop's own reasons to end.
+var (
+	errNoAnswer = errors.New("no answer in time")
+	errNoVideo  = errors.New("no video in time")
+)
+
+func (r *run) loop(ctx context.Context) error {
+	// One timer for whichever time limit comes next.
+	began := time.Now()
+	video := began // the last unit of video, or the start
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-r.conn.Ready():
+			saw, err := r.items()
+			if err != nil {
+				return err
+			}
+			if saw {
+				video = time.Now()
+			}
+			continue // the timer stands: it looks again when it comes
+		case <-r.conn.Done():
+			// What came before the end is delivered.
+			if _, err := r.items(); err != nil {
+				return err
+			}
+			if err := r.deliver.flush(); err != nil {
+				return err
+			}
+			r.ours = true
+			return r.conn.Err()
+		case <-timer.C:
+		}
+		now := time.Now()
+		if err := r.deliver.tick(now); err != nil {
+			return err
+		}
+		if !r.playing && r.conn.Playing() {
+			r.playing = true
+			r.cfg.Observe(Event{State: Playing, Transport: r.transport})
+		}
+		limit := video.Add(r.cfg.StallTimeout)
+		switch {
+		case !r.playing:
+			limit = began.Add(r.cfg.ConnectTimeout)
+		case !r.deliver.sawVideo && r.cfg.Transport == TransportAuto && r.transport == TransportTCP:
+			limit = video.Add(min(r.cfg.StallTimeout, r.cfg.ConnectTimeout+r.cfg.NoDataTimeout))
+		}
+		if !now.Before(limit) {
+			r.ours = true
+			if !r.playing {
+				return errNoAnswer
+			}
+			return errNoVideo
+		}
+		timer.Reset(min(limit.Sub(now), 100*time.Millisecond))
+	}
+}
+
+// items delivers what is in the queue. saw: there was video in it.
+func (r *run) items() (saw bool, err error) {
+	wasLive := r.deliver.live
+	for _, it := range r.conn.Take() {
+		saw = saw || it.Format == nil && it.Track == schemas.VideoTrack
+		if err := r.deliver.item(it); err != nil {
+			return saw, err
+		}
+	}
+	if err := r.deliver.tick(time.Now()); err != nil {
+		return saw, err
+	}
+	if r.deliver.live && !wasLive {
+		if !r.playing {
+			r.playing = true
+			r.cfg.Observe(Event{State: Playing, Transport: r.transport})
+		}
+		r.cfg.Observe(Event{State: Live, Transport: r.transport})
+	}
+	return saw, nil
+}

@@ -1,0 +1,299 @@
+package rtsp_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/ingest"
+	"github.com/framelog/framelog/ingest/rtsp"
+	"github.com/framelog/framelog/internal/camsim"
+	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+// sink keeps what a source delivers.
+type sink struct {
+	mu     sync.Mutex
+	tracks [][]schemas.Track
+	units  []ingest.Unit
+	at     []int // how many calls of Tracks came before each unit
+	events []rtsp.Event
+}
+
+func (s *sink) Tracks(t []schemas.Track) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tracks = append(s.tracks, t)
+	return nil
+}
+
+func (s *sink) Unit(u ingest.Unit) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.tracks) == 0 {
+		return errors.New("a unit before Tracks")
+	}
+	s.units = append(s.units, u)
+	s.at = append(s.at, len(s.tracks))
+	return nil
+}
+
+func (s *sink) observe(e rtsp.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events = append(s.events, e)
+}
+
+func (s *sink) states() (out []rtsp.State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.events {
+		out = append(out, e.State)
+	}
+	return out
+}
+
+func (s *sink) of(track uint8) (out []ingest.Unit) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, u := range s.units {
+		if u.Track == track {
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
+func (s *sink) sessions() [][]schemas.Track {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.tracks)
+}
+
+func fixed(t testing.TB, raw string) func(context.Context) (*url.URL, error) {
+	t.Helper()
+	u, err := url.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(context.Context) (*url.URL, error) { return u, nil }
+}
+
+// start runs a source in the background. wait gives Run's error.
+func start(t *testing.T, cfg rtsp.Config) (s *sink, stop func(), wait func() error) {
+	t.Helper()
+	s = &sink{}
+	cfg.Observe = s.observe
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- rtsp.New(cfg).Run(ctx, s) }()
+	wait = sync.OnceValue(func() error {
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(40 * time.Second):
+			return errors.New("Run does not return")
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		wait()
+	})
+	return s, cancel, wait
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	testenv.Wait(t, 20*time.Second, what, ok)
+}
+
+func server(t *testing.T, cfg camsim.Config) *camsim.Server {
+	t.Helper()
+	srv, err := camsim.Start(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.Close)
+	return srv
+}
+
+func clip(t *testing.T, c testenv.Clip) *camsim.Clip {
+	t.Helper()
+	out, err := camsim.LoadMP4(c.File(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func joined(t *testing.T, clips ...*camsim.Clip) *camsim.Clip {
+	t.Helper()
+	c, err := camsim.Join(clips...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func u32(v uint32) *uint32 { return &v }
+
+// compare holds the units of a track against what the camera sent, from the
+// first that came on: none missing, none twice, every byte, every tick.
+func compare(t *testing.T, track schemas.Track, sent []camsim.Sent, got []ingest.Unit, skip int) {
+	t.Helper()
+	sent = slices.DeleteFunc(slices.Clone(sent), func(s camsim.Sent) bool { return s.Track != track.ID })
+	if len(got) == 0 {
+		t.Fatalf("track %d: no units", track.ID)
+	}
+	if len(sent)-skip != len(got) {
+		t.Errorf("track %d: %d units of %d", track.ID, len(got), len(sent)-skip)
+	}
+	base := got[0].PTS - sent[skip].PTS
+	for i, u := range got {
+		if skip+i >= len(sent) {
+			break
+		}
+		s := sent[skip+i]
+		if u.PTS-base != s.PTS {
+			t.Fatalf("track %d: unit %d: PTS %d, sent %d", track.ID, i, u.PTS-base, s.PTS)
+		}
+		if track.ID == schemas.VideoTrack && uint32(u.PTS) != s.RTP {
+			t.Fatalf("unit %d: PTS %d is RTP time %d, sent %d", i, u.PTS, uint32(u.PTS), s.RTP)
+		}
+		want, err := camsim.Slices(track.Codec, s.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		have, err := camsim.Slices(track.Codec, u.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.EqualFunc(want, have, bytes.Equal) {
+			t.Fatalf("track %d: unit %d differs: %d bytes, sent %d", track.ID, i, len(u.Data), len(s.Data))
+		}
+		if s.Sync {
+			parameterSets(t, track, u)
+		}
+		if u.Lost != 0 || u.Broken {
+			t.Errorf("track %d: unit %d: lost %d, broken %v", track.ID, i, u.Lost, u.Broken)
+		}
+		if d := u.Captured.Sub(s.At); d < -time.Millisecond || d > 2*time.Second {
+			t.Errorf("track %d: unit %d captured %v after it was sent", track.ID, i, d)
+		}
+	}
+}
+
+// parameterSets wants those of the configuration before the slices of a sync
+// unit, each once.
+func parameterSets(t *testing.T, track schemas.Track, u ingest.Unit) {
+	t.Helper()
+	sets, err := camsim.ParameterSets(track)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(sets) == 0 {
+		return
+	}
+	nalus, err := camsim.NALUnits(u.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slice, err := camsim.Slices(track.Codec, u.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := nalus[:slices.IndexFunc(nalus, func(n []byte) bool { return bytes.Equal(n, slice[0]) })]
+	for _, p := range sets {
+		n := 0
+		for _, b := range before {
+			if bytes.Equal(p, b) {
+				n++
+			}
+		}
+		if n != 1 {
+			t.Errorf("sync unit at %d has parameter set %x %d times", u.PTS, p[:min(len(p), 4)], n)
+		}
+	}
+}
+
+// Every codec comes over every transport as it was sent.
+func TestUnitsEqualThoseSent(t *testing.T) {
+	const seconds = 3
+	type media struct {
+		clip  *camsim.Clip
+		codec schemas.Codec
+		sound schemas.Codec
+	}
+	cases := map[string]media{
+		"h264":        {clip(t, testenv.Clip{Seconds: seconds}), schemas.H264, ""},
+		"h264 b aac":  {clip(t, testenv.Clip{Seconds: seconds, BFrames: 2, Audio: "aac"}), schemas.H264, schemas.AAC},
+		"h265 opus":   {clip(t, testenv.Clip{Codec: "h265", Seconds: seconds, Audio: "opus"}), schemas.H265, schemas.Opus},
+		"h265 b open": {clip(t, testenv.Clip{Codec: "h265", Seconds: seconds, BFrames: 2, OpenGOP: true}), schemas.H265, ""},
+		"mjpeg":       {clip(t, testenv.Clip{Codec: "mjpeg", Seconds: seconds, FPS: 10}), schemas.MJPEG, ""},
+	}
+	for name, c := range cases {
+		for _, transport := range []string{"tcp", "udp", "tls"} {
+			t.Run(name+"/"+transport, func(t *testing.T) {
+				t.Parallel()
+				srv := server(t, camsim.Config{
+					TLS:     transport == "tls",
+					Cameras: []camsim.CameraConfig{{Path: "c", Feed: c.clip}},
+				})
+				cfg := rtsp.Config{URL: fixed(t, srv.URL("c")), InsecureTLS: true}
+				if transport == "udp" {
+					cfg.Transport = rtsp.TransportUDP
+				}
+				s, _, _ := start(t, cfg)
+				cam := srv.Camera("c")
+				select {
+				case <-cam.Ended():
+				case <-time.After(20 * time.Second):
+					t.Fatalf("the camera did not end; %v", s.states())
+				}
+				sent := cam.Sent()
+				eventually(t, "all units", func() bool {
+					return len(s.of(1))+len(s.of(2)) >= len(sent)
+				})
+				tracks := s.sessions()
+				if len(tracks) != 1 {
+					t.Fatalf("Tracks was called %d times: %+v", len(tracks), tracks)
+				}
+				for i, tr := range tracks[0] {
+					want := c.clip.Tracks()[i]
+					if tr.ID != want.ID || tr.Codec != want.Codec || tr.Timescale != want.Timescale ||
+						tr.Width != want.Width || tr.Height != want.Height || tr.SampleRate != want.SampleRate || tr.Channels != want.Channels {
+						t.Errorf("track is %+v, want %+v", tr, want)
+					}
+					compare(t, tr, sent, s.of(tr.ID), 0)
+				}
+				if len(tracks[0]) != len(c.clip.Tracks()) {
+					t.Errorf("%d tracks", len(tracks[0]))
+				}
+			})
+		}
+	}
+}
+
+func TestStates(t *testing.T) {
+	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: clip(t, testenv.Clip{Seconds: 3}).With(true, 1)}}})
+	s, stop, wait := start(t, rtsp.Config{URL: fixed(t, srv.URL("c"))})
+	eventually(t, "live", func() bool { return slices.Contains(s.states(), rtsp.Live) })
+	stop()
+	if err := wait(); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if got := fmt.Sprint(s.states()); got != "[connecting playing live ended]" {
+		t.Error(got)
+	}
+	_ = strings.Contains
+	_ = u32
+	_ = joined
+}

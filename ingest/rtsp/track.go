@@ -1,0 +1,65 @@
+package rtsp
+
+import (
+	"bytes"
+	"math"
+
+	"github.com/framelog/framelog/internal/gstreamer"
+	"github.com/framelog/framelog/schemas"
+)
+
+// trackOf describes a format in the log's words; ok is false where the log has
+// no codec for it, or its description is not complete.
+func trackOf(id uint8, f *gstreamer.RTSPFormat) (t schemas.Track, ok bool) {
+	t = schemas.Track{ID: id, Config: f.Config}
+	switch f.Media {
+	case "video/x-h264":
+		t.Codec = schemas.H264
+	case "video/x-h265":
+		t.Codec = schemas.H265
+	case "image/jpeg":
+		t.Codec, t.Config = schemas.MJPEG, nil
+	case "audio/mpeg":
+		t.Codec = schemas.AAC
+	case "audio/x-opus":
+		t.Codec = schemas.Opus
+		f.Rate = 48000 // RFC 7587, 4.1, whatever was recorded
+		if f.Channels != 1 {
+			f.Channels = 2 // RFC 7587, 4.1: a receiver is always ready for two
+		}
+		t.Config = opusHead(uint8(f.Channels))
+	default:
+		return t, false
+	}
+	if t.Codec.Video() {
+		if f.Width <= 0 || f.Width > math.MaxUint16 || f.Height <= 0 || f.Height > math.MaxUint16 {
+			return t, false
+		}
+		t.Timescale = schemas.MediaTimescale
+		t.Width, t.Height = uint16(f.Width), uint16(f.Height)
+	} else {
+		if f.Rate <= 0 || f.Channels <= 0 || f.Channels > math.MaxUint8 {
+			return t, false
+		}
+		t.Timescale = uint32(f.Rate)
+		t.SampleRate, t.Channels = uint32(f.Rate), uint8(f.Channels)
+	}
+	if t.Codec != schemas.MJPEG && len(t.Config) == 0 {
+		return t, false
+	}
+	return t, true
+}
+
+// opusHead is the OpusHead of RFC 7845, 5.1 without its magic: version 1, no
+// pre-skip (what is received begins in the middle of a stream), 48 kHz, no
+// gain, mapping family 0.
+func opusHead(channels uint8) []byte {
+	return []byte{1, channels, 0, 0, 0x80, 0xbb, 0, 0, 0, 0, 0}
+}
+
+func sameTrack(a, b schemas.Track) bool {
+	cfg := bytes.Equal(a.Config, b.Config)
+	a.Config, b.Config = nil, nil
+	return cfg && a.ID == b.ID && a.Codec == b.Codec && a.Timescale == b.Timescale &&
+		a.Width == b.Width && a.Height == b.Height && a.SampleRate == b.SampleRate && a.Channels == b.Channels
+}
