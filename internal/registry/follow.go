@@ -19,6 +19,8 @@ const (
 	coalesce = 100 * time.Millisecond
 	// followRetry is how long Follow waits before it begins anew.
 	followRetry = time.Second
+	// endsRetry is how long it waits to ask again where topics end.
+	endsRetry = 250 * time.Millisecond
 )
 
 // Snapshot is the registry at one moment.
@@ -74,7 +76,7 @@ func (c *Client) read(ctx context.Context, told func(Snapshot) error) error {
 	}
 	defer client.Close()
 
-	ends, err := endOffsets(ctx, kadm.NewClient(client), cams, status)
+	ends, err := waitEnds(ctx, kadm.NewClient(client), cams, status)
 	if err != nil {
 		return err
 	}
@@ -128,52 +130,59 @@ func lostData(fetches kgo.Fetches) error {
 	return out
 }
 
-type partition struct {
-	topic string
-	id    int32
+// EndOffsets gives where each partition of a topic ends that is not empty. A
+// topic that nobody has made yet is empty.
+func EndOffsets(ctx context.Context, adm *kadm.Client, topic string) (map[int32]int64, error) {
+	first, err := adm.ListStartOffsets(ctx, topic)
+	if err != nil {
+		return nil, fmt.Errorf("registry: list start of %s: %w", topic, err)
+	}
+	end, err := adm.ListEndOffsets(ctx, topic)
+	if err != nil {
+		return nil, fmt.Errorf("registry: list end of %s: %w", topic, err)
+	}
+	out := make(map[int32]int64)
+	for id, e := range end[topic] {
+		s, _ := first.Lookup(topic, id)
+		err := errors.Join(e.Err, s.Err)
+		if errors.Is(err, kerr.UnknownTopicOrPartition) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("registry: list end of %s: %w", topic, err)
+		}
+		if e.Offset > s.Offset {
+			out[id] = e.Offset
+		}
+	}
+	return out, nil
 }
 
-// endOffsets gives where each partition that is not empty ends.
-func endOffsets(ctx context.Context, adm *kadm.Client, topics ...string) (map[partition]int64, error) {
-	for {
-		ends, err := listEnds(ctx, adm, topics...)
-		if err == nil || ctx.Err() != nil {
-			return ends, err
-		}
-		select {
-		case <-time.After(250 * time.Millisecond):
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%w (%w)", ctx.Err(), err)
-		}
-	}
-}
-
-func listEnds(ctx context.Context, adm *kadm.Client, topics ...string) (map[partition]int64, error) {
-	first, err := adm.ListStartOffsets(ctx, topics...)
-	if err != nil {
-		return nil, err
-	}
-	end, err := adm.ListEndOffsets(ctx, topics...)
-	if err != nil {
-		return nil, err
-	}
+// waitEnds is EndOffsets of topics together, tried until it works or ctx ends.
+func waitEnds(ctx context.Context, adm *kadm.Client, topics ...string) (map[partition]int64, error) {
 	out := make(map[partition]int64)
-	for topic, parts := range end {
-		for id, e := range parts {
-			s, _ := first.Lookup(topic, id)
-			err := errors.Join(e.Err, s.Err)
-			if errors.Is(err, kerr.UnknownTopicOrPartition) {
-				continue // not made yet, so empty
+	for _, topic := range topics {
+		for {
+			ends, err := EndOffsets(ctx, adm, topic)
+			if err == nil {
+				for id, end := range ends {
+					out[partition{topic, id}] = end
+				}
+				break
 			}
-			if err != nil {
-				return nil, fmt.Errorf("end of %s: %w", topic, err)
-			}
-			if e.Offset > s.Offset {
-				out[partition{topic, id}] = e.Offset
+			select {
+			case <-time.After(endsRetry):
+			case <-ctx.Done():
+				return nil, fmt.Errorf("%w (%w)", ctx.Err(), err)
 			}
 		}
 	}
 	return out, nil
+}
+
+type partition struct {
+	topic string
+	id    int32
 }
 
 // view is the registry as records make it.

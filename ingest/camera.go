@@ -1,0 +1,297 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/schemas"
+)
+
+var (
+	// errFenced: another ingest has opened the camera's log.
+	errFenced = errors.New("another ingest process has taken over this camera's log")
+	errEnded  = errors.New("connection ended")
+)
+
+// assembler is what a camera needs of an [Assembler].
+type assembler interface {
+	Sink
+	Tick(now time.Time)
+	Flush()
+	Stats() Stats
+}
+
+// camera runs one camera: it connects again and again, and records what comes.
+// A fault of it, panics included, stays in here.
+type camera struct {
+	cfg     *Config
+	deps    *Deps
+	log     *slog.Logger
+	m       *metrics
+	reserve *reserve
+	cam     schemas.Camera
+	reason  string // of opening the log
+	board   *board
+}
+
+func newCamera(cfg *Config, deps *Deps, m *metrics, res *reserve, log *slog.Logger, cam schemas.Camera, reason string) *camera {
+	state := schemas.StateConnecting
+	if cam.Disabled {
+		state = schemas.StateDisabled
+	}
+	return &camera{
+		cfg: cfg, deps: deps, m: m, reserve: res, cam: cam, reason: reason,
+		log: log.With("camera", cam.ID),
+		board: newBoard(schemas.Status{Camera: cam.ID, Owner: cfg.Instance, Host: cfg.Host, State: state},
+			cfg.StatusEvery, deps.Registry.PutStatus),
+	}
+}
+
+// run records until ctx ends or another owner has the log: then it returns
+// errFenced, else nil. Nothing of the camera is left when it returns.
+func (c *camera) run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	wg.Go(func() { c.board.run(ctx) })
+	if c.cam.Disabled {
+		<-ctx.Done()
+		return nil
+	}
+
+	rec := &lateRecorder{wrote: c.wrote}
+	rec.open = func() CameraWriter {
+		c.log.Info("log is opened", "reason", c.reason)
+		w := c.deps.Open(context.WithoutCancel(ctx), schemas.Topic{Camera: c.cam.ID}, c.openOptions())
+		wg.Go(func() { c.watch(ctx, w, func() { cancel(errFenced) }) })
+		return w
+	}
+	// A camera that takes one client only gives no connection as long as the
+	// owner before has one: so the log is opened without, which ends that.
+	takeOver := time.AfterFunc(c.cfg.OpenWait, func() { rec.writer(true) })
+	defer takeOver.Stop()
+
+	c.connectOn(ctx, rec, takeOver)
+
+	closing, stop := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.CloseWait)
+	defer stop()
+	fenced := context.Cause(ctx) == errFenced
+	if err := rec.close(closing); err != nil && !fenced {
+		c.log.Warn("log was not closed cleanly; the next owner settles it", "err", clean(err))
+	}
+	if fenced {
+		return errFenced
+	}
+	return nil
+}
+
+// mourn shows that another process has the camera, which the group says is
+// ours, until ctx ends. It waits a while before: mostly we are about to hear
+// that the camera has moved, and its new owner's status must stand.
+func (c *camera) mourn(ctx context.Context) {
+	select {
+	case <-time.After(2 * c.cfg.SessionTimeout):
+	case <-ctx.Done():
+		return
+	}
+	c.log.Error("camera stays with another ingest process although the group gave it to this one: "+
+		"are there two groups on one log? It is not taken back before the next assignment", "err", errFenced)
+	c.board.state(schemas.StateAway, errFenced)
+	c.board.run(ctx)
+}
+
+func (c *camera) openOptions() medialog.OpenOptions {
+	return medialog.OpenOptions{
+		Writer: c.cfg.Instance, Host: c.cfg.Host, Reason: c.reason, Admit: c.reserve.Admit,
+	}
+}
+
+func (c *camera) assemblerConfig() AssemblerConfig {
+	a := c.cfg.Assembler
+	a.Camera = c.cam.ID
+	a.Problem = func(p string) {
+		if p != "" {
+			c.log.Warn("camera is odd", "problem", p)
+		}
+		c.board.problem(problemSource, p)
+	}
+	return a
+}
+
+// watch waits for the end of w's hold of the log.
+func (c *camera) watch(ctx context.Context, w CameraWriter, fenced func()) {
+	slow := time.NewTimer(c.cfg.OpenWait)
+	defer slow.Stop()
+	ready := w.Ready()
+	for {
+		select {
+		case <-ready:
+			ready = nil
+			slow.Stop()
+			c.board.problem(problemLog, "")
+		case <-slow.C:
+			c.board.problem(problemLog, "the log does not answer: footage waits in memory")
+		case <-w.Fenced():
+			if ctx.Err() == nil { // else it was closed
+				fenced()
+			}
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// wrote is told how the log took a chunk.
+func (c *camera) wrote(err error) {
+	if err != nil {
+		c.board.problem(problemRecord, "footage is not recorded: "+clean(err))
+		return
+	}
+	c.board.problem(problemRecord, "")
+	if c.board.current() != schemas.StateLive {
+		c.log.Info("camera is live")
+		c.board.state(schemas.StateLive, nil)
+	}
+}
+
+// connectOn connects, and connects again, until ctx ends.
+func (c *camera) connectOn(ctx context.Context, rec Recorder, takeOver *time.Timer) {
+	var asm assembler
+	wait := c.cfg.ReconnectMin
+	for {
+		if asm == nil {
+			asm = c.deps.newAssembler(c.assemblerConfig(), rec)
+		}
+		t := &tap{c: c, asm: asm, takeOver: takeOver}
+		began := time.Now()
+		err := c.connect(ctx, t)
+		if !t.flush() {
+			asm = nil // it panicked: what it holds cannot be trusted
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if t.connected {
+			takeOver.Reset(c.cfg.OpenWait)
+		}
+		if err == nil {
+			err = errEnded
+		}
+		if t.connected && time.Since(began) > c.cfg.ReconnectMax {
+			wait = c.cfg.ReconnectMin
+		}
+		c.board.state(stateOf(err), err)
+		pause := wait/2 + rand.N(wait/2+1)
+		c.log.Warn("camera has no connection", "state", stateOf(err), "err", clean(err), "retry_in", pause.Round(time.Millisecond))
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+		wait = min(2*wait, c.cfg.ReconnectMax)
+		c.m.reconnects.WithLabelValues(c.cam.ID).Inc()
+	}
+}
+
+// connect makes one connection and delivers to t until it ends.
+func (c *camera) connect(ctx context.Context, t *tap) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() { t.tick(ctx) })
+	return c.protect(func() error { return c.deps.NewSource(c.cam).Run(ctx, t) })
+}
+
+// protect turns a panic of f into an error.
+func (c *camera) protect(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.m.panics.Inc()
+			err = fmt.Errorf("ingest: run camera: panic: %v", v)
+			c.log.Error("camera panicked", "err", clean(err), "stack", string(debug.Stack()))
+		}
+	}()
+	return f()
+}
+
+// tap stands between a connection and the assembler: it keeps the status, and
+// lets only one of source and clock at the assembler.
+type tap struct {
+	c        *camera
+	takeOver *time.Timer
+
+	mu        sync.Mutex
+	asm       assembler
+	connected bool // tracks were told
+	broken    bool // the assembler panicked
+}
+
+// call has f use the assembler, but for one that panicked.
+func (t *tap) call(f func() error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.broken {
+		return errEnded
+	}
+	t.broken = true
+	err := t.c.protect(func() error {
+		err := f()
+		t.broken = false
+		return err
+	})
+	return err
+}
+
+func (t *tap) Tracks(tracks []schemas.Track) error {
+	t.takeOver.Stop()
+	t.c.board.tracks(tracks)
+	return t.call(func() error {
+		t.connected = true
+		if err := t.asm.Tracks(tracks); err != nil {
+			return fmt.Errorf("%w: %w", ErrUnsupported, err)
+		}
+		return nil
+	})
+}
+
+func (t *tap) Unit(u Unit) error {
+	t.c.board.unit(u.Captured, u.Track == schemas.VideoTrack, len(u.Data))
+	return t.call(func() error { return t.asm.Unit(u) })
+}
+
+// tick tells the assembler the time, every second.
+func (t *tap) tick(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			// An error is a panic, which the source's next call finds.
+			_ = t.call(func() error {
+				t.asm.Tick(now)
+				if s := t.asm.Stats(); s.Width != 0 {
+					t.c.board.size(s.Width, s.Height)
+				}
+				return nil
+			})
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// flush ends the connection for the assembler. It says whether that can be
+// used on.
+func (t *tap) flush() bool {
+	return t.call(func() error { t.asm.Flush(); return nil }) == nil && !t.broken
+}

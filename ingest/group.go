@@ -1,0 +1,266 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/framelog/framelog/internal/kafka"
+	"github.com/framelog/framelog/internal/registry"
+	"github.com/framelog/framelog/schemas"
+)
+
+// groupName is the consumer group in which ingest processes share the cameras.
+const groupName = "framelog-ingest"
+
+// member is told what becomes of partitions of the cameras topic. Its methods
+// are called one at a time and return soon.
+type member interface {
+	// assigned: these partitions are ours from now on (perhaps again). It is
+	// called each time that the group has settled, even with none.
+	assigned(parts []int32)
+	// revoked: these go to another member.
+	revoked(parts []int32)
+	// lost: the group has given us up, or no broker answers. Whether these
+	// are still ours the next assigned tells.
+	lost(parts []int32)
+	// desired: these are the cameras of a partition of ours. The map is the
+	// callee's to keep.
+	desired(part int32, cams map[string]schemas.Camera)
+}
+
+// group reads the partitions of the cameras topic that the consumer group
+// gives to this process: each from its start to its end, as of the assignment,
+// and what comes after. Nothing is ever committed.
+type group struct {
+	log    *slog.Logger
+	topic  string
+	member member
+	client *kgo.Client
+	adm    *kadm.Client
+	wg     sync.WaitGroup // searches for ends
+	quit   chan struct{}  // closed when run ends
+
+	mu    sync.Mutex // guards parts and all calls of member
+	parts map[int32]*reading
+}
+
+// reading is how far a partition has been read.
+type reading struct {
+	cams map[string]schemas.Camera
+	next int64 // offset after the last record
+	end  int64 // offset to read to; -1: not known yet
+}
+
+func (r *reading) done() bool { return r.end >= 0 && r.next >= r.end }
+
+func newGroup(cfg kafka.Config, session time.Duration, m member, log *slog.Logger, opts ...kgo.Opt) (*group, error) {
+	g := &group{
+		log: log, topic: cfg.Names().Cameras(), member: m,
+		quit: make(chan struct{}), parts: make(map[int32]*reading),
+	}
+	opts = append(cfg.Options(log), append([]kgo.Opt{
+		kgo.ConsumerGroup(cfg.Prefix + groupName),
+		kgo.ConsumeTopics(g.topic),
+		kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		kgo.SessionTimeout(session),
+		kgo.HeartbeatInterval(session / 4),
+		// A member that died in the middle of a rebalance keeps the others
+		// waiting no longer than one that died at another time.
+		kgo.RebalanceTimeout(session),
+		kgo.DisableAutoCommit(),
+		kgo.AdjustFetchOffsetsFn(fromStart),
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchMinBytes(1),
+		// No partition changes hands while its records are taken.
+		kgo.BlockRebalanceOnPoll(),
+		kgo.OnPartitionsAssigned(g.onAssigned),
+		kgo.OnPartitionsRevoked(g.onRevoked),
+		kgo.OnPartitionsLost(g.onLost),
+	}, opts...)...)
+	client, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("ingest: join group: %w", err)
+	}
+	g.client, g.adm = client, kadm.NewClient(client)
+	return g, nil
+}
+
+// fromStart lets committed offsets, whoever wrote them, mean nothing.
+func fromStart(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	for _, parts := range offsets {
+		for p := range parts {
+			parts[p] = kgo.NewOffset().AtStart()
+		}
+	}
+	return offsets, nil
+}
+
+// run reads until ctx ends. Then leave.
+func (g *group) run(ctx context.Context) {
+	for {
+		fetches := g.client.PollFetches(ctx)
+		if ctx.Err() != nil {
+			g.client.AllowRebalance()
+			return
+		}
+		g.take(fetches)
+		g.client.AllowRebalance()
+	}
+}
+
+// leave leaves the group, so that its other members need not wait for the
+// session to end, or gives up after a time: then they do wait.
+func (g *group) leave(timeout time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	close(g.quit)
+	if err := g.client.LeaveGroupContext(ctx); err != nil {
+		g.log.Warn("group was not left; others take over when the session ends", "err", err)
+	}
+	g.client.CloseAllowingRebalance()
+	g.wg.Wait()
+}
+
+func (g *group) take(fetches kgo.Fetches) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	fetches.EachError(func(_ string, p int32, err error) {
+		if errors.Is(err, kgo.ErrClientClosed) {
+			return
+		}
+		g.log.Warn("cameras topic cannot be read", "partition", p, "err", err)
+		if _, ok := errors.AsType[*kgo.ErrDataLoss](err); ok && g.parts[p] != nil {
+			g.begin(p) // it is read from its start again
+		}
+	})
+	touched := make(map[int32]bool)
+	fetches.EachRecord(func(r *kgo.Record) {
+		part := g.parts[r.Partition]
+		if part == nil {
+			return
+		}
+		touched[r.Partition] = true
+		part.next = r.Offset + 1
+		id := string(r.Key)
+		if len(r.Value) == 0 {
+			delete(part.cams, id)
+			return
+		}
+		cam, err := registry.DecodeCamera(r.Key, r.Value)
+		if err != nil {
+			// The camera goes on as it was: a record from a newer release
+			// must not stop it.
+			g.log.Error("camera record cannot be read", "key", id, "err", err)
+			return
+		}
+		part.cams[id] = cam
+	})
+	for p := range touched {
+		if part := g.parts[p]; part.done() {
+			g.member.desired(p, maps.Clone(part.cams))
+		}
+	}
+}
+
+func (g *group) onAssigned(_ context.Context, _ *kgo.Client, added map[string][]int32) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	parts := added[g.topic]
+	g.member.assigned(parts)
+	g.begin(parts...)
+}
+
+func (g *group) onRevoked(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range gone[g.topic] {
+		delete(g.parts, p)
+	}
+	g.member.revoked(gone[g.topic])
+}
+
+func (g *group) onLost(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range gone[g.topic] {
+		delete(g.parts, p)
+	}
+	g.member.lost(gone[g.topic])
+}
+
+// begin has partitions read from their start, and looks where they end now.
+// g.mu is held.
+func (g *group) begin(parts ...int32) {
+	if len(parts) == 0 {
+		return
+	}
+	fresh := make(map[int32]*reading, len(parts))
+	for _, p := range parts {
+		fresh[p] = &reading{cams: make(map[string]schemas.Camera), end: -1}
+		g.parts[p] = fresh[p]
+	}
+	g.wg.Go(func() { g.findEnds(fresh) })
+}
+
+// findEnds asks for the ends of partitions until it gets them.
+func (g *group) findEnds(parts map[int32]*reading) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	g.wg.Go(func() {
+		select {
+		case <-g.quit:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	for {
+		ends, err := registry.EndOffsets(ctx, g.adm, g.topic)
+		if err == nil {
+			g.setEnds(parts, ends)
+			return
+		}
+		select {
+		case <-g.quit:
+			return
+		case <-time.After(250 * time.Millisecond):
+		}
+		if !g.current(parts) {
+			return
+		}
+	}
+}
+
+// current says whether any of these readings is still wanted.
+func (g *group) current(parts map[int32]*reading) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for p, r := range parts {
+		if g.parts[p] == r {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *group) setEnds(parts map[int32]*reading, ends map[int32]int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for p, r := range parts {
+		if g.parts[p] != r {
+			continue // given away meanwhile
+		}
+		r.end = ends[p] // 0: it is empty
+		if r.done() {
+			g.member.desired(p, maps.Clone(r.cams))
+		}
+	}
+}

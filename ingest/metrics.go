@@ -1,0 +1,81 @@
+package ingest
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// states are all states of a camera, so that each has its number, 0 included.
+var states = [...]schemas.State{
+	schemas.StateConnecting, schemas.StateLive, schemas.StateAway,
+	schemas.StateRefused, schemas.StateUnusable, schemas.StateDisabled,
+}
+
+// metrics of a [Service] and its cameras. Those with the label camera go when
+// the camera goes.
+type metrics struct {
+	reconnects, fenced *prometheus.CounterVec
+	panics             prometheus.Counter
+	partitions         prometheus.Gauge
+	assembler          *AssemblerMetrics
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	perCamera := func(name, help string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"camera"})
+	}
+	return &metrics{
+		assembler:  NewAssemblerMetrics(reg),
+		reconnects: perCamera("framelog_ingest_reconnects_total", "Attempts to connect a camera after the first."),
+		fenced:     perCamera("framelog_ingest_fenced_total", "Times that another process took over a camera's log."),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "framelog_ingest_panics_total", Help: "Panics in a camera's code, each of which ended a connection.",
+		}),
+		partitions: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "framelog_ingest_partitions", Help: "Partitions of the cameras topic that this process owns.",
+		}),
+	}
+}
+
+// forget removes what is kept of a camera.
+func (m *metrics) forget(camera string) {
+	l := prometheus.Labels{"camera": camera}
+	for _, v := range []*prometheus.CounterVec{m.reconnects, m.fenced} {
+		v.DeletePartialMatch(l)
+	}
+	m.assembler.Forget(camera)
+}
+
+// register registers everything with reg. It fails where a name is taken.
+func (m *metrics) register(reg prometheus.Registerer, cameras prometheus.Collector) error {
+	for _, c := range []prometheus.Collector{m.reconnects, m.fenced, m.panics, m.partitions, cameras} {
+		if err := reg.Register(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// census counts cameras by state when it is asked.
+type census struct {
+	desc  *prometheus.Desc
+	count func() map[schemas.State]int
+}
+
+func newCensus(count func() map[schemas.State]int) *census {
+	return &census{
+		desc: prometheus.NewDesc("framelog_ingest_cameras", "Cameras that this process runs, by state.",
+			[]string{"state"}, nil),
+		count: count,
+	}
+}
+
+func (c *census) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
+
+func (c *census) Collect(ch chan<- prometheus.Metric) {
+	n := c.count()
+	for _, s := range states {
+		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(n[s]), string(s))
+	}
+}

@@ -1,0 +1,99 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// CameraWriter is a camera's log, open for writing. *medialog.Writer is one.
+type CameraWriter interface {
+	Recorder
+	// Ready is closed once the log is ours.
+	Ready() <-chan struct{}
+	// Fenced is closed once another writer has the log.
+	Fenced() <-chan struct{}
+	// Close waits until all that was written is in the log, or ctx ends.
+	Close(ctx context.Context) error
+}
+
+var errRecorderClosed = errors.New("ingest: recorder is closed")
+
+// lateRecorder opens the log with the first chunk, not before: opening takes
+// the log away from the owner before, who records until then.
+type lateRecorder struct {
+	open  func() CameraWriter
+	wrote func(error) // told of each Write
+
+	mu      sync.Mutex
+	w       CameraWriter
+	session bool // began before the log was open
+	closed  bool
+}
+
+// writer is the log, which is opened where it is not yet and force says so.
+func (r *lateRecorder) writer(force bool) CameraWriter {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.w == nil && force && !r.closed {
+		r.w = r.open()
+		if r.session {
+			r.w.NewSession()
+		}
+	}
+	return r.w
+}
+
+func (r *lateRecorder) NewSession() {
+	r.mu.Lock()
+	r.session = true // before the log is open; of no matter after
+	w := r.w
+	r.mu.Unlock()
+	if w != nil {
+		w.NewSession()
+	}
+}
+
+func (r *lateRecorder) Write(c *schemas.Chunk) error {
+	w := r.writer(true)
+	if w == nil {
+		return errRecorderClosed
+	}
+	err := w.Write(c)
+	r.wrote(err)
+	return err
+}
+
+func (r *lateRecorder) Truncate(reason string) {
+	if w := r.writer(false); w != nil {
+		w.Truncate(reason)
+	}
+}
+
+// Gap before the log is open is no gap: another owner may have recorded it.
+func (r *lateRecorder) Gap(start time.Time, media, duration int64, reason string) {
+	if w := r.writer(false); w != nil {
+		w.Gap(start, media, duration, reason)
+	}
+}
+
+func (r *lateRecorder) Lost(l schemas.Lost) {
+	if w := r.writer(false); w != nil {
+		w.Lost(l)
+	}
+}
+
+// close closes the log where it is open; nothing opens it any more.
+func (r *lateRecorder) close(ctx context.Context) error {
+	r.mu.Lock()
+	r.closed = true
+	w := r.w
+	r.mu.Unlock()
+	if w == nil {
+		return nil
+	}
+	return w.Close(ctx)
+}
