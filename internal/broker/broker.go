@@ -1,0 +1,219 @@
+// Package broker is the embedded broker of a one-machine Framelog: franz-go's
+// kfake on a real port, with what it lacks for keeping video. kfake reads its
+// whole log back when it starts, so the log is a hot window: bounded in total,
+// whatever the retention of its topics.
+//
+// What this package adds: a lock on the directory; a listener that refuses
+// what is not Kafka; readiness only once everything is loaded; the bound over
+// all topics; retention and compaction that run by themselves; compaction that
+// survives a crash in its middle; partitions that keep their end when all of
+// their records have expired.
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sys/unix"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// Errors of the configuration, for the one who reads the message.
+var (
+	// ErrListen: the address cannot be listened on.
+	ErrListen = errors.New("broker: cannot listen")
+	// ErrLocked: another broker has the directory.
+	ErrLocked = errors.New("broker: data directory is in use")
+)
+
+// Defaults and limits of a Config.
+const (
+	DefaultListen = "127.0.0.1:9092"
+	DefaultLimit  = 1 << 30
+	MinLimit      = 32 << 20
+
+	// maxRequest bounds what one client can make the broker allocate at once.
+	maxRequest = 64 << 20
+	// maxMessage is above the largest chunk (8 MiB) and its framing.
+	maxMessage = 9 << 20
+)
+
+// Config says where the broker listens and what it may keep.
+type Config struct {
+	// Listen is host:port. Clients are told this address, so it must be one
+	// that they can reach. Default 127.0.0.1:9092.
+	Listen string
+	// Data is the broker's own directory. It is made where it is missing.
+	Data string
+	// Limit is the most bytes of log on disk, all topics together. Default
+	// 1 GiB, at least 32 MiB. Beyond it the oldest footage goes; what other
+	// topics hold counts, but is left to their retention. One segment a
+	// partition cannot go, so it is exceeded where partitions × SegmentBytes
+	// is more.
+	Limit int64
+	// Prefix stands before Framelog's topic names (default empty).
+	Prefix string
+	// Interval is how often retention is applied. Default 5 s. Writing makes
+	// the bound be looked at sooner.
+	Interval time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.Listen == "" {
+		c.Listen = DefaultListen
+	}
+	if c.Limit == 0 {
+		c.Limit = DefaultLimit
+	}
+	if c.Interval == 0 {
+		c.Interval = 5 * time.Second
+	}
+	return c
+}
+
+// SegmentBytes is the segment size that suits a limit: a segment is what can
+// be deleted, so there should be hundreds in the window. Media topics on an
+// embedded broker should be made with it.
+func SegmentBytes(limit int64) int64 {
+	if limit <= 0 {
+		limit = DefaultLimit
+	}
+	return min(max(limit/256, 1<<20), 64<<20)
+}
+
+// Validate says what is wrong with the configuration.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	if c.Data == "" {
+		return errors.New("data: a directory is needed")
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return fmt.Errorf("listen %q: want host:port", c.Listen)
+	}
+	if c.Limit < MinLimit {
+		return fmt.Errorf("limit: at least %d MiB are needed", MinLimit>>20)
+	}
+	return schemas.Names{Prefix: c.Prefix}.Validate()
+}
+
+// Run runs the broker until ctx ends. ready is called once, with the address,
+// when everything is loaded and requests are answered. ErrListen and
+// ErrLocked are errors of the configuration.
+func Run(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Registerer, ready func(addr string)) error {
+	cfg = cfg.withDefaults()
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("broker: %w", err)
+	}
+	unlock, err := lock(cfg.Data)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := recoverCompaction(cfg.Data, log); err != nil {
+		return fmt.Errorf("broker: recover from a compaction that did not end: %w", err)
+	}
+	if err := restoreEnds(cfg.Data, log); err != nil {
+		return fmt.Errorf("broker: restore ends of empty partitions: %w", err)
+	}
+
+	var lc net.ListenConfig
+	inner, err := lc.Listen(ctx, "tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrListen, err)
+	}
+	ln := &listener{Listener: inner, log: log, kick: make(chan struct{}, 1), every: max(cfg.Limit/32, 1<<20)}
+	addr := inner.Addr().String()
+
+	start := time.Now()
+	cluster, err := kfake.NewCluster(
+		kfake.NumBrokers(1),
+		kfake.ClusterID("framelog"),
+		kfake.ListenFn(func(string, string) (net.Listener, error) { return ln, nil }),
+		kfake.DataDir(filepath.Join(cfg.Data, logDir)),
+		kfake.WithLogger(logger{log}),
+		kfake.BrokerConfigs(map[string]string{
+			"message.max.bytes": strconv.Itoa(maxMessage),
+			// Its own timer would compact, and a crash in the middle of
+			// that loses records: the keeper does it instead.
+			"log.cleaner.backoff.ms": strconv.Itoa(1 << 31),
+			"log.segment.bytes":      strconv.FormatInt(SegmentBytes(cfg.Limit), 10),
+		}),
+	)
+	if err != nil {
+		_ = inner.Close()
+		return fmt.Errorf("broker: load %s: %w", cfg.Data, err)
+	}
+	defer cluster.Close()
+	debug.FreeOSMemory() // loading has held the whole log
+
+	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ClientID("framelog-broker"))
+	if err != nil {
+		return fmt.Errorf("broker: connect to itself: %w", err)
+	}
+	defer client.Close()
+	if err := client.Ping(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("broker: ask itself: %w", err)
+	}
+	k := newKeeper(cfg, cluster, client, log, newMetrics(reg, ln.received.Load))
+	log.InfoContext(ctx, "broker is ready", "addr", addr, "took", time.Since(start).Round(time.Millisecond).String(), "limit_bytes", cfg.Limit)
+	if ready != nil {
+		ready(addr)
+	}
+	k.run(ctx, ln.kick)
+	return nil
+}
+
+// logDir is kfake's directory below Config.Data.
+const logDir = "log"
+
+// lock takes the directory for this process until unlock is called, or the
+// process ends in any way.
+func lock(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Join(dir, logDir), 0o700); err != nil {
+		return nil, fmt.Errorf("broker: make data directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("broker: lock data directory: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%w by another broker: %s", ErrLocked, dir)
+		}
+		return nil, fmt.Errorf("broker: lock data directory: %w", err)
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// logger passes on what kfake says.
+type logger struct{ log *slog.Logger }
+
+func (l logger) Logf(level kfake.LogLevel, format string, args ...any) {
+	at := slog.LevelDebug
+	switch level {
+	case kfake.LogLevelError:
+		at = slog.LevelError
+	case kfake.LogLevelWarn:
+		at = slog.LevelWarn
+	case kfake.LogLevelInfo, kfake.LogLevelDebug, kfake.LogLevelNone:
+	}
+	if l.log.Enabled(context.Background(), at) {
+		l.log.Log(context.Background(), at, fmt.Sprintf(format, args...))
+	}
+}
