@@ -147,7 +147,7 @@ func Frames(ctx context.Context, input, stream string, options ...string) ([]Fra
 	var frames []Frame
 	for sc := bufio.NewScanner(bytes.NewReader(out)); sc.Scan(); {
 		f := strings.Split(sc.Text(), ",")
-		if strings.HasPrefix(sc.Text(), "#") || len(f) != 6 {
+		if strings.HasPrefix(sc.Text(), "#") || len(f) < 6 {
 			continue
 		}
 		frames = append(frames, Frame{PTS: strings.TrimSpace(f[2]), Hash: strings.TrimSpace(f[5])})
