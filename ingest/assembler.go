@@ -136,19 +136,14 @@ type Assembler struct {
 	rate    rate
 	lost    schemas.Lost // not yet told to the recorder
 
-	stats     Stats
-	statBytes int64
-	statUnits int64
-	statSince time.Time
+	stats Stats
 }
 
 // Stats is what the camera's status tells about its pictures.
 type Stats struct {
 	Video, Audio  schemas.Codec // of the session; Audio is empty without sound
 	Width, Height uint16
-	FPS           float64 // measured over the last ten seconds
-	Bitrate       uint64  // bit/s of all tracks over the last ten seconds
-	Recording     bool    // a session is open
+	Recording     bool // a session is open
 }
 
 // unit is an access unit of video on its way.
@@ -179,7 +174,7 @@ func (a *Assembler) Tracks(tracks []schemas.Track) error {
 	}
 	info, err := codec.Video(video.Codec, video.Config)
 	if err != nil {
-		return fmt.Errorf("ingest: begin video: %w", err)
+		return fmt.Errorf("ingest: begin video: %w: %w", ErrUnsupported, err)
 	}
 	if video.Width == 0 || video.Height == 0 {
 		video.Width, video.Height = uint16(min(info.Width, math.MaxUint16)), uint16(min(info.Height, math.MaxUint16))
@@ -187,7 +182,7 @@ func (a *Assembler) Tracks(tracks []schemas.Track) error {
 	var s *sound
 	if audio != nil {
 		if s, err = newSound(*audio); err != nil {
-			return fmt.Errorf("ingest: begin audio: %w", err)
+			return fmt.Errorf("ingest: begin audio: %w: %w", ErrUnsupported, err)
 		}
 	}
 	a.resolveCRA(nil)
@@ -215,16 +210,16 @@ func pickTracks(tracks []schemas.Track) (video schemas.Track, audio *schemas.Tra
 		case t.ID == schemas.AudioTrack && (t.Codec == schemas.AAC || t.Codec == schemas.Opus) && audio == nil:
 			audio = &tracks[i]
 		default:
-			return video, nil, fmt.Errorf("ingest: begin tracks: track %d (%s) is none that can be recorded", t.ID, t.Codec)
+			return video, nil, fmt.Errorf("ingest: begin tracks: %w: track %d (%s) is neither picture nor sound that the log takes", ErrUnsupported, t.ID, t.Codec)
 		}
 	}
 	switch {
 	case n == 0:
-		return video, nil, errors.New("ingest: begin tracks: no video; sound alone is not recorded")
+		return video, nil, fmt.Errorf("ingest: begin tracks: %w: no video, and sound alone is not recorded", ErrUnsupported)
 	case n > 1:
-		return video, nil, fmt.Errorf("ingest: begin tracks: %d tracks of video, want one", n)
+		return video, nil, fmt.Errorf("ingest: begin tracks: %w: %d tracks of video, want one", ErrUnsupported, n)
 	case video.Timescale != schemas.MediaTimescale:
-		return video, nil, fmt.Errorf("ingest: begin tracks: video has %d ticks a second, want %d", video.Timescale, schemas.MediaTimescale)
+		return video, nil, fmt.Errorf("ingest: begin tracks: %w: video has %d ticks a second, want %d", ErrUnsupported, video.Timescale, schemas.MediaTimescale)
 	}
 	return video, audio, nil
 }
@@ -240,15 +235,17 @@ func (a *Assembler) Unit(u Unit) error {
 	if !a.ready {
 		return errors.New("ingest: take unit: no tracks were told")
 	}
-	a.account(&u)
+	a.m.bytes.Add(float64(len(u.Data)))
 	if u.Lost > 0 {
 		a.lost.Packets += u.Lost
 		a.m.packets.Add(float64(u.Lost))
 	}
 	if u.Track != schemas.VideoTrack {
+		a.m.audio.Inc()
 		a.takeSound(&u)
 		return nil
 	}
+	a.m.video.Inc()
 	a.Tick(u.Captured)
 	if u.Broken {
 		a.lose(dropBroken)
@@ -267,26 +264,6 @@ func (a *Assembler) Unit(u Unit) error {
 	}
 	a.take(v)
 	return nil
-}
-
-// account keeps the figures of [Stats] and the metrics of what came in.
-func (a *Assembler) account(u *Unit) {
-	a.m.bytes.Add(float64(len(u.Data)))
-	if u.Track == schemas.VideoTrack {
-		a.m.video.Inc()
-		a.statUnits++
-	} else {
-		a.m.audio.Inc()
-	}
-	a.statBytes += int64(len(u.Data))
-	d := u.Captured.Sub(a.statSince)
-	if d < 0 || d > time.Minute {
-		a.statSince, a.statBytes, a.statUnits = u.Captured, 0, 0
-	} else if d >= 10*time.Second {
-		a.stats.FPS = float64(a.statUnits) / d.Seconds()
-		a.stats.Bitrate = uint64(float64(8*a.statBytes) / d.Seconds())
-		a.statSince, a.statBytes, a.statUnits = u.Captured, 0, 0
-	}
 }
 
 // lose counts a unit that was thrown away.
