@@ -1,0 +1,364 @@
+package hls
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/schemas"
+)
+
+// Content types (RFC 8216bis section 10).
+const (
+	typePlaylist = "application/vnd.apple.mpegurl"
+	typeMedia    = "video/mp4"
+)
+
+// failure is an answer that is no media: a status, a word for the metric, and
+// a line for people.
+type failure struct {
+	code   int
+	result string
+	text   string
+	retry  bool // Retry-After: 1
+}
+
+func (f *failure) Error() string { return f.text }
+
+func fail(code int, result, format string, a ...any) *failure {
+	return &failure{code: code, result: result, text: fmt.Sprintf(format, a...), retry: code == http.StatusServiceUnavailable}
+}
+
+// ServeHTTP answers
+//
+//	/hls/<camera>/index.m3u8                                multivariant playlist
+//	/hls/<camera>/<rendition>/<layout>.m3u8                 media playlist
+//	/hls/<camera>/<rendition>/m1/<seq>.m4s                  segment
+//	/hls/<camera>/<rendition>/m1/<seq>.<epoch>.<part>.m4s   part
+//	/hls/<camera>/<rendition>/m1/init-<hash>.mp4            init segment
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Expose-Headers", "Content-Length, Content-Range")
+	res, ok := parsePath(r.URL.Path)
+	k := res.kind
+	var err error
+	switch {
+	case !ok:
+		k = kindOther
+		err = fail(http.StatusNotFound, "not_found", "no such path")
+	case r.Method == http.MethodOptions:
+		h.Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+		h.Set("Access-Control-Allow-Headers", "Range")
+		h.Set("Access-Control-Max-Age", "86400")
+		w.WriteHeader(http.StatusNoContent)
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		h.Set("Allow", "GET, HEAD, OPTIONS")
+		err = fail(http.StatusMethodNotAllowed, "bad", "method %s is not allowed", r.Method)
+	case s.cfg.Known != nil && !s.cfg.Known(res.topic.Camera):
+		err = fail(http.StatusNotFound, "not_found", "no camera %q", res.topic.Camera)
+	case !res.topic.IsRaw():
+		err = fail(http.StatusNotFound, "not_found", "camera %q has no rendition %q", res.topic.Camera, res.topic.Rendition)
+	default:
+		err = s.serve(w, r, res)
+	}
+	result := "ok"
+	if err != nil {
+		f := explain(err)
+		result = f.result
+		h.Set("Cache-Control", "no-store")
+		if f.retry {
+			h.Set("Retry-After", "1")
+		}
+		http.Error(w, f.text, f.code)
+		if f.code == http.StatusInternalServerError {
+			s.slog.Error("request failed", "path", r.URL.Path, "error", err)
+		}
+	}
+	s.metrics.requests.WithLabelValues(string(k), result).Inc()
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, res resource) error {
+	switch res.kind {
+	case kindMultivariant:
+		return s.serveMultivariant(w, r, res)
+	case kindPlaylist:
+		return s.servePlaylist(w, r, res)
+	case kindPart:
+		return s.servePart(w, r, res)
+	case kindSegment:
+		seg, err := s.segment(r.Context(), res.topic, res.seq)
+		if err != nil {
+			return err
+		}
+		s.media(w, r, seg.data)
+		return nil
+	case kindInit:
+		seg, err := s.init(r.Context(), res.topic, res.config)
+		if err != nil {
+			return err
+		}
+		s.media(w, r, seg.data)
+		return nil
+	case kindOther:
+	}
+	return fail(http.StatusNotFound, "not_found", "no such path")
+}
+
+// explain turns an error into an answer.
+func explain(err error) *failure {
+	var f *failure
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.Is(err, medialog.ErrExpired):
+		return fail(http.StatusGone, "gone", "this footage has expired")
+	case errors.Is(err, medialog.ErrNotFound), errors.Is(err, medialog.ErrNoTopic):
+		return fail(http.StatusNotFound, "not_found", "there is no such footage")
+	case errors.Is(err, errGap):
+		return fail(http.StatusNotFound, "gap", "this footage is a gap: it was received and could not be kept")
+	case errors.Is(err, errBusy):
+		return fail(http.StatusServiceUnavailable, "busy", "too many requests at a time; try again")
+	case errors.Is(err, errTimeout):
+		return fail(http.StatusServiceUnavailable, "timeout", "nothing new came in time")
+	case errors.Is(err, errClosed), errors.Is(err, context.Canceled):
+		return fail(http.StatusServiceUnavailable, "closed", "closing")
+	case errors.Is(err, context.DeadlineExceeded):
+		return fail(http.StatusServiceUnavailable, "timeout", "the log did not answer in time")
+	default:
+		return fail(http.StatusInternalServerError, "error", "this cannot be served; the server's log says why")
+	}
+}
+
+// ready waits for a topic's first footage.
+func (s *Server) ready(ctx context.Context, st *stream) error {
+	err := st.await(ctx, s.cfg.FirstWait, func() (bool, error) {
+		n := st.model.newest()
+		if !st.live || n == nil {
+			return false, nil
+		}
+		if n.Layout.Video == schemas.MJPEG {
+			return false, fail(http.StatusNotFound, "unplayable", "camera %q sends MJPEG, which HLS cannot carry", st.topic.Camera)
+		}
+		return true, nil
+	})
+	if errors.Is(err, errTimeout) {
+		return fail(http.StatusServiceUnavailable, "timeout", "camera %q has no footage yet", st.topic.Camera)
+	}
+	return err
+}
+
+func (s *Server) serveMultivariant(w http.ResponseWriter, r *http.Request, res resource) error {
+	if q := r.URL.Query(); q.Has("start") || q.Has("end") {
+		return fail(http.StatusNotImplemented, "bad", "ranges of time (start, end) are not served yet")
+	}
+	st, err := s.stream(res.topic)
+	if err != nil {
+		return err
+	}
+	defer st.leave()
+	if err := s.ready(r.Context(), st); err != nil {
+		return err
+	}
+	var v Variant
+	err = st.await(r.Context(), s.cfg.FirstWait, func() (ok bool, err error) {
+		v, ok = st.model.variant(schemas.Raw)
+		return ok, nil
+	})
+	if errors.Is(err, errTimeout) {
+		return fail(http.StatusServiceUnavailable, "timeout", "camera %q has nothing to play in its window", st.topic.Camera)
+	}
+	if err != nil {
+		return err
+	}
+	b := Multivariant([]Variant{v})
+	z := acceptsGzip(r)
+	if z {
+		if b, err = compress(b); err != nil {
+			return err
+		}
+	}
+	text(w, r, b, z)
+	return nil
+}
+
+func (s *Server) servePlaylist(w http.ResponseWriter, r *http.Request, res resource) error {
+	d, err := parseDirectives(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	st, err := s.stream(res.topic)
+	if err != nil {
+		return err
+	}
+	defer st.leave()
+	if err := s.ready(r.Context(), st); err != nil {
+		return err
+	}
+	if d.blocking {
+		if err := s.reload(r.Context(), st, res.layout, d); err != nil {
+			return err
+		}
+	}
+	k := renderKey{layout: res.layout, skip: d.skip, gzip: acceptsGzip(r)}
+	b, err := st.render(k)
+	if err != nil {
+		return err
+	}
+	if b == nil {
+		return fail(http.StatusNotFound, "not_found", "the window of camera %q has no layout %d", res.topic.Camera, res.layout)
+	}
+	text(w, r, b, k.gzip)
+	return nil
+}
+
+// reload blocks until the playlist holds what is asked for (RFC 8216bis
+// section 6.2.5.2). A playlist that has ended answers at once.
+func (s *Server) reload(ctx context.Context, st *stream, layout uint32, d directives) error {
+	st.mu.Lock()
+	limit := 3 * st.model.newest().Layout.TargetDuration()
+	st.mu.Unlock()
+	return st.await(ctx, limit, func() (bool, error) {
+		n := st.model.newest()
+		if n == nil || n.Layout.ID != layout {
+			return true, nil
+		}
+		if d.msn > n.Seq+2 {
+			return false, fail(http.StatusBadRequest, "bad", "_HLS_msn %d is more than two beyond the last segment, %d", d.msn, n.Seq)
+		}
+		return st.model.reached(d.msn, d.part), nil
+	})
+}
+
+// servePart gives a part, and where it is the one that comes next, waits for
+// it. A part that can never come is a 404 at once.
+func (s *Server) servePart(w http.ResponseWriter, r *http.Request, res resource) error {
+	st := s.followed(res.topic)
+	if st == nil {
+		return s.oldPart(w, r, res)
+	}
+	defer st.leave()
+	if err := s.ready(r.Context(), st); err != nil {
+		return err
+	}
+	st.mu.Lock()
+	limit := 3 * st.model.newest().Layout.TargetDuration()
+	st.mu.Unlock()
+	var data []byte
+	var known *schemas.Entry
+	err := st.await(r.Context(), limit, func() (bool, error) {
+		var coming bool
+		data, coming = st.model.part(res.seq, res.epoch, res.part)
+		known = st.model.find(res.seq)
+		return !coming, nil
+	})
+	if err != nil {
+		return err
+	}
+	switch {
+	case data != nil:
+		s.media(w, r, data)
+		return nil
+	case known != nil:
+		return s.partOf(w, r, res, *known)
+	default:
+		return s.oldPart(w, r, res)
+	}
+}
+
+// oldPart gives a part of a segment that no tail knows.
+func (s *Server) oldPart(w http.ResponseWriter, r *http.Request, res resource) error {
+	e, err := s.log.Entry(r.Context(), res.topic, res.seq)
+	if err != nil {
+		return err
+	}
+	return s.partOf(w, r, res, e)
+}
+
+// partOf gives a part of a complete segment.
+func (s *Server) partOf(w http.ResponseWriter, r *http.Request, res resource, e schemas.Entry) error {
+	if !e.Playable() || e.Epoch != res.epoch || res.part >= e.Chunks {
+		return fail(http.StatusNotFound, "not_found", "there is no such part")
+	}
+	seg, err := s.segment(r.Context(), res.topic, res.seq)
+	if err != nil {
+		return err
+	}
+	s.media(w, r, seg.part(res.part))
+	return nil
+}
+
+// directives are the delivery directives of a playlist's request (RFC 8216bis
+// section 6.2.5).
+type directives struct {
+	blocking bool
+	msn      uint64
+	part     int // -1: none
+	skip     bool
+}
+
+func parseDirectives(q url.Values) (directives, error) {
+	d := directives{part: -1}
+	if q.Has("_HLS_msn") {
+		n, err := strconv.ParseUint(q.Get("_HLS_msn"), 10, 63)
+		if err != nil {
+			return d, fail(http.StatusBadRequest, "bad", "_HLS_msn is no number")
+		}
+		d.blocking, d.msn = true, n
+	}
+	if q.Has("_HLS_part") {
+		n, err := strconv.ParseUint(q.Get("_HLS_part"), 10, 31)
+		if err != nil || !d.blocking {
+			return d, fail(http.StatusBadRequest, "bad", "_HLS_part is no number, or without _HLS_msn")
+		}
+		d.part = int(n)
+	}
+	switch q.Get("_HLS_skip") {
+	case "":
+	case "YES", "v2":
+		d.skip = true
+	default:
+		return d, fail(http.StatusBadRequest, "bad", "_HLS_skip is neither YES nor v2")
+	}
+	return d, nil
+}
+
+func acceptsGzip(r *http.Request) bool {
+	for v := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
+		name, q, _ := strings.Cut(strings.TrimSpace(v), ";")
+		if name == "gzip" && strings.ReplaceAll(q, " ", "") != "q=0" {
+			return true
+		}
+	}
+	return false
+}
+
+func text(w http.ResponseWriter, r *http.Request, b []byte, zipped bool) {
+	h := w.Header()
+	h.Set("Content-Type", typePlaylist)
+	h.Set("Cache-Control", "no-store")
+	h.Set("Vary", "Accept-Encoding")
+	if zipped {
+		h.Set("Content-Encoding", "gzip")
+	}
+	h.Set("Content-Length", strconv.Itoa(len(b)))
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(b) // the client is gone: nobody to tell
+	}
+}
+
+// media serves bytes that never change under their URL, ranges included. There
+// is no ETag and no date: nothing is ever to be asked again.
+func (s *Server) media(w http.ResponseWriter, r *http.Request, b []byte) {
+	h := w.Header()
+	h.Set("Content-Type", typeMedia)
+	h.Set("Cache-Control", "public, immutable, max-age="+strconv.Itoa(int(s.cfg.MaxAge/time.Second)))
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
+}

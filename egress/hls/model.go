@@ -1,0 +1,441 @@
+package hls
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// minSegments is the least that a window holds, where the log has it.
+// maxPending is the most fragments that await their entry: a writer has no
+// more than 64 of them.
+const (
+	minSegments = 6
+	maxPending  = 128
+)
+
+// model is what a live playlist needs to know of one topic, by the log alone:
+// the window's entries, the parts of the newest, and the fragments that have
+// no entry yet. It is plain data: no clock, no lock, no input but the log.
+type model struct {
+	window      time.Duration
+	provisional int64 // bytes of parts that await their entry, at most
+
+	entries []schemas.Entry // dense, oldest first
+	details map[uint64]detail
+	tracks  map[string][]schemas.Track // by configuration hash
+	pending []*fragment                // above the newest entry, by seq
+	bytes   int64                      // of pending parts
+	epoch   int64                      // the latest known; -1 before any
+}
+
+// detail is what the chunks of an entry say beyond it.
+type detail struct {
+	parts []PartInfo
+	frame uint32 // the most common duration of a video sample of its chunk 0, ticks
+}
+
+// fragment is a fragment whose entry has not come.
+type fragment struct {
+	seq, session uint64
+	epoch        int64
+	layout       schemas.Layout
+	config       string
+	tracks       []schemas.Track
+	start        time.Time
+	media        int64 // of its first sample
+	detail       detail
+	data         [][]byte // of its parts, made
+	last         bool
+	dropped      bool // over the limit: its parts are gone, its entry will do
+}
+
+func newModel(window time.Duration, provisional int64) *model {
+	return &model{
+		window: window, provisional: provisional, epoch: -1,
+		details: map[uint64]detail{}, tracks: map[string][]schemas.Track{},
+	}
+}
+
+// newest is the last entry, nil before any.
+func (m *model) newest() *schemas.Entry {
+	if len(m.entries) == 0 {
+		return nil
+	}
+	return &m.entries[len(m.entries)-1]
+}
+
+// find is a copy of the entry of a seq in the window, nil where it has none.
+func (m *model) find(seq uint64) *schemas.Entry {
+	if len(m.entries) == 0 || seq < m.entries[0].Seq || seq > m.newest().Seq {
+		return nil
+	}
+	e := m.entries[seq-m.entries[0].Seq]
+	return &e
+}
+
+// opened takes the opening of a new writer, whose epoch it names: what earlier
+// ones left without an entry is void unless an entry says otherwise.
+func (m *model) opened(epoch int64) {
+	if epoch <= m.epoch {
+		return
+	}
+	m.epoch = epoch
+	m.forget(func(f *fragment) bool { return f.epoch < epoch })
+}
+
+func (m *model) forget(which func(f *fragment) bool) {
+	m.pending = slices.DeleteFunc(m.pending, func(f *fragment) bool {
+		if !which(f) {
+			return false
+		}
+		m.release(f)
+		return true
+	})
+}
+
+func (m *model) release(f *fragment) {
+	for _, d := range f.data {
+		m.bytes -= int64(len(d))
+	}
+	f.data = nil
+}
+
+// chunk takes a provisional chunk. It returns whether a part was added, and
+// whether a fragment had to be dropped for the limit.
+func (m *model) chunk(c *schemas.Chunk) (added, dropped bool, err error) {
+	if n := m.newest(); n != nil && c.Seq <= n.Seq {
+		return false, false, nil
+	}
+	m.opened(c.Epoch)
+	if c.Epoch < m.epoch {
+		return false, false, nil
+	}
+	f := m.fragment(c.Seq)
+	if f != nil && c.Index < uint32(len(f.detail.parts)) {
+		return false, false, nil // told again by a tail that began anew
+	}
+	if f == nil {
+		if c.Index != 0 || len(c.Tracks) == 0 {
+			return false, false, nil
+		}
+		if len(m.pending) >= maxPending {
+			return false, true, nil
+		}
+		f = &fragment{
+			seq: c.Seq, session: c.Session, epoch: c.Epoch, layout: c.Layout,
+			config: schemas.ConfigHash(c.Tracks), tracks: c.Tracks, start: c.Start, media: c.MediaStart(),
+			detail: detail{frame: frameTicks(c)},
+		}
+		i, _ := slices.BinarySearchFunc(m.pending, c.Seq, func(f *fragment, seq uint64) int {
+			return int(int64(f.seq - seq))
+		})
+		m.pending = slices.Insert(m.pending, i, f)
+	}
+	if f.dropped || c.Index != uint32(len(f.detail.parts)) || c.Layout.Video == schemas.MJPEG {
+		return false, false, nil
+	}
+	part, err := Part(f.tracks, c)
+	if err != nil || m.bytes+int64(len(part)) > m.provisional {
+		m.release(f)
+		f.detail.parts, f.dropped = nil, true
+		return false, true, err
+	}
+	f.data = append(f.data, part)
+	f.detail.parts = append(f.detail.parts, partInfo(c, f.media))
+	f.last = c.Last
+	m.bytes += int64(len(part))
+	m.tracks[f.config] = f.tracks
+	return true, false, nil
+}
+
+func (m *model) fragment(seq uint64) *fragment {
+	for _, f := range m.pending {
+		if f.seq == seq {
+			return f
+		}
+	}
+	return nil
+}
+
+// confirms gives the segment that e names where its parts are at hand.
+func (m *model) confirms(e *schemas.Entry) *segment {
+	f := m.fragment(e.Seq)
+	if !e.Playable() || f == nil || f.dropped || f.epoch != e.Epoch || e.Chunks == 0 || len(f.data) < int(e.Chunks) {
+		return nil
+	}
+	d := f.detail
+	d.parts = d.parts[:e.Chunks:e.Chunks]
+	return join(f.data[:e.Chunks], d, f.tracks)
+}
+
+// entry takes the next entry, and where s is not nil what its chunks told.
+func (m *model) entry(e schemas.Entry, s *segment) {
+	n := m.newest()
+	if n != nil && e.Seq == n.Seq {
+		return
+	}
+	if n != nil && e.Seq != n.Seq+1 {
+		// An index that began again, or a hole that expired while the tail was
+		// away: a playlist cannot go on from here.
+		m.entries, m.details = nil, map[uint64]detail{}
+		m.epoch, n = -1, nil
+		m.forget(func(*fragment) bool { return true })
+	}
+	if e.Layout == (schemas.Layout{}) && n != nil {
+		e.Layout = n.Layout
+	}
+	if e.Playable() {
+		m.opened(e.Epoch)
+	}
+	m.forget(func(f *fragment) bool { return f.seq <= e.Seq })
+	m.entries = append(m.entries, e)
+	if s != nil {
+		m.loaded(e, s)
+	}
+	m.trim()
+}
+
+// loaded adds what the chunks of an entry told.
+func (m *model) loaded(e schemas.Entry, s *segment) {
+	if len(m.entries) == 0 || e.Seq < m.entries[0].Seq {
+		return
+	}
+	m.details[e.Seq] = s.detail
+	m.tracks[e.Config] = s.tracks
+}
+
+// prepend adds entries before the oldest, as far as they join it.
+func (m *model) prepend(older []schemas.Entry) {
+	for i := len(older) - 1; i >= 0 && len(m.entries) > 0 && older[i].Seq+1 == m.entries[0].Seq; i-- {
+		m.entries = slices.Insert(m.entries, 0, older[i])
+	}
+	m.trim()
+}
+
+// keep is how many of the newest entries the window holds; covered is false
+// where it would hold more.
+func (m *model) keep() (n int, covered bool) {
+	if len(m.entries) == 0 {
+		return 0, true
+	}
+	want := max(schemas.Ticks(m.window), holdTargets*int64(m.newest().Layout.Target)*schemas.MediaTimescale)
+	var sum int64
+	for i := len(m.entries) - 1; i >= 0; i-- {
+		n++
+		sum += m.entries[i].Duration
+		if sum >= want && n >= minSegments {
+			return n, true
+		}
+	}
+	return n, false
+}
+
+// trim forgets what has left the window.
+func (m *model) trim() {
+	n, _ := m.keep()
+	if n == len(m.entries) {
+		return
+	}
+	m.entries = slices.Clone(m.entries[len(m.entries)-n:])
+	first := m.entries[0].Seq
+	for seq := range m.details {
+		if seq < first {
+			delete(m.details, seq)
+		}
+	}
+	used := map[string]bool{}
+	for i := range m.entries {
+		used[m.entries[i].Config] = true
+	}
+	for _, f := range m.pending {
+		used[f.config] = true
+	}
+	for config := range m.tracks {
+		if !used[config] {
+			delete(m.tracks, config)
+		}
+	}
+}
+
+// missing is the entries whose parts a playlist may list and which are not
+// known, and the newest playable entry where its tracks are not known.
+func (m *model) missing() []schemas.Entry {
+	var all []schemas.Entry
+	var sum int64
+	found := false
+	for i := len(m.entries) - 1; i >= 0; i-- {
+		e := m.entries[i]
+		sum += e.Duration
+		near := sum <= holdTargets*int64(e.Layout.Target)*schemas.MediaTimescale
+		if found && !near {
+			break
+		}
+		if !e.Playable() || e.Layout.Video == schemas.MJPEG {
+			continue
+		}
+		if _, known := m.details[e.Seq]; !known && (near || !found) {
+			all = append(all, e)
+		}
+		found = true
+	}
+	slices.Reverse(all)
+	return all
+}
+
+// layout is the entries of one layout, and whether the camera has gone on to
+// another.
+func (m *model) layout(id uint32) (entries []schemas.Entry, ended bool) {
+	from := slices.IndexFunc(m.entries, func(e schemas.Entry) bool { return e.Layout.ID == id })
+	if from < 0 {
+		return nil, false
+	}
+	to := from
+	for to < len(m.entries) && m.entries[to].Layout.ID == id {
+		to++
+	}
+	return m.entries[from:to], to < len(m.entries)
+}
+
+// open is the fragment after the newest entry where a playlist of that entry's
+// layout may list parts of it.
+func (m *model) open() *Open {
+	n := m.newest()
+	if n == nil {
+		return nil
+	}
+	f := m.fragment(n.Seq + 1)
+	if f == nil || f.layout != n.Layout {
+		return nil
+	}
+	return &Open{
+		Seq: f.seq, Session: f.session, Epoch: f.epoch, Config: f.config, Start: f.start,
+		Parts: Listable(f.layout, f.detail.parts),
+	}
+}
+
+// hint is the part that comes next in the newest layout: it is certain to come
+// unless the writer ends or the fragment is cut off.
+func (m *model) hint() *Hint {
+	n := m.newest()
+	if n == nil || n.Layout.Part == 0 || m.epoch < 0 {
+		return nil
+	}
+	if f := m.fragment(n.Seq + 1); f != nil {
+		switch {
+		case f.dropped || f.layout != n.Layout || len(Listable(f.layout, f.detail.parts)) < len(f.detail.parts):
+			return nil
+		case f.last:
+			return &Hint{Seq: f.seq + 1, Epoch: f.epoch}
+		default:
+			return &Hint{Seq: f.seq, Epoch: f.epoch, Index: uint32(len(f.detail.parts))}
+		}
+	}
+	if n.Playable() && n.Epoch == m.epoch {
+		return &Hint{Seq: n.Seq + 1, Epoch: m.epoch}
+	}
+	return nil
+}
+
+// playlist makes the playlist of a layout, nil where there is none.
+func (m *model) playlist(id uint32, skip bool) []byte {
+	entries, ended := m.layout(id)
+	if len(entries) == 0 {
+		return nil
+	}
+	o := PlaylistOptions{Parts: map[uint64][]PartInfo{}, Ended: ended, Skip: skip}
+	if entries[0].Layout.Part != 0 {
+		for i := range entries {
+			if d, ok := m.details[entries[i].Seq]; ok {
+				o.Parts[entries[i].Seq] = d.parts
+			}
+		}
+	}
+	if !ended {
+		o.Open, o.Hint = m.open(), m.hint()
+	}
+	return Playlist(entries, o)
+}
+
+// variant is the line of the multivariant playlist; ok is false while nothing
+// can be played.
+func (m *model) variant(rendition string) (v Variant, ok bool) {
+	n := m.newest()
+	if n == nil {
+		return v, false
+	}
+	entries, _ := m.layout(n.Layout.ID)
+	for i := len(entries) - 1; i >= 0; i-- {
+		e := &entries[i]
+		if !e.Playable() {
+			continue
+		}
+		if v.Tracks, ok = m.tracks[e.Config]; !ok {
+			return v, false
+		}
+		if v.FrameRate = frameRate(v.Tracks); v.FrameRate == 0 && m.details[e.Seq].frame > 0 {
+			v.FrameRate = schemas.MediaTimescale / float64(m.details[e.Seq].frame)
+		}
+		v.Peak, v.Average = Bandwidth(entries)
+		v.URI = rendition + "/" + strconv.FormatUint(uint64(n.Layout.ID), 10) + ".m3u8"
+		return v, true
+	}
+	return v, false
+}
+
+// reached says whether the playlist of the newest layout holds part index
+// `part` of segment msn, or all of it where part is -1, or anything later (RFC
+// 8216bis section 6.2.5.2).
+func (m *model) reached(msn uint64, part int) bool {
+	n := m.newest()
+	switch {
+	case n == nil:
+		return false
+	case n.Seq > msn:
+		return true
+	case n.Seq == msn:
+		if part < 0 || part < len(m.details[n.Seq].parts) {
+			return true
+		}
+		msn, part = msn+1, 0 // beyond the last part: the next segment's first
+	}
+	if part < 0 || msn != n.Seq+1 {
+		return false
+	}
+	o := m.open()
+	return o != nil && part < len(o.Parts)
+}
+
+// part finds a part's bytes among the fragments that have no entry; coming
+// says that it may still come.
+func (m *model) part(seq uint64, epoch int64, index uint32) (data []byte, coming bool) {
+	if f := m.fragment(seq); f != nil && f.epoch == epoch && int(index) < len(f.data) {
+		return f.data[index], false
+	}
+	h := m.hint()
+	return nil, h != nil && *h == (Hint{seq, epoch, index})
+}
+
+func partInfo(c *schemas.Chunk, media int64) PartInfo {
+	v := c.Video()
+	if len(v) == 0 {
+		return PartInfo{}
+	}
+	return PartInfo{Start: c.MediaStart() - media, Duration: c.MediaEnd() - c.MediaStart(), Independent: v[0].Sync}
+}
+
+// frameTicks is the most common duration of the chunk's video samples; of two
+// as common ones the shorter.
+func frameTicks(c *schemas.Chunk) uint32 {
+	count := map[uint32]int{}
+	var best uint32
+	for _, s := range c.Video() {
+		count[s.Duration]++
+		if n := count[s.Duration]; best == 0 || n > count[best] || n == count[best] && s.Duration < best {
+			best = s.Duration
+		}
+	}
+	return best
+}

@@ -1,0 +1,80 @@
+package hls
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// Variant is one rendition in a multivariant playlist.
+type Variant struct {
+	URI           string
+	Peak, Average int64 // bit/s
+	Tracks        []schemas.Track
+	FrameRate     float64 // frames a second; 0 where it is not known
+}
+
+// Multivariant makes the multivariant playlist (RFC 8216bis section 4.4.6).
+func Multivariant(variants []Variant) []byte {
+	var b strings.Builder
+	b.WriteString("#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-INDEPENDENT-SEGMENTS\n")
+	for _, v := range variants {
+		fmt.Fprintf(&b, "#EXT-X-STREAM-INF:BANDWIDTH=%d,AVERAGE-BANDWIDTH=%d", v.Peak, v.Average)
+		if c := Codecs(v.Tracks); c != "" {
+			fmt.Fprintf(&b, ",CODECS=%q", c)
+		}
+		for _, t := range v.Tracks {
+			if t.Codec.Video() && t.Width > 0 && t.Height > 0 {
+				fmt.Fprintf(&b, ",RESOLUTION=%dx%d", t.Width, t.Height)
+			}
+		}
+		if v.FrameRate > 0 {
+			fmt.Fprintf(&b, ",FRAME-RATE=%.3f", v.FrameRate)
+		}
+		fmt.Fprintf(&b, "\n%s\n", v.URI)
+	}
+	return []byte(b.String())
+}
+
+// chunkOverhead is the bytes that boxes add to a chunk, roughly and from above:
+// the log tells samples' bytes, not their number.
+const chunkOverhead = 512
+
+// Bandwidth is the bit rates of entries of one layout: the largest of any run
+// of segments that lasts between half and one and a half target durations, and
+// the average over all (RFC 8216bis section 4.4.6.2). Gaps have no bits and
+// are left out.
+func Bandwidth(entries []schemas.Entry) (peak, average int64) {
+	rate := func(bytes, ticks int64) int64 {
+		return int64(math.Ceil(float64(bytes) * 8 * schemas.MediaTimescale / float64(ticks)))
+	}
+	var bytes, ticks int64
+	for i := range entries {
+		e := &entries[i]
+		if !e.Playable() || e.Duration <= 0 {
+			continue
+		}
+		bytes += size(e)
+		ticks += e.Duration
+		target := int64(e.Layout.Target) * schemas.MediaTimescale
+		var runBytes, runTicks int64
+		for j := i; j < len(entries) && entries[j].Playable(); j++ {
+			runBytes += size(&entries[j])
+			runTicks += entries[j].Duration
+			if 2*runTicks > 3*target {
+				break
+			}
+			if 2*runTicks >= target {
+				peak = max(peak, rate(runBytes, runTicks))
+			}
+		}
+	}
+	if ticks > 0 {
+		average = rate(bytes, ticks)
+	}
+	return max(peak, average), average
+}
+
+func size(e *schemas.Entry) int64 { return e.Bytes + int64(e.Chunks)*chunkOverhead }

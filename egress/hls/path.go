@@ -1,0 +1,129 @@
+package hls
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// kind is what a request is for; its text is a metric's label.
+type kind string
+
+const (
+	kindMultivariant kind = "multivariant"
+	kindPlaylist     kind = "playlist"
+	kindSegment      kind = "segment"
+	kindPart         kind = "part"
+	kindInit         kind = "init"
+	kindOther        kind = "other"
+)
+
+// resource is one thing that has a URL.
+type resource struct {
+	kind   kind
+	topic  schemas.Topic
+	layout uint32 // of a playlist
+	seq    uint64 // of a segment or a part
+	epoch  int64  // of a part
+	part   uint32
+	config string // of an init
+}
+
+// parsePath reads the path of a URL. Everything has exactly one path: numbers
+// with a leading zero or sign are no numbers.
+func parsePath(path string) (r resource, ok bool) {
+	rest, ok := strings.CutPrefix(path, "/hls/")
+	if !ok {
+		return r, false
+	}
+	camera, rest, ok := strings.Cut(rest, "/")
+	if !ok || schemas.ValidateCameraID(camera) != nil {
+		return r, false
+	}
+	r.topic.Camera = camera
+	if rest == "index.m3u8" {
+		r.kind = kindMultivariant
+		return r, true
+	}
+	rendition, rest, ok := strings.Cut(rest, "/")
+	if !ok || schemas.ValidateRendition(rendition) != nil {
+		return r, false
+	}
+	if rendition != schemas.Raw {
+		r.topic.Rendition = rendition
+	}
+	if name, ok := strings.CutSuffix(rest, ".m3u8"); ok {
+		r.kind = kindPlaylist
+		n, ok := number(name, 32)
+		r.layout = uint32(n)
+		return r, ok
+	}
+	name, ok := strings.CutPrefix(rest, MuxerVersion+"/")
+	if !ok {
+		return r, false
+	}
+	if hash, ok := strings.CutPrefix(name, "init-"); ok {
+		r.kind = kindInit
+		r.config, ok = strings.CutSuffix(hash, ".mp4")
+		return r, ok && isHash(r.config)
+	}
+	name, ok = strings.CutSuffix(name, ".m4s")
+	if !ok {
+		return r, false
+	}
+	seq, name, isPart := strings.Cut(name, ".")
+	if r.seq, ok = number(seq, 64); !ok || !isPart {
+		r.kind = kindSegment
+		return r, ok
+	}
+	r.kind = kindPart
+	epoch, part, _ := strings.Cut(name, ".")
+	e, ok1 := number(epoch, 63)
+	p, ok2 := number(part, 32)
+	r.epoch, r.part = int64(e), uint32(p)
+	return r, ok1 && ok2
+}
+
+// path is the inverse of parsePath.
+func (r resource) path() string {
+	base := "/hls/" + r.topic.Camera + "/"
+	rendition := r.topic.Rendition
+	if rendition == "" {
+		rendition = schemas.Raw
+	}
+	switch r.kind {
+	case kindMultivariant:
+		return base + "index.m3u8"
+	case kindPlaylist:
+		return base + rendition + "/" + strconv.FormatUint(uint64(r.layout), 10) + ".m3u8"
+	case kindSegment:
+		return base + rendition + "/" + segmentURI(r.seq)
+	case kindPart:
+		return base + rendition + "/" + partURI(r.seq, r.epoch, r.part)
+	case kindInit:
+		return base + rendition + "/" + initURI(r.config)
+	case kindOther:
+	}
+	return ""
+}
+
+func number(s string, bits int) (uint64, bool) {
+	if s == "" || len(s) > 1 && s[0] == '0' || s[0] < '0' || s[0] > '9' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(s, 10, bits)
+	return n, err == nil
+}
+
+func isHash(s string) bool {
+	if len(s) != 16 {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,273 @@
+package hls
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/schemas"
+)
+
+// refill is how many entries before the oldest are asked for where a tail's
+// start does not fill the window: six minutes of the shortest fragments.
+const refill = 360
+
+// stream is one topic that is followed: the one tail that all requests for it
+// share. Its goroutine alone changes the model; mu guards everything below it.
+type stream struct {
+	server *Server
+	topic  schemas.Topic
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu       sync.Mutex
+	model    *model
+	live     bool
+	changed  chan struct{} // closed and made anew at each change
+	rendered map[renderKey][]byte
+	used     time.Time // by a request
+	users    int       // requests under way
+	delay    time.Duration
+}
+
+type renderKey struct {
+	layout     uint32
+	skip, gzip bool
+}
+
+// run follows the topic until ctx ends. A tail that ends is begun again after
+// the newest entry; what is known meanwhile stays as it is.
+func (st *stream) run(ctx context.Context) {
+	defer close(st.done)
+	pause := 100 * time.Millisecond
+	for {
+		from := medialog.Position{Back: st.server.cfg.Window}
+		if n := st.model.newest(); n != nil {
+			from = medialog.Position{Seq: n.Seq + 1}
+		}
+		var failed error
+		for ev, err := range st.server.log.Tail(ctx, st.topic, from) {
+			if err != nil {
+				failed = err
+				break
+			}
+			pause = 100 * time.Millisecond
+			st.event(ctx, ev)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		st.server.metrics.retails.Inc()
+		if !errors.Is(failed, medialog.ErrSlow) {
+			st.server.slog.Warn("tail ended, beginning again", "camera", st.topic.Camera, "error", failed, "pause", pause)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, 5*time.Second)
+	}
+}
+
+func (st *stream) event(ctx context.Context, ev medialog.Event) {
+	switch {
+	case ev.Live:
+		st.begin(ctx)
+	case ev.Opened != nil:
+		st.update(func() { st.model.opened(ev.Opened.Offset) })
+	case ev.Chunk != nil:
+		st.chunk(ev.Chunk)
+	case ev.Entry != nil:
+		st.entry(ctx, *ev.Entry)
+	}
+}
+
+// update changes the model and wakes whoever waits.
+func (st *stream) update(change func()) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	change()
+	clear(st.rendered)
+	close(st.changed)
+	st.changed = make(chan struct{})
+}
+
+func (st *stream) chunk(c *schemas.Chunk) {
+	st.update(func() {
+		added, dropped, err := st.model.chunk(c)
+		if dropped {
+			st.server.metrics.dropped.Inc()
+		}
+		if err != nil {
+			st.server.slog.Warn("a chunk cannot be a part", "camera", st.topic.Camera, "error", err)
+		}
+		if !added || !st.live || c.Captured.IsZero() {
+			return
+		}
+		st.delay = time.Since(c.Captured)
+		st.server.metrics.partDelay.Observe(st.delay.Seconds())
+		st.server.metrics.cameraDelay.WithLabelValues(st.topic.Camera).Set(st.delay.Seconds())
+	})
+}
+
+func (st *stream) entry(ctx context.Context, e schemas.Entry) {
+	if !e.Footage() {
+		return
+	}
+	s := st.model.confirms(&e)
+	if st.live && s == nil && e.Playable() && e.Layout.Video != schemas.MJPEG {
+		s = st.load(ctx, e)
+	}
+	st.update(func() { st.model.entry(e, s) })
+	if s != nil {
+		st.keep(e, s)
+	}
+	if st.live {
+		st.server.metrics.listDelay.Observe(time.Since(e.End()).Seconds())
+	}
+	st.server.files.window(st.topic, st.model.entries[0].Seq)
+}
+
+// begin makes complete what the log told of the past, and lets requests in.
+func (st *stream) begin(ctx context.Context) {
+	var older []schemas.Entry
+	if n, covered := st.model.keep(); !covered && n > 0 {
+		first := st.model.entries[0].Seq
+		r := medialog.Range{FromSeq: first - min(first, refill), ToSeq: first - 1}
+		for e, err := range st.server.log.Entries(ctx, st.topic, r) {
+			if err != nil {
+				break // the window is what the tail told
+			}
+			older = append(older, e)
+		}
+	}
+	st.update(func() { st.model.prepend(older) })
+	for _, e := range st.model.missing() {
+		if s := st.load(ctx, e); s != nil {
+			st.update(func() { st.model.loaded(e, s) })
+			st.keep(e, s)
+		}
+	}
+	st.update(func() { st.live = true })
+}
+
+// load reads an entry's segment from the log; nil where that fails, which
+// costs the playlist that segment's parts and no more.
+func (st *stream) load(ctx context.Context, e schemas.Entry) *segment {
+	ctx, cancel := context.WithTimeout(ctx, st.server.cfg.LoadTimeout)
+	defer cancel()
+	s, err := load(ctx, st.server.log, st.topic, e)
+	if err != nil {
+		if !errors.Is(err, medialog.ErrExpired) && ctx.Err() == nil {
+			st.server.slog.Warn("a segment cannot be made", "camera", st.topic.Camera, "seq", e.Seq, "error", err)
+		}
+		return nil
+	}
+	return s
+}
+
+// keep puts a complete segment where requests find it.
+func (st *stream) keep(e schemas.Entry, s *segment) {
+	st.server.cache.put(cacheKey{topic: st.topic, seq: e.Seq}, s)
+	st.server.files.write(resource{kind: kindSegment, topic: st.topic, seq: e.Seq}, s.data)
+	if init, err := st.server.putInit(st.topic, e.Config, s.tracks); err == nil {
+		st.server.files.write(resource{kind: kindInit, topic: st.topic, config: e.Config, seq: e.Seq}, init.data)
+	}
+}
+
+// await waits until cond says that it is done, at most for d (not at all where
+// d is 0). cond runs with the lock held.
+func (st *stream) await(ctx context.Context, d time.Duration, cond func() (done bool, err error)) error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	var timeout <-chan time.Time
+	for {
+		done, err := cond()
+		if done || err != nil {
+			return err
+		}
+		if timeout == nil {
+			if !st.server.waiter() {
+				return errBusy
+			}
+			defer st.server.waited()
+			t := time.NewTimer(d)
+			defer t.Stop()
+			timeout = t.C
+		}
+		changed := st.changed
+		st.mu.Unlock()
+		select {
+		case <-changed:
+			err = nil
+		case <-timeout:
+			err = errTimeout
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-st.done:
+			err = errTimeout
+		}
+		st.mu.Lock()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// render gives a playlist, made once for all who ask between two changes.
+func (st *stream) render(k renderKey) ([]byte, error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if b, ok := st.rendered[k]; ok {
+		return b, nil
+	}
+	b := st.model.playlist(k.layout, k.skip)
+	if b != nil && k.gzip {
+		var err error
+		if b, err = compress(b); err != nil {
+			return nil, err
+		}
+	}
+	st.rendered[k] = b
+	return b, nil
+}
+
+func compress(b []byte) ([]byte, error) {
+	var z bytes.Buffer
+	w, err := gzip.NewWriterLevel(&z, gzip.BestSpeed)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(b); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return z.Bytes(), nil
+}
+
+// enter and leave frame a request, so that a stream in use is not ended.
+func (st *stream) enter() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.users++
+}
+
+func (st *stream) leave() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.users--
+	st.used = time.Now()
+}
+
+func (st *stream) idle(linger time.Duration) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.users == 0 && time.Since(st.used) > linger
+}
