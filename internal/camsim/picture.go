@@ -37,7 +37,11 @@ func newPainter(width, height int, look Look) *painter {
 	}
 	for row := range height / 2 {
 		for x := range width / 2 {
-			u[row*width/2+x], v[row*width/2+x] = mix(1, row, height/2), mix(2, row, height/2)
+			at := row*(width/2) + x
+			u[at], v[at] = mix(1, row, height/2), mix(2, row, height/2)
+			if 2*row >= height-StripRows*(width/StripColumns)-1 { // the strip has no colour
+				u[at], v[at] = 128, 128
+			}
 		}
 	}
 	s := p.dot()

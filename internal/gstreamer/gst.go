@@ -10,7 +10,7 @@ import (
 	"github.com/go-gst/go-gst/gst"
 )
 
-// debianPackages tells which Debian or Ubuntu package holds an element. An
+// debianPackage tells which Debian or Ubuntu package holds an element. An
 // element that is not named here is taken for one of the base plugins.
 func debianPackage(element string) string {
 	switch element {
@@ -18,7 +18,7 @@ func debianPackage(element string) string {
 		"rtpopusdepay", "rtppcmudepay", "rtppcmadepay", "rtpL16depay", "aacparse", "mulawdec", "alawdec",
 		"jpegenc", "jpegdec", "udpsrc":
 		return "gstreamer1.0-plugins-good"
-	case "h264parse", "h265parse", "jpegparse", "voaacenc", "fdkaacenc", "opusparse":
+	case "h264parse", "h265parse", "jpegparse", "voaacenc", "opusparse":
 		return "gstreamer1.0-plugins-bad"
 	case "x264enc":
 		return "gstreamer1.0-plugins-ugly"

@@ -1,0 +1,258 @@
+package gstreamer
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/go-gst/go-gst/gst"
+	"github.com/go-gst/go-gst/gst/app"
+)
+
+// EncodedUnit is one access unit that an [Encoder] made.
+type EncodedUnit struct {
+	PTS  time.Duration // as it was pushed; for AAC of the frame's first sample, without the encoder's delay taken off
+	DTS  time.Duration // may be below zero where there are B-frames
+	Sync bool
+	Data []byte // NAL units with 4-byte lengths, or a raw AAC frame; the receiver's to keep
+}
+
+// H264Config tells how pictures are encoded.
+type H264Config struct {
+	Width, Height int // pixels, even
+	FPS           int // pictures a second
+	// BFrames is how many B-frames may stand between two others. 0 (the
+	// default) encodes without any delay.
+	BFrames int
+	// KeyInterval is the pictures of a GOP. It defaults to FPS.
+	KeyInterval int
+	// Bitrate in kbit/s. It defaults to 800.
+	Bitrate int
+	// Queue is how many pictures may wait for the encoder; a push beyond it
+	// blocks. It defaults to 4.
+	Queue int
+}
+
+// AACConfig tells how sound is encoded.
+type AACConfig struct {
+	SampleRate int // Hz
+	Channels   int
+	// Bitrate in bit/s. It defaults to 64000.
+	Bitrate int
+	// Queue is the seconds of sound that may wait for the encoder; a push
+	// beyond it blocks. It defaults to 1.
+	Queue int
+}
+
+// Encoder is one GStreamer pipeline from raw media to access units. Push and
+// Close come from one goroutine.
+type Encoder struct {
+	pipeline *gst.Pipeline
+	src      *app.Source
+	deliver  func(config []byte, u EncodedUnit)
+	shifted  bool // the encoder adds a constant to all times
+
+	mu     sync.Mutex
+	base   time.Duration // that constant
+	known  bool
+	config []byte
+	err    error
+}
+
+// NewH264Encoder starts an encoder of I420 pictures (planes without padding).
+// deliver is called from GStreamer's thread, in decode order, with the body of
+// avcC and the access unit; it must not block for long.
+func NewH264Encoder(c H264Config, deliver func(config []byte, u EncodedUnit)) (*Encoder, error) {
+	if c.KeyInterval == 0 {
+		c.KeyInterval = c.FPS
+	}
+	if c.Bitrate == 0 {
+		c.Bitrate = 800
+	}
+	if c.Queue == 0 {
+		c.Queue = 4
+	}
+	// One thread and no lookahead: the least delay and the least CPU.
+	tune := "tune=zerolatency bframes=0"
+	if c.BFrames > 0 {
+		tune = fmt.Sprintf("bframes=%d b-adapt=false sync-lookahead=0 rc-lookahead=0 mb-tree=false", c.BFrames)
+	}
+	return newEncoder(fmt.Sprintf("appsrc name=src format=time block=true max-bytes=%d"+
+		" caps=video/x-raw,format=I420,width=%d,height=%d,framerate=%d/1"+
+		" ! x264enc threads=1 speed-preset=superfast bitrate=%d key-int-max=%d option-string=scenecut=0 %s"+
+		" ! h264parse ! video/x-h264,stream-format=avc,alignment=au"+
+		" ! appsink name=sink sync=false max-buffers=%d",
+		c.Width*c.Height*3/2*c.Queue, c.Width, c.Height, c.FPS, c.Bitrate, c.KeyInterval, tune, c.KeyInterval),
+		true, deliver, "appsrc", "x264enc", "h264parse")
+}
+
+// NewAACEncoder starts an encoder of interleaved 16-bit little-endian samples
+// to AAC-LC. deliver is called as [NewH264Encoder] says, with the
+// AudioSpecificConfig.
+func NewAACEncoder(c AACConfig, deliver func(config []byte, u EncodedUnit)) (*Encoder, error) {
+	if c.Bitrate == 0 {
+		c.Bitrate = 64000
+	}
+	if c.Queue == 0 {
+		c.Queue = 1
+	}
+	if err := Init(); err != nil {
+		return nil, err
+	}
+	enc := "avenc_aac"
+	if !Has(enc) && Has("voaacenc") {
+		enc = "voaacenc"
+	}
+	return newEncoder(fmt.Sprintf("appsrc name=src format=time block=true max-bytes=%d"+
+		" caps=audio/x-raw,format=S16LE,layout=interleaved,rate=%d,channels=%d"+
+		" ! audioconvert ! %s bitrate=%d ! aacparse ! audio/mpeg,mpegversion=4,stream-format=raw"+
+		" ! appsink name=sink sync=false max-buffers=64",
+		c.SampleRate*c.Channels*2*c.Queue, c.SampleRate, c.Channels, enc, c.Bitrate),
+		false, deliver, "appsrc", "audioconvert", enc, "aacparse")
+}
+
+func newEncoder(launch string, shifted bool, deliver func([]byte, EncodedUnit), elements ...string) (*Encoder, error) {
+	if err := Init(); err != nil {
+		return nil, err
+	}
+	if err := Require(elements...); err != nil {
+		return nil, err
+	}
+	p, err := gst.NewPipelineFromString(launch)
+	if err != nil {
+		return nil, fmt.Errorf("gstreamer: make encoder: %w", err)
+	}
+	src, err := p.GetElementByName("src")
+	if err != nil {
+		return nil, fmt.Errorf("gstreamer: make encoder: %w", err)
+	}
+	sink, err := p.GetElementByName("sink")
+	if err != nil {
+		return nil, fmt.Errorf("gstreamer: make encoder: %w", err)
+	}
+	e := &Encoder{pipeline: p, src: app.SrcFromElement(src), deliver: deliver, shifted: shifted}
+	app.SinkFromElement(sink).SetCallbacks(&app.SinkCallbacks{NewSampleFunc: e.sample})
+	if err := p.SetState(gst.StatePlaying); err != nil {
+		_ = p.SetState(gst.StateNull)
+		return nil, fmt.Errorf("gstreamer: start encoder: %w", err)
+	}
+	return e, nil
+}
+
+// Push encodes one picture or one run of sound samples. It copies data, and
+// blocks while the queue is full.
+func (e *Encoder) Push(data []byte, pts, duration time.Duration) error {
+	e.mu.Lock()
+	err := e.err
+	if !e.known && e.shifted {
+		// x264enc moves all times by a constant, so that no DTS is below
+		// zero; the first unit out is the first picture in.
+		e.base = pts
+	}
+	e.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	b := gst.NewBufferFromBytes(data)
+	b.SetPresentationTimestamp(gst.ClockTime(pts))
+	b.SetDuration(gst.ClockTime(duration))
+	r := e.src.PushBuffer(b) // takes a reference of its own
+	runtime.SetFinalizer(b, nil)
+	b.Unref() // now: the collector does not see how large it is
+	if r != gst.FlowOK {
+		return fmt.Errorf("gstreamer: push to encoder: %w", e.failure(r))
+	}
+	return nil
+}
+
+// failure is the error that stands on the bus, or what the flow return says.
+func (e *Encoder) failure(r gst.FlowReturn) error {
+	bus := e.pipeline.GetPipelineBus()
+	for m := bus.Pop(); m != nil; m = bus.Pop() {
+		if m.Type() == gst.MessageError {
+			return m.ParseError()
+		}
+	}
+	return errors.New(r.String())
+}
+
+// sample runs on GStreamer's thread.
+func (e *Encoder) sample(s *app.Sink) gst.FlowReturn {
+	sample := s.PullSample()
+	if sample == nil {
+		return gst.FlowEOS
+	}
+	b := sample.GetBuffer()
+	if b == nil {
+		return gst.FlowOK
+	}
+	u := EncodedUnit{
+		PTS: time.Duration(b.PresentationTimestamp()), DTS: time.Duration(b.DecodingTimestamp()),
+		Sync: !b.HasFlags(gst.BufferFlagDeltaUnit), Data: b.Bytes(),
+	}
+	runtime.SetFinalizer(b, nil)
+	defer b.Unref()
+	if b.DecodingTimestamp() == gst.ClockTimeNone {
+		u.DTS = u.PTS
+	}
+	e.mu.Lock()
+	if e.config == nil {
+		c, err := codecData(sample.GetCaps())
+		if err != nil {
+			e.err = err
+			e.mu.Unlock()
+			return gst.FlowError
+		}
+		e.config = c
+	}
+	if !e.known && e.shifted {
+		e.base = u.PTS - e.base
+	}
+	e.known = true
+	config, base := e.config, e.base
+	e.mu.Unlock()
+	u.PTS -= base
+	u.DTS -= base
+	e.deliver(config, u)
+	return gst.FlowOK
+}
+
+func codecData(caps *gst.Caps) ([]byte, error) {
+	if caps == nil {
+		return nil, errors.New("gstreamer: encoder: no caps")
+	}
+	v, err := caps.GetStructureAt(0).GetValue("codec_data")
+	if err != nil {
+		return nil, fmt.Errorf("gstreamer: encoder: read codec_data: %w", err)
+	}
+	b, ok := v.(*gst.Buffer)
+	if !ok {
+		return nil, fmt.Errorf("gstreamer: encoder: codec_data is a %T", v)
+	}
+	return b.Bytes(), nil
+}
+
+// Finish encodes what was pushed, delivers it, and waits for that at most
+// timeout.
+func (e *Encoder) Finish(timeout time.Duration) error {
+	e.src.EndStream()
+	m := e.pipeline.GetPipelineBus().TimedPopFiltered(gst.ClockTime(timeout), gst.MessageEOS|gst.MessageError)
+	switch {
+	case m == nil:
+		return fmt.Errorf("gstreamer: finish encoder: not done after %s", timeout)
+	case m.Type() == gst.MessageError:
+		return fmt.Errorf("gstreamer: finish encoder: %w", m.ParseError())
+	}
+	return nil
+}
+
+// Close ends the pipeline; nothing is delivered after it. It may be called
+// more than once.
+func (e *Encoder) Close() error {
+	if err := e.pipeline.SetState(gst.StateNull); err != nil {
+		return fmt.Errorf("gstreamer: stop encoder: %w", err)
+	}
+	return nil
+}
