@@ -1,0 +1,313 @@
+package secrets
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// canary is in every literal password here: no error may repeat it.
+const canary = "c4n4ry"
+
+var checks = []struct {
+	url  string
+	want error // nil: taken
+}{
+	{"rtsp://10.0.0.5/", nil},
+	{"rtsp://10.0.0.5:554/stream1?channel=1&subtype=0", nil},
+	{"rtsps://cam.example:322/live", nil},
+	{"RTSP://cam.example/live", nil},
+	{"rtsp://[2001:db8::1]:554/live", nil},
+	{"rtsp://viewer:${FRAMELOG_SECRET_FRONT_DOOR}@10.0.0.5:554/stream1", nil},
+	{"rtsp://${FRAMELOG_SECRET_USER}:${file:front-door}@10.0.0.5", nil},
+	{"rtsp://${file:front-door}@10.0.0.5/", nil},
+	{"rtsp://viewer@10.0.0.5/", nil},
+	{"rtsp://viewer:@10.0.0.5/", nil},
+	{"rtsp://a@b:${file:x}@10.0.0.5/", nil},
+
+	{"", errScheme},
+	{"http://10.0.0.5/", errScheme},
+	{"10.0.0.5", errScheme},
+	{"rtsp:/10.0.0.5/", errScheme},
+	{"rtsp://", errHost},
+	{"rtsp:///path", errHost},
+	{"rtsp://viewer:${file:x}@/path", errHost},
+	{"rtsp://host:0/", errHost},
+	{"rtsp://host:65536/", errHost},
+	{"rtsp://host:/", errHost},
+	{"rtsp://host/%zz", errHost},
+	{"rtsp://ho st/", errSpace},
+	{"rtsp://host/\x00", errSpace},
+	{"rtsp://viewer:" + canary + "@host/", errLiteral},
+	{"rtsp://viewer:" + canary + "@" + canary + "@host/", errLiteral},
+	{"rtsp://viewer:" + canary + "/x@host/", errAt},
+	{"rtsp://viewer:12/" + canary + "@host/", errAt},
+	{"rtsp://viewer:" + canary + "/x", errHost},
+	{"rtsp://viewer:" + canary + "${file:x}@host/", errMixed},
+	{"rtsp://viewer:${file:x}" + canary + "@host/", errMixed},
+	{"rtsp://viewer:${file:x}${file:y}@host/", errMixed},
+	{"rtsp://viewer:${file:x@host/", errOpen},
+	{"rtsp://viewer:${" + canary + "}@host/", errNoName},
+	{"rtsp://viewer:${HOME}@host/", errNoName},
+	{"rtsp://viewer:${FRAMELOG_SECRET_}@host/", errNoName},
+	{"rtsp://viewer:${file:}@host/", errNoName},
+	{"rtsp://viewer:${file:.}@host/", errNoName},
+	{"rtsp://viewer:${file:..}@host/", errNoName},
+	{"rtsp://viewer:${file:../etc/passwd}@host/", errNoName},
+	{"rtsp://viewer:${file:a/b}@host/", errNoName},
+	{"rtsp://${FRAMELOG_SECRET_HOST}/", errElsewhere},
+	{"rtsp://u:${file:x}@${file:y}/", errElsewhere},
+	{"rtsp://host/?key=${FRAMELOG_SECRET_X}", errElsewhere},
+	{"rtsp://host/#${FRAMELOG_SECRET_X}", errElsewhere},
+}
+
+func TestCheck(t *testing.T) {
+	for _, tt := range checks {
+		err := Check(tt.url)
+		if !errors.Is(err, tt.want) {
+			t.Errorf("Check(%q) = %v, want %v", tt.url, err, tt.want)
+		}
+		if err != nil && strings.Contains(err.Error(), canary) {
+			t.Errorf("Check(%q): the error holds the password: %v", tt.url, err)
+		}
+	}
+}
+
+func TestCheckAPI(t *testing.T) {
+	for url, ok := range map[string]bool{
+		"rtsp://host/":                            true,
+		"rtsp://u:${file:door}@host/":             true,
+		"rtsp://${file:door}@host/":               true,
+		"rtsp://u:${file:gate}@host/":             false,
+		"rtsp://u:${FRAMELOG_SECRET_DOOR}@host/":  false,
+		"rtsp://${file:gate}:${file:door}@host/":  false,
+		"rtsp://u:" + canary + "@host/":           false,
+		"rtsp://${FRAMELOG_SECRET_DOOR}:@host/":   false,
+		"rtsp://${file:door}:${file:door}@host/x": true,
+	} {
+		if err := CheckAPI("door", url); (err == nil) != ok {
+			t.Errorf("CheckAPI(%q) = %v, want taken: %v", url, err, ok)
+		}
+	}
+}
+
+func TestResolve(t *testing.T) {
+	dir := t.TempDir()
+	odd := `p@ss/w:o#r?d%20 ${file:x} "ü`
+	if err := Store(dir, "door", odd); err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("both", "ann:s:3\n")
+	write("dos", "abc\r\n")
+	write("empty", "\n")
+	write("lines", canary+"\n"+canary)
+	write("long", strings.Repeat("x", maxSecret+1))
+	outside := filepath.Join(t.TempDir(), "outside")
+	if err := os.WriteFile(outside, []byte(canary), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(dir, "escape")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("dos", filepath.Join(dir, "link")); err != nil { // as Kubernetes does
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := Resolver{Dir: dir, LookupEnv: func(k string) (string, bool) {
+		v, ok := map[string]string{"FRAMELOG_SECRET_X": odd, "FRAMELOG_SECRET_NONE": ""}[k]
+		return v, ok
+	}}
+	for _, tt := range []struct{ url, bare, user, password, fails string }{
+		{url: "rtsp://h/p?q#f", bare: "rtsp://h/p?q#f"},
+		{url: "RTSPS://h:322/p", bare: "rtsps://h:322/p"},
+		{url: "rtsp://u:${file:door}@h:554/p", bare: "rtsp://h:554/p", user: "u", password: odd},
+		{url: "rtsp://u:${FRAMELOG_SECRET_X}@h/p", bare: "rtsp://h/p", user: "u", password: odd},
+		{url: "rtsp://${file:both}@h/p", bare: "rtsp://h/p", user: "ann", password: "s:3"},
+		{url: "rtsp://${file:both}:${file:dos}@h/p", bare: "rtsp://h/p", user: "ann:s:3", password: "abc"},
+		{url: "rtsp://u:${file:link}@h/p", bare: "rtsp://h/p", user: "u", password: "abc"},
+		{url: "rtsp://a%40b:${file:dos}@h/p", bare: "rtsp://h/p", user: "a@b", password: "abc"},
+		{url: "rtsp://100%:${file:dos}@h/p", bare: "rtsp://h/p", user: "100%", password: "abc"},
+		{url: "rtsp://u:${file:nothing}@h/p", fails: "secret ${file:nothing}: no such file"},
+		{url: "rtsp://u:${file:empty}@h/p", fails: "secret ${file:empty} is empty"},
+		{url: "rtsp://u:${file:lines}@h/p", fails: "secret ${file:lines} has more than one line"},
+		{url: "rtsp://u:${file:long}@h/p", fails: "secret ${file:long} is longer"},
+		{url: "rtsp://u:${file:escape}@h/p", fails: "secret ${file:escape}: "},
+		{url: "rtsp://u:${file:folder}@h/p", fails: "secret ${file:folder}: not a regular file"},
+		{url: "rtsp://u:${file:pipe}@h/p", fails: "secret ${file:pipe}: not a regular file"},
+		{url: "rtsp://u:${FRAMELOG_SECRET_Y}@h/p", fails: "secret ${FRAMELOG_SECRET_Y}: this environment variable is not set"},
+		{url: "rtsp://u:${FRAMELOG_SECRET_NONE}@h/p", fails: "secret ${FRAMELOG_SECRET_NONE} is empty"},
+		{url: "rtsp://u:" + canary + "@h/p", fails: "password in the clear"},
+	} {
+		bare, user, password, err := r.Resolve(t.Context(), tt.url)
+		if tt.fails != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.fails) || strings.Contains(err.Error(), canary) {
+				t.Errorf("Resolve(%q): error %v, want one with %q", tt.url, err, tt.fails)
+			}
+			continue
+		}
+		if err != nil || bare != tt.bare || user != tt.user || password != tt.password {
+			t.Errorf("Resolve(%q) = %q, %q, %q, %v", tt.url, bare, user, password, err)
+		}
+	}
+	if _, _, _, err := (Resolver{}).Resolve(t.Context(), "rtsp://u:${file:door}@h/"); err == nil {
+		t.Error("a file was found without a directory")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, _, err := r.Resolve(ctx, "rtsp://h/"); !errors.Is(err, context.Canceled) {
+		t.Errorf("after the end of its context: %v", err)
+	}
+}
+
+func TestStore(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "secrets")
+	for _, password := range []string{"first", "second"} { // over an older one
+		if err := Store(dir, "door", password); err != nil {
+			t.Fatal(err)
+		}
+		_, _, got, err := Resolver{Dir: dir}.Resolve(t.Context(), "rtsp://u:${file:door}@h/")
+		if err != nil || got != password {
+			t.Errorf("got %q, %v, want %q", got, err, password)
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("directory holds %v, %v", entries, err)
+	}
+	for path, want := range map[string]os.FileMode{dir: 0o700, filepath.Join(dir, "door"): 0o600} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v, want mode %o", path, info.Mode(), err, want)
+		}
+	}
+	for _, bad := range [][2]string{{"../x", "p"}, {"", "p"}, {"door", ""}, {"door", canary + "\n"}, {"door", strings.Repeat(canary, 1000)}} {
+		if err := Store(dir, bad[0], bad[1]); err == nil || strings.Contains(err.Error(), canary) {
+			t.Errorf("Store(%q): %v", bad[0], err)
+		}
+	}
+	for range 2 {
+		if err := Forget(dir, "door"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+var extracts = []struct{ url, clean, password string }{
+	{"rtsp://h/p", "rtsp://h/p", ""},
+	{"rtsp://u@h/p", "rtsp://u@h/p", ""},
+	{"rtsp://u:@h/p", "rtsp://u:@h/p", ""},
+	{"rtsp://u:pw@h:554/p?a=b", "rtsp://u:${file:door}@h:554/p?a=b", "pw"},
+	{"rtsp://u:p@s/s:w?o#r%d@h/p", "rtsp://u:${file:door}@h/p", "p@s/s:w?o#r%d"},
+	{"rtsp://u:p%40ss@h/p", "rtsp://u:${file:door}@h/p", "p@ss"},
+	{"rtsp://u:100%@h/p", "rtsp://u:${file:door}@h/p", "100%"},
+	{"rtsp://:pw@h/p", "rtsp://:${file:door}@h/p", "pw"},
+	{"rtsp://u:${file:door}@h/p", "rtsp://u:${file:door}@h/p", ""},
+	{"rtsp://u:${FRAMELOG_SECRET_X}@h/p", "rtsp://u:${FRAMELOG_SECRET_X}@h/p", ""},
+}
+
+func TestExtract(t *testing.T) {
+	for _, tt := range extracts {
+		clean, password, err := Extract(tt.url, "door")
+		if err != nil || clean != tt.clean || password != tt.password {
+			t.Errorf("Extract(%q) = %q, %q, %v", tt.url, clean, password, err)
+		}
+	}
+	for _, bad := range []string{"", "http://u:" + canary + "@h/", "rtsp://u:" + canary + "@", "rtsp://u:" + canary + "@h:x/", "rtsp://u s:" + canary + "@h/"} {
+		if _, _, err := Extract(bad, "door"); err == nil || strings.Contains(err.Error(), canary) {
+			t.Errorf("Extract(%q): %v", bad, err)
+		}
+	}
+	if _, _, err := Extract("rtsp://u:p@h/", "No Id"); err == nil {
+		t.Error("a bad id was taken")
+	}
+}
+
+func TestRedact(t *testing.T) {
+	for in, want := range map[string]string{
+		"nothing here":                          "nothing here",
+		"rtsp://host/p":                         "rtsp://host/p",
+		"dial rtsp://u:c4n4ry@host/p: refused":  "dial rtsp://***@host/p: refused",
+		"RTSPS://u:c4n@4ry/x@host/p and a@b":    "RTSPS://***@host/p and a@b",
+		`{"url":"rtsp://u:c4n4ry@host/p"}`:      `{"url":"rtsp://***@host/p"}`,
+		"rtsp://host/user=a&password=c4n4ry&x=": "rtsp://host/user=a&password=***&x=",
+		"rtsp://a:c4n4ry@h rtsp://b:c4n4ry@i":   "rtsp://***@h rtsp://***@i",
+	} {
+		if got := Redact(in); got != want {
+			t.Errorf("Redact(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+// FuzzCheck holds Check, Resolve and Extract to each other: what Check takes
+// resolves, and what Extract gives passes Check and resolves to the password.
+func FuzzCheck(f *testing.F) {
+	for _, tt := range checks {
+		f.Add(tt.url)
+	}
+	for _, tt := range extracts {
+		f.Add(tt.url)
+	}
+	const secret = "s3cr3t"
+	r := Resolver{LookupEnv: func(string) (string, bool) { return secret, true }}
+	f.Fuzz(func(t *testing.T, url string) {
+		err := Check(url)
+		bare, _, password, rerr := r.Resolve(t.Context(), url)
+		if err == nil && rerr != nil && !strings.Contains(rerr.Error(), "${file:") {
+			t.Errorf("taken, and then: %v", rerr)
+		}
+		if err != nil && rerr == nil {
+			t.Errorf("refused (%v), and yet resolved", err)
+		}
+		if rerr == nil {
+			if strings.ContainsAny(bare, "@") || strings.Contains(bare, "${") {
+				t.Errorf("user info is left in %q", bare)
+			}
+			if password != "" && password != secret {
+				t.Errorf("password %q came from nowhere", password)
+			}
+			if err := Check(bare); err != nil {
+				t.Errorf("bare URL %q: %v", bare, err)
+			}
+		}
+		clean, password, err := Extract(url, "door")
+		if err != nil {
+			return
+		}
+		if err := Check(clean); err != nil {
+			t.Errorf("extracted %q: %v", clean, err)
+		}
+		if again, p, err := Extract(clean, "door"); err != nil || p != "" || again != clean {
+			t.Errorf("extracted again: %q, %q, %v", again, p, err)
+		}
+		_ = password
+	})
+}
+
+// FuzzRedact: nothing between :// and the last @ of a word is left.
+func FuzzRedact(f *testing.F) {
+	f.Add("u", "c4n4ry", "host/path")
+	f.Add("u", "p@s/s", "h")
+	f.Fuzz(func(t *testing.T, user, password, rest string) {
+		if strings.ContainsFunc(user+password, func(r rune) bool { return strings.ContainsRune(" \t\n\v\f\r", r) }) {
+			return
+		}
+		secret := "⟦" + password + "⟧"
+		if got := Redact("error of rtsp://" + user + ":" + secret + "@" + rest); strings.Contains(got, secret) && !strings.Contains(rest, secret) {
+			t.Errorf("left in %q", got)
+		}
+	})
+}
