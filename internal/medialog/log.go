@@ -3,11 +3,15 @@ package medialog
 import (
 	"context"
 	"errors"
-	"iter"
+	"fmt"
 	"log/slog"
+	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/schemas"
@@ -41,104 +45,201 @@ type Config struct {
 	MaxMessage     int           // bytes; default 8 MiB: the largest chunk
 
 	// Writers.
-	Budget       int64         // bytes a camera that wait for Kafka; default 16 MiB. Whole fragments are refused beyond it
-	IndexPending int           // fragments and gap runs a camera that wait for their entry; default 64
-	SettleWindow time.Duration // reserved for tests; default: none
+	Budget       int64 // bytes a camera that wait for Kafka; default 16 MiB. Whole fragments are refused beyond it
+	IndexPending int   // fragments and gap runs a camera that wait for their entry; default 64
 
 	// Tails.
-	TailQueue int // events a tail that wait for their reader; default 4096
+	TailBytes int64 // bytes of records a tail that wait for their reader, and again as much of provisional chunks that wait for their turn; default 32 MiB
 }
 
 // Log is a connection to the log, for any number of writers and readers.
 type Log struct {
-	cfg Config
+	cfg     Config
+	names   schemas.Names
+	logger  *slog.Logger
+	metrics *metrics
+
+	producer *kgo.Client // produces, and serves requests of readers and writers
+	admin    *kadm.Client
+
+	ctx    context.Context //nolint:containedctx // the life of tails and writers, ended by Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	hubs hubs
 }
 
 // Connect makes a Log. It does not wait for a broker: with none there, readers
-// and writers wait. Metrics go to reg, messages to log. Close it.
+// and writers wait. Metrics go to reg (nil: nowhere), messages to log. Close
+// it.
 func Connect(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Log, error) {
-	return nil, errors.New("under way")
+	cfg.fill()
+	if err := cfg.Kafka.Validate(); err != nil {
+		return nil, fmt.Errorf("medialog: connect: %w", err)
+	}
+	opts := append(cfg.Kafka.Options(log),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.ProducerLinger(0),
+		kgo.ProducerBatchMaxBytes(int32(cfg.MaxMessage)),
+		// Budgets stand before the client, one a camera: its own limits are
+		// one for all and would let one camera stop another.
+		kgo.MaxBufferedRecords(1<<24),
+		kgo.UnknownTopicRetries(20),
+	)
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("medialog: connect: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &Log{
+		cfg: cfg, names: cfg.Kafka.Names(), logger: log, metrics: newMetrics(reg),
+		producer: cl, admin: kadm.NewClient(cl), ctx: ctx, cancel: cancel,
+	}
+	l.hubs.log = l
+	return l, nil
 }
 
-// Close ends all tails and writers and waits for them.
-func (l *Log) Close() {}
+// Close ends all tails and writers, waits for them, and closes the clients.
+// Writers end as in a crash: close them first.
+func (l *Log) Close() {
+	l.cancel()
+	l.wg.Wait()
+	l.hubs.close()
+	l.producer.Close()
+}
+
+func (c *Config) fill() {
+	def := func(v *int64, d int64) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	if c.Partitions == 0 {
+		c.Partitions = 2
+	}
+	if c.Retention == 0 {
+		c.Retention = 24 * time.Hour
+	}
+	if c.SegmentTime == 0 {
+		c.SegmentTime = 10 * time.Minute
+	}
+	if c.MaxMessage == 0 {
+		c.MaxMessage = 8 << 20
+	}
+	if c.IndexPending == 0 {
+		c.IndexPending = 64
+	}
+	def(&c.RetentionBytes, -1)
+	def(&c.SegmentBytes, 64<<20)
+	def(&c.Budget, 16<<20)
+	def(&c.TailBytes, 32<<20)
+}
 
 // Ensure makes t's topics with their settings, or reconciles them.
-func (l *Log) Ensure(ctx context.Context, t schemas.Topic) error { return nil }
+func (l *Log) Ensure(ctx context.Context, t schemas.Topic) error {
+	perPartition := l.cfg.RetentionBytes
+	if perPartition > 0 {
+		perPartition = max(perPartition/int64(l.cfg.Partitions), 1)
+	}
+	ms := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+	num := func(n int64) string { return strconv.FormatInt(n, 10) }
+	if err := kafka.Ensure(ctx, l.admin, kafka.Spec{
+		Name: l.names.Media(t), Partitions: l.cfg.Partitions,
+		Configs: map[string]string{
+			"cleanup.policy": "delete", "max.message.bytes": num(int64(l.cfg.MaxMessage)),
+			"retention.ms": ms(l.cfg.Retention), "retention.bytes": num(perPartition),
+			"segment.bytes": num(l.cfg.SegmentBytes), "segment.ms": ms(l.cfg.SegmentTime),
+		},
+	}); err != nil {
+		return err
+	}
+	// The index outlives its media, by time alone: it is a thousandth of it.
+	return kafka.Ensure(ctx, l.admin, kafka.Spec{
+		Name: l.names.Index(t), Partitions: 1,
+		Configs: map[string]string{
+			"cleanup.policy": "delete", "retention.ms": ms(l.cfg.Retention + indexOutlives), "retention.bytes": "-1",
+			"segment.bytes": num(4 << 20), "segment.ms": ms(max(l.cfg.SegmentTime, time.Hour)),
+		},
+	})
+}
 
-// Purge deletes all footage of a camera: its topics, renditions included.
-func (l *Log) Purge(ctx context.Context, camera string) error { return nil }
+// indexOutlives is how much longer than media its index is kept.
+const indexOutlives = 2 * time.Hour
+
+// ensureRetrying is Ensure until it succeeds or ctx ends.
+func (l *Log) ensureRetrying(ctx context.Context, t schemas.Topic) error {
+	said := false
+	return retry(ctx, func() error {
+		err := l.Ensure(ctx, t)
+		if err != nil && ctx.Err() == nil && !said {
+			l.logger.Warn("waiting for Kafka to make a camera's topics", "camera", t.Camera, "err", err)
+			said = true
+		}
+		return err
+	})
+}
+
+// retry calls f, with growing pauses, until it succeeds or ctx ends.
+func retry(ctx context.Context, f func() error) error {
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		if f() == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// Purge deletes all footage of a camera: its topics, renditions included. Stop
+// its writer first.
+func (l *Log) Purge(ctx context.Context, camera string) error {
+	topics, err := l.admin.ListTopics(ctx)
+	if err != nil {
+		return fmt.Errorf("medialog: purge %s: %w", camera, err)
+	}
+	var names []string
+	for _, name := range topics.Names() {
+		if t, _, ok := l.names.Parse(name); ok && t.Camera == camera {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	res, err := l.admin.DeleteTopics(ctx, names...)
+	if err == nil {
+		err = res.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("medialog: purge %s: %w", camera, err)
+	}
+	l.producer.PurgeTopicsFromClient(names...)
+	return nil
+}
 
 // Topics lists the media topics there are.
-func (l *Log) Topics(ctx context.Context) ([]schemas.Topic, error) { return nil, nil }
+func (l *Log) Topics(ctx context.Context) ([]schemas.Topic, error) {
+	topics, err := l.admin.ListTopics(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("medialog: list topics: %w", err)
+	}
+	var out []schemas.Topic
+	for _, name := range topics.Names() {
+		if t, index, ok := l.names.Parse(name); ok && !index {
+			out = append(out, t)
+		}
+	}
+	return out, nil
+}
 
 // Ping asks a broker whether it is there.
-func (l *Log) Ping(ctx context.Context) error { return nil }
-
-// Entries implements Store.
-func (l *Log) Entries(ctx context.Context, t schemas.Topic, r Range) iter.Seq2[schemas.Entry, error] {
+func (l *Log) Ping(ctx context.Context) error {
+	if err := l.producer.Ping(ctx); err != nil {
+		return fmt.Errorf("medialog: ping: %w", err)
+	}
 	return nil
 }
-
-// Chunks implements Store.
-func (l *Log) Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) iter.Seq2[*schemas.Chunk, error] {
-	return nil
-}
-
-// Entry finds the entry of one seq. Errors: ErrExpired, ErrNotFound (above
-// the newest entry or never recorded), ErrNoTopic.
-func (l *Log) Entry(ctx context.Context, t schemas.Topic, seq uint64) (schemas.Entry, error) {
-	return schemas.Entry{}, nil
-}
-
-// Tail follows t from a position on until ctx ends: entries, provisional
-// chunks, openings. It waits while the topic or the brokers are not there. It
-// ends with ErrSlow where the reader falls behind, or with ctx's error.
-func (l *Log) Tail(ctx context.Context, t schemas.Topic, from Position) iter.Seq2[Event, error] {
-	return nil
-}
-
-// OpenOptions says who opens a topic for writing, and why.
-type OpenOptions struct {
-	Writer string        // this process, in the `open` entry
-	Host   string        // its host
-	Reason string        // "start", "takeover", …
-	Admit  func() string // asked at each fragment; a reason to refuse it (schemas.ReasonStorage), or ""
-}
-
-// Open makes a writer of t: it fences all earlier ones, settles what they left
-// behind, and goes on. Open itself returns at once; until all that is done
-// (see Ready) the writer takes chunks into its budget. It makes the topic
-// where it is missing. Fencing begins now: call it with the first keyframe in
-// hand.
-func (l *Log) Open(ctx context.Context, t schemas.Topic, o OpenOptions) *Writer { return nil }
-
-// Writer implements ingest.Recorder.
-type Writer struct{}
-
-// Ready is closed once the writer has the topic and everything earlier is
-// settled.
-func (w *Writer) Ready() <-chan struct{} { return nil }
-
-// Fenced is closed once another writer has taken the topic (or Close was
-// called): nothing that is written any more will count.
-func (w *Writer) Fenced() <-chan struct{} { return nil }
-
-// Close closes an open fragment as truncated, waits until everything has its
-// entry or ctx ends, and frees the writer. It is idempotent.
-func (w *Writer) Close(ctx context.Context) error { return nil }
-
-// NewSession makes the next fragment or gap begin a new session.
-func (w *Writer) NewSession() {}
-
-// Write takes the next chunk of a fragment. See ingest.Recorder.
-func (w *Writer) Write(c *schemas.Chunk) error { return nil }
-
-// Truncate closes the open fragment as truncated.
-func (w *Writer) Truncate(reason string) {}
-
-// Gap records footage that was received and could not be kept.
-func (w *Writer) Gap(start time.Time, media, duration int64, reason string) {}
-
-// Lost adds to what is missing inside the open fragment.
-func (w *Writer) Lost(l schemas.Lost) {}

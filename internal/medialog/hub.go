@@ -1,0 +1,208 @@
+package medialog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// hubs are the process's tailing clients. One serves all tails, unless the
+// same topic is tailed twice at once: a client reads a partition at one place
+// only, so the second tail gets the next client.
+type hubs struct {
+	log *Log
+	mu  sync.Mutex
+	all []*hub
+}
+
+// hub is one tailing client and who listens to it.
+type hub struct {
+	hubs   *hubs
+	client *kgo.Client
+	done   chan struct{}
+	subs   map[string]*subscription // by Kafka topic; guarded by hubs.mu
+}
+
+// subscription is the records of one tail, in a queue bounded by bytes. The
+// hub pushes, the tail takes.
+type subscription struct {
+	hub          *hub
+	index, media string
+
+	mu    sync.Mutex
+	queue []*kgo.Record
+	bytes int64
+	err   error
+	parts map[int32]bool
+	more  chan struct{} // capacity 1
+}
+
+func (h *hubs) subscribe(index, media string, from map[string]map[int32]kgo.Offset) (*subscription, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.log.ctx.Err() != nil {
+		return nil, h.log.ctx.Err()
+	}
+	s := &subscription{index: index, media: media, parts: map[int32]bool{}, more: make(chan struct{}, 1)}
+	for p := range from[media] {
+		s.parts[p] = true
+	}
+	for _, c := range h.all {
+		if c.subs[index] == nil {
+			s.hub = c
+			break
+		}
+	}
+	if s.hub == nil {
+		c, err := h.newHub()
+		if err != nil {
+			return nil, err
+		}
+		h.all = append(h.all, c)
+		s.hub = c
+	}
+	s.hub.subs[index], s.hub.subs[media] = s, s
+	s.hub.client.AddConsumePartitions(from)
+	return s, nil
+}
+
+func (h *hubs) newHub() (*hub, error) {
+	cl, err := kgo.NewClient(append(h.log.cfg.Kafka.Options(h.log.logger),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{}),
+		kgo.FetchMinBytes(1),
+		kgo.FetchMaxWait(liveEdge),
+		kgo.FetchMaxBytes(32<<20),
+		kgo.FetchMaxPartitionBytes(int32(h.log.cfg.MaxMessage)),
+		// Falling below the start of a partition must be an error: the client
+		// would go on at another place without a word.
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+	)...)
+	if err != nil {
+		return nil, fmt.Errorf("medialog: make tailing client: %w", err)
+	}
+	c := &hub{hubs: h, client: cl, done: make(chan struct{}), subs: map[string]*subscription{}}
+	go c.run(h.log.ctx)
+	return c, nil
+}
+
+// run polls until the log is closed.
+func (c *hub) run(ctx context.Context) {
+	defer close(c.done)
+	for {
+		fetches := c.client.PollFetches(ctx)
+		if ctx.Err() != nil || fetches.IsClientClosed() {
+			return
+		}
+		c.hubs.mu.Lock()
+		fetches.EachTopic(func(ft kgo.FetchTopic) {
+			s := c.subs[ft.Topic]
+			if s == nil {
+				return
+			}
+			for i := range ft.Partitions {
+				s.push(ft.Partitions[i].Records, ft.Partitions[i].Err, c.hubs.log.cfg.TailBytes)
+			}
+		})
+		c.hubs.mu.Unlock()
+	}
+}
+
+func (h *hubs) close() {
+	h.mu.Lock()
+	all := h.all
+	h.mu.Unlock()
+	for _, c := range all {
+		<-c.done
+		c.client.Close()
+	}
+}
+
+func (s *subscription) push(records []*kgo.Record, err error, limit int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return
+	}
+	for _, r := range records {
+		// One record is always taken, whatever its size.
+		if s.bytes+int64(len(r.Value)) > limit && len(s.queue) > 0 {
+			s.err = ErrSlow
+			s.hub.hubs.log.metrics.slowTails.Inc()
+			break
+		}
+		s.bytes += int64(len(r.Value))
+		s.queue = append(s.queue, r)
+	}
+	switch {
+	case s.err != nil:
+	case errors.Is(err, kerr.OffsetOutOfRange):
+		s.err = ErrExpired
+	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.InconsistentTopicID):
+		s.err = ErrNoTopic
+	case err != nil && !kerr.IsRetriable(err) && !isNetwork(err):
+		s.err = err
+	}
+	select {
+	case s.more <- struct{}{}:
+	default:
+	}
+}
+
+// isNetwork says whether an error is none of Kafka's own: brokers come back.
+func isNetwork(err error) bool {
+	var ke *kerr.Error
+	return !errors.As(err, &ke)
+}
+
+// next waits for a record.
+func (s *subscription) next(ctx context.Context) (*kgo.Record, error) {
+	for {
+		s.mu.Lock()
+		if len(s.queue) > 0 && !errors.Is(s.err, ErrSlow) {
+			r := s.queue[0]
+			s.queue[0] = nil
+			s.queue = s.queue[1:]
+			s.bytes -= int64(len(r.Value))
+			s.mu.Unlock()
+			return r, nil
+		}
+		err := s.err
+		s.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case <-s.more:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-s.hub.hubs.log.ctx.Done():
+			return nil, s.hub.hubs.log.ctx.Err()
+		}
+	}
+}
+
+// also reads a partition that was not there when the tail began.
+func (s *subscription) also(topic string, partition int32, at int64) {
+	s.mu.Lock()
+	known := s.parts[partition]
+	s.parts[partition] = true
+	s.mu.Unlock()
+	if !known {
+		s.hub.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().At(at)}})
+	}
+}
+
+func (s *subscription) close() {
+	h := s.hub.hubs
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(s.hub.subs, s.index)
+	delete(s.hub.subs, s.media)
+	// Purging, not only removing: else the client asks for the topics' metadata
+	// for ever.
+	s.hub.client.PurgeTopicsFromConsuming(s.index, s.media)
+}

@@ -1,0 +1,519 @@
+package medialog
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/framelog/framelog/internal/kafka"
+	"github.com/framelog/framelog/schemas"
+)
+
+// The suite of the log's contract against brokers: each test runs at one and
+// at four partitions, on the embedded broker and on real Kafka.
+
+func eachLog(t *testing.T, f func(t *testing.T, e *env)) {
+	for _, b := range testBrokers {
+		for _, parts := range []int32{1, 4} {
+			t.Run(fmt.Sprintf("%s/%d", b.name, parts), func(t *testing.T) {
+				f(t, &env{t: t, brokers: b.start(t), parts: parts, prefix: fmt.Sprintf("t%d.", rand.Uint32())})
+			})
+		}
+	}
+}
+
+type testBroker struct {
+	name  string
+	start func(t *testing.T) []string
+}
+
+var testBrokers = []testBroker{{"embedded", startFake}}
+
+func startFake(t *testing.T) []string {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.BrokerConfigs(map[string]string{"message.max.bytes": "9437184"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c.ListenAddrs()
+}
+
+type env struct {
+	t       *testing.T
+	brokers []string
+	parts   int32
+	prefix  string
+}
+
+func (e *env) log(change ...func(*Config)) *Log {
+	e.t.Helper()
+	cfg := Config{Kafka: kafka.Config{Brokers: e.brokers, Prefix: e.prefix}, Partitions: e.parts}
+	for _, c := range change {
+		c(&cfg)
+	}
+	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
+	if testing.Verbose() {
+		logger = slog.New(slog.NewTextHandler(testWriter{e.t}, nil))
+	}
+	l, err := Connect(cfg, logger, prometheus.NewRegistry())
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.t.Cleanup(l.Close)
+	return l
+}
+
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(p []byte) (int, error) { w.t.Logf("%s", p); return len(p), nil }
+
+var cam = schemas.Topic{Camera: "front-door"}
+
+// feed is a camera: it makes chunks with known bytes.
+type feed struct {
+	w     *Writer
+	id    uint32
+	count uint32
+	media int64
+	sent  map[uint32][]byte // sample bytes by count
+}
+
+func newFeed(w *Writer, id uint32) *feed {
+	return &feed{w: w, id: id, media: schemas.Ticks(time.Duration(time.Now().UnixNano())), sent: map[uint32][]byte{}}
+}
+
+const frame = schemas.MediaTimescale / 25
+
+// chunk writes one chunk of n frames.
+func (f *feed) chunk(index uint32, n int, last bool, size int) error {
+	c := &schemas.Chunk{
+		Index: index, Last: last, Start: publicTime(f.media), Captured: time.Now(),
+		Layout: schemas.Layout{Part: 19800, Video: schemas.H264},
+	}
+	if index == 0 {
+		c.Tracks = []schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264, Timescale: schemas.MediaTimescale, Config: []byte{1, 2, 3}, Width: 640, Height: 360}}
+	}
+	run := schemas.Run{Track: schemas.VideoTrack}
+	for i := range n {
+		f.count++
+		data := make([]byte, max(size, 8))
+		binary.BigEndian.PutUint32(data, f.id)
+		binary.BigEndian.PutUint32(data[4:], f.count)
+		f.sent[f.count] = data
+		run.Samples = append(run.Samples, schemas.Sample{DTS: f.media, Duration: frame, Sync: index == 0 && i == 0, Data: data})
+		f.media += frame
+	}
+	c.Runs = []schemas.Run{run}
+	return f.w.Write(c)
+}
+
+// fragment writes a whole one of n chunks of five frames.
+func (f *feed) fragment(n int) error {
+	var first error
+	for i := range n {
+		if err := f.chunk(uint32(i), 5, i == n-1, 100); err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+func ready(t *testing.T, w *Writer) {
+	t.Helper()
+	select {
+	case <-w.Ready():
+	case <-w.Fenced():
+		t.Fatalf("the writer ended: %v", w.Err())
+	case <-time.After(20 * time.Second):
+		t.Fatal("the writer is not ready after 20 s")
+	}
+}
+
+func closeWriter(t *testing.T, w *Writer) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := w.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func entriesOf(t *testing.T, l *Log, r Range) []schemas.Entry {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var out []schemas.Entry
+	for e, err := range l.Entries(ctx, cam, r) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// counts reads the sample numbers of an entry's chunks and checks their bytes.
+func counts(t *testing.T, l *Log, e schemas.Entry, sent map[uint32][]byte) []uint32 {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var out []uint32
+	for c, err := range l.Chunks(ctx, cam, e) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range c.Video() {
+			n := binary.BigEndian.Uint32(s.Data[4:])
+			if string(sent[n]) != string(s.Data) {
+				t.Fatalf("seq %d: sample %d has other bytes than were written", e.Seq, n)
+			}
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+func dense(t *testing.T, entries []schemas.Entry) {
+	t.Helper()
+	for i := 1; i < len(entries); i++ {
+		p, e := entries[i-1], entries[i]
+		if e.Seq != p.Seq+1 || e.Session-p.Session > 1 || e.Media < p.MediaEnd() {
+			t.Fatalf("%+v\nfollows %+v", e, p)
+		}
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	eachLog(t, func(t *testing.T, e *env) {
+		l := e.log()
+		w := l.Open(t.Context(), cam, OpenOptions{Writer: "w1", Reason: "start"})
+		f := newFeed(w, 1)
+		began := time.Now().Unix()
+		for i := range 20 {
+			if i == 10 {
+				w.NewSession()
+			}
+			if err := f.fragment(5); err != nil {
+				t.Fatal(err)
+			}
+		}
+		closeWriter(t, w)
+		es := entriesOf(t, l, Range{})
+		dense(t, es)
+		if len(es) != 20 {
+			t.Fatalf("%d entries, want 20", len(es))
+		}
+		if d := int64(es[0].Seq) - began; d < -2 || d > 30 {
+			t.Errorf("first seq %d, want about Unix time %d", es[0].Seq, began)
+		}
+		next := uint32(1)
+		for i, en := range es {
+			if en.Kind != schemas.KindWhole || en.Chunks != 5 || en.Duration != 25*frame || (en.Session != es[0].Session) != (i >= 10) {
+				t.Fatalf("entry %d: %+v", i, en)
+			}
+			if en.Partition != int32(en.Seq%uint64(e.parts)) {
+				t.Errorf("seq %d is in partition %d of %d", en.Seq, en.Partition, e.parts)
+			}
+			for _, n := range counts(t, l, en, f.sent) {
+				if n != next {
+					t.Fatalf("sample %d, want %d", n, next)
+				}
+				next++
+			}
+			got, err := l.Entry(t.Context(), cam, en.Seq)
+			if err != nil || got != en {
+				t.Fatalf("Entry(%d) = %+v, %v", en.Seq, got, err)
+			}
+		}
+		if next != 501 {
+			t.Errorf("read %d samples, want 500", next-1)
+		}
+		if _, err := l.Entry(t.Context(), cam, es[19].Seq+1); !errors.Is(err, ErrNotFound) {
+			t.Errorf("an entry beyond the newest: %v", err)
+		}
+		if got := entriesOf(t, l, Range{FromSeq: es[3].Seq, ToSeq: es[7].Seq}); len(got) != 5 || got[0] != es[3] || got[4] != es[7] {
+			t.Errorf("range of seqs gives %d entries", len(got))
+		}
+		mid := es[5].Start.Add(300 * time.Millisecond)
+		if got := entriesOf(t, l, Range{From: mid, To: es[8].Start}); len(got) != 3 || got[0] != es[5] || got[2] != es[7] {
+			t.Errorf("range of times gives %d entries", len(got))
+		}
+		if topics, err := l.Topics(t.Context()); err != nil || len(topics) != 1 || topics[0] != cam {
+			t.Errorf("Topics() = %v, %v", topics, err)
+		}
+	})
+}
+
+func TestTakeover(t *testing.T) {
+	eachLog(t, func(t *testing.T, e *env) {
+		l1, l2 := e.log(), e.log()
+		w1 := l1.Open(t.Context(), cam, OpenOptions{Writer: "w1"})
+		f1 := newFeed(w1, 1)
+		for range 3 {
+			if err := f1.fragment(4); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// Two chunks of a fourth fragment, acknowledged, and then a successor.
+		for i := range 2 {
+			if err := f1.chunk(uint32(i), 5, false, 100); err != nil {
+				t.Fatal(err)
+			}
+		}
+		waitFor(t, "the first writer's chunks are safe", func() bool {
+			w1.mu.Lock()
+			defer w1.mu.Unlock()
+			return w1.core.buffered == 0 && len(w1.core.pending) == 1 && w1.opened
+		})
+		w2 := l2.Open(t.Context(), cam, OpenOptions{Writer: "w2", Reason: "takeover"})
+		f2 := newFeed(w2, 2)
+		ready(t, w2)
+		if err := f2.fragment(4); err != nil {
+			t.Fatal(err)
+		}
+		// The first goes on as a zombie until its next entry.
+		_ = f1.chunk(2, 5, true, 100)
+		select {
+		case <-w1.Fenced():
+		case <-time.After(10 * time.Second):
+			t.Fatal("the first writer does not notice that it was fenced")
+		}
+		if !errors.Is(w1.Err(), ErrFenced) || !errors.Is(f1.chunk(0, 5, false, 100), ErrFenced) {
+			t.Errorf("first writer: %v", w1.Err())
+		}
+		closeWriter(t, w2)
+		es := entriesOf(t, l2, Range{})
+		dense(t, es)
+		if len(es) != 5 {
+			t.Fatalf("%d entries, want 5", len(es))
+		}
+		if x := es[3]; x.Kind != schemas.KindTruncated || x.Reason != schemas.ReasonCrash || x.Chunks != 2 || x.Duration != 10*frame {
+			t.Errorf("what the first left behind: %+v", x)
+		}
+		if n := counts(t, l2, es[3], f1.sent); len(n) != 10 {
+			t.Errorf("truncated fragment has %d samples, want 10", len(n))
+		}
+		if x := es[4]; x.Session != es[3].Session+1 || len(counts(t, l2, x, f2.sent)) != 20 {
+			t.Errorf("the second writer's: %+v", x)
+		}
+	})
+}
+
+func TestGapsAndBudget(t *testing.T) {
+	eachLog(t, func(t *testing.T, e *env) {
+		l := e.log(func(c *Config) { c.Budget = 64 << 20 })
+		refuse := ""
+		w := l.Open(t.Context(), cam, OpenOptions{Writer: "w1", Admit: func() string { return refuse }})
+		f := newFeed(w, 1)
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		must(f.fragment(5))
+		refuse = schemas.ReasonStorage
+		for range 7 {
+			if err := f.fragment(5); !errors.Is(err, ErrRefused) {
+				t.Fatalf("a fragment that is not admitted: %v", err)
+			}
+		}
+		refuse = ""
+		must(f.fragment(5))
+		must(f.chunk(0, 5, false, 100))
+		w.Truncate(schemas.ReasonCap)
+		start := f.media
+		f.media += 3 * schemas.MediaTimescale
+		w.Gap(publicTime(start), start, f.media-start, schemas.ReasonKeyframe)
+		must(f.fragment(5))
+		must(f.chunk(0, 1, true, 9<<20)) // larger than the topic takes
+		must(f.fragment(5))
+		closeWriter(t, w)
+		es := entriesOf(t, l, Range{})
+		dense(t, es)
+		var got string
+		for i, x := range es {
+			got += fmt.Sprintf("%s %s %.2f\n", x.Kind, x.Reason, float64(x.Duration)/schemas.MediaTimescale)
+			if i > 0 && es[i-1].MediaEnd() != x.Media {
+				t.Errorf("seq %d begins at %d, the one before ends at %d", x.Seq, x.Media, es[i-1].MediaEnd())
+			}
+		}
+		want := "whole  1.00\n" +
+			"gap storage 2.00\ngap storage 2.00\ngap storage 1.50\ngap storage 1.50\n" +
+			"whole  1.00\n" +
+			"truncated cap 0.20\ngap keyframe 1.50\ngap keyframe 1.50\n" +
+			"whole  1.00\n" +
+			"gap too-large 0.04\n" +
+			"whole  1.00\n"
+		if got != want {
+			t.Errorf("entries:\n%swant:\n%s", got, want)
+		}
+	})
+}
+
+func TestTail(t *testing.T) {
+	eachLog(t, func(t *testing.T, e *env) {
+		l := e.log()
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		w := l.Open(ctx, cam, OpenOptions{Writer: "w1"})
+		f := newFeed(w, 1)
+		for range 10 {
+			if err := f.fragment(5); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ready(t, w)
+		waitFor(t, "ten entries", func() bool {
+			n := 0
+			for _, err := range l.Entries(ctx, cam, Range{}) {
+				if err == nil {
+					n++
+				}
+			}
+			return n == 10
+		})
+		es := entriesOf(t, l, Range{})
+		type told struct {
+			entries []schemas.Entry
+			chunks  []*schemas.Chunk
+			live    bool
+		}
+		for _, tc := range []struct {
+			name  string
+			pos   Position
+			first uint64
+		}{
+			{"live", Position{}, es[9].Seq},
+			{"back 3 s", Position{Back: 3 * time.Second}, es[7].Seq},
+			{"seq", Position{Seq: es[4].Seq}, es[4].Seq},
+			{"time", Position{Time: es[2].Start.Add(time.Millisecond)}, es[2].Seq},
+		} {
+			var got told
+			wrote := false
+			for ev, err := range l.Tail(ctx, cam, tc.pos) {
+				if err != nil {
+					t.Fatalf("%s: %v", tc.name, err)
+				}
+				switch {
+				case ev.Entry != nil:
+					got.entries = append(got.entries, *ev.Entry)
+				case ev.Chunk != nil:
+					got.chunks = append(got.chunks, ev.Chunk)
+				case ev.Live:
+					got.live = true
+				}
+				if got.live && !wrote {
+					wrote = true
+					for i := range 4 {
+						if err := f.chunk(uint32(i), 5, false, 100); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				if ev.Chunk != nil && ev.Chunk.Index == 3 {
+					if err := f.chunk(4, 5, true, 100); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if wrote && got.entries[len(got.entries)-1].Seq == es[len(es)-1].Seq+1 {
+					break
+				}
+			}
+			es = append(es, got.entries[len(got.entries)-1])
+			dense(t, got.entries)
+			if got.entries[0].Seq != tc.first {
+				t.Errorf("%s: first entry is %d, want %d", tc.name, got.entries[0].Seq, tc.first)
+			}
+			for i, c := range got.chunks {
+				if c.Seq != es[len(es)-1].Seq || c.Index != uint32(i) {
+					t.Errorf("%s: provisional chunk %d is %d.%d", tc.name, i, c.Seq, c.Index)
+				}
+			}
+			if len(got.chunks) < 4 {
+				t.Errorf("%s: %d provisional chunks before the entry", tc.name, len(got.chunks))
+			}
+		}
+		closeWriter(t, w)
+	})
+}
+
+func TestExpiry(t *testing.T) {
+	eachLog(t, func(t *testing.T, e *env) {
+		l := e.log()
+		w := l.Open(t.Context(), cam, OpenOptions{Writer: "w1"})
+		f := newFeed(w, 1)
+		for range 12 {
+			if err := f.fragment(2); err != nil {
+				t.Fatal(err)
+			}
+		}
+		closeWriter(t, w)
+		es := entriesOf(t, l, Range{})
+		// Retention takes the media of the first partition up to the fifth
+		// entry that stands there.
+		x := es[5]
+		offsets := kadm.Offsets{}
+		offsets.Add(kadm.Offset{Topic: l.names.Media(cam), Partition: x.Partition, At: x.Last + 1})
+		if res, err := l.admin.DeleteRecords(t.Context(), offsets); err != nil || res.Error() != nil {
+			t.Fatal(err, res.Error())
+		}
+		got := entriesOf(t, l, Range{})
+		if len(got) != 6 || got[0] != es[6] {
+			t.Fatalf("%d entries are visible, from %d on; want 6 from %d", len(got), got[0].Seq, es[6].Seq)
+		}
+		if _, err := l.Entry(t.Context(), cam, x.Seq); !errors.Is(err, ErrExpired) {
+			t.Errorf("entry of an expired fragment: %v", err)
+		}
+		for _, err := range l.Chunks(t.Context(), cam, x) {
+			if !errors.Is(err, ErrExpired) {
+				t.Errorf("chunks of an expired fragment: %v", err)
+			}
+		}
+		// The index loses its beginning too; the next writer goes on above.
+		offsets = kadm.Offsets{}
+		offsets.Add(kadm.Offset{Topic: l.names.Index(cam), Partition: 0, At: es[8].Offset})
+		if res, err := l.admin.DeleteRecords(t.Context(), offsets); err != nil || res.Error() != nil {
+			t.Fatal(err, res.Error())
+		}
+		if _, err := l.Entry(t.Context(), cam, es[2].Seq); !errors.Is(err, ErrExpired) {
+			t.Errorf("an entry that the index has lost: %v", err)
+		}
+		w2 := l.Open(t.Context(), cam, OpenOptions{Writer: "w2"})
+		f2 := newFeed(w2, 2)
+		if err := f2.fragment(2); err != nil {
+			t.Fatal(err)
+		}
+		closeWriter(t, w2)
+		got = entriesOf(t, l, Range{})
+		dense(t, got)
+		if len(got) != 5 || got[4].Seq != es[11].Seq+1 {
+			t.Errorf("after the index was trimmed: %d entries up to %d, want 5 up to %d", len(got), got[len(got)-1].Seq, es[11].Seq+1)
+		}
+	})
+}
+
+func waitFor(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !f() {
+		select {
+		case <-deadline:
+			t.Fatalf("after 20 s still not: %s", what)
+		case <-tick.C:
+		}
+	}
+}

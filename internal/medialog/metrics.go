@@ -1,0 +1,45 @@
+package medialog
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+type metrics struct {
+	buffered, pending              *prometheus.GaugeVec
+	written, entries               *prometheus.CounterVec
+	refused, gaps, fenced          *prometheus.CounterVec
+	produceSeconds, commitSeconds  prometheus.Histogram
+	tails                          prometheus.Gauge
+	slowTails, provisionalsDropped prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	f := promauto.With(reg)
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return f.NewCounterVec(prometheus.CounterOpts{Name: "framelog_log_" + name, Help: help}, labels)
+	}
+	gauges := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return f.NewGaugeVec(prometheus.GaugeOpts{Name: "framelog_log_" + name, Help: help}, labels)
+	}
+	seconds := func(name, help string) prometheus.Histogram {
+		return f.NewHistogram(prometheus.HistogramOpts{
+			Name: "framelog_log_" + name, Help: help,
+			Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30},
+		})
+	}
+	return &metrics{
+		buffered:            gauges("buffered_bytes", "Bytes of chunks that wait for Kafka's acknowledgement.", "camera"),
+		pending:             gauges("pending_entries", "Fragments and runs of gaps that wait for their entry.", "camera"),
+		written:             counters("written_bytes_total", "Bytes of chunks that Kafka has acknowledged.", "camera"),
+		entries:             counters("entries_total", "Entries appended to the index.", "camera", "kind"),
+		refused:             counters("refused_seconds_total", "Seconds of footage that was received and not taken into the log.", "camera", "reason"),
+		gaps:                counters("gap_seconds_total", "Seconds of footage that the index says are missing.", "camera", "reason"),
+		fenced:              counters("fenced_total", "Writers that lost their camera to another writer.", "camera"),
+		produceSeconds:      seconds("produce_seconds", "Time from handing a chunk to the client to its acknowledgement."),
+		commitSeconds:       seconds("commit_seconds", "Time that appending an entry takes, its check included."),
+		tails:               f.NewGauge(prometheus.GaugeOpts{Name: "framelog_log_tails", Help: "Tails that are being read."}),
+		slowTails:           f.NewCounter(prometheus.CounterOpts{Name: "framelog_log_slow_tails_total", Help: "Tails that ended because their reader fell behind tail_bytes."}),
+		provisionalsDropped: f.NewCounter(prometheus.CounterOpts{Name: "framelog_log_provisional_dropped_total", Help: "Provisional chunks given up for tail_bytes; their entries come all the same."}),
+	}
+}

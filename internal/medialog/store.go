@@ -1,0 +1,315 @@
+package medialog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// Entries implements Store. Errors: ErrNoTopic; ctx's. It reads what stands in
+// the index as of the call.
+func (l *Log) Entries(ctx context.Context, t schemas.Topic, r Range) iter.Seq2[schemas.Entry, error] {
+	return func(yield func(schemas.Entry, error) bool) {
+		for e, err := range l.entries(ctx, t, r) {
+			if err != nil {
+				err = fmt.Errorf("medialog: entries of %s: %w", t, err)
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+func (l *Log) entries(ctx context.Context, t schemas.Topic, r Range) iter.Seq2[schemas.Entry, error] {
+	return func(yield func(schemas.Entry, error) bool) {
+		index := l.names.Index(t)
+		s, err := l.spans(ctx, index)
+		if err != nil {
+			yield(schemas.Entry{}, err)
+			return
+		}
+		from, err := l.rangeStart(ctx, index, s[0], r)
+		if err != nil {
+			yield(schemas.Entry{}, err)
+			return
+		}
+		media, err := l.spans(ctx, l.names.Media(t))
+		if err != nil {
+			yield(schemas.Entry{}, err)
+			return
+		}
+		in := within{r: r, edge: newEdge(media)}
+		for e, err := range l.walk(ctx, index, from, s[0].end) {
+			if err != nil {
+				yield(schemas.Entry{}, err)
+				return
+			}
+			visible, done := in.take(&e)
+			for _, v := range visible {
+				if !yield(v, nil) {
+					return
+				}
+			}
+			if done {
+				return
+			}
+		}
+		for _, v := range in.rest() {
+			if !yield(v, nil) {
+				return
+			}
+		}
+	}
+}
+
+// within picks the visible entries of a range out of all valid ones.
+type within struct {
+	r    Range
+	edge *edge
+	held *schemas.Entry // the newest that starts at or before r.From
+}
+
+// take gives the entries that are known to be in the range after e has come;
+// done: no other will.
+func (w *within) take(e *schemas.Entry) (visible []schemas.Entry, done bool) {
+	switch {
+	case !e.Footage(), e.Seq < w.r.FromSeq:
+		return nil, false
+	case w.r.ToSeq != 0 && e.Seq > w.r.ToSeq, !w.r.To.IsZero() && !e.Start.Before(w.r.To):
+		return w.rest(), true
+	case !w.r.From.IsZero() && !e.Start.After(w.r.From):
+		h := *e
+		w.held = &h
+		return nil, false
+	}
+	if w.held != nil {
+		visible = w.edge.pass(w.held)
+		w.held = nil
+	}
+	return append(visible, w.edge.pass(e)...), false
+}
+
+// rest gives what is left when no entry follows.
+func (w *within) rest() (visible []schemas.Entry) {
+	if w.held != nil {
+		visible = w.edge.pass(w.held)
+		w.held = nil
+	}
+	return append(visible, w.edge.rest()...)
+}
+
+// rangeStart is an offset of the index at or before the first entry of r.
+func (l *Log) rangeStart(ctx context.Context, index string, s span, r Range) (int64, error) {
+	switch {
+	case r.ToSeq != 0 || r.FromSeq != 0:
+		if r.FromSeq == 0 {
+			return s.start, nil
+		}
+		_, at, err := l.find(ctx, index, s, r.FromSeq)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			return s.end, nil
+		case errors.Is(err, ErrExpired):
+			return s.start, nil
+		}
+		return at, err
+	case r.From.IsZero():
+		return s.start, nil
+	}
+	return l.timeStart(ctx, index, s, r.From)
+}
+
+// timeStart is an offset at or before the entry of the last fragment that
+// starts at or before t. An entry is appended after its fragment's end, so the
+// search begins at records that are younger than t less a margin.
+func (l *Log) timeStart(ctx context.Context, index string, s span, t time.Time) (int64, error) {
+	o, err := l.offsetsAt(ctx, index, t.Add(-2*time.Minute))
+	if err != nil {
+		return 0, err
+	}
+	at := s.end
+	if v, ok := o.Lookup(index, 0); ok && v.Offset >= 0 {
+		at = min(max(v.Offset, s.start), s.end)
+	}
+	for step := int64(64); ; step *= 4 {
+		if at <= s.start {
+			return s.start, nil
+		}
+		for e, err := range l.walk(ctx, index, at, s.end) {
+			if errors.Is(err, ErrExpired) {
+				return at, nil
+			}
+			if err != nil {
+				return 0, err
+			}
+			if e.Footage() {
+				if !e.Start.After(t) {
+					return at, nil
+				}
+				break // everything from here on is younger: look further back
+			}
+		}
+		at = max(s.start, at-step)
+	}
+}
+
+// find looks for the entry of a seq and gives it and an offset to walk from.
+// Offsets grow at least as fast as seqs, so counting back from a known entry
+// never lands before the one that is sought but for as many records as are no
+// footage, and those are few.
+func (l *Log) find(ctx context.Context, index string, s span, seq uint64) (schemas.Entry, int64, error) {
+	if s.start >= s.end {
+		return schemas.Entry{}, 0, ErrNotFound
+	}
+	n, err := l.newestBefore(ctx, index, s.end)
+	if err != nil {
+		return schemas.Entry{}, 0, err
+	}
+	if n.entry == nil || seq > n.entry.Seq {
+		return schemas.Entry{}, 0, ErrNotFound
+	}
+	known := *n.entry
+	for {
+		guess := known.Offset - int64(min(known.Seq-seq, uint64(known.Offset)))
+		from := max(s.start, guess-32)
+		var first *schemas.Entry
+		for e, err := range l.walk(ctx, index, from, min(guess+1, s.end)) {
+			if err != nil {
+				return schemas.Entry{}, 0, err
+			}
+			if !e.Footage() {
+				continue
+			}
+			if e.Seq == seq {
+				return e, from, nil
+			}
+			if first == nil {
+				first = &e
+			}
+		}
+		switch {
+		case from == s.start && (first == nil || first.Seq > seq):
+			return schemas.Entry{}, 0, ErrExpired
+		case first == nil || first.Seq < seq:
+			// Not where density would have it: the index was begun anew.
+			return l.scan(ctx, index, s, seq)
+		}
+		known = *first
+	}
+}
+
+// scan is find from the start on.
+func (l *Log) scan(ctx context.Context, index string, s span, seq uint64) (schemas.Entry, int64, error) {
+	for e, err := range l.walk(ctx, index, s.start, s.end) {
+		if err != nil {
+			return schemas.Entry{}, 0, err
+		}
+		if e.Footage() && e.Seq == seq {
+			return e, s.start, nil
+		}
+	}
+	return schemas.Entry{}, 0, ErrNotFound
+}
+
+// Entry finds the entry of one seq. Errors: ErrExpired, ErrNotFound (above
+// the newest entry or never recorded), ErrNoTopic.
+func (l *Log) Entry(ctx context.Context, t schemas.Topic, seq uint64) (schemas.Entry, error) {
+	e, err := l.entry(ctx, t, seq)
+	if err != nil {
+		return schemas.Entry{}, fmt.Errorf("medialog: entry %d of %s: %w", seq, t, err)
+	}
+	return e, nil
+}
+
+func (l *Log) entry(ctx context.Context, t schemas.Topic, seq uint64) (schemas.Entry, error) {
+	index := l.names.Index(t)
+	s, err := l.spans(ctx, index)
+	if err != nil {
+		return schemas.Entry{}, err
+	}
+	e, _, err := l.find(ctx, index, s[0], seq)
+	if err != nil || !e.Playable() {
+		return e, err
+	}
+	media, err := l.spans(ctx, l.names.Media(t))
+	if err != nil {
+		return schemas.Entry{}, err
+	}
+	if int(e.Partition) >= len(media) || e.First < media[e.Partition].start {
+		return schemas.Entry{}, ErrExpired
+	}
+	return e, nil
+}
+
+// Chunks implements Store. Errors: ErrExpired; ErrNoTopic; ctx's.
+func (l *Log) Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) iter.Seq2[*schemas.Chunk, error] {
+	return func(yield func(*schemas.Chunk, error) bool) {
+		if !e.Playable() {
+			return
+		}
+		media := l.names.Media(t)
+		var sel selection
+		for r, err := range l.records(ctx, media, e.Partition, e.First, e.Last+1) {
+			if err != nil {
+				yield(nil, fmt.Errorf("medialog: chunks of %s %d: %w", t, e.Seq, err))
+				return
+			}
+			if headerSeq(r) != e.Seq && headerSeq(r) != ^uint64(0) {
+				continue
+			}
+			c, err := schemas.DecodeChunk(r.Value)
+			if errors.Is(err, schemas.ErrNewer) {
+				yield(nil, fmt.Errorf("medialog: chunks of %s %d: %w", t, e.Seq, err))
+				return
+			}
+			if err != nil || !sel.take(&e, c) {
+				continue // a stranger's record, or another copy's chunk
+			}
+			if !yield(c, nil) {
+				return
+			}
+		}
+		if err := sel.complete(&e); err != nil {
+			yield(nil, err)
+		}
+	}
+}
+
+// edge hides entries below the expiry edge: partitions lose their oldest
+// records separately, and everything up to the newest entry that has lost its
+// media counts as expired.
+type edge struct {
+	media []span
+	seen  map[int32]bool // partitions that have shown an entry with its media
+	held  []schemas.Entry
+}
+
+func newEdge(media []span) *edge { return &edge{media: media, seen: map[int32]bool{}} }
+
+// pass takes the next entry and gives those that are known to be visible.
+func (x *edge) pass(e *schemas.Entry) []schemas.Entry {
+	if e.Playable() && int(e.Partition) < len(x.media) {
+		if e.First < x.media[e.Partition].start {
+			x.held = x.held[:0]
+			return nil
+		}
+		x.seen[e.Partition] = true
+	}
+	x.held = append(x.held, *e)
+	if len(x.seen) < len(x.media) {
+		return nil
+	}
+	return x.rest()
+}
+
+// rest gives what is held, at the end.
+func (x *edge) rest() []schemas.Entry {
+	out := x.held
+	x.held = nil
+	return out
+}
