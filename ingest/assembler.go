@@ -197,6 +197,9 @@ func (a *Assembler) Tracks(tracks []schemas.Track) error {
 	if a.sound != nil && s != nil && sameTrack(a.sound.track, s.track) {
 		s = a.sound // goes on without a seam
 	}
+	if s != a.sound && a.sound != a.session.sound {
+		a.discard(a.sound)
+	}
 	a.video, a.info, a.sound, a.ready = video, info, s, true
 	return nil
 }
@@ -350,6 +353,7 @@ func (a *Assembler) report(problem string) {
 func (a *Assembler) Flush() {
 	a.resolveCRA(nil)
 	a.end(forever)
+	a.discard(a.sound)
 	a.next, a.ready, a.sound, a.keyed = sessionConnect, false, nil, time.Time{}
 	a.lost = schemas.Lost{}
 	a.report("")

@@ -31,7 +31,7 @@ type fragment struct {
 
 // beginFragment opens a fragment that begins with v.
 func (a *Assembler) beginFragment(v *unit) {
-	if !a.frag.open {
+	if a.frag.gapEnd != 0 {
 		a.flushGap()
 		a.lost = schemas.Lost{} // of what fell into the gap
 	}

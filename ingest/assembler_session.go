@@ -85,8 +85,11 @@ func (a *Assembler) end(until int64) {
 		a.add(*s.held, int64(a.rate.frame), true)
 	}
 	a.flushGap()
-	if s.sound != nil {
-		s.sound.unmap()
+	if s.sound != a.sound {
+		a.discard(s.sound)
+	}
+	if a.sound != nil {
+		a.sound.aligned, a.sound.begun = false, false
 	}
 	*s = session{}
 	a.frag = fragment{}

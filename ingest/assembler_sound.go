@@ -140,8 +140,12 @@ func (s *sound) align(a *Assembler, first unit) {
 	}
 }
 
-// unmap ends the part of the session.
-func (s *sound) unmap() { s.aligned, s.begun = false, false }
+// discard throws away what is left of a track that has ended.
+func (a *Assembler) discard(s *sound) {
+	if s != nil {
+		a.m.drop(dropAudio, s.drop(len(s.queue)))
+	}
+}
 
 // chooseSound decides, when a session's first chunk is written, whether it has
 // sound: only where there is some by then.
@@ -191,9 +195,6 @@ func (a *Assembler) takeRun(end int64, last bool) []schemas.Sample {
 				}
 				dts = q.next // jitter, or a frame too many
 			case len(run) > 0:
-				if closing {
-					a.m.drop(dropAudio, len(q.queue)-n)
-				}
 				a.dropTaken(q, n, early)
 				return run
 			}

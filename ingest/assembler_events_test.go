@@ -1,0 +1,504 @@
+package ingest
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/framelog/framelog/internal/codec/codectest"
+	"github.com/framelog/framelog/schemas"
+)
+
+// later moves units in time: their arrival by wall, their timestamps by media.
+func later(us []Unit, wall, media time.Duration) []Unit {
+	us = slices.Clone(us)
+	for i := range us {
+		us[i].Captured = us[i].Captured.Add(wall)
+		if us[i].Track == schemas.VideoTrack {
+			us[i].PTS += schemas.Ticks(media)
+		} else {
+			us[i].PTS += int64(media.Seconds() * 48000)
+		}
+	}
+	return us
+}
+
+func TestJitterKeepsOneLayout(t *testing.T) {
+	s := stream{frame: 3003, gop: 30, jitter: 400, aac: true, seed: 7}
+	m := memory{loose: true}
+	us := s.units(30 * time.Second)
+	run(t, AssemblerConfig{}, s.tracks(), us, &m)
+	wantAll(t, m.samples(1), only(us, 1))
+	wantAll(t, m.samples(2), only(us, 2))
+	parts := map[uint32]bool{}
+	short, all := 0, 0
+	for _, f := range m.fragments {
+		for _, c := range f.chunks {
+			parts[c.Layout.Part] = true
+			all++
+			if d := c.MediaEnd() - c.MediaStart(); !c.Last && d*100 < int64(c.Layout.Part)*85 {
+				short++
+			}
+		}
+	}
+	if len(parts) != 1 || short*20 > all || m.sessions != 1 {
+		t.Errorf("%d part targets, %d of %d parts short, %d sessions", len(parts), short, all, m.sessions)
+	}
+}
+
+func TestFrameRateHalvesAtNight(t *testing.T) {
+	day, night := stream{frame: 3600, gop: 50}, stream{frame: 7200, gop: 25}
+	a, b := day.units(10*time.Second), later(night.units(20*time.Second), 10*time.Second, 10*time.Second)
+	m := memory{loose: true}
+	run(t, AssemblerConfig{}, day.tracks(), append(a, b...), &m)
+	wantAll(t, m.samples(1), append(a, b...))
+	if m.sessions != 1 || len(m.gaps) != 0 {
+		t.Errorf("%d sessions, gaps %v", m.sessions, m.gaps)
+	}
+	last := m.fragments[len(m.fragments)-1].chunks
+	if got, want := last[0].Layout.Part, schemas.PartTarget(2, 7200); got != want {
+		t.Errorf("part target %d at night, want %d", got, want)
+	}
+	for _, c := range last[:len(last)-1] {
+		if d := c.MediaEnd() - c.MediaStart(); d != 14400 {
+			t.Errorf("part of %d ticks at night", d)
+		}
+	}
+}
+
+func TestWrongRateInSPS(t *testing.T) {
+	s := stream{frame: 6000, gop: 15, config: codectest.H264{Units: 1, Scale: 50}.Config()} // says 25, sends 15
+	var m memory
+	run(t, AssemblerConfig{FrameTime: 40 * time.Millisecond}, s.tracks(), s.units(5*time.Second), &m)
+	if got, want := m.fragments[0].chunks[0].Layout.Part, schemas.PartTarget(3, 6000); got != want {
+		t.Errorf("part target %d, want %d", got, want)
+	}
+}
+
+func TestMinFragment(t *testing.T) {
+	s := stream{frame: 3600, gop: 10} // a keyframe every 400 ms
+	var m memory
+	run(t, AssemblerConfig{}, s.tracks(), s.units(12*time.Second), &m)
+	if len(m.fragments) != 10 {
+		t.Errorf("%d fragments of 1.2 s in 12 s", len(m.fragments))
+	}
+}
+
+func TestGOPStretches(t *testing.T) {
+	short, long := stream{frame: 3600, gop: 25}, stream{frame: 3600, gop: 500}
+	us := append(short.units(5*time.Second), later(long.units(60*time.Second), 5*time.Second, 5*time.Second)...)
+	var m memory
+	var problems []string
+	run(t, AssemblerConfig{KeyframeTimeout: 15 * time.Second, Problem: func(p string) { problems = append(problems, p) }}, short.tracks(), us, &m)
+	wantAll(t, m.samples(1), us)
+	if len(m.fragments) != 5+3 || m.sessions != 1 {
+		t.Errorf("%d fragments, %d sessions", len(m.fragments), m.sessions)
+	}
+	if len(problems) != 6 || !strings.Contains(problems[0], "no keyframe for 15s") || problems[1] != "" {
+		t.Errorf("problems %q", problems)
+	}
+}
+
+func TestNoKeyframeAtAll(t *testing.T) {
+	s := stream{frame: 3600, gop: 1000}
+	us := s.units(30 * time.Second)[1:]
+	var m memory
+	m.t = t
+	var problem string
+	reg := prometheus.NewPedanticRegistry()
+	a := NewAssembler(AssemblerConfig{Camera: "c", Problem: func(p string) { problem = p }}, &m, NewAssemblerMetrics(reg))
+	feed(t, a, s.tracks(), us)
+	if problem == "" || len(m.fragments)+len(m.gaps)+m.sessions != 0 {
+		t.Errorf("problem %q, %d fragments, gaps %v, %d sessions", problem, len(m.fragments), m.gaps, m.sessions)
+	}
+	if got := testutil.ToFloat64(a.m.dropped.WithLabelValues("c", dropBeforeKeyframe)); got != float64(len(us)) {
+		t.Errorf("%v dropped, want %d", got, len(us))
+	}
+	problems, err := promlint.NewWithMetricFamilies(must(reg.Gather())).Lint()
+	if err != nil || len(problems) != 0 {
+		t.Error(err, problems)
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func TestCap(t *testing.T) {
+	s := stream{frame: 3600, gop: 2000, size: 1000} // 80 s
+	us := s.units(100 * time.Second)
+	for name, cfg := range map[string]AssemblerConfig{"time": {}, "bytes": {MaxFragmentBytes: 1_500_000}} {
+		t.Run(name, func(t *testing.T) {
+			var m memory
+			run(t, cfg, s.tracks(), us, &m)
+			if len(m.fragments) != 2 || m.fragments[0].reason != schemas.ReasonCap || m.fragments[1].reason != "" || m.sessions != 1 {
+				t.Fatalf("%d fragments in %d sessions, reason %q", len(m.fragments), m.sessions, m.fragments[0].reason)
+			}
+			wantAll(t, m.samples(1), append(slices.Clone(us[:1500]), us[2000:]...))
+			first := m.fragments[0].chunks
+			media, total := first[len(first)-1].MediaEnd(), int64(0)
+			for _, g := range m.gaps {
+				if g.media != media || g.reason != schemas.ReasonKeyframe {
+					t.Errorf("gap at %d (%s), want %d", g.media, g.reason, media)
+				}
+				media += g.duration
+				total += g.duration
+			}
+			if total != 500*3600 || media != m.fragments[1].chunks[0].MediaStart() {
+				t.Errorf("gaps of %d ticks, up to %d", total, media)
+			}
+		})
+	}
+}
+
+func TestClockJumps(t *testing.T) {
+	s := stream{frame: 3600, gop: 50, aac: true}
+	for name, jump := range map[string]time.Duration{"forward": time.Hour, "back": -time.Hour} {
+		for _, at := range []time.Duration{10 * time.Second, 10*time.Second + 600*time.Millisecond} {
+			t.Run(name+at.String(), func(t *testing.T) {
+				us := s.units(20 * time.Second)
+				i := slices.IndexFunc(us, func(u Unit) bool { return u.Captured.Sub(epoch) >= at })
+				us = append(us[:i:i], later(us[i:], 0, jump)...)
+				m := memory{loose: true}
+				run(t, AssemblerConfig{}, s.tracks(), us, &m)
+				wantAll(t, m.samples(1), only(us, 1))
+				if n := len(only(us, 2)) - len(m.samples(2)); n > 5 {
+					t.Errorf("%d frames of sound are missing", n)
+				}
+				if m.sessions < 2 || m.sessions > 3 || len(m.gaps) != 0 {
+					t.Errorf("%d sessions, gaps %v", m.sessions, m.gaps)
+				}
+				wantWallClock(t, &m, 100*time.Millisecond)
+			})
+		}
+	}
+}
+
+// wantWallClock says whether public time is near arrival everywhere.
+func wantWallClock(t *testing.T, m *memory, within time.Duration) {
+	t.Helper()
+	for i, f := range m.fragments {
+		for _, c := range f.chunks {
+			if d := c.Start.Sub(c.Captured); d.Abs() > within {
+				t.Errorf("fragment %d: public time is %v from arrival", i, d)
+				return
+			}
+		}
+	}
+}
+
+func TestDriftBeginsASession(t *testing.T) {
+	s := stream{frame: 3600, gop: 25}
+	us := s.units(60 * time.Second)
+	for i := range us { // the camera's clock is 2 per cent slow
+		us[i].Captured = epoch.Add(us[i].Captured.Sub(epoch) * 102 / 100)
+	}
+	var m memory
+	run(t, AssemblerConfig{}, s.tracks(), us, &m)
+	wantAll(t, m.samples(1), us)
+	if m.sessions < 2 || m.sessions > 3 {
+		t.Errorf("%d sessions", m.sessions)
+	}
+	wantWallClock(t, &m, 1100*time.Millisecond)
+}
+
+func TestNetworkStallIsNoDrift(t *testing.T) {
+	s := stream{frame: 3600, gop: 25, aac: true}
+	us := s.units(40 * time.Second)
+	for i, u := range us { // everything of 5 s comes at once
+		if d := u.Captured.Sub(epoch); d > 15*time.Second && d < 20*time.Second {
+			us[i].Captured = epoch.Add(20 * time.Second)
+		}
+	}
+	var m memory
+	run(t, AssemblerConfig{}, s.tracks(), us, &m)
+	wantAll(t, m.samples(1), only(us, 1))
+	wantAll(t, m.samples(2), only(us, 2))
+	// Sound comes behind the pictures in such a burst, and may count as silent.
+	if m.sessions != 1 {
+		t.Errorf("%d sessions", m.sessions)
+	}
+}
+
+func TestLoss(t *testing.T) {
+	s := stream{frame: 3000, gop: 60}
+	us := s.units(10 * time.Second)
+	var sent []Unit
+	for i, u := range us {
+		switch {
+		case i%37 == 5: // lost altogether
+		case i%37 == 6:
+			u.Lost = 3
+			sent = append(sent, u)
+		case i%41 == 7:
+			u.Broken = true
+			sent = append(sent, u)
+		case i%43 == 9:
+			u.Data = u.Data[:len(u.Data)-1] // a length that is too long
+			sent = append(sent, u)
+		default:
+			sent = append(sent, u)
+		}
+	}
+	m := memory{loose: true}
+	run(t, AssemblerConfig{}, s.tracks(), sent, &m)
+	good := slices.DeleteFunc(slices.Clone(sent), func(u Unit) bool { return u.Broken || len(u.Data) < 16 })
+	wantAll(t, m.samples(1), good)
+	wantPTS(t, m.samples(1), good)
+	packets := uint32(0)
+	for _, u := range sent {
+		packets += u.Lost
+	}
+	if want := (schemas.Lost{Packets: packets, Units: uint32(len(sent) - len(good))}); m.lost != want {
+		t.Errorf("lost %+v, want %+v", m.lost, want)
+	}
+}
+
+func TestHoleKeepsNominalDuration(t *testing.T) {
+	s := stream{frame: 3600, gop: 100}
+	us := s.units(4 * time.Second)
+	us = append(us[:33:33], us[58:]...) // a second is missing
+	m := memory{loose: true}
+	run(t, AssemblerConfig{}, s.tracks(), us, &m)
+	v := m.samples(1)
+	wantAll(t, v, us)
+	if v[32].Duration != 3600 || v[33].DTS-v[32].DTS != 26*3600 {
+		t.Errorf("duration %d before a hole, %d to the next", v[32].Duration, v[33].DTS-v[32].DTS)
+	}
+}
+
+func TestSoundLateSilentJittery(t *testing.T) {
+	s := stream{frame: 3600, gop: 25, aac: true}
+	t.Run("late", func(t *testing.T) {
+		us := s.units(10 * time.Second)
+		for i := range us {
+			if us[i].Track == 2 {
+				us[i].Captured = us[i].Captured.Add(350 * time.Millisecond)
+			}
+		}
+		slices.SortStableFunc(us, func(a, b Unit) int { return a.Captured.Compare(b.Captured) })
+		var m memory
+		run(t, AssemblerConfig{}, s.tracks(), us, &m)
+		wantAll(t, m.samples(1), only(us, 1))
+		// The first chunk cannot wait for it, so a session with sound begins
+		// at the keyframe after.
+		wantAll(t, m.samples(2), only(us, 2)[47:])
+		if m.sessions != 2 {
+			t.Errorf("%d sessions", m.sessions)
+		}
+	})
+	t.Run("jittery", func(t *testing.T) {
+		us := s.units(10 * time.Second)
+		for i := range us {
+			if us[i].Track == 2 {
+				us[i].PTS += int64(i%7*100 - 300)
+			}
+		}
+		us = slices.DeleteFunc(us, func(u Unit) bool { return u.Track == 2 && u.PTS < 1<<33*48/90 })
+		var m memory
+		run(t, AssemblerConfig{}, s.tracks(), us, &m)
+		snd := m.samples(2)
+		wantAll(t, snd, only(us, 2))
+		for i, x := range snd[1:] {
+			if x.DTS != snd[i].DTS+1024 {
+				t.Errorf("sound has a hole of %d", x.DTS-snd[i].DTS-1024)
+			}
+		}
+	})
+	t.Run("silent for a while", func(t *testing.T) {
+		us := slices.DeleteFunc(s.units(30*time.Second), func(u Unit) bool {
+			d := u.Captured.Sub(epoch)
+			return u.Track == 2 && d > 10*time.Second && d < 20*time.Second
+		})
+		var m memory
+		run(t, AssemblerConfig{}, s.tracks(), us, &m)
+		wantAll(t, m.samples(1), only(us, 1))
+		var audio []schemas.Codec
+		for _, f := range m.fragments {
+			if c := f.chunks[0]; len(audio) == 0 || audio[len(audio)-1] != c.Layout.Audio {
+				audio = append(audio, c.Layout.Audio)
+			}
+			if tracks := f.chunks[0].Tracks; (len(tracks) == 2) != (f.chunks[0].Layout.Audio != "") {
+				t.Errorf("%d tracks, layout %+v", len(tracks), f.chunks[0].Layout)
+			}
+		}
+		if !slices.Equal(audio, []schemas.Codec{schemas.AAC, "", schemas.AAC}) || m.sessions != 3 {
+			t.Errorf("sound %q in %d sessions", audio, m.sessions)
+		}
+	})
+	t.Run("holes", func(t *testing.T) {
+		n := 0
+		us := slices.DeleteFunc(s.units(10*time.Second), func(u Unit) bool {
+			n++
+			return u.Track == 2 && n%60 > 50
+		})
+		var m memory
+		run(t, AssemblerConfig{}, s.tracks(), us, &m)
+		wantAll(t, m.samples(2), only(us, 2))
+		wantSoundTimes(t, &m, only(us, 2))
+	})
+}
+
+// wantSoundTimes says whether sound stands in media time as the camera has it,
+// to half a frame.
+func wantSoundTimes(t *testing.T, m *memory, us []Unit) {
+	t.Helper()
+	got := m.samples(2)
+	if len(got) != len(us) {
+		return
+	}
+	zero := got[0].DTS - us[0].PTS
+	for i := range got {
+		if d := got[i].DTS - us[i].PTS - zero; d > 512 || d < -512 {
+			t.Errorf("frame %d is %d samples from its time", i, d)
+			return
+		}
+	}
+}
+
+func TestReconnect(t *testing.T) {
+	s := stream{frame: 3600, gop: 50, aac: true}
+	var m memory
+	m.t = t
+	a := NewAssembler(AssemblerConfig{}, &m, nil)
+	us := s.units(5 * time.Second)
+	feed(t, a, s.tracks(), us)
+	a.Flush()
+	if m.open != nil {
+		t.Fatal("a fragment is open after Flush")
+	}
+	again := later(us, 20*time.Second, -3*time.Hour)
+	feed(t, a, s.tracks(), again[7:]) // begins inside a GOP
+	a.Flush()
+	if m.sessions != 2 || len(m.gaps) != 0 {
+		t.Errorf("%d sessions, gaps %v", m.sessions, m.gaps)
+	}
+	v := only(again, 1)
+	wantAll(t, m.samples(1), append(only(us, 1), v[50:]...))
+	wantWallClock(t, &m, 100*time.Millisecond)
+	if err := a.Unit(us[0]); err == nil {
+		t.Error("a unit before tracks is taken")
+	}
+}
+
+func TestResolutionChanges(t *testing.T) {
+	one := stream{frame: 3600, gop: 50, aac: true}
+	two := one
+	two.config = codectest.H264{Width: 640, Height: 480}.Config()
+	us := one.units(5 * time.Second)
+	next := later(us, 5*time.Second, 5*time.Second)
+	var m memory
+	m.t = t
+	a := NewAssembler(AssemblerConfig{}, &m, nil)
+	feed(t, a, one.tracks(), us)
+	feed(t, a, two.tracks(), next)
+	a.Flush()
+	wantAll(t, m.samples(1), append(only(us, 1), only(next, 1)...))
+	if m.sessions != 2 {
+		t.Errorf("%d sessions", m.sessions)
+	}
+	if n := len(only(us, 2)) + len(only(next, 2)) - len(m.samples(2)); n > 2 {
+		t.Errorf("%d frames of sound are missing", n)
+	}
+}
+
+func TestTracksRefused(t *testing.T) {
+	good := stream{aac: true}.tracks()
+	bad := map[string][]schemas.Track{
+		"none":       nil,
+		"sound only": good[1:],
+		"two videos": {good[0], good[0]},
+		"timescale":  {{ID: 1, Codec: schemas.H264, Timescale: 1000, Config: good[0].Config}},
+		"no config":  {{ID: 1, Codec: schemas.H264, Timescale: 90000}},
+		"bad aac":    {good[0], {ID: 2, Codec: schemas.AAC, Timescale: 48000}},
+		"other":      {good[0], {ID: 3, Codec: "text", Timescale: 48000}},
+	}
+	for name, tracks := range bad {
+		if err := NewAssembler(AssemblerConfig{}, &memory{t: t}, nil).Tracks(tracks); !errors.Is(err, ErrUnsupported) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestCRA(t *testing.T) {
+	const trail, radl, rasl, idr, cra = 1, 6, 8, 20, 21
+	hevc := schemas.Track{ID: 1, Codec: schemas.H265, Timescale: 90000, Config: codectest.H265Config(), Width: 64, Height: 64}
+	gop := func(first byte, then ...byte) []byte {
+		g := append([]byte{first}, then...)
+		for len(g) < 30 {
+			g = append(g, trail)
+		}
+		return g
+	}
+	var types []byte
+	for _, g := range [][]byte{gop(idr), gop(cra), gop(cra, rasl, rasl), gop(cra, radl), gop(cra), gop(cra)[:1]} {
+		types = append(types, g...)
+	}
+	var us []Unit
+	for i, typ := range types {
+		us = append(us, Unit{Track: 1, PTS: int64(i) * 3000, Data: codectest.Unit265(typ, uint64(i), 40), Captured: epoch.Add(time.Duration(i) * time.Second / 30)})
+	}
+	var m memory
+	run(t, AssemblerConfig{}, []schemas.Track{hevc}, us, &m)
+	wantAll(t, m.samples(1), us)
+	var starts []int64
+	for _, f := range m.fragments {
+		starts = append(starts, (f.chunks[0].MediaStart()-m.fragments[0].chunks[0].MediaStart())/3000)
+	}
+	if !slices.Equal(starts, []int64{0, 30, 120}) {
+		t.Errorf("fragments begin at pictures %v", starts)
+	}
+}
+
+func TestReorderDeeperThanTold(t *testing.T) {
+	config := codectest.H264{Reorder: 0}.Config()
+	plain := stream{frame: 3600, gop: 40, config: config}
+	deep := stream{frame: 3600, gop: 50, reorder: []int{3, 1, 0, 2}, config: config}
+	// Two seconds without, then with B-frames.
+	us := append(plain.units(2*time.Second), later(deep.units(8*time.Second), 2*time.Second, 2*time.Second)...)
+	m := memory{loose: true}
+	run(t, AssemblerConfig{}, plain.tracks(), us, &m)
+	wantAll(t, m.samples(1), us)
+	if m.sessions != 2 || len(m.gaps) != 0 {
+		t.Errorf("%d sessions, gaps %v", m.sessions, m.gaps)
+	}
+	last := m.fragments[len(m.fragments)-1]
+	for _, c := range last.chunks {
+		for _, s := range c.Video() {
+			if s.PTSOffset < 0 || s.Duration != 3600 {
+				t.Fatalf("offset %d, duration %d once the depth is known", s.PTSOffset, s.Duration)
+			}
+		}
+	}
+}
+
+func TestUnitsAreCounted(t *testing.T) {
+	s := stream{frame: 3600, gop: 25, aac: true}
+	us := s.units(3 * time.Second)
+	m := memory{t: t}
+	a := NewAssembler(AssemblerConfig{Camera: "c"}, &m, nil)
+	feed(t, a, s.tracks(), us)
+	if st := a.Stats(); st != (Stats{Video: schemas.H264, Audio: schemas.AAC, Width: 320, Height: 240, Recording: true}) {
+		t.Errorf("stats %+v", st)
+	}
+	a.Flush()
+	for name, v := range map[string][2]float64{
+		"units":     {testutil.ToFloat64(a.m.video), 75},
+		"fragments": {testutil.ToFloat64(a.m.whole), 3},
+		"sessions":  {testutil.ToFloat64(a.m.sessions.WithLabelValues("c", sessionConnect)), 1},
+		"chunks":    {testutil.ToFloat64(a.m.written), 15},
+	} {
+		if v[0] != v[1] {
+			t.Errorf("%s: %v, want %v", name, v[0], v[1])
+		}
+	}
+}
