@@ -1,10 +1,14 @@
 package rtsp
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/framelog/framelog/internal/gstreamer"
 )
@@ -33,6 +37,7 @@ type Error struct {
 
 	live   bool // units had been delivered
 	tryUDP bool // another transport may do better
+	dial   bool // there was no connection, for a reason that GStreamer does not tell
 }
 
 func (e *Error) Error() string {
@@ -58,25 +63,19 @@ func Redact(raw string) string {
 
 func where(u *url.URL) string { return u.Host + u.EscapedPath() }
 
-// Domains and codes of GErrors (gst/gsterror.h, gio/gioenums.h).
+// Domains and codes of GErrors (gst/gsterror.h).
 const (
 	resourceDomain = "gst-resource-error-quark"
 	streamDomain   = "gst-stream-error-quark"
 
 	resourceNotFound      = 3
 	resourceOpenRead      = 5
+	resourceOpenWrite     = 6
 	resourceOpenReadWrite = 7
 	resourceRead          = 9
-	resourceSettings      = 13
+	resourceWrite         = 10
 	resourceNotAuthorized = 15
 )
-
-// said finds causes that GStreamer tells by its message's text alone. It is
-// the only place that looks at text.
-var said = []struct {
-	domain, text string
-	make         func(e *Error)
-}{}
 
 // explain turns what ended a connection into an *Error. Errors that are none
 // of the camera's, such as a missing plugin, pass as they are.
@@ -85,11 +84,12 @@ func explain(err error, u *url.URL, transport string, live bool) error {
 	var (
 		pipe        *gstreamer.RTSPError
 		unsupported *gstreamer.RTSPUnsupportedError
+		certificate *gstreamer.RTSPCertificateError
 	)
 	switch {
 	case errors.Is(err, errNoAnswer):
 		e.Cause = "no answer in time"
-		e.Remedy = "check that the camera is on and that its address and port are right"
+		e.Remedy = checkOn
 	case errors.Is(err, errNoVideo):
 		e.Kind, e.Cause = ErrStalled, "connected, but no video comes"
 		e.Remedy = "look at the camera's own page, or restart it"
@@ -102,6 +102,15 @@ func explain(err error, u *url.URL, transport string, live bool) error {
 		e.Kind = ErrUnsupported
 		e.Cause = fmt.Sprintf("video is %s", strings.ToLower(printable(unsupported.Encoding)))
 		e.Remedy = "set the camera to H.264, H.265 or MJPEG"
+	case errors.As(err, &certificate):
+		e.Kind, e.Cause = ErrRefused, "the camera's certificate is of no authority that is trusted here"
+		e.Remedy = "give the authority's certificate, or take any certificate from this camera"
+		if certificate.Expired {
+			e.Cause = "the camera's certificate has expired or is not valid yet"
+			e.Remedy = "set the camera's clock and renew its certificate"
+		} else if certificate.Host {
+			e.Cause = "the camera's certificate is for another host"
+		}
 	case errors.As(err, &pipe):
 		e.ofPipeline(pipe, transport)
 	default:
@@ -129,12 +138,47 @@ func (e *Error) ofPipeline(p *gstreamer.RTSPError, transport string) {
 		e.Cause = fmt.Sprintf("the camera failed (status %d)", p.Status)
 	case p.Status >= 400:
 		e.Kind, e.Cause = ErrRefused, fmt.Sprintf("the camera refuses (status %d)", p.Status)
+	case p.Domain == resourceDomain && (p.Code == resourceOpenRead || p.Code == resourceOpenWrite || p.Code == resourceOpenReadWrite):
+		e.Cause, e.dial = "no connection", true
+	case p.Domain == resourceDomain && (p.Code == resourceRead || p.Code == resourceWrite):
+		e.Cause = "the connection broke off"
 	case p.Domain == streamDomain:
-		e.Kind, e.Cause = ErrAway, fmt.Sprintf("the stream cannot be read (code %d)", p.Code)
+		e.Cause = fmt.Sprintf("the stream cannot be read (code %d)", p.Code)
 	default:
-		e.Cause = fmt.Sprintf("no connection (code %d)", p.Code)
+		e.Cause = fmt.Sprintf("the connection failed (%s %d)", p.Domain, p.Code)
 	}
 }
+
+// diagnose finds out why there was no connection, which GStreamer does not
+// tell, by making one.
+func (e *Error) diagnose(ctx context.Context, u *url.URL, limit time.Duration) {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"rtsp": "554", "rtsps": "322"}[u.Scheme]
+	}
+	d := net.Dialer{Timeout: limit}
+	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	var dns *net.DNSError
+	switch {
+	case err == nil:
+		conn.Close()
+		e.Cause = "it answers, but not with RTSP"
+		if u.Scheme == "rtsps" {
+			e.Cause = "it answers, but not with TLS"
+		}
+		e.Remedy = "check the port in the camera's URL"
+	case errors.As(err, &dns):
+		e.Cause, e.Remedy = "the host name is not known", "check the host in the camera's URL"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		e.Cause, e.Remedy = "nothing listens at its port", "check the port in the camera's URL, and that RTSP is switched on"
+	case errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH):
+		e.Cause, e.Remedy = "there is no way to its network", "check the address in the camera's URL and the network"
+	default:
+		e.Cause, e.Remedy = "no answer in time", checkOn
+	}
+}
+
+const checkOn = "check that the camera is on and that its address and port are right"
 
 // printable keeps a word of the camera's short and harmless.
 func printable(s string) string {

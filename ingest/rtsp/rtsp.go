@@ -178,6 +178,10 @@ func (s *source) connect(ctx context.Context, u *url.URL, udp bool, sink ingest.
 		s.cfg.Observe(Event{State: Ended, Transport: transport, Dropped: conn.Dropped(), Frozen: errors.Is(closed, gstreamer.ErrFrozen)})
 		if err != nil && r.ours {
 			err = explain(err, u, transport, r.deliver.live)
+			var e *Error
+			if errors.As(err, &e) && e.dial {
+				e.diagnose(ctx, u, s.cfg.ConnectTimeout)
+			}
 		}
 	}()
 	return r.loop(ctx)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -112,7 +111,7 @@ func start(t *testing.T, cfg rtsp.Config) (s *sink, stop func(), wait func() err
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	testenv.Wait(t, 20*time.Second, what, ok)
+	testenv.Wait(t, 10*time.Second, what, ok)
 }
 
 func server(t *testing.T, cfg camsim.Config) *camsim.Server {
@@ -168,14 +167,7 @@ func compare(t *testing.T, track schemas.Track, sent []camsim.Sent, got []ingest
 		if track.ID == schemas.VideoTrack && uint32(u.PTS) != s.RTP {
 			t.Fatalf("unit %d: PTS %d is RTP time %d, sent %d", i, u.PTS, uint32(u.PTS), s.RTP)
 		}
-		want, err := camsim.Slices(track.Codec, s.Data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		have, err := camsim.Slices(track.Codec, u.Data)
-		if err != nil {
-			t.Fatal(err)
-		}
+		want, have := essence(t, track.Codec, s.Data), essence(t, track.Codec, u.Data)
 		if !slices.EqualFunc(want, have, bytes.Equal) {
 			t.Fatalf("track %d: unit %d differs: %d bytes, sent %d", track.ID, i, len(u.Data), len(s.Data))
 		}
@@ -189,6 +181,25 @@ func compare(t *testing.T, track schemas.Track, sent []camsim.Sent, got []ingest
 			t.Errorf("track %d: unit %d captured %v after it was sent", track.ID, i, d)
 		}
 	}
+}
+
+// essence is what must pass unchanged: slice data, the scan of a JPEG image
+// (RFC 2435 sends tables and sizes in a form of its own, and a receiver writes
+// headers anew), the whole of anything else.
+func essence(t *testing.T, codec schemas.Codec, data []byte) [][]byte {
+	t.Helper()
+	if codec == schemas.MJPEG {
+		i := bytes.Index(data, []byte{0xff, 0xda})
+		if i < 0 || len(data) < i+4 {
+			t.Fatalf("no scan in an image of %d bytes", len(data))
+		}
+		return [][]byte{bytes.TrimSuffix(data[i+2+int(data[i+2])<<8+int(data[i+3]):], []byte{0xff, 0xd9})}
+	}
+	out, err := camsim.Slices(codec, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // parameterSets wants those of the configuration before the slices of a sync
@@ -253,15 +264,10 @@ func TestUnitsEqualThoseSent(t *testing.T) {
 				}
 				s, _, _ := start(t, cfg)
 				cam := srv.Camera("c")
-				select {
-				case <-cam.Ended():
-				case <-time.After(20 * time.Second):
-					t.Fatalf("the camera did not end; %v", s.states())
-				}
+				n := len(c.clip.Units)
+				eventually(t, "the clip's end", func() bool { return len(cam.Sent()) >= n })
+				eventually(t, "all units", func() bool { return len(s.of(1))+len(s.of(2)) >= n })
 				sent := cam.Sent()
-				eventually(t, "all units", func() bool {
-					return len(s.of(1))+len(s.of(2)) >= len(sent)
-				})
 				tracks := s.sessions()
 				if len(tracks) != 1 {
 					t.Fatalf("Tracks was called %d times: %+v", len(tracks), tracks)
@@ -269,8 +275,11 @@ func TestUnitsEqualThoseSent(t *testing.T) {
 				for i, tr := range tracks[0] {
 					want := c.clip.Tracks()[i]
 					if tr.ID != want.ID || tr.Codec != want.Codec || tr.Timescale != want.Timescale ||
-						tr.Width != want.Width || tr.Height != want.Height || tr.SampleRate != want.SampleRate || tr.Channels != want.Channels {
+						tr.Width != want.Width || tr.Height != want.Height || tr.SampleRate != want.SampleRate {
 						t.Errorf("track is %+v, want %+v", tr, want)
+					}
+					if tr.Codec == schemas.AAC && tr.Channels != tr.Config[1]>>3&15 {
+						t.Errorf("%d channels with configuration %x", tr.Channels, tr.Config)
 					}
 					compare(t, tr, sent, s.of(tr.ID), 0)
 				}
@@ -293,7 +302,4 @@ func TestStates(t *testing.T) {
 	if got := fmt.Sprint(s.states()); got != "[connecting playing live ended]" {
 		t.Error(got)
 	}
-	_ = strings.Contains
-	_ = u32
-	_ = joined
 }

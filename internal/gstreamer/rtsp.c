@@ -231,14 +231,16 @@ static GstBusSyncReply on_message(GstBus *bus, GstMessage *m, gpointer p) {
   uintptr_t conn = (uintptr_t)p;
   if (GST_MESSAGE_TYPE(m) == GST_MESSAGE_ERROR) {
     GError *e = NULL;
+    char *debug = NULL;
     const GstStructure *details = NULL;
     guint status = 0;
-    gst_message_parse_error(m, &e, NULL);
+    gst_message_parse_error(m, &e, &debug);
     gst_message_parse_error_details(m, &details);
     if (details != NULL)
       gst_structure_get_uint(details, "rtsp-status-code", &status);
-    framelogRTSPMessage(conn, FL_RTSP_ERROR, (char *)g_quark_to_string(e->domain), e->code, status, e->message);
+    framelogRTSPMessage(conn, FL_RTSP_ERROR, (char *)g_quark_to_string(e->domain), e->code, status, debug);
     g_error_free(e);
+    g_free(debug);
   } else if (GST_MESSAGE_TYPE(m) == GST_MESSAGE_EOS) {
     framelogRTSPMessage(conn, FL_RTSP_EOS, NULL, 0, 0, NULL);
   } else if (GST_MESSAGE_TYPE(m) == GST_MESSAGE_PROGRESS) {
@@ -260,6 +262,16 @@ void fl_rtsp_watch_bus(GstElement *pipeline, uintptr_t conn) {
   if (conn != 0)
     gst_bus_set_sync_handler(bus, on_message, (gpointer)conn, NULL);
   gst_object_unref(bus);
+}
+
+static gboolean on_certificate(GstElement *src, GTlsConnection *tls, GTlsCertificate *cert, GTlsCertificateFlags flags,
+                               gpointer p) {
+  framelogRTSPMessage((uintptr_t)p, FL_RTSP_CERTIFICATE, NULL, flags, 0, NULL);
+  return FALSE;
+}
+
+void fl_rtsp_watch_certificate(GstElement *rtspsrc, uintptr_t conn) {
+  g_signal_connect(rtspsrc, "accept-certificate", G_CALLBACK(on_certificate), (gpointer)conn);
 }
 
 gboolean fl_rtsp_set_ca(GstElement *rtspsrc, const char *path) {

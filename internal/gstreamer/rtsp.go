@@ -98,7 +98,7 @@ type RTSPError struct {
 	Domain string // the GError's, as "gst-resource-error-quark"
 	Code   int
 	Status int    // RTSP status code of the answer, or 0
-	Text   string // GStreamer's message; not for people, may not be logged
+	Text   string // GStreamer's details; not for people, may not be logged
 }
 
 func (e *RTSPError) Error() string {
@@ -123,6 +123,16 @@ type RTSPUnsupportedError struct{ Encoding string }
 
 func (e *RTSPUnsupportedError) Error() string {
 	return fmt.Sprintf("gstreamer: encoding %q is not supported", e.Encoding)
+}
+
+// RTSPCertificateError is a certificate that did not pass the check.
+type RTSPCertificateError struct {
+	Expired bool // or not valid yet
+	Host    bool // for another host
+}
+
+func (e *RTSPCertificateError) Error() string {
+	return "gstreamer: the camera's certificate is not accepted"
 }
 
 // RTSP is one connection to a camera: rtspsrc, then for the video and the first
@@ -258,6 +268,7 @@ func (r *RTSP) build() error {
 			return fmt.Errorf("read certificates of %s", r.opt.CAFile)
 		}
 	}
+	C.fl_rtsp_watch_certificate(element(r.src), C.uintptr_t(r.handle))
 	if err := r.connect("select-stream", r.selectStream); err != nil {
 		return err
 	}
@@ -400,7 +411,7 @@ func (r *RTSP) Dropped() uint64 { return r.queue.droppedUnits() }
 func (r *RTSP) Done() <-chan struct{} { return r.done }
 
 // Err is why the connection ended: *RTSPError, *RTSPUnsupportedError,
-// ErrRTSPEnded, ErrRTSPRestarted, *MissingError.
+// *RTSPCertificateError, ErrRTSPEnded, ErrRTSPRestarted, *MissingError.
 func (r *RTSP) Err() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -13,7 +13,7 @@
 #define FL_RTSP_BIAS (G_GINT64_CONSTANT(1) << 32)
 
 // Kinds of fl_rtsp messages.
-enum { FL_RTSP_ERROR = 1, FL_RTSP_EOS, FL_RTSP_PROGRESS };
+enum { FL_RTSP_ERROR = 1, FL_RTSP_EOS, FL_RTSP_PROGRESS, FL_RTSP_CERTIFICATE };
 
 // What is told with each unit.
 typedef struct {
@@ -49,6 +49,9 @@ void fl_rtsp_watch_manager(GstElement *rtpbin, uintptr_t conn);
 // fl_rtsp_watch_bus hands errors, the end and the progress of a pipeline over
 // and drops all other messages; conn 0 ends that.
 void fl_rtsp_watch_bus(GstElement *pipeline, uintptr_t conn);
+
+// fl_rtsp_watch_certificate tells of a certificate that did not pass the check.
+void fl_rtsp_watch_certificate(GstElement *rtspsrc, uintptr_t conn);
 
 // fl_rtsp_set_ca makes an rtspsrc trust the certificates of a PEM file. It
 // returns 0 where the file can't be read.

@@ -128,6 +128,13 @@ func fromNTP(v uint64) time.Time {
 	return time.Unix(s-unixEpoch, ns)
 }
 
+// GTlsCertificateFlags.
+const (
+	certBadIdentity  = 1 << 1
+	certNotActivated = 1 << 2
+	certExpired      = 1 << 3
+)
+
 //export framelogRTSPMessage
 func framelogRTSPMessage(conn C.uintptr_t, kind C.int, domain *C.char, code, status C.int, text *C.char) {
 	r := rtspOf(conn)
@@ -136,6 +143,8 @@ func framelogRTSPMessage(conn C.uintptr_t, kind C.int, domain *C.char, code, sta
 		r.fail(&RTSPError{Domain: C.GoString(domain), Code: int(code), Status: int(status), Text: C.GoString(text)})
 	case C.FL_RTSP_EOS:
 		r.fail(ErrRTSPEnded)
+	case C.FL_RTSP_CERTIFICATE:
+		r.fail(&RTSPCertificateError{Expired: code&(certNotActivated|certExpired) != 0, Host: code&certBadIdentity != 0})
 	case C.FL_RTSP_PROGRESS:
 		// rtspsrc's words for OPTIONS to SETUP and for PLAY.
 		if C.GoString(text) == "request" {

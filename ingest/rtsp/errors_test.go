@@ -1,0 +1,139 @@
+package rtsp_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/ingest/rtsp"
+	"github.com/framelog/framelog/internal/camsim"
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+const canary = "canary-7f3a%@/?#[]\"'\\ ü"
+
+// withUser puts user info into a URL.
+func withUser(t *testing.T, raw, user, password string) string {
+	t.Helper()
+	u, err := url.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(user, password)
+	return u.String()
+}
+
+func noCanary(t *testing.T, texts ...any) {
+	t.Helper()
+	for _, v := range texts {
+		s := fmt.Sprintf("%v %+v %#v", v, v, v)
+		for _, secret := range []string{"canary", url.QueryEscape(canary), url.PathEscape(canary)} {
+			if strings.Contains(s, secret) {
+				t.Errorf("the password stands in %s", s)
+			}
+		}
+	}
+}
+
+func TestAuthentication(t *testing.T) {
+	feed := clip(t, testenv.Clip{Seconds: 3}).With(true, 1)
+	for name, auth := range map[string]camsim.Auth{"digest": camsim.AuthDigest, "basic": camsim.AuthBasic} {
+		t.Run(name, func(t *testing.T) {
+			srv := server(t, camsim.Config{Auth: auth, Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed, User: "viewer", Password: canary}}})
+			t.Run("right", func(t *testing.T) {
+				s, _, _ := start(t, rtsp.Config{URL: fixed(t, srv.LoginURL("c"))})
+				eventually(t, "units", func() bool { return len(s.of(1)) > 5 })
+				noCanary(t, s.events)
+			})
+			for what, login := range map[string]string{
+				"wrong": withUser(t, srv.URL("c"), "viewer", canary+"x"),
+				"none":  srv.URL("c"),
+			} {
+				t.Run(what, func(t *testing.T) {
+					s, _, wait := start(t, rtsp.Config{URL: fixed(t, login)})
+					err := wait()
+					var e *rtsp.Error
+					if !errors.Is(err, rtsp.ErrRefused) || !errors.As(err, &e) || e.Status != 401 {
+						t.Errorf("%v", err)
+					}
+					noCanary(t, err, e, s.events)
+				})
+			}
+		})
+	}
+}
+
+func TestFailures(t *testing.T) {
+	feed := clip(t, testenv.Clip{Seconds: 3}).With(true, 1)
+	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
+	tlsSrv := server(t, camsim.Config{TLS: true, Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
+	refusing := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
+	refusing.Camera("c").Refuse(true)
+
+	// A port where nobody listens, and one where nobody answers.
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+
+	for name, c := range map[string]struct {
+		url  string
+		kind error
+		text string
+	}{
+		"path":     {srv.URL("other"), rtsp.ErrRefused, "path"},
+		"absent":   {"rtsp://" + closed.Addr().String() + "/c", rtsp.ErrAway, "nothing listens"},
+		"silent":   {"rtsp://" + ln.Addr().String() + "/c", rtsp.ErrAway, "no answer"},
+		"host":     {"rtsp://no-such-host.invalid/c", rtsp.ErrAway, "name"},
+		"untrusty": {tlsSrv.URL("c"), rtsp.ErrRefused, "certificate"},
+		"tls here": {strings.Replace(tlsSrv.URL("c"), "rtsps", "rtsp", 1), rtsp.ErrAway, "broke off"},
+		"no tls":   {strings.Replace(srv.URL("c"), "rtsp", "rtsps", 1), rtsp.ErrAway, "no answer"},
+		"busy":     {refusing.URL("c"), rtsp.ErrAway, "503"},
+		"scheme":   {"http://127.0.0.1/c", rtsp.ErrRefused, "rtsp://"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			began := time.Now()
+			s, _, wait := start(t, rtsp.Config{
+				URL:            fixed(t, withUser(t, c.url, "viewer", canary)),
+				ConnectTimeout: 2 * time.Second,
+			})
+			err := wait()
+			t.Logf("%v after %v: %v", s.states(), time.Since(began).Round(time.Millisecond), err)
+			var e *rtsp.Error
+			if !errors.Is(err, c.kind) || !errors.As(err, &e) || !strings.Contains(err.Error(), c.text) {
+				t.Errorf("want %v with %q", c.kind, c.text)
+			}
+			u, _ := url.Parse(c.url)
+			if !strings.Contains(err.Error(), u.Host+u.Path) {
+				t.Errorf("does not say where")
+			}
+			noCanary(t, err, e, s.events)
+		})
+	}
+}
+
+func TestRedact(t *testing.T) {
+	for raw, want := range map[string]string{
+		"rtsp://u:p@h:554/a/b?pw=x#y":          "rtsp://h:554/a/b",
+		"rtsps://10.0.0.5/":                    "rtsps://10.0.0.5/",
+		withUser(t, "rtsp://h/c", "u", canary): "rtsp://h/c",
+		"rtsp://u:p%@h/c":                      "(invalid address)",
+		"u:p@h/c":                              "(invalid address)",
+		"":                                     "(invalid address)",
+	} {
+		if got := rtsp.Redact(raw); got != want {
+			t.Errorf("Redact(%q) is %q, want %q", raw, got, want)
+		}
+	}
+}
