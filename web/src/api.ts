@@ -1,0 +1,113 @@
+// The API of cameras, as egress/api serves it.
+
+export type State = 'connecting' | 'live' | 'away' | 'refused' | 'unusable' | 'disabled';
+
+export interface Status {
+  state: State;
+  owner: string;
+  host: string;
+  error?: string;
+  problem?: string;
+  since: string;
+  updated: string;
+  video?: string;
+  audio?: string;
+  width?: number;
+  height?: number;
+  fps?: number;
+  bitrate?: number;
+  stale: boolean;
+}
+
+export interface Camera {
+  id: string;
+  label?: string;
+  url: string;
+  source: 'file' | 'api';
+  origin?: string;
+  disabled?: boolean;
+  status: Status | null;
+  delay_ms: number | null;
+  playlist: string;
+}
+
+export interface List {
+  now: number;
+  cameras: Camera[];
+}
+
+export interface NewCamera {
+  url: string;
+  label?: string;
+  transport?: string;
+  insecure_tls?: boolean;
+  no_audio?: boolean;
+}
+
+/** What the server says is wrong, and what to do about it. */
+export class Refusal extends Error {
+  constructor(message: string, readonly remedy: string, readonly status: number) {
+    super(message);
+  }
+}
+
+async function call(path: string, init: RequestInit): Promise<void> {
+  let res: Response;
+  try {
+    res = await fetch(path, { ...init, signal: timeout(15_000) });
+  } catch {
+    throw new Refusal('The server does not answer.', 'Is it running?', 0);
+  }
+  if (res.ok) return;
+  const body = await res.json().catch(() => ({})) as { error?: string; remedy?: string };
+  throw new Refusal(body.error ?? `The server answered ${res.status}.`, body.remedy ?? '', res.status);
+}
+
+function timeout(ms: number): AbortSignal {
+  const c = new AbortController();
+  setTimeout(() => c.abort(), ms);
+  return c.signal;
+}
+
+const path = (id: string) => '/v1/cameras/' + encodeURIComponent(id);
+
+/** Adds a camera, and never changes one that is there already. */
+export const addCamera = (id: string, camera: NewCamera) => call(path(id), {
+  method: 'PUT',
+  headers: { 'Content-Type': 'application/json', 'If-None-Match': '*' },
+  body: JSON.stringify(camera),
+});
+
+export const removeCamera = (id: string) => call(path(id), { method: 'DELETE' });
+
+/**
+ * Follows the list while the page can be seen. A stream that is open takes one
+ * of the six connections that a browser gives a server over HTTP/1.1, for all
+ * its tabs together: a hidden tab has none.
+ */
+export function follow(got: (l: List) => void, heard: (ok: boolean) => void): void {
+  let source: EventSource | undefined;
+  const open = () => {
+    source = new EventSource('/v1/events');
+    source.addEventListener('cameras', (e) => {
+      heard(true);
+      got(JSON.parse((e as MessageEvent<string>).data) as List);
+    });
+    source.onerror = () => {
+      heard(false);
+      // The browser tries again by itself, but gives up for good at an answer
+      // that is no stream (503 while the server restarts).
+      if (source?.readyState === EventSource.CLOSED) {
+        source = undefined;
+        setTimeout(() => { if (!source && !document.hidden) open(); }, 2000);
+      }
+    };
+  };
+  document.addEventListener('visibilitychange', () => {
+    if (document.hidden) {
+      source?.close();
+      source = undefined;
+    } else if (!source) open();
+  });
+  if (!document.hidden) open();
+}

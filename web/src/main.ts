@@ -1,0 +1,124 @@
+// The page: a wall of all cameras, and one in focus. The camera in focus stands
+// in the address (#front-door), so that it can be linked to and left with Back.
+import { follow, type Camera } from './api';
+import { addDialog, removeDialog } from './dialogs';
+import { h, show, text } from './dom';
+import * as model from './model';
+import { Clock } from './pace';
+import type { Report } from './player';
+import { Stage } from './stage';
+import { Wall } from './wall';
+
+declare global {
+  interface Window {
+    /** For tests and for the curious. */
+    framelog: {
+      players: () => Report[];
+      cameras: () => Camera[];
+      focus: (id: string) => void;
+    };
+  }
+}
+
+const hiddenFor = 20_000; // ms after which a hidden page plays nothing
+
+const el = (id: string) => document.getElementById(id)!;
+const clock = new Clock();
+const wall = new Wall(el('cameras'), clock, focus);
+const empty = h('div', { class: 'empty' },
+  h('h2', {}, 'No cameras yet'),
+  h('p', {}, 'Add one here, or write it into framelog.yaml.'),
+  h('button', { class: 'primary', type: 'button', onclick: add }, 'Add camera'));
+let cameras: Camera[] = [];
+let stage: Stage | undefined;
+let loaded = false;
+let paused = false;
+
+function focus(id: string): void {
+  const next = id && stage?.camera.id !== id ? '#' + id : '';
+  if (next) location.hash = next;
+  else history.pushState(null, '', location.pathname), route();
+}
+
+/** Makes what is in focus that of the address. */
+function route(): void {
+  const id = decodeURIComponent(location.hash.slice(1));
+  const camera = cameras.find((c) => c.id === id);
+  if (stage && stage.camera.id !== camera?.id) {
+    const was = stage.camera.id;
+    stage.destroy();
+    stage = undefined;
+    if (!camera) wall.button(was)?.focus();
+  }
+  document.body.classList.toggle('focus', !!camera);
+  wall.setFocused(camera?.id);
+  if (camera && !stage) {
+    stage = new Stage(el('stage'), camera, clock, {
+      close: () => focus(''),
+      remove: (c) => removeDialog(c, () => focus('')),
+      step: (by) => focus(cameras[(cameras.findIndex((c) => c.id === stage?.camera.id) + by + cameras.length) % cameras.length]?.id ?? ''),
+    });
+    // On a narrow screen the stage is above the wall, perhaps out of sight.
+    window.scrollTo({ top: 0 });
+  }
+}
+
+function add(): void {
+  addDialog((id) => text(el('announce'), `${id} was added.`));
+}
+
+function got(list: Camera[]): void {
+  const before = new Map(cameras.map((c) => [c.id, c]));
+  const news = list.map((c) => model.announcement(before.get(c.id), c)).filter(Boolean);
+  if (loaded && news.length) text(el('announce'), news.join(' '));
+  cameras = list;
+  wall.update(cameras);
+  if (!cameras.length && !empty.isConnected) el('cameras').append(empty);
+  else if (cameras.length) empty.remove();
+  text(el('summary'), model.summary(cameras));
+  const now = cameras.find((c) => c.id === stage?.camera.id);
+  if (stage && now) stage.update(now, paused);
+  if (!loaded || (stage && !now) || (!stage && location.hash)) route();
+  loaded = true;
+}
+
+let offline: ReturnType<typeof setTimeout> | undefined;
+follow((list) => {
+  clock.heard(list.now);
+  got(list.cameras);
+}, (ok) => {
+  clearTimeout(offline);
+  if (ok) show(el('offline'), false);
+  // A blink is not worth a word.
+  else offline = setTimeout(() => {
+    text(el('offline'), 'No connection to the server. Trying again…');
+    show(el('offline'), true);
+  }, 3000);
+});
+
+el('add').addEventListener('click', add);
+window.addEventListener('hashchange', route);
+window.addEventListener('popstate', route);
+setInterval(() => {
+  if (document.hidden) return;
+  wall.tick();
+  stage?.tick();
+}, 1000);
+
+let hiding: ReturnType<typeof setTimeout> | undefined;
+document.addEventListener('visibilitychange', () => {
+  clearTimeout(hiding);
+  const pause = (yes: boolean) => {
+    paused = yes;
+    wall.pause(yes);
+    stage?.update(stage.camera, yes);
+  };
+  if (document.hidden) hiding = setTimeout(() => pause(true), hiddenFor);
+  else pause(false);
+});
+
+window.framelog = {
+  players: () => [...wall.screens(), ...(stage ? [stage.screen] : [])].map((s) => s.player.report()),
+  cameras: () => cameras,
+  focus,
+};

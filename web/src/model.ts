@@ -1,0 +1,101 @@
+// What is said of a camera, made of what the API tells and what its player does.
+import type { Camera, Status } from './api';
+import * as format from './format';
+
+export type Tone = 'live' | 'wait' | 'bad' | 'off';
+
+export interface View {
+  tone: Tone;
+  word: string; // the state in a word or two
+  headline?: string; // why there is no live picture
+  detail?: string; // the error, or what to do
+  since?: number; // milliseconds since the epoch
+  warning?: string; // odd, although live
+}
+
+export const title = (c: Camera): string => c.label || c.id;
+
+export function view(c: Camera, unsupported = false): View {
+  const s = c.status;
+  if (c.disabled || s?.state === 'disabled') {
+    return { tone: 'off', word: 'Off', headline: 'Switched off', detail: 'It is disabled in the registry.' };
+  }
+  if (!s) {
+    return { tone: 'wait', word: 'Waiting', headline: 'Waiting for ingest', detail: 'No ingest process has taken this camera yet.' };
+  }
+  const since = format.time(s.since);
+  if (s.stale) {
+    return {
+      tone: 'bad', word: 'No word', headline: 'No word from ingest', since: format.time(s.updated),
+      detail: `${s.owner || 'Its owner'} has stopped reporting on this camera. Is ingest running, and are the brokers there?`,
+    };
+  }
+  switch (s.state) {
+    case 'live':
+      return live(s, since, unsupported);
+    case 'connecting':
+      return { tone: 'wait', word: 'Connecting', headline: 'Connecting', detail: s.error, since };
+    case 'away':
+      return { tone: 'bad', word: 'Away', headline: 'Away', detail: s.error || 'It does not answer. Ingest keeps trying.', since };
+    case 'refused':
+      return { tone: 'bad', word: 'Refused', headline: 'The camera refuses', detail: s.error || 'Check user, password and path.', since };
+    case 'unusable':
+      return { tone: 'bad', word: 'Unusable', headline: 'Cannot be recorded', detail: s.error || s.problem, since };
+  }
+}
+
+function live(s: Status, since: number | undefined, unsupported: boolean): View {
+  const v: View = { tone: 'live', word: 'Live', since, warning: s.problem };
+  if (s.video === 'mjpeg') {
+    return { ...v, word: 'Recording', headline: 'Recorded, not shown', detail: 'HLS carries no MJPEG.' };
+  }
+  if (unsupported) {
+    return { ...v, word: 'Recording', headline: 'This browser cannot play it', detail: s.video ? `It has no decoder for ${format.codec(s.video)}.` : undefined };
+  }
+  return v;
+}
+
+/**
+ * Whether a camera is to be played: 'yes', 'no', or 'keep' what plays already,
+ * where nobody knows. Asking egress for a camera that is away would only block
+ * one of the browser's few connections.
+ */
+export function wanted(c: Camera): 'yes' | 'keep' | 'no' {
+  const s = c.status;
+  if (!s || c.disabled || s.state !== 'live' || s.video === 'mjpeg') return 'no';
+  return s.stale ? 'keep' : 'yes';
+}
+
+/** "1920×1080 · 30 fps · H.264 + AAC · 4.1 Mbit/s", of what is known. */
+export function picture(s: Status | null): string {
+  if (!s) return '';
+  const codecs = [s.video, s.audio].filter((c): c is string => !!c).map(format.codec).join(' + ');
+  return [
+    s.width && s.height ? `${s.width}×${s.height}` : '',
+    s.fps ? format.fps(s.fps) : '',
+    codecs,
+    s.bitrate ? format.bitrate(s.bitrate) : '',
+  ].filter(Boolean).join(' · ');
+}
+
+/** "5 live, 1 away": all cameras in a line. */
+export function summary(cameras: Camera[]): string {
+  if (!cameras.length) return '';
+  const n = { live: 0, wait: 0, bad: 0, off: 0 };
+  for (const c of cameras) n[view(c).tone]++;
+  return [
+    `${n.live} live`,
+    n.wait ? `${n.wait} connecting` : '',
+    n.bad ? `${n.bad} away` : '',
+    n.off ? `${n.off} off` : '',
+  ].filter(Boolean).join(' · ');
+}
+
+/** What to read out when a camera's state changes; nothing where it does not. */
+export function announcement(before: Camera | undefined, now: Camera): string | undefined {
+  if (!before) return undefined;
+  const a = view(before), b = view(now);
+  if (a.word === b.word) return undefined;
+  if (b.tone === 'live') return `${title(now)} is live.`;
+  return `${title(now)}: ${b.headline ?? b.word}${b.detail ? `, ${b.detail}` : ''}`;
+}

@@ -1,0 +1,327 @@
+// One camera in one video element: started, watched, and started again when it
+// breaks. There is at most one hls.js instance and one timer a player.
+import type Hls from 'hls.js';
+import type { ErrorData } from 'hls.js';
+import { Clock, backoff, pace } from './pace';
+
+export type Mode = 'wall' | 'focus';
+export type PlayerState = 'idle' | 'starting' | 'playing' | 'waiting' | 'retrying' | 'unsupported';
+
+/** What window.framelog tells of a player. */
+export interface Report {
+  camera: string;
+  mode: Mode;
+  state: PlayerState;
+  currentTime: number;
+  buffered: number; // seconds ahead
+  latency: number | null; // seconds behind the live edge
+  delay: number | null; // seconds from camera to screen
+  width: number;
+  height: number;
+  rate: number;
+  frames: number;
+  dropped: number;
+  stalls: number; // while the camera was live and playback had begun
+  fatalErrors: number;
+  rebuilds: number;
+  firstPictureMs: number | null;
+  errors: string[]; // the last 20
+}
+
+const drain = 15_000; // ms that a camera which went away plays on what is left
+const patience = 8_000; // ms without progress before a player is made anew
+const unsupportedRetry = 60_000;
+
+/** Resolves to hls.js, or undefined where the browser plays HLS by itself. */
+export const library: Promise<typeof Hls | undefined> = hasMediaSource()
+  ? import('hls.js/light').then((m) => (m.default.isSupported() ? m.default : undefined))
+  : Promise.resolve(undefined);
+
+function hasMediaSource(): boolean {
+  return 'MediaSource' in globalThis || 'ManagedMediaSource' in globalThis;
+}
+
+export class Player {
+  state: PlayerState = 'idle';
+
+  private hls: Hls | undefined;
+  private attempt = 0; // how often it broke without playing well in between
+  private generation = 0; // of what is attached; late callbacks look at it
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private wanted = false;
+  private awaySince = 0;
+  private begunAt = 0;
+  private goodSince = 0;
+  private lastTime = -1;
+  private lastProgress = 0;
+  private lastSeek = 0;
+  private lastRecover = 0;
+  private ended = false; // the playlist said ENDLIST
+  private played = false; // this attempt has shown a picture
+  private stalls = 0;
+  private fatals = 0;
+  private rebuilds = 0;
+  private firstPicture: number | null = null;
+  private readonly errors: string[] = [];
+
+  constructor(
+    readonly camera: string,
+    private readonly url: string,
+    readonly mode: Mode,
+    private readonly video: HTMLVideoElement,
+    private readonly still: HTMLCanvasElement, // over the video: its last picture
+    private readonly clock: Clock,
+    private readonly changed: () => void,
+  ) {
+    video.muted = true;
+    video.playsInline = true;
+    video.disableRemotePlayback = true;
+    video.addEventListener('ended', this.onEnded);
+    video.addEventListener('error', this.onVideoError);
+    video.addEventListener('playing', this.onPlaying);
+  }
+
+  /** Says whether the camera delivers; 'keep' changes nothing. */
+  want(w: 'yes' | 'keep' | 'no'): void {
+    if (w === 'yes' && !this.wanted) {
+      this.wanted = true;
+      this.attempt = 0;
+      this.lastProgress = performance.now();
+      if (this.state === 'idle' || this.timer) this.begin();
+      else if (this.ended) this.rebuild('the camera is back');
+    } else if (w === 'no' && this.wanted) {
+      this.wanted = false;
+      this.awaySince = performance.now();
+      if (this.timer) this.stop();
+    }
+  }
+
+  /** Frees everything; the last picture stays. want('yes') starts again. */
+  stop(): void {
+    this.wanted = false;
+    this.teardown();
+    this.set('idle');
+  }
+
+  destroy(): void {
+    this.stop();
+    this.video.removeEventListener('ended', this.onEnded);
+    this.video.removeEventListener('error', this.onVideoError);
+    this.video.removeEventListener('playing', this.onPlaying);
+  }
+
+  /** To be called once a second: progress, speed, and what is behind. */
+  tick(): void {
+    const now = performance.now();
+    if (!this.wanted) {
+      if (this.state !== 'idle' && now - this.awaySince > drain) this.stop();
+      return;
+    }
+    if (this.state === 'idle' || this.timer) return;
+    const at = this.video.currentTime;
+    if (at !== this.lastTime) {
+      this.lastTime = at;
+      this.lastProgress = now;
+      if (this.played) this.set('playing');
+      if (!this.goodSince) this.goodSince = now;
+      if (now - this.goodSince > 10_000) this.attempt = 0;
+    } else {
+      this.goodSince = 0;
+      if (this.played && now - this.lastProgress > 1500) this.set('waiting');
+      // The first picture may wait for egress to begin reading.
+      if (now - this.lastProgress > (this.played ? patience : 2 * patience)) {
+        this.rebuild('no progress');
+        return;
+      }
+    }
+    if (this.video.paused && !this.video.ended) void this.video.play().catch(() => undefined);
+    if (this.ended && this.ahead() < 0.2) this.rebuild('the playlist ended');
+    else this.keepPace(now);
+  }
+
+  /** Seconds from camera to screen; null while unknown. */
+  delay(): number | null {
+    if (!this.played || this.state === 'idle' || this.state === 'retrying') return null;
+    const shown = this.hls ? this.hls.playingDate : startDate(this.video);
+    return shown ? (this.clock.now() - shown.getTime()) / 1000 : null;
+  }
+
+  report(): Report {
+    const q = this.video.getVideoPlaybackQuality?.();
+    return {
+      camera: this.camera, mode: this.mode, state: this.state,
+      currentTime: this.video.currentTime, buffered: this.ahead(),
+      latency: this.hls?.latency ?? null, delay: this.delay(),
+      width: this.video.videoWidth, height: this.video.videoHeight, rate: this.video.playbackRate,
+      frames: q?.totalVideoFrames ?? 0, dropped: q?.droppedVideoFrames ?? 0,
+      stalls: this.stalls, fatalErrors: this.fatals, rebuilds: this.rebuilds,
+      firstPictureMs: this.firstPicture, errors: [...this.errors],
+    };
+  }
+
+  private begin(): void {
+    this.teardown();
+    const mine = ++this.generation;
+    this.ended = this.played = false;
+    this.begunAt = this.lastProgress = performance.now();
+    this.goodSince = 0;
+    this.lastTime = -1;
+    this.set('starting');
+    library.then((Lib) => {
+      if (mine !== this.generation || !this.wanted) return;
+      if (Lib) this.attach(Lib, mine);
+      else if (this.video.canPlayType('application/vnd.apple.mpegurl')) {
+        this.video.src = this.url;
+        void this.video.play().catch(() => undefined);
+      } else this.unsupported('this browser plays no HLS');
+    }, (err) => { if (mine === this.generation) this.rebuild(`hls.js: ${String(err)}`); });
+  }
+
+  private attach(Lib: typeof Hls, mine: number): void {
+    const focus = this.mode === 'focus';
+    const hls = new Lib({
+      lowLatencyMode: focus,
+      enableWorker: false, // fragmented MP4 needs no work
+      backBufferLength: 4,
+      maxBufferLength: focus ? 10 : 15,
+      maxMaxBufferLength: 30,
+      liveDurationInfinity: true,
+      capLevelToPlayerSize: true,
+      liveSyncOnStallIncrease: focus ? 0.3 : 1,
+      maxLiveSyncPlaybackRate: 1, // keepPace does it, for plain HLS too
+    });
+    this.hls = hls;
+    hls.on(Lib.Events.ERROR, (_, e) => { if (mine === this.generation) this.onError(Lib, hls, e); });
+    hls.on(Lib.Events.LEVEL_UPDATED, (_, e) => { if (mine === this.generation) this.ended = !e.details.live; });
+    hls.on(Lib.Events.MANIFEST_PARSED, () => { if (mine === this.generation) void this.video.play().catch(() => undefined); });
+    hls.attachMedia(this.video);
+    hls.loadSource(this.url);
+  }
+
+  private onError(Lib: typeof Hls, hls: Hls, e: ErrorData): void {
+    const note = e.details + (e.fatal ? ' (fatal)' : '') + (e.response?.code ? ` ${e.response.code}` : '');
+    this.errors.push(note);
+    if (this.errors.length > 20) this.errors.shift();
+    if (e.details === Lib.ErrorDetails.BUFFER_STALLED_ERROR && this.played && this.wanted && !e.fatal) this.stalls++;
+    if (!e.fatal) return;
+    if (!this.wanted) {
+      this.stop();
+      return;
+    }
+    this.fatals++;
+    const codecs: string[] = [Lib.ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR, Lib.ErrorDetails.BUFFER_INCOMPATIBLE_CODECS_ERROR, Lib.ErrorDetails.BUFFER_ADD_CODEC_ERROR];
+    if (codecs.includes(e.details)) {
+      this.unsupported(note);
+    } else if (e.type === Lib.ErrorTypes.MEDIA_ERROR && performance.now() - this.lastRecover > 10_000) {
+      this.lastRecover = performance.now();
+      hls.recoverMediaError();
+    } else this.rebuild(note);
+  }
+
+  private readonly onEnded = () => {
+    if (this.wanted) this.rebuild('the playlist ended');
+    else this.stop();
+  };
+
+  private readonly onVideoError = () => {
+    // With hls.js its own errors tell.
+    if (!this.hls && this.state !== 'idle' && this.video.src) this.rebuild(`video error ${this.video.error?.code ?? ''}`);
+  };
+
+  private readonly onPlaying = () => {
+    const mine = this.generation;
+    const shown = () => {
+      if (mine !== this.generation || this.state === 'idle' || this.played) return;
+      this.played = true;
+      this.firstPicture ??= Math.round(performance.now() - this.begunAt);
+      this.still.hidden = true;
+      this.set('playing');
+    };
+    if ('requestVideoFrameCallback' in this.video) this.video.requestVideoFrameCallback(shown);
+    else shown();
+  };
+
+  private unsupported(why: string): void {
+    this.errors.push(why);
+    this.teardown();
+    this.set('unsupported');
+    this.again(unsupportedRetry);
+  }
+
+  private rebuild(why: string): void {
+    if (this.timer) return;
+    this.rebuilds++;
+    this.errors.push(`made anew: ${why}`);
+    if (this.errors.length > 20) this.errors.shift();
+    this.teardown();
+    if (!this.wanted) {
+      this.set('idle');
+      return;
+    }
+    this.set('retrying');
+    this.again(backoff(this.attempt++));
+  }
+
+  private again(ms: number): void {
+    this.timer = setTimeout(() => {
+      this.timer = undefined;
+      if (this.wanted) this.begin();
+    }, ms);
+  }
+
+  private teardown(): void {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    this.generation++;
+    this.freeze();
+    this.hls?.destroy();
+    this.hls = undefined;
+    if (this.video.hasAttribute('src')) {
+      this.video.removeAttribute('src');
+      this.video.load();
+    }
+  }
+
+  /** Keeps the last picture in sight while there is no video. */
+  private freeze(): void {
+    const { videoWidth: w, videoHeight: h } = this.video;
+    if (!this.played || !w || !h) return;
+    this.still.width = w;
+    this.still.height = h;
+    this.still.getContext('2d')?.drawImage(this.video, 0, 0, w, h);
+    this.still.hidden = false;
+    this.played = false;
+  }
+
+  private keepPace(now: number): void {
+    const { hls, video } = this;
+    const target = hls?.targetLatency;
+    if (!hls || !target || this.state !== 'playing' || this.ended) return;
+    const p = pace(hls.latency, target, this.ahead(), this.mode === 'focus');
+    if (p.seek && hls.liveSyncPosition && now - this.lastSeek > 10_000) {
+      this.lastSeek = now;
+      video.currentTime = hls.liveSyncPosition;
+    }
+    if (video.playbackRate !== p.rate) video.playbackRate = p.rate;
+  }
+
+  private ahead(): number {
+    const { buffered, currentTime } = this.video;
+    for (let i = 0; i < buffered.length; i++) {
+      if (buffered.start(i) <= currentTime + 0.1 && currentTime <= buffered.end(i)) return buffered.end(i) - currentTime;
+    }
+    return 0;
+  }
+
+  private set(s: PlayerState): void {
+    if (this.state === s) return;
+    this.state = s;
+    this.changed();
+  }
+}
+
+/** The wall clock of what Safari's own player shows. */
+function startDate(video: HTMLVideoElement): Date | null {
+  const start = (video as HTMLVideoElement & { getStartDate?: () => Date }).getStartDate?.();
+  return start && !Number.isNaN(start.getTime()) ? new Date(start.getTime() + video.currentTime * 1000) : null;
+}

@@ -1,0 +1,68 @@
+// The picture of a camera with what is said over it: the same in the wall and
+// in the large view.
+import type { Camera } from './api';
+import { h, show, text } from './dom';
+import * as format from './format';
+import * as model from './model';
+import type { Clock } from './pace';
+import { Player, type Mode } from './player';
+
+export class Screen {
+  readonly video = h('video', { muted: true, playsinline: true, tabindex: '-1', 'aria-hidden': 'true' });
+  readonly element: HTMLElement;
+  readonly pill = h('span', { class: 'pill' });
+  readonly player: Player;
+  private readonly still = h('canvas', { hidden: true });
+  private readonly headline = h('strong');
+  private readonly detail = h('span', { class: 'detail' });
+  private readonly since = h('span', { class: 'since' });
+  private readonly veil = h('div', { class: 'veil', hidden: true }, this.headline, this.detail, this.since);
+  private readonly spinner = h('div', { class: 'spinner', hidden: true });
+  private readonly word = h('span');
+  private readonly behind = h('span', { class: 'behind' });
+
+  constructor(private camera: Camera, mode: Mode, private readonly clock: Clock) {
+    this.pill.append(h('i', { class: 'dot' }), this.word, this.behind);
+    this.element = h('div', { class: 'screen' }, this.video, this.still, this.spinner, this.veil);
+    this.player = new Player(camera.id, camera.playlist, mode, this.video, this.still, clock, () => this.draw());
+  }
+
+  update(camera: Camera): void {
+    this.camera = camera;
+    this.draw();
+  }
+
+  draw(): void {
+    const v = model.view(this.camera, this.player.state === 'unsupported');
+    this.element.dataset.tone = this.pill.dataset.tone = v.tone;
+    text(this.word, v.word);
+    text(this.behind, v.tone === 'live' ? this.delay() : '');
+    const says = !!v.headline;
+    show(this.veil, says);
+    text(this.headline, v.headline ?? '');
+    text(this.detail, v.detail ?? '');
+    text(this.since, says && v.since !== undefined && v.tone !== 'live' ? sinceText(v.since, this.clock.now()) : '');
+    show(this.spinner, !says && v.tone === 'live' && ['starting', 'waiting', 'retrying'].includes(this.player.state));
+  }
+
+  /** What one sees is this much behind; without a player, what egress measures. */
+  private delay(): string {
+    const shown = this.player.delay();
+    const d = shown ?? (this.camera.delay_ms === null ? null : this.camera.delay_ms / 1000);
+    this.pill.title = shown !== null ? 'From camera to this screen' : 'From camera to playlist';
+    return d === null ? '' : format.delay(d);
+  }
+
+  destroy(): void {
+    this.player.destroy();
+    this.element.remove();
+  }
+}
+
+export function sinceText(since: number, now: number): string {
+  const at = new Date(since);
+  const sameDay = at.toDateString() === new Date(now).toDateString();
+  const clock = at.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+  const day = sameDay ? '' : at.toLocaleDateString([], { day: 'numeric', month: 'short' }) + ', ';
+  return `for ${format.span((now - since) / 1000)}, since ${day}${clock}`;
+}

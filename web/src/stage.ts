@@ -1,0 +1,130 @@
+// The large view of the camera in focus, with low latency.
+import type { Camera } from './api';
+import { h, icon, show, text } from './dom';
+import * as format from './format';
+import * as model from './model';
+import type { Clock } from './pace';
+import { Screen, sinceText } from './screen';
+
+const soundOff = 'M2 6v4h3l4 3V3L5 6zM12 6l3 4M15 6l-3 4';
+const soundOn = 'M2 6v4h3l4 3V3L5 6zM11.5 5.5a4 4 0 0 1 0 5M13.5 3.5a7 7 0 0 1 0 9';
+const large = 'M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4';
+const cross = 'M3 3l10 10M13 3L3 13';
+const bin = 'M2.5 4.5h11M6 4.5V2.5h4v2M4 4.5l.7 9h6.6l.7-9';
+
+export class Stage {
+  readonly screen: Screen;
+  private readonly heading = h('h2', { tabindex: '-1' });
+  private readonly meta = h('p', { class: 'meta' });
+  private readonly warning = h('p', { class: 'warning' });
+  private readonly facts = h('dl');
+  private readonly sound: HTMLButtonElement;
+  private readonly remove: HTMLButtonElement;
+  private readonly kept = h('p', { class: 'kept' });
+  private readonly values = new Map<string, HTMLElement>();
+  private readonly keys: (e: KeyboardEvent) => void;
+
+  constructor(
+    private readonly root: HTMLElement, public camera: Camera, private readonly clock: Clock,
+    actions: { close: () => void; remove: (c: Camera) => void; step: (by: number) => void },
+  ) {
+    this.screen = new Screen(camera, 'focus', clock);
+    const { video } = this.screen;
+    this.sound = h('button', { type: 'button', class: 'icon', onclick: () => { video.muted = !video.muted; this.drawSound(); } });
+    const full = h('button', { type: 'button', class: 'icon', 'aria-label': 'Full screen', title: 'Full screen', onclick: () => fullscreen(this.screen) }, icon(large));
+    const close = h('button', { type: 'button', class: 'icon', 'aria-label': 'Close', title: 'Close (Esc)', onclick: actions.close }, icon(cross));
+    this.remove = h('button', { type: 'button', class: 'danger', onclick: () => actions.remove(this.camera) }, icon(bin), 'Remove');
+    this.screen.element.append(h('div', { class: 'controls' }, this.screen.pill, h('span', { class: 'gap' }), this.sound, full, close));
+    this.root.replaceChildren(
+      this.screen.element,
+      h('div', { class: 'about' },
+        h('div', { class: 'names' }, this.heading, this.meta, this.warning),
+        this.facts,
+        h('div', { class: 'actions' }, this.remove, this.kept)));
+    this.root.hidden = false;
+    this.keys = (e) => {
+      if (document.querySelector('dialog[open]') || e.altKey || e.ctrlKey || e.metaKey) return;
+      if (e.key === 'Escape' && !document.fullscreenElement) actions.close();
+      else if (e.key === 'ArrowRight') actions.step(1);
+      else if (e.key === 'ArrowLeft') actions.step(-1);
+      else return;
+      e.preventDefault();
+    };
+    document.addEventListener('keydown', this.keys);
+    this.update(camera);
+    this.heading.focus({ preventScroll: true });
+  }
+
+  update(camera: Camera, paused = false): void {
+    this.camera = camera;
+    this.root.setAttribute('aria-label', model.title(camera));
+    text(this.heading, model.title(camera));
+    text(this.meta, model.picture(camera.status));
+    text(this.warning, model.view(camera).warning ?? '');
+    const file = camera.source === 'file';
+    this.remove.disabled = file;
+    text(this.kept, file ? `Kept by ${camera.origin}: remove it there.` : '');
+    if (paused) this.screen.player.stop();
+    else this.screen.player.want(model.wanted(camera));
+    this.screen.update(camera);
+    this.drawSound();
+    this.draw();
+  }
+
+  tick(): void {
+    this.screen.player.tick();
+    this.screen.draw();
+    this.draw();
+  }
+
+  private draw(): void {
+    const { camera } = this;
+    const s = camera.status;
+    const shown = this.screen.player.delay();
+    const since = format.time(s?.since);
+    this.fact('Camera to screen', shown === null ? '–' : format.delay(shown));
+    this.fact('Camera to playlist', camera.delay_ms === null ? '–' : format.delay(camera.delay_ms / 1000));
+    this.fact(model.view(camera).word, since === undefined ? '–' : sinceText(since, this.clock.now()));
+    this.fact('Address', camera.url);
+    this.fact('Recorded by', s ? [s.owner, s.host].filter(Boolean).join(' on ') : '–');
+    this.fact('Id', camera.id);
+  }
+
+  private fact(name: string, value: string): void {
+    // The third's name is the state, which changes: facts are kept by place.
+    const place = name.startsWith('Camera') || ['Address', 'Recorded by', 'Id'].includes(name) ? name : 'state';
+    let dd = this.values.get(place);
+    if (!dd) {
+      dd = h('dd');
+      this.values.set(place, dd);
+      this.facts.append(h('div', {}, h('dt'), dd));
+    }
+    text(dd.previousElementSibling!, name);
+    text(dd, value);
+  }
+
+  private drawSound(): void {
+    const { muted } = this.screen.video;
+    const says = muted ? 'Sound on' : 'Sound off';
+    if (this.sound.title !== says) {
+      this.sound.title = says;
+      this.sound.setAttribute('aria-label', says);
+      this.sound.replaceChildren(icon(muted ? soundOff : soundOn));
+    }
+    show(this.sound, !!this.camera.status?.audio);
+  }
+
+  destroy(): void {
+    document.removeEventListener('keydown', this.keys);
+    this.screen.destroy();
+    this.root.replaceChildren();
+    this.root.hidden = true;
+  }
+}
+
+function fullscreen(screen: Screen): void {
+  const video = screen.video as HTMLVideoElement & { webkitEnterFullscreen?: () => void };
+  if (document.fullscreenElement) void document.exitFullscreen();
+  else if (screen.element.requestFullscreen) void screen.element.requestFullscreen().catch(() => undefined);
+  else video.webkitEnterFullscreen?.(); // iPhones know full screen for videos only
+}

@@ -1,0 +1,96 @@
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import type { Camera, Status } from '../src/api';
+import * as format from '../src/format';
+import * as model from '../src/model';
+import { Clock, backoff, pace } from '../src/pace';
+
+const now = '2030-01-02T03:04:05Z';
+const status = (s: Partial<Status>): Status => ({ state: 'live', owner: 'in-1', host: 'h', since: now, updated: now, stale: false, ...s });
+const camera = (s: Partial<Status> | null, c: Partial<Camera> = {}): Camera => ({
+  id: 'front-door', url: 'rtsp://10.0.0.5/', source: 'api', delay_ms: null, playlist: '/hls/front-door/index.m3u8',
+  status: s && status(s), ...c,
+});
+
+test('format', () => {
+  for (const [got, want] of [
+    [format.delay(0.94), '0.9 s'], [format.delay(-1), '0.0 s'], [format.delay(9.97), '9 s'], [format.delay(200), '3 min'],
+    [format.span(59.9), '59 s'], [format.span(60), '1 min'], [format.span(3600), '1 h'], [format.span(47 * 3600), '47 h'], [format.span(49 * 3600), '2 days'],
+    [format.bitrate(4_120_000), '4.1 Mbit/s'], [format.bitrate(12_400_000), '12 Mbit/s'], [format.bitrate(820_400), '820 kbit/s'], [format.bitrate(3), '1 kbit/s'],
+    [format.fps(29.97), '30 fps'], [format.fps(12.5), '12.5 fps'],
+    [format.codec('h265'), 'H.265'], [format.codec('vp9'), 'vp9'],
+    [format.slug('Front door (left)'), 'front-door-left'], [format.slug('Über—Garage 2!'), 'uber-garage-2'], [format.slug('--'), ''], [format.slug('a'.repeat(62) + ' b'), 'a'.repeat(62)],
+  ] as const) assert.equal(got, want);
+  assert.equal(format.time('0001-01-01T00:00:00Z'), undefined);
+  assert.equal(format.time('nonsense'), undefined);
+  assert.equal(format.time(undefined), undefined);
+  assert.equal(format.time(now), Date.parse(now));
+});
+
+test('view', () => {
+  const cases: [Camera, model.Tone, string, 'yes' | 'keep' | 'no'][] = [
+    [camera(null), 'wait', 'Waiting', 'no'],
+    [camera({}), 'live', 'Live', 'yes'],
+    [camera({ stale: true }), 'bad', 'No word', 'keep'],
+    [camera({ stale: true, state: 'away' }), 'bad', 'No word', 'no'],
+    [camera({ state: 'connecting' }), 'wait', 'Connecting', 'no'],
+    [camera({ state: 'away', error: 'no route to host' }), 'bad', 'Away', 'no'],
+    [camera({ state: 'refused' }), 'bad', 'Refused', 'no'],
+    [camera({ state: 'unusable' }), 'bad', 'Unusable', 'no'],
+    [camera({ state: 'disabled' }), 'off', 'Off', 'no'],
+    [camera({}, { disabled: true }), 'off', 'Off', 'no'],
+    [camera({ video: 'mjpeg' }), 'live', 'Recording', 'no'],
+  ];
+  for (const [c, tone, word, want] of cases) {
+    assert.equal(model.view(c).tone, tone);
+    assert.equal(model.view(c).word, word);
+    assert.equal(model.wanted(c), want);
+  }
+  assert.equal(model.view(camera({ state: 'away', error: 'no route to host' })).detail, 'no route to host');
+  assert.equal(model.view(camera({ problem: 'no keyframe for 20 s' })).warning, 'no keyframe for 20 s');
+  assert.match(model.view(camera({ video: 'h265' }), true).detail ?? '', /H\.265/);
+});
+
+test('lines', () => {
+  assert.equal(model.picture(status({ width: 1920, height: 1080, fps: 30, video: 'h264', audio: 'aac', bitrate: 4.1e6 })), '1920×1080 · 30 fps · H.264 + AAC · 4.1 Mbit/s');
+  assert.equal(model.picture(status({ video: 'h264' })), 'H.264');
+  assert.equal(model.picture(null), '');
+  assert.equal(model.summary([camera({}), camera({ state: 'away' }), camera(null), camera({})]), '2 live · 1 connecting · 1 away');
+  assert.equal(model.summary([]), '');
+  assert.equal(model.title(camera(null, { label: 'Front door' })), 'Front door');
+});
+
+test('announcement', () => {
+  const live = camera({}), away = camera({ state: 'away', error: 'no route to host' });
+  assert.equal(model.announcement(undefined, live), undefined);
+  assert.equal(model.announcement(live, live), undefined);
+  assert.equal(model.announcement(live, away), 'front-door: Away, no route to host');
+  assert.equal(model.announcement(away, live), 'front-door is live.');
+});
+
+test('backoff grows, is bounded and spread', () => {
+  assert.equal(backoff(0, 0.5), 500);
+  assert.equal(backoff(3, 0.5), 4000);
+  assert.equal(backoff(50, 0.5), 15_000);
+  assert.ok(backoff(50, 1) <= 18_750 && backoff(0, 0) >= 375);
+});
+
+test('pace', () => {
+  assert.deepEqual(pace(0.7, 0.66, 0.5, true), { rate: 1, seek: false });
+  assert.equal(pace(1.8, 0.66, 1, true).rate, 1.07);
+  assert.equal(pace(4, 0.66, 1, true).rate, 1.08);
+  assert.equal(pace(1.8, 0.66, 0.2, true).rate, 1);
+  assert.equal(pace(0.5, 0.66, 0.1, true).rate, 0.95);
+  assert.equal(pace(8, 0.66, 3, true).seek, true);
+  assert.deepEqual(pace(6.5, 6, 4, false), { rate: 1, seek: false });
+  assert.equal(pace(12, 6, 4, false).rate, 1.04);
+  assert.equal(pace(30, 6, 4, false).seek, true);
+});
+
+test('clock takes the quickest message', () => {
+  const c = new Clock();
+  assert.equal(c.now(1000), 1000);
+  c.heard(5000, 1400); // arrived 400 ms late
+  c.heard(6000, 2010);
+  assert.equal(c.now(2010), 6000);
+});
