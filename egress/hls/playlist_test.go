@@ -1,0 +1,183 @@
+package hls
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+const config1 = "aaaaaaaaaaaaaaaa"
+
+// entryAt is an entry of d ticks.
+func entryAt(seq, session uint64, config string, d int64) schemas.Entry {
+	return schemas.Entry{
+		Kind: schemas.KindWhole, Seq: seq, Session: session, Config: config, Epoch: 5, Chunks: 2, Duration: d, Bytes: 1000,
+		Layout: layout0, Start: testStart.Add(time.Duration(seq) * time.Second),
+	}
+}
+
+func TestPlaylist(t *testing.T) {
+	second := int64(schemas.MediaTimescale)
+	gap := entryAt(11, 3, "", second)
+	gap.Kind = schemas.KindGap
+	entries := []schemas.Entry{
+		entryAt(10, 3, config1, second), gap, entryAt(12, 4, config1, second*3003/3000), entryAt(13, 4, "bbbbbbbbbbbbbbbb", second),
+	}
+	parts := []PartInfo{{0, 45045, true}, {45045, 45045, false}}
+	o := PlaylistOptions{
+		Parts: map[uint64][]PartInfo{10: parts, 12: parts},
+		Open:  &Open{Seq: 14, Session: 5, Epoch: 8, Config: config1, Start: testStart, Parts: []PartInfo{{0, 18000, true}}},
+		Hint:  &Hint{14, 8, 1},
+	}
+	head := `#EXTM3U
+#EXT-X-VERSION:9
+#EXT-X-INDEPENDENT-SEGMENTS
+#EXT-X-TARGETDURATION:2
+#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=12.0,HOLD-BACK=6.0,PART-HOLD-BACK=0.660000
+#EXT-X-PART-INF:PART-TARGET=0.220000
+#EXT-X-MEDIA-SEQUENCE:10
+#EXT-X-DISCONTINUITY-SEQUENCE:3
+`
+	body := `#EXT-X-MAP:URI="m1/init-aaaaaaaaaaaaaaaa.mp4"
+#EXT-X-PROGRAM-DATE-TIME:2026-03-01T12:00:10.000Z
+#EXT-X-PART:DURATION=0.500500,URI="m1/10.5.0.m4s",INDEPENDENT=YES
+#EXT-X-PART:DURATION=0.500500,URI="m1/10.5.1.m4s"
+#EXTINF:1.000000,
+m1/10.m4s
+#EXT-X-PROGRAM-DATE-TIME:2026-03-01T12:00:11.000Z
+#EXT-X-GAP
+#EXTINF:1.000000,
+m1/11.m4s
+#EXT-X-DISCONTINUITY
+#EXT-X-PROGRAM-DATE-TIME:2026-03-01T12:00:12.000Z
+#EXT-X-PART:DURATION=0.500500,URI="m1/12.5.0.m4s",INDEPENDENT=YES
+#EXT-X-PART:DURATION=0.500500,URI="m1/12.5.1.m4s"
+#EXTINF:1.001000,
+m1/12.m4s
+#EXT-X-MAP:URI="m1/init-bbbbbbbbbbbbbbbb.mp4"
+#EXT-X-PROGRAM-DATE-TIME:2026-03-01T12:00:13.000Z
+#EXTINF:1.000000,
+m1/13.m4s
+`
+	tail := `#EXT-X-DISCONTINUITY
+#EXT-X-MAP:URI="m1/init-aaaaaaaaaaaaaaaa.mp4"
+#EXT-X-PROGRAM-DATE-TIME:2026-03-01T12:00:00.000Z
+#EXT-X-PART:DURATION=0.200000,URI="m1/14.8.0.m4s",INDEPENDENT=YES
+#EXT-X-PRELOAD-HINT:TYPE=PART,URI="m1/14.8.1.m4s"
+`
+	check := func(name string, got []byte, want string) {
+		t.Helper()
+		if string(got) != want {
+			t.Errorf("%s:\n%s\nwant\n%s", name, got, want)
+		}
+	}
+	check("live", Playlist(entries, o), head+body+tail)
+	o.Reports = []Report{{URI: "../720p/0.m3u8", Seq: 13, Part: -1}, {URI: "../480p/0.m3u8", Seq: 14, Part: 2}}
+	check("with reports", Playlist(entries, o), head+body+tail+
+		"#EXT-X-RENDITION-REPORT:URI=\"../720p/0.m3u8\",LAST-MSN=13\n#EXT-X-RENDITION-REPORT:URI=\"../480p/0.m3u8\",LAST-MSN=14,LAST-PART=2\n")
+	o.Ended = true
+	check("ended", Playlist(entries, o), head+body+"#EXT-X-ENDLIST\n")
+
+	noParts := layout0
+	noParts.Part = 0
+	e := entryAt(10, 3, config1, second)
+	e.Layout = noParts
+	check("without parts", Playlist([]schemas.Entry{e}, PlaylistOptions{}), `#EXTM3U
+#EXT-X-VERSION:9
+#EXT-X-INDEPENDENT-SEGMENTS
+#EXT-X-TARGETDURATION:2
+#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=12.0,HOLD-BACK=6.0
+#EXT-X-MEDIA-SEQUENCE:10
+#EXT-X-DISCONTINUITY-SEQUENCE:3
+#EXT-X-MAP:URI="m1/init-aaaaaaaaaaaaaaaa.mp4"
+#EXT-X-PROGRAM-DATE-TIME:2026-03-01T12:00:10.000Z
+#EXTINF:1.000000,
+m1/10.m4s
+`)
+	if b := Playlist(nil, PlaylistOptions{}); b != nil {
+		t.Errorf("of nothing: %s", b)
+	}
+}
+
+func TestPlaylistSkips(t *testing.T) {
+	var entries []schemas.Entry
+	for i := range uint64(20) {
+		entries = append(entries, entryAt(100+i, 1+i/10, config1, schemas.MediaTimescale))
+	}
+	parts := map[uint64][]PartInfo{}
+	for i := range entries {
+		parts[entries[i].Seq] = []PartInfo{{0, 90000, true}}
+	}
+	full := string(Playlist(entries, PlaylistOptions{Parts: parts}))
+	if n := strings.Count(full, "#EXT-X-PART:"); n != 6 {
+		t.Errorf("parts of %d segments of a second are listed, want those of the last three target durations, 6", n)
+	}
+	delta := string(Playlist(entries, PlaylistOptions{Parts: parts, Skip: true}))
+	if !strings.Contains(delta, "#EXT-X-SKIP:SKIPPED-SEGMENTS=8\n") {
+		t.Fatalf("12 s of 20 s must stay:\n%s", delta)
+	}
+	if strings.Contains(delta, "#EXT-X-MAP") {
+		t.Error("the delta repeats the MAP that its skipped segments have")
+	}
+	// The full playlist's lines from the first segment kept are the delta's.
+	from := strings.Index(full, "#EXT-X-PROGRAM-DATE-TIME:"+entries[8].Start.Format("2006-01-02T15:04:05.000Z"))
+	if _, rest, _ := strings.Cut(delta, "SKIPPED-SEGMENTS=8\n"); rest != full[from:] {
+		t.Errorf("the rest differs:\n%s\nwant\n%s", rest, full[from:])
+	}
+	short := Playlist(entries[:5], PlaylistOptions{Skip: true})
+	if strings.Contains(string(short), "SKIP:") {
+		t.Error("a short playlist skips")
+	}
+}
+
+func TestListable(t *testing.T) {
+	part := func(start, d int64) PartInfo { return PartInfo{Start: start, Duration: d} }
+	parts := []PartInfo{part(0, 90000), part(90000, 90000), part(180000, 40000), part(220000, 10000)}
+	if got := Listable(layout0, parts); len(got) != 3 {
+		t.Errorf("%d parts, want 3: 220000 ticks round to 2 s, 230000 do not", len(got))
+	}
+	none := layout0
+	none.Part = 0
+	if got := Listable(none, parts); len(got) != 0 {
+		t.Errorf("a layout without parts lists %d", len(got))
+	}
+}
+
+func TestMultivariant(t *testing.T) {
+	tracks := synthetic(testPlace, 1)[0].chunks[0].Tracks
+	got := string(Multivariant([]Variant{{URI: "raw/0.m3u8", Peak: 4000000, Average: 3000000, Tracks: tracks, FrameRate: 25}}))
+	want := `#EXTM3U
+#EXT-X-VERSION:9
+#EXT-X-INDEPENDENT-SEGMENTS
+#EXT-X-STREAM-INF:BANDWIDTH=4000000,AVERAGE-BANDWIDTH=3000000,CODECS="avc1.4D400D,mp4a.40.2",RESOLUTION=320x180,FRAME-RATE=25.000
+raw/0.m3u8
+`
+	if got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+}
+
+func TestBandwidth(t *testing.T) {
+	of := func(bytes, ticks int64) schemas.Entry {
+		return schemas.Entry{Kind: schemas.KindWhole, Layout: layout0, Bytes: bytes, Duration: ticks}
+	}
+	gap := schemas.Entry{Kind: schemas.KindGap, Layout: layout0, Duration: 90000}
+	tests := []struct {
+		name          string
+		entries       []schemas.Entry
+		peak, average int64
+	}{
+		{"nothing", nil, 0, 0},
+		{"even", []schemas.Entry{of(1000, 90000), of(1000, 90000)}, 8000, 8000},
+		{"a peak of half a target duration", []schemas.Entry{of(1000, 90000), of(3000, 90000)}, 24000, 16000},
+		{"too short a peak counts with its neighbour", []schemas.Entry{of(1000, 45000), of(1000, 90000)}, 10667, 10667},
+		{"a gap has no bits", []schemas.Entry{of(1000, 90000), gap, of(1000, 90000)}, 8000, 8000},
+	}
+	for _, test := range tests {
+		if p, a := Bandwidth(test.entries); p != test.peak || a != test.average {
+			t.Errorf("%s: %d, %d; want %d, %d", test.name, p, a, test.peak, test.average)
+		}
+	}
+}
