@@ -1,0 +1,249 @@
+package config
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+)
+
+var update = flag.Bool("update", false, "write docs/configuration.md anew")
+
+const canary = "c4n4ry"
+
+func load(t *testing.T, text string, env []string, flags map[string]string) (*Config, error) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("framelog.yaml", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Load("framelog.yaml", env, flags)
+}
+
+func TestPrecedence(t *testing.T) {
+	c, err := load(t, `
+data: /file
+listen: 127.0.0.1:1
+egress: {mode: always, window: 90s}
+broker:
+  limit: 2GiB
+brokers: [a:1, "b:2"]
+cameras:
+  - id: front-door
+    url: rtsp://viewer:${FRAMELOG_SECRET_X}@10.0.0.5:554/stream1
+  - {id: yard, url: "rtsp://10.0.0.6/", transport: udp, no_audio: true, label: Yard & gate}
+`, []string{"FRAMELOG_DATA=/env", "FRAMELOG_LISTEN=127.0.0.1:2", "FRAMELOG_SECRET_X=y", "FRAMELOG_TEST_Z=z", "HOME=/", "FRAMELOG_BROKERS=c:3, d:4", "FRAMELOG_TOPICS_PARTITIONS=1"},
+		map[string]string{"listen": "127.0.0.1:3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Data != "/env" || c.Listen != "127.0.0.1:3" || c.Egress.Mode != "always" || c.Broker.Limit != 2<<30 ||
+		strings.Join(c.Brokers, " ") != "c:3 d:4" || c.Topics.Partitions != 1 || time.Duration(c.Egress.Window) != 90*time.Second {
+		t.Errorf("%+v", c)
+	}
+	if c.Topics.Retention.String() != "24h" || c.SecretsDir != "/env/secrets" || c.Log.Level != "info" {
+		t.Errorf("defaults: %+v", c)
+	}
+	want := []Camera{
+		{ID: "front-door", URL: "rtsp://viewer:${FRAMELOG_SECRET_X}@10.0.0.5:554/stream1", Origin: "framelog.yaml:9"},
+		{ID: "yard", URL: "rtsp://10.0.0.6/", Transport: "udp", NoAudio: true, Label: "Yard & gate", Origin: "framelog.yaml:11"},
+	}
+	if len(c.Cameras) != 2 || c.Cameras[0] != want[0] || c.Cameras[1] != want[1] {
+		t.Errorf("cameras %+v, want %+v", c.Cameras, want)
+	}
+	// What is handed to children reads as the same.
+	b, err := yaml.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := load(t, string(b), nil, nil)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	again.Path, again.origin, again.Cameras = c.Path, c.origin, c.Cameras
+	if x, y := show2(t, again), show2(t, c); x != y {
+		t.Errorf("marshalled and read again:\n%s\nwant\n%s", x, y)
+	}
+}
+
+func show2(t *testing.T, c *Config) string {
+	t.Helper()
+	b, err := yaml.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestErrors(t *testing.T) {
+	for _, tt := range []struct {
+		name, yaml, env, flag string
+		want                  []string // all in the one line
+	}{
+		{"unknown key", "listen: 127.0.0.1:1\nlsten: x\n", "", "", []string{"framelog.yaml:2: ", "lsten", "unknown key", "listen"}},
+		{"unknown key below", "egress:\n  mode: always\n  modes: x\n", "", "", []string{"framelog.yaml:3: ", "egress.modes", "unknown key", "did you mean mode?"}},
+		{"unknown key of a camera", "cameras:\n  - id: a\n    uri: rtsp://x/\n", "", "", []string{"framelog.yaml:3: ", "cameras[0].uri", "did you mean url?"}},
+		{"wrong type, list", "brokers: a:1\n", "", "", []string{"framelog.yaml:1: ", "brokers", "a list is wanted"}},
+		{"wrong type, text", "data: [x]\n", "", "", []string{"framelog.yaml:1: ", "data", "wrong type", "text"}},
+		{"wrong type, number", "topics:\n  partitions: two\n", "", "", []string{"framelog.yaml:2: ", `"two"`, "wrong type", "whole number"}},
+		{"wrong type, section", "egress: always\n", "", "", []string{"framelog.yaml:1: ", "egress", "keys are wanted"}},
+		{"bad value", "egress:\n  mode: sometimes\n", "", "", []string{"framelog.yaml:2: ", `"sometimes"`, "on_demand or always"}},
+		{"bad size", "broker: {limit: 12 apples}\n", "", "", []string{"framelog.yaml:1: ", "broker.limit", "size", "512MiB"}},
+		{"too small", "broker: {limit: 1MiB}\n", "", "", []string{"too small", "at least 32MiB"}},
+		{"bad duration", "egress: {window: 60}\n", "", "", []string{"egress.window", "duration", "30s"}},
+		{"bad id", "cameras:\n  - id: a\n    url: rtsp://x/\n  - id: Front\n    url: rtsp://y/\n", "", "", []string{"framelog.yaml:4: ", `cameras[1].id: "Front"`, "a-z"}},
+		{"no id", "cameras:\n  - url: rtsp://x/\n", "", "", []string{"framelog.yaml:2: ", "needs an id"}},
+		{"duplicate id", "cameras:\n  - id: a\n    url: rtsp://x/\n  - id: a\n    url: rtsp://y/\n", "", "", []string{"framelog.yaml:4: ", `"a"`, "framelog.yaml:2"}},
+		{"bad scheme", "cameras:\n  - id: a\n    url: http://viewer:" + canary + "@x/\n", "", "", []string{"framelog.yaml:3: ", "cameras[0].url", "rtsp"}},
+		{"url of a wrong type", "cameras:\n  - id: a\n    url: [\"rtsp://u:" + canary + "@x/\"]\n", "", "", []string{"framelog.yaml:3: ", "wrong type"}},
+		{"no url", "cameras:\n  - id: a\n", "", "", []string{"framelog.yaml:2: ", "needs a url"}},
+		{"not YAML", "listen: [1,\ncameras: {\n", "", "", []string{"framelog.yaml", "not YAML"}},
+		{"a page of HTML", "<!doctype html>\n<p>hello: [", "", "", []string{"framelog.yaml"}},
+		{"a word", "hello\n", "", "", []string{"framelog.yaml:1: ", "keys are wanted"}},
+		{"twice", "data: a\ndata: b\n", "", "", []string{"framelog.yaml:2", "data"}},
+		{"address", "listen: 8080\n", "", "", []string{"framelog.yaml:1: ", "listen", "host:port"}},
+		{"open to all", "listen: 0.0.0.0:8080\n", "", "", []string{"framelog.yaml:1: ", "--insecure"}},
+		{"broker address", "brokers: [kafka]\n", "", "", []string{"framelog.yaml:1: ", "brokers[0]", "host:port"}},
+		{"environment", "", "FRAMELOG_LISTN=x", "", []string{"FRAMELOG_LISTN: ", "unknown", "FRAMELOG_LISTEN"}},
+		{"value in the environment", "", "FRAMELOG_EGRESS_MODE=x", "", []string{"FRAMELOG_EGRESS_MODE: ", "on_demand or always"}},
+		{"flag", "", "", "nope", []string{"--listen: ", `"nope"`, "host:port"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			flags := map[string]string{}
+			if tt.flag != "" {
+				flags["listen"] = tt.flag
+			}
+			_, err := load(t, tt.yaml, []string{tt.env}, flags)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			t.Log(err)
+			if !IsError(err) {
+				t.Errorf("%T is no *Error", err)
+			}
+			if strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), canary) {
+				t.Errorf("more than one line, or a password: %q", err)
+			}
+			for _, w := range tt.want {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("%q lacks %q", err, w)
+				}
+			}
+		})
+	}
+}
+
+func TestNoFile(t *testing.T) {
+	if _, err := Load(filepath.Join(t.TempDir(), "none.yaml"), nil, nil); !IsError(err) || !strings.Contains(err.Error(), "none.yaml") {
+		t.Error(err)
+	}
+	if c, err := Load("", nil, nil); err != nil || c.Listen != "127.0.0.1:8080" {
+		t.Error(c, err)
+	}
+	for _, empty := range []string{"", "# nothing\n", "---\n", "cameras:\n"} {
+		if _, err := load(t, empty, nil, nil); err != nil {
+			t.Errorf("%q: %v", empty, err)
+		}
+	}
+}
+
+func TestTakePasswords(t *testing.T) {
+	text := "cameras:\n  - id: a\n    url: rtsp://u:" + canary + "@x/\n  - id: b\n    url: rtsp://u:${file:z}@x/\n"
+	c, err := load(t, text, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.TakePasswords(nil); err == nil || !strings.Contains(err.Error(), "framelog.yaml:3") || strings.Contains(err.Error(), canary) {
+		t.Errorf("refusal: %v", err)
+	}
+	got := map[string]string{}
+	if err := c.TakePasswords(func(id, p string) error { got[id] = p; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 1 || got["a"] != canary || c.Cameras[0].URL != "rtsp://u:${file:a}@x/" || c.Cameras[1].URL != "rtsp://u:${file:z}@x/" {
+		t.Errorf("%v %+v", got, c.Cameras)
+	}
+}
+
+func TestSize(t *testing.T) {
+	for s, want := range map[string]Size{"0": 0, "1": 1, "1KiB": 1024, "1.5GiB": 3 << 29, "20 MB": 20e6, "7B": 7, "": -1, "-1": -1, "x": -1, "1e300TiB": -1, "NaN": -1, "MiB": -1} {
+		got, err := ParseSize(s)
+		if want < 0 != (err != nil) || err == nil && got != want {
+			t.Errorf("%q: %d, %v", s, got, err)
+		}
+		if err == nil {
+			if again, err := ParseSize(got.String()); err != nil || again != got {
+				t.Errorf("%q as %q: %d, %v", s, got, again, err)
+			}
+		}
+	}
+}
+
+// TestReference holds docs/configuration.md to the code; -update writes it.
+func TestReference(t *testing.T) {
+	path := filepath.Join("..", "..", "docs", "configuration.md")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const from, to = "<!-- keys -->\n", "<!-- end of keys -->\n"
+	head, rest, ok := strings.Cut(string(b), from)
+	table, tail, ok2 := strings.Cut(rest, to)
+	if !ok || !ok2 {
+		t.Fatalf("%s has lost its marks %q and %q", path, from, to)
+	}
+	if table == Reference() {
+		return
+	}
+	if !*update {
+		t.Fatalf("%s is not what the code says: go test ./internal/config -update", path)
+	}
+	if err := os.WriteFile(path, []byte(head+from+Reference()+to+tail), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestExample: the example is right, and each key that it comments out exists.
+func TestExample(t *testing.T) {
+	path, err := filepath.Abs(filepath.Join("..", "..", "framelog.example.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, "#~ "); ok { // a key as it would stand
+			line = rest
+		}
+		all = append(all, line)
+	}
+	if _, err := load(t, strings.Join(all, ""), nil, nil); err != nil {
+		t.Errorf("with its commented keys: %v", err)
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add("listen: 127.0.0.1:1\ncameras:\n  - id: a\n    url: rtsp://u:p@x/\n")
+	f.Add("{a: [b, {c: &d e}], f: *d}")
+	f.Add("? [x]\n: y\n")
+	f.Add("<<: {data: x}\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		path := filepath.Join(t.TempDir(), "f.yaml")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Load(path, nil, nil); err != nil && (!IsError(err) || strings.Contains(err.Error(), "\n")) {
+			t.Errorf("%q: %v", text, err)
+		}
+	})
+}

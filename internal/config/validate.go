@@ -1,0 +1,122 @@
+package config
+
+import (
+	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/framelog/framelog/internal/secrets"
+	"github.com/framelog/framelog/schemas"
+)
+
+// validate checks what one value alone cannot tell.
+func (c *Config) validate() error {
+	for _, a := range []struct{ key, addr string }{{"listen", c.Listen}, {"broker_listen", c.BrokerListen}} {
+		if err := checkAddress(a.addr); err != "" {
+			return c.Errorf(a.key, "want host:port, as 127.0.0.1:8080", "%q: %s", a.addr, err)
+		}
+	}
+	if !Loopback(c.Listen) && !c.Insecure {
+		return c.Errorf("listen", "listen on 127.0.0.1 (a reverse proxy can ask for passwords), or say --insecure",
+			"%q can be reached by others, who would see all cameras without a password", c.Listen)
+	}
+	for i, b := range c.Brokers {
+		if err := checkAddress(b); err != "" {
+			key := "brokers[" + strconv.Itoa(i) + "]"
+			if c.origin[key] == "" {
+				c.origin[key] = c.origin["brokers"]
+			}
+			return c.Errorf(key, "want host:port, as kafka:9092", "%q: %s", b, err)
+		}
+	}
+	if err := (schemas.Names{Prefix: c.TopicPrefix}).Validate(); err != nil {
+		return c.Errorf("topic_prefix", "", "%v", err)
+	}
+	if c.Data == "" {
+		return c.Errorf("data", "name a directory", "it is empty")
+	}
+	if c.SecretsDir == "" {
+		c.SecretsDir = filepath.Join(c.Data, "secrets")
+	}
+	if c.Egress.HLSDir == "" {
+		c.Egress.HLSDir = filepath.Join(c.Data, "hls")
+	}
+	return c.validateCameras()
+}
+
+func (c *Config) validateCameras() error {
+	first := make(map[string]string)
+	for i, cam := range c.Cameras {
+		key := "cameras[" + strconv.Itoa(i) + "]"
+		at := func(field, remedy, format string, args ...any) error {
+			err := c.Errorf(key+"."+field, remedy, format, args...).(*Error) //nolint:errorlint // made just now
+			if err.Where == "" {
+				err.Where = cam.Origin
+			}
+			return err
+		}
+		switch {
+		case cam.ID == "":
+			return at("id", "give it one, as front-door", "a camera needs an id")
+		case schemas.ValidateCameraID(cam.ID) != nil:
+			return at("id", "want 1 to 63 of a-z, 0-9 and -, not beginning with -; label takes any text", "%q is no id", cam.ID)
+		case first[cam.ID] != "":
+			return at("id", "give one of them another", "%q is the id of the camera at %s too", cam.ID, first[cam.ID])
+		case cam.URL == "":
+			return at("url", "give it one, as rtsp://10.0.0.5/stream1", "a camera needs a url")
+		}
+		first[cam.ID] = cam.Origin
+		if _, _, err := secrets.Extract(cam.URL, cam.ID); err != nil {
+			return at("url", "", "%s", strings.TrimPrefix(err.Error(), "url "))
+		}
+	}
+	return nil
+}
+
+// TakePasswords takes passwords in the clear out of the cameras' URLs and
+// hands each to store; the URL refers to ${file:<id>} afterwards. A nil store
+// refuses them.
+func (c *Config) TakePasswords(store func(id, password string) error) error {
+	for i := range c.Cameras {
+		cam := &c.Cameras[i]
+		clean, password, err := secrets.Extract(cam.URL, cam.ID)
+		if err != nil || password == "" {
+			continue // validate has seen it
+		}
+		key := "cameras[" + strconv.Itoa(i) + "].url"
+		if store == nil {
+			return c.Errorf(key, "put it into the environment variable FRAMELOG_SECRET_X of ingest, or a file NAME in its secrets_dir, and write ${FRAMELOG_SECRET_X} or ${file:NAME} in its place",
+				"a password in the clear would stand in Kafka")
+		}
+		if err := store(cam.ID, password); err != nil {
+			return err
+		}
+		cam.URL = clean
+	}
+	return nil
+}
+
+// Loopback says whether only this machine can reach an address.
+func Loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+func checkAddress(addr string) string {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "no address"
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return "port " + strconv.Quote(port) + " is no number from 0 to 65535"
+	}
+	return ""
+}
