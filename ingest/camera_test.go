@@ -1,0 +1,292 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// inBubble runs f with a world whose time is made: waiting costs nothing.
+func inBubble(t *testing.T, f func(t *testing.T, w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { f(t, newWorld(t)) })
+}
+
+// after lets d pass, and everything settle that happens meanwhile.
+func after(d time.Duration) {
+	time.Sleep(d) // of the bubble's clock
+	synctest.Wait()
+}
+
+// runCamera runs a camera beside the test; the function ends it.
+func runCamera(t *testing.T, w *world, cam schemas.Camera) (c *camera, end func() error) {
+	t.Helper()
+	s := w.service(t, Config{})
+	c = newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, cam, "test")
+	ctx, cancel := context.WithCancel(t.Context())
+	result := make(chan error, 1)
+	go func() { result <- c.run(ctx) }()
+	return c, func() error {
+		cancel()
+		return <-result
+	}
+}
+
+func TestLogIsOpenedWithTheFirstChunk(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.source = func(string, schemas.Camera) Source {
+			return sourceFunc(func(ctx context.Context, s Sink) error {
+				time.Sleep(3 * time.Second)
+				return steady(0)(ctx, s)
+			})
+		}
+		_, end := runCamera(t, w, testCamera("a"))
+		after(3050 * time.Millisecond)
+		if w.logs.of("a") != nil {
+			t.Error("the log is open before there is a chunk")
+		}
+		if s := w.registry.of("a"); s.State != schemas.StateConnecting || s.Owner != "one" {
+			t.Errorf("status %+v", s)
+		}
+		after(100 * time.Millisecond)
+		log := w.logs.of("a")
+		if log == nil || log.chunks != 1 || log.sessions != 1 {
+			t.Fatalf("after the first chunk: %+v", log)
+		}
+		if s := w.registry.of("a"); s.State != schemas.StateLive || s.Video != schemas.H264 || s.Width != 640 || s.Height != 360 {
+			t.Errorf("status %+v", s)
+		}
+		after(20 * time.Second)
+		if s := w.registry.of("a"); s.FPS != 10 || s.Bitrate != 80_000 {
+			t.Errorf("status %+v", s)
+		}
+		if age := time.Since(w.registry.of("a").Updated); age > 10*time.Second {
+			t.Errorf("status is %v old", age)
+		}
+		if err := end(); err != nil || !log.isClosed() {
+			t.Errorf("ended with %v, log closed: %v", err, log.isClosed())
+		}
+	})
+}
+
+func TestLogIsOpenedWithoutConnection(t *testing.T) {
+	for name, tt := range map[string]struct {
+		source Source
+		opens  bool
+	}{
+		"no connection": {sourceFunc(func(ctx context.Context, _ Sink) error { <-ctx.Done(); return ctx.Err() }), true},
+		"refused":       {sourceFunc(func(context.Context, Sink) error { return ErrRefused }), true},
+		"no keyframe":   {sourceFunc(mute), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world) {
+				w.source = func(string, schemas.Camera) Source { return tt.source }
+				_, end := runCamera(t, w, testCamera("a"))
+				after(4900 * time.Millisecond)
+				if w.logs.of("a") != nil {
+					t.Error("open too early")
+				}
+				after(200 * time.Millisecond)
+				if open := w.logs.of("a") != nil; open != tt.opens {
+					t.Errorf("open: %v, want %v", open, tt.opens)
+				}
+				if err := end(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+func TestStates(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err  error
+		want schemas.State
+	}{
+		"refused":     {fmt.Errorf("rtsp: connect: 401: %w", ErrRefused), schemas.StateRefused},
+		"away":        {fmt.Errorf("rtsp: connect: %w", ErrAway), schemas.StateAway},
+		"stalled":     {ErrStalled, schemas.StateAway},
+		"unsupported": {fmt.Errorf("rtsp: vp8: %w", ErrUnsupported), schemas.StateUnusable},
+		"unknown":     {errors.New("something"), schemas.StateAway},
+		"ended":       {nil, schemas.StateAway},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world) {
+				w.source = func(string, schemas.Camera) Source {
+					return sourceFunc(func(context.Context, Sink) error {
+						if tt.err == nil {
+							return nil
+						}
+						return fmt.Errorf("rtsp://viewer:%s@host/:\n %w", canary, tt.err)
+					})
+				}
+				_, end := runCamera(t, w, testCamera("a"))
+				after(time.Second)
+				s := w.registry.of("a")
+				if s.State != tt.want || s.Error == "" {
+					t.Errorf("status %+v, want state %s", s, tt.want)
+				}
+				if text := fmt.Sprint(w.registry.all) + w.log.String(); strings.Contains(text, canary) {
+					t.Errorf("the password is in %s", text)
+				}
+				if err := end(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+func TestReconnects(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		var began []time.Time
+		w.source = func(string, schemas.Camera) Source {
+			return sourceFunc(func(ctx context.Context, s Sink) error {
+				began = append(began, time.Now())
+				if len(began) == 12 { // long enough to be trusted again
+					return steady(time.Minute)(ctx, s)
+				}
+				return ErrAway
+			})
+		}
+		_, end := runCamera(t, w, testCamera("a"))
+		after(10 * time.Minute)
+		want := 500 * time.Millisecond
+		for i := 1; i < 12; i++ {
+			if d := began[i].Sub(began[i-1]); d < want/2 || d > want {
+				t.Errorf("attempt %d came after %v, want %v to %v", i, d, want/2, want)
+			}
+			want = min(2*want, 15*time.Second)
+		}
+		if d := began[12].Sub(began[11]) - time.Minute; d > 500*time.Millisecond {
+			t.Errorf("after a good connection the next came after %v", d)
+		}
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestPanicsHarmOneConnection(t *testing.T) {
+	for name, bad := range map[string]sourceFunc{
+		"source": func(context.Context, Sink) error { panic("rtsp://viewer:" + canary + "@host/ broke") },
+		"assembler": func(_ context.Context, s Sink) error {
+			if err := s.Tracks(nil); err != nil {
+				return err
+			}
+			if err := s.Unit(Unit{}); err == nil {
+				return errors.New("a panic gave no error")
+			}
+			return s.Unit(Unit{}) // once more
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world) {
+				attempts := 0
+				w.source = func(string, schemas.Camera) Source {
+					if attempts++; attempts == 1 {
+						return bad
+					}
+					return steady(0)
+				}
+				c, end := runCamera(t, w, testCamera("a"))
+				after(5 * time.Second)
+				if s := w.registry.of("a"); s.State != schemas.StateLive || s.Error != "" {
+					t.Errorf("status %+v", s)
+				}
+				if text := fmt.Sprint(w.registry.all) + w.log.String(); strings.Contains(text, canary) || !strings.Contains(text, "camera_test.go") {
+					t.Errorf("want the stack and not the password in %s", text)
+				}
+				if c.board.current() != schemas.StateLive {
+					t.Error("camera is not live")
+				}
+				if err := end(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+func TestRefusedFootageIsShown(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		_, end := runCamera(t, w, testCamera("a"))
+		after(time.Second)
+		log := w.logs.of("a")
+		refuse := func(err error) {
+			w.logs.mu.Lock()
+			log.refuse = err
+			w.logs.mu.Unlock()
+			after(time.Second)
+		}
+		refuse(errors.New("budget"))
+		if s := w.registry.of("a"); s.State != schemas.StateLive || !strings.Contains(s.Problem, "budget") {
+			t.Errorf("status %+v", s)
+		}
+		refuse(nil)
+		if s := w.registry.of("a"); s.Problem != "" {
+			t.Errorf("status %+v", s)
+		}
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestFencedCameraEnds(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		s := w.service(t, Config{})
+		c := newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera("a"), "test")
+		result := make(chan error, 1)
+		go func() { result <- c.run(t.Context()) }()
+		after(time.Second)
+		w.logs.of("a").fence()
+		if err := <-result; !errors.Is(err, errFenced) {
+			t.Errorf("ended with %v", err)
+		}
+	})
+}
+
+func TestDisabledCamera(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.source = func(string, schemas.Camera) Source { t.Error("connected"); return steady(0) }
+		cam := testCamera("a")
+		cam.Disabled = true
+		_, end := runCamera(t, w, cam)
+		after(time.Minute)
+		if s := w.registry.of("a"); s.State != schemas.StateDisabled || time.Since(s.Updated) > 10*time.Second {
+			t.Errorf("status %+v", s)
+		}
+		if err := end(); err != nil || w.logs.of("a") != nil {
+			t.Errorf("ended with %v, log %v", err, w.logs.of("a"))
+		}
+	})
+}
+
+func TestReserve(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		free, fails := int64(100), error(nil)
+		s := w.service(t, Config{ReservePath: "/data", ReserveBytes: 50})
+		s.reserve.free = func(string) (int64, error) { return free, fails }
+		for _, tt := range []struct {
+			free int64
+			err  error
+			want string
+		}{{100, nil, ""}, {49, nil, schemas.ReasonStorage}, {50, nil, ""}, {1, errors.New("gone"), ""}} {
+			free, fails = tt.free, tt.err
+			after(2 * time.Second)
+			if got := s.reserve.Admit(); got != tt.want {
+				t.Errorf("with %d free: %q, want %q", tt.free, got, tt.want)
+			}
+		}
+	})
+	if n, err := freeBytes(t.TempDir()); err != nil || n <= 0 {
+		t.Errorf("freeBytes: %d, %v", n, err)
+	}
+}

@@ -1,0 +1,222 @@
+package ingest
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// take gives a service partition 1 with cameras, as the group would.
+func take(s *Service, cams ...schemas.Camera) {
+	s.assigned([]int32{1})
+	s.desired(1, cameraMap(cams...))
+}
+
+// finish ends a service as Run does.
+func finish(t *testing.T, s *Service) {
+	t.Helper()
+	s.close()
+	s.wg.Wait()
+	if len(s.runners)+len(s.ending) != 0 {
+		t.Errorf("left over: %v, %v", s.runners, s.ending)
+	}
+}
+
+func TestCamerasFollowTheRegistry(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		s := w.service(t, Config{})
+		if s.Ready() == nil {
+			t.Error("ready before the group is joined")
+		}
+		s.assigned([]int32{1})
+		if s.Ready() == nil {
+			t.Error("ready before the cameras are read")
+		}
+		a, b := testCamera("a"), testCamera("b")
+		s.desired(1, cameraMap(a, b))
+		after(time.Second)
+		if err := s.Ready(); err != nil {
+			t.Error(err)
+		}
+		first, other := w.logs.of("a"), w.logs.of("b")
+		if first == nil || other == nil {
+			t.Fatal("cameras do not run")
+		}
+		if n := s.count(); n[schemas.StateLive] != 2 {
+			t.Errorf("states %v", n)
+		}
+
+		a.Label = "Gate" // nothing to do
+		s.desired(1, cameraMap(a, b))
+		after(time.Second)
+		if w.logs.of("a") != first {
+			t.Error("another label began the camera anew")
+		}
+
+		a.URL += "/2"
+		s.desired(1, cameraMap(a, b))
+		after(time.Second)
+		second := w.logs.of("a")
+		if second == first || !first.isClosed() || w.logs.of("b") != other {
+			t.Error("another URL did not begin this camera anew, and no other")
+		}
+		if got := w.logs.opened[len(w.logs.opened)-1].Reason; got != openChanged {
+			t.Errorf("opened because %q", got)
+		}
+
+		a.Disabled = true
+		s.desired(1, cameraMap(a, b))
+		after(time.Millisecond)
+		if !second.isClosed() || w.registry.of("a").State != schemas.StateDisabled {
+			t.Errorf("disabled: %+v", w.registry.of("a"))
+		}
+
+		s.desired(1, cameraMap(a))
+		after(time.Millisecond)
+		if !other.isClosed() || len(w.registry.deleted) != 1 || w.registry.of("b").Camera != "" {
+			t.Errorf("removed: closed %v, deleted %v", other.isClosed(), w.registry.deleted)
+		}
+		finish(t, s)
+	})
+}
+
+func TestLostStopsNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		s := w.service(t, Config{})
+		take(s, testCamera("a"))
+		after(time.Second)
+		first := w.logs.of("a")
+		s.lost([]int32{1})
+		after(time.Hour)
+		s.assigned([]int32{1})
+		after(time.Second) // the partition is read again
+		s.desired(1, cameraMap(testCamera("a")))
+		after(time.Minute)
+		if w.logs.of("a") != first || first.isClosed() || first.longest > 150*time.Millisecond {
+			t.Errorf("recording was interrupted: closed %v, longest pause %v", first.isClosed(), first.longest)
+		}
+		finish(t, s)
+	})
+}
+
+func TestLostAndNotGivenBack(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		s := w.service(t, Config{})
+		take(s, testCamera("a"))
+		after(time.Second)
+		s.lost([]int32{1})
+		s.assigned(nil)
+		after(29 * time.Second)
+		if w.logs.of("a").isClosed() {
+			t.Error("ended before its time")
+		}
+		after(2 * time.Second)
+		if !w.logs.of("a").isClosed() {
+			t.Error("runs although it belongs to somebody else")
+		}
+		finish(t, s)
+	})
+}
+
+func TestRevoked(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		s := w.service(t, Config{})
+		take(s, testCamera("a"), testCamera("b"))
+		after(time.Second)
+		a, b := w.logs.of("a"), w.logs.of("b")
+		s.revoked([]int32{1})
+		after(time.Second)
+		before := w.registry.of("a").Updated
+		after(15 * time.Second)
+		if w.registry.of("a").Updated != before {
+			t.Error("a status was written by who is owner no more")
+		}
+		b.fence() // the new owner has it
+		after(time.Second)
+		if a.isClosed() || !b.isClosed() {
+			t.Errorf("closed: %v, %v", a.isClosed(), b.isClosed())
+		}
+		if n := s.count(); n[schemas.StateLive] != 1 {
+			t.Errorf("states %v", n)
+		}
+		after(15 * time.Second)
+		if !a.isClosed() {
+			t.Error("runs for more than 30 s after it was revoked")
+		}
+		if len(w.registry.deleted) != 0 {
+			t.Errorf("deleted the status of %v, which others keep now", w.registry.deleted)
+		}
+		finish(t, s)
+	})
+}
+
+func TestRevokedAndGivenBack(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		s := w.service(t, Config{})
+		take(s, testCamera("a"))
+		after(time.Second)
+		first := w.logs.of("a")
+		for range 5 {
+			s.revoked([]int32{1})
+			after(20 * time.Second)
+			take(s, testCamera("a"))
+			after(20 * time.Second)
+		}
+		if w.logs.of("a") != first || first.isClosed() || first.longest > 150*time.Millisecond {
+			t.Error("recording was interrupted")
+		}
+		if age := time.Since(w.registry.of("a").Updated); age > 10*time.Second {
+			t.Errorf("status is %v old", age)
+		}
+		finish(t, s)
+	})
+}
+
+// Two owners at once must not fight: who is fenced waits for an assignment.
+func TestFencedByAnotherOwner(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		s := w.service(t, Config{})
+		take(s, testCamera("a"))
+		after(time.Second)
+		w.logs.of("a").fence()
+		after(10 * time.Second)
+		if n := len(w.logs.opened); n != 1 {
+			t.Errorf("opened %d times", n)
+		}
+		after(20 * time.Second)
+		if st := w.registry.of("a"); st.State != schemas.StateAway || !strings.Contains(st.Error, "another ingest") {
+			t.Errorf("status %+v", st)
+		}
+		s.desired(1, cameraMap(testCamera("a"), testCamera("b"))) // something else has changed
+		after(time.Minute)
+		if got := strings.Join(w.logs.topics, " "); got != "a b" {
+			t.Errorf("opened %s", got)
+		}
+		s.lost([]int32{1})
+		take(s, testCamera("a"), testCamera("b"))
+		after(time.Second)
+		if got := strings.Join(w.logs.topics, " "); got != "a b a" || w.logs.of("a").count() == 0 {
+			t.Errorf("after an assignment: opened %s", got)
+		}
+		finish(t, s)
+	})
+}
+
+func TestRemovalAndBack(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		s := w.service(t, Config{})
+		take(s, testCamera("a"))
+		after(time.Second)
+		for range 10 { // faster than a camera ends
+			s.desired(1, nil)
+			s.desired(1, cameraMap(testCamera("a")))
+		}
+		after(time.Second)
+		if st := w.registry.of("a"); st.State != schemas.StateLive || w.logs.of("a").isClosed() {
+			t.Errorf("status %+v", st)
+		}
+		finish(t, s)
+	})
+}

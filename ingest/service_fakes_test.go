@@ -1,0 +1,286 @@
+package ingest
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/internal/kafka"
+	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/schemas"
+)
+
+// canary is a password: no status and no log line may hold it.
+const canary = "c4n4ry"
+
+// fakeLogs is the log of all cameras, for any number of processes: an opening
+// fences the writer before.
+type fakeLogs struct {
+	mu      sync.Mutex
+	writers map[string]*fakeWriter // the newest, by camera
+	opened  []medialog.OpenOptions
+	topics  []string // of opened
+}
+
+type fakeWriter struct {
+	logs   *fakeLogs
+	topic  string
+	owner  string
+	ready  chan struct{}
+	fenced chan struct{}
+	once   sync.Once
+
+	// Guarded by logs.mu.
+	chunks   int
+	sessions int
+	closed   bool
+	refuse   error
+	last     time.Time
+	longest  time.Duration // between two chunks
+}
+
+func newFakeLogs() *fakeLogs { return &fakeLogs{writers: make(map[string]*fakeWriter)} }
+
+func (l *fakeLogs) Open(_ context.Context, t schemas.Topic, o medialog.OpenOptions) CameraWriter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if before := l.writers[t.Camera]; before != nil {
+		before.fence()
+	}
+	w := &fakeWriter{logs: l, topic: t.Camera, owner: o.Writer, ready: make(chan struct{}), fenced: make(chan struct{})}
+	close(w.ready)
+	l.writers[t.Camera] = w
+	l.opened = append(l.opened, o)
+	l.topics = append(l.topics, t.Camera)
+	return w
+}
+
+// of is the newest writer of a camera; nil: there was none.
+func (l *fakeLogs) of(camera string) *fakeWriter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.writers[camera]
+}
+
+// records says whether w takes chunks: it waits for one.
+func (w *fakeWriter) count() int {
+	w.logs.mu.Lock()
+	defer w.logs.mu.Unlock()
+	return w.chunks
+}
+
+func (w *fakeWriter) isClosed() bool {
+	w.logs.mu.Lock()
+	defer w.logs.mu.Unlock()
+	return w.closed
+}
+
+func (w *fakeWriter) fence()                  { w.once.Do(func() { close(w.fenced) }) }
+func (w *fakeWriter) Ready() <-chan struct{}  { return w.ready }
+func (w *fakeWriter) Fenced() <-chan struct{} { return w.fenced }
+
+func (w *fakeWriter) Close(context.Context) error {
+	w.logs.mu.Lock()
+	defer w.logs.mu.Unlock()
+	w.closed = true
+	w.fence()
+	return nil
+}
+
+func (w *fakeWriter) NewSession() {
+	w.logs.mu.Lock()
+	defer w.logs.mu.Unlock()
+	w.sessions++
+}
+
+func (w *fakeWriter) Write(*schemas.Chunk) error {
+	w.logs.mu.Lock()
+	defer w.logs.mu.Unlock()
+	if w.refuse != nil {
+		return w.refuse
+	}
+	w.chunks++
+	now := time.Now()
+	if !w.last.IsZero() {
+		w.longest = max(w.longest, now.Sub(w.last))
+	}
+	w.last = now
+	return nil
+}
+
+func (w *fakeWriter) Truncate(string)                     {}
+func (w *fakeWriter) Gap(time.Time, int64, int64, string) {}
+func (w *fakeWriter) Lost(schemas.Lost)                   {}
+
+// fakeRegistry keeps the statuses.
+type fakeRegistry struct {
+	mu      sync.Mutex
+	all     []schemas.Status
+	status  map[string]schemas.Status
+	deleted []string
+}
+
+func newFakeRegistry() *fakeRegistry {
+	return &fakeRegistry{status: make(map[string]schemas.Status)}
+}
+
+func (r *fakeRegistry) Ensure(context.Context) error { return nil }
+
+func (r *fakeRegistry) PutStatus(s schemas.Status) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = append(r.all, s)
+	r.status[s.Camera] = s
+}
+
+func (r *fakeRegistry) DeleteStatus(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.deleted = append(r.deleted, id)
+	delete(r.status, id)
+}
+
+func (r *fakeRegistry) of(id string) schemas.Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.status[id]
+}
+
+// sourceFunc is a Source.
+type sourceFunc func(ctx context.Context, s Sink) error
+
+func (f sourceFunc) Run(ctx context.Context, s Sink) error { return f(ctx, s) }
+
+// steady sends a keyframe every 100 ms for d, or for ever with 0.
+func steady(d time.Duration) sourceFunc {
+	return func(ctx context.Context, s Sink) error {
+		if err := s.Tracks([]schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264, Width: 640, Height: 360}}); err != nil {
+			return err
+		}
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		began := time.Now()
+		for {
+			select {
+			case now := <-tick.C:
+				if err := s.Unit(Unit{Track: schemas.VideoTrack, Captured: now, Data: make([]byte, 1000)}); err != nil {
+					return err
+				}
+				if d > 0 && now.Sub(began) >= d {
+					return nil
+				}
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+}
+
+// mute connects and sends nothing.
+func mute(ctx context.Context, s Sink) error {
+	if err := s.Tracks([]schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264}}); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// passAssembler makes a chunk of each unit; a unit without data panics.
+type passAssembler struct {
+	rec   Recorder
+	fresh bool
+}
+
+func (a *passAssembler) Tracks([]schemas.Track) error { a.fresh = true; return nil }
+
+func (a *passAssembler) Unit(u Unit) error {
+	if len(u.Data) == 0 {
+		panic("rtsp://viewer:" + canary + "@host/ broke the assembler")
+	}
+	if a.fresh {
+		a.rec.NewSession()
+		a.fresh = false
+	}
+	_ = a.rec.Write(&schemas.Chunk{Start: u.Captured})
+	return nil
+}
+
+func (a *passAssembler) Tick(time.Time) {}
+func (a *passAssembler) Flush()         {}
+func (a *passAssembler) Stats() Stats   { return Stats{} }
+
+// lockedBuffer is a buffer for a logger.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// world is what services of a test share.
+type world struct {
+	logs     *fakeLogs
+	registry *fakeRegistry
+	log      *lockedBuffer
+	// source makes the connections; default: steady(0).
+	source func(instance string, cam schemas.Camera) Source
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{
+		logs: newFakeLogs(), registry: newFakeRegistry(), log: &lockedBuffer{},
+		source: func(string, schemas.Camera) Source { return steady(0) },
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log:\n%s", w.log)
+		}
+	})
+	return w
+}
+
+func (w *world) service(t *testing.T, cfg Config) *Service {
+	t.Helper()
+	if cfg.Kafka.Brokers == nil {
+		cfg.Kafka = kafka.Config{Brokers: []string{"127.0.0.1:1"}}
+	}
+	if cfg.Instance == "" {
+		cfg.Instance = "one"
+	}
+	instance := cfg.Instance
+	s, err := New(cfg, Deps{
+		Registry:     w.registry,
+		NewSource:    func(cam schemas.Camera) Source { return w.source(instance, cam) },
+		Open:         w.logs.Open,
+		newAssembler: func(_ AssemblerConfig, rec Recorder) assembler { return &passAssembler{rec: rec} },
+	}, slog.New(slog.NewTextHandler(w.log, nil)).With("instance", cfg.Instance), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func testCamera(id string) schemas.Camera {
+	return schemas.Camera{ID: id, URL: "rtsp://h/" + id, Source: schemas.SourceAPI}
+}
+
+func cameraMap(cams ...schemas.Camera) map[string]schemas.Camera {
+	m := make(map[string]schemas.Camera)
+	for _, c := range cams {
+		m[c.ID] = c
+	}
+	return m
+}
