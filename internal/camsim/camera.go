@@ -118,8 +118,7 @@ type sendLane struct {
 }
 
 func (l *sendLane) ticks(d time.Duration) int64 {
-	s := int64(d / time.Second)
-	return s*int64(l.track.Timescale) + int64(d%time.Second)*int64(l.track.Timescale)/int64(time.Second)
+	return schemas.Rescale(int64(d), uint32(time.Second), l.track.Timescale)
 }
 
 func newCamera(s *Server, cfg CameraConfig) (*Camera, error) {

@@ -89,8 +89,9 @@ func (c *Camera) GarbagePackets(n int) {
 }
 
 // GarbageBytes writes n random bytes into the RTSP connection of each client
-// that plays, between two messages.
-func (c *Camera) GarbageBytes(n int) {
+// that plays, between two messages, and gives them back. What a client does
+// with them differs: some hang up, some look for the next message.
+func (c *Camera) GarbageBytes(n int) []byte {
 	c.mu.Lock()
 	b := c.noise(n)
 	var conns []*conn
@@ -103,6 +104,7 @@ func (c *Camera) GarbageBytes(n int) {
 	for _, nc := range conns {
 		_, _ = nc.Write(b) // a connection that ended needs no garbage
 	}
+	return b
 }
 
 // Switch goes on with another feed at once: another resolution, GOP length or

@@ -1,0 +1,242 @@
+package camsim_test
+
+import (
+	"bytes"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v5"
+	"github.com/bluenviron/gortsplib/v5/pkg/format"
+	"github.com/framelog/framelog/internal/camsim"
+	"github.com/framelog/framelog/internal/camsim/testclip"
+	"github.com/framelog/framelog/schemas"
+)
+
+func TestDownAndUp(t *testing.T) {
+	t.Parallel()
+	s, _ := serve(t, camsim.Config{}, camsim.CameraConfig{Path: "a", Feed: loop(t, testclip.Spec{})})
+	open := mustConnect(t, s.URL("a"))
+	s.Down()
+	if c, err := net.Dial("tcp", s.Addr()); err == nil {
+		c.Close()
+		t.Error("the port accepts while it is down")
+	}
+	open.more(t, 0, 10)
+	if err := s.Up(); err != nil {
+		t.Fatal(err)
+	}
+	mustConnect(t, s.URL("a")).more(t, 0, 10)
+}
+
+func TestRefuseAndDrop(t *testing.T) {
+	t.Parallel()
+	s, cam := serve(t, camsim.Config{}, camsim.CameraConfig{Path: "a", Feed: loop(t, testclip.Spec{})},
+		camsim.CameraConfig{Path: "b", Feed: loop(t, testclip.Spec{})})
+	a, b := mustConnect(t, s.URL("a")), mustConnect(t, s.URL("b"))
+	a.more(t, 0, 10)
+	cam.Refuse(true)
+	cam.Drop()
+	<-a.gone
+	if _, err := connect(t, s.URL("a"), gortsplib.ProtocolTCP); err == nil {
+		t.Error("a refusing camera let a client in")
+	}
+	b.more(t, 0, 10)
+	cam.Refuse(false)
+	mustConnect(t, s.URL("a")).more(t, 0, 10)
+}
+
+func TestStallAndMute(t *testing.T) {
+	t.Parallel()
+	s, cam := serve(t, camsim.Config{}, camsim.CameraConfig{Path: "a", Feed: loop(t, testclip.Spec{Audio: schemas.AAC}), AudioAfter: 500 * time.Millisecond})
+	began := time.Now()
+	c := mustConnect(t, s.URL("a"))
+	eventually(t, "sound", func() bool { return c.count(1) > 0 })
+	if d := time.Since(began); d < 450*time.Millisecond {
+		t.Errorf("sound came after %v", d)
+	}
+	cam.Mute(true)
+	mark := len(cam.Sent())
+	c.more(t, 0, 30)
+	for _, u := range cam.Sent()[mark:] {
+		if u.Track == schemas.AudioTrack {
+			t.Error("a muted camera sent sound")
+		}
+	}
+	cam.Mute(false)
+	c.more(t, 1, 10)
+	cam.Stall(true)
+	mark = len(cam.Sent())
+	<-time.After(300 * time.Millisecond) // nothing can be waited for
+	if n := len(cam.Sent()); n != mark {
+		t.Errorf("a stalled camera sent %d units", n-mark)
+	}
+	cam.Stall(false)
+	c.more(t, 0, 10)
+	last, before := cam.Sent()[mark], cam.Sent()[mark-1]
+	if d := last.At.Sub(before.At); d < 250*time.Millisecond {
+		t.Errorf("the stall lasted %v", d)
+	}
+}
+
+func TestNoKeyframes(t *testing.T) {
+	t.Parallel()
+	s, cam := serve(t, camsim.Config{}, camsim.CameraConfig{Path: "a", Feed: loop(t, testclip.Spec{})})
+	c := mustConnect(t, s.URL("a"))
+	eventually(t, "a keyframe", func() bool { u := c.seen(); return len(u) > 1 && isKey(u[0]) })
+	cam.NoKeyframes(true)
+	mark := len(c.seen()) + 1 // one may be under way
+	eventually(t, "two GOPs", func() bool { return len(c.seen()) > mark+20 })
+	cam.NoKeyframes(false)
+	seen := c.seen()
+	for _, u := range seen[mark : mark+18] {
+		if isKey(u) {
+			t.Error("a keyframe came")
+		}
+	}
+	eventually(t, "a keyframe again", func() bool {
+		for _, u := range c.seen()[mark+20:] {
+			if isKey(u) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+func TestJump(t *testing.T) {
+	t.Parallel()
+	s, cam := serve(t, camsim.Config{}, camsim.CameraConfig{Path: "a", Feed: loop(t, testclip.Spec{Audio: schemas.AAC})})
+	c := mustConnect(t, s.URL("a"))
+	c.more(t, 0, 20)
+	cam.Jump(time.Hour)
+	c.more(t, 0, 20)
+	c.more(t, 1, 20)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for track, rate := range map[int]uint32{0: 90000, 1: 48000} {
+		jumps := 0
+		for i, p := range c.packets[track][1:] {
+			if d := p.Timestamp - c.packets[track][i].Timestamp; d > 3500*rate {
+				jumps++
+				if d > 3601*rate {
+					t.Errorf("track %d jumped by %d s", track, d/rate)
+				}
+			}
+		}
+		if jumps != 1 {
+			t.Errorf("track %d: %d jumps", track, jumps)
+		}
+	}
+}
+
+func TestLoss(t *testing.T) {
+	t.Parallel()
+	for name, protocol := range map[string]gortsplib.Protocol{"UDP": gortsplib.ProtocolUDP, "TCP": gortsplib.ProtocolTCP} {
+		s, cam := serve(t, camsim.Config{}, camsim.CameraConfig{Path: "a", Feed: loop(t, testclip.Spec{Bitrate: "1500k"})})
+		cam.Lose(0.05, 7)
+		c, err := connect(t, s.URL("a"), protocol)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.more(t, 0, 400)
+		c.mu.Lock()
+		packets := c.packets[0]
+		c.mu.Unlock()
+		first, last := packets[0], packets[len(packets)-1]
+		missing := int(last.SequenceNumber-first.SequenceNumber) + 1 - len(packets)
+		sent, lost := 0, 0
+		for _, u := range cam.Sent() {
+			sent, lost = sent+u.Count, lost+u.Lost
+		}
+		if share := float64(lost) / float64(sent); share < 0.02 || share > 0.09 {
+			t.Errorf("%s: %d of %d packets were lost", name, lost, sent)
+		}
+		// The client may be behind by one unit.
+		if missing == 0 || missing > lost || missing < lost-20 {
+			t.Errorf("%s: %d packets are missing, %d were left out", name, missing, lost)
+		}
+	}
+}
+
+func TestGarbage(t *testing.T) {
+	t.Parallel()
+	s, cam := serve(t, camsim.Config{}, camsim.CameraConfig{Path: "a", Feed: loop(t, testclip.Spec{})})
+	bad := func(c *client) int { c.mu.Lock(); defer c.mu.Unlock(); return c.errors }
+
+	c := mustConnect(t, s.URL("a"))
+	c.more(t, 0, 10)
+	cam.GarbagePackets(50)
+	eventually(t, "errors of the depacketizer", func() bool { return bad(c) > 0 })
+	c.more(t, 0, 10)
+
+	cam.Corrupt(0.2, 3)
+	mark := len(cam.Sent())
+	c.more(t, 0, 60)
+	cam.Corrupt(0, 0)
+	broken := 0
+	for _, u := range cam.Sent()[mark:] {
+		broken += u.Broken
+	}
+	if broken == 0 {
+		t.Error("no packet was corrupted")
+	}
+
+	noise := cam.GarbageBytes(4096)
+	eventually(t, "noise on the connection", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return bytes.Contains(c.raw.Bytes(), noise)
+	})
+	mustConnect(t, s.URL("a")).more(t, 0, 10)
+}
+
+// TestSwitch goes on with another size, then with another GOP, then with
+// another codec.
+func TestSwitch(t *testing.T) {
+	t.Parallel()
+	small := loop(t, testclip.Spec{})
+	large := loop(t, testclip.Spec{Size: "640x480", BFrames: 2})
+	s, cam := serve(t, camsim.Config{}, camsim.CameraConfig{Path: "a", Feed: small})
+	c := mustConnect(t, s.URL("a"))
+	c.more(t, 0, 20)
+	if !cam.Switch(large) {
+		t.Fatal("the camera did not switch")
+	}
+	want, err := camsim.ParameterSets(large.Media[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the new parameter sets in band", func() bool {
+		u := c.seen()
+		last := u[len(u)-1]
+		return isKey(last) && string(last[0]) == string(want[0])
+	})
+	c.more(t, 0, 20)
+	var before, after []camsim.Sent
+	for _, u := range cam.Sent() {
+		if u.Feed == 0 {
+			before = append(before, u)
+		} else {
+			after = append(after, u)
+		}
+	}
+	if last, first := before[len(before)-1], after[0]; first.DTS != last.DTS+int64(last.Duration) || !first.Sync {
+		t.Errorf("the new feed begins at %d (sync: %v), the old one ended at %d", first.DTS, first.Sync, last.DTS+int64(last.Duration))
+	}
+	next := mustConnect(t, s.URL("a"))
+	if f := next.desc.Medias[0].Formats[0].(*format.H264); string(f.SPS) != string(want[0]) {
+		t.Error("the SDP holds the old parameter sets")
+	}
+
+	other := testclip.Make(t, testclip.Spec{Video: schemas.H265, Duration: time.Second}).With(true, 1)
+	if !cam.Switch(other) {
+		t.Fatal("the camera did not switch")
+	}
+	<-c.gone // the tracks are others: clients have to come again
+	again := mustConnect(t, s.URL("a"))
+	again.more(t, 0, 10)
+	if _, ok := again.desc.Medias[0].Formats[0].(*format.H265); !ok {
+		t.Errorf("the SDP says %T", again.desc.Medias[0].Formats[0])
+	}
+}
