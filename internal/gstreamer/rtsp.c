@@ -21,6 +21,7 @@ typedef struct {
   uintptr_t conn;
   guint8 id;
   guint32 clock_rate;
+  int payload;
   gboolean started;
   gint64 ext;     // biased extended RTP time of the last packet
   guint16 seq;    // of the last packet
@@ -45,6 +46,28 @@ static void damaged(Track *t, gint64 ext) {
   t->damaged[t->next_damaged++ % DAMAGED] = ext;
 }
 
+// begins_unit says whether a video payload begins an access unit, as far as a
+// look at it tells; sound is not cut into packets.
+static gboolean begins_unit(int payload, const guint8 *p, guint size) {
+  switch (payload) {
+  case FL_RTSP_H264: // RFC 6184, 5.2; the first slice has first_mb_in_slice 0, one bit that is set
+    if (size < 3)
+      return FALSE;
+    if ((p[0] & 0x1f) == 28) // FU-A
+      return (p[1] & 0x80) != 0 && ((p[1] & 0x1f) > 5 || (p[2] & 0x80) != 0);
+    return (p[0] & 0x1f) > 5 || (p[1] & 0x80) != 0;
+  case FL_RTSP_H265: // RFC 7798, 4.4; first_slice_segment_in_pic_flag
+    if (size < 4)
+      return FALSE;
+    if ((p[0] >> 1 & 0x3f) == 49) // FU
+      return (p[2] & 0x80) != 0 && ((p[2] & 0x3f) > 31 || (p[3] & 0x80) != 0);
+    return (p[0] >> 1 & 0x3f) > 31 || (p[2] & 0x80) != 0;
+  case FL_RTSP_JPEG: // RFC 2435, 3.1; fragment offset
+    return size >= 4 && p[1] == 0 && p[2] == 0 && p[3] == 0;
+  }
+  return TRUE;
+}
+
 static GstBuffer *on_packet(Track *t, GstBuffer *b) {
   GstRTPBuffer rtp = GST_RTP_BUFFER_INIT;
   if (!gst_rtp_buffer_map(b, GST_MAP_READ, &rtp))
@@ -53,6 +76,7 @@ static GstBuffer *on_packet(Track *t, GstBuffer *b) {
   guint16 seq = gst_rtp_buffer_get_seq(&rtp);
   guint32 ssrc = gst_rtp_buffer_get_ssrc(&rtp);
   gboolean marker = gst_rtp_buffer_get_marker(&rtp);
+  gboolean begins = begins_unit(t->payload, gst_rtp_buffer_get_payload(&rtp), gst_rtp_buffer_get_payload_len(&rtp));
   gst_rtp_buffer_unmap(&rtp);
 
   if (!t->started) {
@@ -68,9 +92,12 @@ static GstBuffer *on_packet(Track *t, GstBuffer *b) {
     // sender that began anew, of which nothing can be said.
     if (missing != 0 && missing < 0x8000) {
       t->lost += missing;
-      if (!t->marker)
-        damaged(t, before);
-      damaged(t, t->ext);
+      if (t->payload != FL_RTSP_SOUND) {
+        if (!t->marker)
+          damaged(t, before);
+        if (!begins)
+          damaged(t, t->ext);
+      }
     }
   }
   t->seq = seq;
@@ -174,11 +201,12 @@ static GstFlowReturn on_sample(GstAppSink *sink, gpointer p) {
   return GST_FLOW_OK;
 }
 
-void fl_rtsp_attach(GstElement *depay, GstElement *sink, uintptr_t conn, guint8 track, guint32 clock_rate) {
+void fl_rtsp_attach(GstElement *depay, GstElement *sink, uintptr_t conn, guint8 track, guint32 clock_rate, int payload) {
   Track *t = g_atomic_rc_box_new0(Track);
   t->conn = conn;
   t->id = track;
   t->clock_rate = clock_rate;
+  t->payload = payload;
 
   GstPad *pad = gst_element_get_static_pad(depay, "sink");
   gst_pad_add_probe(pad,

@@ -383,7 +383,7 @@ func (r *RTSP) addTrack(pad *gst.Pad) error {
 	if err != nil {
 		return fmt.Errorf("gstreamer: build chain of %s: %w", t.Encoding, err)
 	}
-	C.fl_rtsp_attach(element(depay), element(sink), C.uintptr_t(r.handle), C.guint8(t.ID), C.guint32(t.ClockRate))
+	C.fl_rtsp_attach(element(depay), element(sink), C.uintptr_t(r.handle), C.guint8(t.ID), C.guint32(t.ClockRate), C.int(chain.payload))
 	if err := r.pipeline.Add(bin.Element); err != nil {
 		return fmt.Errorf("gstreamer: add chain of %s: %w", t.Encoding, err)
 	}

@@ -15,6 +15,9 @@
 // Kinds of fl_rtsp messages.
 enum { FL_RTSP_ERROR = 1, FL_RTSP_EOS, FL_RTSP_PROGRESS, FL_RTSP_CERTIFICATE };
 
+// Payloads whose units are cut into packets.
+enum { FL_RTSP_SOUND = 0, FL_RTSP_H264, FL_RTSP_H265, FL_RTSP_JPEG };
+
 // What is told with each unit.
 typedef struct {
   guint64 pts;    // ns of biased extended RTP time; G_MAXUINT64: none
@@ -40,7 +43,8 @@ typedef struct {
 
 // fl_rtsp_attach watches one track: depay is its depayloader, sink its
 // appsink. What it makes goes with those two elements.
-void fl_rtsp_attach(GstElement *depay, GstElement *sink, uintptr_t conn, guint8 track, guint32 clock_rate);
+void fl_rtsp_attach(GstElement *depay, GstElement *sink, uintptr_t conn, guint8 track, guint32 clock_rate,
+                    int payload);
 
 // fl_rtsp_watch_manager reads the sender reports that reach an rtpbin, and
 // prepares its jitterbuffers.

@@ -6,6 +6,8 @@ import "strings"
 type rtspChain struct {
 	// elements in launch syntax; the first is the depayloader.
 	stages []string
+	// payload is the form of the video's packets, for rtsp.c.
+	payload int
 	// delay is the samples that an encoder puts before the first.
 	delay int64
 }
@@ -18,6 +20,13 @@ const rtspSink = "appsink name=sink sync=false async=false enable-last-sample=fa
 // the beep holds it true.
 const aacDelay = 1024
 
+// As in rtsp.h.
+const (
+	payloadH264 = 1 + iota
+	payloadH265
+	payloadJPEG
+)
+
 // rtspChains by encoding name of SDP, in upper case.
 //
 // H.264 and H.265 leave the depayloader with lengths instead of start codes:
@@ -25,15 +34,15 @@ const aacDelay = 1024
 // the stream then, and config-interval=-1 has the parser put them back before
 // each IDR, so that they stand in band and in the decoder configuration.
 var rtspChains = map[string]*rtspChain{
-	"H264": {stages: []string{
+	"H264": {payload: payloadH264, stages: []string{
 		"rtph264depay name=depay", "video/x-h264,stream-format=avc,alignment=au",
 		"h264parse config-interval=-1", "video/x-h264,stream-format=avc,alignment=au",
 	}},
-	"H265": {stages: []string{
+	"H265": {payload: payloadH265, stages: []string{
 		"rtph265depay name=depay", "video/x-h265,stream-format=hvc1,alignment=au",
 		"h265parse config-interval=-1", "video/x-h265,stream-format=hvc1,alignment=au",
 	}},
-	"JPEG": {stages: []string{"rtpjpegdepay name=depay"}},
+	"JPEG": {payload: payloadJPEG, stages: []string{"rtpjpegdepay name=depay"}},
 
 	"MPEG4-GENERIC": {stages: []string{"rtpmp4gdepay name=depay", "aacparse", "audio/mpeg,mpegversion=4,stream-format=raw"}},
 	"MP4A-LATM":     {stages: []string{"rtpmp4adepay name=depay", "aacparse", "audio/mpeg,mpegversion=4,stream-format=raw"}},
