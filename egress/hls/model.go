@@ -408,6 +408,10 @@ func (m *model) reached(msn uint64, part int) bool {
 	return o != nil && part < len(o.Parts)
 }
 
+// partsAhead is how far beyond the hint a part may be to be waited for: who
+// asks may have its hint from a server that is a little ahead.
+const partsAhead = 2
+
 // part finds a part's bytes among the fragments that have no entry; coming
 // says that it may still come.
 func (m *model) part(seq uint64, epoch int64, index uint32) (data []byte, coming bool) {
@@ -415,7 +419,10 @@ func (m *model) part(seq uint64, epoch int64, index uint32) (data []byte, coming
 		return f.data[index], false
 	}
 	h := m.hint()
-	return nil, h != nil && *h == (Hint{seq, epoch, index})
+	if h == nil || epoch != h.Epoch {
+		return nil, false
+	}
+	return nil, seq == h.Seq && index >= h.Index && index <= h.Index+partsAhead || seq == h.Seq+1 && index == 0 && h.Index > 0
 }
 
 func partInfo(c *schemas.Chunk, media int64) PartInfo {

@@ -1,0 +1,514 @@
+package hls
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// run starts a server inside a synctest bubble.
+func run(t *testing.T, cfg Config, log Log) *Server {
+	t.Helper()
+	s, err := New(cfg, log, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.Run(ctx) // never fails
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return s
+}
+
+func get(s http.Handler, url string, header ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodGet, url, nil)
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	return w
+}
+
+// pending is a request under way.
+type pending struct {
+	w    *httptest.ResponseRecorder
+	done chan struct{}
+	took time.Duration
+}
+
+func ask(s http.Handler, url string) *pending {
+	p := &pending{done: make(chan struct{})}
+	begin := time.Now()
+	go func() {
+		defer close(p.done)
+		p.w = get(s, url)
+		p.took = time.Since(begin)
+	}()
+	synctest.Wait()
+	return p
+}
+
+func (p *pending) answered() bool {
+	synctest.Wait()
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func want(t *testing.T, w *httptest.ResponseRecorder, code int) string {
+	t.Helper()
+	if w.Code != code {
+		t.Fatalf("status %d, want %d: %s", w.Code, code, w.Body)
+	}
+	if code >= 400 && w.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("an error may be cached: %q", w.Header().Get("Cache-Control"))
+	}
+	return w.Body.String()
+}
+
+// newest is the last segment or part that a playlist lists.
+func last(playlist, tag string) string {
+	line := ""
+	for l := range strings.Lines(playlist) {
+		if strings.HasPrefix(l, tag) {
+			line = strings.TrimSpace(l)
+		}
+	}
+	return line
+}
+
+const playlist0 = "/hls/cam/raw/0.m3u8"
+
+func TestLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		fragments := synthetic(testPlace, 12)
+		log.add("cam", fragments[:10]...)
+		s := run(t, Config{Window: 8 * time.Second}, log)
+		seq := testPlace.seq
+
+		body := want(t, get(s, "/hls/cam/index.m3u8"), 200)
+		if !strings.Contains(body, "CODECS=\"avc1.4D400D,mp4a.40.2\",RESOLUTION=320x180,FRAME-RATE=25.000\nraw/0.m3u8\n") {
+			t.Errorf("multivariant:\n%s", body)
+		}
+		body = want(t, get(s, playlist0), 200)
+		if !strings.Contains(body, fmt.Sprintf("#EXT-X-MEDIA-SEQUENCE:%d\n", seq+2)) {
+			t.Errorf("the window is not 8 s:\n%s", body)
+		}
+		hint := fmt.Sprintf("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"m1/%d.9.0.m4s\"", seq+10)
+		if got := last(body, "#EXT-X-PRELOAD"); got != hint {
+			t.Errorf("%s, want %s", got, hint)
+		}
+
+		// A blocking reload and the hinted part are answered by the chunk.
+		reload := ask(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=0", playlist0, seq+10))
+		second := ask(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=1&_HLS_skip=YES", playlist0, seq+10))
+		whole := ask(s, fmt.Sprintf("%s?_HLS_msn=%d", playlist0, seq+10))
+		beyond := ask(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=5", playlist0, seq+10))
+		part := ask(s, fmt.Sprintf("/hls/cam/raw/m1/%d.9.0.m4s", seq+10))
+		if reload.answered() || part.answered() {
+			t.Fatal("answered before there was anything")
+		}
+		f := fragments[10]
+		log.chunk("cam", f.chunks[0])
+		if !reload.answered() || !part.answered() || second.answered() {
+			t.Fatal("the first chunk answers the first reload and the part, and nothing else")
+		}
+		body = want(t, reload.w, 200)
+		if got := last(body, "#EXT-X-PART:"); got != fmt.Sprintf("#EXT-X-PART:DURATION=0.200000,URI=\"m1/%d.9.0.m4s\",INDEPENDENT=YES", seq+10) {
+			t.Errorf("part: %s", got)
+		}
+		var parts []byte
+		parts = append(parts, want(t, part.w, 200)...)
+		for i, c := range f.chunks[1:] {
+			log.chunk("cam", c)
+			parts = append(parts, want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.9.%d.m4s", seq+10, i+1)), 200)...)
+		}
+		if !second.answered() || whole.answered() || beyond.answered() {
+			t.Fatal("chunks answer reloads of parts alone")
+		}
+		// After a fragment's last chunk the hint is the next one's first.
+		if got := last(want(t, get(s, playlist0), 200), "#EXT-X-PRELOAD"); got != strings.Replace(hint, fmt.Sprint(seq+10), fmt.Sprint(seq+11), 1) {
+			t.Errorf("hint after the last chunk: %s", got)
+		}
+		want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", seq+10)), 404) // not yet safe
+		log.entry("cam", f.entry)
+		if !whole.answered() || beyond.answered() {
+			t.Fatal("the entry answers a reload of the segment, and not that of a part beyond its last")
+		}
+		log.chunk("cam", fragments[11].chunks[0])
+		if !beyond.answered() {
+			t.Fatal("a part beyond the last means the next segment's first")
+		}
+		loads := log.loads
+		if got := want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", seq+10)), 200); got != string(parts) {
+			t.Error("the segment is not its parts")
+		}
+		if log.loads != loads {
+			t.Error("a segment that the tail made was read from the log")
+		}
+		if want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.9.3.m4s", seq+10)), 200); log.loads != loads {
+			t.Error("an old part was read from the log")
+		}
+
+		for _, url := range []string{
+			fmt.Sprintf("%s?_HLS_msn=%d", playlist0, seq+13), playlist0 + "?_HLS_part=0", playlist0 + "?_HLS_msn=x", playlist0 + "?_HLS_skip=maybe",
+		} {
+			want(t, get(s, url), 400)
+		}
+		timeout := ask(s, fmt.Sprintf("%s?_HLS_msn=%d", playlist0, seq+12))
+		<-timeout.done
+		want(t, timeout.w, 503)
+		if timeout.took != 6*time.Second {
+			t.Errorf("timed out after %v, want three target durations", timeout.took)
+		}
+	})
+}
+
+// A new writer's opening voids provisional parts: who waits for one is told at
+// once, and the settled entry brings the segment nonetheless.
+func TestNewWriter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		fragments := synthetic(testPlace, 9)
+		log.add("cam", fragments[:8]...)
+		s := run(t, Config{}, log)
+		seq := testPlace.seq
+		want(t, get(s, playlist0), 200)
+		f := fragments[8]
+		log.chunk("cam", f.chunks[0])
+		log.chunk("cam", f.chunks[1])
+		synctest.Wait()
+		part := ask(s, fmt.Sprintf("/hls/cam/raw/m1/%d.9.2.m4s", seq+8))
+		if part.answered() {
+			t.Fatal("the hinted part does not wait")
+		}
+		log.open("cam", 20)
+		if !part.answered() {
+			t.Fatal("a part of an earlier writer still waits")
+		}
+		want(t, part.w, 404)
+		body := want(t, get(s, playlist0), 200)
+		if strings.Contains(body, fmt.Sprintf("m1/%d.", seq+8)) || strings.Contains(body, "HINT") {
+			t.Errorf("the earlier writer's parts or a hint are listed:\n%s", body)
+		}
+		settled := f.entry
+		settled.Kind, settled.Chunks, settled.Duration = schemas.KindTruncated, 2, f.chunks[1].MediaEnd()-f.entry.Media
+		log.entry("cam", settled)
+		synctest.Wait()
+		body = want(t, get(s, playlist0), 200)
+		if !strings.Contains(body, fmt.Sprintf("m1/%d.9.1.m4s\"\n#EXTINF:0.400000,\nm1/%d.m4s\n", seq+8, seq+8)) {
+			t.Errorf("the settled segment is not listed with its two parts:\n%s", body)
+		}
+		seg := want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", seq+8)), 200)
+		whole, err := Segment(settled, f.chunks[:2])
+		if err != nil || seg != string(whole) {
+			t.Errorf("the settled segment's bytes differ (%v)", err)
+		}
+		// The new writer goes on in the next session.
+		p := after(settled, testPlace)
+		p.epoch, p.session = 20, p.session+1
+		next := synthetic(p, 1)[0]
+		log.chunk("cam", next.chunks[0])
+		synctest.Wait()
+		body = want(t, get(s, playlist0), 200)
+		if !strings.Contains(body, "#EXT-X-DISCONTINUITY\n#EXT-X-PROGRAM-DATE-TIME") || !strings.Contains(body, fmt.Sprintf("m1/%d.20.0.m4s", seq+9)) {
+			t.Errorf("the new session's first part:\n%s", body)
+		}
+	})
+}
+
+func TestLayoutChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		fragments := synthetic(testPlace, 8)
+		log.add("cam", fragments[:7]...)
+		s := run(t, Config{}, log)
+		want(t, get(s, playlist0), 200)
+		waiting := ask(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=0", playlist0, fragments[6].entry.Seq+2))
+		f := fragments[7]
+		f.entry.Layout.ID, f.entry.Layout.Target = 1, 4
+		log.add("cam", f)
+		if !waiting.answered() {
+			t.Fatal("a reload of an ended playlist still waits")
+		}
+		body := want(t, waiting.w, 200)
+		if !strings.HasSuffix(body, "#EXT-X-ENDLIST\n") || strings.Contains(body, fmt.Sprintf("m1/%d.m4s", f.entry.Seq)) || strings.Contains(body, "HINT") {
+			t.Errorf("the older playlist:\n%s", body)
+		}
+		body = want(t, get(s, "/hls/cam/raw/1.m3u8"), 200)
+		if !strings.Contains(body, "TARGETDURATION:4\n") || !strings.Contains(body, fmt.Sprintf("MEDIA-SEQUENCE:%d\n", f.entry.Seq)) {
+			t.Errorf("the new playlist:\n%s", body)
+		}
+		if body = want(t, get(s, "/hls/cam/index.m3u8"), 200); !strings.Contains(body, "\nraw/1.m3u8\n") {
+			t.Errorf("multivariant:\n%s", body)
+		}
+		want(t, get(s, "/hls/cam/raw/2.m3u8"), 404)
+	})
+}
+
+func TestFirstFootage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		s := run(t, Config{Known: func(c string) bool { return c != "nobody" }}, log)
+		want(t, get(s, "/hls/nobody/index.m3u8"), 404)
+		early := ask(s, "/hls/cam/index.m3u8")
+		<-early.done
+		want(t, early.w, 503)
+		if early.took != 5*time.Second || early.w.Header().Get("Retry-After") == "" {
+			t.Errorf("after %v, Retry-After %q", early.took, early.w.Header().Get("Retry-After"))
+		}
+		waiting := ask(s, "/hls/cam/index.m3u8")
+		if waiting.answered() {
+			t.Fatal("does not wait for the first footage")
+		}
+		log.add("cam", synthetic(testPlace, 1)...)
+		if !waiting.answered() {
+			t.Fatal("does not see the first footage")
+		}
+		want(t, waiting.w, 200)
+		want(t, get(s, "/hls/cam/index.m3u8?start=-30m"), 501)
+
+		motion := schemas.Layout{Target: 2, Video: schemas.MJPEG}
+		log.entry("jpeg", schemas.Entry{Kind: schemas.KindWhole, Seq: 5, Layout: motion, Chunks: 1, Duration: 90000})
+		if body := want(t, get(s, "/hls/jpeg/index.m3u8"), 404); !strings.Contains(body, "MJPEG") {
+			t.Errorf("MJPEG: %s", body)
+		}
+	})
+}
+
+func TestBounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		log.add("cam", synthetic(testPlace, 8)...)
+		s := run(t, Config{MaxWaiters: 2, MaxTails: 1}, log)
+		want(t, get(s, playlist0), 200)
+		url := fmt.Sprintf("%s?_HLS_msn=%d", playlist0, testPlace.seq+8)
+		first, second := ask(s, url), ask(s, url)
+		third := ask(s, url)
+		if !third.answered() || first.answered() || second.answered() {
+			t.Fatal("two may wait, the third may not")
+		}
+		want(t, third.w, 503)
+		want(t, get(s, "/hls/other/index.m3u8"), 503) // a second tail
+		<-first.done
+		<-second.done
+		if n := s.waiters.Load(); n != 0 {
+			t.Errorf("%d waiters are left", n)
+		}
+	})
+}
+
+func TestProvisionalBound(t *testing.T) {
+	log := newFakeLog()
+	f := synthetic(testPlace, 2)
+	m := newModel(time.Minute, 600)
+	m.entry(f[0].entry, nil)
+	drops := 0
+	for _, c := range f[1].chunks {
+		if _, dropped, err := m.chunk(c); err != nil {
+			t.Fatal(err)
+		} else if dropped {
+			drops++
+		}
+	}
+	if drops != 1 || m.bytes != 0 || m.hint() != nil || m.open() != nil && len(m.open().Parts) > 0 {
+		t.Errorf("%d drops, %d bytes, hint %v", drops, m.bytes, m.hint())
+	}
+	log.add("cam", f...)
+	if seg := m.confirms(&f[1].entry); seg != nil {
+		t.Error("a dropped fragment is confirmed without the log")
+	}
+}
+
+func TestOnDemandEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		log.add("cam", synthetic(testPlace, 8)...)
+		s := run(t, Config{}, log)
+		tails := func() int {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.streams)
+		}
+		want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", testPlace.seq)), 200)
+		if tails() != 0 {
+			t.Error("a segment's request begins a tail")
+		}
+		want(t, get(s, playlist0), 200)
+		time.Sleep(29 * time.Second) // the bubble's clock
+		synctest.Wait()
+		if tails() != 1 {
+			t.Error("the tail ended within 30 s")
+		}
+		time.Sleep(7 * time.Second)
+		synctest.Wait()
+		if tails() != 0 {
+			t.Error("the tail goes on without anybody watching")
+		}
+		want(t, get(s, playlist0), 200)
+	})
+}
+
+// A tail that ends is begun again where it was; what is served meanwhile stays.
+func TestTailEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		f := synthetic(testPlace, 10)
+		log.add("cam", f[:8]...)
+		s := run(t, Config{}, log)
+		log.chunk("cam", f[8].chunks[0])
+		before := want(t, get(s, playlist0), 200)
+		log.breakTails()
+		synctest.Wait()
+		if now := want(t, get(s, playlist0), 200); now != before {
+			t.Errorf("the playlist changed:\n%s\nwas\n%s", now, before)
+		}
+		for _, c := range f[8].chunks[1:] {
+			log.chunk("cam", c)
+		}
+		log.entry("cam", f[8].entry)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		body := want(t, get(s, playlist0), 200)
+		if !strings.Contains(body, fmt.Sprintf("m1/%d.m4s\n", f[8].entry.Seq)) || !strings.Contains(body, fmt.Sprintf("MEDIA-SEQUENCE:%d\n", f[0].entry.Seq)) {
+			t.Errorf("after the tail began again:\n%s", body)
+		}
+	})
+}
+
+// Two servers that came to the same log in different ways serve the same.
+func TestReplicas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		f := synthetic(testPlace, 90)
+		log.add("cam", f[:5]...)
+		early := run(t, Config{}, log)
+		want(t, get(early, playlist0), 200)
+		waits := ask(early, fmt.Sprintf("%s?_HLS_msn=%d", playlist0, f[5].entry.Seq)) // keeps the tail in use
+		log.add("cam", f[5:70]...)
+		gap := gapAt(f[69].entry, 1500*time.Millisecond)
+		log.entry("cam", gap)
+		p := after(gap, testPlace)
+		p.session, p.epoch = p.session+1, 30
+		log.open("cam", 30)
+		g := synthetic(p, 3)
+		log.add("cam", g[:2]...)
+		log.chunk("cam", g[2].chunks[0])
+		log.chunk("cam", g[2].chunks[1])
+		waits.answered()
+		late := run(t, Config{}, log)
+		for _, url := range []string{
+			"/hls/cam/index.m3u8", playlist0, playlist0 + "?_HLS_skip=YES",
+			fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", g[1].entry.Seq), fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[3].entry.Seq),
+			fmt.Sprintf("/hls/cam/raw/m1/%d.30.1.m4s", g[2].entry.Seq), fmt.Sprintf("/hls/cam/raw/m1/%d.30.1.m4s", g[0].entry.Seq),
+			"/hls/cam/raw/m1/init-" + f[0].entry.Config + ".mp4",
+		} {
+			a, b := want(t, get(early, url), 200), want(t, get(late, url), 200)
+			if a != b {
+				t.Errorf("%s differs:\n%s\nand\n%s", url, a, b)
+			}
+		}
+		body := want(t, get(late, playlist0), 200)
+		if !strings.Contains(body, fmt.Sprintf("#EXT-X-GAP\n#EXTINF:1.500000,\nm1/%d.m4s\n#EXT-X-DISCONTINUITY\n", gap.Seq)) {
+			t.Errorf("gap and discontinuity:\n%s", body)
+		}
+	})
+}
+
+func TestSegmentRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		f := synthetic(testPlace, 4)
+		gap := gapAt(f[3].entry, time.Second)
+		log.add("cam", f...)
+		log.entry("cam", gap)
+		s := run(t, Config{}, log)
+		url := func(e schemas.Entry) string { return fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", e.Seq) }
+
+		// Many who miss read the log once.
+		log.hold = make(chan struct{})
+		a, b := ask(s, url(f[1].entry)), ask(s, url(f[1].entry))
+		close(log.hold)
+		<-a.done
+		<-b.done
+		if want(t, a.w, 200) != want(t, b.w, 200) || log.loads != 1 {
+			t.Errorf("%d reads of the log", log.loads)
+		}
+		if c := a.w.Header().Get("Cache-Control"); c != "public, immutable, max-age=3600" {
+			t.Errorf("Cache-Control: %s", c)
+		}
+		if a.w.Header().Get("Etag") != "" || a.w.Header().Get("Last-Modified") != "" || a.w.Header().Get("Access-Control-Allow-Origin") != "*" {
+			t.Errorf("headers: %v", a.w.Header())
+		}
+		if w := get(s, url(f[1].entry), "Range", "bytes=4-7"); w.Code != 206 || w.Body.String() != "moof" {
+			t.Errorf("range: %d %q", w.Code, w.Body)
+		}
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest(http.MethodHead, url(f[1].entry), nil))
+		if w.Code != 200 || w.Body.Len() != 0 || w.Header().Get("Content-Length") != fmt.Sprint(a.w.Body.Len()) {
+			t.Errorf("HEAD: %d, %d bytes, length %s", w.Code, w.Body.Len(), w.Header().Get("Content-Length"))
+		}
+		w = httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest(http.MethodPost, url(f[1].entry), nil))
+		want(t, w, 405)
+
+		if body := want(t, get(s, url(gap)), 404); !strings.Contains(body, "gap") {
+			t.Errorf("gap: %s", body)
+		}
+		log.expire("cam", f[1].entry.Seq)
+		want(t, get(s, url(f[0].entry)), 410)
+		want(t, get(s, "/hls/cam/raw/m1/7.m4s"), 410)
+		want(t, get(s, "/hls/cam/raw/m1/9999999999.m4s"), 404)
+		want(t, get(s, "/hls/nobody/raw/m1/7.m4s"), 404)
+		want(t, get(s, "/hls/cam/raw/m1/init-0000000000000000.mp4"), 404)
+		want(t, get(s, "/hls/cam/720p/0.m3u8"), 404)
+		want(t, get(s, "/hls/cam/raw/m1/"+fmt.Sprint(f[2].entry.Seq)+".8.0.m4s"), 404) // another epoch
+		want(t, get(s, "/hls/cam/raw/m1/"+fmt.Sprint(f[2].entry.Seq)+".9.0.m4s"), 200)
+	})
+}
+
+func TestGzip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		log.add("cam", synthetic(testPlace, 8)...)
+		s := run(t, Config{}, log)
+		for _, url := range []string{playlist0, "/hls/cam/index.m3u8"} {
+			plain := want(t, get(s, url), 200)
+			w := get(s, url, "Accept-Encoding", "br, gzip")
+			if w.Header().Get("Content-Encoding") != "gzip" || w.Header().Get("Vary") != "Accept-Encoding" {
+				t.Errorf("%s: %v", url, w.Header())
+			}
+			r, err := gzip.NewReader(bytes.NewReader(w.Body.Bytes()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := io.ReadAll(r); err != nil || string(got) != plain {
+				t.Errorf("%s: not the same within (%v)", url, err)
+			}
+			if w := get(s, url, "Accept-Encoding", "gzip;q=0"); w.Header().Get("Content-Encoding") != "" {
+				t.Errorf("%s: zipped for who refuses it", url)
+			}
+		}
+	})
+}
