@@ -1,0 +1,257 @@
+package rtsp_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/ingest/rtsp"
+	"github.com/framelog/framelog/internal/camsim"
+	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+// noTCP is a proxy before a camera that makes interleaved RTP useless: it
+// refuses it with 461, or where silent is set accepts it and sends nothing.
+func noTCP(t *testing.T, target string, silent bool) (addr string, tries *atomic.Int32) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tries = &atomic.Int32{}
+	var wg sync.WaitGroup
+	t.Cleanup(func() {
+		ln.Close()
+		wg.Wait()
+	})
+	wg.Go(func() {
+		for {
+			client, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			camera, err := net.Dial("tcp", target)
+			if err != nil {
+				client.Close()
+				return
+			}
+			var mute atomic.Bool
+			wg.Go(func() {
+				defer client.Close()
+				defer camera.Close()
+				r := bufio.NewReader(client)
+				for {
+					request, cseq := "", ""
+					for {
+						line, err := r.ReadString('\n')
+						if err != nil {
+							return
+						}
+						request += line
+						if strings.HasPrefix(line, "CSeq:") {
+							cseq = line
+						}
+						if line == "\r\n" {
+							break
+						}
+					}
+					if strings.HasPrefix(request, "SETUP") && strings.Contains(request, "/TCP") {
+						tries.Add(1)
+						mute.Store(silent)
+						if !silent {
+							fmt.Fprintf(client, "RTSP/1.0 461 Unsupported transport\r\n%s\r\n", cseq)
+							continue
+						}
+					}
+					if _, err := io.WriteString(camera, request); err != nil {
+						return
+					}
+				}
+			})
+			wg.Go(func() {
+				defer client.Close()
+				defer camera.Close()
+				b := make([]byte, 64<<10)
+				for {
+					n, err := camera.Read(b)
+					if err != nil {
+						return
+					}
+					out := b[:n]
+					if mute.Load() {
+						// Answers come alone before PLAY's, which media may follow.
+						if !bytes.HasPrefix(out, []byte("RTSP/")) {
+							continue
+						}
+						if end := bytes.Index(out, []byte("\r\n\r\n")); end >= 0 {
+							out = out[:end+4]
+						}
+					}
+					if _, err := client.Write(out); err != nil {
+						return
+					}
+				}
+			})
+		}
+	})
+	return ln.Addr().String(), tries
+}
+
+func TestUDPWhereTCPGivesNothing(t *testing.T) {
+	feed := clip(t, testenv.Clip{Seconds: 3}).With(true, 1)
+	for name, silent := range map[string]bool{"refused": false, "silent": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
+			addr, tries := noTCP(t, srv.Addr(), silent)
+			s := &sink{}
+			src := rtsp.New(rtsp.Config{
+				URL: fixed(t, "rtsp://"+addr+"/c"), Observe: s.observe,
+				ConnectTimeout: time.Second, NoDataTimeout: time.Second,
+			})
+			for range 2 {
+				ctx, cancel := context.WithCancel(context.Background())
+				done := make(chan error, 1)
+				go func() { done <- src.Run(ctx, s) }()
+				n := len(s.of(1))
+				eventually(t, "units", func() bool { return len(s.of(1)) > n+10 })
+				cancel()
+				<-done
+			}
+			want := "[connecting ended falling connecting playing live ended connecting playing live ended]"
+			if silent {
+				want = strings.Replace(want, "connecting", "connecting playing", 1)
+			}
+			if got := fmt.Sprint(s.states()); got != want {
+				t.Error(got)
+			}
+			// The second connection knows.
+			if n := tries.Load(); n != 1 {
+				t.Errorf("TCP was tried %d times", n)
+			}
+		})
+	}
+}
+
+// The camera is not our own: GStreamer's RTSP server, which serves a file.
+func TestGStreamerServer(t *testing.T) {
+	for name, c := range map[string]testenv.Clip{
+		"h264": {Seconds: 3, BFrames: 2, Audio: "aac"},
+		"h265": {Codec: "h265", Seconds: 3, BFrames: 2},
+	} {
+		for _, transport := range []string{rtsp.TransportTCP, rtsp.TransportUDP} {
+			t.Run(name+"/"+transport, func(t *testing.T) {
+				want, err := camsim.LoadMP4(c.File(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				srv := testenv.StartGstRTSPServer(t, testenv.GstRTSPOptions{File: c.File(t), Video: c.Codec, Audio: c.Audio, User: "viewer", Pass: "canary"})
+				s, _, wait := start(t, rtsp.Config{URL: fixed(t, withUser(t, srv.URL, "viewer", "canary")), Transport: transport})
+				eventually(t, "the file", func() bool { return len(s.of(1)) >= len(want.Of(1)) })
+				_ = wait
+				tracks := s.sessions()
+				for _, tr := range tracks[0] {
+					got, sent := s.of(tr.ID), want.Of(tr.ID)
+					// GStreamer sends the edit list's start away with AAC.
+					for len(sent) > 0 && !slices.EqualFunc(essence(t, tr.Codec, sent[0].Data), essence(t, tr.Codec, got[0].Data), bytes.Equal) {
+						sent = sent[1:]
+					}
+					if tr.ID == schemas.VideoTrack && len(got) != len(sent) || len(sent) == 0 || len(want.Of(tr.ID))-len(sent) > 2 {
+						t.Fatalf("track %d: %d units of %d", tr.ID, len(got), len(sent))
+					}
+					for i, u := range got[:min(len(got), len(sent))] {
+						if !slices.EqualFunc(essence(t, tr.Codec, sent[i].Data), essence(t, tr.Codec, u.Data), bytes.Equal) {
+							t.Fatalf("track %d: unit %d differs", tr.ID, i)
+						}
+						// Its own clock is in nanoseconds: a tick this way or that.
+						if d := u.PTS - got[0].PTS - (sent[i].PTS - sent[0].PTS); d < -1 || d > 1 {
+							t.Fatalf("track %d: unit %d is %d ticks off", tr.ID, i, d)
+						}
+						if sent[i].Sync {
+							parameterSets(t, tr, u)
+						}
+					}
+				}
+				if len(tracks[0]) != len(want.Tracks()) {
+					t.Errorf("%d tracks", len(tracks[0]))
+				}
+			})
+		}
+	}
+}
+
+// used is what a process has of what connections take.
+func used(t *testing.T) (goroutines, threads, files int) {
+	t.Helper()
+	// Twice: what one collection's finalizers let go of is garbage of the next.
+	runtime.GC()
+	runtime.GC()
+	count := func(dir string) int {
+		e, err := os.ReadDir(dir)
+		if err != nil {
+			t.Skipf("no %s", dir)
+		}
+		return len(e)
+	}
+	return runtime.NumGoroutine(), count("/proc/self/task"), count("/proc/self/fd")
+}
+
+func TestNothingIsLeftOfConnections(t *testing.T) {
+	feed := clip(t, testenv.Clip{Seconds: 3, Audio: "aac"}).With(true, 1)
+	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
+	once := func(i int) {
+		s := &sink{}
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		done := make(chan error, 1)
+		cfg := rtsp.Config{URL: fixed(t, srv.URL("c")), Transport: []string{rtsp.TransportTCP, rtsp.TransportUDP}[i%2]}
+		switch i % 5 {
+		case 3: // ended while it connects
+			cancel()
+		case 4: // refused
+			cfg.URL = fixed(t, srv.URL("other"))
+		}
+		go func() { done <- rtsp.New(cfg).Run(ctx, s) }()
+		if i%5 < 3 {
+			eventually(t, "units", func() bool { return len(s.of(1)) > 2 })
+			cancel()
+		}
+		<-done
+	}
+	for i := range 10 { // pools and caches fill
+		once(i)
+	}
+	settled := func(g, th, f int) func() bool {
+		return func() bool {
+			g2, th2, f2 := used(t)
+			return g2 <= g && th2 <= th && f2 <= f
+		}
+	}
+	eventually(t, "the clients to be gone", func() bool { return srv.Camera("c").Clients() == 0 })
+	g, th, f := used(t)
+	for i := range 50 {
+		once(i)
+	}
+	eventually(t, "the clients to be gone", func() bool { return srv.Camera("c").Clients() == 0 })
+	ok := settled(g+2, th+4, f+2)
+	for end := time.Now().Add(10 * time.Second); !ok() && time.Now().Before(end); {
+		runtime.Gosched()
+	}
+	g2, th2, f2 := used(t)
+	t.Logf("goroutines %d to %d, threads %d to %d, files %d to %d", g, g2, th, th2, f, f2)
+	if !ok() {
+		t.Error("something is left")
+	}
+}
