@@ -1,0 +1,369 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/framelog/framelog/internal/kafka"
+	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/internal/registry"
+	"github.com/framelog/framelog/schemas"
+)
+
+// network is a process's connections, which can be cut.
+type network struct {
+	mu    sync.Mutex
+	cut   bool
+	conns []net.Conn
+}
+
+func (n *network) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cut {
+		c.Close()
+		return nil, net.ErrClosed
+	}
+	n.conns = append(n.conns, c)
+	return c, nil
+}
+
+func (n *network) kill() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut = true
+	for _, c := range n.conns {
+		c.Close()
+	}
+}
+
+// cluster is a world with a broker that can be stopped and started again.
+type cluster struct {
+	*world
+	dir      string
+	port     int
+	broker   *kfake.Cluster
+	kafka    kafka.Config
+	registry *registry.Client
+}
+
+func newCluster(t *testing.T) *cluster {
+	c := &cluster{world: newWorld(t), dir: t.TempDir()}
+	c.startBroker(t)
+	t.Cleanup(func() { c.broker.Close() })
+	c.kafka = kafka.Config{Brokers: c.broker.ListenAddrs()}
+	var err error
+	if c.registry, err = registry.Connect(c.kafka, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.registry.Close)
+	return c
+}
+
+func (c *cluster) startBroker(t *testing.T) {
+	t.Helper()
+	b, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(c.port), kfake.DataDir(c.dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.broker = b
+	addr, err := net.ResolveTCPAddr("tcp", b.ListenAddrs()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.port = addr.Port
+}
+
+// process is a running service.
+type process struct {
+	*Service
+	net  network
+	stop func()
+}
+
+func (c *cluster) process(t *testing.T, instance string, reg prometheus.Registerer) *process {
+	t.Helper()
+	p := &process{}
+	cfg := Config{Kafka: c.kafka, Instance: instance, SessionTimeout: 6 * time.Second, kafkaOpts: []kgo.Opt{kgo.Dialer(p.net.dial)}}
+	s, err := New(cfg, Deps{
+		Registry:     c.registry,
+		NewSource:    func(cam schemas.Camera) Source { return c.source(instance, cam) },
+		Open:         c.logs.Open,
+		newAssembler: func(_ AssemblerConfig, rec Recorder) assembler { return &passAssembler{rec: rec} },
+	}, slog.New(slog.NewTextHandler(c.log, nil)).With("instance", instance), reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Service = s
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	p.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("%s ended with %v", instance, err)
+		}
+	})
+	t.Cleanup(p.stop)
+	return p
+}
+
+// put makes n cameras.
+func (c *cluster) put(t *testing.T, n int) (ids []string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := c.registry.Ensure(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		cam := testCamera(fmt.Sprintf("cam-%d", i))
+		if err := c.registry.Put(ctx, cam); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, cam.ID)
+	}
+	return ids
+}
+
+// owners counts the cameras that each process records now. recording is false
+// where one has no writer that goes on.
+func (c *cluster) owners(ids []string) (n map[string]int, recording bool) {
+	c.logs.mu.Lock()
+	defer c.logs.mu.Unlock()
+	n, recording = make(map[string]int), true
+	for _, id := range ids {
+		w := c.logs.writers[id]
+		if w == nil || w.closed || time.Since(w.last) > time.Second {
+			recording = false
+			continue
+		}
+		n[w.owner]++
+	}
+	return n, recording
+}
+
+// eventually waits for ok, at most d.
+func eventually(t *testing.T, d time.Duration, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(d)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("not within %v: %s", d, what)
+		}
+	}
+}
+
+func TestTwoProcessesShareCameras(t *testing.T) {
+	c := newCluster(t)
+	ids := c.put(t, 24)
+	one := c.process(t, "one", nil)
+	eventually(t, 15*time.Second, "one has all", func() bool {
+		n, ok := c.owners(ids)
+		return ok && n["one"] == 24
+	})
+	if err := one.Ready(); err != nil {
+		t.Error(err)
+	}
+	two := c.process(t, "two", nil)
+	eventually(t, 20*time.Second, "two has its share", func() bool {
+		n, ok := c.owners(ids)
+		return ok && n["one"] > 4 && n["two"] > 4 && n["one"]+n["two"] == 24
+	})
+	c.noHoles(t, ids)
+	opened := c.openings()
+	moved := opened - len(ids)
+	if n, _ := c.owners(ids); moved != n["two"] {
+		t.Errorf("%d logs were opened anew, want one for each of the %d cameras that moved", moved, n["two"])
+	}
+
+	// Killed, it says nothing to anybody, and its cameras move within 15 s.
+	began := time.Now()
+	one.net.kill()
+	eventually(t, 15*time.Second, "two has all", func() bool {
+		n, ok := c.owners(ids)
+		return ok && n["two"] == 24
+	})
+	t.Logf("cameras of a killed process moved within %v", time.Since(began).Round(time.Millisecond))
+	one.stop()
+
+	// One that ends properly hands over at once.
+	three := c.process(t, "three", nil)
+	eventually(t, 20*time.Second, "three has its share", func() bool {
+		n, ok := c.owners(ids)
+		return ok && n["three"] > 4
+	})
+	began = time.Now()
+	two.stop()
+	eventually(t, 5*time.Second, "three has all", func() bool {
+		n, ok := c.owners(ids)
+		return ok && n["three"] == 24
+	})
+	t.Logf("cameras of a process that ended moved within %v", time.Since(began).Round(time.Millisecond))
+	three.stop()
+}
+
+func (c *cluster) openings() int {
+	c.logs.mu.Lock()
+	defer c.logs.mu.Unlock()
+	return len(c.logs.opened)
+}
+
+// noHoles checks that no writer that records now has paused.
+func (c *cluster) noHoles(t *testing.T, ids []string) {
+	t.Helper()
+	c.logs.mu.Lock()
+	defer c.logs.mu.Unlock()
+	for _, id := range ids {
+		if w := c.logs.writers[id]; w.longest > 800*time.Millisecond {
+			t.Errorf("%s was not recorded for %v", id, w.longest)
+		}
+	}
+}
+
+// A broker that goes away and comes back makes every member lose its
+// partitions: no camera may stop for it, nor be connected anew.
+func TestBrokerRestartInterruptsNoCamera(t *testing.T) {
+	c := newCluster(t)
+	ids := c.put(t, 8)
+	connected := make(map[string]int)
+	var mu sync.Mutex
+	c.source = func(_ string, cam schemas.Camera) Source {
+		mu.Lock()
+		defer mu.Unlock()
+		connected[cam.ID]++
+		return steady(0)
+	}
+	p := c.process(t, "one", nil)
+	eventually(t, 15*time.Second, "it has all", func() bool {
+		n, ok := c.owners(ids)
+		return ok && n["one"] == 8
+	})
+	c.broker.Close()
+	eventually(t, 20*time.Second, "the group is lost", func() bool { return strings.Contains(c.log.String(), "group has lost") })
+	c.startBroker(t)
+	eventually(t, 30*time.Second, "the group is joined again", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		n := 0
+		for _, part := range p.parts {
+			if part.known && !part.lost {
+				n++
+			}
+		}
+		return n == registry.Partitions
+	})
+	if n, ok := c.owners(ids); !ok || n["one"] != 8 {
+		t.Errorf("owners %v, recording %v", n, ok)
+	}
+	c.noHoles(t, ids)
+	if n := c.openings(); n != 8 {
+		t.Errorf("opened %d logs, want 8", n)
+	}
+	mu.Lock()
+	for id, n := range connected {
+		if n != 1 {
+			t.Errorf("%s was connected %d times", id, n)
+		}
+	}
+	mu.Unlock()
+	// It follows changes still.
+	if err := c.registry.Delete(t.Context(), ids[0]); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "the camera ends", c.logs.of(ids[0]).isClosed)
+}
+
+func TestChangesAreFollowed(t *testing.T) {
+	c := newCluster(t)
+	reg := prometheus.NewRegistry()
+	p := c.process(t, "one", reg) // makes the topics
+	eventually(t, 15*time.Second, "it is ready", func() bool { return p.Ready() == nil })
+	ids := c.put(t, 2)
+	running := func() bool {
+		n, ok := c.owners(ids)
+		return ok && n["one"] == 2
+	}
+	eventually(t, 5*time.Second, "new cameras run", running)
+	status := func() registry.Snapshot {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		s, err := c.registry.Load(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	eventually(t, 5*time.Second, "their status is there", func() bool {
+		s := status().Status
+		return s[ids[0]].State == schemas.StateLive && s[ids[1]].Owner == "one"
+	})
+	problems, err := testutil.GatherAndLint(reg)
+	if err != nil || len(problems) > 0 {
+		t.Errorf("metrics: %v, %v", problems, err)
+	}
+	if n, err := testutil.GatherAndCount(reg, "framelog_ingest_cameras"); err != nil || n != len(states) {
+		t.Errorf("cameras by state: %d, %v", n, err)
+	}
+
+	first := c.logs.of(ids[0])
+	cam := testCamera(ids[0])
+	cam.Disabled = true
+	if err := c.registry.Put(t.Context(), cam); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "it stops", first.isClosed)
+	eventually(t, 5*time.Second, "its status says so", func() bool { return status().Status[ids[0]].State == schemas.StateDisabled })
+	if err := c.registry.Delete(t.Context(), ids[1]); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "the other stops", c.logs.of(ids[1]).isClosed)
+	eventually(t, 5*time.Second, "its status is gone", func() bool {
+		_, ok := status().Status[ids[1]]
+		return !ok
+	})
+}
+
+func TestConfig(t *testing.T) {
+	good := Config{Kafka: kafka.Config{Brokers: []string{"h:9092"}}}
+	c, err := good.withDefaults()
+	if err != nil || c.Instance == "" || c.Host == "" || c.SessionTimeout != 8*time.Second {
+		t.Errorf("defaults: %+v, %v", c, err)
+	}
+	for name, f := range map[string]func(*Config){
+		"no brokers":         func(c *Config) { c.Kafka.Brokers = nil },
+		"short session":      func(c *Config) { c.SessionTimeout = time.Second },
+		"long session":       func(c *Config) { c.SessionTimeout = time.Minute },
+		"reversed reconnect": func(c *Config) { c.ReconnectMin = time.Hour },
+		"negative":           func(c *Config) { c.OpenWait = -1 },
+		"reserve of nothing": func(c *Config) { c.ReserveBytes = 1 },
+	} {
+		bad := good
+		f(&bad)
+		if _, err := bad.withDefaults(); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
+// The log's writer is what a Service records to.
+var _ CameraWriter = (*medialog.Writer)(nil)
