@@ -1,0 +1,200 @@
+package codec_test
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/framelog/framelog/internal/codec"
+	"github.com/framelog/framelog/internal/codec/codectest"
+	"github.com/framelog/framelog/schemas"
+)
+
+func TestVideo(t *testing.T) {
+	for name, c := range map[string]struct {
+		codec  schemas.Codec
+		config []byte
+		want   codec.VideoInfo
+	}{
+		"plain":      {schemas.H264, codectest.H264{Reorder: 0, Units: 1, Scale: 60}.Config(), codec.VideoInfo{Width: 320, Height: 240, Frame: 3000}},
+		"29.97":      {schemas.H264, codectest.H264{Reorder: 2, Units: 1001, Scale: 60000}.Config(), codec.VideoInfo{Width: 320, Height: 240, Frame: 3003, Reorder: 2}},
+		"no VUI":     {schemas.H264, codectest.H264{Reorder: -1, Width: 1920, Height: 1088}.Config(), codec.VideoInfo{Width: 1920, Height: 1088, Reorder: -1}},
+		"baseline":   {schemas.H264, codectest.H264{Baseline: true, Reorder: -1}.Config(), codec.VideoInfo{Width: 320, Height: 240}},
+		"silly rate": {schemas.H264, codectest.H264{Reorder: 0, Units: 1, Scale: 4e9}.Config(), codec.VideoInfo{Width: 320, Height: 240}},
+		"h265":       {schemas.H265, codectest.H265Config(), codec.VideoInfo{Width: 64, Height: 64, Frame: 3000, Reorder: 2}},
+		"mjpeg":      {schemas.MJPEG, nil, codec.VideoInfo{}},
+	} {
+		got, err := codec.Video(c.codec, c.config)
+		if err != nil || got != c.want {
+			t.Errorf("%s: %+v, %v; want %+v", name, got, err, c.want)
+		}
+	}
+	short := codectest.H264{}.Config()
+	short[4] = 0xfc | 1
+	for name, b := range map[string][]byte{"empty": nil, "cut": short[:12], "2-byte lengths": short, "no sets": {1, 77, 0, 31, 0xff, 0xe0, 0}} {
+		if _, err := codec.Video(schemas.H264, b); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	if _, err := codec.Video(schemas.AAC, nil); err == nil {
+		t.Error("AAC has pictures")
+	}
+}
+
+func TestConfigsAreReadAsBuilt(t *testing.T) {
+	sps, pps := [][]byte{codectest.H264{Reorder: 0}.SPS()}, [][]byte{{0x68, 1}, {0x68, 2}}
+	b, err := codec.BuildAVCConfig(sps, pps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := codec.ParseAVCConfig(b)
+	if err != nil || !slices.EqualFunc(a.SPS, sps, bytes.Equal) || !slices.EqualFunc(a.PPS, pps, bytes.Equal) || a.LengthSize != 4 || a.Profile != 77 || a.Level != 31 {
+		t.Errorf("%+v, %v", a, err)
+	}
+	h, err := codec.ParseHEVCConfig(codectest.H265Config())
+	if err != nil || len(h.VPS) != 1 || len(h.SPS) != 1 || len(h.PPS) != 1 || h.LengthSize != 4 {
+		t.Fatalf("%+v, %v", h, err)
+	}
+	again, err := codec.BuildHEVCConfig(h.VPS, h.SPS, h.PPS)
+	if err != nil || !bytes.Equal(again, codectest.H265Config()) {
+		t.Errorf("%x, %v", again, err)
+	}
+	for _, c := range []codec.OpusConfig{
+		{Channels: 2, PreSkip: 312, InputRate: 48000},
+		{Channels: 3, PreSkip: 1, InputRate: 8000, OutputGain: -256, Family: 1, Mapping: []byte{2, 1, 0, 1, 2}},
+	} {
+		got, err := codec.ParseOpusConfig(c.Marshal())
+		if err != nil || !bytes.Equal(got.Marshal(), c.Marshal()) || got.PreSkip != c.PreSkip || got.OutputGain != c.OutputGain {
+			t.Errorf("%+v, %v; want %+v", got, err, c)
+		}
+	}
+}
+
+func TestName(t *testing.T) {
+	avc := codectest.H264{}.Config()
+	copy(avc[1:], []byte{0x64, 0, 0x1f})
+	hevc := codectest.H265Config()
+	copy(hevc[1:], []byte{1, 0x60, 0, 0, 0, 0xb0, 0, 0, 0, 0, 0, 93})
+	for want, tr := range map[string]schemas.Track{
+		"avc1.64001f":        {Codec: schemas.H264, Config: avc},
+		"hvc1.1.6.L93.B0":    {Codec: schemas.H265, Config: hevc},
+		"hvc1.4.10.L30.9E.8": {Codec: schemas.H265, Config: codectest.H265Config()},
+		"mp4a.40.2":          {Codec: schemas.AAC, Config: []byte{0x12, 0x10}},
+		"mp4a.40.5":          {Codec: schemas.AAC, Config: []byte{0x2b, 0x8a, 0x08, 0x00}},
+		"opus":               {Codec: schemas.Opus},
+		"mjpg":               {Codec: schemas.MJPEG},
+	} {
+		if got, err := codec.Name(tr); got != want || err != nil {
+			t.Errorf("%q, %v; want %q", got, err, want)
+		}
+	}
+	if _, err := codec.Name(schemas.Track{Codec: "x"}); err == nil {
+		t.Error("a name for an unknown codec")
+	}
+}
+
+func TestFrameDuration(t *testing.T) {
+	for name, c := range map[string]struct {
+		track schemas.Track
+		frame []byte
+		want  uint32
+	}{
+		"aac":         {schemas.Track{Codec: schemas.AAC, Timescale: 44100, Config: []byte{0x12, 0x10}}, []byte{1}, 1024},
+		"aac 960":     {schemas.Track{Codec: schemas.AAC, Timescale: 44100, Config: []byte{0x12, 0x14}}, []byte{1}, 960},
+		"empty":       {schemas.Track{Codec: schemas.AAC, Timescale: 44100, Config: []byte{0x12, 0x10}}, nil, 0},
+		"opus 20 ms":  {schemas.Track{Codec: schemas.Opus, Timescale: 48000}, []byte{0xfc}, 960},
+		"opus 2x10":   {schemas.Track{Codec: schemas.Opus, Timescale: 48000}, []byte{0xf1, 0, 0}, 960},
+		"opus 180 ms": {schemas.Track{Codec: schemas.Opus, Timescale: 48000}, []byte{0x1b, 3}, 0},
+		"opus empty":  {schemas.Track{Codec: schemas.Opus, Timescale: 48000}, nil, 0},
+	} {
+		d, err := codec.FrameDuration(c.track)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got := d(c.frame); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
+	for _, tr := range []schemas.Track{{Codec: schemas.AAC, Timescale: 1}, {Codec: schemas.Opus}, {Codec: "g711", Timescale: 8000}} {
+		if _, err := codec.FrameDuration(tr); err == nil {
+			t.Errorf("%+v: no error", tr)
+		}
+	}
+	b, err := codec.BuildAACConfig(48000, 2)
+	if err != nil || !bytes.Equal(b, []byte{0x11, 0x90}) {
+		t.Errorf("%x, %v", b, err)
+	}
+}
+
+func TestClassify(t *testing.T) {
+	join := func(nals ...string) []byte {
+		var b [][]byte
+		for _, n := range nals {
+			b = append(b, []byte(n))
+		}
+		return codec.JoinNALs(b)
+	}
+	for name, c := range map[string]struct {
+		codec schemas.Codec
+		au    []byte
+		want  codec.Unit
+		err   error
+	}{
+		"h264 IDR":         {schemas.H264, join("\x67abc", "\x68a", "\x06s", "\x65pic"), codec.Unit{Picture: codec.Start, ParameterSets: true}, nil},
+		"h264 P":           {schemas.H264, join("\x09\xf0", "\x41pic"), codec.Unit{}, nil},
+		"h264 SEI only":    {schemas.H264, join("\x06s"), codec.Unit{}, codec.ErrNoPicture},
+		"h264 empty":       {schemas.H264, nil, codec.Unit{}, codec.ErrNoPicture},
+		"h264 annex B":     {schemas.H264, []byte("\x00\x00\x00\x01\x65pic"), codec.Unit{}, codec.ErrNAL},
+		"h264 cut":         {schemas.H264, join("\x65pic")[:6], codec.Unit{}, codec.ErrNAL},
+		"h264 tail":        {schemas.H264, append(join("\x65pic"), 0), codec.Unit{}, codec.ErrNAL},
+		"h264 zero length": {schemas.H264, append(join("\x65pic"), 0, 0, 0, 0), codec.Unit{}, codec.ErrNAL},
+		"h265 IDR":         {schemas.H265, join("\x40\x01v", "\x42\x01s", "\x44\x01p", "\x26\x01x"), codec.Unit{Picture: codec.Start, ParameterSets: true}, nil},
+		"h265 BLA":         {schemas.H265, join("\x20\x01x"), codec.Unit{Picture: codec.Start}, nil},
+		"h265 CRA":         {schemas.H265, join("\x2a\x01x"), codec.Unit{Picture: codec.CRA}, nil},
+		"h265 RASL":        {schemas.H265, join("\x10\x01x"), codec.Unit{Picture: codec.RASL}, nil},
+		"h265 RADL":        {schemas.H265, join("\x0c\x01x"), codec.Unit{Picture: codec.RADL}, nil},
+		"h265 trailing":    {schemas.H265, join("\x02\x01x"), codec.Unit{}, nil},
+		"h265 other layer": {schemas.H265, join("\x26\x09x"), codec.Unit{}, codec.ErrNoPicture},
+		"jpeg":             {schemas.MJPEG, []byte{0xff, 0xd8, 0xff, 0xe0}, codec.Unit{Picture: codec.Start}, nil},
+		"no jpeg":          {schemas.MJPEG, []byte("RIFF"), codec.Unit{}, codec.ErrNoPicture},
+	} {
+		got, err := codec.Classify(c.codec, c.au)
+		if got != c.want || !errors.Is(err, c.err) {
+			t.Errorf("%s: %+v, %v; want %+v, %v", name, got, err, c.want, c.err)
+		}
+	}
+}
+
+// FuzzBytes gives everything that reads outside input any bytes at all.
+func FuzzBytes(f *testing.F) {
+	f.Add(codectest.H264{Reorder: 2, Units: 1, Scale: 60}.Config())
+	f.Add(codectest.H265Config())
+	f.Add(codectest.H264{}.SPS())
+	f.Add(codectest.Unit264(true, 1, 30))
+	f.Add(codectest.Unit265(21, 1, 30))
+	f.Add([]byte{0x2b, 0x8a, 0x08, 0x00})
+	f.Add(codec.OpusConfig{Channels: 2}.Marshal())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, c := range []schemas.Codec{schemas.H264, schemas.H265, schemas.MJPEG, schemas.AAC, schemas.Opus} {
+			tr := schemas.Track{Codec: c, Timescale: 48000, Config: b}
+			_, _ = codec.Name(tr)
+			_, _ = codec.Video(c, b)
+			_, _ = codec.Classify(c, b)
+			if d, err := codec.FrameDuration(tr); err == nil {
+				d(b)
+			}
+		}
+		if nals, err := codec.SplitNALs(b); err == nil && !bytes.Equal(codec.JoinNALs(nals), b) {
+			t.Error("NAL units do not make the access unit again")
+		}
+		if o, err := codec.ParseOpusConfig(b); err == nil {
+			if again, err := codec.ParseOpusConfig(o.Marshal()); err != nil || again.Channels != o.Channels {
+				t.Errorf("%+v, %v", again, err)
+			}
+		}
+		_, _ = codec.BuildAVCConfig([][]byte{b}, [][]byte{b})
+		_, _ = codec.BuildHEVCConfig([][]byte{b}, [][]byte{b}, [][]byte{b})
+	})
+}
