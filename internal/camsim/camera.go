@@ -62,10 +62,11 @@ type SenderReports struct {
 
 // Sent is one unit that a camera sent.
 type Sent struct {
-	Unit            // its times include jumps and what came before a switch or a loop
-	Hash   [32]byte // SHA-256 of Data
-	At     time.Time
-	Feed   int // 0 for the first feed, +1 for each switch
+	Unit             // its times include jumps and what came before a switch or a loop
+	Hash   [32]byte  // SHA-256 of Data
+	At     time.Time // when it was sent
+	Clock  time.Time // when it was taken, by the camera's clock
+	Feed   int       // 0 for the first feed, +1 for each switch
 	RTP    uint32
 	Seq    uint16 // of its first packet
 	Count  int    // RTP packets
@@ -100,6 +101,8 @@ type Camera struct {
 	faults  faults
 	rand    *rand.Rand
 	jump    time.Duration
+	speed   float64 // of a clip; 0 means 1
+	over    bool    // the feed has ended
 }
 
 // sendLane is the sending side of one track.
@@ -143,6 +146,7 @@ func newCamera(s *Server, cfg CameraConfig) (*Camera, error) {
 		rand:    rand.New(rand.NewPCG(1, 2)),
 	}
 	if clip, ok := cfg.Feed.(*Clip); ok {
+		c.speed = clip.Speed
 		for i, u := range clip.Units {
 			for _, t := range clip.Media {
 				if d := span(u.PTS, t.Timescale); t.ID == u.Track && (i == 0 || d < c.instant) {
@@ -220,6 +224,7 @@ func (c *Camera) run(ctx context.Context) {
 				c.log.Error("feed ended", "error", err)
 			}
 		}
+		c.set(func() { c.over = true })
 		if c.cfg.HangUp {
 			// What waits in the clients' queues goes out first.
 			select {
@@ -277,7 +282,10 @@ func (c *Camera) change(next, prev Feed) Feed {
 		return prev
 	}
 	c.feed++
-	c.rebase = true
+	c.rebase, c.over, c.speed = true, false, 0
+	if clip, ok := next.(*Clip); ok {
+		c.speed = clip.Speed
+	}
 	return next
 }
 
@@ -364,7 +372,7 @@ func (c *Camera) emit(u Unit) {
 		return
 	}
 	rec := Sent{
-		Unit: u, Hash: sha256.Sum256(u.Data), At: time.Now(), Feed: c.feed, Peers: len(c.clients),
+		Unit: u, Hash: sha256.Sum256(u.Data), At: time.Now(), Clock: u.wall, Feed: c.feed, Peers: len(c.clients),
 		RTP: uint32(int64(l.initial) + u.PTS), Seq: l.seq, Count: len(pkts),
 	}
 	for _, p := range pkts {
@@ -399,8 +407,8 @@ func (c *Camera) report(l *sendLane, rec Sent) {
 	}
 	l.report = now.Add(c.cfg.SenderReports.Every)
 	since := now.Sub(rec.wall)
-	if clip, ok := c.cfg.Feed.(*Clip); ok && clip.Speed > 0 {
-		since = time.Duration(float64(since) * clip.Speed)
+	if c.speed > 0 {
+		since = time.Duration(float64(since) * c.speed)
 	}
 	_ = c.stream.WritePacketRTCP(l.media, &rtcp.SenderReport{
 		SSRC: l.ssrc, NTPTime: ntp(now), RTPTime: uint32(int64(rec.RTP) + l.ticks(since)),
@@ -436,6 +444,13 @@ func (c *Camera) Clients() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.clients)
+}
+
+// Over says whether the feed has sent all it has: a clip that is not looped.
+func (c *Camera) Over() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.over
 }
 
 // Ended is closed when the camera has nothing more to send for good: the

@@ -234,20 +234,6 @@ func codecData(caps *gst.Caps) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// Finish encodes what was pushed, delivers it, and waits for that at most
-// timeout.
-func (e *Encoder) Finish(timeout time.Duration) error {
-	e.src.EndStream()
-	m := e.pipeline.GetPipelineBus().TimedPopFiltered(gst.ClockTime(timeout), gst.MessageEOS|gst.MessageError)
-	switch {
-	case m == nil:
-		return fmt.Errorf("gstreamer: finish encoder: not done after %s", timeout)
-	case m.Type() == gst.MessageError:
-		return fmt.Errorf("gstreamer: finish encoder: %w", m.ParseError())
-	}
-	return nil
-}
-
 // Close ends the pipeline; nothing is delivered after it. It may be called
 // more than once.
 func (e *Encoder) Close() error {
