@@ -51,9 +51,8 @@ function route(): void {
     if (!camera) wall.button(was)?.focus();
   }
   document.body.classList.toggle('focus', !!camera);
-  wall.setFocused(camera?.id);
   if (camera && !stage) {
-    stage = new Stage(el('stage'), camera, clock, {
+    stage = new Stage(el('stage'), camera, clock, wall.screen(camera.id), {
       close: () => focus(''),
       remove: (c) => removeDialog(c, () => focus('')),
       step: (by) => focus(cameras[(cameras.findIndex((c) => c.id === stage?.camera.id) + by + cameras.length) % cameras.length]?.id ?? ''),
@@ -61,6 +60,7 @@ function route(): void {
     // On a narrow screen the stage is above the wall, perhaps out of sight.
     window.scrollTo({ top: 0 });
   }
+  wall.setFocused(camera?.id);
 }
 
 function add(): void {

@@ -74,7 +74,7 @@ export function picture(s: Status | null): string {
     s.width && s.height ? `${s.width}×${s.height}` : '',
     s.fps ? format.fps(s.fps) : '',
     codecs,
-    s.bitrate ? format.bitrate(s.bitrate) : '',
+    s.bitrate && s.state === 'live' ? format.bitrate(s.bitrate) : '',
   ].filter(Boolean).join(' · ');
 }
 

@@ -1,11 +1,13 @@
 // The picture of a camera with what is said over it: the same in the wall and
 // in the large view.
 import type { Camera } from './api';
-import { h, show, text } from './dom';
+import { h, icon, show, text } from './dom';
 import * as format from './format';
 import * as model from './model';
 import type { Clock } from './pace';
 import { Player, type Mode } from './player';
+
+const crossed = 'M2 5h7.5v6H2zM9.5 7.2 14 5v6l-4.5-2.2M1.5 2.5l13 11'; // a camera, struck out
 
 export class Screen {
   readonly video = h('video', { muted: true, playsinline: true, tabindex: '-1', 'aria-hidden': 'true' });
@@ -16,7 +18,7 @@ export class Screen {
   private readonly headline = h('strong');
   private readonly detail = h('span', { class: 'detail' });
   private readonly since = h('span', { class: 'since' });
-  private readonly veil = h('div', { class: 'veil', hidden: true }, this.headline, this.detail, this.since);
+  private readonly veil = h('div', { class: 'veil', hidden: true }, icon(crossed), this.headline, this.detail, this.since);
   private readonly spinner = h('div', { class: 'spinner', hidden: true });
   private readonly word = h('span');
   private readonly behind = h('span', { class: 'behind' });
@@ -51,6 +53,17 @@ export class Screen {
     const d = shown ?? (this.camera.delay_ms === null ? null : this.camera.delay_ms / 1000);
     this.pill.title = shown !== null ? 'From camera to this screen' : 'From camera to playlist';
     return d === null ? '' : format.delay(d);
+  }
+
+  /** Shows the picture of another screen until there is one of its own. */
+  borrow(from: Screen): void {
+    const source = from.still.hidden ? from.video : from.still;
+    const [w, h] = source instanceof HTMLVideoElement ? [source.videoWidth, source.videoHeight] : [source.width, source.height];
+    if (!w || !h) return;
+    this.still.width = w;
+    this.still.height = h;
+    this.still.getContext('2d')?.drawImage(source, 0, 0, w, h);
+    this.still.hidden = false;
   }
 
   destroy(): void {

@@ -26,9 +26,11 @@ export class Stage {
 
   constructor(
     private readonly root: HTMLElement, public camera: Camera, private readonly clock: Clock,
+    from: Screen | undefined, // of the wall, for a picture at once
     actions: { close: () => void; remove: (c: Camera) => void; step: (by: number) => void },
   ) {
     this.screen = new Screen(camera, 'focus', clock);
+    if (from) this.screen.borrow(from);
     const { video } = this.screen;
     this.sound = h('button', { type: 'button', class: 'icon', onclick: () => { video.muted = !video.muted; this.drawSound(); } });
     const full = h('button', { type: 'button', class: 'icon', 'aria-label': 'Full screen', title: 'Full screen', onclick: () => fullscreen(this.screen) }, icon(large));

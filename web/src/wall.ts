@@ -105,5 +105,7 @@ export class Wall {
 
   screens(): Screen[] { return [...this.tiles.values()].map((t) => t.screen); }
 
+  screen(id: string): Screen | undefined { return this.tiles.get(id)?.screen; }
+
   button(id: string): HTMLButtonElement | undefined { return this.tiles.get(id)?.button; }
 }
