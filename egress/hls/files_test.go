@@ -1,0 +1,152 @@
+package hls
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	var all []string
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			name, _ := filepath.Rel(dir, path)
+			all = append(all, filepath.ToSlash(name))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// Mode always: what lies in the directory is what the server serves, from the
+// first fragment on, and goes 60 s after it left the window.
+func TestFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		stale := filepath.Join(dir, "hls", "gone", "raw", "m1", "3.m4s")
+		if err := os.MkdirAll(filepath.Dir(stale), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(stale, []byte("old"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		log := newFakeLog()
+		f := synthetic(testPlace, 90)
+		log.add("cam", f[:1]...)
+		s := run(t, Config{Mode: Always, Dir: dir, Reserve: 1, Window: 10 * time.Second}, log)
+		synctest.Wait()
+		if _, err := os.Stat(stale); !os.IsNotExist(err) {
+			t.Errorf("a stale file is left: %v", err)
+		}
+		for _, f := range f[1:40] {
+			log.add("cam", f)
+			time.Sleep(time.Second) // the bubble's clock: as in life
+			synctest.Wait()
+		}
+		have := names(t, dir)
+		if len(have) != 41 {
+			t.Fatalf("%d files, want 40 segments and an init: %v", len(have), have)
+		}
+		for _, name := range have {
+			b, err := os.ReadFile(filepath.Join(dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := want(t, get(s, "/"+name), 200); got != string(b) {
+				t.Errorf("%s differs from what is served", name)
+			}
+		}
+		for _, f := range f[40:] {
+			log.add("cam", f)
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		// 90 s in: 10 of the window, 60 more, and up to 5 until the next sweep.
+		if n := len(names(t, dir)); n < 71 || n > 77 {
+			t.Errorf("%d files, want about 71", n)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "hls", "cam", "raw", "m1", "init-"+f[0].entry.Config+".mp4")); err != nil {
+			t.Errorf("the init is gone: %v", err)
+		}
+		log.mu.Lock()
+		delete(log.topics, schemas.Topic{Camera: "cam"})
+		log.mu.Unlock()
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if have := names(t, dir); len(have) != 0 {
+			t.Errorf("files of a camera that is gone: %v", have)
+		}
+	})
+}
+
+func TestReserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		log := newFakeLog()
+		f := synthetic(testPlace, 8)
+		log.add("cam", f...)
+		s := run(t, Config{Mode: Always, Dir: dir, Reserve: 1 << 60}, log)
+		want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[7].entry.Seq)), 200)
+		synctest.Wait()
+		if have := names(t, dir); len(have) != 0 {
+			t.Errorf("written in spite of the reserve: %v", have)
+		}
+	})
+}
+
+func TestConfig(t *testing.T) {
+	for _, cfg := range []Config{{Mode: "sometimes"}, {Mode: Always}, {Window: -1}, {MaxTails: -1}, {CacheBytes: -1}} {
+		if _, err := New(cfg, newFakeLog(), nil, nil); err == nil || !strings.HasPrefix(err.Error(), "hls: ") {
+			t.Errorf("%+v: %v", cfg, err)
+		}
+	}
+}
+
+func TestMetricNames(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		log.add("cam", synthetic(testPlace, 8)...)
+		s, err := New(Config{}, log, nil, reg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, get(s, playlist0), 200)
+		p := after(log.topics[schemas.Topic{Camera: "cam"}].entries[7], testPlace)
+		p.start = time.Now()
+		f := synthetic(p, 1)[0]
+		f.chunks[0].Captured = time.Now().Add(-300 * time.Millisecond)
+		log.chunk("cam", f.chunks[0])
+		synctest.Wait()
+		if d := s.Delay("cam"); d != 300*time.Millisecond {
+			t.Errorf("delay %v", d)
+		}
+		if n := testutil.ToFloat64(s.metrics.cameraDelay.WithLabelValues("cam")); n != 0.3 {
+			t.Errorf("delay gauge %v", n)
+		}
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		problems, err := promlint.NewWithMetricFamilies(families).Lint()
+		if err != nil || len(problems) > 0 || len(families) < 8 {
+			t.Errorf("%d families, %v, %v", len(families), problems, err)
+		}
+		s.cancel()
+		synctest.Wait()
+	})
+}
