@@ -123,12 +123,14 @@ type Assembler struct {
 	// The connection.
 	video   schemas.Track
 	info    codec.VideoInfo
-	sound   *sound // of the tracks told last; nil: none
-	ready   bool   // tracks were told
-	cra     *unit  // a CRA whose follower decides what it is
-	next    string // why the next session begins
-	depth   int    // of reordering, learnt from this configuration's pictures
-	keyed   time.Time
+	sound   *sound    // of the tracks told last; nil: none
+	ready   bool      // tracks were told
+	cra     *unit     // a CRA whose follower decides what it is
+	next    string    // why the next session begins
+	depth   int       // of reordering, learnt from this configuration's pictures
+	keyed   time.Time // the latest keyframe
+	good    int       // pictures since then
+	bad     int       // and what was none
 	problem string
 
 	session session
@@ -251,14 +253,17 @@ func (a *Assembler) Unit(u Unit) error {
 	a.m.video.Inc()
 	a.Tick(u.Captured)
 	if u.Broken {
+		a.bad++
 		a.lose(dropBroken)
 		return nil
 	}
 	c, err := codec.Classify(a.video.Codec, u.Data)
 	if err != nil {
+		a.bad++
 		a.lose(dropInvalid)
 		return nil
 	}
+	a.good++
 	a.resolveCRA(&c)
 	v := unit{data: u.Data, pts: u.PTS, captured: u.Captured, camera: u.CameraTime, start: c.Picture == codec.Start}
 	if c.Picture == codec.CRA {
@@ -292,7 +297,7 @@ func (a *Assembler) resolveCRA(follower *codec.Unit) {
 // take leads an access unit into the open session, or into a new one.
 func (a *Assembler) take(v unit) {
 	if v.start {
-		a.keyed = v.captured
+		a.keyed, a.good, a.bad = v.captured, 0, 0
 		a.report("")
 	}
 	if !a.session.open {
@@ -331,11 +336,23 @@ func (a *Assembler) Tick(now time.Time) {
 		a.keyed = now
 	}
 	if now.Sub(a.keyed) > a.cfg.KeyframeTimeout {
-		a.report(fmt.Sprintf("no keyframe for %v: set a shorter keyframe (I-frame) interval in the camera", a.cfg.KeyframeTimeout))
+		if a.bad > a.good {
+			a.report(fmt.Sprintf("no keyframe for %v: most of what the camera sends as pictures is damaged", a.cfg.KeyframeTimeout))
+		} else {
+			a.report(fmt.Sprintf("no keyframe for %v: set a shorter keyframe (I-frame) interval in the camera", a.cfg.KeyframeTimeout))
+		}
 	}
-	if s := &a.session; s.open && s.sound != nil && s.sound == a.sound && a.next == "" && now.Sub(s.sound.seen) > a.cfg.AudioSilence {
-		a.next = sessionAudioSilent
+	if s := a.session.sound; s != nil && s == a.sound && now.Sub(s.seen) > a.cfg.AudioSilence && a.behind(s) > a.cfg.AudioSilence {
+		a.want(sessionAudioSilent)
 	}
+}
+
+// behind is by how much the newest sound is behind the newest picture, in the
+// camera's time: where the network stalls, both are late alike.
+func (a *Assembler) behind(s *sound) time.Duration {
+	picture := a.session.newest + a.session.order.move
+	heard := schemas.Rescale(s.pts+s.shift+s.offset, s.track.Timescale, schemas.MediaTimescale)
+	return schemas.FromTicks(picture - heard)
 }
 
 func (a *Assembler) report(problem string) {
@@ -354,7 +371,8 @@ func (a *Assembler) Flush() {
 	a.resolveCRA(nil)
 	a.end(forever)
 	a.discard(a.sound)
-	a.next, a.ready, a.sound, a.keyed = sessionConnect, false, nil, time.Time{}
+	a.next, a.ready, a.sound = sessionConnect, false, nil
+	a.keyed, a.good, a.bad = time.Time{}, 0, 0
 	a.lost = schemas.Lost{}
 	a.report("")
 }

@@ -52,7 +52,7 @@ func (r *rate) probe(a *Assembler, lead []unit) {
 	}
 	frame := uint32(0)
 	if len(r.buf) > 1 {
-		frame = typical(r.buf[1:])
+		frame, _ = typical(r.buf[1:])
 	}
 	said := a.info.Frame
 	if said == 0 {
@@ -80,15 +80,17 @@ func (r *rate) see(d int64) {
 	r.at = (r.at + 1) % rateWindow
 }
 
-// renew follows the camera to another frame time; it is called between
-// fragments, since a fragment has one part target.
+// renew follows the camera to another frame time, once three quarters of the
+// latest pictures agree on it: a rate that goes up and down all the time would
+// make a new layout as often. It is called between fragments, since a fragment
+// has one part target.
 func (r *rate) renew(a *Assembler) {
 	// Below a rate of 2 a second a fragment has too few pictures to judge by.
 	if len(r.deltas) < 2 || (len(r.deltas) < rateWindow/4 && r.frame < schemas.MediaTimescale/4) {
 		return
 	}
 	r.buf = append(r.buf[:0], r.deltas...)
-	if f := typical(r.buf); f != 0 && !near(f, r.frame, 2) {
+	if f, agree := typical(r.buf); f != 0 && agree*4 >= len(r.buf)*3 && !near(f, r.frame, 2) {
 		r.use(a, f)
 	}
 }
@@ -109,28 +111,28 @@ func (r *rate) use(a *Assembler, frame uint32) {
 }
 
 // typical is the frame time of differences: the mean of those near the median,
-// and the usual rate that is meant where it is near one. It sorts d. 0: it
-// cannot be told.
-func typical(d []int64) uint32 {
+// and the usual rate that is meant where it is near one; agree is how many are
+// near. It sorts d. 0: it cannot be told.
+func typical(d []int64) (frame uint32, agree int) {
 	slices.Sort(d)
 	m := d[len(d)/2]
 	if m < 90 { // above 1000 a second
-		return 0
+		return 0, 0
 	}
-	sum, n := int64(0), int64(0)
+	sum := int64(0)
 	for _, x := range d {
 		if x >= m-m/4 && x <= m+m/4 {
-			sum, n = sum+x, n+1
+			sum, agree = sum+x, agree+1
 		}
 	}
-	frame := min((sum+n/2)/n, 10*schemas.MediaTimescale)
-	best, off := frame, frame/64
+	mean := min((sum+int64(agree)/2)/int64(agree), 10*schemas.MediaTimescale)
+	best, off := mean, mean/64
 	for _, usual := range usualFrames {
-		if x := max(usual-frame, frame-usual); x <= off {
+		if x := max(usual-mean, mean-usual); x <= off {
 			best, off = usual, x
 		}
 	}
-	return uint32(best)
+	return uint32(best), agree
 }
 
 // usualFrames is the frame times of usual rates: 1, 2, 3, 4, 5, 6, 8, 10, 12,
