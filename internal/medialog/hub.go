@@ -37,8 +37,13 @@ type subscription struct {
 	queue []*kgo.Record
 	bytes int64
 	err   error
-	parts map[int32]bool
-	more  chan struct{} // capacity 1
+	want  map[partition]int64 // the next offset of each partition
+	more  chan struct{}       // capacity 1
+}
+
+type partition struct {
+	topic string
+	n     int32
 }
 
 func (h *hubs) subscribe(index, media string, from map[string]map[int32]kgo.Offset) (*subscription, error) {
@@ -47,9 +52,11 @@ func (h *hubs) subscribe(index, media string, from map[string]map[int32]kgo.Offs
 	if h.log.ctx.Err() != nil {
 		return nil, h.log.ctx.Err()
 	}
-	s := &subscription{index: index, media: media, parts: map[int32]bool{}, more: make(chan struct{}, 1)}
-	for p := range from[media] {
-		s.parts[p] = true
+	s := &subscription{index: index, media: media, want: map[partition]int64{}, more: make(chan struct{}, 1)}
+	for topic, ps := range from {
+		for p, o := range ps {
+			s.want[partition{topic, p}] = o.EpochOffset().Offset
+		}
 	}
 	for _, c := range h.all {
 		if c.subs[index] == nil {
@@ -128,6 +135,13 @@ func (s *subscription) push(records []*kgo.Record, err error, limit int64) {
 		return
 	}
 	for _, r := range records {
+		// The client may still hold records that it fetched for an earlier
+		// tail of the topic, from another place: only the next one counts.
+		at := partition{r.Topic, r.Partition}
+		if next, ok := s.want[at]; !ok || r.Offset != next {
+			continue
+		}
+		s.want[at]++
 		// One record is always taken, whatever its size.
 		if s.bytes+int64(len(r.Value)) > limit && len(s.queue) > 0 {
 			s.err = ErrSlow
@@ -186,13 +200,15 @@ func (s *subscription) next(ctx context.Context) (*kgo.Record, error) {
 }
 
 // also reads a partition that was not there when the tail began.
-func (s *subscription) also(topic string, partition int32, at int64) {
+func (s *subscription) also(topic string, n int32, at int64) {
 	s.mu.Lock()
-	known := s.parts[partition]
-	s.parts[partition] = true
+	_, known := s.want[partition{topic, n}]
+	if !known {
+		s.want[partition{topic, n}] = at
+	}
 	s.mu.Unlock()
 	if !known {
-		s.hub.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().At(at)}})
+		s.hub.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: {n: kgo.NewOffset().At(at)}})
 	}
 }
 

@@ -72,6 +72,7 @@ type within struct {
 	r    Range
 	edge *edge
 	held *schemas.Entry // the newest that starts at or before r.From
+	in   bool           // the range has begun: public time may step back from here on
 }
 
 // take gives the entries that are known to be in the range after e has come;
@@ -82,11 +83,12 @@ func (w *within) take(e *schemas.Entry) (visible []schemas.Entry, done bool) {
 		return nil, false
 	case w.r.ToSeq != 0 && e.Seq > w.r.ToSeq, !w.r.To.IsZero() && !e.Start.Before(w.r.To):
 		return w.rest(), true
-	case !w.r.From.IsZero() && !e.Start.After(w.r.From):
+	case !w.in && !w.r.From.IsZero() && !e.Start.After(w.r.From):
 		h := *e
 		w.held = &h
 		return nil, false
 	}
+	w.in = true
 	if w.held != nil {
 		visible = w.edge.pass(w.held)
 		w.held = nil

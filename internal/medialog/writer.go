@@ -455,6 +455,9 @@ func (w *Writer) open(ctx context.Context) error {
 	for _, op := range early {
 		op()
 	}
+	if w.refused != "" && w.core.open == nil {
+		w.core.refusing = w.refused // its remaining chunks are still to come
+	}
 	w.wake()
 	return nil
 }
