@@ -1,0 +1,281 @@
+// Package supervise runs the roles of one machine as child processes: started
+// in order, each when the one before is ready; restarted with backoff; stopped
+// in the reverse order; and never left behind.
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// ExitConfig is the exit code of a child whose configuration is wrong: no
+// restart would help.
+const ExitConfig = 2
+
+// ConfigError ends Run: the child has said on its output what is wrong.
+type ConfigError struct{ Role string }
+
+func (e *ConfigError) Error() string {
+	return fmt.Sprintf("supervise: %s refuses its configuration", e.Role)
+}
+
+// Child is one role.
+type Child struct {
+	Role string
+	// Command makes the process to start; its output and attributes are set
+	// here.
+	Command func() *exec.Cmd
+	// Ready says whether the process can do its work; it is asked every 50 ms
+	// until it gives no error, after each start. nil: at once.
+	Ready func(ctx context.Context) error
+	// StopTimeout is how long it may take from SIGTERM to its end; then its
+	// process group is killed. Default 10 s.
+	StopTimeout time.Duration
+}
+
+// Config is the settings of Run.
+type Config struct {
+	Children []Child // in the order of their start
+	// BackoffMin and BackoffMax bound the wait before a restart, which doubles
+	// each time. Default 250 ms and 15 s. A child that ran for HealthyAfter
+	// (default 20 s) begins at the shortest again.
+	BackoffMin, BackoffMax, HealthyAfter time.Duration
+	// Output takes the children's lines. Default os.Stderr.
+	Output io.Writer
+	// AllReady is called once, when every child has been ready. May be nil.
+	AllReady func()
+}
+
+// supervisor is one Run.
+type supervisor struct {
+	cfg      Config
+	log      *slog.Logger
+	out      *lines
+	restarts *prometheus.CounterVec
+	up       *prometheus.GaugeVec
+	start    chan startRequest
+	failed   chan error // a ConfigError; room for one a child
+}
+
+type startRequest struct {
+	cmd  *exec.Cmd
+	done chan error
+}
+
+// Run starts the children and keeps them running until ctx ends, which stops
+// them in reverse order, or until one refuses its configuration (ConfigError).
+// When it returns all have ended.
+func Run(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Registerer) error {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&cfg.BackoffMin, 250*time.Millisecond)
+	set(&cfg.BackoffMax, 15*time.Second)
+	set(&cfg.HealthyAfter, 20*time.Second)
+	if cfg.Output == nil {
+		cfg.Output = os.Stderr
+	}
+	s := &supervisor{
+		cfg: cfg, log: log, out: &lines{w: cfg.Output, log: log},
+		restarts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "framelog_supervisor_restarts_total", Help: "Children that ended by themselves and were started again.",
+		}, []string{"role"}),
+		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "framelog_supervisor_child_up", Help: "1 while the child runs.",
+		}, []string{"role"}),
+		start:  make(chan startRequest),
+		failed: make(chan error, len(cfg.Children)),
+	}
+	if reg != nil {
+		for _, c := range []prometheus.Collector{s.restarts, s.up} {
+			if err := reg.Register(c); err != nil {
+				return fmt.Errorf("supervise: register metrics: %w", err)
+			}
+		}
+	}
+	end := make(chan struct{})
+	var starter sync.WaitGroup
+	starter.Go(func() { s.starter(end) })
+	defer func() { close(end); starter.Wait() }()
+
+	type running struct {
+		role string
+		stop context.CancelFunc
+		done chan struct{}
+	}
+	var all []running
+	var err error
+	for _, c := range cfg.Children {
+		s.restarts.WithLabelValues(c.Role)
+		// Not ctx: each is stopped when those that need it have ended.
+		own, stop := context.WithCancel(context.WithoutCancel(ctx))
+		ready, done := make(chan struct{}), make(chan struct{})
+		go func() { defer close(done); s.keep(own, c, ready) }()
+		all = append(all, running{c.Role, stop, done})
+		select {
+		case <-ready:
+			continue
+		case err = <-s.failed:
+		case <-ctx.Done():
+		}
+		break
+	}
+	if err == nil && ctx.Err() == nil {
+		if cfg.AllReady != nil {
+			cfg.AllReady()
+		}
+		select {
+		case err = <-s.failed:
+		case <-ctx.Done():
+		}
+	}
+	for i := len(all) - 1; i >= 0; i-- {
+		s.log.Debug("stopping", "child", all[i].role)
+		all[i].stop()
+		<-all[i].done
+	}
+	return err
+}
+
+// starter starts all children from one thread that lives as long as they do:
+// the kernel sends the parent-death signal when the *thread* that forked ends.
+func (s *supervisor) starter(end <-chan struct{}) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for {
+		select {
+		case r := <-s.start:
+			r.done <- r.cmd.Start()
+		case <-end:
+			return
+		}
+	}
+}
+
+// keep runs one child until ctx ends. ready is closed when it is first ready.
+func (s *supervisor) keep(ctx context.Context, c Child, ready chan struct{}) {
+	var once sync.Once
+	backoff := s.cfg.BackoffMin
+	for {
+		began := time.Now()
+		err := s.once(ctx, c, func() { once.Do(func() { close(ready) }) })
+		if ctx.Err() != nil {
+			return
+		}
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == ExitConfig {
+			s.failed <- &ConfigError{Role: c.Role}
+			return
+		}
+		if time.Since(began) >= s.cfg.HealthyAfter {
+			backoff = s.cfg.BackoffMin
+		}
+		reason := "exit status 0"
+		if err != nil {
+			reason = err.Error()
+		}
+		s.log.Error("child ended; it is started again", "child", c.Role, "why", reason, "in", backoff.String())
+		s.restarts.WithLabelValues(c.Role).Inc()
+		wait := time.NewTimer(backoff + rand.N(backoff/8+1))
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return
+		}
+		backoff = min(2*backoff, s.cfg.BackoffMax)
+	}
+}
+
+// once runs the child's process from start to end.
+func (s *supervisor) once(ctx context.Context, c Child, ready func()) error {
+	cmd := c.Command()
+	r, w, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("supervise: make pipe: %w", err)
+	}
+	defer r.Close()
+	cmd.Stdout, cmd.Stderr = w, w
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	req := startRequest{cmd: cmd, done: make(chan error, 1)}
+	s.start <- req
+	err = <-req.done
+	_ = w.Close()
+	if err != nil {
+		return fmt.Errorf("supervise: start %s: %w", c.Role, err)
+	}
+	s.up.WithLabelValues(c.Role).Set(1)
+	defer s.up.WithLabelValues(c.Role).Set(0)
+
+	var wg sync.WaitGroup
+	wg.Go(func() { s.out.copy(c.Role, r) })
+	gone := make(chan error, 1)
+	wg.Go(func() {
+		err := cmd.Wait()
+		// What it started goes with it, and so the pipe ends.
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		gone <- err
+	})
+	asking, cancel := context.WithCancel(ctx)
+	wg.Go(func() { s.await(asking, c, ready) })
+	defer wg.Wait()
+	defer cancel()
+
+	select {
+	case err := <-gone:
+		return err
+	case <-ctx.Done():
+	}
+	timeout := c.StopTimeout
+	if timeout == 0 {
+		timeout = 10 * time.Second
+	}
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	t := time.NewTimer(timeout)
+	defer t.Stop()
+	select {
+	case err := <-gone:
+		return err
+	case <-t.C:
+		s.log.Warn("child does not stop; it is killed", "child", c.Role, "after", timeout.String())
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		return <-gone
+	}
+}
+
+// await calls ready once the child is.
+func (s *supervisor) await(ctx context.Context, c Child, ready func()) {
+	if c.Ready == nil {
+		ready()
+		return
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		try, cancel := context.WithTimeout(ctx, 5*time.Second)
+		err := c.Ready(try)
+		cancel()
+		if err == nil {
+			ready()
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
