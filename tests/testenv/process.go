@@ -94,8 +94,12 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 func (p *Process) ExitCode(timeout time.Duration) int {
 	select {
 	case <-p.done:
-		return p.cmd.ProcessState.ExitCode()
 	case <-time.After(timeout):
+	}
+	select {
+	case <-p.done:
+		return p.cmd.ProcessState.ExitCode()
+	default:
 		return -1
 	}
 }

@@ -1,0 +1,498 @@
+package hlscheck
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Config says what a Watcher watches, and how strictly.
+type Config struct {
+	// URL of the multivariant playlist.
+	URL string
+	// Client fetches; default one of the watcher's own.
+	Client *http.Client
+	// LowLatency: blocking reloads, delta updates, parts and hints. Else the
+	// playlist is polled as RFC 6.3.4 says, and parts are not fetched.
+	LowLatency bool
+	// Strict holds Framelog to what it promises beyond the RFC: segments are
+	// their parts, media time never goes back, every segment's first part is
+	// independent and no shorter than others.
+	Strict bool
+	// Interruptions: requests that fail are counted and tried again; without
+	// it they are violations. For tests that kill servers.
+	Interruptions bool
+	// MaxStall is how long a live playlist may stand still. 0: 1.5 target
+	// durations and a poll's time (RFC 6.2.2). Negative: for ever.
+	MaxStall time.Duration
+	// NoMedia: playlists alone.
+	NoMedia bool
+}
+
+// Stats is what a Watcher has seen: a test that asks for no violations must
+// ask for these too.
+type Stats struct {
+	Playlists, Reloads, Blocking, Deltas int
+	Segments, Gaps, Discontinuities      int // listed
+	SegmentsFetched, Refetched           int
+	Parts, PartsFetched                  int
+	Hints, HintsTrue, HintsFetched       int
+	Interruptions                        int
+	// Latency of each new end of the playlist: now minus its date.
+	Latency []time.Duration
+	// First and Last is the sequence numbers of the segments seen.
+	First, Last uint64
+}
+
+// Watcher is a strict client.
+type Watcher struct {
+	cfg Config
+
+	mu         sync.Mutex
+	violations []Violation
+	stats      Stats
+
+	// of Run's goroutine
+	where  string
+	hist   *history
+	inits  map[string]*initFile
+	hashes map[string][sha256.Size]byte // of every file fetched, by URL
+	parts  map[string][]byte            // bytes of parts whose segment is not there yet
+	clock  mediaClock
+}
+
+// maxViolations bounds the list: a broken server breaks rules a thousand times.
+const maxViolations = 200
+
+// New makes a Watcher.
+func New(cfg Config) *Watcher {
+	if cfg.Client == nil {
+		cfg.Client = &http.Client{Transport: &http.Transport{}}
+	}
+	return &Watcher{
+		cfg: cfg, inits: map[string]*initFile{}, hashes: map[string][sha256.Size]byte{}, parts: map[string][]byte{},
+	}
+}
+
+// Violations is what was found so far.
+func (w *Watcher) Violations() []Violation {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]Violation(nil), w.violations...)
+}
+
+// Stats is what was seen so far.
+func (w *Watcher) Stats() Stats {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.stats
+	s.Latency = append([]time.Duration(nil), s.Latency...)
+	return s
+}
+
+func (w *Watcher) bad(r Rule, format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	v := Violation{r, w.where, fmt.Sprintf(format, args...), time.Now()}
+	for i := range w.violations {
+		if o := &w.violations[i]; o.Rule == v.Rule && o.Where == v.Where && o.Detail == v.Detail {
+			return // each reload says it again
+		}
+	}
+	if len(w.violations) < maxViolations {
+		w.violations = append(w.violations, v)
+	}
+}
+
+func (w *Watcher) count(fn func(*Stats)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fn(&w.stats)
+}
+
+// Run watches until ctx ends or the stream does. It returns an error only
+// where there was nothing to watch at all.
+func (w *Watcher) Run(ctx context.Context) error {
+	done := ""
+	for ctx.Err() == nil {
+		u, err := w.variant(ctx)
+		if err != nil {
+			if ctx.Err() != nil || !w.pause(ctx, 500*time.Millisecond) {
+				break
+			}
+			if w.Stats().Playlists == 0 && !w.cfg.Interruptions {
+				return err
+			}
+			continue
+		}
+		if u == done {
+			return nil // it ended, and nothing took its place
+		}
+		w.playlist(ctx, u)
+		done = u
+	}
+	if w.Stats().Playlists == 0 {
+		return errors.New("hlscheck: no playlist was read")
+	}
+	return nil
+}
+
+// variant fetches the multivariant playlist and gives the URL of the first
+// variant.
+func (w *Watcher) variant(ctx context.Context) (string, error) {
+	w.where = w.cfg.URL
+	body, err := w.text(ctx, w.cfg.URL)
+	if err != nil {
+		return "", err
+	}
+	m, err := ParseMultivariant(body)
+	if err != nil {
+		w.bad(Syntax, "%v", err)
+		return "", err
+	}
+	for _, v := range m.Variants {
+		if v.Bandwidth == 0 || v.Codecs == "" {
+			w.bad(Multi, "variant %s: BANDWIDTH %d, CODECS %q", v.URI, v.Bandwidth, v.Codecs)
+		}
+	}
+	return resolve(w.cfg.URL, m.Variants[0].URI), nil
+}
+
+func resolve(base, ref string) string {
+	b, err1 := url.Parse(base)
+	r, err2 := url.Parse(ref)
+	if err1 != nil || err2 != nil {
+		return ref
+	}
+	return b.ResolveReference(r).String()
+}
+
+// statusError is an answer other than 200.
+type statusError int
+
+func (e statusError) Error() string { return fmt.Sprintf("status %d", int(e)) }
+
+func (w *Watcher) get(ctx context.Context, u string) ([]byte, http.Header, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	resp, err := w.cfg.Client.Do(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = statusError(resp.StatusCode)
+	}
+	return b, resp.Header, err
+}
+
+// failed takes note of a request that failed, unless the watch is over.
+func (w *Watcher) failed(ctx context.Context, u string, err error) {
+	switch {
+	case ctx.Err() != nil:
+	case w.cfg.Interruptions:
+		w.count(func(s *Stats) { s.Interruptions++ })
+	default:
+		w.bad(Fetch, "%s: %v", u, err)
+	}
+}
+
+// text fetches a playlist.
+func (w *Watcher) text(ctx context.Context, u string) (string, error) {
+	b, header, err := w.get(ctx, u)
+	if err != nil {
+		w.failed(ctx, u, err)
+		return "", err
+	}
+	kind, _, _ := strings.Cut(header.Get("Content-Type"), ";")
+	if k := strings.ToLower(kind); k != "application/vnd.apple.mpegurl" && k != "audio/mpegurl" {
+		w.bad(Type, "Content-Type %q", kind)
+	}
+	return string(b), nil
+}
+
+func (w *Watcher) pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// ask is one request for a media playlist.
+type ask struct {
+	blocking bool
+	msn      uint64
+	part     int
+	skip     bool
+}
+
+func (a ask) query() string {
+	var q []string
+	if a.blocking {
+		q = append(q, fmt.Sprintf("_HLS_msn=%d", a.msn))
+		if a.part >= 0 {
+			q = append(q, fmt.Sprintf("_HLS_part=%d", a.part))
+		}
+	}
+	if a.skip {
+		q = append(q, "_HLS_skip=YES")
+	}
+	return strings.Join(q, "&")
+}
+
+// playlist follows one media playlist to its end.
+func (w *Watcher) playlist(ctx context.Context, u string) {
+	w.where = u
+	w.hist = newHistory(w.cfg.Strict)
+	w.count(func(s *Stats) { s.Playlists++ })
+	var a ask
+	moved := time.Now() // when the playlist last went on
+	for n := 1; ctx.Err() == nil; n++ {
+		m, delta, ok := w.reload(ctx, u, a)
+		if ctx.Err() != nil {
+			return
+		}
+		last := w.hist.last
+		if !ok {
+			a = ask{} // what was known may be wrong: begin afresh
+			if !w.pause(ctx, 250*time.Millisecond) {
+				return
+			}
+			w.stalled(moved, last)
+			continue
+		}
+		changed := last == nil || m.Open.Seq != last.Open.Seq || len(m.Open.Parts) != len(last.Open.Parts) || m.EndList != last.EndList
+		w.hist.take(m, delta, w.bad)
+		w.tally(last, m)
+		if changed {
+			moved = time.Now()
+		} else {
+			w.stalled(moved, m)
+		}
+		w.files(ctx, u, m)
+		if m.EndList {
+			return
+		}
+		a = w.next(ctx, u, m, n)
+		var d time.Duration
+		switch {
+		case w.cfg.LowLatency && changed: // the next request waits
+		case w.cfg.LowLatency:
+			d = 50 * time.Millisecond // a broken server must not be asked without end
+		case changed:
+			d = m.Target
+		default:
+			d = m.Target / 2
+		}
+		if !w.pause(ctx, d) {
+			return
+		}
+	}
+}
+
+// stalled looks whether a playlist stands still for too long.
+func (w *Watcher) stalled(moved time.Time, m *Media) {
+	if m == nil || w.cfg.MaxStall < 0 {
+		return
+	}
+	limit := w.cfg.MaxStall
+	if limit == 0 {
+		limit = m.Target*3/2 + m.Target
+	}
+	if d := time.Since(moved); d > limit {
+		w.bad(Stalled, "nothing new for %v", d)
+	}
+}
+
+// next is what to ask for after m. Low latency asks for the next part; now and
+// then for a delta update, for the whole playlist, and for the hinted part
+// itself before it is there.
+func (w *Watcher) next(ctx context.Context, u string, m *Media, n int) ask {
+	if !w.cfg.LowLatency || m.Control == nil || !m.Control.BlockReload {
+		if w.cfg.LowLatency {
+			w.bad(Blocking, "no CAN-BLOCK-RELOAD")
+			w.pause(ctx, m.Target/2)
+		}
+		return ask{}
+	}
+	switch {
+	case n == 3:
+		w.probe(ctx, u, m)
+	case n%7 == 0 && m.Hint() != "" && !w.cfg.NoMedia:
+		w.fetchHint(ctx, u, m.Hint())
+	case n%16 == 0:
+		return ask{}
+	}
+	a := ask{blocking: true, msn: m.Open.Seq, part: len(m.Open.Parts)}
+	if m.PartTarget == 0 {
+		a.part = -1
+	}
+	a.skip = n%4 == 0 && m.Control.SkipUntil > 0
+	return a
+}
+
+// reload asks once. delta says that the answer was a delta update, which is
+// applied; ok is false where no playlist came of it.
+func (w *Watcher) reload(ctx context.Context, u string, a ask) (m *Media, delta, ok bool) {
+	full := u
+	if q := a.query(); q != "" {
+		sep := "?"
+		if strings.Contains(u, "?") {
+			sep = "&"
+		}
+		full += sep + q
+	}
+	began := time.Now()
+	text, err := w.text(ctx, full)
+	if err != nil {
+		return nil, false, false
+	}
+	m, err = ParseMedia(text)
+	if err != nil {
+		w.bad(Syntax, "%v", err)
+		return nil, false, false
+	}
+	w.count(func(s *Stats) {
+		s.Reloads++
+		if a.blocking {
+			s.Blocking++
+		}
+		if m.Skipped >= 0 {
+			s.Deltas++
+		}
+	})
+	if a.blocking && !m.Has(a.msn, a.part) {
+		w.bad(Blocking, "asked for %d.%d, the answer after %v ends at %d.%d", a.msn, a.part, time.Since(began), m.Open.Seq, len(m.Open.Parts))
+	}
+	if m.Skipped < 0 {
+		return m, false, true
+	}
+	if !a.skip || w.hist.last == nil {
+		w.bad(Delta, "a delta update that was not asked for")
+		return nil, false, false
+	}
+	applied, err := m.Apply(w.hist.last)
+	if err != nil {
+		w.bad(Delta, "%v", err)
+		return nil, false, false
+	}
+	if m.Control == nil || m.Control.SkipUntil == 0 {
+		w.bad(Delta, "a delta update without CAN-SKIP-UNTIL")
+		return applied, true, true
+	}
+	if m.Skipped > 0 {
+		// From the start of the last skipped segment to the end of the playlist.
+		left := sum(applied.Open.Parts) + applied.Segments[m.Skipped-1].Duration
+		for _, s := range applied.Segments[m.Skipped:] {
+			left += s.Duration
+		}
+		if left < m.Control.SkipUntil {
+			w.bad(Delta, "segment %d is skipped, %v from the end; CAN-SKIP-UNTIL is %v", m.Sequence+uint64(m.Skipped)-1, left, m.Control.SkipUntil)
+		}
+	}
+	return applied, true, true
+}
+
+// probe asks what must be refused, and what is there already.
+func (w *Watcher) probe(ctx context.Context, u string, m *Media) {
+	sep := "?"
+	if strings.Contains(u, "?") {
+		sep = "&"
+	}
+	for _, p := range []struct {
+		query, what string
+		status      int
+	}{
+		{fmt.Sprintf("_HLS_msn=%d", m.Open.Seq+20), "a segment far ahead", http.StatusBadRequest},
+		{"_HLS_part=0", "a part of no segment", http.StatusBadRequest},
+		{fmt.Sprintf("_HLS_msn=%d&_HLS_part=0", m.Sequence), "a segment that is there", http.StatusOK},
+	} {
+		began := time.Now()
+		_, _, err := w.get(ctx, u+sep+p.query)
+		var s statusError
+		got := http.StatusOK
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.As(err, &s):
+			got = int(s)
+		case err != nil:
+			w.failed(ctx, u, err)
+			return
+		}
+		if w.cfg.Interruptions && got >= 500 {
+			return
+		}
+		if d := time.Since(began); got != p.status || d > m.Target {
+			w.bad(Blocking, "asked for %s: status %d after %v, want %d at once", p.what, got, d, p.status)
+		}
+	}
+}
+
+func (w *Watcher) tally(last, m *Media) {
+	w.count(func(s *Stats) {
+		s.Hints, s.HintsTrue = s.Hints+w.hist.hints, s.HintsTrue+w.hist.hintsTrue
+		w.hist.hints, w.hist.hintsTrue = 0, 0
+		from := m.Sequence
+		if last != nil {
+			from = max(from, last.Open.Seq)
+		}
+		for i := range m.Segments {
+			x := &m.Segments[i]
+			if x.Seq < from {
+				continue
+			}
+			if s.First == 0 || x.Seq < s.First {
+				s.First = x.Seq
+			}
+			if x.Seq <= s.Last && s.Segments > 0 {
+				continue // from the playlist before this one
+			}
+			s.Last = x.Seq
+			s.Segments++
+			if x.Gap {
+				s.Gaps++
+			}
+			if x.Discontinuity {
+				s.Discontinuities++
+			}
+			s.Parts += len(x.Parts)
+		}
+		if end := m.End(); last != nil && !end.IsZero() && end.After(last.End()) && len(s.Latency) < 1<<16 {
+			s.Latency = append(s.Latency, time.Since(end))
+		}
+	})
+}
+
+// End is the date of the playlist's end, zero where it has none.
+func (m *Media) End() time.Time {
+	if !m.Open.PDT.IsZero() {
+		return m.Open.PDT.Add(sum(m.Open.Parts))
+	}
+	for i := len(m.Segments) - 1; i >= 0; i-- {
+		if s := m.Segments[i]; !s.PDT.IsZero() {
+			end := s.PDT
+			for _, s := range m.Segments[i:] {
+				end = end.Add(s.Duration)
+			}
+			return end.Add(sum(m.Open.Parts))
+		}
+	}
+	return time.Time{}
+}
