@@ -1,0 +1,245 @@
+// Package cli is the subcommands of framelog that people type: what they print
+// is made to be read, and with --output json to be parsed.
+package cli
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/framelog/framelog/internal/registry"
+	"github.com/framelog/framelog/internal/secrets"
+	"github.com/framelog/framelog/schemas"
+)
+
+// Registry is what the subcommands need of the registry; *registry.Client is
+// one.
+type Registry interface {
+	Load(ctx context.Context) (registry.Snapshot, error)
+	Put(ctx context.Context, cam schemas.Camera) error
+	Delete(ctx context.Context, id string) error
+	Reconcile(ctx context.Context, file string, cams []schemas.Camera, prune bool) (registry.Result, error)
+	Close()
+}
+
+// Env is what the subcommands work with; kong binds it to their Run.
+type Env struct {
+	// Connect makes a client of the registry; the subcommand closes it.
+	Connect func() (Registry, error)
+	// Cameras reads the cameras of a configuration file, and gives the file's
+	// name as it stands in their origins.
+	Cameras func(path string) (file string, cams []schemas.Camera, err error)
+	Out     io.Writer
+	// Timeout bounds one subcommand. Default 8 s.
+	Timeout time.Duration
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+}
+
+// CamerasCmd is "framelog cameras".
+type CamerasCmd struct {
+	Output string `help:"How to print: table or json." enum:"table,json" default:"table" short:"o"`
+
+	List   ListCmd   `cmd:"" help:"Show all cameras, and what each is doing."`
+	Add    AddCmd    `cmd:"" help:"Add a camera."`
+	Remove RemoveCmd `cmd:"" help:"Remove cameras. Their footage stays until it expires."`
+	Apply  ApplyCmd  `cmd:"" help:"Make the cameras of a configuration file what the file says."`
+}
+
+func (c *CamerasCmd) json() bool { return c.Output == "json" }
+
+// UsageError is what the caller did wrong, and what to do instead. The exit
+// code is 2, as for any wrong configuration.
+type UsageError struct{ What, Remedy string }
+
+func (e *UsageError) Error() string {
+	if e.Remedy == "" {
+		return e.What
+	}
+	return e.What + "; " + e.Remedy
+}
+
+// ExitCode is for kong.
+func (e *UsageError) ExitCode() int { return 2 }
+
+// with runs f on the registry, in bounded time.
+func (e *Env) with(ctx context.Context, f func(ctx context.Context, r Registry) error) error {
+	timeout := cmp.Or(e.Timeout, 8*time.Second)
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer from the brokers within %s; are they running, and is --brokers right?", timeout))
+	defer cancel()
+	r, err := e.Connect()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	err = f(ctx, r)
+	var usage *UsageError
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && !errors.As(err, &usage) {
+		return &UsageError{What: context.Cause(ctx).Error()}
+	}
+	var conflict *registry.ConflictError
+	if errors.As(err, &conflict) {
+		return &UsageError{What: err.Error()}
+	}
+	return err
+}
+
+func (e *Env) now() time.Time {
+	if e.Now != nil {
+		return e.Now()
+	}
+	return time.Now()
+}
+
+func (e *Env) printf(format string, args ...any) error {
+	_, err := fmt.Fprintf(e.Out, format, args...)
+	return err
+}
+
+func (e *Env) json(v any) error {
+	enc := json.NewEncoder(e.Out)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// AddCmd is "framelog cameras add".
+type AddCmd struct {
+	ID          string `arg:"" help:"What names the camera in URLs and topics: a-z, 0-9 and -."`
+	URL         string `arg:"" help:"rtsp:// or rtsps://, with a reference in place of the password."`
+	Label       string `help:"A name for people."`
+	Transport   string `help:"tcp or udp; by default TCP first, then UDP." enum:",tcp,udp" default:""`
+	InsecureTLS bool   `name:"insecure-tls" help:"Take any certificate of an rtsps camera."`
+	NoAudio     bool   `name:"no-audio" help:"Leave the sound out."`
+	Disabled    bool   `help:"Add it switched off."`
+	Replace     bool   `help:"Change the camera where there is one of this id already."`
+}
+
+// Run adds the camera, or changes it with --replace.
+func (c *AddCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
+	if err := schemas.ValidateCameraID(c.ID); err != nil {
+		return &UsageError{What: err.Error()}
+	}
+	if _, password, err := secrets.Extract(c.URL, c.ID); err == nil && password != "" {
+		return &UsageError{
+			What:   "the url holds a password, which a command line shows to everybody",
+			Remedy: fmt.Sprintf("write it to the file %s in the secrets_dir of every ingest host, and put ${file:%s} in its place, in single quotes", c.ID, c.ID),
+		}
+	}
+	if err := secrets.CheckAPI(c.ID, c.URL); err != nil {
+		return &UsageError{What: err.Error()}
+	}
+	return env.with(ctx, func(ctx context.Context, r Registry) error {
+		have, err := r.Load(ctx)
+		if err != nil {
+			return err
+		}
+		old, exists := have.Cameras[c.ID]
+		if err := writable(old); err != nil {
+			return err
+		}
+		if exists && !c.Replace {
+			return &UsageError{What: fmt.Sprintf("there is a camera %q already", c.ID), Remedy: "--replace changes it"}
+		}
+		cam := schemas.Camera{
+			ID: c.ID, Label: c.Label, URL: c.URL, Transport: c.Transport, InsecureTLS: c.InsecureTLS,
+			NoAudio: c.NoAudio, Disabled: c.Disabled, Source: schemas.SourceAPI, Updated: env.now(),
+		}
+		if err := r.Put(ctx, cam); err != nil {
+			return err
+		}
+		cam.URL = secrets.Redact(cam.URL)
+		switch {
+		case parent.json():
+			return env.json(cam)
+		case exists:
+			return env.printf("%s changed.\n", c.ID)
+		}
+		return env.printf("%s added. \"framelog cameras list\" shows what it is doing.\n", c.ID)
+	})
+}
+
+// RemoveCmd is "framelog cameras remove".
+type RemoveCmd struct {
+	IDs []string `arg:"" name:"id" help:"Cameras to remove."`
+}
+
+// Run removes all of the cameras, or none where one cannot be.
+func (c *RemoveCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
+	return env.with(ctx, func(ctx context.Context, r Registry) error {
+		have, err := r.Load(ctx)
+		if err != nil {
+			return err
+		}
+		for _, id := range c.IDs {
+			cam, ok := have.Cameras[id]
+			if !ok {
+				return &UsageError{What: fmt.Sprintf("there is no camera %q", id), Remedy: "\"framelog cameras list\" shows those that there are"}
+			}
+			if err := writable(cam); err != nil {
+				return err
+			}
+		}
+		for _, id := range c.IDs {
+			if err := r.Delete(ctx, id); err != nil {
+				return err
+			}
+			if !parent.json() {
+				if err := env.printf("%s removed: it stops recording. Its footage stays in the log until it expires.\n", id); err != nil {
+					return err
+				}
+			}
+		}
+		if parent.json() {
+			return env.json(map[string][]string{"removed": c.IDs})
+		}
+		return nil
+	})
+}
+
+// writable refuses cameras that a configuration file keeps.
+func writable(cam schemas.Camera) error {
+	if cam.Source != schemas.SourceFile {
+		return nil
+	}
+	return &UsageError{What: fmt.Sprintf("camera %q is kept by a configuration file", cam.ID), Remedy: "change it there: " + cam.Origin}
+}
+
+// ApplyCmd is "framelog cameras apply".
+type ApplyCmd struct {
+	File  string `short:"f" required:"" help:"The configuration file; only its list of cameras is read."`
+	Prune bool   `help:"Remove the cameras that the file had once and has no more."`
+}
+
+// Run makes the registry's cameras of this file what the file says.
+func (c *ApplyCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
+	file, cams, err := env.Cameras(c.File)
+	if err != nil {
+		return err
+	}
+	return env.with(ctx, func(ctx context.Context, r Registry) error {
+		res, err := r.Reconcile(ctx, file, cams, c.Prune)
+		if err != nil {
+			return err
+		}
+		if parent.json() {
+			return env.json(map[string][]string{
+				"added": list(res.Added), "changed": list(res.Changed), "unchanged": list(res.Unchanged),
+				"removed": list(res.Removed), "kept": list(res.Kept),
+			})
+		}
+		return printResult(env, file, res)
+	})
+}
+
+// list is ids, never null in JSON.
+func list(ids []string) []string {
+	if ids == nil {
+		return []string{}
+	}
+	return ids
+}

@@ -1,0 +1,209 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/framelog/framelog/internal/registry"
+	"github.com/framelog/framelog/schemas"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+const canary = "cAnArY-77"
+
+var now = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+
+type fakeRegistry struct {
+	registry.Snapshot
+	result registry.Result
+	err    error
+	hang   bool
+	closed bool
+}
+
+func (f *fakeRegistry) Load(ctx context.Context) (registry.Snapshot, error) {
+	if f.hang {
+		<-ctx.Done()
+		return registry.Snapshot{}, ctx.Err()
+	}
+	return registry.Snapshot{Cameras: maps.Clone(f.Cameras), Status: maps.Clone(f.Status)}, f.err
+}
+
+func (f *fakeRegistry) Put(_ context.Context, c schemas.Camera) error {
+	f.Cameras[c.ID] = c
+	return f.err
+}
+
+func (f *fakeRegistry) Delete(_ context.Context, id string) error {
+	delete(f.Cameras, id)
+	return f.err
+}
+
+func (f *fakeRegistry) Reconcile(context.Context, string, []schemas.Camera, bool) (registry.Result, error) {
+	return f.result, f.err
+}
+
+func (f *fakeRegistry) Close() { f.closed = true }
+
+func full() *fakeRegistry {
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	f := &fakeRegistry{Snapshot: registry.Snapshot{
+		Cameras: map[string]schemas.Camera{}, Status: map[string]schemas.Status{},
+	}}
+	add := func(id, label, origin string, s *schemas.Status) {
+		c := schemas.Camera{ID: id, Label: label, URL: "rtsp://viewer:${file:" + id + "}@10.0.0.5/1", Source: schemas.SourceAPI, Updated: ago(time.Hour)}
+		if origin != "" {
+			c.Source, c.Origin = schemas.SourceFile, origin
+		}
+		c.Disabled = id == "cellar"
+		f.Cameras[id] = c
+		if s != nil {
+			s.Camera, s.Owner, s.Host = id, "ingest-1", "nvr"
+			if s.Updated.IsZero() {
+				s.Updated = ago(3 * time.Second)
+			}
+			f.Status[id] = *s
+		}
+	}
+	add("front-door", "Front door", "", &schemas.Status{State: schemas.StateLive, Since: ago(3 * time.Hour), Video: schemas.H264, Audio: schemas.AAC, Width: 1920, Height: 1080, FPS: 30, Bitrate: 4_120_000})
+	add("garage", "Garage", "framelog.yaml:12", &schemas.Status{State: schemas.StateAway, Since: ago(190 * time.Second), Error: "no route\nto host", Video: schemas.H265, Width: 2560, Height: 1440, FPS: 12.5})
+	add("gate", "Überwachung der Toreinfahrt von der Straße aus", "", &schemas.Status{State: schemas.StateLive, Since: ago(50 * time.Hour), Problem: "no keyframe for 24 s", Video: schemas.MJPEG, Bitrate: 812_400})
+	add("roof", "", "", nil)
+	add("yard", "", "", &schemas.Status{State: schemas.StateLive, Since: ago(time.Hour), Updated: ago(42 * time.Second)})
+	add("cellar", "Cellar", "", &schemas.Status{State: schemas.StateDisabled, Since: ago(time.Hour)})
+	return f
+}
+
+// run types a command line.
+func run(t *testing.T, r *fakeRegistry, args ...string) (string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	env := &Env{
+		Connect: func() (Registry, error) { return r, nil },
+		Cameras: func(path string) (string, []schemas.Camera, error) { return path, nil, nil },
+		Out:     &out, Now: func() time.Time { return now }, Timeout: 50 * time.Millisecond,
+	}
+	var line struct {
+		Cameras CamerasCmd `cmd:""`
+	}
+	p, err := kong.New(&line, kong.Bind(env), kong.BindTo(t.Context(), (*context.Context)(nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := p.Parse(append([]string{"cameras"}, args...))
+	if err != nil {
+		return "", err
+	}
+	err = k.Run()
+	return out.String(), err
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s:\n%s\nwant:\n%s", name, got, want)
+	}
+}
+
+func TestPrints(t *testing.T) {
+	empty := func() *fakeRegistry { return &fakeRegistry{} }
+	applied := func() *fakeRegistry {
+		return &fakeRegistry{result: registry.Result{Added: []string{"gate", "yard"}, Changed: []string{"front-door"}, Removed: []string{"roof"}, Kept: []string{"cellar"}, Unchanged: []string{"garage"}}}
+	}
+	for _, c := range []struct {
+		name string
+		reg  func() *fakeRegistry
+		args string
+	}{
+		{"list", full, "list"},
+		{"list-json", full, "list --output json"},
+		{"list-empty", empty, "list"},
+		{"list-empty-json", empty, "--output json list"},
+		{"apply", applied, "apply -f framelog.yaml --prune"},
+		{"apply-json", applied, "apply -f framelog.yaml -o json"},
+		{"apply-empty", empty, "apply -f framelog.yaml"},
+		{"add", full, "add shed rtsp://viewer:${file:shed}@10.0.0.7/1 --label Shed --no-audio"},
+		{"add-json", full, "add shed rtsp://viewer:${file:shed}@10.0.0.7/1 -o json"},
+		{"replace", full, "add roof rtsp://10.0.0.7/1 --replace"},
+		{"remove", full, "remove roof yard"},
+		{"remove-json", full, "remove roof -o json"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := c.reg()
+			out, err := run(t, r, strings.Fields(c.args)...)
+			if err != nil || !r.closed {
+				t.Fatalf("%v, closed %v", err, r.closed)
+			}
+			if strings.HasSuffix(c.name, "json") && !json.Valid([]byte(out)) {
+				t.Errorf("no JSON: %s", out)
+			}
+			golden(t, c.name, out)
+		})
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	for _, c := range []struct {
+		name, args, want string
+		code             int
+		set              func(*fakeRegistry)
+	}{
+		{"bad id", "add Front_Door rtsp://h/", "camera id", 2, nil},
+		{"bad scheme", "add shed http://h/", "rtsp://", 2, nil},
+		{"password", "add shed rtsp://u:" + canary + "@h/", "${file:shed}", 2, nil},
+		{"another's secret", "add shed rtsp://u:${file:gate}@h/", "", 2, nil},
+		{"taken", "add roof rtsp://h/", "--replace", 2, nil},
+		{"of a file", "add garage rtsp://h/ --replace", "framelog.yaml:12", 2, nil},
+		{"remove a file's", "remove roof garage", "framelog.yaml:12", 2, nil},
+		{"remove nothing", "remove roof nobody", "nobody", 2, nil},
+		{"brokers away", "list", "brokers", 2, func(f *fakeRegistry) { f.hang = true }},
+		{"conflict", "apply -f framelog.yaml", "kept by", 2, func(f *fakeRegistry) {
+			f.err = &registry.ConflictError{ID: "roof", Have: "the API", Wants: "framelog.yaml:3"}
+		}},
+		{"other", "list", "broken", 1, func(f *fakeRegistry) { f.err = errors.New("broken") }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := full()
+			if c.set != nil {
+				c.set(r)
+			}
+			out, err := run(t, r, strings.Fields(c.args)...)
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(out+err.Error(), canary) {
+				t.Fatalf("%q, %v", out, err)
+			}
+			code := 1
+			var coder kong.ExitCoder
+			if errors.As(err, &coder) {
+				code = coder.ExitCode()
+			}
+			if code != c.code {
+				t.Errorf("exit code %d, want %d", code, c.code)
+			}
+			if len(r.Cameras) != 6 {
+				t.Errorf("something was changed: %d cameras", len(r.Cameras))
+			}
+		})
+	}
+}

@@ -1,0 +1,185 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/framelog/framelog/internal/registry"
+	"github.com/framelog/framelog/internal/secrets"
+	"github.com/framelog/framelog/schemas"
+)
+
+// ListCmd is "framelog cameras list".
+type ListCmd struct{}
+
+// listed is a camera in the JSON of list.
+type listed struct {
+	schemas.Camera
+	Status *schemas.Status `json:"status"` // null before any word of it
+	Stale  bool            `json:"stale"`  // the status is too old to believe
+}
+
+// Run prints all cameras, in the order of their ids.
+func (c *ListCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
+	return env.with(ctx, func(ctx context.Context, r Registry) error {
+		s, err := r.Load(ctx)
+		if err != nil {
+			return err
+		}
+		now := env.now()
+		all := []listed{}
+		for _, id := range slices.Sorted(maps.Keys(s.Cameras)) {
+			l := listed{Camera: s.Cameras[id]}
+			l.URL = secrets.Redact(l.URL)
+			if st, ok := s.Status[id]; ok {
+				l.Status, l.Stale = &st, registry.Stale(st, now)
+			}
+			all = append(all, l)
+		}
+		if parent.json() {
+			return env.json(all)
+		}
+		return printList(env, all, now)
+	})
+}
+
+func printList(env *Env, all []listed, now time.Time) error {
+	if len(all) == 0 {
+		return env.printf("There are no cameras yet. Add one: framelog cameras add front-door rtsp://10.0.0.5:554/stream1\n")
+	}
+	w := tabwriter.NewWriter(&trimmer{out: env.Out}, 0, 0, 2, ' ', 0)
+	// Errors never reach w itself but through Flush.
+	fmt.Fprintln(w, "CAMERA\tLABEL\tSTATE\tFOR\tPICTURE\tBITRATE\tKEPT BY\tSAYS")
+	live := 0
+	for _, l := range all {
+		state, since, says := condition(l, now)
+		if state == string(schemas.StateLive) {
+			live++
+		}
+		picture, rate := "-", "-"
+		if l.Status != nil {
+			picture = cmp.Or(describe(*l.Status), "-")
+			if l.Status.State == schemas.StateLive && l.Status.Bitrate > 0 && !l.Stale {
+				rate = bitrate(l.Status.Bitrate)
+			}
+		}
+		keeper := "API"
+		if l.Source == schemas.SourceFile {
+			keeper = l.Origin
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, cmp.Or(shorten(l.Label, 28), "-"), state, since, picture, rate, keeper, says)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return env.printf("\n%d of %s live\n", live, count(len(all), "camera"))
+}
+
+// condition is what a camera is doing, for how long, and why.
+func condition(l listed, now time.Time) (state, since, says string) {
+	s := l.Status
+	switch {
+	case l.Disabled:
+		return string(schemas.StateDisabled), "-", ""
+	case s == nil:
+		return "waiting", "-", "no ingest process has taken it yet"
+	case l.Stale:
+		return "no word", span(now.Sub(s.Updated)), "last " + string(s.State) + "; is ingest running?"
+	}
+	since = "-"
+	if !s.Since.IsZero() {
+		since = span(now.Sub(s.Since))
+	}
+	if s.State == schemas.StateLive {
+		return string(s.State), since, oneLine(s.Problem)
+	}
+	return string(s.State), since, oneLine(cmp.Or(s.Error, s.Problem))
+}
+
+// describe is "1920x1080 30 fps h264+aac", of what is known.
+func describe(s schemas.Status) string {
+	var parts []string
+	if s.Width > 0 && s.Height > 0 {
+		parts = append(parts, fmt.Sprintf("%dx%d", s.Width, s.Height))
+	}
+	if s.FPS > 0 {
+		parts = append(parts, strings.TrimSuffix(fmt.Sprintf("%.1f", s.FPS), ".0")+" fps")
+	}
+	switch {
+	case s.Video != "" && s.Audio != "":
+		parts = append(parts, string(s.Video)+"+"+string(s.Audio))
+	case s.Video != "":
+		parts = append(parts, string(s.Video))
+	}
+	return strings.Join(parts, " ")
+}
+
+func bitrate(bits uint64) string {
+	if bits >= 1e6 {
+		return fmt.Sprintf("%.1f Mbit/s", float64(bits)/1e6)
+	}
+	return fmt.Sprintf("%d kbit/s", (bits+500)/1000)
+}
+
+// span is a length of time in its largest unit.
+func span(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", d/time.Hour)
+	}
+	return fmt.Sprintf("%d days", d/(24*time.Hour))
+}
+
+// oneLine keeps a table a table, whatever a camera answered.
+func oneLine(s string) string {
+	return shorten(strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r < ' ' || r == ' ' || r == 0x7f }), " "), 100)
+}
+
+func shorten(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// printResult says what apply did, in a line each.
+func printResult(env *Env, file string, res registry.Result) error {
+	var b strings.Builder
+	for _, l := range []struct {
+		ids        []string
+		what, note string
+	}{
+		{res.Added, "added", ""},
+		{res.Changed, "changed", ""},
+		{res.Removed, "removed", " (footage stays until it expires)"},
+		{res.Kept, "kept", " (no longer in " + file + "; --prune removes)"},
+	} {
+		if len(l.ids) > 0 {
+			fmt.Fprintf(&b, "%-8s %s%s\n", l.what, strings.Join(l.ids, ", "), l.note)
+		}
+	}
+	if len(res.Unchanged) > 0 {
+		fmt.Fprintf(&b, "%s as the file says already\n", count(len(res.Unchanged), "camera"))
+	}
+	if b.Len() == 0 {
+		fmt.Fprintf(&b, "%s has no cameras, and the registry none of it\n", file)
+	}
+	return env.printf("%s", b.String())
+}
