@@ -74,12 +74,18 @@ const (
 	resourceOpenReadWrite = 7
 	resourceRead          = 9
 	resourceWrite         = 10
+	resourceSettings      = 13 // an SDP without streams
 	resourceNotAuthorized = 15
+
+	// streamCodecNotFound is what rtspsrc says when the camera has refused all
+	// streams that were asked for (461), or none was.
+	streamCodecNotFound = 6
 )
 
-// explain turns what ended a connection into an *Error. Errors that are none
+// explain turns what ended a connection into an *Error. video: the camera
+// announced one that was asked for. Errors that are none
 // of the camera's, such as a missing plugin, pass as they are.
-func explain(err error, u *url.URL, transport string, live bool) error {
+func explain(err error, u *url.URL, transport string, video, live bool) error {
 	e := &Error{Kind: ErrAway, Where: where(u), live: live}
 	var (
 		pipe        *gstreamer.RTSPError
@@ -94,6 +100,8 @@ func explain(err error, u *url.URL, transport string, live bool) error {
 		e.Kind, e.Cause = ErrStalled, "connected, but no video comes"
 		e.Remedy = "look at the camera's own page, or restart it"
 		e.tryUDP = !live
+	case errors.Is(err, errNoTrack):
+		e.noVideo()
 	case errors.Is(err, gstreamer.ErrRTSPEnded):
 		e.Cause = "the camera ended the stream"
 	case errors.Is(err, gstreamer.ErrRTSPRestarted):
@@ -112,24 +120,27 @@ func explain(err error, u *url.URL, transport string, live bool) error {
 			e.Cause = "the camera's certificate is for another host"
 		}
 	case errors.As(err, &pipe):
-		e.ofPipeline(pipe, transport)
+		e.ofPipeline(pipe, transport, video)
 	default:
 		return err
 	}
 	return e
 }
 
-func (e *Error) ofPipeline(p *gstreamer.RTSPError, transport string) {
+func (e *Error) ofPipeline(p *gstreamer.RTSPError, transport string, video bool) {
 	e.Status = p.Status
 	switch {
 	case p.Status == 401 || p.Status == 403 || p.Domain == resourceDomain && p.Code == resourceNotAuthorized:
 		e.Kind, e.Cause, e.Remedy = ErrRefused, "user or password is not accepted", "check both in the camera's URL"
 		if p.Status == 403 {
-			e.Cause = "access is forbidden"
+			e.Cause, e.Remedy = "access is forbidden", "give this user the right to see the stream, in the camera"
 		}
 	case p.Status == 404 || p.Domain == resourceDomain && p.Code == resourceNotFound && p.Status == 0:
 		e.Kind, e.Cause, e.Remedy = ErrRefused, "there is no stream at this path", "check the path in the camera's URL"
-	case p.Status == 461:
+	case p.Domain == streamDomain && p.Code == streamCodecNotFound && !video,
+		p.Domain == resourceDomain && p.Code == resourceSettings:
+		e.noVideo()
+	case p.Status == 461 || p.Domain == streamDomain && p.Code == streamCodecNotFound:
 		e.Kind, e.Cause, e.Remedy = ErrRefused, "the camera does not offer RTP over "+strings.ToUpper(transport), "set the other transport"
 		e.tryUDP = transport == TransportTCP
 	case p.Status == 453 || p.Status == 503:
@@ -147,6 +158,10 @@ func (e *Error) ofPipeline(p *gstreamer.RTSPError, transport string) {
 	default:
 		e.Cause = fmt.Sprintf("the connection failed (%s %d)", p.Domain, p.Code)
 	}
+}
+
+func (e *Error) noVideo() {
+	e.Kind, e.Cause, e.Remedy = ErrUnsupported, "it announces no video", "check the path in the camera's URL"
 }
 
 // diagnose finds out why there was no connection, which GStreamer does not

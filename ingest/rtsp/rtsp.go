@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 
 // Transports of RTP.
 const (
-	TransportAuto = ""    // TCP; where the camera refuses it or sends nothing, UDP
+	TransportAuto = ""    // TCP; where the camera refuses it or sends nothing, UDP, but for rtsps
 	TransportTCP  = "tcp" // interleaved in the RTSP connection
 	TransportUDP  = "udp"
 )
@@ -34,7 +35,7 @@ type Config struct {
 	// Connection.
 	Transport      string        // TransportTCP or TransportUDP; default TransportAuto
 	ConnectTimeout time.Duration // until the camera has accepted PLAY; default 5s
-	NoDataTimeout  time.Duration // of TransportAuto: until the first video over TCP, before UDP is tried; default 5s
+	NoDataTimeout  time.Duration // of TransportAuto: from PLAY to the first video over TCP, before UDP is tried; default 5s
 	StallTimeout   time.Duration // without a unit of video; default 10s
 	CloseTimeout   time.Duration // for GStreamer to let go of a connection; default 5s
 	Latency        time.Duration // how long a missing packet is waited for over UDP; default 200ms
@@ -122,19 +123,24 @@ func (s *source) Run(ctx context.Context, sink ingest.Sink) error {
 	if u.Scheme != "rtsp" && u.Scheme != "rtsps" || u.Host == "" {
 		return &Error{Kind: ErrRefused, Where: where(u), Cause: "not an rtsp:// or rtsps:// address", Remedy: "correct the camera's URL"}
 	}
-	auto := s.cfg.Transport == TransportAuto
+	// Over UDP the media of rtsps would go in the clear.
+	secure := u.Scheme == "rtsps"
+	if secure && s.cfg.Transport == TransportUDP {
+		return &Error{Kind: ErrRefused, Where: where(u), Cause: "rtsps carries media in its own connection", Remedy: "set the transport to tcp"}
+	}
+	auto := s.cfg.Transport == TransportAuto && !secure
 	s.mu.Lock()
 	udp := s.cfg.Transport == TransportUDP || auto && s.useUDP
 	s.mu.Unlock()
 
-	err = s.connect(ctx, u, udp, sink)
+	err = s.connect(ctx, u, udp, auto, sink)
 	if !auto {
 		return err
 	}
 	var tcp *Error
 	if !udp && errors.As(err, &tcp) && tcp.tryUDP {
 		s.cfg.Observe(Event{State: Falling, Transport: TransportTCP, Err: err})
-		err = s.connect(ctx, u, true, sink)
+		err = s.connect(ctx, u, true, auto, sink)
 		udp = true
 	}
 	// UDP is remembered while it works.
@@ -146,7 +152,7 @@ func (s *source) Run(ctx context.Context, sink ingest.Sink) error {
 }
 
 // connect makes one attempt over one transport.
-func (s *source) connect(ctx context.Context, u *url.URL, udp bool, sink ingest.Sink) (err error) {
+func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink ingest.Sink) (err error) {
 	transport := TransportTCP
 	if udp {
 		transport = TransportUDP
@@ -172,12 +178,12 @@ func (s *source) connect(ctx context.Context, u *url.URL, udp bool, sink ingest.
 	if err != nil {
 		return err
 	}
-	r := &run{source: s, conn: conn, transport: transport, deliver: newDeliver(sink, conn, s.cfg.AudioWait, s.cfg.QueueUnits, s.cfg.QueueBytes)}
+	r := &run{source: s, conn: conn, transport: transport, auto: auto && !udp, deliver: newDeliver(sink, conn, s.cfg.AudioWait, s.cfg.QueueUnits, s.cfg.QueueBytes)}
 	defer func() {
 		closed := conn.Close(s.cfg.CloseTimeout)
 		s.cfg.Observe(Event{State: Ended, Transport: transport, Dropped: conn.Dropped(), Frozen: errors.Is(closed, gstreamer.ErrFrozen)})
 		if err != nil && r.ours {
-			err = explain(err, u, transport, r.deliver.live)
+			err = explain(err, u, transport, r.hasVideo(), r.deliver.live)
 			var e *Error
 			if errors.As(err, &e) && e.dial {
 				e.diagnose(ctx, u, s.cfg.ConnectTimeout)
@@ -193,14 +199,20 @@ type run struct {
 	conn      *gstreamer.RTSP
 	transport string
 	deliver   *deliver
+	auto      bool // another transport may be tried
 	playing   bool
 	ours      bool // loop's error is the connection's, not the sink's or ctx's
 }
 
-// errNoAnswer and errNoVideo are loop's own reasons to end.
+func (r *run) hasVideo() bool {
+	return slices.ContainsFunc(r.conn.Selected(), func(t gstreamer.RTSPTrack) bool { return t.ID == schemas.VideoTrack })
+}
+
+// Loop's own reasons to end.
 var (
 	errNoAnswer = errors.New("no answer in time")
 	errNoVideo  = errors.New("no video in time")
+	errNoTrack  = errors.New("no video announced")
 )
 
 func (r *run) loop(ctx context.Context) error {
@@ -240,14 +252,19 @@ func (r *run) loop(ctx context.Context) error {
 		}
 		if !r.playing && r.conn.Playing() {
 			r.playing = true
+			video = now
 			r.cfg.Observe(Event{State: Playing, Transport: r.transport})
+		}
+		if r.playing && !r.hasVideo() {
+			r.ours = true
+			return errNoTrack
 		}
 		limit := video.Add(r.cfg.StallTimeout)
 		switch {
 		case !r.playing:
 			limit = began.Add(r.cfg.ConnectTimeout)
-		case !r.deliver.sawVideo && r.cfg.Transport == TransportAuto && r.transport == TransportTCP:
-			limit = video.Add(min(r.cfg.StallTimeout, r.cfg.ConnectTimeout+r.cfg.NoDataTimeout))
+		case !r.deliver.sawVideo && r.auto:
+			limit = video.Add(min(r.cfg.StallTimeout, r.cfg.NoDataTimeout))
 		}
 		if !now.Before(limit) {
 			r.ours = true

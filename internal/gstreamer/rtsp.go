@@ -223,7 +223,7 @@ func (r *RTSP) build() error {
 	if r.pipeline, err = gst.NewPipeline(""); err != nil {
 		return err
 	}
-	C.fl_rtsp_watch_bus(element(r.pipeline.Element), C.uintptr_t(r.handle))
+	r.watchBus()
 	if r.src, err = gst.NewElement("rtspsrc"); err != nil {
 		return err
 	}
@@ -383,7 +383,7 @@ func (r *RTSP) addTrack(pad *gst.Pad) error {
 	if err != nil {
 		return fmt.Errorf("gstreamer: build chain of %s: %w", t.Encoding, err)
 	}
-	C.fl_rtsp_attach(element(depay), element(sink), C.uintptr_t(r.handle), C.guint8(t.ID), C.guint32(t.ClockRate), C.int(chain.payload))
+	r.watch(depay, sink, t.ID, t.ClockRate, chain.payload)
 	if err := r.pipeline.Add(bin.Element); err != nil {
 		return fmt.Errorf("gstreamer: add chain of %s: %w", t.Encoding, err)
 	}
@@ -394,6 +394,15 @@ func (r *RTSP) addTrack(pad *gst.Pad) error {
 		return fmt.Errorf("gstreamer: link chain of %s: %v", t.Encoding, got)
 	}
 	return nil
+}
+
+func (r *RTSP) watchBus() {
+	C.fl_rtsp_watch_bus(element(r.pipeline.Element), C.uintptr_t(r.handle))
+}
+
+// watch has a track's units handed over.
+func (r *RTSP) watch(depay, sink *gst.Element, track uint8, clockRate uint32, payload int) {
+	C.fl_rtsp_attach(element(depay), element(sink), C.uintptr_t(r.handle), C.guint8(track), C.guint32(clockRate), C.int(payload))
 }
 
 // Ready has a token whenever Take may have something.

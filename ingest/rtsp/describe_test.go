@@ -1,0 +1,94 @@
+package rtsp_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/ingest/rtsp"
+)
+
+// describing is a camera that answers DESCRIBE with the given status and body
+// and every other request with 200.
+func describing(t *testing.T, status, sdp string) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	t.Cleanup(func() {
+		ln.Close()
+		wg.Wait()
+	})
+	wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer c.Close()
+				r := bufio.NewReader(c)
+				method, cseq := "", ""
+				for {
+					line, err := r.ReadString('\n')
+					if err != nil {
+						return
+					}
+					switch {
+					case method == "":
+						method, _, _ = strings.Cut(line, " ")
+					case strings.HasPrefix(line, "CSeq:"):
+						cseq = line
+					case line == "\r\n":
+						if method == "DESCRIBE" {
+							fmt.Fprintf(c, "RTSP/1.0 %s\r\n%sContent-Type: application/sdp\r\nContent-Length: %d\r\n\r\n%s", status, cseq, len(sdp), sdp)
+						} else {
+							fmt.Fprintf(c, "RTSP/1.0 200 OK\r\n%sPublic: DESCRIBE, SETUP, PLAY, TEARDOWN\r\n\r\n", cseq)
+						}
+						method = ""
+					}
+				}
+			})
+		}
+	})
+	return "rtsp://" + ln.Addr().String() + "/c"
+}
+
+// What a camera answers to DESCRIBE is explained, and never repeated.
+func TestDescribe(t *testing.T) {
+	const head = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=canary\r\nt=0 0\r\n"
+	for name, c := range map[string]struct {
+		status, sdp string
+		kind        error
+		text        string
+	}{
+		"vp8":        {"200 OK", head + "m=video 0 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\na=control:a\r\n", rtsp.ErrUnsupported, "vp8"},
+		"sound only": {"200 OK", head + "m=audio 0 RTP/AVP 0\r\na=control:a\r\n", rtsp.ErrUnsupported, "no video"},
+		"nothing":    {"200 OK", head, rtsp.ErrUnsupported, "no video"},
+		"no SDP":     {"200 OK", "canary", rtsp.ErrAway, ""},
+		"hostile":    {"200 OK", head + "m=video 0 RTP/AVP 96\r\na=rtpmap:96 \x01\xffcan\r\nary/90000\r\n", rtsp.ErrUnsupported, ""},
+		"400":        {"400 canary", "", rtsp.ErrRefused, "400"},
+		"403":        {"403 canary", "", rtsp.ErrRefused, "forbidden"},
+		"404":        {"404 canary", "", rtsp.ErrRefused, "path"},
+		"453":        {"453 canary", "", rtsp.ErrAway, "453"},
+		"500":        {"500 canary", "", rtsp.ErrAway, "500"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, _, wait := start(t, rtsp.Config{URL: fixed(t, describing(t, c.status, c.sdp)), ConnectTimeout: 2 * time.Second})
+			err := wait()
+			t.Log(err)
+			if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.text) {
+				t.Errorf("want %v with %q", c.kind, c.text)
+			}
+			noCanary(t, err, s.events)
+		})
+	}
+}
