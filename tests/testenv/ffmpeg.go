@@ -131,6 +131,10 @@ type HashOptions struct {
 	Output  []string      // options behind it: "-frames:v", "300" say
 	Copy    bool          // hash packets instead of decoded frames
 	Timeout time.Duration // default a minute; what was read until then counts
+	// Quiet ends the reading once nothing came for so long: a live stream
+	// whose camera has stopped has no end. Frames that the decoder held back
+	// come out then. 0: never.
+	Quiet   time.Duration
 	NoAudio bool
 }
 
@@ -157,17 +161,23 @@ func FrameHashes(t testing.TB, input string, o HashOptions) Hashes {
 		args = append(args, "-fps_mode", "passthrough")
 	}
 	args = append(args, o.Output...)
-	args = append(args, "-f", "framehash", "-hash", "md5", "-")
+	args = append(args, "-flush_packets", "1", "-f", "framehash", "-hash", "md5", "-")
 	cmd := ffmpeg(t, args...)
 	ctx, cancel := context.WithTimeout(t.Context(), o.Timeout)
 	defer cancel()
-	var out, errs bytes.Buffer
+	var errs bytes.Buffer
+	out := &lines{grew: make(chan struct{}, 1)}
 	timed := exec.CommandContext(ctx, cmd.Path, cmd.Args[1:]...)
-	timed.Stdout, timed.Stderr = &out, &errs
+	timed.Stdout, timed.Stderr = out, &errs
 	timed.Cancel = func() error { return timed.Process.Signal(os.Interrupt) } // flushes what it has
 	timed.WaitDelay = 5 * time.Second
+	ended := make(chan struct{})
+	if o.Quiet > 0 {
+		go out.whenQuiet(o.Quiet, ended, cancel)
+	}
 	err := timed.Run()
-	h, perr := parseHashes(out.Bytes())
+	close(ended)
+	h, perr := parseHashes(out.buf.Bytes())
 	if perr != nil || (len(h.Video) == 0 && len(h.Audio) == 0) {
 		t.Fatalf("testenv: read frames of %s: %v, %v\n%s", input, err, perr, errs.String())
 	}
@@ -175,6 +185,36 @@ func FrameHashes(t testing.TB, input string, o HashOptions) Hashes {
 		t.Logf("ffmpeg says of %s:\n%s", input, errs.String())
 	}
 	return h
+}
+
+// lines takes FFmpeg's output and tells when there is more.
+type lines struct {
+	buf  bytes.Buffer
+	grew chan struct{}
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	select {
+	case l.grew <- struct{}{}:
+	default:
+	}
+	return l.buf.Write(b)
+}
+
+// whenQuiet calls fn once there was output and then none for d.
+func (l *lines) whenQuiet(d time.Duration, ended <-chan struct{}, fn func()) {
+	var quiet <-chan time.Time
+	for {
+		select {
+		case <-l.grew:
+			quiet = time.After(d)
+		case <-quiet:
+			fn()
+			return
+		case <-ended:
+			return
+		}
+	}
 }
 
 // parseHashes reads FFmpeg's framehash format: comments with what the streams

@@ -138,9 +138,15 @@ func (f *Framelog) WaitReady(t testing.TB) {
 // Get fetches a path.
 func (f *Framelog) Get(t testing.TB, path string) (status int, body []byte, err error) {
 	t.Helper()
+	return Get(t, f.URL+path)
+}
+
+// Get fetches a URL.
+func Get(t testing.TB, url string) (status int, body []byte, err error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.URL+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -1,0 +1,184 @@
+// Package e2e runs the whole of Framelog: cameras over RTSP in, HLS through
+// Nginx out, and looks at the content.
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/internal/camsim"
+	"github.com/framelog/framelog/tests/oracle/hlscheck"
+	"github.com/framelog/framelog/tests/oracle/media"
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+// cases are the encodings that must come out as they went in.
+var cases = []struct {
+	name string
+	clip testenv.Clip
+}{
+	{"h264", testenv.Clip{Seconds: 8}},
+	{"h264 with B-frames and aac", testenv.Clip{Seconds: 8, BFrames: 2, Audio: "aac"}},
+	{"h265", testenv.Clip{Codec: "h265", Seconds: 8}},
+	{"h265 with B-frames and aac", testenv.Clip{Codec: "h265", Seconds: 8, BFrames: 2, Audio: "aac", FPS: 25}},
+}
+
+// camera serves a clip as an RTSP camera of ours and returns its URL.
+func camera(t *testing.T, cfg camsim.CameraConfig) (*camsim.Camera, string) {
+	t.Helper()
+	cfg.Path = "cam"
+	s, err := camsim.Start(t.Context(), camsim.Config{Cameras: []camsim.CameraConfig{cfg}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s.Camera("cam"), s.URL("cam")
+}
+
+func load(t *testing.T, file string) *camsim.Clip {
+	t.Helper()
+	c, err := camsim.LoadMP4(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// cameras is the part of the configuration that names cameras.
+func cameras(urls map[string]string) string {
+	var b strings.Builder
+	b.WriteString("cameras:\n")
+	for id, u := range urls {
+		fmt.Fprintf(&b, "  - id: %s\n    url: %s\n", id, u)
+	}
+	return b.String()
+}
+
+// settled waits until a camera's live playlist, once it is there, has not
+// grown for d, and returns it.
+func settled(t *testing.T, url string, d time.Duration) *hlscheck.Media {
+	t.Helper()
+	var last *hlscheck.Media
+	since := time.Now()
+	testenv.Wait(t, 90*time.Second, "the end of the footage at "+url, func() bool {
+		m := playlist(t, url)
+		if m == nil {
+			since = time.Now()
+			return false
+		}
+		if last == nil || m.Open.Seq != last.Open.Seq || len(m.Open.Parts) != len(last.Open.Parts) {
+			since = time.Now()
+		}
+		last = m
+		return time.Since(since) > d && len(m.Open.Parts) == 0
+	})
+	return last
+}
+
+// playlist is a camera's live media playlist, nil where there is none yet.
+func playlist(t *testing.T, url string) *hlscheck.Media {
+	t.Helper()
+	text := get(t, url)
+	m, err := hlscheck.ParseMultivariant(text)
+	if err != nil {
+		return nil
+	}
+	text = get(t, url[:strings.LastIndex(url, "/")+1]+m.Variants[len(m.Variants)-1].URI)
+	p, err := hlscheck.ParseMedia(text)
+	if err != nil {
+		return nil
+	}
+	return p
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	status, body, err := testenv.Get(t, url)
+	if err != nil || status != http.StatusOK {
+		return ""
+	}
+	return string(body)
+}
+
+// What a client decodes over HLS is, frame by frame, what the camera sent,
+// from the first to the last.
+func TestSamplesInAreSamplesOut(t *testing.T) {
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			file := c.clip.File(t)
+			cam, url := camera(t, camsim.CameraConfig{Feed: load(t, file), HangUp: true})
+			f := testenv.Up(t, testenv.UpOptions{Config: cameras(map[string]string{"cam": url})})
+			hls := testenv.Nginx(t, "", f.URL) + "/hls/cam/index.m3u8"
+			testenv.Wait(t, 60*time.Second, "the clip's end", cam.Over)
+			p := settled(t, hls, 3*time.Second)
+			if n := len(p.Segments); n < c.clip.Seconds-1 {
+				t.Errorf("%d segments of %d seconds", n, c.clip.Seconds)
+			}
+			compare(t, file, hls, c.clip.Audio != "")
+		})
+	}
+}
+
+// compare reads file and URL with FFmpeg and compares every frame.
+func compare(t *testing.T, file, url string, audio bool) {
+	t.Helper()
+	live := testenv.HashOptions{Input: []string{"-live_start_index", "0"}, Quiet: 5 * time.Second, Timeout: 90 * time.Second, NoAudio: true}
+	want := testenv.FrameHashes(t, file, testenv.HashOptions{NoAudio: true})
+	got := testenv.FrameHashes(t, url, live)
+	if d := media.Diff(want.Video, got.Video); d != "" {
+		t.Errorf("video: %s (in: %s; out: %s)", d, media.Summary(want.Video), media.Summary(got.Video))
+	}
+	if !audio {
+		return
+	}
+	live.NoAudio = false
+	live.Copy = true
+	wantA := testenv.FrameHashes(t, file, testenv.HashOptions{Copy: true}).Audio
+	gotA := testenv.FrameHashes(t, url, live).Audio
+	// The encoder's priming lies before the first picture: it is not recorded.
+	from, d := media.Window(wantA, gotA)
+	if d != "" || from > 2 || from+len(gotA) != len(wantA) {
+		t.Errorf("sound: %s, from frame %d (in: %s; out: %s)", d, from, media.Summary(wantA), media.Summary(gotA))
+	}
+	live.Copy = false
+	wantA = testenv.FrameHashes(t, file, testenv.HashOptions{}).Audio
+	gotA = testenv.FrameHashes(t, url, live).Audio
+	if len(gotA) < 2 || len(wantA) < from+2 {
+		t.Fatalf("sound: %d frames of %d", len(gotA), len(wantA))
+	}
+	// A decoder's first frame depends on what it had before, which is nothing here.
+	if d := media.Diff(wantA[from+1:], gotA[1:]); d != "" {
+		t.Errorf("decoded sound: %s (in: %s; out: %s)", d, media.Summary(wantA), media.Summary(gotA))
+	}
+}
+
+// The same with a camera that is not ours: GStreamer's RTSP server. It serves
+// the file to each connection from its start, so that after its end the camera
+// comes back with the same again, as a new session.
+func TestSamplesOfGStreamersServer(t *testing.T) {
+	file := testenv.Clip{Seconds: 6, BFrames: 2, Audio: "aac"}.File(t)
+	s := testenv.StartGstRTSPServer(t, testenv.GstRTSPOptions{File: file, Audio: "aac", User: "viewer", Pass: "canary-e2e"})
+	f := testenv.Up(t, testenv.UpOptions{
+		Config: cameras(map[string]string{"cam": strings.Replace(s.URL, "rtsp://", "rtsp://viewer:${FRAMELOG_SECRET_CAM}@", 1)}),
+		Env:    []string{"FRAMELOG_SECRET_CAM=canary-e2e"},
+	})
+	hls := testenv.Nginx(t, "", f.URL) + "/hls/cam/index.m3u8"
+	testenv.Wait(t, 60*time.Second, "a second session", func() bool {
+		p := playlist(t, hls)
+		return p != nil && len(p.Segments) > 8 && p.Segments[len(p.Segments)-1].DiscSeq > p.Segments[0].DiscSeq
+	})
+	want := testenv.FrameHashes(t, file, testenv.HashOptions{NoAudio: true}).Video
+	got := testenv.FrameHashes(t, hls, testenv.HashOptions{
+		Input: []string{"-live_start_index", "0"}, NoAudio: true, Output: []string{"-frames:v", fmt.Sprint(len(want) + 30)},
+	}).Video
+	if d := media.Diff(append(append([]testenv.Hash{}, want...), want[:30]...), got); d != "" {
+		t.Errorf("video: %s (in: %s; out: %s)", d, media.Summary(want), media.Summary(got))
+	}
+	if f.Log.Contains("canary-e2e") {
+		t.Error("the password is in the log")
+	}
+}
