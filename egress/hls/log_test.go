@@ -1,0 +1,206 @@
+package hls
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/framelog/framelog/internal/kafka"
+	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/schemas"
+)
+
+var (
+	hintLine = regexp.MustCompile(`#EXT-X-PRELOAD-HINT:TYPE=PART,URI="(m1/(\d+)\.\d+\.(\d+)\.m4s)"`)
+	partLine = regexp.MustCompile(`#EXT-X-PART:DURATION=[0-9.]+,URI="(m1/(\d+)\.\d+\.\d+\.m4s)"`)
+	mapLine  = regexp.MustCompile(`#EXT-X-MAP:URI="([^"]+)"`)
+	segLine  = regexp.MustCompile(`(?m)^m1/(\d+)\.m4s$`)
+)
+
+// The real log in the place of the fake one: a writer records a clip, another
+// takes over in the middle of a fragment, while a low-latency client follows
+// hint by hint. What the client gets is what the segments are, on a second
+// server too, and what ffmpeg decodes of it is what the camera sent.
+func TestOverKafka(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.BrokerConfigs(map[string]string{"message.max.bytes": "9437184"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	connect := func() *medialog.Log {
+		l, err := medialog.Connect(medialog.Config{Kafka: kafka.Config{Brokers: c.ListenAddrs()}}, slog.New(slog.NewTextHandler(io.Discard, nil)), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(l.Close)
+		return l
+	}
+	log := connect()
+	clip := makeClip(t, 8, true, h264BFrames...)
+	var chunks []*schemas.Chunk
+	for _, f := range clip.fragments(place{layout: layout0, start: testStart}, 5) {
+		chunks = append(chunks, f.chunks...)
+	}
+	topic := schemas.Topic{Camera: "cam"}
+	feed := func(w *medialog.Writer, chunks []*schemas.Chunk) {
+		for _, c := range chunks {
+			if err := w.Write(c); err != nil {
+				t.Errorf("write chunk: %v", err)
+			}
+		}
+	}
+	w := log.Open(t.Context(), topic, medialog.OpenOptions{Writer: "a", Host: "h", Reason: "start"})
+	feed(w, chunks[:10]) // two fragments of the eight
+
+	_, base := serve(t, Config{Window: time.Hour}, log)
+	url := base + "/hls/cam/raw/"
+	res, playlist := fetch(t, url+"0.m3u8")
+	if res.StatusCode != 200 {
+		t.Fatalf("%s: %s", res.Status, playlist)
+	}
+	parts := map[string]string{} // by URI
+	// follow takes n parts by their hints.
+	follow := func(n int) {
+		for range n {
+			h := hintLine.FindStringSubmatch(playlist)
+			if h == nil {
+				t.Fatalf("no hint in\n%s", playlist)
+			}
+			res, body := fetch(t, url+h[1])
+			if res.StatusCode != 200 {
+				t.Fatalf("hinted part %s: %s %s", h[1], res.Status, body)
+			}
+			parts[h[1]] = body
+			if res, playlist = fetch(t, fmt.Sprintf("%s0.m3u8?_HLS_msn=%s&_HLS_part=%s", url, h[2], h[3])); res.StatusCode != 200 {
+				t.Fatalf("reload for %s: %s %s", h[1], res.Status, playlist)
+			}
+			if !strings.Contains(playlist, `URI="`+h[1]+`"`) {
+				t.Fatalf("the hinted part %s is not listed in\n%s", h[1], playlist)
+			}
+		}
+	}
+	fed := make(chan struct{})
+	go func() {
+		defer close(fed)
+		for _, c := range chunks[10:23] { // up to the third chunk of a fragment
+			feed(w, []*schemas.Chunk{c})
+			time.Sleep(5 * time.Millisecond) // a camera is not instant
+		}
+	}()
+	follow(13)
+	<-fed
+
+	// Another owner, without a word of the first: it settles three chunks of
+	// five, and begins a session.
+	other := log.Open(t.Context(), topic, medialog.OpenOptions{Writer: "b", Host: "h", Reason: "takeover"})
+	select {
+	case <-other.Ready():
+	case <-time.After(10 * time.Second):
+		t.Fatal("the second writer is not ready")
+	}
+	other.NewSession()
+	feed(other, chunks[25:26])
+	wait := func(want string) {
+		t.Helper()
+		for begin := time.Now(); !strings.Contains(playlist, want); {
+			if time.Since(begin) > 10*time.Second {
+				t.Fatalf("no %q in\n%s", want, playlist)
+			}
+			_, playlist = fetch(t, url+"0.m3u8")
+		}
+	}
+	wait("#EXT-X-DISCONTINUITY\n")
+	fed = make(chan struct{})
+	go func() {
+		defer close(fed)
+		for _, c := range chunks[26:] {
+			feed(other, []*schemas.Chunk{c})
+			time.Sleep(5 * time.Millisecond)
+		}
+	}()
+	follow(14)
+	<-fed
+	segments := segLine.FindAllStringSubmatch(playlist, -1)
+	last, err := strconv.ParseUint(segments[len(segments)-1][1], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wait(fmt.Sprintf("\nm1/%d.m4s\n", last+1))
+
+	// Segments are the parts that the client got, and the same elsewhere.
+	_, second := serve(t, Config{}, connect())
+	segments = segLine.FindAllStringSubmatch(playlist, -1)
+	if len(segments) != 8 {
+		t.Fatalf("%d segments of 8:\n%s", len(segments), playlist)
+	}
+	res, init := fetch(t, url+mapLine.FindStringSubmatch(playlist)[1])
+	if res.StatusCode != 200 {
+		t.Fatal(res.Status)
+	}
+	film := []byte(init)
+	for _, m := range segments {
+		_, body := fetch(t, url+m[0])
+		if _, twin := fetch(t, second+"/hls/cam/raw/"+m[0]); twin != body {
+			t.Errorf("%s differs between servers", m[0])
+		}
+		film = append(film, body...)
+		got, complete := "", true
+		for _, p := range partLine.FindAllStringSubmatch(playlist, -1) {
+			if p[2] == m[1] {
+				data, ok := parts[p[1]]
+				got, complete = got+data, complete && ok
+			}
+		}
+		if complete && got != "" && got != body {
+			t.Errorf("%s is not the parts that the client got", m[0])
+		}
+	}
+	path := filepath.Join(t.TempDir(), "film.mp4")
+	if err := os.WriteFile(path, film, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// The source less the ten frames that no writer recorded, in decode order:
+	// with B-frames those at the cut decode without the ones they refer to, so
+	// packets are compared.
+	packets := []string{"-map", "0:v", "-c", "copy"}
+	want := hashes(t, sourceWithSets(t, clip), packets...)
+	want = slices.Concat(want[:115], want[125:])
+	if got := hashes(t, path, packets...); !slices.Equal(got, want) {
+		t.Errorf("%d packets, want %d", len(got), len(want))
+	}
+}
+
+// sourceWithSets is a clip as a file with parameter sets before each keyframe,
+// as they stand in segments.
+func sourceWithSets(t *testing.T, c clip) string {
+	t.Helper()
+	init, err := Init(c.tracks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range c.fragments(place{layout: layout0, start: testStart}, 1<<10) {
+		seg, err := Segment(f.entry, f.chunks)
+		if err != nil {
+			t.Fatal(err)
+		}
+		init = append(init, seg...)
+	}
+	path := filepath.Join(t.TempDir(), "source.mp4")
+	if err := os.WriteFile(path, init, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
