@@ -51,6 +51,77 @@ func TestJitterKeepsOneLayout(t *testing.T) {
 	if len(parts) != 1 || short*20 > all || m.sessions != 1 {
 		t.Errorf("%d part targets, %d of %d parts short, %d sessions", len(parts), short, all, m.sessions)
 	}
+	if len(m.fragments) != 30 {
+		t.Errorf("%d fragments of 1 s in 30 s", len(m.fragments))
+	}
+	wantNoHole(t, &m)
+}
+
+func TestJitterWithFewPicturesAChunk(t *testing.T) {
+	s := stream{frame: 7200, gop: 25, jitter: 1500, seed: 3, config: codectest.H264{Units: 4, Scale: 100}.Config()} // 12.5 a second, two a chunk
+	m := memory{loose: true}
+	us := s.units(30 * time.Second)
+	run(t, AssemblerConfig{}, s.tracks(), us, &m)
+	wantAll(t, m.samples(1), us)
+	wantPTS(t, m.samples(1), us)
+	wantNoHole(t, &m)
+}
+
+func TestStrongJitterFillsParts(t *testing.T) {
+	s := stream{frame: 3000, gop: 60, jitter: 1300, seed: 3, config: codectest.H264{Units: 1, Scale: 60}.Config()}
+	m := memory{loose: true}
+	us := s.units(60 * time.Second)
+	run(t, AssemblerConfig{}, s.tracks(), us, &m)
+	wantAll(t, m.samples(1), us)
+	short := 0
+	for _, f := range m.fragments {
+		for _, c := range f.chunks {
+			if d := c.MediaEnd() - c.MediaStart(); !c.Last && d*100 < int64(c.Layout.Part)*85 {
+				short++
+			}
+		}
+	}
+	if short*10 > m.parts {
+		t.Errorf("%d of %d parts are short", short, m.parts)
+	}
+}
+
+// wantNoHole says whether each picture begins where the one before it ends.
+func wantNoHole(t *testing.T, m *memory) {
+	t.Helper()
+	v := m.samples(1)
+	for i := range v[:max(len(v)-1, 0)] {
+		if end := v[i].DTS + int64(v[i].Duration); end != v[i+1].DTS {
+			t.Errorf("sample %d ends at %d, the next begins at %d", i, end, v[i+1].DTS)
+			return
+		}
+	}
+}
+
+func TestOnlyVideoClockIsSet(t *testing.T) {
+	s := stream{frame: 3600, gop: 50, aac: true}
+	us := s.units(20 * time.Second)
+	for i, u := range us {
+		if u.Track == 1 && u.Captured.Sub(epoch) >= 10*time.Second {
+			us[i].PTS -= 1 << 32
+		}
+	}
+	m := memory{}
+	run(t, AssemblerConfig{}, s.tracks(), us, &m)
+	wantAll(t, m.samples(1), only(us, 1))
+	if n := len(only(us, 2)) - len(m.samples(2)); n > 10 {
+		t.Errorf("%d frames of sound are missing", n)
+	}
+	for i, f := range m.fragments {
+		for _, c := range f.chunks {
+			for _, r := range c.Runs[1:] {
+				// Sound arrives a frame late in this camera.
+				if d := schemas.Rescale(r.Samples[0].DTS, 48000, 90000) - c.MediaStart(); d < -9000 || d > c.MediaEnd()-c.MediaStart() {
+					t.Fatalf("fragment %d: sound is %d ticks from the pictures", i, d)
+				}
+			}
+		}
+	}
 }
 
 func TestFrameRateHalvesAtNight(t *testing.T) {
@@ -261,15 +332,18 @@ func TestDriftBeginsASession(t *testing.T) {
 func TestNetworkStallIsNoDrift(t *testing.T) {
 	s := stream{frame: 3600, gop: 25, aac: true}
 	us := s.units(40 * time.Second)
-	for i := range us { // sound is a little late
-		us[i].Captured = us[i].Captured.Add(100 * time.Millisecond * time.Duration(us[i].Track))
+	for i, u := range us { // everything of 5 s comes at once, sound a little late in it
+		if d := u.Captured.Sub(epoch); d > 15*time.Second && d < 20*time.Second {
+			us[i].Captured = u.Captured.Add(300 * time.Millisecond * time.Duration(u.Track-1))
+		}
 	}
 	slices.SortStableFunc(us, func(a, b Unit) int { return a.Captured.Compare(b.Captured) })
-	for i, u := range us { // everything of 5 s comes at once
+	for i, u := range us {
 		if d := u.Captured.Sub(epoch); d > 15*time.Second && d < 20*time.Second {
 			us[i].Captured = epoch.Add(20 * time.Second)
 		}
 	}
+	slices.SortStableFunc(us, func(a, b Unit) int { return a.Captured.Compare(b.Captured) })
 	var m memory
 	run(t, AssemblerConfig{}, s.tracks(), us, &m)
 	wantAll(t, m.samples(1), only(us, 1))
@@ -520,6 +594,11 @@ func TestReorderDeeperThanTold(t *testing.T) {
 	wantAll(t, m.samples(1), us)
 	if m.sessions != 2 || len(m.gaps) != 0 {
 		t.Errorf("%d sessions, gaps %v", m.sessions, m.gaps)
+	}
+	for i, s := range m.samples(1) {
+		if s.Duration < 1800 {
+			t.Fatalf("sample %d lasts %d", i, s.Duration)
+		}
 	}
 	last := m.fragments[len(m.fragments)-1]
 	for _, c := range last.chunks {

@@ -91,7 +91,7 @@ func (a *Assembler) add(v unit, d int64, last bool) {
 		return
 	}
 	full := len(f.samples) >= a.rate.count && f.duration*100 >= part*85
-	if full || jump || f.duration+frame > part || len(f.samples) >= maxChunkSamples {
+	if full || jump || len(f.samples) >= maxChunkSamples {
 		a.write(false)
 	}
 }

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"math"
 	"slices"
 
 	"github.com/framelog/framelog/schemas"
@@ -50,8 +51,11 @@ func (r *rate) probe(a *Assembler, lead []unit) {
 	for i := len(r.buf) - 1; i > 0; i-- {
 		r.buf[i] -= r.buf[i-1]
 	}
-	frame := uint32(0)
-	if len(r.buf) > 1 {
+	frame, mean := uint32(0), uint32(0)
+	if n := len(r.buf) - 1; n > 0 {
+		for _, d := range r.buf[1:] {
+			mean += uint32(min(d, math.MaxUint32/leadMax)) / uint32(n)
+		}
 		frame, _ = typical(r.buf[1:])
 	}
 	said := a.info.Frame
@@ -61,7 +65,7 @@ func (r *rate) probe(a *Assembler, lead []unit) {
 	if frame == 0 && r.frame != 0 {
 		said = r.frame // too few units: as before
 	}
-	if said != 0 && (frame == 0 || near(frame, said, 10)) {
+	if said != 0 && (frame == 0 || near(frame, said, 15) || near(mean, said, 15)) {
 		frame = said
 	}
 	if frame == 0 {
@@ -121,7 +125,7 @@ func typical(d []int64) (frame uint32, agree int) {
 	}
 	sum := int64(0)
 	for _, x := range d {
-		if x >= m-m/4 && x <= m+m/4 {
+		if x >= m-m*2/5 && x <= m+m*2/5 {
 			sum, agree = sum+x, agree+1
 		}
 	}

@@ -32,6 +32,8 @@ func TestConstantRates(t *testing.T) {
 					t.Errorf("%d sessions, gaps %v, lost %v", m.sessions, m.gaps, m.lost)
 				}
 				wantPTS(t, m.samples(schemas.VideoTrack), only(us, schemas.VideoTrack))
+				wantLipSync(t, &m, us)
+				wantWallClock(t, &m, time.Millisecond)
 				frame := uint32(s.frame + 0.5)
 				n := max(1, int(18000/int64(frame)))
 				if got, want := m.fragments[0].chunks[0].Layout.Part, schemas.PartTarget(n, frame); got != want && s.codec != schemas.MJPEG {
@@ -58,6 +60,25 @@ func wantPTS(t testing.TB, got []schemas.Sample, want []Unit) {
 	for i, s := range got {
 		if s.DTS+int64(s.PTSOffset)-want[i].PTS != zero {
 			t.Errorf("sample %d is shown at %d, want %d", i, s.DTS+int64(s.PTSOffset), want[i].PTS+zero)
+			return
+		}
+	}
+}
+
+// wantLipSync says whether sound and pictures stand to each other as in the
+// camera's time, to half a frame of sound.
+func wantLipSync(t *testing.T, m *memory, us []Unit) {
+	t.Helper()
+	video, audio, units := m.samples(1), m.samples(2), only(us, 2)
+	if len(video) == 0 || len(audio) != len(units) {
+		return
+	}
+	shown := video[0].DTS + int64(video[0].PTSOffset)
+	first := only(us, 1)[0].PTS
+	for i, s := range audio {
+		want := units[i].PTS - schemas.Rescale(first, 90000, 48000)
+		if d := s.DTS - schemas.Rescale(shown, 90000, 48000) - want; d > 512 || d < -512 {
+			t.Errorf("frame %d of sound is %d samples from its place", i, d)
 			return
 		}
 	}
