@@ -81,7 +81,7 @@ func newGroup(cfg kafka.Config, session time.Duration, m member, log *slog.Logge
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchMinBytes(1),
 		// A partition that is added waits for the fetch under way to end.
-		kgo.FetchMaxWait(500*time.Millisecond),
+		kgo.FetchMaxWait(500 * time.Millisecond),
 		// No partition changes hands while its records are taken.
 		kgo.BlockRebalanceOnPoll(),
 		kgo.OnPartitionsAssigned(g.onAssigned),

@@ -62,7 +62,7 @@ func TestCamerasFollowTheRegistry(t *testing.T) {
 		if second == first || !first.isClosed() || w.logs.of("b") != other {
 			t.Error("another URL did not begin this camera anew, and no other")
 		}
-		if got := w.logs.opened[len(w.logs.opened)-1].Reason; got != openChanged {
+		if _, got := w.logs.opens(); got != openChanged {
 			t.Errorf("opened because %q", got)
 		}
 
@@ -75,8 +75,8 @@ func TestCamerasFollowTheRegistry(t *testing.T) {
 
 		s.desired(1, cameraMap(a))
 		after(time.Millisecond)
-		if !other.isClosed() || len(w.registry.deleted) != 1 || w.registry.of("b").Camera != "" {
-			t.Errorf("removed: closed %v, deleted %v", other.isClosed(), w.registry.deleted)
+		if !other.isClosed() || w.registry.removed() != "b" || w.registry.of("b").Camera != "" {
+			t.Errorf("removed: closed %v, deleted %v", other.isClosed(), w.registry.removed())
 		}
 		finish(t, s)
 	})
@@ -94,8 +94,8 @@ func TestLostStopsNothing(t *testing.T) {
 		after(time.Second) // the partition is read again
 		s.desired(1, cameraMap(testCamera("a")))
 		after(time.Minute)
-		if w.logs.of("a") != first || first.isClosed() || first.longest > 150*time.Millisecond {
-			t.Errorf("recording was interrupted: closed %v, longest pause %v", first.isClosed(), first.longest)
+		if w.logs.of("a") != first || first.isClosed() || first.state().longest > 150*time.Millisecond {
+			t.Errorf("recording was interrupted: closed %v, longest pause %v", first.isClosed(), first.state().longest)
 		}
 		finish(t, s)
 	})
@@ -145,8 +145,8 @@ func TestRevoked(t *testing.T) {
 		if !a.isClosed() {
 			t.Error("runs for more than 30 s after it was revoked")
 		}
-		if len(w.registry.deleted) != 0 {
-			t.Errorf("deleted the status of %v, which others keep now", w.registry.deleted)
+		if got := w.registry.removed(); got != "" {
+			t.Errorf("deleted the status of %s, which others keep now", got)
 		}
 		finish(t, s)
 	})
@@ -164,7 +164,7 @@ func TestRevokedAndGivenBack(t *testing.T) {
 			take(s, testCamera("a"))
 			after(20 * time.Second)
 		}
-		if w.logs.of("a") != first || first.isClosed() || first.longest > 150*time.Millisecond {
+		if w.logs.of("a") != first || first.isClosed() || first.state().longest > 150*time.Millisecond {
 			t.Error("recording was interrupted")
 		}
 		if age := time.Since(w.registry.of("a").Updated); age > 10*time.Second {
@@ -182,8 +182,8 @@ func TestFencedByAnotherOwner(t *testing.T) {
 		after(time.Second)
 		w.logs.of("a").fence()
 		after(10 * time.Second)
-		if n := len(w.logs.opened); n != 1 {
-			t.Errorf("opened %d times", n)
+		if got, _ := w.logs.opens(); got != "a" {
+			t.Errorf("opened %s", got)
 		}
 		after(20 * time.Second)
 		if st := w.registry.of("a"); st.State != schemas.StateAway || !strings.Contains(st.Error, "another ingest") {
@@ -191,13 +191,13 @@ func TestFencedByAnotherOwner(t *testing.T) {
 		}
 		s.desired(1, cameraMap(testCamera("a"), testCamera("b"))) // something else has changed
 		after(time.Minute)
-		if got := strings.Join(w.logs.topics, " "); got != "a b" {
+		if got, _ := w.logs.opens(); got != "a b" {
 			t.Errorf("opened %s", got)
 		}
 		s.lost([]int32{1})
 		take(s, testCamera("a"), testCamera("b"))
 		after(time.Second)
-		if got := strings.Join(w.logs.topics, " "); got != "a b a" || w.logs.of("a").count() == 0 {
+		if got, _ := w.logs.opens(); got != "a b a" || w.logs.of("a").state().chunks == 0 {
 			t.Errorf("after an assignment: opened %s", got)
 		}
 		finish(t, s)

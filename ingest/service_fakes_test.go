@@ -3,7 +3,9 @@ package ingest
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -58,6 +60,16 @@ func (l *fakeLogs) Open(_ context.Context, t schemas.Topic, o medialog.OpenOptio
 	return w
 }
 
+// opens is the cameras of all openings in order, and why the last was.
+func (l *fakeLogs) opens() (cameras, reason string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.opened); n > 0 {
+		reason = l.opened[n-1].Reason
+	}
+	return strings.Join(l.topics, " "), reason
+}
+
 // of is the newest writer of a camera; nil: there was none.
 func (l *fakeLogs) of(camera string) *fakeWriter {
 	l.mu.Lock()
@@ -65,18 +77,20 @@ func (l *fakeLogs) of(camera string) *fakeWriter {
 	return l.writers[camera]
 }
 
-// records says whether w takes chunks: it waits for one.
-func (w *fakeWriter) count() int {
-	w.logs.mu.Lock()
-	defer w.logs.mu.Unlock()
-	return w.chunks
+// writerState is what became of a writer.
+type writerState struct {
+	chunks, sessions int
+	closed           bool
+	longest          time.Duration
 }
 
-func (w *fakeWriter) isClosed() bool {
+func (w *fakeWriter) state() writerState {
 	w.logs.mu.Lock()
 	defer w.logs.mu.Unlock()
-	return w.closed
+	return writerState{w.chunks, w.sessions, w.closed, w.longest}
 }
+
+func (w *fakeWriter) isClosed() bool { return w.state().closed }
 
 func (w *fakeWriter) fence()                  { w.once.Do(func() { close(w.fenced) }) }
 func (w *fakeWriter) Ready() <-chan struct{}  { return w.ready }
@@ -141,6 +155,19 @@ func (r *fakeRegistry) DeleteStatus(id string) {
 	defer r.mu.Unlock()
 	r.deleted = append(r.deleted, id)
 	delete(r.status, id)
+}
+
+// removed is the cameras whose status was deleted, and text all statuses.
+func (r *fakeRegistry) removed() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return strings.Join(r.deleted, " ")
+}
+
+func (r *fakeRegistry) text() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return fmt.Sprint(r.all)
 }
 
 func (r *fakeRegistry) of(id string) schemas.Status {
