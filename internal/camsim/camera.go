@@ -198,11 +198,15 @@ func (c *Camera) describe(tracks []schemas.Track) error {
 func (c *Camera) run(ctx context.Context) {
 	defer close(c.ended)
 	feed := c.cfg.Feed
-	if !feed.live() {
+	for waits := !feed.live(); waits; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-c.first:
+			waits = false
+		case next := <-c.swap:
+			feed = c.change(next, feed)
+			waits = !feed.live()
 		}
 	}
 	for {
@@ -274,7 +278,7 @@ func (c *Camera) change(next, prev Feed) Feed {
 	} else {
 		old := c.stream
 		if err = c.describe(tracks); err == nil {
-			go old.Close()
+			old.Close()
 		}
 	}
 	if err != nil {

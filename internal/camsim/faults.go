@@ -113,18 +113,6 @@ func (c *Camera) GarbageBytes(n int) []byte {
 // new feed has been taken over, or false where the server has closed.
 func (c *Camera) Switch(f Feed) bool {
 	select {
-	case <-c.first:
-	default:
-		if !c.cfg.Feed.live() {
-			// Nothing runs yet: the goroutine takes it when it does.
-			select {
-			case <-c.ended:
-				return false
-			case <-c.first:
-			}
-		}
-	}
-	select {
 	case c.swap <- f:
 		return true
 	case <-c.ended:

@@ -48,8 +48,8 @@ type Config struct {
 	// NoUDP offers interleaved TCP alone; so does TLS.
 	NoUDP bool
 	// Queue is how many packets may wait for one client, a power of two;
-	// what is beyond it is lost to that client and counted in the log. It
-	// defaults to 2048.
+	// what is beyond it is lost to that client and counted in
+	// [Camera.Overflows]. It defaults to 2048.
 	Queue int
 	// Log may be nil. Passwords never reach it.
 	Log *slog.Logger

@@ -94,6 +94,10 @@ func (s Strip) Draw(luma []byte, stride, width, height int) {
 // ReadStrip reads the strip of a luma plane. It returns [ErrNoStrip] where the
 // checksum does not fit.
 func ReadStrip(luma []byte, stride, width, height int) (Strip, error) {
+	const most = 1 << 15 // pixels either way
+	if width > most || height > most || stride > 2*most {
+		return Strip{}, fmt.Errorf("%w: %dx%d is too large", ErrNoStrip, width, height)
+	}
 	if width < 4*StripColumns || height < StripRows*(width/StripColumns) || stride < width || len(luma) < stride*(height-1)+width {
 		return Strip{}, fmt.Errorf("%w: %dx%d is too small", ErrNoStrip, width, height)
 	}
