@@ -103,14 +103,15 @@ func readClip(t testing.TB, path string) clip {
 					t.Fatal(err)
 				}
 				track := c.tracks[trackOf(c.tracks, uint8(id))]
-				scale := int64(1)
+				to := track.Timescale
 				if track.Codec.Video() {
-					scale = schemas.MediaTimescale / int64(track.Timescale)
+					to = schemas.MediaTimescale
 				}
+				scale := func(v int64) int64 { return schemas.Rescale(v, track.Timescale, to) }
 				for _, s := range full {
 					c.samples[uint8(id)] = append(c.samples[uint8(id)], schemas.Sample{
-						DTS: int64(s.DecodeTime) * scale, PTSOffset: s.CompositionTimeOffset * int32(scale),
-						Duration: s.Dur * uint32(scale), Sync: !track.Codec.Video() || mp4.IsSyncSampleFlags(s.Flags), Data: s.Data,
+						DTS: scale(int64(s.DecodeTime)), PTSOffset: int32(scale(int64(s.CompositionTimeOffset))),
+						Duration: uint32(scale(int64(s.Dur))), Sync: !track.Codec.Video() || mp4.IsSyncSampleFlags(s.Flags), Data: s.Data,
 					})
 				}
 			}
