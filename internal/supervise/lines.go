@@ -16,9 +16,17 @@ const maxLine = 64 << 10
 // is structured and names its role passes as it is; any other (a panic, a
 // library's complaint) is put into a message.
 type lines struct {
-	mu  sync.Mutex
-	w   io.Writer
-	log *slog.Logger
+	mu   sync.Mutex
+	w    io.Writer
+	log  *slog.Logger
+	said map[string]string // the last plain line of each role
+}
+
+// last is the last plain line of a role.
+func (l *lines) last(role string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.said[role]
 }
 
 // copy passes on r's lines until it ends.
@@ -49,6 +57,9 @@ func (l *lines) line(role string, b []byte) {
 	text := bytes.HasPrefix(b, []byte("time=")) && bytes.Contains(b, []byte(" role="))
 	json := b[0] == '{' && b[len(b)-1] == '}' && bytes.Contains(b, []byte(`"role":`))
 	if !text && !json {
+		l.mu.Lock()
+		l.said[role] = string(b)
+		l.mu.Unlock()
 		l.log.Warn(string(b), "role", role)
 		return
 	}

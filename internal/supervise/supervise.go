@@ -24,11 +24,12 @@ import (
 // restart would help.
 const ExitConfig = 2
 
-// ConfigError ends Run: the child has said on its output what is wrong.
-type ConfigError struct{ Role string }
+// ConfigError ends Run: a child has said that its configuration is wrong. Said
+// is its last line.
+type ConfigError struct{ Role, Said string }
 
 func (e *ConfigError) Error() string {
-	return fmt.Sprintf("supervise: %s refuses its configuration", e.Role)
+	return fmt.Sprintf("supervise: %s refuses its configuration: %s", e.Role, e.Said)
 }
 
 // Child is one role.
@@ -90,7 +91,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regis
 		cfg.Output = os.Stderr
 	}
 	s := &supervisor{
-		cfg: cfg, log: log, out: &lines{w: cfg.Output, log: log},
+		cfg: cfg, log: log, out: &lines{w: cfg.Output, log: log, said: map[string]string{}},
 		restarts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "framelog_supervisor_restarts_total", Help: "Children that ended by themselves and were started again.",
 		}, []string{"role"}),
@@ -177,7 +178,7 @@ func (s *supervisor) keep(ctx context.Context, c Child, ready chan struct{}) {
 			return
 		}
 		if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == ExitConfig {
-			s.failed <- &ConfigError{Role: c.Role}
+			s.failed <- &ConfigError{Role: c.Role, Said: s.out.last(c.Role)}
 			return
 		}
 		if time.Since(began) >= s.cfg.HealthyAfter {

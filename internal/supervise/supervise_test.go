@@ -237,7 +237,7 @@ func TestConfigurationEndsAll(t *testing.T) {
 	err := Run(t.Context(), Config{Children: []Child{child(dir, "a", "serve"), child(dir, "b", "config")}, Output: &out},
 		slog.New(slog.NewTextHandler(&out, nil)), nil)
 	var ce *ConfigError
-	if !errors.As(err, &ce) || ce.Role != "b" {
+	if !errors.As(err, &ce) || ce.Role != "b" || ce.Said != "framelog.yaml:1: nonsense" {
 		t.Fatalf("%v, want a ConfigError of b", err)
 	}
 	if got := names(events(t, dir), "stop"); !slices.Equal(got, []string{"a"}) {

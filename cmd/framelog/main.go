@@ -1,0 +1,212 @@
+// Command framelog is all of Framelog in one binary: a subcommand a role, and
+// `framelog up`, which runs all of them on one machine.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/framelog/framelog/internal/broker"
+	"github.com/framelog/framelog/internal/cli"
+	"github.com/framelog/framelog/internal/config"
+	"github.com/framelog/framelog/internal/registry"
+	"github.com/framelog/framelog/internal/service"
+	"github.com/framelog/framelog/internal/supervise"
+	"github.com/framelog/framelog/schemas"
+)
+
+// Exit codes. The supervisor starts a child again after exitFailed, and gives
+// up after exitConfig.
+const (
+	exitFailed = 1
+	exitConfig = supervise.ExitConfig
+)
+
+// commands is the command line.
+type commands struct {
+	Up     upCmd     `cmd:"" help:"Run everything on this machine, with the embedded broker unless brokers are configured."`
+	Broker brokerCmd `cmd:"" help:"Run the embedded broker alone."`
+	Ingest ingestCmd `cmd:"" help:"Run ingest alone: it records cameras."`
+	Egress egressCmd `cmd:"" help:"Run egress alone: the page, the API and HLS."`
+	Camsim camsimCmd `cmd:"" hidden:"" help:"Run the demo's RTSP cameras."`
+
+	Cameras camerasCmd `cmd:"" help:"Show and change the cameras."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// settings are the flags that every role takes: each goes before the
+// environment and the file.
+type settings struct {
+	Config    string  `help:"Configuration file (YAML)." short:"c" env:"FRAMELOG_CONFIG" placeholder:"FILE"`
+	Data      *string `help:"Directory of the broker's log, secrets and HLS files." placeholder:"DIR"`
+	Brokers   *string `help:"Kafka brokers, separated by commas; none: the embedded broker." placeholder:"HOST:PORT"`
+	LogLevel  *string `help:"debug, info, warn or error." placeholder:"LEVEL"`
+	LogFormat *string `help:"text or json." placeholder:"FORMAT"`
+}
+
+// load reads the whole configuration; more are further flags, by key.
+func (s settings) load(more map[string]*string) (*config.Config, error) {
+	flags := make(map[string]string)
+	for k, v := range map[string]*string{"data": s.Data, "brokers": s.Brokers, "log.level": s.LogLevel, "log.format": s.LogFormat} {
+		if v != nil {
+			flags[k] = *v
+		}
+	}
+	for k, v := range more {
+		if v != nil {
+			flags[k] = *v
+		}
+	}
+	return config.Load(s.Config, os.Environ(), flags)
+}
+
+// camerasCmd is cli.CamerasCmd with what says where the registry is.
+type camerasCmd struct {
+	settings
+	cli.CamerasCmd
+}
+
+// AfterApply gives the subcommands their registry.
+func (c *camerasCmd) AfterApply(k *kong.Context) error {
+	k.Bind(&c.CamerasCmd)
+	k.Bind(&cli.Env{
+		Out: k.Stdout,
+		Connect: func() (cli.Registry, error) {
+			cfg, err := c.load(nil)
+			if err != nil {
+				return nil, err
+			}
+			log := service.NewLogger(io.Discard, "error", "text", "cameras")
+			return registry.Connect(kafkaConfig(cfg, "framelog-cameras"), log)
+		},
+		Cameras: func(path string) (string, []schemas.Camera, error) {
+			s := c.settings
+			s.Config = path
+			cfg, err := s.load(nil)
+			if err != nil {
+				return "", nil, err
+			}
+			if err := cfg.TakePasswords(nil); err != nil {
+				return "", nil, err
+			}
+			return cameras(cfg)
+		},
+	})
+	return nil
+}
+
+// cameras are the file's cameras as the registry has them, and the file's name
+// as it stands in their origins.
+func cameras(cfg *config.Config) (file string, cams []schemas.Camera, err error) {
+	if file, err = filepath.Abs(cfg.Path); err != nil {
+		return "", nil, fmt.Errorf("find the configuration file: %w", err)
+	}
+	for _, c := range cfg.Cameras {
+		line := c.Origin[strings.LastIndexByte(c.Origin, ':')+1:]
+		cams = append(cams, schemas.Camera{
+			ID: c.ID, Label: c.Label, URL: c.URL, Transport: c.Transport, InsecureTLS: c.InsecureTLS,
+			NoAudio: c.NoAudio, Disabled: c.Disabled, Source: schemas.SourceFile, Origin: file + ":" + line,
+		})
+	}
+	return file, cams, nil
+}
+
+type versionCmd struct{}
+
+// Run prints what the Go toolchain has noted of the build.
+func (versionCmd) Run(k *kong.Context) error {
+	version, revision := "(devel)", ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if info.Main.Version != "" {
+			version = info.Main.Version
+		}
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				revision = " " + s.Value
+			}
+		}
+	}
+	_, err := fmt.Fprintf(k.Stdout, "framelog %s%s\n", version, revision)
+	return err
+}
+
+func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+// run is main with an exit code. The first signal ends ctx, a second one the
+// process.
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+
+	var c commands
+	k, err := kong.New(&c, kong.Name("framelog"), kong.Description("Cameras in, a Kafka log between, HLS out."),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.UsageOnError())
+	if err != nil {
+		return fail(fmt.Errorf("command line: %w", err))
+	}
+	parsed, err := k.Parse(args)
+	if err != nil {
+		var pe *kong.ParseError
+		if errors.As(err, &pe) {
+			return fail(&config.Error{What: pe.Error(), Remedy: "see framelog --help"})
+		}
+		return fail(err)
+	}
+	if err := parsed.Run(); err != nil {
+		return fail(err)
+	}
+	return 0
+}
+
+// fail prints why in one line and gives the exit code.
+func fail(err error) int {
+	var child *supervise.ConfigError
+	if errors.As(err, &child) {
+		said := strings.TrimPrefix(child.Said, "framelog: ")
+		if said == "" {
+			said = child.Role + " refuses its configuration"
+		}
+		fmt.Fprintln(os.Stderr, "framelog: "+said)
+		return exitConfig
+	}
+	fmt.Fprintln(os.Stderr, "framelog: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+	var usage *cli.UsageError
+	if config.IsError(err) || errors.As(err, &usage) {
+		return exitConfig
+	}
+	return exitFailed
+}
+
+// listenError makes a failure to listen an error of the configuration.
+func listenError(cfg *config.Config, key, addr string, err error) error {
+	if !errors.Is(err, service.ErrListen) && !errors.Is(err, broker.ErrListen) {
+		return err
+	}
+	what := "cannot listen on " + strconv.Quote(addr) + ": "
+	remedy := "choose another address"
+	var errno syscall.Errno
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		what += "the port is in use"
+		remedy = "stop the program that has it, or choose another port"
+	case errors.As(err, &errno):
+		what += errno.Error()
+	default:
+		what += err.Error()
+	}
+	return cfg.Errorf(key, remedy, "%s", what)
+}

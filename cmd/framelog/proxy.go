@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"time"
+
+	"github.com/framelog/framelog/internal/service"
+)
+
+// awayPage is what a browser shows while egress is being started.
+const awayPage = `<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="1">
+<meta name="viewport" content="width=device-width"><title>Framelog</title>
+<body style="font:16px/1.5 system-ui,sans-serif;margin:20vh auto;max-width:28em;padding:0 1em">
+<h1>One moment</h1><p>Framelog is starting this part of itself. This page tries again by itself.</p>
+`
+
+// proxy passes requests to a role's socket. While the role is away, as after a
+// crash, it answers 503: players and pages try again.
+func proxy(socket string, log *slog.Logger) http.Handler {
+	var d net.Dialer
+	transport := service.Transport(func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) })
+	return &httputil.ReverseProxy{
+		Transport:     transport,
+		FlushInterval: -1, // event streams and parts leave at once
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host = "http", "role"
+			r.Out.Host = r.In.Host // egress looks at whom it is asked as
+			r.SetXForwarded()
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			if r.Context().Err() != nil || errors.Is(err, context.Canceled) {
+				return // the client has gone
+			}
+			log.Debug("a role is away", "path", r.URL.Path, "error", err)
+			away(w, r)
+		},
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+func away(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Retry-After", "1")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Access-Control-Allow-Origin", "*")
+	if r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html") {
+		h.Set("Content-Type", "text/html; charset=utf-8")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = io.WriteString(w, awayPage) // the client has gone
+		return
+	}
+	h.Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusServiceUnavailable)
+	_, _ = io.WriteString(w, `{"error":"this part of framelog is being started","remedy":"try again in a second"}`+"\n")
+}
+
+// readiness answers /readyz: every role has been ready once, and egress, which
+// answers for the others, is now.
+func readiness(allReady func() bool, egress *http.Client) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+		defer cancel()
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		why := ""
+		if !allReady() {
+			why = "not every role has started yet"
+		} else if err := service.AskReady(ctx, egress); err != nil {
+			why = "egress does not answer"
+		}
+		if why != "" {
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, why+"\n")
+			return
+		}
+		_, _ = io.WriteString(w, "ready\n")
+	})
+}

@@ -1,0 +1,386 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
+
+	"github.com/framelog/framelog/internal/camsim"
+	"github.com/framelog/framelog/internal/config"
+	"github.com/framelog/framelog/internal/registry"
+	"github.com/framelog/framelog/internal/secrets"
+	"github.com/framelog/framelog/internal/service"
+	"github.com/framelog/framelog/internal/supervise"
+	"github.com/framelog/framelog/schemas"
+)
+
+// upCmd runs all roles, each in a process of its own.
+type upCmd struct {
+	settings
+	Listen   *string `help:"Address of the page, HLS, the API and metrics." placeholder:"HOST:PORT"`
+	Insecure bool    `help:"Let others than this machine reach it, without a password."`
+	Demo     bool    `help:"Add two cameras that are made up."`
+}
+
+// up is a running `framelog up`.
+type up struct {
+	cfg    *config.Config
+	log    *slog.Logger
+	reg    *prometheus.Registry
+	runDir string
+	demo   string // address of the demo's cameras, "" without
+	exe    string
+
+	brokerReady chan struct{}
+	onceReady   sync.Once
+	allReady    atomic.Bool
+}
+
+// Run is `framelog up`.
+func (c upCmd) Run(ctx context.Context) error {
+	more := map[string]*string{"listen": c.Listen}
+	if c.Insecure {
+		yes := "true"
+		more["insecure"] = &yes
+	}
+	cfg, err := c.load(more)
+	if err != nil {
+		return err
+	}
+	unlock, err := lockData(cfg)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := cfg.TakePasswords(func(id, password string) error { return secrets.Store(cfg.SecretsDir, id, password) }); err != nil {
+		return err
+	}
+	ln, err := service.Listen(ctx, cfg.Listen)
+	if err != nil {
+		return listenError(cfg, "listen", cfg.Listen, err)
+	}
+	defer ln.Close()
+	if !cfg.Embedded() {
+		if err := checkBrokers(ctx, cfg); err != nil {
+			return err
+		}
+	}
+	u := &up{
+		cfg: cfg, log: service.NewLogger(os.Stderr, cfg.Log.Level, cfg.Log.Format, "up"), reg: service.NewRegistry(),
+		brokerReady: make(chan struct{}),
+	}
+	if u.exe, err = os.Executable(); err != nil {
+		return fmt.Errorf("find own program: %w", err)
+	}
+	if c.Demo {
+		if u.demo, err = demoAddress(ctx); err != nil {
+			return err
+		}
+	}
+	remove, err := u.makeRunDir()
+	if err != nil {
+		return err
+	}
+	defer remove()
+	return u.run(ctx, ln)
+}
+
+// lockData takes the data directory for this process.
+func lockData(cfg *config.Config) (unlock func(), err error) {
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return nil, cfg.Errorf("data", "name a directory that you may write to", "%q cannot be made: %s", cfg.Data, pathCause(err))
+	}
+	f, err := os.OpenFile(filepath.Join(cfg.Data, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, cfg.Errorf("data", "name a directory that you may write to", "%q cannot be written to: %s", cfg.Data, pathCause(err))
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, cfg.Errorf("data", "stop it, or choose another directory with --data", "%q is in use by another framelog", cfg.Data)
+		}
+		return nil, fmt.Errorf("lock %s: %w", cfg.Data, err)
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+func pathCause(err error) string {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		err = pe.Err
+	}
+	return err.Error()
+}
+
+// maxSocketPath is the longest path of a Unix socket on Linux, its final zero
+// not counted.
+const maxSocketPath = 107
+
+// makeRunDir makes the directory of the sockets, data/run, or one in the
+// temporary directory where the path is too long for a socket; and puts the
+// configuration there that all children read, as it is after all overrides.
+func (u *up) makeRunDir() (remove func(), err error) {
+	dir, err := filepath.Abs(filepath.Join(u.cfg.Data, "run"))
+	if err != nil {
+		return nil, fmt.Errorf("find data directory: %w", err)
+	}
+	remove = func() {}
+	if len(filepath.Join(dir, "ingest.sock")) > maxSocketPath {
+		if dir, err = os.MkdirTemp("", "framelog-"); err != nil { // 0700
+			return nil, fmt.Errorf("make directory of sockets: %w", err)
+		}
+		remove = func() { _ = os.RemoveAll(dir) }
+	} else if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make directory of sockets: %w", err)
+	}
+	u.runDir = dir
+	own := *u.cfg
+	own.Cameras = nil // the parent puts them into the registry
+	b, err := yaml.Marshal(own)
+	if err == nil {
+		err = os.WriteFile(u.file("config.yaml"), b, 0o600)
+	}
+	if err != nil {
+		remove()
+		return nil, fmt.Errorf("write configuration of children: %w", err)
+	}
+	return remove, nil
+}
+
+func (u *up) file(name string) string { return filepath.Join(u.runDir, name) }
+
+// socket is where a role answers.
+func (u *up) socket(role string) string { return u.file(role + ".sock") }
+
+// roles are the children in the order of their start.
+func (u *up) roles() []string {
+	var out []string
+	if u.cfg.Embedded() {
+		out = append(out, "broker")
+	}
+	if u.demo != "" {
+		out = append(out, "camsim")
+	}
+	return append(out, "egress", "ingest")
+}
+
+// run runs the children and the HTTP port until ctx ends.
+func (u *up) run(ctx context.Context, ln net.Listener) error {
+	if !u.cfg.Embedded() {
+		close(u.brokerReady)
+	}
+	clients := make(map[string]*http.Client)
+	sc := supervise.Config{Output: os.Stderr, AllReady: func() {
+		u.allReady.Store(true)
+		fmt.Fprintf(os.Stdout, "Framelog is ready: http://%s/\n", readable(ln.Addr().String()))
+	}}
+	for _, role := range u.roles() {
+		clients[role] = service.Client(u.socket(role))
+		sc.Children = append(sc.Children, supervise.Child{
+			Role: role, Command: func() *exec.Cmd { return u.command(role) },
+			Ready: func(ctx context.Context) error {
+				err := service.AskReady(ctx, clients[role])
+				if err == nil && role == "broker" {
+					u.onceReady.Do(func() { close(u.brokerReady) })
+				}
+				return err
+			},
+		})
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", proxy(u.socket("egress"), u.log))
+	mux.Handle("GET /metrics", service.JoinedMetrics(u.reg, "up", clients))
+	mux.Handle("GET /readyz", readiness(u.allReady.Load, clients["egress"]))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "ok\n") // the client has gone
+	})
+	return service.All(ctx,
+		func(ctx context.Context) error { return supervise.Run(ctx, sc, u.log, u.reg) },
+		func(ctx context.Context) error { return service.ServeHTTP(ctx, ln, mux, u.log, time.Second) },
+		u.cameras)
+}
+
+// command is a child's. What the environment says is in its configuration
+// already; secrets are for ingest alone.
+func (u *up) command(role string) *exec.Cmd {
+	args := []string{role, "--config", u.file("config.yaml"), "--socket", u.socket(role)}
+	if role == "camsim" {
+		args = []string{role, "--listen", u.demo, "--socket", u.socket(role), "--log-level", u.cfg.Log.Level, "--log-format", u.cfg.Log.Format}
+	}
+	cmd := exec.Command(u.exe, args...) //nolint:noctx // the supervisor ends it, gently
+	for _, e := range os.Environ() {
+		ours := strings.HasPrefix(e, "FRAMELOG_")
+		secret := strings.HasPrefix(e, "FRAMELOG_SECRET_") && role == "ingest"
+		if !ours || secret || strings.HasPrefix(e, "FRAMELOG_TEST_") {
+			cmd.Env = append(cmd.Env, e)
+		}
+	}
+	return cmd
+}
+
+// cameras puts the file's cameras, and the demo's, into the registry once the
+// broker is there, and says how much footage the hot window holds.
+func (u *up) cameras(ctx context.Context) error {
+	select {
+	case <-u.brokerReady:
+	case <-ctx.Done():
+		return nil
+	}
+	reg, err := registry.Connect(kafkaConfig(u.cfg, "framelog-up"), u.log)
+	if err != nil {
+		return err
+	}
+	defer reg.Close()
+	for {
+		err := u.reconcile(ctx, reg)
+		var conflict *registry.ConflictError
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			return u.follow(ctx, reg)
+		case errors.As(err, &conflict):
+			return &config.Error{What: conflict.Error()}
+		}
+		u.log.WarnContext(ctx, "cameras of the configuration are not in the registry yet", "error", err)
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// demoFile stands for a file in the origins of the demo's cameras.
+const demoFile = "demo"
+
+func (u *up) reconcile(ctx context.Context, reg *registry.Client) error {
+	if err := reg.Ensure(ctx); err != nil {
+		return err
+	}
+	if u.cfg.Path != "" {
+		file, cams, err := cameras(u.cfg)
+		if err != nil {
+			return err
+		}
+		if _, err := reg.Reconcile(ctx, file, cams, true); err != nil {
+			return err
+		}
+	}
+	var cams []schemas.Camera
+	if u.demo != "" {
+		for i, d := range camsim.Demo() {
+			cams = append(cams, schemas.Camera{
+				ID: d.Path, Label: d.Label, URL: "rtsp://" + u.demo + "/" + d.Path,
+				Source: schemas.SourceFile, Origin: fmt.Sprintf("%s:%d", demoFile, i+1),
+			})
+		}
+	}
+	_, err := reg.Reconcile(ctx, demoFile, cams, true)
+	return err
+}
+
+// follow tells how long the hot window is, again whenever it has changed much.
+func (u *up) follow(ctx context.Context, reg *registry.Client) error {
+	if !u.cfg.Embedded() {
+		<-ctx.Done()
+		return nil
+	}
+	var told window
+	return ignoreEnd(ctx, reg.Follow(ctx, func(s registry.Snapshot) {
+		w := windowOf(s, int64(u.cfg.Broker.Limit))
+		if w.cameras == 0 || !w.differs(told) {
+			return
+		}
+		told = w
+		attrs := []any{"minutes", int(w.length.Minutes()), "cameras", w.cameras, "limit", u.cfg.Broker.Limit.String()}
+		if w.assumed > 0 {
+			attrs = append(attrs, "assumed", fmt.Sprintf("%d of them at 4 Mbit/s, until it is known", w.assumed))
+		}
+		u.log.Info("what the embedded broker keeps: broker.limit holds about so many minutes of these cameras", attrs...)
+	}))
+}
+
+func ignoreEnd(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// window is how much footage a limit holds.
+type window struct {
+	cameras, assumed int
+	length           time.Duration
+}
+
+// assumedBitrate is that of a camera that has not told its own, in bit/s.
+const assumedBitrate = 4_000_000
+
+func windowOf(s registry.Snapshot, limit int64) (w window) {
+	var rate uint64
+	for id, cam := range s.Cameras {
+		if cam.Disabled {
+			continue
+		}
+		w.cameras++
+		if b := s.Status[id].Bitrate; b > 0 {
+			rate += b
+		} else {
+			rate += assumedBitrate
+			w.assumed++
+		}
+	}
+	if rate > 0 {
+		// The broker begins to remove at 15/16 of its limit.
+		w.length = time.Duration(float64(limit) * 15 / 16 * 8 / float64(rate) * float64(time.Second))
+	}
+	return w
+}
+
+// differs says whether it is worth telling.
+func (w window) differs(told window) bool {
+	if w.cameras != told.cameras || (w.assumed == 0) != (told.assumed == 0) {
+		return true
+	}
+	ratio := float64(w.length) / float64(max(told.length, 1))
+	return ratio > 1.5 || ratio < 0.67
+}
+
+// demoAddress is where the demo's cameras answer: port 8554, or any where that
+// is in use.
+func demoAddress(ctx context.Context) (string, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:8554")
+	if err != nil {
+		if ln, err = lc.Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
+			return "", fmt.Errorf("find a port for the demo: %w", err)
+		}
+	}
+	defer ln.Close()
+	return ln.Addr().String(), nil
+}
+
+// readable is an address for a browser on this machine.
+func readable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
+		return net.JoinHostPort("localhost", port)
+	}
+	return addr
+}
