@@ -329,6 +329,50 @@ func TestDriftBeginsASession(t *testing.T) {
 	wantWallClock(t, &m, 1100*time.Millisecond)
 }
 
+func TestNewSessionLosesNoSound(t *testing.T) {
+	s := stream{frame: 3600, gop: 25, reorder: []int{2, 0, 1}, config: codectest.H264{Reorder: 1}.Config(), aac: true}
+	us := s.units(40 * time.Second)
+	for i := range us {
+		us[i].Captured = epoch.Add(us[i].Captured.Sub(epoch) * 110 / 100)
+	}
+	var m memory
+	run(t, AssemblerConfig{}, s.tracks(), us, &m)
+	wantAll(t, m.samples(1), only(us, 1))
+	// Sound comes a frame after the pictures beside it: what does at a seam is
+	// too late for one session and too early for the next.
+	if n := len(only(us, 2)) - len(m.samples(2)); m.sessions < 3 || n > m.sessions {
+		t.Errorf("%d frames of sound are missing, in %d sessions", n, m.sessions)
+	}
+}
+
+func TestLongHoleIsNoStep(t *testing.T) {
+	s := stream{frame: 3600, gop: 500}
+	us := s.units(30 * time.Second)
+	us = append(us[:100:100], us[350:]...) // ten seconds are missing
+	m := memory{loose: true}
+	run(t, AssemblerConfig{}, s.tracks(), us, &m)
+	wantAll(t, m.samples(1), us)
+	wantPTS(t, m.samples(1), us)
+	if m.sessions != 1 {
+		t.Errorf("%d sessions", m.sessions)
+	}
+}
+
+func TestSoundOfAGapIsDropped(t *testing.T) {
+	s := stream{frame: 3600, gop: 250, aac: true}
+	m := memory{}
+	us := s.units(20 * time.Second)
+	run(t, AssemblerConfig{MaxFragmentDuration: 5 * time.Second}, s.tracks(), us, &m)
+	if len(m.fragments) != 2 {
+		t.Fatalf("%d fragments", len(m.fragments))
+	}
+	for _, r := range m.fragments[1].chunks[0].Runs[1:] {
+		if d := r.Samples[0].DTS - schemas.Rescale(m.fragments[1].chunks[0].MediaStart(), 90000, 48000); d < -1024 {
+			t.Errorf("sound begins %d samples before the fragment", -d)
+		}
+	}
+}
+
 func TestNetworkStallIsNoDrift(t *testing.T) {
 	s := stream{frame: 3600, gop: 25, aac: true}
 	us := s.units(40 * time.Second)

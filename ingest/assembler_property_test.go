@@ -83,7 +83,7 @@ func chaos(script []byte) []any {
 // holdTrue plays calls and says whether what comes out is what went in: every
 // unit is once and unharmed in the chunks, in order, or is counted.
 func holdTrue(t testing.TB, calls []any) {
-	m := memory{t: t, loose: true}
+	m := memory{t: t, loose: true, maxChunk: 4000}
 	a := NewAssembler(AssemblerConfig{Camera: "c", MaxFragmentDuration: 4 * time.Second, MaxFragmentBytes: 20_000, MaxChunkBytes: 4000, AudioQueue: 50}, &m, nil)
 	var in [3][]Unit
 	for _, c := range calls {

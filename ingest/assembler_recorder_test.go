@@ -23,6 +23,7 @@ type memory struct {
 	lastEnd   map[uint8]int64
 	loose     bool // parts may be shorter than 85 per cent
 	parts     int
+	maxChunk  int // bytes of pictures, where there is more than one; 0: any
 }
 
 type recorded struct {
@@ -117,6 +118,13 @@ func (m *memory) checkVideo(c *schemas.Chunk) {
 		if s.Duration == 0 {
 			m.fail("duration 0")
 		}
+	}
+	size := 0
+	for _, s := range v {
+		size += len(s.Data)
+	}
+	if m.maxChunk > 0 && len(v) > 1 && size > m.maxChunk {
+		m.fail("chunk %d has %d bytes", c.Index, size)
 	}
 	if v[0].DTS < m.lastEnd[1] {
 		m.fail("chunk %d begins at %d inside the one before, which ends at %d", c.Index, v[0].DTS, m.lastEnd[1])
