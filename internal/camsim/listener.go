@@ -12,6 +12,8 @@ import (
 type listener struct {
 	tls  *tls.Config // nil: plain TCP
 	addr net.Addr
+	// bound is the socket until open, which comes from the goroutine of listen.
+	bound net.Listener
 
 	mu      sync.Mutex
 	socket  net.Listener  // nil while down
@@ -24,7 +26,14 @@ func listen(addr string, c *tls.Config) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &listener{tls: c, addr: s.Addr(), socket: s, changed: make(chan struct{})}, nil
+	return &listener{tls: c, addr: s.Addr(), bound: s, changed: make(chan struct{})}, nil
+}
+
+// open lets Accept begin: clients that came before have waited.
+func (l *listener) open() {
+	s := l.bound
+	l.bound = nil
+	l.set(s, false)
 }
 
 // Accept waits while the listener is down.
@@ -59,6 +68,9 @@ func (l *listener) Accept() (net.Conn, error) {
 
 // Close ends the listener for good.
 func (l *listener) Close() error {
+	if l.bound != nil {
+		l.bound.Close()
+	}
 	l.set(nil, true)
 	return nil
 }

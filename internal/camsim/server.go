@@ -110,6 +110,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	for _, c := range s.cameras {
 		s.wg.Go(func() { c.run(ctx) })
 	}
+	ln.open()
 	return s, nil
 }
 
