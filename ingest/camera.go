@@ -67,6 +67,7 @@ func (c *camera) run(ctx context.Context) error {
 		return nil
 	}
 
+	c.m.reconnects.WithLabelValues(c.cam.ID) // there from the start, at 0
 	rec := &lateRecorder{wrote: c.wrote}
 	rec.open = func() CameraWriter {
 		c.log.Info("log is opened", "reason", c.reason)
@@ -104,7 +105,6 @@ func (c *camera) mourn(ctx context.Context) {
 	}
 	c.log.Error("camera stays with another ingest process although the group gave it to this one: "+
 		"are there two groups on one log? It is not taken back before the next assignment", "err", errFenced)
-	c.board.state(schemas.StateAway, errFenced)
 	c.board.run(ctx)
 }
 
@@ -176,6 +176,7 @@ func (c *camera) connectOn(ctx context.Context, rec Recorder, takeOver *time.Tim
 		err := c.connect(ctx, t)
 		if !t.flush() {
 			asm = nil // it panicked: what it holds cannot be trusted
+			rec.Truncate(schemas.ReasonSource)
 		}
 		if ctx.Err() != nil {
 			return

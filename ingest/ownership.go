@@ -180,7 +180,7 @@ func (s *Service) fencedOff(r *runner) bool {
 	if r.release == nil && s.parts[r.part] != nil {
 		r.log.Warn("another process has taken the camera's log; recording ends here")
 		r.fenced = true
-		r.board.hush(false)
+		r.board.state(schemas.StateAway, errFenced)
 		return true
 	}
 	r.log.Info("camera is handed over")

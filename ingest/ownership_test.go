@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -218,5 +219,44 @@ func TestRemovalAndBack(t *testing.T) {
 			t.Errorf("status %+v", st)
 		}
 		finish(t, s)
+	})
+}
+
+// A camera that takes one client only changes hands too: the new owner opens
+// its log without a connection, which makes the old one let go.
+func TestCameraWithOneClient(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		seat := make(chan struct{}, 1)
+		w.source = func(string, schemas.Camera) Source {
+			return sourceFunc(func(ctx context.Context, s Sink) error {
+				select {
+				case seat <- struct{}{}:
+				default:
+					return ErrRefused
+				}
+				defer func() { <-seat }()
+				return steady(0)(ctx, s)
+			})
+		}
+		one, two := w.service(t, Config{Instance: "one"}), w.service(t, Config{Instance: "two"})
+		take(one, testCamera("a"))
+		after(time.Minute)
+		first := w.logs.of("a")
+		one.revoked([]int32{1})
+		take(two, testCamera("a"))
+		after(4 * time.Second)
+		if w.logs.of("a") != first || time.Since(first.state().last) > time.Second {
+			t.Error("the old owner does not go on until the new one is there")
+		}
+		after(11 * time.Second)
+		second := w.logs.of("a")
+		if second == first || second.owner != "two" || time.Since(second.state().last) > time.Second {
+			t.Errorf("the new owner does not record: %+v", second.state())
+		}
+		if st := w.registry.of("a"); st.Owner != "two" || st.State != schemas.StateLive {
+			t.Errorf("status %+v", st)
+		}
+		finish(t, one)
+		finish(t, two)
 	})
 }

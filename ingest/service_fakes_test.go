@@ -82,12 +82,13 @@ type writerState struct {
 	chunks, sessions int
 	closed           bool
 	longest          time.Duration
+	last             time.Time
 }
 
 func (w *fakeWriter) state() writerState {
 	w.logs.mu.Lock()
 	defer w.logs.mu.Unlock()
-	return writerState{w.chunks, w.sessions, w.closed, w.longest}
+	return writerState{w.chunks, w.sessions, w.closed, w.longest, w.last}
 }
 
 func (w *fakeWriter) isClosed() bool { return w.state().closed }

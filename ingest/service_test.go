@@ -325,6 +325,17 @@ func TestChangesAreFollowed(t *testing.T) {
 		t.Errorf("cameras by state: %d, %v", n, err)
 	}
 
+	perCamera := func() int {
+		n, err := testutil.GatherAndCount(reg, "framelog_ingest_reconnects_total")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := perCamera(); n != 2 {
+		t.Errorf("metrics of %d cameras", n)
+	}
+
 	first := c.logs.of(ids[0])
 	cam := testCamera(ids[0])
 	cam.Disabled = true
@@ -341,6 +352,9 @@ func TestChangesAreFollowed(t *testing.T) {
 		_, ok := status().Status[ids[1]]
 		return !ok
 	})
+	if n := perCamera(); n != 1 {
+		t.Errorf("metrics of %d cameras, after one was removed", n)
+	}
 }
 
 func TestConfig(t *testing.T) {

@@ -73,6 +73,10 @@ func planFile(have map[string]schemas.Camera, file string, cams []schemas.Camera
 			errs = append(errs, fmt.Errorf("%s: %w", cam.Origin, err))
 			continue
 		}
+		if !ofFile(cam, file) {
+			errs = append(errs, fmt.Errorf("camera %s: origin %q is not a line of this file", cam.ID, cam.Origin))
+			continue
+		}
 		if twin, ok := want[cam.ID]; ok {
 			errs = append(errs, &ConflictError{ID: cam.ID, Have: twin.Origin, Wants: cam.Origin})
 			continue
