@@ -72,7 +72,7 @@ func TestDescribe(t *testing.T) {
 		"vp8":        {"200 OK", head + "m=video 0 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\na=control:a\r\n", rtsp.ErrUnsupported, "vp8"},
 		"sound only": {"200 OK", head + "m=audio 0 RTP/AVP 0\r\na=control:a\r\n", rtsp.ErrUnsupported, "no video"},
 		"nothing":    {"200 OK", head, rtsp.ErrUnsupported, "no video"},
-		"no SDP":     {"200 OK", "canary", rtsp.ErrAway, ""},
+		"no SDP":     {"200 OK", "canary", rtsp.ErrUnsupported, "no video"},
 		"hostile":    {"200 OK", head + "m=video 0 RTP/AVP 96\r\na=rtpmap:96 \x01\xffcan\r\nary/90000\r\n", rtsp.ErrUnsupported, ""},
 		"400":        {"400 canary", "", rtsp.ErrRefused, "400"},
 		"403":        {"403 canary", "", rtsp.ErrRefused, "forbidden"},
