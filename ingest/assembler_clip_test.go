@@ -84,6 +84,7 @@ func TestDecodeTimes(t *testing.T) {
 		"h264 interlaced":  {fmt.Sprintf(source, "25") + "-c:v libx264 -bf 2 -g 50 -flags +ildct+ilme", 3},
 		"h265 closed":      {fmt.Sprintf(source, "30") + "-c:v libx265 -g 60 -x265-params log-level=none:open-gop=0:bframes=4:b-adapt=0", 3},
 		"h265 open":        {fmt.Sprintf(source, "30") + "-c:v libx265 -g 60 -x265-params log-level=none:open-gop=1:bframes=4:b-adapt=0", 1},
+		"h265 leading":     {fmt.Sprintf(source, "30") + "-c:v libx265 -g 60 -x265-params log-level=none:open-gop=0:bframes=4:b-adapt=0:radl=2", 3},
 		"h265 low delay":   {fmt.Sprintf(source, "15") + "-c:v libx265 -g 30 -x265-params log-level=none:open-gop=0:bframes=0", 3},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -155,9 +155,12 @@ func (a *Assembler) resolve() {
 	a.rate.probe(a, lead)
 	depth := max(a.info.Reorder, a.depth, depthOf(lead))
 	a.depth = max(a.depth, depthOf(lead))
-	s.order = order{depth: min(depth, maxDepth), frame: int64(a.rate.frame), move: s.base - s.origin}
+	s.order = order{depth: min(depth, maxDepth), frame: int64(a.rate.frame), first: s.origin}
+	for _, v := range lead {
+		s.order.first = min(s.order.first, v.pts)
+	}
 	// The first picture's DTS is the session's base.
-	s.order.move += int64(s.order.depth) * s.order.frame
+	s.order.move = s.base - s.order.first + int64(s.order.depth)*s.order.frame
 	if a.sound != nil {
 		a.sound.align(a, lead[0])
 	}
@@ -243,6 +246,7 @@ const maxDepth = 16
 type order struct {
 	depth int
 	frame int64 // nominal duration
+	first int64 // the PTS that is shown first
 	move  int64 // from PTS to media time
 	extra int64 // added to DTS where depth was set too low
 
@@ -286,7 +290,7 @@ func (o *order) next(pts int64) (dts int64, deeper bool) {
 func (o *order) slot() int64 {
 	k := len(o.shown) - 1 - o.depth
 	if k < 0 {
-		return o.shown[0] + int64(k)*o.frame
+		return o.first + int64(k)*o.frame
 	}
 	return o.shown[k]
 }
