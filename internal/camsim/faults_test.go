@@ -27,6 +27,23 @@ func TestSwitchFirst(t *testing.T) {
 	}
 }
 
+func TestSpeed(t *testing.T) {
+	t.Parallel()
+	clip := testclip.Make(t, testclip.Spec{Video: schemas.H264, Duration: 3 * time.Second})
+	s, cam := serve(t, camsim.Config{}, camsim.CameraConfig{Path: "a", Feed: clip.With(false, 5)})
+	c := mustConnect(t, s.URL("a"))
+	eventually(t, "the end of the clip", cam.Over)
+	sent := cam.Sent()
+	first, last := sent[0], sent[len(sent)-1]
+	if d := last.At.Sub(first.At); d < 550*time.Millisecond || d > 2*time.Second {
+		t.Errorf("3 s of footage took %v", d)
+	}
+	if d := last.PTS - first.PTS; d != 74*3600 {
+		t.Errorf("timestamps span %d ticks", d)
+	}
+	eventually(t, "all of it at the client", func() bool { return len(c.seen()) == 75 })
+}
+
 func TestDownAndUp(t *testing.T) {
 	t.Parallel()
 	s, _ := serve(t, camsim.Config{}, camsim.CameraConfig{Path: "a", Feed: loop(t, testclip.Spec{})})
@@ -184,15 +201,30 @@ func TestGarbage(t *testing.T) {
 	c.more(t, 0, 10)
 
 	cam.Corrupt(0.2, 3)
-	mark := len(cam.Sent())
+	mark, seen := len(cam.Sent()), len(c.seen())+1 // one may be under way
 	c.more(t, 0, 60)
 	cam.Corrupt(0, 0)
 	broken := 0
 	for _, u := range cam.Sent()[mark:] {
 		broken += u.Broken
 	}
-	if broken == 0 {
-		t.Error("no packet was corrupted")
+	// What came and was never sent is what was corrupted.
+	sent := map[string]bool{}
+	for _, u := range cam.Sent() {
+		nalus, err := camsim.NALUnits(u.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent[string(bytes.Join(nalus, nil))] = true
+	}
+	strange := 0
+	for _, u := range c.seen()[seen:] {
+		if !isKey(u) && !sent[string(bytes.Join(u, nil))] {
+			strange++
+		}
+	}
+	if broken == 0 || strange == 0 {
+		t.Errorf("%d packets were corrupted, %d units came that were not sent", broken, strange)
 	}
 
 	noise := cam.GarbageBytes(4096)

@@ -48,6 +48,7 @@ type Live struct {
 	cancel  context.CancelFunc
 	done    chan struct{}
 	start   time.Time
+	step    atomic.Int64 // how far the wall clock was set since the start, in ns
 
 	mu    sync.Mutex
 	ready chan struct{} // closed when the configurations of all tracks are known
@@ -192,8 +193,13 @@ func (l *Live) run(ctx context.Context, video, audio *gstreamer.Encoder) {
 		if ctx.Err() != nil {
 			return
 		}
-		t := l.start.Add(at(n)).In(l.cfg.Zone)
-		p.paint(frame, uint32(n), t, l.cfg.Audio && time.Duration(t.Nanosecond()) < beepRange)
+		// Pacing is by the monotonic clock, which stands still while the
+		// machine sleeps; what is shown is the wall clock all the same.
+		now, nominal := time.Now(), l.start.Add(at(n))
+		t := now.Add(nominal.Sub(now)).Round(0)
+		l.step.Store(int64(t.Sub(nominal.Round(0)).Round(time.Millisecond)))
+		lit := l.cfg.Audio && time.Duration(nominal.Nanosecond()) < beepRange
+		p.paint(frame, uint32(n), t.Round(time.Millisecond).In(l.cfg.Zone), lit)
 		err := video.Push(frame, at(n), at(1))
 		if audio != nil && err == nil {
 			end := (n + 1) * liveRate / int64(l.cfg.FPS)
@@ -242,7 +248,8 @@ func (l *Live) take(track int, config []byte, e gstreamer.EncodedUnit) {
 	l.mu.Unlock()
 	u := Unit{
 		Track: t.ID, PTS: schemas.Rescale(int64(e.PTS), 1e9, t.Timescale), DTS: schemas.Rescale(int64(e.DTS), 1e9, t.Timescale),
-		Duration: 1024, Sync: e.Sync, Data: e.Data, wall: l.start.Add(e.PTS),
+		Duration: 1024, Sync: e.Sync, Data: e.Data,
+		wall: l.start.Round(0).Add(e.PTS + time.Duration(l.step.Load())),
 	}
 	if track == 0 {
 		u.Duration = schemas.MediaTimescale / uint32(l.cfg.FPS)
