@@ -123,10 +123,14 @@ func TestSamplesInAreSamplesOut(t *testing.T) {
 	}
 }
 
+// fromTheStart makes FFmpeg read a live playlist from its first segment, and
+// take its end for that of the stream once it has not grown for three reloads.
+var fromTheStart = []string{"-live_start_index", "0", "-max_reload", "3", "-m3u8_hold_counters", "3"}
+
 // compare reads file and URL with FFmpeg and compares every frame.
 func compare(t *testing.T, file, url string, audio bool) {
 	t.Helper()
-	live := testenv.HashOptions{Input: []string{"-live_start_index", "0"}, Quiet: 5 * time.Second, Timeout: 90 * time.Second, NoAudio: true}
+	live := testenv.HashOptions{Input: fromTheStart, Timeout: 90 * time.Second, NoAudio: true}
 	want := testenv.FrameHashes(t, file, testenv.HashOptions{NoAudio: true})
 	got := testenv.FrameHashes(t, url, live)
 	if d := media.Diff(want.Video, got.Video); d != "" {
@@ -173,7 +177,7 @@ func TestSamplesOfGStreamersServer(t *testing.T) {
 	})
 	want := testenv.FrameHashes(t, file, testenv.HashOptions{NoAudio: true}).Video
 	got := testenv.FrameHashes(t, hls, testenv.HashOptions{
-		Input: []string{"-live_start_index", "0"}, NoAudio: true, Output: []string{"-frames:v", fmt.Sprint(len(want) + 30)},
+		Input: fromTheStart, NoAudio: true, Output: []string{"-frames:v", fmt.Sprint(len(want) + 30)},
 	}).Video
 	if d := media.Diff(append(append([]testenv.Hash{}, want...), want[:30]...), got); d != "" {
 		t.Errorf("video: %s (in: %s; out: %s)", d, media.Summary(want), media.Summary(got))
