@@ -27,7 +27,7 @@ type Config struct {
 	Linger           time.Duration // a camera is followed that long after its last request; default 30s
 	FirstWait        time.Duration // a playlist waits that long for a camera's first footage; default 5s
 	MaxTails         int           // cameras that are followed; default 256
-	MaxWaiters       int           // requests that wait for something that is to come; default 4096
+	MaxWaiters       int           // requests that wait for something that is to come, and segments that wait to be made; default 4096
 	MaxRebuilds      int           // segments that are made from the log at a time; default 4
 	CacheBytes       int64         // of segments at hand; default 256 MiB
 	ProvisionalBytes int64         // of parts a camera that have no entry yet; default 32 MiB

@@ -150,7 +150,7 @@ func (s *Server) ready(ctx context.Context, st *stream) error {
 		return true, nil
 	})
 	if errors.Is(err, errTimeout) {
-		return fail(http.StatusServiceUnavailable, "timeout", "camera %q has no footage yet", st.topic.Camera)
+		return fail(http.StatusServiceUnavailable, "timeout", "camera %q has no footage yet, or the log does not answer", st.topic.Camera)
 	}
 	return err
 }
@@ -240,8 +240,9 @@ func (s *Server) reload(ctx context.Context, st *stream, layout uint32, d direct
 // servePart gives a part, and where it is the one that comes next, waits for
 // it. A part that can never come is a 404 at once.
 func (s *Server) servePart(w http.ResponseWriter, r *http.Request, res resource) error {
-	st := s.followed(res.topic)
-	if st == nil {
+	// A server that was just started may be asked for a part first.
+	st, err := s.stream(res.topic)
+	if err != nil {
 		return s.oldPart(w, r, res)
 	}
 	defer st.leave()
@@ -253,7 +254,7 @@ func (s *Server) servePart(w http.ResponseWriter, r *http.Request, res resource)
 	st.mu.Unlock()
 	var data []byte
 	var known *schemas.Entry
-	err := st.await(r.Context(), limit, func() (bool, error) {
+	err = st.await(r.Context(), limit, func() (bool, error) {
 		var coming bool
 		data, coming = st.model.part(res.seq, res.epoch, res.part)
 		known = st.model.find(res.seq)

@@ -50,6 +50,7 @@ type fragment struct {
 	data         [][]byte // of its parts, made
 	last         bool
 	dropped      bool // over the limit: its parts are gone, its entry will do
+	void         bool // of a writer before the latest
 }
 
 func newModel(window time.Duration, provisional int64) *model {
@@ -76,14 +77,17 @@ func (m *model) find(seq uint64) *schemas.Entry {
 	return &e
 }
 
-// opened takes the opening of a new writer, whose epoch it names: what earlier
-// ones left without an entry is void unless an entry says otherwise.
+// opened takes the opening of a new writer, whose epoch it names. What earlier
+// ones left without an entry is void, and listed no more, unless an entry says
+// otherwise; its bytes stay until then, for who has seen it listed.
 func (m *model) opened(epoch int64) {
 	if epoch <= m.epoch {
 		return
 	}
 	m.epoch = epoch
-	m.forget(func(f *fragment) bool { return f.epoch < epoch })
+	for _, f := range m.pending {
+		f.void = f.void || f.epoch < epoch
+	}
 }
 
 func (m *model) forget(which func(f *fragment) bool) {
@@ -151,9 +155,20 @@ func (m *model) chunk(c *schemas.Chunk) (added, dropped bool, err error) {
 	return true, false, nil
 }
 
+// fragment is the latest writer's copy of a fragment that has no entry.
 func (m *model) fragment(seq uint64) *fragment {
 	for _, f := range m.pending {
-		if f.seq == seq {
+		if f.seq == seq && !f.void {
+			return f
+		}
+	}
+	return nil
+}
+
+// copyOf is a copy of a fragment that has no entry, void or not.
+func (m *model) copyOf(seq uint64, epoch int64) *fragment {
+	for _, f := range m.pending {
+		if f.seq == seq && f.epoch == epoch {
 			return f
 		}
 	}
@@ -162,8 +177,8 @@ func (m *model) fragment(seq uint64) *fragment {
 
 // confirms gives the segment that e names where its parts are at hand.
 func (m *model) confirms(e *schemas.Entry) *segment {
-	f := m.fragment(e.Seq)
-	if !e.Playable() || f == nil || f.dropped || f.epoch != e.Epoch || e.Chunks == 0 || len(f.data) < int(e.Chunks) {
+	f := m.copyOf(e.Seq, e.Epoch)
+	if !e.Playable() || f == nil || f.dropped || e.Chunks == 0 || len(f.data) < int(e.Chunks) {
 		return nil
 	}
 	d := f.detail
@@ -415,7 +430,7 @@ const partsAhead = 2
 // part finds a part's bytes among the fragments that have no entry; coming
 // says that it may still come.
 func (m *model) part(seq uint64, epoch int64, index uint32) (data []byte, coming bool) {
-	if f := m.fragment(seq); f != nil && f.epoch == epoch && int(index) < len(f.data) {
+	if f := m.copyOf(seq, epoch); f != nil && int(index) < len(f.data) {
 		return f.data[index], false
 	}
 	h := m.hint()

@@ -30,6 +30,11 @@ func (s *Server) once(ctx context.Context, k cacheKey, fill func(ctx context.Con
 			s.mu.Unlock()
 			return nil, errClosed
 		}
+		if len(s.calls) >= s.cfg.MaxWaiters {
+			s.mu.Unlock()
+			s.metrics.refused.WithLabelValues("rebuilds").Inc()
+			return nil, errBusy
+		}
 		c = &call{done: make(chan struct{})}
 		s.calls[k] = c
 		// It outlives the request that asked first: others wait for it too.

@@ -181,9 +181,12 @@ func (s *Server) followed(t schemas.Topic) *stream {
 	return st
 }
 
+// delayHolds is how long a measured delay says something of a camera.
+const delayHolds = 10 * time.Second
+
 // Delay is the latest delay from a camera's capture of a chunk to that chunk's
-// part being listed; 0 where the camera is not followed or has told nothing
-// yet.
+// part being listed; 0 where the camera is not followed or has sent nothing
+// for 10 s.
 func (s *Server) Delay(camera string) time.Duration {
 	s.mu.Lock()
 	st := s.streams[schemas.Topic{Camera: camera}]
@@ -193,6 +196,9 @@ func (s *Server) Delay(camera string) time.Duration {
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	if time.Since(st.measured) > delayHolds {
+		return 0
+	}
 	return st.delay
 }
 

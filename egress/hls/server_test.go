@@ -212,6 +212,9 @@ func TestNewWriter(t *testing.T) {
 		if strings.Contains(body, fmt.Sprintf("m1/%d.", seq+8)) || strings.Contains(body, "HINT") {
 			t.Errorf("the earlier writer's parts or a hint are listed:\n%s", body)
 		}
+		// What was listed is there for who comes for it late.
+		want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.9.1.m4s", seq+8)), 200)
+		loads := log.loads
 		settled := f.entry
 		settled.Kind, settled.Chunks, settled.Duration = schemas.KindTruncated, 2, f.chunks[1].MediaEnd()-f.entry.Media
 		log.entry("cam", settled)
@@ -224,6 +227,9 @@ func TestNewWriter(t *testing.T) {
 		whole, err := Segment(settled, f.chunks[:2])
 		if err != nil || seg != string(whole) {
 			t.Errorf("the settled segment's bytes differ (%v)", err)
+		}
+		if log.loads != loads {
+			t.Error("parts at hand were read from the log")
 		}
 		// The new writer goes on in the next session.
 		p := after(settled, testPlace)

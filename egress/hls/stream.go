@@ -32,6 +32,7 @@ type stream struct {
 	used     time.Time // by a request
 	users    int       // requests under way
 	delay    time.Duration
+	measured time.Time // delay
 }
 
 type renderKey struct {
@@ -109,7 +110,8 @@ func (st *stream) chunk(c *schemas.Chunk) {
 		if !added || !st.live || c.Captured.IsZero() {
 			return
 		}
-		st.delay = time.Since(c.Captured)
+		st.measured = time.Now()
+		st.delay = st.measured.Sub(c.Captured)
 		st.server.metrics.partDelay.Observe(st.delay.Seconds())
 		st.server.metrics.cameraDelay.WithLabelValues(st.topic.Camera).Set(st.delay.Seconds())
 	})
