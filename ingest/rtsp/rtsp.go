@@ -215,8 +215,11 @@ var (
 	errNoTrack  = errors.New("no video announced")
 )
 
+// pace is how often a connection looks at what has come. All connections do it
+// at the same multiples of it, so that the process wakes once for all of them.
+const pace = 20 * time.Millisecond
+
 func (r *run) loop(ctx context.Context) error {
-	// One timer for whichever time limit comes next.
 	began := time.Now()
 	video := began // the last unit of video, or the start
 	timer := time.NewTimer(0)
@@ -225,15 +228,6 @@ func (r *run) loop(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-r.conn.Ready():
-			saw, err := r.items()
-			if err != nil {
-				return err
-			}
-			if saw {
-				video = time.Now()
-			}
-			continue // the timer stands: it looks again when it comes
 		case <-r.conn.Done():
 			// What came before the end is delivered.
 			if _, err := r.items(); err != nil {
@@ -246,18 +240,22 @@ func (r *run) loop(ctx context.Context) error {
 			return r.conn.Err()
 		case <-timer.C:
 		}
-		now := time.Now()
-		if err := r.deliver.tick(now); err != nil {
+		saw, err := r.items()
+		if err != nil {
 			return err
+		}
+		now := time.Now()
+		if saw {
+			video = now
 		}
 		if !r.playing && r.conn.Playing() {
 			r.playing = true
 			video = now
 			r.cfg.Observe(Event{State: Playing, Transport: r.transport})
-		}
-		if r.playing && !r.hasVideo() {
-			r.ours = true
-			return errNoTrack
+			if !r.hasVideo() {
+				r.ours = true
+				return errNoTrack
+			}
 		}
 		limit := video.Add(r.cfg.StallTimeout)
 		switch {
@@ -273,7 +271,7 @@ func (r *run) loop(ctx context.Context) error {
 			}
 			return errNoVideo
 		}
-		timer.Reset(min(limit.Sub(now), 100*time.Millisecond))
+		timer.Reset(now.Truncate(pace).Add(pace).Sub(now))
 	}
 }
 

@@ -7,8 +7,7 @@
 #include <string.h>
 
 // In rtsp_export.go.
-extern void framelogRTSPUnit(uintptr_t, guint8, void *, gsize, FlUnit *);
-extern void framelogRTSPFormat(uintptr_t, guint8, FlFormat *);
+extern void framelogRTSPFull(uintptr_t);
 extern void framelogRTSPStart(uintptr_t, guint8, FlStart *);
 extern void framelogRTSPReport(uintptr_t, guint32, guint64, guint32);
 extern void framelogRTSPMessage(uintptr_t, int, char *, int, int, char *);
@@ -18,7 +17,7 @@ extern void framelogRTSPMessage(uintptr_t, int, char *, int, int, char *);
 // Track belongs to one streaming thread, that of its jitterbuffer: the probe
 // and the appsink both run there, so it needs no lock.
 typedef struct {
-  uintptr_t conn;
+  FlQueue *queue;
   guint8 id;
   guint32 clock_rate;
   int payload;
@@ -83,7 +82,7 @@ static GstBuffer *on_packet(Track *t, GstBuffer *b) {
     t->started = TRUE;
     t->ext = FL_RTSP_BIAS + time;
     FlStart s = {ssrc, time, t->clock_rate, t->has_clock_base, t->clock_base};
-    framelogRTSPStart(t->conn, t->id, &s);
+    framelogRTSPStart(t->queue->conn, t->id, &s);
   } else {
     gint64 before = t->ext;
     t->ext += (gint32)(time - (guint32)before);
@@ -150,25 +149,76 @@ static GstPadProbeReturn after_depay(GstPad *pad, GstPadProbeInfo *info, gpointe
   return GST_PAD_PROBE_OK;
 }
 
-static void tell_format(Track *t, GstCaps *caps) {
+FlQueue *fl_rtsp_queue_new(uintptr_t conn) {
+  FlQueue *q = g_new0(FlQueue, 1);
+  q->conn = conn;
+  g_mutex_init(&q->lock);
+  return q;
+}
+
+void fl_rtsp_queue_free(FlQueue *q) {
+  fl_rtsp_free(q->first);
+  g_mutex_clear(&q->lock);
+  g_free(q);
+}
+
+FlItem *fl_rtsp_steal(FlQueue *q) {
+  g_mutex_lock(&q->lock);
+  FlItem *items = q->first;
+  q->first = q->last = NULL;
+  g_atomic_int_set(&q->count, 0);
+  q->bytes = 0;
+  g_mutex_unlock(&q->lock);
+  return items;
+}
+
+void fl_rtsp_free(FlItem *it) {
+  while (it != NULL) {
+    FlItem *next = it->next;
+    if (it->data != NULL)
+      gst_buffer_unmap(gst_sample_get_buffer(it->sample), &it->map);
+    if (it->config != NULL)
+      gst_buffer_unmap(it->config, &it->config_map);
+    gst_sample_unref(it->sample);
+    g_free(it);
+    it = next;
+  }
+}
+
+static void set_format(FlItem *it, GstCaps *caps) {
   GstStructure *s = gst_caps_get_structure(caps, 0);
-  FlFormat f = {.media = gst_structure_get_name(s)};
-  gst_structure_get_int(s, "width", &f.width);
-  gst_structure_get_int(s, "height", &f.height);
-  gst_structure_get_int(s, "rate", &f.rate);
-  gst_structure_get_int(s, "channels", &f.channels);
-  GstBuffer *config = NULL;
+  FlFormat *f = &it->format;
+  f->media = gst_structure_get_name(s);
+  gst_structure_get_int(s, "width", &f->width);
+  gst_structure_get_int(s, "height", &f->height);
+  gst_structure_get_int(s, "rate", &f->rate);
+  gst_structure_get_int(s, "channels", &f->channels);
   const GValue *v = gst_structure_get_value(s, "codec_data");
-  if (v != NULL && GST_VALUE_HOLDS_BUFFER(v))
-    config = gst_value_get_buffer(v);
-  GstMapInfo m;
-  if (config != NULL && gst_buffer_map(config, &m, GST_MAP_READ)) {
-    f.config = m.data;
-    f.config_size = m.size;
-    framelogRTSPFormat(t->conn, t->id, &f);
-    gst_buffer_unmap(config, &m);
-  } else {
-    framelogRTSPFormat(t->conn, t->id, &f);
+  GstBuffer *config = v != NULL && GST_VALUE_HOLDS_BUFFER(v) ? gst_value_get_buffer(v) : NULL;
+  if (config != NULL && gst_buffer_map(config, &it->config_map, GST_MAP_READ)) {
+    it->config = config;
+    f->config = it->config_map.data;
+    f->config_size = it->config_map.size;
+  }
+}
+
+static void set_unit(Track *t, FlItem *it) {
+  GstBuffer *b = gst_sample_get_buffer(it->sample);
+  if (b == NULL || !gst_buffer_map(b, &it->map, GST_MAP_READ))
+    return;
+  it->data = it->map.data;
+  it->size = it->map.size;
+  FlUnit *u = &it->unit;
+  u->pts = GST_BUFFER_PTS(b);
+  u->packets = t->packets;
+  u->lost = t->lost;
+  u->arrived = g_get_real_time();
+  t->packets = t->lost = 0;
+  if (t->next_damaged > 0 && GST_CLOCK_TIME_IS_VALID(u->pts)) {
+    // The time of a buffer was made from ticks rounded down.
+    gint64 ext = gst_util_uint64_scale_ceil(u->pts, t->clock_rate, GST_SECOND);
+    for (guint i = 0; i < DAMAGED && i < t->next_damaged; i++)
+      u->damaged |= t->damaged[i] == ext;
   }
 }
 
@@ -177,33 +227,35 @@ static GstFlowReturn on_sample(GstAppSink *sink, gpointer p) {
   GstSample *s = gst_app_sink_pull_sample(sink);
   if (s == NULL)
     return GST_FLOW_OK;
+  FlItem *it = g_new0(FlItem, 1);
+  it->sample = s;
+  it->track = t->id;
   GstCaps *caps = gst_sample_get_caps(s);
   if (caps != NULL && caps != t->caps) {
     if (t->caps == NULL || !gst_caps_is_equal(caps, t->caps))
-      tell_format(t, caps);
+      set_format(it, caps);
     gst_caps_replace(&t->caps, caps);
   }
-  GstBuffer *b = gst_sample_get_buffer(s);
-  GstMapInfo m;
-  if (b != NULL && gst_buffer_map(b, &m, GST_MAP_READ)) {
-    FlUnit u = {.pts = GST_BUFFER_PTS(b), .packets = t->packets, .lost = t->lost};
-    if (t->next_damaged > 0 && GST_CLOCK_TIME_IS_VALID(u.pts)) {
-      // The time of a buffer was made from ticks rounded down.
-      gint64 ext = gst_util_uint64_scale_ceil(u.pts, t->clock_rate, GST_SECOND);
-      for (guint i = 0; i < DAMAGED && i < t->next_damaged; i++)
-        u.damaged |= t->damaged[i] == ext;
-    }
-    t->packets = t->lost = 0;
-    framelogRTSPUnit(t->conn, t->id, m.data, m.size, &u);
-    gst_buffer_unmap(b, &m);
-  }
-  gst_sample_unref(s);
+  set_unit(t, it);
+
+  FlQueue *q = t->queue;
+  g_mutex_lock(&q->lock);
+  if (q->last != NULL)
+    q->last->next = it;
+  else
+    q->first = it;
+  q->last = it;
+  q->bytes += it->size;
+  gboolean full = g_atomic_int_add(&q->count, 1) + 1 >= FL_RTSP_QUEUE_COUNT || q->bytes >= FL_RTSP_QUEUE_BYTES;
+  g_mutex_unlock(&q->lock);
+  if (full)
+    framelogRTSPFull(q->conn);
   return GST_FLOW_OK;
 }
 
-void fl_rtsp_attach(GstElement *depay, GstElement *sink, uintptr_t conn, guint8 track, guint32 clock_rate, int payload) {
+void fl_rtsp_attach(GstElement *depay, GstElement *sink, FlQueue *queue, guint8 track, guint32 clock_rate, int payload) {
   Track *t = g_atomic_rc_box_new0(Track);
-  t->conn = conn;
+  t->queue = queue;
   t->id = track;
   t->clock_rate = clock_rate;
   t->payload = payload;

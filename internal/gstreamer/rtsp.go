@@ -137,7 +137,9 @@ func (e *RTSPCertificateError) Error() string {
 
 // RTSP is one connection to a camera: rtspsrc, then for the video and the first
 // audio a depayloader, a parser and an appsink. GStreamer's threads only put
-// what they have into a bounded queue, which one goroutine empties by Take.
+// what they have into a bounded queue, which one goroutine empties by Take, at
+// its own pace: nothing wakes it, since a wake-up of a Go thread for each unit
+// costs as much as all of GStreamer's work on it.
 //
 // Times are not GStreamer's. A probe in C before each depayloader replaces
 // them by the extended RTP time, which the elements behind it only carry, so
@@ -149,6 +151,9 @@ type RTSP struct {
 	src      *gst.Element
 	signals  []glib.SignalHandle
 	queue    *rtspQueue
+
+	collecting sync.Mutex // held while units move from waiting to queue; before mu
+	waiting    *C.FlQueue // until the pipeline has stopped
 
 	mu       sync.Mutex // guards what follows; held for short, never over calls into GStreamer
 	selected []RTSPTrack
@@ -180,7 +185,7 @@ type rtspReport struct {
 }
 
 // OpenRTSP begins to connect and returns at once; what comes of it is told by
-// Ready and Done. Close it. Errors: *MissingError.
+// Take and Done. Close it. Errors: *MissingError.
 func OpenRTSP(opt RTSPOptions) (*RTSP, error) {
 	if opt.Latency == 0 {
 		opt.Latency = 200 * time.Millisecond
@@ -209,6 +214,7 @@ func OpenRTSP(opt RTSPOptions) (*RTSP, error) {
 		done:    make(chan struct{}),
 	}
 	r.handle = cgo.NewHandle(r)
+	r.wait()
 	if err := r.build(); err != nil {
 		return nil, errors.Join(fmt.Errorf("gstreamer: build RTSP pipeline: %w", err), r.Close(opt.ConnectTimeout))
 	}
@@ -396,21 +402,24 @@ func (r *RTSP) addTrack(pad *gst.Pad) error {
 	return nil
 }
 
+func (r *RTSP) wait() { r.waiting = C.fl_rtsp_queue_new(C.uintptr_t(r.handle)) }
+
 func (r *RTSP) watchBus() {
 	C.fl_rtsp_watch_bus(element(r.pipeline.Element), C.uintptr_t(r.handle))
 }
 
 // watch has a track's units handed over.
 func (r *RTSP) watch(depay, sink *gst.Element, track uint8, clockRate uint32, payload int) {
-	C.fl_rtsp_attach(element(depay), element(sink), C.uintptr_t(r.handle), C.guint8(track), C.guint32(clockRate), C.int(payload))
+	C.fl_rtsp_attach(element(depay), element(sink), r.waiting, C.guint8(track), C.guint32(clockRate), C.int(payload))
 }
 
-// Ready has a token whenever Take may have something.
-func (r *RTSP) Ready() <-chan struct{} { return r.queue.ready }
-
 // Take empties the queue. What it returns is valid until the next Take; the
-// Data of units stays.
-func (r *RTSP) Take() []RTSPItem { return r.queue.take() }
+// Data of units stays. Call it every some 20 ms: it costs nothing where there
+// is nothing.
+func (r *RTSP) Take() []RTSPItem {
+	r.collect()
+	return r.queue.take()
+}
 
 // Dropped is how many units were dropped because the queue was full.
 func (r *RTSP) Dropped() uint64 { return r.queue.droppedUnits() }
@@ -518,6 +527,12 @@ func (r *RTSP) close(limit time.Duration) error {
 		// Now no thread of the pipeline runs any more, and the binding's
 		// finalizers free the rest once nothing refers to it.
 		r.src, r.pipeline, r.signals = nil, nil, nil
+		r.collecting.Lock()
+		if r.waiting != nil {
+			C.fl_rtsp_queue_free(r.waiting)
+			r.waiting = nil
+		}
+		r.collecting.Unlock()
 		r.handle.Delete()
 		stopped <- err
 	}()

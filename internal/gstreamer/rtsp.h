@@ -20,19 +20,57 @@ enum { FL_RTSP_SOUND = 0, FL_RTSP_H264, FL_RTSP_H265, FL_RTSP_JPEG };
 
 // What is told with each unit.
 typedef struct {
-  guint64 pts;    // ns of biased extended RTP time; G_MAXUINT64: none
+  guint64 pts;     // ns of biased extended RTP time; G_MAXUINT64: none
   guint32 packets; // RTP packets since the unit before
   guint32 lost;    // missing RTP packets since the unit before
   gboolean damaged;
+  gint64 arrived; // µs since 1970
 } FlUnit;
 
 // What is told with the first unit of a track and when its caps change.
 typedef struct {
-  const char *media;
+  const char *media; // NULL: no change
   gconstpointer config;
   gsize config_size;
   int width, height, rate, channels;
 } FlFormat;
+
+// A unit that waits for Go, and before it its format, where that is new. What
+// the pointers point to lives until fl_rtsp_free.
+typedef struct FlItem {
+  struct FlItem *next;
+  guint8 track;
+  FlFormat format;
+  FlUnit unit;
+  gpointer data;
+  gsize size;
+  // private
+  GstSample *sample;
+  GstMapInfo map, config_map;
+  GstBuffer *config;
+} FlItem;
+
+// What waits for Go, of one connection. Go looks at it every some
+// milliseconds: a call for each unit would wake a thread of Go's each time,
+// which costs more than the unit.
+typedef struct {
+  uintptr_t conn;
+  GMutex lock;
+  FlItem *first, *last;
+  volatile gint count; // may be read without the lock
+  gsize bytes;
+} FlQueue;
+
+// From so much on the streaming thread calls into Go to have the queue emptied.
+#define FL_RTSP_QUEUE_COUNT 64
+#define FL_RTSP_QUEUE_BYTES (1 << 20)
+
+FlQueue *fl_rtsp_queue_new(uintptr_t conn);
+void fl_rtsp_queue_free(FlQueue *q);
+
+// fl_rtsp_steal empties a queue; fl_rtsp_free frees what it gave.
+FlItem *fl_rtsp_steal(FlQueue *q);
+void fl_rtsp_free(FlItem *items);
 
 // What is told with the first RTP packet of a track.
 typedef struct {
@@ -42,9 +80,9 @@ typedef struct {
 } FlStart;
 
 // fl_rtsp_attach watches one track: depay is its depayloader, sink its
-// appsink. What it makes goes with those two elements.
-void fl_rtsp_attach(GstElement *depay, GstElement *sink, uintptr_t conn, guint8 track, guint32 clock_rate,
-                    int payload);
+// appsink. What it makes goes with those two elements; the queue must outlive
+// their streaming thread.
+void fl_rtsp_attach(GstElement *depay, GstElement *sink, FlQueue *queue, guint8 track, guint32 clock_rate, int payload);
 
 // fl_rtsp_watch_manager reads the sender reports that reach an rtpbin, and
 // prepares its jitterbuffers.

@@ -8,6 +8,7 @@ import "C"
 import (
 	"math"
 	"runtime/cgo"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -36,63 +37,65 @@ func framelogRTSPStart(conn C.uintptr_t, id C.guint8, s *C.FlStart) {
 	}
 }
 
-//export framelogRTSPFormat
-func framelogRTSPFormat(conn C.uintptr_t, id C.guint8, f *C.FlFormat) {
-	r := rtspOf(conn)
-	format := &RTSPFormat{
-		Media:    C.GoString(f.media),
-		Config:   C.GoBytes(unsafe.Pointer(f.config), C.int(f.config_size)),
-		Width:    int(f.width),
-		Height:   int(f.height),
-		Rate:     int(f.rate),
-		Channels: int(f.channels),
+//export framelogRTSPFull
+func framelogRTSPFull(conn C.uintptr_t) { rtspOf(conn).collect() }
+
+// collect moves what waits in C into the queue, copying each unit once. The
+// consumer calls it, and a streaming thread where the consumer is late.
+func (r *RTSP) collect() {
+	r.collecting.Lock()
+	defer r.collecting.Unlock()
+	if r.waiting == nil || atomic.LoadInt32((*int32)(unsafe.Pointer(&r.waiting.count))) == 0 {
+		return
 	}
+	items := C.fl_rtsp_steal(r.waiting)
 	r.mu.Lock()
-	t := r.tracks[uint8(id)]
-	if t != nil {
-		t.media = format.Media
-		switch {
-		case t.ID == schemas.VideoTrack:
-			t.timescale = schemas.MediaTimescale
-		case format.Rate > 0:
-			t.timescale = uint32(format.Rate)
-		default:
-			t.timescale = t.ClockRate
+	for it := items; it != nil; it = it.next {
+		if t := r.tracks[uint8(it.track)]; t != nil {
+			r.collectItem(t, it)
 		}
 	}
 	r.mu.Unlock()
-	r.queue.put(RTSPItem{Track: uint8(id), Format: format}, format.Media)
+	C.fl_rtsp_free(items)
 }
 
-//export framelogRTSPUnit
-func framelogRTSPUnit(conn C.uintptr_t, id C.guint8, data unsafe.Pointer, size C.gsize, u *C.FlUnit) {
-	now := time.Now()
-	if size == 0 || size > math.MaxInt32 || uint64(u.pts) == math.MaxUint64 {
+func (r *RTSP) collectItem(t *rtspTrack, it *C.FlItem) {
+	if it.format.media != nil {
+		f := &RTSPFormat{
+			Media:    C.GoString(it.format.media),
+			Config:   C.GoBytes(unsafe.Pointer(it.format.config), C.int(it.format.config_size)),
+			Width:    int(it.format.width),
+			Height:   int(it.format.height),
+			Rate:     int(it.format.rate),
+			Channels: int(it.format.channels),
+		}
+		t.media = f.Media
+		switch {
+		case t.ID == schemas.VideoTrack:
+			t.timescale = schemas.MediaTimescale
+		case f.Rate > 0:
+			t.timescale = uint32(f.Rate)
+		default:
+			t.timescale = t.ClockRate
+		}
+		r.queue.put(RTSPItem{Track: t.ID, Format: f}, t.media)
+	}
+	if it.size == 0 || it.size > math.MaxInt32 || uint64(it.unit.pts) == math.MaxUint64 {
 		return
 	}
-	r := rtspOf(conn)
-	it := RTSPItem{Track: uint8(id), packets: uint32(u.packets)}
-	it.Unit = RTSPUnit{
-		Data:    C.GoBytes(data, C.int(size)),
-		Arrived: now,
-		Lost:    uint32(u.lost),
-		Damaged: u.damaged != 0,
+	ns := rtpSinceZero(uint64(it.unit.pts), t.ClockRate)
+	u := RTSPUnit{
+		PTS:     schemas.Rescale(ns, uint32(time.Second), t.timescale) - t.delay,
+		Data:    C.GoBytes(unsafe.Pointer(it.data), C.int(it.size)),
+		Arrived: time.UnixMicro(int64(it.unit.arrived)),
+		Lost:    uint32(it.unit.lost),
+		Damaged: it.unit.damaged != 0,
 	}
-	r.mu.Lock()
-	t := r.tracks[uint8(id)]
-	if t == nil {
-		r.mu.Unlock()
-		return
-	}
-	media := t.media
-	ns := rtpSinceZero(uint64(u.pts), t.ClockRate)
-	it.Unit.PTS = schemas.Rescale(ns, uint32(time.Second), t.timescale) - t.delay
 	if rep, ok := r.reports[t.ssrc]; ok {
 		at := extend(schemas.Rescale(ns, uint32(time.Second), t.ClockRate), rep.time)
-		it.Unit.NTP = rep.ntp.Add(time.Duration(ns - schemas.Rescale(at, t.ClockRate, uint32(time.Second))))
+		u.NTP = rep.ntp.Add(time.Duration(ns - schemas.Rescale(at, t.ClockRate, uint32(time.Second))))
 	}
-	r.mu.Unlock()
-	r.queue.put(it, media)
+	r.queue.put(RTSPItem{Track: t.ID, Unit: u, packets: uint32(it.unit.packets)}, t.media)
 }
 
 // rtpSinceZero takes the bias off a buffer's time, in nanoseconds.

@@ -12,7 +12,6 @@ import (
 type rtspQueue struct {
 	maxUnits int
 	maxBytes int64
-	ready    chan struct{} // a token when there is something
 
 	mu      sync.Mutex
 	items   []RTSPItem
@@ -24,7 +23,7 @@ type rtspQueue struct {
 }
 
 func newRTSPQueue(units int, bytes int64) *rtspQueue {
-	return &rtspQueue{maxUnits: units, maxBytes: bytes, ready: make(chan struct{}, 1), missing: map[uint8]uint32{}}
+	return &rtspQueue{maxUnits: units, maxBytes: bytes, missing: map[uint8]uint32{}}
 }
 
 // put takes an item or drops it. media is the format's, by which random access
@@ -54,10 +53,6 @@ func (q *rtspQueue) put(it RTSPItem, media string) {
 		return
 	}
 	q.items = append(q.items, it)
-	select {
-	case q.ready <- struct{}{}:
-	default:
-	}
 }
 
 func (q *rtspQueue) take() []RTSPItem {

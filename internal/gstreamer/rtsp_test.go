@@ -46,6 +46,7 @@ func TestRTSPSoundChains(t *testing.T) {
 				timescale: c.clock, delay: chain.delay,
 			}
 			r.handle = cgo.NewHandle(r)
+			r.wait()
 			p, err := gst.NewPipelineFromString("audiotestsrc num-buffers=200 ! audioconvert ! audioresample ! " +
 				c.pay + " timestamp-offset=4294960000 ! " + chain.description())
 			if err != nil {
@@ -70,7 +71,7 @@ func TestRTSPSoundChains(t *testing.T) {
 			limit := time.After(20 * time.Second)
 			for done := false; !done; {
 				select {
-				case <-r.Ready():
+				case <-time.After(10 * time.Millisecond):
 				case <-r.Done():
 					if r.Err() != ErrRTSPEnded {
 						t.Fatal(r.Err())
