@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // network is a process's connections, which can be cut.
@@ -55,18 +57,14 @@ func (n *network) kill() {
 // cluster is a world with a broker that can be stopped and started again.
 type cluster struct {
 	*world
-	dir      string
-	port     int
-	broker   *kfake.Cluster
-	kafka    kafka.Config
-	registry *registry.Client
+	kafka       kafka.Config
+	registry    *registry.Client
+	stop, start func()
 }
 
-func newCluster(t *testing.T) *cluster {
-	c := &cluster{world: newWorld(t), dir: t.TempDir()}
-	c.startBroker(t)
-	t.Cleanup(func() { c.broker.Close() })
-	c.kafka = kafka.Config{Brokers: c.broker.ListenAddrs()}
+func newCluster(t *testing.T, brokers []string) *cluster {
+	c := &cluster{world: newWorld(t)}
+	c.kafka = kafka.Config{Brokers: brokers, Prefix: fmt.Sprintf("ingest-%d.", rand.N(1<<30))}
 	var err error
 	if c.registry, err = registry.Connect(c.kafka, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
@@ -75,18 +73,43 @@ func newCluster(t *testing.T) *cluster {
 	return c
 }
 
-func (c *cluster) startBroker(t *testing.T) {
-	t.Helper()
-	b, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(c.port), kfake.DataDir(c.dir))
-	if err != nil {
-		t.Fatal(err)
+// onFake is a cluster on the fake broker.
+func onFake(t *testing.T) *cluster {
+	dir, port := t.TempDir(), 0
+	var fake *kfake.Cluster
+	start := func() {
+		var err error
+		if fake, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(port), kfake.DataDir(dir)); err != nil {
+			t.Fatal(err)
+		}
+		addr, err := net.ResolveTCPAddr("tcp", fake.ListenAddrs()[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		port = addr.Port
 	}
-	c.broker = b
-	addr, err := net.ResolveTCPAddr("tcp", b.ListenAddrs()[0])
-	if err != nil {
-		t.Fatal(err)
+	start()
+	t.Cleanup(func() { fake.Close() })
+	c := newCluster(t, fake.ListenAddrs())
+	c.start, c.stop = start, func() { fake.Close() }
+	return c
+}
+
+// onKafka is a cluster on Apache Kafka.
+func onKafka(t *testing.T) *cluster {
+	if testing.Short() {
+		t.Skip("starts Apache Kafka")
 	}
-	c.port = addr.Port
+	k := testenv.OwnKafka(t)
+	c := newCluster(t, k.Brokers)
+	c.start, c.stop = func() { k.Start(t) }, func() { k.Kill(t) }
+	return c
+}
+
+// onBoth runs f on the fake broker and on Apache Kafka.
+func onBoth(t *testing.T, f func(t *testing.T, c *cluster)) {
+	t.Run("fake", func(t *testing.T) { f(t, onFake(t)) })
+	t.Run("kafka", func(t *testing.T) { f(t, onKafka(t)) })
 }
 
 // process is a running service.
@@ -174,7 +197,10 @@ func eventually(t *testing.T, d time.Duration, what string, ok func() bool) {
 }
 
 func TestTwoProcessesShareCameras(t *testing.T) {
-	c := newCluster(t)
+	onBoth(t, shareCameras)
+}
+
+func shareCameras(t *testing.T, c *cluster) {
 	ids := c.put(t, 24)
 	one := c.process(t, "one", nil)
 	eventually(t, 15*time.Second, "one has all", func() bool {
@@ -214,7 +240,7 @@ func TestTwoProcessesShareCameras(t *testing.T) {
 	})
 	began = time.Now()
 	two.stop()
-	eventually(t, 5*time.Second, "three has all", func() bool {
+	eventually(t, 10*time.Second, "three has all", func() bool {
 		n, ok := c.owners(ids)
 		return ok && n["three"] == 24
 	})
@@ -243,7 +269,10 @@ func (c *cluster) noHoles(t *testing.T, ids []string) {
 // A broker that goes away and comes back makes every member lose its
 // partitions: no camera may stop for it, nor be connected anew.
 func TestBrokerRestartInterruptsNoCamera(t *testing.T) {
-	c := newCluster(t)
+	onBoth(t, restartBroker)
+}
+
+func restartBroker(t *testing.T, c *cluster) {
 	ids := c.put(t, 8)
 	connected := make(map[string]int)
 	var mu sync.Mutex
@@ -258,9 +287,9 @@ func TestBrokerRestartInterruptsNoCamera(t *testing.T) {
 		n, ok := c.owners(ids)
 		return ok && n["one"] == 8
 	})
-	c.broker.Close()
+	c.stop()
 	eventually(t, 20*time.Second, "the group is lost", func() bool { return strings.Contains(c.log.String(), "group has lost") })
-	c.startBroker(t)
+	c.start()
 	eventually(t, 30*time.Second, "the group is joined again", func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -294,7 +323,7 @@ func TestBrokerRestartInterruptsNoCamera(t *testing.T) {
 }
 
 func TestChangesAreFollowed(t *testing.T) {
-	c := newCluster(t)
+	c := onFake(t)
 	reg := prometheus.NewRegistry()
 	p := c.process(t, "one", reg) // makes the topics
 	eventually(t, 15*time.Second, "it is ready", func() bool { return p.Ready() == nil })
