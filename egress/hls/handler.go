@@ -137,8 +137,9 @@ func explain(err error) *failure {
 	}
 }
 
-// ready waits for a topic's first footage.
-func (s *Server) ready(ctx context.Context, st *stream) error {
+// ready waits for a topic's first footage, and for more to be so where more is
+// not nil.
+func (s *Server) ready(ctx context.Context, st *stream, more func() bool) error {
 	err := st.await(ctx, s.cfg.FirstWait, func() (bool, error) {
 		n := st.model.newest()
 		if !st.live || n == nil {
@@ -147,10 +148,10 @@ func (s *Server) ready(ctx context.Context, st *stream) error {
 		if n.Layout.Video == schemas.MJPEG {
 			return false, fail(http.StatusNotFound, "unplayable", "camera %q sends MJPEG, which HLS cannot carry", st.topic.Camera)
 		}
-		return true, nil
+		return more == nil || more(), nil
 	})
 	if errors.Is(err, errTimeout) {
-		return fail(http.StatusServiceUnavailable, "timeout", "camera %q has no footage yet, or the log does not answer", st.topic.Camera)
+		return fail(http.StatusServiceUnavailable, "timeout", "camera %q has no footage to play yet, or the log does not answer", st.topic.Camera)
 	}
 	return err
 }
@@ -164,18 +165,11 @@ func (s *Server) serveMultivariant(w http.ResponseWriter, r *http.Request, res r
 		return err
 	}
 	defer st.leave()
-	if err := s.ready(r.Context(), st); err != nil {
-		return err
-	}
 	var v Variant
-	err = st.await(r.Context(), s.cfg.FirstWait, func() (ok bool, err error) {
+	if err := s.ready(r.Context(), st, func() (ok bool) {
 		v, ok = st.model.variant(schemas.Raw)
-		return ok, nil
-	})
-	if errors.Is(err, errTimeout) {
-		return fail(http.StatusServiceUnavailable, "timeout", "camera %q has nothing to play in its window", st.topic.Camera)
-	}
-	if err != nil {
+		return ok
+	}); err != nil {
 		return err
 	}
 	b := Multivariant([]Variant{v})
@@ -199,7 +193,7 @@ func (s *Server) servePlaylist(w http.ResponseWriter, r *http.Request, res resou
 		return err
 	}
 	defer st.leave()
-	if err := s.ready(r.Context(), st); err != nil {
+	if err := s.ready(r.Context(), st, nil); err != nil {
 		return err
 	}
 	if d.blocking {
@@ -246,7 +240,7 @@ func (s *Server) servePart(w http.ResponseWriter, r *http.Request, res resource)
 		return s.oldPart(w, r, res)
 	}
 	defer st.leave()
-	if err := s.ready(r.Context(), st); err != nil {
+	if err := s.ready(r.Context(), st, nil); err != nil {
 		return err
 	}
 	st.mu.Lock()
