@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"errors"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -28,154 +27,6 @@ func later(us []Unit, wall, media time.Duration) []Unit {
 		}
 	}
 	return us
-}
-
-func TestJitterKeepsOneLayout(t *testing.T) {
-	s := stream{frame: 3003, gop: 30, jitter: 400, aac: true, seed: 7}
-	m := memory{loose: true}
-	us := s.units(30 * time.Second)
-	run(t, AssemblerConfig{}, s.tracks(), us, &m)
-	wantAll(t, m.samples(1), only(us, 1))
-	wantAll(t, m.samples(2), only(us, 2))
-	parts := map[uint32]bool{}
-	short, all := 0, 0
-	for _, f := range m.fragments {
-		for _, c := range f.chunks {
-			parts[c.Layout.Part] = true
-			all++
-			if d := c.MediaEnd() - c.MediaStart(); !c.Last && d*100 < int64(c.Layout.Part)*85 {
-				short++
-			}
-		}
-	}
-	if len(parts) != 1 || short*20 > all || m.sessions != 1 {
-		t.Errorf("%d part targets, %d of %d parts short, %d sessions", len(parts), short, all, m.sessions)
-	}
-	if len(m.fragments) != 30 {
-		t.Errorf("%d fragments of 1 s in 30 s", len(m.fragments))
-	}
-	wantNoHole(t, &m)
-}
-
-func TestJitterWithFewPicturesAChunk(t *testing.T) {
-	s := stream{frame: 7200, gop: 25, jitter: 1500, seed: 3, config: codectest.H264{Units: 4, Scale: 100}.Config()} // 12.5 a second, two a chunk
-	m := memory{loose: true}
-	us := s.units(30 * time.Second)
-	run(t, AssemblerConfig{}, s.tracks(), us, &m)
-	wantAll(t, m.samples(1), us)
-	wantPTS(t, m.samples(1), us)
-	wantNoHole(t, &m)
-}
-
-func TestStrongJitterFillsParts(t *testing.T) {
-	s := stream{frame: 3000, gop: 60, jitter: 1300, seed: 3, config: codectest.H264{Units: 1, Scale: 60}.Config()}
-	m := memory{loose: true}
-	us := s.units(60 * time.Second)
-	run(t, AssemblerConfig{}, s.tracks(), us, &m)
-	wantAll(t, m.samples(1), us)
-	short := 0
-	for _, f := range m.fragments {
-		for _, c := range f.chunks {
-			if d := c.MediaEnd() - c.MediaStart(); !c.Last && d*100 < int64(c.Layout.Part)*85 {
-				short++
-			}
-		}
-	}
-	if short*10 > m.parts {
-		t.Errorf("%d of %d parts are short", short, m.parts)
-	}
-}
-
-// wantNoHole says whether each picture begins where the one before it ends.
-func wantNoHole(t *testing.T, m *memory) {
-	t.Helper()
-	v := m.samples(1)
-	for i := range v[:max(len(v)-1, 0)] {
-		if end := v[i].DTS + int64(v[i].Duration); end != v[i+1].DTS {
-			t.Errorf("sample %d ends at %d, the next begins at %d", i, end, v[i+1].DTS)
-			return
-		}
-	}
-}
-
-func TestOnlyVideoClockIsSet(t *testing.T) {
-	s := stream{frame: 3600, gop: 50, aac: true}
-	us := s.units(20 * time.Second)
-	for i, u := range us {
-		if u.Track == 1 && u.Captured.Sub(epoch) >= 10*time.Second {
-			us[i].PTS -= 1 << 32
-		}
-	}
-	m := memory{}
-	run(t, AssemblerConfig{}, s.tracks(), us, &m)
-	wantAll(t, m.samples(1), only(us, 1))
-	if n := len(only(us, 2)) - len(m.samples(2)); n > 10 {
-		t.Errorf("%d frames of sound are missing", n)
-	}
-	for i, f := range m.fragments {
-		for _, c := range f.chunks {
-			for _, r := range c.Runs[1:] {
-				// Sound arrives a frame late in this camera.
-				if d := schemas.Rescale(r.Samples[0].DTS, 48000, 90000) - c.MediaStart(); d < -9000 || d > c.MediaEnd()-c.MediaStart() {
-					t.Fatalf("fragment %d: sound is %d ticks from the pictures", i, d)
-				}
-			}
-		}
-	}
-}
-
-func TestFrameRateHalvesAtNight(t *testing.T) {
-	day, night := stream{frame: 3600, gop: 50}, stream{frame: 7200, gop: 25}
-	a, b := day.units(10*time.Second), later(night.units(20*time.Second), 10*time.Second, 10*time.Second)
-	m := memory{loose: true}
-	run(t, AssemblerConfig{}, day.tracks(), append(a, b...), &m)
-	wantAll(t, m.samples(1), append(a, b...))
-	if m.sessions != 1 || len(m.gaps) != 0 {
-		t.Errorf("%d sessions, gaps %v", m.sessions, m.gaps)
-	}
-	last := m.fragments[len(m.fragments)-1].chunks
-	if got, want := last[0].Layout.Part, schemas.PartTarget(2, 7200); got != want {
-		t.Errorf("part target %d at night, want %d", got, want)
-	}
-	for _, c := range last[:len(last)-1] {
-		if d := c.MediaEnd() - c.MediaStart(); d != 14400 {
-			t.Errorf("part of %d ticks at night", d)
-		}
-	}
-}
-
-func TestWrongRateInSPS(t *testing.T) {
-	s := stream{frame: 6000, gop: 15, config: codectest.H264{Units: 1, Scale: 50}.Config()} // says 25, sends 15
-	var m memory
-	run(t, AssemblerConfig{FrameTime: 40 * time.Millisecond}, s.tracks(), s.units(5*time.Second), &m)
-	if got, want := m.fragments[0].chunks[0].Layout.Part, schemas.PartTarget(3, 6000); got != want {
-		t.Errorf("part target %d, want %d", got, want)
-	}
-}
-
-func TestVariableRate(t *testing.T) {
-	s := stream{frame: 3600, gop: 60}
-	us := s.units(40 * time.Second)
-	rnd := rand.New(rand.NewPCG(1, 1))
-	at := int64(0)
-	for i := range us {
-		us[i].PTS = at
-		us[i].Captured = epoch.Add(schemas.FromTicks(at))
-		at += 1800 + rnd.Int64N(9000) // 8 to 50 a second
-	}
-	m := memory{loose: true}
-	run(t, AssemblerConfig{}, s.tracks(), us, &m)
-	wantAll(t, m.samples(1), us)
-	wantPTS(t, m.samples(1), us)
-	first := m.fragments[0].chunks[0].Layout
-	for i, f := range m.fragments {
-		if f.chunks[0].Layout != first {
-			t.Errorf("fragment %d has another layout", i)
-		}
-	}
-	if m.sessions != 1 || len(m.gaps) != 0 {
-		t.Errorf("%d sessions, gaps %v", m.sessions, m.gaps)
-	}
 }
 
 func TestGarbageIsNamed(t *testing.T) {
@@ -329,22 +180,6 @@ func TestDriftBeginsASession(t *testing.T) {
 	wantWallClock(t, &m, 1100*time.Millisecond)
 }
 
-func TestNewSessionLosesNoSound(t *testing.T) {
-	s := stream{frame: 3600, gop: 25, reorder: []int{2, 0, 1}, config: codectest.H264{Reorder: 1}.Config(), aac: true}
-	us := s.units(40 * time.Second)
-	for i := range us {
-		us[i].Captured = epoch.Add(us[i].Captured.Sub(epoch) * 110 / 100)
-	}
-	var m memory
-	run(t, AssemblerConfig{}, s.tracks(), us, &m)
-	wantAll(t, m.samples(1), only(us, 1))
-	// Sound comes a frame after the pictures beside it: what does at a seam is
-	// too late for one session and too early for the next.
-	if n := len(only(us, 2)) - len(m.samples(2)); m.sessions < 3 || n > m.sessions {
-		t.Errorf("%d frames of sound are missing, in %d sessions", n, m.sessions)
-	}
-}
-
 func TestLongHoleIsNoStep(t *testing.T) {
 	s := stream{frame: 3600, gop: 500}
 	us := s.units(30 * time.Second)
@@ -353,45 +188,6 @@ func TestLongHoleIsNoStep(t *testing.T) {
 	run(t, AssemblerConfig{}, s.tracks(), us, &m)
 	wantAll(t, m.samples(1), us)
 	wantPTS(t, m.samples(1), us)
-	if m.sessions != 1 {
-		t.Errorf("%d sessions", m.sessions)
-	}
-}
-
-func TestSoundOfAGapIsDropped(t *testing.T) {
-	s := stream{frame: 3600, gop: 250, aac: true}
-	m := memory{}
-	us := s.units(20 * time.Second)
-	run(t, AssemblerConfig{MaxFragmentDuration: 5 * time.Second}, s.tracks(), us, &m)
-	if len(m.fragments) != 2 {
-		t.Fatalf("%d fragments", len(m.fragments))
-	}
-	for _, r := range m.fragments[1].chunks[0].Runs[1:] {
-		if d := r.Samples[0].DTS - schemas.Rescale(m.fragments[1].chunks[0].MediaStart(), 90000, 48000); d < -1024 {
-			t.Errorf("sound begins %d samples before the fragment", -d)
-		}
-	}
-}
-
-func TestNetworkStallIsNoDrift(t *testing.T) {
-	s := stream{frame: 3600, gop: 25, aac: true}
-	us := s.units(40 * time.Second)
-	for i, u := range us { // everything of 5 s comes at once, sound a little late in it
-		if d := u.Captured.Sub(epoch); d > 15*time.Second && d < 20*time.Second {
-			us[i].Captured = u.Captured.Add(300 * time.Millisecond * time.Duration(u.Track-1))
-		}
-	}
-	slices.SortStableFunc(us, func(a, b Unit) int { return a.Captured.Compare(b.Captured) })
-	for i, u := range us {
-		if d := u.Captured.Sub(epoch); d > 15*time.Second && d < 20*time.Second {
-			us[i].Captured = epoch.Add(20 * time.Second)
-		}
-	}
-	slices.SortStableFunc(us, func(a, b Unit) int { return a.Captured.Compare(b.Captured) })
-	var m memory
-	run(t, AssemblerConfig{}, s.tracks(), us, &m)
-	wantAll(t, m.samples(1), only(us, 1))
-	wantAll(t, m.samples(2), only(us, 2))
 	if m.sessions != 1 {
 		t.Errorf("%d sessions", m.sessions)
 	}
@@ -441,95 +237,6 @@ func TestHoleKeepsNominalDuration(t *testing.T) {
 	wantAll(t, v, us)
 	if v[32].Duration != 3600 || v[33].DTS-v[32].DTS != 26*3600 {
 		t.Errorf("duration %d before a hole, %d to the next", v[32].Duration, v[33].DTS-v[32].DTS)
-	}
-}
-
-func TestSoundLateSilentJittery(t *testing.T) {
-	s := stream{frame: 3600, gop: 25, aac: true}
-	t.Run("late", func(t *testing.T) {
-		us := s.units(10 * time.Second)
-		for i := range us {
-			if us[i].Track == 2 {
-				us[i].Captured = us[i].Captured.Add(350 * time.Millisecond)
-			}
-		}
-		slices.SortStableFunc(us, func(a, b Unit) int { return a.Captured.Compare(b.Captured) })
-		var m memory
-		run(t, AssemblerConfig{}, s.tracks(), us, &m)
-		wantAll(t, m.samples(1), only(us, 1))
-		// The first chunk cannot wait for it, so a session with sound begins
-		// at the keyframe after.
-		wantAll(t, m.samples(2), only(us, 2)[47:])
-		if m.sessions != 2 {
-			t.Errorf("%d sessions", m.sessions)
-		}
-	})
-	t.Run("jittery", func(t *testing.T) {
-		us := s.units(10 * time.Second)
-		for i := range us {
-			if us[i].Track == 2 {
-				us[i].PTS += int64(i%7*100 - 300)
-			}
-		}
-		us = slices.DeleteFunc(us, func(u Unit) bool { return u.Track == 2 && u.PTS < 1<<33*48/90 })
-		var m memory
-		run(t, AssemblerConfig{}, s.tracks(), us, &m)
-		snd := m.samples(2)
-		wantAll(t, snd, only(us, 2))
-		for i, x := range snd[1:] {
-			if x.DTS != snd[i].DTS+1024 {
-				t.Errorf("sound has a hole of %d", x.DTS-snd[i].DTS-1024)
-			}
-		}
-	})
-	t.Run("silent for a while", func(t *testing.T) {
-		us := slices.DeleteFunc(s.units(30*time.Second), func(u Unit) bool {
-			d := u.Captured.Sub(epoch)
-			return u.Track == 2 && d > 10*time.Second && d < 20*time.Second
-		})
-		var m memory
-		run(t, AssemblerConfig{}, s.tracks(), us, &m)
-		wantAll(t, m.samples(1), only(us, 1))
-		var audio []schemas.Codec
-		for _, f := range m.fragments {
-			if c := f.chunks[0]; len(audio) == 0 || audio[len(audio)-1] != c.Layout.Audio {
-				audio = append(audio, c.Layout.Audio)
-			}
-			if tracks := f.chunks[0].Tracks; (len(tracks) == 2) != (f.chunks[0].Layout.Audio != "") {
-				t.Errorf("%d tracks, layout %+v", len(tracks), f.chunks[0].Layout)
-			}
-		}
-		if !slices.Equal(audio, []schemas.Codec{schemas.AAC, "", schemas.AAC}) || m.sessions != 3 {
-			t.Errorf("sound %q in %d sessions", audio, m.sessions)
-		}
-	})
-	t.Run("holes", func(t *testing.T) {
-		n := 0
-		us := slices.DeleteFunc(s.units(10*time.Second), func(u Unit) bool {
-			n++
-			return u.Track == 2 && n%60 > 50
-		})
-		var m memory
-		run(t, AssemblerConfig{}, s.tracks(), us, &m)
-		wantAll(t, m.samples(2), only(us, 2))
-		wantSoundTimes(t, &m, only(us, 2))
-	})
-}
-
-// wantSoundTimes says whether sound stands in media time as the camera has it,
-// to half a frame.
-func wantSoundTimes(t *testing.T, m *memory, us []Unit) {
-	t.Helper()
-	got := m.samples(2)
-	if len(got) != len(us) {
-		return
-	}
-	zero := got[0].DTS - us[0].PTS
-	for i := range got {
-		if d := got[i].DTS - us[i].PTS - zero; d > 512 || d < -512 {
-			t.Errorf("frame %d is %d samples from its time", i, d)
-			return
-		}
 	}
 }
 
