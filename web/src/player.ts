@@ -1,8 +1,9 @@
 // One camera in one video element: started, watched, and started again when it
 // breaks. There is at most one hls.js instance and one timer a player.
 import type Hls from 'hls.js';
-import type { ErrorData } from 'hls.js';
+import type { ErrorData, Loader, LoaderCallbacks, LoaderConfiguration, PlaylistLoaderContext } from 'hls.js';
 import { Clock, backoff, pace } from './pace';
+import { plain } from './playlist';
 
 export type Mode = 'wall' | 'focus';
 export type PlayerState = 'idle' | 'starting' | 'playing' | 'waiting' | 'retrying' | 'unsupported';
@@ -31,6 +32,8 @@ export interface Report {
 const drain = 15_000; // ms that a camera which went away plays on what is left
 const patience = 8_000; // ms without progress before a player is made anew
 const unsupportedRetry = 60_000;
+const cushion = 2.5; // seconds that the wall gathers before it goes on after running dry
+const longestHold = 8_000;
 
 /** Resolves to hls.js, or undefined where the browser plays HLS by itself. */
 export const library: Promise<typeof Hls | undefined> = hasMediaSource()
@@ -56,6 +59,7 @@ export class Player {
   private lastProgress = 0;
   private lastSeek = 0;
   private lastRecover = 0;
+  private heldSince = 0; // the wall gathers a cushion since
   private ended = false; // the playlist said ENDLIST
   private played = false; // this attempt has shown a picture
   private stalls = 0;
@@ -89,6 +93,7 @@ export class Player {
       this.lastProgress = performance.now();
       if (this.state === 'idle' || this.timer) this.begin();
       else if (this.ended) this.rebuild('the camera is back');
+      else this.hold();
     } else if (w === 'no' && this.wanted) {
       this.wanted = false;
       this.awaySince = performance.now();
@@ -115,10 +120,17 @@ export class Player {
     const now = performance.now();
     if (!this.wanted) {
       if (this.state !== 'idle' && now - this.awaySince > drain) this.stop();
+      else if (this.state === 'playing' && this.video.currentTime === this.lastTime) this.set('waiting');
+      this.lastTime = this.video.currentTime;
       return;
     }
     if (this.state === 'idle' || this.timer) return;
     const at = this.video.currentTime;
+    if (this.heldSince) {
+      if (this.ahead() < cushion && now - this.heldSince < longestHold) return;
+      this.heldSince = 0;
+      this.lastProgress = now;
+    }
     if (at !== this.lastTime) {
       this.lastTime = at;
       this.lastProgress = now;
@@ -137,6 +149,18 @@ export class Player {
     if (this.video.paused && !this.video.ended) void this.video.play().catch(() => undefined);
     if (this.ended && this.ahead() < 0.2) this.rebuild('the playlist ended');
     else this.keepPace(now);
+  }
+
+  /**
+   * The wall plays some seconds behind, so that nothing stalls it. Where it ran
+   * dry (the camera was away) it would go on right at the edge, and run dry
+   * again with every segment: it waits for a cushion first.
+   */
+  private hold(): void {
+    if (this.mode !== 'wall' || this.heldSince || !this.played || this.ahead() > cushion) return;
+    this.heldSince = performance.now();
+    this.video.pause();
+    this.set('waiting');
   }
 
   /** Seconds from camera to screen; null while unknown. */
@@ -163,6 +187,7 @@ export class Player {
     this.teardown();
     const mine = ++this.generation;
     this.ended = this.played = false;
+    this.heldSince = 0;
     this.begunAt = this.lastProgress = performance.now();
     this.goodSince = 0;
     this.lastTime = -1;
@@ -189,6 +214,7 @@ export class Player {
       capLevelToPlayerSize: true,
       liveSyncOnStallIncrease: focus ? 0.3 : 1,
       maxLiveSyncPlaybackRate: 1, // keepPace does it, for plain HLS too
+      ...(focus ? {} : { pLoader: plainLoader(Lib) }),
     });
     this.hls = hls;
     hls.on(Lib.Events.ERROR, (_, e) => { if (mine === this.generation) this.onError(Lib, hls, e); });
@@ -202,7 +228,14 @@ export class Player {
     const note = e.details + (e.fatal ? ' (fatal)' : '') + (e.response?.code ? ` ${e.response.code}` : '');
     this.errors.push(note);
     if (this.errors.length > 20) this.errors.shift();
-    if (e.details === Lib.ErrorDetails.BUFFER_STALLED_ERROR && this.played && this.wanted && !e.fatal) this.stalls++;
+    if (e.details === Lib.ErrorDetails.BUFFER_STALLED_ERROR && this.played && this.wanted && !e.fatal) {
+      if (this.ended) this.rebuild('the playlist ended');
+      else {
+        if (!this.heldSince) this.stalls++;
+        this.hold();
+      }
+      return;
+    }
     if (!e.fatal) return;
     if (!this.wanted) {
       this.stop();
@@ -259,7 +292,10 @@ export class Player {
       return;
     }
     this.set('retrying');
-    this.again(backoff(this.attempt++));
+    // A playlist that ends has a successor, at once; but not for ever.
+    const at = this.ended && this.attempt === 0 ? 0 : backoff(this.attempt);
+    this.attempt++;
+    this.again(at);
   }
 
   private again(ms: number): void {
@@ -318,6 +354,25 @@ export class Player {
     this.state = s;
     this.changed();
   }
+}
+
+/**
+ * A loader of playlists without what is for low latency. hls.js would ask for
+ * the next playlist in advance even so, and a wall of such requests, each
+ * waiting at the server, takes all of the browser's connections.
+ */
+function plainLoader(Lib: typeof Hls): new (c: ConstructorParameters<typeof Lib.DefaultConfig.loader>[0]) => Loader<PlaylistLoaderContext> {
+  const Base = Lib.DefaultConfig.loader as unknown as new (c: unknown) => Loader<PlaylistLoaderContext>;
+  return class extends Base {
+    override load(context: PlaylistLoaderContext, config: LoaderConfiguration, callbacks: LoaderCallbacks<PlaylistLoaderContext>): void {
+      const { onSuccess } = callbacks;
+      callbacks.onSuccess = (response, ...rest) => {
+        if (typeof response.data === 'string') response.data = plain(response.data);
+        onSuccess(response, ...rest);
+      };
+      super.load(context, config, callbacks);
+    }
+  };
 }
 
 /** The wall clock of what Safari's own player shows. */

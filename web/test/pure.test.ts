@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import type { Camera, Status } from '../src/api';
 import * as format from '../src/format';
 import * as model from '../src/model';
+import { plain } from '../src/playlist';
 import { Clock, backoff, pace } from '../src/pace';
 
 const now = '2030-01-02T03:04:05Z';
@@ -93,4 +94,12 @@ test('clock takes the quickest message', () => {
   c.heard(5000, 1400); // arrived 400 ms late
   c.heard(6000, 2010);
   assert.equal(c.now(2010), 6000);
+});
+
+test('a playlist made plain', () => {
+  assert.equal(plain([
+    '#EXTM3U', '#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,HOLD-BACK=6.0,PART-HOLD-BACK=0.66,CAN-SKIP-UNTIL=12.0', '#EXT-X-PART-INF:PART-TARGET=0.22',
+    '#EXT-X-PART:DURATION=0.2,URI="a.0.m4s"', '#EXTINF:1.0,', 'a.m4s', '#EXT-X-PRELOAD-HINT:TYPE=PART,URI="b.0.m4s"', '#EXT-X-RENDITION-REPORT:URI="x"', '',
+  ].join('\n')), ['#EXTM3U', '#EXT-X-SERVER-CONTROL:HOLD-BACK=6.0', '#EXTINF:1.0,', 'a.m4s', ''].join('\n'));
+  assert.equal(plain('#EXTM3U\n#EXT-X-PARTIAL:1\n'), '#EXTM3U\n#EXT-X-PARTIAL:1\n');
 });

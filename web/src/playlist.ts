@@ -1,0 +1,9 @@
+/** A playlist without the parts, hints and blocking reloads of low latency (RFC 8216bis appendix B). */
+export function plain(playlist: string): string {
+  return playlist
+    .replace(/^#EXT-X-(?:PART|PART-INF|PRELOAD-HINT|RENDITION-REPORT):.*\r?\n?/gm, '')
+    .replace(/^#EXT-X-SERVER-CONTROL:.*$/m, (tag) => {
+      const kept = tag.slice(tag.indexOf(':') + 1).split(',').filter((a) => a.startsWith('HOLD-BACK='));
+      return kept.length ? '#EXT-X-SERVER-CONTROL:' + kept.join(',') : '';
+    });
+}
