@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/framelog/framelog/internal/kafka"
@@ -24,6 +25,9 @@ const Partitions = 32
 
 // statusPartitions of the status topic. Every reader reads all of it.
 const statusPartitions = 1
+
+// ensureLimit is how long the making of one topic may take.
+const ensureLimit = 15 * time.Second
 
 // StaleAfter is the age at which a status says nothing about now any more:
 // its owner writes one every 10 s.
@@ -80,11 +84,29 @@ func (c *Client) Ensure(ctx context.Context) error {
 		{Name: c.cfg.Names().Status(), Partitions: statusPartitions},
 	} {
 		s.Configs = map[string]string{"cleanup.policy": "compact", "retention.ms": "-1"}
-		if err := kafka.Ensure(ctx, adm, s); err != nil {
+		if err := ensure(ctx, adm, s); err != nil {
 			return fmt.Errorf("registry: ensure topics: %w", err)
 		}
 	}
 	return nil
+}
+
+// ensure is kafka.Ensure, again while brokers know the name of a topic that
+// was made a moment ago and nothing else of it.
+func ensure(ctx context.Context, adm *kadm.Client, s kafka.Spec) error {
+	ctx, cancel := context.WithTimeout(ctx, ensureLimit)
+	defer cancel()
+	for {
+		err := kafka.Ensure(ctx, adm, s)
+		if !errors.Is(err, kerr.UnknownTopicOrPartition) {
+			return err
+		}
+		select {
+		case <-time.After(endsRetry):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // Put writes a camera's desired state and waits for the acknowledgement. It

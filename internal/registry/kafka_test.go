@@ -1,0 +1,44 @@
+package registry
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/internal/kafka"
+	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+// What the fake broker lets pass, Apache Kafka must too.
+func TestOnKafka(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts Apache Kafka")
+	}
+	c, err := Connect(kafka.Config{
+		Brokers: testenv.Kafka(t).Brokers,
+		Prefix:  fmt.Sprintf("registry-%d.", rand.N(1<<30)),
+	}, slog.New(slog.DiscardHandler))
+	must(t, err)
+	t.Cleanup(c.Close)
+	ctx := limit(t, 60*time.Second)
+	f := follow(t, c)
+	f.until(t, "nothing", func(s Snapshot) bool { return len(s.Cameras) == 0 })
+	must(t, c.Ensure(ctx))
+	must(t, c.Ensure(ctx))
+	r, err := c.Reconcile(ctx, "f.yaml", []schemas.Camera{fileCamera("one", "f.yaml:2"), fileCamera("two", "f.yaml:4")}, true)
+	if err != nil || len(r.Added) != 2 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	c.PutStatus(schemas.Status{Camera: "one", State: schemas.StateLive})
+	f.until(t, "two cameras and a status", func(s Snapshot) bool {
+		return ids(s) == "one two" && s.Status["one"].State == schemas.StateLive
+	})
+	must(t, c.Delete(ctx, "one"))
+	f.until(t, "one camera, no status", func(s Snapshot) bool { return ids(s) == "two" && len(s.Status) == 0 })
+	if s, err := c.Load(ctx); err != nil || ids(s) != "two" || len(s.Status) != 0 {
+		t.Errorf("loaded %v, %v", s, err)
+	}
+}
