@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -255,6 +256,9 @@ func (t *tap) call(f func() error) error {
 
 func (t *tap) Tracks(tracks []schemas.Track) error {
 	t.takeOver.Stop()
+	if t.c.cam.NoAudio {
+		tracks = slices.DeleteFunc(slices.Clone(tracks), func(tr schemas.Track) bool { return !tr.Codec.Video() })
+	}
 	t.c.board.tracks(tracks)
 	return t.call(func() error {
 		t.connected = true
@@ -266,6 +270,9 @@ func (t *tap) Tracks(tracks []schemas.Track) error {
 }
 
 func (t *tap) Unit(u Unit) error {
+	if t.c.cam.NoAudio && u.Track != schemas.VideoTrack {
+		return nil
+	}
 	t.c.board.unit(u.Captured, u.Track == schemas.VideoTrack, len(u.Data))
 	return t.call(func() error { return t.asm.Unit(u) })
 }

@@ -293,3 +293,32 @@ func TestReserve(t *testing.T) {
 		t.Errorf("freeBytes: %d, %v", n, err)
 	}
 }
+
+func TestNoAudio(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.source = func(string, schemas.Camera) Source {
+			return sourceFunc(func(ctx context.Context, s Sink) error {
+				err := s.Tracks([]schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264}, {ID: schemas.AudioTrack, Codec: schemas.AAC}})
+				for range 3 {
+					err = errors.Join(err, s.Unit(Unit{Track: schemas.AudioTrack, Captured: time.Now(), Data: []byte{1}}))
+				}
+				err = errors.Join(err, s.Unit(Unit{Track: schemas.VideoTrack, Captured: time.Now(), Data: []byte{1}}))
+				if err != nil {
+					return err
+				}
+				<-ctx.Done()
+				return ctx.Err()
+			})
+		}
+		cam := testCamera("a")
+		cam.NoAudio = true
+		_, end := runCamera(t, w, cam)
+		after(time.Second)
+		if n, st := w.logs.of("a").state().chunks, w.registry.of("a"); n != 1 || st.Audio != "" || st.Video != schemas.H264 {
+			t.Errorf("%d chunks, status %+v", n, st)
+		}
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	})
+}
