@@ -1,0 +1,59 @@
+# make up     everything on this machine, with two demo cameras
+# make build  bin/framelog
+# make test   the whole suite
+SHELL := /usr/bin/env bash -o pipefail
+.DEFAULT_GOAL := build
+
+GO ?= go
+# Flags of go test, as TEST_FLAGS='-run TestX'; PKG is what is tested.
+TEST_FLAGS ?=
+PKG ?= ./...
+
+.PHONY: up build page test test-web test-go vet lint bench deps deps-test clean
+
+up: deps
+	@$(MAKE) --no-print-directory build
+	@exec bin/framelog up --demo $(UP_FLAGS)
+
+build: page
+	$(GO) build -o bin/framelog ./cmd/framelog
+
+# The page is embedded into the binary. Without Node the binary says so at /.
+page: egress/page/dist/index.html
+egress/page/dist/index.html: $(shell find web/src web/build.mjs web/package-lock.json -type f 2>/dev/null)
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory web/node_modules/.done && cd web && npm run --silent build; \
+	else echo "page: npm is missing, so the page is left out (make deps installs it)" >&2; fi
+
+web/node_modules/.done: web/package-lock.json
+	@cd web && npm ci --no-audit --no-fund --loglevel=error && touch node_modules/.done
+
+deps:
+	@scripts/deps.sh
+
+deps-test:
+	@scripts/deps.sh test
+
+test: deps-test
+	@$(MAKE) --no-print-directory build vet test-web test-go
+
+# Everything twice would take too long; what the race detector hides (it takes
+# several times the memory) is tested again without it.
+test-go:
+	$(GO) test -race -shuffle=on -timeout 24m $(TEST_FLAGS) $(PKG)
+	$(GO) test -count=1 -run '^TestKilled$$' ./internal/broker
+
+test-web: web/node_modules/.done
+	@cd web && npm run --silent check && npm test --silent
+
+vet:
+	@bad=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); [ -z "$$bad" ] || { echo "gofmt: $$bad" >&2; exit 1; }
+	$(GO) vet ./...
+
+lint: vet
+	@if command -v golangci-lint >/dev/null; then golangci-lint run; else echo "lint: golangci-lint is not installed; gofmt and go vet have run" >&2; fi
+
+bench: deps-test build
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./tests/bench/...
+
+clean:
+	rm -rf bin .cache web/node_modules egress/page/dist/assets egress/page/dist/index.html*
