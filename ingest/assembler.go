@@ -113,7 +113,7 @@ const (
 // lead holds a session's first units until frame time and reordering are
 // known; order gives it a decode time; held keeps the latest one back, so that
 // durations are real and the last chunk of a fragment is known to be it; the
-// builder in fragment.go makes chunks. Sound waits in a queue of its own until
+// fragment makes chunks. Sound waits in a queue of its own until
 // the pictures beside it are written: it never delays them.
 type Assembler struct {
 	cfg AssemblerConfig
@@ -190,11 +190,11 @@ func (a *Assembler) Tracks(tracks []schemas.Track) error {
 	a.resolveCRA(nil)
 	if a.ready {
 		a.next = sessionTracks
-		if !sameTrack(a.video, video) {
-			// What comes now cannot stand in the old session.
-			a.end(forever)
-			a.depth = 0
-		}
+	}
+	if !sameTrack(a.video, video) {
+		// What comes now cannot stand in the old session.
+		a.end(forever)
+		a.depth = 0
 	}
 	if a.sound != nil && s != nil && sameTrack(a.sound.track, s.track) {
 		s = a.sound // goes on without a seam
