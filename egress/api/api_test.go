@@ -25,6 +25,8 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
+var _ Registry = (*registry.Client)(nil)
+
 const canary = "cAnArY-77"
 
 // fakeRegistry keeps the registry in memory and tells followers at once.

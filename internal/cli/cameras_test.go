@@ -21,6 +21,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
+var _ Registry = (*registry.Client)(nil)
+
 const canary = "cAnArY-77"
 
 var now = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)

@@ -88,7 +88,7 @@ export class Stage {
     this.fact('Camera to playlist', camera.delay_ms === null ? '–' : format.delay(camera.delay_ms / 1000));
     this.fact(model.view(camera).word, since === undefined ? '–' : sinceText(since, this.clock.now()));
     this.fact('Address', camera.url);
-    this.fact('Recorded by', s ? [s.owner, s.host].filter(Boolean).join(' on ') : '–');
+    this.fact('Recorded by', [s?.owner, s?.host].filter(Boolean).join(' on ') || '–');
     this.fact('Id', camera.id);
   }
 
