@@ -275,15 +275,40 @@ func TestLoss(t *testing.T) {
 	}
 }
 
+// Garbage from a camera harms nobody: the stream goes on, or ends with an error
+// by which one connects anew.
 func TestGarbage(t *testing.T) {
 	feed := clip(t, testenv.Clip{Seconds: 3}).With(true, 1)
-	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
-	s, _, _ := start(t, rtsp.Config{URL: fixed(t, srv.URL("c"))})
-	cam := srv.Camera("c")
-	eventually(t, "units", func() bool { return len(s.of(1)) > 10 })
-	cam.GarbagePackets(100)
-	n := len(s.of(1))
-	eventually(t, "units", func() bool { return len(s.of(1)) > n+60 })
+	for name, garbage := range map[string]func(c *camsim.Camera){
+		"packets": func(c *camsim.Camera) { c.GarbagePackets(100) },
+		"bytes":   func(c *camsim.Camera) { c.GarbageBytes(10000) },
+		"corrupt": func(c *camsim.Camera) { c.Corrupt(0.3, 3) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
+			cfg := rtsp.Config{URL: fixed(t, srv.URL("c")), StallTimeout: 3 * time.Second}
+			s, _, wait := start(t, cfg)
+			cam := srv.Camera("c")
+			eventually(t, "units", func() bool { return len(s.of(1)) > 10 })
+			garbage(cam)
+			n := len(s.of(1))
+			eventually(t, "units or an end", func() bool {
+				return len(s.of(1)) > n+60 || slices.Contains(s.states(), rtsp.Ended)
+			})
+			cam.Corrupt(0, 3)
+			if slices.Contains(s.states(), rtsp.Ended) {
+				err := wait()
+				var e *rtsp.Error
+				if !errors.As(err, &e) {
+					t.Error(err)
+				}
+				t.Log(err)
+				s, _, _ = start(t, cfg)
+				eventually(t, "units again", func() bool { return len(s.of(1)) > 10 })
+			}
+		})
+	}
 }
 
 func TestRefusedTransport(t *testing.T) {

@@ -318,7 +318,10 @@ static GstBusSyncReply on_message(GstBus *bus, GstMessage *m, gpointer p) {
     gst_message_parse_error_details(m, &details);
     if (details != NULL)
       gst_structure_get_uint(details, "rtsp-status-code", &status);
-    framelogRTSPMessage(conn, FL_RTSP_ERROR, (char *)g_quark_to_string(e->domain), e->code, status, debug);
+    // A depayloader calls it an error when a packet is nonsense, and goes on.
+    if (e->domain != GST_STREAM_ERROR || g_strcmp0(GST_OBJECT_NAME(GST_MESSAGE_SRC(m)), "depay") != 0)
+      framelogRTSPMessage(conn, FL_RTSP_ERROR, (char *)g_quark_to_string(e->domain), e->code, status,
+                          debug);
     g_error_free(e);
     g_free(debug);
   } else if (GST_MESSAGE_TYPE(m) == GST_MESSAGE_EOS) {

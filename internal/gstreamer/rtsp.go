@@ -259,7 +259,7 @@ func (r *RTSP) build() error {
 		"ntp-sync":    "false",
 		// Data that does not come is our caller's to notice.
 		"timeout":                "0",
-		"tcp-timeout":            fmt.Sprint(r.opt.ConnectTimeout.Microseconds()),
+		"tcp-timeout":            fmt.Sprint((r.opt.ConnectTimeout + time.Second).Microseconds()), // the caller's own limit comes first
 		"udp-reconnect":          "false",
 		"do-retransmission":      "false",
 		"tls-validation-flags":   validate,
