@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/framelog/framelog/egress"
 	"github.com/framelog/framelog/egress/api"
@@ -142,12 +143,13 @@ func checkBrokers(ctx context.Context, cfg *config.Config) error {
 	if !found {
 		return cfg.Errorf(key, remedy, "%s does not answer: %s", strings.Join(kc.Brokers, ", "), strings.Join(why, "; "))
 	}
-	l, err := medialog.Connect(medialog.Config{Kafka: kc}, slog.New(slog.DiscardHandler), nil)
+	client, err := kgo.NewClient(append(kc.Options(slog.New(slog.DiscardHandler)),
+		kgo.RequestTimeoutOverhead(2*time.Second), kgo.RetryTimeout(3*time.Second), kgo.RequestRetries(0))...)
 	if err != nil {
 		return cfg.Errorf(key, "", "%v", err)
 	}
-	defer l.Close()
-	if err := l.Ping(ctx); err != nil {
+	defer client.Close()
+	if err := client.Ping(ctx); err != nil {
 		return cfg.Errorf(key, remedy, "%s takes connections and does not answer as Kafka does", strings.Join(kc.Brokers, ", "))
 	}
 	return nil

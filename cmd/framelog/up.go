@@ -210,9 +210,30 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 		_, _ = io.WriteString(w, "ok\n") // the client has gone
 	})
 	return service.All(ctx,
-		func(ctx context.Context) error { return supervise.Run(ctx, sc, u.log, u.reg) },
+		func(ctx context.Context) error {
+			err := supervise.Run(ctx, sc, u.log, u.reg)
+			if child, ok := errors.AsType[*supervise.ConfigError](err); ok {
+				child.Said = u.said(child.Said)
+			}
+			return err
+		},
 		func(ctx context.Context) error { return service.ServeHTTP(ctx, ln, mux, u.log, time.Second) },
 		u.cameras)
+}
+
+// said is what a child says of its configuration, with the places where its
+// values were set instead of the file that was made for it.
+func (u *up) said(line string) string {
+	rest, ok := strings.CutPrefix(line, "framelog: "+u.file("config.yaml")+":")
+	if !ok {
+		return line
+	}
+	_, rest, _ = strings.Cut(rest, ": ") // the line's number
+	key, _, _ := strings.Cut(rest, ":")
+	if where := u.cfg.Where(key); where != "" {
+		rest = where + ": " + rest
+	}
+	return rest
 }
 
 // command is a child's. What the environment says is in its configuration

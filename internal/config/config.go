@@ -130,6 +130,10 @@ func (c *Config) Errorf(key, remedy, format string, args ...any) error {
 	return &Error{Where: c.origin[key], Key: key, What: fmt.Sprintf(format, args...), Remedy: remedy}
 }
 
+// Where says where a key's value is from: file:line, a variable or a flag;
+// empty where it is the default.
+func (c *Config) Where(key string) string { return c.origin[key] }
+
 // Embedded says whether the embedded broker is used.
 func (c *Config) Embedded() bool { return len(c.Brokers) == 0 }
 

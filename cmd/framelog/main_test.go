@@ -1,0 +1,239 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/internal/registry"
+	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+const canary = "c4n4ry"
+
+// busy is an address that somebody listens on.
+func busy(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	return ln.Addr().String()
+}
+
+// TestWrongConfigurations runs the real binary: each wrong configuration ends
+// it within 10 s, with the exit code 2 and one line that names place and
+// remedy.
+func TestWrongConfigurations(t *testing.T) {
+	binary := testenv.Binary(t)
+	taken := busy(t)
+	inUse := filepath.Join(t.TempDir(), "data")
+	_, unlock := lockedData(t, inUse)
+	defer unlock()
+	free := fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cam := "cameras:\n  - id: front\n    url: rtsp://10.0.0.5/\n"
+	for _, tt := range []struct {
+		name, yaml string
+		args       []string // default: up
+		want       []string
+	}{
+		{name: "unknown key", yaml: "lisen: x\n", want: []string{"framelog.yaml:1: lisen: ", "did you mean listen?"}},
+		{name: "bad id", yaml: "cameras:\n  - id: Front Door\n    url: rtsp://x/\n", want: []string{"framelog.yaml:2: ", `"Front Door"`, "a-z"}},
+		{name: "duplicate id", yaml: cam + "  - id: front\n    url: rtsp://x/\n", want: []string{"framelog.yaml:4: ", "framelog.yaml:2"}},
+		{name: "bad scheme", yaml: "cameras:\n  - id: a\n    url: http://u:" + canary + "@x/\n", want: []string{"framelog.yaml:3: ", "rtsp"}},
+		{name: "wrong type", yaml: "topics: {partitions: many}\n", want: []string{"framelog.yaml:1: ", "whole number"}},
+		{name: "not YAML", yaml: "a: [1\nb: }\n", want: []string{"framelog.yaml", "not YAML"}},
+		{name: "no file", args: []string{"up", "--config", "none.yaml"}, want: []string{"none.yaml: ", "no such file"}},
+		{name: "unreachable broker", yaml: "brokers: [\"127.0.0.1:1\"]\n", want: []string{"framelog.yaml:1: brokers: 127.0.0.1:1 does not answer", "connection refused", "embedded"}},
+		{name: "broker that is none", yaml: "brokers: [\"" + taken + "\"]\n", want: []string{"framelog.yaml:1: ", taken, "does not answer as Kafka"}},
+		{name: "port in use", yaml: "listen: " + taken + "\n", want: []string{"framelog.yaml:1: listen: ", taken, "in use", "another port"}},
+		{name: "broker's port in use", yaml: "listen: 127.0.0.1:0\nbroker_listen: " + taken + "\n", want: []string{"framelog: framelog.yaml:2: broker_listen: ", taken, "in use"}},
+		{name: "data in use", yaml: "listen: 127.0.0.1:0\ndata: " + inUse + "\n", want: []string{"framelog.yaml:2: data: ", "another framelog"}},
+		{name: "data is a file", yaml: "listen: 127.0.0.1:0\ndata: " + file + "\n", want: []string{"framelog.yaml:2: data: ", "not a directory"}},
+		{name: "open to all", yaml: "listen: 0.0.0.0:0\n", want: []string{"framelog.yaml:1: ", "--insecure"}},
+		{name: "unknown flag", args: []string{"up", "--lisen", "x"}, want: []string{"--lisen", "--help"}},
+		{name: "unknown command", args: []string{"upp"}, want: []string{"upp", "--help"}},
+		{name: "ingest without its broker", yaml: "broker_listen: " + free + "\n", args: []string{"ingest", "--config", "framelog.yaml"}, want: []string{free, "does not answer", "framelog up"}},
+		{name: "egress without its broker", yaml: "brokers: [\"" + free + "\"]\n", args: []string{"egress", "--config", "framelog.yaml"}, want: []string{"framelog.yaml:1: ", free}},
+		{name: "password in a cluster", yaml: "brokers: [\"" + free + "\"]\ncameras:\n  - id: a\n    url: rtsp://u:" + canary + "@x/\n", args: []string{"ingest", "--config", "framelog.yaml"}, want: []string{"framelog.yaml:4: ", "FRAMELOG_SECRET_"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "framelog.yaml"), []byte(tt.yaml), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if tt.args == nil {
+				tt.args = []string{"up", "--config", "framelog.yaml"}
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, binary, tt.args...)
+			cmd.Dir = dir
+			cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // so that its children end too
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			err := cmd.Run()
+			if ctx.Err() != nil {
+				t.Fatalf("it does not end within 10 s:\n%s", stderr.String())
+			}
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != exitConfig {
+				t.Errorf("%v, want exit code %d", err, exitConfig)
+			}
+			lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
+			last := lines[len(lines)-1]
+			t.Log(last)
+			if !strings.HasPrefix(last, "framelog: ") {
+				t.Errorf("last line: %q", last)
+			}
+			for _, w := range tt.want {
+				if !strings.Contains(last, w) {
+					t.Errorf("%q lacks %q", last, w)
+				}
+			}
+			if strings.Contains(stderr.String(), canary) {
+				t.Error("a password is printed")
+			}
+		})
+	}
+}
+
+// lockedData holds a data directory as a running framelog does.
+func lockedData(t *testing.T, dir string) (string, func()) {
+	t.Helper()
+	c, err := settings{Data: &dir}.load(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := lockData(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir, unlock
+}
+
+// TestUp: it gets ready, answers for its roles, says that one is away, and
+// ends in order; passwords of the file are in no log, metric, answer, command
+// line or data but the file that is made for them.
+func TestUp(t *testing.T) {
+	f := testenv.Up(t, testenv.UpOptions{
+		Config: "ingest: {disk_reserve: 0}\ncameras:\n  - id: front\n    url: rtsp://viewer:" + canary + "@127.0.0.1:1/live\n",
+		Env:    []string{"FRAMELOG_SECRET_OTHER=" + canary + "2"},
+	})
+	var answers []string
+	get := func(path string) (int, string) {
+		code, body, err := f.Get(t, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answers = append(answers, string(body))
+		return code, string(body)
+	}
+	f.Wait(t, 30*time.Second, "the camera on the API", func() bool {
+		_, body := get("/v1/cameras")
+		return strings.Contains(body, `"front"`) && strings.Contains(body, `"status"`)
+	})
+	_, metrics := get("/metrics")
+	for _, role := range []string{"broker", "egress", "ingest", "up"} {
+		if !strings.Contains(metrics, `go_goroutines{role="`+role+`"}`) {
+			t.Errorf("metrics of %s are missing", role)
+		}
+	}
+	if code, _ := get("/healthz"); code != http.StatusOK {
+		t.Errorf("/healthz: %d", code)
+	}
+	b, err := os.ReadFile(filepath.Join(f.Data, "secrets", "front"))
+	if err != nil || string(b) != canary {
+		t.Errorf("the password is not in its file: %v", err)
+	}
+	for _, pids := range f.Children() {
+		for _, pid := range pids {
+			answers = append(answers, strings.Join(testenv.CommandLine(pid), " "))
+		}
+	}
+	for role, want := range map[string]bool{"ingest": true, "egress": false, "broker": false} {
+		env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", f.Children()[role][0]))
+		if err != nil || strings.Contains(string(env), canary+"2") != want {
+			t.Errorf("%s has the secrets of the environment: %v, want %v (%v)", role, !want, want, err)
+		}
+	}
+
+	// Egress is away: 503, with when to come back; then it is there again.
+	if n := f.Kill(t, "egress"); n != 1 {
+		t.Fatalf("there are %d egress", n)
+	}
+	f.Wait(t, 10*time.Second, "egress away", func() bool {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.URL+"/v1/cameras", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") == "1"
+	})
+	f.WaitReady(t)
+	if _, body := get("/metrics"); !strings.Contains(body, `framelog_supervisor_restarts_total{role="egress"} 1`) {
+		t.Error("the restart is not counted")
+	}
+	if code := f.Stop(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	answers = append(answers, f.Log.String())
+	err = filepath.WalkDir(f.Data, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || strings.Contains(path, "/secrets/") {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		answers = append(answers, string(b))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range answers {
+		if i := strings.Index(a, canary); i >= 0 {
+			t.Errorf("a password is in %q", a[max(0, i-80):min(len(a), i+80)])
+		}
+	}
+}
+
+// TestLongPath: sockets are elsewhere where the data's path is too long.
+func TestLongPath(t *testing.T) {
+	f := testenv.Up(t, testenv.UpOptions{Data: filepath.Join(t.TempDir(), strings.Repeat("long/", 20), "data"), Config: "ingest: {disk_reserve: 0}"})
+	if code := f.Stop(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+}
+
+func TestWindow(t *testing.T) {
+	s := registry.Snapshot{
+		Cameras: map[string]schemas.Camera{"a": {}, "b": {}, "off": {Disabled: true}},
+		Status:  map[string]schemas.Status{"a": {Bitrate: 6_000_000}},
+	}
+	w := windowOf(s, 16<<30)
+	if w.cameras != 2 || w.assumed != 1 || w.length.Round(time.Second) != 12885*time.Second {
+		t.Errorf("%+v", w)
+	}
+	if w.differs(w) || !w.differs(window{}) || !w.differs(window{cameras: 2, assumed: 1, length: w.length / 2}) {
+		t.Error("differs")
+	}
+}
