@@ -1,0 +1,145 @@
+package medialog
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+func TestJudge(t *testing.T) {
+	open := func(at int64) schemas.Entry { return schemas.Entry{Kind: schemas.KindOpen, Offset: at, Prev: -1} }
+	whole := func(at, prev int64) schemas.Entry {
+		return schemas.Entry{Kind: schemas.KindWhole, Offset: at, Prev: prev}
+	}
+	for _, tc := range []struct {
+		name    string
+		records []schemas.Entry
+		want    string // a letter a record
+	}{
+		{"a writer alone", []schemas.Entry{open(0), whole(1, 0), whole(2, 1)}, "vvv"},
+		{"overtaken", []schemas.Entry{open(0), whole(1, 0), open(2), whole(3, 1), whole(4, 2)}, "vvvxv"},
+		{"a zombie's entries between do no harm", []schemas.Entry{open(0), open(1), whole(2, 0), whole(3, 1), whole(4, 0), whole(5, 3)}, "vvxvxv"},
+		{"a repetition of one's own", []schemas.Entry{open(0), whole(1, 0), whole(2, 0), whole(3, 2)}, "vvvv"},
+		{"from the middle, a neighbour", []schemas.Entry{whole(7, 6), whole(8, 7)}, "vv"},
+		{"from the middle, not a neighbour", []schemas.Entry{whole(7, 5), whole(8, 7)}, "?v"},
+		{"from the middle, seen from behind prev on", []schemas.Entry{whole(7, 6), whole(8, 6)}, "vv"},
+		{"from the middle, an open seen", []schemas.Entry{open(7), whole(8, 2)}, "vx"},
+		{"no such prev", []schemas.Entry{open(0), whole(1, 1), whole(2, 9), whole(3, -1)}, "vxxx"},
+	} {
+		var j judge
+		var got strings.Builder
+		for i := range tc.records {
+			got.WriteString(map[verdict]string{valid: "v", void: "x", unknown: "?"}[j.feed(&tc.records[i])])
+		}
+		if got.String() != tc.want {
+			t.Errorf("%s: %s, want %s", tc.name, got.String(), tc.want)
+		}
+	}
+}
+
+func TestSettle(t *testing.T) {
+	// One chunk, as epoch:seq.index, with ! for last; media time is a second a
+	// seq and a fifth a chunk, the session is the epoch's tens.
+	chunk := func(s string, partition int32, offset int64) chunkMeta {
+		m := chunkMeta{partition: partition, offset: offset, layout: schemas.Layout{Target: 2}, config: "c", bytes: 10}
+		m.last = strings.HasSuffix(s, "!")
+		if _, err := fmt.Sscanf(s, "%d:%d.%d", &m.epoch, &m.seq, &m.index); err != nil {
+			t.Fatal(err)
+		}
+		m.session = uint64(m.epoch / 10)
+		m.media = int64(m.seq)*schemas.MediaTimescale + int64(m.index)*schemas.MediaTimescale/5
+		m.mediaEnd = m.media + schemas.MediaTimescale/5
+		m.start = 1_700_000_000_000_000 + m.media*100/9
+		return m
+	}
+	whole := func(epoch int64, seq uint64) *schemas.Entry {
+		return &schemas.Entry{
+			Kind: schemas.KindWhole, Seq: seq, Epoch: epoch, Session: uint64(epoch / 10), Layout: schemas.Layout{Target: 2},
+			Media: int64(seq) * schemas.MediaTimescale, Duration: schemas.MediaTimescale,
+		}
+	}
+	for _, tc := range []struct {
+		name   string
+		last   *schemas.Entry
+		chunks string // partitions apart by |
+		want   string // kind epoch:seq×chunks
+	}{
+		{"nothing was left", whole(10, 5), "", ""},
+		{"what has its entry already", whole(10, 5), "10:5.0 10:5.1!", ""},
+		{"whole, and truncated", whole(10, 5), "10:6.0 10:6.1! 10:7.0 10:7.1", "whole 10:6×2 truncated 10:7×2"},
+		{"partitions in any order", whole(10, 5), "10:7.0! | 10:6.0!", "whole 10:6×1 whole 10:7×1"},
+		{"a chunk is missing in the middle", whole(10, 5), "10:6.0 10:6.2 10:6.3!", "truncated 10:6×1"},
+		{"the beginning is missing: nothing to keep", whole(10, 5), "10:6.1 10:6.2!", ""},
+		{"a repetition", whole(10, 5), "10:6.0 10:6.0 10:6.1! 10:6.1!", "whole 10:6×2"},
+		{"the latest epoch's copy counts, complete or not", whole(10, 5), "10:6.0 10:6.1! 20:6.0", "truncated 20:6×1"},
+		{"a fenced writer's surplus is nobody's", whole(10, 5), "10:6.0! 20:6.0! 10:7.0! 10:8.0!", "whole 20:6×1"},
+		{"a predecessor's, and then its successor's", whole(10, 5), "10:6.0! 20:7.0!", "whole 10:6×1 whole 20:7×1"},
+		{"refused ones between become gaps", whole(10, 5), "10:6.0! 10:9.0!", "whole 10:6×1 gap 10:7×0 gap 10:8×0 whole 10:9×1"},
+		{"the new writer's own are none of it", whole(10, 5), "30:6.0!", ""},
+		{"an empty index, one writer's chunks", nil, "10:6.0! 10:7.0", "whole 10:6×1 truncated 10:7×1"},
+		{"an empty index, two writers that seeded apart", nil, "10:6.0! 20:90.0!", "whole 20:90×1"},
+	} {
+		var chunks []chunkMeta
+		for p, part := range strings.Split(tc.chunks, "|") {
+			for o, s := range strings.Fields(part) {
+				chunks = append(chunks, chunk(s, int32(p), int64(o)))
+			}
+		}
+		var got []string
+		for _, e := range settle(30, tc.last, chunks) {
+			got = append(got, fmt.Sprintf("%s %d:%d×%d", e.Kind, e.Epoch, e.Seq, e.Chunks))
+			if e.Kind != schemas.KindWhole && e.Reason != schemas.ReasonCrash {
+				t.Errorf("%s: %s %d has the reason %q", tc.name, e.Kind, e.Seq, e.Reason)
+			}
+		}
+		if s := strings.Join(got, " "); s != tc.want {
+			t.Errorf("%s:\n got %s\nwant %s", tc.name, s, tc.want)
+		}
+	}
+}
+
+func TestProvisional(t *testing.T) {
+	chunk := func(epoch int64, seq uint64, index uint32, last bool) *schemas.Chunk {
+		return &schemas.Chunk{Epoch: epoch, Seq: seq, Index: index, Last: last, Runs: []schemas.Run{{
+			Track: schemas.VideoTrack, Samples: []schemas.Sample{{Data: make([]byte, 10)}},
+		}}}
+	}
+	shown := func(p *provisional) (s string) {
+		for c := p.next(); c != nil; c = p.next() {
+			s += fmt.Sprintf("%d:%d.%d ", c.Epoch, c.Seq, c.Index)
+		}
+		return strings.TrimSpace(s)
+	}
+	p := provisional{limit: 60}
+	p.open(10, 5, true)
+	for _, step := range []struct {
+		what string
+		do   func()
+		want string
+	}{
+		{"the next fragment's beginning waits for this one's end", func() { p.chunk(chunk(10, 7, 0, false)) }, ""},
+		{"its own beginning", func() { p.chunk(chunk(10, 6, 0, false)) }, "10:6.0"},
+		{"the same again", func() { p.chunk(chunk(10, 6, 0, false)) }, ""},
+		{"the last one, and what waited", func() { p.chunk(chunk(10, 6, 1, true)) }, "10:6.1 10:7.0"},
+		{"a chunk of a writer not opened yet", func() { p.chunk(chunk(20, 8, 0, false)) }, ""},
+		{"an entry moves on", func() { p.entry(6); p.entry(7) }, ""},
+		{"the writer opens", func() { p.open(20, 7, true) }, "20:8.0"},
+		{"the fenced writer goes on", func() { p.chunk(chunk(10, 8, 0, true)) }, ""},
+		{"beyond the limit", func() {
+			for i := range 10 {
+				p.chunk(chunk(20, 9, uint32(i), false))
+			}
+		}, ""},
+		{"the entry of the one that was cut off", func() { p.entry(8) }, "20:9.0 20:9.1 20:9.2 20:9.3 20:9.4 20:9.5"},
+	} {
+		step.do()
+		if got := shown(&p); got != step.want {
+			t.Errorf("%s: shows %q, want %q", step.what, got, step.want)
+		}
+	}
+	if p.dropped != 4 {
+		t.Errorf("%d were dropped, want 4", p.dropped)
+	}
+}
