@@ -116,7 +116,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regis
 	if err := cfg.Validate(); err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}
-	unlock, err := lock(cfg.Data)
+	unlock, err := patiently(ctx, func() (func(), error) { return lock(cfg.Data) })
 	if err != nil {
 		return err
 	}
@@ -128,10 +128,16 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regis
 		return fmt.Errorf("broker: restore ends of empty partitions: %w", err)
 	}
 
-	var lc net.ListenConfig
-	inner, err := lc.Listen(ctx, "tcp", cfg.Listen)
+	inner, err := patiently(ctx, func() (net.Listener, error) {
+		var lc net.ListenConfig
+		ln, err := lc.Listen(ctx, "tcp", cfg.Listen)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrListen, err)
+		}
+		return ln, nil
+	})
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrListen, err)
+		return err
 	}
 	ln := &listener{Listener: inner, log: log, kick: make(chan struct{}, 1), every: max(cfg.Limit/32, 1<<20)}
 	addr := inner.Addr().String()
@@ -176,6 +182,27 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regis
 	}
 	k.run(ctx, ln.kick)
 	return nil
+}
+
+// patience is how long a directory or port that is taken is waited for: a
+// broker before this one may be dying.
+const patience = 2 * time.Second
+
+func patiently[T any](ctx context.Context, take func() (T, error)) (T, error) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	end := time.Now().Add(patience)
+	for {
+		v, err := take()
+		if err == nil || !errors.Is(err, ErrLocked) && !errors.Is(err, unix.EADDRINUSE) || time.Now().After(end) {
+			return v, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return v, err
+		}
+	}
 }
 
 // logDir is kfake's directory below Config.Data.

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/framelog/framelog/internal/service"
+)
+
+// TestProxy: what comes in pieces goes on in pieces, the host stays that of
+// the client's, and a role that is away gives 503 in the form that the client
+// wants.
+func TestProxy(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "egress.sock")
+	log := slog.New(slog.DiscardHandler)
+	front := httptest.NewServer(proxy(socket, log))
+	defer front.Close()
+	ask := func(path, accept string) *http.Response {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, front.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = "cameras.example"
+		req.Header.Set("Accept", accept)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { resp.Body.Close() })
+		return resp
+	}
+	for accept, want := range map[string]string{"text/html,*/*": `http-equiv="refresh"`, "application/json": `"error":`} {
+		resp := ask("/", accept)
+		b, _ := io.ReadAll(resp.Body)
+		if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "1" || !strings.Contains(string(b), want) {
+			t.Errorf("away, to %s: %d %v %s", accept, resp.StatusCode, resp.Header, b)
+		}
+	}
+
+	ln, err := service.Listen(t.Context(), "unix:"+socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- service.ServeHTTP(ctx, ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, "host %s\n", r.Host)
+			for range 3 {
+				_ = http.NewResponseController(w).Flush()
+				<-next
+				fmt.Fprintln(w, "piece")
+			}
+		}), log, 0)
+	}()
+	defer func() { cancel(); <-done }()
+	br := bufio.NewReader(ask("/events", "*/*").Body)
+	for i, want := range []string{"host cameras.example", "piece", "piece", "piece"} {
+		line, err := br.ReadString('\n')
+		if err != nil || strings.TrimSpace(line) != want {
+			t.Fatalf("%q %v, want %q", line, err, want)
+		}
+		if i < 3 {
+			next <- struct{}{} // the next piece is not even written before this one has come
+		}
+	}
+}
+
+func TestReadable(t *testing.T) {
+	for addr, want := range map[string]string{"127.0.0.1:80": "127.0.0.1:80", "[::]:80": "localhost:80", "0.0.0.0:8080": "localhost:8080"} {
+		if got := readable(addr); got != want {
+			t.Errorf("%s: %s, want %s", addr, got, want)
+		}
+	}
+}
