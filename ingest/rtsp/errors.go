@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/internal/gstreamer"
 )
 
@@ -17,13 +18,13 @@ import (
 var (
 	// ErrRefused: the camera answers, and says no. It takes a person to
 	// change that.
-	ErrRefused = errors.New("rtsp: camera refused")
+	ErrRefused = fmt.Errorf("rtsp: %w", ingest.ErrRefused)
 	// ErrUnsupported: the camera's video is none that the log keeps.
-	ErrUnsupported = errors.New("rtsp: camera is not supported")
+	ErrUnsupported = fmt.Errorf("rtsp: %w", ingest.ErrUnsupported)
 	// ErrAway: nothing answers, or the connection ended.
-	ErrAway = errors.New("rtsp: camera is away")
+	ErrAway = fmt.Errorf("rtsp: %w", ingest.ErrAway)
 	// ErrStalled: the connection stands, and no video comes.
-	ErrStalled = errors.New("rtsp: camera sends no video")
+	ErrStalled = fmt.Errorf("rtsp: %w", ingest.ErrStalled)
 )
 
 // Error is why a connection ended. Its text holds host and path of the camera
