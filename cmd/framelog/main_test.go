@@ -237,3 +237,59 @@ func TestWindow(t *testing.T) {
 		t.Error("differs")
 	}
 }
+
+// TestParentKilled: after a kill -9 of the parent alone its children are gone,
+// and the next start works at once, with what the broker held.
+func TestParentKilled(t *testing.T) {
+	f := testenv.Up(t, testenv.UpOptions{Config: "ingest: {disk_reserve: 0}\ncameras:\n  - id: front\n    url: rtsp://127.0.0.1:1/live\n"})
+	f.Wait(t, 30*time.Second, "the camera", func() bool {
+		_, body, err := f.Get(t, "/v1/cameras")
+		return err == nil && strings.Contains(string(body), `"front"`)
+	})
+	f.Signal(syscall.SIGKILL)
+	<-f.Done()
+	f.Start(t)
+	f.WaitReady(t)
+	f.Wait(t, 30*time.Second, "the camera again", func() bool {
+		_, body, err := f.Get(t, "/v1/cameras")
+		return err == nil && strings.Contains(string(body), `"front"`)
+	})
+	if n := len(f.Children()["broker"]); n != 1 {
+		t.Errorf("%d brokers", n)
+	}
+}
+
+// TestCamerasCommand runs the subcommands against a running framelog.
+func TestCamerasCommand(t *testing.T) {
+	f := testenv.Up(t, testenv.UpOptions{Config: "ingest: {disk_reserve: 0}\n"})
+	framelog := func(code int, args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), testenv.Binary(t), args...)
+		cmd.Env = append(os.Environ(), "FRAMELOG_BROKERS="+f.Broker)
+		out, err := cmd.CombinedOutput()
+		var exit *exec.ExitError
+		if got := cmd.ProcessState.ExitCode(); got != code || err != nil && !errors.As(err, &exit) {
+			t.Fatalf("framelog %v: exit code %d, want %d\n%s", args, got, code, out)
+		}
+		return string(out)
+	}
+	framelog(0, "cameras", "add", "yard", "rtsp://127.0.0.1:1/yard", "--label", "The yard")
+	if out := framelog(0, "cameras", "list"); !strings.Contains(out, "yard") || !strings.Contains(out, "The yard") {
+		t.Errorf("list: %s", out)
+	}
+	file := filepath.Join(t.TempDir(), "more.yaml")
+	if err := os.WriteFile(file, []byte("cameras:\n  - id: gate\n    url: rtsp://127.0.0.1:1/gate\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	framelog(0, "cameras", "apply", "-f", file)
+	if out := framelog(0, "cameras", "list", "--output", "json"); !strings.Contains(out, `"gate"`) {
+		t.Errorf("list: %s", out)
+	}
+	if out := framelog(2, "cameras", "add", "door", "rtsp://u:"+canary+"@127.0.0.1/"); !strings.HasPrefix(out, "framelog: ") || strings.Contains(out, canary) {
+		t.Errorf("a password: %s", out)
+	}
+	framelog(0, "cameras", "remove", "yard")
+	if out := framelog(0, "cameras", "list"); strings.Contains(out, "yard") || !strings.Contains(out, "gate") {
+		t.Errorf("list: %s", out)
+	}
+}
