@@ -191,7 +191,7 @@ func TestUp(t *testing.T) {
 		return resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") == "1"
 	})
 	f.WaitReady(t)
-	if _, body := get("/metrics"); !strings.Contains(body, `framelog_supervisor_restarts_total{role="egress"} 1`) {
+	if _, body := get("/metrics"); !strings.Contains(body, `framelog_up_restarts_total{role="egress"} 1`) {
 		t.Error("the restart is not counted")
 	}
 	if code := f.Stop(); code != 0 {

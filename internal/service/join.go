@@ -62,7 +62,7 @@ func get(ctx context.Context, c *http.Client, path string, limit int64) ([]byte,
 
 // JoinedMetrics answers /metrics with those of own (role ownRole) and of all
 // roles, each with a label role. A role that is away is left out; that it is
-// says framelog_supervisor_child_up.
+// says framelog_up_child_running.
 func JoinedMetrics(own prometheus.Gatherer, ownRole string, roles map[string]*http.Client) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)

@@ -128,7 +128,7 @@ func TestJoinedMetrics(t *testing.T) {
 		return reg
 	}
 	own := registry(1)
-	kept := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "framelog_supervisor_restarts_total", Help: "R."}, []string{"role"})
+	kept := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "framelog_up_restarts_total", Help: "R."}, []string{"role"})
 	kept.WithLabelValues("egress").Inc()
 	own.MustRegister(kept)
 	egress, _ := serve(t, Server{Registry: registry(2)})
@@ -138,7 +138,7 @@ func TestJoinedMetrics(t *testing.T) {
 	body := w.Body.String()
 	for _, want := range []string{
 		`framelog_x_y_bytes{role="egress"} 2`, `framelog_x_y_bytes{role="up"} 1`,
-		`framelog_x_z_seconds_bucket{role="egress",le="1"} 0`, `framelog_supervisor_restarts_total{role="egress"} 1`,
+		`framelog_x_z_seconds_bucket{role="egress",le="1"} 0`, `framelog_up_restarts_total{role="egress"} 1`,
 	} {
 		if !strings.Contains(body, want+"\n") {
 			t.Errorf("%s is missing in\n%s", want, body)

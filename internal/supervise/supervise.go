@@ -93,10 +93,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regis
 	s := &supervisor{
 		cfg: cfg, log: log, out: &lines{w: cfg.Output, log: log, said: map[string]string{}},
 		restarts: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "framelog_supervisor_restarts_total", Help: "Children that ended by themselves and were started again.",
+			Name: "framelog_up_restarts_total", Help: "Children that ended by themselves and were started again.",
 		}, []string{"role"}),
 		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "framelog_supervisor_child_up", Help: "1 while the child runs.",
+			Name: "framelog_up_child_running", Help: "1 while the child runs.",
 		}, []string{"role"}),
 		start:  make(chan startRequest),
 		failed: make(chan error, len(cfg.Children)),
