@@ -75,7 +75,11 @@ func (c upCmd) Run(ctx context.Context) error {
 		return listenError(cfg, "listen", cfg.Listen, err)
 	}
 	defer ln.Close()
-	if !cfg.Embedded() {
+	if cfg.Embedded() {
+		if err := checkBrokerPort(ctx, cfg); err != nil {
+			return err
+		}
+	} else {
 		if err := checkBrokers(ctx, cfg); err != nil {
 			return err
 		}
@@ -98,6 +102,27 @@ func (c upCmd) Run(ctx context.Context) error {
 	}
 	defer remove()
 	return u.run(ctx, ln)
+}
+
+// checkBrokerPort says that the embedded broker could not listen before the
+// broker has to: here the error can name the user's own file. The broker of an
+// up that was just killed may hold the port for a moment.
+func checkBrokerPort(ctx context.Context, cfg *config.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		ln, err := service.Listen(ctx, cfg.BrokerListen)
+		if err == nil {
+			return ln.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return listenError(cfg, "broker_listen", cfg.BrokerListen, err)
+		case <-tick.C:
+		}
+	}
 }
 
 // lockData takes the data directory for this process.

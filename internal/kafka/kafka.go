@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -56,7 +57,7 @@ func (c Config) Options(log *slog.Logger) []kgo.Opt {
 	return []kgo.Opt{
 		kgo.SeedBrokers(c.Brokers...),
 		kgo.ClientID(id),
-		kgo.WithLogger(logger{log}),
+		kgo.WithLogger(&logger{log: log, said: map[string]repeated{}}),
 		kgo.MetadataMinAge(250 * time.Millisecond),
 		kgo.MetadataMaxAge(10 * time.Second),
 		kgo.DialTimeout(5 * time.Second),
@@ -69,10 +70,24 @@ func (c Config) Options(log *slog.Logger) []kgo.Opt {
 }
 
 // logger passes franz-go's own messages on. Below warnings they are of use to
-// nobody who is not looking for a fault of the client.
-type logger struct{ log *slog.Logger }
+// nobody who is not looking for a fault of the client. While brokers are away a
+// client says the same many times a second: a message is passed on once in ten
+// seconds, with how often it was held back since.
+type logger struct {
+	log *slog.Logger
 
-func (l logger) Level() kgo.LogLevel {
+	mu   sync.Mutex
+	said map[string]repeated // by message; franz-go's messages are constants, so they are few
+}
+
+type repeated struct {
+	at   time.Time
+	held int
+}
+
+const repeatAfter = 10 * time.Second
+
+func (l *logger) Level() kgo.LogLevel {
 	switch {
 	case l.log.Enabled(context.Background(), slog.LevelDebug):
 		return kgo.LogLevelDebug
@@ -81,7 +96,7 @@ func (l logger) Level() kgo.LogLevel {
 	}
 }
 
-func (l logger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
+func (l *logger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
 	at := slog.LevelDebug
 	switch level {
 	case kgo.LogLevelError:
@@ -89,6 +104,21 @@ func (l logger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
 	case kgo.LogLevelWarn:
 		at = slog.LevelWarn
 	case kgo.LogLevelInfo, kgo.LogLevelDebug, kgo.LogLevelNone:
+	}
+	if at >= slog.LevelWarn {
+		l.mu.Lock()
+		r := l.said[msg]
+		if time.Since(r.at) < repeatAfter {
+			r.held++
+			l.said[msg] = r
+			l.mu.Unlock()
+			return
+		}
+		l.said[msg] = repeated{at: time.Now()}
+		l.mu.Unlock()
+		if r.held > 0 {
+			keyvals = append(slices.Clip(keyvals), "held_back", r.held)
+		}
 	}
 	l.log.Log(context.Background(), at, msg, keyvals...)
 }
