@@ -1,0 +1,333 @@
+package faults
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/oracle/hlscheck"
+)
+
+// resizes: another resolution is another session with another decoder
+// configuration, and nothing is lost.
+func resizes(t *testing.T, s *camScene, id string) {
+	small, large := camLoad(t, camSmall), camLoad(t, camLarge)
+	s.live(t, id)
+	w := camWatch(t, hlscheck.Config{URL: s.URL + "/hls/" + id + "/index.m3u8", LowLatency: true, Strict: true, MaxStall: 10 * time.Second})
+	if !camWait(t, 20*time.Second, func() bool { return w.Stats().Segments > 2 }) {
+		t.Fatalf("%s: no playlist", id)
+	}
+	size := func(width, height uint16) func(camStatus) bool {
+		return func(x camStatus) bool { return x.clean() && x.Width == width && x.Height == height }
+	}
+	s.named(t, id, time.Time{}, 10*time.Second, "320x240", size(320, 240))
+	from := time.Now()
+	s.cam(id).Switch(large)
+	s.named(t, id, from, 20*time.Second, "480x360", size(480, 360))
+	s.more(t, id, time.Now(), 3)
+	from = time.Now()
+	s.cam(id).Switch(small)
+	s.named(t, id, from, 20*time.Second, "320x240 again", size(320, 240))
+	all := s.more(t, id, time.Now(), 3)
+	dense(t, id, all)
+	if m := s.intact(t, id, all); len(m.missing) > 0 {
+		t.Errorf("%s: %d pictures are missing", id, len(m.missing))
+	}
+	if n := sessions(all); n != 3 {
+		t.Errorf("%s: %d sessions, want 3:\n%s", id, n, camIndex(all))
+	}
+	for i := range all[1:] {
+		if a, b := all[i], all[i+1]; (a.Config == b.Config) != (a.Session == b.Session) || a.Layout != b.Layout {
+			t.Errorf("%s: fragments %d and %d: configurations %s and %s, sessions %d and %d, layouts %v and %v",
+				id, a.Seq, b.Seq, a.Config, b.Config, a.Session, b.Session, a.Layout, b.Layout)
+		}
+	}
+	if all[0].Config != all[len(all)-1].Config {
+		t.Errorf("%s: the first configuration came back as another", id)
+	}
+	if stats := w.end(t, id); stats.Discontinuities != 2 || stats.Gaps > 0 || stats.Playlists != 1 {
+		t.Errorf("%s: want two discontinuities in one playlist, saw %+v", id, stats)
+	}
+}
+
+// stretches: a GOP of 20 s is one fragment of 20 s, with another layout: the
+// playlist that promised less ends, the next one takes its place.
+func stretches(t *testing.T, s *camScene, id string) {
+	w := camWatch(t, hlscheck.Config{URL: s.URL + "/hls/" + id + "/index.m3u8", LowLatency: true, Strict: true, Interruptions: true, MaxStall: -1})
+	from := time.Now()
+	s.problem(t, id, from, 50*time.Second, "keyframe")
+	var long schemas.Entry
+	if !camWait(t, 40*time.Second, func() bool {
+		for _, e := range s.entries(t, id) {
+			if schemas.FromTicks(e.Duration) > 19*time.Second {
+				long = e
+				return true
+			}
+		}
+		return false
+	}) {
+		t.Fatalf("%s: no long fragment:\n%s", id, camIndex(s.entries(t, id)))
+	}
+	s.cleared(t, id, 20*time.Second)
+	all := s.more(t, id, long.End(), 3)
+	dense(t, id, all)
+	if m := s.intact(t, id, all); len(m.missing) > 0 {
+		t.Errorf("%s: %d pictures are missing", id, len(m.missing))
+	}
+	if n := sessions(all); n != 1 {
+		t.Errorf("%s: %d sessions, want 1:\n%s", id, n, camIndex(all))
+	}
+	if d := schemas.FromTicks(long.Duration); d != 20*time.Second {
+		t.Errorf("%s: the long fragment has %v, want 20s", id, d)
+	}
+	for _, e := range all {
+		layout, target := uint32(0), uint32(2)
+		if e.Seq >= long.Seq {
+			layout, target = 1, 30
+		}
+		if e.Layout.ID != layout || e.Layout.Target != target {
+			t.Errorf("%s: fragment %d has layout %d with target %d, want %d with %d", id, e.Seq, e.Layout.ID, e.Layout.Target, layout, target)
+		}
+	}
+	old := s.playlist(t, id, 0)
+	if old == nil || !old.EndList || old.Target != 2*time.Second || old.Open.Seq != long.Seq {
+		t.Errorf("%s: the playlist of layout 0 is not at its end before fragment %d: %+v", id, long.Seq, old)
+	}
+	now := s.playlist(t, id, 1)
+	if now == nil || now.EndList || now.Target != 30*time.Second || now.Sequence != long.Seq {
+		t.Errorf("%s: the playlist of layout 1 does not go on from fragment %d: %+v", id, long.Seq, now)
+	}
+	if _, body, err := s.Get(t, "/hls/"+id+"/index.m3u8"); err != nil || !strings.Contains(string(body), "1.m3u8") || strings.Contains(string(body), "0.m3u8") {
+		t.Errorf("%s: the multivariant playlist does not name layout 1 alone (%v):\n%s", id, err, body)
+	}
+	if stats := w.end(t, id); stats.Playlists != 2 || stats.Discontinuities > 0 || stats.Gaps > 0 {
+		t.Errorf("%s: want two playlists without a break, saw %+v", id, stats)
+	}
+}
+
+// playlist is the media playlist of a layout, nil where there is none.
+func (s *camScene) playlist(t *testing.T, id string, layout int) *hlscheck.Media {
+	t.Helper()
+	status, body, err := s.Get(t, fmt.Sprintf("/hls/%s/raw/%d.m3u8", id, layout))
+	if err != nil || status != http.StatusOK {
+		t.Errorf("%s: layout %d: status %d, %v", id, layout, status, err)
+		return nil
+	}
+	m, err := hlscheck.ParseMedia(string(body))
+	if err != nil {
+		t.Errorf("%s: layout %d: %v", id, layout, err)
+	}
+	return m
+}
+
+// noKeyframe: 30 s without a keyframe are one long fragment, and no footage is
+// lost.
+func noKeyframe(t *testing.T, s *camScene, id string) {
+	s.live(t, id)
+	from := time.Now()
+	s.cam(id).NoKeyframes(true)
+	s.problem(t, id, from, 27*time.Second, "no keyframe for 20s: set a shorter keyframe")
+	if d := time.Since(from); d < 18*time.Second {
+		t.Errorf("%s: named after %v", id, d)
+	}
+	if x := s.said(id); x[len(x)-1].State != schemas.StateLive {
+		t.Errorf("%s: state is %s: it still records", id, x[len(x)-1].State)
+	}
+	lasts(t, time.Until(from.Add(30*time.Second)))
+	s.cam(id).NoKeyframes(false)
+	s.cleared(t, id, 10*time.Second)
+	all := s.more(t, id, time.Now(), 3)
+	dense(t, id, all)
+	if m := s.intact(t, id, all); len(m.missing) > 0 {
+		t.Errorf("%s: %d pictures are missing", id, len(m.missing))
+	}
+	longest := int64(0)
+	for _, e := range all {
+		longest = max(longest, e.Duration)
+	}
+	if d := schemas.FromTicks(longest); d < 29*time.Second || d > 33*time.Second || sessions(all) != 1 {
+		t.Errorf("%s: the longest fragment has %v, %d sessions:\n%s", id, d, sessions(all), camIndex(all))
+	}
+}
+
+// neverKeyframe: a camera that has sent none yet is not live, and is named.
+func neverKeyframe(t *testing.T, s *camScene, id string) {
+	s.problem(t, id, time.Time{}, 45*time.Second, "no keyframe for 20s: set a shorter keyframe")
+	if x := s.said(id); x[len(x)-1].State == schemas.StateLive {
+		t.Errorf("%s: state is live: nothing is recorded", id)
+	}
+	if all := s.entries(t, id); len(all) > 0 {
+		t.Errorf("%s: footage without a keyframe:\n%s", id, camIndex(all))
+	}
+	s.cam(id).NoKeyframes(false)
+	s.cleared(t, id, 20*time.Second)
+	all := s.more(t, id, time.Now(), 3)
+	dense(t, id, all)
+	if m := s.intact(t, id, all); len(m.missing) > 0 {
+		t.Errorf("%s: %d pictures are missing", id, len(m.missing))
+	}
+}
+
+// loses: of what is lost on the way over UDP the entries tell how much; units
+// that lack a part are left out, and all others are there.
+func loses(t *testing.T, s *camScene, id string) {
+	s.live(t, id)
+	from := time.Now()
+	s.cam(id).Lose(0.05, 7)
+	s.problem(t, id, from, 20*time.Second, "lost")
+	lasts(t, time.Until(from.Add(12*time.Second)))
+	s.cam(id).Lose(0, 0)
+	s.cleared(t, id, 40*time.Second)
+	all := s.more(t, id, time.Now(), 4)
+	dense(t, id, all)
+	m := s.intactBut(t, id, all)
+	var told schemas.Lost
+	for _, e := range all {
+		told.Packets += e.Lost.Packets
+		told.Units += e.Lost.Units
+	}
+	lost, broken := 0, 0
+	for _, u := range s.cam(id).Sent() {
+		lost += u.Lost
+		if u.Lost > 0 && u.Lost < u.Count {
+			broken++
+		}
+	}
+	t.Logf("%d packets lost, %d pictures damaged; the log tells of %+v; %d pictures are missing", lost, broken, told, len(m.missing))
+	if lost == 0 || int(told.Packets) != lost {
+		t.Errorf("%s: %d packets were lost, the entries tell of %d", id, lost, told.Packets)
+	}
+	for _, u := range m.missing {
+		if u.Lost == 0 {
+			t.Errorf("%s: a picture of which no packet was lost is missing (sent %s)", id, u.At.Format("15:04:05.000"))
+		}
+	}
+	for _, e := range all[len(all)-3:] {
+		if e.Lost != (schemas.Lost{}) {
+			t.Errorf("%s: fragment %d, after the fault, tells of %+v", id, e.Seq, e.Lost)
+		}
+	}
+	if n := sessions(all); n != 1 {
+		t.Errorf("%s: %d sessions, want 1:\n%s", id, n, camIndex(all))
+	}
+}
+
+// intactBut checks that the log holds nothing that was not sent; something may
+// be missing.
+func (s *camScene) intactBut(t *testing.T, id string, entries []schemas.Entry) matched {
+	t.Helper()
+	got := s.footage(t, id, entries, schemas.VideoTrack)
+	m := match(t, s.cam(id), schemas.H264, schemas.VideoTrack, got)
+	if len(m.strange) > 0 {
+		t.Errorf("%s: %d of %d pictures in the log were never sent, the first in fragment %d", id, len(m.strange), len(got), m.strange[0].entry.Seq)
+	}
+	return m
+}
+
+// babbles: packets that are no media.
+func babbles(t *testing.T, s *camScene, id string) {
+	s.live(t, id)
+	from := time.Now()
+	for range 6 {
+		s.cam(id).GarbagePackets(40)
+		lasts(t, 500*time.Millisecond)
+	}
+	end := time.Now()
+	s.problem(t, id, from, 10*time.Second, "damaged|lost|packets|broke off|cannot be read")
+	s.cleared(t, id, 40*time.Second)
+	all := s.more(t, id, time.Now(), 4)
+	dense(t, id, all)
+	s.onlyBetween(t, id, all, from, end)
+}
+
+// corrupts: packets whose payload is damaged on the way to the camera's own
+// network. No header tells of it, so it stands in the log as it came.
+func corrupts(t *testing.T, s *camScene, id string) {
+	s.live(t, id)
+	from := time.Now()
+	s.cam(id).Corrupt(0.3, 11)
+	lasts(t, 5*time.Second)
+	s.cam(id).Corrupt(0, 0)
+	end := time.Now()
+	s.cleared(t, id, 40*time.Second)
+	all := s.more(t, id, time.Now(), 4)
+	dense(t, id, all)
+	s.onlyBetween(t, id, all, from, end)
+}
+
+// noise: bytes between two messages of the RTSP connection.
+func noise(t *testing.T, s *camScene, id string) {
+	s.live(t, id)
+	from := time.Now()
+	s.cam(id).GarbageBytes(4096)
+	s.problem(t, id, from, 20*time.Second, ".")
+	end := time.Now()
+	s.cleared(t, id, 40*time.Second)
+	all := s.more(t, id, time.Now(), 4)
+	dense(t, id, all)
+	s.onlyBetween(t, id, all, from, end)
+}
+
+// onlyBetween checks that what differs from what was sent lies in the fault,
+// but for the fragment in which it began and the one in which it ended.
+func (s *camScene) onlyBetween(t *testing.T, id string, all []schemas.Entry, from, to time.Time) {
+	t.Helper()
+	got := s.footage(t, id, all, schemas.VideoTrack)
+	m := match(t, s.cam(id), schemas.H264, schemas.VideoTrack, got)
+	t.Logf("%d pictures recorded, %d never sent as they are, %d missing, %d sessions", len(got), len(m.strange), len(m.missing), sessions(all))
+	for _, r := range m.strange {
+		if r.entry.End().Before(from.Add(-time.Second)) || r.entry.Start.After(to.Add(3*time.Second)) {
+			t.Errorf("%s: fragment %d, which is not of the fault's time, holds a picture that was never sent", id, r.entry.Seq)
+		}
+	}
+	for _, u := range m.missing {
+		if u.At.Before(from.Add(-time.Second)) || u.At.After(to.Add(3*time.Second)) {
+			t.Errorf("%s: a picture sent at %s, not in the fault's time, is missing", id, u.At.Format("15:04:05.000"))
+		}
+	}
+}
+
+// lateReport: the camera's clock becomes known in the middle of a session. It
+// stands beside the footage then, and moves nothing.
+func lateReport(t *testing.T, s *camScene, id string) {
+	s.live(t, id)
+	if !camWait(t, 30*time.Second, func() bool {
+		all := s.entries(t, id)
+		got := s.footage(t, id, all[max(0, len(all)-1):], schemas.VideoTrack)
+		return len(got) > 0 && got[0].camera
+	}) {
+		t.Errorf("%s: the camera's clock is in no chunk", id)
+	}
+	all := s.more(t, id, time.Now(), 4)
+	dense(t, id, all)
+	if m := s.intact(t, id, all); len(m.missing) > 0 {
+		t.Errorf("%s: %d pictures are missing", id, len(m.missing))
+	}
+	got := s.footage(t, id, all, schemas.VideoTrack)
+	if got[0].camera {
+		t.Errorf("%s: the camera's clock was known from the start", id)
+	}
+	for i := range got[1:] {
+		if d := got[i+1].DTS - got[i].DTS; d != schemas.MediaTimescale/15 || got[i+1].PTSOffset != 0 {
+			t.Errorf("%s: picture %d comes %d ticks after the one before, offset %d", id, i+1, d, got[i+1].PTSOffset)
+		}
+	}
+	sound := s.footage(t, id, all, schemas.AudioTrack)
+	if m := match(t, s.cam(id), schemas.AAC, schemas.AudioTrack, sound); len(m.strange) > 0 || len(m.missing) > 0 {
+		t.Errorf("%s: sound: %d frames never sent, %d missing", id, len(m.strange), len(m.missing))
+	}
+	for i := range sound[1:] {
+		if d := sound[i+1].DTS - sound[i].DTS; d != 1024 {
+			t.Errorf("%s: frame %d of sound comes %d ticks after the one before", id, i+1, d)
+		}
+	}
+	if n := sessions(all); n != 1 {
+		t.Errorf("%s: %d sessions, want 1:\n%s", id, n, camIndex(all))
+	}
+	if h := s.said(id); !h[len(h)-1].clean() {
+		t.Errorf("%s: the API says %v", id, h[len(h)-1])
+	}
+}
