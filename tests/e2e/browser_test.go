@@ -89,8 +89,18 @@ func TestBrowserPlays(t *testing.T) {
 	f := testenv.Up(t, testenv.UpOptions{Config: cameras(map[string]string{"cam": url})})
 	base := testenv.Nginx(t, "", f.URL)
 	p := b.Open(t, base+"/#cam")
-	p.Wait(30*time.Second, "window.framelog && window.framelog.players().some(p => p.mode === 'focus' && p.state === 'playing')")
+	t.Cleanup(func() {
+		if t.Failed() {
+			var all []map[string]any
+			p.Eval("window.framelog ? window.framelog.players() : []", &all)
+			t.Logf("players: %v", all)
+			var urls []string
+			p.Eval("performance.getEntriesByType('resource').map(r => r.responseStatus + ' ' + r.transferSize + ' ' + Math.round(r.startTime) + '+' + Math.round(r.duration) + ' ' + r.name).slice(-40)", &urls)
+			t.Logf("requests:\n%s", strings.Join(urls, "\n"))
+		}
+	})
 
+	p.Wait(8*time.Second, "window.framelog && window.framelog.players().some(p => p.mode === 'focus' && p.state === 'playing')")
 	var delays []time.Duration
 	play := func(d time.Duration, what string) report {
 		t.Helper()

@@ -181,6 +181,9 @@ func TestSamplesOfGStreamersServer(t *testing.T) {
 	}).Video
 	if d := media.Diff(append(append([]testenv.Hash{}, want...), want[:30]...), got); d != "" {
 		t.Errorf("video: %s (in: %s; out: %s)", d, media.Summary(want), media.Summary(got))
+		for _, s := range playlist(t, hls).Segments {
+			t.Logf("segment %d: session %d, %v, %v", s.Seq, s.DiscSeq, s.PDT, s.Duration)
+		}
 	}
 	if f.Log.Contains("canary-e2e") {
 		t.Error("the password is in the log")

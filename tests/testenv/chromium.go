@@ -159,11 +159,13 @@ func (p *Page) Eval(expression string, result any) {
 // Wait polls a JavaScript condition.
 func (p *Page) Wait(timeout time.Duration, condition string) {
 	p.t.Helper()
-	Wait(p.t, timeout, condition, func() bool {
+	if !waitFor(p.t, timeout, func() bool {
 		var ok bool
 		p.Eval("!!("+condition+")", &ok)
 		return ok
-	})
+	}) {
+		p.t.Fatalf("testenv: page: waited %v in vain for %s\nconsole:\n%s", timeout, condition, strings.Join(p.Console(), "\n"))
+	}
 }
 
 // Size sets the page's size, as for a phone.
