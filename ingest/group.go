@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/internal/registry"
@@ -42,6 +44,8 @@ type member interface {
 type group struct {
 	log    *slog.Logger
 	topic  string
+	name   string // of the group
+	static string // group instance id; "": a member like any other
 	member member
 	client *kgo.Client
 	adm    *kadm.Client
@@ -61,13 +65,13 @@ type reading struct {
 
 func (r *reading) done() bool { return r.end >= 0 && r.next >= r.end }
 
-func newGroup(cfg kafka.Config, session time.Duration, m member, log *slog.Logger, opts ...kgo.Opt) (*group, error) {
+func newGroup(cfg kafka.Config, static string, session time.Duration, m member, log *slog.Logger, opts ...kgo.Opt) (*group, error) {
 	g := &group{
-		log: log, topic: cfg.Names().Cameras(), member: m,
+		log: log, topic: cfg.Names().Cameras(), name: cfg.Prefix + groupName, static: static, member: m,
 		quit: make(chan struct{}), parts: make(map[int32]*reading),
 	}
 	opts = append(cfg.Options(log), append([]kgo.Opt{
-		kgo.ConsumerGroup(cfg.Prefix + groupName),
+		kgo.ConsumerGroup(g.name),
 		kgo.ConsumeTopics(g.topic),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.SessionTimeout(session),
@@ -88,6 +92,9 @@ func newGroup(cfg kafka.Config, session time.Duration, m member, log *slog.Logge
 		kgo.OnPartitionsRevoked(g.onRevoked),
 		kgo.OnPartitionsLost(g.onLost),
 	}, opts...)...)
+	if static != "" {
+		opts = append(opts, kgo.InstanceID(static))
+	}
 	client, err := kgo.NewClient(opts...)
 	if err != nil {
 		return nil, fmt.Errorf("ingest: join group: %w", err)
@@ -125,11 +132,40 @@ func (g *group) leave(timeout time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	close(g.quit)
-	if err := g.client.LeaveGroupContext(ctx); err != nil {
+	id, _ := g.client.GroupMetadata()
+	err := g.client.LeaveGroupContext(ctx)
+	if err == nil && g.static != "" && id != "" {
+		err = g.leaveStatic(ctx, id)
+	}
+	if err != nil {
 		g.log.Warn("group was not left; others take over when the session ends", "err", err)
 	}
 	g.client.CloseAllowingRebalance()
 	g.wg.Wait()
+}
+
+// leaveStatic leaves as the static member that id was: the client leaves its
+// place to a process that takes it up again, but this one has ended for good.
+// The id keeps a successor of the same name in the group.
+func (g *group) leaveStatic(ctx context.Context, id string) error {
+	m := kmsg.NewLeaveGroupRequestMember()
+	m.MemberID, m.InstanceID = id, &g.static
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group, req.Members = g.name, append(req.Members, m)
+	resp, err := req.RequestWith(ctx, g.client)
+	if err != nil {
+		return err
+	}
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+		return err
+	}
+	for _, m := range resp.Members {
+		err := kerr.ErrorForCode(m.ErrorCode)
+		if err != nil && !errors.Is(err, kerr.UnknownMemberID) && !errors.Is(err, kerr.FencedInstanceID) {
+			return err
+		}
+	}
+	return nil
 }
 
 func (g *group) take(fetches kgo.Fetches) {
@@ -137,6 +173,10 @@ func (g *group) take(fetches kgo.Fetches) {
 	defer g.mu.Unlock()
 	fetches.EachError(func(_ string, p int32, err error) {
 		if errors.Is(err, kgo.ErrClientClosed) {
+			return
+		}
+		if errors.Is(err, kerr.FencedInstanceID) {
+			g.log.Error("another ingest process has joined under the same name: this one gets no more cameras", "ingest.instance", g.static)
 			return
 		}
 		g.log.Warn("cameras topic cannot be read", "partition", p, "err", err)

@@ -27,6 +27,11 @@ type Config struct {
 	// Instance names this process in statuses and in the log; it must differ
 	// between processes. Default: host, process id and a random number.
 	Instance string
+	// Static is this process's name in the consumer group (Kafka's group
+	// instance id, KIP-345): one that is started again under it within
+	// SessionTimeout has its cameras back at once. No two processes may have
+	// the same. Default: none, and a process that died comes back as another.
+	Static string
 	// Host is where it runs. Default: the host's name.
 	Host string
 
@@ -195,7 +200,7 @@ func (s *Service) Run(ctx context.Context) error {
 	if err := s.ensure(ctx); err != nil {
 		return nil // ctx has ended
 	}
-	g, err := newGroup(s.cfg.Kafka, s.cfg.SessionTimeout, s, s.log, s.cfg.kafkaOpts...)
+	g, err := newGroup(s.cfg.Kafka, s.cfg.Static, s.cfg.SessionTimeout, s, s.log, s.cfg.kafkaOpts...)
 	if err != nil {
 		return err
 	}

@@ -121,8 +121,14 @@ type process struct {
 
 func (c *cluster) process(t *testing.T, instance string, reg prometheus.Registerer) *process {
 	t.Helper()
+	return c.named(t, "", instance, reg)
+}
+
+// named is process with a name in the group.
+func (c *cluster) named(t *testing.T, static, instance string, reg prometheus.Registerer) *process {
+	t.Helper()
 	p := &process{}
-	cfg := Config{Kafka: c.kafka, Instance: instance, SessionTimeout: 6 * time.Second, kafkaOpts: []kgo.Opt{kgo.Dialer(p.net.dial)}}
+	cfg := Config{Kafka: c.kafka, Static: static, Instance: instance, SessionTimeout: 6 * time.Second, kafkaOpts: []kgo.Opt{kgo.Dialer(p.net.dial)}}
 	s, err := New(cfg, Deps{
 		Registry:     c.registry,
 		NewSource:    func(cam schemas.Camera) Source { return c.source(instance, cam) },
@@ -246,6 +252,65 @@ func shareCameras(t *testing.T, c *cluster) {
 	})
 	t.Logf("cameras of a process that ended moved within %v", time.Since(began).Round(time.Millisecond))
 	three.stop()
+}
+
+// A process with a name in the group that is started again has its cameras
+// back at once; one that does not come back, or ends properly, loses them as
+// any other does.
+func TestNamedProcess(t *testing.T) {
+	onBoth(t, func(t *testing.T, c *cluster) {
+		ids := c.put(t, 12)
+		all := func(instance string) func() bool {
+			return func() bool {
+				n, ok := c.owners(ids)
+				return ok && n[instance] == len(ids)
+			}
+		}
+		one := c.named(t, "static-1", "one", nil)
+		eventually(t, 15*time.Second, "one has all", all("one"))
+		one.net.kill()
+		began := time.Now()
+		again := c.named(t, "static-1", "one again", nil)
+		eventually(t, 5*time.Second, "one has all again", all("one again"))
+		t.Logf("a restarted process had its cameras back within %v", time.Since(began).Round(time.Millisecond))
+		one.stop()
+
+		two := c.named(t, "static-2", "two", nil)
+		shared := func() bool {
+			n, ok := c.owners(ids)
+			return ok && n["one again"] > 2 && n["two"] > 2
+		}
+		eventually(t, 20*time.Second, "both have a share", shared)
+		// Restarted where there are two, each has what it had.
+		before, _ := c.owners(ids)
+		two.net.kill()
+		began = time.Now()
+		third := c.named(t, "static-2", "two again", nil)
+		eventually(t, 5*time.Second, "its share is back", func() bool {
+			n, ok := c.owners(ids)
+			return ok && n["one again"] == before["one again"] && n["two again"] == before["two"]
+		})
+		t.Logf("and of two, one had its share back within %v", time.Since(began).Round(time.Millisecond))
+		two.stop()
+
+		again.net.kill()
+		began = time.Now()
+		eventually(t, 15*time.Second, "the other has all", all("two again"))
+		t.Logf("cameras of a killed process moved within %v", time.Since(began).Round(time.Millisecond))
+		again.stop()
+
+		last := c.named(t, "static-1", "last", nil)
+		eventually(t, 20*time.Second, "both have a share", func() bool {
+			n, ok := c.owners(ids)
+			return ok && n["last"] > 2
+		})
+		began = time.Now()
+		third.stop()
+		// The session of 6 s is not waited for.
+		eventually(t, 5*time.Second, "the last has all", all("last"))
+		t.Logf("cameras of a process that ended moved within %v", time.Since(began).Round(time.Millisecond))
+		last.stop()
+	})
 }
 
 func (c *cluster) openings() int {

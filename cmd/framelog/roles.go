@@ -223,6 +223,7 @@ func (c ingestCmd) Run(ctx context.Context) error {
 	defer mlog.Close()
 	ic := ingest.Config{
 		Kafka:          kafkaConfig(cfg, "framelog-ingest"),
+		Static:         cfg.Ingest.Instance,
 		SessionTimeout: time.Duration(cfg.Ingest.SessionTimeout), ReconnectMax: time.Duration(cfg.Ingest.ReconnectMax),
 		Assembler: ingest.AssemblerConfig{MinFragment: time.Duration(cfg.Ingest.MinFragment), ChunkDuration: time.Duration(cfg.Ingest.ChunkDuration)},
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -176,6 +177,10 @@ func (u *up) makeRunDir() (remove func(), err error) {
 	u.runDir = dir
 	own := *u.cfg
 	own.Cameras = nil // the parent puts them into the registry
+	if own.Ingest.Instance == "" {
+		// The same for each process that this parent starts, and no other's.
+		own.Ingest.Instance = fmt.Sprintf("up-%016x", rand.Uint64())
+	}
 	b, err := yaml.Marshal(own)
 	if err == nil {
 		err = os.WriteFile(u.file("config.yaml"), b, 0o600)

@@ -59,6 +59,7 @@ type Topics struct {
 
 // Ingest is how cameras are recorded.
 type Ingest struct {
+	Instance       string   `yaml:"instance" default:"" doc:"Name of this ingest process among all: it must differ from the others' and stay when the process is started again, which then has its cameras back at once. Empty: a process that died gets cameras again after session_timeout; framelog up gives a name."`
 	MinFragment    Duration `yaml:"min_fragment" default:"1s" min:"1s" max:"30s" doc:"Shortest fragment, which is an HLS segment: one begins at the first keyframe that comes so long after the last one's start."`
 	ChunkDuration  Duration `yaml:"chunk_duration" default:"200ms" min:"40ms" max:"2s" doc:"Length of a chunk, which is a record in Kafka and a part of low-latency HLS: shorter is less delay and more work."`
 	SessionTimeout Duration `yaml:"session_timeout" default:"8s" min:"6s" max:"10s" doc:"How long after the death of an ingest process the others take its cameras."`
