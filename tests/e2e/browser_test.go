@@ -100,7 +100,7 @@ func TestBrowserPlays(t *testing.T) {
 		}
 	})
 
-	p.Wait(8*time.Second, "window.framelog && window.framelog.players().some(p => p.mode === 'focus' && p.state === 'playing')")
+	p.Wait(30*time.Second, "window.framelog && window.framelog.players().some(p => p.mode === 'focus' && p.state === 'playing')")
 	var delays []time.Duration
 	play := func(d time.Duration, what string) report {
 		t.Helper()
