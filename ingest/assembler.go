@@ -36,6 +36,9 @@ type AssemblerConfig struct {
 	// KeyframeTimeout is how long a camera may send no keyframe before it is
 	// named by Problem. Default 20s.
 	KeyframeTimeout time.Duration
+	// LongInterval is how far apart keyframes may be without Problem naming
+	// it. Default 10s.
+	LongInterval time.Duration
 	// ClockStep is by how much the camera's clock must jump, against the order
 	// of its units and their arrival, to count as set anew. Default 3s.
 	ClockStep time.Duration
@@ -54,6 +57,9 @@ type AssemblerConfig struct {
 	// where it says nothing. The first units of a session confirm it, or the
 	// SPS's, or give another.
 	FrameTime time.Duration
+	// ProblemHold is how long a problem is told after it was last seen.
+	// Default 15s.
+	ProblemHold time.Duration
 	// Problem, where set, is told what is odd about the camera, and "" when
 	// that is over. It is called from the goroutine that calls the assembler.
 	Problem func(problem string)
@@ -71,6 +77,8 @@ func (c AssemblerConfig) withDefaults() AssemblerConfig {
 	set(&c.ChunkDuration, 200*time.Millisecond)
 	set(&c.MaxFragmentDuration, time.Minute)
 	set(&c.KeyframeTimeout, 20*time.Second)
+	set(&c.LongInterval, 10*time.Second)
+	set(&c.ProblemHold, 15*time.Second)
 	set(&c.ClockStep, 3*time.Second)
 	set(&c.MaxDrift, 500*time.Millisecond)
 	set(&c.DriftWindow, 10*time.Second)
@@ -131,7 +139,8 @@ type Assembler struct {
 	keyed   time.Time // the latest keyframe
 	good    int       // pictures since then
 	bad     int       // and what was none
-	problem string
+	odd     [oddities]odd
+	problem string // the one that was told
 
 	session session
 	frag    fragment
@@ -146,6 +155,8 @@ type Stats struct {
 	Video, Audio  schemas.Codec // of the session; Audio is empty without sound
 	Width, Height uint16
 	Recording     bool // a session is open
+	// Blocked is why nothing is recorded although units come; else "".
+	Blocked string
 }
 
 // unit is an access unit of video on its way.
@@ -165,7 +176,13 @@ func NewAssembler(cfg AssemblerConfig, rec Recorder, m *AssemblerMetrics) *Assem
 }
 
 // Stats is a summary of what goes on.
-func (a *Assembler) Stats() Stats { return a.stats }
+func (a *Assembler) Stats() Stats {
+	s := a.stats
+	if !s.Recording {
+		s.Blocked = a.odd[oddKeyframe].text
+	}
+	return s
+}
 
 // Tracks implements [Sink]. There must be exactly one track of video, and at
 // most one of audio.
@@ -244,6 +261,7 @@ func (a *Assembler) Unit(u Unit) error {
 	if u.Lost > 0 {
 		a.lost.Packets += u.Lost
 		a.m.packets.Add(float64(u.Lost))
+		a.notice(oddLost, "packets are lost on the way from the camera: look at the network, or take TCP", u.Captured)
 	}
 	if u.Track != schemas.VideoTrack {
 		a.m.audio.Inc()
@@ -254,13 +272,13 @@ func (a *Assembler) Unit(u Unit) error {
 	a.Tick(u.Captured)
 	if u.Broken {
 		a.bad++
-		a.lose(dropBroken)
+		a.lose(dropBroken, u.Captured)
 		return nil
 	}
 	c, err := codec.Classify(a.video.Codec, u.Data)
 	if err != nil {
 		a.bad++
-		a.lose(dropInvalid)
+		a.lose(dropInvalid, u.Captured)
 		return nil
 	}
 	a.good++
@@ -275,9 +293,10 @@ func (a *Assembler) Unit(u Unit) error {
 }
 
 // lose counts a unit that was thrown away.
-func (a *Assembler) lose(reason string) {
+func (a *Assembler) lose(reason string, now time.Time) {
 	a.lost.Units++
 	a.m.drop(reason, 1)
+	a.notice(oddDamaged, "some of what the camera sends is damaged and left out", now)
 }
 
 // resolveCRA lets a CRA go on, now that the unit after it is known (nil: none
@@ -298,7 +317,8 @@ func (a *Assembler) resolveCRA(follower *codec.Unit) {
 func (a *Assembler) take(v unit) {
 	if v.start {
 		a.keyed, a.good, a.bad = v.captured, 0, 0
-		a.report("")
+		a.odd[oddKeyframe] = odd{}
+		a.report()
 	}
 	if !a.session.open {
 		if !v.start {
@@ -335,13 +355,8 @@ func (a *Assembler) Tick(now time.Time) {
 	if a.keyed.IsZero() || now.Before(a.keyed) {
 		a.keyed = now
 	}
-	if now.Sub(a.keyed) > a.cfg.KeyframeTimeout {
-		if a.bad > a.good {
-			a.report(fmt.Sprintf("no keyframe for %v: most of what the camera sends as pictures is damaged", a.cfg.KeyframeTimeout))
-		} else {
-			a.report(fmt.Sprintf("no keyframe for %v: set a shorter keyframe (I-frame) interval in the camera", a.cfg.KeyframeTimeout))
-		}
-	}
+	a.watchKeyframes(now)
+	a.forgive(now)
 	if s := a.session.sound; s != nil && s == a.sound && now.Sub(s.seen) > a.cfg.AudioSilence && a.behind(s) > a.cfg.AudioSilence {
 		a.want(sessionAudioSilent)
 	}
@@ -355,16 +370,6 @@ func (a *Assembler) behind(s *sound) time.Duration {
 	return schemas.FromTicks(picture - heard)
 }
 
-func (a *Assembler) report(problem string) {
-	if problem == a.problem {
-		return
-	}
-	a.problem = problem
-	if a.cfg.Problem != nil {
-		a.cfg.Problem(problem)
-	}
-}
-
 // Flush ends a connection: the open fragment is closed with its last chunk,
 // with everything that came. The next one begins with Tracks.
 func (a *Assembler) Flush() {
@@ -374,5 +379,6 @@ func (a *Assembler) Flush() {
 	a.next, a.ready, a.sound = sessionConnect, false, nil
 	a.keyed, a.good, a.bad = time.Time{}, 0, 0
 	a.lost = schemas.Lost{}
-	a.report("")
+	a.odd = [oddities]odd{}
+	a.report()
 }

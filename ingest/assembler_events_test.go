@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -69,8 +70,67 @@ func TestGOPStretches(t *testing.T) {
 	if len(m.fragments) != 5+3 || m.sessions != 1 {
 		t.Errorf("%d fragments, %d sessions", len(m.fragments), m.sessions)
 	}
-	if len(problems) != 6 || !strings.Contains(problems[0], "no keyframe for 15s") || problems[1] != "" {
-		t.Errorf("problems %q", problems)
+	// The interval is named after 10 s, and again at each keyframe.
+	want := []string{"apart", "no keyframe for 15s", "apart", "no keyframe for 15s", "apart", "no keyframe for 15s", ""}
+	if len(problems) != len(want) {
+		t.Fatalf("problems %q", problems)
+	}
+	for i, p := range problems {
+		if (p == "") != (want[i] == "") || !strings.Contains(p, want[i]) {
+			t.Errorf("problem %d is %q, want %q", i, p, want[i])
+		}
+	}
+}
+
+// What is odd about a camera is told while it lasts and for a while after.
+func TestProblems(t *testing.T) {
+	s := stream{frame: 3600, gop: 25}
+	for name, c := range map[string]struct {
+		change func(us []Unit) []Unit
+		want   string
+	}{
+		"loss":   {func(us []Unit) []Unit { us[100].Lost = 3; return us }, "packets are lost"},
+		"damage": {func(us []Unit) []Unit { us[100].Broken = true; return us }, "damaged and left out"},
+		"clock forward": {func(us []Unit) []Unit {
+			for i := 100; i < len(us); i++ {
+				us[i].PTS += 3600 * schemas.MediaTimescale
+			}
+			return us
+		}, "clock jumped forward by 1h0m0s"},
+		"clock back": {func(us []Unit) []Unit {
+			for i := 100; i < len(us); i++ {
+				us[i].PTS -= 3600 * schemas.MediaTimescale
+			}
+			return us
+		}, "clock jumped back by 1h0m0s"},
+		"nothing": {func(us []Unit) []Unit { return us }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			us := c.change(s.units(30 * time.Second))
+			var m memory
+			m.t = t
+			var told []string
+			at := 0
+			a := NewAssembler(AssemblerConfig{Problem: func(p string) { told = append(told, fmt.Sprintf("%d %s", at, p)) }}, &m, nil)
+			if err := a.Tracks(s.tracks()); err != nil {
+				t.Fatal(err)
+			}
+			for at = range us {
+				if err := a.Unit(us[at]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if c.want == "" {
+				if len(told) > 0 {
+					t.Errorf("told %q", told)
+				}
+				return
+			}
+			// 15 s are 375 pictures.
+			if len(told) != 2 || !strings.HasPrefix(told[0], "100 ") || !strings.Contains(told[0], c.want) || told[1] != "475 " {
+				t.Errorf("told %q", told)
+			}
+		})
 	}
 }
 
@@ -83,7 +143,7 @@ func TestNoKeyframeAtAll(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	a := NewAssembler(AssemblerConfig{Camera: "c", Problem: func(p string) { problem = p }}, &m, NewAssemblerMetrics(reg))
 	feed(t, a, s.tracks(), us)
-	if problem == "" || len(m.fragments)+len(m.gaps)+m.sessions != 0 {
+	if problem == "" || a.Stats().Blocked != problem || len(m.fragments)+len(m.gaps)+m.sessions != 0 {
 		t.Errorf("problem %q, %d fragments, gaps %v, %d sessions", problem, len(m.fragments), m.gaps, m.sessions)
 	}
 	if got := testutil.ToFloat64(a.m.dropped.WithLabelValues("c", dropBeforeKeyframe)); got != float64(len(us)) {

@@ -106,6 +106,7 @@ func (a *Assembler) steady(v *unit) {
 	if d >= -limit && (d <= limit || d-schemas.Ticks(v.captured.Sub(s.seen)) <= limit) {
 		return
 	}
+	a.clockSet(d, v.captured)
 	move := s.newest + int64(a.rate.nominal(a)) - v.pts
 	s.shift += move
 	v.pts += move

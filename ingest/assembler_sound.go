@@ -60,12 +60,12 @@ func (a *Assembler) takeSound(u *Unit) {
 		return
 	}
 	if u.Broken {
-		a.lose(dropBroken)
+		a.lose(dropBroken, u.Captured)
 		return
 	}
 	d := s.duration(u.Data)
 	if d == 0 {
-		a.lose(dropInvalid)
+		a.lose(dropInvalid, u.Captured)
 		return
 	}
 	if s.any {

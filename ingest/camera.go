@@ -262,10 +262,11 @@ func (t *tap) Tracks(tracks []schemas.Track) error {
 	t.c.board.tracks(tracks)
 	return t.call(func() error {
 		t.connected = true
-		if err := t.asm.Tracks(tracks); err != nil {
-			return fmt.Errorf("%w: %w", ErrUnsupported, err)
+		err := t.asm.Tracks(tracks)
+		if err != nil && !errors.Is(err, ErrUnsupported) {
+			err = fmt.Errorf("%w: %w", ErrUnsupported, err)
 		}
-		return nil
+		return err
 	})
 }
 
@@ -287,8 +288,12 @@ func (t *tap) tick(ctx context.Context) {
 			// An error is a panic, which the source's next call finds.
 			_ = t.call(func() error {
 				t.asm.Tick(now)
-				if s := t.asm.Stats(); s.Width != 0 {
+				s := t.asm.Stats()
+				if s.Width != 0 {
 					t.c.board.size(s.Width, s.Height)
+				}
+				if s.Blocked != "" && t.c.board.current() != schemas.StateLive {
+					t.c.board.state(schemas.StateUnusable, errors.New(s.Blocked))
 				}
 				return nil
 			})

@@ -1,0 +1,87 @@
+package ingest
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// oddity is a kind of what is odd about a camera. Of several the first is told.
+type oddity int
+
+const (
+	oddKeyframe oddity = iota // none comes
+	oddDamaged                // what comes as pictures or sound is none
+	oddLost                   // packets are missing
+	oddClock                  // its timestamps have jumped
+	oddInterval               // keyframes are far apart
+	oddities
+)
+
+// odd is one oddity in words for people, and how long it is told.
+type odd struct {
+	text  string // "": there is none
+	until time.Time
+}
+
+// notice tells of an oddity from now on, until it has not been seen for
+// ProblemHold: what comes and goes in a second would be told to nobody.
+func (a *Assembler) notice(kind oddity, text string, now time.Time) {
+	a.odd[kind] = odd{text, now.Add(a.cfg.ProblemHold)}
+	a.report()
+}
+
+// forgive ends what has not been seen for long enough. A clock that was set
+// back must not make an oddity last.
+func (a *Assembler) forgive(now time.Time) {
+	for i := range a.odd {
+		if o := &a.odd[i]; o.text != "" && (!now.Before(o.until) || o.until.Sub(now) > a.cfg.ProblemHold) {
+			*o = odd{}
+		}
+	}
+	a.report()
+}
+
+// report tells the problem where it has changed.
+func (a *Assembler) report() {
+	problem := ""
+	for i := range a.odd {
+		if problem = a.odd[i].text; problem != "" {
+			break
+		}
+	}
+	if problem == a.problem {
+		return
+	}
+	a.problem = problem
+	if a.cfg.Problem != nil {
+		a.cfg.Problem(problem)
+	}
+}
+
+// watchKeyframes looks how long ago the latest keyframe came.
+func (a *Assembler) watchKeyframes(now time.Time) {
+	since := now.Sub(a.keyed)
+	if since > a.cfg.KeyframeTimeout {
+		what := "set a shorter keyframe (I-frame) interval in the camera"
+		if a.bad > a.good {
+			what = "most of what the camera sends as pictures is damaged"
+		}
+		a.notice(oddKeyframe, fmt.Sprintf("no keyframe for %v: %s", a.cfg.KeyframeTimeout, what), now)
+	}
+	if since > a.cfg.LongInterval && a.session.open {
+		a.notice(oddInterval, fmt.Sprintf("keyframes are more than %v apart, so viewers wait long for a first picture: "+
+			"set a shorter keyframe (I-frame) interval in the camera", a.cfg.LongInterval), now)
+	}
+}
+
+// clockSet tells of a jump of the camera's timestamps by ticks of
+// schemas.MediaTimescale.
+func (a *Assembler) clockSet(ticks int64, now time.Time) {
+	way := "forward"
+	if ticks < 0 {
+		way = "back"
+	}
+	a.notice(oddClock, fmt.Sprintf("the camera's clock jumped %s by %v", way, schemas.FromTicks(ticks).Abs().Round(time.Second)), now)
+}
