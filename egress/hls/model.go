@@ -344,6 +344,8 @@ func (m *model) hint() *Hint {
 			return nil
 		case f.last:
 			return &Hint{Seq: f.seq + 1, Epoch: f.epoch}
+		case f.full():
+			return nil
 		default:
 			return &Hint{Seq: f.seq, Epoch: f.epoch, Index: uint32(len(f.detail.parts))}
 		}
@@ -352,6 +354,17 @@ func (m *model) hint() *Hint {
 		return &Hint{Seq: n.Seq + 1, Epoch: m.epoch}
 	}
 	return nil
+}
+
+// full says that another part of the usual length would make the fragment too
+// long for its layout: it could not be listed, so it is not promised.
+func (f *fragment) full() bool {
+	n := len(f.detail.parts)
+	if n == 0 {
+		return false
+	}
+	end := f.detail.parts[n-1].Start + f.detail.parts[n-1].Duration
+	return f.layout.Fit(end+int64(f.layout.Part)*10/11) != f.layout
 }
 
 // playlist makes the playlist of a layout, nil where there is none.

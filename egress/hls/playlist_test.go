@@ -181,3 +181,16 @@ func TestBandwidth(t *testing.T) {
 		}
 	}
 }
+
+// A part is hinted only where it could be listed once it comes.
+func TestHintWithinTarget(t *testing.T) {
+	f := &fragment{layout: schemas.Layout{Target: 2, Part: 19800, Video: schemas.H264}}
+	for range 14 {
+		n := int64(len(f.detail.parts))
+		next := append(f.detail.parts[:n:n], PartInfo{Start: n * 18000, Duration: 18000})
+		if listed := len(Listable(f.layout, next)) == len(next); f.full() == listed {
+			t.Errorf("after %d parts: full is %v, and the next one is listed: %v", n, f.full(), listed)
+		}
+		f.detail.parts = next
+	}
+}
