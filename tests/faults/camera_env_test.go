@@ -304,28 +304,34 @@ func camHash(t *testing.T, codec schemas.Codec, data []byte) (sum [32]byte) {
 // that grow by one, fragments that are whole, time that does not go back.
 func dense(t *testing.T, id string, entries []schemas.Entry) {
 	t.Helper()
+	bad := false
+	wrong := func(format string, args ...any) {
+		t.Helper()
+		bad = true
+		t.Errorf(id+": "+format, args...)
+	}
 	for i, e := range entries {
 		if e.Kind != schemas.KindWhole {
-			t.Errorf("%s: fragment %d is %s (%s)", id, e.Seq, e.Kind, e.Reason)
+			wrong("fragment %d is %s (%s)", e.Seq, e.Kind, e.Reason)
 		}
 		if i == 0 {
 			continue
 		}
 		p := entries[i-1]
 		if e.Seq != p.Seq+1 {
-			t.Errorf("%s: fragment %d comes after %d", id, e.Seq, p.Seq)
+			wrong("fragment %d comes after %d", e.Seq, p.Seq)
 		}
 		if e.Session != p.Session && e.Session != p.Session+1 {
-			t.Errorf("%s: session %d comes after %d", id, e.Session, p.Session)
+			wrong("session %d comes after %d", e.Session, p.Session)
 		}
 		if e.Media < p.MediaEnd() {
-			t.Errorf("%s: fragment %d starts %d ticks before the end of the one before", id, e.Seq, p.MediaEnd()-e.Media)
+			wrong("fragment %d starts %d ticks before the end of the one before", e.Seq, p.MediaEnd()-e.Media)
 		}
 		if e.Layout.ID < p.Layout.ID || e.Layout.Target < p.Layout.Target {
-			t.Errorf("%s: layout %+v comes after %+v", id, e.Layout, p.Layout)
+			wrong("layout %+v comes after %+v", e.Layout, p.Layout)
 		}
 	}
-	if t.Failed() {
+	if bad {
 		t.Logf("%s: index:\n%s", id, camIndex(entries))
 	}
 }

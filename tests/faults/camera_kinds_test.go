@@ -58,7 +58,7 @@ func resizes(t *testing.T, s *camScene, id string) {
 func stretches(t *testing.T, s *camScene, id string) {
 	w := camWatch(t, hlscheck.Config{URL: s.URL + "/hls/" + id + "/index.m3u8", LowLatency: true, Strict: true, Interruptions: true, MaxStall: -1})
 	from := time.Now()
-	s.problem(t, id, from, 50*time.Second, "keyframe")
+	s.problem(t, id, from, 50*time.Second, "keyframes are more than 10s apart")
 	var long schemas.Entry
 	if !camWait(t, 40*time.Second, func() bool {
 		for _, e := range s.entries(t, id) {
@@ -71,7 +71,7 @@ func stretches(t *testing.T, s *camScene, id string) {
 	}) {
 		t.Fatalf("%s: no long fragment:\n%s", id, camIndex(s.entries(t, id)))
 	}
-	s.cleared(t, id, 20*time.Second)
+	s.cleared(t, id, 30*time.Second)
 	all := s.more(t, id, long.End(), 3)
 	dense(t, id, all)
 	if m := s.intact(t, id, all); len(m.missing) > 0 {
@@ -103,7 +103,12 @@ func stretches(t *testing.T, s *camScene, id string) {
 	if _, body, err := s.Get(t, "/hls/"+id+"/index.m3u8"); err != nil || !strings.Contains(string(body), "1.m3u8") || strings.Contains(string(body), "0.m3u8") {
 		t.Errorf("%s: the multivariant playlist does not name layout 1 alone (%v):\n%s", id, err, body)
 	}
-	if stats := w.end(t, id); stats.Playlists != 2 || stats.Discontinuities > 0 || stats.Gaps > 0 {
+	// How long the fragment would be was not known while its first parts were
+	// listed in the playlist that ends before it.
+	withdrawn := func(v hlscheck.Violation) bool {
+		return v.Rule == hlscheck.PartChanged && strings.HasSuffix(v.Where, "/0.m3u8") && strings.Contains(v.Detail, fmt.Sprintf("part %d.0 was listed and is gone", long.Seq))
+	}
+	if stats := w.end(t, id, withdrawn); stats.Playlists != 2 || stats.Discontinuities > 0 || stats.Gaps > 0 {
 		t.Errorf("%s: want two playlists without a break, saw %+v", id, stats)
 	}
 }
@@ -138,7 +143,7 @@ func noKeyframe(t *testing.T, s *camScene, id string) {
 	}
 	lasts(t, time.Until(from.Add(30*time.Second)))
 	s.cam(id).NoKeyframes(false)
-	s.cleared(t, id, 10*time.Second)
+	s.cleared(t, id, 30*time.Second)
 	all := s.more(t, id, time.Now(), 3)
 	dense(t, id, all)
 	if m := s.intact(t, id, all); len(m.missing) > 0 {
@@ -156,8 +161,8 @@ func noKeyframe(t *testing.T, s *camScene, id string) {
 // neverKeyframe: a camera that has sent none yet is not live, and is named.
 func neverKeyframe(t *testing.T, s *camScene, id string) {
 	s.problem(t, id, time.Time{}, 45*time.Second, "no keyframe for 20s: set a shorter keyframe")
-	if x := s.said(id); x[len(x)-1].State == schemas.StateLive {
-		t.Errorf("%s: state is live: nothing is recorded", id)
+	if x := s.said(id); x[len(x)-1].State != schemas.StateUnusable {
+		t.Errorf("%s: state is %s, want unusable: nothing is recorded", id, x[len(x)-1].State)
 	}
 	if all := s.entries(t, id); len(all) > 0 {
 		t.Errorf("%s: footage without a keyframe:\n%s", id, camIndex(all))
@@ -236,7 +241,7 @@ func babbles(t *testing.T, s *camScene, id string) {
 		lasts(t, 500*time.Millisecond)
 	}
 	end := time.Now()
-	s.problem(t, id, from, 10*time.Second, "damaged|lost|packets|broke off|cannot be read")
+	s.problem(t, id, from, 10*time.Second, "cannot be recorded|damaged")
 	s.cleared(t, id, 40*time.Second)
 	all := s.more(t, id, time.Now(), 4)
 	dense(t, id, all)
