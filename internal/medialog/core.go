@@ -77,8 +77,10 @@ func newCore(camera string, budget int64, limit int) *core {
 
 // opened starts the core: its `open` stands at offset epoch, last is the
 // newest valid entry before it (nil: none), settled what settle decided, parts
-// the media topic's partitions now. seed is used for both numbers where there
-// is no entry at all.
+// the media topic's partitions now. Where there is no entry at all, seqs begin
+// at seed, so that a number names the same footage for ever, and sessions at 1:
+// nothing is addressed by them, and hls.js keeps an array as long as the
+// discontinuity sequence.
 func (c *core) opened(epoch int64, last *schemas.Entry, settled []schemas.Entry, parts int32, seed uint64) {
 	c.epoch, c.prev, c.parts = epoch, epoch, parts
 	for i := range settled {
@@ -86,7 +88,7 @@ func (c *core) opened(epoch int64, last *schemas.Entry, settled []schemas.Entry,
 		last = &settled[i]
 	}
 	if last == nil {
-		c.next, c.session = seed, seed-1
+		c.next, c.session = seed, 0
 		return
 	}
 	c.next, c.session, c.layout, c.mediaEnd, c.config = last.Seq+1, last.Session, last.Layout, last.MediaEnd(), last.Config
