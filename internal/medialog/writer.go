@@ -390,8 +390,35 @@ func (w *Writer) commit(ctx context.Context, e *schemas.Entry) error {
 }
 
 // append writes an entry and gives its offset. It waits as long as Kafka is
-// away.
-func (w *Writer) append(ctx context.Context, e *schemas.Entry) (int64, error) {
+// away, and goes on trying where Kafka refuses it: a clock that is wrong or a
+// right that is missing can be mended, and an entry that stands twice counts
+// once. Only a topic that was deleted ends it.
+func (w *Writer) append(ctx context.Context, e *schemas.Entry) (offset int64, err error) {
+	said := false
+	retryErr := retry(ctx, func() error {
+		offset, err = w.appendOnce(ctx, e)
+		switch {
+		case err == nil, ctx.Err() != nil, isGone(err):
+			return nil
+		case !said:
+			w.logger.Error("Kafka refused an entry; trying on", "topic", w.index, "kind", e.Kind, "err", err)
+			said = true
+		}
+		return err
+	})
+	if retryErr != nil {
+		return 0, retryErr
+	}
+	return offset, err
+}
+
+// isGone says whether an error means that a topic is not there, or not the one
+// that the client knew under its name.
+func isGone(err error) bool {
+	return errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID) || errors.Is(err, kerr.InconsistentTopicID)
+}
+
+func (w *Writer) appendOnce(ctx context.Context, e *schemas.Entry) (int64, error) {
 	value, err := schemas.EncodeEntry(e)
 	if err != nil {
 		return 0, fmt.Errorf("medialog: append entry to %s: %w", w.index, err)
@@ -421,14 +448,33 @@ func (w *Writer) append(ctx context.Context, e *schemas.Entry) (int64, error) {
 	}
 }
 
+// fence appends the `open`, where the topics are missing after making them.
+func (w *Writer) fence(ctx context.Context) (epoch int64, err error) {
+	retryErr := retry(ctx, func() error {
+		if err = w.log.ensureRetrying(ctx, w.topic); err != nil {
+			return nil
+		}
+		epoch, err = w.append(ctx, &schemas.Entry{
+			Kind: schemas.KindOpen, Prev: -1, Writer: w.opt.Writer, Host: w.opt.Host, Reason: w.opt.Reason,
+		})
+		if !isGone(err) {
+			return nil
+		}
+		// Deleted and made again since this client wrote there: it holds on to
+		// the topic that it knew until it is told to forget it.
+		w.logger.Warn("forgetting a topic that is gone", "topic", w.index, "err", err)
+		w.log.producer.PurgeTopicsFromProducing(w.index, w.media)
+		return err
+	})
+	if retryErr != nil {
+		return 0, retryErr
+	}
+	return epoch, err
+}
+
 // open fences, settles and opens the core.
 func (w *Writer) open(ctx context.Context) error {
-	if err := w.log.ensureRetrying(ctx, w.topic); err != nil {
-		return err
-	}
-	epoch, err := w.append(ctx, &schemas.Entry{
-		Kind: schemas.KindOpen, Prev: -1, Writer: w.opt.Writer, Host: w.opt.Host, Reason: w.opt.Reason,
-	})
+	epoch, err := w.fence(ctx)
 	if err != nil {
 		return err
 	}

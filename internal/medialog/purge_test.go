@@ -1,0 +1,76 @@
+package medialog
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+)
+
+// TestPurge: a camera's footage is deleted by another process, and the camera
+// begins anew under its name. Clients that knew the topics before must find
+// the new ones.
+func TestPurge(t *testing.T) {
+	eachLog(t, func(t *testing.T, e *env) {
+		ingest, egress, api := e.log(), e.log(), e.log()
+		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+		defer cancel()
+		w := ingest.Open(ctx, cam, OpenOptions{Writer: "w1"})
+		f := newFeed(w, 1)
+		for range 3 {
+			if err := f.fragment(2); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ready(t, w)
+		live, ended := make(chan struct{}), make(chan error, 1)
+		go func() {
+			for ev, err := range egress.Tail(ctx, cam, Position{}) {
+				if err != nil {
+					ended <- err
+					return
+				}
+				if ev.Live {
+					close(live)
+				}
+			}
+		}()
+		<-live
+		closeWriter(t, w)
+		old := entriesOf(t, egress, Range{})
+		if err := api.Purge(ctx, cam.Camera); err != nil {
+			t.Fatal(err)
+		}
+		w = ingest.Open(ctx, cam, OpenOptions{Writer: "w1"})
+		f2 := newFeed(w, 2)
+		f2.media, f = f.media, f2 // the feeds run ahead of the clock
+		ready(t, w)
+		for range 3 {
+			if err := f.fragment(2); err != nil {
+				t.Fatal(err)
+			}
+		}
+		closeWriter(t, w)
+		if err := <-ended; !errors.Is(err, ErrNoTopic) {
+			t.Errorf("the tail of a topic that was deleted ends with %v", err)
+		}
+		es := entriesOf(t, egress, Range{})
+		dense(t, es)
+		if len(es) != 3 || len(old) != 3 || !es[0].Start.After(old[2].Start) {
+			t.Fatalf("after the purge: %+v", es)
+		}
+		for _, x := range es {
+			if n := counts(t, egress, x, f.sent); len(n) != 10 {
+				t.Errorf("seq %d has %d samples, want 10", x.Seq, len(n))
+			}
+		}
+		for ev, err := range egress.Tail(ctx, cam, Position{Seq: es[1].Seq}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ev.Entry != nil && ev.Entry.Seq == es[2].Seq {
+				break
+			}
+		}
+	})
+}
