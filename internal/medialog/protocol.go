@@ -219,7 +219,7 @@ func missing(own int64, prev, next *schemas.Entry) []schemas.Entry {
 		from, to := total*i/n, total*(i+1)/n
 		out = append(out, schemas.Entry{
 			Kind: schemas.KindGap, Reason: schemas.ReasonCrash, Seq: prev.Seq + 1 + uint64(i),
-			Session: max(prev.Session, next.Session-uint64(n-i)),
+			Session: uint64(max(int64(prev.Session), int64(next.Session)-(n-i))),
 			Layout:  prev.Layout, Config: prev.Config, Epoch: max(prev.Epoch, min(next.Epoch, own)),
 			Start: prev.End().Add(schemas.FromTicks(from)), Media: prev.MediaEnd() + from, Duration: to - from,
 		})
