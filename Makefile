@@ -1,6 +1,7 @@
 # make up     everything on this machine, with two demo cameras
 # make build  bin/framelog
 # make test   the whole suite
+# make bench  speed and memory beside FFmpeg and GStreamer
 SHELL := /usr/bin/env bash -o pipefail
 .DEFAULT_GOAL := build
 
@@ -8,6 +9,7 @@ GO ?= go
 # Flags of go test, as TEST_FLAGS='-run TestX'; PKG is what is tested.
 TEST_FLAGS ?=
 PKG ?= ./...
+BENCH_FLAGS ?=
 
 .PHONY: up build page test test-web test-go vet lint bench deps deps-test clean
 
@@ -52,8 +54,9 @@ vet:
 lint: vet
 	@if command -v golangci-lint >/dev/null; then golangci-lint run; else echo "lint: golangci-lint is not installed; gofmt and go vet have run" >&2; fi
 
+# Half an hour as it is; BENCH_FLAGS='-cameras 4 -rounds 1 -seconds 10s' is short.
 bench: deps-test build
-	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./tests/bench/...
+	FRAMELOG_TEST_BINARY=$(CURDIR)/bin/framelog $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 90m ./tests/bench -args $(BENCH_FLAGS)
 
 clean:
 	rm -rf bin .cache web/node_modules egress/page/dist/assets egress/page/dist/index.html*

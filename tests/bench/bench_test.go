@@ -1,0 +1,144 @@
+// Package bench measures Framelog beside FFmpeg and GStreamer on the same
+// input, as `make bench` runs it: CPU time and memory of every part, delays,
+// and how soon a browser has a picture. It passes whatever comes out: it
+// fails only where something did not do its work.
+package bench
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+// The input, and the segments that everything makes of it.
+const (
+	gop     = 2 * time.Second
+	fps     = 30
+	bitrate = 4_000_000
+	size    = "1920x1080"
+	length  = 20 * time.Second // of the clip, which loops
+)
+
+var flags = struct {
+	cameras, rounds *int
+	seconds, warm   *time.Duration
+	only            *string
+	browser         *bool
+}{
+	flag.Int("cameras", 16, "how many cameras"),
+	flag.Int("rounds", 3, "how often everything is measured; medians are printed"),
+	flag.Duration("seconds", 30*time.Second, "how long each measurement is"),
+	flag.Duration("warm", 12*time.Second, "how long everything runs before it is measured"),
+	flag.String("only", "", "regular expression over the names of what is measured"),
+	flag.Bool("browser", true, "also measure in Chromium, where it is installed"),
+}
+
+func TestMain(m *testing.M) {
+	if file := os.Getenv(serveVariable); file != "" {
+		if err := serve(file, os.Getenv(serveCount)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	flag.Parse()
+	os.Exit(m.Run())
+}
+
+// subject is one thing to measure: start starts it for all cameras and returns
+// when they are being recorded.
+type subject struct {
+	name  string
+	start func(b *testing.B, c *cameras) running
+}
+
+// running is a started subject.
+type running interface {
+	// processes are the ids of its processes by role.
+	processes() map[string][]int
+	// segments is how many it has made so far, of all cameras together; -1
+	// where it makes none.
+	segments(b *testing.B) int
+	// begin and end stand right before and after what is measured.
+	begin(b *testing.B)
+	end(b *testing.B, s *sample)
+	stop()
+}
+
+func subjects() []subject {
+	return []subject{
+		{ffmpegName, startFFmpeg},
+		{gstHLSName, startGstHLS},
+		{gstSinkName, startGstSink},
+		{alwaysName, startAlways},
+		{idleName, startIdle},
+		{watchedName, startWatched},
+	}
+}
+
+// BenchmarkFramelog is all of it. Rounds alternate the order, so that what the
+// machine does beside and how warm it is falls on all alike.
+func BenchmarkFramelog(b *testing.B) {
+	only, err := regexp.Compile(*flags.only)
+	if err != nil {
+		b.Fatal(err)
+	}
+	all := slices.DeleteFunc(subjects(), func(s subject) bool { return !only.MatchString(s.name) })
+	c := startCameras(b, *flags.cameras)
+	r := &results{
+		Cameras: c.n, Seconds: flags.seconds.Seconds(), Rounds: *flags.rounds, Machine: machine(),
+		Input: fmt.Sprintf("%s, %d frames/s, %.1f Mbit/s H.264, GOP of %v", size, fps, float64(c.bits)/1e6, gop),
+	}
+	for round := range *flags.rounds {
+		for _, s := range all {
+			fmt.Fprintf(os.Stderr, "bench: round %d of %d: %s\n", round+1, *flags.rounds, s.name)
+			r.Samples = append(r.Samples, measure(b, s, c, round))
+		}
+		slices.Reverse(all)
+	}
+	if *flags.browser && only.MatchString(browserName) {
+		b.Run("browser", func(b *testing.B) { r.Browser = browser(b, c) })
+	}
+	r.print(os.Stdout)
+	r.save(b)
+	b.ReportMetric(0, "ns/op")
+}
+
+// measure runs one subject once.
+func measure(b *testing.B, s subject, c *cameras, round int) *sample {
+	b.Helper()
+	run := s.start(b, c)
+	defer run.stop()
+	time.Sleep(*flags.warm) // a length of time is what is wanted, no condition
+	segments, lost := run.segments(b), c.overflows(b)
+	run.begin(b)
+	before := takeUsage(b, run.processes(), c.pid)
+	time.Sleep(*flags.seconds)
+	after := takeUsage(b, run.processes(), c.pid)
+	out := newSample(b, before, after)
+	out.Subject, out.Round = s.name, round
+	run.end(b, out)
+	out.Lost = c.overflows(b) - lost
+	if segments >= 0 {
+		out.Segments = run.segments(b) - segments
+		// A segment may end at either edge, and the loop's end may cut one.
+		if least := c.n * (int(*flags.seconds/gop) - 1); out.Segments < least {
+			b.Errorf("%s made %d segments where %d were due: its numbers mean nothing", s.name, out.Segments, least)
+		}
+	}
+	return out
+}
+
+// clip is what all cameras send, made once.
+func clip(b *testing.B) string {
+	b.Helper()
+	return testenv.Clip{
+		Seconds: int(length / time.Second), Size: size, FPS: fps, GOP: int(gop/time.Second) * fps, KBits: bitrate / 1000,
+	}.File(b)
+}

@@ -1,0 +1,180 @@
+package bench
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+// Framelog in three uses.
+const (
+	alwaysName  = "framelog, always"
+	idleName    = "framelog, on_demand, nobody watches"
+	watchedName = "framelog, on_demand, a low-latency viewer a camera"
+)
+
+// log is a running `framelog up`.
+type log struct {
+	*testenv.Framelog
+	cams     *cameras
+	watch    bool
+	watchers *watchers
+	parts    histogram // capture to part, at the beginning
+}
+
+func startAlways(b *testing.B, c *cameras) running  { return startLog(b, c, "always", false) }
+func startIdle(b *testing.B, c *cameras) running    { return startLog(b, c, "on_demand", false) }
+func startWatched(b *testing.B, c *cameras) running { return startLog(b, c, "on_demand", true) }
+
+func startLog(b *testing.B, c *cameras, mode string, watch bool) *log {
+	b.Helper()
+	l := &log{cams: c, watch: watch, Framelog: testenv.Up(b, testenv.UpOptions{Config: configOf(c, mode)})}
+	b.Cleanup(func() { _ = os.RemoveAll(l.Data) })
+	l.Wait(b, time.Minute, "all cameras are live", func() bool {
+		var list struct {
+			Cameras []struct {
+				Status struct {
+					State string `json:"state"`
+				} `json:"status"`
+			} `json:"cameras"`
+		}
+		l.JSON(b, "/v1/cameras", &list)
+		live := 0
+		for _, cam := range list.Cameras {
+			if cam.Status.State == "live" {
+				live++
+			}
+		}
+		return live == c.n
+	})
+	if watch {
+		l.watchers = watchAll(b, l.URL, c)
+	}
+	return l
+}
+
+func configOf(c *cameras, mode string) string {
+	var y strings.Builder
+	fmt.Fprintf(&y, "egress:\n  mode: %s\ncameras:\n", mode)
+	for i, url := range c.urls {
+		fmt.Fprintf(&y, "  - id: %s\n    url: %s\n", cameraID(i), url)
+	}
+	return y.String()
+}
+
+func cameraID(i int) string { return "cam-" + strconv.Itoa(i) }
+
+func (l *log) processes() map[string][]int {
+	m := l.Children()
+	m["up"] = []int{l.PID()}
+	return m
+}
+
+func (l *log) begin(b *testing.B) {
+	l.parts = l.histogram(b, "framelog_egress_hls_capture_to_part_seconds")
+	if l.watchers != nil {
+		l.watchers.forget()
+	}
+}
+
+func (l *log) end(b *testing.B, s *sample) {
+	if l.watchers != nil {
+		s.Delay = l.watchers.delays(b)
+	}
+	if h := l.histogram(b, "framelog_egress_hls_capture_to_part_seconds").minus(l.parts); h.count > 0 {
+		if s.Delay == nil {
+			s.Delay = &delays{}
+		}
+		s.Delay.OwnP50, s.Delay.OwnP99, s.Delay.OwnParts = h.quantile(0.5), h.quantile(0.99), int(h.count)
+	}
+	for _, m := range l.metrics(b)["framelog_log_gap_seconds_total"].GetMetric() {
+		b.Errorf("%s: gaps: %v", s.Subject, m)
+	}
+}
+
+func (l *log) stop() {
+	if l.watchers != nil {
+		l.watchers.stop()
+	}
+	l.KillTree()
+	_ = os.RemoveAll(l.Data) // else by the test's end
+}
+
+// segments are the entries of whole fragments.
+func (l *log) segments(b *testing.B) int {
+	n := 0.0
+	for _, m := range l.metrics(b)["framelog_log_entries_total"].GetMetric() {
+		for _, p := range m.GetLabel() {
+			if p.GetName() == "kind" && p.GetValue() == "whole" {
+				n += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return int(n)
+}
+
+func (l *log) metrics(b *testing.B) map[string]*dto.MetricFamily {
+	b.Helper()
+	status, body, err := l.Get(b, "/metrics")
+	if err != nil || status != http.StatusOK {
+		b.Fatalf("get metrics: %d, %v", status, err)
+	}
+	p := expfmt.NewTextParser(model.UTF8Validation)
+	all, err := p.TextToMetricFamilies(strings.NewReader(string(body)))
+	if err != nil {
+		b.Fatalf("read metrics: %v", err)
+	}
+	return all
+}
+
+// histogram is one of Prometheus: counts up to each bound, in seconds.
+type histogram struct {
+	count   float64
+	buckets []bucket
+}
+
+type bucket struct{ upTo, count float64 }
+
+func (l *log) histogram(b *testing.B, name string) (h histogram) {
+	for _, m := range l.metrics(b)[name].GetMetric() {
+		h.count = float64(m.GetHistogram().GetSampleCount())
+		for _, x := range m.GetHistogram().GetBucket() {
+			h.buckets = append(h.buckets, bucket{x.GetUpperBound(), float64(x.GetCumulativeCount())})
+		}
+	}
+	return h
+}
+
+func (h histogram) minus(o histogram) histogram {
+	d := histogram{count: h.count - o.count}
+	for i, x := range h.buckets {
+		if i < len(o.buckets) {
+			x.count -= o.buckets[i].count
+		}
+		d.buckets = append(d.buckets, x)
+	}
+	return d
+}
+
+// quantile is in milliseconds, by a straight line within its bucket.
+func (h histogram) quantile(q float64) float64 {
+	want, low, below := q*h.count, 0.0, 0.0
+	for _, x := range h.buckets {
+		if x.count >= want && x.count > below {
+			return 1000 * (low + (x.upTo-low)*(want-below)/(x.count-below))
+		}
+		low, below = x.upTo, x.count
+	}
+	return 1000 * low
+}
