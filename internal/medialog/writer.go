@@ -54,6 +54,7 @@ type Writer struct {
 	stopped bool // fenced or closed: nothing counts any more
 	err     error
 	stamp   time.Time // of the newest record
+	taken   time.Time // of the newest record that Kafka took
 }
 
 // Open makes a writer of t: it fences all earlier ones, settles what they left
@@ -292,6 +293,7 @@ func (w *Writer) write(c *schemas.Chunk, admit string) error {
 			m.produceSeconds.Observe(time.Since(sent).Seconds())
 			m.written.WithLabelValues(w.topic.Camera).Add(float64(len(r.Value)))
 		}
+		w.stamped(r.Timestamp, err)
 		w.core.resolved(o, r.Offset, failure)
 		if !w.stopped {
 			m.buffered.WithLabelValues(w.topic.Camera).Set(float64(w.core.buffered))
@@ -328,6 +330,18 @@ func (w *Writer) timestamp() time.Time {
 		w.stamp = now
 	}
 	return w.stamp
+}
+
+// stamped tells what became of a record's timestamp. One that the broker does
+// not take binds no later record, else a clock that was ahead for a moment
+// would stop the writer until that time has come. With w.mu held.
+func (w *Writer) stamped(at time.Time, err error) {
+	switch {
+	case err == nil && at.After(w.taken):
+		w.taken = at
+	case errors.Is(err, kerr.InvalidTimestamp):
+		w.stamp = w.taken
+	}
 }
 
 // run is the writer's goroutine: open, settle, then entry after entry.
@@ -439,6 +453,9 @@ func (w *Writer) appendOnce(ctx context.Context, e *schemas.Entry) (int64, error
 	w.log.producer.TryProduce(context.Background(), rec, func(_ *kgo.Record, err error) { res <- err })
 	select {
 	case err := <-res:
+		w.mu.Lock()
+		w.stamped(rec.Timestamp, err)
+		w.mu.Unlock()
 		if err != nil {
 			return 0, fmt.Errorf("medialog: append entry to %s: %w", w.index, explain(err))
 		}
