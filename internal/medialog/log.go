@@ -100,13 +100,24 @@ func Connect(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Log, err
 	return l, nil
 }
 
-// Close ends all tails and writers, waits for them, and closes the clients.
-// Writers end as in a crash: close them first.
+// Close ends all readers and writers, waits for the writers, and closes the
+// clients. Writers end as in a crash: close them first.
 func (l *Log) Close() {
 	l.cancel()
 	l.wg.Wait()
 	l.hubs.close()
 	l.producer.Close()
+}
+
+// bound is ctx, ended by Close too: requests of readers are tried again until
+// their context ends.
+func (l *Log) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(l.ctx, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
 }
 
 func (c *Config) fill() {

@@ -14,6 +14,8 @@ import (
 // the index as of the call.
 func (l *Log) Entries(ctx context.Context, t schemas.Topic, r Range) iter.Seq2[schemas.Entry, error] {
 	return func(yield func(schemas.Entry, error) bool) {
+		ctx, cancel := l.bound(ctx)
+		defer cancel()
 		for e, err := range l.entries(ctx, t, r) {
 			if err != nil {
 				err = fmt.Errorf("medialog: entries of %s: %w", t, err)
@@ -221,6 +223,8 @@ func (l *Log) scan(ctx context.Context, index string, s span, seq uint64) (schem
 // Entry finds the entry of one seq. Errors: ErrExpired, ErrNotFound (above
 // the newest entry or never recorded), ErrNoTopic.
 func (l *Log) Entry(ctx context.Context, t schemas.Topic, seq uint64) (schemas.Entry, error) {
+	ctx, cancel := l.bound(ctx)
+	defer cancel()
 	e, err := l.entry(ctx, t, seq)
 	if err != nil {
 		return schemas.Entry{}, fmt.Errorf("medialog: entry %d of %s: %w", seq, t, err)
@@ -254,6 +258,8 @@ func (l *Log) Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) iter
 		if !e.Playable() {
 			return
 		}
+		ctx, cancel := l.bound(ctx)
+		defer cancel()
 		media := l.names.Media(t)
 		var sel selection
 		for r, err := range l.records(ctx, media, e.Partition, e.First, e.Last+1) {

@@ -22,6 +22,8 @@ func (l *Log) Tail(ctx context.Context, t schemas.Topic, from Position) iter.Seq
 	return func(yield func(Event, error) bool) {
 		l.metrics.tails.Inc()
 		defer l.metrics.tails.Dec()
+		ctx, cancel := l.bound(ctx)
+		defer cancel()
 		tl := tail{
 			log: l, topic: t, index: l.names.Index(t), media: l.names.Media(t), yield: yield,
 			prov: provisional{limit: l.cfg.TailBytes, epoch: -1},
