@@ -46,10 +46,12 @@ type Writer struct {
 	mu      sync.Mutex // guards what follows, and core
 	core    *core
 	opened  bool
-	early   []func()  // what came before opened, in order
-	waiting int64     // bytes of chunks in early
-	gapNote *earlyGap // the newest gap among early
-	refused string    // why the fragment that began before opened is not taken; "": it is
+	early   []func()      // what came before opened, in order; at most earlyLimit, and one gap
+	waiting int64         // bytes of chunks in early
+	gapNote *earlyGap     // the newest gap among early
+	lost    *schemas.Lost // the newest Lost among early, while nothing follows it
+	session bool          // a session began after early was full
+	refused string        // why the fragment that began before opened is not taken; "": it is
 	closing bool
 	stopped bool // fenced or closed: nothing counts any more
 	err     error
@@ -118,7 +120,9 @@ func (w *Writer) Close(ctx context.Context) error {
 	w.mu.Lock()
 	if !w.closing && !w.stopped {
 		w.closing = true
-		w.do(func() { w.core.finish(schemas.ReasonSource) })
+		if w.opened { // else open does
+			w.core.finish(schemas.ReasonSource)
+		}
 	}
 	w.mu.Unlock()
 	w.wake()
@@ -145,7 +149,7 @@ func (w *Writer) do(op func()) {
 		return
 	}
 	if !w.opened {
-		w.early = append(w.early, op)
+		w.addEarly(op)
 		return
 	}
 	op()
@@ -156,6 +160,10 @@ func (w *Writer) do(op func()) {
 func (w *Writer) NewSession() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.opened && len(w.early) >= earlyLimit {
+		w.session = true
+		return
+	}
 	w.do(func() { w.core.newSession = true })
 }
 
@@ -187,7 +195,19 @@ func (w *Writer) lostFootage(ticks int64, reason string) {
 func (w *Writer) Lost(l schemas.Lost) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.do(func() { w.core.lost(l) })
+	switch {
+	case w.opened:
+		w.do(func() { w.core.lost(l) })
+	case w.refused != "" || w.stopped: // of a fragment that is a gap already
+	case w.lost != nil:
+		w.lost.Packets += l.Packets
+		w.lost.Units += l.Units
+	default:
+		note := &l
+		if w.addEarly(func() { w.core.lost(*note) }) {
+			w.lost = note
+		}
+	}
 }
 
 // Write takes the next chunk of a fragment; it keeps c and changes it. Errors:
@@ -210,50 +230,6 @@ func (w *Writer) Write(c *schemas.Chunk) error {
 		return w.writeEarly(c, admit)
 	}
 	return w.write(c, admit)
-}
-
-// writeEarly keeps a chunk until the topic is open, within the same budget.
-// What is over it is kept as time only. With w.mu held.
-func (w *Writer) writeEarly(c *schemas.Chunk, admit string) error {
-	size := int64(c.Size())
-	if c.Index == 0 {
-		w.refused = admit
-	}
-	if w.refused == "" && w.waiting+size > w.core.budget {
-		w.refused = schemas.ReasonBudget
-	}
-	if admit = w.refused; admit != "" {
-		ticks := c.MediaEnd() - c.MediaStart()
-		w.lostFootage(ticks, admit)
-		w.earlyGap(c.Start, c.MediaStart(), ticks, admit)
-		return fmt.Errorf("%w: %s", ErrRefused, admit)
-	}
-	w.waiting += size
-	w.early = append(w.early, func() { _ = w.write(c, "") })
-	return nil
-}
-
-// earlyGap notes refused footage; what follows refused footage is one note, so
-// that hours of it take no memory. With w.mu held.
-func (w *Writer) earlyGap(start time.Time, media, d int64, reason string) {
-	if w.stopped {
-		return
-	}
-	if g := w.gapNote; g != nil && g.at == len(w.early) && g.reason == reason {
-		g.duration = max(g.duration, media+d-g.media)
-		return
-	}
-	g := &earlyGap{start: start, media: media, duration: d, reason: reason}
-	w.early = append(w.early, func() { w.core.addGap(g.start, g.media, g.duration, g.reason) })
-	g.at = len(w.early)
-	w.gapNote = g
-}
-
-type earlyGap struct {
-	start           time.Time
-	media, duration int64
-	reason          string
-	at              int // len(early) behind it
 }
 
 // write numbers a chunk and sends it. With w.mu held.
@@ -514,9 +490,15 @@ func (w *Writer) open(ctx context.Context) error {
 	w.opened = true
 	w.logger.Info("opened the camera's topic", "topic", w.media, "epoch", epoch, "seq", w.core.next, "settled", len(settled), "reason", w.opt.Reason)
 	early := w.early
-	w.early, w.gapNote, w.waiting = nil, nil, 0
+	w.early, w.gapNote, w.lost, w.waiting = nil, nil, nil, 0
 	for _, op := range early {
 		op()
+	}
+	if w.session {
+		w.core.newSession = true
+	}
+	if w.closing {
+		w.core.finish(schemas.ReasonSource)
 	}
 	if w.refused != "" && w.core.open == nil {
 		w.core.refusing = w.refused // its remaining chunks are still to come
