@@ -1,10 +1,15 @@
 package medialog
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/framelog/framelog/schemas"
 )
@@ -54,4 +59,28 @@ func TestCloseEndsReaders(t *testing.T) {
 		}
 	}
 	b.start()
+}
+
+// TestCloseTakesBackOpen: the `open` of a writer that has given up must not
+// reach the index later and fence whoever has the camera by then.
+func TestCloseTakesBackOpen(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	e := &env{t: t, brokers: c.ListenAddrs(), parts: 1, prefix: "t."}
+	l := e.log()
+	if err := l.Ensure(t.Context(), cam); err != nil {
+		t.Fatal(err)
+	}
+	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotLeaderForPartition, Count: -1})
+	w := l.Open(t.Context(), cam, OpenOptions{Writer: "w1"})
+	waitFor(t, "the open is on its way", func() bool { return l.producer.BufferedProduceRecords() == 1 })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.Close(ctx); err == nil {
+		t.Fatal("Close says that all is in the log")
+	}
+	waitFor(t, "the open is taken back", func() bool { return l.producer.BufferedProduceRecords() == 0 })
 }

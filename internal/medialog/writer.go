@@ -425,8 +425,14 @@ func (w *Writer) appendOnce(ctx context.Context, e *schemas.Entry) (int64, error
 		{Key: schemas.HeaderVersion, Value: strconv.AppendInt(nil, schemas.Version, 10)},
 		{Key: "kind", Value: []byte(e.Kind)},
 	}
+	life := context.Background()
+	if e.Kind == schemas.KindOpen {
+		// Taken back, as far as that can be, with the writer: what fences must
+		// not come when somebody else has the camera. Footage may.
+		life = ctx
+	}
 	res := make(chan error, 1)
-	w.log.producer.TryProduce(context.Background(), rec, func(_ *kgo.Record, err error) { res <- err })
+	w.log.producer.TryProduce(life, rec, func(_ *kgo.Record, err error) { res <- err })
 	select {
 	case err := <-res:
 		w.mu.Lock()
