@@ -151,8 +151,13 @@ func (s *subscription) push(records []*kgo.Record, err error, limit int64) {
 		s.bytes += int64(len(r.Value))
 		s.queue = append(s.queue, r)
 	}
+	var cut *kgo.ErrDataLoss
 	switch {
 	case s.err != nil:
+	case errors.As(err, &cut):
+		// The broker's log is shorter than what was read of it: the client goes
+		// back, and what stands there from now on is not what was there.
+		s.err = ErrExpired
 	case errors.Is(err, kerr.OffsetOutOfRange):
 		s.err = ErrExpired
 	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.InconsistentTopicID):

@@ -19,7 +19,7 @@ import (
 
 // Errors of readers.
 var (
-	// ErrExpired: Kafka has removed what was asked for.
+	// ErrExpired: Kafka has removed, or lost, what was asked for.
 	ErrExpired = errors.New("medialog: footage has expired")
 	// ErrNotFound: nothing of the sort was ever recorded, as far as the index
 	// tells.
