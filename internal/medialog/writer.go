@@ -111,6 +111,7 @@ func (w *Writer) stop(err error) {
 		w.log.metrics.fenced.WithLabelValues(w.topic.Camera).Inc()
 	}
 	w.log.metrics.buffered.DeleteLabelValues(w.topic.Camera)
+	w.log.metrics.pending.DeleteLabelValues(w.topic.Camera)
 	close(w.fenced)
 }
 
