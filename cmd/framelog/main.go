@@ -21,6 +21,7 @@ import (
 	"github.com/framelog/framelog/internal/cli"
 	"github.com/framelog/framelog/internal/config"
 	"github.com/framelog/framelog/internal/registry"
+	"github.com/framelog/framelog/internal/secrets"
 	"github.com/framelog/framelog/internal/service"
 	"github.com/framelog/framelog/internal/supervise"
 	"github.com/framelog/framelog/schemas"
@@ -183,7 +184,8 @@ func fail(err error) int {
 		fmt.Fprintln(os.Stderr, "framelog: "+said)
 		return exitConfig
 	}
-	fmt.Fprintln(os.Stderr, "framelog: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+	// What was typed in the wrong place may be repeated, and be a camera's URL.
+	fmt.Fprintln(os.Stderr, "framelog: "+secrets.Redact(strings.ReplaceAll(err.Error(), "\n", "; ")))
 	var usage *cli.UsageError
 	if config.IsError(err) || errors.As(err, &usage) {
 		return exitConfig
