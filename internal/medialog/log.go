@@ -67,6 +67,9 @@ type Log struct {
 	wg     sync.WaitGroup
 
 	hubs hubs
+
+	mu    sync.Mutex
+	parts map[string]int32 // of each media topic, when a writer last opened it
 }
 
 // Connect makes a Log. It does not wait for a broker: with none there, readers
@@ -94,7 +97,7 @@ func Connect(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Log, err
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &Log{
 		cfg: cfg, names: cfg.Kafka.Names(), logger: log, metrics: newMetrics(reg),
-		producer: cl, admin: kadm.NewClient(cl), ctx: ctx, cancel: cancel,
+		producer: cl, admin: kadm.NewClient(cl), ctx: ctx, cancel: cancel, parts: map[string]int32{},
 	}
 	l.hubs.log = l
 	return l, nil
@@ -173,6 +176,19 @@ func (l *Log) Ensure(ctx context.Context, t schemas.Topic) error {
 			"segment.bytes": num(4 << 20), "segment.ms": ms(max(l.cfg.SegmentTime, time.Hour)),
 		},
 	})
+}
+
+// grown is told how many partitions a writer is about to use. The producing
+// client refuses those that it does not know yet: where there are more than
+// before it forgets the topic, and asks anew.
+func (l *Log) grown(media string, parts int32) {
+	l.mu.Lock()
+	before := l.parts[media]
+	l.parts[media] = parts
+	l.mu.Unlock()
+	if before != 0 && before < parts {
+		l.producer.PurgeTopicsFromProducing(media)
+	}
 }
 
 // indexOutlives is how much longer than media its index is kept.

@@ -486,6 +486,7 @@ func (w *Writer) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.log.grown(w.media, parts)
 	settled := settle(epoch, last.entry, chunks)
 	seed := uint64(time.Now().Unix())
 	for _, c := range chunks {
