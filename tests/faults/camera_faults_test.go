@@ -159,6 +159,12 @@ func clockJump(d time.Duration) func(*testing.T, *camScene, string) {
 		if n := sessions(all); n != 2 {
 			t.Errorf("%s: %d sessions, want 2:\n%s", id, n, camIndex(all))
 		}
+		if all[0].Layout.Audio != "" {
+			m := match(t, s.cam(id), schemas.AAC, schemas.AudioTrack, s.footage(t, id, all, schemas.AudioTrack))
+			if len(m.strange) > 0 || len(m.missing) > 0 {
+				t.Errorf("%s: sound: %d frames never sent, %d missing", id, len(m.strange), len(m.missing))
+			}
+		}
 		for i := range all[1:] {
 			if gap := all[i+1].Start.Sub(all[i].End()); gap.Abs() > 700*time.Millisecond {
 				t.Errorf("%s: public time steps by %v after fragment %d", id, gap, all[i].Seq)

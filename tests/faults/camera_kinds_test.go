@@ -243,8 +243,12 @@ func babbles(t *testing.T, s *camScene, id string) {
 	end := time.Now()
 	s.problem(t, id, from, 10*time.Second, "cannot be recorded|damaged")
 	s.cleared(t, id, 40*time.Second)
+	s.named(t, id, end, 20*time.Second, "320x240 again", func(x camStatus) bool { return x.clean() && x.Width == 320 && x.Height == 240 })
 	all := s.more(t, id, time.Now(), 4)
 	dense(t, id, all)
+	if a, b := all[0].Config, all[len(all)-1].Config; a != b {
+		t.Errorf("%s: the configuration was %s before the fault and is %s after it", id, a, b)
+	}
 	s.onlyBetween(t, id, all, from, end)
 }
 
@@ -268,7 +272,8 @@ func noise(t *testing.T, s *camScene, id string) {
 	s.live(t, id)
 	from := time.Now()
 	s.cam(id).GarbageBytes(4096)
-	s.problem(t, id, from, 20*time.Second, ".")
+	said := s.named(t, id, from, 20*time.Second, "what ended the connection", func(x camStatus) bool { return x.State == schemas.StateAway && x.Error != "" })
+	t.Logf("the API said %v", said)
 	end := time.Now()
 	s.cleared(t, id, 40*time.Second)
 	all := s.more(t, id, time.Now(), 4)
