@@ -225,6 +225,20 @@ func TestHangUp(t *testing.T) {
 	}
 }
 
+// What a camera says of its range ends nothing: one that sends more is heard to
+// its end, and so are the last pictures of one whose clock is a little behind.
+func TestRange(t *testing.T) {
+	feed := clip(t, testenv.Clip{Seconds: 3, BFrames: 2, Audio: "aac"})
+	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed, HangUp: true, Range: "npt=0-1.5"}}})
+	s, _, wait := start(t, rtsp.Config{URL: fixed(t, srv.URL("c"))})
+	if err := wait(); !errors.Is(err, rtsp.ErrAway) {
+		t.Error(err)
+	}
+	for _, tr := range s.sessions()[0] {
+		compare(t, tr, srv.Camera("c").Sent(), s.of(tr.ID), 0)
+	}
+}
+
 // Over UDP lost packets are counted, damaged units are marked, and no other is.
 func TestLoss(t *testing.T) {
 	feed := clip(t, testenv.Clip{Seconds: 3, KBits: 3000}).With(true, 1)

@@ -34,6 +34,9 @@ type CameraConfig struct {
 	SenderReports SenderReports
 	// NoRTPInfo leaves RTP-Info out of the answer to PLAY.
 	NoRTPInfo bool
+	// Range is the Range header in the answer to PLAY, such as "npt=0-10",
+	// which need not be true. Empty means none.
+	Range string
 	// RTPTime and RTPSeq are where RTP timestamps (of the presentation's
 	// zero, all tracks alike) and sequence numbers begin. nil means random.
 	RTPTime *uint32

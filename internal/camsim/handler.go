@@ -88,6 +88,9 @@ func (h *handler) OnResponse(sc *gortsplib.ServerConn, res *base.Response) {
 		if p.camera.cfg.NoRTPInfo {
 			delete(res.Header, "RTP-Info")
 		}
+		if r := p.camera.cfg.Range; r != "" {
+			res.Header["Range"] = base.HeaderValue{r}
+		}
 		p.camera.joined(p.session, sc)
 	}
 }

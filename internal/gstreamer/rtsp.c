@@ -292,9 +292,32 @@ static GstPadProbeReturn on_rtcp(GstPad *pad, GstPadProbeInfo *info, gpointer p)
   return GST_PAD_PROBE_OK;
 }
 
+// before_jitterbuffer takes the range of the answer to PLAY away. A jitterbuffer
+// that knows where it ends puts an end of stream there by the clock, and throws
+// away what comes later: the last pictures, where they are a little late, and
+// all of them where a camera names a range and goes on.
+static GstPadProbeReturn before_jitterbuffer(GstPad *pad, GstPadProbeInfo *info, gpointer p) {
+  GstEvent *e = info->data;
+  if (GST_EVENT_TYPE(e) == GST_EVENT_CAPS) {
+    GstCaps *caps;
+    gst_event_parse_caps(e, &caps);
+    caps = gst_caps_copy(caps);
+    for (guint i = 0; i < gst_caps_get_size(caps); i++)
+      gst_structure_remove_fields(gst_caps_get_structure(caps, i), "npt-start", "npt-stop", NULL);
+    GstEvent *n = gst_event_new_caps(caps);
+    gst_caps_unref(caps);
+    gst_event_set_seqnum(n, gst_event_get_seqnum(e));
+    gst_event_unref(e);
+    info->data = n;
+  }
+  return GST_PAD_PROBE_OK;
+}
+
 static void on_manager_pad(GstElement *rtpbin, GstPad *pad, gpointer p) {
   if (g_str_has_prefix(GST_PAD_NAME(pad), "recv_rtcp_sink"))
     gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_BUFFER, on_rtcp, p, NULL);
+  else if (g_str_has_prefix(GST_PAD_NAME(pad), "recv_rtp_sink"))
+    gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, before_jitterbuffer, NULL, NULL);
 }
 
 static void on_jitterbuffer(GstElement *rtpbin, GstElement *jb, guint session, guint ssrc, gpointer p) {
