@@ -18,7 +18,9 @@ import (
 var (
 	// errFenced: another ingest has opened the camera's log.
 	errFenced = errors.New("another ingest process has taken over this camera's log")
-	errEnded  = errors.New("connection ended")
+	// errLogEnded: the log's topics were deleted, or the writer gave up.
+	errLogEnded = errors.New("the camera's log has ended, and is opened again")
+	errEnded    = errors.New("connection ended")
 )
 
 // assembler is what a camera needs of an [Assembler].
@@ -55,8 +57,8 @@ func newCamera(cfg *Config, deps *Deps, m *metrics, res *reserve, log *slog.Logg
 	}
 }
 
-// run records until ctx ends or another owner has the log: then it returns
-// errFenced, else nil. Nothing of the camera is left when it returns.
+// run records until ctx ends, or another owner has the log (errFenced), or the
+// log ended under it (errLogEnded). Nothing of the camera is left when it returns.
 func (c *camera) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -73,7 +75,7 @@ func (c *camera) run(ctx context.Context) error {
 	rec.open = func() CameraWriter {
 		c.log.Info("log is opened", "reason", c.reason)
 		w := c.deps.Open(context.WithoutCancel(ctx), schemas.Topic{Camera: c.cam.ID}, c.openOptions())
-		wg.Go(func() { c.watch(ctx, w, func() { cancel(errFenced) }) })
+		wg.Go(func() { c.watch(ctx, w, cancel) })
 		return w
 	}
 	// A camera that takes one client only gives no connection as long as the
@@ -85,14 +87,14 @@ func (c *camera) run(ctx context.Context) error {
 
 	closing, stop := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.CloseWait)
 	defer stop()
-	fenced := context.Cause(ctx) == errFenced
-	if err := rec.close(closing); err != nil && !fenced {
+	lost := context.Cause(ctx)
+	if !errors.Is(lost, errFenced) && !errors.Is(lost, errLogEnded) {
+		lost = nil
+	}
+	if err := rec.close(closing); err != nil && lost == nil {
 		c.log.Warn("log was not closed cleanly; the next owner settles it", "err", clean(err))
 	}
-	if fenced {
-		return errFenced
-	}
-	return nil
+	return lost
 }
 
 // mourn shows that another process has the camera, which the group says is
@@ -127,8 +129,8 @@ func (c *camera) assemblerConfig() AssemblerConfig {
 	return a
 }
 
-// watch waits for the end of w's hold of the log.
-func (c *camera) watch(ctx context.Context, w CameraWriter, fenced func()) {
+// watch waits for the end of w's hold of the log, and ends the camera then.
+func (c *camera) watch(ctx context.Context, w CameraWriter, end context.CancelCauseFunc) {
 	slow := time.NewTimer(c.cfg.OpenWait)
 	defer slow.Stop()
 	ready := w.Ready()
@@ -141,8 +143,12 @@ func (c *camera) watch(ctx context.Context, w CameraWriter, fenced func()) {
 		case <-slow.C:
 			c.board.problem(problemLog, "the log does not answer: footage waits in memory")
 		case <-w.Fenced():
-			if ctx.Err() == nil { // else it was closed
-				fenced()
+			switch err := w.Err(); {
+			case ctx.Err() != nil: // it was closed
+			case errors.Is(err, medialog.ErrFenced):
+				end(errFenced)
+			default:
+				end(fmt.Errorf("%w: %w", errLogEnded, err))
 			}
 			return
 		case <-ctx.Done():

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -253,6 +254,31 @@ func TestFencedCameraEnds(t *testing.T) {
 		if err := <-result; !errors.Is(err, errFenced) {
 			t.Errorf("ended with %v", err)
 		}
+	})
+}
+
+// TestLogEndedIsOpenedAgain: a topic that is deleted under its camera is no
+// other owner; the camera records into a new one.
+func TestLogEndedIsOpenedAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		s := w.service(t, Config{})
+		s.mu.Lock()
+		s.parts[0] = &part{}
+		s.start(0, testCamera("a"), "test")
+		s.mu.Unlock()
+		after(time.Second)
+		first := w.logs.of("a")
+		first.end(medialog.ErrNoTopic)
+		after(3 * time.Second)
+		again := w.logs.of("a")
+		if again == first || again.state().chunks == 0 {
+			t.Error("the log was not opened again")
+		}
+		if st := w.registry.of("a"); st.State != schemas.StateLive {
+			t.Errorf("status %+v", st)
+		}
+		s.close()
+		s.wg.Wait()
 	})
 }
 

@@ -155,6 +155,15 @@ func (s *Service) start(p int32, cam schemas.Camera, reason string) {
 // live runs a camera to its end.
 func (s *Service) live(ctx context.Context, r *runner) {
 	err := r.protect(func() error { return r.run(ctx) })
+	for errors.Is(err, errLogEnded) && ctx.Err() == nil {
+		r.log.Warn("camera's log ended under it; it is opened again", "err", clean(err))
+		r.board.state(schemas.StateAway, err)
+		select {
+		case <-time.After(s.cfg.ReconnectMin):
+		case <-ctx.Done():
+		}
+		err = r.protect(func() error { return r.run(ctx) })
+	}
 	switch {
 	case errors.Is(err, errFenced):
 		s.metrics.fenced.WithLabelValues(r.cam.ID).Inc()

@@ -14,8 +14,10 @@ type CameraWriter interface {
 	Recorder
 	// Ready is closed once the log is ours.
 	Ready() <-chan struct{}
-	// Fenced is closed once another writer has the log.
+	// Fenced is closed once nothing that is written counts any more. Err then
+	// says why: medialog.ErrFenced where another writer has the log.
 	Fenced() <-chan struct{}
+	Err() error
 	// Close waits until all that was written is in the log, or ctx ends.
 	Close(ctx context.Context) error
 }

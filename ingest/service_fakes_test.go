@@ -35,6 +35,8 @@ type fakeWriter struct {
 	fenced chan struct{}
 	once   sync.Once
 
+	err error // of Err; set before fenced is closed
+
 	// Guarded by logs.mu.
 	chunks   int
 	sessions int
@@ -93,15 +95,18 @@ func (w *fakeWriter) state() writerState {
 
 func (w *fakeWriter) isClosed() bool { return w.state().closed }
 
-func (w *fakeWriter) fence()                  { w.once.Do(func() { close(w.fenced) }) }
+func (w *fakeWriter) fence()                  { w.end(medialog.ErrFenced) }
+func (w *fakeWriter) end(err error)           { w.once.Do(func() { w.err = err; close(w.fenced) }) }
 func (w *fakeWriter) Ready() <-chan struct{}  { return w.ready }
 func (w *fakeWriter) Fenced() <-chan struct{} { return w.fenced }
+
+func (w *fakeWriter) Err() error { <-w.fenced; return w.err }
 
 func (w *fakeWriter) Close(context.Context) error {
 	w.logs.mu.Lock()
 	defer w.logs.mu.Unlock()
 	w.closed = true
-	w.fence()
+	w.end(nil)
 	return nil
 }
 
