@@ -234,6 +234,9 @@ func TestRange(t *testing.T) {
 	if err := wait(); !errors.Is(err, rtsp.ErrAway) {
 		t.Error(err)
 	}
+	if len(s.sessions()) == 0 {
+		t.Fatal("no tracks")
+	}
 	for _, tr := range s.sessions()[0] {
 		compare(t, tr, srv.Camera("c").Sent(), s.of(tr.ID), 0)
 	}
