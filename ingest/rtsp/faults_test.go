@@ -239,6 +239,9 @@ func TestRange(t *testing.T) {
 	}
 	for _, tr := range s.sessions()[0] {
 		compare(t, tr, srv.Camera("c").Sent(), s.of(tr.ID), 0)
+		if got, want := len(s.of(tr.ID)), len(feed.Of(tr.ID)); got != want {
+			t.Errorf("track %d: %d units of %d", tr.ID, got, want)
+		}
 	}
 }
 
