@@ -86,16 +86,18 @@ type Framelog struct {
 	URL    string // http://127.0.0.1:port
 	Data   string
 	Broker string // address of the embedded broker
+	// Env is more of the environment for the next Start.
+	Env []string
 
 	binary, config string
-	args, env      []string
+	args           []string
 }
 
 // Up starts `framelog up` with a data directory and ports of its own and waits
 // until it is ready. The test's end kills it and all of its children.
 func Up(t testing.TB, o UpOptions) *Framelog {
 	t.Helper()
-	f := &Framelog{Data: o.Data, binary: Binary(t), args: o.Args, env: o.Env}
+	f := &Framelog{Data: o.Data, binary: Binary(t), args: o.Args, Env: o.Env}
 	if f.Data == "" {
 		f.Data = filepath.Join(t.TempDir(), "data")
 	}
@@ -122,7 +124,7 @@ func (f *Framelog) Start(t testing.TB) {
 	// Not bound to the test's context: it is ended by the test's cleanup, which
 	// can tell what it printed.
 	cmd := exec.CommandContext(context.Background(), f.binary, append([]string{"up", "--config", f.config}, f.args...)...)
-	cmd.Env = append(os.Environ(), f.env...)
+	cmd.Env = append(os.Environ(), f.Env...)
 	f.Process = Start(t, "framelog up", cmd)
 }
 

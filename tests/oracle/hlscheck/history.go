@@ -184,7 +184,7 @@ func (h *history) after(m *Media) (p Part, there, excused bool) {
 		case s.Seq < h.hintAt.seq:
 			continue
 		case s.Seq == h.hintAt.seq && h.hintAt.index < len(s.Parts):
-			return s.Parts[h.hintAt.index], true, s.Parts[h.hintAt.index].Gap
+			return s.Parts[h.hintAt.index], true, s.Parts[h.hintAt.index].Gap || s.Discontinuity && h.hintAt.index == 0
 		case s.Seq == h.hintAt.seq && (s.Gap || s.Discontinuity && h.hintAt.index == 0):
 			return Part{}, false, true
 		case s.Seq == h.hintAt.seq:

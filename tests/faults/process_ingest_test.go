@@ -1,0 +1,152 @@
+package faults
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+// procOwners is who records each camera, as egress tells it.
+func procOwners(t *testing.T, base string) map[string]string {
+	t.Helper()
+	owners := map[string]string{}
+	for id, s := range procStatus(t, base) {
+		if s.State == schemas.StateLive {
+			owners[id] = s.Owner
+		}
+	}
+	return owners
+}
+
+// Two ingest processes share the cameras. One is killed, comes back, and is
+// stopped: each time the cameras are where they belong within seconds, and
+// the log is in order.
+func TestIngestProcessesShareCameras(t *testing.T) {
+	t.Parallel()
+	ids, cameras := procCameras(t, 6, 150)
+	listen := fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))
+	common := fmt.Sprintf("listen: 127.0.0.1:0\ndata: %s\nbroker_listen: %s\n", filepath.Join(t.TempDir(), "data"), listen)
+	procStart(t, "broker", common)
+	list := filepath.Join(t.TempDir(), "cameras.yaml")
+	if err := os.WriteFile(list, []byte(common+cameras), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), testenv.Binary(t), "cameras", "apply", "-f", list, "--config", list).CombinedOutput()
+	if err != nil {
+		t.Fatalf("cameras apply: %v\n%s", err, out)
+	}
+	egress := procStart(t, "egress", common)
+	l := procConnect(t, listen)
+
+	owned := func(n int) (per map[string]int) {
+		per = map[string]int{}
+		for _, o := range procOwners(t, egress.url) {
+			per[o]++
+		}
+		if len(per) != n {
+			return nil
+		}
+		return per
+	}
+	shared := func() map[string]int {
+		t.Helper()
+		var per map[string]int
+		testenv.Wait(t, 40*time.Second, "two ingest processes that share the cameras", func() bool {
+			per = owned(2)
+			total := 0
+			for _, n := range per {
+				total += n
+			}
+			return per != nil && total == len(ids)
+		})
+		return per
+	}
+	one := procStart(t, "ingest", common)
+	l.grown(t, ids, time.Time{}, 1)
+	two := procStart(t, "ingest", common)
+	t.Logf("shared: %v", shared())
+	l.grown(t, ids, time.Now(), 2)
+	before := l.index(t, ids)
+
+	// Killed: nobody says goodbye.
+	killed := time.Now()
+	two.KillTree()
+	took := l.within(t, ids, killed.Add(100*time.Millisecond), 1, 20*time.Second)
+	after := l.kept(t, before)
+	moved, worst := 0, time.Duration(0)
+	for _, id := range ids {
+		last := before[id][len(before[id])-1]
+		pause := procPause(after[id], last.Start)
+		worst = max(worst, pause)
+		switch n := after[id][len(after[id])-1].Session - last.Session; {
+		case n == 0 && pause > 0:
+			t.Errorf("%s stayed and was not recorded for %v:\n%s", id, pause, camIndex(after[id]))
+		case n == 1:
+			moved++
+		case n > 1:
+			t.Errorf("%s has %d new sessions:\n%s", id, n, camIndex(after[id]))
+		}
+	}
+	t.Logf("killed: %d cameras moved, not recorded for %v, all there after %v", moved, worst.Round(time.Millisecond), took.Round(time.Millisecond))
+	if moved == 0 || moved == len(ids) || worst > 15*time.Second {
+		t.Errorf("killed: %d of %d cameras moved, not recorded for %v", moved, len(ids), worst)
+	}
+
+	// It returns: cameras move once, and then no more.
+	before = l.index(t, ids)
+	returned := time.Now()
+	procStart(t, "ingest", common)
+	t.Logf("shared again: %v after %v", shared(), time.Since(returned).Round(time.Millisecond))
+	l.grown(t, ids, time.Now(), 2)
+	settled := l.kept(t, before)
+	lasts(t, 10*time.Second)
+	after = l.kept(t, settled)
+	for _, id := range ids {
+		was, is := before[id][len(before[id])-1], settled[id][len(settled[id])-1]
+		if n := is.Session - was.Session; n > 1 {
+			t.Errorf("%s has %d new sessions for one rebalance:\n%s", id, n, camIndex(settled[id]))
+		}
+		if now := after[id][len(after[id])-1]; now.Session != is.Session {
+			t.Errorf("%s is fought for: %d more sessions", id, now.Session-is.Session)
+		}
+		if p := procPause(after[id], was.Start); p > 2*time.Second {
+			t.Errorf("%s was not recorded for %v while it moved:\n%s", id, p, camIndex(after[id]))
+		}
+	}
+
+	// Stopped as an operator does: at once, and all that was received stands.
+	before = l.index(t, ids)
+	stopped := time.Now()
+	one.Signal(syscall.SIGTERM)
+	took = l.within(t, ids, stopped.Add(time.Second), 2, 20*time.Second)
+	if code := one.ExitCode(15 * time.Second); code != 0 {
+		t.Errorf("ingest ended with %d", code)
+	}
+	after = l.kept(t, before)
+	worst, moved = 0, 0
+	for _, id := range ids {
+		last := before[id][len(before[id])-1]
+		worst = max(worst, procPause(after[id], last.Start))
+		if n := after[id][len(after[id])-1].Session - last.Session; n == 1 {
+			moved++
+		} else if n > 1 {
+			t.Errorf("%s has %d new sessions:\n%s", id, n, camIndex(after[id]))
+		}
+		for _, e := range after[id] {
+			if e.Seq > last.Seq && e.Kind == schemas.KindGap {
+				t.Errorf("%s has a gap after a clean stop:\n%s", id, camIndex(after[id]))
+			}
+		}
+	}
+	t.Logf("stopped: %d cameras moved, not recorded for %v, all there after %v", moved, worst.Round(time.Millisecond), took.Round(time.Millisecond))
+	if moved == 0 || worst > 5*time.Second {
+		t.Errorf("stopped: %d cameras moved, not recorded for %v", moved, worst)
+	}
+}
