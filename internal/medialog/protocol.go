@@ -151,7 +151,7 @@ func settle(own int64, last *schemas.Entry, chunks []chunkMeta) []schemas.Entry 
 		e := copies[s].entry()
 		if prev != nil {
 			if e.Epoch < prev.Epoch || e.Session < prev.Session || e.Media < prev.MediaEnd() ||
-				e.Session-prev.Session > e.Seq-prev.Seq {
+				e.Session-prev.Session > e.Seq-prev.Seq || e.Seq-prev.Seq > maxMissing {
 				continue
 			}
 			if last == nil && e.Epoch != prev.Epoch && e.Seq != prev.Seq+1 {
@@ -168,6 +168,11 @@ func settle(own int64, last *schemas.Entry, chunks []chunkMeta) []schemas.Entry 
 	}
 	return out
 }
+
+// maxMissing is how far the seqs of two fragments may lie apart that are settled
+// together. A writer that refused footage for hours is far below; what is above
+// is a stranger's record.
+const maxMissing = 100_000
 
 // copyOf is one epoch's copy of a fragment: its chunks from index 0 on, as far
 // as they follow each other in one partition.

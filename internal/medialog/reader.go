@@ -335,14 +335,19 @@ func (l *Log) newestBefore(ctx context.Context, index string, end int64) (newest
 		}
 		from := max(s[0].start, end-window)
 		n := newest{open: -1, offsets: map[int32]int64{}, complete: from == s[0].start}
+		expired := false
 		for e, err := range l.walk(ctx, index, from, end) {
+			if expired = errors.Is(err, ErrExpired); expired {
+				break
+			}
 			if err != nil {
-				if errors.Is(err, ErrExpired) {
-					break // retention took the start away meanwhile
-				}
 				return newest{}, err
 			}
 			n.add(&e)
+		}
+		if expired { // retention took records away meanwhile: what was read may not be the end
+			window = max(window/4, 1)
+			continue
 		}
 		if n.entry != nil || n.complete {
 			return n, nil
@@ -412,27 +417,45 @@ func (l *Log) unsettled(ctx context.Context, media string, n newest) (chunks []c
 		return nil, 0, err
 	}
 	for p := range s {
-		for r, err := range l.records(ctx, media, int32(p), s[p].start, s[p].end) {
-			if errors.Is(err, ErrExpired) {
+		from := s[p].start
+		for from < s[p].end {
+			for r, err := range l.records(ctx, media, int32(p), from, s[p].end) {
+				if errors.Is(err, ErrExpired) {
+					break // retention has moved the start: go on there
+				}
+				if err != nil {
+					return nil, 0, fmt.Errorf("medialog: settle %s: %w", media, err)
+				}
+				from = r.Offset + 1
+				if m, ok := l.unsettledChunk(media, r, n.entry); ok {
+					chunks = append(chunks, m)
+				}
+			}
+			if from >= s[p].end {
 				break
 			}
+			now, err := l.spans(ctx, media)
 			if err != nil {
 				return nil, 0, fmt.Errorf("medialog: settle %s: %w", media, err)
 			}
-			if n.entry != nil && headerSeq(r) <= n.entry.Seq {
-				continue
-			}
-			c, err := schemas.DecodeChunk(r.Value)
-			if err != nil {
-				l.logger.Warn("skipping a record of a media topic that is no chunk", "topic", media, "partition", p, "offset", r.Offset, "err", err)
-				continue
-			}
-			if n.entry == nil || c.Seq > n.entry.Seq {
-				chunks = append(chunks, metaOf(c, int32(p), r.Offset))
-			}
+			from = max(from, now[p].start)
 		}
 	}
 	return chunks, int32(len(s)), nil
+}
+
+// unsettledChunk is what settling needs of a record, where it is a chunk of a
+// seq above last.
+func (l *Log) unsettledChunk(media string, r *kgo.Record, last *schemas.Entry) (chunkMeta, bool) {
+	if last != nil && headerSeq(r) <= last.Seq {
+		return chunkMeta{}, false
+	}
+	c, err := schemas.DecodeChunk(r.Value)
+	if err != nil {
+		l.logger.Warn("skipping a record of a media topic that is no chunk", "topic", media, "partition", r.Partition, "offset", r.Offset, "err", err)
+		return chunkMeta{}, false
+	}
+	return metaOf(c, r.Partition, r.Offset), last == nil || c.Seq > last.Seq
 }
 
 // headerSeq is the seq in a record's headers; the highest number where there
