@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"testing"
@@ -66,7 +65,7 @@ func (e *env) log(change ...func(*Config)) *Log {
 	for _, c := range change {
 		c(&cfg)
 	}
-	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
+	logger := slog.New(slog.DiscardHandler)
 	if testing.Verbose() {
 		logger = slog.New(slog.NewTextHandler(testWriter{e.t}, nil))
 	}
@@ -220,6 +219,9 @@ func TestRoundTrip(t *testing.T) {
 		}
 		if d := int64(es[0].Seq) - began; d < -2 || d > 30 {
 			t.Errorf("first seq %d, want about Unix time %d", es[0].Seq, began)
+		}
+		if es[0].Session != 1 {
+			t.Errorf("first session %d, want 1: players count discontinuities from 0", es[0].Session)
 		}
 		next := uint32(1)
 		for i, en := range es {
