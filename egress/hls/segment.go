@@ -8,6 +8,7 @@ import (
 
 	"github.com/Eyevinn/mp4ff/mp4"
 
+	"github.com/framelog/framelog/internal/codec"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -72,7 +73,7 @@ func sampleEntry(t schemas.Track) (mp4.Box, error) {
 	}
 	switch t.Codec {
 	case schemas.H264, schemas.H265:
-		if _, err := parameterSets(t); err != nil {
+		if _, err := codec.ParameterSets(t.Codec, t.Config); err != nil {
 			return nil, err
 		}
 		if t.Codec == schemas.H264 {
@@ -101,14 +102,15 @@ func sampleEntry(t schemas.Track) (mp4.Box, error) {
 // endian) into the body of a dOps box (Encapsulation of Opus in ISO Base Media
 // File Format section 4.3.2, big endian).
 func opusBox(head []byte) ([]byte, error) {
-	if len(head) < 11 {
-		return nil, fmt.Errorf("OpusHead of %d bytes", len(head))
+	c, err := codec.ParseOpusConfig(head)
+	if err != nil {
+		return nil, err
 	}
-	b := []byte{0, head[1]}
-	b = binary.BigEndian.AppendUint16(b, binary.LittleEndian.Uint16(head[2:]))
-	b = binary.BigEndian.AppendUint32(b, binary.LittleEndian.Uint32(head[4:]))
-	b = binary.BigEndian.AppendUint16(b, binary.LittleEndian.Uint16(head[8:]))
-	return append(b, head[10:]...), nil
+	b := []byte{0, c.Channels}
+	b = binary.BigEndian.AppendUint16(b, c.PreSkip)
+	b = binary.BigEndian.AppendUint32(b, c.InputRate)
+	b = binary.BigEndian.AppendUint16(b, uint16(c.OutputGain))
+	return append(append(b, c.Family), c.Mapping...), nil
 }
 
 // Part makes the CMAF chunk, one moof and one mdat, of a chunk of the log.

@@ -142,6 +142,7 @@ func FrameDuration(t schemas.Track) (func(frame []byte) uint32, error) {
 		return func(packet []byte) uint32 {
 			return uint32(schemas.Rescale(int64(OpusDuration(packet)), OpusRate, t.Timescale))
 		}, nil
+	default:
+		return nil, errors.New("codec: not audio that the log takes: " + string(t.Codec))
 	}
-	return nil, errors.New("codec: not audio that the log takes: " + string(t.Codec))
 }

@@ -77,7 +77,7 @@ func TestName(t *testing.T) {
 	hevc := codectest.H265Config()
 	copy(hevc[1:], []byte{1, 0x60, 0, 0, 0, 0xb0, 0, 0, 0, 0, 0, 93})
 	for want, tr := range map[string]schemas.Track{
-		"avc1.64001f":        {Codec: schemas.H264, Config: avc},
+		"avc1.64001F":        {Codec: schemas.H264, Config: avc},
 		"hvc1.1.6.L93.B0":    {Codec: schemas.H265, Config: hevc},
 		"hvc1.4.10.L30.9E.8": {Codec: schemas.H265, Config: codectest.H265Config()},
 		"mp4a.40.2":          {Codec: schemas.AAC, Config: []byte{0x12, 0x10}},
@@ -181,6 +181,8 @@ func FuzzBytes(f *testing.F) {
 			tr := schemas.Track{Codec: c, Timescale: 48000, Config: b}
 			_, _ = codec.Name(tr)
 			_, _ = codec.Video(c, b)
+			_ = codec.FrameRate(c, b)
+			_, _ = codec.ParameterSets(c, b)
 			_, _ = codec.Classify(c, b)
 			if d, err := codec.FrameDuration(tr); err == nil {
 				d(b)

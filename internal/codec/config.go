@@ -4,8 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
+
+	"github.com/framelog/framelog/schemas"
 )
 
 // AVCConfig is an AVCDecoderConfigurationRecord, the body of avcC (ISO/IEC
@@ -115,9 +118,39 @@ type HEVCConfig struct {
 	Level         uint8
 	LengthSize    int // bytes of a NAL unit's length; the log has 4
 	VPS, SPS, PPS [][]byte
+	Units         [][]byte // of all arrays in the record's order, SEI messages too
 }
 
 const hvccHeader = 23
+
+// ParameterSets is the NAL units of a decoder configuration in its order: what
+// goes before a picture for a decoder that has no configuration. Lengths other
+// than the log's 4 bytes are an error.
+func ParameterSets(c schemas.Codec, config []byte) ([][]byte, error) {
+	switch c {
+	case schemas.H264:
+		a, err := ParseAVCConfig(config)
+		if err != nil {
+			return nil, err
+		}
+		return slices.Concat(a.SPS, a.PPS), checkLengths("avcC", a.LengthSize)
+	case schemas.H265:
+		h, err := ParseHEVCConfig(config)
+		if err != nil {
+			return nil, err
+		}
+		return h.Units, checkLengths("hvcC", h.LengthSize)
+	default:
+		return nil, errors.New("codec: read parameter sets: no such thing in " + string(c))
+	}
+}
+
+func checkLengths(record string, size int) error {
+	if size != 4 {
+		return fmt.Errorf("codec: %s has NAL unit lengths of %d bytes, want 4", record, size)
+	}
+	return nil
+}
 
 // ParseHEVCConfig reads the body of hvcC. The slices are parts of b.
 func ParseHEVCConfig(b []byte) (HEVCConfig, error) {
@@ -154,6 +187,7 @@ func parseHEVC(b []byte) (HEVCConfig, error) {
 			return HEVCConfig{}, err
 		}
 		rest = left
+		c.Units = append(c.Units, nals...)
 		switch typ {
 		case 32:
 			c.VPS = append(c.VPS, nals...)

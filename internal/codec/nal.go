@@ -96,8 +96,9 @@ func Classify(c schemas.Codec, au []byte) (Unit, error) {
 			return Unit{}, ErrNoPicture
 		}
 		return Unit{Picture: Start}, nil
+	default:
+		return Unit{}, errors.New("codec: classify access unit: not video: " + string(c))
 	}
-	return Unit{}, errors.New("codec: classify access unit: not video: " + string(c))
 }
 
 type nalClass uint8
@@ -126,6 +127,7 @@ func classify(au []byte, typ func(nal []byte) (nalClass, Picture)) (Unit, error)
 			if !found {
 				u.Picture, found = p, true
 			}
+		case nalOther:
 		}
 	}
 	if !found {

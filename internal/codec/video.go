@@ -36,8 +36,8 @@ func Video(c schemas.Codec, config []byte) (VideoInfo, error) {
 		if err != nil {
 			return VideoInfo{}, err
 		}
-		if a.LengthSize != 4 {
-			return VideoInfo{}, fmt.Errorf("codec: avcC has NAL unit lengths of %d bytes, want 4", a.LengthSize)
+		if err := checkLengths("avcC", a.LengthSize); err != nil {
+			return VideoInfo{}, err
 		}
 		return h264Info(a.SPS[0])
 	case schemas.H265:
@@ -45,14 +45,39 @@ func Video(c schemas.Codec, config []byte) (VideoInfo, error) {
 		if err != nil {
 			return VideoInfo{}, err
 		}
-		if h.LengthSize != 4 {
-			return VideoInfo{}, fmt.Errorf("codec: hvcC has NAL unit lengths of %d bytes, want 4", h.LengthSize)
+		if err := checkLengths("hvcC", h.LengthSize); err != nil {
+			return VideoInfo{}, err
 		}
 		return h265Info(h.SPS[0])
 	case schemas.MJPEG:
 		return VideoInfo{}, nil
+	default:
+		return VideoInfo{}, errors.New("codec: read configuration: not video: " + string(c))
 	}
-	return VideoInfo{}, errors.New("codec: read configuration: not video: " + string(c))
+}
+
+// FrameRate is the pictures a second by the VUI's timing, not rounded to ticks
+// as [VideoInfo] has it; 0 where none is said that could be true: below 1 or
+// above 240.
+func FrameRate(c schemas.Codec, config []byte) float64 {
+	fps := 0.0
+	switch c {
+	case schemas.H264:
+		var s h264.SPS
+		if a, err := ParseAVCConfig(config); err == nil && s.Unmarshal(a.SPS[0]) == nil {
+			fps = s.FPS()
+		}
+	case schemas.H265:
+		var s h265.SPS
+		if h, err := ParseHEVCConfig(config); err == nil && s.Unmarshal(h.SPS[0]) == nil {
+			fps = s.FPS()
+		}
+	default:
+	}
+	if fps < 1 || fps > 240 {
+		return 0
+	}
+	return fps
 }
 
 func h264Info(sps []byte) (VideoInfo, error) {
