@@ -3,6 +3,7 @@ package medialog
 import (
 	"context"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -17,7 +18,7 @@ import (
 // TestCloseEndsReaders: whoever waits for a topic or a broker is let go by
 // Close.
 func TestCloseEndsReaders(t *testing.T) {
-	b := stoppables(t)[0](t)
+	b := stoppables()[0](t)
 	e := &env{t: t, brokers: b.brokers, parts: 1, prefix: fmt.Sprintf("t%d.", rand.Uint32())}
 	l := e.log()
 	w := l.Open(t.Context(), cam, OpenOptions{Writer: "w1"})
@@ -30,8 +31,7 @@ func TestCloseEndsReaders(t *testing.T) {
 
 	ended := make(chan string, 3)
 	go func() {
-		for range l.Tail(t.Context(), schemas.Topic{Camera: "absent"}, Position{}) {
-		}
+		drain(l.Tail(t.Context(), schemas.Topic{Camera: "absent"}, Position{}))
 		ended <- "tail of an absent topic"
 	}()
 	live := make(chan struct{})
@@ -46,8 +46,7 @@ func TestCloseEndsReaders(t *testing.T) {
 	<-live
 	b.stop()
 	go func() {
-		for range l.Chunks(t.Context(), cam, es[0]) {
-		}
+		drain(l.Chunks(t.Context(), cam, es[0]))
 		ended <- "reader of chunks"
 	}()
 	l.Close()
@@ -83,4 +82,8 @@ func TestCloseTakesBackOpen(t *testing.T) {
 		t.Fatal("Close says that all is in the log")
 	}
 	waitFor(t, "the open is taken back", func() bool { return l.producer.BufferedProduceRecords() == 0 })
+}
+
+func drain[V any](seq iter.Seq2[V, error]) {
+	seq(func(V, error) bool { return true })
 }

@@ -9,7 +9,7 @@ import (
 // TestEarlyIsBounded: hours without Kafka, with a camera that is lost again
 // and again, take no memory.
 func TestEarlyIsBounded(t *testing.T) {
-	b := stoppables(t)[0](t)
+	b := stoppables()[0](t)
 	b.stop()
 	e := &env{t: t, brokers: b.brokers, parts: 2, prefix: "t."}
 	l := e.log(func(c *Config) { c.Budget = 60_000 })

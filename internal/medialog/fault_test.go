@@ -29,7 +29,7 @@ type stoppable struct {
 	start   func()
 }
 
-func stoppables(t *testing.T) []func(t *testing.T) stoppable {
+func stoppables() []func(t *testing.T) stoppable {
 	return []func(t *testing.T) stoppable{
 		func(t *testing.T) stoppable {
 			dir := t.TempDir()
@@ -59,7 +59,7 @@ func stoppables(t *testing.T) []func(t *testing.T) stoppable {
 func TestKafkaAway(t *testing.T) {
 	for i, name := range []string{"embedded", "kafka"} {
 		t.Run(name, func(t *testing.T) {
-			b := stoppables(t)[i](t)
+			b := stoppables()[i](t)
 			e := &env{t: t, brokers: b.brokers, parts: 2, prefix: fmt.Sprintf("t%d.", rand.Uint32())}
 			l := e.log(func(c *Config) { c.Budget = 200_000 })
 			w := l.Open(t.Context(), cam, OpenOptions{Writer: "w1"})
@@ -141,7 +141,7 @@ func (w *Writer) items() int { w.mu.Lock(); defer w.mu.Unlock(); return len(w.co
 // TestOpenWhileAway: a writer that opens before Kafka is there keeps what its
 // budget holds, makes a gap of the rest, and loses no time.
 func TestOpenWhileAway(t *testing.T) {
-	b := stoppables(t)[0](t)
+	b := stoppables()[0](t)
 	b.stop()
 	e := &env{t: t, brokers: b.brokers, parts: 2, prefix: "t."}
 	l := e.log(func(c *Config) { c.Budget = 60_000 })

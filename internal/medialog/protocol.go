@@ -255,11 +255,12 @@ type heldKey struct {
 	index uint32
 }
 
-// open takes a new writer's epoch; what was shown of unfinished fragments is
+// open takes a new writer's epoch; lastSeq is the newest entry's, where one is
+// known; what was shown of unfinished fragments is
 // void, and their seqs may come again.
-func (p *provisional) open(epoch int64, lastSeq uint64, any bool) {
+func (p *provisional) open(epoch int64, lastSeq uint64, known bool) {
 	p.epoch = epoch
-	p.seq, p.index, p.any = lastSeq+1, 0, any
+	p.seq, p.index, p.any = lastSeq+1, 0, known
 	p.sweep()
 }
 

@@ -126,7 +126,6 @@ type simWriter struct {
 	counter  uint32
 	received int64 // ticks of footage handed over, after opening
 	firstSeq uint64
-	waited   bool // its open is the newest one that was asked for
 }
 
 func newSim(seed uint64) *sim {
@@ -628,7 +627,6 @@ type simReader struct {
 	prov     provisional
 	entries  []schemas.Entry
 	shown    map[uint64][]*schemas.Chunk
-	revoked  int64 // newest open told
 	lastSeen heldKey
 }
 
