@@ -63,6 +63,17 @@ func (c *cache) put(k cacheKey, s *segment) {
 	}
 }
 
+// drop removes what nobody is expected to ask for.
+func (c *cache) drop(k cacheKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.items[k]; ok {
+		c.order.Remove(e)
+		delete(c.items, k)
+		c.bytes -= int64(len(e.Value.(*cacheItem).seg.data))
+	}
+}
+
 func (c *cache) size() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -25,4 +25,9 @@ func TestCache(t *testing.T) {
 	if has(4) || c.size() != 8 || testutil.ToFloat64(evicted) != 1 {
 		t.Errorf("what is larger than the cache: %v, %d bytes, %v evictions", has(4), c.size(), testutil.ToFloat64(evicted))
 	}
+	c.drop(cacheKey{seq: 3})
+	c.drop(cacheKey{seq: 3})
+	if !has(1) || has(3) || c.size() != 4 || testutil.ToFloat64(evicted) != 1 {
+		t.Errorf("after drop: 1 %v, 3 %v, %d bytes", has(1), has(3), c.size())
+	}
 }

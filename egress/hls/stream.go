@@ -5,6 +5,8 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,6 +18,11 @@ import (
 // start does not fill the window: six minutes of the shortest fragments.
 const refill = 360
 
+// keepTargets is how many target durations behind the newest entry a followed
+// topic's segments stay in memory: players begin holdTargets behind. Older ones
+// are files, or are made from the log when somebody asks.
+const keepTargets = holdTargets + 1
+
 // stream is one topic that is followed: the one tail that all requests for it
 // share. Its goroutine alone changes the model; mu guards everything below it.
 type stream struct {
@@ -23,6 +30,7 @@ type stream struct {
 	topic  schemas.Topic
 	cancel context.CancelFunc
 	done   chan struct{}
+	kept   []keptSegment // in the cache because they are near the live edge, oldest first; of run's goroutine
 
 	mu       sync.Mutex
 	model    *model
@@ -35,6 +43,11 @@ type stream struct {
 	measured time.Time // delay
 }
 
+type keptSegment struct {
+	seq uint64
+	end int64 // media time
+}
+
 type renderKey struct {
 	layout     uint32
 	skip, gzip bool
@@ -44,6 +57,7 @@ type renderKey struct {
 // the newest entry; what is known meanwhile stays as it is.
 func (st *stream) run(ctx context.Context) {
 	defer close(st.done)
+	defer st.release(math.MaxInt64)
 	pause := 100 * time.Millisecond
 	for {
 		from := medialog.Position{Back: st.server.cfg.Window}
@@ -176,10 +190,24 @@ func (st *stream) load(ctx context.Context, e schemas.Entry) *segment {
 // keep puts a complete segment where requests find it.
 func (st *stream) keep(e schemas.Entry, s *segment) {
 	st.server.cache.put(cacheKey{topic: st.topic, seq: e.Seq}, s)
+	st.kept = append(st.kept, keptSegment{seq: e.Seq, end: e.MediaEnd()})
+	if n := st.model.newest(); n != nil {
+		st.release(n.MediaEnd() - keepTargets*int64(n.Layout.Target)*schemas.MediaTimescale)
+	}
 	st.server.files.write(resource{kind: kindSegment, topic: st.topic, seq: e.Seq}, s.data)
 	if init, err := st.server.putInit(st.topic, e.Config, s.tracks); err == nil {
 		st.server.files.write(resource{kind: kindInit, topic: st.topic, config: e.Config, seq: e.Seq}, init.data)
 	}
+}
+
+// release lets go of kept segments that ended before a media time.
+func (st *stream) release(before int64) {
+	n := 0
+	for n < len(st.kept) && st.kept[n].end <= before {
+		st.server.cache.drop(cacheKey{topic: st.topic, seq: st.kept[n].seq})
+		n++
+	}
+	st.kept = slices.Delete(st.kept, 0, n)
 }
 
 // await waits until cond says that it is done, at most for d (not at all where
