@@ -40,53 +40,22 @@ type Config struct {
 }
 
 func (c Config) withDefaults() (Config, error) {
-	durations := []struct {
-		field *time.Duration
-		value time.Duration
-		name  string
-	}{
-		{&c.Window, 60 * time.Second, "window"}, {&c.FileLinger, 60 * time.Second, "file_linger"},
-		{&c.Linger, 30 * time.Second, "linger"}, {&c.FirstWait, 5 * time.Second, "first_wait"},
-		{&c.LoadTimeout, 10 * time.Second, "load_timeout"}, {&c.MaxAge, time.Hour, "max_age"},
-	}
-	for _, d := range durations {
-		if *d.field < 0 {
-			return c, fmt.Errorf("hls: %s is below 0", d.name)
-		}
-		if *d.field == 0 {
-			*d.field = d.value
-		}
-	}
-	sizes := []struct {
-		field *int64
-		value int64
-		name  string
-	}{
-		{&c.Reserve, 1 << 30, "reserve"}, {&c.CacheBytes, 256 << 20, "cache_bytes"},
-		{&c.ProvisionalBytes, 32 << 20, "provisional_bytes"},
-	}
-	for _, s := range sizes {
-		if *s.field < 0 {
-			return c, fmt.Errorf("hls: %s is below 0", s.name)
-		}
-		if *s.field == 0 {
-			*s.field = s.value
-		}
-	}
-	counts := []struct {
-		field *int
-		value int
-		name  string
-	}{
-		{&c.MaxTails, 256, "max_tails"}, {&c.MaxWaiters, 4096, "max_waiters"}, {&c.MaxRebuilds, 4, "max_rebuilds"},
-	}
-	for _, n := range counts {
-		if *n.field < 0 {
-			return c, fmt.Errorf("hls: %s is below 0", n.name)
-		}
-		if *n.field == 0 {
-			*n.field = n.value
-		}
+	err := errors.Join(
+		setDefault(&c.Window, 60*time.Second, "window"),
+		setDefault(&c.FileLinger, 60*time.Second, "file_linger"),
+		setDefault(&c.Linger, 30*time.Second, "linger"),
+		setDefault(&c.FirstWait, 5*time.Second, "first_wait"),
+		setDefault(&c.LoadTimeout, 10*time.Second, "load_timeout"),
+		setDefault(&c.MaxAge, time.Hour, "max_age"),
+		setDefault(&c.Reserve, 1<<30, "reserve"),
+		setDefault(&c.CacheBytes, 256<<20, "cache_bytes"),
+		setDefault(&c.ProvisionalBytes, 32<<20, "provisional_bytes"),
+		setDefault(&c.MaxTails, 256, "max_tails"),
+		setDefault(&c.MaxWaiters, 4096, "max_waiters"),
+		setDefault(&c.MaxRebuilds, 4, "max_rebuilds"),
+	)
+	if err != nil {
+		return c, err
 	}
 	switch c.Mode {
 	case "", OnDemand:
@@ -99,4 +68,15 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("hls: mode %q: want %s or %s", c.Mode, OnDemand, Always)
 	}
 	return c, nil
+}
+
+// setDefault fills a field that is 0. One below 0 is an error.
+func setDefault[T ~int | ~int64](field *T, value T, name string) error {
+	if *field < 0 {
+		return fmt.Errorf("hls: %s is below 0", name)
+	}
+	if *field == 0 {
+		*field = value
+	}
+	return nil
 }
