@@ -157,13 +157,17 @@ func (c *camera) watch(ctx context.Context, w CameraWriter, end context.CancelCa
 	}
 }
 
-// wrote is told how the log took a chunk.
+// wrote is told how the log took a chunk. A camera whose footage is refused is
+// live too, with that as its problem.
 func (c *camera) wrote(err error) {
+	problem := ""
 	if err != nil {
-		c.board.problem(problemRecord, "footage is not recorded: "+clean(err))
+		problem = "footage is not recorded: " + clean(err)
+	}
+	c.board.problem(problemRecord, problem)
+	if err != nil && !errors.Is(err, medialog.ErrRefused) {
 		return
 	}
-	c.board.problem(problemRecord, "")
 	if c.board.current() != schemas.StateLive {
 		c.log.Info("camera is live")
 		c.board.state(schemas.StateLive, nil)

@@ -243,6 +243,23 @@ func TestRefusedFootageIsShown(t *testing.T) {
 	})
 }
 
+// A camera that is refused from its first chunk on is live and says so.
+func TestRefusedFromTheStart(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		s := w.service(t, Config{})
+		c := newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera("a"), "test")
+		c.wrote(medialog.ErrFenced)
+		if got := c.board.current(); got != schemas.StateConnecting {
+			t.Errorf("a writer that has ended: %s", got)
+		}
+		c.wrote(fmt.Errorf("%w: %s", medialog.ErrRefused, schemas.ReasonStorage))
+		c.board.write()
+		if s := w.registry.of("a"); s.State != schemas.StateLive || !strings.Contains(s.Problem, "storage") {
+			t.Errorf("status %+v", s)
+		}
+	})
+}
+
 func TestFencedCameraEnds(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		s := w.service(t, Config{})

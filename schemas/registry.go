@@ -44,7 +44,7 @@ type State string
 // The states of a camera.
 const (
 	StateConnecting State = "connecting" // first attempt
-	StateLive       State = "live"       // recording
+	StateLive       State = "live"       // recording, or Problem says why not
 	StateAway       State = "away"       // no connection or no data; ingest keeps trying
 	StateRefused    State = "refused"    // the camera answers and says no: credentials, path
 	StateUnusable   State = "unusable"   // what it sends cannot be recorded: codec, no keyframe
