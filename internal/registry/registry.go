@@ -124,7 +124,13 @@ func (c *Client) Put(ctx context.Context, cam schemas.Camera) error {
 	if err != nil {
 		return fmt.Errorf("registry: put camera %s: %w", cam.ID, err)
 	}
-	if err := c.produce(ctx, c.cfg.Names().Cameras(), cam.ID, value); err != nil {
+	err = c.produce(ctx, c.cfg.Names().Cameras(), cam.ID, value)
+	if errors.Is(err, kerr.UnknownTopicOrPartition) { // the first of all cameras, before any process has run
+		if err = c.Ensure(ctx); err == nil {
+			err = c.produce(ctx, c.cfg.Names().Cameras(), cam.ID, value)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("registry: put camera %s: %w", cam.ID, err)
 	}
 	return nil

@@ -122,6 +122,21 @@ func TestPutLoadDelete(t *testing.T) {
 	}
 }
 
+// The first camera may be put before any process has made the topics.
+func TestPutMakesTheTopics(t *testing.T) {
+	c := connect(t, newBroker(t))
+	if err := c.Put(limit(t, 10*time.Second), apiCamera("a")); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Put(limit(t, 10*time.Second), apiCamera("b")); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Load(limit(t, 10*time.Second))
+	if err != nil || ids(s) != "a b" {
+		t.Errorf("%q, %v", ids(s), err)
+	}
+}
+
 func TestTopicSettings(t *testing.T) {
 	b := newBroker(t)
 	c := connect(t, b)
