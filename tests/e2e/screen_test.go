@@ -1,0 +1,159 @@
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/internal/camsim"
+	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+// sampler reads the strip (see camsim.Strip) in the picture of the player in
+// focus ten times a second, into window.seen.
+const sampler = `(() => {
+  window.seen = [];
+  const c = document.createElement('canvas'), g = c.getContext('2d', {willReadFrequently: true});
+  const strip = (v) => {
+    const w = v.videoWidth, h = v.videoHeight, s = Math.floor(w / 40), from = s >> 2, to = s - from;
+    c.width = w; c.height = 2 * s;
+    g.drawImage(v, 0, h - 2 * s, w, 2 * s, 0, 0, w, 2 * s);
+    const now = Date.now(), px = g.getImageData(0, 0, w, 2 * s).data, bits = [];
+    for (let n = 0; n < 80; n++) {
+      let sum = 0, count = 0;
+      for (let y = Math.floor(n / 40) * s + from; y < Math.floor(n / 40) * s + to; y++)
+        for (let x = (n % 40) * s + from; x < (n % 40) * s + to; x++) {
+          const i = (y * w + x) * 4;
+          sum += px[i] + px[i + 1] + px[i + 2]; count += 3;
+        }
+      bits.push(sum / count > 127 ? 1 : 0);
+    }
+    const read = (from, n) => bits.slice(from, from + n).reduce((a, b) => a * 2 + b, 0);
+    let crc = 0xffff;
+    for (let i = 0; i < 64; i++)
+      crc = ((crc << 1) & 0xffff) ^ (((crc >> 15) & 1) ^ bits[i] ? 0x1021 : 0);
+    return crc === read(64, 16) ? {at: now, taken: read(0, 42), width: w} : null;
+  };
+  setInterval(() => {
+    const v = document.querySelector('#stage video');
+    const read = v && v.videoWidth && v.readyState >= 2 ? strip(v) : null;
+    if (read) window.seen.push(read);
+  }, 100);
+})()`
+
+// look is one reading of the strip, in milliseconds since the Unix epoch.
+type look struct {
+	At    int64 `json:"at"`    // when it was on the screen
+	Taken int64 `json:"taken"` // when the camera took it
+	Width int   `json:"width"`
+}
+
+// looks is the readings since the last call.
+func looks(p *testenv.Page) []look {
+	var all []look
+	p.Eval("window.seen.splice(0)", &all)
+	return all
+}
+
+// delays is from camera to screen, in order.
+func delays(all []look) []time.Duration {
+	var d []time.Duration
+	for _, l := range all {
+		d = append(d, time.Duration(l.At-l.Taken)*time.Millisecond)
+	}
+	slices.Sort(d)
+	return d
+}
+
+// hole is a time in which a camera sent nothing that can be decoded.
+type hole struct{ from, to int64 } // ms
+
+// holes is where a camera sent no picture to anyone for more than limit, or
+// none that can be decoded: after a connection was cut all waits for the next
+// random access point.
+func holes(sent []camsim.Sent, limit time.Duration) []hole {
+	var all []hole
+	last, cut := int64(0), false
+	for _, s := range sent {
+		if s.Track != schemas.VideoTrack {
+			continue
+		}
+		if s.Peers == 0 {
+			cut = true
+			continue
+		}
+		if cut && !s.Sync {
+			continue
+		}
+		at := s.At.UnixMilli()
+		if last != 0 && time.Duration(at-last)*time.Millisecond > limit {
+			all = append(all, hole{last, at})
+		}
+		last, cut = at, false
+	}
+	return all
+}
+
+// stalls is where the picture stood still for longer than patience although
+// there was footage. How long it stood is measured on the screen, from one
+// change of the picture to the next. From that goes the time in which the
+// camera, by its own account, was away: what it did not send nobody can show.
+func stalls(all []look, away []hole, patience time.Duration) []string {
+	var bad []string
+	for i, since := 1, 0; i < len(all); i++ {
+		if all[i].Taken == all[since].Taken && i < len(all)-1 {
+			continue
+		}
+		stood := all[i].At - all[since].At
+		for _, h := range away {
+			// The hole may be in what was seen before and after, or still to
+			// come to the screen.
+			if h.to > all[since].Taken && h.from < all[i].At {
+				stood -= h.to - h.from
+			}
+		}
+		if d := time.Duration(stood) * time.Millisecond; d > patience {
+			bad = append(bad, fmt.Sprintf("%v too long at %v, from the picture of %v to that of %v", d, clock(all[since].At), clock(all[since].Taken), clock(all[i].Taken)))
+		}
+		since = i
+	}
+	return bad
+}
+
+func clock(ms int64) string { return time.UnixMilli(ms).Format("15:04:05.000") }
+
+// The judge of stalls knows a stall from a camera that is away.
+func TestStallsAreTold(t *testing.T) {
+	// play is a screen that shows what was taken a second ago, ten times a
+	// second, but stands in [from, to).
+	play := func(from, to int64) (all []look) {
+		shown := int64(0)
+		for at := int64(10_000); at < 20_000; at += 100 {
+			if at < from || at >= to {
+				shown = at - 1000
+			}
+			all = append(all, look{At: at, Taken: shown})
+		}
+		return all
+	}
+	for name, c := range map[string]struct {
+		all  []look
+		away []hole
+		want int
+	}{
+		"plays":                          {play(0, 0), nil, 0},
+		"a hiccup":                       {play(12_000, 13_000), nil, 0},
+		"stands":                         {play(12_000, 16_000), nil, 1},
+		"stands to the end":              {play(15_000, 30_000), nil, 1},
+		"camera away":                    {play(12_000, 16_000), []hole{{11_000, 15_000}}, 0},
+		"camera away, and stands longer": {play(12_000, 19_000), []hole{{11_000, 15_000}}, 1},
+		"camera away at another time":    {play(12_000, 16_000), []hole{{4_000, 8_000}}, 1},
+	} {
+		if got := stalls(c.all, c.away, 2*time.Second); len(got) != c.want {
+			t.Errorf("%s: %d stalls, want %d: %s", name, len(got), c.want, strings.Join(got, "; "))
+		}
+	}
+}
