@@ -216,8 +216,10 @@ var (
 )
 
 // pace is how often a connection looks at what has come. All connections do it
-// at the same multiples of it, so that the process wakes once for all of them.
-const pace = 20 * time.Millisecond
+// at the same multiples of it, so that the process wakes once for all of them,
+// and their chunks go to Kafka in fewer requests. It adds half of it to the
+// delay; half of it costs an eighth more CPU time.
+const pace = 40 * time.Millisecond
 
 func (r *run) loop(ctx context.Context) error {
 	began := time.Now()

@@ -301,7 +301,7 @@ func (r *RTSP) watch(depay, sink *gst.Element, track uint8, clockRate uint32, pa
 }
 
 // Take empties the queue. What it returns is valid until the next Take; the
-// Data of units stays. Call it every some 20 ms: it costs nothing where there
+// Data of units stays. Call it every some 40 ms: it costs nothing where there
 // is nothing.
 func (r *RTSP) Take() []RTSPItem {
 	r.collect()
