@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -68,11 +67,6 @@ func (l *loader) defaults(v reflect.Value) error {
 		}
 	}
 	return nil
-}
-
-func keyOf(f reflect.StructField) (string, bool) {
-	k := f.Tag.Get("yaml")
-	return k, k != "" && k != "-"
 }
 
 // file reads the YAML.
@@ -192,6 +186,7 @@ func (l *loader) value(n ast.Node, f reflect.StructField, v reflect.Value, key s
 			}
 		}
 		return nil
+	default: // a scalar
 	}
 	switch s := n.(type) {
 	case *ast.NullNode:
@@ -215,14 +210,6 @@ func (l *loader) wrong(where, key string, v reflect.Value, s string) error {
 
 func (l *loader) wrongBecause(where, key string, v reflect.Value, f reflect.StructField, s string, err error) error {
 	return &Error{Where: where, Key: key, What: show(key, s) + err.Error(), Remedy: "want " + wanted(v, f)}
-}
-
-// show repeats a wrong value, unless it could hold a password.
-func show(key, s string) string {
-	if strings.HasSuffix(key, ".url") || len(s) > 60 {
-		return ""
-	}
-	return strconv.Quote(s) + ": "
 }
 
 // environ reads the variables.
@@ -252,12 +239,6 @@ func (l *loader) environ(env []string) error {
 	return nil
 }
 
-// EnvName is the environment variable of a key: FRAMELOG_EGRESS_MODE of
-// egress.mode.
-func EnvName(key string) string {
-	return "FRAMELOG_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
-}
-
 // setText sets a key that is no list of cameras from one string.
 func (l *loader) setText(key, s, where string) error {
 	v := reflect.ValueOf(l.c).Elem()
@@ -284,100 +265,6 @@ func (l *loader) setText(key, s, where string) error {
 	return nil
 }
 
-// set reads s into a scalar and checks it against the field's bounds.
-func set(v reflect.Value, f reflect.StructField, s string) error {
-	number, err := parse(v, s)
-	if err != nil {
-		return err
-	}
-	if set := f.Tag.Get("oneof"); set != "" && !slices.Contains(strings.Split(set, ","), s) {
-		return errors.New("no such value")
-	}
-	for _, b := range []struct {
-		tag  string
-		sign int64
-		word string
-	}{{"min", 1, "too small"}, {"max", -1, "too large"}} {
-		if f.Tag.Get(b.tag) == "" || v.Kind() == reflect.Slice {
-			continue
-		}
-		limit, err := parse(reflect.New(v.Type()).Elem(), f.Tag.Get(b.tag))
-		if err != nil {
-			return err
-		}
-		if (number-limit)*b.sign < 0 {
-			return errors.New(b.word)
-		}
-	}
-	return nil
-}
-
-func parse(v reflect.Value, s string) (number int64, err error) {
-	switch v.Interface().(type) {
-	case Size:
-		n, err := ParseSize(s)
-		v.SetInt(int64(n))
-		return int64(n), err
-	case Duration:
-		d, err := time.ParseDuration(s)
-		if err != nil || d < 0 {
-			return 0, errors.New("no duration")
-		}
-		v.SetInt(int64(d))
-		return int64(d), nil
-	}
-	switch v.Kind() {
-	case reflect.String:
-		v.SetString(s)
-	case reflect.Bool:
-		b, err := strconv.ParseBool(s)
-		if err != nil {
-			return 0, errors.New("wrong type")
-		}
-		v.SetBool(b)
-	case reflect.Int:
-		n, err := strconv.ParseInt(s, 10, 32)
-		if err != nil {
-			return 0, errors.New("wrong type")
-		}
-		v.SetInt(n)
-		return n, nil
-	default:
-		return 0, errors.New("wrong type")
-	}
-	return 0, nil
-}
-
-// wanted says in words what a field takes.
-func wanted(v reflect.Value, f reflect.StructField) string {
-	var s string
-	switch v.Interface().(type) {
-	case Size:
-		s = "a size such as 512MiB or 1GiB"
-	case Duration:
-		s = "a duration such as 200ms, 30s or 24h"
-	default:
-		switch v.Kind() {
-		case reflect.Bool:
-			s = "true or false"
-		case reflect.Int:
-			s = "a whole number"
-		default:
-			s = "text"
-		}
-	}
-	if set := f.Tag.Get("oneof"); set != "" {
-		s = strings.ReplaceAll(strings.TrimPrefix(set, ","), ",", " or ")
-	}
-	if lo := f.Tag.Get("min"); lo != "" {
-		s += ", at least " + lo
-	}
-	if hi := f.Tag.Get("max"); hi != "" {
-		s += ", at most " + hi
-	}
-	return s
-}
-
 func text(n ast.Node) string {
 	switch n := n.(type) {
 	case *ast.StringNode:
@@ -391,86 +278,4 @@ func text(n ast.Node) string {
 		return t.Value
 	}
 	return ""
-}
-
-func field(v reflect.Value, name string) (reflect.StructField, reflect.Value, bool) {
-	if v.Kind() == reflect.Struct {
-		for f, fv := range v.Fields() {
-			if k, ok := keyOf(f); ok && k == name {
-				return f, fv, true
-			}
-		}
-	}
-	return reflect.StructField{}, reflect.Value{}, false
-}
-
-func keys(t reflect.Type) (out []string) {
-	for f := range t.Fields() {
-		if k, ok := keyOf(f); ok {
-			out = append(out, k)
-		}
-	}
-	return out
-}
-
-// leaves is every key that one string can set.
-func leaves(t reflect.Type, prefix string) (out []string) {
-	for f := range t.Fields() {
-		k, ok := keyOf(f)
-		switch {
-		case !ok:
-		case f.Type.Kind() == reflect.Struct:
-			out = append(out, leaves(f.Type, join(prefix, k))...)
-		case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() != reflect.String:
-		default:
-			out = append(out, join(prefix, k))
-		}
-	}
-	return out
-}
-
-func join(prefix, key string) string {
-	if prefix == "" {
-		return key
-	}
-	return prefix + "." + key
-}
-
-// suggest names the key that was meant, or all of them.
-func suggest(name string, known []string) string {
-	slices.Sort(known)
-	best, at := "", 4
-	for _, k := range known {
-		if d := distance(strings.ToLower(name), strings.ToLower(k)); d < at && d < len(k) {
-			best, at = k, d
-		}
-	}
-	if best != "" {
-		return "did you mean " + best + "?"
-	}
-	if len(known) > 14 {
-		return "see docs/configuration.md"
-	}
-	return "known are " + strings.Join(known, ", ")
-}
-
-// distance is the number of letters to change (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diag
-			if a[i] != b[j] {
-				cost++
-			}
-			diag = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -1,0 +1,100 @@
+package config
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+)
+
+func keyOf(f reflect.StructField) (string, bool) {
+	k := f.Tag.Get("yaml")
+	return k, k != "" && k != "-"
+}
+
+// EnvName is the environment variable of a key: FRAMELOG_EGRESS_MODE of
+// egress.mode.
+func EnvName(key string) string {
+	return "FRAMELOG_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+}
+
+func field(v reflect.Value, name string) (reflect.StructField, reflect.Value, bool) {
+	if v.Kind() == reflect.Struct {
+		for f, fv := range v.Fields() {
+			if k, ok := keyOf(f); ok && k == name {
+				return f, fv, true
+			}
+		}
+	}
+	return reflect.StructField{}, reflect.Value{}, false
+}
+
+func keys(t reflect.Type) (out []string) {
+	for f := range t.Fields() {
+		if k, ok := keyOf(f); ok {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// leaves is every key that one string can set.
+func leaves(t reflect.Type, prefix string) (out []string) {
+	for f := range t.Fields() {
+		k, ok := keyOf(f)
+		switch {
+		case !ok:
+		case f.Type.Kind() == reflect.Struct:
+			out = append(out, leaves(f.Type, join(prefix, k))...)
+		case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() != reflect.String:
+		default:
+			out = append(out, join(prefix, k))
+		}
+	}
+	return out
+}
+
+func join(prefix, key string) string {
+	if prefix == "" {
+		return key
+	}
+	return prefix + "." + key
+}
+
+// suggest names the key that was meant, or all of them.
+func suggest(name string, known []string) string {
+	slices.Sort(known)
+	best, at := "", 4
+	for _, k := range known {
+		if d := distance(strings.ToLower(name), strings.ToLower(k)); d < at && d < len(k) {
+			best, at = k, d
+		}
+	}
+	if best != "" {
+		return "did you mean " + best + "?"
+	}
+	if len(known) > 14 {
+		return "see docs/configuration.md"
+	}
+	return "known are " + strings.Join(known, ", ")
+}
+
+// distance is the number of letters to change (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diag := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diag
+			if a[i] != b[j] {
+				cost++
+			}
+			diag = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

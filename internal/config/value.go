@@ -1,0 +1,112 @@
+package config
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// show repeats a wrong value, unless it could hold a password.
+func show(key, s string) string {
+	if strings.HasSuffix(key, ".url") || len(s) > 60 {
+		return ""
+	}
+	return strconv.Quote(s) + ": "
+}
+
+// set reads s into a scalar and checks it against the field's bounds.
+func set(v reflect.Value, f reflect.StructField, s string) error {
+	number, err := parse(v, s)
+	if err != nil {
+		return err
+	}
+	if set := f.Tag.Get("oneof"); set != "" && !slices.Contains(strings.Split(set, ","), s) {
+		return errors.New("no such value")
+	}
+	for _, b := range []struct {
+		tag  string
+		sign int64
+		word string
+	}{{"min", 1, "too small"}, {"max", -1, "too large"}} {
+		if f.Tag.Get(b.tag) == "" || v.Kind() == reflect.Slice {
+			continue
+		}
+		limit, err := parse(reflect.New(v.Type()).Elem(), f.Tag.Get(b.tag))
+		if err != nil {
+			return err
+		}
+		if (number-limit)*b.sign < 0 {
+			return errors.New(b.word)
+		}
+	}
+	return nil
+}
+
+func parse(v reflect.Value, s string) (number int64, err error) {
+	switch v.Interface().(type) {
+	case Size:
+		n, err := ParseSize(s)
+		v.SetInt(int64(n))
+		return int64(n), err
+	case Duration:
+		d, err := time.ParseDuration(s)
+		if err != nil || d < 0 {
+			return 0, errors.New("no duration")
+		}
+		v.SetInt(int64(d))
+		return int64(d), nil
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(s)
+	case reflect.Bool:
+		b, err := strconv.ParseBool(s)
+		if err != nil {
+			return 0, errors.New("wrong type")
+		}
+		v.SetBool(b)
+	case reflect.Int:
+		n, err := strconv.ParseInt(s, 10, 32)
+		if err != nil {
+			return 0, errors.New("wrong type")
+		}
+		v.SetInt(n)
+		return n, nil
+	default:
+		return 0, errors.New("wrong type")
+	}
+	return 0, nil
+}
+
+// wanted says in words what a field takes.
+func wanted(v reflect.Value, f reflect.StructField) string {
+	var s string
+	switch v.Interface().(type) {
+	case Size:
+		s = "a size such as 512MiB or 1GiB"
+	case Duration:
+		s = "a duration such as 200ms, 30s or 24h"
+	default:
+		switch v.Kind() {
+		case reflect.Bool:
+			s = "true or false"
+		case reflect.Int:
+			s = "a whole number"
+		default:
+			s = "text"
+		}
+	}
+	if set := f.Tag.Get("oneof"); set != "" {
+		s = strings.ReplaceAll(strings.TrimPrefix(set, ","), ",", " or ")
+	}
+	if lo := f.Tag.Get("min"); lo != "" {
+		s += ", at least " + lo
+	}
+	if hi := f.Tag.Get("max"); hi != "" {
+		s += ", at most " + hi
+	}
+	return s
+}
