@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/framelog/framelog/internal/camsim"
+	"github.com/framelog/framelog/internal/config"
+	"github.com/framelog/framelog/internal/registry"
+	"github.com/framelog/framelog/schemas"
+)
+
+// cameras puts the file's cameras, and the demo's, into the registry once the
+// broker is there, and says how much footage the hot window holds.
+func (u *up) cameras(ctx context.Context) error {
+	select {
+	case <-u.brokerReady:
+	case <-ctx.Done():
+		return nil
+	}
+	reg, err := registry.Connect(kafkaConfig(u.cfg, "framelog-up"), u.log)
+	if err != nil {
+		return err
+	}
+	defer reg.Close()
+	for {
+		err := u.reconcile(ctx, reg)
+		var conflict *registry.ConflictError
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			return u.follow(ctx, reg)
+		case errors.As(err, &conflict):
+			return &config.Error{What: conflict.Error()}
+		}
+		u.log.WarnContext(ctx, "cameras of the configuration are not in the registry yet", "error", err)
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// demoFile stands for a file in the origins of the demo's cameras.
+const demoFile = "demo"
+
+func (u *up) reconcile(ctx context.Context, reg *registry.Client) error {
+	if err := reg.Ensure(ctx); err != nil {
+		return err
+	}
+	if u.cfg.Path != "" {
+		file, cams, err := cameras(u.cfg)
+		if err != nil {
+			return err
+		}
+		if _, err := reg.Reconcile(ctx, file, cams, true); err != nil {
+			return err
+		}
+	}
+	var cams []schemas.Camera
+	if u.demo != "" {
+		for i, d := range camsim.Demo() {
+			cams = append(cams, schemas.Camera{
+				ID: d.Path, Label: d.Label, URL: "rtsp://" + u.demo + "/" + d.Path,
+				Source: schemas.SourceFile, Origin: fmt.Sprintf("%s:%d", demoFile, i+1),
+			})
+		}
+	}
+	_, err := reg.Reconcile(ctx, demoFile, cams, true)
+	return err
+}
+
+// follow tells how long the hot window is, again whenever it has changed much.
+func (u *up) follow(ctx context.Context, reg *registry.Client) error {
+	if !u.cfg.Embedded() {
+		<-ctx.Done()
+		return nil
+	}
+	var told window
+	return ignoreEnd(ctx, reg.Follow(ctx, func(s registry.Snapshot) {
+		w := windowOf(s, int64(u.cfg.Broker.Limit))
+		if w.cameras == 0 || !w.differs(told) {
+			return
+		}
+		told = w
+		attrs := []any{"minutes", int(w.length.Minutes()), "cameras", w.cameras, "limit", u.cfg.Broker.Limit.String()}
+		if w.assumed > 0 {
+			attrs = append(attrs, "assumed", fmt.Sprintf("%d of them at 4 Mbit/s, until it is known", w.assumed))
+		}
+		u.log.Info("what the embedded broker keeps: broker.limit holds about so many minutes of these cameras", attrs...)
+	}))
+}
+
+func ignoreEnd(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// window is how much footage a limit holds.
+type window struct {
+	cameras, assumed int
+	length           time.Duration
+}
+
+// assumedBitrate is that of a camera that has not told its own, in bit/s.
+const assumedBitrate = 4_000_000
+
+func windowOf(s registry.Snapshot, limit int64) (w window) {
+	var rate uint64
+	for id, cam := range s.Cameras {
+		if cam.Disabled {
+			continue
+		}
+		w.cameras++
+		if b := s.Status[id].Bitrate; b > 0 {
+			rate += b
+		} else {
+			rate += assumedBitrate
+			w.assumed++
+		}
+	}
+	if rate > 0 {
+		// The broker begins to remove at 15/16 of its limit.
+		w.length = time.Duration(float64(limit) * 15 / 16 * 8 / float64(rate) * float64(time.Second))
+	}
+	return w
+}
+
+// differs says whether it is worth telling.
+func (w window) differs(told window) bool {
+	if w.cameras != told.cameras || (w.assumed == 0) != (told.assumed == 0) {
+		return true
+	}
+	ratio := float64(w.length) / float64(max(told.length, 1))
+	return ratio > 1.5 || ratio < 0.67
+}
