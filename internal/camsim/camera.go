@@ -2,7 +2,6 @@ package camsim
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,8 +14,8 @@ import (
 	"github.com/bluenviron/gortsplib/v5"
 	"github.com/bluenviron/gortsplib/v5/pkg/description"
 	"github.com/bluenviron/gortsplib/v5/pkg/format"
+
 	"github.com/framelog/framelog/schemas"
-	"github.com/pion/rtcp"
 )
 
 // CameraConfig is one camera.
@@ -106,25 +105,6 @@ type Camera struct {
 	jump    time.Duration
 	speed   float64 // of a clip; 0 means 1
 	over    bool    // the feed has ended
-}
-
-// sendLane is the sending side of one track.
-type sendLane struct {
-	track   schemas.Track
-	pack    *packetizer
-	media   *description.Media
-	initial uint32
-	seq     uint16
-	base    int64 // added to the feed's times, in ticks
-	end     int64 // of the last unit sent, without jump
-	ssrc    uint32
-	packets uint32
-	octets  uint32
-	report  time.Time // when the next sender report is due
-}
-
-func (l *sendLane) ticks(d time.Duration) int64 {
-	return schemas.Rescale(int64(d), uint32(time.Second), l.track.Timescale)
 }
 
 func newCamera(s *Server, cfg CameraConfig) (*Camera, error) {
@@ -267,14 +247,16 @@ func (c *Camera) change(next, prev Feed) Feed {
 	if same {
 		for i, t := range tracks {
 			c.lanes[i].track = t
-			if c.lanes[i].pack.sets, err = ParameterSets(t); err != nil {
+			var sets [][]byte
+			if sets, err = ParameterSets(t); err != nil {
 				break
 			}
+			c.lanes[i].pack.sets = sets
 			switch f := c.lanes[i].pack.format.(type) {
 			case *format.H264:
-				f.SafeSetParams(c.lanes[i].pack.sets[0], c.lanes[i].pack.sets[1])
+				f.SPS, f.PPS = sets[0], sets[1]
 			case *format.H265:
-				f.SafeSetParams(c.lanes[i].pack.sets[0], c.lanes[i].pack.sets[1], c.lanes[i].pack.sets[2])
+				f.VPS, f.SPS, f.PPS = sets[0], sets[1], sets[2]
 			}
 		}
 		c.stream.ReloadDesc()
@@ -336,97 +318,6 @@ func (c *Camera) shut() {
 	stream := c.stream
 	c.mu.Unlock()
 	stream.Close()
-}
-
-// emit sends one unit of the feed; it is called from the feed's goroutine.
-func (c *Camera) emit(u Unit) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var l *sendLane
-	for _, o := range c.lanes {
-		if o.track.ID == u.Track {
-			l = o
-		}
-	}
-	if l == nil {
-		return
-	}
-	scale := l.track.Timescale
-	if c.rebase {
-		// The first unit of a new feed begins where the video ended.
-		c.rebase = false
-		v := c.lanes[0]
-		base := v.end - schemas.Rescale(u.DTS, scale, v.track.Timescale)
-		for _, o := range c.lanes {
-			o.base = schemas.Rescale(base, v.track.Timescale, o.track.Timescale)
-		}
-	}
-	c.instant = span(u.DTS, scale)
-	l.end = max(l.end, u.DTS+int64(u.Duration)+l.base)
-	if c.held(l, u) {
-		return
-	}
-	shift := l.base + l.ticks(c.jump)
-	u.PTS += shift
-	u.DTS += shift
-	var sets [][]byte
-	if u.Sync && !c.cfg.NoParameterSets {
-		sets = l.pack.sets
-	}
-	pkts, err := l.pack.encode(u, sets)
-	if err != nil {
-		c.log.Error("packetize", "error", err)
-		return
-	}
-	rec := Sent{
-		Unit: u, Hash: sha256.Sum256(u.Data), At: time.Now(), Clock: u.wall, Feed: c.feed, Peers: len(c.clients),
-		RTP: uint32(int64(l.initial) + u.PTS), Seq: l.seq, Count: len(pkts),
-	}
-	for _, p := range pkts {
-		p.Timestamp += rec.RTP
-		p.SequenceNumber = l.seq
-		l.seq++
-		if c.chance(c.faults.lose) {
-			rec.Lost++
-			continue
-		}
-		if c.chance(c.faults.corrupt) && c.corrupt(p) {
-			rec.Broken++
-		}
-		l.octets += uint32(len(p.Payload))
-		l.packets++
-		_ = c.stream.WritePacketRTP(l.media, p) // a client's full queue is counted in overflow
-		l.ssrc = p.SSRC
-	}
-	c.report(l, rec)
-	if len(c.sent) >= c.cfg.SentLimit {
-		c.sent = append(c.sent[:0], c.sent[len(c.sent)/4+1:]...)
-		c.dropped += c.cfg.SentLimit - len(c.sent)
-	}
-	c.sent = append(c.sent, rec)
-}
-
-// report sends a sender report where one is due.
-func (c *Camera) report(l *sendLane, rec Sent) {
-	now := rec.At
-	if c.cfg.SenderReports.Off || c.faults.noReports || c.began.IsZero() || now.Before(l.report) || l.ssrc == 0 {
-		return
-	}
-	l.report = now.Add(c.cfg.SenderReports.Every)
-	since := now.Sub(rec.wall)
-	if c.speed > 0 {
-		since = time.Duration(float64(since) * c.speed)
-	}
-	_ = c.stream.WritePacketRTCP(l.media, &rtcp.SenderReport{
-		SSRC: l.ssrc, NTPTime: ntp(now), RTPTime: uint32(int64(rec.RTP) + l.ticks(since)),
-		PacketCount: l.packets, OctetCount: l.octets,
-	})
-}
-
-// ntp is t as RFC 3550 section 4 writes it: seconds since 1900 in 32.32 bits.
-func ntp(t time.Time) uint64 {
-	s := uint64(t.Unix()) + 2208988800
-	return s<<32 | uint64(t.Nanosecond())<<32/1e9
 }
 
 // Sent is what the camera sent so far, in order.

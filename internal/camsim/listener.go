@@ -1,6 +1,7 @@
 package camsim
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -21,8 +22,9 @@ type listener struct {
 	closed  bool
 }
 
-func listen(addr string, c *tls.Config) (*listener, error) {
-	s, err := net.Listen("tcp", addr)
+func listen(ctx context.Context, addr string, c *tls.Config) (*listener, error) {
+	var lc net.ListenConfig
+	s, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +88,8 @@ func (l *listener) up() error {
 	if l.socket != nil || l.closed {
 		return nil
 	}
-	s, err := net.Listen("tcp", l.addr.String())
+	var lc net.ListenConfig
+	s, err := lc.Listen(context.Background(), "tcp", l.addr.String())
 	if err != nil {
 		return fmt.Errorf("camsim: listen again: %w", err)
 	}

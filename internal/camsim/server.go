@@ -86,12 +86,12 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 			return nil, fmt.Errorf("camsim: make certificate: %w", err)
 		}
 	}
-	ln, err := listen(cfg.Listen, tc)
+	ln, err := listen(ctx, cfg.Listen, tc)
 	if err != nil {
 		return nil, fmt.Errorf("camsim: listen: %w", err)
 	}
 	s.ln = ln
-	if err := s.serve(); err != nil {
+	if err := s.serve(ctx); err != nil {
 		ln.Close()
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 }
 
 // serve starts the protocol over the listener, with a free pair of UDP ports.
-func (s *Server) serve() error {
+func (s *Server) serve(ctx context.Context) error {
 	method := auth.VerifyMethodDigestMD5
 	if s.cfg.Auth == AuthBasic {
 		method = auth.VerifyMethodBasic
@@ -134,7 +134,7 @@ func (s *Server) serve() error {
 			DisableRTCPSenderReports: true, // a camera sends its own, as its configuration says
 		}
 		if !s.cfg.NoUDP && !s.cfg.TLS {
-			port, err := evenPort(host)
+			port, err := evenPort(ctx, host)
 			if err != nil {
 				return fmt.Errorf("camsim: find UDP ports: %w", err)
 			}
@@ -151,9 +151,10 @@ func (s *Server) serve() error {
 }
 
 // evenPort is a UDP port that was free a moment ago, and even.
-func evenPort(host string) (int, error) {
+func evenPort(ctx context.Context, host string) (int, error) {
+	var lc net.ListenConfig
 	for {
-		c, err := net.ListenPacket("udp", net.JoinHostPort(host, "0"))
+		c, err := lc.ListenPacket(ctx, "udp", net.JoinHostPort(host, "0"))
 		if err != nil {
 			return 0, err
 		}

@@ -58,8 +58,9 @@ func ParameterSets(t schemas.Track) ([][]byte, error) {
 			out = append(out, c.GetNalusForType(k)...)
 		}
 		return out, nil
+	default:
+		return nil, nil
 	}
-	return nil, nil
 }
 
 // Slices is the slice data of a video sample (VCL NAL units alone), or the

@@ -88,12 +88,14 @@ func MakeFile(t testing.TB, s Spec) (*camsim.Clip, string) {
 	case schemas.MJPEG:
 		// RFC 2435 carries no Huffman tables: the standard ones must do.
 		args = append(args, "-c:v", "mjpeg", "-huffman", "default", "-q:v", "5", "-strict", "unofficial", "-pix_fmt", "yuvj420p")
+	default: // no video
 	}
 	switch s.Audio {
 	case schemas.AAC:
 		args = append(args, "-c:a", "aac", "-b:a", "64k")
 	case schemas.Opus:
 		args = append(args, "-c:a", "libopus", "-b:a", "48k")
+	default: // none, or G.711, which is made below
 	}
 	var clip *camsim.Clip
 	if s.Video != "" || !g711 {
