@@ -71,13 +71,17 @@ func (s stream) units(d time.Duration) []Unit {
 		if s.codec == schemas.MJPEG {
 			data = append([]byte{0xff, 0xd8, 0xff, 0xe0}, data...)
 		}
-		us = append(us, Unit{Track: schemas.VideoTrack, PTS: pts, Data: data,
-			Captured: epoch.Add(schemas.FromTicks(int64(float64(i) * s.frame)))})
+		us = append(us, Unit{
+			Track: schemas.VideoTrack, PTS: pts, Data: data,
+			Captured: epoch.Add(schemas.FromTicks(int64(float64(i) * s.frame))),
+		})
 	}
 	if s.aac {
 		for i := int64(0); i*1024*90/48 < schemas.Ticks(d)*1000/1000; i++ {
-			us = append(us, Unit{Track: schemas.AudioTrack, PTS: origin*48/90 + 1 + i*1024, Data: codectest.Unit264(false, 1<<40|uint64(i), 16),
-				Captured: epoch.Add(time.Duration(i*1024+1024) * time.Second / 48000)})
+			us = append(us, Unit{
+				Track: schemas.AudioTrack, PTS: origin*48/90 + 1 + i*1024, Data: codectest.Unit264(false, 1<<40|uint64(i), 16),
+				Captured: epoch.Add(time.Duration(i*1024+1024) * time.Second / 48000),
+			})
 		}
 	}
 	slices.SortStableFunc(us, func(a, b Unit) int { return a.Captured.Compare(b.Captured) })

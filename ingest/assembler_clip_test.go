@@ -91,8 +91,10 @@ func TestDecodeTimes(t *testing.T) {
 			clip := makeClip(t, c.args)
 			var us []Unit
 			for _, s := range clip.samples {
-				us = append(us, Unit{Track: 1, PTS: int64(s.DecodeTime) + int64(s.CompositionTimeOffset) + 1<<40, Data: s.Data,
-					Captured: epoch.Add(schemas.FromTicks(int64(s.DecodeTime)))})
+				us = append(us, Unit{
+					Track: 1, PTS: int64(s.DecodeTime) + int64(s.CompositionTimeOffset) + 1<<40, Data: s.Data,
+					Captured: epoch.Add(schemas.FromTicks(int64(s.DecodeTime))),
+				})
 			}
 			var m memory
 			a := run(t, AssemblerConfig{}, []schemas.Track{clip.track}, us, &m)

@@ -171,7 +171,7 @@ func (m *memory) Truncate(reason string) {
 	m.open = nil
 }
 
-func (m *memory) Gap(start time.Time, media, duration int64, reason string) {
+func (m *memory) Gap(_ time.Time, media, duration int64, reason string) {
 	m.t.Helper()
 	m.begin()
 	if m.open != nil {

@@ -2,7 +2,6 @@ package hls
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -38,7 +37,7 @@ func TestOverKafka(t *testing.T) {
 	}
 	t.Cleanup(c.Close)
 	connect := func() *medialog.Log {
-		l, err := medialog.Connect(medialog.Config{Kafka: kafka.Config{Brokers: c.ListenAddrs()}}, slog.New(slog.NewTextHandler(io.Discard, nil)), nil)
+		l, err := medialog.Connect(medialog.Config{Kafka: kafka.Config{Brokers: c.ListenAddrs()}}, slog.New(slog.DiscardHandler), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

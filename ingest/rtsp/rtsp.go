@@ -146,7 +146,7 @@ func (s *source) Run(ctx context.Context, sink ingest.Sink) error {
 	// UDP is remembered while it works.
 	var failed *Error
 	s.mu.Lock()
-	s.useUDP = udp && !(errors.As(err, &failed) && !failed.live)
+	s.useUDP = udp && (!errors.As(err, &failed) || failed.live)
 	s.mu.Unlock()
 	return err
 }

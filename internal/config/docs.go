@@ -67,6 +67,7 @@ func typeName(t reflect.Type) string {
 		return "number"
 	case reflect.Slice:
 		return "list"
+	default:
+		return "text"
 	}
-	return "text"
 }

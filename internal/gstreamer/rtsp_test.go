@@ -1,6 +1,7 @@
 package gstreamer
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"runtime/cgo"
@@ -73,7 +74,7 @@ func TestRTSPSoundChains(t *testing.T) {
 				select {
 				case <-time.After(10 * time.Millisecond):
 				case <-r.Done():
-					if r.Err() != ErrRTSPEnded {
+					if !errors.Is(r.Err(), ErrRTSPEnded) {
 						t.Fatal(r.Err())
 					}
 					done = true
@@ -212,7 +213,7 @@ func FuzzRandomAccess(f *testing.F) {
 	f.Add(nal(0x65))
 	f.Add([]byte{0, 0, 0, 9, 1})
 	f.Add([]byte{255, 255, 255, 255, 5, 0})
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Fuzz(func(_ *testing.T, b []byte) {
 		randomAccess("video/x-h264", b)
 		randomAccess("video/x-h265", b)
 	})

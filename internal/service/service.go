@@ -42,7 +42,7 @@ func NewRegistry() *prometheus.Registry {
 	return reg
 }
 
-// ErrListen: the address cannot be listened on.
+// ErrListen says that an address cannot be listened on.
 var ErrListen = errors.New("cannot listen")
 
 // Listen listens on "unix:PATH" or host:port. A socket that a process left

@@ -42,7 +42,7 @@ func serve(t *testing.T, s Server) (*http.Client, string) {
 
 func TestServer(t *testing.T) {
 	notReady := errors.New("the log is being loaded")
-	var why error = notReady
+	why := notReady
 	c, path := serve(t, Server{
 		Ready:   func(context.Context) error { return why },
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.URL.Path) }),

@@ -84,7 +84,7 @@ func TestLint(t *testing.T) {
 func TestMetricsOfUp(t *testing.T) {
 	f := testenv.Up(t, testenv.UpOptions{Args: []string{"--demo"}})
 	var text []byte
-	f.Process.Wait(t, cameraUp, "metrics of recorded chunks", func() bool {
+	f.Wait(t, cameraUp, "metrics of recorded chunks", func() bool {
 		status, body, err := f.Get(t, "/metrics")
 		text = body
 		return err == nil && status == http.StatusOK && strings.Contains(string(body), `role="ingest"`) && strings.Contains(string(body), "camera=")

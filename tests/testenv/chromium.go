@@ -16,12 +16,12 @@ import (
 )
 
 // Browser is a headless Chromium with a profile of its own.
-type Browser struct{ ctx context.Context } //nolint:containedctx // chromedp keeps its state there
+type Browser struct{ ctx context.Context } // chromedp keeps its state there
 
 // Page is one tab.
 type Page struct {
 	t   testing.TB
-	ctx context.Context //nolint:containedctx // chromedp keeps its state there
+	ctx context.Context // chromedp keeps its state there
 
 	mu       sync.Mutex
 	console  []string
@@ -71,8 +71,8 @@ func chromiumPath(t testing.TB) string {
 		if err != nil {
 			continue
 		}
-		real, err := filepath.EvalSymlinks(path)
-		if err == nil && !strings.Contains(real, "snap") && !wrapsSnap(real) {
+		target, err := filepath.EvalSymlinks(path)
+		if err == nil && !strings.Contains(target, "snap") && !wrapsSnap(target) {
 			return path
 		}
 	}
@@ -93,7 +93,7 @@ func wrapsSnap(path string) bool {
 // while they end, so removing it may take more than one try.
 func chromiumProfile(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "framelog-chromium-")
+	dir, err := os.MkdirTemp("", "framelog-chromium-") //nolint:usetesting // t.TempDir fails the test where one try is not enough
 	if err != nil {
 		t.Fatalf("testenv: make profile: %v", err)
 	}

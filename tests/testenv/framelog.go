@@ -131,7 +131,7 @@ func (f *Framelog) Start(t testing.TB) {
 // WaitReady waits until /readyz answers 200.
 func (f *Framelog) WaitReady(t testing.TB) {
 	t.Helper()
-	f.Process.Wait(t, 30*time.Second, "ready", func() bool {
+	f.Wait(t, 30*time.Second, "ready", func() bool {
 		status, _, err := f.Get(t, "/readyz")
 		return err == nil && status == http.StatusOK
 	})

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	_ "embed"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -106,11 +107,11 @@ func runDir(t testing.TB) string {
 	old, _ := filepath.Glob(filepath.Join(all, "*"))
 	for _, d := range old {
 		pid, err := strconv.Atoi(strings.Split(filepath.Base(d), "-")[0])
-		if err == nil && syscall.Kill(pid, 0) == syscall.ESRCH { //nolint:errorlint // a bare errno
+		if err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 			_ = os.RemoveAll(d)
 		}
 	}
-	dir, err := os.MkdirTemp(all, fmt.Sprintf("%d-", os.Getpid()))
+	dir, err := os.MkdirTemp(all, fmt.Sprintf("%d-", os.Getpid())) //nolint:usetesting // outlives the test
 	if err != nil {
 		t.Fatalf("testenv: make folder: %v", err)
 	}

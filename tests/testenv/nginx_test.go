@@ -27,7 +27,7 @@ func TestNginx(t *testing.T) {
 	}
 	base := testenv.Nginx(t, files, srv.URL)
 	for path, want := range map[string]string{segment: "file", "/hls/cam/index.m3u8": "upstream /hls/cam/index.m3u8"} {
-		resp, err := http.Get(base + path) //nolint:noctx // the server ends with the test
+		resp, err := http.Get(base + path)
 		if err != nil {
 			t.Fatal(err)
 		}

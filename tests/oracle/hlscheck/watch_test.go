@@ -82,13 +82,13 @@ func TestPlantedFaults(t *testing.T) {
 			fn(&d.open)
 		})
 	}
-	spoil := func(old, new string) func(o *origin) {
+	spoil := func(old, by string) func(o *origin) {
 		return func(o *origin) {
 			o.text = func(s string, n int) string {
 				if n < 5 {
 					return s
 				}
-				return strings.Replace(s, old, new, 1)
+				return strings.Replace(s, old, by, 1)
 			}
 		}
 	}
