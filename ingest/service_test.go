@@ -187,21 +187,6 @@ func (c *cluster) owners(ids []string) (n map[string]int, recording bool) {
 	return n, recording
 }
 
-// eventually waits for ok, at most d.
-func eventually(t *testing.T, d time.Duration, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.After(d)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("not within %v: %s", d, what)
-		}
-	}
-}
-
 func TestTwoProcessesShareCameras(t *testing.T) {
 	onBoth(t, shareCameras)
 }
@@ -209,7 +194,7 @@ func TestTwoProcessesShareCameras(t *testing.T) {
 func shareCameras(t *testing.T, c *cluster) {
 	ids := c.put(t, 24)
 	one := c.process(t, "one", nil)
-	eventually(t, 15*time.Second, "one has all", func() bool {
+	testenv.Wait(t, 15*time.Second, "one has all", func() bool {
 		n, ok := c.owners(ids)
 		return ok && n["one"] == 24
 	})
@@ -217,7 +202,7 @@ func shareCameras(t *testing.T, c *cluster) {
 		t.Error(err)
 	}
 	two := c.process(t, "two", nil)
-	eventually(t, 20*time.Second, "two has its share", func() bool {
+	testenv.Wait(t, 20*time.Second, "two has its share", func() bool {
 		n, ok := c.owners(ids)
 		return ok && n["one"] > 4 && n["two"] > 4 && n["one"]+n["two"] == 24
 	})
@@ -231,7 +216,7 @@ func shareCameras(t *testing.T, c *cluster) {
 	// Killed, it says nothing to anybody, and its cameras move within 15 s.
 	began := time.Now()
 	one.net.kill()
-	eventually(t, 15*time.Second, "two has all", func() bool {
+	testenv.Wait(t, 15*time.Second, "two has all", func() bool {
 		n, ok := c.owners(ids)
 		return ok && n["two"] == 24
 	})
@@ -240,13 +225,13 @@ func shareCameras(t *testing.T, c *cluster) {
 
 	// One that ends properly hands over at once.
 	three := c.process(t, "three", nil)
-	eventually(t, 20*time.Second, "three has its share", func() bool {
+	testenv.Wait(t, 20*time.Second, "three has its share", func() bool {
 		n, ok := c.owners(ids)
 		return ok && n["three"] > 4
 	})
 	began = time.Now()
 	two.stop()
-	eventually(t, 10*time.Second, "three has all", func() bool {
+	testenv.Wait(t, 10*time.Second, "three has all", func() bool {
 		n, ok := c.owners(ids)
 		return ok && n["three"] == 24
 	})
@@ -267,11 +252,11 @@ func TestNamedProcess(t *testing.T) {
 			}
 		}
 		one := c.named(t, "static-1", "one", nil)
-		eventually(t, 15*time.Second, "one has all", all("one"))
+		testenv.Wait(t, 15*time.Second, "one has all", all("one"))
 		one.net.kill()
 		began := time.Now()
 		again := c.named(t, "static-1", "one again", nil)
-		eventually(t, 5*time.Second, "one has all again", all("one again"))
+		testenv.Wait(t, 5*time.Second, "one has all again", all("one again"))
 		t.Logf("a restarted process had its cameras back within %v", time.Since(began).Round(time.Millisecond))
 		one.stop()
 
@@ -280,13 +265,13 @@ func TestNamedProcess(t *testing.T) {
 			n, ok := c.owners(ids)
 			return ok && n["one again"] > 2 && n["two"] > 2
 		}
-		eventually(t, 20*time.Second, "both have a share", shared)
+		testenv.Wait(t, 20*time.Second, "both have a share", shared)
 		// Restarted where there are two, each has what it had.
 		before, _ := c.owners(ids)
 		two.net.kill()
 		began = time.Now()
 		third := c.named(t, "static-2", "two again", nil)
-		eventually(t, 5*time.Second, "its share is back", func() bool {
+		testenv.Wait(t, 5*time.Second, "its share is back", func() bool {
 			n, ok := c.owners(ids)
 			return ok && n["one again"] == before["one again"] && n["two again"] == before["two"]
 		})
@@ -295,19 +280,19 @@ func TestNamedProcess(t *testing.T) {
 
 		again.net.kill()
 		began = time.Now()
-		eventually(t, 15*time.Second, "the other has all", all("two again"))
+		testenv.Wait(t, 15*time.Second, "the other has all", all("two again"))
 		t.Logf("cameras of a killed process moved within %v", time.Since(began).Round(time.Millisecond))
 		again.stop()
 
 		last := c.named(t, "static-1", "last", nil)
-		eventually(t, 20*time.Second, "both have a share", func() bool {
+		testenv.Wait(t, 20*time.Second, "both have a share", func() bool {
 			n, ok := c.owners(ids)
 			return ok && n["last"] > 2
 		})
 		began = time.Now()
 		third.stop()
 		// The session of 6 s is not waited for.
-		eventually(t, 5*time.Second, "the last has all", all("last"))
+		testenv.Wait(t, 5*time.Second, "the last has all", all("last"))
 		t.Logf("cameras of a process that ended moved within %v", time.Since(began).Round(time.Millisecond))
 		last.stop()
 	})
@@ -348,14 +333,14 @@ func restartBroker(t *testing.T, c *cluster) {
 		return steady(0)
 	}
 	p := c.process(t, "one", nil)
-	eventually(t, 15*time.Second, "it has all", func() bool {
+	testenv.Wait(t, 15*time.Second, "it has all", func() bool {
 		n, ok := c.owners(ids)
 		return ok && n["one"] == 8
 	})
 	c.stop()
-	eventually(t, 20*time.Second, "the group is lost", func() bool { return strings.Contains(c.log.String(), "group has lost") })
+	testenv.Wait(t, 20*time.Second, "the group is lost", func() bool { return strings.Contains(c.log.String(), "group has lost") })
 	c.start()
-	eventually(t, 30*time.Second, "the group is joined again", func() bool {
+	testenv.Wait(t, 30*time.Second, "the group is joined again", func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		n := 0
@@ -384,20 +369,20 @@ func restartBroker(t *testing.T, c *cluster) {
 	if err := c.registry.Delete(t.Context(), ids[0]); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "the camera ends", c.logs.of(ids[0]).isClosed)
+	testenv.Wait(t, 10*time.Second, "the camera ends", c.logs.of(ids[0]).isClosed)
 }
 
 func TestChangesAreFollowed(t *testing.T) {
 	c := onFake(t)
 	reg := prometheus.NewRegistry()
 	p := c.process(t, "one", reg) // makes the topics
-	eventually(t, 15*time.Second, "it is ready", func() bool { return p.Ready() == nil })
+	testenv.Wait(t, 15*time.Second, "it is ready", func() bool { return p.Ready() == nil })
 	ids := c.put(t, 2)
 	running := func() bool {
 		n, ok := c.owners(ids)
 		return ok && n["one"] == 2
 	}
-	eventually(t, 5*time.Second, "new cameras run", running)
+	testenv.Wait(t, 5*time.Second, "new cameras run", running)
 	status := func() registry.Snapshot {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
@@ -407,7 +392,7 @@ func TestChangesAreFollowed(t *testing.T) {
 		}
 		return s
 	}
-	eventually(t, 5*time.Second, "their status is there", func() bool {
+	testenv.Wait(t, 5*time.Second, "their status is there", func() bool {
 		s := status().Status
 		return s[ids[0]].State == schemas.StateLive && s[ids[1]].Owner == "one"
 	})
@@ -436,13 +421,13 @@ func TestChangesAreFollowed(t *testing.T) {
 	if err := c.registry.Put(t.Context(), cam); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, "it stops", first.isClosed)
-	eventually(t, 5*time.Second, "its status says so", func() bool { return status().Status[ids[0]].State == schemas.StateDisabled })
+	testenv.Wait(t, 5*time.Second, "it stops", first.isClosed)
+	testenv.Wait(t, 5*time.Second, "its status says so", func() bool { return status().Status[ids[0]].State == schemas.StateDisabled })
 	if err := c.registry.Delete(t.Context(), ids[1]); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, "the other stops", c.logs.of(ids[1]).isClosed)
-	eventually(t, 5*time.Second, "its status is gone", func() bool {
+	testenv.Wait(t, 5*time.Second, "the other stops", c.logs.of(ids[1]).isClosed)
+	testenv.Wait(t, 5*time.Second, "its status is gone", func() bool {
 		_, ok := status().Status[ids[1]]
 		return !ok
 	})

@@ -23,6 +23,7 @@ import (
 
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 var _ Registry = (*registry.Client)(nil)
@@ -132,12 +133,7 @@ func start(t *testing.T, cfg Config, set ...func(*bench)) *bench {
 
 func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatal("it did not come")
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
+	testenv.Wait(t, 5*time.Second, "what was asked for", ok)
 }
 
 func (b *bench) do(t *testing.T, method, path, body string, header ...string) (string, int) {

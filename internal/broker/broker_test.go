@@ -22,6 +22,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 const childData = "FRAMELOG_TEST_BROKER_DATA"
@@ -160,15 +162,7 @@ func consume(t *testing.T, addr, topic string, part int32, end int64) (first, la
 // until waits for a condition.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.After(30 * time.Second); !ok(); {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("no %s within 30 s", what)
-		}
-	}
+	testenv.Wait(t, 30*time.Second, what, ok)
 }
 
 func logBytes(t *testing.T, data string) (n int64) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"sync"
 	"testing"
@@ -14,11 +15,13 @@ import (
 	"github.com/bluenviron/gortsplib/v5/pkg/description"
 	"github.com/bluenviron/gortsplib/v5/pkg/format"
 	"github.com/bluenviron/gortsplib/v5/pkg/format/rtph264"
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+
 	"github.com/framelog/framelog/internal/camsim"
 	"github.com/framelog/framelog/internal/camsim/testclip"
 	"github.com/framelog/framelog/schemas"
-	"github.com/pion/rtcp"
-	"github.com/pion/rtp"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // client reads one camera and keeps what comes, by track: 0 is the video.
@@ -98,7 +101,7 @@ func connect(t *testing.T, address string, protocol gortsplib.Protocol) (*client
 		}
 		if au, err := dec.Decode(p); err == nil {
 			c.units = append(c.units, au)
-		} else if err != rtph264.ErrMorePacketsNeeded {
+		} else if !errors.Is(err, rtph264.ErrMorePacketsNeeded) {
 			c.errors++
 		}
 	})
@@ -152,12 +155,7 @@ func isKey(unit [][]byte) bool {
 // eventually waits until ok, at most 20 s.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 20 s: %s", what)
-		}
-		<-time.After(5 * time.Millisecond)
-	}
+	testenv.Wait(t, 20*time.Second, what, ok)
 }
 
 // more waits until n more packets of a track came than now.

@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 const (
@@ -119,15 +121,7 @@ func events(t *testing.T, dir string) (out [][3]string) {
 
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.After(30 * time.Second); !ok(); {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("no %s within 30 s", what)
-		}
-	}
+	testenv.Wait(t, 30*time.Second, what, ok)
 }
 
 func alive(pid string) bool {
@@ -148,27 +142,9 @@ func names(ev [][3]string, what string) (out []string) {
 	return out
 }
 
-// syncBuffer is an output that may be read meanwhile.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
 func TestOrder(t *testing.T) {
 	dir := t.TempDir()
-	var out syncBuffer
+	var out testenv.Log
 	ready := make(chan struct{})
 	stop := run(t, Config{
 		Children: []Child{child(dir, "broker", "serve"), child(dir, "egress", "serve"), child(dir, "ingest", "serve")},
@@ -233,7 +209,7 @@ func TestKilledIsStartedAgain(t *testing.T) {
 
 func TestConfigurationEndsAll(t *testing.T) {
 	dir := t.TempDir()
-	var out syncBuffer
+	var out testenv.Log
 	err := Run(t.Context(), Config{Children: []Child{child(dir, "a", "serve"), child(dir, "b", "config")}, Output: &out},
 		slog.New(slog.NewTextHandler(&out, nil)), nil)
 	var ce *ConfigError
