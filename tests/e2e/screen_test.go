@@ -35,7 +35,12 @@ const sampler = `(() => {
     let crc = 0xffff;
     for (let i = 0; i < 64; i++)
       crc = ((crc << 1) & 0xffff) ^ (((crc >> 15) & 1) ^ bits[i] ? 0x1021 : 0);
-    return crc === read(64, 16) ? {at: now, taken: read(0, 42), width: w} : null;
+    return crc === read(64, 16) ? {at: now, taken: read(0, 42), ahead: ahead(v)} : null;
+  };
+  const ahead = ({buffered: b, currentTime: t}) => {
+    for (let i = 0; i < b.length; i++)
+      if (b.start(i) <= t + 0.1 && t <= b.end(i)) return Math.round(1000 * (b.end(i) - t));
+    return 0;
   };
   setInterval(() => {
     const v = document.querySelector('#stage video');
@@ -48,7 +53,7 @@ const sampler = `(() => {
 type look struct {
 	At    int64 `json:"at"`    // when it was on the screen
 	Taken int64 `json:"taken"` // when the camera took it
-	Width int   `json:"width"`
+	Ahead int64 `json:"ahead"` // what the player had beyond it, in ms
 }
 
 // looks is the readings since the last call.
@@ -101,6 +106,7 @@ func holes(sent []camsim.Sent, limit time.Duration) []hole {
 // there was footage. How long it stood is measured on the screen, from one
 // change of the picture to the next. From that goes the time in which the
 // camera, by its own account, was away: what it did not send nobody can show.
+// Each is told with how long it was beyond that.
 func stalls(all []look, away []hole, patience time.Duration) []string {
 	var bad []string
 	for i, since := 1, 0; i < len(all); i++ {
@@ -116,7 +122,8 @@ func stalls(all []look, away []hole, patience time.Duration) []string {
 			}
 		}
 		if d := time.Duration(stood) * time.Millisecond; d > patience {
-			bad = append(bad, fmt.Sprintf("%v too long at %v, from the picture of %v to that of %v", d, clock(all[since].At), clock(all[since].Taken), clock(all[i].Taken)))
+			bad = append(bad, fmt.Sprintf("%v at %v, from the picture of %v to that of %v, with %d to %d ms in the buffer",
+				d, clock(all[since].At), clock(all[since].Taken), clock(all[i].Taken), all[since].Ahead, all[i-1].Ahead))
 		}
 		since = i
 	}
