@@ -90,7 +90,36 @@ type wireChunk struct {
 	Tracks   []wireTrack  `msgpack:"tr,omitempty"`
 	Runs     []wireRun    `msgpack:"s"`
 	Lineage  *wireLineage `msgpack:"ln,omitempty"`
-	Payload  []byte       `msgpack:"b"`
+	Payload  wirePayload  `msgpack:"b"`
+}
+
+// wirePayload is the samples' bytes. They are written from where they are and
+// read in one piece, so that each is copied once.
+type wirePayload struct {
+	runs []Run
+	size int
+	read []byte
+}
+
+// EncodeMsgpack implements msgpack.CustomEncoder.
+func (p *wirePayload) EncodeMsgpack(e *msgpack.Encoder) error {
+	if err := e.EncodeBytesLen(p.size); err != nil {
+		return err
+	}
+	for _, r := range p.runs {
+		for i := range r.Samples {
+			if _, err := e.Writer().Write(r.Samples[i].Data); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// DecodeMsgpack implements msgpack.CustomDecoder.
+func (p *wirePayload) DecodeMsgpack(d *msgpack.Decoder) (err error) {
+	p.read, err = d.DecodeBytes()
+	return err
 }
 
 type wireEntry struct {
@@ -131,8 +160,10 @@ func fromMicros(v int64) time.Time {
 	return time.UnixMicro(v).UTC()
 }
 
-func encode(v any) ([]byte, error) {
+// encode writes v down; size is how many bytes to expect.
+func encode(v any, size int) ([]byte, error) {
 	var b bytes.Buffer
+	b.Grow(size)
 	e := msgpack.GetEncoder()
 	defer msgpack.PutEncoder(e)
 	e.Reset(&b)
@@ -174,7 +205,7 @@ func EncodeChunk(c *Chunk) ([]byte, error) {
 		Seq: c.Seq, Index: c.Index, Last: c.Last,
 		Start: micros(c.Start), Captured: micros(c.Captured), Camera: micros(c.CameraTime),
 		Runs:    make([]wireRun, 0, len(c.Runs)),
-		Payload: make([]byte, 0, c.Size()),
+		Payload: wirePayload{runs: c.Runs, size: c.Size()},
 	}
 	for _, t := range c.Tracks {
 		w.Tracks = append(w.Tracks, wireTrack(t))
@@ -184,16 +215,13 @@ func EncodeChunk(c *Chunk) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("schemas: encode chunk %d.%d: %w", c.Seq, c.Index, err)
 		}
-		for i := range r.Samples {
-			w.Payload = append(w.Payload, r.Samples[i].Data...)
-		}
 		w.Runs = append(w.Runs, wr)
 	}
 	if c.Lineage != nil {
 		l := wireLineage(*c.Lineage)
 		w.Lineage = &l
 	}
-	b, err := encode(&w)
+	b, err := encode(&w, w.Payload.size+1024)
 	if err != nil {
 		return nil, fmt.Errorf("schemas: encode chunk %d.%d: %w", c.Seq, c.Index, err)
 	}
@@ -248,7 +276,7 @@ func DecodeChunk(b []byte) (*Chunk, error) {
 		l := Lineage(*w.Lineage)
 		c.Lineage = &l
 	}
-	rest := w.Payload
+	rest := w.Payload.read
 	for i := range w.Runs {
 		r, left, err := decodeRun(&w.Runs[i], rest)
 		if err != nil {
@@ -327,7 +355,7 @@ func EncodeEntry(e *Entry) ([]byte, error) {
 		l := wireLayout(e.Layout)
 		w.Layout = &l
 	}
-	b, err := encode(&w)
+	b, err := encode(&w, 256)
 	if err != nil {
 		return nil, fmt.Errorf("schemas: encode entry %d: %w", e.Seq, err)
 	}
@@ -364,7 +392,7 @@ type versionedStatus struct {
 
 // EncodeCamera writes c down as the value of a registry record.
 func EncodeCamera(c *Camera) ([]byte, error) {
-	return encode(&versionedCamera{Version, *c})
+	return encode(&versionedCamera{Version, *c}, 256)
 }
 
 // DecodeCamera reads the value of a registry record.
@@ -378,7 +406,7 @@ func DecodeCamera(b []byte) (Camera, error) {
 
 // EncodeStatus writes s down as the value of a status record.
 func EncodeStatus(s *Status) ([]byte, error) {
-	return encode(&versionedStatus{Version, *s})
+	return encode(&versionedStatus{Version, *s}, 256)
 }
 
 // DecodeStatus reads the value of a status record.
