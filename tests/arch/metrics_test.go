@@ -21,7 +21,7 @@ var metricName = regexp.MustCompile(`^framelog_(ingest|writer|log|tail|store|bro
 
 // labels is the names that a label may have: each of a bounded set. role is
 // added by `up`, le and quantile by histograms and summaries.
-var labels = []string{"camera", "topic", "result", "role", "reason", "state", "codec", "kind", "code", "method", "track", "route", "le", "quantile"}
+var labels = []string{"camera", "topic", "result", "role", "reason", "state", "codec", "kind", "code", "method", "track", "route", "le", "quantile", "limit"}
 
 // lint says what is wrong with a scrape of `framelog up`.
 func lint(text []byte) []string {

@@ -188,13 +188,14 @@ func firstPicture(part []byte) (uint64, error) {
 		return 0, err
 	}
 	for _, s := range f.Segments {
-		for _, fragment := range s.Fragments {
-			samples, err := fragment.GetFullSamples(nil)
-			if err != nil || len(samples) == 0 {
-				return 0, fmt.Errorf("part without samples: %w", err)
-			}
-			return slices264(samples[0].Data), nil
+		if len(s.Fragments) == 0 {
+			continue
 		}
+		samples, err := s.Fragments[0].GetFullSamples(nil)
+		if err != nil || len(samples) == 0 {
+			return 0, fmt.Errorf("part without samples: %w", err)
+		}
+		return slices264(samples[0].Data), nil
 	}
 	return 0, fmt.Errorf("part without fragments")
 }

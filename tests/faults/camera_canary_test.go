@@ -168,7 +168,7 @@ func TestNoPasswordAnywhere(t *testing.T) {
 	l.environments(s)
 	l.records(s)
 	s.Kill(t, "ingest") // what the supervisor has to say
-	s.Process.Wait(t, 30*time.Second, "a new ingest", func() bool { return len(s.Children()["ingest"]) > 0 })
+	s.Wait(t, 30*time.Second, "a new ingest", func() bool { return len(s.Children()["ingest"]) > 0 })
 	l.answers(s, want)
 	cancel()
 	beside.Wait()
