@@ -201,7 +201,7 @@ func (s *Server) servePlaylist(w http.ResponseWriter, r *http.Request, res resou
 			return err
 		}
 	}
-	k := renderKey{layout: res.layout, skip: d.skip, gzip: acceptsGzip(r)}
+	k := renderKey{layout: res.layout, skip: d.skip && st.skips(d), gzip: acceptsGzip(r)}
 	b, err := st.render(k)
 	if err != nil {
 		return err

@@ -78,7 +78,7 @@ func (m *model) find(seq uint64) *schemas.Entry {
 }
 
 // opened takes the opening of a new writer, whose epoch it names. What earlier
-// ones left without an entry is void, and listed no more, unless an entry says
+// ones left without an entry is void, and promised no more, unless an entry says
 // otherwise; its bytes stay until then, for who has seen it listed.
 func (m *model) opened(epoch int64) {
 	if epoch <= m.epoch {
@@ -163,6 +163,17 @@ func (m *model) fragment(seq uint64) *fragment {
 		}
 	}
 	return nil
+}
+
+// voided is the last copy before the latest writer's of a fragment that has no
+// entry.
+func (m *model) voided(seq uint64) (last *fragment) {
+	for _, f := range m.pending {
+		if f.seq == seq && f.void && (last == nil || f.epoch > last.epoch) {
+			last = f
+		}
+	}
+	return last
 }
 
 // copyOf is a copy of a fragment that has no entry, void or not.

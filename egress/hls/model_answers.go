@@ -24,13 +24,17 @@ func (m *model) layout(id uint32) (entries []schemas.Entry, ended bool) {
 }
 
 // open is the fragment after the newest entry where a playlist of that entry's
-// layout may list parts of it.
+// layout may list parts of it. What was listed stays so under a new writer too:
+// its first entry is for this fragment, and mostly keeps what there is of it.
 func (m *model) open() *Open {
 	n := m.newest()
 	if n == nil {
 		return nil
 	}
 	f := m.fragment(n.Seq + 1)
+	if f == nil {
+		f = m.voided(n.Seq + 1)
+	}
 	if f == nil || f.layout != n.Layout {
 		return nil
 	}

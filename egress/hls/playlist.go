@@ -130,6 +130,11 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 			writePart(&b, f.Seq, f.Epoch, uint32(n), p)
 		}
 	}
+	if layout.Part != 0 && o.Hint == nil && (o.Open == nil || len(o.Open.Parts) == 0) {
+		// hls.js takes the last segment for the one in progress where no line
+		// follows it, and then finds the next playlist out of order.
+		b.WriteString("# nothing is known of the next segment\n")
+	}
 	if h := o.Hint; h != nil {
 		fmt.Fprintf(&b, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"%s\"\n", partURI(h.Seq, h.Epoch, h.Index))
 	}

@@ -194,3 +194,20 @@ func TestHintWithinTarget(t *testing.T) {
 		f.detail.parts = next
 	}
 }
+
+// No low-latency playlist ends with a segment: hls.js would take it for the one
+// in progress.
+func TestPlaylistEndsAfterItsSegments(t *testing.T) {
+	last := entryAt(10, 1, config1, schemas.MediaTimescale)
+	for name, o := range map[string]PlaylistOptions{
+		"nothing": {}, "a fragment without parts": {Open: &Open{Seq: 11, Session: 1, Config: config1, Start: testStart}},
+	} {
+		if text := string(Playlist([]schemas.Entry{last}, o)); strings.HasSuffix(text, ".m4s\n") {
+			t.Errorf("%s follows: %q", name, text)
+		}
+	}
+	last.Layout.Part = 0
+	if text := string(Playlist([]schemas.Entry{last}, PlaylistOptions{})); !strings.HasSuffix(text, ".m4s\n") {
+		t.Errorf("without low latency: %q", text)
+	}
+}

@@ -185,8 +185,32 @@ func TestLive(t *testing.T) {
 	})
 }
 
-// A new writer's opening voids provisional parts: who waits for one is told at
-// once, and the settled entry brings the segment nonetheless.
+// A delta update leaves out nothing that who asks for it cannot have, however
+// much came at once.
+func TestDeltaAfterABurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		fragments := synthetic(testPlace, 40)
+		log.add("cam", fragments[:10]...)
+		s := run(t, Config{}, log)
+		want(t, get(s, playlist0), 200)
+		next := fmt.Sprintf("%s?_HLS_msn=%d&_HLS_skip=YES", playlist0, testPlace.seq+10)
+		waiting := ask(s, next)
+		log.add("cam", fragments[10:]...)
+		synctest.Wait()
+		for _, body := range []string{want(t, waiting.w, 200), want(t, get(s, next), 200)} {
+			if !strings.Contains(body, fmt.Sprintf("\nm1/%d.m4s\n", testPlace.seq+10)) {
+				t.Errorf("the segment that was asked for is left out:\n%s", body)
+			}
+		}
+		if body := want(t, get(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_skip=YES", playlist0, testPlace.seq+39)), 200); !strings.Contains(body, "SKIP:") {
+			t.Errorf("no delta update for who has nearly all:\n%s", body)
+		}
+	})
+}
+
+// A new writer's opening voids what was promised: who waits for a part is told
+// at once, parts that were listed stay, and the settled entry brings the segment nonetheless.
 func TestNewWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
@@ -209,8 +233,8 @@ func TestNewWriter(t *testing.T) {
 		}
 		want(t, part.w, 404)
 		body := want(t, get(s, playlist0), 200)
-		if strings.Contains(body, fmt.Sprintf("m1/%d.", seq+8)) || strings.Contains(body, "HINT") {
-			t.Errorf("the earlier writer's parts or a hint are listed:\n%s", body)
+		if !strings.HasSuffix(body, fmt.Sprintf("m1/%d.9.1.m4s\"\n", seq+8)) {
+			t.Errorf("parts that were listed are gone, or another is promised:\n%s", body)
 		}
 		// What was listed is there for who comes for it late.
 		want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.9.1.m4s", seq+8)), 200)

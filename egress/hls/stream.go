@@ -249,6 +249,26 @@ func (st *stream) await(ctx context.Context, d time.Duration, cond func() (done 
 	}
 }
 
+// skips says whether a delta update helps who asks with d: not where many
+// segments came at once, so that some that it has not seen would be skipped.
+func (st *stream) skips(d directives) bool {
+	if !d.blocking {
+		return true
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	since := openDuration(st.model.open())
+	for _, e := range slices.Backward(st.model.entries) {
+		if e.Seq <= d.msn {
+			return true
+		}
+		if since += e.Duration; since >= skipTargets*int64(e.Layout.Target)*schemas.MediaTimescale {
+			return false
+		}
+	}
+	return true
+}
+
 // render gives a playlist, made once for all who ask between two changes.
 func (st *stream) render(k renderKey) ([]byte, error) {
 	st.mu.Lock()

@@ -11,6 +11,7 @@ type history struct {
 	last   *Media
 	// what is known of each segment and of each part, for good
 	segments map[uint64]Segment
+	open     map[uint64]uint64 // discontinuity sequence number of segments whose first parts were listed
 	uris     map[string]uint64
 	parts    map[partID]Part
 	hint     string // what the last state hinted at
@@ -25,7 +26,7 @@ type partID struct {
 }
 
 func newHistory(strict bool) *history {
-	return &history{strict: strict, segments: map[uint64]Segment{}, uris: map[string]uint64{}, parts: map[partID]Part{}}
+	return &history{strict: strict, segments: map[uint64]Segment{}, open: map[uint64]uint64{}, uris: map[string]uint64{}, parts: map[partID]Part{}}
 }
 
 // take looks at the next state of the playlist. delta says that it came as a
@@ -46,10 +47,12 @@ func (h *history) take(m *Media, delta bool, bad report) {
 		}
 		if !moved {
 			h.takeParts(&m.Segments[i], true, bad)
+			h.opened(&m.Segments[i], bad)
 		}
 	}
 	if !moved {
 		h.takeParts(&m.Open, false, bad)
+		h.opened(&m.Open, bad)
 		h.hinted(m, bad)
 	}
 	h.last = m
@@ -130,6 +133,17 @@ func (h *history) segment(m *Media, i int, bad report) bool {
 		diff("EXT-X-DISCONTINUITY", was.Discontinuity, s.Discontinuity)
 	}
 	return true
+}
+
+// opened: a segment's discontinuity sequence number is the same from its first
+// part on.
+func (h *history) opened(s *Segment, bad report) {
+	if was, ok := h.open[s.Seq]; ok && was != s.DiscSeq {
+		bad(DiscSequence, "segment %d: discontinuity sequence number was %d in its first parts, is %d", s.Seq, was, s.DiscSeq)
+	}
+	if len(s.Parts) > 0 {
+		h.open[s.Seq] = s.DiscSeq
+	}
 }
 
 // takeParts: a part that was listed stays as it was for as long as the
