@@ -237,7 +237,7 @@ func procDense(t *testing.T, id string, entries []schemas.Entry) {
 	}
 }
 
-// pauses is the longest time without footage in public time, between entries
+// procPause is the longest time without footage in public time, between entries
 // that start after from.
 func procPause(entries []schemas.Entry, from time.Time) (longest time.Duration) {
 	for i := 1; i < len(entries); i++ {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
@@ -61,12 +62,17 @@ func TestProcessesKilled(t *testing.T) {
 		{"broker", []string{"broker"}, true, 0},
 		{"ingest", []string{"ingest"}, false, 6 * time.Second},
 		{"all at once", []string{"broker", "ingest", "egress"}, false, 12 * time.Second},
+		{"all and the parent", nil, false, 15 * time.Second}, // started again here
 	} {
 		l.grown(t, ids, time.Now(), 2)
 		lasts(t, 600*time.Millisecond) // into the next fragment
 		before := l.index(t, ids)
 		files := procFiles(t, f.URL, ids[0])
 		killed := time.Now()
+		if c.kill == nil {
+			f.KillAll()
+			f.Start(t)
+		}
 		for _, role := range c.kill {
 			if n := f.Kill(t, role); n != 1 {
 				t.Fatalf("%s: killed %d processes of %s", c.name, n, role)
@@ -87,8 +93,8 @@ func TestProcessesKilled(t *testing.T) {
 				t.Errorf("%s killed: %s was not recorded for %v:\n%s", c.name, id, gap, camIndex(after[id]))
 			}
 			for _, e := range after[id] {
-				if c.calm && e.Start.After(last.Start) && !e.Playable() {
-					t.Errorf("%s killed: %s has a gap:\n%s", c.name, id, camIndex(after[id]))
+				if e.Seq > last.Seq && e.Kind != schemas.KindWhole && (c.calm || e.Reason != schemas.ReasonCrash) {
+					t.Errorf("%s killed: %s has an entry %s (%s):\n%s", c.name, id, e.Kind, e.Reason, camIndex(after[id]))
 				}
 			}
 		}
@@ -120,7 +126,7 @@ func procPlayer(t *testing.T, url string, playing func(), kills <-chan string) {
 			is = procFocused(page)
 			return is.State == "playing" && is.CurrentTime > was.CurrentTime+5
 		})
-		t.Logf("%s killed: the player is %s, %.1f s on, %d times made anew", what, is.State, is.CurrentTime-was.CurrentTime, is.Rebuilds-was.Rebuilds)
+		t.Logf("%s killed: the player is %s, %.1f s on, %d times made anew: %v", what, is.State, is.CurrentTime-was.CurrentTime, is.Rebuilds-was.Rebuilds, is.Errors)
 		if !ok || is.FatalErrors > was.FatalErrors {
 			t.Errorf("%s killed: the player was %+v, is %+v", what, was, is)
 		}
