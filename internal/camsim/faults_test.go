@@ -182,8 +182,9 @@ func TestLoss(t *testing.T) {
 		if share := float64(lost) / float64(sent); share < 0.02 || share > 0.09 {
 			t.Errorf("%s: %d of %d packets were lost", name, lost, sent)
 		}
-		// The client may be behind by one unit.
-		if missing == 0 || missing > lost || missing < lost-20 {
+		// The client may be behind by one unit. Over UDP a busy machine may
+		// throw packets of its own away.
+		if missing == 0 || missing < lost-20 || (missing > lost && name == "TCP") {
 			t.Errorf("%s: %d packets are missing, %d were left out", name, missing, lost)
 		}
 	}

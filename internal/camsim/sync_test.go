@@ -84,6 +84,7 @@ func TestLiveBeep(t *testing.T) {
 	}
 	zero := strip.Time.Add(-time.Duration(firstVideo.PTS) * time.Second / 90000)
 	pcm := decode(aac, "-f", "aac", "-i", "-", "-f", "s16le", "-")
+	const frame = time.Second / 25
 	quiet, beeps := 48000, 0
 	for i := range len(pcm) / 2 {
 		v := int16(binary.LittleEndian.Uint16(pcm[2*i:]))
@@ -94,7 +95,10 @@ func TestLiveBeep(t *testing.T) {
 		if quiet > 4800 && i > 2048 { // the sound may begin within a beep
 			beeps++
 			at := zero.Add(time.Duration(firstAudio.PTS+int64(i)) * time.Second / 48000)
-			if off := at.Sub(at.Round(time.Second)); off.Abs() > 10*time.Millisecond {
+			// On a busy machine the shown clock has stepped by a frame or two,
+			// to follow the wall clock; the beep keeps its phase.
+			off := at.Sub(at.Round(time.Second))
+			if within := off - off.Round(frame); within.Abs() > 10*time.Millisecond || off.Abs() > 2*frame+10*time.Millisecond {
 				t.Errorf("beep %d begins %v from a full second", beeps, off)
 			}
 		}
