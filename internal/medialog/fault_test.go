@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"strconv"
 	"sync"
@@ -32,19 +31,10 @@ type stoppable struct {
 func stoppables() []func(t *testing.T) stoppable {
 	return []func(t *testing.T) stoppable{
 		func(t *testing.T) stoppable {
-			dir := t.TempDir()
-			port := testenv.FreePort(t)
-			var c *kfake.Cluster
-			start := func() {
-				var err error
-				c, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(port), kfake.DataDir(dir))
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
-			start()
-			t.Cleanup(func() { c.Close() })
-			return stoppable{"embedded", []string{net.JoinHostPort("127.0.0.1", strconv.Itoa(port))}, func() { c.Close() }, start}
+			b := &embedded{t: t, data: t.TempDir(), listen: "127.0.0.1:0"}
+			b.start()
+			t.Cleanup(b.stop)
+			return stoppable{"embedded", []string{b.listen}, b.stop, b.start}
 		},
 		func(t *testing.T) stoppable {
 			k := testenv.OwnKafka(t)

@@ -12,8 +12,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/framelog/framelog/internal/broker"
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
@@ -38,18 +38,50 @@ type testBroker struct {
 }
 
 var testBrokers = []testBroker{
-	{"embedded", startFake},
+	{"embedded", startEmbedded},
 	{"kafka", func(t *testing.T) []string { return testenv.SharedKafka(t).Brokers }},
 }
 
-func startFake(t *testing.T) []string {
+func startEmbedded(t *testing.T) []string {
 	t.Helper()
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.BrokerConfigs(map[string]string{"message.max.bytes": "9437184"}))
-	if err != nil {
-		t.Fatal(err)
+	b := &embedded{t: t, data: t.TempDir(), listen: "127.0.0.1:0"}
+	b.start()
+	t.Cleanup(b.stop)
+	return []string{b.listen}
+}
+
+// embedded is the embedded broker; started again it has its address and data
+// of before.
+type embedded struct {
+	t            *testing.T
+	data, listen string
+	cancel       context.CancelFunc
+	done         chan error
+}
+
+func (b *embedded) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	b.cancel, b.done = cancel, make(chan error, 1)
+	ready := make(chan string, 1)
+	go func() {
+		b.done <- broker.Run(ctx, broker.Config{Listen: b.listen, Data: b.data}, slog.New(slog.DiscardHandler), nil, func(addr string) { ready <- addr })
+	}()
+	select {
+	case b.listen = <-ready:
+	case err := <-b.done:
+		b.t.Fatal(err)
 	}
-	t.Cleanup(c.Close)
-	return c.ListenAddrs()
+}
+
+func (b *embedded) stop() {
+	if b.cancel == nil {
+		return
+	}
+	b.cancel()
+	if err := <-b.done; err != nil && !errors.Is(err, context.Canceled) {
+		b.t.Error(err)
+	}
+	b.cancel = nil
 }
 
 type env struct {
