@@ -14,6 +14,7 @@ import (
 
 	"github.com/framelog/framelog/internal/codec/codectest"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // clip is the video of a file that ffmpeg made.
@@ -25,9 +26,7 @@ type clip struct {
 
 func makeClip(t *testing.T, args string) clip {
 	t.Helper()
-	if _, err := exec.LookPath("ffmpeg"); err != nil {
-		t.Skip("needs ffmpeg, which makes the clip")
-	}
+	testenv.Tool(t, "ffmpeg", "ffmpeg")
 	path := filepath.Join(t.TempDir(), "clip.mp4")
 	all := append([]string{"-v", "error", "-f", "lavfi", "-i"}, strings.Fields(args)...)
 	all = append(all, "-pix_fmt", "yuv420p", "-video_track_timescale", "90000", "-movflags", "empty_moov+frag_keyframe+default_base_moof", path)

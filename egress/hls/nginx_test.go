@@ -20,17 +20,13 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/deploy/nginx"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // startNginx runs Nginx with our configuration until the test ends.
 func startNginx(t *testing.T, upstream, files string) (base string) {
 	t.Helper()
-	path, err := exec.LookPath("nginx")
-	if err != nil {
-		if path, err = exec.LookPath("/usr/sbin/nginx"); err != nil {
-			t.Skip("nginx is not installed")
-		}
-	}
+	path := testenv.Tool(t, "nginx", "nginx-light")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/framelog/framelog/internal/camsim"
 	"github.com/framelog/framelog/internal/gstreamer"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // needGStreamer skips where the encoders are not installed.
@@ -17,10 +18,10 @@ func needGStreamer(t *testing.T) {
 	t.Helper()
 	var missing *gstreamer.MissingError
 	if err := gstreamer.Init(); err != nil {
-		t.Skip(err)
+		testenv.Missing(t, "%v", err)
 	}
 	if err := gstreamer.Require("x264enc", "h264parse", "aacparse"); errors.As(err, &missing) {
-		t.Skip(err)
+		testenv.Missing(t, "%v", err)
 	}
 }
 
@@ -35,9 +36,7 @@ func TestLiveStrip(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if _, err := exec.LookPath("ffmpeg"); err != nil {
-				t.Skip("no ffmpeg: install the package ffmpeg")
-			}
+			testenv.Tool(t, "ffmpeg", "ffmpeg")
 			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 			defer cancel()
 			live, err := camsim.NewLive(ctx, cfg)

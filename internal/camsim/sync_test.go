@@ -11,15 +11,14 @@ import (
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/mpeg4audio"
 	"github.com/framelog/framelog/internal/camsim"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // TestLiveBeep decodes picture and sound of a live camera: by their RTP times
 // each beep must begin at a full second of the clock that the picture shows.
 func TestLiveBeep(t *testing.T) {
 	needGStreamer(t)
-	if _, err := exec.LookPath("ffmpeg"); err != nil {
-		t.Skip("no ffmpeg: install the package ffmpeg")
-	}
+	testenv.Tool(t, "ffmpeg", "ffmpeg")
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()

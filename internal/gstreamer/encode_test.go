@@ -6,15 +6,17 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 func needEncoders(t *testing.T) {
 	t.Helper()
 	if err := Init(); err != nil {
-		t.Skip(err)
+		testenv.Missing(t, "%v", err)
 	}
 	if err := Require("x264enc", "h264parse", "avenc_aac", "aacparse"); err != nil {
-		t.Skip(err)
+		testenv.Missing(t, "%v", err)
 	}
 }
 
@@ -120,7 +122,7 @@ func TestAACEncoder(t *testing.T) {
 
 func TestMissing(t *testing.T) {
 	if err := Init(); err != nil {
-		t.Skip(err)
+		testenv.Missing(t, "%v", err)
 	}
 	err := Require("appsrc", "nosuchelement", "avnosuchelement")
 	var m *MissingError

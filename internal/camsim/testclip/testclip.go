@@ -15,6 +15,7 @@ import (
 
 	"github.com/framelog/framelog/internal/camsim"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // Spec says what a clip holds.
@@ -43,9 +44,7 @@ func Make(t testing.TB, s Spec) *camsim.Clip {
 // G.711 sound.
 func MakeFile(t testing.TB, s Spec) (*camsim.Clip, string) {
 	t.Helper()
-	if _, err := exec.LookPath("ffmpeg"); err != nil {
-		t.Skip("no ffmpeg to make clips with: install the package ffmpeg")
-	}
+	testenv.Tool(t, "ffmpeg", "ffmpeg")
 	if s.FPS == 0 {
 		s.FPS = 25
 	}

@@ -1,0 +1,146 @@
+package medialog
+
+import (
+	"fmt"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// simReader is a tail: it reads the index and each partition, each at its own
+// pace.
+type simReader struct {
+	s        *sim
+	from     int64
+	at       int64
+	media    []int64
+	judge    judge
+	seq      sequence
+	prov     provisional
+	entries  []schemas.Entry
+	shown    map[uint64][]*schemas.Chunk
+	lastSeen heldKey
+}
+
+func (s *sim) newReader() *simReader {
+	r := &simReader{s: s, media: make([]int64, len(s.media)), shown: map[uint64][]*schemas.Chunk{}, prov: provisional{limit: 1 << 20}}
+	r.from = s.index.start
+	if n := s.index.end() - s.index.start; n > 0 {
+		r.from += s.rng.Int64N(n)
+	}
+	r.at = r.from
+	for p := range r.media {
+		r.media[p] = s.media[p].start
+	}
+	// Like the tail: the epoch in force where it starts is unknown unless it
+	// is looked up; the newest open before is what counts.
+	for o := r.from - 1; o >= s.index.start; o-- {
+		if s.index.records[o].Kind == schemas.KindOpen {
+			r.prov.open(o, 0, false)
+			break
+		}
+	}
+	return r
+}
+
+func (r *simReader) caughtUp() bool {
+	if r.at < r.s.index.end() {
+		return false
+	}
+	for p, o := range r.media {
+		if o < r.s.media[p].end() {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *simReader) step() error {
+	p := r.s.rng.IntN(len(r.media) + 1)
+	if p == len(r.media) {
+		if r.at < r.s.index.end() {
+			e := r.s.index.records[r.at]
+			r.at++
+			r.take(&e)
+		}
+	} else if r.media[p] < r.s.media[p].end() {
+		if c := r.s.media[p].records[r.media[p]]; r.media[p] >= r.s.media[p].start {
+			r.prov.chunk(c)
+		}
+		r.media[p]++
+	}
+	for c := r.prov.next(); c != nil; c = r.prov.next() {
+		r.s.stats.Shown++
+		if c.Epoch != r.prov.epoch {
+			return fmt.Errorf("shows chunk %d.%d of epoch %d, the latest is %d", c.Seq, c.Index, c.Epoch, r.prov.epoch)
+		}
+		if r.seq.any && c.Seq <= r.seq.last {
+			return fmt.Errorf("shows chunk %d.%d behind entry %d", c.Seq, c.Index, r.seq.last)
+		}
+		k := heldKey{c.Epoch, c.Seq, c.Index}
+		if k.epoch == r.lastSeen.epoch && (k.seq < r.lastSeen.seq || (k.seq == r.lastSeen.seq && k.index != r.lastSeen.index+1)) {
+			return fmt.Errorf("shows chunk %d.%d after %d.%d", c.Seq, c.Index, r.lastSeen.seq, r.lastSeen.index)
+		}
+		r.lastSeen = k
+		r.shown[c.Seq] = append(r.shown[c.Seq], c)
+	}
+	return nil
+}
+
+func (r *simReader) take(e *schemas.Entry) {
+	v := r.judge.feed(e)
+	if v == unknown {
+		v = valid
+		if r.s.openBetween(e.Prev, r.judge.start) {
+			v = void
+		}
+	}
+	if v != valid {
+		return
+	}
+	if e.Kind == schemas.KindOpen {
+		r.prov.open(e.Offset, r.seq.last, r.seq.any)
+		return
+	}
+	if r.seq.pass(e) {
+		r.entries = append(r.entries, *e)
+		r.prov.entry(e.Seq)
+	}
+}
+
+// check: the reader has told the truth from where it began, and each chunk
+// that it showed of the copy that counts is that copy's.
+func (r *simReader) check(truth []schemas.Entry) error {
+	if len(r.entries) == 0 {
+		return nil
+	}
+	i := 0
+	for i < len(truth) && truth[i].Seq < r.entries[0].Seq {
+		i++
+	}
+	if len(truth)-i != len(r.entries) {
+		return fmt.Errorf("told %d entries from seq %d, %d are true", len(r.entries), r.entries[0].Seq, len(truth)-i)
+	}
+	for k, e := range r.entries {
+		if truth[i+k] != e {
+			// A repetition of one append may be where this reader began.
+			a, b := truth[i+k], e
+			a.Offset, b.Offset = 0, 0
+			if k != 0 || a != b {
+				return fmt.Errorf("told %+v, true is %+v", e, truth[i+k])
+			}
+		}
+		for _, c := range r.shown[e.Seq] {
+			if !e.Playable() || c.Epoch != e.Epoch || c.Index >= e.Chunks {
+				continue
+			}
+			same := false
+			for o := e.First; o <= e.Last; o++ {
+				same = same || r.s.media[e.Partition].records[o] == c
+			}
+			if !same {
+				return fmt.Errorf("showed a chunk %d.%d that is not the copy's", c.Seq, c.Index)
+			}
+		}
+	}
+	return nil
+}
