@@ -38,10 +38,12 @@ deps-test:
 test: deps-test
 	@$(MAKE) --no-print-directory build vet test-web test-go
 
-# Everything twice would take too long; what the race detector hides (it takes
-# several times the memory) is tested again without it.
+# Whole systems with browsers and brokers run one after another, so that they
+# disturb each other less. Everything twice would take too long; what the race
+# detector hides (it takes several times the memory) is tested again without it.
 test-go:
-	$(GO) test -race -shuffle=on -timeout 24m $(TEST_FLAGS) $(PKG)
+	$(GO) list $(PKG) | sed '\|/tests/|d' | xargs -r $(GO) test -race -shuffle=on -timeout 24m $(TEST_FLAGS)
+	$(GO) list $(PKG) | sed '\|/tests/|!d' | xargs -r $(GO) test -race -shuffle=on -timeout 24m -p 1 $(TEST_FLAGS)
 	$(GO) test -count=1 -run '^TestKilled$$' ./internal/broker
 
 test-web: web/node_modules/.done

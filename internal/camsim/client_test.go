@@ -19,8 +19,8 @@ import (
 	"github.com/pion/rtp"
 
 	"github.com/framelog/framelog/internal/camsim"
-	"github.com/framelog/framelog/internal/camsim/testclip"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testclip"
 	"github.com/framelog/framelog/tests/testenv"
 )
 

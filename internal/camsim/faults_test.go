@@ -8,9 +8,10 @@ import (
 
 	"github.com/bluenviron/gortsplib/v5"
 	"github.com/bluenviron/gortsplib/v5/pkg/format"
+
 	"github.com/framelog/framelog/internal/camsim"
-	"github.com/framelog/framelog/internal/camsim/testclip"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testclip"
 )
 
 // TestSwitchFirst changes the feed before any client came.

@@ -7,9 +7,10 @@ import (
 
 	"github.com/bluenviron/gortsplib/v5"
 	"github.com/bluenviron/gortsplib/v5/pkg/headers"
+
 	"github.com/framelog/framelog/internal/camsim"
-	"github.com/framelog/framelog/internal/camsim/testclip"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testclip"
 )
 
 // TestUnits compares NAL units and times with the record of what was sent,

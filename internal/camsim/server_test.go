@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/internal/camsim"
-	"github.com/framelog/framelog/internal/camsim/testclip"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testclip"
 )
 
 // TestFFmpegReads compares the decoded frames that ffmpeg gets over RTSP with
