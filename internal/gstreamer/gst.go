@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/go-gst/go-gst/gst"
 )
@@ -43,10 +44,13 @@ func (e *MissingError) Error() string {
 		strings.Join(e.Elements, ", "), strings.Join(e.Packages, " "))
 }
 
+// initOnce guards what go-gst writes down at each of its own Init.
+var initOnce sync.Once
+
 // Init makes GStreamer ready. It may be called any number of times, from any
-// goroutine: the library does its work at the first.
+// goroutine: the work is done at the first.
 func Init() error {
-	gst.Init(nil)
+	initOnce.Do(func() { gst.Init(nil) })
 	return Require("queue", "appsink")
 }
 
