@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// coalesce is the least time between two calls of Follow's callee.
+	// coalesce is the least time from the end of one call of Follow's callee to the next.
 	coalesce = 100 * time.Millisecond
 	// followRetry is how long Follow waits before it begins anew.
 	followRetry = time.Second
@@ -84,17 +84,18 @@ func (c *Client) read(ctx context.Context, told func(Snapshot) error) error {
 		Snapshot: Snapshot{Cameras: map[string]schemas.Camera{}, Status: map[string]schemas.Status{}},
 		cameras:  cams, ends: ends,
 	}
-	var last time.Time // of the last call of told
+	var last time.Time // end of the last call of told
 	changed := true
 	for {
 		pollCtx, cancel := ctx, context.CancelFunc(func() {})
 		if changed && len(v.ends) == 0 {
 			wait := time.Until(last.Add(coalesce))
 			if wait <= 0 {
-				last, changed = time.Now(), false
+				changed = false
 				if err := told(v.clone()); err != nil {
 					return err
 				}
+				last = time.Now()
 			} else {
 				pollCtx, cancel = context.WithTimeout(ctx, wait)
 			}
