@@ -122,7 +122,8 @@ const (
 // known; order gives it a decode time; held keeps the latest one back, so that
 // durations are real and the last chunk of a fragment is known to be it; the
 // fragment makes chunks. Sound waits in a queue of its own until
-// the pictures beside it are written: it never delays them.
+// the pictures beside it are written: it never delays them, but where a session
+// ends (see closing).
 type Assembler struct {
 	cfg AssemblerConfig
 	rec Recorder
@@ -143,6 +144,7 @@ type Assembler struct {
 	problem string // the one that was told
 
 	session session
+	closing closing
 	frag    fragment
 	rate    rate
 	lost    schemas.Lost // not yet told to the recorder
@@ -208,13 +210,17 @@ func (a *Assembler) Tracks(tracks []schemas.Track) error {
 	if a.ready {
 		a.next = sessionTracks
 	}
-	if !sameTrack(a.video, video) {
-		// What comes now cannot stand in the old session.
-		a.end(forever)
-		a.depth = 0
-	}
 	if a.sound != nil && s != nil && sameTrack(a.sound.track, s.track) {
 		s = a.sound // goes on without a seam
+	}
+	if !sameTrack(a.video, video) {
+		// What comes now cannot stand in the old session.
+		if s == a.sound {
+			a.end(untilShown)
+		} else {
+			a.end(forever)
+		}
+		a.depth = 0
 	}
 	if s != a.sound && a.sound != a.session.sound {
 		a.discard(a.sound)
@@ -345,9 +351,9 @@ func (a *Assembler) take(v unit) {
 }
 
 // Tick tells the time to an assembler: call it about once a second, so that a
-// camera is named that sends no keyframe. It writes nothing: a chunk that is
-// full is written as soon as the unit behind it comes, and any other must wait
-// for that.
+// camera is named that sends no keyframe. Of an open session it writes nothing:
+// a chunk that is full is written as soon as the unit behind it comes, and any
+// other must wait for that.
 func (a *Assembler) Tick(now time.Time) {
 	if !a.ready {
 		return
@@ -357,6 +363,9 @@ func (a *Assembler) Tick(now time.Time) {
 	}
 	a.watchKeyframes(now)
 	a.forgive(now)
+	if a.closing.chunk != nil && now.Sub(a.closing.since) > a.cfg.ChunkDuration {
+		a.close()
+	}
 	if s := a.session.sound; s != nil && s == a.sound && now.Sub(s.seen) > a.cfg.AudioSilence && a.behind(s) > a.cfg.AudioSilence {
 		a.want(sessionAudioSilent)
 	}

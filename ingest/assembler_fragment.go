@@ -100,7 +100,8 @@ func offset(d int64) int32 {
 	return int32(min(max(d, math.MinInt32), math.MaxInt32))
 }
 
-// write gives the open chunk to the recorder.
+// write gives the open chunk to the recorder; a session's last one may have to
+// wait for its sound.
 func (a *Assembler) write(last bool) {
 	f, s := &a.frag, &a.session
 	first, end := f.samples[0].DTS, f.samples[0].DTS+f.duration
@@ -116,10 +117,21 @@ func (a *Assembler) write(last bool) {
 	if a.video.Codec == schemas.MJPEG {
 		c.Layout.Part = 0 // no low latency, so no promise
 	}
-	if s.sound != nil {
-		c.Layout.Audio = s.sound.track.Codec
-		if run := a.takeRun(end, last); len(run) > 0 {
-			c.Runs = append(c.Runs, schemas.Run{Track: schemas.AudioTrack, Samples: run})
+	waits := false
+	if q := s.sound; q != nil {
+		c.Layout.Audio = q.track.Codec
+		limit := q.ticks(end)
+		if last && s.until != 0 {
+			limit = forever
+			if s.until != forever {
+				limit = q.ticks(s.until + s.order.move)
+				waits = q == a.sound && !q.reaches(limit)
+			}
+		}
+		if waits {
+			a.closing = closing{chunk: c, sound: q, limit: limit, lost: a.lost, since: s.seen}
+		} else if a.takeRun(c, q, limit) {
+			a.want(sessionClock)
 		}
 	}
 	if f.index == 0 {
@@ -127,7 +139,21 @@ func (a *Assembler) write(last bool) {
 		if s.sound != nil {
 			c.Tracks = append(c.Tracks, s.sound.track)
 		}
-	} else {
+	}
+	if !waits {
+		a.record(c)
+	}
+	f.index++
+	f.samples, f.duration, f.size = nil, 0, 0
+	if !last {
+		f.samples = a.samples()
+	}
+}
+
+// record gives c to the recorder, with what was lost in its fragment so far,
+// which must be open for that.
+func (a *Assembler) record(c *schemas.Chunk) {
+	if c.Index > 0 {
 		a.tellLost()
 	}
 	if err := a.rec.Write(c); err != nil {
@@ -135,13 +161,8 @@ func (a *Assembler) write(last bool) {
 	} else {
 		a.m.written.Inc()
 	}
-	if f.index == 0 {
+	if c.Index == 0 {
 		a.tellLost()
-	}
-	f.index++
-	f.samples, f.duration, f.size = nil, 0, 0
-	if !last {
-		f.samples = a.samples()
 	}
 }
 

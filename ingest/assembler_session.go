@@ -50,7 +50,6 @@ func (s *session) see(v unit) {
 
 // begin starts a session with the picture v.
 func (a *Assembler) begin(v unit) {
-	a.rec.NewSession()
 	a.m.session(a.next)
 	a.next = ""
 	a.lost = schemas.Lost{} // of what came before, which is counted alone
@@ -66,18 +65,26 @@ func (a *Assembler) begin(v unit) {
 	a.hold(v)
 }
 
-// forever is a PTS after all others.
-const forever = math.MaxInt64
+const (
+	// forever is a PTS after all others: no sound is waited for.
+	forever = math.MaxInt64
+	// untilShown is the PTS at which the last picture has been shown.
+	untilShown = math.MinInt64
+)
 
-// end closes the session: everything that it holds is written.
-// Sound belongs to it that is heard before the PTS until.
+// end closes the session: everything that it holds is written, or waits for
+// the last of its sound. Sound belongs to it that is heard before the PTS until.
 func (a *Assembler) end(until int64) {
+	a.close()
 	s := &a.session
 	if !s.open {
 		return
 	}
 	if s.lead != nil {
 		a.resolve()
+	}
+	if until == untilShown {
+		until = s.newest + int64(a.rate.frame)
 	}
 	s.until = until
 	if s.held != nil {
@@ -87,12 +94,40 @@ func (a *Assembler) end(until int64) {
 	if s.sound != a.sound {
 		a.discard(s.sound)
 	}
-	if a.sound != nil {
-		a.sound.aligned, a.sound.begun = false, false
+	if a.closing.chunk == nil {
+		a.sound.part()
 	}
 	*s = session{}
 	a.frag = fragment{}
 	a.stats.Recording = false
+}
+
+// closing is the last chunk of a session that has ended, which lacks some of
+// its sound: that comes a little after the pictures beside it, and without it
+// players would stand at the seam. It is written once the sound is there, at
+// the latest a chunk's duration later, and before anything of the next session,
+// which does not wait for it: its lead takes as long.
+type closing struct {
+	chunk *schemas.Chunk // nil: none waits
+	sound *sound
+	limit int64        // media time, in the sound's ticks, at which the session ends
+	lost  schemas.Lost // in its fragment
+	since time.Time    // when the last picture came
+}
+
+// close writes the chunk that waits for sound, if there is one.
+func (a *Assembler) close() {
+	c := a.closing
+	if c.chunk == nil {
+		return
+	}
+	a.closing = closing{}
+	lost := a.lost
+	a.lost = c.lost
+	a.takeRun(c.chunk, c.sound, c.limit)
+	a.record(c.chunk)
+	a.lost = lost
+	c.sound.part()
 }
 
 // steady keeps the timeline whole where the camera's clock is set: time goes
@@ -149,6 +184,8 @@ func (a *Assembler) hold(v unit) {
 
 // resolve ends the lead and lets its units go their way.
 func (a *Assembler) resolve() {
+	a.close()
+	a.rec.NewSession()
 	s := &a.session
 	lead := s.lead
 	s.lead = nil

@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"math"
 	"time"
 
 	"github.com/framelog/framelog/internal/codec"
@@ -91,6 +90,9 @@ func (a *Assembler) takeSound(u *Unit) {
 	if a.session.chosen && a.session.sound != s {
 		a.want(sessionAudioStart)
 	}
+	if c := &a.closing; c.chunk != nil && c.sound == s && s.reaches(c.limit) {
+		a.close()
+	}
 }
 
 // drop throws away the first n frames and says how many.
@@ -162,22 +164,13 @@ func (a *Assembler) chooseSound(now time.Time) {
 // before its clock is taken to be wrong.
 const farAhead = 30
 
-// takeRun takes the sound that begins before the media time end (of pictures),
-// as far as it has come and goes on without a hole: what is behind one is left
-// for the next chunk. At a session's end it takes what is heard before that.
-func (a *Assembler) takeRun(end int64, last bool) []schemas.Sample {
-	q := a.session.sound
-	limit := q.ticks(end)
-	closing := last && a.session.until != 0
-	if closing {
-		limit = math.MaxInt64
-		if a.session.until != forever {
-			limit = q.ticks(a.session.until + a.session.order.move)
-		}
-	}
+// takeRun puts into c the sound of q that begins before the media time limit,
+// in q's ticks, as far as it has come and goes on without a hole: what is behind
+// one is left for the next chunk. wrong says that its clock cannot be right.
+func (a *Assembler) takeRun(c *schemas.Chunk, q *sound, limit int64) (wrong bool) {
 	var run []schemas.Sample
 	n, early := 0, 0
-	for ; n < len(q.queue); n++ {
+	for ; n < len(q.queue) && len(run) < maxChunkSamples; n++ {
 		x := &q.queue[n]
 		dts := x.pts + x.shift + q.offset
 		if !q.begun && dts < q.from {
@@ -188,37 +181,44 @@ func (a *Assembler) takeRun(end int64, last bool) []schemas.Sample {
 			break
 		}
 		if q.begun {
-			switch d := dts - q.next; {
-			case d <= int64(x.duration)/2:
-				if d < -int64(q.track.Timescale) {
-					a.want(sessionClock)
+			d := dts - q.next
+			if d > int64(x.duration)/2 {
+				if len(run) > 0 {
+					break
 				}
+			} else {
+				wrong = wrong || d < -int64(q.track.Timescale)
 				dts = q.next // jitter, or a frame too many
-			case len(run) > 0:
-				a.dropTaken(q, n, early)
-				return run
 			}
 		}
 		run = append(run, schemas.Sample{DTS: dts, Duration: x.duration, Sync: true, Data: x.data})
 		q.begun, q.next = true, dts+int64(x.duration)
-		if len(run) == maxChunkSamples {
-			n++
-			break
-		}
 	}
-	a.dropTaken(q, n, early)
+	q.drop(n)
+	a.m.drop(dropBeforeKeyframe, early)
+	if len(run) > 0 {
+		c.Runs = append(c.Runs, schemas.Run{Track: q.track.ID, Samples: run})
+	}
 	if len(q.queue) > 0 && q.queue[0].pts+q.queue[0].shift+q.offset-limit > farAhead*int64(q.track.Timescale) {
 		a.m.drop(dropQueue, q.drop(len(q.queue)))
-		a.want(sessionClock)
+		wrong = true
 	}
-	return run
+	return wrong
 }
 
-// dropTaken removes n frames from the queue, of which early were before the
-// session.
-func (a *Assembler) dropTaken(q *sound, n, early int) {
-	q.drop(n)
-	if early > 0 {
-		a.m.drop(dropBeforeKeyframe, early)
+// reaches says whether all sound before the media time limit has come.
+func (s *sound) reaches(limit int64) bool {
+	n := len(s.queue)
+	if n == 0 {
+		return s.begun && s.next >= limit
+	}
+	x := &s.queue[n-1]
+	return x.pts+x.shift+s.offset+int64(x.duration) >= limit
+}
+
+// part leaves the session: the next one aligns the sound anew.
+func (s *sound) part() {
+	if s != nil {
+		s.aligned, s.begun = false, false
 	}
 }
