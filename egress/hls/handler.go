@@ -217,17 +217,19 @@ func (s *Server) servePlaylist(w http.ResponseWriter, r *http.Request, res resou
 // section 6.2.5.2). A playlist that has ended answers at once.
 func (s *Server) reload(ctx context.Context, st *stream, layout uint32, d directives) error {
 	st.mu.Lock()
-	limit := 3 * st.model.newest().Layout.TargetDuration()
+	n := st.model.newest()
+	limit := 3 * n.Layout.TargetDuration()
+	// Only as it comes: what is worth waiting for stays so, also where parts
+	// that were counted on are void meanwhile.
+	premature := n.Layout.ID == layout && st.model.premature(d.msn, d.part)
+	seq := n.Seq
 	st.mu.Unlock()
+	if premature {
+		return fail(http.StatusBadRequest, "bad", "_HLS_msn and _HLS_part are too far beyond the last segment, %d", seq)
+	}
 	return st.await(ctx, limit, func() (bool, error) {
 		n := st.model.newest()
-		if n == nil || n.Layout.ID != layout {
-			return true, nil
-		}
-		if d.msn > n.Seq+2 {
-			return false, fail(http.StatusBadRequest, "bad", "_HLS_msn %d is more than two beyond the last segment, %d", d.msn, n.Seq)
-		}
-		return st.model.reached(d.msn, d.part), nil
+		return n == nil || n.Layout.ID != layout || st.model.reached(d.msn, d.part), nil
 	})
 }
 

@@ -149,6 +149,38 @@ func (m *model) reached(msn uint64, part int) bool {
 	return o != nil && part < len(o.Parts)
 }
 
+// premature says that what is asked for lies so far ahead that the answer is
+// an error at once (RFC 8216bis section 6.2.5.2): a segment more than two
+// beyond the last, or a part that is by the Advance Part Limit or more beyond
+// the last part of the playlist of the newest layout. It is the
+// parts of segments without an entry that can be counted so: what is beyond
+// the last part of a complete one means the first part of the next.
+func (m *model) premature(msn uint64, part int) bool {
+	n := m.newest()
+	switch {
+	case n == nil:
+		return false
+	case msn > n.Seq+2:
+		return true
+	case msn <= n.Seq || part < 0:
+		return false
+	}
+	last := -1
+	if o := m.open(); o != nil && o.Seq == msn {
+		last = len(o.Parts) - 1
+	}
+	return part-last >= advanceParts(n.Layout)
+}
+
+// advanceParts is the Advance Part Limit of RFC 8216bis section 6.2.5.2: the
+// parts of three seconds, and three where parts are a second or longer.
+func advanceParts(l schemas.Layout) int {
+	if l.Part == 0 || l.Part >= schemas.MediaTimescale {
+		return 3
+	}
+	return (3*schemas.MediaTimescale + int(l.Part) - 1) / int(l.Part)
+}
+
 // partsAhead is how far beyond the hint a part may be to be waited for: who
 // asks may have its hint from a server that is a little ahead.
 const partsAhead = 2

@@ -1,0 +1,82 @@
+package hls
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// What RFC 8216bis section 6.2.5.2 says of directives that lie ahead: what
+// comes soon is waited for, what is too far is an error at once, and a part
+// beyond a complete segment's last means the first of the next.
+func TestReloadAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		fragments := synthetic(testPlace, 11) // five parts of 200 ms each
+		log.add("cam", fragments[:10]...)
+		s := run(t, Config{}, log)
+		want(t, get(s, playlist0), 200)
+		newest := testPlace.seq + 9
+		limit := advanceParts(testPlace.layout)
+		if limit < 14 || limit > 15 {
+			t.Fatalf("the parts of 3 s are %d", limit)
+		}
+		for _, c := range fragments[10].chunks[:2] { // the open segment has the parts 0 and 1
+			log.chunk("cam", c)
+		}
+		synctest.Wait()
+		for _, c := range []struct {
+			seq  uint64
+			part int // -1: none
+			code int // 0: it waits
+		}{
+			{newest, -1, 200},
+			{newest, 4, 200},
+			{newest, 5, 200},       // means 0 of the next
+			{newest, 1 << 30, 200}, // and this too
+			{newest - 1, 1 << 30, 200},
+			{newest + 1, -1, 0},
+			{newest + 1, 1, 200},
+			{newest + 1, 2, 0},
+			{newest + 1, limit, 0},
+			{newest + 1, limit + 1, 400}, // by the limit beyond part 1
+			{newest + 1, 1 << 30, 400},
+			{newest + 2, -1, 0},
+			{newest + 2, 0, 0},
+			{newest + 2, limit - 2, 0},
+			{newest + 2, limit - 1, 400},
+			{newest + 3, -1, 400},
+			{newest + 3, 0, 400},
+			{1<<63 - 1, 0, 400},
+		} {
+			url := fmt.Sprintf("%s?_HLS_msn=%d", playlist0, c.seq)
+			if c.part >= 0 {
+				url += fmt.Sprintf("&_HLS_part=%d", c.part)
+			}
+			p := ask(s, url)
+			switch {
+			case c.code == 0 && p.answered():
+				t.Errorf("newest+%d, part %d: status %d at once, want it to wait", int64(c.seq-newest), c.part, p.w.Code)
+			case c.code != 0 && !p.answered():
+				t.Errorf("newest+%d, part %d: it waits, want %d at once", int64(c.seq-newest), c.part, c.code)
+			case c.code != 0 && p.w.Code != c.code:
+				t.Errorf("newest+%d, part %d: status %d, want %d", int64(c.seq-newest), c.part, p.w.Code, c.code)
+			}
+			<-p.done
+			if c.code == 0 && (p.w.Code != 503 || p.took != 6*time.Second) {
+				t.Errorf("newest+%d, part %d: status %d after %v, want 503 after three target durations", int64(c.seq-newest), c.part, p.w.Code, p.took)
+			}
+		}
+	})
+}
+
+func TestAdvanceParts(t *testing.T) {
+	for ticks, want := range map[uint32]int{0: 3, 9000: 30, 19800: 14, 89999: 4, 90000: 3, 180000: 3} {
+		if got := advanceParts(schemas.Layout{Part: ticks}); got != want {
+			t.Errorf("parts of %d ticks: %d, want %d", ticks, got, want)
+		}
+	}
+}
