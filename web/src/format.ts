@@ -44,3 +44,19 @@ export function slug(label: string): string {
   return label.normalize('NFKD').replace(/[\u0300-\u036f]/g, '').toLowerCase()
     .replace(/[^a-z0-9]+/g, '-').replace(/^-+|-+$/g, '').slice(0, 63).replace(/-+$/, '');
 }
+
+/** What an error of hls.js is made of, as far as it is told here. */
+export interface Failure {
+  details: string;
+  fatal: boolean;
+  reason?: string;
+  error?: { message: string };
+  response?: { code?: number };
+}
+
+/** An error of hls.js on one line: what, the HTTP status, and why. */
+export function failure(e: Failure): string {
+  const why = (e.reason || e.error?.message || '').replace(/\s+/g, ' ').trim();
+  return e.details + (e.fatal ? ' (fatal)' : '') + (e.response?.code ? ` ${e.response.code}` : '') +
+    (why && why !== e.details ? `: ${why.length > 200 ? why.slice(0, 199) + '…' : why}` : '');
+}

@@ -2,6 +2,7 @@
 // breaks. There is at most one hls.js instance and one timer a player.
 import type Hls from 'hls.js';
 import type { ErrorData, Loader, LoaderCallbacks, LoaderConfiguration, PlaylistLoaderContext } from 'hls.js';
+import { failure } from './format';
 import { Clock, backoff, pace } from './pace';
 import { plain } from './playlist';
 
@@ -225,7 +226,7 @@ export class Player {
   }
 
   private onError(Lib: typeof Hls, hls: Hls, e: ErrorData): void {
-    const note = e.details + (e.fatal ? ' (fatal)' : '') + (e.response?.code ? ` ${e.response.code}` : '');
+    const note = failure(e);
     this.errors.push(note);
     if (this.errors.length > 20) this.errors.shift();
     if (e.details === Lib.ErrorDetails.BUFFER_STALLED_ERROR && this.played && this.wanted && !e.fatal) {

@@ -103,3 +103,14 @@ test('a playlist made plain', () => {
   ].join('\n')), ['#EXTM3U', '#EXT-X-SERVER-CONTROL:HOLD-BACK=6.0', '#EXTINF:1.0,', 'a.m4s', ''].join('\n'));
   assert.equal(plain('#EXTM3U\n#EXT-X-PARTIAL:1\n'), '#EXTM3U\n#EXT-X-PARTIAL:1\n');
 });
+
+test('errors of hls.js tell why', () => {
+  for (const [e, want] of [
+    [{ details: 'levelLoadError', fatal: true, response: { code: 503 } }, 'levelLoadError (fatal) 503'],
+    [{ details: 'fragParsingError', fatal: false, reason: 'no media found in the fragment' }, 'fragParsingError: no media found in the fragment'],
+    [{ details: 'fragParsingError', fatal: true, reason: 'a\n  b', error: new Error('c'), response: { code: 0 } }, 'fragParsingError (fatal): a b'],
+    [{ details: 'internalException', fatal: false, error: new Error('no such box') }, 'internalException: no such box'],
+    [{ details: 'bufferStalledError', fatal: false, error: new Error('bufferStalledError') }, 'bufferStalledError'],
+    [{ details: 'x', fatal: false, reason: 'y'.repeat(300) }, 'x: ' + 'y'.repeat(199) + '…'],
+  ] as const) assert.equal(format.failure(e), want);
+});
