@@ -175,7 +175,7 @@ func (s *Server) serveMultivariant(w http.ResponseWriter, r *http.Request, res r
 	b := Multivariant([]Variant{v})
 	z := acceptsGzip(r)
 	if z {
-		if b, err = compress(b); err != nil {
+		if b, err = s.gzip.compress(b); err != nil {
 			return err
 		}
 	}

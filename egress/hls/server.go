@@ -29,6 +29,7 @@ type Server struct {
 	metrics *metrics
 	cache   *cache
 	files   *files
+	gzip    gzipper
 
 	ctx     context.Context //nolint:containedctx // of the streams' goroutines; ends with Run
 	cancel  context.CancelFunc

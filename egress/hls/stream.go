@@ -1,8 +1,6 @@
 package hls
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"math"
@@ -279,27 +277,12 @@ func (st *stream) render(k renderKey) ([]byte, error) {
 	b := st.model.playlist(k.layout, k.skip)
 	if b != nil && k.gzip {
 		var err error
-		if b, err = compress(b); err != nil {
+		if b, err = st.server.gzip.compress(b); err != nil {
 			return nil, err
 		}
 	}
 	st.rendered[k] = b
 	return b, nil
-}
-
-func compress(b []byte) ([]byte, error) {
-	var z bytes.Buffer
-	w, err := gzip.NewWriterLevel(&z, gzip.BestSpeed)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(b); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return z.Bytes(), nil
 }
 
 // enter and leave frame a request, so that a stream in use is not ended.
