@@ -133,7 +133,7 @@ func start(t *testing.T, cfg Config, set ...func(*bench)) *bench {
 
 func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
-	testenv.Wait(t, 5*time.Second, "what was asked for", ok)
+	testenv.Wait(t, testenv.Patience, "what was asked for", ok)
 }
 
 func (b *bench) do(t *testing.T, method, path, body string, header ...string) (string, int) {
@@ -395,7 +395,7 @@ func TestEventsEnd(t *testing.T) {
 	cancel()
 	select {
 	case <-done:
-	case <-time.After(5 * time.Second):
+	case <-time.After(testenv.Patience):
 		t.Fatal("the stream goes on")
 	}
 }

@@ -35,7 +35,7 @@ func (c *collect) take(config []byte, u EncodedUnit) {
 
 func (c *collect) wait(t *testing.T, n int) []EncodedUnit {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; <-time.After(5 * time.Millisecond) {
+	for deadline := time.Now().Add(testenv.Patience); ; <-time.After(5 * time.Millisecond) {
 		c.mu.Lock()
 		units := c.units
 		c.mu.Unlock()

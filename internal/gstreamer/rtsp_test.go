@@ -11,6 +11,7 @@ import (
 	"github.com/go-gst/go-gst/gst"
 
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // Each kind of sound passes its chain: packets in, frames of the log's codecs
@@ -55,7 +56,7 @@ func TestRTSPSoundChains(t *testing.T) {
 			}
 			r.pipeline = p
 			r.watchBus()
-			defer r.Close(5 * time.Second)
+			defer r.Close(testenv.Patience)
 			depay, err := p.GetElementByName("depay")
 			if err != nil {
 				t.Fatal(err)
@@ -69,7 +70,7 @@ func TestRTSPSoundChains(t *testing.T) {
 				t.Fatal(err)
 			}
 			var items []RTSPItem
-			limit := time.After(20 * time.Second)
+			limit := time.After(testenv.Patience)
 			for done := false; !done; {
 				select {
 				case <-time.After(10 * time.Millisecond):

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // TestCloseEndsReaders: whoever waits for a topic or a broker is let go by
@@ -53,8 +54,8 @@ func TestCloseEndsReaders(t *testing.T) {
 	for range 3 {
 		select {
 		case <-ended:
-		case <-time.After(5 * time.Second):
-			t.Fatal("5 s after Close a reader is still waiting")
+		case <-time.After(testenv.Patience):
+			t.Fatal("long after Close a reader is still waiting")
 		}
 	}
 	b.start()

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -31,7 +30,7 @@ type stoppable struct {
 func stoppables() []func(t *testing.T) stoppable {
 	return []func(t *testing.T) stoppable{
 		func(t *testing.T) stoppable {
-			b := &embedded{t: t, data: t.TempDir(), listen: "127.0.0.1:0"}
+			b := &embedded{t: t, data: t.TempDir(), listen: fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))}
 			b.start()
 			t.Cleanup(b.stop)
 			return stoppable{"embedded", []string{b.listen}, b.stop, b.start}
@@ -206,7 +205,7 @@ func faults(t *testing.T, rng *rand.Rand) {
 		kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotLeaderForPartition, Count: -1, When: chance(0.02)},
 		kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.NotLeaderForPartition, Count: -1, When: chance(0.02)},
 	)
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*testenv.Patience)
 	defer cancel()
 
 	// Readers: each follows as long as the test writes, and begins again where
@@ -313,6 +312,6 @@ func faults(t *testing.T, rng *rand.Rand) {
 		}
 	}
 	if ctx.Err() != nil {
-		t.Fatal("readers did not come to the end within 60 s")
+		t.Fatal("readers did not come to the end in time")
 	}
 }

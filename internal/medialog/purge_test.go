@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"time"
+
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // TestPurge: a camera's footage is deleted by another process, and the camera
@@ -13,7 +14,7 @@ import (
 func TestPurge(t *testing.T) {
 	eachLog(t, func(t *testing.T, e *env) {
 		ingest, egress, api := e.log(), e.log(), e.log()
-		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
 		defer cancel()
 		w := ingest.Open(ctx, cam, OpenOptions{Writer: "w1"})
 		f := newFeed(w, 1)

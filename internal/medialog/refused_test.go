@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // TestClockAhead: a host's clock runs two hours ahead, the broker takes one,
@@ -39,7 +40,7 @@ func TestClockAhead(t *testing.T) {
 	refused := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.InvalidTimestamp, Count: -1, When: ahead})
 	e := &env{t: t, brokers: c.ListenAddrs(), parts: 1, prefix: fmt.Sprintf("t%d.", rand.Uint32())}
 	l := e.log()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
 	defer cancel()
 	w := l.Open(ctx, cam, OpenOptions{Writer: "w1"})
 	ready(t, w)

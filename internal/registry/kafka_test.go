@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/schemas"
@@ -23,7 +22,7 @@ func TestOnKafka(t *testing.T) {
 	}, slog.New(slog.DiscardHandler))
 	must(t, err)
 	t.Cleanup(c.Close)
-	ctx := limit(t, 60*time.Second)
+	ctx := limit(t, 2*testenv.Patience)
 	f := follow(t, c)
 	f.until(t, "nothing", func(s Snapshot) bool { return len(s.Cameras) == 0 })
 	must(t, c.Ensure(ctx))

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 func fileCamera(id, origin string) schemas.Camera {
@@ -97,7 +98,7 @@ func TestPlanFile(t *testing.T) {
 func TestReconcile(t *testing.T) {
 	b := newBroker(t)
 	c := connect(t, b)
-	ctx := limit(t, 30*time.Second)
+	ctx := limit(t, 2*testenv.Patience)
 	must(t, c.Ensure(ctx))
 	must(t, c.Put(ctx, apiCamera("hand")))
 	one, two := fileCamera("one", "f.yaml:2"), fileCamera("two", "f.yaml:4")

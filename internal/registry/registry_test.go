@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // broker is a broker that can be stopped and started again with its data.
@@ -30,7 +30,7 @@ type broker struct {
 }
 
 func newBroker(t *testing.T) *broker {
-	b := &broker{t: t, dir: t.TempDir()}
+	b := &broker{t: t, dir: t.TempDir(), port: testenv.FreePort(t)}
 	b.start()
 	t.Cleanup(func() { b.c.Close() })
 	return b
@@ -43,11 +43,6 @@ func (b *broker) start() {
 		b.t.Fatal(err)
 	}
 	b.c = c
-	addr, err := net.ResolveTCPAddr("tcp", c.ListenAddrs()[0])
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.port = addr.Port
 }
 
 func connect(t *testing.T, b *broker) *Client {
@@ -85,7 +80,7 @@ func must(t *testing.T, err error) {
 func TestPutLoadDelete(t *testing.T) {
 	b := newBroker(t)
 	c := connect(t, b)
-	ctx := limit(t, 20*time.Second)
+	ctx := limit(t, 2*testenv.Patience)
 	if s, err := c.Load(ctx); err != nil || len(s.Cameras)+len(s.Status) != 0 {
 		t.Fatalf("before the topics are made: %v, %v", s, err)
 	}
@@ -125,13 +120,13 @@ func TestPutLoadDelete(t *testing.T) {
 // The first camera may be put before any process has made the topics.
 func TestPutMakesTheTopics(t *testing.T) {
 	c := connect(t, newBroker(t))
-	if err := c.Put(limit(t, 10*time.Second), apiCamera("a")); err != nil {
+	if err := c.Put(limit(t, 2*testenv.Patience), apiCamera("a")); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Put(limit(t, 10*time.Second), apiCamera("b")); err != nil {
+	if err := c.Put(limit(t, 2*testenv.Patience), apiCamera("b")); err != nil {
 		t.Fatal(err)
 	}
-	s, err := c.Load(limit(t, 10*time.Second))
+	s, err := c.Load(limit(t, 2*testenv.Patience))
 	if err != nil || ids(s) != "a b" {
 		t.Errorf("%q, %v", ids(s), err)
 	}
@@ -140,7 +135,7 @@ func TestPutMakesTheTopics(t *testing.T) {
 func TestTopicSettings(t *testing.T) {
 	b := newBroker(t)
 	c := connect(t, b)
-	ctx := limit(t, 20*time.Second)
+	ctx := limit(t, 2*testenv.Patience)
 	must(t, c.Ensure(ctx))
 	adm := kadm.NewClient(c.client)
 	topics, err := adm.ListTopics(ctx, "t.cameras", "t.cameras.status")
@@ -242,7 +237,7 @@ func follow(t *testing.T, c *Client) *follower {
 // until waits for ok to be true of what was told.
 func (f *follower) until(t *testing.T, what string, ok func(Snapshot) bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(testenv.Patience)
 	for {
 		f.mu.Lock()
 		got := f.got
@@ -263,7 +258,7 @@ func TestFollow(t *testing.T) {
 	c := connect(t, b)
 	early := follow(t, c) // before there are topics
 	early.until(t, "nothing", func(s Snapshot) bool { return len(s.Cameras) == 0 })
-	ctx := limit(t, 40*time.Second)
+	ctx := limit(t, 2*testenv.Patience)
 	must(t, c.Ensure(ctx))
 	for i := range 20 {
 		must(t, c.Put(ctx, apiCamera(fmt.Sprintf("cam-%02d", i))))
@@ -319,7 +314,7 @@ func TestFollow(t *testing.T) {
 func TestPoisonRecord(t *testing.T) {
 	b := newBroker(t)
 	c := connect(t, b)
-	ctx := limit(t, 20*time.Second)
+	ctx := limit(t, 2*testenv.Patience)
 	must(t, c.Ensure(ctx))
 	must(t, c.Put(ctx, apiCamera("good")))
 	mallory := apiCamera("mallory")

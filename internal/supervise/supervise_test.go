@@ -121,7 +121,7 @@ func events(t *testing.T, dir string) (out [][3]string) {
 
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	testenv.Wait(t, 30*time.Second, what, ok)
+	testenv.Wait(t, testenv.Patience, what, ok)
 }
 
 func alive(pid string) bool {

@@ -37,7 +37,7 @@ func Chromium(t testing.TB) *Browser {
 		chromedp.ExecPath(chromiumPath(t)),
 		chromedp.UserDataDir(chromiumProfile(t)),
 		chromedp.WindowSize(1280, 800),
-		chromedp.WSURLReadTimeout(time.Minute),
+		chromedp.WSURLReadTimeout(2 * Patience),
 	}
 	for _, f := range []string{
 		"no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "no-default-browser-check",
@@ -98,7 +98,7 @@ func chromiumProfile(t testing.TB) string {
 		t.Fatalf("testenv: make profile: %v", err)
 	}
 	t.Cleanup(func() {
-		waitFor(t, 10*time.Second, func() bool { return os.RemoveAll(dir) == nil })
+		waitFor(t, Patience, func() bool { return os.RemoveAll(dir) == nil })
 	})
 	return dir
 }
@@ -145,7 +145,7 @@ func (p *Page) take(m chromedp.ConsoleMessage) {
 // writes its value to result (a pointer as for json.Unmarshal, or nil).
 func (p *Page) Eval(expression string, result any) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(p.ctx, 2*Patience)
 	defer cancel()
 	b, err := chromedp.Run(ctx, chromedp.Evaluate[[]byte](expression, chromedp.EvalAwaitPromise))
 	if err == nil && result != nil {
@@ -193,7 +193,7 @@ func (p *Page) Type(selector, text string) {
 // Screenshot is what the page shows, as PNG.
 func (p *Page) Screenshot() []byte {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(p.ctx, 2*Patience)
 	defer cancel()
 	png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
 	if err != nil {
@@ -218,7 +218,7 @@ func (p *Page) Problems() []string {
 
 func (p *Page) do(what string, steps ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(p.ctx, 2*Patience)
 	defer cancel()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		p.t.Fatalf("testenv: page: %s: %v\nconsole:\n%s", what, err, strings.Join(p.Console(), "\n"))

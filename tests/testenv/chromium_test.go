@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/framelog/framelog/tests/testenv"
 )
@@ -25,14 +24,14 @@ func TestChromium(t *testing.T) {
 	}))
 	t.Cleanup(srv.Close)
 	p := b.Open(t, srv.URL)
-	p.Wait(10*time.Second, "window.later === 42")
+	p.Wait(testenv.Patience, "window.later === 42")
 	var sum int
 	p.Eval("Promise.resolve(40 + 2)", &sum)
 	if sum != 42 {
 		t.Errorf("sum %d", sum)
 	}
 	p.Eval("fetch('/missing').then(r => r.text())", nil)
-	testenv.Wait(t, 5*time.Second, "the page's problems", func() bool { return len(p.Problems()) >= 2 })
+	testenv.Wait(t, testenv.Patience, "the page's problems", func() bool { return len(p.Problems()) >= 2 })
 	all := strings.Join(p.Problems(), "\n")
 	if !strings.Contains(all, "undefinedFunction") || !strings.Contains(all, "404") {
 		t.Errorf("problems:\n%s", all)

@@ -132,7 +132,7 @@ type HashOptions struct {
 	Input   []string      // options in front of the input, "-live_start_index", "0" say
 	Output  []string      // options behind it: "-frames:v", "300" say
 	Copy    bool          // hash packets instead of decoded frames
-	Timeout time.Duration // default a minute; what was read until then counts
+	Timeout time.Duration // default 3 minutes; what was read until then counts
 	NoAudio bool
 }
 
@@ -143,7 +143,7 @@ type HashOptions struct {
 func FrameHashes(t testing.TB, input string, o HashOptions) Hashes {
 	t.Helper()
 	if o.Timeout == 0 {
-		o.Timeout = time.Minute
+		o.Timeout = 3 * Patience
 	}
 	args := append([]string{}, o.Input...)
 	if strings.HasSuffix(input, ".mp4") && !strings.Contains(input, "://") {

@@ -13,7 +13,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // BinaryVariable names a framelog binary to test instead of building one.
@@ -131,7 +130,7 @@ func (f *Framelog) Start(t testing.TB) {
 // WaitReady waits until /readyz answers 200.
 func (f *Framelog) WaitReady(t testing.TB) {
 	t.Helper()
-	f.Wait(t, 30*time.Second, "ready", func() bool {
+	f.Wait(t, 2*Patience, "ready", func() bool {
 		status, _, err := f.Get(t, "/readyz")
 		return err == nil && status == http.StatusOK
 	})
@@ -146,7 +145,7 @@ func (f *Framelog) Get(t testing.TB, path string) (status int, body []byte, err 
 // Get fetches a URL.
 func Get(t testing.TB, url string) (status int, body []byte, err error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -212,6 +211,6 @@ func (f *Framelog) KillAll() { f.KillTree() }
 
 // Stop ends it as an operator would, and returns its exit code.
 func (f *Framelog) Stop() int {
-	f.Terminate(30 * time.Second)
+	f.Terminate(Patience)
 	return f.ExitCode(0)
 }

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
-	"time"
 )
 
 // GstRTSPOptions says what GStreamer's RTSP server serves.
@@ -57,7 +56,7 @@ func StartGstRTSPServer(t testing.TB, o GstRTSPOptions) *GstRTSPServer {
 		cmd.Env = append(os.Environ(), "CAMERA_PASSWORD="+o.Pass)
 	}
 	s := &GstRTSPServer{Process: Start(t, "gst-rtsp-server", cmd)}
-	s.Wait(t, 20*time.Second, "listening", func() bool {
+	s.Wait(t, Patience, "listening", func() bool {
 		m := portLine.FindStringSubmatch(s.Log.String())
 		if m == nil {
 			return false

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/framelog/framelog/tests/testenv"
 )
@@ -16,7 +15,7 @@ func TestGstRTSPServerServesTheFile(t *testing.T) {
 	url := strings.Replace(s.URL, "rtsp://", "rtsp://viewer:canary@", 1)
 	o := testenv.HashOptions{NoAudio: true}
 	want := testenv.FrameHashes(t, file, o).Video
-	o.Input, o.Timeout = []string{"-rtsp_transport", "tcp"}, 20*time.Second
+	o.Input, o.Timeout = []string{"-rtsp_transport", "tcp"}, 2*testenv.Patience
 	o.Output = []string{"-frames:v", fmt.Sprint(len(want))}
 	got := testenv.FrameHashes(t, url, o).Video
 	if len(got) != len(want) {
@@ -32,7 +31,7 @@ func TestGstRTSPServerServesTheFile(t *testing.T) {
 func TestGstRTSPServerLive(t *testing.T) {
 	s := testenv.StartGstRTSPServer(t, testenv.GstRTSPOptions{BFrames: 2, Audio: "aac"})
 	h := testenv.FrameHashes(t, s.URL, testenv.HashOptions{
-		Input: []string{"-rtsp_transport", "tcp"}, Output: []string{"-t", "2"}, Timeout: 20 * time.Second,
+		Input: []string{"-rtsp_transport", "tcp"}, Output: []string{"-t", "2"}, Timeout: 2 * testenv.Patience,
 	})
 	if len(h.Video) < 40 || len(h.Audio) < 40 {
 		t.Errorf("%d frames of video, %d of audio", len(h.Video), len(h.Audio))

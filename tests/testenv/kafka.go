@@ -226,7 +226,7 @@ func (k *KafkaBroker) Start(t testing.TB) {
 		t.Fatalf("testenv: start Kafka: %v", err)
 	}
 	k.proc = p
-	if !waitFor(t, time.Minute, func() bool {
+	if !waitFor(t, 3*Patience, func() bool {
 		select {
 		case <-p.Done():
 			return true
@@ -240,12 +240,12 @@ func (k *KafkaBroker) Start(t testing.TB) {
 }
 
 func (k *KafkaBroker) answers(t testing.TB) bool {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(k.Brokers...), kgo.DialTimeout(time.Second))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(k.Brokers...), kgo.DialTimeout(10*time.Second))
 	if err != nil {
 		t.Fatalf("testenv: make client: %v", err)
 	}
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 	defer cancel()
 	b, err := kadm.NewClient(cl).ListBrokers(ctx)
 	return err == nil && len(b) > 0
@@ -278,7 +278,7 @@ func (k *KafkaBroker) end(t testing.TB, sig syscall.Signal) {
 	k.proc.Signal(sig)
 	select {
 	case <-k.proc.Done():
-	case <-time.After(30 * time.Second):
+	case <-time.After(Patience):
 		t.Logf("testenv: Kafka does not end on %v: killed", sig)
 		k.proc.KillTree()
 	}

@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/framelog/framelog/deploy/nginx"
 )
@@ -40,6 +39,6 @@ func Nginx(t testing.TB, files string, upstreams ...string) string {
 	}
 	cmd := exec.CommandContext(context.Background(), bin, "-p", dir, "-e", "stderr", "-c", filepath.Join(dir, "nginx.conf"), "-g", directives)
 	p := Start(t, "nginx", cmd)
-	p.Wait(t, 10*time.Second, "listening", func() bool { return dials(port) })
+	p.Wait(t, Patience, "listening", func() bool { return dials(port) })
 	return "http://" + s.Listen
 }

@@ -12,11 +12,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -88,16 +90,37 @@ func Tool(t testing.TB, name, debianPackage string) string {
 	return path
 }
 
-// FreePort is a TCP port of 127.0.0.1 that nobody listens on now. Prefer
-// listening on port 0 where the listener is ours.
+var ports struct {
+	sync.Mutex
+	given map[int]bool
+}
+
+// FreePort is a TCP port of 127.0.0.1 that nobody listens on now, and that
+// stays free for who asked: it is below those that systems give to whoever
+// asks for any (IANA: from 49152 on, Linux: from 32768 on), and none is given
+// twice. Prefer listening on port 0 where the listener is ours and never goes.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("testenv: find port: %v", err)
+	ports.Lock()
+	defer ports.Unlock()
+	for range 1000 {
+		port := 12000 + rand.IntN(20000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		l.Close()
+		if ports.given[port] {
+			continue
+		}
+		if ports.given == nil {
+			ports.given = map[int]bool{}
+		}
+		ports.given[port] = true
+		return port
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("testenv: find port: none is free")
+	return 0
 }
 
 // Wait polls cond until it is true, or fails the test after timeout with what.

@@ -1,0 +1,127 @@
+package testenv
+
+import (
+	"bufio"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Patience is how long tests wait for what has no time limit of its own. It
+// bounds how long a failure takes and judges nothing: a machine that others
+// use too stands still for seconds now and then.
+const Patience = time.Minute
+
+// Pauses is how long the machine stood still, as far as a goroutine with
+// nothing to do can tell: what a test measures may be late by as much through
+// no fault of what it measures.
+type Pauses struct {
+	mu  sync.Mutex
+	all []pause
+	at  time.Time
+}
+
+type pause struct{ from, to time.Time }
+
+const pulse = 20 * time.Millisecond
+
+// WatchPauses measures them until the test ends.
+func WatchPauses(t testing.TB) *Pauses {
+	p := &Pauses{at: time.Now()}
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(pulse)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				p.beat()
+			case <-end:
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		close(end)
+		<-ended
+		if d := p.Longest(time.Time{}, time.Now()); d > 10*pulse {
+			t.Logf("testenv: the machine stood still for up to %v", d.Round(time.Millisecond))
+		}
+	})
+	return p
+}
+
+func (p *Pauses) beat() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if now.Sub(p.at) > 3*pulse && len(p.all) < 1<<16 {
+		p.all = append(p.all, pause{p.at, now})
+	}
+	p.at = now
+}
+
+// Longest is the longest pause that lies, if only in part, between from and to.
+func (p *Pauses) Longest(from, to time.Time) (d time.Duration) {
+	for _, x := range p.between(from, to) {
+		d = max(d, x.to.Sub(x.from))
+	}
+	return d
+}
+
+// Sum is all such pauses together.
+func (p *Pauses) Sum(from, to time.Time) (d time.Duration) {
+	for _, x := range p.between(from, to) {
+		d += x.to.Sub(x.from)
+	}
+	return d
+}
+
+func (p *Pauses) between(from, to time.Time) (all []pause) {
+	p.beat() // the one that may be going on
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, x := range p.all {
+		if x.to.After(from) && x.from.Before(to) {
+			all = append(all, x)
+		}
+	}
+	return all
+}
+
+// UDPDrops is how many datagrams this machine (or container) has thrown away
+// because their reader did not come in time, since it started. Nobody promises
+// that UDP arrives: what a test sends over it is there unless this has grown.
+func UDPDrops(t testing.TB) int {
+	t.Helper()
+	f, err := os.Open("/proc/self/net/snmp")
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	var names []string
+	s := bufio.NewScanner(f)
+	for s.Scan() {
+		fields := strings.Fields(s.Text())
+		if len(fields) == 0 || fields[0] != "Udp:" {
+			continue
+		}
+		if names == nil {
+			names = fields
+			continue
+		}
+		if i := slices.Index(names, "RcvbufErrors"); i > 0 && i < len(fields) {
+			n, err := strconv.Atoi(fields[i])
+			if err != nil {
+				t.Fatalf("testenv: read drops: %v", err)
+			}
+			return n
+		}
+	}
+	return 0
+}
