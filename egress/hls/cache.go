@@ -49,16 +49,16 @@ func (c *cache) get(k cacheKey) *segment {
 func (c *cache) put(k cacheKey, s *segment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := c.items[k]; ok || int64(len(s.data)) > c.max {
+	if _, ok := c.items[k]; ok || s.parts.size() > c.max {
 		return
 	}
 	c.items[k] = c.order.PushFront(&cacheItem{k, s})
-	c.bytes += int64(len(s.data))
+	c.bytes += s.parts.size()
 	for c.bytes > c.max {
 		last := c.order.Back()
 		item := c.order.Remove(last).(*cacheItem)
 		delete(c.items, item.key)
-		c.bytes -= int64(len(item.seg.data))
+		c.bytes -= item.seg.parts.size()
 		c.evicted.Inc()
 	}
 }
@@ -70,7 +70,7 @@ func (c *cache) drop(k cacheKey) {
 	if e, ok := c.items[k]; ok {
 		c.order.Remove(e)
 		delete(c.items, k)
-		c.bytes -= int64(len(e.Value.(*cacheItem).seg.data))
+		c.bytes -= e.Value.(*cacheItem).seg.parts.size()
 	}
 }
 

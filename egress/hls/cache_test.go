@@ -10,7 +10,7 @@ import (
 func TestCache(t *testing.T) {
 	evicted := prometheus.NewCounter(prometheus.CounterOpts{Name: "evicted_total", Help: "Evictions."})
 	c := newCache(10, evicted)
-	put := func(seq uint64, n int) { c.put(cacheKey{seq: seq}, &segment{data: make([]byte, n)}) }
+	put := func(seq uint64, n int) { c.put(cacheKey{seq: seq}, &segment{parts: blocks{make([]byte, n)}}) }
 	has := func(seq uint64) bool { return c.get(cacheKey{seq: seq}) != nil }
 	put(1, 4)
 	put(2, 4)

@@ -1,6 +1,7 @@
 package hls
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -57,7 +58,7 @@ func newFiles(cfg Config, logger *slog.Logger, count *prometheus.CounterVec) (*f
 
 // write keeps a resource as a file. It fails quietly but for a counter and one
 // line of log a spell: the resource is served all the same.
-func (f *files) write(r resource, data []byte) {
+func (f *files) write(r resource, data blocks) {
 	if f == nil {
 		return
 	}
@@ -75,7 +76,7 @@ func (f *files) write(r resource, data []byte) {
 		}
 		return
 	}
-	if !f.room(int64(len(data))) {
+	if !f.room(data.size()) {
 		f.count.WithLabelValues("skipped").Inc()
 		return
 	}
@@ -103,13 +104,13 @@ func (f *files) room(n int64) bool {
 }
 
 // put writes under another name first, so that no reader sees half a file.
-func (f *files) put(name string, data []byte) error {
+func (f *files) put(name string, data blocks) error {
 	path := filepath.Join(f.dir, name)
 	temp := path + ".tmp"
-	err := os.WriteFile(temp, data, 0o644)
+	err := writeFile(temp, data)
 	if os.IsNotExist(err) {
 		if err = os.MkdirAll(filepath.Dir(path), 0o755); err == nil {
-			err = os.WriteFile(temp, data, 0o644)
+			err = writeFile(temp, data)
 		}
 	}
 	if err == nil {
@@ -119,6 +120,15 @@ func (f *files) put(name string, data []byte) error {
 		_ = os.Remove(temp) // it may not be there
 	}
 	return err
+}
+
+func writeFile(path string, data blocks) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = data.WriteTo(f)
+	return errors.Join(err, f.Close())
 }
 
 // window tells the first seq of a topic's window.

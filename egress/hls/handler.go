@@ -1,10 +1,10 @@
 package hls
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -98,14 +98,14 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, res resource) err
 		if err != nil {
 			return err
 		}
-		s.media(w, r, seg.data)
+		s.media(w, r, seg.parts)
 		return nil
 	case kindInit:
 		seg, err := s.init(r.Context(), res.topic, res.config)
 		if err != nil {
 			return err
 		}
-		s.media(w, r, seg.data)
+		s.media(w, r, seg.parts)
 		return nil
 	case kindOther:
 	}
@@ -261,7 +261,7 @@ func (s *Server) servePart(w http.ResponseWriter, r *http.Request, res resource)
 	}
 	switch {
 	case data != nil:
-		s.media(w, r, data)
+		s.media(w, r, blocks{data})
 		return nil
 	case known != nil:
 		return s.partOf(w, r, res, *known)
@@ -288,7 +288,7 @@ func (s *Server) partOf(w http.ResponseWriter, r *http.Request, res resource, e 
 	if err != nil {
 		return err
 	}
-	s.media(w, r, seg.part(res.part))
+	s.media(w, r, seg.parts[res.part:res.part+1])
 	return nil
 }
 
@@ -353,9 +353,19 @@ func text(w http.ResponseWriter, r *http.Request, b []byte, zipped bool) {
 
 // media serves bytes that never change under their URL, ranges included. There
 // is no ETag and no date: nothing is ever to be asked again.
-func (s *Server) media(w http.ResponseWriter, r *http.Request, b []byte) {
-	h := w.Header()
+func (s *Server) media(w http.ResponseWriter, r *http.Request, b blocks) {
+	s.mediaHeaders(w.Header())
+	if r.Method != http.MethodGet || r.Header.Get("Range") != "" {
+		http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(b, 0, b.size()))
+		return
+	}
+	// All of it, as nearly always: without copies on the way.
+	w.Header().Set("Accept-Ranges", "bytes")
+	w.Header().Set("Content-Length", strconv.FormatInt(b.size(), 10))
+	_, _ = b.WriteTo(w) // the client is gone: nobody to tell
+}
+
+func (s *Server) mediaHeaders(h http.Header) {
 	h.Set("Content-Type", typeMedia)
 	h.Set("Cache-Control", "public, immutable, max-age="+strconv.Itoa(int(s.cfg.MaxAge/time.Second)))
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
 }

@@ -20,63 +20,38 @@ type Log interface {
 	Topics(ctx context.Context) ([]schemas.Topic, error)
 }
 
-// segment is a media segment's bytes with what its chunks told.
+// segment is a media segment in its parts, with what its chunks told; or an
+// init segment.
 type segment struct {
-	data   []byte
-	ends   []int // of each part within data
+	parts  blocks
 	detail detail
 	tracks []schemas.Track
 }
 
-func (s *segment) part(i uint32) []byte {
-	if int(i) >= len(s.ends) {
-		return nil
-	}
-	start := 0
-	if i > 0 {
-		start = s.ends[i-1]
-	}
-	return s.data[start:s.ends[i]]
-}
-
-// join makes a segment of parts that are at hand.
-func join(parts [][]byte, d detail, tracks []schemas.Track) *segment {
-	s := &segment{detail: d, tracks: tracks}
-	n := 0
-	for _, p := range parts {
-		n += len(p)
-	}
-	s.data = make([]byte, 0, n)
-	for _, p := range parts {
-		s.data = append(s.data, p...)
-		s.ends = append(s.ends, len(s.data))
-	}
-	return s
-}
-
 // load makes a segment of the chunks in the log, one at a time.
 func load(ctx context.Context, store medialog.Store, t schemas.Topic, e schemas.Entry) (*segment, error) {
-	s := &segment{}
+	s := &segment{parts: make(blocks, 0, e.Chunks)}
 	var media int64
 	for c, err := range store.Chunks(ctx, t, e) {
 		if err != nil {
 			return nil, err
 		}
-		i := len(s.ends)
+		i := len(s.parts)
 		if c.Seq != e.Seq || c.Index != uint32(i) || i >= int(e.Chunks) {
 			return nil, fmt.Errorf("hls: make segment %d: chunk %d.%d in the place of chunk %d", e.Seq, c.Seq, c.Index, i)
 		}
 		if i == 0 {
 			s.tracks, media, s.detail.frame = c.Tracks, c.MediaStart(), frameTicks(c)
 		}
-		if s.data, err = appendPart(s.data, s.tracks, c); err != nil {
-			return nil, fmt.Errorf("hls: make segment %d: chunk %d: %w", e.Seq, i, err)
+		part, err := Part(s.tracks, c)
+		if err != nil {
+			return nil, err
 		}
-		s.ends = append(s.ends, len(s.data))
+		s.parts = append(s.parts, part)
 		s.detail.parts = append(s.detail.parts, partInfo(c, media))
 	}
-	if len(s.ends) == 0 || len(s.ends) != int(e.Chunks) {
-		return nil, fmt.Errorf("hls: make segment %d: %d chunks, its entry says %d", e.Seq, len(s.ends), e.Chunks)
+	if len(s.parts) == 0 || len(s.parts) != int(e.Chunks) {
+		return nil, fmt.Errorf("hls: make segment %d: %d chunks, its entry says %d", e.Seq, len(s.parts), e.Chunks)
 	}
 	return s, nil
 }

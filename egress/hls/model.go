@@ -47,7 +47,7 @@ type fragment struct {
 	start        time.Time
 	media        int64 // of its first sample
 	detail       detail
-	data         [][]byte // of its parts, made
+	data         blocks // its parts, made
 	last         bool
 	dropped      bool // over the limit: its parts are gone, its entry will do
 	void         bool // of a writer before the latest
@@ -101,9 +101,7 @@ func (m *model) forget(which func(f *fragment) bool) {
 }
 
 func (m *model) release(f *fragment) {
-	for _, d := range f.data {
-		m.bytes -= int64(len(d))
-	}
+	m.bytes -= f.data.size()
 	f.data = nil
 }
 
@@ -194,7 +192,7 @@ func (m *model) confirms(e *schemas.Entry) *segment {
 	}
 	d := f.detail
 	d.parts = d.parts[:e.Chunks:e.Chunks]
-	return join(f.data[:e.Chunks], d, f.tracks)
+	return &segment{parts: f.data[:e.Chunks:e.Chunks], detail: d, tracks: f.tracks}
 }
 
 // entry takes the next entry, and where s is not nil what its chunks told.

@@ -139,5 +139,5 @@ func makeInit(config string, tracks []schemas.Track) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &segment{data: b, tracks: tracks}, nil
+	return &segment{parts: blocks{b}, tracks: tracks}, nil
 }

@@ -192,9 +192,9 @@ func (st *stream) keep(e schemas.Entry, s *segment) {
 	if n := st.model.newest(); n != nil {
 		st.release(n.MediaEnd() - keepTargets*int64(n.Layout.Target)*schemas.MediaTimescale)
 	}
-	st.server.files.write(resource{kind: kindSegment, topic: st.topic, seq: e.Seq}, s.data)
+	st.server.files.write(resource{kind: kindSegment, topic: st.topic, seq: e.Seq}, s.parts)
 	if init, err := st.server.putInit(st.topic, e.Config, s.tracks); err == nil {
-		st.server.files.write(resource{kind: kindInit, topic: st.topic, config: e.Config, seq: e.Seq}, init.data)
+		st.server.files.write(resource{kind: kindInit, topic: st.topic, config: e.Config, seq: e.Seq}, init.parts)
 	}
 }
 
