@@ -3,6 +3,7 @@ package testenv
 import (
 	"bufio"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -92,6 +93,96 @@ func (p *Pauses) between(from, to time.Time) (all []pause) {
 		}
 	}
 	return all
+}
+
+// Strain is how much more there was to do on this machine than it can, while a
+// test ran: limits that hold on a machine of the test's own are judged by it.
+type Strain struct {
+	mu      sync.Mutex
+	running float64 // sum over samples
+	samples float64
+	steal0  float64
+	total0  float64
+	steal   float64
+	total   float64
+}
+
+// WatchStrain measures it until the test ends.
+func WatchStrain(t testing.TB) *Strain {
+	s := &Strain{}
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			s.sample()
+			select {
+			case <-tick.C:
+			case <-end:
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		close(end)
+		<-ended
+		t.Logf("testenv: the machine had %.1f times its work", s.Factor())
+	})
+	return s
+}
+
+// sample reads /proc/stat: how many tasks want to run, and what the machine's
+// own host has taken from it.
+func (s *Strain) sample() {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		switch {
+		case len(f) == 2 && f[0] == "procs_running":
+			if n, err := strconv.ParseFloat(f[1], 64); err == nil {
+				s.running += n - 1 // this one
+				s.samples++
+			}
+		case len(f) > 8 && f[0] == "cpu":
+			s.total, s.steal = 0, 0
+			for i, x := range f[1:9] {
+				v, _ := strconv.ParseFloat(x, 64)
+				s.total += v
+				if i == 7 {
+					s.steal = v
+				}
+			}
+			if s.total0 == 0 {
+				s.total0, s.steal0 = s.total, s.steal
+			}
+		}
+	}
+}
+
+// Factor is 1 where there was a processor for every task that wanted to run,
+// 3 where there were three tasks a processor.
+func (s *Strain) Factor() float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := 1.0
+	if s.samples > 0 {
+		f = max(f, s.running/s.samples/float64(runtime.NumCPU()))
+	}
+	if d := s.total - s.total0; d > 0 {
+		f /= max(0.1, 1-(s.steal-s.steal0)/d)
+	}
+	return f
+}
+
+// Stretch is d, longer by the factor.
+func (s *Strain) Stretch(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * s.Factor())
 }
 
 // UDPDrops is how many datagrams this machine (or container) has thrown away
