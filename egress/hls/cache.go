@@ -3,6 +3,7 @@ package hls
 import (
 	"container/list"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -16,7 +17,7 @@ type cacheKey struct {
 }
 
 // cache holds segments and inits up to a number of bytes, the least recently
-// used going first.
+// used going first, and no segment that nobody asks for any more.
 type cache struct {
 	mu      sync.Mutex
 	max     int64
@@ -27,8 +28,9 @@ type cache struct {
 }
 
 type cacheItem struct {
-	key cacheKey
-	seg *segment
+	key  cacheKey
+	seg  *segment
+	used time.Time
 }
 
 func newCache(limit int64, evicted prometheus.Counter) *cache {
@@ -43,7 +45,9 @@ func (c *cache) get(k cacheKey) *segment {
 		return nil
 	}
 	c.order.MoveToFront(e)
-	return e.Value.(*cacheItem).seg
+	item := e.Value.(*cacheItem)
+	item.used = time.Now()
+	return item.seg
 }
 
 func (c *cache) put(k cacheKey, s *segment) {
@@ -52,14 +56,35 @@ func (c *cache) put(k cacheKey, s *segment) {
 	if _, ok := c.items[k]; ok || s.parts.size() > c.max {
 		return
 	}
-	c.items[k] = c.order.PushFront(&cacheItem{k, s})
+	c.items[k] = c.order.PushFront(&cacheItem{key: k, seg: s, used: time.Now()})
 	c.bytes += s.parts.size()
 	for c.bytes > c.max {
-		last := c.order.Back()
-		item := c.order.Remove(last).(*cacheItem)
-		delete(c.items, item.key)
-		c.bytes -= item.seg.parts.size()
+		c.remove(c.order.Back())
 		c.evicted.Inc()
+	}
+}
+
+// remove takes out an element. With mu held.
+func (c *cache) remove(e *list.Element) {
+	item := c.order.Remove(e).(*cacheItem)
+	delete(c.items, item.key)
+	c.bytes -= item.seg.parts.size()
+}
+
+// expire removes segments that nobody has asked for since a time. Inits are
+// small, and one of a camera that is not followed costs a scan of its index.
+func (c *cache) expire(since time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for e := c.order.Back(); e != nil; {
+		item, before := e.Value.(*cacheItem), e.Prev()
+		if !item.used.Before(since) {
+			return
+		}
+		if item.key.config == "" {
+			c.remove(e)
+		}
+		e = before
 	}
 }
 
@@ -68,9 +93,7 @@ func (c *cache) drop(k cacheKey) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e, ok := c.items[k]; ok {
-		c.order.Remove(e)
-		delete(c.items, k)
-		c.bytes -= e.Value.(*cacheItem).seg.parts.size()
+		c.remove(e)
 	}
 }
 

@@ -3,6 +3,7 @@ package hls
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -30,7 +31,14 @@ type files struct {
 	mu     sync.Mutex
 	full   bool
 	topics map[schemas.Topic]*fileSet
+
+	storedMu sync.Mutex // beside mu, which is held while files are written
+	stored   map[string]stored
 }
+
+// stored is what lies in a file: where each part of a segment ends, the last
+// one with the file.
+type stored []int64
 
 type fileSet struct {
 	first uint64           // of the window
@@ -45,7 +53,7 @@ type file struct {
 func newFiles(cfg Config, logger *slog.Logger, count *prometheus.CounterVec) (*files, error) {
 	f := &files{
 		dir: cfg.Dir, linger: cfg.FileLinger, reserve: cfg.Reserve, slog: logger, count: count,
-		topics: map[schemas.Topic]*fileSet{},
+		topics: map[schemas.Topic]*fileSet{}, stored: map[string]stored{},
 	}
 	if err := os.RemoveAll(filepath.Join(f.dir, "hls")); err != nil {
 		return nil, fmt.Errorf("hls: remove old files: %w", err)
@@ -56,11 +64,12 @@ func newFiles(cfg Config, logger *slog.Logger, count *prometheus.CounterVec) (*f
 	return f, nil
 }
 
-// write keeps a resource as a file. It fails quietly but for a counter and one
-// line of log a spell: the resource is served all the same.
-func (f *files) write(r resource, data blocks) {
+// write keeps a resource as a file and says whether it is one now. It fails
+// quietly but for a counter and one line of log a spell: the resource is served
+// all the same.
+func (f *files) write(r resource, data blocks) bool {
 	if f == nil {
-		return
+		return false
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -74,19 +83,72 @@ func (f *files) write(r resource, data blocks) {
 		if old.seq < r.seq {
 			*old = file{seq: r.seq}
 		}
-		return
+		return true
 	}
 	if !f.room(data.size()) {
 		f.count.WithLabelValues("skipped").Inc()
-		return
+		return false
 	}
 	if err := f.put(name, data); err != nil {
 		f.count.WithLabelValues("failed").Inc()
 		f.slog.Warn("cannot write a file", "name", name, "error", err)
-		return
+		return false
 	}
 	f.count.WithLabelValues("written").Inc()
 	set.live[name] = &file{seq: r.seq}
+	ends, end := make(stored, len(data)), int64(0)
+	for i, part := range data {
+		end += int64(len(part))
+		ends[i] = end
+	}
+	f.storedMu.Lock()
+	f.stored[name] = ends
+	f.storedMu.Unlock()
+	return true
+}
+
+// open opens the file of a resource; nil where there is none, or it is not what
+// was written. The caller closes it.
+func (f *files) open(r resource) *storedFile {
+	if f == nil {
+		return nil
+	}
+	name := filepath.FromSlash(r.path())
+	f.storedMu.Lock()
+	ends := f.stored[name]
+	f.storedMu.Unlock()
+	if len(ends) == 0 {
+		return nil
+	}
+	file, err := os.Open(filepath.Join(f.dir, name))
+	if err != nil {
+		return nil
+	}
+	if st, err := file.Stat(); err != nil || st.Size() != ends[len(ends)-1] {
+		_ = file.Close() // it was only to be read
+		return nil
+	}
+	return &storedFile{File: file, ends: ends}
+}
+
+type storedFile struct {
+	*os.File
+	ends stored
+}
+
+// section is one part, or all where part is below 0; nil where there is no such
+// part.
+func (f *storedFile) section(part int) *io.SectionReader {
+	switch {
+	case part < 0:
+		return io.NewSectionReader(f, 0, f.ends[len(f.ends)-1])
+	case part >= len(f.ends):
+		return nil
+	case part == 0:
+		return io.NewSectionReader(f, 0, f.ends[0])
+	default:
+		return io.NewSectionReader(f, f.ends[part-1], f.ends[part]-f.ends[part-1])
+	}
 }
 
 // room says whether the disk keeps its reserve, and logs when that changes.
@@ -170,6 +232,9 @@ func (f *files) sweep(now time.Time) {
 			}
 			f.count.WithLabelValues("removed").Inc()
 			delete(set.live, name)
+			f.storedMu.Lock()
+			delete(f.stored, name)
+			f.storedMu.Unlock()
 		}
 		if len(set.live) == 0 {
 			delete(f.topics, t)

@@ -94,12 +94,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, res resource) err
 	case kindPart:
 		return s.servePart(w, r, res)
 	case kindSegment:
-		seg, err := s.segment(r.Context(), res.topic, res.seq)
-		if err != nil {
-			return err
-		}
-		s.media(w, r, seg.parts)
-		return nil
+		return s.serveSegment(w, r, res, -1)
 	case kindInit:
 		seg, err := s.init(r.Context(), res.topic, res.config)
 		if err != nil {
@@ -284,12 +279,44 @@ func (s *Server) partOf(w http.ResponseWriter, r *http.Request, res resource, e 
 	if !e.Playable() || e.Epoch != res.epoch || res.part >= e.Chunks {
 		return fail(http.StatusNotFound, "not_found", "there is no such part")
 	}
-	seg, err := s.segment(r.Context(), res.topic, res.seq)
-	if err != nil {
-		return err
+	return s.serveSegment(w, r, res, int(res.part))
+}
+
+// serveSegment gives a complete segment, or one part of it where part is not
+// below 0: from memory, from its file, or from the log.
+func (s *Server) serveSegment(w http.ResponseWriter, r *http.Request, res resource, part int) error {
+	seg := s.cache.get(cacheKey{topic: res.topic, seq: res.seq})
+	if seg == nil {
+		if s.serveFile(w, r, resource{kind: kindSegment, topic: res.topic, seq: res.seq}, part) {
+			return nil
+		}
+		var err error
+		if seg, err = s.segment(r.Context(), res.topic, res.seq); err != nil {
+			return err
+		}
 	}
-	s.media(w, r, seg.parts[res.part:res.part+1])
+	parts := seg.parts
+	if part >= 0 {
+		parts = parts[part : part+1]
+	}
+	s.media(w, r, parts)
 	return nil
+}
+
+// serveFile answers from the file of a segment; false where there is none.
+func (s *Server) serveFile(w http.ResponseWriter, r *http.Request, res resource, part int) bool {
+	f := s.files.open(res)
+	if f == nil {
+		return false
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	b := f.section(part)
+	if b == nil {
+		return false
+	}
+	s.mediaHeaders(w.Header())
+	http.ServeContent(w, r, "", time.Time{}, b)
+	return true
 }
 
 // directives are the delivery directives of a playlist's request (RFC 8216bis

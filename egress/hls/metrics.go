@@ -7,6 +7,7 @@ type metrics struct {
 	waiters     prometheus.Gauge
 	refused     *prometheus.CounterVec
 	rebuilt     prometheus.Counter
+	liveMisses  prometheus.Counter
 	tails       prometheus.Gauge
 	retails     prometheus.Counter
 	partDelay   prometheus.Histogram
@@ -34,23 +35,24 @@ func newMetrics(reg prometheus.Registerer, cacheBytes func() float64) *metrics {
 		})
 	}
 	m := &metrics{
-		requests:  counters("requests_total", "Requests by what they were for and how they ended.", "kind", "result"),
-		waiters:   gauge("waiters", "Requests that wait for something that is to come."),
-		refused:   counters("refused_total", "Requests refused at a limit.", "limit"),
-		rebuilt:   counter("rebuilt_segments_total", "Segments made from the log because no tail had them at hand."),
-		tails:     gauge("tails", "Cameras that are followed."),
-		retails:   counter("tail_restarts_total", "Tails that ended and were begun again."),
-		partDelay: delay("capture_to_part_seconds", "From a chunk's capture to its part being listed."),
-		listDelay: delay("end_to_segment_seconds", "From the end of a fragment's footage to its segment being listed."),
-		evicted:   counter("cache_evictions_total", "Segments that left the cache for others."),
-		dropped:   counter("provisional_dropped_total", "Fragments whose parts were dropped for the limit or could not be made."),
-		files:     counters("files_total", "Files of complete segments and inits.", "result"),
+		requests:   counters("requests_total", "Requests by what they were for and how they ended.", "kind", "result"),
+		waiters:    gauge("waiters", "Requests that wait for something that is to come."),
+		refused:    counters("refused_total", "Requests refused at a limit.", "limit"),
+		rebuilt:    counter("rebuilt_segments_total", "Segments made from the log because no tail had them at hand."),
+		liveMisses: counter("live_misses_total", "Segments of a followed camera's window that somebody asked for, and that were neither in memory nor a file."),
+		tails:      gauge("tails", "Cameras that are followed."),
+		retails:    counter("tail_restarts_total", "Tails that ended and were begun again."),
+		partDelay:  delay("capture_to_part_seconds", "From a chunk's capture to its part being listed."),
+		listDelay:  delay("end_to_segment_seconds", "From the end of a fragment's footage to its segment being listed."),
+		evicted:    counter("cache_evictions_total", "Segments that left the cache for others."),
+		dropped:    counter("provisional_dropped_total", "Fragments whose parts were dropped for the limit or could not be made."),
+		files:      counters("files_total", "Files of complete segments and inits.", "result"),
 		cameraDelay: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "framelog_egress_hls_delay_seconds", Help: "The latest delay from a camera's capture to its playlist.",
 		}, []string{"camera"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.requests, m.waiters, m.refused, m.rebuilt, m.tails, m.retails, m.partDelay, m.listDelay,
+		reg.MustRegister(m.requests, m.waiters, m.refused, m.rebuilt, m.liveMisses, m.tails, m.retails, m.partDelay, m.listDelay,
 			m.evicted, m.dropped, m.files, m.cameraDelay,
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 				Name: "framelog_egress_hls_cache_bytes", Help: "Bytes of the segments at hand.",

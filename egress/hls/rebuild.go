@@ -72,7 +72,7 @@ func (s *Server) fill(k cacheKey, c *call, fill func(ctx context.Context) (*segm
 // hand.
 func (s *Server) segment(ctx context.Context, t schemas.Topic, seq uint64) (*segment, error) {
 	return s.once(ctx, cacheKey{topic: t, seq: seq}, func(ctx context.Context) (*segment, error) {
-		e, err := s.log.Entry(ctx, t, seq)
+		e, err := s.entry(ctx, t, seq)
 		if err != nil {
 			return nil, err
 		}
@@ -81,6 +81,22 @@ func (s *Server) segment(ctx context.Context, t schemas.Topic, seq uint64) (*seg
 		}
 		return load(ctx, s.log, t, e)
 	})
+}
+
+// entry finds the entry of a seq: in the window of a followed camera, else in
+// the log.
+func (s *Server) entry(ctx context.Context, t schemas.Topic, seq uint64) (schemas.Entry, error) {
+	if st := s.followed(t); st != nil {
+		st.mu.Lock()
+		e := st.model.find(seq)
+		st.mu.Unlock()
+		st.leave()
+		if e != nil {
+			s.metrics.liveMisses.Inc()
+			return *e, nil
+		}
+	}
+	return s.log.Entry(ctx, t, seq)
 }
 
 // init gives an init segment: of the tracks that a tail knows, else of the

@@ -89,6 +89,7 @@ func (s *Server) Run(ctx context.Context) error {
 		} else {
 			s.endIdle()
 		}
+		s.cache.expire(time.Now().Add(-s.cfg.Linger))
 		select {
 		case <-ctx.Done():
 			return nil

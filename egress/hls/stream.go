@@ -3,7 +3,6 @@ package hls
 import (
 	"context"
 	"errors"
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -17,9 +16,10 @@ import (
 const refill = 360
 
 // keepTargets is how many target durations behind the newest entry a followed
-// topic's segments stay in memory: players begin holdTargets behind. Older ones
-// are files, or are made from the log when somebody asks.
-const keepTargets = holdTargets + 1
+// topic's segments stay in memory, where they are no files: players at the live
+// edge ask for a segment within one of it being listed. Older ones are for who
+// joins or lags, and are made from the log when somebody asks.
+const keepTargets = 2
 
 // stream is one topic that is followed: the one tail that all requests for it
 // share. Its goroutine alone changes the model; mu guards everything below it.
@@ -29,6 +29,7 @@ type stream struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	kept   []keptSegment // in the cache because they are near the live edge, oldest first; of run's goroutine
+	held   int64         // bytes of kept
 
 	mu       sync.Mutex
 	model    *model
@@ -42,8 +43,9 @@ type stream struct {
 }
 
 type keptSegment struct {
-	seq uint64
-	end int64 // media time
+	seq  uint64
+	end  int64 // media time
+	size int64
 }
 
 type renderKey struct {
@@ -55,7 +57,7 @@ type renderKey struct {
 // the newest entry; what is known meanwhile stays as it is.
 func (st *stream) run(ctx context.Context) {
 	defer close(st.done)
-	defer st.release(math.MaxInt64)
+	defer func() { st.release(len(st.kept)) }()
 	pause := 100 * time.Millisecond
 	for {
 		from := medialog.Position{Back: st.server.cfg.Window}
@@ -137,9 +139,12 @@ func (st *stream) entry(ctx context.Context, e schemas.Entry) {
 	if st.live && s == nil && e.Playable() && e.Layout.Video != schemas.MJPEG {
 		s = st.load(ctx, e)
 	}
+	if s != nil {
+		st.keep(e, s) // before anybody can know of it
+	}
 	st.update(func() { st.model.entry(e, s) })
 	if s != nil {
-		st.keep(e, s)
+		st.store(e, s)
 	}
 	if st.live {
 		st.server.metrics.listDelay.Observe(time.Since(e.End()).Seconds())
@@ -163,8 +168,9 @@ func (st *stream) begin(ctx context.Context) {
 	st.update(func() { st.model.prepend(older) })
 	for _, e := range st.model.missing() {
 		if s := st.load(ctx, e); s != nil {
-			st.update(func() { st.model.loaded(e, s) })
 			st.keep(e, s)
+			st.update(func() { st.model.loaded(e, s) })
+			st.store(e, s)
 		}
 	}
 	st.update(func() { st.live = true })
@@ -185,25 +191,38 @@ func (st *stream) load(ctx context.Context, e schemas.Entry) *segment {
 	return s
 }
 
-// keep puts a complete segment where requests find it.
+// keep puts a complete segment where requests find it, and lets go of those
+// that it follows.
 func (st *stream) keep(e schemas.Entry, s *segment) {
 	st.server.cache.put(cacheKey{topic: st.topic, seq: e.Seq}, s)
-	st.kept = append(st.kept, keptSegment{seq: e.Seq, end: e.MediaEnd()})
-	if n := st.model.newest(); n != nil {
-		st.release(n.MediaEnd() - keepTargets*int64(n.Layout.Target)*schemas.MediaTimescale)
+	k := keptSegment{seq: e.Seq, end: e.MediaEnd(), size: s.parts.size()}
+	st.kept = append(st.kept, k)
+	st.held += k.size
+	edge := k.end - keepTargets*int64(e.Layout.Target)*schemas.MediaTimescale
+	n, held := 0, st.held
+	for n < len(st.kept)-1 && (st.kept[n].end <= edge || held > st.server.cfg.LiveBytes) {
+		held -= st.kept[n].size
+		n++
 	}
-	st.server.files.write(resource{kind: kindSegment, topic: st.topic, seq: e.Seq}, s.parts)
+	st.release(n)
+}
+
+// store writes a kept segment and its init as files. What is a file need not be
+// in memory too: the system has it in its page cache.
+func (st *stream) store(e schemas.Entry, s *segment) {
+	if st.server.files.write(resource{kind: kindSegment, topic: st.topic, seq: e.Seq}, s.parts) {
+		st.release(len(st.kept))
+	}
 	if init, err := st.server.putInit(st.topic, e.Config, s.tracks); err == nil {
 		st.server.files.write(resource{kind: kindInit, topic: st.topic, config: e.Config, seq: e.Seq}, init.parts)
 	}
 }
 
-// release lets go of kept segments that ended before a media time.
-func (st *stream) release(before int64) {
-	n := 0
-	for n < len(st.kept) && st.kept[n].end <= before {
-		st.server.cache.drop(cacheKey{topic: st.topic, seq: st.kept[n].seq})
-		n++
+// release lets go of the n oldest kept segments.
+func (st *stream) release(n int) {
+	for _, k := range st.kept[:n] {
+		st.server.cache.drop(cacheKey{topic: st.topic, seq: k.seq})
+		st.held -= k.size
 	}
 	st.kept = slices.Delete(st.kept, 0, n)
 }
