@@ -6,13 +6,13 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 type emptyRegistry struct{}
@@ -38,17 +38,12 @@ func newServer(t *testing.T, g Guard, r prometheus.Registerer) *Server {
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
-	for deadline := time.Now().Add(5 * time.Second); ; {
+	testenv.Wait(t, testenv.Patience, "the cameras", func() bool {
 		w := httptest.NewRecorder()
 		s.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/v1/cameras", nil))
-		if w.Code == http.StatusOK {
-			return s
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not ready: %d %s", w.Code, w.Body)
-		}
-		time.Sleep(time.Millisecond)
-	}
+		return w.Code == http.StatusOK
+	})
+	return s
 }
 
 func TestGuard(t *testing.T) {

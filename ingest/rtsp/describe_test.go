@@ -8,9 +8,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/framelog/framelog/ingest/rtsp"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // describing is a camera that answers DESCRIBE with the given status and body
@@ -82,7 +82,7 @@ func TestDescribe(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, _, wait := start(t, rtsp.Config{URL: fixed(t, describing(t, c.status, c.sdp)), ConnectTimeout: 2 * time.Second})
+			s, _, wait := start(t, rtsp.Config{URL: fixed(t, describing(t, c.status, c.sdp)), ConnectTimeout: testenv.Patience / 2})
 			err := wait()
 			t.Log(err)
 			if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.text) {

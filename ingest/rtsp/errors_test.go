@@ -80,11 +80,7 @@ func TestFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ln.Close() })
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
+	closed := fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))
 
 	for name, c := range map[string]struct {
 		url  string
@@ -92,7 +88,7 @@ func TestFailures(t *testing.T) {
 		text string
 	}{
 		"path":     {srv.URL("other"), rtsp.ErrRefused, "path"},
-		"absent":   {"rtsp://" + closed.Addr().String() + "/c", rtsp.ErrAway, "nothing listens"},
+		"absent":   {"rtsp://" + closed + "/c", rtsp.ErrAway, "nothing listens"},
 		"silent":   {"rtsp://" + ln.Addr().String() + "/c", rtsp.ErrAway, "no answer"},
 		"host":     {"rtsp://no-such-host.invalid/c", rtsp.ErrAway, "name"},
 		"untrusty": {tlsSrv.URL("c"), rtsp.ErrRefused, "certificate"},
@@ -106,7 +102,7 @@ func TestFailures(t *testing.T) {
 			began := time.Now()
 			s, _, wait := start(t, rtsp.Config{
 				URL:            fixed(t, withUser(t, c.url, "viewer", canary)),
-				ConnectTimeout: 2 * time.Second,
+				ConnectTimeout: 10 * time.Second, // two of these cameras never answer
 			})
 			err := wait()
 			t.Logf("%v after %v: %v", s.states(), time.Since(began).Round(time.Millisecond), err)

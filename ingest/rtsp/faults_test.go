@@ -3,11 +3,13 @@ package rtsp_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/ingest/rtsp"
 	"github.com/framelog/framelog/internal/camsim"
 	"github.com/framelog/framelog/schemas"
@@ -45,23 +47,27 @@ func TestTimeJumps(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			feed := clip(t, testenv.Clip{Seconds: 3, BFrames: 2, Audio: "aac"}).With(true, 1)
-			srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed, RTPTime: u32(1000)}}})
-			s, stop, wait := start(t, rtsp.Config{URL: fixed(t, srv.URL("c")), Transport: transport})
-			cam := srv.Camera("c")
-			for _, jump := range []time.Duration{0, time.Hour, -time.Hour, -time.Hour, 500 * time.Millisecond} {
-				cam.Jump(jump)
-				n := len(s.of(1))
-				eventually(t, "more units", func() bool { return len(s.of(1)) >= n+30 })
-			}
-			stop()
-			wait()
-			if got := s.sessions(); len(got) != 1 {
-				t.Errorf("Tracks was called %d times", len(got))
-			}
-			for _, tr := range s.sessions()[0] {
-				got := s.of(tr.ID)
-				compare(t, tr, sentOf(cam, tr.ID)[:len(got)], got, 0)
-			}
+			lossless(t, name == "udp", func(func() bool) func() {
+				srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed, RTPTime: u32(1000)}}})
+				s, stop, wait := start(t, rtsp.Config{URL: fixed(t, srv.URL("c")), Transport: transport})
+				cam := srv.Camera("c")
+				for _, jump := range []time.Duration{0, time.Hour, -time.Hour, -time.Hour, 500 * time.Millisecond} {
+					cam.Jump(jump)
+					n := len(s.of(1))
+					eventually(t, "more units", func() bool { return len(s.of(1)) >= n+30 })
+				}
+				stop()
+				_ = wait()
+				return func() {
+					if got := s.sessions(); len(got) != 1 {
+						t.Errorf("Tracks was called %d times", len(got))
+					}
+					for _, tr := range s.sessions()[0] {
+						got := s.of(tr.ID)
+						compare(t, tr, sentOf(cam, tr.ID)[:len(got)], got, 0)
+					}
+				}
+			})
 		})
 	}
 }
@@ -74,6 +80,14 @@ func offset(s *sink, cam *camsim.Camera) float64 {
 	rate := float64(s.sessions()[0][1].Timescale)
 	// Sound that was sent before the first picture is there too.
 	return (float64(a[0].PTS)-float64(sa[0].PTS))/rate - (float64(v[0].PTS)-float64(sv[0].PTS))/90000
+}
+
+// lateness is how much later than the other track's, by the camera's schedule,
+// the first unit of one track came, in seconds.
+func lateness(s *sink, cam *camsim.Camera) float64 {
+	v, a := s.of(1)[0], s.of(2)[0]
+	sv, sa := sentOf(cam, 1)[0], sentOf(cam, 2)[0]
+	return math.Abs((a.Captured.Sub(v.Captured) - sa.Clock.Sub(sv.Clock)).Seconds())
 }
 
 func TestSoundIsInTime(t *testing.T) {
@@ -96,11 +110,21 @@ func TestSoundIsInTime(t *testing.T) {
 			srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{c.cfg}})
 			s, _, _ := start(t, rtsp.Config{URL: fixed(t, srv.URL("c"))})
 			cam := srv.Camera("c")
-			eventually(t, "2.5 s", func() bool { return len(s.of(1)) >= 75 && len(s.of(2)) > 50 })
-			if o := offset(s, cam); o < -c.limit || o > c.limit {
-				t.Errorf("sound is %.4f s off", o)
+			told := func(u ingest.Unit) bool { return !u.CameraTime.IsZero() }
+			eventually(t, "2.5 s", func() bool {
+				v := s.of(1)
+				return len(v) >= 75 && len(s.of(2)) > 50 && (c.cfg.SenderReports.Off || slices.ContainsFunc(v, told))
+			})
+			// Where arrival decides, sound is as far off as one of the first
+			// units was late on its way.
+			limit := c.limit
+			if c.cfg.NoRTPInfo {
+				limit += lateness(s, cam)
+			}
+			if o := offset(s, cam); math.Abs(o) > limit {
+				t.Errorf("sound is %.4f s off, limit %.4f s", o, limit)
 			} else {
-				t.Logf("sound is %.6f s off", o)
+				t.Logf("sound is %.6f s off, limit %.4f s", o, limit)
 			}
 			// Nothing moved on the way.
 			for _, id := range []uint8{1, 2} {
@@ -112,39 +136,44 @@ func TestSoundIsInTime(t *testing.T) {
 					}
 				}
 			}
-			last := s.of(1)[74]
-			if last.CameraTime.IsZero() != c.cfg.SenderReports.Off {
-				t.Errorf("camera time is %v", last.CameraTime)
+			// The unit that came the quickest says how far the clocks are apart.
+			off := time.Hour
+			for _, u := range s.of(1) {
+				if !told(u) {
+					continue
+				}
+				if d := u.Captured.Sub(u.CameraTime); d < off {
+					off = d
+				}
 			}
-			if d := last.Captured.Sub(last.CameraTime); !c.cfg.SenderReports.Off && (d < -200*time.Millisecond || d > 200*time.Millisecond) {
-				t.Errorf("camera time is %v off", d)
+			if c.cfg.SenderReports.Off {
+				if off != time.Hour {
+					t.Error("there is a camera time, and no report")
+				}
+			} else if off.Abs() > 200*time.Millisecond {
+				t.Errorf("camera time is %v off", off)
 			}
 		})
 	}
 }
 
+// Sound that comes late finds the picture delivered.
 func TestLateSound(t *testing.T) {
 	feed := clip(t, testenv.Clip{Seconds: 3, Audio: "aac"}).With(true, 1)
-	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed, AudioAfter: 2 * time.Second}}})
-	s, _, _ := start(t, rtsp.Config{URL: fixed(t, srv.URL("c"))})
+	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
+	cam := srv.Camera("c")
+	cam.Mute(true)
+	s, _, _ := start(t, rtsp.Config{URL: fixed(t, srv.URL("c")), AudioWait: time.Second})
+	eventually(t, "the picture, while there is no sound", func() bool { return len(s.of(1)) > 45 })
+	cam.Mute(false)
 	eventually(t, "sound", func() bool { return len(s.of(2)) > 10 })
 	if got := s.sessions(); len(got) != 2 || len(got[0]) != 1 || len(got[1]) != 2 {
 		t.Fatalf("tracks: %+v", got)
 	}
 	v := s.of(1)
-	sent := sentOf(srv.Camera("c"), 1)
+	sent := sentOf(cam, 1)
 	if v[0].PTS-sent[0].PTS != v[20].PTS-sent[20].PTS || uint32(v[0].PTS) != sent[0].RTP {
 		t.Error("the first picture was not the first unit")
-	}
-	// The picture was delivered while there was no sound.
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := 0
-	for n < len(s.units) && s.units[n].Track == 1 {
-		n++
-	}
-	if n < 45 || n > 75 {
-		t.Errorf("%d pictures before the first sound", n)
 	}
 }
 
@@ -177,14 +206,17 @@ func TestFormatChanges(t *testing.T) {
 func TestStall(t *testing.T) {
 	feed := clip(t, testenv.Clip{Seconds: 3}).With(true, 1)
 	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
-	s, _, wait := start(t, rtsp.Config{URL: fixed(t, srv.URL("c")), StallTimeout: time.Second})
+	const limit = 3 * time.Second // the default is 10 s
+	s, _, wait := start(t, rtsp.Config{URL: fixed(t, srv.URL("c")), StallTimeout: limit})
 	eventually(t, "units", func() bool { return len(s.of(1)) > 10 })
 	srv.Camera("c").Stall(true)
-	began := time.Now()
 	if err := wait(); !errors.Is(err, rtsp.ErrStalled) {
 		t.Error(err)
 	}
-	if d := time.Since(began); d < 900*time.Millisecond || d > 4*time.Second {
+	sent := sentOf(srv.Camera("c"), 1)
+	d := time.Since(sent[len(sent)-1].At)
+	t.Logf("ended %v after the last picture was sent", d)
+	if d < limit || d > limit+6*time.Second {
 		t.Errorf("after %v", d)
 	}
 	if got := fmt.Sprint(s.states()); got != "[connecting playing live ended]" {
@@ -196,18 +228,22 @@ func TestDrops(t *testing.T) {
 	for _, transport := range []string{rtsp.TransportTCP, rtsp.TransportUDP} {
 		t.Run(transport, func(t *testing.T) {
 			feed := clip(t, testenv.Clip{Seconds: 3}).With(true, 1)
-			srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
-			s, _, wait := start(t, rtsp.Config{URL: fixed(t, srv.URL("c")), Transport: transport, StallTimeout: 3 * time.Second})
-			eventually(t, "units", func() bool { return len(s.of(1)) > 10 })
-			srv.Camera("c").Drop()
-			began := time.Now()
-			err := wait()
-			t.Logf("after %v: %v", time.Since(began), err)
-			if !errors.Is(err, rtsp.ErrAway) && transport == rtsp.TransportTCP {
-				t.Error(err)
-			}
-			got := s.of(1)
-			compare(t, s.sessions()[0][0], sentOf(srv.Camera("c"), 1)[:len(got)], got, 0)
+			lossless(t, transport == rtsp.TransportUDP, func(func() bool) func() {
+				srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
+				s, _, wait := start(t, rtsp.Config{URL: fixed(t, srv.URL("c")), Transport: transport, StallTimeout: 5 * time.Second})
+				eventually(t, "units", func() bool { return len(s.of(1)) > 10 })
+				srv.Camera("c").Drop()
+				began := time.Now()
+				err := wait()
+				t.Logf("after %v: %v", time.Since(began), err)
+				return func() {
+					if !errors.Is(err, rtsp.ErrAway) && transport == rtsp.TransportTCP {
+						t.Error(err)
+					}
+					got := s.of(1)
+					compare(t, s.sessions()[0][0], sentOf(srv.Camera("c"), 1)[:len(got)], got, 0)
+				}
+			})
 		})
 	}
 }
@@ -251,6 +287,7 @@ func TestLoss(t *testing.T) {
 	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
 	s, _, _ := start(t, rtsp.Config{URL: fixed(t, srv.URL("c")), Transport: rtsp.TransportUDP})
 	cam := srv.Camera("c")
+	drops := testenv.UDPDrops(t)
 	eventually(t, "units", func() bool { return len(s.of(1)) > 30 })
 	cam.Lose(0.05, 7)
 	eventually(t, "units", func() bool { return len(s.of(1)) > 200 })
@@ -287,8 +324,11 @@ func TestLoss(t *testing.T) {
 		}
 	}
 	t.Logf("%d packets lost, %d counted; %d of %d units came, %d damaged, %d of them unmarked, %d whole ones marked", lost, counted, len(got), len(sent), damaged, missed, wrong)
-	if counted != lost {
-		t.Errorf("%d packets counted as lost, %d were", counted, lost)
+	// Nothing is counted that was not lost; beside what the camera left out
+	// that is what the machine itself has thrown away.
+	drops = testenv.UDPDrops(t) - drops
+	if counted < lost || counted > lost+drops {
+		t.Errorf("%d packets counted as lost, %d were, and the machine has thrown %d away", counted, lost, drops)
 	}
 	if missed > 0 || wrong > 0 {
 		t.Errorf("%d damaged units are not marked, %d whole ones are", missed, wrong)
@@ -307,7 +347,7 @@ func TestGarbage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
-			cfg := rtsp.Config{URL: fixed(t, srv.URL("c")), StallTimeout: 3 * time.Second}
+			cfg := rtsp.Config{URL: fixed(t, srv.URL("c")), StallTimeout: 5 * time.Second}
 			s, _, wait := start(t, cfg)
 			cam := srv.Camera("c")
 			eventually(t, "units", func() bool { return len(s.of(1)) > 10 })

@@ -23,7 +23,8 @@ type sink struct {
 	mu     sync.Mutex
 	tracks [][]schemas.Track
 	units  []ingest.Unit
-	at     []int // how many calls of Tracks came before each unit
+	came   []time.Time // when each unit was delivered
+	at     []int       // how many calls of Tracks came before each unit
 	events []rtsp.Event
 }
 
@@ -41,6 +42,7 @@ func (s *sink) Unit(u ingest.Unit) error {
 		return errors.New("a unit before Tracks")
 	}
 	s.units = append(s.units, u)
+	s.came = append(s.came, time.Now())
 	s.at = append(s.at, len(s.tracks))
 	return nil
 }
@@ -86,11 +88,17 @@ func fixed(t testing.TB, raw string) func(context.Context) (*url.URL, error) {
 	return func(context.Context) (*url.URL, error) { return u, nil }
 }
 
-// start runs a source in the background. wait gives Run's error.
+// start runs a source in the background. wait gives Run's error. Where a test
+// does not say how long something may take, it may take long.
 func start(t *testing.T, cfg rtsp.Config) (s *sink, stop func(), wait func() error) {
 	t.Helper()
 	s = &sink{}
 	cfg.Observe = s.observe
+	for _, d := range []*time.Duration{&cfg.ConnectTimeout, &cfg.StallTimeout, &cfg.AudioWait} {
+		if *d == 0 {
+			*d = testenv.Patience / 2
+		}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- rtsp.New(cfg).Run(ctx, s) }()
@@ -98,7 +106,7 @@ func start(t *testing.T, cfg rtsp.Config) (s *sink, stop func(), wait func() err
 		select {
 		case err := <-done:
 			return err
-		case <-time.After(40 * time.Second):
+		case <-time.After(2 * testenv.Patience):
 			return errors.New("Run does not return")
 		}
 	})
@@ -111,7 +119,7 @@ func start(t *testing.T, cfg rtsp.Config) (s *sink, stop func(), wait func() err
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	testenv.Wait(t, 10*time.Second, what, ok)
+	testenv.Wait(t, testenv.Patience, what, ok)
 }
 
 func server(t *testing.T, cfg camsim.Config) *camsim.Server {
@@ -156,6 +164,7 @@ func compare(t *testing.T, track schemas.Track, sent []camsim.Sent, got []ingest
 		t.Errorf("track %d: %d units of %d", track.ID, len(got), len(sent)-skip)
 	}
 	base := got[0].PTS - sent[skip].PTS
+	var delays []time.Duration // from the camera to its capture here
 	for i, u := range got {
 		if skip+i >= len(sent) {
 			break
@@ -177,9 +186,33 @@ func compare(t *testing.T, track schemas.Track, sent []camsim.Sent, got []ingest
 		if u.Lost != 0 || u.Broken {
 			t.Errorf("track %d: unit %d: lost %d, broken %v", track.ID, i, u.Lost, u.Broken)
 		}
-		if d := u.Captured.Sub(s.At); d < -time.Millisecond || d > 2*time.Second {
+		d := u.Captured.Sub(s.At)
+		if d < -time.Millisecond || u.Captured.After(time.Now()) {
 			t.Errorf("track %d: unit %d captured %v after it was sent", track.ID, i, d)
 		}
+		delays = append(delays, d)
+	}
+	// Most come at once, whatever a busy machine does to some.
+	slices.Sort(delays)
+	if d := delays[len(delays)/2]; d > 2*time.Second {
+		t.Errorf("track %d: half of the units were captured more than %v after they were sent", track.ID, d)
+	}
+}
+
+// lossless runs a test over UDP, where a busy machine may throw packets away
+// by itself: then again. f collects, ending early where dropped says so, and
+// what it returns judges.
+func lossless(t *testing.T, udp bool, f func(dropped func() bool) (judge func())) {
+	t.Helper()
+	for try := 1; ; try++ {
+		before := testenv.UDPDrops(t)
+		dropped := func() bool { return udp && testenv.UDPDrops(t) > before }
+		judge := f(dropped)
+		if !dropped() || try == 5 {
+			judge()
+			return
+		}
+		t.Logf("try %d: the machine has thrown UDP packets away", try)
 	}
 }
 
@@ -254,40 +287,49 @@ func TestUnitsEqualThoseSent(t *testing.T) {
 		for _, transport := range []string{"tcp", "udp", "tls"} {
 			t.Run(name+"/"+transport, func(t *testing.T) {
 				t.Parallel()
-				srv := server(t, camsim.Config{
-					TLS:     transport == "tls",
-					Cameras: []camsim.CameraConfig{{Path: "c", Feed: c.clip}},
+				lossless(t, transport == "udp", func(dropped func() bool) func() {
+					srv := server(t, camsim.Config{
+						TLS:     transport == "tls",
+						Cameras: []camsim.CameraConfig{{Path: "c", Feed: c.clip}},
+					})
+					cfg := rtsp.Config{URL: fixed(t, srv.URL("c")), InsecureTLS: true}
+					if transport == "udp" {
+						cfg.Transport = rtsp.TransportUDP
+					}
+					s, stop, wait := start(t, cfg)
+					cam := srv.Camera("c")
+					n := len(c.clip.Units)
+					eventually(t, "the clip's end", func() bool { return len(cam.Sent()) >= n })
+					eventually(t, "all units", func() bool { return len(s.of(1))+len(s.of(2)) >= n || dropped() })
+					stop()
+					_ = wait()
+					return func() { asSent(t, c.clip, cam.Sent(), s) }
 				})
-				cfg := rtsp.Config{URL: fixed(t, srv.URL("c")), InsecureTLS: true}
-				if transport == "udp" {
-					cfg.Transport = rtsp.TransportUDP
-				}
-				s, _, _ := start(t, cfg)
-				cam := srv.Camera("c")
-				n := len(c.clip.Units)
-				eventually(t, "the clip's end", func() bool { return len(cam.Sent()) >= n })
-				eventually(t, "all units", func() bool { return len(s.of(1))+len(s.of(2)) >= n })
-				sent := cam.Sent()
-				tracks := s.sessions()
-				if len(tracks) != 1 {
-					t.Fatalf("Tracks was called %d times: %+v", len(tracks), tracks)
-				}
-				for i, tr := range tracks[0] {
-					want := c.clip.Tracks()[i]
-					if tr.ID != want.ID || tr.Codec != want.Codec || tr.Timescale != want.Timescale ||
-						tr.Width != want.Width || tr.Height != want.Height || tr.SampleRate != want.SampleRate {
-						t.Errorf("track is %+v, want %+v", tr, want)
-					}
-					if tr.Codec == schemas.AAC && tr.Channels != tr.Config[1]>>3&15 {
-						t.Errorf("%d channels with configuration %x", tr.Channels, tr.Config)
-					}
-					compare(t, tr, sent, s.of(tr.ID), 0)
-				}
-				if len(tracks[0]) != len(c.clip.Tracks()) {
-					t.Errorf("%d tracks", len(tracks[0]))
-				}
 			})
 		}
+	}
+}
+
+// asSent holds what a sink has of a whole clip against what was sent.
+func asSent(t *testing.T, clip *camsim.Clip, sent []camsim.Sent, s *sink) {
+	t.Helper()
+	tracks := s.sessions()
+	if len(tracks) != 1 {
+		t.Fatalf("Tracks was called %d times: %+v", len(tracks), tracks)
+	}
+	for i, tr := range tracks[0] {
+		want := clip.Tracks()[i]
+		if tr.ID != want.ID || tr.Codec != want.Codec || tr.Timescale != want.Timescale ||
+			tr.Width != want.Width || tr.Height != want.Height || tr.SampleRate != want.SampleRate {
+			t.Errorf("track is %+v, want %+v", tr, want)
+		}
+		if tr.Codec == schemas.AAC && tr.Channels != tr.Config[1]>>3&15 {
+			t.Errorf("%d channels with configuration %x", tr.Channels, tr.Config)
+		}
+		compare(t, tr, sent, s.of(tr.ID), 0)
+	}
+	if len(tracks[0]) != len(clip.Tracks()) {
+		t.Errorf("%d tracks", len(tracks[0]))
 	}
 }
 

@@ -119,7 +119,7 @@ func TestUDPWhereTCPGivesNothing(t *testing.T) {
 			s := &sink{}
 			src := rtsp.New(rtsp.Config{
 				URL: fixed(t, "rtsp://"+addr+"/c"), Observe: s.observe,
-				ConnectTimeout: time.Second, NoDataTimeout: time.Second,
+				ConnectTimeout: testenv.Patience / 2, NoDataTimeout: 4 * time.Second,
 			})
 			for range 2 {
 				ctx, cancel := context.WithCancel(context.Background())
@@ -230,28 +230,32 @@ func TestNothingIsLeftOfConnections(t *testing.T) {
 		}
 		<-done
 	}
-	for i := range 10 { // pools and caches fill
-		once(i)
+	cam := srv.Camera("c")
+	round := func(n int) (grown bool) {
+		g, th, f := used(t)
+		for i := range n {
+			once(i)
+		}
+		eventually(t, "the clients to be gone", func() bool { return cam.Clients() == 0 })
+		// What leaks is left of each connection of a kind, of which there are n/5.
+		var g2, th2, f2 int
+		settled := func() bool {
+			g2, th2, f2 = used(t)
+			return g2 < g+n/5 && th2 < th+n/5 && f2 < f+n/5
+		}
+		for end := time.Now().Add(5 * time.Second); !settled() && time.Now().Before(end); {
+			runtime.Gosched()
+		}
+		t.Logf("%d connections: goroutines %d to %d, threads %d to %d, files %d to %d", n, g, g2, th, th2, f, f2)
+		return !settled()
 	}
-	settled := func(g, th, f int) func() bool {
-		return func() bool {
-			g2, th2, f2 := used(t)
-			return g2 <= g && th2 <= th && f2 <= f
+	round(10) // pools and caches fill
+	// Go's runtime makes threads on a busy machine and keeps them: what is
+	// left of one round need not be a leak, what is left of each is.
+	for range 5 {
+		if !round(30) {
+			return
 		}
 	}
-	eventually(t, "the clients to be gone", func() bool { return srv.Camera("c").Clients() == 0 })
-	g, th, f := used(t)
-	for i := range 50 {
-		once(i)
-	}
-	eventually(t, "the clients to be gone", func() bool { return srv.Camera("c").Clients() == 0 })
-	ok := settled(g+2, th+4, f+2)
-	for end := time.Now().Add(10 * time.Second); !ok() && time.Now().Before(end); {
-		runtime.Gosched()
-	}
-	g2, th2, f2 := used(t)
-	t.Logf("goroutines %d to %d, threads %d to %d, files %d to %d", g, g2, th, th2, f, f2)
-	if !ok() {
-		t.Error("something is left")
-	}
+	t.Error("something is left of every round")
 }

@@ -63,6 +63,7 @@ func connect(t *testing.T, address string, protocol gortsplib.Protocol) (*client
 	c.Client = &gortsplib.Client{
 		Scheme: u.Scheme, Host: u.Host, Protocol: &protocol, TLSConfig: &tls.Config{InsecureSkipVerify: true},
 		OnPacketsLost: func(uint64) {},
+		ReadTimeout:   testenv.Patience, WriteTimeout: testenv.Patience,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			var d net.Dialer
 			nc, err := d.DialContext(ctx, network, address)
@@ -152,10 +153,10 @@ func isKey(unit [][]byte) bool {
 	return false
 }
 
-// eventually waits until ok, at most 20 s.
+// eventually waits until ok.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	testenv.Wait(t, 20*time.Second, what, ok)
+	testenv.Wait(t, testenv.Patience, what, ok)
 }
 
 // more waits until n more packets of a track came than now.
@@ -182,6 +183,33 @@ func serve(t *testing.T, cfg camsim.Config, cameras ...camsim.CameraConfig) (*ca
 	}
 	t.Cleanup(func() { s.Close(); cancel() })
 	return s, s.Camera(cameras[0].Path)
+}
+
+// video is how many units of the picture a camera has sent.
+func video(cam *camsim.Camera) (n int) {
+	for _, u := range cam.Sent() {
+		if u.Track == schemas.VideoTrack {
+			n++
+		}
+	}
+	return n
+}
+
+// lossless runs a test over UDP, where a busy machine may throw packets away
+// by itself: then again. f collects, ending early where dropped says so, and
+// what it returns judges.
+func lossless(t *testing.T, udp bool, f func(dropped func() bool) (judge func())) {
+	t.Helper()
+	for try := 1; ; try++ {
+		before := testenv.UDPDrops(t)
+		dropped := func() bool { return udp && testenv.UDPDrops(t) > before }
+		judge := f(dropped)
+		if !dropped() || try == 5 {
+			judge()
+			return
+		}
+		t.Logf("try %d: the machine has thrown UDP packets away", try)
+	}
 }
 
 // match looks for the client's video units among what was sent, which they

@@ -2,25 +2,20 @@ package camsim_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
-	"net"
 	"testing"
-	"time"
 
 	"github.com/bluenviron/gortsplib/v5/pkg/format"
 	"github.com/framelog/framelog/internal/camsim"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // TestRunDemo reads both cameras of the demo.
 func TestRunDemo(t *testing.T) {
 	needGStreamer(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	addr := fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))
+	ctx, cancel := context.WithTimeout(t.Context(), 5*testenv.Patience)
 	defer cancel()
 	ready, done := make(chan struct{}), make(chan error, 1)
 	go func() { done <- camsim.RunDemo(ctx, addr, slog.New(slog.DiscardHandler), func() { close(ready) }) }()

@@ -30,13 +30,19 @@ func TestUnits(t *testing.T) {
 			t.Parallel()
 			clip := loop(t, tc.spec)
 			seq, ts := uint16(65530), uint32(math.MaxUint32-45000)
-			s, cam := serve(t, tc.cfg, camsim.CameraConfig{Path: "a", Feed: clip, RTPSeq: &seq, RTPTime: &ts})
-			c, err := connect(t, s.URL("a"), tc.protocol)
-			if err != nil {
-				t.Fatal(err)
-			}
-			eventually(t, "three seconds of video", func() bool { return len(c.seen()) >= 75 })
-			c.Close()
+			var c *client
+			var cam *camsim.Camera
+			lossless(t, tc.protocol == gortsplib.ProtocolUDP, func(dropped func() bool) func() {
+				var s *camsim.Server
+				s, cam = serve(t, tc.cfg, camsim.CameraConfig{Path: "a", Feed: clip, RTPSeq: &seq, RTPTime: &ts})
+				var err error
+				if c, err = connect(t, s.URL("a"), tc.protocol); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, "three seconds of video", func() bool { return len(c.seen()) >= 75 || dropped() })
+				c.Close()
+				return func() {}
+			})
 			sets, err := camsim.ParameterSets(clip.Media[0])
 			if err != nil {
 				t.Fatal(err)
@@ -142,15 +148,15 @@ func TestSenderReports(t *testing.T) {
 		if d := origin(0).Sub(origin(1)).Abs(); d > 2*time.Millisecond {
 			t.Errorf("reports put picture and sound %v apart", d)
 		}
-		if d := time.Since(origin(0)); d < 0 || d > time.Minute {
+		if d := time.Since(origin(0)); d < 0 || d > 5*time.Minute {
 			t.Errorf("reports put the beginning %v ago", d)
 		}
 	})
 	t.Run("late", func(t *testing.T) {
 		t.Parallel()
 		s, _ := serve(t, camsim.Config{}, camsim.CameraConfig{Path: "a", Feed: clip, SenderReports: camsim.SenderReports{After: time.Second}})
-		c := mustConnect(t, s.URL("a"))
 		began := time.Now()
+		c := mustConnect(t, s.URL("a"))
 		eventually(t, "a report", func() bool { return reports(c, 0) > 0 })
 		if d := time.Since(began); d < 900*time.Millisecond {
 			t.Errorf("the first report came after %v", d)
