@@ -41,6 +41,7 @@ type core struct {
 
 	open     *item  // the fragment being written
 	refusing string // reason, until the next fragment
+	full     string // why there was no room for a fragment, until there is plenty
 	gap      *item  // the gap being received; it has no seq yet
 	pending  []*item
 	inflight bool
@@ -109,14 +110,10 @@ func (c *core) write(ch *schemas.Chunk, admit string) (out, error) {
 		if c.open != nil {
 			c.truncate(schemas.ReasonSource)
 		}
-		c.refusing = admit
-		switch {
-		case admit != "":
-		case c.buffered+max(size, c.reserve) > c.budget && c.buffered > 0:
-			c.refusing = schemas.ReasonBudget
-		case len(c.pending) >= c.limit:
-			c.refusing = schemas.ReasonIndexBehind
-		default:
+		if c.refusing = admit; admit == "" {
+			c.refusing = c.room(size)
+		}
+		if c.refusing == "" {
 			c.begin(ch)
 		}
 	}
@@ -125,7 +122,8 @@ func (c *core) write(ch *schemas.Chunk, admit string) (out, error) {
 		case c.open.failure != "":
 			c.refusing = c.open.failure
 		case ch.Index > 0 && c.buffered+size > c.budget:
-			c.refusing = schemas.ReasonBudget
+			c.full = schemas.ReasonBudget
+			c.refusing = c.full
 		}
 		if c.refusing != "" {
 			c.truncate(c.refusing)
@@ -148,6 +146,23 @@ func (c *core) write(ch *schemas.Chunk, admit string) (out, error) {
 		c.close(it)
 	}
 	return out{ch, it, len(it.chunks) - 1}, nil
+}
+
+// room is "" where there is room for a fragment that begins with a chunk of
+// size bytes, else a reason. Once there was none, half of all must be free
+// again: where Kafka takes what waits no faster than the camera sends, or
+// little faster, one gap is left and not one every few fragments.
+func (c *core) room(size int64) string {
+	switch {
+	case c.full != "" && (c.buffered > c.budget/2 || len(c.pending) > c.limit/2):
+	case c.buffered+max(size, c.reserve) > c.budget && c.buffered > 0:
+		c.full = schemas.ReasonBudget
+	case len(c.pending) >= c.limit:
+		c.full = schemas.ReasonIndexBehind
+	default:
+		c.full = ""
+	}
+	return c.full
 }
 
 // begin makes the fragment of which ch is the first chunk.

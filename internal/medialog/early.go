@@ -1,6 +1,7 @@
 package medialog
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -30,14 +31,16 @@ func (w *Writer) addEarly(op func()) bool {
 func (w *Writer) writeEarly(c *schemas.Chunk, admit string) error {
 	size := int64(c.Size())
 	if c.Index == 0 {
-		w.refused = admit
+		w.refused = cmp.Or(admit, w.full)
 	}
 	switch {
 	case w.refused != "":
 	case w.waiting+size > w.core.budget:
-		w.refused = schemas.ReasonBudget
+		w.full = schemas.ReasonBudget
+		w.refused = w.full
 	case len(w.early) >= earlyLimit:
-		w.refused = schemas.ReasonIndexBehind
+		w.full = schemas.ReasonIndexBehind
+		w.refused = w.full
 	}
 	if admit = w.refused; admit != "" {
 		ticks := c.MediaEnd() - c.MediaStart()

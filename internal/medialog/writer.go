@@ -1,6 +1,7 @@
 package medialog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,6 +53,7 @@ type Writer struct {
 	lost    *schemas.Lost // the newest Lost among early, while nothing follows it
 	session bool          // a session began after early was full
 	refused string        // why the fragment that began before opened is not taken; "": it is
+	full    string        // why none is taken any more before opened; "": they are
 	closing bool
 	stopped bool // fenced or closed: nothing counts any more
 	err     error
@@ -502,6 +504,7 @@ func (w *Writer) open(ctx context.Context) error {
 	for _, op := range early {
 		op()
 	}
+	w.core.full = cmp.Or(w.core.full, w.full)
 	if w.session {
 		w.core.newSession = true
 	}

@@ -1,0 +1,82 @@
+package medialog
+
+import (
+	"testing"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// TestSlowlyTaken: where Kafka takes half of what the camera sends, footage and
+// gaps are long runs, and no fragment stands alone between two gaps.
+func TestSlowlyTaken(t *testing.T) {
+	const size, fits = 1000, 8
+	tests := map[string]struct {
+		budget int64
+		limit  int
+		take   func(c *core, waiting []out) []out // one fragment's worth
+		reason string
+	}{
+		"bytes": {budget: fits * size, limit: 1000, reason: schemas.ReasonBudget, take: func(c *core, waiting []out) []out {
+			if len(waiting) == 0 {
+				return nil
+			}
+			c.resolved(waiting[0], int64(waiting[0].chunk.Seq), "")
+			for {
+				if _, ok := c.append(); !ok {
+					return waiting[1:]
+				}
+				c.committed(0)
+			}
+		}},
+		"entries": {budget: 1 << 30, limit: fits, reason: schemas.ReasonIndexBehind, take: func(c *core, waiting []out) []out {
+			for _, o := range waiting {
+				c.resolved(o, int64(o.chunk.Seq), "")
+			}
+			if _, ok := c.append(); ok {
+				c.committed(0)
+			}
+			return nil
+		}},
+	}
+	for name, x := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := newCore("cam", x.budget, x.limit)
+			c.opened(0, nil, nil, 1, 1)
+			var waiting []out
+			var runs []int // lengths: of footage, of gaps, and so on
+			taken := false
+			for i := range 400 {
+				ch := &schemas.Chunk{
+					Last: true, Start: publicTime(int64(i) * schemas.MediaTimescale),
+					Tracks: []schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264, Timescale: schemas.MediaTimescale}},
+					Runs: []schemas.Run{{Track: schemas.VideoTrack, Samples: []schemas.Sample{{
+						DTS: int64(i) * schemas.MediaTimescale, Duration: schemas.MediaTimescale, Sync: true, Data: make([]byte, size),
+					}}}},
+				}
+				o, err := c.write(ch, "")
+				if err == nil {
+					waiting = append(waiting, o)
+				} else if c.refusing != x.reason {
+					t.Fatalf("refused: %s", c.refusing)
+				}
+				if now := err == nil; now != taken || i == 0 {
+					taken = now
+					runs = append(runs, 0)
+				}
+				runs[len(runs)-1]++
+				if i%2 == 1 {
+					waiting = x.take(c, waiting)
+				}
+			}
+			if len(runs) < 5 {
+				t.Fatalf("runs of footage and gaps %d: too few to judge by", runs)
+			}
+			for _, n := range runs[:len(runs)-1] {
+				if n < fits/2-1 {
+					t.Errorf("runs of footage and gaps %d: want none below %d", runs, fits/2-1)
+					break
+				}
+			}
+		})
+	}
+}
