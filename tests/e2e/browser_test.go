@@ -85,14 +85,16 @@ func noProblems(t *testing.T, p *testenv.Page) {
 }
 
 // longestStall is how long the picture may stand while there is footage: a
-// player that has run dry gathers a little first, and the suite is not alone
-// on its machine.
+// player that has run dry gathers a little first. On a machine that has more to
+// do than it can it may stand longer by as much, and by how long that stood
+// still itself.
 const longestStall = 3 * time.Second
 
 // Chromium plays a camera through Nginx with low latency: time advances, the
 // picture changes, nothing stalls and nothing is fatal, while the camera drops
 // its connection and changes its resolution.
 func TestBrowserPlays(t *testing.T) {
+	strain, pauses := testenv.WatchStrain(t), testenv.WatchPauses(t)
 	b := testenv.Chromium(t)
 	live := func(width, height int) *camsim.Live {
 		// Two GOPs a fragment: a camera on a busy machine leaves pictures out,
@@ -109,7 +111,7 @@ func TestBrowserPlays(t *testing.T) {
 	p := b.Open(t, testenv.Nginx(t, "", f.URL)+"/#cam")
 	tellFailure(t, p)
 
-	p.Wait(30*time.Second, "window.framelog && window.framelog.players().some(p => p.mode === 'focus' && p.state === 'playing')")
+	p.Wait(2*testenv.Patience, "window.framelog && window.framelog.players().some(p => p.mode === 'focus' && p.state === 'playing')")
 	p.Eval(sampler, nil)
 	var all []look
 	// play watches for so long, and gives back how the player is then.
@@ -117,6 +119,7 @@ func TestBrowserPlays(t *testing.T) {
 		t.Helper()
 		before, began := focused(p), time.Now()
 		<-time.After(d) // the browser looks on
+		factor := strain.Factor()
 		after, took := focused(p), time.Since(began)
 		now := looks(p)
 		all = append(all, now...)
@@ -124,13 +127,13 @@ func TestBrowserPlays(t *testing.T) {
 		for _, l := range now {
 			pictures[l.Taken] = true
 		}
-		if n := int(took / time.Second * 2); len(pictures) < n {
-			t.Errorf("%s: %d different pictures in %v", what, len(pictures), took)
+		if n := int(took.Seconds() * 2 / factor); len(pictures) < n {
+			t.Errorf("%s: %d different pictures in %v, want %d", what, len(pictures), took, n)
 		}
 		if after.FatalErrors > 0 {
 			t.Errorf("%s: fatal errors: %v", what, after.Errors)
 		}
-		if s := after.CurrentTime - before.CurrentTime; after.Rebuilds == before.Rebuilds && s < took.Seconds()*0.8 {
+		if s := after.CurrentTime - before.CurrentTime; after.Rebuilds == before.Rebuilds && s < took.Seconds()*0.8/factor {
 			t.Errorf("%s: %.1f s of footage in %v", what, s, took)
 		}
 		if len(now) == 0 {
@@ -140,7 +143,7 @@ func TestBrowserPlays(t *testing.T) {
 		t.Logf("%s: %d pictures seen in %v, camera to screen p50 %v, p90 %v, most %v; %d dropped, %d stalls, %d times made anew %v",
 			what, len(pictures), took.Round(time.Second), by[len(by)/2], by[len(by)*9/10], by[len(by)-1],
 			after.Dropped, after.Stalls, after.Rebuilds, after.Errors)
-		if by[len(by)/2] < 0 || by[len(by)/2] > 10*time.Second {
+		if by[len(by)/2] < 0 || by[len(by)/2] > strain.Stretch(10*time.Second) {
 			t.Errorf("%s: camera to screen %v", what, by[len(by)/2])
 		}
 		return after
@@ -149,15 +152,17 @@ func TestBrowserPlays(t *testing.T) {
 	if r := play(50*time.Second, "at first"); r.FirstMS != nil {
 		t.Logf("first picture after %.0f ms", *r.FirstMS)
 	}
+	cam.Refuse(true) // until that has been seen
 	cam.Drop()
-	p.Wait(20*time.Second, "window.framelog.cameras()[0].status.state !== 'live'")
-	p.Wait(20*time.Second, "window.framelog.players().some(p => p.mode === 'focus' && p.state === 'playing')")
+	p.Wait(2*testenv.Patience, "window.framelog.cameras()[0].status.state !== 'live'")
+	cam.Refuse(false)
+	p.Wait(2*testenv.Patience, "window.framelog.players().some(p => p.mode === 'focus' && p.state === 'playing')")
 	all = append(all, looks(p)...)
 	play(30*time.Second, "after the connection was cut")
 	large := live(960, 540)
 	cam.Switch(large)
 	small.Close()
-	p.Wait(30*time.Second, "window.framelog.players().some(p => p.mode === 'focus' && p.width === 960)")
+	p.Wait(2*testenv.Patience, "window.framelog.players().some(p => p.mode === 'focus' && p.width === 960)")
 	all = append(all, looks(p)...)
 	r := play(30*time.Second, "after the resolution changed")
 
@@ -168,7 +173,9 @@ func TestBrowserPlays(t *testing.T) {
 	for _, s := range stalls(all, nil, 500*time.Millisecond) {
 		t.Logf("the picture stood %s", s)
 	}
-	for _, s := range stalls(all, away, longestStall) {
+	patience := strain.Stretch(longestStall) + pauses.Longest(time.Time{}, time.Now())
+	t.Logf("the picture may stand for %v", patience.Round(time.Millisecond))
+	for _, s := range stalls(all, away, patience) {
 		t.Errorf("stalled: %s", s)
 	}
 	// A player is made anew where the camera has gone on to another layout,
@@ -185,23 +192,26 @@ func TestBrowserPlays(t *testing.T) {
 func TestDemoPage(t *testing.T) {
 	b := testenv.Chromium(t)
 	f := testenv.Up(t, testenv.UpOptions{Args: []string{"--demo"}})
+	strain := testenv.WatchStrain(t)
 	began := time.Now()
 	p := b.Open(t, f.URL)
 	tellFailure(t, p)
-	const limit = 15 * time.Second // 5 s are promised, on a machine with nothing else to do
+	// 5 s are promised, on a machine with nothing else to do: this one has all
+	// of Framelog instrumented on it, and the cameras, and the browser.
+	const limit = 15 * time.Second
 	both := func(what, condition string) {
 		t.Helper()
-		p.Wait(limit, condition)
-		took := time.Since(began)
+		p.Wait(2*testenv.Patience, condition)
+		took, limit := time.Since(began), strain.Stretch(limit)
 		t.Logf("%s after %v", what, took.Round(10*time.Millisecond))
 		if took > limit {
-			t.Errorf("%s only after %v", what, took)
+			t.Errorf("%s only after %v, limit %v", what, took, limit)
 		}
 	}
 	both("both live", "window.framelog && window.framelog.cameras().filter(c => c.status && c.status.state === 'live').length === 2")
 	both("both playing", "window.framelog.players().filter(p => p.state === 'playing' && p.frames > 0).length === 2")
 	before := players(p)
-	p.Wait(limit, "window.framelog.players().every(p => p.state === 'playing') && window.framelog.players().filter(p => p.frames > 100).length === 2")
+	p.Wait(2*testenv.Patience, "window.framelog.players().every(p => p.state === 'playing') && window.framelog.players().filter(p => p.frames > 100).length === 2")
 	for i, r := range players(p) {
 		t.Logf("%s: %+v", r.Camera, r)
 		if r.Mode != "wall" || r.CurrentTime <= before[i].CurrentTime || r.FatalErrors > 0 {

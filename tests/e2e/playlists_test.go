@@ -65,19 +65,19 @@ func TestPlaylistsWhileThingsHappen(t *testing.T) {
 			f := testenv.Up(t, testenv.UpOptions{Config: cameras(map[string]string{"cam": url}) + "egress:\n  mode: " + mode + "\n"})
 			base := testenv.Nginx(t, f.Data+"/hls", f.URL)
 			hls := base + "/hls/cam/index.m3u8"
-			testenv.Wait(t, 30*time.Second, "the first segments", func() bool {
+			testenv.Wait(t, 2*testenv.Patience, "the first segments", func() bool {
 				p := playlist(t, hls)
 				return p != nil && len(p.Segments) > 1
 			})
 			watchers := map[string]*watcher{
-				"low latency": watch(t, hlscheck.Config{URL: hls, LowLatency: true, Strict: true, MaxStall: 10 * time.Second}),
-				"polling":     watch(t, hlscheck.Config{URL: hls, Strict: true, MaxStall: 10 * time.Second}),
+				"low latency": watch(t, hlscheck.Config{URL: hls, LowLatency: true, Strict: true, MaxStall: testenv.Patience / 2}),
+				"polling":     watch(t, hlscheck.Config{URL: hls, Strict: true, MaxStall: testenv.Patience / 2}),
 			}
 			low := watchers["low latency"]
 			after := func(n int, what string) {
 				t.Helper()
 				from := low.Stats().Segments
-				testenv.Wait(t, 60*time.Second, what, func() bool { return low.Stats().Segments >= from+n })
+				testenv.Wait(t, 2*testenv.Patience, what, func() bool { return low.Stats().Segments >= from+n })
 			}
 			after(8, "segments at first")
 			cam.Drop()
@@ -86,14 +86,15 @@ func TestPlaylistsWhileThingsHappen(t *testing.T) {
 			after(8, "segments after the resolution changed")
 			cam.Switch(small)
 			after(8, "segments after it changed back")
+			// Enough of everything must have been seen; a busy machine takes
+			// longer to see it.
 			for name, w := range watchers {
-				s := w.check(t, name)
-				if s.Segments < 30 || s.SegmentsFetched < 30 || s.Discontinuities < 3 || s.Refetched < 10 {
-					t.Errorf("%s saw too little: %+v", name, s)
-				}
-				if name == "low latency" && (s.PartsFetched < 100 || s.HintsTrue < 80 || s.Deltas == 0 && s.Segments > 60) {
-					t.Errorf("%s saw too little: %+v", name, s)
-				}
+				testenv.Wait(t, 2*testenv.Patience, "enough seen by "+name, func() bool {
+					s := w.Stats()
+					return s.Segments >= 30 && s.SegmentsFetched >= 30 && s.Discontinuities >= 3 && s.Refetched >= 10 &&
+						(w != low || s.PartsFetched >= 100 && s.HintsTrue >= 80 && (s.Deltas > 0 || s.Segments <= 60))
+				})
+				w.check(t, name)
 			}
 		})
 	}

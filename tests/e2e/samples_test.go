@@ -57,13 +57,14 @@ func cameras(urls map[string]string) string {
 	return b.String()
 }
 
-// settled waits until a camera's live playlist, once it is there, has not
-// grown for d, and returns it.
-func settled(t *testing.T, url string, d time.Duration) *hlscheck.Media {
+// settled waits until a camera's live playlist has all of the footage, which is
+// so long, and returns it. If it never has, that shows in what is compared: it
+// is given back as it is when it has not grown for a long time.
+func settled(t *testing.T, url string, long time.Duration) *hlscheck.Media {
 	t.Helper()
 	var last *hlscheck.Media
 	since := time.Now()
-	testenv.Wait(t, 90*time.Second, "the end of the footage at "+url, func() bool {
+	testenv.Wait(t, 3*testenv.Patience, "the end of the footage at "+url, func() bool {
 		m := playlist(t, url)
 		if m == nil {
 			since = time.Now()
@@ -73,7 +74,11 @@ func settled(t *testing.T, url string, d time.Duration) *hlscheck.Media {
 			since = time.Now()
 		}
 		last = m
-		return time.Since(since) > d && len(m.Open.Parts) == 0
+		var all time.Duration
+		for _, s := range m.Segments {
+			all += s.Duration
+		}
+		return all > long-10*time.Millisecond && len(m.Open.Parts) == 0 || time.Since(since) > testenv.Patience/2
 	})
 	return last
 }
@@ -113,8 +118,8 @@ func TestSamplesInAreSamplesOut(t *testing.T) {
 			cam, url := camera(t, camsim.CameraConfig{Feed: load(t, file), HangUp: true})
 			f := testenv.Up(t, testenv.UpOptions{Config: cameras(map[string]string{"cam": url})})
 			hls := testenv.Nginx(t, "", f.URL) + "/hls/cam/index.m3u8"
-			testenv.Wait(t, 60*time.Second, "the clip's end", cam.Over)
-			p := settled(t, hls, 3*time.Second)
+			testenv.Wait(t, 2*testenv.Patience, "the clip's end", cam.Over)
+			p := settled(t, hls, time.Duration(c.clip.Seconds)*time.Second)
 			if n := len(p.Segments); n < c.clip.Seconds-1 {
 				t.Errorf("%d segments of %d seconds", n, c.clip.Seconds)
 			}
@@ -130,7 +135,7 @@ var fromTheStart = []string{"-live_start_index", "0", "-max_reload", "3", "-m3u8
 // compare reads file and URL with FFmpeg and compares every frame.
 func compare(t *testing.T, file, url string, audio bool) {
 	t.Helper()
-	live := testenv.HashOptions{Input: fromTheStart, Timeout: 90 * time.Second, NoAudio: true}
+	live := testenv.HashOptions{Input: fromTheStart, Timeout: 3 * testenv.Patience, NoAudio: true}
 	want := testenv.FrameHashes(t, file, testenv.HashOptions{NoAudio: true})
 	got := testenv.FrameHashes(t, url, live)
 	if d := media.Diff(want.Video, got.Video); d != "" {
@@ -171,7 +176,7 @@ func TestSamplesOfGStreamersServer(t *testing.T) {
 		Env:    []string{"FRAMELOG_SECRET_CAM=canary-e2e"},
 	})
 	hls := testenv.Nginx(t, "", f.URL) + "/hls/cam/index.m3u8"
-	testenv.Wait(t, 60*time.Second, "a second session", func() bool {
+	testenv.Wait(t, 2*testenv.Patience, "a second session", func() bool {
 		p := playlist(t, hls)
 		return p != nil && len(p.Segments) > 8 && p.Segments[len(p.Segments)-1].DiscSeq > p.Segments[0].DiscSeq
 	})

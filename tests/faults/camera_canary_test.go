@@ -156,7 +156,7 @@ func TestNoPasswordAnywhere(t *testing.T) {
 
 	l.typed(s, digest, basic, want)
 	for id, state := range want {
-		s.named(t, id, time.Time{}, 60*time.Second, string(state), func(x camStatus) bool { return x.State == state })
+		s.named(t, id, time.Time{}, string(state), func(x camStatus) bool { return x.State == state })
 	}
 	if t.Failed() {
 		return // what has not run cannot leak
@@ -168,7 +168,7 @@ func TestNoPasswordAnywhere(t *testing.T) {
 	l.environments(s)
 	l.records(s)
 	s.Kill(t, "ingest") // what the supervisor has to say
-	s.Wait(t, 30*time.Second, "a new ingest", func() bool { return len(s.Children()["ingest"]) > 0 })
+	s.Wait(t, 2*testenv.Patience, "a new ingest", func() bool { return len(s.Children()["ingest"]) > 0 })
 	l.answers(s, want)
 	cancel()
 	beside.Wait()
@@ -210,7 +210,7 @@ func (l *leak) commandLines(ctx context.Context, parent int) {
 // ask sends a request and searches the answer, headers too.
 func (l *leak) ask(s *camScene, method, path, contentType, body string) int {
 	l.t.Helper()
-	ctx, cancel := context.WithTimeout(l.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(l.t.Context(), testenv.Patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, s.URL+path, strings.NewReader(body))
 	if err != nil {
@@ -289,7 +289,7 @@ func (l *leak) answers(s *camScene, want map[string]schemas.State) {
 	for _, p := range paths {
 		l.ask(s, http.MethodGet, p, "", "")
 	}
-	ctx, cancel := context.WithTimeout(l.t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(l.t.Context(), testenv.Patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/v1/events", nil)
 	if err != nil {

@@ -26,6 +26,7 @@ type camScene struct {
 	*testenv.Framelog
 	log     *medialog.Log
 	servers map[string]*camsim.Server
+	pauses  *testenv.Pauses
 
 	mu      sync.Mutex
 	history map[string][]camStatus // each change of what the API says
@@ -49,7 +50,7 @@ func (s camStatus) clean() bool {
 
 // list fetches what the API says of all cameras.
 func (s *camScene) list(ctx context.Context) (map[string]camStatus, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, testenv.Patience/2)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/v1/cameras", nil)
 	if err != nil {
@@ -112,8 +113,9 @@ func (s *camScene) said(id string) []camStatus {
 
 // named waits until the API says, from the moment from on, something of the
 // camera that cond takes, and returns it.
-func (s *camScene) named(t *testing.T, id string, from time.Time, timeout time.Duration, what string, cond func(camStatus) bool) (found camStatus) {
+func (s *camScene) named(t *testing.T, id string, from time.Time, what string, cond func(camStatus) bool) (found camStatus) {
 	t.Helper()
+	const timeout = 2 * testenv.Patience
 	ok := camWait(t, timeout, func() bool {
 		h := s.said(id)
 		for i, x := range h {
@@ -131,18 +133,19 @@ func (s *camScene) named(t *testing.T, id string, from time.Time, timeout time.D
 	return found
 }
 
-// problem is named with a text of error or problem.
-func (s *camScene) problem(t *testing.T, id string, from time.Time, timeout time.Duration, text string) {
+// problem is named with a state, and a text of error or problem.
+func (s *camScene) problem(t *testing.T, id string, from time.Time, state schemas.State, text string) {
 	t.Helper()
 	re := regexp.MustCompile(text)
-	s.named(t, id, from, timeout, fmt.Sprintf("%q", text), func(x camStatus) bool {
-		return re.MatchString(x.Error) || re.MatchString(x.Problem)
+	s.named(t, id, from, fmt.Sprintf("%s, %q", state, text), func(x camStatus) bool {
+		return x.State == state && (re.MatchString(x.Error) || re.MatchString(x.Problem))
 	})
 }
 
 // cleared waits until the API says that the camera is well.
-func (s *camScene) cleared(t *testing.T, id string, timeout time.Duration) {
+func (s *camScene) cleared(t *testing.T, id string) {
 	t.Helper()
+	const timeout = 2 * testenv.Patience
 	if !camWait(t, timeout, func() bool {
 		h := s.said(id)
 		return len(h) > 0 && h[len(h)-1].clean()
@@ -204,7 +207,7 @@ func (s *camScene) connect(t *testing.T) {
 // entries is the index of a camera; nil where it has none yet.
 func (s *camScene) entries(t *testing.T, id string) []schemas.Entry {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
 	defer cancel()
 	var out []schemas.Entry
 	for e, err := range s.log.Entries(ctx, schemas.Topic{Camera: id}, medialog.Range{}) {
@@ -223,7 +226,7 @@ func (s *camScene) entries(t *testing.T, id string) []schemas.Entry {
 // all entries.
 func (s *camScene) more(t *testing.T, id string, from time.Time, n int) (all []schemas.Entry) {
 	t.Helper()
-	if !camWait(t, 40*time.Second, func() bool {
+	if !camWait(t, 2*testenv.Patience, func() bool {
 		all = s.entries(t, id)
 		return len(all) >= n && all[len(all)-n].Start.After(from)
 	}) {
@@ -253,7 +256,7 @@ type recorded struct {
 // footage is what the log holds of one track, in order.
 func (s *camScene) footage(t *testing.T, id string, entries []schemas.Entry, track uint8) []recorded {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
 	defer cancel()
 	var out []recorded
 	for i := range entries {

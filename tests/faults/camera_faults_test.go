@@ -90,7 +90,7 @@ func stretched(t *testing.T) *camsim.Clip {
 // live waits until the camera has recorded for a while and nothing is wrong.
 func (s *camScene) live(t *testing.T, id string) {
 	t.Helper()
-	if !camWait(t, 60*time.Second, func() bool {
+	if !camWait(t, 2*testenv.Patience, func() bool {
 		h := s.said(id)
 		return len(h) > 0 && h[len(h)-1].clean()
 	}) {
@@ -106,12 +106,9 @@ func away(text string, begin, end func(*camsim.Server)) func(*testing.T, *camSce
 		s.live(t, id)
 		from := time.Now()
 		begin(s.servers[id])
-		s.problem(t, id, from, 20*time.Second, text)
-		if x := s.said(id); x[len(x)-1].State != schemas.StateAway {
-			t.Errorf("%s: state is %s, want away", id, x[len(x)-1].State)
-		}
+		s.problem(t, id, from, schemas.StateAway, text)
 		end(s.servers[id])
-		s.cleared(t, id, 30*time.Second)
+		s.cleared(t, id)
 		all := s.more(t, id, time.Now(), 3)
 		dense(t, id, all)
 		s.intact(t, id, all)
@@ -124,15 +121,12 @@ func away(text string, begin, end func(*camsim.Server)) func(*testing.T, *camSce
 // late is a camera that is away when Framelog starts.
 func late(text string, end func(*camsim.Server)) func(*testing.T, *camScene, string) {
 	return func(t *testing.T, s *camScene, id string) {
-		s.problem(t, id, time.Time{}, 30*time.Second, text)
-		if x := s.said(id); x[len(x)-1].State != schemas.StateAway {
-			t.Errorf("%s: state is %s, want away", id, x[len(x)-1].State)
-		}
+		s.problem(t, id, time.Time{}, schemas.StateAway, text)
 		if all := s.entries(t, id); len(all) > 0 {
 			t.Errorf("%s: footage of a camera that is away:\n%s", id, camIndex(all))
 		}
 		end(s.servers[id])
-		s.cleared(t, id, 30*time.Second)
+		s.cleared(t, id)
 		all := s.more(t, id, time.Now(), 3)
 		dense(t, id, all)
 		s.intact(t, id, all)
@@ -149,8 +143,8 @@ func clockJump(d time.Duration) func(*testing.T, *camScene, string) {
 		s.live(t, id)
 		from := time.Now()
 		s.cam(id).Jump(d)
-		s.problem(t, id, from, 10*time.Second, "clock")
-		s.cleared(t, id, 40*time.Second)
+		s.problem(t, id, from, schemas.StateLive, "clock")
+		s.cleared(t, id)
 		all := s.more(t, id, time.Now(), 3)
 		dense(t, id, all)
 		if m := s.intact(t, id, all); len(m.missing) > 0 {
@@ -165,9 +159,15 @@ func clockJump(d time.Duration) func(*testing.T, *camScene, string) {
 				t.Errorf("%s: sound: %d frames never sent, %d missing", id, len(m.strange), len(m.missing))
 			}
 		}
+		// Public time goes by when footage comes, which may be late by as much as
+		// the camera or the machine.
+		limit := 700*time.Millisecond + s.pauses.Longest(from, time.Now())
+		for _, u := range s.cam(id).Sent() {
+			limit = max(limit, 700*time.Millisecond+u.At.Sub(u.Clock))
+		}
 		for i := range all[1:] {
-			if gap := all[i+1].Start.Sub(all[i].End()); gap.Abs() > 700*time.Millisecond {
-				t.Errorf("%s: public time steps by %v after fragment %d", id, gap, all[i].Seq)
+			if gap := all[i+1].Start.Sub(all[i].End()); gap.Abs() > limit {
+				t.Errorf("%s: public time steps by %v after fragment %d, limit %v", id, gap, all[i].Seq, limit)
 			}
 		}
 	}
@@ -219,9 +219,9 @@ func TestCameraFaults(t *testing.T) {
 	if only := os.Getenv("FRAMELOG_TEST_FAULT"); only != "" { // one alone, to look at it
 		all = slices.DeleteFunc(all, func(c camFault) bool { return c.id != "healthy" && c.id != only })
 	}
-	s := &camScene{servers: map[string]*camsim.Server{}, history: map[string][]camStatus{}}
+	s := &camScene{servers: map[string]*camsim.Server{}, history: map[string][]camStatus{}, pauses: testenv.WatchPauses(t)}
 	var config strings.Builder
-	config.WriteString("ingest:\n  reconnect_max: 2s\n  stall_timeout: 3s\n  disk_reserve: 0\ncameras:\n")
+	config.WriteString("ingest:\n  reconnect_max: 2s\n  stall_timeout: 6s\n  disk_reserve: 0\ncameras:\n")
 	for _, c := range all {
 		c.config.Path, c.config.Feed = "cam", c.make(t)
 		server, err := camsim.Start(t.Context(), camsim.Config{Cameras: []camsim.CameraConfig{c.config}})
@@ -248,7 +248,7 @@ func TestCameraFaults(t *testing.T) {
 	following.Go(func() { s.follow(ctx) })
 	s.live(t, "healthy")
 	began := time.Now()
-	healthy := camWatch(t, hlscheck.Config{URL: s.URL + "/hls/healthy/index.m3u8", LowLatency: true, Strict: true, MaxStall: 8 * time.Second})
+	healthy := camWatch(t, hlscheck.Config{URL: s.URL + "/hls/healthy/index.m3u8", LowLatency: true, Strict: true, MaxStall: testenv.Patience / 2})
 
 	var running sync.WaitGroup
 	for _, c := range all {
@@ -259,6 +259,7 @@ func TestCameraFaults(t *testing.T) {
 		}
 	}
 	running.Wait()
+	watched := time.Since(began) - s.pauses.Sum(began, time.Now())
 
 	entries := s.more(t, "healthy", time.Now(), 2)
 	dense(t, "healthy", entries)
@@ -277,7 +278,7 @@ func TestCameraFaults(t *testing.T) {
 		}
 	}
 	stats := healthy.end(t, "healthy")
-	if want := int(time.Since(began).Seconds() * 0.8); stats.Segments < want || stats.SegmentsFetched < want || stats.Gaps > 0 || stats.Discontinuities > 0 {
+	if want := int(watched.Seconds() * 0.8); stats.Segments < want || stats.SegmentsFetched < want || stats.Gaps > 0 || stats.Discontinuities > 0 {
 		t.Errorf("healthy: want %d segments without a break, saw %+v", want, stats)
 	}
 	h := s.said("healthy")

@@ -3,12 +3,14 @@ package faults
 import (
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/oracle/hlscheck"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // resizes: another resolution is another session with another decoder
@@ -16,21 +18,21 @@ import (
 func resizes(t *testing.T, s *camScene, id string) {
 	small, large := camLoad(t, camSmall), camLoad(t, camLarge)
 	s.live(t, id)
-	w := camWatch(t, hlscheck.Config{URL: s.URL + "/hls/" + id + "/index.m3u8", LowLatency: true, Strict: true, MaxStall: 10 * time.Second})
-	if !camWait(t, 20*time.Second, func() bool { return w.Stats().Segments > 2 }) {
+	w := camWatch(t, hlscheck.Config{URL: s.URL + "/hls/" + id + "/index.m3u8", LowLatency: true, Strict: true, MaxStall: testenv.Patience / 2})
+	if !camWait(t, 2*testenv.Patience, func() bool { return w.Stats().Segments > 2 }) {
 		t.Fatalf("%s: no playlist", id)
 	}
 	size := func(width, height uint16) func(camStatus) bool {
 		return func(x camStatus) bool { return x.clean() && x.Width == width && x.Height == height }
 	}
-	s.named(t, id, time.Time{}, 10*time.Second, "320x240", size(320, 240))
+	s.named(t, id, time.Time{}, "320x240", size(320, 240))
 	from := time.Now()
 	s.cam(id).Switch(large)
-	s.named(t, id, from, 20*time.Second, "480x360", size(480, 360))
+	s.named(t, id, from, "480x360", size(480, 360))
 	s.more(t, id, time.Now(), 3)
 	from = time.Now()
 	s.cam(id).Switch(small)
-	s.named(t, id, from, 20*time.Second, "320x240 again", size(320, 240))
+	s.named(t, id, from, "320x240 again", size(320, 240))
 	all := s.more(t, id, time.Now(), 3)
 	dense(t, id, all)
 	if m := s.intact(t, id, all); len(m.missing) > 0 {
@@ -58,9 +60,9 @@ func resizes(t *testing.T, s *camScene, id string) {
 func stretches(t *testing.T, s *camScene, id string) {
 	w := camWatch(t, hlscheck.Config{URL: s.URL + "/hls/" + id + "/index.m3u8", LowLatency: true, Strict: true, Interruptions: true, MaxStall: -1})
 	from := time.Now()
-	s.problem(t, id, from, 50*time.Second, "keyframes are more than 10s apart")
+	s.problem(t, id, from, schemas.StateLive, "keyframes are more than 10s apart")
 	var long schemas.Entry
-	if !camWait(t, 40*time.Second, func() bool {
+	if !camWait(t, 2*testenv.Patience, func() bool {
 		for _, e := range s.entries(t, id) {
 			if schemas.FromTicks(e.Duration) > 19*time.Second {
 				long = e
@@ -71,7 +73,7 @@ func stretches(t *testing.T, s *camScene, id string) {
 	}) {
 		t.Fatalf("%s: no long fragment:\n%s", id, camIndex(s.entries(t, id)))
 	}
-	s.cleared(t, id, 30*time.Second)
+	s.cleared(t, id)
 	all := s.more(t, id, long.End(), 3)
 	dense(t, id, all)
 	if m := s.intact(t, id, all); len(m.missing) > 0 {
@@ -134,41 +136,46 @@ func noKeyframe(t *testing.T, s *camScene, id string) {
 	s.live(t, id)
 	from := time.Now()
 	s.cam(id).NoKeyframes(true)
-	s.problem(t, id, from, 27*time.Second, "no keyframe for 20s: set a shorter keyframe")
+	s.problem(t, id, from, schemas.StateLive, "no keyframe for 20s: set a shorter keyframe")
 	if d := time.Since(from); d < 18*time.Second {
 		t.Errorf("%s: named after %v", id, d)
 	}
-	if x := s.said(id); x[len(x)-1].State != schemas.StateLive {
-		t.Errorf("%s: state is %s: it still records", id, x[len(x)-1].State)
-	}
 	lasts(t, time.Until(from.Add(30*time.Second)))
 	s.cam(id).NoKeyframes(false)
-	s.cleared(t, id, 30*time.Second)
+	s.cleared(t, id)
 	all := s.more(t, id, time.Now(), 3)
 	dense(t, id, all)
 	if m := s.intact(t, id, all); len(m.missing) > 0 {
 		t.Errorf("%s: %d pictures are missing", id, len(m.missing))
 	}
-	longest := int64(0)
+	// The longest fragment is from the last keyframe before to the first after.
+	longest, want, key := int64(0), int64(0), int64(-1)
 	for _, e := range all {
 		longest = max(longest, e.Duration)
 	}
-	if d := schemas.FromTicks(longest); d < 29*time.Second || d > 33*time.Second || sessions(all) != 1 {
-		t.Errorf("%s: the longest fragment has %v, %d sessions:\n%s", id, d, sessions(all), camIndex(all))
+	for _, u := range s.cam(id).Sent() {
+		if u.Sync {
+			if key >= 0 {
+				want = max(want, u.DTS-key)
+			}
+			key = u.DTS
+		}
+	}
+	if longest != want || schemas.FromTicks(want) < 29*time.Second || sessions(all) != 1 {
+		t.Errorf("%s: the longest fragment has %v, the camera sent no keyframe for %v, %d sessions:\n%s",
+			id, schemas.FromTicks(longest), schemas.FromTicks(want), sessions(all), camIndex(all))
 	}
 }
 
 // neverKeyframe: a camera that has sent none yet is not live, and is named.
 func neverKeyframe(t *testing.T, s *camScene, id string) {
-	s.problem(t, id, time.Time{}, 45*time.Second, "no keyframe for 20s: set a shorter keyframe")
-	if x := s.said(id); x[len(x)-1].State != schemas.StateUnusable {
-		t.Errorf("%s: state is %s, want unusable: nothing is recorded", id, x[len(x)-1].State)
-	}
+	// Unusable, for nothing is recorded.
+	s.problem(t, id, time.Time{}, schemas.StateUnusable, "no keyframe for 20s: set a shorter keyframe")
 	if all := s.entries(t, id); len(all) > 0 {
 		t.Errorf("%s: footage without a keyframe:\n%s", id, camIndex(all))
 	}
 	s.cam(id).NoKeyframes(false)
-	s.cleared(t, id, 20*time.Second)
+	s.cleared(t, id)
 	all := s.more(t, id, time.Now(), 3)
 	dense(t, id, all)
 	if m := s.intact(t, id, all); len(m.missing) > 0 {
@@ -179,13 +186,14 @@ func neverKeyframe(t *testing.T, s *camScene, id string) {
 // loses: of what is lost on the way over UDP the entries tell how much; units
 // that lack a part are left out, and all others are there.
 func loses(t *testing.T, s *camScene, id string) {
+	drops := testenv.UDPDrops(t)
 	s.live(t, id)
 	from := time.Now()
 	s.cam(id).Lose(0.05, 7)
-	s.problem(t, id, from, 20*time.Second, "lost")
+	s.problem(t, id, from, schemas.StateLive, "lost")
 	lasts(t, time.Until(from.Add(12*time.Second)))
 	s.cam(id).Lose(0, 0)
-	s.cleared(t, id, 40*time.Second)
+	s.cleared(t, id)
 	all := s.more(t, id, time.Now(), 4)
 	dense(t, id, all)
 	m := s.intactBut(t, id, all)
@@ -202,16 +210,21 @@ func loses(t *testing.T, s *camScene, id string) {
 		}
 	}
 	t.Logf("%d packets lost, %d pictures damaged; the log tells of %+v; %d pictures are missing", lost, broken, told, len(m.missing))
-	if lost == 0 || int(told.Packets) != lost {
-		t.Errorf("%s: %d packets were lost, the entries tell of %d", id, lost, told.Packets)
+	// Beside what the camera left out the machine may have thrown packets away.
+	drops = testenv.UDPDrops(t) - drops
+	if n := int(told.Packets); lost == 0 || n < lost || n > lost+drops {
+		t.Errorf("%s: %d packets were lost, the entries tell of %d, and the machine has thrown %d away", id, lost, n, drops)
 	}
 	for _, u := range m.missing {
-		if u.Lost == 0 {
+		if u.Lost > 0 {
+			continue
+		}
+		if drops--; drops < 0 {
 			t.Errorf("%s: a picture of which no packet was lost is missing (sent %s)", id, u.At.Format("15:04:05.000"))
 		}
 	}
 	for _, e := range all[len(all)-3:] {
-		if e.Lost != (schemas.Lost{}) {
+		if e.Lost != (schemas.Lost{}) && drops <= 0 {
 			t.Errorf("%s: fragment %d, after the fault, tells of %+v", id, e.Seq, e.Lost)
 		}
 	}
@@ -232,6 +245,8 @@ func (s *camScene) intactBut(t *testing.T, id string, entries []schemas.Entry) m
 	return m
 }
 
+var babble = regexp.MustCompile("cannot be recorded|damaged")
+
 // babbles: packets that are no media.
 func babbles(t *testing.T, s *camScene, id string) {
 	s.live(t, id)
@@ -241,9 +256,9 @@ func babbles(t *testing.T, s *camScene, id string) {
 		lasts(t, 500*time.Millisecond)
 	}
 	end := time.Now()
-	s.problem(t, id, from, 10*time.Second, "cannot be recorded|damaged")
-	s.cleared(t, id, 40*time.Second)
-	s.named(t, id, end, 20*time.Second, "320x240 again", func(x camStatus) bool { return x.clean() && x.Width == 320 && x.Height == 240 })
+	s.named(t, id, from, "what is wrong", func(x camStatus) bool { return babble.MatchString(x.Error + x.Problem) })
+	s.cleared(t, id)
+	s.named(t, id, end, "320x240 again", func(x camStatus) bool { return x.clean() && x.Width == 320 && x.Height == 240 })
 	all := s.more(t, id, time.Now(), 4)
 	dense(t, id, all)
 	if a, b := all[0].Config, all[len(all)-1].Config; a != b {
@@ -261,7 +276,7 @@ func corrupts(t *testing.T, s *camScene, id string) {
 	lasts(t, 5*time.Second)
 	s.cam(id).Corrupt(0, 0)
 	end := time.Now()
-	s.cleared(t, id, 40*time.Second)
+	s.cleared(t, id)
 	all := s.more(t, id, time.Now(), 4)
 	dense(t, id, all)
 	s.onlyBetween(t, id, all, from, end)
@@ -271,30 +286,35 @@ func corrupts(t *testing.T, s *camScene, id string) {
 func noise(t *testing.T, s *camScene, id string) {
 	s.live(t, id)
 	from := time.Now()
+	s.cam(id).Refuse(true) // who was cut off stays away until that has been seen
 	s.cam(id).GarbageBytes(4096)
-	said := s.named(t, id, from, 20*time.Second, "what ended the connection", func(x camStatus) bool { return x.State == schemas.StateAway && x.Error != "" })
+	said := s.named(t, id, from, "what ended the connection", func(x camStatus) bool { return x.State == schemas.StateAway && x.Error != "" })
 	t.Logf("the API said %v", said)
+	s.cam(id).Refuse(false)
 	end := time.Now()
-	s.cleared(t, id, 40*time.Second)
+	s.cleared(t, id)
 	all := s.more(t, id, time.Now(), 4)
 	dense(t, id, all)
 	s.onlyBetween(t, id, all, from, end)
 }
 
 // onlyBetween checks that what differs from what was sent lies in the fault,
-// but for the fragment in which it began and the one in which it ended.
+// but for a few fragments around it: what came before it may be on its way when
+// it begins, and what it has begun ends later.
 func (s *camScene) onlyBetween(t *testing.T, id string, all []schemas.Entry, from, to time.Time) {
 	t.Helper()
+	const before, after = 3 * time.Second, 10 * time.Second
 	got := s.footage(t, id, all, schemas.VideoTrack)
 	m := match(t, s.cam(id), schemas.H264, schemas.VideoTrack, got)
 	t.Logf("%d pictures recorded, %d never sent as they are, %d missing, %d sessions", len(got), len(m.strange), len(m.missing), sessions(all))
 	for _, r := range m.strange {
-		if r.entry.End().Before(from.Add(-time.Second)) || r.entry.Start.After(to.Add(3*time.Second)) {
+		if r.entry.End().Before(from.Add(-before)) || r.entry.Start.After(to.Add(after)) {
 			t.Errorf("%s: fragment %d, which is not of the fault's time, holds a picture that was never sent", id, r.entry.Seq)
 		}
 	}
 	for _, u := range m.missing {
-		if u.At.Before(from.Add(-time.Second)) || u.At.After(to.Add(3*time.Second)) {
+		// Where nobody was connected nobody could have it.
+		if u.Peers > 0 && (u.At.Before(from.Add(-before)) || u.At.After(to.Add(after))) {
 			t.Errorf("%s: a picture sent at %s, not in the fault's time, is missing", id, u.At.Format("15:04:05.000"))
 		}
 	}
@@ -304,7 +324,7 @@ func (s *camScene) onlyBetween(t *testing.T, id string, all []schemas.Entry, fro
 // stands beside the footage then, and moves nothing.
 func lateReport(t *testing.T, s *camScene, id string) {
 	s.live(t, id)
-	if !camWait(t, 30*time.Second, func() bool {
+	if !camWait(t, 2*testenv.Patience, func() bool {
 		all := s.entries(t, id)
 		got := s.footage(t, id, all[max(0, len(all)-1):], schemas.VideoTrack)
 		return len(got) > 0 && got[0].camera
@@ -337,7 +357,5 @@ func lateReport(t *testing.T, s *camScene, id string) {
 	if n := sessions(all); n != 1 {
 		t.Errorf("%s: %d sessions, want 1:\n%s", id, n, camIndex(all))
 	}
-	if h := s.said(id); !h[len(h)-1].clean() {
-		t.Errorf("%s: the API says %v", id, h[len(h)-1])
-	}
+	s.cleared(t, id)
 }

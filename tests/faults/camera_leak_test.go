@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -23,7 +22,7 @@ func (l *leak) commands(s *camScene) {
 	n := 0
 	run := func(code int, args ...string) {
 		n++
-		ctx, cancel := context.WithTimeout(l.t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(l.t.Context(), testenv.Patience)
 		defer cancel()
 		out, err := exec.CommandContext(ctx, testenv.Binary(l.t), args...).CombinedOutput()
 		got := 0
@@ -104,7 +103,7 @@ func (l *leak) environments(s *camScene) {
 
 // records searches key, value and headers of every record of every topic.
 func (l *leak) records(s *camScene) {
-	ctx, cancel := context.WithTimeout(l.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(l.t.Context(), 3*testenv.Patience)
 	defer cancel()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(s.Broker))
 	if err != nil {

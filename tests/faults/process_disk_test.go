@@ -34,7 +34,7 @@ func TestRestartAndDiskReserve(t *testing.T) {
 	procSame(t, f.URL, files)
 	l.kept(t, before)
 	var refused []schemas.Entry
-	testenv.Wait(t, 30*time.Second, "gaps for want of disk", func() bool {
+	testenv.Wait(t, 2*testenv.Patience, "gaps for want of disk", func() bool {
 		refused = nil
 		for _, e := range l.entries(t, ids[0])[len(before[ids[0]]):] {
 			if e.Kind == schemas.KindGap && e.Reason == schemas.ReasonStorage {
@@ -47,7 +47,7 @@ func TestRestartAndDiskReserve(t *testing.T) {
 		t.Error("the log does not say that recording has stopped")
 	}
 	problem := ""
-	if !camWait(t, 10*time.Second, func() bool {
+	if !camWait(t, 2*testenv.Patience, func() bool {
 		problem = procStatus(t, f.URL)[ids[0]].Problem
 		return strings.Contains(problem, "not recorded")
 	}) || !strings.Contains(problem, "disk") && !strings.Contains(problem, "storage") {

@@ -115,11 +115,11 @@ func procConnect(t *testing.T, brokers ...string) procLog {
 // topic. A broker that is away is waited for.
 func (l procLog) entries(t *testing.T, id string) []schemas.Entry {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
 	defer cancel()
 	var out []schemas.Entry
 	var failed error
-	if !camWait(t, 40*time.Second, func() bool {
+	if !camWait(t, 2*testenv.Patience, func() bool {
 		out, failed = nil, nil
 		for e, err := range l.Entries(ctx, schemas.Topic{Camera: id}, medialog.Range{}) {
 			if failed = err; err != nil {
@@ -135,19 +135,14 @@ func (l procLog) entries(t *testing.T, id string) []schemas.Entry {
 }
 
 // grown waits until each camera has n fragments with footage that start after
-// from.
-func (l procLog) grown(t *testing.T, ids []string, from time.Time, n int) {
+// from. It gives the time that it took.
+func (l procLog) grown(t *testing.T, ids []string, from time.Time, n int) time.Duration {
 	t.Helper()
-	l.within(t, ids, from, n, 40*time.Second)
-}
-
-// within is grown with another limit; it gives the time that it took.
-func (l procLog) within(t *testing.T, ids []string, from time.Time, n int, limit time.Duration) time.Duration {
-	t.Helper()
+	const limit = 2 * testenv.Patience
 	began := time.Now()
 	for _, id := range ids {
 		var all []schemas.Entry
-		if !camWait(t, limit-time.Since(began), func() bool {
+		if !camWait(t, limit, func() bool {
 			all = l.entries(t, id)
 			found := 0
 			for _, e := range all {
@@ -179,7 +174,7 @@ func (l procLog) index(t *testing.T, ids []string) procIndex {
 // its chunks, and that numbers, sessions and times are in order.
 func (l procLog) kept(t *testing.T, before procIndex) procIndex {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
 	defer cancel()
 	after := procIndex{}
 	for id, was := range before {
@@ -291,7 +286,7 @@ func procHash(t *testing.T, u string) string {
 	t.Helper()
 	var sum [32]byte
 	var last string
-	if !camWait(t, 20*time.Second, func() bool {
+	if !camWait(t, 2*testenv.Patience, func() bool {
 		status, body, err := testenv.Get(t, u)
 		last = fmt.Sprint(status, err)
 		sum = sha256.Sum256(body)
@@ -308,7 +303,7 @@ func procFiles(t *testing.T, base, id string) map[string]string {
 	t.Helper()
 	var p *hlscheck.Media
 	var at string
-	testenv.Wait(t, 20*time.Second, "a playlist of "+id, func() bool {
+	testenv.Wait(t, 2*testenv.Patience, "a playlist of "+id, func() bool {
 		p, at = procPlaylist(t, base, id)
 		return p != nil && len(p.Segments) > 0
 	})

@@ -70,6 +70,7 @@ func TestKafkaAway(t *testing.T) {
 	killed = time.Now()
 	k.Kill(t)
 	lasts(t, 30*time.Second)
+	started := time.Now() // it is away until then at least, and at most until
 	k.Start(t)
 	back := time.Now()
 	l.grown(t, ids, back.Add(5*time.Second), 2)
@@ -80,19 +81,24 @@ func TestKafkaAway(t *testing.T) {
 			break
 		}
 	}
-	// One run of gaps, from where the budget was full to Kafka's return.
-	var first, last, waited int64 // seqs of the run; bytes before it
-	runs := 0
-	var began, ended time.Time
-	all := after[big]
-	for i, e := range all {
+	// One run of gaps, from where the budget was full to Kafka's return. What
+	// waited goes out then, and until it has a slow machine may find the budget
+	// full once more: that ends soon.
+	const soon = 30 * time.Second
+	waited, runs := int64(0), 0 // bytes before the first gap; runs of gaps
+	gaps := map[uint64]bool{}
+	var began, ended, all time.Time // of the run; of the last gap
+	for i, e := range after[big] {
 		switch {
 		case e.Kind == schemas.KindGap && e.Reason == schemas.ReasonBudget:
-			if all[i-1].Kind != schemas.KindGap {
+			gaps[e.Seq], all = true, e.End()
+			if after[big][i-1].Kind != schemas.KindGap && e.Start.Before(started) {
 				runs++
-				first, began = int64(e.Seq), e.Start
+				began = e.Start
 			}
-			last, ended = int64(e.Seq), e.End()
+			if runs > 0 && e.Start.Before(started) {
+				ended = e.End()
+			}
 		case e.Kind != schemas.KindWhole:
 			t.Errorf("away: %s has an entry %s (%s)", big, e.Kind, e.Reason)
 		case runs == 0 && e.Start.After(killed):
@@ -100,22 +106,25 @@ func TestKafkaAway(t *testing.T) {
 		}
 	}
 	t.Logf("away for %v: %d gaps, from %v after the kill on, to %v after the return; %d bytes waited", back.Sub(killed).Round(time.Millisecond),
-		last-first+1, began.Sub(killed).Round(time.Millisecond), ended.Sub(back).Round(time.Millisecond), waited)
-	if runs != 1 || waited > budget || waited < budget*2/3 || ended.Before(back.Add(-time.Second)) || ended.After(back.Add(5*time.Second)) {
-		t.Errorf("away: %d runs of gaps, %d bytes before the first (the budget is %d), the end %v after the return:\n%s",
-			runs, waited, budget, ended.Sub(back), camIndex(all[len(before[big]):]))
+		len(gaps), began.Sub(killed).Round(time.Millisecond), all.Sub(back).Round(time.Millisecond), waited)
+	if runs != 1 || waited > budget || waited < budget*2/3 || ended.Before(started.Add(-2*time.Second)) || all.After(back.Add(soon)) {
+		t.Errorf("away: %d runs of gaps, %d bytes before the first (the budget is %d), the end %v after Kafka was started, of the last one %v after the return:\n%s",
+			runs, waited, budget, ended.Sub(started), all.Sub(back), camIndex(after[big][len(before[big]):]))
 	}
 	var p *hlscheck.Media
-	testenv.Wait(t, 20*time.Second, "a playlist", func() bool { p, _ = procPlaylist(t, f.URL, big); return p != nil })
-	listed := map[uint64]bool{}
+	testenv.Wait(t, 2*testenv.Patience, "a playlist", func() bool { p, _ = procPlaylist(t, f.URL, big); return p != nil })
+	listed := 0
 	for _, s := range p.Segments {
-		listed[s.Seq] = true
-		if gap := int64(s.Seq) >= first && int64(s.Seq) <= last; gap != s.Gap {
+		if gaps[s.Seq] {
+			listed++
+		}
+		// What came since the index was read is none of this.
+		if last := after[big][len(after[big])-1].Seq; s.Seq <= last && gaps[s.Seq] != s.Gap {
 			t.Errorf("away: segment %d: EXT-X-GAP is %v", s.Seq, s.Gap)
 		}
 	}
-	if !listed[uint64(last)] {
-		t.Errorf("away: the playlist has segments %d to %d, not gap %d", p.Sequence, p.Open.Seq, last)
+	if listed == 0 {
+		t.Errorf("away: the playlist has segments %d to %d, and none of the gaps", p.Sequence, p.Open.Seq)
 	}
 	watchers.end(t, 10)
 }
