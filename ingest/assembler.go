@@ -213,13 +213,14 @@ func (a *Assembler) Tracks(tracks []schemas.Track) error {
 	if a.sound != nil && s != nil && sameTrack(a.sound.track, s.track) {
 		s = a.sound // goes on without a seam
 	}
+	until := int64(untilShown)
+	if s != a.sound {
+		a.close()
+		until = forever
+	}
 	if !sameTrack(a.video, video) {
 		// What comes now cannot stand in the old session.
-		if s == a.sound {
-			a.end(untilShown)
-		} else {
-			a.end(forever)
-		}
+		a.end(until)
 		a.depth = 0
 	}
 	if s != a.sound && a.sound != a.session.sound {

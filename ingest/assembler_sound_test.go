@@ -116,6 +116,45 @@ func TestSeamWaitsForSound(t *testing.T) {
 	}
 }
 
+// The chunk that waits for its sound gets what has come, where the track ends.
+func TestSeamWithoutMoreSound(t *testing.T) {
+	s := stream{frame: 3600, gop: 25, aac: true}
+	us := s.units(20 * time.Second)
+	for i := range us { // both drift away from the wall clock: a session ends at a keyframe
+		us[i].Captured = epoch.Add(us[i].Captured.Sub(epoch) * 120 / 100)
+		if us[i].Track == schemas.AudioTrack {
+			us[i].Captured = us[i].Captured.Add(150 * time.Millisecond)
+		}
+	}
+	slices.SortStableFunc(us, func(a, b Unit) int { return a.Captured.Compare(b.Captured) })
+	var m memory
+	m.t = t
+	a := NewAssembler(AssemblerConfig{DriftWindow: 3 * time.Second}, &m, nil)
+	feed(t, a, s.tracks(), nil)
+	heard, last := 0, int64(0)
+	for _, u := range us {
+		feed(t, a, nil, []Unit{u})
+		if a.closing.chunk != nil {
+			last = a.closing.limit
+			break
+		}
+	}
+	if last == 0 {
+		t.Fatal("no chunk waits for its sound")
+	}
+	waits := len(a.sound.queue)
+	for _, x := range m.samples(schemas.AudioTrack) {
+		heard += int(x.Duration / 1024)
+	}
+	if err := a.Tracks(s.tracks()[:1]); err != nil { // the sound goes
+		t.Fatal(err)
+	}
+	a.Flush()
+	if n := len(m.samples(schemas.AudioTrack)); waits == 0 || n != heard+waits {
+		t.Errorf("%d frames of sound are written, of %d and %d that waited", n, heard, waits)
+	}
+}
+
 func TestSoundOfAGapIsDropped(t *testing.T) {
 	s := stream{frame: 3600, gop: 250, aac: true}
 	m := memory{}
