@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -19,12 +20,39 @@ type hubs struct {
 	all []*hub
 }
 
-// hub is one tailing client and who listens to it.
+// hub is one tailing client and who listens to it. The client is told what to
+// consume by one goroutine: while brokers are away it may keep who tells it for
+// as long as they are, and no tail is to wait for that.
 type hub struct {
 	hubs   *hubs
 	client *kgo.Client
-	done   chan struct{}
-	subs   map[string]*subscription // by Kafka topic; guarded by hubs.mu
+	done   chan struct{} // closed when polling has ended
+	told   chan struct{} // closed when telling has ended
+	tell   chan struct{} // there are changes; capacity 1
+
+	// Guarded by hubs.mu:
+	subs    map[string]*subscription // by Kafka topic
+	changes map[string]*change       // by Kafka topic: what the client has not been told yet
+}
+
+// change is what a client consumes of a topic from now on.
+type change struct {
+	purge bool                 // first of all, nothing
+	add   map[int32]kgo.Offset // and then these partitions
+}
+
+// change makes room for a change of a topic. hubs.mu is held.
+func (c *hub) change(topic string) *change {
+	ch := c.changes[topic]
+	if ch == nil {
+		ch = &change{add: map[int32]kgo.Offset{}}
+		c.changes[topic] = ch
+	}
+	select {
+	case c.tell <- struct{}{}:
+	default:
+	}
+	return ch
 }
 
 // subscription is the records of one tail, in a queue bounded by bytes. The
@@ -73,7 +101,9 @@ func (h *hubs) subscribe(index, media string, from map[string]map[int32]kgo.Offs
 		s.hub = c
 	}
 	s.hub.subs[index], s.hub.subs[media] = s, s
-	s.hub.client.AddConsumePartitions(from)
+	for topic, ps := range from {
+		maps.Copy(s.hub.change(topic).add, ps)
+	}
 	return s, nil
 }
 
@@ -91,8 +121,12 @@ func (h *hubs) newHub() (*hub, error) {
 	if err != nil {
 		return nil, fmt.Errorf("medialog: make tailing client: %w", err)
 	}
-	c := &hub{hubs: h, client: cl, done: make(chan struct{}), subs: map[string]*subscription{}}
+	c := &hub{
+		hubs: h, client: cl, done: make(chan struct{}), told: make(chan struct{}), tell: make(chan struct{}, 1),
+		subs: map[string]*subscription{}, changes: map[string]*change{},
+	}
 	go c.run(h.log.ctx)
+	go c.apply(h.log.ctx)
 	return c, nil
 }
 
@@ -118,13 +152,44 @@ func (c *hub) run(ctx context.Context) {
 	}
 }
 
+// apply tells the client of changes until the log is closed.
+func (c *hub) apply(ctx context.Context) {
+	defer close(c.told)
+	for {
+		select {
+		case <-c.tell:
+		case <-ctx.Done():
+			return
+		}
+		c.hubs.mu.Lock()
+		changes := c.changes
+		c.changes = map[string]*change{}
+		c.hubs.mu.Unlock()
+		var purge []string
+		add := map[string]map[int32]kgo.Offset{}
+		for topic, ch := range changes {
+			if ch.purge {
+				purge = append(purge, topic)
+			}
+			if len(ch.add) > 0 {
+				add[topic] = ch.add
+			}
+		}
+		// Purging, not only removing: else the client asks for the topics'
+		// metadata for ever. It waits for a request for metadata under way.
+		c.client.PurgeTopicsFromConsuming(purge...)
+		c.client.AddConsumePartitions(add)
+	}
+}
+
 func (h *hubs) close() {
 	h.mu.Lock()
 	all := h.all
 	h.mu.Unlock()
 	for _, c := range all {
 		<-c.done
-		c.client.Close()
+		c.client.Close() // which lets go who tells it something
+		<-c.told
 	}
 }
 
@@ -213,17 +278,21 @@ func (s *subscription) also(topic string, n int32, at int64) {
 	}
 	s.mu.Unlock()
 	if !known {
-		s.hub.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: {n: kgo.NewOffset().At(at)}})
+		s.hub.hubs.mu.Lock()
+		defer s.hub.hubs.mu.Unlock()
+		s.hub.change(topic).add[n] = kgo.NewOffset().At(at)
 	}
 }
 
+// close gives the topics back, and waits for nobody: the client is told soon.
 func (s *subscription) close() {
 	h := s.hub.hubs
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(s.hub.subs, s.index)
-	delete(s.hub.subs, s.media)
-	// Purging, not only removing: else the client asks for the topics' metadata
-	// for ever.
-	s.hub.client.PurgeTopicsFromConsuming(s.index, s.media)
+	for _, topic := range []string{s.index, s.media} {
+		delete(s.hub.subs, topic)
+		ch := s.hub.change(topic)
+		ch.purge = true
+		clear(ch.add)
+	}
 }
