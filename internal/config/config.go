@@ -16,10 +16,10 @@ import (
 // "means its default": Load has put the default there.
 type Config struct {
 	Listen       string   `yaml:"listen" default:"127.0.0.1:8080" doc:"Address of the page, HLS, API and metrics. Another one than the loopback needs insecure: true, since nobody is asked for a password."`
-	Insecure     bool     `yaml:"insecure" default:"false" doc:"Let listen be an address that others can reach: everybody there sees all cameras, adds and removes them."`
+	Insecure     bool     `yaml:"insecure" default:"false" doc:"Let listen, broker_listen and --http of single roles be addresses that others can reach: everybody there sees all cameras, adds and removes them."`
 	Data         string   `yaml:"data" default:"./data" doc:"Directory of the embedded broker, secrets and HLS files. One running Framelog has it for itself."`
 	Brokers      []string `yaml:"brokers" default:"" doc:"Kafka or Redpanda brokers, host:port each. Empty: the embedded broker."`
-	BrokerListen string   `yaml:"broker_listen" default:"127.0.0.1:9092" doc:"Address of the embedded broker. It has no passwords: keep it on the loopback."`
+	BrokerListen string   `yaml:"broker_listen" default:"127.0.0.1:9092" doc:"Address of the embedded broker. Another one than the loopback needs insecure: true, since it asks nobody for a password."`
 	TopicPrefix  string   `yaml:"topic_prefix" default:"" doc:"What stands before every topic name, so that several Framelogs can share a cluster."`
 	SecretsDir   string   `yaml:"secrets_dir" default:"" doc:"Directory of the files that ${file:NAME} in a camera's URL means. Empty: secrets below data."`
 
@@ -80,7 +80,7 @@ type Egress struct {
 	MaxWaiters  int      `yaml:"max_waiters" default:"4096" min:"1" doc:"Requests that wait for something that is to come."`
 	MaxRebuilds int      `yaml:"max_rebuilds" default:"4" min:"1" doc:"Segments that are made from the log at a time."`
 	DiskReserve Size     `yaml:"disk_reserve" default:"1GiB" doc:"Free disk below which mode always writes no files."`
-	MaxAge      Duration `yaml:"max_age" default:"1h" min:"1s" doc:"How long caches may keep segments: less than retention."`
+	MaxAge      Duration `yaml:"max_age" default:"1h" min:"1s" doc:"How long caches may keep segments: less than topics.retention. Where that is an hour or less the default is half of it."`
 	Hosts       []string `yaml:"hosts" default:"" doc:"Names, beside localhost, that requests may address when listen is the loopback: that of a reverse proxy in front."`
 }
 

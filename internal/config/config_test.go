@@ -107,6 +107,12 @@ func TestErrors(t *testing.T) {
 		{"twice", "data: a\ndata: b\n", "", "", []string{"framelog.yaml:2", "data"}},
 		{"address", "listen: 8080\n", "", "", []string{"framelog.yaml:1: ", "listen", "host:port"}},
 		{"open to all", "listen: 0.0.0.0:8080\n", "", "", []string{"framelog.yaml:1: ", "--insecure"}},
+		{"broker open to all", "broker_listen: 0.0.0.0:9092\n", "", "", []string{"framelog.yaml:1: broker_listen: ", "everything in the log", "--insecure"}},
+		{"broker open to all by no host", "broker_listen: :9092\n", "", "", []string{"framelog.yaml:1: broker_listen: ", "--insecure"}},
+		{"broker open to all, environment", "", "FRAMELOG_BROKER_LISTEN=10.0.0.5:9092", "", []string{"FRAMELOG_BROKER_LISTEN: ", "--insecure"}},
+		{"broker on any port", "broker_listen: 127.0.0.1:0\n", "", "", []string{"framelog.yaml:1: broker_listen: ", "port 0", "127.0.0.1:9092"}},
+		{"brokers on any port", "brokers: [a:9092, \"b:00\"]\n", "", "", []string{"framelog.yaml:1: brokers[1]: ", "port 0", "kafka:9092"}},
+		{"caches longer than the log", "topics: {retention: 1h}\negress:\n  max_age: 1h\n", "", "", []string{"framelog.yaml:3: egress.max_age: 1h ", "topics.retention, 1h"}},
 		{"broker address", "brokers: [kafka]\n", "", "", []string{"framelog.yaml:1: ", "brokers[0]", "host:port"}},
 		{"environment", "", "FRAMELOG_LISTN=x", "", []string{"FRAMELOG_LISTN: ", "unknown", "FRAMELOG_LISTEN"}},
 		{"value in the environment", "", "FRAMELOG_EGRESS_MODE=x", "", []string{"FRAMELOG_EGRESS_MODE: ", "on_demand or always"}},
@@ -134,6 +140,23 @@ func TestErrors(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestOpen: who says insecure may listen anywhere; a short retention takes the
+// default of max_age with it.
+func TestOpen(t *testing.T) {
+	c, err := load(t, "listen: :8080\nbroker_listen: 0.0.0.0:9092\ninsecure: true\ntopics: {retention: 10m}\n", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Egress.MaxAge.String() != "5m" {
+		t.Errorf("max_age %v", c.Egress.MaxAge)
+	}
+	for addr, ok := range map[string]bool{"127.0.0.1:0": true, "[::1]:80": true, "localhost:80": true, "[::]:80": true, "x": false} {
+		if err := c.CheckOpen("http", addr, "", ""); (err == nil) != ok {
+			t.Errorf("%s: %v", addr, err)
+		}
 	}
 }
 

@@ -10,19 +10,32 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
+// CheckOpen says what is wrong with an address to listen on: it is none, or
+// others than this machine can reach it and nobody has said insecure. What they
+// could do there, and what to do instead, is for the error.
+func (c *Config) CheckOpen(key, addr, harm, remedy string) error {
+	if err := checkAddress(addr); err != "" {
+		return c.Errorf(key, "want host:port, as 127.0.0.1:8080", "%q: %s", addr, err)
+	}
+	if !Loopback(addr) && !c.Insecure {
+		return c.Errorf(key, remedy+", or say --insecure", "%q can be reached by others, who could %s without a password", addr, harm)
+	}
+	return nil
+}
+
 // validate checks what one value alone cannot tell.
 func (c *Config) validate() error {
-	for _, a := range []struct{ key, addr string }{{"listen", c.Listen}, {"broker_listen", c.BrokerListen}} {
-		if err := checkAddress(a.addr); err != "" {
-			return c.Errorf(a.key, "want host:port, as 127.0.0.1:8080", "%q: %s", a.addr, err)
-		}
+	if err := c.CheckOpen("listen", c.Listen, "see all cameras, add and remove them", "listen on 127.0.0.1 (a reverse proxy can ask for passwords)"); err != nil {
+		return err
 	}
-	if !Loopback(c.Listen) && !c.Insecure {
-		return c.Errorf("listen", "listen on 127.0.0.1 (a reverse proxy can ask for passwords), or say --insecure",
-			"%q can be reached by others, who would see all cameras without a password", c.Listen)
+	if err := c.CheckOpen("broker_listen", c.BrokerListen, "read and change everything in the log", "listen on 127.0.0.1, or use Kafka with its own passwords"); err != nil {
+		return err
+	}
+	if err := checkConnect(c.BrokerListen); err != "" { // clients go there too
+		return c.Errorf("broker_listen", "want the port that clients go to, as 127.0.0.1:9092", "%q: %s", c.BrokerListen, err)
 	}
 	for i, b := range c.Brokers {
-		if err := checkAddress(b); err != "" {
+		if err := checkConnect(b); err != "" {
 			key := "brokers[" + strconv.Itoa(i) + "]"
 			if c.origin[key] == "" {
 				c.origin[key] = c.origin["brokers"]
@@ -32,6 +45,13 @@ func (c *Config) validate() error {
 	}
 	if err := (schemas.Names{Prefix: c.TopicPrefix}).Validate(); err != nil {
 		return c.Errorf("topic_prefix", "", "%v", err)
+	}
+	if c.Egress.MaxAge >= c.Topics.Retention {
+		if c.origin["egress.max_age"] != "" {
+			return c.Errorf("egress.max_age", "lower it, or keep footage longer", "%s is not less than topics.retention, %s: caches would hold what Kafka has removed",
+				c.Egress.MaxAge, c.Topics.Retention)
+		}
+		c.Egress.MaxAge = c.Topics.Retention / 2
 	}
 	if c.Data == "" {
 		return c.Errorf("data", "name a directory", "it is empty")
@@ -108,6 +128,17 @@ func Loopback(addr string) bool {
 	}
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback()
+}
+
+// checkConnect is checkAddress of one that clients connect to.
+func checkConnect(addr string) string {
+	if err := checkAddress(addr); err != "" {
+		return err
+	}
+	if _, port, _ := net.SplitHostPort(addr); strings.Trim(port, "0") == "" {
+		return "nobody can connect to port 0"
+	}
+	return ""
 }
 
 func checkAddress(addr string) string {
