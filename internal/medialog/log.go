@@ -48,6 +48,9 @@ type Config struct {
 	Budget       int64 // bytes a camera that wait for Kafka; default 16 MiB. Whole fragments are refused beyond it
 	IndexPending int   // fragments and gap runs a camera that wait for their entry; default 64
 
+	// Readers.
+	LostAfter time.Duration // default 10s: how long offsets that are asked for may lie beyond their partition's end, as after a change of leader, before they count as lost (ErrExpired)
+
 	// Tails.
 	TailBytes int64 // bytes of records a tail that wait for their reader, and again as much of provisional chunks that wait for their turn; default 32 MiB
 }
@@ -140,6 +143,9 @@ func (c *Config) fill() {
 	}
 	if c.MaxMessage == 0 {
 		c.MaxMessage = 8 << 20
+	}
+	if c.LostAfter == 0 {
+		c.LostAfter = 10 * time.Second
 	}
 	if c.IndexPending == 0 {
 		c.IndexPending = 64

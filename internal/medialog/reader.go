@@ -102,18 +102,35 @@ func (l *Log) offsetsAt(ctx context.Context, topic string, t time.Time) (kadm.Li
 	return o, o.Error()
 }
 
+// errLost is ErrExpired for records that are beyond the end of their
+// partition: it was longer once, and was cut back or made anew.
+var errLost = fmt.Errorf("%w: the partition is shorter than it was", ErrExpired)
+
 // records reads [from, to) of a partition. It fails with ErrExpired where
 // Kafka has removed from; it retries while brokers are away, until ctx ends.
-// Records that retention takes away while it reads end it the same way.
+// Records that retention takes away while it reads end it the same way, and
+// those that are beyond the partition's end, and stay so for Config.LostAfter,
+// with errLost.
 func (l *Log) records(ctx context.Context, topic string, partition int32, from, to int64) iter.Seq2[*kgo.Record, error] {
 	return func(yield func(*kgo.Record, error) bool) {
 		pause := 20 * time.Millisecond
 		fresh := false
+		var beyond time.Time // since when the partition ends at from or before; zero: it does not
 		for from < to {
 			recs, err := l.fetch(ctx, topic, partition, from, fresh)
+			if err == nil && len(recs) == 0 || errors.Is(err, kerr.OffsetOutOfRange) {
+				switch end, ok := l.endOf(ctx, topic, partition); {
+				case ok && end > from:
+					beyond = time.Time{}
+				case ok && beyond.IsZero():
+					beyond = time.Now()
+				case ok && time.Since(beyond) >= l.cfg.LostAfter:
+					err = fmt.Errorf("%s partition %d ends at offset %d, and %d to %d were there: %w", topic, partition, end, from, to-1, errLost)
+				}
+			}
 			switch {
 			case err == nil && len(recs) > 0:
-				fresh, pause = false, 20*time.Millisecond
+				fresh, pause, beyond = false, 20*time.Millisecond, time.Time{}
 			case errors.Is(err, ErrExpired), errors.Is(err, ErrNoTopic), ctx.Err() != nil:
 				if ctx.Err() != nil {
 					err = ctx.Err()
@@ -143,6 +160,15 @@ func (l *Log) records(ctx context.Context, topic string, partition int32, from, 
 			}
 		}
 	}
+}
+
+// endOf asks where a partition ends; ok is false where nobody can tell now.
+func (l *Log) endOf(ctx context.Context, topic string, partition int32) (end int64, ok bool) {
+	s, err := l.spans(ctx, topic)
+	if err != nil || int(partition) >= len(s) {
+		return 0, false
+	}
+	return s[partition].end, true
 }
 
 // fetch is one request for records from an offset on.
@@ -316,7 +342,9 @@ type newest struct {
 // stands at its end. It is more than a new writer settles.
 const tailWindow = 512
 
-// newestBefore reads the end of an index, up to offset end.
+// newestBefore reads the end of an index, up to offset end. It fails with
+// errLost where the index does not reach as far any more: what came before it
+// is then not known to be the newest.
 func (l *Log) newestBefore(ctx context.Context, index string, end int64) (newest, error) {
 	for window := int64(tailWindow); ; window *= 4 {
 		s, err := l.spans(ctx, index)
@@ -337,7 +365,7 @@ func (l *Log) newestBefore(ctx context.Context, index string, end int64) (newest
 		n := newest{open: -1, offsets: map[int32]int64{}, complete: from == s[0].start}
 		expired := false
 		for e, err := range l.walk(ctx, index, from, end) {
-			if expired = errors.Is(err, ErrExpired); expired {
+			if expired = errors.Is(err, ErrExpired) && !errors.Is(err, errLost); expired {
 				break
 			}
 			if err != nil {
@@ -420,6 +448,11 @@ func (l *Log) unsettled(ctx context.Context, media string, n newest) (chunks []c
 		from := s[p].start
 		for from < s[p].end {
 			for r, err := range l.records(ctx, media, int32(p), from, s[p].end) {
+				if errors.Is(err, errLost) {
+					l.logger.Warn("chunks of a media topic are lost", "topic", media, "err", err)
+					s[p].end = from
+					break
+				}
 				if errors.Is(err, ErrExpired) {
 					break // retention has moved the start: go on there
 				}

@@ -1,0 +1,157 @@
+package medialog
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// TestBeyondTheEnd: offsets that a partition had once and has no more, since it
+// was cut back or made anew, are an end and no wait for ever.
+func TestBeyondTheEnd(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	e := &env{t: t, brokers: c.ListenAddrs(), parts: 1, prefix: "t."}
+	brief := func(c *Config) { c.LostAfter = 300 * time.Millisecond }
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+
+	// A camera of three fragments, which is deleted and made anew by others;
+	// one of its own clients still holds what it read.
+	l := e.log(brief)
+	w := l.Open(ctx, cam, OpenOptions{Writer: "w1"})
+	f := newFeed(w, 1)
+	for range 3 {
+		if err := f.fragment(2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closeWriter(t, w)
+	es := entriesOf(t, l, Range{})
+	index, media := l.names.Index(cam), l.names.Media(cam)
+	before, err := l.spans(ctx, index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := e.log(brief)
+	if err := other.Purge(ctx, cam.Camera); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Ensure(ctx, cam); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.producer.ProduceSync(ctx, &kgo.Record{Topic: media, Value: []byte("x")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+
+	last := es[len(es)-1]
+	var got error
+	for _, err := range l.Chunks(ctx, cam, last) {
+		got = err
+	}
+	if !errors.Is(got, ErrExpired) || !strings.Contains(got.Error(), media+" partition 0 ends at offset 1") {
+		t.Errorf("chunks that are lost: %v", got)
+	}
+	for name, r := range map[string][2]int64{"from its end on": {1, 4}, "beyond its end": {2, 4}, "over its end": {0, 4}} {
+		n, got := 0, error(nil)
+		for _, err := range l.records(ctx, media, 0, r[0], r[1]) {
+			if got = err; err == nil {
+				n++
+			}
+		}
+		if !errors.Is(got, errLost) || n != int(max(1-r[0], 0)) {
+			t.Errorf("%s: %d records, then %v", name, n, got)
+		}
+	}
+	if _, err := l.newestBefore(ctx, index, before[0].end); !errors.Is(err, errLost) {
+		t.Errorf("the newest entry of an index that is shorter than it was: %v", err)
+	}
+	if opened, err := l.openBetween(ctx, index, before[0].end-2, before[0].end); err != nil || !opened {
+		t.Errorf("what stands between lost entries: %v, %v; want them to be void", opened, err)
+	}
+}
+
+// TestSettlesWhatIsLeft: a partition that is cut back while a new writer
+// settles it gives what is left, and keeps the camera from nothing.
+func TestSettlesWhatIsLeft(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	e := &env{t: t, brokers: c.ListenAddrs(), parts: 1, prefix: "t."}
+	l := e.log(func(c *Config) { c.LostAfter = 300 * time.Millisecond })
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	if err := l.Ensure(ctx, cam); err != nil {
+		t.Fatal(err)
+	}
+	media := l.names.Media(cam)
+	// The first answer to who asks for the end is of before.
+	told := false
+	c.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		r := req.(*kmsg.ListOffsetsRequest)
+		if told || len(r.Topics) != 1 || r.Topics[0].Topic != media || r.Topics[0].Partitions[0].Timestamp != -1 {
+			return nil, nil, false
+		}
+		told = true
+		resp := r.ResponseKind().(*kmsg.ListOffsetsResponse)
+		t := kmsg.NewListOffsetsResponseTopic()
+		t.Topic = media
+		p := kmsg.NewListOffsetsResponseTopicPartition()
+		p.Offset, p.LeaderEpoch = 7, 0
+		t.Partitions = append(t.Partitions, p)
+		resp.Topics = append(resp.Topics, t)
+		return resp, nil, true
+	})
+	chunks, parts, err := l.unsettled(ctx, media, newest{open: -1, complete: true})
+	if err != nil || parts != 1 || len(chunks) != 0 || !told {
+		t.Errorf("%v of %d partitions, %v", chunks, parts, err)
+	}
+}
+
+// TestEndThatIsBehind: a leader that is new may be behind for a moment, and
+// that is no loss.
+func TestEndThatIsBehind(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	e := &env{t: t, brokers: c.ListenAddrs(), parts: 1, prefix: "t."}
+	l := e.log()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	if err := l.Ensure(ctx, cam); err != nil {
+		t.Fatal(err)
+	}
+	media := l.names.Media(cam)
+	asked := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Topic: media, Observe: true, Count: -1})
+	go func() {
+		// Once the reader has looked for the end, the record comes.
+		if asked.Wait(ctx, 1) != nil {
+			return
+		}
+		l.producer.Produce(ctx, &kgo.Record{Topic: media, Value: []byte("x")}, nil)
+	}()
+	n := 0
+	for _, err := range l.records(ctx, media, 0, 0, 1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	if n != 1 {
+		t.Errorf("%d records, want the one", n)
+	}
+}
