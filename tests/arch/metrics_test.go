@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/prometheus/common/expfmt"
@@ -62,7 +61,7 @@ func lint(text []byte) []string {
 }
 
 // cameraUp is how long a demo camera may take to be recorded.
-const cameraUp = 30 * time.Second
+const cameraUp = 2 * testenv.Patience
 
 // The lint finds what it should.
 func TestLint(t *testing.T) {

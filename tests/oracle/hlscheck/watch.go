@@ -148,7 +148,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 // variant.
 func (w *Watcher) variant(ctx context.Context) (string, error) {
 	w.where = w.cfg.URL
-	body, err := w.text(ctx, w.cfg.URL)
+	body, err := w.text(ctx, w.cfg.URL, nil)
 	if err != nil {
 		return "", err
 	}
@@ -209,11 +209,15 @@ func (w *Watcher) failed(ctx context.Context, u string, err error) {
 	}
 }
 
-// text fetches a playlist.
-func (w *Watcher) text(ctx context.Context, u string) (string, error) {
+// text fetches a playlist. An error that excused takes is no fault.
+func (w *Watcher) text(ctx context.Context, u string, excused func(error) bool) (string, error) {
 	b, header, err := w.get(ctx, u)
 	if err != nil {
-		w.failed(ctx, u, err)
+		if excused != nil && excused(err) {
+			w.count(func(s *Stats) { s.Interruptions++ })
+		} else {
+			w.failed(ctx, u, err)
+		}
 		return "", err
 	}
 	kind, _, _ := strings.Cut(header.Get("Content-Type"), ";")
@@ -359,7 +363,13 @@ func (w *Watcher) reload(ctx context.Context, u string, a ask) (m *Media, delta,
 		full += sep + q
 	}
 	began := time.Now()
-	text, err := w.text(ctx, full)
+	text, err := w.text(ctx, full, func(err error) bool {
+		// What does not come within three target durations is answered with
+		// 503 (RFC 8216bis 6.2.5.2). Whether it had to come MaxStall says.
+		var s statusError
+		return a.blocking && w.cfg.MaxStall != 0 && w.hist.last != nil && errors.As(err, &s) &&
+			s == http.StatusServiceUnavailable && time.Since(began) >= 3*w.hist.last.Target
+	})
 	if err != nil {
 		return nil, false, false
 	}
@@ -439,7 +449,9 @@ func (w *Watcher) probe(ctx context.Context, u string, m *Media) {
 		if w.cfg.Interruptions && got >= 500 {
 			return
 		}
-		if d := time.Since(began); got != p.status || d > m.Target {
+		// At once is before anything could have come of waiting, seen from a
+		// machine that is busy.
+		if d := time.Since(began); got != p.status || d > max(5*m.Target, 10*time.Second) {
 			w.bad(Blocking, "asked for %s: status %d after %v, want %d at once", p.what, got, d, p.status)
 		}
 	}
