@@ -264,8 +264,11 @@ func (p *provisional) open(epoch int64, lastSeq uint64, known bool) {
 	p.sweep()
 }
 
-// entry takes a seq's entry: chunks of it are of no interest any more.
-func (p *provisional) entry(seq uint64) {
+// entry takes a seq's entry: chunks of it are of no interest any more. It tells
+// the epoch too, where the `open` is out of a reader's sight: a writer may have
+// settled any number of entries since.
+func (p *provisional) entry(seq uint64, epoch int64) {
+	p.epoch = max(p.epoch, epoch)
 	if !p.any || seq >= p.seq {
 		p.seq, p.index, p.any = seq+1, 0, true
 	}

@@ -103,7 +103,7 @@ func (r *simReader) take(e *schemas.Entry) {
 	}
 	if r.seq.pass(e) {
 		r.entries = append(r.entries, *e)
-		r.prov.entry(e.Seq)
+		r.prov.entry(e.Seq, e.Epoch)
 	}
 }
 
