@@ -50,6 +50,11 @@ func Start(t testing.TB, name string, cmd *exec.Cmd) *Process {
 	}
 	t.Cleanup(func() {
 		p.KillTree()
+		// A process that is killed does not exit with the race detector's code.
+		if _, race, found := strings.Cut(p.Log.String(), "WARNING: DATA RACE"); found {
+			lines := strings.Split(race, "\n")
+			t.Errorf("%s: a data race:%s", name, strings.Join(lines[:min(len(lines), 100)], "\n"))
+		}
 		if t.Failed() {
 			t.Logf("last lines of %s:\n%s", name, p.Log.Tail(60))
 		}
