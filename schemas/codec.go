@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"time"
 
@@ -93,12 +94,13 @@ type wireChunk struct {
 	Payload  wirePayload  `msgpack:"b"`
 }
 
-// wirePayload is the samples' bytes. They are written from where they are and
-// read in one piece, so that each is copied once.
+// wirePayload is the samples' bytes. They are written from where they are, and
+// read in one piece: as a copy, so that each is copied once, or where they are.
 type wirePayload struct {
-	runs []Run
-	size int
-	read []byte
+	runs  []Run
+	size  int
+	share []byte // the record that is read, where the payload is to be a slice of it
+	read  []byte
 }
 
 // EncodeMsgpack implements msgpack.CustomEncoder.
@@ -118,7 +120,22 @@ func (p *wirePayload) EncodeMsgpack(e *msgpack.Encoder) error {
 
 // DecodeMsgpack implements msgpack.CustomDecoder.
 func (p *wirePayload) DecodeMsgpack(d *msgpack.Decoder) (err error) {
-	p.read, err = d.DecodeBytes()
+	r, ok := d.Buffered().(*bytes.Reader)
+	if p.share == nil || !ok {
+		p.read, err = d.DecodeBytes()
+		return err
+	}
+	n, err := d.DecodeBytesLen()
+	if err != nil {
+		return err
+	}
+	n = max(n, 0) // -1 is nil
+	if n > r.Len() {
+		return io.ErrUnexpectedEOF
+	}
+	at := len(p.share) - r.Len()
+	p.read = p.share[at : at+n : at+n]
+	_, err = r.Seek(int64(n), io.SeekCurrent)
 	return err
 }
 
@@ -259,8 +276,15 @@ func encodeRun(r Run) (wireRun, error) {
 
 // DecodeChunk reads the value of a record of a media topic. Sample data are
 // slices of one array of the chunk's own; b may be reused.
-func DecodeChunk(b []byte) (*Chunk, error) {
-	var w wireChunk
+func DecodeChunk(b []byte) (*Chunk, error) { return decodeChunk(b, nil) }
+
+// DecodeChunkShared is [DecodeChunk] without a copy of the payload: sample data
+// are slices of b, which must not change from then on, and which lives as long
+// as any of them. Nothing else of the chunk is.
+func DecodeChunkShared(b []byte) (*Chunk, error) { return decodeChunk(b, b) }
+
+func decodeChunk(b, share []byte) (*Chunk, error) {
+	w := wireChunk{Payload: wirePayload{share: share}}
 	if err := decode(b, &w.V, &w); err != nil {
 		return nil, fmt.Errorf("schemas: decode chunk: %w", err)
 	}

@@ -201,6 +201,37 @@ func TestDecodeChunkRefusesNonsense(t *testing.T) {
 	}
 }
 
+// A shared chunk is what a copied one is, its samples are slices of the record,
+// none of which reaches into the next, and nothing else of it is.
+func TestDecodeChunkShared(t *testing.T) {
+	for name, c := range chunks() {
+		b, err := EncodeChunk(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copied, err := DecodeChunk(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shared, err := DecodeChunkShared(b)
+		if err != nil || !reflect.DeepEqual(copied, shared) {
+			t.Fatalf("%s: %+v, %v; want %+v", name, shared, err, copied)
+		}
+		clear(b)
+		for n, r := range shared.Runs {
+			for m, s := range r.Samples {
+				if len(bytes.Trim(s.Data, "\x00")) != 0 || cap(s.Data) != len(s.Data) {
+					t.Errorf("%s: sample %d of track %d is no slice of the record", name, m, r.Track)
+				}
+				shared.Runs[n].Samples[m].Data, copied.Runs[n].Samples[m].Data = nil, nil
+			}
+		}
+		if !reflect.DeepEqual(copied, shared) {
+			t.Errorf("%s changed with the record: %+v, want %+v", name, shared, copied)
+		}
+	}
+}
+
 func TestHeaders(t *testing.T) {
 	var got []string
 	for _, h := range ChunkHeaders(chunks()["first"]) {
@@ -290,8 +321,15 @@ func FuzzDecodeChunk(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := DecodeChunk(b)
+		shared, sharedErr := DecodeChunkShared(b)
+		if (err == nil) != (sharedErr == nil) {
+			t.Fatalf("copied: %v; shared: %v", err, sharedErr)
+		}
 		if err != nil {
 			return
+		}
+		if !reflect.DeepEqual(c, shared) {
+			t.Fatalf("copied %+v, shared %+v", c, shared)
 		}
 		again, err := EncodeChunk(c)
 		if err != nil {
