@@ -69,6 +69,13 @@ func TestWrongConfigurations(t *testing.T) {
 		{name: "data in use", yaml: "listen: 127.0.0.1:0\ndata: " + inUse + "\n", want: []string{"framelog.yaml:2: data: ", "another framelog"}},
 		{name: "data is a file", yaml: "listen: 127.0.0.1:0\ndata: " + file + "\n", want: []string{"framelog.yaml:2: data: ", "not a directory"}},
 		{name: "open to all", yaml: "listen: 0.0.0.0:0\n", want: []string{"framelog.yaml:1: ", "--insecure"}},
+		{name: "egress open to all", yaml: "brokers: [\"" + free + "\"]\n", args: []string{"egress", "--config", "framelog.yaml", "--listen", "0.0.0.0:0"}, want: []string{"--listen: ", "see all cameras", "--insecure"}},
+		{name: "egress has no second address", args: []string{"egress", "--http", "0.0.0.0:0"}, want: []string{"--http", "--help"}},
+		{name: "ingest open to all", yaml: "brokers: [\"" + free + "\"]\n", args: []string{"ingest", "--config", "framelog.yaml", "--http", "0.0.0.0:0"}, want: []string{"framelog: --http: ", "--insecure"}},
+		{name: "broker's metrics open to all", args: []string{"broker", "--http", ":0"}, want: []string{"framelog: --http: ", "--insecure"}},
+		{name: "broker open to all", yaml: "broker_listen: 0.0.0.0:9092\n", args: []string{"broker", "--config", "framelog.yaml"}, want: []string{"framelog.yaml:1: broker_listen: ", "--insecure"}},
+		// What is refused is not the address: it is allowed, and the broker away.
+		{name: "egress open by its flag", yaml: "listen: 0.0.0.0:0\nbrokers: [\"" + free + "\"]\n", args: []string{"egress", "--config", "framelog.yaml", "--insecure"}, want: []string{"framelog.yaml:2: brokers: ", "does not answer"}},
 		{name: "unknown flag", args: []string{"up", "--lisen", "x"}, want: []string{"--lisen", "--help"}},
 		{name: "unknown command", args: []string{"upp"}, want: []string{"upp", "--help"}},
 		{name: "ingest without its broker", yaml: "broker_listen: " + free + "\n", args: []string{"ingest", "--config", "framelog.yaml"}, want: []string{free, "does not answer", "framelog up"}},

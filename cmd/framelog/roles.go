@@ -37,19 +37,30 @@ import (
 // role is what the subcommands of single roles share.
 type role struct {
 	settings
-	HTTP   string `name:"http" help:"Address of metrics, health and readiness (of egress: of everything). Default: none, and listen for egress." placeholder:"HOST:PORT"`
-	Socket string `hidden:"" help:"Unix socket instead: this is a child of framelog up."`
+	Insecure bool   `help:"Let others than this machine reach it, without a password."`
+	Socket   string `hidden:"" help:"Unix socket instead: this is a child of framelog up."`
 }
 
-// start loads the configuration and makes what every role has. Alone, a role
-// takes no passwords and wants its brokers to be there; a child of `up`, which
-// has looked, does not: it may be started again while they are away.
-func (r role) start(ctx context.Context, name string) (*config.Config, *slog.Logger, *prometheus.Registry, error) {
-	cfg, err := r.load(nil)
+// httpFlag is of roles that have no address of their own in the configuration.
+type httpFlag struct {
+	HTTP string `name:"http" help:"Address of metrics, health and readiness. Default: none." placeholder:"HOST:PORT"`
+}
+
+// start loads the configuration, with listen where that flag is given, and
+// makes what every role has. http is the address that --http asks for. Alone, a
+// role takes no passwords and wants its brokers to be there; a child of `up`,
+// which has looked, does not: it may be started again while they are away.
+func (r role) start(ctx context.Context, name string, listen *string, http string) (*config.Config, *slog.Logger, *prometheus.Registry, error) {
+	cfg, err := r.load(map[string]*string{"listen": listen, "insecure": yes(r.Insecure)})
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	if r.Socket == "" {
+		if http != "" {
+			if err := cfg.CheckOpen("--http", http, "see what all cameras are called and do", "listen on 127.0.0.1"); err != nil {
+				return nil, nil, nil, err
+			}
+		}
 		if err := cfg.TakePasswords(nil); err != nil {
 			return nil, nil, nil, err
 		}
@@ -62,13 +73,18 @@ func (r role) start(ctx context.Context, name string) (*config.Config, *slog.Log
 	return cfg, service.NewLogger(os.Stderr, cfg.Log.Level, cfg.Log.Format, name), service.NewRegistry(), nil
 }
 
-// serve serves the role over HTTP: on its socket, or else --http, or else
-// def; nowhere where that is empty too.
-func (r role) serve(ctx context.Context, cfg *config.Config, def string, s service.Server) error {
-	addr, key := def, "listen"
-	if r.HTTP != "" {
-		addr, key = r.HTTP, "http"
+// yes is the value of a flag that was given.
+func yes(given bool) *string {
+	if !given {
+		return nil
 	}
+	s := "true"
+	return &s
+}
+
+// serve serves the role over HTTP: on its socket, or else on addr, which key
+// has set and start has checked; nowhere where that is empty.
+func (r role) serve(ctx context.Context, cfg *config.Config, key, addr string, s service.Server) error {
 	if r.Socket != "" {
 		addr = "unix:" + r.Socket
 	}
@@ -172,11 +188,14 @@ func cause(err error) string {
 	return err.Error()
 }
 
-type brokerCmd struct{ role }
+type brokerCmd struct {
+	role
+	httpFlag
+}
 
 // Run runs the embedded broker.
 func (c brokerCmd) Run(ctx context.Context) error {
-	cfg, log, reg, err := c.start(ctx, "broker")
+	cfg, log, reg, err := c.start(ctx, "broker", nil, c.HTTP)
 	if err != nil {
 		return err
 	}
@@ -192,7 +211,7 @@ func (c brokerCmd) Run(ctx context.Context) error {
 			return listenError(cfg, "broker_listen", cfg.BrokerListen, err)
 		},
 		func(ctx context.Context) error {
-			return c.serve(ctx, cfg, "", service.Server{Registry: reg, Log: log, Ready: func(context.Context) error {
+			return c.serve(ctx, cfg, "--http", c.HTTP, service.Server{Registry: reg, Log: log, Ready: func(context.Context) error {
 				if !ready.Load() {
 					return errors.New("the log is being loaded")
 				}
@@ -201,11 +220,14 @@ func (c brokerCmd) Run(ctx context.Context) error {
 		})
 }
 
-type ingestCmd struct{ role }
+type ingestCmd struct {
+	role
+	httpFlag
+}
 
 // Run records cameras.
 func (c ingestCmd) Run(ctx context.Context) error {
-	cfg, log, reg, err := c.start(ctx, "ingest")
+	cfg, log, reg, err := c.start(ctx, "ingest", nil, c.HTTP)
 	if err != nil {
 		return err
 	}
@@ -255,7 +277,7 @@ func (c ingestCmd) Run(ctx context.Context) error {
 		return err
 	}
 	return service.All(ctx, svc.Run, func(ctx context.Context) error {
-		return c.serve(ctx, cfg, "", service.Server{Registry: reg, Log: log, Ready: func(context.Context) error { return svc.Ready() }})
+		return c.serve(ctx, cfg, "--http", c.HTTP, service.Server{Registry: reg, Log: log, Ready: func(context.Context) error { return svc.Ready() }})
 	})
 }
 
@@ -280,25 +302,14 @@ func cameraURL(ctx context.Context, r secrets.Resolver, raw string) (*url.URL, e
 
 type egressCmd struct {
 	role
-	Listen   *string `help:"Address of the page, the API and HLS." placeholder:"HOST:PORT"`
-	Insecure bool    `help:"Let others reach it, without a password."`
+	Listen *string `help:"Address of the page, the API, HLS and metrics." placeholder:"HOST:PORT"`
 }
 
 // Run serves viewers.
 func (c egressCmd) Run(ctx context.Context) error {
-	cfg, log, reg, err := c.start(ctx, "egress")
+	cfg, log, reg, err := c.start(ctx, "egress", c.Listen, "")
 	if err != nil {
 		return err
-	}
-	if c.Listen != nil || c.Insecure {
-		more := map[string]*string{"listen": c.Listen}
-		if c.Insecure {
-			yes := "true"
-			more["insecure"] = &yes
-		}
-		if cfg, err = c.load(more); err != nil {
-			return err
-		}
 	}
 	cams, err := registry.Connect(kafkaConfig(cfg, "framelog-egress"), log)
 	if err != nil {
@@ -348,7 +359,7 @@ func (c egressCmd) Run(ctx context.Context) error {
 			return cams.Follow(ctx, func(s registry.Snapshot) { known.Store(&s.Cameras) })
 		},
 		func(ctx context.Context) error {
-			return c.serve(ctx, cfg, cfg.Listen, service.Server{Registry: reg, Log: log, Handler: web})
+			return c.serve(ctx, cfg, "listen", cfg.Listen, service.Server{Registry: reg, Log: log, Handler: web})
 		})
 }
 
@@ -383,7 +394,7 @@ func (c camsimCmd) Run(ctx context.Context) error {
 			return nil
 		},
 		func(ctx context.Context) error {
-			return role{Socket: c.Socket}.serve(ctx, &config.Config{}, "", service.Server{Registry: service.NewRegistry(), Log: log, Ready: func(context.Context) error {
+			return role{Socket: c.Socket}.serve(ctx, &config.Config{}, "", "", service.Server{Registry: service.NewRegistry(), Log: log, Ready: func(context.Context) error {
 				if !ready.Load() {
 					return errors.New("the cameras start")
 				}

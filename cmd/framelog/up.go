@@ -51,12 +51,7 @@ type up struct {
 
 // Run is `framelog up`.
 func (c upCmd) Run(ctx context.Context) error {
-	more := map[string]*string{"listen": c.Listen}
-	if c.Insecure {
-		yes := "true"
-		more["insecure"] = &yes
-	}
-	cfg, err := c.load(more)
+	cfg, err := c.load(map[string]*string{"listen": c.Listen, "insecure": yes(c.Insecure)})
 	if err != nil {
 		return err
 	}

@@ -29,8 +29,11 @@ func procStart(t *testing.T, role, config string) *procRole {
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	addr := fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))
-	cmd := exec.CommandContext(context.Background(), testenv.Binary(t), role, "--config", path, "--http", addr)
+	addr, flag := fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t)), "--http"
+	if role == "egress" {
+		flag = "--listen"
+	}
+	cmd := exec.CommandContext(context.Background(), testenv.Binary(t), role, "--config", path, flag, addr)
 	p := &procRole{testenv.Start(t, "framelog "+role, cmd), "http://" + addr}
 	p.Wait(t, 2*testenv.Patience, "ready", func() bool {
 		status, _, err := testenv.Get(t, p.url+"/readyz")
