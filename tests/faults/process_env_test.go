@@ -174,8 +174,6 @@ func (l procLog) index(t *testing.T, ids []string) procIndex {
 // its chunks, and that numbers, sessions and times are in order.
 func (l procLog) kept(t *testing.T, before procIndex) procIndex {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
-	defer cancel()
 	after := procIndex{}
 	for id, was := range before {
 		is := l.entries(t, id)
@@ -191,21 +189,27 @@ func (l procLog) kept(t *testing.T, before procIndex) procIndex {
 			}
 		}
 		for _, e := range is {
-			chunks := uint32(0)
-			for _, err := range l.Chunks(ctx, schemas.Topic{Camera: id}, e) {
-				if err != nil {
-					t.Errorf("%s: fragment %d: %v", id, e.Seq, err)
-					break
-				}
-				chunks++
-			}
-			if chunks != e.Chunks {
-				t.Errorf("%s: fragment %d (%s) has %d chunks, its entry says %d", id, e.Seq, e.Kind, chunks, e.Chunks)
+			if n, err := l.chunks(t, id, e); err != nil || n != e.Chunks {
+				t.Fatalf("%s: fragment %d (%s) has %d chunks, its entry says %d (%v)", id, e.Seq, e.Kind, n, e.Chunks, err)
 			}
 		}
 		procDense(t, id, is)
 	}
 	return after
+}
+
+// chunks counts those of a fragment that are there.
+func (l procLog) chunks(t *testing.T, id string, e schemas.Entry) (n uint32, err error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
+	defer cancel()
+	for _, err := range l.Chunks(ctx, schemas.Topic{Camera: id}, e) {
+		if err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
 }
 
 // procDense checks that numbers have no hole, sessions grow by one, and media

@@ -55,9 +55,15 @@ func TestKafkaAway(t *testing.T) {
 	killed := time.Now()
 	k.Kill(t)
 	k.Start(t)
-	t.Logf("killed: Kafka was away for %v", time.Since(killed).Round(time.Millisecond))
+	down := time.Since(killed)
+	t.Logf("killed: Kafka was away for %v", down.Round(time.Millisecond))
 	l.grown(t, ids, time.Now(), 2)
 	for id, all := range calm("killed", before) {
+		// On a busy machine Kafka may be away for longer than memory holds the
+		// footage of the large one, which is 12 s.
+		if id == big && down > 8*time.Second {
+			continue
+		}
 		for _, e := range all {
 			if e.Kind != schemas.KindWhole {
 				t.Errorf("killed: %s has other than whole fragments:\n%s", id, camIndex(all))
