@@ -63,7 +63,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	mux.Handle("/v1/", m.wrap("api", s.api))
 	mux.Handle("/v1/events", m.wrap("events", s.api))
 	mux.Handle("/hls/", m.wrap("hls", hls))
-	s.Handler = cfg.Guard.wrap(mux)
+	s.Handler = cfg.Guard.Wrap(mux)
 	return s, nil
 }
 

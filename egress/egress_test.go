@@ -47,7 +47,7 @@ func newServer(t *testing.T, g Guard, r prometheus.Registerer) *Server {
 }
 
 func TestGuard(t *testing.T) {
-	loopback := Guard{Loopback: true, Hosts: []string{"cams.example"}}
+	loopback := Guard{Loopback: true, Hosts: []string{"cams.example", "fd00::1"}}
 	for _, c := range []struct {
 		name   string
 		guard  Guard
@@ -72,6 +72,7 @@ func TestGuard(t *testing.T) {
 		{"localhost in capitals", loopback, "GET", "LocalHost.", nil, 0},
 		{"no host", loopback, "GET", "", nil, 421},
 		{"the proxy's name", loopback, "GET", "cams.example:443", nil, 0},
+		{"the proxy's address", loopback, "GET", "[FD00::1]", nil, 0},
 		{"not on the loopback", Guard{}, "GET", "cams.example", nil, 0},
 		{"not on the loopback, other site writes", Guard{}, "PUT", "cams.example", map[string]string{"Origin": "https://evil.example"}, 403},
 	} {

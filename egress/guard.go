@@ -18,15 +18,15 @@ type Guard struct {
 	// Host of every request must name the loopback, else a page could point
 	// its own name at 127.0.0.1 and read everything (DNS rebinding).
 	Loopback bool
-	// Hosts are further names, without ports, that a request may name: that
-	// of a reverse proxy in front. Default none.
+	// Hosts are further names or addresses, in lower case and without ports,
+	// that a request may name: that of a reverse proxy in front. Default none.
 	Hosts []string
 }
 
-// wrap refuses requests for another host, and those that change something and
+// Wrap refuses requests for another host, and those that change something and
 // come from a page of another origin (Sec-Fetch-Site, else Origin against
 // Host; a client that sends neither is no browser).
-func (g Guard) wrap(next http.Handler) http.Handler {
+func (g Guard) Wrap(next http.Handler) http.Handler {
 	cross := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if g.Loopback && !g.names(r.Host) {
@@ -46,11 +46,11 @@ func (g Guard) names(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") || slices.Contains(g.Hosts, host) {
 		return true
 	}
-	a, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	a, err := netip.ParseAddr(host)
 	return err == nil && a.IsLoopback()
 }
 

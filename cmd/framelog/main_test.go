@@ -169,6 +169,18 @@ func TestUp(t *testing.T) {
 	if code, _ := get("/healthz"); code != http.StatusOK {
 		t.Errorf("/healthz: %d", code)
 	}
+	for path, want := range map[string]int{"/metrics": http.StatusMisdirectedRequest, "/v1/cameras": http.StatusMisdirectedRequest, "/healthz": http.StatusOK, "/readyz": http.StatusOK} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = "rebound.example"
+		if resp, err := http.DefaultClient.Do(req); err != nil || resp.StatusCode != want {
+			t.Errorf("%s as another host: %v %v, want %d", path, resp, err, want)
+		} else {
+			resp.Body.Close()
+		}
+	}
 	b, err := os.ReadFile(filepath.Join(f.Data, "secrets", "front"))
 	if err != nil || string(b) != canary {
 		t.Errorf("the password is not in its file: %v", err)

@@ -97,9 +97,16 @@ func (r role) serve(ctx context.Context, cfg *config.Config, key, addr string, s
 		return listenError(cfg, key, addr, err)
 	}
 	if r.Socket == "" {
+		s.Guard = guard(cfg, addr).Wrap
 		s.Log.Info("listening", "url", "http://"+ln.Addr().String()+"/")
 	}
 	return s.Serve(ctx, ln)
+}
+
+// guard is what stands before all that tells of cameras, at an address that is
+// listened on.
+func guard(cfg *config.Config, addr string) egress.Guard {
+	return egress.Guard{Loopback: config.Loopback(addr), Hosts: cfg.Egress.Hosts}
 }
 
 // kafkaConfig is how a role connects.
@@ -343,7 +350,7 @@ func (c egressCmd) Run(ctx context.Context) error {
 	}
 	web, err := egress.New(egress.Config{
 		API:   api.Config{SecretsDir: secretsDir(c.Socket, cfg)},
-		Guard: egress.Guard{Loopback: config.Loopback(cfg.Listen), Hosts: cfg.Egress.Hosts},
+		Guard: guard(cfg, cfg.Listen),
 	}, egress.Deps{
 		Registry: cams, HLS: stream, Log: log, Registerer: reg,
 		Delay: func(camera string) (time.Duration, bool) {

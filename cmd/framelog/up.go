@@ -229,7 +229,7 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", proxy(u.socket("egress"), u.log))
-	mux.Handle("GET /metrics", service.JoinedMetrics(u.reg, "up", clients))
+	mux.Handle("GET /metrics", guard(u.cfg, u.cfg.Listen).Wrap(service.JoinedMetrics(u.reg, "up", clients)))
 	mux.Handle("GET /readyz", readiness(u.allReady.Load, clients["egress"]))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "ok\n") // the client has gone

@@ -81,7 +81,7 @@ type Egress struct {
 	MaxRebuilds int      `yaml:"max_rebuilds" default:"4" min:"1" doc:"Segments that are made from the log at a time."`
 	DiskReserve Size     `yaml:"disk_reserve" default:"1GiB" doc:"Free disk below which mode always writes no files."`
 	MaxAge      Duration `yaml:"max_age" default:"1h" min:"1s" doc:"How long caches may keep segments: less than topics.retention. Where that is an hour or less the default is half of it."`
-	Hosts       []string `yaml:"hosts" default:"" doc:"Names, beside localhost, that requests may address when listen is the loopback: that of a reverse proxy in front."`
+	Hosts       []string `yaml:"hosts" default:"" doc:"Names or addresses, beside the loopback's, that requests may go to when listen is the loopback: those of a reverse proxy in front, as cams.example or 10.0.0.5. Any other gets 421, since a page elsewhere could point its own name here."`
 }
 
 // Camera is one entry of cameras.

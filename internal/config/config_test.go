@@ -113,6 +113,8 @@ func TestErrors(t *testing.T) {
 		{"broker on any port", "broker_listen: 127.0.0.1:0\n", "", "", []string{"framelog.yaml:1: broker_listen: ", "port 0", "127.0.0.1:9092"}},
 		{"brokers on any port", "brokers: [a:9092, \"b:00\"]\n", "", "", []string{"framelog.yaml:1: brokers[1]: ", "port 0", "kafka:9092"}},
 		{"caches longer than the log", "topics: {retention: 1h}\negress:\n  max_age: 1h\n", "", "", []string{"framelog.yaml:3: egress.max_age: 1h ", "topics.retention, 1h"}},
+		{"host with a port", "egress:\n  hosts: [cams.example, \"cams.example:443\"]\n", "", "", []string{"framelog.yaml:2: egress.hosts[1]: ", "no host", "cams.example"}},
+		{"host as a URL", "", "FRAMELOG_EGRESS_HOSTS=https://cams.example", "", []string{"FRAMELOG_EGRESS_HOSTS: ", "no host"}},
 		{"broker address", "brokers: [kafka]\n", "", "", []string{"framelog.yaml:1: ", "brokers[0]", "host:port"}},
 		{"environment", "", "FRAMELOG_LISTN=x", "", []string{"FRAMELOG_LISTN: ", "unknown", "FRAMELOG_LISTEN"}},
 		{"value in the environment", "", "FRAMELOG_EGRESS_MODE=x", "", []string{"FRAMELOG_EGRESS_MODE: ", "on_demand or always"}},
@@ -146,12 +148,15 @@ func TestErrors(t *testing.T) {
 // TestOpen: who says insecure may listen anywhere; a short retention takes the
 // default of max_age with it.
 func TestOpen(t *testing.T) {
-	c, err := load(t, "listen: :8080\nbroker_listen: 0.0.0.0:9092\ninsecure: true\ntopics: {retention: 10m}\n", nil, nil)
+	c, err := load(t, "listen: :8080\nbroker_listen: 0.0.0.0:9092\ninsecure: true\ntopics: {retention: 10m}\negress: {hosts: [Cams.Example, \"fd00::1\"]}\n", nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if c.Egress.MaxAge.String() != "5m" {
 		t.Errorf("max_age %v", c.Egress.MaxAge)
+	}
+	if h := c.Egress.Hosts; strings.Join(h, " ") != "cams.example fd00::1" {
+		t.Errorf("hosts %q", h)
 	}
 	for addr, ok := range map[string]bool{"127.0.0.1:0": true, "[::1]:80": true, "localhost:80": true, "[::]:80": true, "x": false} {
 		if err := c.CheckOpen("http", addr, "", ""); (err == nil) != ok {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"net/netip"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -36,12 +37,15 @@ func (c *Config) validate() error {
 	}
 	for i, b := range c.Brokers {
 		if err := checkConnect(b); err != "" {
-			key := "brokers[" + strconv.Itoa(i) + "]"
-			if c.origin[key] == "" {
-				c.origin[key] = c.origin["brokers"]
-			}
-			return c.Errorf(key, "want host:port, as kafka:9092", "%q: %s", b, err)
+			return c.Errorf(c.element("brokers", i), "want host:port, as kafka:9092", "%q: %s", b, err)
 		}
+	}
+	for i, h := range c.Egress.Hosts {
+		if _, err := netip.ParseAddr(h); err != nil && strings.ContainsAny(h, ":/[] ") {
+			key := c.element("egress.hosts", i)
+			return c.Errorf(key, "want what stands between // and the port in the page's URL, as cams.example or 10.0.0.5", "%q is no host", h)
+		}
+		c.Egress.Hosts[i] = strings.ToLower(h)
 	}
 	if err := (schemas.Names{Prefix: c.TopicPrefix}).Validate(); err != nil {
 		return c.Errorf("topic_prefix", "", "%v", err)
@@ -63,6 +67,15 @@ func (c *Config) validate() error {
 		c.Egress.HLSDir = filepath.Join(c.Data, "hls")
 	}
 	return c.validateCameras()
+}
+
+// element is the key of one value of a list, which may have come as a whole.
+func (c *Config) element(list string, i int) string {
+	key := list + "[" + strconv.Itoa(i) + "]"
+	if c.origin[key] == "" {
+		c.origin[key] = c.origin[list]
+	}
+	return key
 }
 
 func (c *Config) validateCameras() error {

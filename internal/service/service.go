@@ -76,7 +76,10 @@ type Server struct {
 	// Ready says why the role cannot serve what it has; nil: it can.
 	Ready func(ctx context.Context) error
 	// Handler answers everything but /metrics, /healthz and /readyz. nil: 404.
-	Handler  http.Handler
+	Handler http.Handler
+	// Guard stands before /metrics, which names every camera. /healthz and
+	// /readyz tell nothing of them. nil: nothing does, as on a socket.
+	Guard    func(http.Handler) http.Handler
 	Registry *prometheus.Registry
 	Log      *slog.Logger
 	// Drain is how long requests may take to end when ctx has. Default 3 s.
@@ -86,7 +89,11 @@ type Server struct {
 // handler is the routes.
 func (s Server) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.Registry, promhttp.HandlerOpts{}))
+	metrics := promhttp.HandlerFor(s.Registry, promhttp.HandlerOpts{})
+	if s.Guard != nil {
+		metrics = s.Guard(metrics)
+	}
+	mux.Handle("GET /metrics", metrics)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		if s.Ready != nil {

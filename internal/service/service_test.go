@@ -64,6 +64,18 @@ func TestServer(t *testing.T) {
 	}
 }
 
+// TestGuard: it stands before the metrics, and not before what tells nothing.
+func TestGuard(t *testing.T) {
+	c, _ := serve(t, Server{Guard: func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusMisdirectedRequest) })
+	}})
+	for path, want := range map[string]int{"/metrics": http.StatusMisdirectedRequest, "/healthz": http.StatusOK, "/readyz": http.StatusOK} {
+		if _, code, err := get(t.Context(), c, path, 100); err != nil || code != want {
+			t.Errorf("%s: %d %v, want %d", path, code, err, want)
+		}
+	}
+}
+
 func TestListen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	if err := os.WriteFile(path, nil, 0o600); err != nil { // as a process that was killed leaves it
