@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -128,6 +129,23 @@ type Spec struct {
 	Name       string
 	Partitions int32             // at least; more are left alone
 	Configs    map[string]string // settings that Framelog has a say in
+	// RetentionBytes is how much all partitions may hold together; each gets
+	// its share as retention.bytes. 0 leaves that to Configs, below 0 is no limit.
+	RetentionBytes int64
+}
+
+// configs is the settings of the topic with so many partitions.
+func (s Spec) configs(partitions int32) map[string]string {
+	if s.RetentionBytes == 0 {
+		return s.Configs
+	}
+	all := maps.Clone(s.Configs)
+	share := s.RetentionBytes
+	if share > 0 {
+		share = max(share/int64(partitions), 1)
+	}
+	all["retention.bytes"] = strconv.FormatInt(share, 10)
+	return all
 }
 
 // Ensure makes the topic, or brings the settings of an existing one in line.
@@ -138,8 +156,8 @@ func Ensure(ctx context.Context, adm *kadm.Client, s Spec) error {
 	if err != nil {
 		return fmt.Errorf("kafka: ensure topic %s: list brokers: %w", s.Name, err)
 	}
-	configs := make(map[string]*string, len(s.Configs)+1)
-	for k, v := range s.Configs {
+	configs := make(map[string]*string, len(s.Configs)+2)
+	for k, v := range s.configs(s.Partitions) {
 		configs[k] = kadm.StringPtr(v)
 	}
 	replicas := int16(1)
@@ -161,6 +179,12 @@ func Ensure(ctx context.Context, adm *kadm.Client, s Spec) error {
 }
 
 func reconcile(ctx context.Context, adm *kadm.Client, s Spec) error {
+	meta, err := adm.ListTopics(ctx, s.Name)
+	if err != nil {
+		return err
+	}
+	parts := int32(len(meta[s.Name].Partitions))
+	want := s.configs(max(parts, s.Partitions))
 	have, err := adm.DescribeTopicConfigs(ctx, s.Name)
 	if err != nil {
 		return err
@@ -177,9 +201,9 @@ func reconcile(ctx context.Context, adm *kadm.Client, s Spec) error {
 		now[c.Key] = c.MaybeValue()
 	}
 	var change []kadm.AlterConfig
-	for _, k := range slices.Sorted(maps.Keys(s.Configs)) {
-		if now[k] != s.Configs[k] {
-			change = append(change, kadm.AlterConfig{Op: kadm.SetConfig, Name: k, Value: kadm.StringPtr(s.Configs[k])})
+	for _, k := range slices.Sorted(maps.Keys(want)) {
+		if now[k] != want[k] {
+			change = append(change, kadm.AlterConfig{Op: kadm.SetConfig, Name: k, Value: kadm.StringPtr(want[k])})
 		}
 	}
 	if len(change) > 0 {
@@ -193,11 +217,7 @@ func reconcile(ctx context.Context, adm *kadm.Client, s Spec) error {
 			}
 		}
 	}
-	meta, err := adm.ListTopics(ctx, s.Name)
-	if err != nil {
-		return err
-	}
-	if n := int32(len(meta[s.Name].Partitions)); n > 0 && n < s.Partitions {
+	if parts > 0 && parts < s.Partitions {
 		res, err := adm.UpdatePartitions(ctx, int(s.Partitions), s.Name)
 		if err != nil {
 			return err

@@ -1,16 +1,20 @@
 package medialog
 
 import (
+	"strconv"
 	"testing"
 
 	"github.com/framelog/framelog/schemas"
 )
 
 // TestGrow: another process gives the topic more partitions, and the writer
-// opens anew at once.
+// opens anew at once. All of them together have the bytes that the topic may
+// have, whatever either process has for the number of them.
 func TestGrow(t *testing.T) {
 	eachLog(t, func(t *testing.T, e *env) {
-		l, other := e.log(), e.log(func(c *Config) { c.Partitions = e.parts + 3 })
+		const bytes = 700 << 20
+		l := e.log(func(c *Config) { c.RetentionBytes = bytes })
+		other := e.log(func(c *Config) { c.RetentionBytes, c.Partitions = bytes, e.parts+3 })
 		w := l.Open(t.Context(), cam, OpenOptions{Writer: "w1"})
 		f := newFeed(w, 1)
 		for range 4 {
@@ -31,6 +35,18 @@ func TestGrow(t *testing.T) {
 			}
 		}
 		closeWriter(t, w)
+		if err := e.log(func(c *Config) { c.RetentionBytes = bytes }).Ensure(t.Context(), cam); err != nil { // a process that begins later
+			t.Fatal(err)
+		}
+		configs, err := l.admin.DescribeTopicConfigs(t.Context(), l.names.Media(cam))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range configs[0].Configs {
+			if want := strconv.Itoa(bytes / int(e.parts+3)); c.Key == "retention.bytes" && c.MaybeValue() != want {
+				t.Errorf("a partition may have %s bytes, want %s", c.MaybeValue(), want)
+			}
+		}
 		es := entriesOf(t, l, Range{})
 		dense(t, es)
 		for _, x := range es {

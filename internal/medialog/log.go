@@ -158,19 +158,16 @@ func (c *Config) fill() {
 
 // Ensure makes t's topics with their settings, or reconciles them.
 func (l *Log) Ensure(ctx context.Context, t schemas.Topic) error {
-	perPartition := l.cfg.RetentionBytes
-	if perPartition > 0 {
-		perPartition = max(perPartition/int64(l.cfg.Partitions), 1)
-	}
 	ms := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 	num := func(n int64) string { return strconv.FormatInt(n, 10) }
 	if err := kafka.Ensure(ctx, l.admin, kafka.Spec{
 		Name: l.names.Media(t), Partitions: l.cfg.Partitions,
 		Configs: map[string]string{
 			"cleanup.policy": "delete", "max.message.bytes": num(int64(l.cfg.MaxMessage)),
-			"retention.ms": ms(l.cfg.Retention), "retention.bytes": num(perPartition),
+			"retention.ms":  ms(l.cfg.Retention),
 			"segment.bytes": num(l.cfg.SegmentBytes), "segment.ms": ms(l.cfg.SegmentTime),
 		},
+		RetentionBytes: l.cfg.RetentionBytes,
 	}); err != nil {
 		return err
 	}
