@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -121,7 +122,7 @@ func (g *group) run(ctx context.Context) {
 			g.client.AllowRebalance()
 			return
 		}
-		g.take(fetches)
+		g.readAgain(g.take(fetches))
 		g.client.AllowRebalance()
 	}
 }
@@ -168,7 +169,9 @@ func (g *group) leaveStatic(ctx context.Context, id string) error {
 	return nil
 }
 
-func (g *group) take(fetches kgo.Fetches) {
+// take takes what was read. Of the partitions that it returns the log was cut
+// back: what stood there after the cut may be gone, and no tombstone says so.
+func (g *group) take(fetches kgo.Fetches) (cut []int32) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	fetches.EachError(func(_ string, p int32, err error) {
@@ -181,13 +184,13 @@ func (g *group) take(fetches kgo.Fetches) {
 		}
 		g.log.Warn("cameras topic cannot be read", "partition", p, "err", err)
 		if _, ok := errors.AsType[*kgo.ErrDataLoss](err); ok && g.parts[p] != nil {
-			g.begin(p) // it is read from its start again
+			cut = append(cut, p)
 		}
 	})
 	touched := make(map[int32]bool)
 	fetches.EachRecord(func(r *kgo.Record) {
 		part := g.parts[r.Partition]
-		if part == nil {
+		if part == nil || slices.Contains(cut, r.Partition) {
 			return
 		}
 		touched[r.Partition] = true
@@ -211,6 +214,25 @@ func (g *group) take(fetches kgo.Fetches) {
 			g.member.desired(p, maps.Clone(part.cams))
 		}
 	}
+	return cut
+}
+
+// readAgain has partitions read from their start: the client itself goes on
+// where the log was cut. Until they are read nothing is told of them, so that
+// their cameras go on as they are. No rebalance may run meanwhile.
+func (g *group) readAgain(parts []int32) {
+	if len(parts) == 0 {
+		return
+	}
+	g.mu.Lock()
+	g.begin(parts...)
+	g.mu.Unlock()
+	start := make(map[int32]kgo.EpochOffset, len(parts))
+	for _, p := range parts {
+		// Where the log begins later, the client resets to its start.
+		start[p] = kgo.EpochOffset{Epoch: -1, Offset: 0}
+	}
+	g.client.SetOffsets(map[string]map[int32]kgo.EpochOffset{g.topic: start})
 }
 
 func (g *group) onAssigned(_ context.Context, _ *kgo.Client, added map[string][]int32) {
