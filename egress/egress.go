@@ -37,8 +37,7 @@ type Deps struct {
 // Server is the handler of everything that egress serves.
 type Server struct {
 	http.Handler
-	api  *api.API
-	page *page.Handler
+	api *api.API
 }
 
 // New puts the server together. It starts nothing: see Run.
@@ -50,7 +49,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("egress: new server: %w", err)
 	}
-	s := &Server{page: p, api: api.New(cfg.API, api.Deps{
+	s := &Server{api: api.New(cfg.API, api.Deps{
 		Registry: deps.Registry, Delay: deps.Delay, Log: deps.Log, Registerer: deps.Registerer,
 	})}
 	hls := deps.HLS
@@ -59,7 +58,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	m := newMetrics(deps.Registerer)
 	mux := http.NewServeMux()
-	mux.Handle("/", m.wrap("page", s.page))
+	mux.Handle("/", m.wrap("page", p))
 	mux.Handle("/v1/", m.wrap("api", s.api))
 	mux.Handle("/v1/events", m.wrap("events", s.api))
 	mux.Handle("/hls/", m.wrap("hls", hls))
@@ -71,5 +70,14 @@ func New(cfg Config, deps Deps) (*Server, error) {
 // that http.Server.Shutdown does not wait for them.
 func (s *Server) Run(ctx context.Context) error { return s.api.Run(ctx) }
 
-// PageBuilt says whether this binary holds the page.
-func (s *Server) PageBuilt() bool { return s.page.Built() }
+// Ready says why the server cannot answer for the cameras yet: it has not read
+// the registry. Once it has, it is ready whatever becomes of the brokers.
+func (s *Server) Ready() error {
+	if !s.api.Ready() {
+		return errors.New("egress: the cameras are not read yet")
+	}
+	return nil
+}
+
+// Known says whether there is such a camera; true as long as that is not known.
+func (s *Server) Known(camera string) bool { return s.api.Known(camera) }

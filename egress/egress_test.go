@@ -95,6 +95,55 @@ func TestGuard(t *testing.T) {
 	}
 }
 
+// lateRegistry tells its first snapshot when it is let.
+type lateRegistry struct {
+	emptyRegistry
+	let chan registry.Snapshot
+}
+
+func (l lateRegistry) Follow(ctx context.Context, f func(registry.Snapshot)) error {
+	for {
+		select {
+		case s := <-l.let:
+			f(s)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// TestReady: the server is ready when its lists are, and knows by then which
+// cameras there are; before it takes any for one.
+func TestReady(t *testing.T) {
+	late := lateRegistry{let: make(chan registry.Snapshot)}
+	s, err := New(Config{}, Deps{Registry: late})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = s.Run(ctx) }()
+	list := func() int {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/v1/cameras", nil))
+		return w.Code
+	}
+	if err := s.Ready(); err == nil || !s.Known("yard") || list() != http.StatusServiceUnavailable {
+		t.Errorf("before the registry was read: %v, known %v, list %d", err, s.Known("yard"), list())
+	}
+	cams := map[string]schemas.Camera{"yard": {ID: "yard"}}
+	late.let <- registry.Snapshot{Cameras: cams}
+	late.let <- registry.Snapshot{Cameras: cams} // the first has been taken
+	if err := s.Ready(); err != nil || !s.Known("yard") || s.Known("shed") || list() != http.StatusOK {
+		t.Errorf("after: %v, list %d", err, list())
+	}
+	cancel()
+	<-done
+	if err := s.Ready(); err != nil {
+		t.Errorf("once ready, and not any more: %v", err)
+	}
+}
+
 func TestRoutes(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	s := newServer(t, Guard{}, reg)

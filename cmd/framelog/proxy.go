@@ -73,7 +73,7 @@ func readiness(allReady func() bool, egress *http.Client) http.Handler {
 		if !allReady() {
 			why = "not every role has started yet"
 		} else if err := service.AskReady(ctx, egress); err != nil {
-			why = "egress does not answer"
+			why = "egress is not ready"
 		}
 		if why != "" {
 			w.Header().Set("Retry-After", "1")

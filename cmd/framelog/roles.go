@@ -272,6 +272,7 @@ func (c ingestCmd) Run(ctx context.Context) error {
 		NewSource: func(cam schemas.Camera) ingest.Source {
 			return rtsp.New(rtsp.Config{
 				URL:       func(ctx context.Context) (*url.URL, error) { return cameraURL(ctx, resolver, cam.URL) },
+				Shown:     secrets.Shown(cam.URL),
 				Transport: cam.Transport, InsecureTLS: cam.InsecureTLS,
 				ConnectTimeout: time.Duration(cfg.Ingest.ConnectTimeout), StallTimeout: time.Duration(cfg.Ingest.StallTimeout),
 			})
@@ -329,26 +330,19 @@ func (c egressCmd) Run(ctx context.Context) error {
 	}
 	defer mlog.Close()
 
-	var known atomic.Pointer[map[string]schemas.Camera] // nil until it was read
+	var web *egress.Server // is there before the first request
 	h := hls.Config{
 		Mode: cfg.Egress.Mode, Window: time.Duration(cfg.Egress.Window), Linger: time.Duration(cfg.Egress.Linger),
 		Dir: cfg.Egress.HLSDir, Reserve: int64(cfg.Egress.DiskReserve), CacheBytes: int64(cfg.Egress.CacheBytes),
 		MaxTails: cfg.Egress.MaxTails, MaxWaiters: cfg.Egress.MaxWaiters, MaxRebuilds: cfg.Egress.MaxRebuilds,
 		MaxAge: time.Duration(cfg.Egress.MaxAge),
-		Known: func(camera string) bool {
-			m := known.Load()
-			if m == nil {
-				return true
-			}
-			_, ok := (*m)[camera]
-			return ok
-		},
+		Known:  func(camera string) bool { return web.Known(camera) },
 	}
 	stream, err := hls.New(h, mlog, log, reg)
 	if err != nil {
 		return err
 	}
-	web, err := egress.New(egress.Config{
+	web, err = egress.New(egress.Config{
 		API:   api.Config{SecretsDir: secretsDir(c.Socket, cfg)},
 		Guard: guard(cfg, cfg.Listen),
 	}, egress.Deps{
@@ -363,10 +357,9 @@ func (c egressCmd) Run(ctx context.Context) error {
 	}
 	return service.All(ctx, stream.Run, web.Run,
 		func(ctx context.Context) error {
-			return cams.Follow(ctx, func(s registry.Snapshot) { known.Store(&s.Cameras) })
-		},
-		func(ctx context.Context) error {
-			return c.serve(ctx, cfg, "listen", cfg.Listen, service.Server{Registry: reg, Log: log, Handler: web})
+			return c.serve(ctx, cfg, "listen", cfg.Listen, service.Server{
+				Registry: reg, Log: log, Handler: web, Ready: func(context.Context) error { return web.Ready() },
+			})
 		})
 }
 

@@ -141,6 +141,22 @@ func (a *API) Run(ctx context.Context) error {
 	}
 }
 
+// Ready says whether the registry has been read once. That it cannot be read
+// any more changes nothing: what is known is served.
+func (a *API) Ready() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.ready
+}
+
+// Known says whether there is such a camera; true as long as that is not known.
+func (a *API) Known(camera string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, ok := a.snap.Cameras[camera]
+	return ok || !a.ready
+}
+
 func (a *API) setSnapshot(s registry.Snapshot) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -90,9 +90,6 @@ var types = map[string]string{
 	".txt":  "text/plain; charset=utf-8",
 }
 
-// Built says whether the binary holds a page.
-func (h *Handler) Built() bool { return !bytes.Equal(h.files["/"].plain, []byte(missing)) }
-
 // ServeHTTP serves GET and HEAD of the files, with security headers.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
