@@ -2,6 +2,8 @@ package hls
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -30,4 +32,26 @@ func TestCache(t *testing.T) {
 	if !has(1) || has(3) || c.size() != 4 || testutil.ToFloat64(evicted) != 1 {
 		t.Errorf("after drop: 1 %v, 3 %v, %d bytes", has(1), has(3), c.size())
 	}
+}
+
+// What nobody asks for any more goes; inits, which are small, stay.
+func TestCacheExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache(100, prometheus.NewCounter(prometheus.CounterOpts{Name: "evicted_total", Help: "Evictions."}))
+		init := cacheKey{config: "0123456789abcdef"}
+		c.put(init, &segment{parts: blocks{make([]byte, 1)}})
+		for seq := range uint64(5) {
+			c.put(cacheKey{seq: seq}, &segment{parts: blocks{make([]byte, 10)}})
+		}
+		time.Sleep(time.Minute)
+		c.get(cacheKey{seq: 2})
+		c.expire(time.Now().Add(-time.Minute))
+		if n := c.size(); n != 51 {
+			t.Errorf("%d bytes, want all 51 at the limit", n)
+		}
+		c.expire(time.Now().Add(-30 * time.Second))
+		if n := c.size(); n != 11 || c.get(cacheKey{seq: 2}) == nil || c.get(init) == nil {
+			t.Errorf("%d bytes, want those of the segment that was asked for and of the init", n)
+		}
+	})
 }

@@ -30,7 +30,7 @@ type Config struct {
 	MaxWaiters       int           // requests that wait for something that is to come, and segments that wait to be made; default 4096
 	MaxRebuilds      int           // segments that are made from the log at a time; default 4
 	CacheBytes       int64         // of segments at hand; default 256 MiB
-	LiveBytes        int64         // of these, of a followed camera's newest segments that nobody has asked for yet: the newest always, an older one within this; default 4 MiB
+	LiveBytes        int64         // of these, of the segments that a followed camera has at hand before anybody asks: the newest always, older ones within this; default 4 MiB
 	ProvisionalBytes int64         // of parts a camera that have no entry yet; default 32 MiB
 	LoadTimeout      time.Duration // of reading one segment from the log; default 10s
 	MaxAge           time.Duration // segments may be kept by caches that long: less than the log's retention; default 1h

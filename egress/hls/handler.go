@@ -94,6 +94,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, res resource) err
 	case kindPart:
 		return s.servePart(w, r, res)
 	case kindSegment:
+		if st := s.lookup(res.topic); st != nil {
+			st.wanted(res.seq)
+		}
 		return s.serveSegment(w, r, res, -1)
 	case kindInit:
 		seg, err := s.init(r.Context(), res.topic, res.config)

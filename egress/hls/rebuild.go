@@ -86,11 +86,10 @@ func (s *Server) segment(ctx context.Context, t schemas.Topic, seq uint64) (*seg
 // entry finds the entry of a seq: in the window of a followed camera, else in
 // the log.
 func (s *Server) entry(ctx context.Context, t schemas.Topic, seq uint64) (schemas.Entry, error) {
-	if st := s.followed(t); st != nil {
+	if st := s.lookup(t); st != nil {
 		st.mu.Lock()
 		e := st.model.find(seq)
 		st.mu.Unlock()
-		st.leave()
 		if e != nil {
 			s.metrics.liveMisses.Inc()
 			return *e, nil

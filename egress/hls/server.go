@@ -183,6 +183,13 @@ func (s *Server) followed(t schemas.Topic) *stream {
 	return st
 }
 
+// lookup is followed for who does not use the tail: it ends all the same.
+func (s *Server) lookup(t schemas.Topic) *stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.streams[t]
+}
+
 // delayHolds is how long a measured delay says something of a camera.
 const delayHolds = 10 * time.Second
 
@@ -190,9 +197,7 @@ const delayHolds = 10 * time.Second
 // part being listed; 0 where the camera is not followed or has sent nothing
 // for 10 s.
 func (s *Server) Delay(camera string) time.Duration {
-	s.mu.Lock()
-	st := s.streams[schemas.Topic{Camera: camera}]
-	s.mu.Unlock()
+	st := s.lookup(schemas.Topic{Camera: camera})
 	if st == nil {
 		return 0
 	}

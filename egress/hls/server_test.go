@@ -518,40 +518,6 @@ func TestSegmentRequests(t *testing.T) {
 	})
 }
 
-// Of a followed camera the segments near the live edge are in memory, and no
-// more: older ones come from the log, with the same bytes.
-func TestKept(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log := newFakeLog()
-		f := synthetic(testPlace, 30)
-		log.add("cam", f[:2]...)
-		s := run(t, Config{}, log)
-		want(t, get(s, playlist0), 200)
-		log.add("cam", f[2:]...)
-		synctest.Wait()
-		loads := log.loads
-		near := int(keepTargets * f[0].entry.Layout.Target) // fragments of a second
-		for i := range f {
-			kept := s.cache.get(cacheKey{topic: schemas.Topic{Camera: "cam"}, seq: f[i].entry.Seq}) != nil
-			if kept != (i >= len(f)-near) {
-				t.Errorf("fragment %d of %d in memory: %v", i, len(f), kept)
-			}
-		}
-		for _, i := range []int{5, len(f) - 1} {
-			made, err := Segment(f[i].entry, f[i].chunks)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[i].entry.Seq)), 200); got != string(made) {
-				t.Errorf("fragment %d has other bytes", i)
-			}
-		}
-		if log.loads != loads+1 {
-			t.Errorf("%d reads of the log for one segment that is not in memory", log.loads-loads)
-		}
-	})
-}
-
 func TestGzip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()

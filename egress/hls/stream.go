@@ -15,10 +15,11 @@ import (
 // start does not fill the window: six minutes of the shortest fragments.
 const refill = 360
 
-// keepTargets is how many target durations behind the newest entry a followed
-// topic's segments stay in memory, where they are no files: players at the live
-// edge ask for a segment within one of it being listed. Older ones are for who
-// joins or lags, and are made from the log when somebody asks.
+// keepTargets is how many target durations behind the newest entry the segments
+// of a followed topic stay in memory while somebody fetches whole ones: such
+// players ask for a segment within one of it being listed. Low-latency players
+// need the parts of the newest one. Everything older is for who joins or lags,
+// and is read from its file or made from the log when somebody asks.
 const keepTargets = 2
 
 // stream is one topic that is followed: the one tail that all requests for it
@@ -37,6 +38,7 @@ type stream struct {
 	changed  chan struct{} // closed and made anew at each change
 	rendered map[renderKey][]byte
 	used     time.Time // by a request
+	whole    time.Time // when somebody last asked for a whole segment of the window
 	users    int       // requests under way
 	delay    time.Duration
 	measured time.Time // delay
@@ -141,6 +143,7 @@ func (st *stream) entry(ctx context.Context, e schemas.Entry) {
 	}
 	if s != nil {
 		st.keep(e, s) // before anybody can know of it
+		st.leaveBehind(e)
 	}
 	st.update(func() { st.model.entry(e, s) })
 	if s != nil {
@@ -191,20 +194,46 @@ func (st *stream) load(ctx context.Context, e schemas.Entry) *segment {
 	return s
 }
 
-// keep puts a complete segment where requests find it, and lets go of those
-// that it follows.
+// keep puts a complete segment where requests find it, at the cost of older
+// ones where they are too many.
 func (st *stream) keep(e schemas.Entry, s *segment) {
 	st.server.cache.put(cacheKey{topic: st.topic, seq: e.Seq}, s)
 	k := keptSegment{seq: e.Seq, end: e.MediaEnd(), size: s.parts.size()}
 	st.kept = append(st.kept, k)
 	st.held += k.size
-	edge := k.end - keepTargets*int64(e.Layout.Target)*schemas.MediaTimescale
-	n, held := 0, st.held
-	for n < len(st.kept)-1 && (st.kept[n].end <= edge || held > st.server.cfg.LiveBytes) {
-		held -= st.kept[n].size
+	for len(st.kept) > 1 && st.held > st.server.cfg.LiveBytes {
+		st.release(1)
+	}
+}
+
+// leaveBehind lets go of kept segments that no player at the live edge needs
+// now that there is e.
+func (st *stream) leaveBehind(e schemas.Entry) {
+	edge := e.MediaEnd()
+	if st.fetchedWhole() {
+		edge -= keepTargets * int64(e.Layout.Target) * schemas.MediaTimescale
+	}
+	n := 0
+	for n < len(st.kept)-1 && st.kept[n].end <= edge {
 		n++
 	}
 	st.release(n)
+}
+
+// wanted notes that somebody asks for a whole segment.
+func (st *stream) wanted(seq uint64) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.model.find(seq) != nil { // else it is no player at the live edge
+		st.whole = time.Now()
+	}
+}
+
+// fetchedWhole says whether somebody who watches asks for whole segments.
+func (st *stream) fetchedWhole() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return time.Since(st.whole) < st.server.cfg.Linger
 }
 
 // store writes a kept segment and its init as files. What is a file need not be

@@ -1,0 +1,219 @@
+package hls
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// live is a followed camera that goes on, with what it holds in memory.
+type live struct {
+	t    *testing.T
+	log  *fakeLog
+	s    *Server
+	f    []fragmentData
+	sent int
+}
+
+var liveCam = schemas.Topic{Camera: "cam"}
+
+func newLive(t *testing.T, cfg Config) *live {
+	l := &live{t: t, log: newFakeLog(), f: synthetic(testPlace, 60)}
+	l.log.add("cam", l.f[:6]...)
+	l.sent = 6
+	l.s = run(t, cfg, l.log)
+	want(t, get(l.s, playlist0), 200)
+	synctest.Wait()
+	return l
+}
+
+// more records n fragments, one a second, with somebody watching.
+func (l *live) more(n int) {
+	for range n {
+		l.log.add("cam", l.f[l.sent])
+		l.sent++
+		time.Sleep(time.Second) // the bubble's clock: as in life
+		want(l.t, get(l.s, playlist0), 200)
+		synctest.Wait()
+	}
+}
+
+// ago is the fragment that is n behind the newest.
+func (l *live) ago(n int) fragmentData { return l.f[l.sent-1-n] }
+
+func (l *live) segment(n int) string {
+	return fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", l.ago(n).entry.Seq)
+}
+
+// inMemory is how many fragments behind the newest the segments in memory are.
+func (l *live) inMemory() (ago []int) {
+	for n := range l.sent {
+		if l.s.cache.get(cacheKey{topic: liveCam, seq: l.ago(n).entry.Seq}) != nil {
+			ago = append(ago, n)
+		}
+	}
+	return ago
+}
+
+// bytes is what complete segments take in memory, by what the cache says.
+func (l *live) bytes() int64 {
+	n := l.s.cache.size()
+	if init := l.s.cache.get(cacheKey{topic: liveCam, config: l.f[0].entry.Config}); init != nil {
+		n -= init.parts.size()
+	}
+	return n
+}
+
+// same asks for a fragment's segment and for each of its parts, in whatever way
+// they are at hand, and compares them with what the log says.
+func (l *live) same(f fragmentData) {
+	l.t.Helper()
+	whole, err := Segment(f.entry, f.chunks)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	url := fmt.Sprintf("/hls/cam/raw/m1/%d", f.entry.Seq)
+	var parts string
+	for i, c := range f.chunks {
+		made, err := Part(f.chunks[0].Tracks, c)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		got := want(l.t, get(l.s, fmt.Sprintf("%s.%d.%d.m4s", url, f.entry.Epoch, i)), 200)
+		if got != string(made) {
+			l.t.Errorf("part %d of %d has other bytes than its chunk", i, f.entry.Seq)
+		}
+		parts += got
+	}
+	if parts != string(whole) {
+		l.t.Errorf("the parts of %d are not its segment", f.entry.Seq)
+	}
+	w := get(l.s, url+".m4s")
+	if want(l.t, w, 200) != string(whole) {
+		l.t.Errorf("segment %d has other bytes than its chunks", f.entry.Seq)
+	}
+	if n := w.Header().Get("Content-Length"); n != fmt.Sprint(len(whole)) || w.Header().Get("Content-Type") != typeMedia {
+		l.t.Errorf("headers of segment %d: %v", f.entry.Seq, w.Header())
+	}
+	from, to := len(whole)/3, len(whole)-5
+	w = get(l.s, url+".m4s", "Range", fmt.Sprintf("bytes=%d-%d", from, to))
+	if want(l.t, w, 206) != string(whole[from:to+1]) {
+		l.t.Errorf("a range of segment %d has other bytes", f.entry.Seq)
+	}
+	want(l.t, get(l.s, fmt.Sprintf("%s.%d.%d.m4s", url, f.entry.Epoch, len(f.chunks))), 404)
+	want(l.t, get(l.s, fmt.Sprintf("%s.%d.0.m4s", url, f.entry.Epoch+1)), 404)
+}
+
+// Of a followed camera the newest complete segment is in memory, and two target
+// durations while somebody fetches whole ones. Whatever has left it has the
+// same bytes, and is counted.
+func TestLiveEdge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLive(t, Config{})
+		// A player that makes the server begin may ask for what it finds listed.
+		if got := l.inMemory(); !slices.Equal(got, []int{0, 1, 2, 3, 4, 5}) {
+			t.Errorf("at the start these are in memory: %v", got)
+		}
+		l.more(10)
+		if got := l.inMemory(); !slices.Equal(got, []int{0}) {
+			t.Errorf("with low-latency players alone these are in memory: %v", got)
+		}
+		loads := l.log.loads
+		want(t, get(l.s, fmt.Sprintf("/hls/cam/raw/m1/%d.%d.4.m4s", l.ago(0).entry.Seq, l.ago(0).entry.Epoch)), 200)
+		want(t, get(l.s, l.segment(0)), 200)
+		if misses := testutil.ToFloat64(l.s.metrics.liveMisses); l.log.loads != loads || misses != 0 {
+			t.Errorf("the newest segment takes %d reads of the log, %v misses", l.log.loads-loads, misses)
+		}
+
+		l.more(6)
+		if got := l.inMemory(); !slices.Equal(got, []int{0, 1, 2, 3}) {
+			t.Errorf("with a player of whole segments these are in memory: %v", got)
+		}
+		l.same(l.ago(9))
+		if misses := testutil.ToFloat64(l.s.metrics.liveMisses); l.log.loads != loads+1 || misses != 1 {
+			t.Errorf("an older segment and its parts take %d reads of the log and are %v misses", l.log.loads-loads, misses)
+		}
+		l.same(l.ago(0))
+		l.same(l.ago(3))
+
+		// Nobody fetches whole segments any more.
+		l.more(int(l.s.cfg.Linger/time.Second) + 6)
+		if got := l.inMemory(); !slices.Equal(got, []int{0}) {
+			t.Errorf("with low-latency players alone these are in memory: %v", got)
+		}
+		seg := l.s.cache.get(cacheKey{topic: liveCam, seq: l.ago(0).entry.Seq})
+		if l.bytes() != seg.parts.size() {
+			t.Errorf("%d bytes are held for a segment of %d", l.bytes(), seg.parts.size())
+		}
+	})
+}
+
+// What a followed camera holds of complete segments has a bound in bytes.
+func TestLiveBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		probe := newLive(t, Config{})
+		size := probe.s.cache.get(cacheKey{topic: liveCam, seq: probe.ago(0).entry.Seq}).parts.size()
+		probe.s.cancel()
+		for _, c := range []struct {
+			limit int64
+			held  int
+		}{{1, 1}, {size*5/2 + 10, 2}, {size*7/2 + 10, 3}} {
+			l := newLive(t, Config{LiveBytes: c.limit})
+			for range 20 {
+				want(t, get(l.s, l.segment(0)), 200)
+				if n := len(l.inMemory()); n > c.held || l.bytes() > max(c.limit, size+10) {
+					t.Fatalf("%d segments of %d bytes in all with a limit of %d", n, l.bytes(), c.limit)
+				}
+				l.more(1)
+			}
+			if n := len(l.inMemory()); n != c.held {
+				t.Errorf("%d segments in memory, want %d", n, c.held)
+			}
+			l.same(l.ago(3))
+			l.s.cancel()
+		}
+	})
+}
+
+// In mode always nothing complete is in memory: segments and parts come from
+// the files, and from the log where a file is not what was written.
+func TestLiveFromFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		l := newLive(t, Config{Mode: Always, Dir: dir, Reserve: 1})
+		l.more(20)
+		if got, n := l.inMemory(), l.bytes(); len(got) != 0 || n != 0 {
+			t.Errorf("in memory though they are files: %v, %d bytes", got, n)
+		}
+		loads := l.log.loads
+		for _, n := range []int{0, 1, 10, 19} {
+			l.same(l.ago(n))
+		}
+		if l.log.loads != loads {
+			t.Errorf("%d reads of the log for segments that are files", l.log.loads-loads)
+		}
+
+		file := func(n int) string {
+			return filepath.Join(dir, "hls", "cam", "raw", "m1", fmt.Sprintf("%d.m4s", l.ago(n).entry.Seq))
+		}
+		if err := os.Truncate(file(1), 100); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(file(2)); err != nil {
+			t.Fatal(err)
+		}
+		l.same(l.ago(1))
+		l.same(l.ago(2))
+		if misses := testutil.ToFloat64(l.s.metrics.liveMisses); l.log.loads != loads+2 || misses != 2 {
+			t.Errorf("two files that are no more: %d reads of the log, %v misses", l.log.loads-loads, misses)
+		}
+	})
+}
