@@ -20,6 +20,7 @@ type Store interface {
 	Entries(ctx context.Context, t schemas.Topic, r Range) iter.Seq2[schemas.Entry, error]
 	// Chunks yields the chunks of the copy that e names, in order. An entry
 	// whose media Kafka has removed gives ErrExpired; a gap gives no chunk.
+	// Sample data are part of what was fetched, as in an [Event].
 	Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) iter.Seq2[*schemas.Chunk, error]
 }
 
@@ -50,7 +51,8 @@ type Event struct {
 	Entry *schemas.Entry
 	// Chunk is a provisional chunk of the latest epoch, of a seq above every
 	// entry told so far, in order within its fragment and from index 0 on.
-	// The entry of its seq confirms it, or names other chunks.
+	// The entry of its seq confirms it, or names other chunks. Its sample data
+	// are part of what was fetched: who keeps them long keeps all of that.
 	Chunk *schemas.Chunk
 	// Opened: a new writer has the camera. What was provisional is void
 	// unless an entry names it later.

@@ -483,7 +483,7 @@ func (l *Log) unsettledChunk(media string, r *kgo.Record, last *schemas.Entry) (
 	if last != nil && headerSeq(r) <= last.Seq {
 		return chunkMeta{}, false
 	}
-	c, err := schemas.DecodeChunk(r.Value)
+	c, err := schemas.DecodeChunkShared(r.Value)
 	if err != nil {
 		l.logger.Warn("skipping a record of a media topic that is no chunk", "topic", media, "partition", r.Partition, "offset", r.Offset, "err", err)
 		return chunkMeta{}, false

@@ -270,7 +270,7 @@ func (l *Log) Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) iter
 			if headerSeq(r) != e.Seq && headerSeq(r) != ^uint64(0) {
 				continue
 			}
-			c, err := schemas.DecodeChunk(r.Value)
+			c, err := schemas.DecodeChunkShared(r.Value)
 			if errors.Is(err, schemas.ErrNewer) {
 				yield(nil, fmt.Errorf("medialog: chunks of %s %d: %w", t, e.Seq, err))
 				return

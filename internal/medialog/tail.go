@@ -225,7 +225,7 @@ func (t *tail) takeChunk(r *kgo.Record) error {
 	if t.walker.seq.any && headerSeq(r) <= t.walker.seq.last {
 		return nil
 	}
-	c, err := schemas.DecodeChunk(r.Value)
+	c, err := schemas.DecodeChunkShared(r.Value)
 	if errors.Is(err, schemas.ErrNewer) {
 		return err
 	}
