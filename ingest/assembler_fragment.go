@@ -153,7 +153,8 @@ func (a *Assembler) write(last bool) {
 // record gives c to the recorder, with what was lost in its fragment so far,
 // which must be open for that.
 func (a *Assembler) record(c *schemas.Chunk) {
-	if c.Index > 0 {
+	first := c.Index == 0 // the recorder's from Write on
+	if !first {
 		a.tellLost()
 	}
 	if err := a.rec.Write(c); err != nil {
@@ -161,7 +162,7 @@ func (a *Assembler) record(c *schemas.Chunk) {
 	} else {
 		a.m.written.Inc()
 	}
-	if c.Index == 0 {
+	if first {
 		a.tellLost()
 	}
 }
