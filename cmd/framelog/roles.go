@@ -342,6 +342,9 @@ func (c egressCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if dir := closed(cfg.Egress.HLSDir); cfg.Egress.Mode == hls.Always && dir != "" {
+		log.Warn("a web server that runs as another user cannot read the HLS files, and asks for each", "closed_to_others", dir, "remedy", "chmod o+x "+dir)
+	}
 	web, err = egress.New(egress.Config{
 		API:   api.Config{SecretsDir: secretsDir(c.Socket, cfg)},
 		Guard: guard(cfg, cfg.Listen),
@@ -361,6 +364,27 @@ func (c egressCmd) Run(ctx context.Context) error {
 				Registry: reg, Log: log, Handler: web, Ready: func(context.Context) error { return web.Ready() },
 			})
 		})
+}
+
+// closed is the directory on the way to dir, itself included, that other users
+// may not pass; "" where there is none.
+func closed(dir string) string {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return ""
+	}
+	for {
+		info, err := os.Stat(dir)
+		switch {
+		case err != nil:
+			return ""
+		case info.Mode().Perm()&0o001 == 0:
+			return dir
+		case dir == filepath.Dir(dir):
+			return ""
+		}
+		dir = filepath.Dir(dir)
+	}
 }
 
 // secretsDir is where the API keeps passwords: in `up` alone, where ingest

@@ -121,9 +121,11 @@ func checkBrokerPort(ctx context.Context, cfg *config.Config) error {
 	}
 }
 
-// lockData takes the data directory for this process.
+// lockData takes the data directory for this process. Others may pass through
+// it and read nothing in it, but for hls, whose files a web server gives out: it
+// is somebody else.
 func lockData(cfg *config.Config) (unlock func(), err error) {
-	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+	if err := os.MkdirAll(cfg.Data, 0o711); err != nil {
 		return nil, cfg.Errorf("data", "name a directory that you may write to", "%q cannot be made: %s", cfg.Data, pathCause(err))
 	}
 	f, err := os.OpenFile(filepath.Join(cfg.Data, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
