@@ -42,6 +42,7 @@ type camera struct {
 	cam     schemas.Camera
 	reason  string // of opening the log
 	board   *board
+	source  Source // from the first connection on; nil again once it panicked
 }
 
 func newCamera(cfg *Config, deps *Deps, m *metrics, res *reserve, log *slog.Logger, cam schemas.Camera, reason string) *camera {
@@ -221,7 +222,15 @@ func (c *camera) connect(ctx context.Context, t *tap) error {
 	defer wg.Wait()
 	defer cancel()
 	wg.Go(func() { t.tick(ctx) })
-	return c.protect(func() error { return c.deps.NewSource(c.cam).Run(ctx, t) })
+	return c.protect(func() error {
+		src := c.source
+		if c.source = nil; src == nil {
+			src = c.deps.NewSource(c.cam)
+		}
+		err := src.Run(ctx, t)
+		c.source = src // it did not panic, so what it holds can be trusted
+		return err
+	})
 }
 
 // protect turns a panic of f into an error.

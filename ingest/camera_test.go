@@ -177,6 +177,25 @@ func TestReconnects(t *testing.T) {
 	})
 }
 
+// A source is used again, so that it can keep what it learnt of its camera.
+func TestOneSourceForAllConnections(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		made, runs := 0, 0
+		w.source = func(string, schemas.Camera) Source {
+			made++
+			return sourceFunc(func(context.Context, Sink) error { runs++; return ErrAway })
+		}
+		_, end := runCamera(t, w, testCamera("a"))
+		after(time.Minute)
+		if made != 1 || runs < 4 {
+			t.Errorf("%d sources for %d connections", made, runs)
+		}
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestPanicsHarmOneConnection(t *testing.T) {
 	for name, bad := range map[string]sourceFunc{
 		"source": func(context.Context, Sink) error { panic("rtsp://viewer:" + canary + "@host/ broke") },
@@ -194,10 +213,12 @@ func TestPanicsHarmOneConnection(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {
 				attempts := 0
 				w.source = func(string, schemas.Camera) Source {
-					if attempts++; attempts == 1 {
-						return bad
-					}
-					return steady(0)
+					return sourceFunc(func(ctx context.Context, s Sink) error {
+						if attempts++; attempts == 1 {
+							return bad(ctx, s)
+						}
+						return steady(0)(ctx, s)
+					})
 				}
 				c, end := runCamera(t, w, testCamera("a"))
 				after(5 * time.Second)

@@ -10,11 +10,13 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// Source is one kind of camera connection.
+// Source connects to one camera.
 type Source interface {
 	// Run makes one connection, delivers to s until it ends, and returns why.
-	// All calls of s come from one goroutine at a time. Run owns what it
-	// starts: when it returns, nothing of it is left. Errors carry no secret.
+	// It is called again and again, never twice at a time: a Source may
+	// remember what works with its camera. All calls of s come from one
+	// goroutine at a time. Run owns what it starts: when it returns, nothing
+	// of it is left. Errors carry no secret.
 	Run(ctx context.Context, s Sink) error
 }
 

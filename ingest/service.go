@@ -117,7 +117,9 @@ type Registry interface {
 // Deps is what a Service works with.
 type Deps struct {
 	Registry Registry
-	// NewSource makes a connection to a camera, to be run once.
+	// NewSource makes what connects to a camera: one for all connections, so
+	// that it can remember what it learnt of the camera, until the camera's
+	// record changes.
 	NewSource func(cam schemas.Camera) Source
 	// Open opens a camera's log; it returns at once (medialog.Log.Open). ctx
 	// does not end while the writer is in use.

@@ -27,8 +27,8 @@ var (
 	ErrStalled = fmt.Errorf("rtsp: %w", ingest.ErrStalled)
 )
 
-// Error is why a connection ended. Its text holds host and path of the camera
-// and never user info, query or what the camera said.
+// Error is why a connection ended. Its text holds host and path of the camera,
+// as Config.Shown has them, and never user info, query or what the camera said.
 type Error struct {
 	Kind   error  // one of the kinds above
 	Where  string // host and path
@@ -36,9 +36,8 @@ type Error struct {
 	Remedy string // what a person can do; may be empty
 	Status int    // RTSP status code, or 0
 
-	live   bool // units had been delivered
-	tryUDP bool // another transport may do better
-	dial   bool // there was no connection, for a reason that GStreamer does not tell
+	tryOther bool // another transport may do better
+	dial     bool // there was no connection, for a reason that GStreamer does not tell
 }
 
 func (e *Error) Error() string {
@@ -84,10 +83,10 @@ const (
 )
 
 // explain turns what ended a connection into an *Error. video: the camera
-// announced one that was asked for. Errors that are none
-// of the camera's, such as a missing plugin, pass as they are.
-func explain(err error, u *url.URL, transport string, video, live bool) error {
-	e := &Error{Kind: ErrAway, Where: where(u), live: live}
+// announced one that was asked for; live: units were delivered. Errors that
+// are none of the camera's, such as a missing plugin, pass as they are.
+func explain(err error, where, transport string, video, live bool) error {
+	e := &Error{Kind: ErrAway, Where: where}
 	var (
 		pipe        *gstreamer.RTSPError
 		unsupported *gstreamer.RTSPUnsupportedError
@@ -100,7 +99,7 @@ func explain(err error, u *url.URL, transport string, video, live bool) error {
 	case errors.Is(err, errNoVideo):
 		e.Kind, e.Cause = ErrStalled, "connected, but no video comes"
 		e.Remedy = "look at the camera's own page, or restart it"
-		e.tryUDP = !live
+		e.tryOther = !live
 	case errors.Is(err, errNoTrack):
 		e.noVideo()
 	case errors.Is(err, gstreamer.ErrRTSPEnded):
@@ -143,7 +142,7 @@ func (e *Error) ofPipeline(p *gstreamer.RTSPError, transport string, video bool)
 		e.noVideo()
 	case p.Status == 461 || p.Domain == streamDomain && p.Code == streamCodecNotFound:
 		e.Kind, e.Cause, e.Remedy = ErrRefused, "the camera does not offer RTP over "+strings.ToUpper(transport), "set the other transport"
-		e.tryUDP = transport == TransportTCP
+		e.tryOther = true
 	case p.Status == 453 || p.Status == 503:
 		e.Cause, e.Remedy = fmt.Sprintf("the camera has no room for another viewer (status %d)", p.Status), "close other connections to it"
 	case p.Status >= 500:

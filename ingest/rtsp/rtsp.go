@@ -9,7 +9,6 @@ import (
 	"errors"
 	"net/url"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/framelog/framelog/ingest"
@@ -31,6 +30,9 @@ type Config struct {
 	// is asked at every attempt to connect, so that a secret that changed is
 	// the one that is used.
 	URL func(ctx context.Context) (*url.URL, error)
+	// Shown is how errors name the camera, host and path; default: those of
+	// URL, which must then hold no secret in its path.
+	Shown string
 
 	// Connection.
 	Transport      string        // TransportTCP or TransportUDP; default TransportAuto
@@ -106,10 +108,9 @@ func New(cfg Config) ingest.Source {
 	return &source{cfg: cfg}
 }
 
+// source is one camera. What it learns of it counts for all its connections.
 type source struct {
-	cfg Config
-
-	mu     sync.Mutex
+	cfg    Config
 	useUDP bool // TransportAuto found that TCP gives nothing here
 }
 
@@ -121,38 +122,47 @@ func (s *source) Run(ctx context.Context, sink ingest.Sink) error {
 		return err
 	}
 	if u.Scheme != "rtsp" && u.Scheme != "rtsps" || u.Host == "" {
-		return &Error{Kind: ErrRefused, Where: where(u), Cause: "not an rtsp:// or rtsps:// address", Remedy: "correct the camera's URL"}
+		return &Error{Kind: ErrRefused, Where: s.where(u), Cause: "not an rtsp:// or rtsps:// address", Remedy: "correct the camera's URL"}
 	}
 	// Over UDP the media of rtsps would go in the clear.
 	secure := u.Scheme == "rtsps"
 	if secure && s.cfg.Transport == TransportUDP {
-		return &Error{Kind: ErrRefused, Where: where(u), Cause: "rtsps carries media in its own connection", Remedy: "set the transport to tcp"}
+		return &Error{Kind: ErrRefused, Where: s.where(u), Cause: "rtsps carries media in its own connection", Remedy: "set the transport to tcp"}
 	}
 	auto := s.cfg.Transport == TransportAuto && !secure
-	s.mu.Lock()
 	udp := s.cfg.Transport == TransportUDP || auto && s.useUDP
-	s.mu.Unlock()
 
-	err = s.connect(ctx, u, udp, auto, sink)
+	live, err := s.connect(ctx, u, udp, auto, sink)
 	if !auto {
 		return err
 	}
-	var tcp *Error
-	if !udp && errors.As(err, &tcp) && tcp.tryUDP {
-		s.cfg.Observe(Event{State: Falling, Transport: TransportTCP, Err: err})
-		err = s.connect(ctx, u, true, auto, sink)
-		udp = true
-	}
-	// UDP is remembered while it works.
 	var failed *Error
-	s.mu.Lock()
-	s.useUDP = udp && (!errors.As(err, &failed) || failed.live)
-	s.mu.Unlock()
+	if !udp && errors.As(err, &failed) && failed.tryOther {
+		s.cfg.Observe(Event{State: Falling, Transport: TransportTCP, Err: err})
+		udp = true
+		live, err = s.connect(ctx, u, udp, auto, sink)
+	}
+	// UDP is remembered until it gives nothing: that a camera was away for a
+	// while tells nothing of it.
+	switch failed = nil; {
+	case udp && live:
+		s.useUDP = true
+	case errors.As(err, &failed) && failed.tryOther:
+		s.useUDP = false
+	}
 	return err
 }
 
-// connect makes one attempt over one transport.
-func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink ingest.Sink) (err error) {
+// where is how errors name the camera.
+func (s *source) where(u *url.URL) string {
+	if s.cfg.Shown != "" {
+		return s.cfg.Shown
+	}
+	return where(u)
+}
+
+// connect makes one attempt over one transport. live: units were delivered.
+func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink ingest.Sink) (live bool, err error) {
 	transport := TransportTCP
 	if udp {
 		transport = TransportUDP
@@ -176,21 +186,22 @@ func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink i
 	}
 	conn, err := gstreamer.OpenRTSP(opt)
 	if err != nil {
-		return err
+		return false, err
 	}
 	r := &run{source: s, conn: conn, transport: transport, auto: auto && !udp, deliver: newDeliver(sink, conn, s.cfg.AudioWait, s.cfg.QueueUnits, s.cfg.QueueBytes)}
 	defer func() {
+		live = r.deliver.live
 		closed := conn.Close(s.cfg.CloseTimeout)
 		s.cfg.Observe(Event{State: Ended, Transport: transport, Dropped: conn.Dropped(), Frozen: errors.Is(closed, gstreamer.ErrFrozen)})
 		if err != nil && r.ours {
-			err = explain(err, u, transport, r.hasVideo(), r.deliver.live)
+			err = explain(err, s.where(u), transport, r.hasVideo(), live)
 			var e *Error
 			if errors.As(err, &e) && e.dial {
 				e.diagnose(ctx, u, s.cfg.ConnectTimeout)
 			}
 		}
 	}()
-	return r.loop(ctx)
+	return false, r.loop(ctx)
 }
 
 // run is one attempt over one transport.

@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"runtime"
 	"slices"
@@ -117,11 +119,21 @@ func TestUDPWhereTCPGivesNothing(t *testing.T) {
 			srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
 			addr, tries := noTCP(t, srv.Addr(), silent)
 			s := &sink{}
+			there := fixed(t, "rtsp://"+addr+"/c")
+			away := fixed(t, fmt.Sprintf("rtsp://127.0.0.1:%d/c", testenv.FreePort(t)))
+			at := there
 			src := rtsp.New(rtsp.Config{
-				URL: fixed(t, "rtsp://"+addr+"/c"), Observe: s.observe,
-				ConnectTimeout: testenv.Patience / 2, NoDataTimeout: 4 * time.Second,
+				URL:     func(ctx context.Context) (*url.URL, error) { return at(ctx) },
+				Observe: s.observe, ConnectTimeout: testenv.Patience / 2, NoDataTimeout: 4 * time.Second,
 			})
-			for range 2 {
+			for i := range 2 {
+				if i == 1 { // the camera is away meanwhile, which changes nothing
+					at = away
+					if err := src.Run(t.Context(), s); !errors.Is(err, rtsp.ErrAway) {
+						t.Error(err)
+					}
+					at = there
+				}
 				ctx, cancel := context.WithCancel(context.Background())
 				done := make(chan error, 1)
 				go func() { done <- src.Run(ctx, s) }()
@@ -130,14 +142,14 @@ func TestUDPWhereTCPGivesNothing(t *testing.T) {
 				cancel()
 				<-done
 			}
-			want := "[connecting ended falling connecting playing live ended connecting playing live ended]"
+			want := "[connecting ended falling connecting playing live ended connecting ended connecting playing live ended]"
 			if silent {
 				want = strings.Replace(want, "connecting", "connecting playing", 1)
 			}
 			if got := fmt.Sprint(s.states()); got != want {
 				t.Error(got)
 			}
-			// The second connection knows.
+			// The later connections know.
 			if n := tries.Load(); n != 1 {
 				t.Errorf("TCP was tried %d times", n)
 			}
