@@ -26,11 +26,12 @@ type Resolver struct {
 	LookupEnv func(string) (string, bool)
 }
 
-// Resolve gives rawURL without its user info, and user and password as plain
-// text. It reads the secrets anew at each call, so that one can be changed
-// while cameras run. A reference that stands alone before the @ may hold
-// "user:password". A literal user name is percent-decoded where it is encoded.
-// An error names the reference, never a value.
+// Resolve gives rawURL without its user info and with the secrets of its path
+// and query put in, percent-encoded; and user and password as plain text. It
+// reads the secrets anew at each call, so that one can be changed while cameras
+// run. A reference that stands alone before the @ may hold "user:password". A
+// literal user name is percent-decoded where it is encoded. An error names the
+// reference, never a value. What Resolve gives is not to be shown: see Shown.
 func (r Resolver) Resolve(ctx context.Context, rawURL string) (bare, user, password string, err error) {
 	if err := ctx.Err(); err != nil {
 		return "", "", "", err
@@ -51,7 +52,32 @@ func (r Resolver) Resolve(ctx context.Context, rawURL string) (bare, user, passw
 	} else if c.user.ref != nil {
 		user, password, _ = strings.Cut(user, ":")
 	}
-	return c.bare, user, password, nil
+	bare, err = c.bare(func(ref reference, query bool) (string, error) {
+		v, err := r.value(ref)
+		return escape(v, query), err
+	})
+	if err != nil {
+		return "", "", "", err
+	}
+	return bare, user, password, nil
+}
+
+// escape is v as one value of a path or of a query (RFC 3986 section 3.3): it
+// ends none, and begins none. As little as possible is encoded, since not all
+// cameras undo it; a + in a query is, since many take it for a space.
+func escape(v string, query bool) string {
+	var b strings.Builder
+	for i := range len(v) {
+		c := v[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9',
+			strings.IndexByte("-._~!$'()*,=", c) >= 0, c == '+' && !query:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
 }
 
 func (r Resolver) value(ref reference) (string, error) {

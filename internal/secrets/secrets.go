@@ -1,11 +1,14 @@
 // Package secrets keeps camera passwords out of the log: what a camera's URL
-// holds in the registry is a reference, in its user info only, which is
-// replaced at each connection attempt and nowhere else.
+// holds in the registry is references, which are replaced at each connection
+// attempt and nowhere else. A reference may stand for the user or the password
+// before the @, and anywhere in the path and the query, where many cameras want
+// their password; never in the host or the port.
 //
 // A reference is ${FRAMELOG_SECRET_X}, an environment variable, or
 // ${file:NAME}, a file of the secrets directory. It stands for plain text:
 // since it is cut out before the URL is parsed, a password may hold any
-// character and is never percent-encoded.
+// character and is never percent-encoded. In a path or a query it is encoded
+// when it is put in, so that it cannot be more than one value there.
 //
 // No error of this package repeats any part of a URL but a reference's name.
 package secrets
@@ -28,15 +31,7 @@ var (
 	// Greedy up to the last @ of a run without spaces, since a password may
 	// hold an @ itself: rather too much is taken out than too little.
 	userInfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)\S*@`)
-	// Some cameras want their password in the path or the query.
-	inQuery = regexp.MustCompile(`(?i)\b(pass|password|passwd|pwd)=[^\s&]*`)
 )
-
-// Redact is text without what might be credentials of URLs in it.
-func Redact(text string) string {
-	text = userInfo.ReplaceAllString(text, "${1}***@")
-	return inQuery.ReplaceAllString(text, "${1}=***")
-}
 
 // reference is one ${…}: exactly one field is set.
 type reference struct{ env, file string }
@@ -48,7 +43,7 @@ func (r reference) String() string {
 	return "${" + r.env + "}"
 }
 
-// part is the user or the password of a URL: literal text or one reference.
+// part is literal text or one reference.
 type part struct {
 	text string
 	ref  *reference
@@ -56,13 +51,14 @@ type part struct {
 
 // camera is a camera's URL taken apart.
 type camera struct {
-	bare           string // the URL without its user info
+	site           string // scheme://host:port
 	user, password part
+	rest           []part // path, query and fragment
 }
 
 func (c camera) refs() []reference {
 	var out []reference
-	for _, p := range []part{c.user, c.password} {
+	for _, p := range append([]part{c.user, c.password}, c.rest...) {
 		if p.ref != nil {
 			out = append(out, *p.ref)
 		}
@@ -70,13 +66,39 @@ func (c camera) refs() []reference {
 	return out
 }
 
+// bare is the URL without its user info, with what value gives for each
+// reference of the path and the query.
+func (c camera) bare(value func(ref reference, query bool) (string, error)) (string, error) {
+	var b strings.Builder
+	b.WriteString(c.site)
+	query := false
+	for _, p := range c.rest {
+		text := p.text
+		if p.ref != nil {
+			var err error
+			if text, err = value(*p.ref, query); err != nil {
+				return "", err
+			}
+		}
+		b.WriteString(text)
+		query = query || strings.Contains(p.text, "?")
+	}
+	return b.String(), nil
+}
+
 var (
 	errScheme  = errors.New("want a URL that begins with rtsp:// or rtsps://")
 	errLiteral = errors.New("holds a password in the clear: write a reference instead, " +
 		"rtsp://user:${FRAMELOG_SECRET_NAME}@host/ with that environment variable set for ingest, " +
 		"or ${file:NAME} with the password in that file of the secrets directory")
-	errElsewhere = errors.New("a reference ${…} may only stand for the user or the password, before the @")
-	errAt        = errors.New("holds an @ after the host: write %40 there; where it belongs to a password, " +
+	errInPath = errors.New("holds a password in the clear, in its path or query: write a reference in its place, " +
+		"${FRAMELOG_SECRET_NAME} with that environment variable set for ingest, " +
+		"or ${file:NAME} with the password in that file of the secrets directory")
+	errElsewhere = errors.New("a reference ${…} may only stand for the user or the password, before the @, or in the path or the query")
+	errTwo       = errors.New("holds two passwords, and one is kept for a camera: write one of them to a file NAME " +
+		"of the secrets directory, and ${file:NAME} in its place")
+	errMasked = errors.New("holds ***, which is shown in place of a password: write user and password anew")
+	errAt     = errors.New("holds an @ after the host: write %40 there; where it belongs to a password, " +
 		"the password must be a reference, ${FRAMELOG_SECRET_NAME} or ${file:NAME}")
 	errHost   = errors.New("host or port is malformed")
 	errSpace  = errors.New("holds a space or a control character")
@@ -101,9 +123,6 @@ func split(rawURL string) (camera, error) {
 	}
 	end := authorityEnd(rest)
 	authority, path := rest[:end], rest[end:]
-	if strings.Contains(path, "${") {
-		return camera{}, errElsewhere
-	}
 	if strings.Contains(path, "@") {
 		return camera{}, errAt
 	}
@@ -115,9 +134,19 @@ func split(rawURL string) (camera, error) {
 	if strings.Contains(host, "${") {
 		return camera{}, errElsewhere
 	}
-	c := camera{bare: scheme + "://" + host + path}
-	if err := checkBare(c.bare); err != nil {
+	c := camera{site: scheme + "://" + host}
+	if c.rest, err = parseRest(path); err != nil {
 		return camera{}, err
+	}
+	bare, err := c.bare(func(reference, bool) (string, error) { return "x", nil })
+	if err != nil {
+		return camera{}, err
+	}
+	if err := checkBare(bare); err != nil {
+		return camera{}, err
+	}
+	if len(literals(path)) > 0 {
+		return camera{}, errInPath
 	}
 	user, password, _ := cutColon(info)
 	if c.user, err = parsePart(user); err != nil {
@@ -183,17 +212,50 @@ func parsePart(s string) (part, error) {
 	if at != 0 || end != len(s)-1 {
 		return part{}, errMixed
 	}
-	name := s[2:end]
+	ref, err := parseReference(s[2:end])
+	if err != nil {
+		return part{}, err
+	}
+	return part{ref: &ref}, nil
+}
+
+// parseReference reads what stands between ${ and }.
+func parseReference(name string) (reference, error) {
 	if f, ok := strings.CutPrefix(name, "file:"); ok {
 		if !fileName.MatchString(f) {
-			return part{}, errNoName
+			return reference{}, errNoName
 		}
-		return part{ref: &reference{file: f}}, nil
+		return reference{file: f}, nil
 	}
 	if !envName.MatchString(name) {
-		return part{}, errNoName
+		return reference{}, errNoName
 	}
-	return part{ref: &reference{env: name}}, nil
+	return reference{env: name}, nil
+}
+
+// parseRest reads a path with its query and fragment; there are no references
+// in a fragment, which no camera is told.
+func parseRest(s string) (parts []part, err error) {
+	for s != "" {
+		at := strings.Index(s, "${")
+		if at < 0 {
+			return append(parts, part{text: s}), nil
+		}
+		if strings.Contains(s[:at], "#") {
+			return nil, errElsewhere
+		}
+		end := strings.IndexByte(s[at:], '}')
+		if end < 0 {
+			return nil, errOpen
+		}
+		ref, err := parseReference(s[at+2 : at+end])
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, part{text: s[:at]}, part{ref: &ref})
+		s = s[at+end+1:]
+	}
+	return parts, nil
 }
 
 // checkBare checks a URL without user info. What url.Parse says of it is not
@@ -215,7 +277,7 @@ func checkBare(bare string) error {
 }
 
 // Check says whether rawURL may stand in the registry: rtsp or rtsps, no
-// password in the clear, references well formed and in the user info only.
+// password in the clear, references well formed and where they may stand.
 func Check(rawURL string) error {
 	if _, err := split(rawURL); err != nil {
 		return fmt.Errorf("url %w", err)
@@ -240,10 +302,12 @@ func CheckAPI(id, rawURL string) error {
 }
 
 // Extract takes a password in the clear out of rawURL and puts ${file:id} in
-// its place. password is empty where there is none, or a reference already;
-// then clean is rawURL. The user info ends at the last @ of all, so that a
-// password may hold any of @ / : # ?; percent-encoding is undone where the
-// password looks encoded.
+// its place: that of the user info, and values of the path and the query whose
+// name says that they are one. password is empty where there is none, or a
+// reference already; then clean is rawURL. Passwords that differ are an error.
+// The user info ends at the last @ of all, so that a password there may hold
+// any of @ / : # ?; percent-encoding is undone where the password looks
+// encoded.
 func Extract(rawURL, id string) (clean, password string, err error) {
 	if err := schemas.ValidateCameraID(id); err != nil {
 		return "", "", err
@@ -252,13 +316,46 @@ func Extract(rawURL, id string) (clean, password string, err error) {
 	if err != nil {
 		return "", "", fmt.Errorf("url %w", err)
 	}
-	at := strings.LastIndexByte(rest, '@')
-	if at >= 0 {
+	info, after := "", rest
+	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+		info, after = rest[:at+1], rest[at+1:]
+		// An @ in a password in the path must not make a user of the host.
+		if end := authorityEnd(rest); end < at && secretName.MatchString(rest[end:at]) {
+			return "", "", fmt.Errorf("url %w", errAt)
+		}
 		user, pass, _ := cutColon(rest[:at])
+		if user == masked || pass == masked {
+			return "", "", fmt.Errorf("url %w", errMasked)
+		}
 		if pass != "" && !strings.Contains(pass, "${") {
 			password = plain(pass)
-			rawURL = scheme + "://" + user + ":${file:" + id + "}@" + rest[at+1:]
+			info = user + ":${file:" + id + "}@"
 		}
+	}
+	own := "${file:" + id + "}"
+	found := literals(after)
+	if (len(found) > 0 || password != "") && strings.Contains(rest, own) {
+		return "", "", fmt.Errorf("url %w", errTwo) // its file is not to be written over
+	}
+	for i := len(found) - 1; i >= 0; i-- {
+		text := after[found[i].from:found[i].to]
+		if text == masked {
+			return "", "", fmt.Errorf("url %w", errMasked)
+		}
+		if strings.Contains(text, "${") {
+			return "", "", fmt.Errorf("url %w", errMixed)
+		}
+		if p, err := url.PathUnescape(text); err == nil {
+			text = p
+		}
+		if password != "" && password != text {
+			return "", "", fmt.Errorf("url %w", errTwo)
+		}
+		password = text
+		after = after[:found[i].from] + own + after[found[i].to:]
+	}
+	if password != "" {
+		rawURL = scheme + "://" + info + after
 	}
 	if _, err := split(rawURL); err != nil {
 		return "", "", fmt.Errorf("url %w", err)

@@ -3,6 +3,8 @@ package secrets
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,11 +63,48 @@ var checks = []struct {
 	{"rtsp://viewer:${file:a/b}@host/", errNoName},
 	{"rtsp://${FRAMELOG_SECRET_HOST}/", errElsewhere},
 	{"rtsp://u:${file:x}@${file:y}/", errElsewhere},
-	{"rtsp://host/?key=${FRAMELOG_SECRET_X}", errElsewhere},
 	{"rtsp://host/#${FRAMELOG_SECRET_X}", errElsewhere},
+	{"rtsp://host:${file:x}/", errElsewhere},
+	{"rtsp://host${file:x}/", errElsewhere},
+	{"rtsp://${file:x}?a", errElsewhere},
+	{"rtsp://host\\${file:x}/", errElsewhere},
+}
+
+// pathChecks are passwords in path and query, and references there.
+var pathChecks = []struct {
+	url  string
+	want error
+}{
+	{"rtsp://host/?key=${FRAMELOG_SECRET_X}", nil},
+	{"rtsps://host:7441/${file:door}?enableSrtp", nil},
+	{"rtsp://host/user=admin&password=${file:door}&channel=1&stream=0.sdp?real_stream", nil},
+	{"rtsp://host/user=admin_password=${file:door}_channel=1_stream=0.sdp?real_stream", nil},
+	{"rtsp://host/user=admin&password=&channel=1", nil},
+	{"rtsp://host/11?user=${FRAMELOG_SECRET_U}&pwd=${FRAMELOG_SECRET_P}", nil},
+	{"rtsp://host?pwd=${file:door}", nil},
+	{"rtsp://u:${file:door}@host/?pwd=${file:door}", nil},
+	{"rtsp://host/compass=1&bypass=2&pw1=3", nil},
+
+	{"rtsp://host/user=admin&password=" + canary + "&channel=1", errInPath},
+	{"rtsp://host/user=admin_password=" + canary + "_channel=1_stream=0.sdp", errInPath},
+	{"rtsp://host/user%3Dadmin%26password%3D" + canary + "%26channel%3D1", errInPath},
+	{"rtsp://host/11?user=admin&pwd=" + canary, errInPath},
+	{"rtsp://host/11?loginuse=admin&loginpas=" + canary, errInPath},
+	{"rtsp://host/11?PASS=" + canary, errInPath},
+	{"rtsp://host/a/passwd=" + canary + "/b", errInPath},
+	{"rtsp://host/?pw=" + canary, errInPath},
+	{"rtsp://host/?token=" + canary, errInPath},
+	{"rtsp://host/?userPassword=" + canary, errInPath},
+	{"rtsp://host/?pwd=${file:door}" + canary, errInPath},
+	{"rtsp://host/?pwd=${file:door}&pass=" + canary, errInPath},
+	{"rtsp://host/?pwd=${file:door", errOpen},
+	{"rtsp://host/?pwd=${" + canary + "}", errNoName},
+	{"rtsp://host/${file:../x}", errNoName},
+	{"rtsp://host/?a#b${file:door}", errElsewhere},
 }
 
 func TestCheck(t *testing.T) {
+	checks := append(checks, pathChecks...)
 	for _, tt := range checks {
 		err := Check(tt.url)
 		if !errors.Is(err, tt.want) {
@@ -88,6 +127,11 @@ func TestCheckAPI(t *testing.T) {
 		"rtsp://u:" + canary + "@host/":           false,
 		"rtsp://${FRAMELOG_SECRET_DOOR}:@host/":   false,
 		"rtsp://${file:door}:${file:door}@host/x": true,
+		"rtsp://host/?pwd=${file:door}":           true,
+		"rtsp://host/?pwd=${file:gate}":           false,
+		"rtsp://host/${FRAMELOG_SECRET_DOOR}":     false,
+		"rtsp://u:${file:door}@host/${file:gate}": false,
+		"rtsp://host/?pwd=" + canary:              false,
 	} {
 		if err := CheckAPI("door", url); (err == nil) != ok {
 			t.Errorf("CheckAPI(%q) = %v, want taken: %v", url, err, ok)
@@ -109,6 +153,7 @@ func TestResolve(t *testing.T) {
 	}
 	write("both", "ann:s:3\n")
 	write("dos", "abc\r\n")
+	write("signs", "a+b=c!$'()*,-._~&;%\n")
 	write("empty", "\n")
 	write("lines", canary+"\n"+canary)
 	write("long", strings.Repeat("x", maxSecret+1))
@@ -142,6 +187,13 @@ func TestResolve(t *testing.T) {
 		{url: "rtsp://u:${file:link}@h/p", bare: "rtsp://h/p", user: "u", password: "abc"},
 		{url: "rtsp://a%40b:${file:dos}@h/p", bare: "rtsp://h/p", user: "a@b", password: "abc"},
 		{url: "rtsp://100%:${file:dos}@h/p", bare: "rtsp://h/p", user: "100%", password: "abc"},
+		{url: "rtsp://h/user=a&password=${file:dos}&x=1?y", bare: "rtsp://h/user=a&password=abc&x=1?y"},
+		{url: "rtsp://u:${file:dos}@h/${file:link}?pwd=${file:dos}#f", bare: "rtsp://h/abc?pwd=abc#f", user: "u", password: "abc"},
+		{url: "rtsp://h/${file:door}/x", bare: "rtsp://h/p%40ss%2Fw%3Ao%23r%3Fd%2520%20$%7Bfile%3Ax%7D%20%22%C3%BC/x"},
+		{url: "rtsp://h/${file:signs}", bare: "rtsp://h/a+b=c!$'()*,-._~%26%3B%25"},
+		{url: "rtsp://h/?pwd=${file:signs}", bare: "rtsp://h/?pwd=a%2Bb=c!$'()*,-._~%26%3B%25"},
+		{url: "rtsp://h/${file:nothing}", fails: "secret ${file:nothing}: no such file"},
+		{url: "rtsp://h/?pwd=" + canary, fails: "password in the clear"},
 		{url: "rtsp://u:${file:nothing}@h/p", fails: "secret ${file:nothing}: no such file"},
 		{url: "rtsp://u:${file:empty}@h/p", fails: "secret ${file:empty} is empty"},
 		{url: "rtsp://u:${file:lines}@h/p", fails: "secret ${file:lines} has more than one line"},
@@ -219,7 +271,76 @@ var extracts = []struct{ url, clean, password string }{
 	{"rtsp://u:${FRAMELOG_SECRET_X}@h/p", "rtsp://u:${FRAMELOG_SECRET_X}@h/p", ""},
 }
 
+// pathExtracts are those of passwords in path and query.
+var pathExtracts = []struct{ url, clean, password string }{
+	{"rtsp://h/user=admin&password=pw&channel=1&stream=0.sdp?real_stream", "rtsp://h/user=admin&password=${file:door}&channel=1&stream=0.sdp?real_stream", "pw"},
+	{"rtsp://h/user=admin_password=p_w_channel=1_stream=0.sdp?x", "rtsp://h/user=admin_password=${file:door}_channel=1_stream=0.sdp?x", "p_w"},
+	{"rtsp://h/user%3Da%26password%3Dpw%26channel%3D1", "rtsp://h/user%3Da%26password%3D${file:door}%26channel%3D1", "pw"},
+	{"rtsp://h/11?user=a&pwd=p%26w%40+/?&b=c", "rtsp://h/11?user=a&pwd=${file:door}&b=c", "p&w@+/?"},
+	{"rtsp://h/11?auth=YWI6Yw==#x", "rtsp://h/11?auth=${file:door}#x", "YWI6Yw=="},
+	{"rtsp://h/11?pwd=100%&b", "rtsp://h/11?pwd=${file:door}&b", "100%"},
+	{"rtsp://u:pw@h/?pwd=pw", "rtsp://u:${file:door}@h/?pwd=${file:door}", "pw"},
+	{"rtsp://u:${file:gate}@h/?pwd=pw", "rtsp://u:${file:gate}@h/?pwd=${file:door}", "pw"},
+	{"rtsp://h/?user=a&pwd=&b", "rtsp://h/?user=a&pwd=&b", ""},
+	{"rtsp://h/?pwd=${file:door}", "rtsp://h/?pwd=${file:door}", ""},
+}
+
+// What is extracted is sent to the camera as it was typed.
+func TestExtractAndResolve(t *testing.T) {
+	dir := t.TempDir()
+	for _, url := range []string{
+		"rtsp://h/user=admin&password=a!b$c'(d)*e,f-g.h_i~j=k+l&channel=1", "rtsp://h/user=a_password=p_w_channel=1",
+		"rtsp://h/11?pwd=p%26w%40%2B%2F%3F%25%20&b=c", "rtsp://h/x?auth=YWI6Yw==",
+	} {
+		clean, password, err := Extract(url, "door")
+		if err != nil || strings.Contains(clean, password) {
+			t.Fatalf("%q: %q, %v", url, clean, err)
+		}
+		if err := Store(dir, "door", password); err != nil {
+			t.Fatal(err)
+		}
+		if bare, _, _, err := (Resolver{Dir: dir}).Resolve(t.Context(), clean); err != nil || bare != url {
+			t.Errorf("%q becomes %q, %v", url, bare, err)
+		}
+	}
+}
+
+func TestExtractRefuses(t *testing.T) {
+	for url, want := range map[string]error{
+		"rtsp://u:" + canary + "@h/?pwd=other":                     errTwo,
+		"rtsp://h/?pwd=" + canary + "&token=other":                 errTwo,
+		"rtsp://u:${file:door}@h/?pwd=" + canary:                   errTwo,
+		"rtsp://u:" + canary + "@h/?pwd=${file:door}":              errTwo,
+		"rtsp://h/user=a&password=" + canary + "@" + canary + "&x": errAt,
+		"rtsp://h:554/?pwd=" + canary + "@" + canary:               errAt,
+		"rtsp://h/?pwd=" + canary + "${file:gate}":                 errMixed,
+		"rtsp://h/?pwd=***":                                        errMasked,
+		"rtsp://***@h/":                                            errMasked,
+	} {
+		_, _, err := Extract(url, "door")
+		if !errors.Is(err, want) || strings.Contains(err.Error(), canary) {
+			t.Errorf("Extract(%q): %v, want %v", url, err, want)
+		}
+	}
+}
+
+func TestShown(t *testing.T) {
+	for url, want := range map[string]string{
+		"rtsp://u:${file:x}@10.0.0.5:554/a/b?c=d#e":          "10.0.0.5:554/a/b",
+		"rtsps://h/user=a&password=${file:x}&c=1?y${file:z}": "h/user=a&password=${file:x}&c=1",
+		"rtsp://h":                        "h",
+		"rtsp://h/?pwd=" + canary:         "",
+		"rtsp://u:" + canary + "@h/p":     "",
+		"rtsp://h?a=${FRAMELOG_SECRET_X}": "h",
+	} {
+		if got := Shown(url); got != want {
+			t.Errorf("Shown(%q) = %q, want %q", url, got, want)
+		}
+	}
+}
+
 func TestExtract(t *testing.T) {
+	extracts := append(extracts, pathExtracts...)
 	for _, tt := range extracts {
 		clean, password, err := Extract(tt.url, "door")
 		if err != nil || clean != tt.clean || password != tt.password {
@@ -245,6 +366,14 @@ func TestRedact(t *testing.T) {
 		`{"url":"rtsp://u:c4n4ry@host/p"}`:      `{"url":"rtsp://***@host/p"}`,
 		"rtsp://host/user=a&password=c4n4ry&x=": "rtsp://host/user=a&password=***&x=",
 		"rtsp://a:c4n4ry@h rtsp://b:c4n4ry@i":   "rtsp://***@h rtsp://***@i",
+		"rtsp://h/user=a_password=c4n4ry_c=1 x": "rtsp://h/user=a_password=*** x",
+		"rtsp://h/u%3Da%26passwd%3Dc4n4ry%26":   "rtsp://h/u%3Da%26passwd%3D***",
+		"GET /?loginpas=c4n4ry&token=c4n4ry ok": "GET /?loginpas=***&token=*** ok",
+		"rtsp://h/user=a&password=c4n@4ry&x":    "rtsp://***&x",
+		"rtsp://u:p@h/?pwd=c4n4ry":              "rtsp://***@h/?pwd=***",
+		"rtsp://h/?pwd=${file:door}&a":          "rtsp://h/?pwd=${file:door}&a",
+		"pwd=":                                  "pwd=",
+		"pwd=c4n4ry":                            "pwd=***",
 	} {
 		if got := Redact(in); got != want {
 			t.Errorf("Redact(%q) = %q, want %q", in, got, want)
@@ -258,14 +387,18 @@ func FuzzCheck(f *testing.F) {
 	for _, tt := range checks {
 		f.Add(tt.url)
 	}
-	for _, tt := range extracts {
+	for _, tt := range append(extracts, pathExtracts...) {
 		f.Add(tt.url)
 	}
-	const secret = "s3cr3t"
+	for _, tt := range pathChecks {
+		f.Add(tt.url)
+	}
+	const secret = `s/3@c:r#3?t%&;\ [x]+${file:x}`
 	r := Resolver{LookupEnv: func(string) (string, bool) { return secret, true }}
-	f.Fuzz(func(t *testing.T, url string) {
-		err := Check(url)
-		bare, _, password, rerr := r.Resolve(t.Context(), url)
+	plainly := Resolver{LookupEnv: func(string) (string, bool) { return "x", true }}
+	f.Fuzz(func(t *testing.T, raw string) {
+		err := Check(raw)
+		bare, _, password, rerr := r.Resolve(t.Context(), raw)
 		if err == nil && rerr != nil && !strings.Contains(rerr.Error(), "${file:") {
 			t.Errorf("taken, and then: %v", rerr)
 		}
@@ -276,14 +409,25 @@ func FuzzCheck(f *testing.F) {
 			if strings.ContainsAny(bare, "@") || strings.Contains(bare, "${") {
 				t.Errorf("user info is left in %q", bare)
 			}
-			if password != "" && password != secret {
+			if !strings.HasSuffix(secret, password) {
 				t.Errorf("password %q came from nowhere", password)
 			}
-			if err := Check(bare); err != nil {
-				t.Errorf("bare URL %q: %v", bare, err)
+			// What a secret holds changes neither the host nor how many values
+			// there are.
+			same, _, _, err := plainly.Resolve(t.Context(), raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, errA := parse(bare)
+			b, errB := parse(same)
+			if errA != nil || errB != nil || a != b {
+				t.Errorf("%q and %q: %+v and %+v (%v, %v)", bare, same, a, b, errA, errB)
+			}
+			if strings.Contains(Shown(raw), secret) || Shown(raw) == "" {
+				t.Errorf("shown as %q", Shown(raw))
 			}
 		}
-		clean, password, err := Extract(url, "door")
+		clean, password, err := Extract(raw, "door")
 		if err != nil {
 			return
 		}
@@ -295,6 +439,22 @@ func FuzzCheck(f *testing.F) {
 		}
 		_ = password
 	})
+}
+
+// shape is what a URL is made of.
+type shape struct {
+	scheme, host                         string
+	slashes, ands, semicolons, questions int
+	fragment                             string
+}
+
+func parse(raw string) (shape, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.User != nil {
+		return shape{}, fmt.Errorf("user %v: %w", u.User != nil, err)
+	}
+	n := func(sep string) int { return strings.Count(raw, sep) }
+	return shape{u.Scheme, u.Host, n("/"), n("&"), n(";"), n("?"), u.Fragment}, nil
 }
 
 // FuzzRedact: nothing between :// and the last @ of a word is left.
