@@ -102,6 +102,15 @@ func TestNoPasswordAnywhere(t *testing.T) {
 		t.Cleanup(s.Close)
 		return s
 	}
+	// Cheap cameras want their password in the path, and have no other.
+	inPath, err := camsim.Start(t.Context(), camsim.Config{Cameras: []camsim.CameraConfig{
+		{Path: "user=viewer&password=" + canary + "&channel=1", Feed: clip},
+		{Path: "user=viewer_password=" + canary + "_channel=1", Feed: clip},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(inPath.Close)
 	digest, basic, secure := serve(camsim.AuthDigest, false), serve(camsim.AuthBasic, false), serve(camsim.AuthBasic, true)
 	gone := fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))
 
@@ -133,6 +142,11 @@ func TestNoPasswordAnywhere(t *testing.T) {
 	add("no-host", away, "rtsp://viewer:"+canary+"@camera.invalid/plain")
 	add("unset", away, "rtsp://viewer:${FRAMELOG_SECRET_UNSET}@"+digest.Addr()+"/plain")
 
+	add("path-literal", live, "rtsp://"+inPath.Addr()+"/user=viewer&password="+canary+"&channel=1?pwd="+canary)
+	add("path-env", live, "rtsp://"+inPath.Addr()+"/user=viewer_password=${FRAMELOG_SECRET_RIGHT}_channel=1")
+	add("path-wrong", refused, "rtsp://"+inPath.Addr()+"/user=viewer&password=${FRAMELOG_SECRET_WRONG}&channel=1")
+	add("path-gone", away, "rtsp://"+gone+"/user=viewer&password="+canary+"&channel=1?token="+canary)
+
 	data := filepath.Join(t.TempDir(), "data")
 	if err := os.MkdirAll(filepath.Join(data, "secrets"), 0o700); err != nil {
 		t.Fatal(err)
@@ -154,7 +168,7 @@ func TestNoPasswordAnywhere(t *testing.T) {
 	beside.Go(func() { l.commandLines(ctx, s.PID()) })
 	s.WaitReady(t)
 
-	l.typed(s, digest, basic, want)
+	l.typed(s, digest, basic, inPath, want)
 	for id, state := range want {
 		s.named(t, id, time.Time{}, string(state), func(x camStatus) bool { return x.State == state })
 	}
@@ -234,7 +248,7 @@ func (l *leak) ask(s *camScene, method, path, contentType, body string) int {
 
 // typed is what people type into the page, right and wrong. It adds to want
 // what is taken.
-func (l *leak) typed(s *camScene, digest, basic *camsim.Server, want map[string]schemas.State) {
+func (l *leak) typed(s *camScene, digest, basic, inPath *camsim.Server, want map[string]schemas.State) {
 	const kind = "application/json"
 	url := func(u string) string { return fmt.Sprintf(`{"url":%q,"label":"typed"}`, u) }
 	for _, c := range []struct {
@@ -246,6 +260,11 @@ func (l *leak) typed(s *camScene, digest, basic *camsim.Server, want map[string]
 		{"typed-plain", kind, url("rtsp://viewer:" + canary + "@" + basic.Addr() + "/plain"), 201, schemas.StateLive},
 		{"typed-wrong", kind, url("rtsp://viewer:" + oddPassword + "@" + basic.Addr() + "/plain"), 201, schemas.StateRefused},
 		{"typed-gone", kind, url("rtsp://viewer:" + canary + "@127.0.0.1:1/plain"), 201, schemas.StateAway},
+		{"typed-path", kind, url("rtsp://" + inPath.Addr() + "/user=viewer_password=" + canary + "_channel=1"), 201, schemas.StateLive},
+		{"typed-query", kind, url("rtsp://127.0.0.1:1/11?usr=viewer&pwd=" + canary), 201, schemas.StateAway},
+		{"typed-two", kind, url("rtsp://viewer:" + canary + "@127.0.0.1:1/?pwd=" + canary + "2"), 400, ""},
+		{"typed-at", kind, url("rtsp://127.0.0.1:1/user=viewer&password=" + canary + "@" + canary + "&x"), 400, ""},
+		{"typed-steal", kind, url("rtsp://127.0.0.1/?pwd=${file:shared}&x=" + canary), 400, ""},
 		{"typed-scheme", kind, url("http://viewer:" + canary + "@127.0.0.1/"), 400, ""},
 		{"typed-host", kind, url("rtsp://viewer:" + canary + "@:99999999/"), 400, ""},
 		{"typed-space", kind, url("rtsp://viewer:" + canary + " " + canary + "@127.0.0.1:1/"), 201, schemas.StateAway},
