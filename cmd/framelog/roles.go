@@ -333,7 +333,7 @@ func (c egressCmd) Run(ctx context.Context) error {
 	var web *egress.Server // is there before the first request
 	h := hls.Config{
 		Mode: cfg.Egress.Mode, Window: time.Duration(cfg.Egress.Window), Linger: time.Duration(cfg.Egress.Linger),
-		Dir: cfg.Egress.HLSDir, Reserve: int64(cfg.Egress.DiskReserve), CacheBytes: int64(cfg.Egress.CacheBytes),
+		Dir: cfg.Egress.HLSDir, Reserve: int64(cfg.Egress.DiskReserve), CacheBytes: int64(cfg.Egress.CacheBytes), LiveBytes: int64(cfg.Egress.LiveBytes),
 		MaxTails: cfg.Egress.MaxTails, MaxWaiters: cfg.Egress.MaxWaiters, MaxRebuilds: cfg.Egress.MaxRebuilds,
 		MaxAge: time.Duration(cfg.Egress.MaxAge),
 		Known:  func(camera string) bool { return web.Known(camera) },

@@ -76,6 +76,7 @@ type Egress struct {
 	Linger      Duration `yaml:"linger" default:"30s" min:"1s" doc:"How long a camera is followed after its last request, on_demand."`
 	HLSDir      string   `yaml:"hls_dir" default:"" doc:"Directory of the files of mode always, for one egress process alone: it removes what it finds there. Empty: hls below data."`
 	CacheBytes  Size     `yaml:"cache_bytes" default:"256MiB" min:"1MiB" doc:"Memory for segments at hand."`
+	LiveBytes   Size     `yaml:"live_bytes" default:"4MiB" min:"1MiB" doc:"The most of cache_bytes that the complete segments of one followed camera take at the live edge: the newest is always there, older ones within this. Segments that are files are not in memory."`
 	MaxTails    int      `yaml:"max_tails" default:"256" min:"1" doc:"Cameras that are followed at a time."`
 	MaxWaiters  int      `yaml:"max_waiters" default:"4096" min:"1" doc:"Requests that wait for something that is to come."`
 	MaxRebuilds int      `yaml:"max_rebuilds" default:"4" min:"1" doc:"Segments that are made from the log at a time."`
