@@ -6,7 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -49,11 +49,11 @@ type commands struct {
 // settings are the flags that every role takes: each goes before the
 // environment and the file.
 type settings struct {
-	Config    string  `help:"Configuration file (YAML)." short:"c" env:"FRAMELOG_CONFIG" placeholder:"FILE"`
-	Data      *string `help:"Directory of the broker's log, secrets and HLS files." placeholder:"DIR"`
-	Brokers   *string `help:"Kafka brokers, separated by commas; none: the embedded broker." placeholder:"HOST:PORT"`
-	LogLevel  *string `help:"debug, info, warn or error." placeholder:"LEVEL"`
-	LogFormat *string `help:"text or json." placeholder:"FORMAT"`
+	Config    string  `help:"Configuration file (YAML)." short:"c" env:"FRAMELOG_CONFIG" placeholder:"FILE" group:"Of all commands:"`
+	Data      *string `help:"Directory of the broker's log, secrets and HLS files. Default: ./data." placeholder:"DIR" group:"Of all commands:"`
+	Brokers   *string `help:"Kafka brokers, separated by commas. Default: the embedded broker, at 127.0.0.1:9092 or where broker_listen says." placeholder:"HOST:PORT" group:"Of all commands:"`
+	LogLevel  *string `help:"debug, info, warn or error." placeholder:"LEVEL" group:"Of all commands:"`
+	LogFormat *string `help:"text or json." placeholder:"FORMAT" group:"Of all commands:"`
 }
 
 // load reads the whole configuration; more are further flags, by key.
@@ -83,13 +83,17 @@ func (c *camerasCmd) AfterApply(k *kong.Context) error {
 	k.Bind(&c.CamerasCmd)
 	k.Bind(&cli.Env{
 		Out: k.Stdout,
-		Connect: func() (cli.Registry, error) {
+		Connect: func(ctx context.Context) (cli.Registry, string, error) {
 			cfg, err := c.load(nil)
 			if err != nil {
-				return nil, err
+				return nil, "", err
 			}
-			log := service.NewLogger(io.Discard, "error", "text", "cameras")
-			return registry.Connect(kafkaConfig(cfg, "framelog-cameras"), log)
+			if err := checkBrokers(ctx, cfg); err != nil {
+				return nil, "", err
+			}
+			kc := kafkaConfig(cfg, "framelog-cameras")
+			r, err := registry.Connect(kc, slog.New(slog.DiscardHandler))
+			return r, strings.Join(kc.Brokers, ", "), err
 		},
 		Cameras: func(path string) (string, []schemas.Camera, error) {
 			s := c.settings
@@ -155,7 +159,8 @@ func run(args []string) int {
 
 	var c commands
 	k, err := kong.New(&c, kong.Name("framelog"), kong.Description("Cameras in, a Kafka log between, HLS out."),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.UsageOnError())
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)))
 	if err != nil {
 		return fail(fmt.Errorf("command line: %w", err))
 	}
@@ -163,6 +168,14 @@ func run(args []string) int {
 	if err != nil {
 		var pe *kong.ParseError
 		if errors.As(err, &pe) {
+			if commandMissing(pe.Context) {
+				k.Stdout = k.Stderr
+				if err := pe.Context.PrintUsage(false); err != nil {
+					return fail(fmt.Errorf("print help: %w", err))
+				}
+				fmt.Fprintln(k.Stderr)
+				return fail(&config.Error{What: "a command is missing", Remedy: "it is one of these"})
+			}
 			return fail(&config.Error{What: pe.Error(), Remedy: "see framelog --help"})
 		}
 		return fail(err)
@@ -171,6 +184,16 @@ func run(args []string) int {
 		return fail(err)
 	}
 	return 0
+}
+
+// commandMissing says that the line was right as far as it went, and that a
+// command is to follow.
+func commandMissing(c *kong.Context) bool {
+	node := c.Model.Node
+	if s := c.Selected(); s != nil {
+		node = s
+	}
+	return c.Error == nil && len(node.Children) > 0
 }
 
 // fail prints why in one line and gives the exit code.

@@ -162,7 +162,7 @@ func checkBrokers(ctx context.Context, cfg *config.Config) error {
 	}
 	key, remedy := "brokers", "start it, or empty the list for the embedded broker of framelog up"
 	if cfg.Embedded() {
-		key, remedy = "broker_listen", "start framelog up or framelog broker, or name your brokers"
+		key, remedy = "broker_listen", "start framelog up or framelog broker, or name your own with --brokers"
 	}
 	if !found {
 		return cfg.Errorf(key, remedy, "%s does not answer: %s", strings.Join(kc.Brokers, ", "), strings.Join(why, "; "))

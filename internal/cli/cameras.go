@@ -9,6 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/framelog/framelog/internal/registry"
@@ -23,13 +27,15 @@ type Registry interface {
 	Put(ctx context.Context, cam schemas.Camera) error
 	Delete(ctx context.Context, id string) error
 	Reconcile(ctx context.Context, file string, cams []schemas.Camera, prune bool) (registry.Result, error)
+	TakeOver(ctx context.Context, file string, pick func(old string, ids []string) bool) (map[string][]string, error)
 	Close()
 }
 
 // Env is what the subcommands work with; kong binds it to their Run.
 type Env struct {
-	// Connect makes a client of the registry; the subcommand closes it.
-	Connect func() (Registry, error)
+	// Connect makes a client of the registry, which the subcommand closes, and
+	// names its brokers; it says at once where none of them answers.
+	Connect func(ctx context.Context) (r Registry, brokers string, err error)
 	// Cameras reads the cameras of a configuration file, and gives the file's
 	// name as it stands in their origins.
 	Cameras func(path string) (file string, cams []schemas.Camera, err error)
@@ -42,7 +48,7 @@ type Env struct {
 
 // CamerasCmd is "framelog cameras".
 type CamerasCmd struct {
-	Output string `help:"How to print: table or json." enum:"table,json" default:"table" short:"o"`
+	Output string `help:"How to print: table or json." enum:"table,json" default:"table" short:"o" placeholder:"FORM" group:"Of all commands:"`
 
 	List   ListCmd   `cmd:"" help:"Show all cameras, and what each is doing."`
 	Add    AddCmd    `cmd:"" help:"Add a camera."`
@@ -52,8 +58,7 @@ type CamerasCmd struct {
 
 func (c *CamerasCmd) json() bool { return c.Output == "json" }
 
-// UsageError is what the caller did wrong, and what to do instead. The exit
-// code is 2, as for any wrong configuration.
+// UsageError is what the caller did wrong, and what to do instead.
 type UsageError struct{ What, Remedy string }
 
 func (e *UsageError) Error() string {
@@ -63,15 +68,12 @@ func (e *UsageError) Error() string {
 	return e.What + "; " + e.Remedy
 }
 
-// ExitCode is for kong.
-func (e *UsageError) ExitCode() int { return 2 }
-
 // with runs f on the registry, in bounded time.
 func (e *Env) with(ctx context.Context, f func(ctx context.Context, r Registry) error) error {
 	timeout := cmp.Or(e.Timeout, 8*time.Second)
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer from the brokers within %s; are they running, and is --brokers right?", timeout))
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	r, err := e.Connect()
+	r, brokers, err := e.Connect(ctx)
 	if err != nil {
 		return err
 	}
@@ -79,7 +81,7 @@ func (e *Env) with(ctx context.Context, f func(ctx context.Context, r Registry) 
 	err = f(ctx, r)
 	var usage *UsageError
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && !errors.As(err, &usage) {
-		return &UsageError{What: context.Cause(ctx).Error()}
+		return &UsageError{What: fmt.Sprintf("%s did not answer within %s", brokers, timeout), Remedy: "look at the brokers, and at --brokers"}
 	}
 	var conflict *registry.ConflictError
 	if errors.As(err, &conflict) {
@@ -111,8 +113,8 @@ func (e *Env) json(v any) error {
 type AddCmd struct {
 	ID          string `arg:"" help:"What names the camera in URLs and topics: a-z, 0-9 and -."`
 	URL         string `arg:"" help:"rtsp:// or rtsps://, with a reference in place of the password."`
-	Label       string `help:"A name for people."`
-	Transport   string `help:"tcp or udp; by default TCP first, then UDP." enum:",tcp,udp" default:""`
+	Label       string `help:"A name for people." placeholder:"TEXT"`
+	Transport   string `help:"tcp or udp; by default TCP first, then UDP." enum:",tcp,udp" default:"" placeholder:"tcp|udp"`
 	InsecureTLS bool   `name:"insecure-tls" help:"Take any certificate of an rtsps camera."`
 	NoAudio     bool   `name:"no-audio" help:"Leave the sound out."`
 	Disabled    bool   `help:"Add it switched off."`
@@ -206,13 +208,19 @@ func writable(cam schemas.Camera) error {
 	if cam.Source != schemas.SourceFile {
 		return nil
 	}
-	return &UsageError{What: fmt.Sprintf("camera %q is kept by a configuration file", cam.ID), Remedy: "change it there: " + cam.Origin}
+	return &UsageError{
+		What: fmt.Sprintf("camera %q is kept by a configuration file", cam.ID),
+		Remedy: fmt.Sprintf("change it there: %s; if that file was moved or renamed, run: framelog cameras apply -f FILE --take-over %s",
+			cam.Origin, registry.FileOf(cam.Origin)),
+	}
 }
 
 // ApplyCmd is "framelog cameras apply".
 type ApplyCmd struct {
-	File  string `short:"f" required:"" help:"The configuration file; only its list of cameras is read."`
+	File  string `short:"f" required:"" placeholder:"FILE" help:"The configuration file; only its list of cameras is read."`
 	Prune bool   `help:"Remove the cameras that the file had once and has no more."`
+
+	TakeOver string `name:"take-over" help:"Where this file was before it was moved or renamed: the cameras of that file become this one's." placeholder:"FILE"`
 }
 
 // Run makes the registry's cameras of this file what the file says.
@@ -221,7 +229,25 @@ func (c *ApplyCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error 
 	if err != nil {
 		return err
 	}
+	var old string
+	if c.TakeOver != "" {
+		if old, err = filepath.Abs(c.TakeOver); err != nil {
+			return fmt.Errorf("find the file to take over from: %w", err)
+		}
+		if !fileGone(old) {
+			return &UsageError{What: old + " is still there, and keeps its cameras", Remedy: "take them out of it and apply it with --prune, or remove it"}
+		}
+	}
 	return env.with(ctx, func(ctx context.Context, r Registry) error {
+		if old != "" {
+			taken, err := r.TakeOver(ctx, file, func(f string, _ []string) bool { return f == old })
+			if err != nil {
+				return err
+			}
+			if len(taken) == 0 {
+				return &UsageError{What: "no camera is kept by " + old, Remedy: "\"framelog cameras list -o json\" shows where each is from"}
+			}
+		}
 		res, err := r.Reconcile(ctx, file, cams, c.Prune)
 		if err != nil {
 			return err
@@ -234,6 +260,12 @@ func (c *ApplyCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error 
 		}
 		return printResult(env, file, res)
 	})
+}
+
+// fileGone says whether a file is certainly not there.
+func fileGone(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // list is ids, never null in JSON.

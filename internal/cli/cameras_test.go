@@ -80,7 +80,7 @@ func full() *fakeRegistry {
 		}
 	}
 	add("front-door", "Front door", "", &schemas.Status{State: schemas.StateLive, Since: ago(3 * time.Hour), Video: schemas.H264, Audio: schemas.AAC, Width: 1920, Height: 1080, FPS: 30, Bitrate: 4_120_000})
-	add("garage", "Garage", "framelog.yaml:12", &schemas.Status{State: schemas.StateAway, Since: ago(190 * time.Second), Error: "no route\nto host", Video: schemas.H265, Width: 2560, Height: 1440, FPS: 12.5})
+	add("garage", "Garage", "framelog.yaml:12", &schemas.Status{State: schemas.StateAway, Since: ago(190 * time.Second), Error: "no route\nto host, which takes a word or two more than would fit into any column of a table beside all of the others; look at the camera's network", Video: schemas.H265, Width: 2560, Height: 1440, FPS: 12.5})
 	add("gate", "Überwachung der Toreinfahrt von der Straße aus", "", &schemas.Status{State: schemas.StateLive, Since: ago(50 * time.Hour), Problem: "no keyframe for 24 s", Video: schemas.MJPEG, Bitrate: 812_400})
 	add("roof", "", "", nil)
 	add("yard", "", "", &schemas.Status{State: schemas.StateLive, Since: ago(time.Hour), Updated: ago(42 * time.Second)})
@@ -93,7 +93,7 @@ func run(t *testing.T, r *fakeRegistry, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
 	env := &Env{
-		Connect: func() (Registry, error) { return r, nil },
+		Connect: func(context.Context) (Registry, string, error) { return r, "kafka-1:9092", nil },
 		Cameras: func(path string) (string, []schemas.Camera, error) { return path, nil, nil },
 		Out:     &out, Now: func() time.Time { return now }, Timeout: 50 * time.Millisecond,
 	}
@@ -169,22 +169,22 @@ func TestPrints(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	for _, c := range []struct {
 		name, args, want string
-		code             int
+		usage            bool
 		set              func(*fakeRegistry)
 	}{
-		{"bad id", "add Front_Door rtsp://h/", "camera id", 2, nil},
-		{"bad scheme", "add shed http://h/", "rtsp://", 2, nil},
-		{"password", "add shed rtsp://u:" + canary + "@h/", "${file:shed}", 2, nil},
-		{"another's secret", "add shed rtsp://u:${file:gate}@h/", "", 2, nil},
-		{"taken", "add roof rtsp://h/", "--replace", 2, nil},
-		{"of a file", "add garage rtsp://h/ --replace", "framelog.yaml:12", 2, nil},
-		{"remove a file's", "remove roof garage", "framelog.yaml:12", 2, nil},
-		{"remove nothing", "remove roof nobody", "nobody", 2, nil},
-		{"brokers away", "list", "brokers", 2, func(f *fakeRegistry) { f.hang = true }},
-		{"conflict", "apply -f framelog.yaml", "kept by", 2, func(f *fakeRegistry) {
+		{"bad id", "add Front_Door rtsp://h/", "camera id", true, nil},
+		{"bad scheme", "add shed http://h/", "rtsp://", true, nil},
+		{"password", "add shed rtsp://u:" + canary + "@h/", "${file:shed}", true, nil},
+		{"another's secret", "add shed rtsp://u:${file:gate}@h/", "", true, nil},
+		{"taken", "add roof rtsp://h/", "--replace", true, nil},
+		{"of a file", "add garage rtsp://h/ --replace", "framelog.yaml:12", true, nil},
+		{"remove a file's", "remove roof garage", "framelog.yaml:12", true, nil},
+		{"remove nothing", "remove roof nobody", "nobody", true, nil},
+		{"brokers away", "list", "kafka-1:9092 did not answer", true, func(f *fakeRegistry) { f.hang = true }},
+		{"conflict", "apply -f framelog.yaml", "kept by", true, func(f *fakeRegistry) {
 			f.err = &registry.ConflictError{ID: "roof", Have: "the API", Wants: "framelog.yaml:3"}
 		}},
-		{"other", "list", "broken", 1, func(f *fakeRegistry) { f.err = errors.New("broken") }},
+		{"other", "list", "broken", false, func(f *fakeRegistry) { f.err = errors.New("broken") }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := full()
@@ -195,13 +195,9 @@ func TestRefusals(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(out+err.Error(), canary) {
 				t.Fatalf("%q, %v", out, err)
 			}
-			code := 1
-			var coder kong.ExitCoder
-			if errors.As(err, &coder) {
-				code = coder.ExitCode()
-			}
-			if code != c.code {
-				t.Errorf("exit code %d, want %d", code, c.code)
+			var usage *UsageError
+			if got := errors.As(err, &usage); got != c.usage {
+				t.Errorf("%T: the caller's fault %v, want %v", err, got, c.usage)
 			}
 			if len(r.Cameras) != 6 {
 				t.Errorf("something was changed: %d cameras", len(r.Cameras))

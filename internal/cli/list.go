@@ -55,51 +55,67 @@ func printList(env *Env, all []listed, now time.Time) error {
 	}
 	w := tabwriter.NewWriter(&trimmer{out: env.Out}, 0, 0, 2, ' ', 0)
 	// Errors never reach w itself but through Flush.
-	fmt.Fprintln(w, "CAMERA\tLABEL\tSTATE\tFOR\tPICTURE\tBITRATE\tKEPT BY\tSAYS")
+	fmt.Fprintln(w, "CAMERA\tSTATE\tSENDS\tLABEL")
 	live := 0
+	var notes strings.Builder
+	kept := make(map[string]int) // by file
 	for _, l := range all {
-		state, since, says := condition(l, now)
-		if state == string(schemas.StateLive) {
-			live++
+		state, note := condition(l, now)
+		if note != "" {
+			fmt.Fprintf(&notes, "%s: %s\n", l.ID, oneLine(note))
 		}
-		picture, rate := "-", "-"
+		sends := ""
 		if l.Status != nil {
-			picture = cmp.Or(describe(*l.Status), "-")
-			if l.Status.State == schemas.StateLive && l.Status.Bitrate > 0 && !l.Stale {
-				rate = bitrate(l.Status.Bitrate)
+			sends = describe(*l.Status)
+			if l.Status.State == schemas.StateLive && !l.Stale && !l.Disabled {
+				live++
+				if l.Status.Bitrate > 0 {
+					sends = strings.TrimPrefix(sends+", "+bitrate(l.Status.Bitrate), ", ")
+				}
 			}
 		}
-		keeper := "API"
 		if l.Source == schemas.SourceFile {
-			keeper = l.Origin
+			kept[l.Origin[:max(strings.LastIndexByte(l.Origin, ':'), 0)]]++
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, cmp.Or(shorten(l.Label, 28), "-"), state, since, picture, rate, keeper, says)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", l.ID, state, sends, oneLine(l.Label))
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	return env.printf("\n%d of %s live\n", live, count(len(all), "camera"))
+	if notes.Len() > 0 {
+		notes.WriteString("\n")
+	}
+	if err := env.printf("\n%s%d of %s live", notes.String(), live, count(len(all), "camera")); err != nil {
+		return err
+	}
+	for _, file := range slices.Sorted(maps.Keys(kept)) {
+		if err := env.printf("; %d kept by %s", kept[file], file); err != nil {
+			return err
+		}
+	}
+	return env.printf("\n")
 }
 
-// condition is what a camera is doing, for how long, and why.
-func condition(l listed, now time.Time) (state, since, says string) {
+// condition is what a camera is doing and for how long, and why where that is
+// to be told.
+func condition(l listed, now time.Time) (state, note string) {
 	s := l.Status
 	switch {
 	case l.Disabled:
-		return string(schemas.StateDisabled), "-", ""
+		return string(schemas.StateDisabled), ""
 	case s == nil:
-		return "waiting", "-", "no ingest process has taken it yet"
+		return "waiting", "no ingest process has taken it yet"
 	case l.Stale:
-		return "no word", span(now.Sub(s.Updated)), "last " + string(s.State) + "; is ingest running?"
+		return "no word " + span(now.Sub(s.Updated)), "it was " + string(s.State) + " when ingest last told of it; is ingest running?"
 	}
-	since = "-"
+	state, note = string(s.State), cmp.Or(s.Error, s.Problem)
 	if !s.Since.IsZero() {
-		since = span(now.Sub(s.Since))
+		state += " " + span(now.Sub(s.Since))
 	}
 	if s.State == schemas.StateLive {
-		return string(s.State), since, oneLine(s.Problem)
+		note = s.Problem
 	}
-	return string(s.State), since, oneLine(cmp.Or(s.Error, s.Problem))
+	return state, note
 }
 
 // describe is "1920x1080 30 fps h264+aac", of what is known.
@@ -140,16 +156,9 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%d days", d/(24*time.Hour))
 }
 
-// oneLine keeps a table a table, whatever a camera answered.
+// oneLine keeps a line a line, whatever a camera answered.
 func oneLine(s string) string {
-	return shorten(strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r < ' ' || r == ' ' || r == 0x7f }), " "), 100)
-}
-
-func shorten(s string, n int) string {
-	if r := []rune(s); len(r) > n {
-		return string(r[:n-1]) + "…"
-	}
-	return s
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }), " ")
 }
 
 func count(n int, noun string) string {

@@ -77,7 +77,7 @@ func (l *loader) file() error {
 		if errors.As(err, &pe) {
 			err = pe.Err
 		}
-		return &Error{Where: l.path, What: fmt.Sprintf("cannot be read: %v", err), Remedy: "name a file with --config, or copy framelog.example.yaml"}
+		return &Error{Where: l.path, What: fmt.Sprintf("cannot be read: %v", err), Remedy: "name a file that can, such as a copy of framelog.example.yaml"}
 	}
 	doc, err := parser.ParseBytes(b, 0)
 	if err != nil {

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+// TestHelp: who leaves the command out sees which there are; what is of one
+// command stands before what is of all; and errors of the command line name
+// what was asked, at once.
+func TestHelp(t *testing.T) {
+	binary := testenv.Binary(t)
+	free := fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))
+	for _, tt := range []struct {
+		args string
+		code int
+		want []string // in this order
+		not  string
+	}{
+		{args: "", code: 2, want: []string{"cameras list", "framelog: a command is missing"}, not: "camsim"},
+		{args: "cameras", code: 2, want: []string{"cameras list", "cameras add", "framelog: a command is missing"}, not: "ingest alone"},
+		{args: "cameras lst", code: 2, want: []string{"framelog: ", "lst"}, not: "Commands:"},
+		{args: "--help", want: []string{"Commands:", "up"}},
+		{args: "cameras add --help", want: []string{"<url>", "--label=TEXT", "--replace", "Of all commands:", "--config=FILE", "--brokers=HOST:PORT", "127.0.0.1:9092"}},
+		{args: "cameras apply --help", want: []string{"--file=FILE", "--prune", "--config"}, not: "STRING"},
+		{args: "cameras apply -f none.yaml", code: 2, want: []string{"framelog: none.yaml: ", "no such file"}, not: "--config"},
+		{args: "cameras list --brokers " + free, code: 2, want: []string{"framelog: --brokers: " + free + " does not answer: connection refused"}},
+		{args: "cameras remove yard --brokers " + free, code: 2, want: []string{free + " does not answer"}},
+	} {
+		cmd := exec.CommandContext(t.Context(), binary, strings.Fields(tt.args)...)
+		cmd.Dir = t.TempDir()
+		began := time.Now()
+		b, err := cmd.CombinedOutput()
+		out := string(b)
+		t.Logf("framelog %s: %v", tt.args, time.Since(began).Round(time.Millisecond))
+		var exit *exec.ExitError
+		if code := cmd.ProcessState.ExitCode(); code != tt.code || err != nil && !errors.As(err, &exit) {
+			t.Errorf("framelog %s: exit code %d, want %d (%v)", tt.args, code, tt.code, err)
+		}
+		rest := out
+		for _, w := range tt.want {
+			_, after, ok := strings.Cut(rest, w)
+			if !ok {
+				t.Errorf("framelog %s lacks %q, or has it too early:\n%s", tt.args, w, out)
+			}
+			rest = after
+		}
+		if tt.not != "" && strings.Contains(out, tt.not) {
+			t.Errorf("framelog %s has %q:\n%s", tt.args, tt.not, out)
+		}
+	}
+}
