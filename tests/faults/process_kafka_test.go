@@ -80,6 +80,9 @@ func TestKafkaAway(t *testing.T) {
 	k.Start(t)
 	back := time.Now()
 	l.grown(t, ids, back.Add(5*time.Second), 2)
+	// At once: it holds the last minute, and to read all the log takes a while.
+	var p *hlscheck.Media
+	testenv.Wait(t, 2*testenv.Patience, "a playlist", func() bool { p, _ = procPlaylist(t, f.URL, big); return p != nil })
 	after := calm("away", before)
 	for _, e := range after[ids[0]] {
 		if e.Kind != schemas.KindWhole {
@@ -117,8 +120,6 @@ func TestKafkaAway(t *testing.T) {
 		t.Errorf("away: %d runs of gaps, %d bytes before the first (the budget is %d), the end %v after Kafka was started, of the last one %v after the return:\n%s",
 			runs, waited, budget, ended.Sub(started), all.Sub(back), camIndex(after[big][len(before[big]):]))
 	}
-	var p *hlscheck.Media
-	testenv.Wait(t, 2*testenv.Patience, "a playlist", func() bool { p, _ = procPlaylist(t, f.URL, big); return p != nil })
 	listed := 0
 	for _, s := range p.Segments {
 		if gaps[s.Seq] {
