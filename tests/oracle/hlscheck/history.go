@@ -122,7 +122,7 @@ func (h *history) segment(m *Media, i int, bad report) bool {
 		diff("EXT-X-PROGRAM-DATE-TIME", was.PDT, s.PDT)
 	case was.Gap != s.Gap:
 		diff("EXT-X-GAP", was.Gap, s.Gap)
-	case was.Map != s.Map:
+	case was.Map != s.Map && !s.Gap: // nobody loads what is a gap; at the head it need have none
 		diff("EXT-X-MAP", was.Map, s.Map)
 	}
 	if was.DiscSeq != s.DiscSeq {
