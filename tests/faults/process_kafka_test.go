@@ -128,11 +128,10 @@ func TestKafkaAway(t *testing.T) {
 	}
 	listed := 0
 	for _, s := range p.Segments {
-		if gaps[s.Seq] {
+		if gaps[s.Seq] && s.Seq > before[big][len(before[big])-1].Seq {
 			listed++
 		}
-		// What came since the index was read is none of this.
-		if last := after[big][len(after[big])-1].Seq; s.Seq <= last && gaps[s.Seq] != s.Gap {
+		if gaps[s.Seq] != s.Gap {
 			t.Errorf("away: segment %d: EXT-X-GAP is %v", s.Seq, s.Gap)
 		}
 	}
