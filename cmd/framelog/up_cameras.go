@@ -4,6 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
 	"time"
 
 	"github.com/framelog/framelog/internal/camsim"
@@ -34,7 +39,7 @@ func (u *up) cameras(ctx context.Context) error {
 		case err == nil:
 			return u.follow(ctx, reg)
 		case errors.As(err, &conflict):
-			return &config.Error{What: conflict.Error()}
+			return u.conflict(conflict)
 		}
 		u.log.WarnContext(ctx, "cameras of the configuration are not in the registry yet", "error", err)
 		select {
@@ -57,6 +62,9 @@ func (u *up) reconcile(ctx context.Context, reg *registry.Client) error {
 		if err != nil {
 			return err
 		}
+		if err := u.takeOver(ctx, reg, file, cams); err != nil {
+			return err
+		}
 		if _, err := reg.Reconcile(ctx, file, cams, true); err != nil {
 			return err
 		}
@@ -72,6 +80,55 @@ func (u *up) reconcile(ctx context.Context, reg *registry.Client) error {
 	}
 	_, err := reg.Reconcile(ctx, demoFile, cams, true)
 	return err
+}
+
+// takeOver makes the cameras of a file that is no more this file's, where it
+// has some of them: it was moved or renamed, and what it has no more goes as it
+// does from a file that stayed. It does so on the embedded broker alone, which
+// serves this machine: in a cluster a file that is not here may be at another
+// host.
+func (u *up) takeOver(ctx context.Context, reg *registry.Client, file string, cams []schemas.Camera) error {
+	if !u.cfg.Embedded() {
+		return nil
+	}
+	taken, err := reg.TakeOver(ctx, file, func(old string, ids []string) bool {
+		return gone(old) && slices.ContainsFunc(cams, func(c schemas.Camera) bool { return slices.Contains(ids, c.ID) })
+	})
+	for old, ids := range taken {
+		u.log.InfoContext(ctx, "cameras of a configuration file that is no more are taken over", "file", file, "was", old, "cameras", ids)
+	}
+	return err
+}
+
+// gone says whether a configuration file that keeps cameras is certainly not
+// there any more.
+func gone(file string) bool {
+	if !filepath.IsAbs(file) { // the demo
+		return false
+	}
+	_, err := os.Lstat(file)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+}
+
+// conflict is a conflict with what to do about it. With the embedded broker
+// this process is the registry too, so that commands need it to run.
+func (u *up) conflict(c *registry.ConflictError) error {
+	e := &config.Error{What: c.Problem()}
+	old, file := registry.FileOf(c.Have), registry.FileOf(c.Wants)
+	api, embedded := old == "", u.cfg.Embedded()
+	switch {
+	case api && embedded:
+		e.Remedy = fmt.Sprintf("give this one another id, or run: framelog up --data %s, and meanwhile: framelog cameras remove %s", u.cfg.Data, c.ID)
+	case api:
+		e.Remedy = fmt.Sprintf("give this one another id, or run: framelog cameras remove %s --config %s", c.ID, file)
+	case !filepath.IsAbs(old): // the demo
+		e.Remedy = "give this one another id, or start once with neither --demo nor --config"
+	case embedded:
+		e.Remedy = fmt.Sprintf("that file is still there: take the camera out of it and run once: framelog up --config %s, or remove it, and this one takes its cameras over", old)
+	default:
+		e.Remedy = fmt.Sprintf("give this one another id, or if that file was moved or renamed, run: framelog cameras apply -f %s --take-over %s", file, old)
+	}
+	return e
 }
 
 // follow tells how long the hot window is, again whenever it has changed much.

@@ -25,8 +25,20 @@ type ConflictError struct {
 	Have, Wants string // origins: file:line, or "the API"
 }
 
+// Problem is the error without what to do about it.
+func (e *ConflictError) Problem() string {
+	return fmt.Sprintf("%s: camera %q is kept by %s already", e.Wants, e.ID, e.Have)
+}
+
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("%s: camera %q is kept by %s already: remove it there, or give this one another id", e.Wants, e.ID, e.Have)
+	remedy := fmt.Sprintf("; it is removed by: framelog cameras remove %s", e.ID)
+	if old, file := FileOf(e.Have), FileOf(e.Wants); old != "" {
+		remedy = ""
+		if old != file {
+			remedy = fmt.Sprintf("; if that file was moved or renamed: framelog cameras apply -f %s --take-over %s", file, old)
+		}
+	}
+	return e.Problem() + ": remove it there, or give this one another id" + remedy
 }
 
 // Reconcile makes the registry's cameras of a configuration file those of
@@ -115,8 +127,7 @@ func planFile(have map[string]schemas.Camera, file string, cams []schemas.Camera
 
 // ofFile says whether a camera is kept by a file: its origin is file:line.
 func ofFile(cam schemas.Camera, file string) bool {
-	at := strings.LastIndexByte(cam.Origin, ':')
-	return cam.Source == schemas.SourceFile && at >= 0 && cam.Origin[:at] == file
+	return cam.Source == schemas.SourceFile && strings.Contains(cam.Origin, ":") && FileOf(cam.Origin) == file
 }
 
 func origin(cam schemas.Camera) string {
