@@ -38,6 +38,7 @@ type Error struct {
 
 	tryOther bool // another transport may do better
 	dial     bool // there was no connection, for a reason that GStreamer does not tell
+	login    bool // the credentials, or that there are none, are the reason
 }
 
 func (e *Error) Error() string {
@@ -131,6 +132,7 @@ func (e *Error) ofPipeline(p *gstreamer.RTSPError, transport string, video bool)
 	e.Status = p.Status
 	switch {
 	case p.Status == 401 || p.Status == 403 || p.Domain == resourceDomain && p.Code == resourceNotAuthorized:
+		e.login = true
 		e.Kind, e.Cause, e.Remedy = ErrRefused, "user or password is not accepted", "check both in the camera's URL"
 		if p.Status == 403 {
 			e.Cause, e.Remedy = "access is forbidden", "give this user the right to see the stream, in the camera"

@@ -7,6 +7,7 @@ package rtsp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"slices"
 	"time"
@@ -27,8 +28,8 @@ const (
 // its default.
 type Config struct {
 	// URL gives where the camera is, with user and password as plain text. It
-	// is asked at every attempt to connect, so that a secret that changed is
-	// the one that is used.
+	// is asked at every attempt to connect, and while Run waits for one, so
+	// that a secret that changed is the one that is used.
 	URL func(ctx context.Context) (*url.URL, error)
 	// Shown is how errors name the camera, host and path; default: those of
 	// URL, which must then hold no secret in its path.
@@ -48,6 +49,13 @@ type Config struct {
 	// come, so that one session has both; default 1s. Sound that comes later
 	// is told as a change of tracks.
 	AudioWait time.Duration
+
+	// Credentials that the camera refuses are not tried again before LoginWait
+	// has passed, then twice as long each time up to LoginWaitMax, each with up
+	// to a half more at random; default 1m and 15m. Meanwhile URL is asked
+	// every SecretEvery, and others are tried at once; default 2s.
+	LoginWait, LoginWaitMax time.Duration
+	SecretEvery             time.Duration
 
 	// Queue between GStreamer and Run's goroutine. Units beyond it are
 	// dropped, video up to the next random access point, and counted.
@@ -96,6 +104,9 @@ func New(cfg Config) ingest.Source {
 	def(&cfg.StallTimeout, 10*time.Second)
 	def(&cfg.CloseTimeout, 5*time.Second)
 	def(&cfg.AudioWait, time.Second)
+	def(&cfg.LoginWait, time.Minute)
+	def(&cfg.LoginWaitMax, 15*time.Minute)
+	def(&cfg.SecretEvery, 2*time.Second)
 	if cfg.QueueUnits == 0 {
 		cfg.QueueUnits = 1024
 	}
@@ -112,12 +123,14 @@ func New(cfg Config) ingest.Source {
 type source struct {
 	cfg    Config
 	useUDP bool // TransportAuto found that TCP gives nothing here
+	login  login
 }
 
-// Run makes one connection and delivers its units until it ends. It returns
-// ctx's error, the sink's, or an *Error.
+// Run makes one connection and delivers its units until it ends. Before, it
+// waits where the camera has refused the credentials. It returns ctx's error,
+// the sink's, or an *Error.
 func (s *source) Run(ctx context.Context, sink ingest.Sink) error {
-	u, err := s.cfg.URL(ctx)
+	u, err := s.await(ctx)
 	if err != nil {
 		return err
 	}
@@ -125,11 +138,25 @@ func (s *source) Run(ctx context.Context, sink ingest.Sink) error {
 		return &Error{Kind: ErrRefused, Where: s.where(u), Cause: "not an rtsp:// or rtsps:// address", Remedy: "correct the camera's URL"}
 	}
 	// Over UDP the media of rtsps would go in the clear.
-	secure := u.Scheme == "rtsps"
-	if secure && s.cfg.Transport == TransportUDP {
+	if u.Scheme == "rtsps" && s.cfg.Transport == TransportUDP {
 		return &Error{Kind: ErrRefused, Where: s.where(u), Cause: "rtsps carries media in its own connection", Remedy: "set the transport to tcp"}
 	}
-	auto := s.cfg.Transport == TransportAuto && !secure
+	err = s.run(ctx, u, sink)
+	var failed *Error
+	if errors.As(err, &failed) && failed.login {
+		if failed.Status == 401 && u.User == nil {
+			failed.Cause, failed.Remedy = "it asks for a user and a password", "put both into the camera's URL"
+		}
+		if pause := s.login.refuse(u.String(), s.cfg.LoginWait, s.cfg.LoginWaitMax); pause > 0 {
+			failed.Remedy += fmt.Sprintf("; not tried again for %v, since cameras lock out who is wrong often", pause.Round(time.Second))
+		}
+	}
+	return err
+}
+
+// run makes one connection over the transport that there is for it.
+func (s *source) run(ctx context.Context, u *url.URL, sink ingest.Sink) error {
+	auto := s.cfg.Transport == TransportAuto && u.Scheme != "rtsps"
 	udp := s.cfg.Transport == TransportUDP || auto && s.useUDP
 
 	live, err := s.connect(ctx, u, udp, auto, sink)
@@ -188,7 +215,7 @@ func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink i
 	if err != nil {
 		return false, err
 	}
-	r := &run{source: s, conn: conn, transport: transport, auto: auto && !udp, deliver: newDeliver(sink, conn, s.cfg.AudioWait, s.cfg.QueueUnits, s.cfg.QueueBytes)}
+	r := &run{source: s, conn: conn, url: u.String(), transport: transport, auto: auto && !udp, deliver: newDeliver(sink, conn, s.cfg.AudioWait, s.cfg.QueueUnits, s.cfg.QueueBytes)}
 	defer func() {
 		live = r.deliver.live
 		closed := conn.Close(s.cfg.CloseTimeout)
@@ -208,6 +235,7 @@ func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink i
 type run struct {
 	*source
 	conn      *gstreamer.RTSP
+	url       string // with its secrets
 	transport string
 	deliver   *deliver
 	auto      bool // another transport may be tried
@@ -263,6 +291,7 @@ func (r *run) loop(ctx context.Context) error {
 		}
 		if !r.playing && r.conn.Playing() {
 			r.playing = true
+			r.login.accept(r.url)
 			video = now
 			r.cfg.Observe(Event{State: Playing, Transport: r.transport})
 			if !r.hasVideo() {
@@ -303,6 +332,7 @@ func (r *run) items() (saw bool, err error) {
 	if r.deliver.live && !wasLive {
 		if !r.playing {
 			r.playing = true
+			r.login.accept(r.url)
 			r.cfg.Observe(Event{State: Playing, Transport: r.transport})
 		}
 		r.cfg.Observe(Event{State: Live, Transport: r.transport})

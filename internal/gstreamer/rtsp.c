@@ -4,6 +4,7 @@
 #include <gst/app/gstappsink.h>
 #include <gst/rtp/gstrtcpbuffer.h>
 #include <gst/rtp/gstrtpbuffer.h>
+#include <gst/rtsp/gstrtspmessage.h>
 #include <string.h>
 
 // In rtsp_export.go.
@@ -374,6 +375,55 @@ static gboolean on_certificate(GstElement *src, GTlsConnection *tls, GTlsCertifi
                                gpointer p) {
   framelogRTSPMessage((uintptr_t)p, FL_RTSP_CERTIFICATE, NULL, flags, 0, NULL);
   return FALSE;
+}
+
+// Login belongs to the thread of an rtspsrc that sends its requests.
+typedef struct {
+  uintptr_t conn;
+  GstRTSPMethod method; // of the last request
+  char *uri;
+  int sent; // how often
+  gboolean refused;
+} Login;
+
+static void login_free(gpointer p, GClosure *closure) {
+  Login *l = p;
+  g_free(l->uri);
+  g_free(l);
+}
+
+// before_send stops rtspsrc, which would send credentials that are refused
+// eight times: many cameras lock who is wrong so often. A request is sent once
+// with the credentials that there were (none, or with a nonce that may have
+// become stale) and once more with the answer to the challenge of the first.
+// That its message carries an answer already says that this was refused too.
+static gboolean before_send(GstElement *src, GstRTSPMessage *m, gpointer p) {
+  Login *l = p;
+  GstRTSPMethod method;
+  const char *uri;
+  char *answer;
+  if (l->refused)
+    return FALSE; // nor TEARDOWN, which would carry them again
+  if (gst_rtsp_message_parse_request(m, &method, &uri, NULL) != GST_RTSP_OK)
+    return TRUE;
+  if (method != l->method || g_strcmp0(uri, l->uri) != 0) {
+    l->method = method;
+    g_free(l->uri);
+    l->uri = g_strdup(uri);
+    l->sent = 0;
+  }
+  if (++l->sent > 2 && gst_rtsp_message_get_header(m, GST_RTSP_HDR_AUTHORIZATION, &answer, 0) == GST_RTSP_OK) {
+    l->refused = TRUE;
+    framelogRTSPMessage(l->conn, FL_RTSP_ERROR, (char *)g_quark_to_string(GST_RESOURCE_ERROR),
+                        GST_RESOURCE_ERROR_NOT_AUTHORIZED, GST_RTSP_STS_UNAUTHORIZED, NULL);
+  }
+  return !l->refused;
+}
+
+void fl_rtsp_watch_login(GstElement *rtspsrc, uintptr_t conn) {
+  Login *l = g_new0(Login, 1);
+  l->conn = conn;
+  g_signal_connect_data(rtspsrc, "before-send", G_CALLBACK(before_send), l, login_free, 0);
 }
 
 void fl_rtsp_watch_certificate(GstElement *rtspsrc, uintptr_t conn) {

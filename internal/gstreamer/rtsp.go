@@ -1,7 +1,7 @@
 package gstreamer
 
 /*
-#cgo pkg-config: gstreamer-1.0 gstreamer-app-1.0 gstreamer-rtp-1.0 gio-2.0
+#cgo pkg-config: gstreamer-1.0 gstreamer-app-1.0 gstreamer-rtp-1.0 gstreamer-rtsp-1.0 gio-2.0
 #include <stdlib.h>
 #include "rtsp.h"
 */
@@ -162,6 +162,7 @@ func (r *RTSP) build() error {
 		}
 	}
 	C.fl_rtsp_watch_certificate(element(r.src), C.uintptr_t(r.handle))
+	C.fl_rtsp_watch_login(element(r.src), C.uintptr_t(r.handle))
 	if err := r.connect("select-stream", r.selectStream); err != nil {
 		return err
 	}
