@@ -113,12 +113,13 @@ func explain(err error, where, transport string, video, live bool) error {
 		e.Remedy = "set the camera to H.264, H.265 or MJPEG"
 	case errors.As(err, &certificate):
 		e.Kind, e.Cause = ErrRefused, "the camera's certificate is of no authority that is trusted here"
-		e.Remedy = "give the authority's certificate, or take any certificate from this camera"
+		e.Remedy = "add the authority to those of this system with update-ca-certificates, or set insecure_tls for this camera"
 		if certificate.Expired {
 			e.Cause = "the camera's certificate has expired or is not valid yet"
 			e.Remedy = "set the camera's clock and renew its certificate"
 		} else if certificate.Host {
 			e.Cause = "the camera's certificate is for another host"
+			e.Remedy = "write the host that it names into the camera's URL, or set insecure_tls for this camera"
 		}
 	case errors.As(err, &pipe):
 		e.ofPipeline(pipe, transport, video)

@@ -91,7 +91,7 @@ func TestFailures(t *testing.T) {
 		"absent":   {"rtsp://" + closed + "/c", rtsp.ErrAway, "nothing listens"},
 		"silent":   {"rtsp://" + ln.Addr().String() + "/c", rtsp.ErrAway, "no answer"},
 		"host":     {"rtsp://no-such-host.invalid/c", rtsp.ErrAway, "name"},
-		"untrusty": {tlsSrv.URL("c"), rtsp.ErrRefused, "certificate"},
+		"untrusty": {tlsSrv.URL("c"), rtsp.ErrRefused, "set insecure_tls"},
 		"tls here": {strings.Replace(tlsSrv.URL("c"), "rtsps", "rtsp", 1), rtsp.ErrAway, "broke off"},
 		"no tls":   {strings.Replace(srv.URL("c"), "rtsp", "rtsps", 1), rtsp.ErrAway, "no answer"},
 		"busy":     {refusing.URL("c"), rtsp.ErrAway, "503"},

@@ -42,8 +42,7 @@ type Config struct {
 	StallTimeout   time.Duration // without a unit of video; default 10s
 	CloseTimeout   time.Duration // for GStreamer to let go of a connection; default 5s
 	Latency        time.Duration // how long a missing packet is waited for over UDP; default 200ms
-	CAFile         string        // PEM file of authorities for rtsps; default: the system's
-	InsecureTLS    bool          // rtsps without a check of the certificate
+	InsecureTLS    bool          // rtsps with any certificate, not only those that the system's authorities have signed
 
 	// AudioWait is how long the first video waits for announced sound to
 	// come, so that one session has both; default 1s. Sound that comes later
@@ -202,7 +201,6 @@ func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink i
 		UDP:            udp,
 		Latency:        s.cfg.Latency,
 		ConnectTimeout: s.cfg.ConnectTimeout,
-		CAFile:         s.cfg.CAFile,
 		InsecureTLS:    s.cfg.InsecureTLS,
 		QueueUnits:     s.cfg.QueueUnits,
 		QueueBytes:     s.cfg.QueueBytes,

@@ -429,12 +429,3 @@ void fl_rtsp_watch_login(GstElement *rtspsrc, uintptr_t conn) {
 void fl_rtsp_watch_certificate(GstElement *rtspsrc, uintptr_t conn) {
   g_signal_connect(rtspsrc, "accept-certificate", G_CALLBACK(on_certificate), (gpointer)conn);
 }
-
-gboolean fl_rtsp_set_ca(GstElement *rtspsrc, const char *path) {
-  GTlsDatabase *db = g_tls_file_database_new(path, NULL);
-  if (db == NULL)
-    return FALSE;
-  g_object_set(rtspsrc, "tls-database", db, NULL);
-  g_object_unref(db);
-  return TRUE;
-}

@@ -2,7 +2,6 @@ package gstreamer
 
 /*
 #cgo pkg-config: gstreamer-1.0 gstreamer-app-1.0 gstreamer-rtp-1.0 gstreamer-rtsp-1.0 gio-2.0
-#include <stdlib.h>
 #include "rtsp.h"
 */
 import "C"
@@ -14,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unsafe"
 
 	"github.com/go-gst/go-glib/glib"
 	"github.com/go-gst/go-gst/gst"
@@ -153,13 +151,6 @@ func (r *RTSP) build() error {
 		"max-rtcp-rtp-time-diff": "-1",
 	} {
 		r.src.SetArg(name, value)
-	}
-	if r.opt.CAFile != "" {
-		path := C.CString(r.opt.CAFile)
-		defer C.free(unsafe.Pointer(path))
-		if C.fl_rtsp_set_ca(element(r.src), path) == 0 {
-			return fmt.Errorf("read certificates of %s", r.opt.CAFile)
-		}
 	}
 	C.fl_rtsp_watch_certificate(element(r.src), C.uintptr_t(r.handle))
 	C.fl_rtsp_watch_login(element(r.src), C.uintptr_t(r.handle))

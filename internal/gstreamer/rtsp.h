@@ -99,8 +99,4 @@ void fl_rtsp_watch_certificate(GstElement *rtspsrc, uintptr_t conn);
 // tells of it as an error with status 401.
 void fl_rtsp_watch_login(GstElement *rtspsrc, uintptr_t conn);
 
-// fl_rtsp_set_ca makes an rtspsrc trust the certificates of a PEM file. It
-// returns 0 where the file can't be read.
-gboolean fl_rtsp_set_ca(GstElement *rtspsrc, const char *path);
-
 #endif

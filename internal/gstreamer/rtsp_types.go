@@ -13,8 +13,7 @@ type RTSPOptions struct {
 	UDP            bool          // RTP over UDP; else interleaved in the RTSP connection
 	Latency        time.Duration // how long a missing packet is waited for over UDP; default 200ms
 	ConnectTimeout time.Duration // of the TCP connection and of each RTSP answer; default 5s
-	CAFile         string        // PEM file of the authorities that a camera's certificate is checked by; default: the system's
-	InsecureTLS    bool          // take any certificate
+	InsecureTLS    bool          // take any certificate, not only those that the system's authorities have signed
 
 	QueueUnits int   // units that wait for Take; default 1024
 	QueueBytes int64 // bytes that wait for Take; default 16 MiB
