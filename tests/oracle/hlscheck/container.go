@@ -180,6 +180,7 @@ func (f *initFile) fragment(moof *mp4.MoofBox, moofAt, first, end uint64, spans 
 // mediaClock holds what segments, one after the other, must agree on.
 type mediaClock struct {
 	ends map[uint32]uint64
+	seq  uint64
 	disc uint64
 	any  bool
 }
@@ -192,17 +193,27 @@ func (c *mediaClock) segment(s *Segment, f *initFile, b []byte, strict bool, bad
 		bad(Container, "segment %d: %v", s.Seq, err)
 		return
 	}
-	if c.ends == nil || (c.any && c.disc != s.DiscSeq && !strict) {
+	if c.ends == nil || (c.any && c.disc != s.DiscSeq && s.Seq > c.seq && !strict) {
 		c.ends = map[uint32]uint64{}
 	}
-	c.disc, c.any = s.DiscSeq, true
+	// One whose first request was interrupted comes behind those after it.
+	late := c.any && s.Seq < c.seq
+	if !late {
+		c.seq, c.disc, c.any = s.Seq, s.DiscSeq, true
+	}
 	video := false
 	for id, x := range spans {
 		t := f.tracks[id]
-		if x.start < c.ends[id] {
+		switch {
+		case late && x.start >= c.ends[id]:
+			bad(MediaTime, "segment %d: track %d begins at %d, segment %d ends at %d", s.Seq, id, x.start, c.seq, c.ends[id])
+		case late:
+		case x.start < c.ends[id]:
 			bad(MediaTime, "segment %d: track %d begins at %d, the segments in front end at %d", s.Seq, id, x.start, c.ends[id])
 		}
-		c.ends[id] = x.end
+		if !late {
+			c.ends[id] = x.end
+		}
 		if t.kind != "vide" {
 			continue
 		}

@@ -201,6 +201,8 @@ func (h *history) after(m *Media) (p Part, there, excused bool) {
 			return s.Parts[h.hintAt.index], true, s.Parts[h.hintAt.index].Gap || s.Discontinuity && h.hintAt.index == 0
 		case s.Seq == h.hintAt.seq && (s.Gap || s.Discontinuity && h.hintAt.index == 0):
 			return Part{}, false, true
+		case s.Seq == h.hintAt.seq && s.URI != "" && len(s.Parts) == 0:
+			return Part{}, false, true // its parts are no longer listed: too late to tell
 		case s.Seq == h.hintAt.seq:
 			continue // it ended there, or goes on
 		case s.Gap || s.Discontinuity:
