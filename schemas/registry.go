@@ -14,7 +14,8 @@ type Camera struct {
 	ID    string `msgpack:"id" json:"id"`
 	Label string `msgpack:"label,omitempty" json:"label,omitempty"` // free text for people
 	// URL is rtsp:// or rtsps://, with references to secrets, never secrets
-	// themselves: ${FRAMELOG_SECRET_X} or ${file:NAME} in its user info.
+	// themselves: ${FRAMELOG_SECRET_X} or ${file:NAME} in its user info, path
+	// or query.
 	URL       string `msgpack:"url" json:"url"`
 	Transport string `msgpack:"transport,omitempty" json:"transport,omitempty"` // "" (TCP, then UDP), "tcp" or "udp"
 	// InsecureTLS takes any certificate of an rtsps camera (many sign their own).
