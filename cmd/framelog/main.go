@@ -20,6 +20,7 @@ import (
 	"github.com/framelog/framelog/internal/broker"
 	"github.com/framelog/framelog/internal/cli"
 	"github.com/framelog/framelog/internal/config"
+	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/internal/secrets"
 	"github.com/framelog/framelog/internal/service"
@@ -95,6 +96,20 @@ func (c *camerasCmd) AfterApply(k *kong.Context) error {
 			r, err := registry.Connect(kc, slog.New(slog.DiscardHandler))
 			return r, strings.Join(kc.Brokers, ", "), err
 		},
+		Log: func() (cli.Log, error) {
+			cfg, err := c.load(nil)
+			if err != nil {
+				return nil, err
+			}
+			return medialog.Connect(logConfig(cfg, "framelog-cameras"), slog.New(slog.DiscardHandler), nil)
+		},
+		Forget: func(id string) (bool, error) {
+			cfg, err := c.load(nil)
+			if err != nil {
+				return false, err
+			}
+			return forget(cfg, id)
+		},
 		Cameras: func(path string) (string, []schemas.Camera, error) {
 			s := c.settings
 			s.Config = path
@@ -109,6 +124,19 @@ func (c *camerasCmd) AfterApply(k *kong.Context) error {
 		},
 	})
 	return nil
+}
+
+// forget removes the password of a camera that was removed, where the secrets
+// are at hand, and says whether there was one. With brokers elsewhere, secrets
+// of this machine are of their cameras only if somebody says so.
+func forget(cfg *config.Config, id string) (bool, error) {
+	if !cfg.Embedded() && cfg.Where("data") == "" && cfg.Where("secrets_dir") == "" {
+		return false, nil
+	}
+	if _, err := os.Lstat(filepath.Join(cfg.SecretsDir, id)); err != nil {
+		return false, nil // not here, or not ours
+	}
+	return true, secrets.Forget(cfg.SecretsDir, id)
 }
 
 // cameras are the file's cameras as the registry has them, and the file's name

@@ -26,6 +26,8 @@ type Registry interface {
 	Load(ctx context.Context) (registry.Snapshot, error)
 	Put(ctx context.Context, cam schemas.Camera) error
 	Delete(ctx context.Context, id string) error
+	Withdraw(ctx context.Context, id string) error
+	DeleteStatus(id string)
 	Reconcile(ctx context.Context, file string, cams []schemas.Camera, prune bool) (registry.Result, error)
 	TakeOver(ctx context.Context, file string, pick func(old string, ids []string) bool) (map[string][]string, error)
 	Close()
@@ -39,9 +41,17 @@ type Env struct {
 	// Cameras reads the cameras of a configuration file, and gives the file's
 	// name as it stands in their origins.
 	Cameras func(path string) (file string, cams []schemas.Camera, err error)
-	Out     io.Writer
+	// Log makes a client of the log; the subcommand closes it.
+	Log func() (Log, error)
+	// Forget removes the file of a camera's password where the secrets are on
+	// this machine, and says whether there was one.
+	Forget func(id string) (bool, error)
+	Out    io.Writer
 	// Timeout bounds one subcommand. Default 8 s.
 	Timeout time.Duration
+	// StopWait bounds how long a camera that is to be purged may take to stop.
+	// Default 45 s, which is longer than the word of an owner that died counts.
+	StopWait time.Duration
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 }
@@ -52,7 +62,7 @@ type CamerasCmd struct {
 
 	List   ListCmd   `cmd:"" help:"Show all cameras, and what each is doing."`
 	Add    AddCmd    `cmd:"" help:"Add a camera."`
-	Remove RemoveCmd `cmd:"" help:"Remove cameras. Their footage stays until it expires."`
+	Remove RemoveCmd `cmd:"" help:"Remove cameras, and their footage with --purge."`
 	Apply  ApplyCmd  `cmd:"" help:"Make the cameras of a configuration file what the file says."`
 }
 
@@ -70,7 +80,10 @@ func (e *UsageError) Error() string {
 
 // with runs f on the registry, in bounded time.
 func (e *Env) with(ctx context.Context, f func(ctx context.Context, r Registry) error) error {
-	timeout := cmp.Or(e.Timeout, 8*time.Second)
+	return e.within(ctx, cmp.Or(e.Timeout, 8*time.Second), f)
+}
+
+func (e *Env) within(ctx context.Context, timeout time.Duration, f func(ctx context.Context, r Registry) error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	r, brokers, err := e.Connect(ctx)
@@ -162,44 +175,6 @@ func (c *AddCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 			return env.printf("%s changed.\n", c.ID)
 		}
 		return env.printf("%s added. \"framelog cameras list\" shows what it is doing.\n", c.ID)
-	})
-}
-
-// RemoveCmd is "framelog cameras remove".
-type RemoveCmd struct {
-	IDs []string `arg:"" name:"id" help:"Cameras to remove."`
-}
-
-// Run removes all of the cameras, or none where one cannot be.
-func (c *RemoveCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
-	return env.with(ctx, func(ctx context.Context, r Registry) error {
-		have, err := r.Load(ctx)
-		if err != nil {
-			return err
-		}
-		for _, id := range c.IDs {
-			cam, ok := have.Cameras[id]
-			if !ok {
-				return &UsageError{What: fmt.Sprintf("there is no camera %q", id), Remedy: "\"framelog cameras list\" shows those that there are"}
-			}
-			if err := writable(cam); err != nil {
-				return err
-			}
-		}
-		for _, id := range c.IDs {
-			if err := r.Delete(ctx, id); err != nil {
-				return err
-			}
-			if !parent.json() {
-				if err := env.printf("%s removed: it stops recording. Its footage stays in the log until it expires.\n", id); err != nil {
-					return err
-				}
-			}
-		}
-		if parent.json() {
-			return env.json(map[string][]string{"removed": c.IDs})
-		}
-		return nil
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -33,6 +35,10 @@ type fakeRegistry struct {
 	err    error
 	hang   bool
 	closed bool
+	stuck  bool // owners do not stop
+
+	topics  []string // of the log
+	secrets []string // files
 }
 
 func (f *fakeRegistry) Load(ctx context.Context) (registry.Snapshot, error) {
@@ -57,13 +63,25 @@ func (f *fakeRegistry) Reconcile(context.Context, string, []schemas.Camera, bool
 	return f.result, f.err
 }
 
+func (f *fakeRegistry) Withdraw(_ context.Context, id string) error {
+	delete(f.Cameras, id)
+	if !f.stuck {
+		delete(f.Status, id)
+	}
+	return f.err
+}
+
+func (f *fakeRegistry) DeleteStatus(id string) { delete(f.Status, id) }
+
 func (f *fakeRegistry) Close() { f.closed = true }
 
 func full() *fakeRegistry {
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
-	f := &fakeRegistry{Snapshot: registry.Snapshot{
-		Cameras: map[string]schemas.Camera{}, Status: map[string]schemas.Status{},
-	}}
+	f := &fakeRegistry{
+		Snapshot: registry.Snapshot{Cameras: map[string]schemas.Camera{}, Status: map[string]schemas.Status{}},
+		topics:   []string{"cam.gate", "cam.gate.index", "cam.gate.720p", "cam.shed", "cam.garage", "cam.yard"},
+		secrets:  []string{"gate", "garage", "front-door"},
+	}
 	add := func(id, label, origin string, s *schemas.Status) {
 		c := schemas.Camera{ID: id, Label: label, URL: "rtsp://viewer:${file:" + id + "}@10.0.0.5/1", Source: schemas.SourceAPI, Updated: ago(time.Hour)}
 		if origin != "" {
@@ -92,10 +110,20 @@ func full() *fakeRegistry {
 func run(t *testing.T, r *fakeRegistry, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
+	timeout := testenv.Patience
+	if r.hang {
+		timeout = 50 * time.Millisecond
+	}
 	env := &Env{
 		Connect: func(context.Context) (Registry, string, error) { return r, "kafka-1:9092", nil },
 		Cameras: func(path string) (string, []schemas.Camera, error) { return path, nil, nil },
-		Out:     &out, Now: func() time.Time { return now }, Timeout: 50 * time.Millisecond,
+		Log:     func() (Log, error) { return fakeLog{r}, nil },
+		Forget: func(id string) (bool, error) {
+			had := len(r.secrets)
+			r.secrets = slices.DeleteFunc(r.secrets, func(s string) bool { return s == id })
+			return len(r.secrets) < had, nil
+		},
+		Out: &out, Now: func() time.Time { return now }, Timeout: timeout, StopWait: time.Millisecond,
 	}
 	var line struct {
 		Cameras CamerasCmd `cmd:""`
@@ -151,6 +179,9 @@ func TestPrints(t *testing.T) {
 		{"replace", full, "add roof rtsp://10.0.0.7/1 --replace"},
 		{"remove", full, "remove roof yard"},
 		{"remove-json", full, "remove roof -o json"},
+		{"remove-password", full, "remove gate front-door roof"},
+		{"remove-purge", full, "remove gate shed yard cellar --purge"},
+		{"remove-purge-json", full, "remove gate --purge -o json"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := c.reg()
@@ -180,6 +211,8 @@ func TestRefusals(t *testing.T) {
 		{"of a file", "add garage rtsp://h/ --replace", "framelog.yaml:12", true, nil},
 		{"remove a file's", "remove roof garage", "framelog.yaml:12", true, nil},
 		{"remove nothing", "remove roof nobody", "nobody", true, nil},
+		{"purge a file's", "remove garage --purge", "framelog.yaml:12", true, nil},
+		{"purge nothing", "remove nobody --purge", "no footage", true, nil},
 		{"brokers away", "list", "kafka-1:9092 did not answer", true, func(f *fakeRegistry) { f.hang = true }},
 		{"conflict", "apply -f framelog.yaml", "kept by", true, func(f *fakeRegistry) {
 			f.err = &registry.ConflictError{ID: "roof", Have: "the API", Wants: "framelog.yaml:3"}

@@ -177,7 +177,7 @@ func printResult(env *Env, file string, res registry.Result) error {
 	}{
 		{res.Added, "added", ""},
 		{res.Changed, "changed", ""},
-		{res.Removed, "removed", " (footage stays until it expires)"},
+		{res.Removed, "removed", " (footage stays in Kafka until it expires)"},
 		{res.Kept, "kept", " (no longer in " + file + "; --prune removes)"},
 	} {
 		if len(l.ids) > 0 {

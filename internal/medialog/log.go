@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/framelog/framelog/internal/kafka"
@@ -224,12 +225,12 @@ func retry(ctx context.Context, f func() error) error {
 	}
 }
 
-// Purge deletes all footage of a camera: its topics, renditions included. Stop
-// its writer first.
-func (l *Log) Purge(ctx context.Context, camera string) error {
+// Purge deletes all footage of a camera, its topics with renditions included,
+// and names those. Stop its writer first: one that goes on makes them anew.
+func (l *Log) Purge(ctx context.Context, camera string) ([]string, error) {
 	topics, err := l.admin.ListTopics(ctx)
 	if err != nil {
-		return fmt.Errorf("medialog: purge %s: %w", camera, err)
+		return nil, fmt.Errorf("medialog: purge %s: %w", camera, err)
 	}
 	var names []string
 	for _, name := range topics.Names() {
@@ -238,17 +239,20 @@ func (l *Log) Purge(ctx context.Context, camera string) error {
 		}
 	}
 	if len(names) == 0 {
-		return nil
+		return nil, nil
 	}
 	res, err := l.admin.DeleteTopics(ctx, names...)
-	if err == nil {
-		err = res.Error()
-	}
 	if err != nil {
-		return fmt.Errorf("medialog: purge %s: %w", camera, err)
+		return nil, fmt.Errorf("medialog: purge %s: %w", camera, err)
+	}
+	for _, r := range res {
+		// A broker may list for a moment what another one has deleted.
+		if r.Err != nil && !errors.Is(r.Err, kerr.UnknownTopicOrPartition) {
+			return nil, fmt.Errorf("medialog: purge %s: delete %s: %w", camera, r.Topic, r.Err)
+		}
 	}
 	l.producer.PurgeTopicsFromClient(names...)
-	return nil
+	return names, nil
 }
 
 // Topics lists the media topics there are.

@@ -43,7 +43,7 @@ func TestBeyondTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := e.log(brief)
-	if err := other.Purge(ctx, cam.Camera); err != nil {
+	if _, err := other.Purge(ctx, cam.Camera); err != nil {
 		t.Fatal(err)
 	}
 	if err := other.Ensure(ctx, cam); err != nil {

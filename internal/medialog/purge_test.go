@@ -39,8 +39,8 @@ func TestPurge(t *testing.T) {
 		<-live
 		closeWriter(t, w)
 		old := entriesOf(t, egress, Range{})
-		if err := api.Purge(ctx, cam.Camera); err != nil {
-			t.Fatal(err)
+		if names, err := api.Purge(ctx, cam.Camera); err != nil || len(names) != 2 {
+			t.Fatal(names, err)
 		}
 		w = ingest.Open(ctx, cam, OpenOptions{Writer: "w1"})
 		f2 := newFeed(w, 2)

@@ -163,10 +163,19 @@ func check(cam schemas.Camera) error {
 
 // Delete removes a camera and its status (tombstones); footage stays.
 func (c *Client) Delete(ctx context.Context, id string) error {
+	if err := c.Withdraw(ctx, id); err != nil {
+		return err
+	}
+	c.DeleteStatus(id)
+	return nil
+}
+
+// Withdraw removes a camera (a tombstone) and leaves its status to its owner,
+// who deletes it when it has stopped.
+func (c *Client) Withdraw(ctx context.Context, id string) error {
 	if err := c.produce(ctx, c.cfg.Names().Cameras(), id, nil); err != nil {
 		return fmt.Errorf("registry: delete camera %s: %w", id, err)
 	}
-	c.DeleteStatus(id)
 	return nil
 }
 

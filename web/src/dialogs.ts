@@ -83,7 +83,7 @@ export function removeDialog(camera: Camera, removed: () => void): void {
   text(name, title(camera));
   const form = h('form', {},
     h('h2', { id: 'remove-title' }, 'Remove this camera?'),
-    h('p', {}, name, ' stops recording at once. What is recorded stays until it expires.'),
+    h('p', {}, name, ' stops recording at once and is shown no more. What is recorded stays in Kafka until it expires.'),
     problem,
     h('div', { class: 'buttons' }, cancel, go));
   const dialog = h('dialog', { 'aria-labelledby': 'remove-title' }, form);

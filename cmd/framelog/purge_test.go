@@ -1,0 +1,171 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/framelog/framelog/internal/config"
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+// TestPurge: a camera that is recorded and watched is removed with its footage
+// and its password; neither comes back, not even with a restart; the others go
+// on, and a camera of the same name begins anew.
+func TestPurge(t *testing.T) {
+	for _, mode := range []string{"on_demand", "always"} {
+		t.Run(mode, func(t *testing.T) { purgeIn(t, mode) })
+	}
+}
+
+func purgeIn(t *testing.T, mode string) {
+	f := testenv.Up(t, testenv.UpOptions{Args: []string{"--demo"}, Config: "ingest: {disk_reserve: 0}\negress: {disk_reserve: 1, mode: " + mode + "}\n"})
+	framelog := func(code int, args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), testenv.Binary(t), append([]string{"cameras", "--brokers", f.Broker, "--data", f.Data}, args...)...)
+		out, err := cmd.CombinedOutput()
+		var exit *exec.ExitError
+		if got := cmd.ProcessState.ExitCode(); got != code || err != nil && !errors.As(err, &exit) {
+			t.Fatalf("framelog %v: exit code %d, want %d\n%s", args, got, code, out)
+		}
+		return string(out)
+	}
+	topics := func() (of []string) {
+		t.Helper()
+		client, err := kgo.NewClient(kgo.SeedBrokers(f.Broker)) // which remembers what it has listed
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		all, err := kadm.NewClient(client).ListTopics(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range all.Names() {
+			if strings.HasPrefix(name, "cam.yard") {
+				of = append(of, name)
+			}
+		}
+		return of
+	}
+	plays := func(id string) bool {
+		code, _, err := f.Get(t, "/hls/"+id+"/index.m3u8")
+		return err == nil && code == http.StatusOK
+	}
+
+	var demo struct{ URL string }
+	f.JSON(t, "/v1/cameras/demo-harbour", &demo)
+	secret := filepath.Join(f.Data, "secrets", "yard")
+	if err := os.WriteFile(secret, []byte(canary), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	yard := strings.Replace(demo.URL, "rtsp://", "rtsp://viewer:${file:yard}@", 1)
+	framelog(0, "add", "yard", yard)
+	f.Wait(t, 2*testenv.Patience, "footage of the camera", func() bool { return plays("yard") })
+	if len(topics()) != 2 {
+		t.Fatalf("topics %v", topics())
+	}
+
+	if out := framelog(2, "remove", "demo-harbour", "--purge"); !strings.Contains(out, "kept by a configuration file") {
+		t.Error(out)
+	}
+	out := framelog(0, "remove", "yard", "--purge")
+	t.Log(out)
+	if !strings.Contains(out, "the topics cam.yard, cam.yard.index.") || !strings.Contains(out, "password is deleted") {
+		t.Error(out)
+	}
+	gone := func(when string) {
+		t.Helper()
+		if got := topics(); len(got) != 0 {
+			t.Errorf("%s: topics %v", when, got)
+		}
+		err := filepath.WalkDir(filepath.Join(f.Data, "broker"), func(path string, _ fs.DirEntry, err error) error {
+			if strings.Contains(path, "cam.yard") {
+				t.Errorf("%s: %s", when, path)
+			}
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // removed meanwhile
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		if code, body, err := f.Get(t, "/hls/yard/index.m3u8"); err != nil || code != http.StatusNotFound {
+			t.Errorf("%s: playlist %d %s %v", when, code, body, err)
+		}
+	}
+	gone("at once")
+	if _, err := os.Stat(secret); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("its password: %v", err)
+	}
+	if out := framelog(2, "remove", "yard", "--purge"); !strings.Contains(out, "no footage") {
+		t.Error(out)
+	}
+	if !plays("demo-harbour") || !plays("demo-garden") {
+		t.Error("another camera does not play any more")
+	}
+	if code := f.Stop(); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	f.Start(t)
+	f.WaitReady(t)
+	gone("after a restart")
+
+	f.JSON(t, "/v1/cameras/demo-harbour", &demo) // at another port perhaps
+	framelog(0, "add", "yard", demo.URL)
+	f.Wait(t, 2*testenv.Patience, "footage of the new camera", func() bool { return plays("yard") })
+	if out := framelog(0, "remove", "yard"); !strings.Contains(out, "until it expires") || len(topics()) != 2 {
+		t.Errorf("%s: topics %v", out, topics())
+	}
+	if out := framelog(0, "remove", "yard", "--purge"); !strings.Contains(out, "the topics cam.yard, cam.yard.index.") || len(topics()) != 0 {
+		t.Errorf("%s: topics %v", out, topics())
+	}
+}
+
+// TestForget: a password file is removed where it is known to be of the camera
+// that was.
+func TestForget(t *testing.T) {
+	for _, c := range []struct {
+		name, yaml string
+		want       bool
+	}{
+		{"embedded broker", "", true},
+		{"brokers elsewhere", "brokers: [kafka:9092]\n", false},
+		{"brokers elsewhere, data named", "brokers: [kafka:9092]\ndata: ./data\n", true},
+		{"brokers elsewhere, secrets named", "brokers: [kafka:9092]\nsecrets_dir: ./data/secrets\n", true},
+		{"another directory", "secrets_dir: ./elsewhere\n", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			if err := os.MkdirAll("data/secrets", 0o700); err != nil {
+				t.Fatal(err)
+			}
+			for name, text := range map[string]string{"data/secrets/yard": canary, "framelog.yaml": c.yaml} {
+				if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cfg, err := config.Load("framelog.yaml", nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := forget(cfg, "yard")
+			_, there := os.Stat("data/secrets/yard")
+			if err != nil || got != c.want || (there == nil) == c.want {
+				t.Errorf("forgotten %v, %v; the file: %v", got, err, there)
+			}
+			if got, err := forget(cfg, "never"); got || err != nil {
+				t.Errorf("a camera without: %v %v", got, err)
+			}
+		})
+	}
+}

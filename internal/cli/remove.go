@@ -1,0 +1,235 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/framelog/framelog/internal/registry"
+	"github.com/framelog/framelog/schemas"
+)
+
+// Log is what removing needs of the log; *medialog.Log is one.
+type Log interface {
+	// Topics lists the media topics there are.
+	Topics(ctx context.Context) ([]schemas.Topic, error)
+	// Purge deletes all topics of a camera and names them.
+	Purge(ctx context.Context, camera string) ([]string, error)
+	Close()
+}
+
+// RemoveCmd is "framelog cameras remove".
+type RemoveCmd struct {
+	IDs   []string `arg:"" name:"id" help:"Cameras to remove."`
+	Purge bool     `help:"Delete their footage too, for good, once they are not recorded any more; also that of cameras which were removed before."`
+}
+
+// removed is a camera in the JSON of remove.
+type removed struct {
+	ID       string   `json:"id"`
+	Password string   `json:"password"` // its file: "removed", "elsewhere", or "" where there is none of its own
+	Topics   []string `json:"deleted_topics"`
+}
+
+// Where the password of a removed camera is.
+const (
+	passwordRemoved   = "removed"
+	passwordElsewhere = "elsewhere"
+)
+
+// Run removes all of the cameras, or none where one cannot be.
+func (c *RemoveCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
+	timeout, log := cmp.Or(env.Timeout, 8*time.Second), Log(nil)
+	if c.Purge {
+		timeout += cmp.Or(env.StopWait, 45*time.Second)
+	}
+	return env.within(ctx, timeout, func(ctx context.Context, r Registry) error {
+		if c.Purge {
+			var err error
+			if log, err = env.Log(); err != nil {
+				return err
+			}
+			defer log.Close()
+		}
+		have, err := r.Load(ctx)
+		if err != nil {
+			return err
+		}
+		if err := c.check(ctx, have, log); err != nil {
+			return err
+		}
+		out := make([]removed, len(c.IDs))
+		for i, id := range c.IDs {
+			out[i] = removed{ID: id, Topics: []string{}}
+			cam, there := have.Cameras[id]
+			if !there {
+				continue
+			}
+			remove := r.Delete
+			if c.Purge {
+				remove = r.Withdraw
+			}
+			if err := remove(ctx, id); err != nil {
+				return err
+			}
+			delete(have.Cameras, id)
+			if out[i].Password, err = env.forget(cam, have.Cameras); err != nil {
+				return err
+			}
+		}
+		if c.Purge {
+			if err := c.stopped(ctx, env, r); err != nil {
+				return err
+			}
+			for i, id := range c.IDs {
+				if out[i].Topics, err = purge(ctx, log, id); err != nil {
+					return fmt.Errorf("%s is removed, its footage is not: %w", id, err)
+				}
+			}
+		}
+		if parent.json() {
+			return env.json(map[string][]removed{"removed": out})
+		}
+		return c.print(env, out)
+	})
+}
+
+// check says why one of the cameras cannot be removed.
+func (c *RemoveCmd) check(ctx context.Context, have registry.Snapshot, log Log) error {
+	var topics []schemas.Topic
+	if log != nil {
+		var err error
+		if topics, err = log.Topics(ctx); err != nil {
+			return err
+		}
+	}
+	for _, id := range c.IDs {
+		cam, ok := have.Cameras[id]
+		footage := slices.ContainsFunc(topics, func(t schemas.Topic) bool { return t.Camera == id })
+		switch {
+		case !ok && !c.Purge:
+			return &UsageError{What: fmt.Sprintf("there is no camera %q", id), Remedy: "\"framelog cameras list\" shows those that there are"}
+		case !ok && !footage:
+			return &UsageError{What: fmt.Sprintf("there is no camera %q, and no footage of one", id), Remedy: "\"framelog cameras list\" shows those that there are"}
+		}
+		if err := writable(cam); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget removes the password file of a camera that was removed, unless one
+// of those that stay has it too.
+func (e *Env) forget(cam schemas.Camera, stay map[string]schemas.Camera) (string, error) {
+	ref := "${file:" + cam.ID + "}"
+	if !strings.Contains(cam.URL, ref) {
+		return "", nil
+	}
+	for _, other := range stay {
+		if strings.Contains(other.URL, ref) {
+			return "", nil
+		}
+	}
+	gone, err := e.Forget(cam.ID)
+	switch {
+	case err != nil:
+		return "", err
+	case gone:
+		return passwordRemoved, nil
+	}
+	return passwordElsewhere, nil
+}
+
+// stopped waits until nobody records the cameras any more: an owner deletes
+// the status of a camera that was removed when it has stopped, and that of an
+// owner that is no more gets old.
+func (c *RemoveCmd) stopped(ctx context.Context, env *Env, r Registry) error {
+	until := time.Now().Add(cmp.Or(env.StopWait, 45*time.Second))
+	for {
+		s, err := r.Load(ctx)
+		if err != nil {
+			return err
+		}
+		owner, busy := "", ""
+		for _, id := range c.IDs {
+			if _, back := s.Cameras[id]; back {
+				return &UsageError{What: fmt.Sprintf("a camera %q was added again meanwhile; its footage stays", id)}
+			}
+			switch st, told := s.Status[id]; {
+			case told && registry.Stale(st, env.now()):
+				r.DeleteStatus(id)
+			case told:
+				owner, busy = st.Owner, id
+			}
+		}
+		if busy == "" {
+			return nil
+		}
+		if time.Now().After(until) {
+			return errors.New(busy + " is removed, and " + owner + " still records it; no footage is deleted: look at that process, and run this again")
+		}
+		if err := sleep(ctx, 200*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// purge deletes a camera's topics, again while there are some: an owner that
+// has not heard of its removal makes new ones.
+func purge(ctx context.Context, log Log, id string) ([]string, error) {
+	all := []string{}
+	for quiet := 0; quiet < 3; quiet++ {
+		names, err := log.Purge(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if len(names) > 0 {
+			quiet, all = 0, append(all, names...)
+		}
+		if err := sleep(ctx, 200*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *RemoveCmd) print(env *Env, all []removed) error {
+	for _, r := range all {
+		text := r.ID + " removed: it is neither recorded nor shown any more."
+		switch r.Password {
+		case passwordRemoved:
+			text += " The file of its password is deleted."
+		case passwordElsewhere:
+			text += " Its password stays in the file " + r.ID + " of the secrets_dir of each ingest host."
+		}
+		switch {
+		case !c.Purge:
+			text += fmt.Sprintf("\nIts footage stays in Kafka until it expires; \"framelog cameras remove %s --purge\" deletes it.", r.ID)
+		case len(r.Topics) == 0:
+			text += "\nThere was no footage."
+		default:
+			text += "\nIts footage is deleted, the topics " + strings.Join(r.Topics, ", ") + "."
+		}
+		if err := env.printf("%s\n", text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
