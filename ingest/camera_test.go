@@ -147,6 +147,34 @@ func TestStates(t *testing.T) {
 	}
 }
 
+// shortError knows what is wrong beside the chain that it stands in.
+type shortError struct{}
+
+func (shortError) Error() string { return "rtsp: camera is away: h/c: nothing listens at h:554" }
+func (shortError) Short() string { return "nothing listens at h:554" }
+
+// A status begins with what is wrong; the state says the kind.
+func TestStatusSaysWhatIsWrong(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{fmt.Errorf("connect: %w", shortError{}), "nothing listens at h:554"},
+		{fmt.Errorf("ingest: begin video: %w: no SPS", ErrUnsupported), "no SPS"},
+		{fmt.Errorf("connect: %w", ErrAway), "connect: camera is away"},
+		{errors.New("secret ${file:a}: not there"), "secret ${file:a}: not there"},
+		{fmt.Errorf("%w: at rtsp://viewer:%s@h/", ErrRefused, canary), "at rtsp://***@h/"},
+	} {
+		var got schemas.Status
+		b := newBoard(schemas.Status{}, time.Second, func(s schemas.Status) { got = s })
+		b.state(schemas.StateAway, tt.err)
+		b.write()
+		if got.Error != tt.want {
+			t.Errorf("%v is shown as %q, want %q", tt.err, got.Error, tt.want)
+		}
+	}
+}
+
 func TestReconnects(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		var began []time.Time

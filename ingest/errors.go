@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/framelog/framelog/schemas"
 )
@@ -31,4 +32,21 @@ func stateOf(err error) schemas.State {
 	default:
 		return schemas.StateAway
 	}
+}
+
+// short is an error's text for a status, which stands beside camera and state:
+// it begins with what is wrong. Errors that have a method Short say it
+// themselves; of others it is what follows the kind.
+func short(err error) string {
+	var s interface{ Short() string }
+	if errors.As(err, &s) {
+		return s.Short()
+	}
+	text := err.Error()
+	for _, kind := range []error{ErrAway, ErrRefused, ErrUnsupported, ErrStalled} {
+		if _, rest, ok := strings.Cut(text, kind.Error()+": "); ok {
+			return rest
+		}
+	}
+	return text
 }

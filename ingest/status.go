@@ -98,7 +98,7 @@ func (b *board) change(f func()) {
 func (b *board) state(state schemas.State, err error) {
 	text := ""
 	if err != nil {
-		text = clean(err)
+		text = cleanText(short(err))
 	}
 	b.change(func() {
 		b.s.State, b.s.Error = state, text
@@ -151,8 +151,10 @@ func (b *board) unit(now time.Time, video bool, size int) {
 
 // clean is an error's text as people may see it: without credentials, on one
 // line, and not too long.
-func clean(err error) string {
-	text := strings.Join(strings.Fields(secrets.Redact(err.Error())), " ")
+func clean(err error) string { return cleanText(err.Error()) }
+
+func cleanText(text string) string {
+	text = strings.Join(strings.Fields(secrets.Redact(text)), " ")
 	if len(text) > maxErrorText {
 		text = text[:maxErrorText] + "…"
 	}

@@ -41,26 +41,17 @@ type Error struct {
 	login    bool // the credentials, or that there are none, are the reason
 }
 
-func (e *Error) Error() string {
-	s := fmt.Sprintf("%v: %s: %s", e.Kind, e.Where, e.Cause)
-	if e.Remedy != "" {
-		s += " (" + e.Remedy + ")"
+func (e *Error) Error() string { return fmt.Sprintf("%v: %s: %s", e.Kind, e.Where, e.Short()) }
+
+// Short is cause and remedy alone, for where kind and camera are known.
+func (e *Error) Short() string {
+	if e.Remedy == "" {
+		return e.Cause
 	}
-	return s
+	return e.Cause + " (" + e.Remedy + ")"
 }
 
 func (e *Error) Unwrap() error { return e.Kind }
-
-// Redact is a camera's address as it may be shown: scheme, host and path,
-// without user info, query and fragment, which hold secrets. What is no URL
-// gives "(invalid address)".
-func Redact(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" {
-		return "(invalid address)"
-	}
-	return u.Scheme + "://" + where(u)
-}
 
 func where(u *url.URL) string { return u.Host + u.EscapedPath() }
 
@@ -174,25 +165,26 @@ func (e *Error) diagnose(ctx context.Context, u *url.URL, limit time.Duration) {
 	if port == "" {
 		port = map[string]string{"rtsp": "554", "rtsps": "322"}[u.Scheme]
 	}
+	addr := net.JoinHostPort(u.Hostname(), port)
 	d := net.Dialer{Timeout: limit}
-	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	conn, err := d.DialContext(ctx, "tcp", addr)
 	var dns *net.DNSError
 	switch {
 	case err == nil:
 		conn.Close()
-		e.Cause = "it answers, but not with RTSP"
+		e.Cause = addr + " answers, but not with RTSP"
 		if u.Scheme == "rtsps" {
-			e.Cause = "it answers, but not with TLS"
+			e.Cause = addr + " answers, but not with TLS"
 		}
 		e.Remedy = "check the port in the camera's URL"
 	case errors.As(err, &dns):
-		e.Cause, e.Remedy = "the host name is not known", "check the host in the camera's URL"
+		e.Cause, e.Remedy = "the host name "+u.Hostname()+" is not known", "check the host in the camera's URL"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		e.Cause, e.Remedy = "nothing listens at its port", "check the port in the camera's URL, and that RTSP is switched on"
+		e.Cause, e.Remedy = "nothing listens at "+addr, "check the port in the camera's URL, and that RTSP is switched on"
 	case errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH):
-		e.Cause, e.Remedy = "there is no way to its network", "check the address in the camera's URL and the network"
+		e.Cause, e.Remedy = "there is no way to the network of "+u.Hostname(), "check the address in the camera's URL and the network"
 	default:
-		e.Cause, e.Remedy = "no answer in time", checkOn
+		e.Cause, e.Remedy = "no answer from "+addr+" in time", checkOn
 	}
 }
 

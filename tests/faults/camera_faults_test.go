@@ -176,7 +176,7 @@ func clockJump(d time.Duration) func(*testing.T, *camScene, string) {
 var camFaults = []camFault{
 	{
 		id: "late-port", before: func(s *camsim.Server) { s.Down() },
-		run: late("nothing listens at its port", func(s *camsim.Server) { _ = s.Up() }),
+		run: late("nothing listens at", func(s *camsim.Server) { _ = s.Up() }),
 	},
 	{
 		id: "late-busy", before: func(s *camsim.Server) { s.Camera("cam").Refuse(true) },
