@@ -6,9 +6,13 @@
 // sequence number its session. [Playlist], [Multivariant], [Init], [Part] and
 // [Segment] are that function, without clock or state; [Server] is the small
 // handler around them: one tail a camera that all its viewers share (model.go
-// holds what it told, stream.go drives it), segments out of a cache or made
-// from the log on request (rebuild.go), and, where asked for, files that a web
-// server gives out by itself (files.go).
+// holds what it told, stream.go drives it), and segments out of a cache, or made
+// from the log on request (rebuild.go), or, where asked for, out of files that a
+// web server gives out by itself too (files.go).
+//
+// No byte of media is held twice: a segment is the list of its parts, and what
+// is a file is not in memory. Of a camera that is followed there are the parts
+// of the fragment in progress and the newest segment; see keepTargets.
 //
 // Segments, parts and inits have the same bytes at the same URL on any server
 // for as long as the log holds them.

@@ -18,9 +18,9 @@ import (
 )
 
 // files keeps complete segments and inits as files that a web server gives out
-// by itself: <dir>/hls/<camera>/<rendition>/m1/…, as in their URLs. A nil
-// *files keeps nothing. What is missing here is made from the log on request,
-// so nothing here needs to be safe on disk.
+// by itself, as this one does: <dir>/hls/<camera>/<rendition>/m1/…, as in their
+// URLs. A nil *files keeps nothing. What is missing here is made from the log on
+// request, so nothing here needs to be safe on disk.
 type files struct {
 	dir     string
 	linger  time.Duration
