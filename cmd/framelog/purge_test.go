@@ -74,7 +74,7 @@ func purgeIn(t *testing.T, mode string) {
 		t.Fatalf("topics %v", topics())
 	}
 
-	if out := framelog(2, "remove", "demo-harbour", "--purge"); !strings.Contains(out, "kept by a configuration file") {
+	if out := framelog(2, "remove", "demo-harbour", "--purge"); !strings.Contains(out, "without --demo") {
 		t.Error(out)
 	}
 	out := framelog(0, "remove", "yard", "--purge")

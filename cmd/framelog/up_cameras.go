@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/internal/camsim"
+	"github.com/framelog/framelog/internal/cli"
 	"github.com/framelog/framelog/internal/config"
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/schemas"
@@ -50,9 +51,6 @@ func (u *up) cameras(ctx context.Context) error {
 	}
 }
 
-// demoFile stands for a file in the origins of the demo's cameras.
-const demoFile = "demo"
-
 func (u *up) reconcile(ctx context.Context, reg *registry.Client) error {
 	if err := reg.Ensure(ctx); err != nil {
 		return err
@@ -74,11 +72,11 @@ func (u *up) reconcile(ctx context.Context, reg *registry.Client) error {
 		for i, d := range camsim.Demo() {
 			cams = append(cams, schemas.Camera{
 				ID: d.Path, Label: d.Label, URL: "rtsp://" + u.demo + "/" + d.Path,
-				Source: schemas.SourceFile, Origin: fmt.Sprintf("%s:%d", demoFile, i+1),
+				Source: schemas.SourceFile, Origin: fmt.Sprintf("%s:%d", cli.Demo, i+1),
 			})
 		}
 	}
-	_, err := reg.Reconcile(ctx, demoFile, cams, true)
+	_, err := reg.Reconcile(ctx, cli.Demo, cams, true)
 	return err
 }
 

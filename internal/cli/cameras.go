@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -178,10 +179,16 @@ func (c *AddCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 	})
 }
 
+// Demo stands for a file in the origins of the demo's cameras.
+const Demo = "demo"
+
 // writable refuses cameras that a configuration file keeps.
 func writable(cam schemas.Camera) error {
 	if cam.Source != schemas.SourceFile {
 		return nil
+	}
+	if strings.HasPrefix(cam.Origin, Demo+":") {
+		return &UsageError{What: fmt.Sprintf("camera %q is one of the demo's", cam.ID), Remedy: "start framelog up without --demo"}
 	}
 	return &UsageError{
 		What: fmt.Sprintf("camera %q is kept by a configuration file", cam.ID),

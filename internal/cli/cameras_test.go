@@ -212,6 +212,11 @@ func TestRefusals(t *testing.T) {
 		{"remove a file's", "remove roof garage", "framelog.yaml:12", true, nil},
 		{"remove nothing", "remove roof nobody", "nobody", true, nil},
 		{"purge a file's", "remove garage --purge", "framelog.yaml:12", true, nil},
+		{"the demo's", "remove roof", "without --demo", true, func(f *fakeRegistry) {
+			c := f.Cameras["roof"]
+			c.Source, c.Origin = schemas.SourceFile, "demo:1"
+			f.Cameras["roof"] = c
+		}},
 		{"purge nothing", "remove nobody --purge", "no footage", true, nil},
 		{"brokers away", "list", "kafka-1:9092 did not answer", true, func(f *fakeRegistry) { f.hang = true }},
 		{"conflict", "apply -f framelog.yaml", "kept by", true, func(f *fakeRegistry) {

@@ -89,7 +89,11 @@ func printList(env *Env, all []listed, now time.Time) error {
 		return err
 	}
 	for _, file := range slices.Sorted(maps.Keys(kept)) {
-		if err := env.printf("; %d kept by %s", kept[file], file); err != nil {
+		keeper := file
+		if file == Demo {
+			keeper = "the demo"
+		}
+		if err := env.printf("; %d kept by %s", kept[file], keeper); err != nil {
 			return err
 		}
 	}
