@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
 )
@@ -43,6 +45,7 @@ type camera struct {
 	reason  string // of opening the log
 	board   *board
 	source  Source // from the first connection on; nil again once it panicked
+	drops   drops  // of the source's goroutine
 }
 
 func newCamera(cfg *Config, deps *Deps, m *metrics, res *reserve, log *slog.Logger, cam schemas.Camera, reason string) *camera {
@@ -71,7 +74,9 @@ func (c *camera) run(ctx context.Context) error {
 		return nil
 	}
 
-	c.m.reconnects.WithLabelValues(c.cam.ID) // there from the start, at 0
+	for _, v := range []*prometheus.CounterVec{c.m.reconnects, c.m.dropped, c.m.frozen} {
+		v.WithLabelValues(c.cam.ID) // there from the start, at 0
+	}
 	rec := &lateRecorder{wrote: c.wrote}
 	rec.open = func() CameraWriter {
 		c.log.Info("log is opened", "reason", c.reason)
@@ -295,6 +300,43 @@ func (t *tap) Unit(u Unit) error {
 	}
 	t.c.board.unit(u.Captured, u.Track == schemas.VideoTrack, len(u.Data))
 	return t.call(func() error { return t.asm.Unit(u) })
+}
+
+// dropsEvery is how often at most a camera's drops are logged.
+const dropsEvery = 10 * time.Second
+
+// drops is what was dropped and not logged yet.
+type drops struct {
+	units  uint64
+	logged time.Time
+}
+
+// Observe counts what a connection lost, and logs it.
+func (t *tap) Observe(e Event) {
+	c := t.c
+	switch e.Kind {
+	case EventDropped:
+		c.m.dropped.WithLabelValues(c.cam.ID).Add(float64(e.Units))
+		c.drops.units += e.Units
+		if time.Since(c.drops.logged) >= dropsEvery {
+			c.logDrops()
+		}
+	case EventFrozen:
+		c.m.frozen.WithLabelValues(c.cam.ID).Inc()
+		c.log.Error("GStreamer does not let go of a connection to the camera; its memory is held until it does", "transport", e.Transport)
+	case EventFallback:
+		c.log.Info("camera gives nothing over TCP; UDP comes next", "err", clean(e.Err))
+	default:
+		if e.Kind == EventEnded && c.drops.units > 0 {
+			c.logDrops()
+		}
+		c.log.Debug("connection", "step", e.Kind, "transport", e.Transport)
+	}
+}
+
+func (c *camera) logDrops() {
+	c.log.Warn("this machine does not keep up with the camera: units are dropped, pictures up to the next keyframe", "units", c.drops.units)
+	c.drops = drops{logged: time.Now()}
 }
 
 // tick tells the assembler the time, every second.

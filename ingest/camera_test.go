@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
 )
@@ -217,6 +219,51 @@ func TestOneSourceForAllConnections(t *testing.T) {
 		after(time.Minute)
 		if made != 1 || runs < 4 {
 			t.Errorf("%d sources for %d connections", made, runs)
+		}
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What a connection loses on its way is counted, and logged with the camera's
+// name, but not each time.
+func TestDropsAreCountedAndLogged(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.source = func(string, schemas.Camera) Source {
+			return sourceFunc(func(ctx context.Context, s Sink) error {
+				o := s.(Observer)
+				for range 100 {
+					o.Observe(Event{Kind: EventDropped, Units: 3})
+					time.Sleep(200 * time.Millisecond)
+				}
+				o.Observe(Event{Kind: EventFrozen})
+				o.Observe(Event{Kind: EventEnded})
+				<-ctx.Done()
+				return ctx.Err()
+			})
+		}
+		c, end := runCamera(t, w, testCamera("a"))
+		after(time.Minute)
+		if n := testutil.ToFloat64(c.m.dropped.WithLabelValues("a")); n != 300 {
+			t.Errorf("%v units are counted", n)
+		}
+		if n := testutil.ToFloat64(c.m.frozen.WithLabelValues("a")); n != 1 {
+			t.Errorf("%v frozen connections are counted", n)
+		}
+		units, lines := 0, 0
+		for line := range strings.Lines(w.log.String()) {
+			if _, n, ok := strings.Cut(line, "units="); ok && strings.Contains(line, "camera=a") {
+				var x int
+				fmt.Sscan(n, &x)
+				units, lines = units+x, lines+1
+			}
+		}
+		if units != 300 || lines != 3 { // at once, after ten seconds, at the end
+			t.Errorf("%d units in %d lines", units, lines)
+		}
+		if n := strings.Count(w.log.String(), "does not let go"); n != 1 {
+			t.Errorf("%d lines about the frozen connection", n)
 		}
 		if err := end(); err != nil {
 			t.Error(err)

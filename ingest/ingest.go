@@ -32,6 +32,39 @@ type Sink interface {
 	Unit(u Unit) error
 }
 
+// Observer is a Sink that is told, too, what becomes of a connection besides
+// its media. A [Source] asks its sink whether it is one; Observe is called from
+// the goroutine that calls the sink, and does not block.
+type Observer interface {
+	Observe(e Event)
+}
+
+// Event is a step of a connection.
+type Event struct {
+	Kind      EventKind
+	Transport string // "tcp" or "udp"
+	Err       error  // of EventFallback: why TCP is given up
+	Units     uint64 // of EventDropped: how many
+}
+
+// EventKind is what has happened.
+type EventKind string
+
+// The kinds of events, the steps in the order in which they come.
+const (
+	EventConnecting EventKind = "connecting"
+	EventPlaying    EventKind = "playing"  // PLAY is accepted
+	EventLive       EventKind = "live"     // units are delivered
+	EventFallback   EventKind = "fallback" // TCP gave nothing: UDP comes next
+	EventEnded      EventKind = "ended"
+	// EventDropped: units were dropped because the queue between the source
+	// and its sink was full.
+	EventDropped EventKind = "dropped"
+	// EventFrozen: the connection did not stop in time, so that its memory and
+	// threads are still held.
+	EventFrozen EventKind = "frozen"
+)
+
 // Unit is one access unit as it came from a camera: presentation time alone,
 // since RTP carries no other.
 type Unit struct {

@@ -16,6 +16,7 @@ var states = [...]schemas.State{
 // the camera goes.
 type metrics struct {
 	reconnects, fenced *prometheus.CounterVec
+	dropped, frozen    *prometheus.CounterVec
 	panics             prometheus.Counter
 	partitions         prometheus.Gauge
 	assembler          *AssemblerMetrics
@@ -29,6 +30,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		assembler:  NewAssemblerMetrics(reg),
 		reconnects: perCamera("framelog_ingest_reconnects_total", "Attempts to connect a camera after the first."),
 		fenced:     perCamera("framelog_ingest_fenced_total", "Times that another process took over a camera's log."),
+		dropped: perCamera("framelog_ingest_queue_dropped_units_total",
+			"Access units and frames of sound that were dropped because ingest did not take them off GStreamer in time."),
+		frozen: perCamera("framelog_ingest_frozen_connections_total",
+			"Connections to cameras that GStreamer did not let go of in time, whose memory and threads may still be held."),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "framelog_ingest_panics_total", Help: "Panics in a camera's code, each of which ended a connection.",
 		}),
@@ -41,7 +46,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 // forget removes what is kept of a camera.
 func (m *metrics) forget(camera string) {
 	l := prometheus.Labels{"camera": camera}
-	for _, v := range []*prometheus.CounterVec{m.reconnects, m.fenced} {
+	for _, v := range []*prometheus.CounterVec{m.reconnects, m.fenced, m.dropped, m.frozen} {
 		v.DeletePartialMatch(l)
 	}
 	m.assembler.Forget(camera)
@@ -49,7 +54,7 @@ func (m *metrics) forget(camera string) {
 
 // register registers everything with reg. It fails where a name is taken.
 func (m *metrics) register(reg prometheus.Registerer, cameras prometheus.Collector) error {
-	for _, c := range []prometheus.Collector{m.reconnects, m.fenced, m.panics, m.partitions, cameras} {
+	for _, c := range []prometheus.Collector{m.reconnects, m.fenced, m.dropped, m.frozen, m.panics, m.partitions, cameras} {
 		if err := reg.Register(c); err != nil {
 			return err
 		}

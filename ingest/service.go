@@ -192,9 +192,6 @@ func New(cfg Config, deps Deps, log *slog.Logger, reg prometheus.Registerer) (*S
 	return s, nil
 }
 
-// Instance is this process's name.
-func (s *Service) Instance() string { return s.cfg.Instance }
-
 // Run records until ctx ends, then closes all cameras and leaves the group.
 // It waits for brokers that are away.
 func (s *Service) Run(ctx context.Context) error {

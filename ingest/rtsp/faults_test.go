@@ -354,10 +354,10 @@ func TestGarbage(t *testing.T) {
 			garbage(cam)
 			n := len(s.of(1))
 			eventually(t, "units or an end", func() bool {
-				return len(s.of(1)) > n+60 || slices.Contains(s.states(), rtsp.Ended)
+				return len(s.of(1)) > n+60 || slices.Contains(s.states(), ingest.EventEnded)
 			})
 			cam.Corrupt(0, 3)
-			if slices.Contains(s.states(), rtsp.Ended) {
+			if slices.Contains(s.states(), ingest.EventEnded) {
 				err := wait()
 				var e *rtsp.Error
 				if !errors.As(err, &e) {
@@ -368,6 +368,48 @@ func TestGarbage(t *testing.T) {
 				eventually(t, "units again", func() bool { return len(s.of(1)) > 10 })
 			}
 		})
+	}
+}
+
+// What the queue had no room for is told, unit by unit, and so is a pipeline
+// that does not stop in time.
+func TestDropsAndFrozenPipelinesAreTold(t *testing.T) {
+	feed := clip(t, testenv.Clip{Seconds: 3}).With(true, 1)
+	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
+	s, stop, wait := start(t, rtsp.Config{
+		URL: fixed(t, srv.URL("c")), Transport: rtsp.TransportTCP, QueueUnits: 1, CloseTimeout: time.Nanosecond,
+	})
+	told := func() (units uint64) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, e := range s.events {
+			units += e.Units
+		}
+		return units
+	}
+	eventually(t, "pictures", func() bool { return len(s.of(1)) > 3 })
+	n := told()
+	eventually(t, "drops", func() bool { return told() > n })
+	v := len(s.of(1))
+	eventually(t, "pictures after them", func() bool { return len(s.of(1)) > v+3 })
+	stop()
+	_ = wait()
+	if got := s.states(); !slices.Contains(got, ingest.EventFrozen) || got[len(got)-1] != ingest.EventEnded {
+		t.Errorf("%v", got)
+	}
+	got, missing := s.of(1), 0
+	at := map[int64]bool{}
+	for _, u := range got {
+		at[u.PTS-got[0].PTS] = true
+	}
+	sent := sentOf(srv.Camera("c"), 1)
+	for _, u := range sent {
+		if d := u.PTS - sent[0].PTS; d < got[len(got)-1].PTS-got[0].PTS && !at[d] {
+			missing++
+		}
+	}
+	if n := told(); missing == 0 || n < uint64(missing) || n > uint64(len(sent)-len(got)) {
+		t.Errorf("%d units are told as dropped; %d are missing between those that came, %d in all", n, missing, len(sent)-len(got))
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/ingest/rtsp"
 	"github.com/framelog/framelog/tests/testenv"
 )
@@ -254,8 +255,7 @@ func TestRefusedPasswordWaits(t *testing.T) {
 			asked++
 			return g.login(t, secret), nil
 		},
-		Observe: s.observe, Transport: rtsp.TransportTCP,
-		ConnectTimeout: testenv.Patience / 2, StallTimeout: testenv.Patience,
+		Transport: rtsp.TransportTCP, ConnectTimeout: testenv.Patience / 2, StallTimeout: testenv.Patience,
 		LoginWait: time.Hour, LoginWaitMax: time.Hour, SecretEvery: time.Millisecond,
 	})
 	err := src.Run(t.Context(), s)
@@ -279,7 +279,7 @@ func TestRefusedPasswordWaits(t *testing.T) {
 	mu.Lock()
 	secret = "canary"
 	mu.Unlock()
-	eventually(t, "PLAY", func() bool { return slices.Contains(s.states(), rtsp.Playing) })
+	eventually(t, "PLAY", func() bool { return slices.Contains(s.states(), ingest.EventPlaying) })
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Error(err)

@@ -60,36 +60,7 @@ type Config struct {
 	// dropped, video up to the next random access point, and counted.
 	QueueUnits int   // default 1024
 	QueueBytes int64 // default 16 MiB
-
-	// Observe is told of steps of a connection, from Run's goroutine; it must
-	// not block. Default: nobody.
-	Observe func(Event)
 }
-
-// Event is a step of a connection.
-type Event struct {
-	State     State
-	Transport string // "tcp" or "udp"
-	// Err is why TCP is given up for UDP; set with Falling only.
-	Err error
-	// Dropped, with Ended, is how many units the queue had no room for.
-	Dropped uint64
-	// Frozen, with Ended: GStreamer did not let go of the connection in
-	// CloseTimeout, so that its memory and threads are still held.
-	Frozen bool
-}
-
-// State is where a connection stands.
-type State string
-
-// States, in the order in which they come; Falling leads back to Connecting.
-const (
-	Connecting State = "connecting"
-	Playing    State = "playing" // PLAY is accepted
-	Live       State = "live"    // units are delivered
-	Falling    State = "falling" // TCP gave nothing: UDP comes next
-	Ended      State = "ended"
-)
 
 // New makes a source of one camera.
 func New(cfg Config) ingest.Source {
@@ -111,9 +82,6 @@ func New(cfg Config) ingest.Source {
 	}
 	if cfg.QueueBytes == 0 {
 		cfg.QueueBytes = 16 << 20
-	}
-	if cfg.Observe == nil {
-		cfg.Observe = func(Event) {}
 	}
 	return &source{cfg: cfg}
 }
@@ -164,7 +132,7 @@ func (s *source) run(ctx context.Context, u *url.URL, sink ingest.Sink) error {
 	}
 	var failed *Error
 	if !udp && errors.As(err, &failed) && failed.tryOther {
-		s.cfg.Observe(Event{State: Falling, Transport: TransportTCP, Err: err})
+		observe(sink, ingest.Event{Kind: ingest.EventFallback, Transport: TransportTCP, Err: err})
 		udp = true
 		live, err = s.connect(ctx, u, udp, auto, sink)
 	}
@@ -193,7 +161,7 @@ func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink i
 	if udp {
 		transport = TransportUDP
 	}
-	s.cfg.Observe(Event{State: Connecting, Transport: transport})
+	observe(sink, ingest.Event{Kind: ingest.EventConnecting, Transport: transport})
 	location := *u
 	location.User = nil
 	opt := gstreamer.RTSPOptions{
@@ -217,7 +185,11 @@ func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink i
 	defer func() {
 		live = r.deliver.live
 		closed := conn.Close(s.cfg.CloseTimeout)
-		s.cfg.Observe(Event{State: Ended, Transport: transport, Dropped: conn.Dropped(), Frozen: errors.Is(closed, gstreamer.ErrFrozen)})
+		r.tellDropped()
+		if errors.Is(closed, gstreamer.ErrFrozen) {
+			r.tell(ingest.EventFrozen)
+		}
+		r.tell(ingest.EventEnded)
 		if err != nil && r.ours {
 			err = explain(err, s.where(u), transport, r.hasVideo(), live)
 			var e *Error
@@ -238,11 +210,30 @@ type run struct {
 	deliver   *deliver
 	auto      bool // another transport may be tried
 	playing   bool
-	ours      bool // loop's error is the connection's, not the sink's or ctx's
+	dropped   uint64 // units that were told of
+	ours      bool   // loop's error is the connection's, not the sink's or ctx's
 }
 
 func (r *run) hasVideo() bool {
 	return slices.ContainsFunc(r.conn.Selected(), func(t gstreamer.RTSPTrack) bool { return t.ID == schemas.VideoTrack })
+}
+
+func observe(sink ingest.Sink, e ingest.Event) {
+	if o, ok := sink.(ingest.Observer); ok {
+		o.Observe(e)
+	}
+}
+
+func (r *run) tell(kind ingest.EventKind) {
+	observe(r.deliver.sink, ingest.Event{Kind: kind, Transport: r.transport})
+}
+
+// tellDropped tells of units that were dropped since the last time.
+func (r *run) tellDropped() {
+	if n := r.conn.Dropped(); n > r.dropped {
+		observe(r.deliver.sink, ingest.Event{Kind: ingest.EventDropped, Transport: r.transport, Units: n - r.dropped})
+		r.dropped = n
+	}
 }
 
 // Loop's own reasons to end.
@@ -288,10 +279,8 @@ func (r *run) loop(ctx context.Context) error {
 			video = now
 		}
 		if !r.playing && r.conn.Playing() {
-			r.playing = true
-			r.login.accept(r.url)
+			r.plays()
 			video = now
-			r.cfg.Observe(Event{State: Playing, Transport: r.transport})
 			if !r.hasVideo() {
 				r.ours = true
 				return errNoTrack
@@ -315,9 +304,16 @@ func (r *run) loop(ctx context.Context) error {
 	}
 }
 
+func (r *run) plays() {
+	r.playing = true
+	r.login.accept(r.url)
+	r.tell(ingest.EventPlaying)
+}
+
 // items delivers what is in the queue. saw: there was video in it.
 func (r *run) items() (saw bool, err error) {
 	wasLive := r.deliver.live
+	r.tellDropped()
 	for _, it := range r.conn.Take() {
 		saw = saw || it.Format == nil && it.Track == schemas.VideoTrack
 		if err := r.deliver.item(it); err != nil {
@@ -329,11 +325,9 @@ func (r *run) items() (saw bool, err error) {
 	}
 	if r.deliver.live && !wasLive {
 		if !r.playing {
-			r.playing = true
-			r.login.accept(r.url)
-			r.cfg.Observe(Event{State: Playing, Transport: r.transport})
+			r.plays()
 		}
-		r.cfg.Observe(Event{State: Live, Transport: r.transport})
+		r.tell(ingest.EventLive)
 	}
 	return saw, nil
 }

@@ -25,7 +25,7 @@ type sink struct {
 	units  []ingest.Unit
 	came   []time.Time // when each unit was delivered
 	at     []int       // how many calls of Tracks came before each unit
-	events []rtsp.Event
+	events []ingest.Event
 }
 
 func (s *sink) Tracks(t []schemas.Track) error {
@@ -47,17 +47,17 @@ func (s *sink) Unit(u ingest.Unit) error {
 	return nil
 }
 
-func (s *sink) observe(e rtsp.Event) {
+func (s *sink) Observe(e ingest.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.events = append(s.events, e)
 }
 
-func (s *sink) states() (out []rtsp.State) {
+func (s *sink) states() (out []ingest.EventKind) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.events {
-		out = append(out, e.State)
+		out = append(out, e.Kind)
 	}
 	return out
 }
@@ -93,7 +93,6 @@ func fixed(t testing.TB, raw string) func(context.Context) (*url.URL, error) {
 func start(t *testing.T, cfg rtsp.Config) (s *sink, stop func(), wait func() error) {
 	t.Helper()
 	s = &sink{}
-	cfg.Observe = s.observe
 	for _, d := range []*time.Duration{&cfg.ConnectTimeout, &cfg.StallTimeout, &cfg.AudioWait} {
 		if *d == 0 {
 			*d = testenv.Patience / 2
@@ -336,7 +335,7 @@ func asSent(t *testing.T, clip *camsim.Clip, sent []camsim.Sent, s *sink) {
 func TestStates(t *testing.T) {
 	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: clip(t, testenv.Clip{Seconds: 3}).With(true, 1)}}})
 	s, stop, wait := start(t, rtsp.Config{URL: fixed(t, srv.URL("c"))})
-	eventually(t, "live", func() bool { return slices.Contains(s.states(), rtsp.Live) })
+	eventually(t, "live", func() bool { return slices.Contains(s.states(), ingest.EventLive) })
 	stop()
 	if err := wait(); !errors.Is(err, context.Canceled) {
 		t.Error(err)

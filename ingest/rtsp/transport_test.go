@@ -123,8 +123,8 @@ func TestUDPWhereTCPGivesNothing(t *testing.T) {
 			away := fixed(t, fmt.Sprintf("rtsp://127.0.0.1:%d/c", testenv.FreePort(t)))
 			at := there
 			src := rtsp.New(rtsp.Config{
-				URL:     func(ctx context.Context) (*url.URL, error) { return at(ctx) },
-				Observe: s.observe, ConnectTimeout: testenv.Patience / 2, NoDataTimeout: 4 * time.Second,
+				URL:            func(ctx context.Context) (*url.URL, error) { return at(ctx) },
+				ConnectTimeout: testenv.Patience / 2, NoDataTimeout: 4 * time.Second,
 			})
 			for i := range 2 {
 				if i == 1 { // the camera is away meanwhile, which changes nothing
@@ -142,7 +142,7 @@ func TestUDPWhereTCPGivesNothing(t *testing.T) {
 				cancel()
 				<-done
 			}
-			want := "[connecting ended falling connecting playing live ended connecting ended connecting playing live ended]"
+			want := "[connecting ended fallback connecting playing live ended connecting ended connecting playing live ended]"
 			if silent {
 				want = strings.Replace(want, "connecting", "connecting playing", 1)
 			}
