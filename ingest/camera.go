@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,6 +47,7 @@ type camera struct {
 	board   *board
 	source  Source // from the first connection on; nil again once it panicked
 	drops   drops  // of the source's goroutine
+	refused bool   // a chunk of this fragment or the one before was not taken; of the recorder's goroutine
 }
 
 func newCamera(cfg *Config, deps *Deps, m *metrics, res *reserve, log *slog.Logger, cam schemas.Camera, reason string) *camera {
@@ -163,14 +165,20 @@ func (c *camera) watch(ctx context.Context, w CameraWriter, end context.CancelCa
 	}
 }
 
-// wrote is told how the log took a chunk. A camera whose footage is refused is
-// live too, with that as its problem.
-func (c *camera) wrote(err error) {
-	problem := ""
-	if err != nil {
-		problem = "footage is not recorded: " + clean(err)
+// wrote is told how the log took a chunk, and whether it begins a fragment. A
+// camera whose footage is refused is live too, with that as its problem.
+func (c *camera) wrote(begins bool, err error) {
+	switch {
+	case err != nil:
+		c.refused = true
+		c.board.problem(problemRecord, "footage is not recorded: "+cleanText(refusal(err)))
+	case begins && c.refused:
+		// That a chunk is taken means little: Kafka may refuse it later, which
+		// the chunks after it are told. So a fragment must be taken whole.
+		c.refused = false
+	case begins:
+		c.board.problem(problemRecord, "")
 	}
-	c.board.problem(problemRecord, problem)
 	if err != nil && !errors.Is(err, medialog.ErrRefused) {
 		return
 	}
@@ -178,6 +186,25 @@ func (c *camera) wrote(err error) {
 		c.log.Info("camera is live")
 		c.board.state(schemas.StateLive, nil)
 	}
+}
+
+// refusal is why the log does not take a chunk, in words for a status.
+func refusal(err error) string {
+	_, reason, ok := strings.Cut(err.Error(), medialog.ErrRefused.Error()+": ")
+	if !ok {
+		return err.Error()
+	}
+	switch reason {
+	case schemas.ReasonStorage:
+		return "the disk has no room left for it (storage)"
+	case schemas.ReasonBudget, schemas.ReasonIndexBehind:
+		return "Kafka does not take it fast enough (" + reason + ")"
+	case schemas.ReasonProduce:
+		return "Kafka refuses it, the log of ingest says why (produce)"
+	case schemas.ReasonTooLarge:
+		return "Kafka takes no chunks of this size (too-large)"
+	}
+	return reason
 }
 
 // connectOn connects, and connects again, until ctx ends.

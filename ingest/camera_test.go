@@ -344,16 +344,45 @@ func TestRefusedFromTheStart(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		s := w.service(t, Config{})
 		c := newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera("a"), "test")
-		c.wrote(medialog.ErrFenced)
+		c.wrote(true, medialog.ErrFenced)
 		if got := c.board.current(); got != schemas.StateConnecting {
 			t.Errorf("a writer that has ended: %s", got)
 		}
-		c.wrote(fmt.Errorf("%w: %s", medialog.ErrRefused, schemas.ReasonStorage))
+		c.wrote(true, fmt.Errorf("%w: %s", medialog.ErrRefused, schemas.ReasonStorage))
 		c.board.write()
 		if s := w.registry.of("a"); s.State != schemas.StateLive || !strings.Contains(s.Problem, "storage") {
 			t.Errorf("status %+v", s)
 		}
 	})
+}
+
+// Where Kafka takes the first chunk of each fragment and refuses it later, only
+// the second is an error: the problem stands until a fragment is whole.
+func TestRefusedLaterIsShownAllTheTime(t *testing.T) {
+	w := newWorld(t)
+	s := w.service(t, Config{})
+	c := newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera("a"), "test")
+	later := fmt.Errorf("%w: %s", medialog.ErrRefused, schemas.ReasonProduce)
+	for i, tt := range []struct {
+		begins bool
+		err    error
+		want   string
+	}{
+		{true, nil, ""},
+		{false, later, "Kafka refuses it"},
+		{false, later, "Kafka refuses it"},
+		{true, nil, "Kafka refuses it"},
+		{false, later, "Kafka refuses it"},
+		{true, nil, "Kafka refuses it"},
+		{false, nil, "Kafka refuses it"},
+		{true, nil, ""},
+	} {
+		c.wrote(tt.begins, tt.err)
+		c.board.write()
+		if got := w.registry.of("a").Problem; tt.want == "" && got != "" || !strings.Contains(got, tt.want) || strings.Contains(got, "medialog") {
+			t.Errorf("after chunk %d: %q, want %q", i, got, tt.want)
+		}
+	}
 }
 
 func TestFencedCameraEnds(t *testing.T) {

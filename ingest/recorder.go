@@ -28,7 +28,7 @@ var errRecorderClosed = errors.New("ingest: recorder is closed")
 // the log away from the owner before, who records until then.
 type lateRecorder struct {
 	open  func() CameraWriter
-	wrote func(error) // told of each Write
+	wrote func(begins bool, err error) // told of each Write; begins: a fragment
 
 	mu      sync.Mutex
 	w       CameraWriter
@@ -64,8 +64,9 @@ func (r *lateRecorder) Write(c *schemas.Chunk) error {
 	if w == nil {
 		return errRecorderClosed
 	}
+	begins := c.Index == 0 // c is the writer's from now on
 	err := w.Write(c)
-	r.wrote(err)
+	r.wrote(begins, err)
 	return err
 }
 
