@@ -32,6 +32,7 @@ type assembler interface {
 	Tick(now time.Time)
 	Flush()
 	Stats() Stats
+	FrameTime(d time.Duration)
 }
 
 // camera runs one camera: it connects again and again, and records what comes.
@@ -351,6 +352,9 @@ func (t *tap) Observe(e Event) {
 	case EventFrozen:
 		c.m.frozen.WithLabelValues(c.cam.ID).Inc()
 		c.log.Error("GStreamer does not let go of a connection to the camera; its memory is held until it does", "transport", e.Transport)
+	case EventFrameTime:
+		// An error is a panic, which the source's next call finds.
+		_ = t.call(func() error { t.asm.FrameTime(e.FrameTime); return nil })
 	case EventFallback:
 		c.log.Info("camera gives nothing over TCP; UDP comes next", "err", clean(e.Err))
 	default:

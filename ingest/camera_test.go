@@ -271,6 +271,38 @@ func TestDropsAreCountedAndLogged(t *testing.T) {
 	})
 }
 
+// What a camera's SDP says of its frame time reaches the assembler before the
+// tracks.
+func TestFrameTimeReachesTheAssembler(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.source = func(string, schemas.Camera) Source {
+			return sourceFunc(func(ctx context.Context, s Sink) error {
+				s.(Observer).Observe(Event{Kind: EventFrameTime, FrameTime: 500 * time.Millisecond})
+				<-ctx.Done()
+				return ctx.Err()
+			})
+		}
+		s := w.service(t, Config{})
+		var asm *Assembler
+		s.deps.newAssembler = func(cfg AssemblerConfig, rec Recorder) assembler {
+			asm = NewAssembler(cfg, rec, nil)
+			return asm
+		}
+		c := newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera("a"), "test")
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- c.run(ctx) }()
+		after(time.Second)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if got := asm.rate.nominal(asm); got != schemas.MediaTimescale/2 {
+			t.Errorf("frame time is %d ticks", got)
+		}
+	})
+}
+
 func TestPanicsHarmOneConnection(t *testing.T) {
 	for name, bad := range map[string]sourceFunc{
 		"source": func(context.Context, Sink) error { panic("rtsp://viewer:" + canary + "@host/ broke") },

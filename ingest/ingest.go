@@ -42,9 +42,10 @@ type Observer interface {
 // Event is a step of a connection.
 type Event struct {
 	Kind      EventKind
-	Transport string // "tcp" or "udp"
-	Err       error  // of EventFallback: why TCP is given up
-	Units     uint64 // of EventDropped: how many
+	Transport string        // "tcp" or "udp"
+	Err       error         // of EventFallback: why TCP is given up
+	Units     uint64        // of EventDropped: how many
+	FrameTime time.Duration // of EventFrameTime
 }
 
 // EventKind is what has happened.
@@ -57,6 +58,9 @@ const (
 	EventLive       EventKind = "live"     // units are delivered
 	EventFallback   EventKind = "fallback" // TCP gave nothing: UDP comes next
 	EventEnded      EventKind = "ended"
+	// EventFrameTime: the camera says how long a picture lasts; it comes
+	// before the tracks.
+	EventFrameTime EventKind = "frame-time"
 	// EventDropped: units were dropped because the queue between the source
 	// and its sink was full.
 	EventDropped EventKind = "dropped"

@@ -57,8 +57,8 @@ type Config struct {
 	// 10s; readers take a status to be stale after 30s.
 	StatusEvery time.Duration
 
-	// Assembler is how chunks and fragments are made; its Camera, FrameTime
-	// and Problem are set here.
+	// Assembler is how chunks and fragments are made; its Camera and Problem
+	// are set here, its FrameTime at each connection.
 	Assembler AssemblerConfig
 
 	// ReservePath and ReserveBytes: recording stops, with gaps of reason

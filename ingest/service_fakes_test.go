@@ -241,9 +241,10 @@ func (a *passAssembler) Unit(u Unit) error {
 	return nil
 }
 
-func (a *passAssembler) Tick(time.Time) {}
-func (a *passAssembler) Flush()         {}
-func (a *passAssembler) Stats() Stats   { return Stats{} }
+func (a *passAssembler) Tick(time.Time)          {}
+func (a *passAssembler) FrameTime(time.Duration) {}
+func (a *passAssembler) Flush()                  {}
+func (a *passAssembler) Stats() Stats            { return Stats{} }
 
 // lockedBuffer is a buffer for a logger.
 type lockedBuffer struct {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/framelog/framelog/ingest/rtsp"
 	"github.com/framelog/framelog/tests/testenv"
@@ -89,6 +90,37 @@ func TestDescribe(t *testing.T) {
 				t.Errorf("want %v with %q", c.kind, c.text)
 			}
 			noCanary(t, err, s.events)
+		})
+	}
+}
+
+// The frame rate that SDP names is told; nonsense is not.
+func TestFrameTimeOfSDP(t *testing.T) {
+	const sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n" +
+		"m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:a\r\n"
+	for attribute, want := range map[string]time.Duration{
+		"framerate:12.5":      80 * time.Millisecond,
+		"framerate:25.000000": 40 * time.Millisecond,
+		"x-framerate: 30":     time.Second / 30,
+		"framerate:0":         0,
+		"framerate:NaN":       0,
+		"framerate:1e9":       0,
+		"framerate:canary":    0,
+		"sendonly":            0,
+	} {
+		t.Run(attribute, func(t *testing.T) {
+			t.Parallel()
+			s, _, wait := start(t, rtsp.Config{URL: fixed(t, describing(t, "200 OK", sdp+"a="+attribute+"\r\n"))})
+			t.Log(wait())
+			got := time.Duration(0)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			for _, e := range s.events {
+				got = max(got, e.FrameTime)
+			}
+			if d := got - want; d.Abs() > time.Microsecond {
+				t.Errorf("%v, want %v", got, want)
+			}
 		})
 	}
 }

@@ -210,6 +210,7 @@ type run struct {
 	deliver   *deliver
 	auto      bool // another transport may be tried
 	playing   bool
+	described bool   // what the camera says of its video was told
 	dropped   uint64 // units that were told of
 	ours      bool   // loop's error is the connection's, not the sink's or ctx's
 }
@@ -304,6 +305,23 @@ func (r *run) loop(ctx context.Context) error {
 	}
 }
 
+// describe tells what SDP says of the video, once that was chosen, which is
+// before the first of its units.
+func (r *run) describe() {
+	if r.described {
+		return
+	}
+	for _, t := range r.conn.Selected() {
+		if t.ID != schemas.VideoTrack {
+			continue
+		}
+		r.described = true
+		if t.FrameTime > 0 {
+			observe(r.deliver.sink, ingest.Event{Kind: ingest.EventFrameTime, Transport: r.transport, FrameTime: t.FrameTime})
+		}
+	}
+}
+
 func (r *run) plays() {
 	r.playing = true
 	r.login.accept(r.url)
@@ -313,6 +331,7 @@ func (r *run) plays() {
 // items delivers what is in the queue. saw: there was video in it.
 func (r *run) items() (saw bool, err error) {
 	wasLive := r.deliver.live
+	r.describe()
 	r.tellDropped()
 	for _, it := range r.conn.Take() {
 		saw = saw || it.Format == nil && it.Track == schemas.VideoTrack

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/cgo"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -222,10 +223,27 @@ func rtspStream(caps *gst.Caps) (t RTSPTrack, media string) {
 	case t.ClockRate == 0:
 	case media == "video":
 		t.ID = schemas.VideoTrack
+		t.FrameTime = rtspFrameTime(s)
 	case media == "audio":
 		t.ID = schemas.AudioTrack
 	}
 	return t, media
+}
+
+// rtspFrameTime reads the attributes of SDP, which caps have under "a-" but for
+// those that begin with "x-".
+func rtspFrameTime(s *gst.Structure) time.Duration {
+	for _, name := range []string{"a-framerate", "x-framerate"} {
+		v, err := s.GetValue(name)
+		if err != nil {
+			continue
+		}
+		text, _ := v.(string)
+		if rate, err := strconv.ParseFloat(strings.TrimSpace(text), 64); err == nil && rate >= 0.1 && rate <= 1000 {
+			return time.Duration(float64(time.Second) / rate)
+		}
+	}
+	return 0
 }
 
 // addTrack puts the elements of a stream behind it. It runs on a thread of

@@ -24,6 +24,9 @@ type RTSPTrack struct {
 	ID        uint8  // schemas.VideoTrack or schemas.AudioTrack
 	Encoding  string // as in SDP, upper case: "H264", "PCMU"
 	ClockRate uint32 // of RTP
+	// FrameTime is the duration of a picture as SDP has it (RFC 8866, 6.13,
+	// and the x-framerate of older cameras); 0: it does not say.
+	FrameTime time.Duration
 }
 
 // RTSPStart is the first RTP packet of a track.
