@@ -101,7 +101,7 @@ func (c *Config) validateCameras() error {
 		}
 		first[cam.ID] = cam.Origin
 		if _, _, err := secrets.Extract(cam.URL, cam.ID); err != nil {
-			return at("url", "", "%s", strings.TrimPrefix(err.Error(), "url "))
+			return at("url", "", "%s", strings.TrimPrefix(err.Error(), "url: "))
 		}
 	}
 	return nil

@@ -38,7 +38,7 @@ func (r Resolver) Resolve(ctx context.Context, rawURL string) (bare, user, passw
 	}
 	c, err := split(rawURL)
 	if err != nil {
-		return "", "", "", fmt.Errorf("url %w", err)
+		return "", "", "", fmt.Errorf("url: %w", err)
 	}
 	if c.user.ref == nil {
 		user = plain(c.user.text)

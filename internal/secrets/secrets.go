@@ -280,7 +280,7 @@ func checkBare(bare string) error {
 // password in the clear, references well formed and where they may stand.
 func Check(rawURL string) error {
 	if _, err := split(rawURL); err != nil {
-		return fmt.Errorf("url %w", err)
+		return fmt.Errorf("url: %w", err)
 	}
 	return nil
 }
@@ -291,11 +291,11 @@ func Check(rawURL string) error {
 func CheckAPI(id, rawURL string) error {
 	c, err := split(rawURL)
 	if err != nil {
-		return fmt.Errorf("url %w", err)
+		return fmt.Errorf("url: %w", err)
 	}
 	for _, r := range c.refs() {
 		if r.file != id {
-			return fmt.Errorf("url refers to %v: a camera of the API may refer to ${file:%s} only", r, id)
+			return fmt.Errorf("url: refers to %v: a camera of the API may refer to ${file:%s} only", r, id)
 		}
 	}
 	return nil
@@ -314,18 +314,18 @@ func Extract(rawURL, id string) (clean, password string, err error) {
 	}
 	scheme, rest, err := cutScheme(rawURL)
 	if err != nil {
-		return "", "", fmt.Errorf("url %w", err)
+		return "", "", fmt.Errorf("url: %w", err)
 	}
 	info, after := "", rest
 	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
 		info, after = rest[:at+1], rest[at+1:]
 		// An @ in a password in the path must not make a user of the host.
 		if end := authorityEnd(rest); end < at && secretName.MatchString(rest[end:at]) {
-			return "", "", fmt.Errorf("url %w", errAt)
+			return "", "", fmt.Errorf("url: %w", errAt)
 		}
 		user, pass, _ := cutColon(rest[:at])
 		if user == masked || pass == masked {
-			return "", "", fmt.Errorf("url %w", errMasked)
+			return "", "", fmt.Errorf("url: %w", errMasked)
 		}
 		if pass != "" && !strings.Contains(pass, "${") {
 			password = plain(pass)
@@ -335,21 +335,21 @@ func Extract(rawURL, id string) (clean, password string, err error) {
 	own := "${file:" + id + "}"
 	found := literals(after)
 	if (len(found) > 0 || password != "") && strings.Contains(rest, own) {
-		return "", "", fmt.Errorf("url %w", errTwo) // its file is not to be written over
+		return "", "", fmt.Errorf("url: %w", errTwo) // its file is not to be written over
 	}
 	for i := len(found) - 1; i >= 0; i-- {
 		text := after[found[i].from:found[i].to]
 		if text == masked {
-			return "", "", fmt.Errorf("url %w", errMasked)
+			return "", "", fmt.Errorf("url: %w", errMasked)
 		}
 		if strings.Contains(text, "${") {
-			return "", "", fmt.Errorf("url %w", errMixed)
+			return "", "", fmt.Errorf("url: %w", errMixed)
 		}
 		if p, err := url.PathUnescape(text); err == nil {
 			text = p
 		}
 		if password != "" && password != text {
-			return "", "", fmt.Errorf("url %w", errTwo)
+			return "", "", fmt.Errorf("url: %w", errTwo)
 		}
 		password = text
 		after = after[:found[i].from] + own + after[found[i].to:]
@@ -358,7 +358,7 @@ func Extract(rawURL, id string) (clean, password string, err error) {
 		rawURL = scheme + "://" + info + after
 	}
 	if _, err := split(rawURL); err != nil {
-		return "", "", fmt.Errorf("url %w", err)
+		return "", "", fmt.Errorf("url: %w", err)
 	}
 	return rawURL, password, nil
 }

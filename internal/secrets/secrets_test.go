@@ -113,6 +113,9 @@ func TestCheck(t *testing.T) {
 		if err != nil && strings.Contains(err.Error(), canary) {
 			t.Errorf("Check(%q): the error holds the password: %v", tt.url, err)
 		}
+		if err != nil && !strings.HasPrefix(err.Error(), "url: ") {
+			t.Errorf("Check(%q): the error does not begin with what is wrong: %v", tt.url, err)
+		}
 	}
 }
 
