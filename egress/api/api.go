@@ -224,7 +224,7 @@ func (a *API) cameras() ([]Camera, bool) {
 // view is one camera of a snapshot; its id is the registry's key.
 func (a *API) view(s registry.Snapshot, id string) Camera {
 	c := Camera{Camera: s.Cameras[id], Playlist: "/hls/" + id + "/index.m3u8"}
-	c.URL = secrets.Redact(c.URL)
+	c.URL = secrets.Public(c.URL)
 	if st, ok := s.Status[id]; ok {
 		c.Status = &Status{Status: st, Stale: registry.Stale(st, time.Now())}
 	}

@@ -206,6 +206,8 @@ func TestChanges(t *testing.T) {
 		want                     string // in the answer
 	}{
 		{"add", "PUT", "/v1/cameras/yard", good, nil, 201, `"id":"yard"`},
+		{"an @ in the path", "PUT", "/v1/cameras/yard", `{"url":"rtsp://10.0.0.9:554/live@main"}`, nil, 201, `rtsp://10.0.0.9:554/live@main`},
+		{"a slash in the password", "PUT", "/v1/cameras/yard", `{"url":"rtsp://u:a/` + canary + `@10.0.0.9/"}`, nil, 400, `%2F for /`},
 		{"change", "PUT", "/v1/cameras/front-door", good, nil, 200, `rtsp://10.0.0.9/a`},
 		{"add only, free", "PUT", "/v1/cameras/yard", good, []string{"If-None-Match", "*"}, 201, ""},
 		{"add only, taken", "PUT", "/v1/cameras/front-door", good, []string{"If-None-Match", "*"}, 412, "already"},

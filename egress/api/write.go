@@ -56,7 +56,7 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 		InsecureTLS: body.InsecureTLS, NoAudio: body.NoAudio, Disabled: body.Disabled,
 		Source: schemas.SourceAPI, Updated: time.Now().UTC().Truncate(time.Microsecond),
 	}
-	if exists && cam.URL == secrets.Redact(old.URL) {
+	if exists && cam.URL == secrets.Public(old.URL) {
 		cam.URL = old.URL
 	} else if !a.takeURL(w, &cam) {
 		return
@@ -73,7 +73,7 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 	if !exists {
 		code = http.StatusCreated
 	}
-	cam.URL = secrets.Redact(cam.URL)
+	cam.URL = secrets.Public(cam.URL)
 	reply(w, code, Camera{Camera: cam, Playlist: "/hls/" + id + "/index.m3u8"})
 }
 

@@ -168,7 +168,7 @@ func (c *AddCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 		if err := r.Put(ctx, cam); err != nil {
 			return err
 		}
-		cam.URL = secrets.Redact(cam.URL)
+		cam.URL = secrets.Public(cam.URL)
 		switch {
 		case parent.json():
 			return env.json(cam)

@@ -36,7 +36,7 @@ func (c *ListCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 		all := []listed{}
 		for _, id := range slices.Sorted(maps.Keys(s.Cameras)) {
 			l := listed{Camera: s.Cameras[id]}
-			l.URL = secrets.Redact(l.URL)
+			l.URL = secrets.Public(l.URL)
 			if st, ok := s.Status[id]; ok {
 				l.Status, l.Stale = &st, registry.Stale(st, now)
 			}

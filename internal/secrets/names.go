@@ -103,6 +103,21 @@ func Redact(text string) string {
 	return b.String()
 }
 
+// Public is a camera's URL as everybody may see it: with *** in place of its user
+// info, and references in path and query as they are. Unlike Redact it knows an
+// @ of the path; where Check refuses the URL it is what Redact gives.
+func Public(rawURL string) string {
+	if Check(rawURL) != nil {
+		return Redact(rawURL)
+	}
+	scheme, rest, _ := strings.Cut(rawURL, "://")
+	info, host, path, err := cutHost(rest)
+	if err != nil || info == "" {
+		return rawURL
+	}
+	return scheme + "://" + masked + "@" + host + path
+}
+
 // Shown is how a camera's URL may be named in messages: host and path, with
 // references as they are, and without user info, query and fragment. It is
 // empty where Check refuses the URL.

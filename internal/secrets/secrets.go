@@ -16,6 +16,7 @@ package secrets
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -98,8 +99,8 @@ var (
 	errTwo       = errors.New("holds two passwords, and one is kept for a camera: write one of them to a file NAME " +
 		"of the secrets directory, and ${file:NAME} in its place")
 	errMasked = errors.New("holds ***, which is shown in place of a password: write user and password anew")
-	errAt     = errors.New("holds an @ after the host: write %40 there; where it belongs to a password, " +
-		"the password must be a reference, ${FRAMELOG_SECRET_NAME} or ${file:NAME}")
+	errAt     = errors.New("holds an @ after the first /, ? or # behind which a password may end: percent-encode the password, " +
+		"%2F for /, %3F for ?, %23 for #, %3A for :, %40 for @ and %25 for %; an @ of the path is %40")
 	errHost   = errors.New("host or port is malformed")
 	errSpace  = errors.New("holds a space or a control character")
 	errMixed  = errors.New("user and password must each be one reference or plain text, not both mixed")
@@ -109,8 +110,8 @@ var (
 )
 
 // split takes rawURL apart by these rules: references are known by ${ and end
-// at the first }; the authority ends at the first of / ? #; the user info ends
-// at the last @ of the authority.
+// at the first }; the authority ends at the first of / ? # (see cutHost); the user
+// info ends at the last @ of the authority.
 func split(rawURL string) (camera, error) {
 	scheme, rest, err := cutScheme(rawURL)
 	if err != nil {
@@ -121,15 +122,9 @@ func split(rawURL string) (camera, error) {
 			return camera{}, errSpace
 		}
 	}
-	end := authorityEnd(rest)
-	authority, path := rest[:end], rest[end:]
-	if strings.Contains(path, "@") {
-		return camera{}, errAt
-	}
-	info, host := "", authority
-	at := strings.LastIndexByte(authority, '@')
-	if at >= 0 {
-		info, host = authority[:at], authority[at+1:]
+	info, host, path, err := cutHost(rest)
+	if err != nil {
+		return camera{}, err
 	}
 	if strings.Contains(host, "${") {
 		return camera{}, errElsewhere
@@ -183,6 +178,39 @@ func authorityEnd(s string) int {
 		}
 	}
 	return len(s)
+}
+
+// cutHost takes apart what follows the scheme: the user info, the host with its
+// port, and path, query and fragment. An @ of the latter is one of the path
+// where what stands before is whole without it; where that may as well be the
+// beginning of a password, as in user:12/3@host, the URL is refused, for what is
+// taken for the path is no secret.
+func cutHost(s string) (info, host, rest string, err error) {
+	end := authorityEnd(s)
+	host, rest = s[:end], s[end:]
+	if at := strings.LastIndexByte(host, '@'); at >= 0 {
+		info, host = host[:at], host[at+1:]
+	}
+	if !strings.Contains(rest, "@") {
+		return info, host, rest, nil
+	}
+	if checkBare("rtsp://"+host) != nil {
+		return "", "", "", errAt
+	}
+	// Of a password nothing may come before its colon, and no reference.
+	if _, password, colon := cutColon(s[:end]); colon && !strings.HasPrefix(password, "${") && !surelyHost(host) {
+		return "", "", "", errAt
+	}
+	return info, host, rest, nil
+}
+
+// surelyHost says whether a host with its port can hardly be a user with the
+// beginning of a password: it is an address, localhost or a name with a dot.
+func surelyHost(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return strings.ContainsAny(host, ".:") || strings.EqualFold(host, "localhost")
 }
 
 // cutColon cuts at the first colon outside of references.
@@ -305,9 +333,8 @@ func CheckAPI(id, rawURL string) error {
 // its place: that of the user info, and values of the path and the query whose
 // name says that they are one. password is empty where there is none, or a
 // reference already; then clean is rawURL. Passwords that differ are an error.
-// The user info ends at the last @ of all, so that a password there may hold
-// any of @ / : # ?; percent-encoding is undone where the password looks
-// encoded.
+// A password of the user info may hold @ and :, and any of / ? # percent-encoded;
+// percent-encoding is undone where the password looks encoded.
 func Extract(rawURL, id string) (clean, password string, err error) {
 	if err := schemas.ValidateCameraID(id); err != nil {
 		return "", "", err
@@ -316,21 +343,18 @@ func Extract(rawURL, id string) (clean, password string, err error) {
 	if err != nil {
 		return "", "", fmt.Errorf("url: %w", err)
 	}
-	info, after := "", rest
-	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
-		info, after = rest[:at+1], rest[at+1:]
-		// An @ in a password in the path must not make a user of the host.
-		if end := authorityEnd(rest); end < at && secretName.MatchString(rest[end:at]) {
-			return "", "", fmt.Errorf("url: %w", errAt)
-		}
-		user, pass, _ := cutColon(rest[:at])
-		if user == masked || pass == masked {
-			return "", "", fmt.Errorf("url: %w", errMasked)
-		}
-		if pass != "" && !strings.Contains(pass, "${") {
-			password = plain(pass)
-			info = user + ":${file:" + id + "}@"
-		}
+	info, host, after, err := cutHost(rest)
+	if err != nil {
+		return "", "", fmt.Errorf("url: %w", err)
+	}
+	user, pass, _ := cutColon(info)
+	if user == masked || pass == masked {
+		return "", "", fmt.Errorf("url: %w", errMasked)
+	}
+	site := rest[:len(rest)-len(after)]
+	if pass != "" && !strings.Contains(pass, "${") {
+		password = plain(pass)
+		site = user + ":${file:" + id + "}@" + host
 	}
 	own := "${file:" + id + "}"
 	found := literals(after)
@@ -355,7 +379,7 @@ func Extract(rawURL, id string) (clean, password string, err error) {
 		after = after[:found[i].from] + own + after[found[i].to:]
 	}
 	if password != "" {
-		rawURL = scheme + "://" + info + after
+		rawURL = scheme + "://" + site + after
 	}
 	if _, err := split(rawURL); err != nil {
 		return "", "", fmt.Errorf("url: %w", err)

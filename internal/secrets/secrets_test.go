@@ -30,6 +30,15 @@ var checks = []struct {
 	{"rtsp://viewer@10.0.0.5/", nil},
 	{"rtsp://viewer:@10.0.0.5/", nil},
 	{"rtsp://a@b:${file:x}@10.0.0.5/", nil},
+	{"rtsp://10.0.0.5:554/live@main", nil},
+	{"rtsp://10.0.0.5/?x=a:b@c", nil},
+	{"rtsp://10.0.0.5?x=a:b@c", nil},
+	{"rtsp://camera/?x=a:b@c", nil},
+	{"rtsp://[2001:db8::1]:554/live@main", nil},
+	{"rtsp://localhost:8554/live@main", nil},
+	{"rtsp://cam.example/#a:b@c", nil},
+	{"rtsp://viewer:${file:x}@camera:554/live@main", nil},
+	{"rtsp://viewer@10.0.0.5:554/live@main", nil},
 
 	{"", errScheme},
 	{"http://10.0.0.5/", errScheme},
@@ -48,6 +57,11 @@ var checks = []struct {
 	{"rtsp://viewer:" + canary + "@" + canary + "@host/", errLiteral},
 	{"rtsp://viewer:" + canary + "/x@host/", errAt},
 	{"rtsp://viewer:12/" + canary + "@host/", errAt},
+	{"rtsp://viewer:12#" + canary + "@host/", errAt},
+	{"rtsp://viewer:12?" + canary + "@10.0.0.5:554/", errAt},
+	{"rtsp://viewer:" + canary + "@" + canary + "/" + canary + "@10.0.0.5/", errAt},
+	{"rtsp://viewer:${file:x}@:1/a@b", errAt},
+	{"rtsp://viewer:" + canary + "@10.0.0.5/live@main", errLiteral},
 	{"rtsp://viewer:" + canary + "/x", errHost},
 	{"rtsp://viewer:" + canary + "${file:x}@host/", errMixed},
 	{"rtsp://viewer:${file:x}" + canary + "@host/", errMixed},
@@ -182,6 +196,8 @@ func TestResolve(t *testing.T) {
 	}}
 	for _, tt := range []struct{ url, bare, user, password, fails string }{
 		{url: "rtsp://h/p?q#f", bare: "rtsp://h/p?q#f"},
+		{url: "rtsp://10.0.0.5:554/live@main?x=a:b@c", bare: "rtsp://10.0.0.5:554/live@main?x=a:b@c"},
+		{url: "rtsp://u:${file:door}@h/a@b", bare: "rtsp://h/a@b", user: "u", password: odd},
 		{url: "RTSPS://h:322/p", bare: "rtsps://h:322/p"},
 		{url: "rtsp://u:${file:door}@h:554/p", bare: "rtsp://h:554/p", user: "u", password: odd},
 		{url: "rtsp://u:${FRAMELOG_SECRET_X}@h/p", bare: "rtsp://h/p", user: "u", password: odd},
@@ -266,7 +282,12 @@ var extracts = []struct{ url, clean, password string }{
 	{"rtsp://u@h/p", "rtsp://u@h/p", ""},
 	{"rtsp://u:@h/p", "rtsp://u:@h/p", ""},
 	{"rtsp://u:pw@h:554/p?a=b", "rtsp://u:${file:door}@h:554/p?a=b", "pw"},
-	{"rtsp://u:p@s/s:w?o#r%d@h/p", "rtsp://u:${file:door}@h/p", "p@s/s:w?o#r%d"},
+	{"rtsp://u:p@s:w%d@h/p", "rtsp://u:${file:door}@h/p", "p@s:w%d"},
+	{"rtsp://u:p%40s%2Fs%3Aw%3Fo%23r%25d@h/p", "rtsp://u:${file:door}@h/p", "p@s/s:w?o#r%d"},
+	{"rtsp://10.0.0.5:554/live@main", "rtsp://10.0.0.5:554/live@main", ""},
+	{"rtsp://10.0.0.5:554?x=a:b@c", "rtsp://10.0.0.5:554?x=a:b@c", ""},
+	{"rtsp://u:pw@10.0.0.5:554/live@main?a:b@c", "rtsp://u:${file:door}@10.0.0.5:554/live@main?a:b@c", "pw"},
+	{"rtsp://u:p@w@10.0.0.5/a@b", "rtsp://u:${file:door}@10.0.0.5/a@b", "p@w"},
 	{"rtsp://u:p%40ss@h/p", "rtsp://u:${file:door}@h/p", "p@ss"},
 	{"rtsp://u:100%@h/p", "rtsp://u:${file:door}@h/p", "100%"},
 	{"rtsp://:pw@h/p", "rtsp://:${file:door}@h/p", "pw"},
@@ -280,6 +301,7 @@ var pathExtracts = []struct{ url, clean, password string }{
 	{"rtsp://h/user=admin_password=p_w_channel=1_stream=0.sdp?x", "rtsp://h/user=admin_password=${file:door}_channel=1_stream=0.sdp?x", "p_w"},
 	{"rtsp://h/user%3Da%26password%3Dpw%26channel%3D1", "rtsp://h/user%3Da%26password%3D${file:door}%26channel%3D1", "pw"},
 	{"rtsp://h/11?user=a&pwd=p%26w%40+/?&b=c", "rtsp://h/11?user=a&pwd=${file:door}&b=c", "p&w@+/?"},
+	{"rtsp://h/user=a&password=p@w&c=1", "rtsp://h/user=a&password=${file:door}&c=1", "p@w"},
 	{"rtsp://h/11?auth=YWI6Yw==#x", "rtsp://h/11?auth=${file:door}#x", "YWI6Yw=="},
 	{"rtsp://h/11?pwd=100%&b", "rtsp://h/11?pwd=${file:door}&b", "100%"},
 	{"rtsp://u:pw@h/?pwd=pw", "rtsp://u:${file:door}@h/?pwd=${file:door}", "pw"},
@@ -310,19 +332,38 @@ func TestExtractAndResolve(t *testing.T) {
 
 func TestExtractRefuses(t *testing.T) {
 	for url, want := range map[string]error{
-		"rtsp://u:" + canary + "@h/?pwd=other":                     errTwo,
-		"rtsp://h/?pwd=" + canary + "&token=other":                 errTwo,
-		"rtsp://u:${file:door}@h/?pwd=" + canary:                   errTwo,
-		"rtsp://u:" + canary + "@h/?pwd=${file:door}":              errTwo,
-		"rtsp://h/user=a&password=" + canary + "@" + canary + "&x": errAt,
-		"rtsp://h:554/?pwd=" + canary + "@" + canary:               errAt,
-		"rtsp://h/?pwd=" + canary + "${file:gate}":                 errMixed,
-		"rtsp://h/?pwd=***":                                        errMasked,
-		"rtsp://***@h/":                                            errMasked,
+		"rtsp://u:" + canary + "@h/?pwd=other":              errTwo,
+		"rtsp://h/?pwd=" + canary + "&token=other":          errTwo,
+		"rtsp://u:${file:door}@h/?pwd=" + canary:            errTwo,
+		"rtsp://u:" + canary + "@h/?pwd=${file:door}":       errTwo,
+		"rtsp://h:554/?pwd=" + canary + "@" + canary:        errAt,
+		"rtsp://u:" + canary + "/" + canary + "@10.0.0.5/p": errAt,
+		"rtsp://u:" + canary + "?" + canary + "@h/p":        errAt,
+		"rtsp://u:1#" + canary + "@h/p":                     errAt,
+		"rtsp://h/?pwd=" + canary + "${file:gate}":          errMixed,
+		"rtsp://h/?pwd=***":                                 errMasked,
+		"rtsp://***@h/":                                     errMasked,
 	} {
 		_, _, err := Extract(url, "door")
 		if !errors.Is(err, want) || strings.Contains(err.Error(), canary) {
 			t.Errorf("Extract(%q): %v, want %v", url, err, want)
+		}
+	}
+}
+
+func TestPublic(t *testing.T) {
+	for url, want := range map[string]string{
+		"rtsp://u:${file:x}@10.0.0.5:554/a?b=c#e":    "rtsp://***@10.0.0.5:554/a?b=c#e",
+		"rtsp://u:${file:x}@10.0.0.5/live@main":      "rtsp://***@10.0.0.5/live@main",
+		"rtsp://10.0.0.5:554/live@main?x=a:b@c":      "rtsp://10.0.0.5:554/live@main?x=a:b@c",
+		"rtsps://h/user=a&password=${file:x}&c=1":    "rtsps://h/user=a&password=${file:x}&c=1",
+		"rtsp://u:" + canary + "@h/p":                "rtsp://***@h/p",
+		"rtsp://u:" + canary + "/@10.0.0.5/p":        "rtsp://***@10.0.0.5/p",
+		"rtsp://10.0.0.5/?pwd=" + canary:             "rtsp://10.0.0.5/?pwd=***",
+		"rtsp://u:1/" + canary + "@camera/live@main": "rtsp://***@main",
+	} {
+		if got := Public(url); got != want {
+			t.Errorf("Public(%q) = %q, want %q", url, got, want)
 		}
 	}
 }
@@ -332,6 +373,7 @@ func TestShown(t *testing.T) {
 		"rtsp://u:${file:x}@10.0.0.5:554/a/b?c=d#e":          "10.0.0.5:554/a/b",
 		"rtsps://h/user=a&password=${file:x}&c=1?y${file:z}": "h/user=a&password=${file:x}&c=1",
 		"rtsp://h":                        "h",
+		"rtsp://10.0.0.5:554/live@main":   "10.0.0.5:554/live@main",
 		"rtsp://h/?pwd=" + canary:         "",
 		"rtsp://u:" + canary + "@h/p":     "",
 		"rtsp://h?a=${FRAMELOG_SECRET_X}": "h",
@@ -409,8 +451,8 @@ func FuzzCheck(f *testing.F) {
 			t.Errorf("refused (%v), and yet resolved", err)
 		}
 		if rerr == nil {
-			if strings.ContainsAny(bare, "@") || strings.Contains(bare, "${") {
-				t.Errorf("user info is left in %q", bare)
+			if strings.Contains(bare, "${") {
+				t.Errorf("a reference is left in %q", bare)
 			}
 			if !strings.HasSuffix(secret, password) {
 				t.Errorf("password %q came from nowhere", password)

@@ -32,6 +32,10 @@ const oddPassword = canary + "@" + canary + ":" + canary + "/" + canary + "#" + 
 // takes no colon there, which RFC 7617 allows.
 const oddBasic = canary + "@" + canary + "/" + canary + "#" + canary + "?" + canary + "%" + canary
 
+// inURL is a password as it is typed into a URL: with all encoded that has a
+// meaning there.
+var inURL = strings.NewReplacer("%", "%25", "/", "%2F", "?", "%3F", "#", "%23", "@", "%40", ":", "%3A").Replace
+
 // canaries are the forms in which it could get out: as it is, and within
 // base64 (Basic authentication) at any of the three alignments.
 var canaries = func() [][]byte {
@@ -130,13 +134,13 @@ func TestNoPasswordAnywhere(t *testing.T) {
 	add("basic-env", live, "rtsp://viewer:${FRAMELOG_SECRET_ODD}@"+basic.Addr()+"/odd")
 	add("digest-file", live, "rtsp://viewer:${file:shared}@"+digest.Addr()+"/odd")
 	add("both-env", live, "rtsp://${FRAMELOG_SECRET_BOTH}@"+basic.Addr()+"/plain")
-	add("basic-literal", live, "rtsp://viewer:"+oddBasic+"@"+basic.Addr()+"/odd")
-	add("digest-literal", live, "rtsp://viewer:"+oddPassword+"@"+digest.Addr()+"/odd", "transport: udp")
+	add("basic-literal", live, "rtsp://viewer:"+inURL(oddBasic)+"@"+basic.Addr()+"/odd")
+	add("digest-literal", live, "rtsp://viewer:"+inURL(oddPassword)+"@"+digest.Addr()+"/odd", "transport: udp")
 	add("escaped", live, "rtsp://viewer:"+canary+"%40"+canary+"@"+digest.Addr()+"/at")
 	add("secure", live, "rtsps://viewer:"+canary+"@"+secure.Addr()+"/plain", "insecure_tls: true")
 	add("untrusted", refused, "rtsps://viewer:"+canary+"@"+secure.Addr()+"/plain")
 	add("digest-wrong", refused, "rtsp://viewer:${FRAMELOG_SECRET_WRONG}@"+digest.Addr()+"/plain")
-	add("basic-wrong", refused, "rtsp://viewer:"+oddPassword+"wrong@"+basic.Addr()+"/plain")
+	add("basic-wrong", refused, "rtsp://viewer:"+inURL(oddPassword)+"wrong@"+basic.Addr()+"/plain")
 	add("no-path", refused, "rtsp://viewer:"+canary+"@"+digest.Addr()+"/nothing")
 	add("gone", away, "rtsp://viewer:"+canary+"@"+gone+"/plain")
 	add("no-host", away, "rtsp://viewer:"+canary+"@camera.invalid/plain")
@@ -256,14 +260,16 @@ func (l *leak) typed(s *camScene, digest, basic, inPath *camsim.Server, want map
 		code           int
 		state          schemas.State
 	}{
-		{"typed-odd", kind, url("rtsp://viewer:" + oddPassword + "@" + digest.Addr() + "/odd"), 201, schemas.StateLive},
+		{"typed-raw", kind, url("rtsp://viewer:" + oddPassword + "@" + digest.Addr() + "/odd"), 400, ""},
+		{"typed-odd", kind, url("rtsp://viewer:" + inURL(oddPassword) + "@" + digest.Addr() + "/odd"), 201, schemas.StateLive},
 		{"typed-plain", kind, url("rtsp://viewer:" + canary + "@" + basic.Addr() + "/plain"), 201, schemas.StateLive},
-		{"typed-wrong", kind, url("rtsp://viewer:" + oddPassword + "@" + basic.Addr() + "/plain"), 201, schemas.StateRefused},
+		{"typed-wrong", kind, url("rtsp://viewer:" + inURL(oddPassword) + "@" + basic.Addr() + "/plain"), 201, schemas.StateRefused},
 		{"typed-gone", kind, url("rtsp://viewer:" + canary + "@127.0.0.1:1/plain"), 201, schemas.StateAway},
 		{"typed-path", kind, url("rtsp://" + inPath.Addr() + "/user=viewer_password=" + canary + "_channel=1"), 201, schemas.StateLive},
 		{"typed-query", kind, url("rtsp://127.0.0.1:1/11?usr=viewer&pwd=" + canary), 201, schemas.StateAway},
 		{"typed-two", kind, url("rtsp://viewer:" + canary + "@127.0.0.1:1/?pwd=" + canary + "2"), 400, ""},
-		{"typed-at", kind, url("rtsp://127.0.0.1:1/user=viewer&password=" + canary + "@" + canary + "&x"), 400, ""},
+		{"typed-at", kind, url("rtsp://127.0.0.1:1/user=viewer&password=" + canary + "@" + canary + "&x"), 201, schemas.StateAway},
+		{"typed-at-query", kind, url("rtsp://camera:1/?pwd=" + canary + "@" + canary + "&x"), 400, ""},
 		{"typed-steal", kind, url("rtsp://127.0.0.1/?pwd=${file:shared}&x=" + canary), 400, ""},
 		{"typed-scheme", kind, url("http://viewer:" + canary + "@127.0.0.1/"), 400, ""},
 		{"typed-host", kind, url("rtsp://viewer:" + canary + "@:99999999/"), 400, ""},
@@ -289,7 +295,7 @@ func (l *leak) typed(s *camScene, digest, basic, inPath *camsim.Server, want map
 	}
 	// Changed, and taken away with its password.
 	for _, password := range []string{canary, oddPassword} {
-		l.ask(s, http.MethodPut, "/v1/cameras/typed-brief", kind, url("rtsp://viewer:"+password+"@"+digest.Addr()+"/odd"))
+		l.ask(s, http.MethodPut, "/v1/cameras/typed-brief", kind, url("rtsp://viewer:"+inURL(password)+"@"+digest.Addr()+"/odd"))
 	}
 	if code := l.ask(s, http.MethodDelete, "/v1/cameras/typed-brief", kind, ""); code != http.StatusNoContent {
 		l.t.Errorf("DELETE: status %d", code)
