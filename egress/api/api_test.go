@@ -299,6 +299,28 @@ func TestLiteralPassword(t *testing.T) {
 			t.Errorf("%d %s: %+v", code, out, now)
 		}
 	})
+	t.Run("and changed, for the same host and port", func(t *testing.T) {
+		b := start(t, Config{})
+		for _, c := range []struct {
+			url, want string // in the registry
+			code      int
+		}{
+			{"rtsp://***@10.0.0.5:554/other", "rtsp://viewer:${file:front-door}@10.0.0.5:554/other", 200},
+			{"rtsp://***@10.0.0.6/other", "rtsp://viewer:${file:front-door}@10.0.0.5:554/other", 400},
+			{"rtsp://viewer:***@10.0.0.5/other", "rtsp://viewer:${file:front-door}@10.0.0.5:554/other", 400},
+		} {
+			out, code := b.do(t, "PUT", "/v1/cameras/front-door", `{"url":"`+c.url+`"}`)
+			if now, _ := b.reg.camera("front-door"); code != c.code || now.URL != c.want {
+				t.Errorf("%s: %d %s: %s", c.url, code, out, now.URL)
+			}
+			if code == 400 && !strings.Contains(out, "anew") {
+				t.Errorf("%s: %s", c.url, out)
+			}
+		}
+		if out, code := b.do(t, "PUT", "/v1/cameras/yard", `{"url":"rtsp://***@10.0.0.5/"}`); code != 400 {
+			t.Errorf("a new camera: %d %s", code, out)
+		}
+	})
 }
 
 func TestBrokerAway(t *testing.T) {

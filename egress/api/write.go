@@ -30,8 +30,9 @@ type putBody struct {
 }
 
 // put adds a camera or changes one. If-None-Match: * makes it add only
-// (RFC 9110 section 13.1.2). A URL that equals the redacted one of the camera
-// as it stands leaves the URL as it is, so what GET gives can be given back.
+// (RFC 9110 section 13.1.2). What GET gives can be given back: *** as the user
+// info of a URL leaves user and password as they are, as long as host and port
+// are the same.
 func (a *API) put(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
 	old, exists, ok := a.writable(w, id)
@@ -56,9 +57,13 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 		InsecureTLS: body.InsecureTLS, NoAudio: body.NoAudio, Disabled: body.Disabled,
 		Source: schemas.SourceAPI, Updated: time.Now().UTC().Truncate(time.Microsecond),
 	}
-	if exists && cam.URL == secrets.Public(old.URL) {
-		cam.URL = old.URL
-	} else if !a.takeURL(w, &cam) {
+	if exists {
+		if cam.URL, err = secrets.Restore(cam.URL, old.URL); err != nil {
+			fail(w, http.StatusBadRequest, err.Error(), "")
+			return
+		}
+	}
+	if !a.takeURL(w, &cam) {
 		return
 	}
 	if err := a.deps.Registry.Put(r.Context(), cam); err != nil {

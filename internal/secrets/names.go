@@ -1,6 +1,9 @@
 package secrets
 
 import (
+	"fmt"
+	"net"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -116,6 +119,53 @@ func Public(rawURL string) string {
 		return rawURL
 	}
 	return scheme + "://" + masked + "@" + host + path
+}
+
+// Restore gives shown, which somebody may have made of what Public shows of old,
+// with the user info of old in place of ***. It is an error where it goes to
+// another host or port than old, for which nobody has given the password. Where
+// there is nothing to restore, it is shown as it is.
+func Restore(shown, old string) (string, error) {
+	scheme, rest, err := cutScheme(shown)
+	if err != nil {
+		return shown, nil //nolint:nilerr // for Extract to refuse
+	}
+	info, host, path, err := cutHost(rest)
+	if err != nil || info != masked || Public(old) == old {
+		return shown, nil //nolint:nilerr // the same
+	}
+	was, err := Site(old)
+	if err != nil {
+		return "", err
+	}
+	if is, err := Site(scheme + "://" + host + "/"); err != nil {
+		return "", err
+	} else if is != was {
+		return "", fmt.Errorf("url: %w", errMoved)
+	}
+	_, oldRest, _ := strings.Cut(old, "://")
+	if info, _, _, err = cutHost(oldRest); err != nil {
+		return "", fmt.Errorf("url: %w", err)
+	}
+	return scheme + "://" + info + "@" + host + path, nil
+}
+
+// Site is where a camera's URL goes, as host:port in lower case, with the port
+// that is the scheme's where it names none (RFC 7826 section 4.2).
+func Site(rawURL string) (string, error) {
+	c, err := split(rawURL)
+	if err != nil {
+		return "", fmt.Errorf("url: %w", err)
+	}
+	u, err := url.Parse(c.site)
+	if err != nil {
+		return "", fmt.Errorf("url: %w", errHost) // split has seen it
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"rtsp": "554", "rtsps": "322"}[u.Scheme]
+	}
+	return net.JoinHostPort(strings.ToLower(u.Hostname()), port), nil
 }
 
 // Shown is how a camera's URL may be named in messages: host and path, with

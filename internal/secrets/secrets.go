@@ -99,6 +99,7 @@ var (
 	errTwo       = errors.New("holds two passwords, and one is kept for a camera: write one of them to a file NAME " +
 		"of the secrets directory, and ${file:NAME} in its place")
 	errMasked = errors.New("holds ***, which is shown in place of a password: write user and password anew")
+	errMoved  = errors.New("holds ***, which stands for a user and password of another host or port: write both anew")
 	errAt     = errors.New("holds an @ after the first /, ? or # behind which a password may end: percent-encode the password, " +
 		"%2F for /, %3F for ?, %23 for #, %3A for :, %40 for @ and %25 for %; an @ of the path is %40")
 	errHost   = errors.New("host or port is malformed")

@@ -368,6 +368,41 @@ func TestPublic(t *testing.T) {
 	}
 }
 
+func TestRestore(t *testing.T) {
+	const old = "rtsp://u:${file:x}@Cam.example/live?a=b"
+	for _, tt := range []struct {
+		shown, old, want string
+		fails            error
+	}{
+		{shown: Public(old), old: old, want: old},
+		{shown: "rtsp://***@cam.example:554/other@x?c", old: old, want: "rtsp://u:${file:x}@cam.example:554/other@x?c"},
+		{shown: "rtsp://***@cam.example:555/live", old: old, fails: errMoved},
+		{shown: "rtsps://***@cam.example/live", old: old, fails: errMoved}, // port 322
+		{shown: "rtsp://***@evil.example/live", old: old, fails: errMoved},
+		{shown: "rtsp://***@cam.example:x/live", old: old, fails: errHost},
+		{shown: "rtsp://***@cam.example/", old: "rtsp://cam.example/", want: "rtsp://***@cam.example/"},
+		{shown: "rtsp://u:***@cam.example/", old: old, want: "rtsp://u:***@cam.example/"},
+		{shown: "rtsp://v:new@evil.example/", old: old, want: "rtsp://v:new@evil.example/"},
+		{shown: "rtsp://cam.example/", old: old, want: "rtsp://cam.example/"},
+		{shown: "http://***@cam.example/", old: old, want: "http://***@cam.example/"},
+	} {
+		if got, err := Restore(tt.shown, tt.old); got != tt.want || !errors.Is(err, tt.fails) {
+			t.Errorf("Restore(%q) = %q, %v, want %q, %v", tt.shown, got, err, tt.want, tt.fails)
+		}
+	}
+}
+
+func TestSite(t *testing.T) {
+	for url, want := range map[string]string{
+		"rtsp://u:${file:x}@Cam.example/a": "cam.example:554", "rtsps://cam.example?b": "cam.example:322",
+		"rtsp://cam.example:8554": "cam.example:8554", "rtsp://[2001:DB8::1]/a@b": "[2001:db8::1]:554",
+	} {
+		if got, err := Site(url); got != want || err != nil {
+			t.Errorf("Site(%q) = %q, %v, want %q", url, got, err, want)
+		}
+	}
+}
+
 func TestShown(t *testing.T) {
 	for url, want := range map[string]string{
 		"rtsp://u:${file:x}@10.0.0.5:554/a/b?c=d#e":          "10.0.0.5:554/a/b",
