@@ -47,3 +47,14 @@ export class Clock {
     return localNow + (this.seen.length ? Math.max(...this.seen) : 0);
   }
 }
+
+/**
+ * Where to go on when the picture stands at the end of the buffer: the start of
+ * the next fragment, undefined where nothing more is listed. hls.js loads
+ * nothing more where the buffer ends inside a fragment that it has loaded, as
+ * one of few pictures whose sound ends before them.
+ */
+export function onward(starts: number[], edge: number, bufferEnd: number): number | undefined {
+  const next = starts.find((s) => s > bufferEnd + 0.02);
+  return next !== undefined && edge > next + 0.1 ? next : undefined;
+}

@@ -3,7 +3,7 @@
 import type Hls from 'hls.js';
 import type { ErrorData, Loader, LoaderCallbacks, LoaderConfiguration, PlaylistLoaderContext } from 'hls.js';
 import { failure } from './format';
-import { Clock, backoff, pace } from './pace';
+import { Clock, backoff, onward, pace } from './pace';
 import { plain } from './playlist';
 
 export type Mode = 'wall' | 'focus';
@@ -59,6 +59,7 @@ export class Player {
   private lastTime = -1;
   private lastProgress = 0;
   private lastSeek = 0;
+  private lastStep = 0;
   private lastRecover = 0;
   private heldSince = 0; // the wall gathers a cushion since
   private ended = false; // the playlist said ENDLIST
@@ -141,6 +142,7 @@ export class Player {
     } else {
       this.goodSince = 0;
       if (this.played && now - this.lastProgress > 1500) this.set('waiting');
+      if (this.played && now - this.lastProgress >= 900) this.stepOver(now);
       // The first picture may wait for egress to begin reading.
       if (now - this.lastProgress > (this.played ? patience : 2 * patience)) {
         this.rebuild('no progress');
@@ -340,6 +342,19 @@ export class Player {
       video.currentTime = hls.liveSyncPosition;
     }
     if (video.playbackRate !== p.rate) video.playbackRate = p.rate;
+  }
+
+  /** Goes on with the next fragment where hls.js stands before it. */
+  private stepOver(now: number): void {
+    const details = this.hls?.latestLevelDetails;
+    const ahead = this.ahead();
+    if (!details || ahead > 0.5 || now - this.lastStep < 2000) return;
+    const starts = details.fragments.map((f) => f.start);
+    if (details.fragmentHint) starts.push(details.fragmentHint.start);
+    const to = onward(starts, details.edge, this.video.currentTime + ahead);
+    if (to === undefined) return;
+    this.lastStep = now;
+    this.video.currentTime = to;
   }
 
   private ahead(): number {

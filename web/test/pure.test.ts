@@ -4,7 +4,7 @@ import type { Camera, Status } from '../src/api';
 import * as format from '../src/format';
 import * as model from '../src/model';
 import { plain } from '../src/playlist';
-import { Clock, backoff, pace } from '../src/pace';
+import { Clock, backoff, onward, pace } from '../src/pace';
 
 const now = '2030-01-02T03:04:05Z';
 const status = (s: Partial<Status>): Status => ({ state: 'live', owner: 'in-1', host: 'h', since: now, updated: now, stale: false, ...s });
@@ -113,4 +113,14 @@ test('errors of hls.js tell why', () => {
     [{ details: 'bufferStalledError', fatal: false, error: new Error('bufferStalledError') }, 'bufferStalledError'],
     [{ details: 'x', fatal: false, reason: 'y'.repeat(300) }, 'x: ' + 'y'.repeat(199) + '…'],
   ] as const) assert.equal(format.failure(e), want);
+});
+
+test('onward', () => {
+  for (const [starts, edge, end, want] of [
+    [[8.36, 9.36, 9.4], 10.4, 9.349, 9.4], // the one at 9.36 is loaded, and has no sound
+    [[8.36, 9.36, 9.4], 10.4, 9.3, 9.36],
+    [[8.36, 9.36], 9.4, 9.349, undefined], // the camera is away
+    [[8.36, 9.36, 10.36], 10.36, 10.36, undefined],
+    [[], 0, 3, undefined],
+  ] as const) assert.equal(onward([...starts], edge, end), want);
 });
