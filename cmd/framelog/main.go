@@ -127,16 +127,14 @@ func (c *camerasCmd) AfterApply(k *kong.Context) error {
 }
 
 // forget removes the password of a camera that was removed, where the secrets
-// are at hand, and says whether there was one. With brokers elsewhere, secrets
-// of this machine are of their cameras only if somebody says so.
+// are at hand and Framelog has written it, and says whether it did. With brokers
+// elsewhere, secrets of this machine are of their cameras only if somebody says
+// so.
 func forget(cfg *config.Config, id string) (bool, error) {
 	if !cfg.Embedded() && cfg.Where("data") == "" && cfg.Where("secrets_dir") == "" {
 		return false, nil
 	}
-	if _, err := os.Lstat(filepath.Join(cfg.SecretsDir, id)); err != nil {
-		return false, nil // not here, or not ours
-	}
-	return true, secrets.Forget(cfg.SecretsDir, id)
+	return secrets.Forget(cfg.SecretsDir, id)
 }
 
 // cameras are the file's cameras as the registry has them, and the file's name

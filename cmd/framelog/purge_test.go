@@ -15,12 +15,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/framelog/framelog/internal/config"
+	"github.com/framelog/framelog/internal/secrets"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// TestPurge: a camera that is recorded and watched is removed with its footage
-// and its password; neither comes back, not even with a restart; the others go
-// on, and a camera of the same name begins anew.
+// TestPurge: a camera that is recorded and watched is removed with its footage,
+// which does not come back, not even with a restart; the others go on, and a
+// camera of the same name begins anew.
 func TestPurge(t *testing.T) {
 	t.Run("on_demand", func(t *testing.T) { purgeIn(t, "on_demand", "") })
 	t.Run("always", func(t *testing.T) { purgeIn(t, "always", "") })
@@ -68,7 +69,11 @@ func purgeIn(t *testing.T, mode, brokers string) {
 	var demo struct{ URL string }
 	f.JSON(t, "/v1/cameras/demo-harbour", &demo)
 	secret := filepath.Join(f.Data, "secrets", "yard")
-	if err := os.WriteFile(secret, []byte(canary), 0o600); err != nil {
+	host, err := secrets.Site(demo.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(secret, []byte("for "+host+"\n"+canary+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	yard := strings.Replace(demo.URL, "rtsp://", "rtsp://viewer:${file:yard}@", 1)
@@ -83,7 +88,7 @@ func purgeIn(t *testing.T, mode, brokers string) {
 	}
 	out := framelog(0, "remove", "yard", "--purge")
 	t.Log(out)
-	if !strings.Contains(out, "the topics cam.yard, cam.yard.index.") || !strings.Contains(out, "password is deleted") {
+	if !strings.Contains(out, "the topics cam.yard, cam.yard.index.") || !strings.Contains(out, "password stays") {
 		t.Error(out)
 	}
 	gone := func(when string) {
@@ -108,8 +113,8 @@ func purgeIn(t *testing.T, mode, brokers string) {
 		}
 	}
 	gone("at once")
-	if _, err := os.Stat(secret); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("its password: %v", err)
+	if _, err := os.Stat(secret); err != nil {
+		t.Errorf("the file of its password, which was made by hand: %v", err)
 	}
 	if out := framelog(2, "remove", "yard", "--purge"); !strings.Contains(out, "no footage") {
 		t.Error(out)
@@ -138,22 +143,25 @@ func purgeIn(t *testing.T, mode, brokers string) {
 // TestForget: a password file is removed where it is known to be of the camera
 // that was.
 func TestForget(t *testing.T) {
+	const kept = "for 10.0.0.5:554, kept by Framelog\n" + canary + "\n"
 	for _, c := range []struct {
-		name, yaml string
-		want       bool
+		name, yaml, text string
+		want             bool
 	}{
-		{"embedded broker", "", true},
-		{"brokers elsewhere", "brokers: [kafka:9092]\n", false},
-		{"brokers elsewhere, data named", "brokers: [kafka:9092]\ndata: ./data\n", true},
-		{"brokers elsewhere, secrets named", "brokers: [kafka:9092]\nsecrets_dir: ./data/secrets\n", true},
-		{"another directory", "secrets_dir: ./elsewhere\n", false},
+		{"embedded broker", "", kept, true},
+		{"brokers elsewhere", "brokers: [kafka:9092]\n", kept, false},
+		{"brokers elsewhere, data named", "brokers: [kafka:9092]\ndata: ./data\n", kept, true},
+		{"brokers elsewhere, secrets named", "brokers: [kafka:9092]\nsecrets_dir: ./data/secrets\n", kept, true},
+		{"another directory", "secrets_dir: ./elsewhere\n", kept, false},
+		{"made by hand", "", canary + "\n", false},
+		{"made by hand for a host", "", "for 10.0.0.5:554\n" + canary + "\n", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Chdir(t.TempDir())
 			if err := os.MkdirAll("data/secrets", 0o700); err != nil {
 				t.Fatal(err)
 			}
-			for name, text := range map[string]string{"data/secrets/yard": canary, "framelog.yaml": c.yaml} {
+			for name, text := range map[string]string{"data/secrets/yard": c.text, "framelog.yaml": c.yaml} {
 				if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 					t.Fatal(err)
 				}

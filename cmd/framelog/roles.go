@@ -271,7 +271,7 @@ func (c ingestCmd) Run(ctx context.Context) error {
 		Registry: cams,
 		NewSource: func(cam schemas.Camera) ingest.Source {
 			return rtsp.New(rtsp.Config{
-				URL:       func(ctx context.Context) (*url.URL, error) { return cameraURL(ctx, resolver, cam.URL) },
+				URL:       func(ctx context.Context) (*url.URL, error) { return cameraURL(ctx, resolver, cam) },
 				Shown:     secrets.Shown(cam.URL),
 				Transport: cam.Transport, InsecureTLS: cam.InsecureTLS,
 				ConnectTimeout: time.Duration(cfg.Ingest.ConnectTimeout), StallTimeout: time.Duration(cfg.Ingest.StallTimeout),
@@ -290,8 +290,8 @@ func (c ingestCmd) Run(ctx context.Context) error {
 }
 
 // cameraURL puts the secrets in. Its errors hold none.
-func cameraURL(ctx context.Context, r secrets.Resolver, raw string) (*url.URL, error) {
-	bare, user, password, err := r.Resolve(ctx, raw)
+func cameraURL(ctx context.Context, r secrets.Resolver, cam schemas.Camera) (*url.URL, error) {
+	bare, user, password, err := r.Resolve(ctx, cam)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/framelog/framelog/internal/cli"
 	"github.com/framelog/framelog/internal/config"
 	"github.com/framelog/framelog/internal/registry"
+	"github.com/framelog/framelog/internal/secrets"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -63,7 +64,11 @@ func (u *up) reconcile(ctx context.Context, reg *registry.Client) error {
 		if err := u.takeOver(ctx, reg, file, cams); err != nil {
 			return err
 		}
-		if _, err := reg.Reconcile(ctx, file, cams, true); err != nil {
+		done, err := reg.Reconcile(ctx, file, cams, true)
+		if err != nil {
+			return err
+		}
+		if err := u.forget(ctx, reg, cams, done.Removed); err != nil {
 			return err
 		}
 	}
@@ -78,6 +83,20 @@ func (u *up) reconcile(ctx context.Context, reg *registry.Client) error {
 	}
 	_, err := reg.Reconcile(ctx, cli.Demo, cams, true)
 	return err
+}
+
+// forget removes passwords that Framelog has kept for cameras of the file: of
+// those that it has no more, and of those that have another password now.
+func (u *up) forget(ctx context.Context, reg *registry.Client, cams []schemas.Camera, removed []string) error {
+	have, err := reg.Load(ctx)
+	if err != nil {
+		return err
+	}
+	ids := slices.Clone(removed)
+	for _, c := range cams {
+		ids = append(ids, c.ID)
+	}
+	return secrets.ForgetUnused(u.cfg.SecretsDir, ids, have.Cameras)
 }
 
 // takeOver makes the cameras of a file that is no more this file's, where it

@@ -264,7 +264,7 @@ func TestLiteralPassword(t *testing.T) {
 	t.Run("kept in a file", func(t *testing.T) {
 		b := start(t, Config{})
 		out, code := b.do(t, "PUT", "/v1/cameras/yard", body)
-		if kept, err := os.ReadFile(filepath.Join(b.secrets, "yard")); code != 201 || string(kept) != canary {
+		if kept, err := os.ReadFile(filepath.Join(b.secrets, "yard")); code != 201 || string(kept) != "for 10.0.0.9:554, kept by Framelog\n"+canary+"\n" {
 			t.Fatalf("%d %s, kept %q, %v", code, out, kept, err)
 		}
 		c, _ := b.reg.camera("yard")
@@ -305,6 +305,7 @@ func TestLiteralPassword(t *testing.T) {
 			url, want string // in the registry
 			code      int
 		}{
+			{"rtsp://viewer:" + canary + "@10.0.0.5/front-door", "rtsp://viewer:${file:front-door}@10.0.0.5/front-door", 200},
 			{"rtsp://***@10.0.0.5:554/other", "rtsp://viewer:${file:front-door}@10.0.0.5:554/other", 200},
 			{"rtsp://***@10.0.0.6/other", "rtsp://viewer:${file:front-door}@10.0.0.5:554/other", 400},
 			{"rtsp://viewer:***@10.0.0.5/other", "rtsp://viewer:${file:front-door}@10.0.0.5:554/other", 400},
@@ -321,6 +322,62 @@ func TestLiteralPassword(t *testing.T) {
 			t.Errorf("a new camera: %d %s", code, out)
 		}
 	})
+}
+
+// TestPasswordStays: no caller can have a password sent to a host that nobody
+// gave it for.
+func TestPasswordStays(t *testing.T) {
+	b := start(t, Config{})
+	put := func(id, url string, want int) string {
+		t.Helper()
+		before, _ := b.reg.camera(id)
+		out, code := b.do(t, "PUT", "/v1/cameras/"+id, `{"url":"`+url+`"}`)
+		if after, _ := b.reg.camera(id); code != want || code >= 400 && after != before {
+			t.Errorf("%s: %d %s, want %d; now %+v", url, code, out, want, after)
+		}
+		if strings.Contains(out+b.logs.String(), canary) {
+			t.Errorf("the password shows: %s", out)
+		}
+		return out
+	}
+	there := func(id string) bool {
+		_, err := os.Stat(filepath.Join(b.secrets, id))
+		return err == nil
+	}
+	write := func(id, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(b.secrets, id), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("yard", "rtsp://u:"+canary+"@10.0.0.9/a", 201)
+	put("yard", "rtsp://u:${file:yard}@10.0.0.9:554/b", 200)
+	for _, host := range []string{"10.6.6.6", "10.0.0.9:8554", "10.0.0.9.evil.example"} {
+		if out := put("yard", "rtsp://u:${file:yard}@"+host+"/a", 400); !strings.Contains(out, "anew") {
+			t.Error(out)
+		}
+		put("yard", "rtsp://"+host+"/${file:yard}", 400)
+	}
+	put("yard", "rtsp://u:"+canary+"@10.6.6.6/a", 200) // typed anew
+	if put("yard", "rtsp://10.6.6.6/a", 200); there("yard") {
+		t.Error("the password is kept without a reference to it")
+	}
+
+	// Left by a camera that is gone, of a configuration file for instance.
+	write("vault", "for 10.0.0.7:554, kept by Framelog\n"+canary+"\n")
+	put("vault", "rtsp://x:${file:vault}@127.0.0.1:18554/a", 400)
+	put("vault", "rtsp://x:${file:nothing}@127.0.0.1:18554/a", 400)
+	// Made by hand: for cameras of configuration files.
+	write("made", canary+"\n")
+	put("made", "rtsp://x:${file:made}@127.0.0.1:18554/a", 400)
+	put("made", "rtsp://x:mine@127.0.0.1:18554/a", 409)
+	// Made by hand for a camera of the API.
+	write("bound", "for 10.0.0.8:554\n"+canary+"\n")
+	put("bound", "rtsp://x:${file:bound}@127.0.0.1:18554/a", 400)
+	put("bound", "rtsp://x:${file:bound}@10.0.0.8/a", 201)
+	if out, code := b.do(t, "DELETE", "/v1/cameras/bound", ""); code != 204 || !there("bound") || !there("made") {
+		t.Errorf("%d %s: made %v, bound %v", code, out, there("made"), there("bound"))
+	}
 }
 
 func TestBrokerAway(t *testing.T) {

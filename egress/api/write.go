@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"strings"
@@ -63,7 +64,7 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if !a.takeURL(w, &cam) {
+	if !a.takeURL(w, &cam, old.URL) {
 		return
 	}
 	if err := a.deps.Registry.Put(r.Context(), cam); err != nil {
@@ -74,6 +75,9 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 		c, ok := a.snap.Cameras[id]
 		return ok && !c.Updated.Before(cam.Updated)
 	})
+	if !secrets.Refers(id, map[string]schemas.Camera{id: cam}) {
+		a.forget(id)
+	}
 	code := http.StatusOK
 	if !exists {
 		code = http.StatusCreated
@@ -83,8 +87,10 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 }
 
 // takeURL checks the URL of cam, and moves a password in it to where secrets
-// are kept. The URL is never repeated in an answer: it may hold the password.
-func (a *API) takeURL(w http.ResponseWriter, cam *schemas.Camera) bool {
+// are kept. A password that is kept already is for the host and port that it was
+// given for, so that no caller can have it sent to one of theirs; old is the URL
+// as it stands. No URL is ever repeated in an answer: it may hold the password.
+func (a *API) takeURL(w http.ResponseWriter, cam *schemas.Camera, old string) bool {
 	clean, password, err := secrets.Extract(cam.URL, cam.ID)
 	if err != nil {
 		fail(w, http.StatusBadRequest, err.Error(), "want rtsp://host[:port]/path or rtsps://…")
@@ -96,17 +102,28 @@ func (a *API) takeURL(w http.ResponseWriter, cam *schemas.Camera) bool {
 	}
 	if password != "" && a.cfg.SecretsDir == "" {
 		fail(w, http.StatusBadRequest, "the url holds a password, and this server has no place to keep one",
-			"write the password to the file "+cam.ID+" in the secrets_dir of every ingest host, and put ${file:"+cam.ID+"} in its place in the url")
+			"write the password to the file "+cam.ID+" in the secrets_dir of every ingest host, below a line \"for HOST:PORT\" with those of the camera, and put ${file:"+cam.ID+"} in its place in the url")
 		return false
 	}
 	if password != "" {
-		if err := secrets.Store(a.cfg.SecretsDir, cam.ID, password); err != nil {
+		switch err := secrets.Store(a.cfg.SecretsDir, cam.ID, clean, password); {
+		case errors.Is(err, secrets.ErrHandMade):
+			fail(w, http.StatusConflict, "there is a file "+cam.ID+" in the secrets_dir that Framelog did not write, and it is not replaced",
+				"take another id, or remove that file")
+			return false
+		case err != nil:
 			a.deps.Log.Error("cannot keep a camera's password", "camera", cam.ID, "err", err)
 			fail(w, http.StatusInternalServerError, "the password could not be kept", "see the server's log; is the disk full?")
 			return false
 		}
 	}
 	cam.URL = clean
+	if a.cfg.SecretsDir != "" && clean != old {
+		if err := (secrets.Resolver{Dir: a.cfg.SecretsDir}).CheckHost(*cam); err != nil {
+			fail(w, http.StatusBadRequest, err.Error(), "write user and password into the url: rtsp://user:password@host/path")
+			return false
+		}
+	}
 	return true
 }
 
@@ -126,16 +143,27 @@ func (a *API) remove(w http.ResponseWriter, r *http.Request) {
 		a.unwritten(w, err)
 		return
 	}
-	if a.cfg.SecretsDir != "" {
-		if err := secrets.Forget(a.cfg.SecretsDir, id); err != nil {
-			a.deps.Log.Warn("cannot remove the password of a removed camera", "camera", id, "err", err)
-		}
-	}
 	a.await(r.Context(), func() bool {
 		_, there := a.snap.Cameras[id]
 		return !there
 	})
+	a.forget(id)
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// forget removes the password of a camera that has none any more, where no other
+// camera refers to it.
+func (a *API) forget(id string) {
+	if a.cfg.SecretsDir == "" {
+		return
+	}
+	a.mu.Lock()
+	others := maps.Clone(a.snap.Cameras)
+	a.mu.Unlock()
+	delete(others, id) // what was followed may be old
+	if err := secrets.ForgetUnused(a.cfg.SecretsDir, []string{id}, others); err != nil {
+		a.deps.Log.Warn("cannot remove the password of a camera", "camera", id, "err", err)
+	}
 }
 
 // writable says whether the API may change camera id, and answers where it

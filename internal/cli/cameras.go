@@ -45,7 +45,7 @@ type Env struct {
 	// Log makes a client of the log; the subcommand closes it.
 	Log func() (Log, error)
 	// Forget removes the file of a camera's password where the secrets are on
-	// this machine, and says whether there was one.
+	// this machine and Framelog has written it, and says whether it did.
 	Forget func(id string) (bool, error)
 	Out    io.Writer
 	// Timeout bounds one subcommand. Default 8 s.
@@ -143,7 +143,7 @@ func (c *AddCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 	if _, password, err := secrets.Extract(c.URL, c.ID); err == nil && password != "" {
 		return &UsageError{
 			What:   "the url holds a password, which a command line shows to everybody",
-			Remedy: fmt.Sprintf("write it to the file %s in the secrets_dir of every ingest host, and put ${file:%s} in its place, in single quotes", c.ID, c.ID),
+			Remedy: fmt.Sprintf("write it to the file %s in the secrets_dir of every ingest host, below a line \"for HOST:PORT\" with those of the camera, and put ${file:%s} in its place, in single quotes", c.ID, c.ID),
 		}
 	}
 	if err := secrets.CheckAPI(c.ID, c.URL); err != nil {
@@ -232,6 +232,9 @@ func (c *ApplyCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error 
 		}
 		res, err := r.Reconcile(ctx, file, cams, c.Prune)
 		if err != nil {
+			return err
+		}
+		if err := env.forgetPruned(ctx, r, res.Removed); err != nil {
 			return err
 		}
 		if parent.json() {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/internal/registry"
+	"github.com/framelog/framelog/internal/secrets"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -130,10 +131,8 @@ func (e *Env) forget(cam schemas.Camera, stay map[string]schemas.Camera) (string
 	if !strings.Contains(cam.URL, ref) {
 		return "", nil
 	}
-	for _, other := range stay {
-		if strings.Contains(other.URL, ref) {
-			return "", nil
-		}
+	if secrets.Refers(cam.ID, stay) {
+		return "", nil
 	}
 	gone, err := e.Forget(cam.ID)
 	switch {
@@ -143,6 +142,26 @@ func (e *Env) forget(cam schemas.Camera, stay map[string]schemas.Camera) (string
 		return passwordRemoved, nil
 	}
 	return passwordElsewhere, nil
+}
+
+// forgetPruned removes the password files of cameras that a file has no more.
+func (e *Env) forgetPruned(ctx context.Context, r Registry, ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	have, err := r.Load(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if secrets.Refers(id, have.Cameras) {
+			continue
+		}
+		if _, err := e.Forget(id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // stopped waits until nobody records the cameras any more: an owner deletes

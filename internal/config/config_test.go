@@ -2,6 +2,7 @@ package config
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/framelog/framelog/internal/secrets"
 )
 
 var update = flag.Bool("update", false, "write docs/configuration.md anew")
@@ -188,11 +191,15 @@ func TestTakePasswords(t *testing.T) {
 	if err := c.TakePasswords(nil); err == nil || !strings.Contains(err.Error(), "framelog.yaml:3") || strings.Contains(err.Error(), canary) {
 		t.Errorf("refusal: %v", err)
 	}
+	err = c.TakePasswords(func(string, string, string) error { return fmt.Errorf("store: %w", secrets.ErrHandMade) })
+	if !IsError(err) || !strings.Contains(err.Error(), "framelog.yaml:3") || !strings.Contains(err.Error(), "write ${file:a}") {
+		t.Errorf("a file is there already: %v", err)
+	}
 	got := map[string]string{}
-	if err := c.TakePasswords(func(id, p string) error { got[id] = p; return nil }); err != nil {
+	if err := c.TakePasswords(func(id, url, p string) error { got[id] = p + " " + url; return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 1 || got["a"] != canary || c.Cameras[0].URL != "rtsp://u:${file:a}@x/" || c.Cameras[1].URL != "rtsp://u:${file:z}@x/" {
+	if len(got) != 1 || got["a"] != canary+" rtsp://u:${file:a}@x/" || c.Cameras[0].URL != "rtsp://u:${file:a}@x/" || c.Cameras[1].URL != "rtsp://u:${file:z}@x/" {
 		t.Errorf("%v %+v", got, c.Cameras)
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -108,9 +109,9 @@ func (c *Config) validateCameras() error {
 }
 
 // TakePasswords takes passwords in the clear out of the cameras' URLs and
-// hands each to store; the URL refers to ${file:<id>} afterwards. A nil store
-// refuses them.
-func (c *Config) TakePasswords(store func(id, password string) error) error {
+// hands each to store with the URL that is left, which refers to ${file:<id>}. A
+// nil store refuses them.
+func (c *Config) TakePasswords(store func(id, url, password string) error) error {
 	for i := range c.Cameras {
 		cam := &c.Cameras[i]
 		clean, password, err := secrets.Extract(cam.URL, cam.ID)
@@ -122,7 +123,10 @@ func (c *Config) TakePasswords(store func(id, password string) error) error {
 			return c.Errorf(key, "put it into the environment variable FRAMELOG_SECRET_X of ingest, or a file NAME in its secrets_dir, and write ${FRAMELOG_SECRET_X} or ${file:NAME} in its place",
 				"a password in the clear would stand in Kafka")
 		}
-		if err := store(cam.ID, password); err != nil {
+		if err := store(cam.ID, clean, password); errors.Is(err, secrets.ErrHandMade) {
+			return c.Errorf(key, "remove that file, or write ${file:"+cam.ID+"} in place of the password",
+				"its password would be kept in the file %s of secrets_dir, and there is one that Framelog did not write", cam.ID)
+		} else if err != nil {
 			return err
 		}
 		cam.URL = clean

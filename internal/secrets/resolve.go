@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/framelog/framelog/schemas"
 )
@@ -26,34 +23,40 @@ type Resolver struct {
 	LookupEnv func(string) (string, bool)
 }
 
-// Resolve gives rawURL without its user info and with the secrets of its path
+// Resolve gives cam's URL without its user info and with the secrets of its path
 // and query put in, percent-encoded; and user and password as plain text. It
 // reads the secrets anew at each call, so that one can be changed while cameras
 // run. A reference that stands alone before the @ may hold "user:password". A
-// literal user name is percent-decoded where it is encoded. An error names the
-// reference, never a value. What Resolve gives is not to be shown: see Shown.
-func (r Resolver) Resolve(ctx context.Context, rawURL string) (bare, user, password string, err error) {
+// literal user name is percent-decoded where it is encoded. A camera that is not
+// of a configuration file gets what CheckAPI lets it refer to, and only where
+// that is for its host and port: see Store. An error names the reference, never
+// a value. What Resolve gives is not to be shown: see Shown.
+func (r Resolver) Resolve(ctx context.Context, cam schemas.Camera) (bare, user, password string, err error) {
 	if err := ctx.Err(); err != nil {
 		return "", "", "", err
 	}
-	c, err := split(rawURL)
+	c, err := split(cam.URL)
 	if err != nil {
 		return "", "", "", fmt.Errorf("url: %w", err)
 	}
+	site, err := boundTo(cam)
+	if err != nil {
+		return "", "", "", err
+	}
 	if c.user.ref == nil {
 		user = plain(c.user.text)
-	} else if user, err = r.value(*c.user.ref); err != nil {
+	} else if user, err = r.value(*c.user.ref, site); err != nil {
 		return "", "", "", err
 	}
 	if c.password.ref != nil {
-		if password, err = r.value(*c.password.ref); err != nil {
+		if password, err = r.value(*c.password.ref, site); err != nil {
 			return "", "", "", err
 		}
 	} else if c.user.ref != nil {
 		user, password, _ = strings.Cut(user, ":")
 	}
 	bare, err = c.bare(func(ref reference, query bool) (string, error) {
-		v, err := r.value(ref)
+		v, err := r.value(ref, site)
 		return escape(v, query), err
 	})
 	if err != nil {
@@ -80,8 +83,40 @@ func escape(v string, query bool) string {
 	return b.String()
 }
 
-func (r Resolver) value(ref reference) (string, error) {
-	v, err := r.read(ref)
+// CheckHost says whether cam would get its secrets: they are there, and for its
+// host and port.
+func (r Resolver) CheckHost(cam schemas.Camera) error {
+	c, err := split(cam.URL)
+	if err != nil {
+		return fmt.Errorf("url: %w", err)
+	}
+	site, err := boundTo(cam)
+	if err != nil {
+		return err
+	}
+	for _, ref := range c.refs() {
+		if _, err := r.value(ref, site); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// boundTo is the host and port that cam's secrets must be for; "" where they
+// may go anywhere, since who writes configuration files reads secrets too.
+func boundTo(cam schemas.Camera) (string, error) {
+	if cam.Source == schemas.SourceFile {
+		return "", nil
+	}
+	if err := CheckAPI(cam.ID, cam.URL); err != nil {
+		return "", err
+	}
+	return Site(cam.URL)
+}
+
+// value is a secret for site, or for any where that is "".
+func (r Resolver) value(ref reference, site string) (string, error) {
+	v, err := r.read(ref, site)
 	if err != nil {
 		return "", fmt.Errorf("secret %v: %w", ref, err)
 	}
@@ -96,7 +131,7 @@ func (r Resolver) value(ref reference) (string, error) {
 	return v, nil
 }
 
-func (r Resolver) read(ref reference) (string, error) {
+func (r Resolver) read(ref reference, site string) (string, error) {
 	if ref.file == "" {
 		lookup := r.LookupEnv
 		if lookup == nil {
@@ -111,30 +146,17 @@ func (r Resolver) read(ref reference) (string, error) {
 	if r.Dir == "" {
 		return "", errors.New("no secrets directory is configured")
 	}
-	// A root keeps links inside the directory: Kubernetes makes each file of a
-	// mounted secret a link, and any other link has no business there.
-	root, err := os.OpenRoot(r.Dir)
+	f, err := readFile(r.Dir, ref.file)
 	if err != nil {
-		return "", fmt.Errorf("open secrets directory: %w", cause(err))
+		return "", err
 	}
-	defer root.Close()
-	// Without O_NONBLOCK a named pipe would keep the caller for ever.
-	f, err := root.OpenFile(ref.file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return "", cause(err)
+	switch {
+	case site == "" || site == f.site:
+		return f.secret, nil
+	case f.site == "":
+		return "", fmt.Errorf("its file is not for cameras of the API, whose callers could send it anywhere: write \"for %s\" in a line above the secret, or give the password to the API", site)
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil {
-		return "", cause(err)
-	} else if !info.Mode().IsRegular() {
-		return "", errors.New("not a regular file")
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxSecret+3))
-	if err != nil {
-		return "", cause(err)
-	}
-	v := strings.TrimSuffix(string(b), "\n")
-	return strings.TrimSuffix(v, "\r"), nil
+	return "", fmt.Errorf("it is not for %s, but for another host or port: give the password anew", site)
 }
 
 // cause is err without its path: which file is told by the reference.
@@ -143,46 +165,4 @@ func cause(err error) error {
 		return pe.Err
 	}
 	return err
-}
-
-// Store keeps a camera's password in the file dir/id (mode 0600, in a
-// directory of mode 0700 that it makes), at once or not at all. Resolve finds
-// it as ${file:id}.
-func Store(dir, id, password string) error {
-	if err := schemas.ValidateCameraID(id); err != nil {
-		return fmt.Errorf("secrets: store password: %w", err)
-	}
-	if password == "" || len(password) > maxSecret || strings.ContainsAny(password, "\x00\r\n") {
-		return fmt.Errorf("secrets: store password of %s: want 1 to %d bytes on one line", id, maxSecret)
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("secrets: make directory: %w", err)
-	}
-	if err := os.Chmod(dir, 0o700); err != nil {
-		return fmt.Errorf("secrets: close directory to others: %w", err)
-	}
-	f, err := os.CreateTemp(dir, ".new-*") // 0600
-	if err != nil {
-		return fmt.Errorf("secrets: store password of %s: %w", id, err)
-	}
-	defer os.Remove(f.Name()) // fails once it has its name, as it should
-	_, err = f.WriteString(password)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("secrets: store password of %s: %w", id, err)
-	}
-	if err := os.Rename(f.Name(), filepath.Join(dir, id)); err != nil {
-		return fmt.Errorf("secrets: store password of %s: %w", id, err)
-	}
-	return nil
-}
-
-// Forget removes what Store has kept; there need be nothing.
-func Forget(dir, id string) error {
-	if err := schemas.ValidateCameraID(id); err != nil {
-		return fmt.Errorf("secrets: forget password: %w", err)
-	}
-	if err := os.Remove(filepath.Join(dir, id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("secrets: forget password of %s: %w", id, err)
-	}
-	return nil
 }

@@ -10,10 +10,17 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/framelog/framelog/schemas"
 )
 
 // canary is in every literal password here: no error may repeat it.
 const canary = "c4n4ry"
+
+// ofFile is a camera of a configuration file, which may refer to all secrets.
+func ofFile(url string) schemas.Camera {
+	return schemas.Camera{ID: "door", URL: url, Source: schemas.SourceFile}
+}
 
 var checks = []struct {
 	url  string
@@ -159,7 +166,7 @@ func TestCheckAPI(t *testing.T) {
 func TestResolve(t *testing.T) {
 	dir := t.TempDir()
 	odd := `p@ss/w:o#r?d%20 ${file:x} "ü`
-	if err := Store(dir, "door", odd); err != nil {
+	if err := Store(dir, "door", "rtsp://h/", odd); err != nil {
 		t.Fatal(err)
 	}
 	write := func(name, text string) {
@@ -224,7 +231,7 @@ func TestResolve(t *testing.T) {
 		{url: "rtsp://u:${FRAMELOG_SECRET_NONE}@h/p", fails: "secret ${FRAMELOG_SECRET_NONE} is empty"},
 		{url: "rtsp://u:" + canary + "@h/p", fails: "password in the clear"},
 	} {
-		bare, user, password, err := r.Resolve(t.Context(), tt.url)
+		bare, user, password, err := r.Resolve(t.Context(), ofFile(tt.url))
 		if tt.fails != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.fails) || strings.Contains(err.Error(), canary) {
 				t.Errorf("Resolve(%q): error %v, want one with %q", tt.url, err, tt.fails)
@@ -235,12 +242,12 @@ func TestResolve(t *testing.T) {
 			t.Errorf("Resolve(%q) = %q, %q, %q, %v", tt.url, bare, user, password, err)
 		}
 	}
-	if _, _, _, err := (Resolver{}).Resolve(t.Context(), "rtsp://u:${file:door}@h/"); err == nil {
+	if _, _, _, err := (Resolver{}).Resolve(t.Context(), ofFile("rtsp://u:${file:door}@h/")); err == nil {
 		t.Error("a file was found without a directory")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, _, err := r.Resolve(ctx, "rtsp://h/"); !errors.Is(err, context.Canceled) {
+	if _, _, _, err := r.Resolve(ctx, ofFile("rtsp://h/")); !errors.Is(err, context.Canceled) {
 		t.Errorf("after the end of its context: %v", err)
 	}
 }
@@ -248,10 +255,10 @@ func TestResolve(t *testing.T) {
 func TestStore(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "secrets")
 	for _, password := range []string{"first", "second"} { // over an older one
-		if err := Store(dir, "door", password); err != nil {
+		if err := Store(dir, "door", "rtsp://h/", password); err != nil {
 			t.Fatal(err)
 		}
-		_, _, got, err := Resolver{Dir: dir}.Resolve(t.Context(), "rtsp://u:${file:door}@h/")
+		_, _, got, err := Resolver{Dir: dir}.Resolve(t.Context(), ofFile("rtsp://u:${file:door}@h/"))
 		if err != nil || got != password {
 			t.Errorf("got %q, %v, want %q", got, err, password)
 		}
@@ -266,13 +273,105 @@ func TestStore(t *testing.T) {
 		}
 	}
 	for _, bad := range [][2]string{{"../x", "p"}, {"", "p"}, {"door", ""}, {"door", canary + "\n"}, {"door", strings.Repeat(canary, 1000)}} {
-		if err := Store(dir, bad[0], bad[1]); err == nil || strings.Contains(err.Error(), canary) {
+		if err := Store(dir, bad[0], "rtsp://h/", bad[1]); err == nil || strings.Contains(err.Error(), canary) {
 			t.Errorf("Store(%q): %v", bad[0], err)
 		}
 	}
-	for range 2 {
-		if err := Forget(dir, "door"); err != nil {
-			t.Error(err)
+	for _, want := range []bool{true, false} {
+		if got, err := Forget(dir, "door"); got != want || err != nil {
+			t.Errorf("forgotten: %v, %v, want %v", got, err, want)
+		}
+	}
+}
+
+// TestHandMade: what Store has not written it neither replaces nor removes.
+func TestHandMade(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"plain": canary + "\n", "bound": "for h:554\n" + canary, "empty": "", "almost": "for h, kept by Framelog\n" + canary, "folder": ""} {
+		path := filepath.Join(dir, name)
+		if name != "folder" {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := Store(dir, name, "rtsp://h/", "new"); !errors.Is(err, ErrHandMade) {
+			t.Errorf("%s: stored: %v", name, err)
+		}
+		if gone, err := Forget(dir, name); gone || err != nil {
+			t.Errorf("%s: forgotten: %v, %v", name, gone, err)
+		}
+		if name == "folder" {
+			continue
+		}
+		if b, err := os.ReadFile(path); err != nil || string(b) != text {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+	}
+}
+
+// TestBound: a secret goes to the host and port that it was given for, unless
+// the camera is one of a configuration file.
+func TestBound(t *testing.T) {
+	dir := t.TempDir()
+	if err := Store(dir, "kept", "rtsp://u:${file:kept}@Cam.example/1", canary); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"plain": canary + "\n", "made": "for cam.example:554\r\n" + canary + "\r\n", "v6": "for [2001:DB8::1]:554\n" + canary,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct{ id, url, fails string }{
+		{"kept", "rtsp://u:${file:kept}@cam.example:554/2", ""},
+		{"kept", "rtsp://cam.example/?pwd=${file:kept}", ""},
+		{"made", "rtsp://u:${file:made}@CAM.example/", ""},
+		{"v6", "rtsp://u:${file:v6}@[2001:db8::1]/", ""},
+		{"kept", "rtsp://u:${file:kept}@evil.example/1", "not for evil.example:554"},
+		{"kept", "rtsp://u:${file:kept}@cam.example:555/1", "not for cam.example:555"},
+		{"kept", "rtsps://u:${file:kept}@cam.example/1", "not for cam.example:322"},
+		{"kept", "rtsp://evil.example/${file:kept}?x", "not for evil.example:554"},
+		{"kept", "rtsp://evil.example/?u=cam.example:554&p=${file:kept}", "not for evil.example:554"},
+		{"made", "rtsp://u:${file:made}@evil.example/", "not for evil.example:554"},
+		{"plain", "rtsp://u:${file:plain}@cam.example/", `write "for cam.example:554" in a line above`},
+		{"other", "rtsp://u:${file:kept}@cam.example/", "may refer to ${file:other} only"},
+		{"other", "rtsp://u:${FRAMELOG_SECRET_X}@cam.example/", "may refer to ${file:other} only"},
+	} {
+		r := Resolver{Dir: dir, LookupEnv: func(string) (string, bool) { return canary, true }}
+		for _, source := range []string{schemas.SourceAPI, "", schemas.SourceFile} {
+			cam := schemas.Camera{ID: tt.id, URL: tt.url, Source: source}
+			fails := tt.fails
+			if source == schemas.SourceFile {
+				fails = ""
+			}
+			_, _, _, err := r.Resolve(t.Context(), cam)
+			for _, err := range []error{err, r.CheckHost(cam)} {
+				if (err != nil) != (fails != "") || err != nil && (!strings.Contains(err.Error(), fails) || strings.Contains(err.Error(), canary)) {
+					t.Errorf("%s of %q: %s: %v, want %q", tt.id, source, tt.url, err, fails)
+				}
+			}
+		}
+	}
+}
+
+func TestForgetUnused(t *testing.T) {
+	dir := t.TempDir()
+	for _, id := range []string{"gone", "used", "shared", "others"} {
+		if err := Store(dir, id, "rtsp://h/", canary); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cameras := map[string]schemas.Camera{"used": {URL: "rtsp://u:${file:used}@h/"}, "more": {URL: "rtsp://h/?pwd=${file:shared}"}, "gone": {URL: "rtsp://h/"}}
+	if err := ForgetUnused(dir, []string{"gone", "used", "shared", "never"}, cameras); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]bool{"gone": false, "used": true, "shared": true, "others": true} {
+		if _, err := os.Stat(filepath.Join(dir, id)); (err == nil) != want {
+			t.Errorf("%s: %v, want there: %v", id, err, want)
 		}
 	}
 }
@@ -321,10 +420,10 @@ func TestExtractAndResolve(t *testing.T) {
 		if err != nil || strings.Contains(clean, password) {
 			t.Fatalf("%q: %q, %v", url, clean, err)
 		}
-		if err := Store(dir, "door", password); err != nil {
+		if err := Store(dir, "door", "rtsp://h/", password); err != nil {
 			t.Fatal(err)
 		}
-		if bare, _, _, err := (Resolver{Dir: dir}).Resolve(t.Context(), clean); err != nil || bare != url {
+		if bare, _, _, err := (Resolver{Dir: dir}).Resolve(t.Context(), ofFile(clean)); err != nil || bare != url {
 			t.Errorf("%q becomes %q, %v", url, bare, err)
 		}
 	}
@@ -478,7 +577,7 @@ func FuzzCheck(f *testing.F) {
 	plainly := Resolver{LookupEnv: func(string) (string, bool) { return "x", true }}
 	f.Fuzz(func(t *testing.T, raw string) {
 		err := Check(raw)
-		bare, _, password, rerr := r.Resolve(t.Context(), raw)
+		bare, _, password, rerr := r.Resolve(t.Context(), ofFile(raw))
 		if err == nil && rerr != nil && !strings.Contains(rerr.Error(), "${file:") {
 			t.Errorf("taken, and then: %v", rerr)
 		}
@@ -494,7 +593,7 @@ func FuzzCheck(f *testing.F) {
 			}
 			// What a secret holds changes neither the host nor how many values
 			// there are.
-			same, _, _, err := plainly.Resolve(t.Context(), raw)
+			same, _, _, err := plainly.Resolve(t.Context(), ofFile(raw))
 			if err != nil {
 				t.Fatal(err)
 			}

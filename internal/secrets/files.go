@@ -1,0 +1,148 @@
+package secrets
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// ErrHandMade says that a file of the secrets directory is not one of Store's,
+// and was left as it is.
+var ErrHandMade = errors.New("the file was not written by Framelog")
+
+// purpose is the line above a secret that says which host and port it is for,
+// and whether Store has written it. A secret of one line has none.
+var purpose = regexp.MustCompile(`^for (\S{1,300}:[0-9]{1,5})(, kept by Framelog)?$`)
+
+// file is a file of the secrets directory taken apart.
+type file struct {
+	site   string // host:port that the secret is for; "" where that is not said
+	ours   bool   // Store has written it
+	secret string
+}
+
+// parseFile reads "SECRET" or "for HOST:PORT\nSECRET". What a secret may hold is
+// checked where it is used.
+func parseFile(text string) file {
+	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
+	first, rest, _ := strings.Cut(text, "\n")
+	m := purpose.FindStringSubmatch(strings.TrimSuffix(first, "\r"))
+	if m == nil || rest == "" {
+		return file{secret: text}
+	}
+	return file{site: strings.ToLower(m[1]), ours: m[2] != "", secret: rest}
+}
+
+// readFile reads a file of the secrets directory. Its errors hold no path.
+func readFile(dir, name string) (file, error) {
+	// A root keeps links inside the directory: Kubernetes makes each file of a
+	// mounted secret a link, and any other link has no business there.
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return file{}, fmt.Errorf("open secrets directory: %w", cause(err))
+	}
+	defer root.Close()
+	// Without O_NONBLOCK a named pipe would keep the caller for ever.
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return file{}, cause(err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return file{}, cause(err)
+	} else if !info.Mode().IsRegular() {
+		return file{}, errors.New("not a regular file")
+	}
+	b, err := io.ReadAll(io.LimitReader(f, 2*maxSecret)) // with its purpose, and more than is taken
+	if err != nil {
+		return file{}, cause(err)
+	}
+	return parseFile(string(b)), nil
+}
+
+// Store keeps the password of a camera in the file dir/id (mode 0600, in a
+// directory of mode 0700 that it makes), at once or not at all, for the host and
+// port of the camera's URL alone. Resolve finds it as ${file:id}. A file that
+// Store has not written stays as it is, and the error is ErrHandMade.
+func Store(dir, id, rawURL, password string) error {
+	if err := schemas.ValidateCameraID(id); err != nil {
+		return fmt.Errorf("secrets: store password: %w", err)
+	}
+	if password == "" || len(password) > maxSecret || strings.ContainsAny(password, "\x00\r\n") {
+		return fmt.Errorf("secrets: store password of %s: want 1 to %d bytes on one line", id, maxSecret)
+	}
+	site, err := Site(rawURL)
+	if err != nil {
+		return fmt.Errorf("secrets: store password of %s: %w", id, err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("secrets: make directory: %w", err)
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return fmt.Errorf("secrets: close directory to others: %w", err)
+	}
+	if have, err := readFile(dir, id); !errors.Is(err, fs.ErrNotExist) && !have.ours {
+		return fmt.Errorf("secrets: store password of %s: %w", id, ErrHandMade)
+	}
+	f, err := os.CreateTemp(dir, ".new-*") // 0600
+	if err != nil {
+		return fmt.Errorf("secrets: store password of %s: %w", id, err)
+	}
+	defer os.Remove(f.Name()) // fails once it has its name, as it should
+	_, err = fmt.Fprintf(f, "for %s, kept by Framelog\n%s\n", site, password)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("secrets: store password of %s: %w", id, err)
+	}
+	if err := os.Rename(f.Name(), filepath.Join(dir, id)); err != nil {
+		return fmt.Errorf("secrets: store password of %s: %w", id, err)
+	}
+	return nil
+}
+
+// Forget removes what Store has kept, and says whether there was something;
+// other files stay.
+func Forget(dir, id string) (bool, error) {
+	if err := schemas.ValidateCameraID(id); err != nil {
+		return false, fmt.Errorf("secrets: forget password: %w", err)
+	}
+	if have, err := readFile(dir, id); err != nil || !have.ours {
+		return false, nil //nolint:nilerr // what cannot be read is not known to be Store's
+	}
+	if err := os.Remove(filepath.Join(dir, id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("secrets: forget password of %s: %w", id, err)
+	}
+	return true, nil
+}
+
+// ForgetUnused is Forget for those of ids whose file none of the cameras refers
+// to any more, whatever has become of the camera of that id.
+func ForgetUnused(dir string, ids []string, cameras map[string]schemas.Camera) error {
+	var errs []error
+	for _, id := range ids {
+		if Refers(id, cameras) {
+			continue
+		}
+		if _, err := Forget(dir, id); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Refers says whether one of the cameras refers to ${file:name}.
+func Refers(name string, cameras map[string]schemas.Camera) bool {
+	for _, c := range cameras {
+		if strings.Contains(c.URL, reference{file: name}.String()) {
+			return true
+		}
+	}
+	return false
+}
