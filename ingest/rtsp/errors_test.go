@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/ingest/rtsp"
 	"github.com/framelog/framelog/internal/camsim"
 	"github.com/framelog/framelog/tests/testenv"
@@ -116,5 +118,27 @@ func TestFailures(t *testing.T) {
 			}
 			noCanary(t, err, e, s.events)
 		})
+	}
+}
+
+// A camera of which any certificate is taken does not make it good for others:
+// TLS resumes the session that it had, and checks no certificate then.
+func TestCertificateIsCheckedAfterAnyWasTaken(t *testing.T) {
+	feed := clip(t, testenv.Clip{Seconds: 3}).With(true, 1)
+	srv := server(t, camsim.Config{TLS: true, Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
+	for i, insecure := range []bool{false, true, false, true, false} {
+		s, stop, wait := start(t, rtsp.Config{URL: fixed(t, srv.URL("c")), InsecureTLS: insecure})
+		if insecure {
+			eventually(t, "units", func() bool { return len(s.of(1)) > 5 })
+			stop()
+			_ = wait()
+			continue
+		}
+		if err := wait(); !errors.Is(err, rtsp.ErrRefused) || !strings.Contains(err.Error(), "certificate") {
+			t.Errorf("connection %d: %v", i, err)
+		}
+		if got := s.states(); slices.Contains(got, ingest.EventPlaying) {
+			t.Errorf("connection %d: %v", i, got)
+		}
 	}
 }

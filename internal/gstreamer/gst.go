@@ -3,7 +3,9 @@
 package gstreamer
 
 import (
+	"cmp"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -50,8 +52,22 @@ var initOnce sync.Once
 // Init makes GStreamer ready. It may be called any number of times, from any
 // goroutine: the work is done at the first.
 func Init() error {
-	initOnce.Do(func() { gst.Init(nil) })
+	initOnce.Do(func() {
+		resumeNoTLS()
+		gst.Init(nil)
+	})
 	return Require("queue", "appsink")
+}
+
+// resumeNoTLS has no session of TLS resumed in this process. GLib keeps
+// sessions by address and port and checks no certificate where one is resumed:
+// a camera of which any certificate is taken would make whatever answers there
+// good for cameras whose certificate is to be checked. Tickets are all that it
+// resumes by, and this variable is the only way to refuse them (glib-networking,
+// GnuTLS's priority strings).
+func resumeNoTLS() {
+	const name = "G_TLS_GNUTLS_PRIORITY"
+	_ = os.Setenv(name, cmp.Or(os.Getenv(name), "NORMAL:%COMPAT")+":%NO_TICKETS") // fails for malformed names alone
 }
 
 // Require returns a [*MissingError] where an element is not installed. Init
