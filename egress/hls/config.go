@@ -21,7 +21,7 @@ type Config struct {
 	// Files of complete segments and inits, in mode Always.
 	Dir        string        // private to this server, which removes what it finds there at its start; no default
 	FileLinger time.Duration // a file stays that long after its segment left the window; default 60s
-	Reserve    int64         // bytes of disk that stay free: below it no file is written; default 1 GiB
+	Reserve    int64         // bytes of disk that stay free: below it there are no files; default 3 GiB
 
 	// Limits.
 	Linger           time.Duration // a camera is followed that long after its last request; default 30s
@@ -38,9 +38,14 @@ type Config struct {
 	// Known says whether there is such a camera; nil: any may be. An unknown
 	// one gets 404 at once, where a known one without footage gets 503.
 	Known func(camera string) bool
+
+	free func(dir string) (int64, error) // bytes of disk; tests have their own
 }
 
 func (c Config) withDefaults() (Config, error) {
+	if c.free == nil {
+		c.free = freeBytes
+	}
 	err := errors.Join(
 		setDefault(&c.Window, 60*time.Second, "window"),
 		setDefault(&c.FileLinger, 60*time.Second, "file_linger"),
@@ -48,7 +53,7 @@ func (c Config) withDefaults() (Config, error) {
 		setDefault(&c.FirstWait, 5*time.Second, "first_wait"),
 		setDefault(&c.LoadTimeout, 10*time.Second, "load_timeout"),
 		setDefault(&c.MaxAge, time.Hour, "max_age"),
-		setDefault(&c.Reserve, 1<<30, "reserve"),
+		setDefault(&c.Reserve, 3<<30, "reserve"),
 		setDefault(&c.CacheBytes, 256<<20, "cache_bytes"),
 		setDefault(&c.LiveBytes, 4<<20, "live_bytes"),
 		setDefault(&c.ProvisionalBytes, 32<<20, "provisional_bytes"),

@@ -7,8 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,20 +25,14 @@ type files struct {
 	dir     string
 	linger  time.Duration
 	reserve int64
+	free    func(dir string) (int64, error)
 	slog    *slog.Logger
 	count   *prometheus.CounterVec
+	full    atomic.Bool // less is free than the reserve
 
-	mu     sync.Mutex
-	full   bool
+	mu     sync.Mutex // not held while the disk works: one that is slow would stop all tails
 	topics map[schemas.Topic]*fileSet
-
-	storedMu sync.Mutex // beside mu, which is held while files are written
-	stored   map[string]stored
 }
-
-// stored is what lies in a file: where each part of a segment ends, the last
-// one with the file.
-type stored []int64
 
 type fileSet struct {
 	first uint64           // of the window
@@ -48,12 +42,13 @@ type fileSet struct {
 type file struct {
 	seq  uint64    // the newest that needs it
 	left time.Time // when it left the window; zero while it is in
+	ends []int64   // where each part of a segment ends, the last one with the file
 }
 
 func newFiles(cfg Config, logger *slog.Logger, count *prometheus.CounterVec) (*files, error) {
 	f := &files{
-		dir: cfg.Dir, linger: cfg.FileLinger, reserve: cfg.Reserve, slog: logger, count: count,
-		topics: map[schemas.Topic]*fileSet{}, stored: map[string]stored{},
+		dir: cfg.Dir, linger: cfg.FileLinger, reserve: cfg.Reserve, free: cfg.free, slog: logger, count: count,
+		topics: map[schemas.Topic]*fileSet{},
 	}
 	if err := os.RemoveAll(filepath.Join(f.dir, "hls")); err != nil {
 		return nil, fmt.Errorf("hls: remove old files: %w", err)
@@ -71,18 +66,8 @@ func (f *files) write(r resource, data blocks) bool {
 	if f == nil {
 		return false
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	set := f.topics[r.topic]
-	if set == nil {
-		set = &fileSet{live: map[string]*file{}}
-		f.topics[r.topic] = set
-	}
 	name := filepath.FromSlash(r.path())
-	if old := set.live[name]; old != nil {
-		if old.seq < r.seq {
-			*old = file{seq: r.seq}
-		}
+	if f.again(r, name) {
 		return true
 	}
 	if !f.room(data.size()) {
@@ -95,16 +80,40 @@ func (f *files) write(r resource, data blocks) bool {
 		return false
 	}
 	f.count.WithLabelValues("written").Inc()
-	set.live[name] = &file{seq: r.seq}
-	ends, end := make(stored, len(data)), int64(0)
+	ends, end := make([]int64, len(data)), int64(0)
 	for i, part := range data {
 		end += int64(len(part))
 		ends[i] = end
 	}
-	f.storedMu.Lock()
-	f.stored[name] = ends
-	f.storedMu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	set := f.topics[r.topic]
+	if set == nil {
+		set = &fileSet{live: map[string]*file{}}
+		f.topics[r.topic] = set
+	}
+	set.live[name] = &file{seq: r.seq, ends: ends}
 	return true
+}
+
+// again says whether a resource is a file already, which is needed now.
+func (f *files) again(r resource, name string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	file := f.find(r.topic, name)
+	if file == nil {
+		return false
+	}
+	file.seq, file.left = max(file.seq, r.seq), time.Time{}
+	return true
+}
+
+// find is a file that there is, else nil. With mu held.
+func (f *files) find(t schemas.Topic, name string) *file {
+	if set := f.topics[t]; set != nil {
+		return set.live[name]
+	}
+	return nil
 }
 
 // open opens the file of a resource; nil where there is none, or it is not what
@@ -114,9 +123,12 @@ func (f *files) open(r resource) *storedFile {
 		return nil
 	}
 	name := filepath.FromSlash(r.path())
-	f.storedMu.Lock()
-	ends := f.stored[name]
-	f.storedMu.Unlock()
+	f.mu.Lock()
+	var ends []int64
+	if file := f.find(r.topic, name); file != nil {
+		ends = file.ends
+	}
+	f.mu.Unlock()
 	if len(ends) == 0 {
 		return nil
 	}
@@ -133,7 +145,7 @@ func (f *files) open(r resource) *storedFile {
 
 type storedFile struct {
 	*os.File
-	ends stored
+	ends []int64
 }
 
 // section is one part, or all where part is below 0; nil where there is no such
@@ -151,18 +163,26 @@ func (f *storedFile) section(part int) *io.SectionReader {
 	}
 }
 
-// room says whether the disk keeps its reserve, and logs when that changes.
+// room says whether the disk keeps its reserve with n bytes more, and logs when
+// that changes.
 func (f *files) room(n int64) bool {
-	var st unix.Statfs_t
-	if err := unix.Statfs(f.dir, &st); err != nil {
+	free, err := f.free(f.dir)
+	if err != nil {
 		return true // the write will tell
 	}
-	full := int64(st.Bavail)*st.Bsize-n < f.reserve
-	if full != f.full {
-		f.full = full
-		f.slog.Warn("disk reserve of HLS files", "reached", full, "reserve", f.reserve)
+	full := free-n < f.reserve
+	if f.full.Swap(full) != full {
+		f.slog.Warn("disk reserve of HLS files: while it is reached there are none", "reached", full, "reserve_bytes", f.reserve)
 	}
 	return !full
+}
+
+func freeBytes(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("hls: see how much disk is free: %w", err)
+	}
+	return int64(st.Bavail) * st.Bsize, nil
 }
 
 // put writes under another name first, so that no reader sees half a file.
@@ -214,31 +234,42 @@ func (f *files) window(t schemas.Topic, first uint64) {
 	}
 }
 
-// sweep removes files whose segments left the window long enough ago.
+// sweep removes files whose segments left the window long enough ago; all of
+// them where the disk is below its reserve: what they hold is in the log, which
+// needs the room to go on.
 func (f *files) sweep(now time.Time) {
 	if f == nil {
 		return
 	}
+	full := !f.room(0)
+	var gone []string
+	var emptied []schemas.Topic
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	for t, set := range f.topics {
 		for name, file := range set.live {
-			if file.left.IsZero() || now.Sub(file.left) < f.linger {
-				continue
+			if full || (!file.left.IsZero() && now.Sub(file.left) >= f.linger) {
+				gone = append(gone, name)
+				delete(set.live, name)
 			}
-			if err := os.Remove(filepath.Join(f.dir, name)); err != nil && !os.IsNotExist(err) {
-				f.slog.Warn("cannot remove a file", "name", name, "error", err)
-				continue
-			}
-			f.count.WithLabelValues("removed").Inc()
-			delete(set.live, name)
-			f.storedMu.Lock()
-			delete(f.stored, name)
-			f.storedMu.Unlock()
 		}
 		if len(set.live) == 0 {
+			emptied = append(emptied, t)
 			delete(f.topics, t)
-			_ = os.RemoveAll(filepath.Join(f.dir, strings.TrimSuffix("hls/"+t.Camera, "/"))) // empty folders
+		}
+	}
+	f.mu.Unlock()
+	for _, name := range gone {
+		if err := os.Remove(filepath.Join(f.dir, name)); err != nil && !os.IsNotExist(err) {
+			f.slog.Warn("cannot remove a file", "name", name, "error", err)
+			continue
+		}
+		f.count.WithLabelValues("removed").Inc()
+	}
+	for _, t := range emptied {
+		dir := filepath.Dir(filepath.FromSlash(resource{kind: kindSegment, topic: t}.path()))
+		for range 3 { // of the muxer's version, the rendition, the camera
+			_ = os.Remove(filepath.Join(f.dir, dir)) // where it is empty
+			dir = filepath.Dir(dir)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -89,6 +90,66 @@ func TestFiles(t *testing.T) {
 		synctest.Wait()
 		if have := names(t, dir); len(have) != 0 {
 			t.Errorf("files of a camera that is gone: %v", have)
+		}
+	})
+}
+
+// A camera that was removed is followed no more, though its footage is there.
+func TestRemovedCamera(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		log := newFakeLog()
+		f := synthetic(testPlace, 8)
+		log.add("cam", f...)
+		log.add("other", f...)
+		var removed atomic.Bool
+		s := run(t, Config{Mode: Always, Dir: dir, Reserve: 1, Known: func(c string) bool { return c != "cam" || !removed.Load() }}, log)
+		synctest.Wait()
+		if have := names(t, dir); len(have) != 14 {
+			t.Fatalf("files %v", have)
+		}
+		removed.Store(true)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		for _, name := range names(t, dir) {
+			if !strings.HasPrefix(name, "hls/other/") {
+				t.Errorf("a file of a removed camera: %s", name)
+			}
+		}
+		if _, err := os.Stat(filepath.Join(dir, "hls", "cam")); !os.IsNotExist(err) {
+			t.Errorf("the folder of a removed camera: %v", err)
+		}
+		if s.lookup(schemas.Topic{Camera: "cam"}) != nil || s.lookup(schemas.Topic{Camera: "other"}) == nil {
+			t.Error("the wrong camera is followed")
+		}
+	})
+}
+
+// Where the disk fills up, files make room for the log, and what they held is
+// served all the same.
+func TestReserveIsReached(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		log := newFakeLog()
+		f := synthetic(testPlace, 8)
+		log.add("cam", f...)
+		var free atomic.Int64
+		free.Store(2 << 30)
+		s := run(t, Config{Mode: Always, Dir: dir, Reserve: 1 << 30, free: func(string) (int64, error) { return free.Load(), nil }}, log)
+		synctest.Wait()
+		if n := len(names(t, dir)); n != 7 {
+			t.Fatalf("%d files", n)
+		}
+		url := fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[2].entry.Seq)
+		before := want(t, get(s, url), 200)
+		free.Store(1 << 29)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if have := names(t, dir); len(have) != 0 {
+			t.Errorf("left below the reserve: %v", have)
+		}
+		if want(t, get(s, url), 200) != before {
+			t.Error("other bytes than before")
 		}
 	})
 }

@@ -36,6 +36,8 @@ type Server struct {
 	waiters atomic.Int64
 	rebuild chan struct{} // a place each for those who read segments from the log
 
+	unfollowed int // cameras beyond MaxTails, in mode always; of Run's goroutine
+
 	mu      sync.Mutex
 	streams map[schemas.Topic]*stream
 	calls   map[cacheKey]*call
@@ -111,15 +113,24 @@ func (s *Server) followAll(ctx context.Context) {
 		return
 	}
 	there := map[schemas.Topic]bool{}
+	left := 0
 	for _, t := range topics {
-		if !t.IsRaw() {
+		if !t.IsRaw() || (s.cfg.Known != nil && !s.cfg.Known(t.Camera)) {
 			continue
 		}
 		t = t.Source()
 		there[t] = true
-		if st, err := s.stream(t); err == nil {
+		st, err := s.stream(t)
+		if errors.Is(err, errBusy) {
+			left++
+		}
+		if err == nil {
 			st.leave()
 		}
+	}
+	if left != s.unfollowed {
+		s.unfollowed = left
+		s.slog.Warn("cameras beyond max_tails have no files", "cameras", len(there), "beyond", left, "max_tails", s.cfg.MaxTails)
 	}
 	s.end(func(st *stream) bool { return !there[st.topic] && st.idle(s.cfg.Linger) })
 }
@@ -137,7 +148,6 @@ func (s *Server) end(which func(st *stream) bool) {
 		}
 		st.cancel()
 		delete(s.streams, t)
-		s.files.window(t, ^uint64(0))
 		s.metrics.tails.Dec()
 		s.metrics.cameraDelay.DeleteLabelValues(t.Camera)
 	}

@@ -3,6 +3,7 @@ package hls
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -59,7 +60,10 @@ type renderKey struct {
 // the newest entry; what is known meanwhile stays as it is.
 func (st *stream) run(ctx context.Context) {
 	defer close(st.done)
-	defer func() { st.release(len(st.kept)) }()
+	defer func() {
+		st.release(len(st.kept))
+		st.server.files.window(st.topic, math.MaxUint64) // nothing of it is listed any more
+	}()
 	pause := 100 * time.Millisecond
 	for {
 		from := medialog.Position{Back: st.server.cfg.Window}
