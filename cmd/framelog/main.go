@@ -103,6 +103,14 @@ func (c *camerasCmd) AfterApply(k *kong.Context) error {
 			}
 			return medialog.Connect(logConfig(cfg, "framelog-cameras"), slog.New(slog.DiscardHandler), nil)
 		},
+		In: os.Stdin,
+		Keep: func(id, url, password string) (bool, error) {
+			cfg, err := c.load(nil)
+			if err != nil || !hasSecrets(cfg) {
+				return false, err
+			}
+			return true, secrets.Store(cfg.SecretsDir, id, url, password)
+		},
 		Forget: func(id string) (bool, error) {
 			cfg, err := c.load(nil)
 			if err != nil {
@@ -126,12 +134,16 @@ func (c *camerasCmd) AfterApply(k *kong.Context) error {
 	return nil
 }
 
+// hasSecrets says whether the secrets are on this machine: with brokers
+// elsewhere, those here are of their cameras only if somebody says so.
+func hasSecrets(cfg *config.Config) bool {
+	return cfg.Embedded() || cfg.Where("data") != "" || cfg.Where("secrets_dir") != ""
+}
+
 // forget removes the password of a camera that was removed, where the secrets
-// are at hand and Framelog has written it, and says whether it did. With brokers
-// elsewhere, secrets of this machine are of their cameras only if somebody says
-// so.
+// are at hand and Framelog has written it, and says whether it did.
 func forget(cfg *config.Config, id string) (bool, error) {
-	if !cfg.Embedded() && cfg.Where("data") == "" && cfg.Where("secrets_dir") == "" {
+	if !hasSecrets(cfg) {
 		return false, nil
 	}
 	return secrets.Forget(cfg.SecretsDir, id)

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,9 +46,13 @@ type Env struct {
 	Cameras func(path string) (file string, cams []schemas.Camera, err error)
 	// Log makes a client of the log; the subcommand closes it.
 	Log func() (Log, error)
+	// Keep writes the password of a camera, for the host and port of its URL,
+	// where the secrets are on this machine, and says whether they are.
+	Keep func(id, rawURL, password string) (bool, error)
 	// Forget removes the file of a camera's password where the secrets are on
 	// this machine and Framelog has written it, and says whether it did.
 	Forget func(id string) (bool, error)
+	In     io.Reader
 	Out    io.Writer
 	// Timeout bounds one subcommand. Default 8 s.
 	Timeout time.Duration
@@ -133,6 +139,49 @@ type AddCmd struct {
 	NoAudio     bool   `name:"no-audio" help:"Leave the sound out."`
 	Disabled    bool   `help:"Add it switched off."`
 	Replace     bool   `help:"Change the camera where there is one of this id already."`
+
+	PasswordStdin bool `name:"password-stdin" help:"Read the password of the URL's user from standard input, and keep it on this machine for the URL's host and port."`
+}
+
+// maxPassword is the longest password that is read, with the end of its line.
+const maxPassword = 4096
+
+// takePassword reads the password, and puts its reference into the URL behind
+// the user.
+func (c *AddCmd) takePassword(in io.Reader) (string, error) {
+	ref := "${file:" + c.ID + "}"
+	if !strings.Contains(c.URL, ref) {
+		u, err := url.Parse(c.URL)
+		if err != nil || u.User == nil || strings.ContainsAny(u.User.String(), ":$") {
+			return "", &UsageError{What: "the password that --password-stdin reads belongs to a user", Remedy: "write the user into the url, before the host and an @"}
+		}
+		c.URL = strings.Replace(c.URL, "@", ":"+ref+"@", 1)
+	}
+	line, err := bufio.NewReader(io.LimitReader(in, maxPassword)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	if line = strings.TrimRight(line, "\r\n"); line == "" {
+		return "", &UsageError{What: "no password came on standard input"}
+	}
+	return line, nil
+}
+
+// keep keeps a password for the camera's URL.
+func (e *Env) keep(id, rawURL, password string) error {
+	kept, err := e.Keep(id, rawURL, password)
+	switch {
+	case errors.Is(err, secrets.ErrHandMade):
+		return &UsageError{What: fmt.Sprintf("there is a file %s in the secrets_dir that Framelog did not write, and it is not replaced", id), Remedy: "take another id, or remove that file"}
+	case err == nil && !kept:
+		return &UsageError{What: "the secrets are not on this machine, as far as is known", Remedy: "name --data or secrets_dir, or " + byHand(id)}
+	}
+	return err
+}
+
+// byHand says how a password is kept without Framelog.
+func byHand(id string) string {
+	return fmt.Sprintf("write it to the file %[1]s in the secrets_dir of every ingest host, below a line \"for HOST:PORT\" with those of the camera, and put ${file:%[1]s} in its place, in single quotes", id)
 }
 
 // Run adds the camera, or changes it with --replace.
@@ -143,7 +192,14 @@ func (c *AddCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 	if _, password, err := secrets.Extract(c.URL, c.ID); err == nil && password != "" {
 		return &UsageError{
 			What:   "the url holds a password, which a command line shows to everybody",
-			Remedy: fmt.Sprintf("write it to the file %s in the secrets_dir of every ingest host, below a line \"for HOST:PORT\" with those of the camera, and put ${file:%s} in its place, in single quotes", c.ID, c.ID),
+			Remedy: "leave it out and give it with --password-stdin, or " + byHand(c.ID),
+		}
+	}
+	var password string
+	if c.PasswordStdin {
+		var err error
+		if password, err = c.takePassword(env.In); err != nil {
+			return err
 		}
 	}
 	if err := secrets.CheckAPI(c.ID, c.URL); err != nil {
@@ -164,6 +220,11 @@ func (c *AddCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 		cam := schemas.Camera{
 			ID: c.ID, Label: c.Label, URL: c.URL, Transport: c.Transport, InsecureTLS: c.InsecureTLS,
 			NoAudio: c.NoAudio, Disabled: c.Disabled, Source: schemas.SourceAPI, Updated: env.now(),
+		}
+		if password != "" {
+			if err := env.keep(c.ID, cam.URL, password); err != nil {
+				return err
+			}
 		}
 		if err := r.Put(ctx, cam); err != nil {
 			return err

@@ -17,6 +17,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/framelog/framelog/internal/registry"
+	"github.com/framelog/framelog/internal/secrets"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
 )
@@ -39,6 +40,10 @@ type fakeRegistry struct {
 
 	topics  []string // of the log
 	secrets []string // files
+	stdin   string
+	kept    []string // id, URL, password
+	keepErr error    // of Keep
+	remote  bool     // no secrets on this machine
 }
 
 func (f *fakeRegistry) Load(ctx context.Context) (registry.Snapshot, error) {
@@ -118,6 +123,14 @@ func run(t *testing.T, r *fakeRegistry, args ...string) (string, error) {
 		Connect: func(context.Context) (Registry, string, error) { return r, "kafka-1:9092", nil },
 		Cameras: func(path string) (string, []schemas.Camera, error) { return path, nil, nil },
 		Log:     func() (Log, error) { return fakeLog{r}, nil },
+		In:      strings.NewReader(r.stdin),
+		Keep: func(id, rawURL, password string) (bool, error) {
+			if r.remote || r.keepErr != nil {
+				return false, r.keepErr
+			}
+			r.kept = append(r.kept, id, rawURL, password)
+			return true, nil
+		},
 		Forget: func(id string) (bool, error) {
 			had := len(r.secrets)
 			r.secrets = slices.DeleteFunc(r.secrets, func(s string) bool { return s == id })
@@ -239,6 +252,42 @@ func TestRefusals(t *testing.T) {
 			}
 			if len(r.Cameras) != 6 {
 				t.Errorf("something was changed: %d cameras", len(r.Cameras))
+			}
+		})
+	}
+}
+
+func TestAddReadsPassword(t *testing.T) {
+	const url, ref = "rtsp://viewer@10.0.0.5/a", "rtsp://viewer:${file:new}@10.0.0.5/a"
+	tests := map[string]struct {
+		url, stdin string
+		remote     bool
+		keepErr    error
+		fails      string // what the error names
+	}{
+		"of the user":            {url: url, stdin: "s e:c@r/et\n"},
+		"without an end of line": {url: url, stdin: "s e:c@r/et"},
+		"from Windows":           {url: url, stdin: "s e:c@r/et\r\nmore\n"},
+		"by its reference":       {url: ref, stdin: "s e:c@r/et\n"},
+		"nothing":                {url: url, stdin: "\n", fails: "no password came"},
+		"of nobody":              {url: "rtsp://10.0.0.5/a", stdin: "x\n", fails: "write the user into the url"},
+		"two passwords":          {url: "rtsp://viewer:other@10.0.0.5/a", stdin: "x\n", fails: "--password-stdin"},
+		"an @ in the path":       {url: "rtsp://10.0.0.5/a@b", stdin: "x\n", fails: "write the user into the url"},
+		"secrets elsewhere":      {url: url, stdin: "x\n", remote: true, fails: "--data or secrets_dir"},
+		"a file made by hand":    {url: url, stdin: "x\n", keepErr: secrets.ErrHandMade, fails: "not replaced"},
+	}
+	for name, c := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := &fakeRegistry{Snapshot: registry.Snapshot{Cameras: map[string]schemas.Camera{}}, stdin: c.stdin, remote: c.remote, keepErr: c.keepErr}
+			out, err := run(t, r, "add", "new", c.url, "--password-stdin")
+			if c.fails != "" {
+				if err == nil || !strings.Contains(err.Error(), c.fails) || len(r.Cameras) != 0 || len(r.kept) != 0 {
+					t.Errorf("error %v, want one that names %q; cameras %v, kept %q", err, c.fails, r.Cameras, r.kept)
+				}
+				return
+			}
+			if err != nil || !slices.Equal(r.kept, []string{"new", ref, "s e:c@r/et"}) || r.Cameras["new"].URL != ref || strings.Contains(out, "s e:c") {
+				t.Errorf("error %v, kept %q, camera %+v, printed %q", err, r.kept, r.Cameras["new"], out)
 			}
 		})
 	}
