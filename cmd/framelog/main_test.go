@@ -182,8 +182,8 @@ func TestUp(t *testing.T) {
 		}
 	}
 	b, err := os.ReadFile(filepath.Join(f.Data, "secrets", "front"))
-	if err != nil || string(b) != canary {
-		t.Errorf("the password is not in its file: %v", err)
+	if want := "for 127.0.0.1:1, kept by Framelog\n" + canary + "\n"; err != nil || string(b) != want {
+		t.Errorf("the password is not in its file, for its host: %v", err)
 	}
 	for _, pids := range f.Children() {
 		for _, pid := range pids {
