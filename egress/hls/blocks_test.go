@@ -2,6 +2,7 @@ package hls
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"testing"
 	"testing/iotest"
@@ -22,7 +23,7 @@ func TestBlocks(t *testing.T) {
 				got, want := make([]byte, n), make([]byte, n)
 				a, errA := b.ReadAt(got, int64(from))
 				z, errZ := bytes.NewReader(all).ReadAt(want, int64(from))
-				if a != z || !bytes.Equal(got, want) || errA != errZ && n > 0 {
+				if a != z || !bytes.Equal(got, want) || !errors.Is(errA, errZ) && n > 0 {
 					t.Errorf("%q: %d from %d: %d %q %v, want %d %q %v", all, n, from, a, got, errA, z, want, errZ)
 				}
 			}

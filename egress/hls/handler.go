@@ -312,7 +312,7 @@ func (s *Server) serveFile(w http.ResponseWriter, r *http.Request, res resource,
 	if f == nil {
 		return false
 	}
-	defer f.Close() //nolint:errcheck // it was only read
+	defer f.Close()
 	b := f.section(part)
 	if b == nil {
 		return false

@@ -64,8 +64,10 @@ func TestRemoved(t *testing.T) {
 			delete(f.Cameras, "gate")
 			f.result.Removed = []string{"garage", "gate"} // another camera has garage's
 		}, topics: "cam.gate cam.gate.index cam.gate.720p cam.shed cam.garage cam.yard", secrets: "garage front-door"},
-		{name: "it does not stop", args: "remove gate --purge", set: func(f *fakeRegistry) { f.stuck = true },
-			err: "ingest-1 still records it", topics: "cam.gate cam.gate.index cam.gate.720p cam.shed cam.garage cam.yard", secrets: "garage front-door"},
+		{
+			name: "it does not stop", args: "remove gate --purge", set: func(f *fakeRegistry) { f.stuck = true },
+			err: "ingest-1 still records it", topics: "cam.gate cam.gate.index cam.gate.720p cam.shed cam.garage cam.yard", secrets: "garage front-door",
+		},
 		{name: "whose owner died", args: "remove yard --purge", set: func(f *fakeRegistry) { f.stuck = true }, // its status is old
 			topics: "cam.gate cam.gate.index cam.gate.720p cam.shed cam.garage", secrets: "gate garage front-door"},
 	} {

@@ -61,7 +61,7 @@ func tellFailure(t *testing.T, p *testenv.Page) {
 		p.Eval("performance.getEntriesByType('resource').map(r => r.responseStatus + ' ' + r.transferSize + ' ' + Math.round(r.startTime) + '+' + Math.round(r.duration) + ' ' + r.name).slice(-40)", &urls)
 		t.Logf("requests:\n%s", strings.Join(urls, "\n"))
 		// Not the test's own folder, which goes with it.
-		dir, err := os.MkdirTemp("", "framelog-screenshot-")
+		dir, err := os.MkdirTemp("", "framelog-screenshot-") //nolint:usetesting // see above
 		if err == nil {
 			err = os.WriteFile(filepath.Join(dir, "page.png"), p.Screenshot(), 0o644)
 		}

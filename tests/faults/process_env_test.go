@@ -315,7 +315,7 @@ func procFiles(t *testing.T, base, id string) map[string]string {
 	for _, s := range p.Segments {
 		for _, ref := range []string{s.Map, s.URI} {
 			path := strings.TrimPrefix(procResolve(t, at, ref), base)
-			if files[path] == "" && !(s.Gap && ref == s.URI) {
+			if files[path] == "" && (!s.Gap || ref != s.URI) {
 				files[path] = procHash(t, base+path)
 			}
 		}
