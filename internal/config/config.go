@@ -80,7 +80,7 @@ type Egress struct {
 	MaxTails    int      `yaml:"max_tails" default:"256" min:"1" doc:"Cameras that are followed at a time."`
 	MaxWaiters  int      `yaml:"max_waiters" default:"4096" min:"1" doc:"Requests that wait for something that is to come."`
 	MaxRebuilds int      `yaml:"max_rebuilds" default:"4" min:"1" doc:"Segments that are made from the log at a time."`
-	DiskReserve Size     `yaml:"disk_reserve" default:"3GiB" doc:"Free disk below which mode always has no files: they make room for recording, so this is more than ingest.disk_reserve."`
+	DiskReserve Size     `yaml:"disk_reserve" default:"3GiB" doc:"Free disk below which mode always has no files: they make room for recording. The default is at least 1GiB more than ingest.disk_reserve."`
 	MaxAge      Duration `yaml:"max_age" default:"1h" min:"1s" doc:"How long caches may keep segments: less than topics.retention. Where that is an hour or less the default is half of it."`
 	Hosts       []string `yaml:"hosts" default:"" doc:"Names or addresses, beside the loopback's, that requests may go to when listen is the loopback: those of a reverse proxy in front, as cams.example or 10.0.0.5. Any other gets 421, since a page elsewhere could point its own name here."`
 }

@@ -51,6 +51,9 @@ func (c *Config) validate() error {
 	if err := (schemas.Names{Prefix: c.TopicPrefix}).Validate(); err != nil {
 		return c.Errorf("topic_prefix", "", "%v", err)
 	}
+	if c.origin["egress.disk_reserve"] == "" { // files make room before recording stops
+		c.Egress.DiskReserve = max(c.Egress.DiskReserve, c.Ingest.DiskReserve+1<<30)
+	}
 	if c.Egress.MaxAge >= c.Topics.Retention {
 		if c.origin["egress.max_age"] != "" {
 			return c.Errorf("egress.max_age", "lower it, or keep footage longer", "%s is not less than topics.retention, %s: caches would hold what Kafka has removed",

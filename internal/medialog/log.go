@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -245,14 +246,19 @@ func (l *Log) Purge(ctx context.Context, camera string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("medialog: purge %s: %w", camera, err)
 	}
+	names = names[:0]
+	var errs []error
 	for _, r := range res {
 		// A broker may list for a moment what another one has deleted.
 		if r.Err != nil && !errors.Is(r.Err, kerr.UnknownTopicOrPartition) {
-			return nil, fmt.Errorf("medialog: purge %s: delete %s: %w", camera, r.Topic, r.Err)
+			errs = append(errs, fmt.Errorf("medialog: purge %s: delete %s: %w", camera, r.Topic, r.Err))
+			continue
 		}
+		names = append(names, r.Topic)
 	}
+	slices.Sort(names)
 	l.producer.PurgeTopicsFromClient(names...)
-	return names, nil
+	return names, errors.Join(errs...)
 }
 
 // Topics lists the media topics there are.

@@ -120,17 +120,19 @@ func (l *Log) records(ctx context.Context, topic string, partition int32, from, 
 			recs, err := l.fetch(ctx, topic, partition, from, fresh)
 			if err == nil && len(recs) == 0 || errors.Is(err, kerr.OffsetOutOfRange) {
 				switch end, ok := l.endOf(ctx, topic, partition); {
-				case ok && end > from:
+				case !ok || end > from:
 					beyond = time.Time{}
-				case ok && beyond.IsZero():
+				case beyond.IsZero():
 					beyond = time.Now()
-				case ok && time.Since(beyond) >= l.cfg.LostAfter:
+				case time.Since(beyond) >= l.cfg.LostAfter:
 					err = fmt.Errorf("%s partition %d ends at offset %d, and %d to %d were there: %w", topic, partition, end, from, to-1, errLost)
 				}
+			} else {
+				beyond = time.Time{} // it cannot be told
 			}
 			switch {
 			case err == nil && len(recs) > 0:
-				fresh, pause, beyond = false, 20*time.Millisecond, time.Time{}
+				fresh, pause = false, 20*time.Millisecond
 			case errors.Is(err, ErrExpired), errors.Is(err, ErrNoTopic), ctx.Err() != nil:
 				if ctx.Err() != nil {
 					err = ctx.Err()

@@ -60,6 +60,8 @@ export class Player {
   private lastProgress = 0;
   private lastSeek = 0;
   private lastStep = 0;
+  private loading = false; // hls.js waits for media
+  private lastLoad = 0;
   private lastRecover = 0;
   private heldSince = 0; // the wall gathers a cushion since
   private ended = false; // the playlist said ENDLIST
@@ -221,6 +223,12 @@ export class Player {
     });
     this.hls = hls;
     hls.on(Lib.Events.ERROR, (_, e) => { if (mine === this.generation) this.onError(Lib, hls, e); });
+    this.loading = false;
+    hls.on(Lib.Events.FRAG_LOADING, () => {
+      this.loading = true;
+      this.lastLoad = performance.now();
+    });
+    hls.on(Lib.Events.FRAG_LOADED, () => { this.loading = false; });
     hls.on(Lib.Events.LEVEL_UPDATED, (_, e) => { if (mine === this.generation) this.ended = !e.details.live; });
     hls.on(Lib.Events.MANIFEST_PARSED, () => { if (mine === this.generation) void this.video.play().catch(() => undefined); });
     hls.attachMedia(this.video);
@@ -229,6 +237,7 @@ export class Player {
 
   private onError(Lib: typeof Hls, hls: Hls, e: ErrorData): void {
     const note = failure(e);
+    if (e.type === Lib.ErrorTypes.NETWORK_ERROR) this.loading = false;
     this.errors.push(note);
     if (this.errors.length > 20) this.errors.shift();
     if (e.details === Lib.ErrorDetails.BUFFER_STALLED_ERROR && this.played && this.wanted && !e.fatal) {
@@ -348,7 +357,7 @@ export class Player {
   private stepOver(now: number): void {
     const details = this.hls?.latestLevelDetails;
     const ahead = this.ahead();
-    if (!details || ahead > 0.5 || now - this.lastStep < 2000) return;
+    if (!details || ahead > 0.5 || this.loading || now - this.lastLoad < 900 || now - this.lastStep < 2000) return;
     const starts = details.fragments.map((f) => f.start);
     if (details.fragmentHint) starts.push(details.fragmentHint.start);
     const to = onward(starts, details.edge, this.video.currentTime + ahead);
