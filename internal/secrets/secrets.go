@@ -16,7 +16,7 @@ package secrets
 import (
 	"errors"
 	"fmt"
-	"net"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -198,20 +198,24 @@ func cutHost(s string) (info, host, rest string, err error) {
 	if checkBare("rtsp://"+host) != nil {
 		return "", "", "", errAt
 	}
-	// Of a password nothing may come before its colon, and no reference.
-	if _, password, colon := cutColon(s[:end]); colon && !strings.HasPrefix(password, "${") && !surelyHost(host) {
+	// Of a password nothing may come before its colon, and no reference; *** is
+	// nobody's name.
+	if _, password, colon := cutColon(s[:end]); colon && info != masked && !strings.HasPrefix(password, "${") && !surelyHost(host) {
 		return "", "", "", errAt
 	}
 	return info, host, rest, nil
 }
 
 // surelyHost says whether a host with its port can hardly be a user with the
-// beginning of a password: it is an address, localhost or a name with a dot.
+// beginning of a password: it is an address or localhost. A name with a dot is
+// a user's as well, as in john.doe:2024/x@host.
 func surelyHost(host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
+	u, err := url.Parse("rtsp://" + host)
+	if err != nil {
+		return false
 	}
-	return strings.ContainsAny(host, ".:") || strings.EqualFold(host, "localhost")
+	_, err = netip.ParseAddr(u.Hostname())
+	return err == nil || strings.EqualFold(u.Hostname(), "localhost")
 }
 
 // cutColon cuts at the first colon outside of references.

@@ -46,6 +46,10 @@ var checks = []struct {
 	{"rtsp://cam.example/#a:b@c", nil},
 	{"rtsp://viewer:${file:x}@camera:554/live@main", nil},
 	{"rtsp://viewer@10.0.0.5:554/live@main", nil},
+	{"rtsp://cam.example/live@main", nil},
+	{"rtsp://viewer@cam.example/live@main", nil},
+	{"rtsp://viewer:${file:x}@cam.example:554/live@main", nil},
+	{"rtsp://cam.example:554/live%40main", nil},
 
 	{"", errScheme},
 	{"http://10.0.0.5/", errScheme},
@@ -68,6 +72,12 @@ var checks = []struct {
 	{"rtsp://viewer:12?" + canary + "@10.0.0.5:554/", errAt},
 	{"rtsp://viewer:" + canary + "@" + canary + "/" + canary + "@10.0.0.5/", errAt},
 	{"rtsp://viewer:${file:x}@:1/a@b", errAt},
+	{"rtsp://john.doe:2024/" + canary + "@10.0.0.5/s", errAt},
+	{"rtsp://john.doe:2024?" + canary + "@10.0.0.5/s", errAt},
+	{"rtsp://john.doe:2024#" + canary + "@10.0.0.5/s", errAt},
+	{"rtsp://ann@mail.example:2024/" + canary + "@10.0.0.5/s", errAt},
+	{"rtsp://ann:" + canary + "@" + canary + ".x/" + canary + "@10.0.0.5/s", errAt},
+	{"rtsp://ann:" + canary + "@1.2:34/" + canary + "@10.0.0.5/s", errAt},
 	{"rtsp://viewer:" + canary + "@10.0.0.5/live@main", errLiteral},
 	{"rtsp://viewer:" + canary + "/x", errHost},
 	{"rtsp://viewer:" + canary + "${file:x}@host/", errMixed},
@@ -439,6 +449,7 @@ func TestExtractRefuses(t *testing.T) {
 		"rtsp://u:" + canary + "/" + canary + "@10.0.0.5/p": errAt,
 		"rtsp://u:" + canary + "?" + canary + "@h/p":        errAt,
 		"rtsp://u:1#" + canary + "@h/p":                     errAt,
+		"rtsp://john.doe:2024/" + canary + "@10.0.0.5/s":    errAt,
 		"rtsp://h/?pwd=" + canary + "${file:gate}":          errMixed,
 		"rtsp://h/?pwd=***":                                 errMasked,
 		"rtsp://***@h/":                                     errMasked,
@@ -460,6 +471,7 @@ func TestPublic(t *testing.T) {
 		"rtsp://u:" + canary + "/@10.0.0.5/p":        "rtsp://***@10.0.0.5/p",
 		"rtsp://10.0.0.5/?pwd=" + canary:             "rtsp://10.0.0.5/?pwd=***",
 		"rtsp://u:1/" + canary + "@camera/live@main": "rtsp://***@main",
+		"rtsp://john.doe:1/" + canary + "@10.0.0.5/": "rtsp://***@10.0.0.5/",
 	} {
 		if got := Public(url); got != want {
 			t.Errorf("Public(%q) = %q, want %q", url, got, want)
