@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,7 +29,8 @@ type files struct {
 	free    func(dir string) (int64, error)
 	slog    *slog.Logger
 	count   *prometheus.CounterVec
-	full    atomic.Bool // less is free than the reserve
+	full    atomic.Bool   // less is free than the reserve
+	temps   atomic.Uint64 // temporary names given
 
 	mu     sync.Mutex // not held while the disk works: one that is slow would stop all tails
 	topics map[schemas.Topic]*fileSet
@@ -188,7 +190,7 @@ func freeBytes(dir string) (int64, error) {
 // put writes under another name first, so that no reader sees half a file.
 func (f *files) put(name string, data blocks) error {
 	path := filepath.Join(f.dir, name)
-	temp := path + ".tmp"
+	temp := path + "." + strconv.FormatUint(f.temps.Add(1), 10) + ".tmp"
 	err := writeFile(temp, data)
 	if os.IsNotExist(err) {
 		if err = os.MkdirAll(filepath.Dir(path), 0o755); err == nil {
@@ -213,8 +215,8 @@ func writeFile(path string, data blocks) error {
 	return errors.Join(err, f.Close())
 }
 
-// window tells the first seq of a topic's window.
-func (f *files) window(t schemas.Topic, first uint64) {
+// window tells the first and the last seq of a topic's window.
+func (f *files) window(t schemas.Topic, first, last uint64) {
 	if f == nil {
 		return
 	}
@@ -224,11 +226,11 @@ func (f *files) window(t schemas.Topic, first uint64) {
 	if set == nil || set.first == first {
 		return
 	}
-	restarted := first < set.first
 	set.first = first
 	now := time.Now()
 	for _, file := range set.live {
-		if (file.seq < first || restarted) && file.left.IsZero() {
+		// Seqs above it are of a topic that was deleted and made again.
+		if (file.seq < first || file.seq > last) && file.left.IsZero() {
 			file.left = now
 		}
 	}

@@ -62,7 +62,7 @@ func (st *stream) run(ctx context.Context) {
 	defer close(st.done)
 	defer func() {
 		st.release(len(st.kept))
-		st.server.files.window(st.topic, math.MaxUint64) // nothing of it is listed any more
+		st.server.files.window(st.topic, math.MaxUint64, 0) // nothing of it is listed any more
 	}()
 	pause := 100 * time.Millisecond
 	for {
@@ -156,7 +156,8 @@ func (st *stream) entry(ctx context.Context, e schemas.Entry) {
 	if st.live {
 		st.server.metrics.listDelay.Observe(time.Since(e.End()).Seconds())
 	}
-	st.server.files.window(st.topic, st.model.entries[0].Seq)
+	all := st.model.entries
+	st.server.files.window(st.topic, all[0].Seq, all[len(all)-1].Seq)
 }
 
 // begin makes complete what the log told of the past, and lets requests in.
