@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	"golang.org/x/sys/unix"
 
 	"github.com/framelog/framelog/internal/broker"
 	"github.com/framelog/framelog/internal/cli"
@@ -106,10 +107,10 @@ func (c *camerasCmd) AfterApply(k *kong.Context) error {
 		In: os.Stdin,
 		Keep: func(id, url, password string) (bool, error) {
 			cfg, err := c.load(nil)
-			if err != nil || !hasSecrets(cfg) {
+			if err != nil {
 				return false, err
 			}
-			return true, secrets.Store(cfg.SecretsDir, id, url, password)
+			return keep(cfg, id, url, password)
 		},
 		Forget: func(id string) (bool, error) {
 			cfg, err := c.load(nil)
@@ -134,10 +135,35 @@ func (c *camerasCmd) AfterApply(k *kong.Context) error {
 	return nil
 }
 
-// hasSecrets says whether the secrets are on this machine: with brokers
-// elsewhere, those here are of their cameras only if somebody says so.
+// hasSecrets says whether the secrets are on this machine, as far as is known:
+// somebody says where, or the data directory that nobody has named is that of a
+// running Framelog. With brokers elsewhere, or in another folder than up was
+// started in, the one here is of other cameras, if it is there at all.
 func hasSecrets(cfg *config.Config) bool {
-	return cfg.Embedded() || cfg.Where("data") != "" || cfg.Where("secrets_dir") != ""
+	if cfg.Where("data") != "" || cfg.Where("secrets_dir") != "" {
+		return true
+	}
+	return cfg.Embedded() && (locked(filepath.Join(cfg.Data, "lock")) || locked(filepath.Join(cfg.Data, "broker", "lock")))
+}
+
+// locked says whether a process has the lock of a data directory: up that of its
+// own, and the broker one below.
+func locked(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close() // and let go
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
+
+// keep keeps the password of a camera where the secrets are at hand, and says
+// whether they are.
+func keep(cfg *config.Config, id, url, password string) (bool, error) {
+	if !hasSecrets(cfg) {
+		return false, nil
+	}
+	return true, secrets.Store(cfg.SecretsDir, id, url, password)
 }
 
 // forget removes the password of a camera that was removed, where the secrets

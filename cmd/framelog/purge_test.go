@@ -13,6 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sys/unix"
 
 	"github.com/framelog/framelog/internal/config"
 	"github.com/framelog/framelog/internal/secrets"
@@ -145,21 +146,38 @@ func purgeIn(t *testing.T, mode, brokers string) {
 func TestForget(t *testing.T) {
 	const kept = "for 10.0.0.5:554, kept by Framelog\n" + canary + "\n"
 	for _, c := range []struct {
-		name, yaml, text string
-		want             bool
+		name, yaml, text, lock string // lock: what a running Framelog has
+		want                   bool
 	}{
-		{"embedded broker", "", kept, true},
-		{"brokers elsewhere", "brokers: [kafka:9092]\n", kept, false},
-		{"brokers elsewhere, data named", "brokers: [kafka:9092]\ndata: ./data\n", kept, true},
-		{"brokers elsewhere, secrets named", "brokers: [kafka:9092]\nsecrets_dir: ./data/secrets\n", kept, true},
-		{"another directory", "secrets_dir: ./elsewhere\n", kept, false},
-		{"made by hand", "", canary + "\n", false},
-		{"made by hand for a host", "", "for 10.0.0.5:554\n" + canary + "\n", false},
+		{"embedded broker", "", kept, "data/lock", true},
+		{"embedded broker alone", "", kept, "data/broker/lock", true},
+		{"embedded broker elsewhere", "", kept, "", false},
+		{"embedded broker elsewhere, data named", "data: ./data\n", kept, "", true},
+		{"brokers elsewhere", "brokers: [kafka:9092]\n", kept, "data/lock", false},
+		{"brokers elsewhere, data named", "brokers: [kafka:9092]\ndata: ./data\n", kept, "", true},
+		{"brokers elsewhere, secrets named", "brokers: [kafka:9092]\nsecrets_dir: ./data/secrets\n", kept, "", true},
+		{"another directory", "secrets_dir: ./elsewhere\n", kept, "data/lock", false},
+		{"made by hand", "", canary + "\n", "data/lock", false},
+		{"made by hand for a host", "", "for 10.0.0.5:554\n" + canary + "\n", "data/lock", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Chdir(t.TempDir())
-			if err := os.MkdirAll("data/secrets", 0o700); err != nil {
-				t.Fatal(err)
+			for _, dir := range []string{"data/secrets", "data/broker"} {
+				if err := os.MkdirAll(dir, 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, name := range []string{"data/lock", "data/broker/lock"} { // they stay when nothing runs
+				f, err := os.Create(name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer f.Close()
+				if name == c.lock {
+					if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+						t.Fatal(err)
+					}
+				}
 			}
 			for name, text := range map[string]string{"data/secrets/yard": c.text, "framelog.yaml": c.yaml} {
 				if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
@@ -180,4 +198,36 @@ func TestForget(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestKeep: a password that is typed beside a running Framelog is kept where it
+// looks for it, and in another folder nowhere.
+func TestKeep(t *testing.T) {
+	t.Chdir(t.TempDir())
+	load := func(flags map[string]string) *config.Config {
+		cfg, err := config.Load("", nil, flags)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cfg
+	}
+	kept := func(cfg *config.Config, want bool) {
+		t.Helper()
+		got, err := keep(cfg, "yard", "rtsp://u:${file:yard}@10.0.0.5/", canary)
+		if _, there := os.Stat(filepath.Join(cfg.SecretsDir, "yard")); got != want || err != nil || (there == nil) != want {
+			t.Errorf("kept %v, %v, want %v; the file: %v", got, err, want, there)
+		}
+	}
+	kept(load(nil), false)
+	if _, err := os.Stat("data"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a data directory is made: %v", err)
+	}
+	kept(load(map[string]string{"data": "./named"}), true)
+	_, unlock := lockedData(t, "data")
+	kept(load(nil), true)
+	unlock()
+	if err := os.RemoveAll("data/secrets"); err != nil {
+		t.Fatal(err)
+	}
+	kept(load(nil), false)
 }
