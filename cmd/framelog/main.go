@@ -105,10 +105,10 @@ func (c *camerasCmd) AfterApply(k *kong.Context) error {
 			return medialog.Connect(logConfig(cfg, "framelog-cameras"), slog.New(slog.DiscardHandler), nil)
 		},
 		In: os.Stdin,
-		Keep: func(id, url, password string) (bool, error) {
+		Keep: func(id, url, password string) (func() error, error) {
 			cfg, err := c.load(nil)
 			if err != nil {
-				return false, err
+				return nil, err
 			}
 			return keep(cfg, id, url, password)
 		},
@@ -157,13 +157,13 @@ func locked(path string) bool {
 	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
-// keep keeps the password of a camera where the secrets are at hand, and says
-// whether they are.
-func keep(cfg *config.Config, id, url, password string) (bool, error) {
+// keep keeps the password of a camera where the secrets are at hand; where they
+// are not, undo is nil.
+func keep(cfg *config.Config, id, url, password string) (undo func() error, err error) {
 	if !hasSecrets(cfg) {
-		return false, nil
+		return nil, nil
 	}
-	return true, secrets.Store(cfg.SecretsDir, id, url, password)
+	return secrets.Store(cfg.SecretsDir, id, url, password)
 }
 
 // forget removes the password of a camera that was removed, where the secrets

@@ -213,9 +213,9 @@ func TestKeep(t *testing.T) {
 	}
 	kept := func(cfg *config.Config, want bool) {
 		t.Helper()
-		got, err := keep(cfg, "yard", "rtsp://u:${file:yard}@10.0.0.5/", canary)
-		if _, there := os.Stat(filepath.Join(cfg.SecretsDir, "yard")); got != want || err != nil || (there == nil) != want {
-			t.Errorf("kept %v, %v, want %v; the file: %v", got, err, want, there)
+		undo, err := keep(cfg, "yard", "rtsp://u:${file:yard}@10.0.0.5/", canary)
+		if _, there := os.Stat(filepath.Join(cfg.SecretsDir, "yard")); (undo != nil) != want || err != nil || (there == nil) != want {
+			t.Errorf("kept %v, %v, want %v; the file: %v", undo != nil, err, want, there)
 		}
 	}
 	kept(load(nil), false)

@@ -63,7 +63,10 @@ func (c upCmd) Run(ctx context.Context) error {
 	if err := os.MkdirAll(cfg.SecretsDir, 0o700); err != nil {
 		return cfg.Errorf("secrets_dir", "name a directory that you may write to", "%q cannot be made: %s", cfg.SecretsDir, pathCause(err))
 	}
-	if err := cfg.TakePasswords(func(id, url, password string) error { return secrets.Store(cfg.SecretsDir, id, url, password) }); err != nil {
+	if err := cfg.TakePasswords(func(id, url, password string) error {
+		_, err := secrets.Store(cfg.SecretsDir, id, url, password)
+		return err
+	}); err != nil {
 		return err
 	}
 	ln, err := service.Listen(ctx, cfg.Listen)

@@ -393,6 +393,30 @@ func TestBrokerAway(t *testing.T) {
 	}
 }
 
+// TestPasswordComesBack: a change that the registry did not take leaves the
+// password as it was.
+func TestPasswordComesBack(t *testing.T) {
+	b := start(t, Config{})
+	put := func(id, url string, want int) {
+		t.Helper()
+		if out, code := b.do(t, "PUT", "/v1/cameras/"+id, `{"url":"`+url+`"}`); code != want {
+			t.Fatalf("%d %s, want %d", code, out, want)
+		}
+	}
+	put("yard", "rtsp://u:"+canary+"@10.0.0.9/a", 201)
+	b.reg.mu.Lock()
+	b.reg.err = errors.New("no broker")
+	b.reg.mu.Unlock()
+	put("yard", "rtsp://u:other@10.0.0.10/a", 503)
+	put("new", "rtsp://u:other@10.0.0.10/a", 503)
+	if kept, err := os.ReadFile(filepath.Join(b.secrets, "yard")); string(kept) != "for 10.0.0.9:554, kept by Framelog\n"+canary+"\n" {
+		t.Errorf("kept %q, %v", kept, err)
+	}
+	if _, err := os.Stat(filepath.Join(b.secrets, "new")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a password is kept of a camera that is none: %v", err)
+	}
+}
+
 func TestNotReady(t *testing.T) {
 	a := New(Config{}, Deps{Registry: &fakeRegistry{}})
 	for _, c := range [][2]string{{"GET", "/v1/cameras"}, {"GET", "/v1/cameras/a"}, {"PUT", "/v1/cameras/a"}, {"DELETE", "/v1/cameras/a"}} {

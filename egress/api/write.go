@@ -64,10 +64,12 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if !a.takeURL(w, &cam, old.URL) {
+	undo, ok := a.takeURL(w, &cam, old.URL)
+	if !ok {
 		return
 	}
 	if err := a.deps.Registry.Put(r.Context(), cam); err != nil {
+		a.undo(id, undo)
 		a.unwritten(w, err)
 		return
 	}
@@ -87,44 +89,57 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 }
 
 // takeURL checks the URL of cam, and moves a password in it to where secrets
-// are kept. A password that is kept already is for the host and port that it was
-// given for, so that no caller can have it sent to one of theirs; old is the URL
-// as it stands. No URL is ever repeated in an answer: it may hold the password.
-func (a *API) takeURL(w http.ResponseWriter, cam *schemas.Camera, old string) bool {
+// are kept, until undo, which is nil where there is none. A password that is kept
+// already is for the host and port that it was given for, so that no caller can
+// have it sent to one of theirs; old is the URL as it stands. No URL is ever
+// repeated in an answer: it may hold the password.
+func (a *API) takeURL(w http.ResponseWriter, cam *schemas.Camera, old string) (undo func() error, ok bool) {
 	clean, password, err := secrets.Extract(cam.URL, cam.ID)
 	if err != nil {
 		fail(w, http.StatusBadRequest, err.Error(), "want rtsp://host[:port]/path or rtsps://…")
-		return false
+		return nil, false
 	}
 	if err := secrets.CheckAPI(cam.ID, clean); err != nil {
 		fail(w, http.StatusBadRequest, err.Error(), "want rtsp://host[:port]/path or rtsps://…, with no reference but ${file:"+cam.ID+"}")
-		return false
+		return nil, false
 	}
 	if password != "" && a.cfg.SecretsDir == "" {
 		fail(w, http.StatusBadRequest, "the url holds a password, and this server has no place to keep one",
 			"write the password to the file "+cam.ID+" in the secrets_dir of every ingest host, below a line \"for HOST:PORT\" with those of the camera, and put ${file:"+cam.ID+"} in its place in the url")
-		return false
+		return nil, false
 	}
 	if password != "" {
-		switch err := secrets.Store(a.cfg.SecretsDir, cam.ID, clean, password); {
+		undo, err = secrets.Store(a.cfg.SecretsDir, cam.ID, clean, password)
+		switch {
 		case errors.Is(err, secrets.ErrHandMade):
 			fail(w, http.StatusConflict, "there is a file "+cam.ID+" in the secrets_dir that Framelog did not write, and it is not replaced",
 				"take another id, or remove that file")
-			return false
+			return nil, false
 		case err != nil:
 			a.deps.Log.Error("cannot keep a camera's password", "camera", cam.ID, "err", err)
 			fail(w, http.StatusInternalServerError, "the password could not be kept", "see the server's log; is the disk full?")
-			return false
+			return nil, false
 		}
 	}
 	cam.URL = clean
 	if a.cfg.SecretsDir != "" && clean != old {
 		if err := (secrets.Resolver{Dir: a.cfg.SecretsDir}).CheckHost(*cam); err != nil {
+			a.undo(cam.ID, undo)
 			fail(w, http.StatusBadRequest, err.Error(), "write user and password into the url: rtsp://user:password@host/path")
-			return false
+			return nil, false
 		}
 	}
-	return true
+	return undo, true
+}
+
+// undo brings back the password that a camera had before a change that failed.
+func (a *API) undo(id string, undo func() error) {
+	if undo == nil {
+		return
+	}
+	if err := undo(); err != nil {
+		a.deps.Log.Error("cannot bring back a camera's password", "camera", id, "err", err)
+	}
 }
 
 // remove takes a camera out of the registry, and its password off the disk. Its

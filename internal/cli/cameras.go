@@ -47,8 +47,9 @@ type Env struct {
 	// Log makes a client of the log; the subcommand closes it.
 	Log func() (Log, error)
 	// Keep writes the password of a camera, for the host and port of its URL,
-	// where the secrets are on this machine, and says whether they are.
-	Keep func(id, rawURL, password string) (bool, error)
+	// where the secrets are on this machine. undo brings back what was there
+	// before; nil says that they are elsewhere.
+	Keep func(id, rawURL, password string) (undo func() error, err error)
 	// Forget removes the file of a camera's password where the secrets are on
 	// this machine and Framelog has written it, and says whether it did.
 	Forget func(id string) (bool, error)
@@ -167,16 +168,16 @@ func (c *AddCmd) takePassword(in io.Reader) (string, error) {
 	return line, nil
 }
 
-// keep keeps a password for the camera's URL.
-func (e *Env) keep(id, rawURL, password string) error {
-	kept, err := e.Keep(id, rawURL, password)
+// keep keeps a password for the camera's URL, until undo.
+func (e *Env) keep(id, rawURL, password string) (undo func() error, err error) {
+	undo, err = e.Keep(id, rawURL, password)
 	switch {
 	case errors.Is(err, secrets.ErrHandMade):
-		return &UsageError{What: fmt.Sprintf("there is a file %s in the secrets_dir that Framelog did not write, and it is not replaced", id), Remedy: "take another id, or remove that file"}
-	case err == nil && !kept:
-		return &UsageError{What: "the secrets are not on this machine, as far as is known", Remedy: "name --data or secrets_dir, or " + byHand(id)}
+		return nil, &UsageError{What: fmt.Sprintf("there is a file %s in the secrets_dir that Framelog did not write, and it is not replaced", id), Remedy: "take another id, or remove that file"}
+	case err == nil && undo == nil:
+		return nil, &UsageError{What: "the secrets are not on this machine, as far as is known", Remedy: "name --data or secrets_dir, or " + byHand(id)}
 	}
-	return err
+	return undo, err
 }
 
 // byHand says how a password is kept without Framelog.
@@ -221,13 +222,14 @@ func (c *AddCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 			ID: c.ID, Label: c.Label, URL: c.URL, Transport: c.Transport, InsecureTLS: c.InsecureTLS,
 			NoAudio: c.NoAudio, Disabled: c.Disabled, Source: schemas.SourceAPI, Updated: env.now(),
 		}
+		undo := func() error { return nil }
 		if password != "" {
-			if err := env.keep(c.ID, cam.URL, password); err != nil {
+			if undo, err = env.keep(c.ID, cam.URL, password); err != nil {
 				return err
 			}
 		}
 		if err := r.Put(ctx, cam); err != nil {
-			return err
+			return errors.Join(err, undo())
 		}
 		cam.URL = secrets.Public(cam.URL)
 		switch {

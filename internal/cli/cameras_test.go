@@ -43,6 +43,7 @@ type fakeRegistry struct {
 	stdin   string
 	kept    []string // id, URL, password
 	keepErr error    // of Keep
+	putErr  error
 	remote  bool     // no secrets on this machine
 }
 
@@ -55,6 +56,9 @@ func (f *fakeRegistry) Load(ctx context.Context) (registry.Snapshot, error) {
 }
 
 func (f *fakeRegistry) Put(_ context.Context, c schemas.Camera) error {
+	if f.putErr != nil {
+		return f.putErr
+	}
 	f.Cameras[c.ID] = c
 	return f.err
 }
@@ -124,12 +128,12 @@ func run(t *testing.T, r *fakeRegistry, args ...string) (string, error) {
 		Cameras: func(path string) (string, []schemas.Camera, error) { return path, nil, nil },
 		Log:     func() (Log, error) { return fakeLog{r}, nil },
 		In:      strings.NewReader(r.stdin),
-		Keep: func(id, rawURL, password string) (bool, error) {
+		Keep: func(id, rawURL, password string) (func() error, error) {
 			if r.remote || r.keepErr != nil {
-				return false, r.keepErr
+				return nil, r.keepErr
 			}
 			r.kept = append(r.kept, id, rawURL, password)
-			return true, nil
+			return func() error { r.kept = nil; return nil }, nil
 		},
 		Forget: func(id string) (bool, error) {
 			had := len(r.secrets)
@@ -263,6 +267,7 @@ func TestAddReadsPassword(t *testing.T) {
 		url, stdin string
 		remote     bool
 		keepErr    error
+		putErr     error
 		fails      string // what the error names
 	}{
 		"of the user":            {url: url, stdin: "s e:c@r/et\n"},
@@ -274,11 +279,12 @@ func TestAddReadsPassword(t *testing.T) {
 		"two passwords":          {url: "rtsp://viewer:other@10.0.0.5/a", stdin: "x\n", fails: "--password-stdin"},
 		"an @ in the path":       {url: "rtsp://10.0.0.5/a@b", stdin: "x\n", fails: "write the user into the url"},
 		"secrets elsewhere":      {url: url, stdin: "x\n", remote: true, fails: "--data or secrets_dir"},
+		"not in the registry":    {url: url, stdin: "x\n", putErr: errors.New("no broker"), fails: "no broker"},
 		"a file made by hand":    {url: url, stdin: "x\n", keepErr: secrets.ErrHandMade, fails: "not replaced"},
 	}
 	for name, c := range tests {
 		t.Run(name, func(t *testing.T) {
-			r := &fakeRegistry{Snapshot: registry.Snapshot{Cameras: map[string]schemas.Camera{}}, stdin: c.stdin, remote: c.remote, keepErr: c.keepErr}
+			r := &fakeRegistry{Snapshot: registry.Snapshot{Cameras: map[string]schemas.Camera{}}, stdin: c.stdin, remote: c.remote, keepErr: c.keepErr, putErr: c.putErr}
 			out, err := run(t, r, "add", "new", c.url, "--password-stdin")
 			if c.fails != "" {
 				if err == nil || !strings.Contains(err.Error(), c.fails) || len(r.Cameras) != 0 || len(r.kept) != 0 {

@@ -43,68 +43,98 @@ func parseFile(text string) file {
 
 // readFile reads a file of the secrets directory. Its errors hold no path.
 func readFile(dir, name string) (file, error) {
+	text, err := readText(dir, name)
+	if err != nil {
+		return file{}, err
+	}
+	return parseFile(text), nil
+}
+
+func readText(dir, name string) (string, error) {
 	// A root keeps links inside the directory: Kubernetes makes each file of a
 	// mounted secret a link, and any other link has no business there.
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return file{}, fmt.Errorf("open secrets directory: %w", cause(err))
+		return "", fmt.Errorf("open secrets directory: %w", cause(err))
 	}
 	defer root.Close()
 	// Without O_NONBLOCK a named pipe would keep the caller for ever.
 	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return file{}, cause(err)
+		return "", cause(err)
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err != nil {
-		return file{}, cause(err)
+		return "", cause(err)
 	} else if !info.Mode().IsRegular() {
-		return file{}, errors.New("not a regular file")
+		return "", errors.New("not a regular file")
 	}
 	b, err := io.ReadAll(io.LimitReader(f, 2*maxSecret)) // with its purpose, and more than is taken
 	if err != nil {
-		return file{}, cause(err)
+		return "", cause(err)
 	}
-	return parseFile(string(b)), nil
+	return string(b), nil
 }
 
 // Store keeps the password of a camera in the file dir/id (mode 0600, in a
 // directory of mode 0700 that it makes), at once or not at all, for the host and
 // port of the camera's URL alone. Resolve finds it as ${file:id}. A file that
-// Store has not written stays as it is, and the error is ErrHandMade.
-func Store(dir, id, rawURL, password string) error {
+// Store has not written stays as it is, and the error is ErrHandMade. undo brings
+// back what was there before, if that is wanted and nobody has stored another
+// password meanwhile; there is no harm in not calling it.
+func Store(dir, id, rawURL, password string) (undo func() error, err error) {
 	if err := schemas.ValidateCameraID(id); err != nil {
-		return fmt.Errorf("secrets: store password: %w", err)
+		return nil, fmt.Errorf("secrets: store password: %w", err)
 	}
 	if password == "" || len(password) > maxSecret || strings.ContainsAny(password, "\x00\r\n") {
-		return fmt.Errorf("secrets: store password of %s: want 1 to %d bytes on one line", id, maxSecret)
+		return nil, fmt.Errorf("secrets: store password of %s: want 1 to %d bytes on one line", id, maxSecret)
 	}
 	site, err := Site(rawURL)
 	if err != nil {
-		return fmt.Errorf("secrets: store password of %s: %w", id, err)
+		return nil, fmt.Errorf("secrets: store password of %s: %w", id, err)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("secrets: make directory: %w", err)
+		return nil, fmt.Errorf("secrets: make directory: %w", err)
 	}
 	if err := os.Chmod(dir, 0o700); err != nil {
-		return fmt.Errorf("secrets: close directory to others: %w", err)
+		return nil, fmt.Errorf("secrets: close directory to others: %w", err)
 	}
-	if have, err := readFile(dir, id); !errors.Is(err, fs.ErrNotExist) && !have.ours {
-		return fmt.Errorf("secrets: store password of %s: %w", id, ErrHandMade)
+	old, err := readText(dir, id)
+	none := errors.Is(err, fs.ErrNotExist)
+	if !none && (err != nil || !parseFile(old).ours) {
+		return nil, fmt.Errorf("secrets: store password of %s: %w", id, ErrHandMade)
 	}
+	text := fmt.Sprintf("for %s, kept by Framelog\n%s\n", site, password)
+	if err := writeText(dir, id, text); err != nil {
+		return nil, fmt.Errorf("secrets: store password of %s: %w", id, err)
+	}
+	return func() error {
+		if now, err := readText(dir, id); err != nil || now != text {
+			return nil //nolint:nilerr // it is another's by now, or gone
+		}
+		put := func() error { return writeText(dir, id, old) }
+		if none {
+			put = func() error { return os.Remove(filepath.Join(dir, id)) }
+		}
+		if err := put(); err != nil {
+			return fmt.Errorf("secrets: bring back password of %s: %w", id, err)
+		}
+		return nil
+	}, nil
+}
+
+// writeText makes dir/name hold text (mode 0600), at once or not at all.
+func writeText(dir, name, text string) error {
 	f, err := os.CreateTemp(dir, ".new-*") // 0600
 	if err != nil {
-		return fmt.Errorf("secrets: store password of %s: %w", id, err)
+		return err
 	}
 	defer os.Remove(f.Name()) // fails once it has its name, as it should
-	_, err = fmt.Fprintf(f, "for %s, kept by Framelog\n%s\n", site, password)
+	_, err = f.WriteString(text)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("secrets: store password of %s: %w", id, err)
+		return err
 	}
-	if err := os.Rename(f.Name(), filepath.Join(dir, id)); err != nil {
-		return fmt.Errorf("secrets: store password of %s: %w", id, err)
-	}
-	return nil
+	return os.Rename(f.Name(), filepath.Join(dir, name))
 }
 
 // Forget removes what Store has kept, and says whether there was something;

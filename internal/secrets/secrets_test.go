@@ -176,7 +176,7 @@ func TestCheckAPI(t *testing.T) {
 func TestResolve(t *testing.T) {
 	dir := t.TempDir()
 	odd := `p@ss/w:o#r?d%20 ${file:x} "ü`
-	if err := Store(dir, "door", "rtsp://h/", odd); err != nil {
+	if err := store(dir, "door", "rtsp://h/", odd); err != nil {
 		t.Fatal(err)
 	}
 	write := func(name, text string) {
@@ -262,10 +262,57 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+// store is Store without its undo.
+func store(dir, id, rawURL, password string) error {
+	_, err := Store(dir, id, rawURL, password)
+	return err
+}
+
+// TestStoreUndo: what was there before is there again, unless somebody else has
+// changed it.
+func TestStoreUndo(t *testing.T) {
+	dir := t.TempDir()
+	is := func(want string) {
+		t.Helper()
+		got, err := os.ReadFile(filepath.Join(dir, "door"))
+		if string(got) != want || (err != nil) != (want == "") {
+			t.Errorf("there is %q, %v, want %q", got, err, want)
+		}
+	}
+	keep := func(host, password string) (undo func()) {
+		t.Helper()
+		f, err := Store(dir, "door", "rtsp://"+host+"/", password)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func() {
+			t.Helper()
+			if err := f(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	keep("a", "first")()
+	is("")
+	keep("a", "first")
+	keep("b", "second")()
+	is("for a:554, kept by Framelog\nfirst\n")
+	undo := keep("b", "second")
+	keep("c", "third")
+	undo()
+	is("for c:554, kept by Framelog\nthird\n")
+	undo = keep("d", "fourth")
+	if _, err := Forget(dir, "door"); err != nil {
+		t.Fatal(err)
+	}
+	undo()
+	is("")
+}
+
 func TestStore(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "secrets")
 	for _, password := range []string{"first", "second"} { // over an older one
-		if err := Store(dir, "door", "rtsp://h/", password); err != nil {
+		if err := store(dir, "door", "rtsp://h/", password); err != nil {
 			t.Fatal(err)
 		}
 		_, _, got, err := Resolver{Dir: dir}.Resolve(t.Context(), ofFile("rtsp://u:${file:door}@h/"))
@@ -283,7 +330,7 @@ func TestStore(t *testing.T) {
 		}
 	}
 	for _, bad := range [][2]string{{"../x", "p"}, {"", "p"}, {"door", ""}, {"door", canary + "\n"}, {"door", strings.Repeat(canary, 1000)}} {
-		if err := Store(dir, bad[0], "rtsp://h/", bad[1]); err == nil || strings.Contains(err.Error(), canary) {
+		if err := store(dir, bad[0], "rtsp://h/", bad[1]); err == nil || strings.Contains(err.Error(), canary) {
 			t.Errorf("Store(%q): %v", bad[0], err)
 		}
 	}
@@ -307,7 +354,7 @@ func TestHandMade(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := Store(dir, name, "rtsp://h/", "new"); !errors.Is(err, ErrHandMade) {
+		if err := store(dir, name, "rtsp://h/", "new"); !errors.Is(err, ErrHandMade) {
 			t.Errorf("%s: stored: %v", name, err)
 		}
 		if gone, err := Forget(dir, name); gone || err != nil {
@@ -326,7 +373,7 @@ func TestHandMade(t *testing.T) {
 // the camera is one of a configuration file.
 func TestBound(t *testing.T) {
 	dir := t.TempDir()
-	if err := Store(dir, "kept", "rtsp://u:${file:kept}@Cam.example/1", canary); err != nil {
+	if err := store(dir, "kept", "rtsp://u:${file:kept}@Cam.example/1", canary); err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
@@ -371,7 +418,7 @@ func TestBound(t *testing.T) {
 func TestForgetUnused(t *testing.T) {
 	dir := t.TempDir()
 	for _, id := range []string{"gone", "used", "shared", "others"} {
-		if err := Store(dir, id, "rtsp://h/", canary); err != nil {
+		if err := store(dir, id, "rtsp://h/", canary); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -430,7 +477,7 @@ func TestExtractAndResolve(t *testing.T) {
 		if err != nil || strings.Contains(clean, password) {
 			t.Fatalf("%q: %q, %v", url, clean, err)
 		}
-		if err := Store(dir, "door", "rtsp://h/", password); err != nil {
+		if err := store(dir, "door", "rtsp://h/", password); err != nil {
 			t.Fatal(err)
 		}
 		if bare, _, _, err := (Resolver{Dir: dir}).Resolve(t.Context(), ofFile(clean)); err != nil || bare != url {
