@@ -105,12 +105,12 @@ func (c *camerasCmd) AfterApply(k *kong.Context) error {
 			return medialog.Connect(logConfig(cfg, "framelog-cameras"), slog.New(slog.DiscardHandler), nil)
 		},
 		In: os.Stdin,
-		Keep: func(id, url, password string) (func() error, error) {
+		Keep: func(cam schemas.Camera, password string) (func() error, error) {
 			cfg, err := c.load(nil)
 			if err != nil {
 				return nil, err
 			}
-			return keep(cfg, id, url, password)
+			return keep(cfg, cam, password)
 		},
 		Forget: func(id string) (bool, error) {
 			cfg, err := c.load(nil)
@@ -159,11 +159,11 @@ func locked(path string) bool {
 
 // keep keeps the password of a camera where the secrets are at hand; where they
 // are not, undo is nil.
-func keep(cfg *config.Config, id, url, password string) (undo func() error, err error) {
+func keep(cfg *config.Config, cam schemas.Camera, password string) (undo func() error, err error) {
 	if !hasSecrets(cfg) {
 		return nil, nil
 	}
-	return secrets.Store(cfg.SecretsDir, id, url, password)
+	return secrets.Store(cfg.SecretsDir, cam, password)
 }
 
 // forget removes the password of a camera that was removed, where the secrets

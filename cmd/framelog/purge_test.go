@@ -17,6 +17,7 @@ import (
 
 	"github.com/framelog/framelog/internal/config"
 	"github.com/framelog/framelog/internal/secrets"
+	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
@@ -213,7 +214,7 @@ func TestKeep(t *testing.T) {
 	}
 	kept := func(cfg *config.Config, want bool) {
 		t.Helper()
-		undo, err := keep(cfg, "yard", "rtsp://u:${file:yard}@10.0.0.5/", canary)
+		undo, err := keep(cfg, schemas.Camera{ID: "yard", URL: "rtsp://u:${file:yard}@10.0.0.5/"}, canary)
 		if _, there := os.Stat(filepath.Join(cfg.SecretsDir, "yard")); (undo != nil) != want || err != nil || (there == nil) != want {
 			t.Errorf("kept %v, %v, want %v; the file: %v", undo != nil, err, want, there)
 		}

@@ -25,6 +25,7 @@ import (
 	"github.com/framelog/framelog/internal/secrets"
 	"github.com/framelog/framelog/internal/service"
 	"github.com/framelog/framelog/internal/supervise"
+	"github.com/framelog/framelog/schemas"
 )
 
 // upCmd runs all roles, each in a process of its own.
@@ -64,7 +65,7 @@ func (c upCmd) Run(ctx context.Context) error {
 		return cfg.Errorf("secrets_dir", "name a directory that you may write to", "%q cannot be made: %s", cfg.SecretsDir, pathCause(err))
 	}
 	if err := cfg.TakePasswords(func(id, url, password string) error {
-		_, err := secrets.Store(cfg.SecretsDir, id, url, password)
+		_, err := secrets.Store(cfg.SecretsDir, schemas.Camera{ID: id, URL: url}, password)
 		return err
 	}); err != nil {
 		return err

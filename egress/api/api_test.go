@@ -393,6 +393,34 @@ func TestBrokerAway(t *testing.T) {
 	}
 }
 
+// TestPasswordStaysGuarded: no caller can have a password sent with less TLS than
+// it was given for.
+func TestPasswordStaysGuarded(t *testing.T) {
+	b := start(t, Config{})
+	for _, c := range []struct {
+		body string
+		want int
+	}{
+		{`{"url":"rtsps://u:` + canary + `@10.0.0.9/a"}`, 201},
+		{`{"url":"rtsps://***@10.0.0.9/b"}`, 200},
+		{`{"url":"rtsp://***@10.0.0.9:322/b"}`, 400},
+		{`{"url":"rtsp://u:${file:yard}@10.0.0.9:322/b"}`, 400},
+		{`{"url":"rtsps://***@10.0.0.9/b","insecure_tls":true}`, 400}, // the URL is the same
+		{`{"url":"rtsps://u:` + canary + `@10.0.0.9/b","insecure_tls":true}`, 200},
+		{`{"url":"rtsps://***@10.0.0.9/b","insecure_tls":true,"label":"Yard"}`, 200},
+		{`{"url":"rtsp://***@10.0.0.9:322/b","insecure_tls":true}`, 400},
+		{`{"url":"rtsps://***@10.0.0.9/b"}`, 200},
+		{`{"url":"rtsp://u:` + canary + `@10.0.0.9:322/b"}`, 200},
+		{`{"url":"rtsps://***@10.0.0.9/b"}`, 200},
+	} {
+		before, _ := b.reg.camera("yard")
+		out, code := b.do(t, "PUT", "/v1/cameras/yard", c.body)
+		if after, _ := b.reg.camera("yard"); code != c.want || code == 400 && (after != before || !strings.Contains(out, "anew")) {
+			t.Fatalf("%s: %d %s, want %d; now %+v", c.body, code, out, c.want, after)
+		}
+	}
+}
+
 // TestPasswordComesBack: a change that the registry did not take leaves the
 // password as it was.
 func TestPasswordComesBack(t *testing.T) {

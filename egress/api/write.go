@@ -33,7 +33,7 @@ type putBody struct {
 // put adds a camera or changes one. If-None-Match: * makes it add only
 // (RFC 9110 section 13.1.2). What GET gives can be given back: *** as the user
 // info of a URL leaves user and password as they are, as long as host and port
-// are the same.
+// are the same, and TLS guards them as well.
 func (a *API) put(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
 	old, exists, ok := a.writable(w, id)
@@ -64,7 +64,7 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	undo, ok := a.takeURL(w, &cam, old.URL)
+	undo, ok := a.takeURL(w, &cam, old)
 	if !ok {
 		return
 	}
@@ -91,9 +91,9 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 // takeURL checks the URL of cam, and moves a password in it to where secrets
 // are kept, until undo, which is nil where there is none. A password that is kept
 // already is for the host and port that it was given for, so that no caller can
-// have it sent to one of theirs; old is the URL as it stands. No URL is ever
-// repeated in an answer: it may hold the password.
-func (a *API) takeURL(w http.ResponseWriter, cam *schemas.Camera, old string) (undo func() error, ok bool) {
+// have it sent to one of theirs, and for no less than the TLS; old is the camera as
+// it stands. No URL is ever repeated in an answer: it may hold the password.
+func (a *API) takeURL(w http.ResponseWriter, cam *schemas.Camera, old schemas.Camera) (undo func() error, ok bool) {
 	clean, password, err := secrets.Extract(cam.URL, cam.ID)
 	if err != nil {
 		fail(w, http.StatusBadRequest, err.Error(), "want rtsp://host[:port]/path or rtsps://…")
@@ -108,8 +108,9 @@ func (a *API) takeURL(w http.ResponseWriter, cam *schemas.Camera, old string) (u
 			"write the password to the file "+cam.ID+" in the secrets_dir of every ingest host, below a line \"for HOST:PORT\" with those of the camera, and put ${file:"+cam.ID+"} in its place in the url")
 		return nil, false
 	}
+	cam.URL = clean
 	if password != "" {
-		undo, err = secrets.Store(a.cfg.SecretsDir, cam.ID, clean, password)
+		undo, err = secrets.Store(a.cfg.SecretsDir, *cam, password)
 		switch {
 		case errors.Is(err, secrets.ErrHandMade):
 			fail(w, http.StatusConflict, "there is a file "+cam.ID+" in the secrets_dir that Framelog did not write, and it is not replaced",
@@ -121,8 +122,7 @@ func (a *API) takeURL(w http.ResponseWriter, cam *schemas.Camera, old string) (u
 			return nil, false
 		}
 	}
-	cam.URL = clean
-	if a.cfg.SecretsDir != "" && clean != old {
+	if a.cfg.SecretsDir != "" && (clean != old.URL || cam.InsecureTLS != old.InsecureTLS) {
 		if err := (secrets.Resolver{Dir: a.cfg.SecretsDir}).CheckHost(*cam); err != nil {
 			a.undo(cam.ID, undo)
 			fail(w, http.StatusBadRequest, err.Error(), "write user and password into the url: rtsp://user:password@host/path")

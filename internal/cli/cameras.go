@@ -46,10 +46,9 @@ type Env struct {
 	Cameras func(path string) (file string, cams []schemas.Camera, err error)
 	// Log makes a client of the log; the subcommand closes it.
 	Log func() (Log, error)
-	// Keep writes the password of a camera, for the host and port of its URL,
-	// where the secrets are on this machine. undo brings back what was there
+	// Keep writes the password of a camera, for what secrets.Store says, where the secrets are on this machine. undo brings back what was there
 	// before; nil says that they are elsewhere.
-	Keep func(id, rawURL, password string) (undo func() error, err error)
+	Keep func(cam schemas.Camera, password string) (undo func() error, err error)
 	// Forget removes the file of a camera's password where the secrets are on
 	// this machine and Framelog has written it, and says whether it did.
 	Forget func(id string) (bool, error)
@@ -168,14 +167,14 @@ func (c *AddCmd) takePassword(in io.Reader) (string, error) {
 	return line, nil
 }
 
-// keep keeps a password for the camera's URL, until undo.
-func (e *Env) keep(id, rawURL, password string) (undo func() error, err error) {
-	undo, err = e.Keep(id, rawURL, password)
+// keep keeps the camera's password, until undo.
+func (e *Env) keep(cam schemas.Camera, password string) (undo func() error, err error) {
+	undo, err = e.Keep(cam, password)
 	switch {
 	case errors.Is(err, secrets.ErrHandMade):
-		return nil, &UsageError{What: fmt.Sprintf("there is a file %s in the secrets_dir that Framelog did not write, and it is not replaced", id), Remedy: "take another id, or remove that file"}
+		return nil, &UsageError{What: fmt.Sprintf("there is a file %s in the secrets_dir that Framelog did not write, and it is not replaced", cam.ID), Remedy: "take another id, or remove that file"}
 	case err == nil && undo == nil:
-		return nil, &UsageError{What: "the secrets are not on this machine, as far as is known", Remedy: "name --data or secrets_dir, or " + byHand(id)}
+		return nil, &UsageError{What: "the secrets are not on this machine, as far as is known", Remedy: "name --data or secrets_dir, or " + byHand(cam.ID)}
 	}
 	return undo, err
 }
@@ -224,7 +223,7 @@ func (c *AddCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 		}
 		undo := func() error { return nil }
 		if password != "" {
-			if undo, err = env.keep(c.ID, cam.URL, password); err != nil {
+			if undo, err = env.keep(cam, password); err != nil {
 				return err
 			}
 		}

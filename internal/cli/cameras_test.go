@@ -44,7 +44,7 @@ type fakeRegistry struct {
 	kept    []string // id, URL, password
 	keepErr error    // of Keep
 	putErr  error
-	remote  bool     // no secrets on this machine
+	remote  bool // no secrets on this machine
 }
 
 func (f *fakeRegistry) Load(ctx context.Context) (registry.Snapshot, error) {
@@ -128,11 +128,11 @@ func run(t *testing.T, r *fakeRegistry, args ...string) (string, error) {
 		Cameras: func(path string) (string, []schemas.Camera, error) { return path, nil, nil },
 		Log:     func() (Log, error) { return fakeLog{r}, nil },
 		In:      strings.NewReader(r.stdin),
-		Keep: func(id, rawURL, password string) (func() error, error) {
+		Keep: func(cam schemas.Camera, password string) (func() error, error) {
 			if r.remote || r.keepErr != nil {
 				return nil, r.keepErr
 			}
-			r.kept = append(r.kept, id, rawURL, password)
+			r.kept = append(r.kept, cam.ID, cam.URL, password)
 			return func() error { r.kept = nil; return nil }, nil
 		},
 		Forget: func(id string) (bool, error) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -18,15 +19,51 @@ import (
 // and was left as it is.
 var ErrHandMade = errors.New("the file was not written by Framelog")
 
-// purpose is the line above a secret that says which host and port it is for,
-// and whether Store has written it. A secret of one line has none.
-var purpose = regexp.MustCompile(`^for (\S{1,300}:[0-9]{1,5})(, kept by Framelog)?$`)
+// purpose is the line above a secret that says where it may go, and whether Store
+// has written it. A secret of one line has none.
+var purpose = regexp.MustCompile(`^for (insecure rtsps://|rtsps://)?(\S{1,300}:[0-9]{1,5})(, kept by Framelog)?$`)
 
 // file is a file of the secrets directory taken apart.
 type file struct {
-	site   string // host:port that the secret is for; "" where that is not said
-	ours   bool   // Store has written it
+	aim    aim  // where the secret may go; zero where that is not said
+	ours   bool // Store has written it
 	secret string
+}
+
+// aim is where a secret goes, or may go: a host and port, and how well it is
+// guarded on its way, or has to be at least. The zero aim is anywhere.
+type aim struct {
+	site  string // host:port
+	guard guard
+}
+
+type guard int
+
+const (
+	unguarded guard = iota // rtsp: whoever is in between reads what is sent
+	encrypted              // rtsps with any certificate: it may go to anybody
+	verified               // rtsps
+)
+
+var guardNames = [...]string{unguarded: "", encrypted: "insecure rtsps://", verified: "rtsps://"}
+
+// String is the aim as it stands in a purpose.
+func (a aim) String() string { return guardNames[a.guard] + a.site }
+
+// aimOf is where the secrets of a camera go.
+func aimOf(cam schemas.Camera) (aim, error) {
+	site, err := Site(cam.URL)
+	if err != nil {
+		return aim{}, err
+	}
+	scheme, _, _ := cutScheme(cam.URL) // Site has seen it
+	switch {
+	case scheme != "rtsps":
+		return aim{site, unguarded}, nil
+	case cam.InsecureTLS:
+		return aim{site, encrypted}, nil
+	}
+	return aim{site, verified}, nil
 }
 
 // parseFile reads "SECRET" or "for HOST:PORT\nSECRET". What a secret may hold is
@@ -38,7 +75,8 @@ func parseFile(text string) file {
 	if m == nil || rest == "" {
 		return file{secret: text}
 	}
-	return file{site: strings.ToLower(m[1]), ours: m[2] != "", secret: rest}
+	to := aim{strings.ToLower(m[2]), guard(slices.Index(guardNames[:], m[1]))}
+	return file{aim: to, ours: m[3] != "", secret: rest}
 }
 
 // readFile reads a file of the secrets directory. Its errors hold no path.
@@ -78,18 +116,21 @@ func readText(dir, name string) (string, error) {
 
 // Store keeps the password of a camera in the file dir/id (mode 0600, in a
 // directory of mode 0700 that it makes), at once or not at all, for the host and
-// port of the camera's URL alone. Resolve finds it as ${file:id}. A file that
-// Store has not written stays as it is, and the error is ErrHandMade. undo brings
-// back what was there before, if that is wanted and nobody has stored another
-// password meanwhile; there is no harm in not calling it.
-func Store(dir, id, rawURL, password string) (undo func() error, err error) {
+// port of the camera's URL alone, and for no less than its TLS: where it is rtsps
+// not for rtsp, and where it is without InsecureTLS not with it. Resolve finds it
+// as ${file:id}. A file that Store has not written stays as it is, and the error
+// is ErrHandMade. undo brings back what was there before, if that is wanted and
+// nobody has stored another password meanwhile; there is no harm in not calling
+// it.
+func Store(dir string, cam schemas.Camera, password string) (undo func() error, err error) {
+	id := cam.ID
 	if err := schemas.ValidateCameraID(id); err != nil {
 		return nil, fmt.Errorf("secrets: store password: %w", err)
 	}
 	if password == "" || len(password) > maxSecret || strings.ContainsAny(password, "\x00\r\n") {
 		return nil, fmt.Errorf("secrets: store password of %s: want 1 to %d bytes on one line", id, maxSecret)
 	}
-	site, err := Site(rawURL)
+	to, err := aimOf(cam)
 	if err != nil {
 		return nil, fmt.Errorf("secrets: store password of %s: %w", id, err)
 	}
@@ -104,7 +145,7 @@ func Store(dir, id, rawURL, password string) (undo func() error, err error) {
 	if !none && (err != nil || !parseFile(old).ours) {
 		return nil, fmt.Errorf("secrets: store password of %s: %w", id, ErrHandMade)
 	}
-	text := fmt.Sprintf("for %s, kept by Framelog\n%s\n", site, password)
+	text := fmt.Sprintf("for %s, kept by Framelog\n%s\n", to, password)
 	if err := writeText(dir, id, text); err != nil {
 		return nil, fmt.Errorf("secrets: store password of %s: %w", id, err)
 	}

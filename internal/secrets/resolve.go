@@ -29,7 +29,7 @@ type Resolver struct {
 // run. A reference that stands alone before the @ may hold "user:password". A
 // literal user name is percent-decoded where it is encoded. A camera that is not
 // of a configuration file gets what CheckAPI lets it refer to, and only where
-// that is for its host and port: see Store. An error names the reference, never
+// that is for its host and port, and its TLS: see Store. An error names the reference, never
 // a value. What Resolve gives is not to be shown: see Shown.
 func (r Resolver) Resolve(ctx context.Context, cam schemas.Camera) (bare, user, password string, err error) {
 	if err := ctx.Err(); err != nil {
@@ -39,24 +39,24 @@ func (r Resolver) Resolve(ctx context.Context, cam schemas.Camera) (bare, user, 
 	if err != nil {
 		return "", "", "", fmt.Errorf("url: %w", err)
 	}
-	site, err := boundTo(cam)
+	to, err := boundTo(cam)
 	if err != nil {
 		return "", "", "", err
 	}
 	if c.user.ref == nil {
 		user = plain(c.user.text)
-	} else if user, err = r.value(*c.user.ref, site); err != nil {
+	} else if user, err = r.value(*c.user.ref, to); err != nil {
 		return "", "", "", err
 	}
 	if c.password.ref != nil {
-		if password, err = r.value(*c.password.ref, site); err != nil {
+		if password, err = r.value(*c.password.ref, to); err != nil {
 			return "", "", "", err
 		}
 	} else if c.user.ref != nil {
 		user, password, _ = strings.Cut(user, ":")
 	}
 	bare, err = c.bare(func(ref reference, query bool) (string, error) {
-		v, err := r.value(ref, site)
+		v, err := r.value(ref, to)
 		return escape(v, query), err
 	})
 	if err != nil {
@@ -84,39 +84,39 @@ func escape(v string, query bool) string {
 }
 
 // CheckHost says whether cam would get its secrets: they are there, and for its
-// host and port.
+// host and port, and its TLS.
 func (r Resolver) CheckHost(cam schemas.Camera) error {
 	c, err := split(cam.URL)
 	if err != nil {
 		return fmt.Errorf("url: %w", err)
 	}
-	site, err := boundTo(cam)
+	to, err := boundTo(cam)
 	if err != nil {
 		return err
 	}
 	for _, ref := range c.refs() {
-		if _, err := r.value(ref, site); err != nil {
+		if _, err := r.value(ref, to); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// boundTo is the host and port that cam's secrets must be for; "" where they
-// may go anywhere, since who writes configuration files reads secrets too.
-func boundTo(cam schemas.Camera) (string, error) {
+// boundTo is what cam's secrets must be for; zero where they may go anywhere,
+// since who writes configuration files reads secrets too.
+func boundTo(cam schemas.Camera) (aim, error) {
 	if cam.Source == schemas.SourceFile {
-		return "", nil
+		return aim{}, nil
 	}
 	if err := CheckAPI(cam.ID, cam.URL); err != nil {
-		return "", err
+		return aim{}, err
 	}
-	return Site(cam.URL)
+	return aimOf(cam)
 }
 
-// value is a secret for site, or for any where that is "".
-func (r Resolver) value(ref reference, site string) (string, error) {
-	v, err := r.read(ref, site)
+// value is a secret that goes to where to says.
+func (r Resolver) value(ref reference, to aim) (string, error) {
+	v, err := r.read(ref, to)
 	if err != nil {
 		return "", fmt.Errorf("secret %v: %w", ref, err)
 	}
@@ -131,7 +131,7 @@ func (r Resolver) value(ref reference, site string) (string, error) {
 	return v, nil
 }
 
-func (r Resolver) read(ref reference, site string) (string, error) {
+func (r Resolver) read(ref reference, to aim) (string, error) {
 	if ref.file == "" {
 		lookup := r.LookupEnv
 		if lookup == nil {
@@ -151,12 +151,16 @@ func (r Resolver) read(ref reference, site string) (string, error) {
 		return "", err
 	}
 	switch {
-	case site == "" || site == f.site:
+	case to == aim{}, to.site == f.aim.site && to.guard >= f.aim.guard:
 		return f.secret, nil
-	case f.site == "":
-		return "", fmt.Errorf("its file is not for cameras of the API, whose callers could send it anywhere: write \"for %s\" in a line above the secret, or give the password to the API", site)
+	case f.aim == aim{}:
+		return "", fmt.Errorf("its file is not for cameras of the API, whose callers could send it anywhere: write \"for %s\" in a line above the secret, or give the password to the API", to)
+	case to.site == f.aim.site && to.guard == encrypted:
+		return "", errors.New("it is for rtsps with a certificate that is checked: give the password anew, or leave insecure_tls out")
+	case to.site == f.aim.site:
+		return "", errors.New("it is for rtsps, and rtsp shows it on its way: give the password anew, or stay with rtsps")
 	}
-	return "", fmt.Errorf("it is not for %s, but for another host or port: give the password anew", site)
+	return "", fmt.Errorf("it is not for %s, but for another host or port: give the password anew", to.site)
 }
 
 // cause is err without its path: which file is told by the reference.

@@ -264,7 +264,7 @@ func TestResolve(t *testing.T) {
 
 // store is Store without its undo.
 func store(dir, id, rawURL, password string) error {
-	_, err := Store(dir, id, rawURL, password)
+	_, err := Store(dir, schemas.Camera{ID: id, URL: rawURL}, password)
 	return err
 }
 
@@ -281,7 +281,7 @@ func TestStoreUndo(t *testing.T) {
 	}
 	keep := func(host, password string) (undo func()) {
 		t.Helper()
-		f, err := Store(dir, "door", "rtsp://"+host+"/", password)
+		f, err := Store(dir, schemas.Camera{ID: "door", URL: "rtsp://" + host + "/"}, password)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -411,6 +411,44 @@ func TestBound(t *testing.T) {
 					t.Errorf("%s of %q: %s: %v, want %q", tt.id, source, tt.url, err, fails)
 				}
 			}
+		}
+	}
+}
+
+// TestBoundToTLS: a secret that was given for rtsps does not go out as rtsp, nor
+// to any certificate where it was given for one that is checked.
+func TestBoundToTLS(t *testing.T) {
+	const plain, tls = "rtsp://u:${file:door}@h:322/", "RTSPS://u:${file:door}@h/"
+	cams := []schemas.Camera{{ID: "door", URL: plain}, {ID: "door", URL: tls, InsecureTLS: true}, {ID: "door", URL: tls}}
+	for level, line := range []string{"for h:322", "for insecure rtsps://h:322", "for rtsps://h:322"} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "door")
+		if _, err := Store(dir, cams[level], canary); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := os.ReadFile(path); string(b) != line+", kept by Framelog\n"+canary+"\n" {
+			t.Errorf("kept %q, %v", b, err)
+		}
+		for _, text := range []string{line + ", kept by Framelog\n" + canary, line + "\n" + canary} {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for i, cam := range cams {
+				_, _, got, err := Resolver{Dir: dir}.Resolve(t.Context(), cam)
+				if want := i >= level; (err == nil) != want || (got == canary) != want || !want && !strings.Contains(err.Error(), "anew") {
+					t.Errorf("%q for %+v: %q, %v", line, cam, got, err)
+				}
+			}
+			file := schemas.Camera{ID: "door", URL: plain, Source: schemas.SourceFile}
+			if _, _, got, err := (Resolver{Dir: dir}).Resolve(t.Context(), file); got != canary || err != nil {
+				t.Errorf("%q for a camera of a file: %q, %v", line, got, err)
+			}
+		}
+		if _, _, _, err := (Resolver{Dir: dir}).Resolve(t.Context(), schemas.Camera{ID: "door", URL: "rtsps://u:${file:door}@i/"}); err == nil {
+			t.Errorf("%q for another host", line)
+		}
+		if _, err := Store(dir, cams[0], "new"); !errors.Is(err, ErrHandMade) {
+			t.Errorf("%q by hand: %v", line, err)
 		}
 	}
 }
