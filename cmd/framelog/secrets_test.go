@@ -61,6 +61,10 @@ func TestPasswordOfFileCamera(t *testing.T) {
 		return err == nil
 	}
 	f.Wait(t, testenv.Patience, "that the passwords are gone", func() bool { return !exists("vault") && !exists("plain") })
+	f.Wait(t, testenv.Patience, "that egress has heard of it", func() bool {
+		code, _, err := f.Get(t, "/v1/cameras/vault")
+		return err == nil && code == http.StatusNotFound
+	})
 	if !exists("made") || !exists("shared") {
 		t.Errorf("the file made by hand is there: %v; the password that another camera has too: %v", exists("made"), exists("shared"))
 	}
