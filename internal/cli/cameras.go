@@ -143,7 +143,7 @@ type AddCmd struct {
 	PasswordStdin bool `name:"password-stdin" help:"Read the password of the URL's user from standard input, and keep it on this machine for the URL's host and port."`
 }
 
-// maxPassword is the longest password that is read, with the end of its line.
+// maxPassword is the longest password that is read, in bytes.
 const maxPassword = 4096
 
 // takePassword reads the password, and puts its reference into the URL behind
@@ -157,12 +157,15 @@ func (c *AddCmd) takePassword(in io.Reader) (string, error) {
 		}
 		c.URL = strings.Replace(c.URL, "@", ":"+ref+"@", 1)
 	}
-	line, err := bufio.NewReader(io.LimitReader(in, maxPassword)).ReadString('\n')
+	line, err := bufio.NewReader(io.LimitReader(in, maxPassword+3)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("read the password: %w", err)
 	}
-	if line = strings.TrimRight(line, "\r\n"); line == "" {
+	switch line = strings.TrimRight(line, "\r\n"); {
+	case line == "":
 		return "", &UsageError{What: "no password came on standard input"}
+	case len(line) > maxPassword: // and perhaps cut
+		return "", &UsageError{What: fmt.Sprintf("the password on standard input is longer than %d bytes", maxPassword)}
 	}
 	return line, nil
 }

@@ -275,6 +275,8 @@ func TestAddReadsPassword(t *testing.T) {
 		"from Windows":           {url: url, stdin: "s e:c@r/et\r\nmore\n"},
 		"by its reference":       {url: ref, stdin: "s e:c@r/et\n"},
 		"nothing":                {url: url, stdin: "\n", fails: "no password came"},
+		"too long":               {url: url, stdin: strings.Repeat("x", maxPassword+1) + "\n", fails: "longer than 4096 bytes"},
+		"far too long":           {url: url, stdin: strings.Repeat("x", 3*maxPassword), fails: "longer than 4096 bytes"},
 		"of nobody":              {url: "rtsp://10.0.0.5/a", stdin: "x\n", fails: "write the user into the url"},
 		"two passwords":          {url: "rtsp://viewer:other@10.0.0.5/a", stdin: "x\n", fails: "--password-stdin"},
 		"an @ in the path":       {url: "rtsp://10.0.0.5/a@b", stdin: "x\n", fails: "write the user into the url"},
