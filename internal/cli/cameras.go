@@ -233,6 +233,11 @@ func (c *AddCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 		if err := r.Put(ctx, cam); err != nil {
 			return errors.Join(err, undo())
 		}
+		if have.Cameras[c.ID] = cam; exists {
+			if _, err := env.forget(old, have.Cameras); err != nil {
+				return err
+			}
+		}
 		cam.URL = secrets.Public(cam.URL)
 		switch {
 		case parent.json():

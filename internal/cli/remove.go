@@ -124,17 +124,13 @@ func (c *RemoveCmd) check(ctx context.Context, have registry.Snapshot, log Log) 
 	return nil
 }
 
-// forget removes the password file of a camera that was removed, unless one
-// of those that stay has it too.
-func (e *Env) forget(cam schemas.Camera, stay map[string]schemas.Camera) (string, error) {
-	ref := "${file:" + cam.ID + "}"
-	if !strings.Contains(cam.URL, ref) {
+// forget removes the password file of a camera that was removed or changed,
+// unless one of those that stay has it.
+func (e *Env) forget(was schemas.Camera, stay map[string]schemas.Camera) (string, error) {
+	if !secrets.Refers(was.ID, map[string]schemas.Camera{was.ID: was}) || secrets.Refers(was.ID, stay) {
 		return "", nil
 	}
-	if secrets.Refers(cam.ID, stay) {
-		return "", nil
-	}
-	gone, err := e.Forget(cam.ID)
+	gone, err := e.Forget(was.ID)
 	switch {
 	case err != nil:
 		return "", err

@@ -60,6 +60,8 @@ func TestRemoved(t *testing.T) {
 			c.URL = "rtsp://viewer:${FRAMELOG_SECRET_GATE}@10.0.0.5/1"
 			f.Cameras["gate"] = c
 		}, topics: "cam.gate cam.gate.index cam.gate.720p cam.shed cam.garage cam.yard", secrets: "gate garage front-door"},
+		{name: "changed to one without", args: "add gate rtsp://10.0.0.5/1 --replace", topics: "cam.gate cam.gate.index cam.gate.720p cam.shed cam.garage cam.yard", secrets: "garage front-door"},
+		{name: "changed to one with it", args: "add gate rtsp://viewer:${file:gate}@10.0.0.5/2 --replace", topics: "cam.gate cam.gate.index cam.gate.720p cam.shed cam.garage cam.yard", secrets: "gate garage front-door"},
 		{name: "no more in its file", args: "apply -f framelog.yaml --prune", set: func(f *fakeRegistry) {
 			delete(f.Cameras, "gate")
 			f.result.Removed = []string{"garage", "gate"} // another camera has garage's
