@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/framelog/framelog/internal/camsim"
@@ -118,14 +115,8 @@ func (u *up) takeOver(ctx context.Context, reg *registry.Client, file string, ca
 }
 
 // gone says whether a configuration file that keeps cameras is certainly not
-// there any more.
-func gone(file string) bool {
-	if !filepath.IsAbs(file) { // the demo
-		return false
-	}
-	_, err := os.Lstat(file)
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
-}
+// there any more. The demo is none.
+func gone(file string) bool { return filepath.IsAbs(file) && cli.FileGone(file) }
 
 // conflict is a conflict with what to do about it. With the embedded broker
 // this process is the registry too, so that commands need it to run.

@@ -233,7 +233,8 @@ func (c *AddCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 		if err := r.Put(ctx, cam); err != nil {
 			return errors.Join(err, undo())
 		}
-		if have.Cameras[c.ID] = cam; exists {
+		if exists {
+			have.Cameras[c.ID] = cam
 			if _, err := env.forget(old, have.Cameras); err != nil {
 				return err
 			}
@@ -286,7 +287,7 @@ func (c *ApplyCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error 
 		if old, err = filepath.Abs(c.TakeOver); err != nil {
 			return fmt.Errorf("find the file to take over from: %w", err)
 		}
-		if !fileGone(old) {
+		if !FileGone(old) {
 			return &UsageError{What: old + " is still there, and keeps its cameras", Remedy: "take them out of it and apply it with --prune, or remove it"}
 		}
 	}
@@ -317,8 +318,8 @@ func (c *ApplyCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error 
 	})
 }
 
-// fileGone says whether a file is certainly not there.
-func fileGone(path string) bool {
+// FileGone says whether a file is certainly not there.
+func FileGone(path string) bool {
 	_, err := os.Lstat(path)
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }

@@ -75,7 +75,7 @@ func printList(env *Env, all []listed, now time.Time) error {
 			}
 		}
 		if l.Source == schemas.SourceFile {
-			kept[l.Origin[:max(strings.LastIndexByte(l.Origin, ':'), 0)]]++
+			kept[registry.FileOf(l.Origin)]++
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", l.ID, state, sends, oneLine(l.Label))
 	}
