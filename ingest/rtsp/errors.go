@@ -38,6 +38,7 @@ type Error struct {
 
 	tryOther bool // another transport may do better
 	dial     bool // there was no connection, for a reason that GStreamer does not tell
+	early    bool // the connection broke off before PLAY was accepted
 	login    bool // the credentials, or that there are none, are the reason
 }
 
@@ -146,7 +147,7 @@ func (e *Error) ofPipeline(p *gstreamer.RTSPError, transport string, video bool)
 	case p.Domain == resourceDomain && (p.Code == resourceOpenRead || p.Code == resourceOpenWrite || p.Code == resourceOpenReadWrite):
 		e.Cause, e.dial = "no connection", true
 	case p.Domain == resourceDomain && (p.Code == resourceRead || p.Code == resourceWrite):
-		e.Cause = "the connection broke off"
+		e.Cause, e.early = "the connection broke off", true
 	case p.Domain == streamDomain:
 		e.Cause = fmt.Sprintf("the stream cannot be read (code %d)", p.Code)
 	default:

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"regexp"
@@ -32,6 +33,12 @@ type guarded struct {
 	// once: a nonce is good for one request; the next is told that it is
 	// stale, or where silent is set just gets another challenge.
 	once, silent bool
+	// closes: it closes the connection after each challenge; a nonce is good for
+	// the next one too.
+	closes bool
+	// bye: it closes the first connection once it has answered DESCRIBE, and
+	// every connection has a nonce of its own.
+	bye bool
 
 	url string
 	mu  sync.Mutex
@@ -75,19 +82,23 @@ func (g *guarded) start(t *testing.T) {
 			}
 			g.mu.Lock()
 			g.n.conns++
+			conn := g.n.conns
 			g.mu.Unlock()
 			wg.Go(func() {
 				defer c.Close()
-				g.serve(c)
+				g.serve(c, conn)
 			})
 		}
 	})
 }
 
-// serve answers the requests of one connection.
-func (g *guarded) serve(c net.Conn) {
+// serve answers the requests of one connection, the n-th.
+func (g *guarded) serve(c net.Conn, n int) {
 	r := bufio.NewReader(c)
 	nonce := 0
+	if g.bye {
+		nonce = 100 * n
+	}
 	for {
 		header := map[string]string{}
 		line, err := r.ReadString('\n')
@@ -129,6 +140,12 @@ func (g *guarded) serve(c net.Conn) {
 			}
 		}
 		fmt.Fprintf(c, "RTSP/1.0 %s\r\nCSeq: %s\r\n%sContent-Length: %d\r\n\r\n%s", status, header["cseq"], more, len(body), body)
+		if g.closes && status != "200 OK" || g.bye && n == 1 && body != "" {
+			// What comes meanwhile is not read; a plain close would then be a reset.
+			_ = c.(*net.TCPConn).CloseWrite()
+			_, _ = io.Copy(io.Discard, r)
+			return
+		}
 	}
 }
 
@@ -189,7 +206,7 @@ func (g *guarded) login(t *testing.T, password string) *url.URL {
 }
 
 // Cameras lock who is wrong a few times: a password that is not accepted is
-// sent once a connection.
+// sent once an attempt, also where a second connection is needed for it.
 func TestWrongPasswordIsSentOnce(t *testing.T) {
 	for name, g := range map[string]*guarded{
 		"digest":        {},
@@ -198,6 +215,8 @@ func TestWrongPasswordIsSentOnce(t *testing.T) {
 		"SETUP alone":   {ask: map[string]bool{"SETUP": true}},
 		"Basic, SETUP":  {basic: true, ask: map[string]bool{"SETUP": true}},
 		"PLAY, not yet": {ask: map[string]bool{"PLAY": true}},
+		"closes":        {closes: true},
+		"Basic, closes": {basic: true, closes: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -210,7 +229,7 @@ func TestWrongPasswordIsSentOnce(t *testing.T) {
 			if !errors.Is(err, rtsp.ErrRefused) || !errors.As(err, &e) || e.Status != 401 {
 				t.Error(err)
 			}
-			if n := g.counts(); n.conns != 1 || n.wrong != 1 {
+			if n := g.counts(); n.conns != 1 && !g.closes || n.wrong != 1 {
 				t.Errorf("%+v", n)
 			}
 			noCanary(t, err, s.events)
@@ -234,6 +253,40 @@ func TestStaleNonce(t *testing.T) {
 			stop()
 			_ = wait()
 			if n := g.counts(); n.conns != 1 || n.wrong != 0 || n.stale < 2 {
+				t.Errorf("%+v", n)
+			}
+		})
+	}
+}
+
+// A camera that closes the connection after its challenge takes the answer over
+// another one, at this attempt and at each later one.
+func TestClosesAfterChallenge(t *testing.T) {
+	for name, g := range map[string]*guarded{
+		"digest":                     {closes: true, ask: map[string]bool{"DESCRIBE": true}},
+		"basic":                      {closes: true, basic: true, ask: map[string]bool{"DESCRIBE": true}},
+		"digest, SETUP too":          {closes: true, ask: map[string]bool{"DESCRIBE": true, "SETUP": true}},
+		"basic, SETUP too":           {closes: true, basic: true, ask: map[string]bool{"DESCRIBE": true, "SETUP": true}},
+		"after DESCRIBE, with nonce": {bye: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g.password = "canary"
+			g.start(t)
+			s := &sink{}
+			src := rtsp.New(rtsp.Config{URL: fixed(t, g.login(t, "canary").String()), Transport: rtsp.TransportTCP,
+				ConnectTimeout: testenv.Patience / 2, StallTimeout: testenv.Patience})
+			for attempt := 1; attempt <= 2; attempt++ {
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- src.Run(ctx, s) }()
+				eventually(t, "PLAY", func() bool { return g.counts().played >= attempt })
+				cancel()
+				if err := <-done; !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+			}
+			if n := g.counts(); n.wrong != 0 {
 				t.Errorf("%+v", n)
 			}
 		})

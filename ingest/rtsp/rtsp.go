@@ -91,6 +91,7 @@ type source struct {
 	cfg    Config
 	useUDP bool // TransportAuto found that TCP gives nothing here
 	login  login
+	reopen bool // the camera closed a connection before PLAY, maybe after its challenge
 }
 
 // Run makes one connection and delivers its units until it ends. Before, it
@@ -110,7 +111,12 @@ func (s *source) Run(ctx context.Context, sink ingest.Sink) error {
 	}
 	err = s.run(ctx, u, sink)
 	var failed *Error
+	if errors.As(err, &failed) && failed.early && u.User != nil && !s.reopen {
+		s.reopen = true
+		err = s.run(ctx, u, sink)
+	}
 	if errors.As(err, &failed) && failed.login {
+		s.reopen = false // if it is no such camera, they were sent twice
 		if failed.Status == 401 && u.User == nil {
 			failed.Cause, failed.Remedy = "it asks for a user and a password", "put both into the camera's URL"
 		}
@@ -169,6 +175,7 @@ func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink i
 		UDP:            udp,
 		Latency:        s.cfg.Latency,
 		ConnectTimeout: s.cfg.ConnectTimeout,
+		Reopen:         s.reopen,
 		InsecureTLS:    s.cfg.InsecureTLS,
 		QueueUnits:     s.cfg.QueueUnits,
 		QueueBytes:     s.cfg.QueueBytes,
@@ -193,8 +200,11 @@ func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink i
 		if err != nil && r.ours {
 			err = explain(err, s.where(u), transport, r.hasVideo(), live)
 			var e *Error
-			if errors.As(err, &e) && e.dial {
-				e.diagnose(ctx, u, s.cfg.ConnectTimeout)
+			if errors.As(err, &e) {
+				e.early = e.early && !r.playing
+				if e.dial {
+					e.diagnose(ctx, u, s.cfg.ConnectTimeout)
+				}
 			}
 		}
 	}()
@@ -316,9 +326,8 @@ func (r *run) describe() {
 			continue
 		}
 		r.described = true
-		if t.FrameTime > 0 {
-			observe(r.deliver.sink, ingest.Event{Kind: ingest.EventFrameTime, Transport: r.transport, FrameTime: t.FrameTime})
-		}
+		// 0 too: what the connection before told does not hold any more.
+		observe(r.deliver.sink, ingest.Event{Kind: ingest.EventFrameTime, Transport: r.transport, FrameTime: t.FrameTime})
 	}
 }
 

@@ -57,6 +57,9 @@ func (s *sink) states() (out []ingest.EventKind) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.events {
+		if e.Kind == ingest.EventFrameTime {
+			continue // no step
+		}
 		out = append(out, e.Kind)
 	}
 	return out

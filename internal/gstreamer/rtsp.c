@@ -11,7 +11,7 @@
 extern void framelogRTSPFull(uintptr_t);
 extern void framelogRTSPStart(uintptr_t, guint8, FlStart *);
 extern void framelogRTSPReport(uintptr_t, guint32, guint64, guint32);
-extern void framelogRTSPMessage(uintptr_t, int, char *, int, int, char *);
+extern void framelogRTSPMessage(uintptr_t, int, char *, int, int);
 
 #define DAMAGED 8
 
@@ -335,27 +335,25 @@ static GstBusSyncReply on_message(GstBus *bus, GstMessage *m, gpointer p) {
   uintptr_t conn = (uintptr_t)p;
   if (GST_MESSAGE_TYPE(m) == GST_MESSAGE_ERROR) {
     GError *e = NULL;
-    char *debug = NULL;
     const GstStructure *details = NULL;
     guint status = 0;
-    gst_message_parse_error(m, &e, &debug);
+    gst_message_parse_error(m, &e, NULL);
     gst_message_parse_error_details(m, &details);
     if (details != NULL)
       gst_structure_get_uint(details, "rtsp-status-code", &status);
     // A depayloader calls it an error when a packet is nonsense, and goes on.
     if (e->domain != GST_STREAM_ERROR || g_strcmp0(GST_OBJECT_NAME(GST_MESSAGE_SRC(m)), "depay") != 0)
-      framelogRTSPMessage(conn, FL_RTSP_ERROR, (char *)g_quark_to_string(e->domain), e->code, status,
-                          debug);
+      framelogRTSPMessage(conn, FL_RTSP_ERROR, (char *)g_quark_to_string(e->domain), e->code, status);
     g_error_free(e);
-    g_free(debug);
   } else if (GST_MESSAGE_TYPE(m) == GST_MESSAGE_EOS) {
-    framelogRTSPMessage(conn, FL_RTSP_EOS, NULL, 0, 0, NULL);
+    framelogRTSPMessage(conn, FL_RTSP_EOS, NULL, 0, 0);
   } else if (GST_MESSAGE_TYPE(m) == GST_MESSAGE_PROGRESS) {
     GstProgressType type;
     char *code = NULL;
     gst_message_parse_progress(m, &type, &code, NULL);
-    if (type == GST_PROGRESS_TYPE_COMPLETE)
-      framelogRTSPMessage(conn, FL_RTSP_PROGRESS, NULL, 0, 0, code);
+    // "open" is rtspsrc's word for OPTIONS to SETUP, "request" that for PLAY.
+    if (type == GST_PROGRESS_TYPE_COMPLETE && g_strcmp0(code, "request") == 0)
+      framelogRTSPMessage(conn, FL_RTSP_PLAYING, NULL, 0, 0);
     g_free(code);
   }
   // The reply says that the bus is not to keep it; the message is ours then.
@@ -373,13 +371,14 @@ void fl_rtsp_watch_bus(GstElement *pipeline, uintptr_t conn) {
 
 static gboolean on_certificate(GstElement *src, GTlsConnection *tls, GTlsCertificate *cert, GTlsCertificateFlags flags,
                                gpointer p) {
-  framelogRTSPMessage((uintptr_t)p, FL_RTSP_CERTIFICATE, NULL, flags, 0, NULL);
+  framelogRTSPMessage((uintptr_t)p, FL_RTSP_CERTIFICATE, NULL, flags, 0);
   return FALSE;
 }
 
 // Login belongs to the thread of an rtspsrc that sends its requests.
 typedef struct {
   uintptr_t conn;
+  int allowed; // how often a request may be sent with credentials in the end
   GstRTSPMethod method; // of the last request
   char *uri;
   int sent; // how often
@@ -396,7 +395,9 @@ static void login_free(gpointer p, GClosure *closure) {
 // eight times: many cameras lock who is wrong so often. A request is sent once
 // with the credentials that there were (none, or with a nonce that may have
 // become stale) and once more with the answer to the challenge of the first.
-// That its message carries an answer already says that this was refused too.
+// That its message carries an answer already says that this was refused too, or
+// that rtspsrc has reopened the connection, which the message does not show:
+// where it may do that, a request is sent once more.
 static gboolean before_send(GstElement *src, GstRTSPMessage *m, gpointer p) {
   Login *l = p;
   GstRTSPMethod method;
@@ -411,18 +412,22 @@ static gboolean before_send(GstElement *src, GstRTSPMessage *m, gpointer p) {
     g_free(l->uri);
     l->uri = g_strdup(uri);
     l->sent = 0;
+    if (method == GST_RTSP_PLAY) // from here on, a connection that ends has ended
+      g_object_set(src, "udp-reconnect", FALSE, NULL);
   }
-  if (++l->sent > 2 && gst_rtsp_message_get_header(m, GST_RTSP_HDR_AUTHORIZATION, &answer, 0) == GST_RTSP_OK) {
+  if (++l->sent > l->allowed && gst_rtsp_message_get_header(m, GST_RTSP_HDR_AUTHORIZATION, &answer, 0) == GST_RTSP_OK) {
     l->refused = TRUE;
     framelogRTSPMessage(l->conn, FL_RTSP_ERROR, (char *)g_quark_to_string(GST_RESOURCE_ERROR),
-                        GST_RESOURCE_ERROR_NOT_AUTHORIZED, GST_RTSP_STS_UNAUTHORIZED, NULL);
+                        GST_RESOURCE_ERROR_NOT_AUTHORIZED, GST_RTSP_STS_UNAUTHORIZED);
   }
   return !l->refused;
 }
 
-void fl_rtsp_watch_login(GstElement *rtspsrc, uintptr_t conn) {
+void fl_rtsp_watch_login(GstElement *rtspsrc, uintptr_t conn, gboolean reopen) {
   Login *l = g_new0(Login, 1);
   l->conn = conn;
+  l->allowed = reopen ? 3 : 2;
+  g_object_set(rtspsrc, "udp-reconnect", reopen, NULL);
   g_signal_connect_data(rtspsrc, "before-send", G_CALLBACK(before_send), l, login_free, 0);
 }
 

@@ -146,7 +146,6 @@ func (r *RTSP) build() error {
 		// Data that does not come is our caller's to notice.
 		"timeout":                "0",
 		"tcp-timeout":            fmt.Sprint((r.opt.ConnectTimeout + time.Second).Microseconds()), // the caller's own limit comes first
-		"udp-reconnect":          "false",
 		"do-retransmission":      "false",
 		"tls-validation-flags":   validate,
 		"max-rtcp-rtp-time-diff": "-1",
@@ -154,7 +153,11 @@ func (r *RTSP) build() error {
 		r.src.SetArg(name, value)
 	}
 	C.fl_rtsp_watch_certificate(element(r.src), C.uintptr_t(r.handle))
-	C.fl_rtsp_watch_login(element(r.src), C.uintptr_t(r.handle))
+	reopen := C.gboolean(0)
+	if r.opt.Reopen {
+		reopen = 1
+	}
+	C.fl_rtsp_watch_login(element(r.src), C.uintptr_t(r.handle), reopen)
 	if err := r.connect("select-stream", r.selectStream); err != nil {
 		return err
 	}

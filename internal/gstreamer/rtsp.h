@@ -13,7 +13,7 @@
 #define FL_RTSP_BIAS (G_GINT64_CONSTANT(1) << 32)
 
 // Kinds of fl_rtsp messages.
-enum { FL_RTSP_ERROR = 1, FL_RTSP_EOS, FL_RTSP_PROGRESS, FL_RTSP_CERTIFICATE };
+enum { FL_RTSP_ERROR = 1, FL_RTSP_EOS, FL_RTSP_PLAYING, FL_RTSP_CERTIFICATE };
 
 // Payloads whose units are cut into packets.
 enum { FL_RTSP_SOUND = 0, FL_RTSP_H264, FL_RTSP_H265, FL_RTSP_JPEG };
@@ -96,7 +96,8 @@ void fl_rtsp_watch_bus(GstElement *pipeline, uintptr_t conn);
 void fl_rtsp_watch_certificate(GstElement *rtspsrc, uintptr_t conn);
 
 // fl_rtsp_watch_login has credentials that the camera refuses sent once, and
-// tells of it as an error with status 401.
-void fl_rtsp_watch_login(GstElement *rtspsrc, uintptr_t conn);
+// tells of it as an error with status 401. reopen: a connection that ends before
+// PLAY is made anew, and they may be sent twice.
+void fl_rtsp_watch_login(GstElement *rtspsrc, uintptr_t conn, gboolean reopen);
 
 #endif

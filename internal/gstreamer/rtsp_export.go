@@ -139,21 +139,18 @@ const (
 )
 
 //export framelogRTSPMessage
-func framelogRTSPMessage(conn C.uintptr_t, kind C.int, domain *C.char, code, status C.int, text *C.char) {
+func framelogRTSPMessage(conn C.uintptr_t, kind C.int, domain *C.char, code, status C.int) {
 	r := rtspOf(conn)
 	switch kind {
 	case C.FL_RTSP_ERROR:
-		r.fail(&RTSPError{Domain: C.GoString(domain), Code: int(code), Status: int(status), Text: C.GoString(text)})
+		r.fail(&RTSPError{Domain: C.GoString(domain), Code: int(code), Status: int(status)})
 	case C.FL_RTSP_EOS:
 		r.fail(ErrRTSPEnded)
 	case C.FL_RTSP_CERTIFICATE:
 		r.fail(&RTSPCertificateError{Expired: code&(certNotActivated|certExpired) != 0, Host: code&certBadIdentity != 0})
-	case C.FL_RTSP_PROGRESS:
-		// rtspsrc's words for OPTIONS to SETUP and for PLAY.
-		if C.GoString(text) == "request" {
-			r.mu.Lock()
-			r.playing = true
-			r.mu.Unlock()
-		}
+	case C.FL_RTSP_PLAYING:
+		r.mu.Lock()
+		r.playing = true
+		r.mu.Unlock()
 	}
 }

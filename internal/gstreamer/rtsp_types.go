@@ -13,7 +13,11 @@ type RTSPOptions struct {
 	UDP            bool          // RTP over UDP; else interleaved in the RTSP connection
 	Latency        time.Duration // how long a missing packet is waited for over UDP; default 200ms
 	ConnectTimeout time.Duration // of the TCP connection and of each RTSP answer; default 5s
-	InsecureTLS    bool          // take any certificate, not only those that the system's authorities have signed
+	// Reopen is for a camera that closes the connection after each challenge
+	// (401): the answer goes over a new one. Where a camera does not, credentials
+	// that it refuses are sent twice; without Reopen they are sent once.
+	Reopen      bool
+	InsecureTLS bool // take any certificate, not only those that the system's authorities have signed
 
 	QueueUnits int   // units that wait for Take; default 1024
 	QueueBytes int64 // bytes that wait for Take; default 16 MiB
@@ -78,13 +82,12 @@ type RTSPItem struct {
 	packets uint32
 }
 
-// RTSPError is what a pipeline failed of. Its Error method gives numbers only:
-// GStreamer's messages may hold what was sent and received.
+// RTSPError is what a pipeline failed of. It holds numbers only: GStreamer's
+// messages may hold what was sent and received.
 type RTSPError struct {
 	Domain string // the GError's, as "gst-resource-error-quark"
 	Code   int
-	Status int    // RTSP status code of the answer, or 0
-	Text   string // GStreamer's details; not for people, may not be logged
+	Status int // RTSP status code of the answer, or 0
 }
 
 func (e *RTSPError) Error() string {
