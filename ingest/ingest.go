@@ -58,8 +58,8 @@ const (
 	EventLive       EventKind = "live"     // units are delivered
 	EventFallback   EventKind = "fallback" // TCP gave nothing: UDP comes next
 	EventEnded      EventKind = "ended"
-	// EventFrameTime: the camera says how long a picture lasts; it comes
-	// before the tracks.
+	// EventFrameTime: how long a picture lasts by the SDP, 0 where it does not
+	// say; it comes before the tracks.
 	EventFrameTime EventKind = "frame-time"
 	// EventDropped: units were dropped because the queue between the source
 	// and its sink was full.

@@ -274,8 +274,10 @@ func TestClosesAfterChallenge(t *testing.T) {
 			g.password = "canary"
 			g.start(t)
 			s := &sink{}
-			src := rtsp.New(rtsp.Config{URL: fixed(t, g.login(t, "canary").String()), Transport: rtsp.TransportTCP,
-				ConnectTimeout: testenv.Patience / 2, StallTimeout: testenv.Patience})
+			src := rtsp.New(rtsp.Config{
+				URL: fixed(t, g.login(t, "canary").String()), Transport: rtsp.TransportTCP,
+				ConnectTimeout: testenv.Patience / 2, StallTimeout: testenv.Patience,
+			})
 			for attempt := 1; attempt <= 2; attempt++ {
 				ctx, cancel := context.WithCancel(t.Context())
 				done := make(chan error, 1)
