@@ -177,6 +177,10 @@ func NewAssembler(cfg AssemblerConfig, rec Recorder, m *AssemblerMetrics) *Assem
 	return &Assembler{cfg: cfg, rec: rec, m: m.camera(cfg.Camera), next: sessionConnect}
 }
 
+// FrameTime sets AssemblerConfig.FrameTime for the sessions that begin from now
+// on: what the SDP says is known only once there is a connection.
+func (a *Assembler) FrameTime(d time.Duration) { a.cfg.FrameTime = d }
+
 // Stats is a summary of what goes on.
 func (a *Assembler) Stats() Stats {
 	s := a.stats
