@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,48 +18,29 @@ import (
 // and every other request with 200.
 func describing(t *testing.T, status, sdp string) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	t.Cleanup(func() {
-		ln.Close()
-		wg.Wait()
-	})
-	wg.Go(func() {
+	return listen(t, func(c net.Conn) {
+		r := bufio.NewReader(c)
+		method, cseq := "", ""
 		for {
-			c, err := ln.Accept()
+			line, err := r.ReadString('\n')
 			if err != nil {
 				return
 			}
-			wg.Go(func() {
-				defer c.Close()
-				r := bufio.NewReader(c)
-				method, cseq := "", ""
-				for {
-					line, err := r.ReadString('\n')
-					if err != nil {
-						return
-					}
-					switch {
-					case method == "":
-						method, _, _ = strings.Cut(line, " ")
-					case strings.HasPrefix(line, "CSeq:"):
-						cseq = line
-					case line == "\r\n":
-						if method == "DESCRIBE" {
-							fmt.Fprintf(c, "RTSP/1.0 %s\r\n%sContent-Type: application/sdp\r\nContent-Length: %d\r\n\r\n%s", status, cseq, len(sdp), sdp)
-						} else {
-							fmt.Fprintf(c, "RTSP/1.0 200 OK\r\n%sPublic: DESCRIBE, SETUP, PLAY, TEARDOWN\r\n\r\n", cseq)
-						}
-						method = ""
-					}
+			switch {
+			case method == "":
+				method, _, _ = strings.Cut(line, " ")
+			case strings.HasPrefix(line, "CSeq:"):
+				cseq = line
+			case line == "\r\n":
+				if method == "DESCRIBE" {
+					fmt.Fprintf(c, "RTSP/1.0 %s\r\n%sContent-Type: application/sdp\r\nContent-Length: %d\r\n\r\n%s", status, cseq, len(sdp), sdp)
+				} else {
+					fmt.Fprintf(c, "RTSP/1.0 200 OK\r\n%sPublic: DESCRIBE, SETUP, PLAY, TEARDOWN\r\n\r\n", cseq)
 				}
-			})
+				method = ""
+			}
 		}
 	})
-	return "rtsp://" + ln.Addr().String() + "/c"
 }
 
 // What a camera answers to DESCRIBE is explained, and never repeated.

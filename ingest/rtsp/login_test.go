@@ -64,31 +64,12 @@ func (g *guarded) start(t *testing.T) {
 	if g.ask == nil {
 		g.ask = map[string]bool{"DESCRIBE": true, "SETUP": true, "PLAY": true, "TEARDOWN": true}
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	g.url = "rtsp://" + ln.Addr().String() + "/c"
-	var wg sync.WaitGroup
-	t.Cleanup(func() {
-		ln.Close()
-		wg.Wait()
-	})
-	wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			g.mu.Lock()
-			g.n.conns++
-			conn := g.n.conns
-			g.mu.Unlock()
-			wg.Go(func() {
-				defer c.Close()
-				g.serve(c, conn)
-			})
-		}
+	g.url = listen(t, func(c net.Conn) {
+		g.mu.Lock()
+		g.n.conns++
+		conn := g.n.conns
+		g.mu.Unlock()
+		g.serve(c, conn)
 	})
 }
 

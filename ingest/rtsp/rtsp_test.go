@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"sync"
@@ -122,6 +123,34 @@ func start(t *testing.T, cfg rtsp.Config) (s *sink, stop func(), wait func() err
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	testenv.Wait(t, testenv.Patience, what, ok)
+}
+
+// listen calls serve for each connection, in a goroutine of its own, until the
+// test ends. It gives back the URL of a camera there.
+func listen(t *testing.T, serve func(c net.Conn)) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	t.Cleanup(func() {
+		ln.Close()
+		wg.Wait()
+	})
+	wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer c.Close()
+				serve(c)
+			})
+		}
+	})
+	return "rtsp://" + ln.Addr().String() + "/c"
 }
 
 func server(t *testing.T, cfg camsim.Config) *camsim.Server {

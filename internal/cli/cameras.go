@@ -46,8 +46,9 @@ type Env struct {
 	Cameras func(path string) (file string, cams []schemas.Camera, err error)
 	// Log makes a client of the log; the subcommand closes it.
 	Log func() (Log, error)
-	// Keep writes the password of a camera, for what secrets.Store says, where the secrets are on this machine. undo brings back what was there
-	// before; nil says that they are elsewhere.
+	// Keep writes the password of a camera, for what secrets.Store says, where
+	// the secrets are on this machine. undo brings back what was there before;
+	// nil says that they are elsewhere.
 	Keep func(cam schemas.Camera, password string) (undo func() error, err error)
 	// Forget removes the file of a camera's password where the secrets are on
 	// this machine and Framelog has written it, and says whether it did.

@@ -182,18 +182,10 @@ func Shown(rawURL string) string {
 			text += p.ref.String()
 			continue
 		}
-		before, _, cut := cutAny(p.text, "?#")
-		text += before
-		if cut {
-			break
+		if i := strings.IndexAny(p.text, "?#"); i >= 0 {
+			return text + p.text[:i]
 		}
+		text += p.text
 	}
 	return text
-}
-
-func cutAny(s, chars string) (before, after string, found bool) {
-	if i := strings.IndexAny(s, chars); i >= 0 {
-		return s[:i], s[i+1:], true
-	}
-	return s, "", false
 }
