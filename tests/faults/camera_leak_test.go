@@ -90,7 +90,7 @@ func (l *leak) environments(s *camScene) {
 				l.t.Errorf("environment of %s: %v", role, err)
 			}
 			if role == "ingest" {
-				l.places["environment"]++
+				l.count("environment")
 				if !bytes.Contains(b, []byte(canary)) {
 					l.t.Error("ingest has no secrets")
 				}
