@@ -221,6 +221,9 @@ func (s *Service) ended(r *runner) {
 		return // it runs again
 	}
 	s.metrics.forget(id)
+	if s.deps.Forget != nil {
+		s.deps.Forget(id)
+	}
 	if r.removed {
 		s.deps.Registry.DeleteStatus(id)
 	}

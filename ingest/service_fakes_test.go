@@ -25,6 +25,20 @@ type fakeLogs struct {
 	writers map[string]*fakeWriter // the newest, by camera
 	opened  []medialog.OpenOptions
 	topics  []string // of opened
+
+	forgotten map[string]bool // cameras
+}
+
+func (l *fakeLogs) forget(camera string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.forgotten[camera] = true
+}
+
+func (l *fakeLogs) isForgotten(camera string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.forgotten[camera]
 }
 
 type fakeWriter struct {
@@ -46,7 +60,9 @@ type fakeWriter struct {
 	longest  time.Duration // between two chunks
 }
 
-func newFakeLogs() *fakeLogs { return &fakeLogs{writers: make(map[string]*fakeWriter)} }
+func newFakeLogs() *fakeLogs {
+	return &fakeLogs{writers: make(map[string]*fakeWriter), forgotten: make(map[string]bool)}
+}
 
 func (l *fakeLogs) Open(_ context.Context, t schemas.Topic, o medialog.OpenOptions) CameraWriter {
 	l.mu.Lock()

@@ -133,6 +133,7 @@ func (c *cluster) named(t *testing.T, static, instance string, session time.Dura
 		Registry:     c.registry,
 		NewSource:    func(cam schemas.Camera) Source { return c.source(instance, cam) },
 		Open:         c.logs.Open,
+		Forget:       c.logs.forget,
 		newAssembler: func(_ AssemblerConfig, rec Recorder) assembler { return &passAssembler{rec: rec} },
 	}, slog.New(slog.NewTextHandler(c.log, nil)).With("instance", instance), reg)
 	if err != nil {
@@ -470,6 +471,7 @@ func TestChangesAreFollowed(t *testing.T) {
 		return !ok
 	})
 	testenv.Wait(t, testenv.Patience, "the metrics of one camera alone", func() bool { return perCamera() == 1 })
+	testenv.Wait(t, testenv.Patience, "the log forgets it", func() bool { return c.logs.isForgotten(ids[1]) })
 }
 
 func TestConfig(t *testing.T) {

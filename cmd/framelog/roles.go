@@ -280,6 +280,7 @@ func (c ingestCmd) Run(ctx context.Context) error {
 		Open: func(ctx context.Context, t schemas.Topic, o medialog.OpenOptions) ingest.CameraWriter {
 			return mlog.Open(ctx, t, o)
 		},
+		Forget: mlog.Forget,
 	}, log, reg)
 	if err != nil {
 		return err

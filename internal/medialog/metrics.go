@@ -43,3 +43,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		provisionalsDropped: f.NewCounter(prometheus.CounterOpts{Name: "framelog_log_provisional_dropped_total", Help: "Provisional chunks given up for tail_bytes; their entries come all the same."}),
 	}
 }
+
+// forget removes what is kept of a camera.
+func (m *metrics) forget(camera string) {
+	l := prometheus.Labels{"camera": camera}
+	for _, v := range []*prometheus.CounterVec{m.written, m.entries, m.refused, m.gaps, m.fenced} {
+		v.DeletePartialMatch(l)
+	}
+	m.buffered.DeletePartialMatch(l)
+	m.pending.DeletePartialMatch(l)
+}
