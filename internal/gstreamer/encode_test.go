@@ -33,14 +33,15 @@ func (c *collect) take(config []byte, u EncodedUnit) {
 	c.config, c.units = config, append(c.units, u)
 }
 
-func (c *collect) wait(t *testing.T, n int) []EncodedUnit {
+// wait gives what has come once that is n units. More may come meanwhile.
+func (c *collect) wait(t *testing.T, n int) (config []byte, units []EncodedUnit) {
 	t.Helper()
 	for deadline := time.Now().Add(testenv.Patience); ; <-time.After(5 * time.Millisecond) {
 		c.mu.Lock()
-		units := c.units
+		config, units = c.config, c.units
 		c.mu.Unlock()
 		if len(units) >= n {
-			return units
+			return config, units
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("%d units of %d", len(units), n)
@@ -66,12 +67,12 @@ func TestH264Encoder(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		units := c.wait(t, frames-2*bFrames-1)
+		config, units := c.wait(t, frames-2*bFrames-1)
 		if err := e.Close(); err != nil {
 			t.Error(err)
 		}
-		if c.config[0] != 1 { // avcC: configurationVersion
-			t.Errorf("%s: configuration begins with %d", name, c.config[0])
+		if config[0] != 1 { // avcC: configurationVersion
+			t.Errorf("%s: configuration begins with %d", name, config[0])
 		}
 		seen, reordered := map[time.Duration]bool{}, false
 		for i, u := range units {
@@ -109,9 +110,9 @@ func TestAACEncoder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	units := c.wait(t, 80)
-	if len(c.config) < 2 || c.config[0]>>3 != 2 { // AudioSpecificConfig: AAC-LC
-		t.Errorf("configuration is %x", c.config)
+	config, units := c.wait(t, 80)
+	if len(config) < 2 || config[0]>>3 != 2 { // AudioSpecificConfig: AAC-LC
+		t.Errorf("configuration is %x", config)
 	}
 	for i, u := range units {
 		if off := u.PTS - time.Duration(i)*1024*time.Second/48000; off.Abs() > time.Millisecond {
