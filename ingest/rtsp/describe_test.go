@@ -70,7 +70,7 @@ func TestDescribe(t *testing.T) {
 			if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.text) {
 				t.Errorf("want %v with %q", c.kind, c.text)
 			}
-			noCanary(t, err, s.events)
+			noCanary(t, err, s.observed())
 		})
 	}
 }
@@ -95,9 +95,7 @@ func TestFrameTimeOfSDP(t *testing.T) {
 			s, _, wait := start(t, rtsp.Config{URL: fixed(t, describing(t, "200 OK", sdp+"a="+attribute+"\r\n"))})
 			t.Log(wait())
 			got, told := time.Duration(0), 0
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			for _, e := range s.events {
+			for _, e := range s.observed() {
 				if e.Kind == ingest.EventFrameTime {
 					got = e.FrameTime
 					told++

@@ -380,9 +380,7 @@ func TestDropsAndFrozenPipelinesAreTold(t *testing.T) {
 		URL: fixed(t, srv.URL("c")), Transport: rtsp.TransportTCP, QueueUnits: 1, CloseTimeout: time.Nanosecond,
 	})
 	told := func() (units uint64) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		for _, e := range s.events {
+		for _, e := range s.observed() {
 			units += e.Units
 		}
 		return units

@@ -213,7 +213,7 @@ func TestWrongPasswordIsSentOnce(t *testing.T) {
 			if n := g.counts(); n.conns != 1 && !g.closes || n.wrong != 1 {
 				t.Errorf("%+v", n)
 			}
-			noCanary(t, err, s.events)
+			noCanary(t, err, s.observed())
 		})
 	}
 }

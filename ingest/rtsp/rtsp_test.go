@@ -54,10 +54,15 @@ func (s *sink) Observe(e ingest.Event) {
 	s.events = append(s.events, e)
 }
 
-func (s *sink) states() (out []ingest.EventKind) {
+// observed is what was told so far: units come before the event that says so.
+func (s *sink) observed() []ingest.Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, e := range s.events {
+	return slices.Clone(s.events)
+}
+
+func (s *sink) states() (out []ingest.EventKind) {
+	for _, e := range s.observed() {
 		if e.Kind == ingest.EventFrameTime {
 			continue // no step
 		}

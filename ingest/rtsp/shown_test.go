@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/url"
 	"testing"
-	"time"
 
 	"github.com/framelog/framelog/ingest/rtsp"
 	"github.com/framelog/framelog/internal/camsim"
@@ -33,16 +32,16 @@ func TestPasswordInThePath(t *testing.T) {
 		"scheme": {"http://" + host + "/user=a&password=canary-7f3a&channel=1", rtsp.ErrRefused},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, _, wait := start(t, rtsp.Config{URL: fixed(t, c.url), Shown: shown, ConnectTimeout: 2 * time.Second})
+			s, _, wait := start(t, rtsp.Config{URL: fixed(t, c.url), Shown: shown})
 			err := wait()
 			var e *rtsp.Error
 			if !errors.Is(err, c.kind) || !errors.As(err, &e) || e.Where != shown {
 				t.Errorf("%v", err)
 			}
-			noCanary(t, err, e, s.events)
+			noCanary(t, err, e, s.observed())
 		})
 	}
 	s, _, _ := start(t, rtsp.Config{URL: fixed(t, "rtsp://"+host+"/user=a&password=canary-7f3a&channel=1"), Shown: shown})
 	eventually(t, "units", func() bool { return len(s.of(1)) > 5 })
-	noCanary(t, s.events)
+	noCanary(t, s.observed())
 }
