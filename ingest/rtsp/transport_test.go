@@ -124,7 +124,7 @@ func TestUDPWhereTCPGivesNothing(t *testing.T) {
 			at := there
 			src := rtsp.New(rtsp.Config{
 				URL:            func(ctx context.Context) (*url.URL, error) { return at(ctx) },
-				ConnectTimeout: testenv.Patience / 2, NoDataTimeout: 4 * time.Second,
+				ConnectTimeout: testenv.Patience / 2, StallTimeout: testenv.Patience / 2, NoDataTimeout: 4 * time.Second,
 			})
 			for i := range 2 {
 				if i == 1 { // the camera is away meanwhile, which changes nothing
@@ -169,38 +169,54 @@ func TestGStreamerServer(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				srv := testenv.StartGstRTSPServer(t, testenv.GstRTSPOptions{File: c.File(t), Video: c.Codec, Audio: c.Audio, User: "viewer", Pass: "canary"})
-				s, _, wait := start(t, rtsp.Config{URL: fixed(t, withUser(t, srv.URL, "viewer", "canary")), Transport: transport})
-				eventually(t, "the file", func() bool { return len(s.of(1)) >= len(want.Of(1)) })
-				_ = wait
-				tracks := s.sessions()
-				for _, tr := range tracks[0] {
-					got, sent := s.of(tr.ID), want.Of(tr.ID)
-					// GStreamer sends the edit list's start away with AAC.
-					for len(sent) > 0 && !slices.EqualFunc(essence(t, tr.Codec, sent[0].Data), essence(t, tr.Codec, got[0].Data), bytes.Equal) {
-						sent = sent[1:]
-					}
-					if tr.ID == schemas.VideoTrack && len(got) != len(sent) || len(sent) == 0 || len(want.Of(tr.ID))-len(sent) > 2 {
-						t.Fatalf("track %d: %d units of %d", tr.ID, len(got), len(sent))
-					}
-					for i, u := range got[:min(len(got), len(sent))] {
-						if !slices.EqualFunc(essence(t, tr.Codec, sent[i].Data), essence(t, tr.Codec, u.Data), bytes.Equal) {
-							t.Fatalf("track %d: unit %d differs", tr.ID, i)
-						}
-						// Its own clock is in nanoseconds: a tick this way or that.
-						if d := u.PTS - got[0].PTS - (sent[i].PTS - sent[0].PTS); d < -1 || d > 1 {
-							t.Fatalf("track %d: unit %d is %d ticks off", tr.ID, i, d)
-						}
-						if sent[i].Sync {
-							parameterSets(t, tr, u)
-						}
-					}
-				}
-				if len(tracks[0]) != len(want.Tracks()) {
-					t.Errorf("%d tracks", len(tracks[0]))
-				}
+				lossless(t, transport == rtsp.TransportUDP, func(dropped func() bool) func() {
+					srv := testenv.StartGstRTSPServer(t, testenv.GstRTSPOptions{File: c.File(t), Video: c.Codec, Audio: c.Audio, User: "viewer", Pass: "canary"})
+					s, stop, wait := start(t, rtsp.Config{URL: fixed(t, withUser(t, srv.URL, "viewer", "canary")), Transport: transport})
+					eventually(t, "the file", func() bool { return len(s.of(1)) >= len(want.Of(1)) || dropped() })
+					stop()
+					_ = wait()
+					return func() { asServed(t, want, s) }
+				})
 			})
 		}
+	}
+}
+
+// asServed holds what a sink has of a clip against the clip, which another
+// camera than ours has sent.
+func asServed(t *testing.T, want *camsim.Clip, s *sink) {
+	t.Helper()
+	tracks := s.sessions()
+	if len(tracks) == 0 {
+		t.Fatal("no tracks")
+	}
+	for _, tr := range tracks[0] {
+		got, sent := s.of(tr.ID), want.Of(tr.ID)
+		if len(got) == 0 {
+			t.Fatalf("track %d: no units", tr.ID)
+		}
+		// GStreamer sends the edit list's start away with AAC.
+		for len(sent) > 0 && !slices.EqualFunc(essence(t, tr.Codec, sent[0].Data), essence(t, tr.Codec, got[0].Data), bytes.Equal) {
+			sent = sent[1:]
+		}
+		if tr.ID == schemas.VideoTrack && len(got) != len(sent) || len(sent) == 0 || len(want.Of(tr.ID))-len(sent) > 2 {
+			t.Fatalf("track %d: %d units of %d", tr.ID, len(got), len(sent))
+		}
+		for i, u := range got[:min(len(got), len(sent))] {
+			if !slices.EqualFunc(essence(t, tr.Codec, sent[i].Data), essence(t, tr.Codec, u.Data), bytes.Equal) {
+				t.Fatalf("track %d: unit %d differs", tr.ID, i)
+			}
+			// Its own clock is in nanoseconds: a tick this way or that.
+			if d := u.PTS - got[0].PTS - (sent[i].PTS - sent[0].PTS); d < -1 || d > 1 {
+				t.Fatalf("track %d: unit %d is %d ticks off", tr.ID, i, d)
+			}
+			if sent[i].Sync {
+				parameterSets(t, tr, u)
+			}
+		}
+	}
+	if len(tracks[0]) != len(want.Tracks()) {
+		t.Errorf("%d tracks", len(tracks[0]))
 	}
 }
 
@@ -228,7 +244,10 @@ func TestNothingIsLeftOfConnections(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		done := make(chan error, 1)
-		cfg := rtsp.Config{URL: fixed(t, srv.URL("c")), Transport: []string{rtsp.TransportTCP, rtsp.TransportUDP}[i%2]}
+		cfg := rtsp.Config{
+			URL: fixed(t, srv.URL("c")), Transport: []string{rtsp.TransportTCP, rtsp.TransportUDP}[i%2],
+			ConnectTimeout: testenv.Patience / 2, StallTimeout: testenv.Patience / 2,
+		}
 		switch i % 5 {
 		case 3: // ended while it connects
 			cancel()
