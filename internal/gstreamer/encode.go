@@ -55,7 +55,8 @@ type Encoder struct {
 	shifted  bool // the encoder adds a constant to all times
 
 	mu     sync.Mutex
-	base   time.Duration // that constant
+	pushed bool
+	base   time.Duration // that constant; until it is known, the first picture's time
 	known  bool
 	config []byte
 	err    error
@@ -146,11 +147,13 @@ func newEncoder(launch string, shifted bool, deliver func([]byte, EncodedUnit), 
 func (e *Encoder) Push(data []byte, pts, duration time.Duration) error {
 	e.mu.Lock()
 	err := e.err
-	if !e.known && e.shifted {
+	if !e.pushed && e.shifted {
 		// x264enc moves all times by a constant, so that no DTS is below
-		// zero; the first unit out is the first picture in.
+		// zero; the first unit out is the first picture in. Others may go in
+		// before that comes out.
 		e.base = pts
 	}
+	e.pushed = true
 	e.mu.Unlock()
 	if err != nil {
 		return err

@@ -74,6 +74,9 @@ func TestH264Encoder(t *testing.T) {
 		if config[0] != 1 { // avcC: configurationVersion
 			t.Errorf("%s: configuration begins with %d", name, config[0])
 		}
+		if units[0].PTS != start {
+			t.Errorf("%s: the first unit has PTS %v", name, units[0].PTS)
+		}
 		seen, reordered := map[time.Duration]bool{}, false
 		for i, u := range units {
 			if seen[u.PTS] || u.PTS < start || (u.PTS-start)%(40*time.Millisecond) != 0 {
