@@ -107,7 +107,9 @@ func NewLive(ctx context.Context, cfg LiveConfig) (*Live, error) {
 	l.cancel = cancel
 	// Starting at a full frame time of the clock makes the milliseconds
 	// shown tidy; it costs at most one frame.
-	l.start = time.Now().Truncate(time.Second / time.Duration(cfg.FPS)).Add(time.Second / time.Duration(cfg.FPS))
+	// (Truncate takes the monotonic clock off, which run needs.)
+	now, frame := time.Now(), time.Second/time.Duration(cfg.FPS)
+	l.start = now.Add(frame - now.Sub(now.Truncate(frame)))
 	go l.run(runCtx, video, audio)
 	select {
 	case <-l.ready:
