@@ -46,7 +46,7 @@ type CameraConfig struct {
 	// AudioAfter keeps sound back for so long after the first client's PLAY.
 	AudioAfter time.Duration
 	// HangUp ends the clients' connections half a second after the feed's
-	// end. The default is to keep them, silent.
+	// end, and when they have all of it. The default is to keep them, silent.
 	HangUp bool
 	// SentLimit is how many units Sent remembers; the oldest go first. It
 	// defaults to 100,000 for a clip and to 1,000 for live media.
@@ -213,11 +213,15 @@ func (c *Camera) run(ctx context.Context) {
 		}
 		c.set(func() { c.over = true })
 		if c.cfg.HangUp {
-			// What waits in the clients' queues goes out first.
+			// What waits in the clients' queues goes out first. Half a second
+			// is for UDP, where nobody knows of it.
 			select {
 			case <-ctx.Done():
 				return
 			case <-time.After(500 * time.Millisecond):
+			}
+			if !c.flush(ctx) {
+				return
 			}
 			c.Drop()
 		}

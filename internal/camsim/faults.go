@@ -12,6 +12,7 @@ import (
 type faults struct {
 	refuse    bool
 	stall     bool
+	behindKey chan struct{} // stall behind the next keyframe, and close it
 	mute      bool
 	noKeys    bool
 	noReports bool
@@ -44,6 +45,14 @@ func (c *Camera) Drop() {
 
 // Stall keeps all connections and sends nothing. Media time runs on.
 func (c *Camera) Stall(on bool) { c.set(func() { c.faults.stall = on }) }
+
+// StallBehindKey does so right behind the next keyframe, and then closes the
+// channel: nothing follows it, however late anyone looks.
+func (c *Camera) StallBehindKey() <-chan struct{} {
+	done := make(chan struct{})
+	c.set(func() { c.faults.behindKey = done })
+	return done
+}
 
 // Mute stops and restarts the sound alone.
 func (c *Camera) Mute(on bool) { c.set(func() { c.faults.mute = on }) }
@@ -85,6 +94,7 @@ func (c *Camera) GarbagePackets(n int) {
 		}
 		l.seq++
 		_ = c.stream.WritePacketRTP(l.media, p)
+		l.ssrc, l.last = p.SSRC, p.SequenceNumber
 	}
 }
 

@@ -3,6 +3,7 @@ package camsim
 import (
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"sync"
@@ -64,7 +65,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if l.tls != nil {
 			c = tls.Server(c, l.tls)
 		}
-		return &conn{Conn: c}, nil
+		return &conn{Conn: c, out: map[uint32]uint16{}}, nil
 	}
 }
 
@@ -110,14 +111,34 @@ func (l *listener) set(s net.Listener, closed bool) {
 	l.changed = make(chan struct{})
 }
 
-// conn is a connection into which bytes can be put between two writes.
+// conn is a connection into which bytes can be put between two writes, and
+// which knows the last RTP packet of each source that went out on it.
 type conn struct {
 	net.Conn
 	mu sync.Mutex
+
+	outMu sync.Mutex // not held while a write waits
+	out   map[uint32]uint16
 }
 
 func (c *conn) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.Conn.Write(b)
+	n, err := c.Conn.Write(b)
+	// An interleaved frame (RFC 2326 section 10.12) comes in one write: four
+	// bytes of its own, then the packet.
+	if err == nil && len(b) >= 16 && b[0] == '$' {
+		c.outMu.Lock()
+		c.out[binary.BigEndian.Uint32(b[12:])] = binary.BigEndian.Uint16(b[6:])
+		c.outMu.Unlock()
+	}
+	return n, err
+}
+
+// wrote says whether a packet was the last of its source to go out.
+func (c *conn) wrote(ssrc uint32, seq uint16) bool {
+	c.outMu.Lock()
+	defer c.outMu.Unlock()
+	last, ok := c.out[ssrc]
+	return ok && last == seq
 }

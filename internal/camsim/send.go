@@ -1,9 +1,12 @@
 package camsim
 
 import (
+	"context"
 	"crypto/sha256"
+	"maps"
 	"time"
 
+	"github.com/bluenviron/gortsplib/v5"
 	"github.com/bluenviron/gortsplib/v5/pkg/description"
 	"github.com/pion/rtcp"
 
@@ -17,9 +20,10 @@ type sendLane struct {
 	media   *description.Media
 	initial uint32
 	seq     uint16
-	base    int64 // added to the feed's times, in ticks
-	end     int64 // of the last unit sent, without jump
-	ssrc    uint32
+	base    int64  // added to the feed's times, in ticks
+	end     int64  // of the last unit sent, without jump
+	ssrc    uint32 // of the last packet that was not left out
+	last    uint16 // its number
 	packets uint32
 	octets  uint32
 	report  time.Time // when the next sender report is due
@@ -87,7 +91,7 @@ func (c *Camera) emit(u Unit) {
 		l.octets += uint32(len(p.Payload))
 		l.packets++
 		_ = c.stream.WritePacketRTP(l.media, p) // a client's full queue is counted in overflow
-		l.ssrc = p.SSRC
+		l.ssrc, l.last = p.SSRC, p.SequenceNumber
 	}
 	c.report(l, rec)
 	if len(c.sent) >= c.cfg.SentLimit {
@@ -95,6 +99,58 @@ func (c *Camera) emit(u Unit) {
 		c.dropped += c.cfg.SentLimit - len(c.sent)
 	}
 	c.sent = append(c.sent, rec)
+	if done := c.faults.behindKey; done != nil && u.Sync && l.track.Codec.Video() {
+		c.faults.stall, c.faults.behindKey = true, nil
+		close(done)
+	}
+}
+
+// Flushed says whether what was sent so far is in the connections of all
+// clients that play over TCP, and not in their queues any more, which Drop
+// empties. A client that came when a track had ended has nothing of that track
+// and makes it false.
+func (c *Camera) Flushed() bool {
+	type packet struct {
+		ssrc uint32
+		seq  uint16
+	}
+	var last []packet
+	conns := map[*gortsplib.ServerSession]*gortsplib.ServerConn{}
+	c.set(func() {
+		for _, l := range c.lanes {
+			if l.ssrc != 0 {
+				last = append(last, packet{l.ssrc, l.last})
+			}
+		}
+		maps.Copy(conns, c.clients)
+	})
+	for session, sc := range conns {
+		nc, ok := sc.NetConn().(*conn)
+		if tr := session.Transport(); !ok || tr == nil || tr.Protocol != gortsplib.ProtocolTCP {
+			continue
+		}
+		for _, p := range last {
+			if !nc.wrote(p.ssrc, p.seq) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// flush waits until that is so, or for ten seconds: a client may not read, or
+// have lost the last packet. It is false where ctx ended.
+func (c *Camera) flush(ctx context.Context) bool {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(10 * time.Second); !c.Flushed() && time.Now().Before(end); {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+	return ctx.Err() == nil
 }
 
 // report sends a sender report where one is due.
