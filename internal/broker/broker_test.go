@@ -310,13 +310,26 @@ func TestEndOfEmptyPartition(t *testing.T) {
 			cfg := Config{Data: t.TempDir(), Interval: 20 * time.Millisecond}
 			addr, stop := start(t, cfg)
 			c := client(t, addr)
-			create(t, c, "cam.a", 1, map[string]string{"retention.ms": "100"})
-			produce(t, c, "cam.a", 0, 0, 5, 1000)
-			until(t, "retention", func() bool {
-				first, end := offsets(t, c, "cam.a", 0)
-				return first == 5 && end == 5
-			})
-			if !clean {
+			create(t, c, "cam.a", 1, nil)
+			retention := func(ms string) {
+				t.Helper()
+				set := []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "retention.ms", Value: &ms}}
+				if res, err := kadm.NewClient(c).AlterTopicConfigs(t.Context(), set, "cam.a"); err != nil || res[0].Err != nil {
+					t.Fatal(res, err)
+				}
+			}
+			for _, n := range []int64{3, 5} { // empty, and once more
+				retention("-1") // none expires before all are there
+				_, from := offsets(t, c, "cam.a", 0)
+				produce(t, c, "cam.a", 0, int(from), int(n-from), 1000)
+				retention("100")
+				until(t, "retention", func() bool {
+					first, end := offsets(t, c, "cam.a", 0)
+					return first == n && end == n
+				})
+				if clean {
+					continue
+				}
 				// The broker is gone without a word once its end is noted:
 				// what a clean stop writes is taken away.
 				until(t, "the end to be noted", func() bool {
@@ -324,7 +337,7 @@ func TestEndOfEmptyPartition(t *testing.T) {
 					if err := readJSON(endsFile(cfg.Data), &e); err != nil {
 						t.Fatal(err)
 					}
-					return e["cam.a-0"] == 5
+					return e["cam.a-0"] == n
 				})
 			}
 			c.Close()

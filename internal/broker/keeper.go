@@ -187,7 +187,9 @@ func (k *keeper) noteEnds(ctx context.Context) error {
 		if n := len(p.segments); n > 0 {
 			last = p.segments[n-1]
 		}
-		if s, ok := k.seen[p.dir]; ok && s == last {
+		// Without a file it cannot be seen whether it was written to, and emptied
+		// again, since.
+		if s, ok := k.seen[p.dir]; ok && s == last && len(p.segments) > 0 {
 			continue
 		}
 		k.seen[p.dir] = last
