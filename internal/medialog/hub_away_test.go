@@ -111,7 +111,7 @@ func TestCloseOfTheLogWhileBrokersAreSilent(t *testing.T) {
 	}
 	asked, answer := make(chan struct{}, 64), make(chan struct{})
 	defer close(answer)
-	ended := make(chan struct{})
+	silent, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		for ev := range l.Tail(t.Context(), schemas.Topic{Camera: cam.Camera}, Position{}) {
@@ -132,12 +132,18 @@ func TestCloseOfTheLogWhileBrokersAreSilent(t *testing.T) {
 			l.hubs.mu.Unlock()
 			s.also(l.names.Media(cam), 9, 0) // makes the client ask
 			<-asked
+			close(silent)
 			return // so that there is something to tell
 		}
 	}()
 	select {
+	case <-silent:
+	case <-time.After(testenv.Patience):
+		t.Fatal("the tail does not get to where the brokers are silent")
+	}
+	select {
 	case <-ended:
-	case <-time.After(10 * time.Second):
+	case <-time.After(10 * time.Second): // sooner than the client gives up by itself
 		t.Fatal("after 10 s the tail has not ended")
 	}
 	closed := make(chan struct{})

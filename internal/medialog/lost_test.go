@@ -10,6 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // TestBeyondTheEnd: offsets that a partition had once and has no more, since it
@@ -22,7 +24,7 @@ func TestBeyondTheEnd(t *testing.T) {
 	t.Cleanup(c.Close)
 	e := &env{t: t, brokers: c.ListenAddrs(), parts: 1, prefix: "t."}
 	brief := func(c *Config) { c.LostAfter = 300 * time.Millisecond }
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
 	defer cancel()
 
 	// A camera of three fragments, which is deleted and made anew by others;
@@ -90,7 +92,7 @@ func TestSettlesWhatIsLeft(t *testing.T) {
 	t.Cleanup(c.Close)
 	e := &env{t: t, brokers: c.ListenAddrs(), parts: 1, prefix: "t."}
 	l := e.log(func(c *Config) { c.LostAfter = 300 * time.Millisecond })
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
 	defer cancel()
 	if err := l.Ensure(ctx, cam); err != nil {
 		t.Fatal(err)
@@ -129,8 +131,8 @@ func TestEndThatIsBehind(t *testing.T) {
 	}
 	t.Cleanup(c.Close)
 	e := &env{t: t, brokers: c.ListenAddrs(), parts: 1, prefix: "t."}
-	l := e.log()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	l := e.log(func(c *Config) { c.LostAfter = testenv.Patience })
+	ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
 	defer cancel()
 	if err := l.Ensure(ctx, cam); err != nil {
 		t.Fatal(err)

@@ -3,6 +3,8 @@ package medialog
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/framelog/framelog/schemas"
@@ -95,7 +97,8 @@ func (s *sim) step(w *simWriter) error {
 		s.stepOpen(w)
 		return nil
 	}
-	for p, lane := range w.lanes {
+	for _, p := range slices.Sorted(maps.Keys(w.lanes)) { // a schedule must be the same each time
+		lane := w.lanes[p]
 		for i, r := range lane {
 			if !r.applied && !r.refused {
 				if !s.chance(0.4) {

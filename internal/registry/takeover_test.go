@@ -5,9 +5,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 func TestPlanTakeOver(t *testing.T) {
@@ -35,7 +35,7 @@ func TestPlanTakeOver(t *testing.T) {
 func TestTakeOver(t *testing.T) {
 	b := newBroker(t)
 	c := connect(t, b)
-	ctx := limit(t, 30*time.Second)
+	ctx := limit(t, 2*testenv.Patience)
 	must(t, c.Ensure(ctx))
 	must(t, c.Put(ctx, apiCamera("hand")))
 	_, err := c.Reconcile(ctx, "/old.yaml", []schemas.Camera{fileCamera("one", "/old.yaml:2"), fileCamera("two", "/old.yaml:4")}, true)
