@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
@@ -16,7 +15,7 @@ import (
 // what was asked, at once.
 func TestHelp(t *testing.T) {
 	binary := testenv.Binary(t)
-	free := fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))
+	free := refusing(t)
 	for _, tt := range []struct {
 		args string
 		code int

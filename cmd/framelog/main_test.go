@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
@@ -34,6 +36,25 @@ func busy(t *testing.T) string {
 	return ln.Addr().String()
 }
 
+// refusing is an address where nobody listens, and nobody can while the test
+// runs: a socket that does not listen has its port.
+func refusing(t *testing.T) string {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	at, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", at.(*unix.SockaddrInet4).Port)
+}
+
 // TestWrongConfigurations runs the real binary: each wrong configuration ends
 // it within 10 s, with the exit code 2 and one line that names place and
 // remedy. It is judged by three times as long: a machine that is busy is slow
@@ -44,7 +65,7 @@ func TestWrongConfigurations(t *testing.T) {
 	inUse := filepath.Join(t.TempDir(), "data")
 	_, unlock := lockedData(t, inUse)
 	defer unlock()
-	free := fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))
+	free := refusing(t)
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -55,10 +55,10 @@ func TestMovedConfiguration(t *testing.T) {
 	}
 	third := testenv.Up(t, testenv.UpOptions{Config: head + "third}\n", Data: f.Data})
 	third.Wait(t, testenv.Patience, "the cameras of the file that is there", func() bool { return cameras(third) == "front=third " })
+	third.Stop() // so that all that it printed has come
 	if log := third.Log.String(); !strings.Contains(log, "are taken over") || !strings.Contains(log, "was="+old) {
 		t.Error("the log does not say so")
 	}
-	third.Stop()
 }
 
 // TestConflictRemedies: what a conflict of cameras says to do.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,17 +70,38 @@ func purgeIn(t *testing.T, mode, brokers string) {
 		return err == nil && code == http.StatusOK
 	}
 
-	var demo struct{ URL string }
-	f.JSON(t, "/v1/cameras/demo-harbour", &demo)
+	// The demo's cameras may come into the registry after everything is ready,
+	// and may have another port than before.
+	demo := func() (url string) {
+		t.Helper()
+		f.Wait(t, testenv.Patience, "the demo's camera", func() bool {
+			port := ""
+			for _, pid := range f.Children()["camsim"] {
+				args := testenv.CommandLine(pid)
+				if i := slices.Index(args, "--listen"); i >= 0 {
+					port = args[i+1]
+				}
+			}
+			code, body, err := f.Get(t, "/v1/cameras/demo-harbour")
+			var cam struct{ URL string }
+			if err != nil || code != http.StatusOK || json.Unmarshal(body, &cam) != nil {
+				return false
+			}
+			url = cam.URL
+			return port != "" && strings.HasPrefix(url, "rtsp://"+port+"/")
+		})
+		return url
+	}
+	url := demo()
 	secret := filepath.Join(f.Data, "secrets", "yard")
-	host, err := secrets.Site(demo.URL)
+	host, err := secrets.Site(url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(secret, []byte("for "+host+"\n"+canary+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	yard := strings.Replace(demo.URL, "rtsp://", "rtsp://viewer:${file:yard}@", 1)
+	yard := strings.Replace(url, "rtsp://", "rtsp://viewer:${file:yard}@", 1)
 	framelog(0, "add", "yard", yard)
 	f.Wait(t, 2*testenv.Patience, "footage of the camera", func() bool { return plays("yard") })
 	if len(topics()) != 2 {
@@ -114,6 +137,10 @@ func purgeIn(t *testing.T, mode, brokers string) {
 			t.Errorf("%s: playlist %d %s %v", when, code, body, err)
 		}
 	}
+	f.Wait(t, testenv.Patience, "that egress has heard of it", func() bool {
+		code, _, err := f.Get(t, "/hls/yard/index.m3u8")
+		return err == nil && code == http.StatusNotFound
+	})
 	gone("at once")
 	if _, err := os.Stat(secret); err != nil {
 		t.Errorf("the file of its password, which was made by hand: %v", err)
@@ -121,8 +148,8 @@ func purgeIn(t *testing.T, mode, brokers string) {
 	if out := framelog(2, "remove", "yard", "--purge"); !strings.Contains(out, "no footage") {
 		t.Error(out)
 	}
-	if !plays("demo-harbour") || !plays("demo-garden") {
-		t.Error("another camera does not play any more")
+	for _, id := range []string{"demo-harbour", "demo-garden"} {
+		f.Wait(t, testenv.Patience, "another camera to play on: "+id, func() bool { return plays(id) })
 	}
 	if code := f.Stop(); code != 0 {
 		t.Fatalf("exit code %d", code)
@@ -131,12 +158,16 @@ func purgeIn(t *testing.T, mode, brokers string) {
 	f.WaitReady(t)
 	gone("after a restart")
 
-	f.JSON(t, "/v1/cameras/demo-harbour", &demo) // at another port perhaps
-	framelog(0, "add", "yard", demo.URL)
+	framelog(0, "add", "yard", demo())
 	f.Wait(t, 2*testenv.Patience, "footage of the new camera", func() bool { return plays("yard") })
 	if out := framelog(0, "remove", "yard"); !strings.Contains(out, "until it expires") || len(topics()) != 2 {
 		t.Errorf("%s: topics %v", out, topics())
 	}
+	// No status is left by which the next command could tell that it has stopped.
+	f.Wait(t, testenv.Patience, "that ingest has heard of it", func() bool {
+		_, body, err := f.Get(t, "/metrics")
+		return err == nil && strings.Contains(string(body), `go_goroutines{role="ingest"}`) && !strings.Contains(string(body), `framelog_log_entries_total{camera="yard",`)
+	})
 	if out := framelog(0, "remove", "yard", "--purge"); !strings.Contains(out, "the topics cam.yard, cam.yard.index.") || len(topics()) != 0 {
 		t.Errorf("%s: topics %v", out, topics())
 	}
