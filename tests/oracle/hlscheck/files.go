@@ -77,6 +77,10 @@ func (w *Watcher) fetchParts(ctx context.Context, u string, s *Segment) {
 		if _, ok := w.parts[at]; ok || p.Gap {
 			continue
 		}
+		if w.refused[at] {
+			delete(w.refused, at)
+			w.failed(ctx, at, errors.New("it was refused when it was hinted at, and came after all"))
+		}
 		b, ok := w.file(ctx, at)
 		if !ok {
 			continue
@@ -139,8 +143,9 @@ func (w *Watcher) fetchSegment(ctx context.Context, u string, s *Segment) bool {
 }
 
 // fetchHint asks for a part before it is there. The answer comes when it is,
-// or says that there will be none; whether that was right, the next playlists
-// tell.
+// or says that there will be none: at once where the fragment has ended since
+// the playlist was made, as it may have. Whether that was right, the next
+// playlists tell.
 func (w *Watcher) fetchHint(ctx context.Context, u, uri string) {
 	at := resolve(u, uri)
 	if _, ok := w.hashes[at]; ok {
@@ -153,8 +158,10 @@ func (w *Watcher) fetchHint(ctx context.Context, u, uri string) {
 	case err == nil:
 		w.count(func(s *Stats) { s.HintsFetched++ })
 		w.hashes[at] = sha256.Sum256(b)
-	case errors.As(err, &status) && status == http.StatusNotFound && time.Since(began) > 10*time.Millisecond:
-		// It waited and then the fragment ended without it.
+	case errors.As(err, &status) && status == http.StatusNotFound:
+		w.refused[at] = true
+	case w.late(err, began):
+		w.count(func(s *Stats) { s.Interruptions++ })
 	default:
 		w.failed(ctx, at, err)
 	}

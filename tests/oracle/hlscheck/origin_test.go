@@ -27,6 +27,8 @@ type origin struct {
 	kind     string                                      // Content-Type of playlists
 	early    bool                                        // answers blocking requests at once
 	lenient  bool                                        // answers what it should refuse
+	hasty    bool                                        // refuses parts that are not there yet
+	lost     bool                                        // hints at parts of gaps, which it refuses
 	ends     uint64                                      // ENDLIST behind this fragment
 	deltaOff int                                         // added to SKIPPED-SEGMENTS
 	media    func(f uint64, part int, dts uint64) uint64 // tfdt
@@ -137,7 +139,7 @@ func (o *origin) playlist(skip bool) *doc {
 	d.open = o.segment(open, n%fragParts)
 	if open == o.ends && o.ends > 0 {
 		d.end = true
-	} else if !isGap(open) {
+	} else if !isGap(open) || o.lost {
 		d.hint = fmt.Sprintf("part/%d.%d.m4s", open, n%fragParts)
 	}
 	if skip {
@@ -253,7 +255,8 @@ func (o *origin) serve(w http.ResponseWriter, r *http.Request) {
 		var f uint64
 		var p int
 		_, _ = fmt.Sscanf(path, "/part/%d.%d.m4s", &f, &p)
-		if !o.wait(r, int(f)*fragParts+p+1) {
+		want := int(f)*fragParts + p + 1
+		if isGap(f) || o.hasty && o.parts() < want || !o.wait(r, want) {
 			http.NotFound(w, r)
 			return
 		}

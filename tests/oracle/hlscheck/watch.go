@@ -65,7 +65,9 @@ type Watcher struct {
 	inits  map[string]*initFile
 	hashes map[string][sha256.Size]byte // of every file fetched, by URL
 	parts  map[string][]byte            // bytes of parts whose segment is not there yet
-	clock  mediaClock
+	// refused is the hinted parts that there would never be, by URL.
+	refused map[string]bool
+	clock   mediaClock
 }
 
 // maxViolations bounds the list: a broken server breaks rules a thousand times.
@@ -78,6 +80,7 @@ func New(cfg Config) *Watcher {
 	}
 	return &Watcher{
 		cfg: cfg, inits: map[string]*initFile{}, hashes: map[string][sha256.Size]byte{}, parts: map[string][]byte{},
+		refused: map[string]bool{},
 	}
 }
 
@@ -363,13 +366,7 @@ func (w *Watcher) reload(ctx context.Context, u string, a ask) (m *Media, delta,
 		full += sep + q
 	}
 	began := time.Now()
-	text, err := w.text(ctx, full, func(err error) bool {
-		// What does not come within three target durations is answered with
-		// 503 (RFC 8216bis 6.2.5.2). Whether it had to come MaxStall says.
-		var s statusError
-		return a.blocking && w.cfg.MaxStall != 0 && w.hist.last != nil && errors.As(err, &s) &&
-			s == http.StatusServiceUnavailable && time.Since(began) >= 3*w.hist.last.Target
-	})
+	text, err := w.text(ctx, full, func(err error) bool { return a.blocking && w.late(err, began) })
 	if err != nil {
 		return nil, false, false
 	}
@@ -417,6 +414,15 @@ func (w *Watcher) reload(ctx context.Context, u string, a ask) (m *Media, delta,
 		}
 	}
 	return applied, true, true
+}
+
+// late says whether err is the 503 that answers a request, made at began, for
+// what does not come within three target durations (RFC 8216bis 6.2.5.2).
+// Whether it had to come MaxStall says.
+func (w *Watcher) late(err error, began time.Time) bool {
+	var s statusError
+	return w.cfg.MaxStall != 0 && w.hist.last != nil && errors.As(err, &s) &&
+		s == http.StatusServiceUnavailable && time.Since(began) >= 3*w.hist.last.Target
 }
 
 // probe asks what must be refused, and what is there already.

@@ -27,18 +27,20 @@ func TestCorrectServer(t *testing.T) {
 		low  bool
 		ends uint64
 		age  time.Duration // how long the stream runs when the watch begins
+		lost bool          // hints at what it refuses then
 	}{
-		"low latency":              {true, 0, 0},
-		"low latency, old stream":  {true, 0, time.Minute},
-		"low latency, that ends":   {true, 40, 0},
-		"polling":                  {false, 0, 30 * time.Second},
-		"polling a stream's start": {false, 0, 2 * time.Second},
-		"polling, that ends":       {false, 30, time.Second},
+		"low latency":              {true, 0, 0, false},
+		"low latency, old stream":  {true, 0, time.Minute, false},
+		"low latency, that ends":   {true, 40, 0, false},
+		"low latency, lost parts":  {true, 0, 0, true},
+		"polling":                  {false, 0, 30 * time.Second, false},
+		"polling a stream's start": {false, 0, 2 * time.Second, false},
+		"polling, that ends":       {false, 30, time.Second, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				o := newOrigin(t)
-				o.ends = c.ends
+				o.ends, o.lost = c.ends, c.lost
 				time.Sleep(c.age) // the test's own time
 				w := watch(t, o, c.low)
 				for _, v := range w.Violations() {
@@ -258,6 +260,7 @@ func TestPlantedFaults(t *testing.T) {
 		{"report without a number", ReportRule, from(1, func(d *doc) { d.extra = "#EXT-X-RENDITION-REPORT:URI=\"x.m3u8\"\n" })},
 		{"segment is not there", Fetch, bytesOf("/seg/7.", 1, func([]byte) []byte { return nil })},
 		{"part is not there", Fetch, bytesOf("/part/7.2.", 1, func([]byte) []byte { return nil })},
+		{"hinted part is refused, and comes", Fetch, func(o *origin) { o.hasty = true }},
 		{"segment changes its bytes", Bytes, bytesOf("/seg/", 2, func(b []byte) []byte { return append(b[:len(b)-1:len(b)-1], 'x') })},
 		{"part changes its bytes", Bytes, bytesOf("/part/", 2, func(b []byte) []byte { return append(b[:len(b)-1:len(b)-1], 'x') })},
 		{"segment is not its parts", PartBytes, bytesOf("/seg/", 1, func(b []byte) []byte { return append(b[:len(b)-1:len(b)-1], 'x') })},
