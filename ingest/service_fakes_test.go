@@ -58,6 +58,7 @@ type fakeWriter struct {
 	refuse   error
 	last     time.Time
 	longest  time.Duration // between two chunks
+	until    time.Time     // the longest ended
 }
 
 func newFakeLogs() *fakeLogs {
@@ -140,8 +141,8 @@ func (w *fakeWriter) Write(*schemas.Chunk) error {
 	}
 	w.chunks++
 	now := time.Now()
-	if !w.last.IsZero() {
-		w.longest = max(w.longest, now.Sub(w.last))
+	if d := now.Sub(w.last); !w.last.IsZero() && d > w.longest {
+		w.longest, w.until = d, now
 	}
 	w.last = now
 	return nil

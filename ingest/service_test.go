@@ -59,11 +59,12 @@ type cluster struct {
 	*world
 	kafka       kafka.Config
 	registry    *registry.Client
+	pauses      *testenv.Pauses
 	stop, start func()
 }
 
 func newCluster(t *testing.T, brokers []string) *cluster {
-	c := &cluster{world: newWorld(t)}
+	c := &cluster{world: newWorld(t), pauses: testenv.WatchPauses(t)}
 	c.kafka = kafka.Config{Brokers: brokers, Prefix: fmt.Sprintf("ingest-%d.", rand.N(1<<30))}
 	var err error
 	if c.registry, err = registry.Connect(c.kafka, slog.New(slog.DiscardHandler)); err != nil {
@@ -194,7 +195,6 @@ func TestTwoProcessesShareCameras(t *testing.T) {
 
 func shareCameras(t *testing.T, c *cluster) {
 	ids := c.put(t, 24)
-	pauses := testenv.WatchPauses(t)
 	one := c.process(t, "one", nil)
 	testenv.Wait(t, testenv.Patience, "one has all", func() bool {
 		n, ok := c.owners(ids)
@@ -205,7 +205,7 @@ func shareCameras(t *testing.T, c *cluster) {
 	}
 	two := c.named(t, "", "two", longSession, nil)
 	testenv.Wait(t, testenv.Patience, "two has its share", func() bool { return c.shared(ids, one, two) })
-	c.noHoles(t, ids, pauses)
+	c.noHoles(t, ids)
 	moved := c.openings() - len(ids)
 	if n := c.owned(ids)["two"]; moved != n {
 		t.Errorf("%d logs were opened anew, want one for each of the %d cameras that moved", moved, n)
@@ -218,7 +218,7 @@ func shareCameras(t *testing.T, c *cluster) {
 		n, ok := c.owners(ids)
 		return ok && n["two"] == 24
 	})
-	within(t, "cameras of a killed process moved", began, 2*15*time.Second)
+	c.within(t, "cameras of a killed process moved", began, 2*15*time.Second)
 	one.stop()
 
 	// One that ends properly hands over at once.
@@ -230,7 +230,7 @@ func shareCameras(t *testing.T, c *cluster) {
 		n, ok := c.owners(ids)
 		return ok && n["three"] == 24
 	})
-	within(t, "cameras of a process that ended moved", began, longSession)
+	c.within(t, "cameras of a process that ended moved", began, longSession)
 	three.stop()
 }
 
@@ -252,7 +252,7 @@ func TestNamedProcess(t *testing.T) {
 		began := time.Now()
 		again := c.named(t, "static-1", "one again", shortSession, nil)
 		testenv.Wait(t, testenv.Patience, "one has all again", all("one again"))
-		within(t, "a restarted process had its cameras back", began, longSession)
+		c.within(t, "a restarted process had its cameras back", began, longSession)
 		one.stop()
 
 		two := c.named(t, "static-2", "two", longSession, nil)
@@ -266,13 +266,13 @@ func TestNamedProcess(t *testing.T) {
 			n, ok := c.owners(ids)
 			return ok && n["one again"] == before["one again"] && n["two again"] == before["two"]
 		})
-		within(t, "and of two, one had its share back", began, longSession)
+		c.within(t, "and of two, one had its share back", began, longSession)
 		two.stop()
 
 		again.net.kill()
 		began = time.Now()
 		testenv.Wait(t, testenv.Patience, "the other has all", all("two again"))
-		within(t, "cameras of a killed process moved", began, 2*15*time.Second)
+		c.within(t, "cameras of a killed process moved", began, 2*15*time.Second)
 		again.stop()
 
 		last := c.named(t, "static-1", "last", longSession, nil)
@@ -280,7 +280,7 @@ func TestNamedProcess(t *testing.T) {
 		began = time.Now()
 		third.stop()
 		testenv.Wait(t, testenv.Patience, "the last has all", all("last"))
-		within(t, "cameras of a process that ended moved", began, longSession)
+		c.within(t, "cameras of a process that ended moved", began, longSession)
 		last.stop()
 	})
 }
@@ -329,10 +329,11 @@ func (c *cluster) owned(ids []string) map[string]int {
 }
 
 // within tells how long something took, and judges it by a limit beyond which
-// it was not done as it is meant to be.
-func within(t *testing.T, what string, began time.Time, limit time.Duration) {
+// it was not done as it is meant to be, but where the machine stood still.
+func (c *cluster) within(t *testing.T, what string, began time.Time, limit time.Duration) {
 	t.Helper()
 	took := time.Since(began).Round(time.Millisecond)
+	limit += c.pauses.Sum(began, time.Now())
 	t.Logf("%s within %v", what, took)
 	if took > limit {
 		t.Errorf("%s only after %v, want less than %v", what, took, limit)
@@ -341,13 +342,14 @@ func within(t *testing.T, what string, began time.Time, limit time.Duration) {
 
 // noHoles checks that no writer that records now has paused, but where the
 // machine has, nor had its camera connected anew.
-func (c *cluster) noHoles(t *testing.T, ids []string, pauses *testenv.Pauses) {
+func (c *cluster) noHoles(t *testing.T, ids []string) {
 	t.Helper()
-	limit := 800*time.Millisecond + pauses.Longest(time.Time{}, time.Now())
 	c.logs.mu.Lock()
 	defer c.logs.mu.Unlock()
 	for _, id := range ids {
-		if w := c.logs.writers[id]; w.longest > limit || w.sessions != 1 {
+		w := c.logs.writers[id]
+		limit := 800*time.Millisecond + c.pauses.Sum(w.until.Add(-w.longest), w.until)
+		if w.longest > limit || w.sessions != 1 {
 			t.Errorf("%s was not recorded for %v (limit %v), in %d sessions", id, w.longest, limit, w.sessions)
 		}
 	}
@@ -369,7 +371,6 @@ func restartBroker(t *testing.T, c *cluster) {
 		connected[cam.ID]++
 		return steady(0)
 	}
-	pauses := testenv.WatchPauses(t)
 	p := c.process(t, "one", nil)
 	testenv.Wait(t, testenv.Patience, "it has all", func() bool {
 		n, ok := c.owners(ids)
@@ -393,7 +394,7 @@ func restartBroker(t *testing.T, c *cluster) {
 		n, ok := c.owners(ids)
 		return ok && n["one"] == 8
 	})
-	c.noHoles(t, ids, pauses)
+	c.noHoles(t, ids)
 	if n := c.openings(); n != 8 {
 		t.Errorf("opened %d logs, want 8", n)
 	}
