@@ -1,85 +1,21 @@
 package hls
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/framelog/framelog/deploy/nginx"
 	"github.com/framelog/framelog/tests/testenv"
 )
-
-// startNginx runs Nginx with our configuration until the test ends.
-func startNginx(t *testing.T, upstream, files string) (base string) {
-	t.Helper()
-	path := testenv.Tool(t, "nginx", "nginx-light")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	listen := l.Addr().String()
-	l.Close()
-	dir := t.TempDir()
-	if err := nginx.Write(dir, nginx.Settings{Listen: listen, Upstreams: []string{upstream}, Files: files}); err != nil {
-		t.Fatal(err)
-	}
-	// Workers of an Nginx that root starts are somebody else.
-	for d := files; d != "/" && d != "."; d = filepath.Dir(d) {
-		if strings.HasPrefix(d, os.TempDir()+"/") {
-			_ = os.Chmod(d, 0o755)
-		}
-	}
-	_ = os.Chmod(dir, 0o755)
-	_ = os.Chmod(filepath.Dir(dir), 0o755)
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, path, "-p", dir, "-e", "stderr", "-c", filepath.Join(dir, "nginx.conf"), "-g", "daemon off;")
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	var errs bytes.Buffer
-	cmd.Stderr = &errs
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	exited := make(chan struct{})
-	go func() {
-		defer close(exited)
-		_ = cmd.Wait() // ended by signal
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-exited
-		if t.Failed() {
-			t.Logf("nginx: %s", errs.String())
-		}
-	})
-	for range 200 {
-		c, err := net.Dial("tcp", listen)
-		if err == nil {
-			c.Close()
-			return "http://" + listen
-		}
-		select {
-		case <-exited:
-			t.Fatalf("nginx ended: %s", errs.String())
-		case <-time.After(25 * time.Millisecond):
-		}
-	}
-	t.Fatal("nginx does not listen")
-	return ""
-}
 
 // upstream counts the requests that reach the server, by path.
 type upstream struct {
@@ -135,7 +71,7 @@ func TestNginx(t *testing.T) {
 	up := &upstream{server: s, count: map[string]int{}}
 	web := httptest.NewServer(up)
 	t.Cleanup(web.Close)
-	base := startNginx(t, strings.TrimPrefix(web.URL, "http://"), dir)
+	base := testenv.Nginx(t, dir, web.URL)
 
 	path := func(i int) string { return fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[i].entry.Seq) }
 	check := func(res *http.Response, body, path string) {
