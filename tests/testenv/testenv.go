@@ -11,7 +11,9 @@ package testenv
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -93,29 +95,45 @@ func Tool(t testing.TB, name, debianPackage string) string {
 var ports struct {
 	sync.Mutex
 	given map[int]bool
+	locks *os.File // a byte for each port; open as long as this process lives
 }
 
 // FreePort is a TCP port of 127.0.0.1 that nobody listens on now, and that
 // stays free for who asked: it is below those that systems give to whoever
 // asks for any (IANA: from 49152 on, Linux: from 32768 on), and none is given
-// twice. Prefer listening on port 0 where the listener is ours and never goes.
+// twice, neither by this test process nor by another that runs beside it.
+// Prefer listening on port 0 where the listener is ours and never goes.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	ports.Lock()
 	defer ports.Unlock()
+	if ports.locks == nil {
+		f, err := os.OpenFile(filepath.Join(Cache(t), "ports"), os.O_CREATE|os.O_RDWR, 0o644)
+		if err != nil {
+			t.Fatalf("testenv: find port: %v", err)
+		}
+		ports.locks, ports.given = f, map[int]bool{}
+	}
 	for range 1000 {
 		port := 12000 + rand.IntN(20000)
+		if ports.given[port] {
+			continue
+		}
+		// Before anybody looks whether it is free: who has it may be about to
+		// listen.
+		lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: int64(port), Len: 1}
+		err := unix.FcntlFlock(ports.locks.Fd(), unix.F_OFD_SETLK, &lock)
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+			continue // another process has it
+		}
+		if err != nil {
+			t.Fatalf("testenv: find port: lock %d: %v", port, err)
+		}
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			continue
 		}
 		l.Close()
-		if ports.given[port] {
-			continue
-		}
-		if ports.given == nil {
-			ports.given = map[int]bool{}
-		}
 		ports.given[port] = true
 		return port
 	}
