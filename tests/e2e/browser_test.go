@@ -121,19 +121,20 @@ func TestBrowserPlays(t *testing.T) {
 		<-time.After(d) // the browser looks on
 		factor := strain.Factor()
 		after, took := focused(p), time.Since(began)
+		awake := took - pauses.Sum(began, time.Now())
 		now := looks(p)
 		all = append(all, now...)
 		pictures := map[int64]bool{}
 		for _, l := range now {
 			pictures[l.Taken] = true
 		}
-		if n := int(took.Seconds() * 2 / factor); len(pictures) < n {
+		if n := int(awake.Seconds() * 2 / factor); len(pictures) < n {
 			t.Errorf("%s: %d different pictures in %v, want %d", what, len(pictures), took, n)
 		}
 		if after.FatalErrors > 0 {
 			t.Errorf("%s: fatal errors: %v", what, after.Errors)
 		}
-		if s := after.CurrentTime - before.CurrentTime; after.Rebuilds == before.Rebuilds && s < took.Seconds()*0.8/factor {
+		if s := after.CurrentTime - before.CurrentTime; after.Rebuilds == before.Rebuilds && s < awake.Seconds()*0.8/factor {
 			t.Errorf("%s: %.1f s of footage in %v", what, s, took)
 		}
 		if len(now) == 0 {
@@ -156,6 +157,9 @@ func TestBrowserPlays(t *testing.T) {
 	cam.Drop()
 	p.Wait(2*testenv.Patience, "window.framelog.cameras()[0].status.state !== 'live'")
 	cam.Refuse(false)
+	// The player may still say that it plays, from what it had: the camera must
+	// be back first.
+	p.Wait(2*testenv.Patience, "window.framelog.cameras()[0].status.state === 'live'")
 	p.Wait(2*testenv.Patience, "window.framelog.players().some(p => p.mode === 'focus' && p.state === 'playing')")
 	all = append(all, looks(p)...)
 	play(30*time.Second, "after the connection was cut")
@@ -192,17 +196,19 @@ func TestBrowserPlays(t *testing.T) {
 func TestDemoPage(t *testing.T) {
 	b := testenv.Chromium(t)
 	f := testenv.Up(t, testenv.UpOptions{Args: []string{"--demo"}})
-	strain := testenv.WatchStrain(t)
+	strain, pauses := testenv.WatchStrain(t), testenv.WatchPauses(t)
 	began := time.Now()
 	p := b.Open(t, f.URL)
 	tellFailure(t, p)
 	// 5 s are promised, on a machine with nothing else to do: this one has all
-	// of Framelog instrumented on it, and the cameras, and the browser.
+	// of Framelog instrumented on it, and the cameras, and the browser, and may
+	// stand still meanwhile.
 	const limit = 15 * time.Second
 	both := func(what, condition string) {
 		t.Helper()
 		p.Wait(2*testenv.Patience, condition)
-		took, limit := time.Since(began), strain.Stretch(limit)
+		took := time.Since(began)
+		limit := strain.Stretch(limit) + pauses.Sum(began, time.Now())
 		t.Logf("%s after %v", what, took.Round(10*time.Millisecond))
 		if took > limit {
 			t.Errorf("%s only after %v, limit %v", what, took, limit)
@@ -214,7 +220,9 @@ func TestDemoPage(t *testing.T) {
 	p.Wait(2*testenv.Patience, "window.framelog.players().every(p => p.state === 'playing') && window.framelog.players().filter(p => p.frames > 100).length === 2")
 	for i, r := range players(p) {
 		t.Logf("%s: %+v", r.Camera, r)
-		if r.Mode != "wall" || r.CurrentTime <= before[i].CurrentTime || r.FatalErrors > 0 {
+		// A player that was made anew counts its time from another place.
+		stands := r.Rebuilds == before[i].Rebuilds && r.CurrentTime <= before[i].CurrentTime
+		if r.Mode != "wall" || stands || r.FatalErrors > 0 {
 			t.Errorf("%s does not go on: %+v, before %+v", r.Camera, r, before[i])
 		}
 	}
