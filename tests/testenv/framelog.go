@@ -3,6 +3,7 @@ package testenv
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -193,17 +194,19 @@ func (f *Framelog) Children() map[string][]int {
 	return roles
 }
 
-// Kill kills the children of one role as a crash would, and returns how many
-// there were.
-func (f *Framelog) Kill(t testing.TB, role string) int {
+// Kill kills the children of one role as a crash would, and returns how many.
+func (f *Framelog) Kill(t testing.TB, role string) (killed int) {
 	t.Helper()
-	pids := f.Children()[role]
-	for _, pid := range pids {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+	for _, pid := range f.Children()[role] {
+		switch err := syscall.Kill(pid, syscall.SIGKILL); {
+		case err == nil:
+			killed++
+		case errors.Is(err, syscall.ESRCH): // it ended by itself just now
+		default:
 			t.Fatalf("testenv: kill %s (%d): %v", role, pid, err)
 		}
 	}
-	return len(pids)
+	return killed
 }
 
 // KillAll kills the parent and every child at once, as a power failure would.
