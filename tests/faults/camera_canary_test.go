@@ -192,8 +192,12 @@ func TestNoPasswordAnywhere(t *testing.T) {
 	l.commands(s)
 	l.environments(s)
 	l.records(s)
+	killed := fmt.Sprint(s.Children()["ingest"])
 	s.Kill(t, "ingest") // what the supervisor has to say
-	s.Wait(t, 2*testenv.Patience, "a new ingest", func() bool { return len(s.Children()["ingest"]) > 0 })
+	s.Wait(t, 2*testenv.Patience, "a new ingest", func() bool {
+		now := s.Children()["ingest"]
+		return len(now) > 0 && fmt.Sprint(now) != killed
+	})
 	l.answers(s, want)
 	cancel()
 	beside.Wait()
@@ -262,6 +266,14 @@ func (l *leak) ask(s *camScene, method, path, contentType, body string) int {
 func (l *leak) typed(s *camScene, digest, basic, inPath *camsim.Server, want map[string]schemas.State) {
 	const kind = "application/json"
 	url := func(u string) string { return fmt.Sprintf(`{"url":%q,"label":"typed"}`, u) }
+	seen := func(id string) {
+		l.t.Helper()
+		testenv.Wait(l.t, 2*testenv.Patience, "camera "+id, func() bool {
+			status, _, err := s.Get(l.t, "/v1/cameras/"+id)
+			return err == nil && status == http.StatusOK
+		})
+	}
+	seen("digest-env") // those of the file may come after all roles are ready
 	for _, c := range []struct {
 		id, kind, body string
 		code           int
@@ -304,6 +316,7 @@ func (l *leak) typed(s *camScene, digest, basic, inPath *camsim.Server, want map
 	for _, password := range []string{canary, oddPassword} {
 		l.ask(s, http.MethodPut, "/v1/cameras/typed-brief", kind, url("rtsp://viewer:"+inURL(password)+"@"+digest.Addr()+"/odd"))
 	}
+	seen("typed-brief") // PUT does not wait for that for long
 	if code := l.ask(s, http.MethodDelete, "/v1/cameras/typed-brief", kind, ""); code != http.StatusNoContent {
 		l.t.Errorf("DELETE: status %d", code)
 	}
@@ -356,26 +369,37 @@ func (l *leak) playlists(s *camScene, want map[string]schemas.State) {
 		}
 		s.more(l.t, id, time.Time{}, 2)
 		base := "/hls/" + id + "/"
-		_, text, err := s.Get(l.t, base+"index.m3u8")
+		text := l.fetched(s, base+"index.m3u8")
 		l.search("playlist", id, text)
-		m, err2 := hlscheck.ParseMultivariant(string(text))
-		if err != nil || err2 != nil {
-			l.t.Errorf("%s: %v, %v: %s", id, err, err2, text)
+		m, err := hlscheck.ParseMultivariant(string(text))
+		if err != nil {
+			l.t.Errorf("%s: %v: %s", id, err, text)
 			continue
 		}
-		_, text, err = s.Get(l.t, base+m.Variants[0].URI)
+		text = l.fetched(s, base+m.Variants[0].URI)
 		l.search("playlist", id, text)
-		p, err2 := hlscheck.ParseMedia(string(text))
-		if err != nil || err2 != nil || len(p.Segments) == 0 {
-			l.t.Errorf("%s: %v, %v: %s", id, err, err2, text)
+		p, err := hlscheck.ParseMedia(string(text))
+		if err != nil || len(p.Segments) == 0 {
+			l.t.Errorf("%s: %v: %s", id, err, text)
 			continue
 		}
 		for _, u := range []string{p.Segments[0].Map, p.Segments[0].URI} {
-			_, b, err := s.Get(l.t, base+"raw/"+u)
-			if err != nil || len(b) == 0 {
-				l.t.Errorf("%s: %s: %v", id, u, err)
-			}
-			l.search("segment", id+"/"+u, b)
+			l.search("segment", id+"/"+u, l.fetched(s, base+"raw/"+u))
 		}
 	}
+}
+
+// fetched is what stands at a path, once it is there: egress lets nobody wait
+// for long, and nobody has asked for these cameras before.
+func (l *leak) fetched(s *camScene, path string) (body []byte) {
+	l.t.Helper()
+	status := 0
+	var err error
+	if !camWait(l.t, 2*testenv.Patience, func() bool {
+		status, body, err = s.Get(l.t, path)
+		return err == nil && status == http.StatusOK && len(body) > 0
+	}) {
+		l.t.Errorf("%s: status %d, %v: %q", path, status, err, body)
+	}
+	return body
 }

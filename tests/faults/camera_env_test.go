@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -116,21 +117,27 @@ func (s *camScene) said(id string) []camStatus {
 func (s *camScene) named(t *testing.T, id string, from time.Time, what string, cond func(camStatus) bool) (found camStatus) {
 	t.Helper()
 	const timeout = 2 * testenv.Patience
-	ok := camWait(t, timeout, func() bool {
-		h := s.said(id)
-		for i, x := range h {
-			// What was said before holds until the next word.
-			if (i+1 == len(h) || h[i+1].At.After(from)) && cond(x) {
-				found = x
-				return true
-			}
+	if !camWait(t, timeout, func() bool {
+		said := s.since(id, from)
+		i := slices.IndexFunc(said, cond)
+		if i >= 0 {
+			found = said[i]
 		}
-		return false
-	})
-	if !ok {
+		return i >= 0
+	}) {
 		t.Errorf("%s: the API did not say %s within %v; it said:\n%s", id, what, timeout, camLines(s.said(id)))
 	}
 	return found
+}
+
+// since is what the API has said of a camera from the moment from on. What was
+// said before holds until the next word.
+func (s *camScene) since(id string, from time.Time) []camStatus {
+	h := s.said(id)
+	for len(h) > 1 && !h[1].At.After(from) {
+		h = h[1:]
+	}
+	return h
 }
 
 // problem is named with a state, and a text of error or problem.
@@ -234,6 +241,16 @@ func (s *camScene) more(t *testing.T, id string, from time.Time, n int) (all []s
 			id, n, from.Format("15:04:05.000"), camIndex(all), camLines(s.said(id)))
 	}
 	return all
+}
+
+// listed waits until a camera has a playlist. Who comes first may wait for it for
+// longer than egress lets him, and a strict client takes that for a fault.
+func (s *camScene) listed(t *testing.T, id string) {
+	t.Helper()
+	testenv.Wait(t, 2*testenv.Patience, "a playlist of "+id, func() bool {
+		p, _ := procPlaylist(t, s.URL, id)
+		return p != nil
+	})
 }
 
 func camIndex(entries []schemas.Entry) string {
@@ -348,6 +365,33 @@ func sessions(entries []schemas.Entry) int {
 		}
 	}
 	return n
+}
+
+// corrected says whether e, which follows p, begins a session because that of p
+// began late: where the machine stands still while a session's first picture
+// comes, its public time is ahead of the clock for good, and ingest soon begins
+// another one (AssemblerConfig.MaxDrift). Nothing else has public time go back
+// that far under one writer.
+func corrected(p, e *schemas.Entry) bool {
+	return e.Session != p.Session && e.Epoch == p.Epoch && p.End().Sub(e.Start) > 300*time.Millisecond
+}
+
+// corrections is how many of the sessions of entries began so.
+func corrections(entries []schemas.Entry) (n int) {
+	for i := 1; i < len(entries); i++ {
+		if corrected(&entries[i-1], &entries[i]) {
+			n++
+		}
+	}
+	return n
+}
+
+// wantSessions checks how many sessions entries have, beside corrections.
+func wantSessions(t *testing.T, id string, entries []schemas.Entry, want int) {
+	t.Helper()
+	if n := sessions(entries); n < want || n > want+corrections(entries) {
+		t.Errorf("%s: %d sessions, want %d:\n%s", id, n, want, camIndex(entries))
+	}
 }
 
 // matched is how the log's footage compares with what was sent.

@@ -62,10 +62,12 @@ func camLoad(t *testing.T, c testenv.Clip) *camsim.Clip {
 }
 
 // stretched is a camera's night: keyframes each second, then 20 s without, then
-// each second again, all with the same parameter sets.
+// each second again, all with the same parameter sets. It begins when Framelog
+// connects: calm is for the test to come to watch it, and the end for it to see
+// what has become of it.
 func stretched(t *testing.T) *camsim.Clip {
 	t.Helper()
-	const calm, long, total = 6, 20, 70
+	const calm, long, total = 15, 20, 180
 	var keys []string
 	for s := range total {
 		if s <= calm || s >= calm+long {
@@ -112,27 +114,25 @@ func away(text string, begin, end func(*camsim.Server)) func(*testing.T, *camSce
 		all := s.more(t, id, time.Now(), 3)
 		dense(t, id, all)
 		s.intact(t, id, all)
-		if n := sessions(all); n != 2 {
-			t.Errorf("%s: %d sessions, want 2:\n%s", id, n, camIndex(all))
-		}
+		wantSessions(t, id, all, 2)
 	}
 }
 
 // late is a camera that is away when Framelog starts.
-func late(text string, end func(*camsim.Server)) func(*testing.T, *camScene, string) {
+func late(text string, end func(*camsim.Server) error) func(*testing.T, *camScene, string) {
 	return func(t *testing.T, s *camScene, id string) {
 		s.problem(t, id, time.Time{}, schemas.StateAway, text)
 		if all := s.entries(t, id); len(all) > 0 {
 			t.Errorf("%s: footage of a camera that is away:\n%s", id, camIndex(all))
 		}
-		end(s.servers[id])
+		if err := end(s.servers[id]); err != nil {
+			t.Fatal(err)
+		}
 		s.cleared(t, id)
 		all := s.more(t, id, time.Now(), 3)
 		dense(t, id, all)
 		s.intact(t, id, all)
-		if n := sessions(all); n != 1 {
-			t.Errorf("%s: %d sessions, want 1:\n%s", id, n, camIndex(all))
-		}
+		wantSessions(t, id, all, 1)
 	}
 }
 
@@ -150,18 +150,16 @@ func clockJump(d time.Duration) func(*testing.T, *camScene, string) {
 		if m := s.intact(t, id, all); len(m.missing) > 0 {
 			t.Errorf("%s: %d pictures are missing", id, len(m.missing))
 		}
-		if n := sessions(all); n != 2 {
-			t.Errorf("%s: %d sessions, want 2:\n%s", id, n, camIndex(all))
-		}
+		wantSessions(t, id, all, 2)
 		if all[0].Layout.Audio != "" {
 			m := match(t, s.cam(id), schemas.AAC, schemas.AudioTrack, s.footage(t, id, all, schemas.AudioTrack))
 			if len(m.strange) > 0 || len(m.missing) > 0 {
 				t.Errorf("%s: sound: %d frames never sent, %d missing", id, len(m.strange), len(m.missing))
 			}
 		}
-		// Public time goes by when footage comes, which may be late by as much as
-		// the camera or the machine.
-		limit := 700*time.Millisecond + s.pauses.Longest(from, time.Now())
+		// Public time goes by when a session's first footage comes, which may be
+		// late by as much as the camera or the machine.
+		limit := 700*time.Millisecond + s.pauses.Longest(time.Time{}, time.Now())
 		for _, u := range s.cam(id).Sent() {
 			limit = max(limit, 700*time.Millisecond+u.At.Sub(u.Clock))
 		}
@@ -176,11 +174,11 @@ func clockJump(d time.Duration) func(*testing.T, *camScene, string) {
 var camFaults = []camFault{
 	{
 		id: "late-port", before: func(s *camsim.Server) { s.Down() },
-		run: late("nothing listens at", func(s *camsim.Server) { _ = s.Up() }),
+		run: late("nothing listens at", func(s *camsim.Server) error { return s.Up() }),
 	},
 	{
 		id: "late-busy", before: func(s *camsim.Server) { s.Camera("cam").Refuse(true) },
-		run: late("no room for another viewer", func(s *camsim.Server) { s.Camera("cam").Refuse(false) }),
+		run: late("no room for another viewer", func(s *camsim.Server) error { s.Camera("cam").Refuse(false); return nil }),
 	},
 	{
 		id: "drops",
@@ -224,7 +222,9 @@ func TestCameraFaults(t *testing.T) {
 	config.WriteString("ingest:\n  reconnect_max: 2s\n  stall_timeout: 6s\n  disk_reserve: 0\ncameras:\n")
 	for _, c := range all {
 		c.config.Path, c.config.Feed = "cam", c.make(t)
-		server, err := camsim.Start(t.Context(), camsim.Config{Cameras: []camsim.CameraConfig{c.config}})
+		// A port that nobody else is given while the camera is down.
+		listen := fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))
+		server, err := camsim.Start(t.Context(), camsim.Config{Listen: listen, Cameras: []camsim.CameraConfig{c.config}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -247,6 +247,7 @@ func TestCameraFaults(t *testing.T) {
 	defer cancel()
 	following.Go(func() { s.follow(ctx) })
 	s.live(t, "healthy")
+	s.listed(t, "healthy")
 	began := time.Now()
 	healthy := camWatch(t, hlscheck.Config{URL: s.URL + "/hls/healthy/index.m3u8", LowLatency: true, Strict: true, MaxStall: testenv.Patience / 2})
 
@@ -271,21 +272,21 @@ func TestCameraFaults(t *testing.T) {
 		t.Errorf("healthy: sound: %d frames never sent, %d missing", len(sound.strange), len(sound.missing))
 	}
 	for i, e := range entries {
-		if e.Session != entries[0].Session || e.Layout != entries[0].Layout || e.Lost != (schemas.Lost{}) ||
-			i > 0 && e.Media != entries[i-1].MediaEnd() {
+		p := &entries[max(i-1, 0)]
+		if e.Session != p.Session && !corrected(p, &e) || e.Layout != p.Layout || e.Lost != (schemas.Lost{}) ||
+			i > 0 && e.Media != p.MediaEnd() {
 			t.Errorf("healthy: fragment %d is not as the others:\n%s", e.Seq, camIndex(entries))
 			break
 		}
 	}
+	healthy.lists(t, "healthy", entries)
 	stats := healthy.end(t, "healthy")
-	if want := int(watched.Seconds() * 0.8); stats.Segments < want || stats.SegmentsFetched < want || stats.Gaps > 0 || stats.Discontinuities > 0 {
+	if want := int(watched.Seconds() * 0.8); stats.Segments < want || stats.SegmentsFetched < want || stats.Gaps > 0 || stats.Discontinuities > corrections(entries) {
 		t.Errorf("healthy: want %d segments without a break, saw %+v", want, stats)
 	}
-	h := s.said("healthy")
-	for len(h) > 0 && h[0].State == schemas.StateConnecting {
-		h = h[1:]
-	}
-	for _, x := range h {
+	// Until it was well it may have waited for its log, which a machine that
+	// starts so many at once may take a while to open.
+	for _, x := range s.since("healthy", began) {
 		if !x.clean() {
 			t.Errorf("healthy: the API said %v", x)
 		}
@@ -315,6 +316,15 @@ func camWatch(t *testing.T, cfg hlscheck.Config) *camWatcher {
 	})
 	t.Cleanup(func() { _ = stop() })
 	return &camWatcher{w, stop}
+}
+
+// lists waits until the client has seen the last of entries listed.
+func (w *camWatcher) lists(t *testing.T, id string, entries []schemas.Entry) {
+	t.Helper()
+	last := entries[len(entries)-1].Seq
+	if !camWait(t, 2*testenv.Patience, func() bool { return w.Stats().Last >= last }) {
+		t.Errorf("%s: segment %d was not listed, saw %+v", id, last, w.Stats())
+	}
 }
 
 // end ends the watch and reports what is wrong, but for what is known.

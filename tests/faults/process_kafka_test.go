@@ -16,7 +16,15 @@ import (
 // length that it must have, and nothing else.
 func TestKafkaAway(t *testing.T) {
 	t.Parallel()
-	const budget = 6 << 20
+	// Memory holds some 19 s of the large one, and of each no more than 64
+	// fragments without an entry (medialog.Config.IndexPending). holds is less.
+	const budget = 8 << 20
+	holds := func(id string) time.Duration {
+		if id == "big" {
+			return 16 * time.Second
+		}
+		return time.Minute
+	}
 	k := testenv.OwnKafka(t)
 	ids, config := procCameras(t, 1, 200)
 	big, more := procCamera(t, "big", testenv.Clip{Seconds: 6, KBits: 4000})
@@ -35,10 +43,11 @@ func TestKafkaAway(t *testing.T) {
 		t.Helper()
 		after := l.kept(t, before)
 		for _, id := range ids {
-			n, last := len(before[id]), before[id][len(before[id])-1]
+			n := len(before[id])
 			for i, e := range after[id][n:] {
 				p := after[id][n+i-1]
-				if e.Session != last.Session || e.Media != p.MediaEnd() || e.Start.Sub(p.End()).Abs() > time.Millisecond {
+				again := e.Session != p.Session || e.Start.Sub(p.End()).Abs() > time.Millisecond
+				if again && !corrected(&p, &e) || e.Media != p.MediaEnd() {
 					t.Errorf("%s: %s was interrupted at fragment %d:\n%s", what, id, e.Seq, camIndex(after[id][n-1:]))
 					break
 				}
@@ -57,13 +66,13 @@ func TestKafkaAway(t *testing.T) {
 	killed := time.Now()
 	k.Kill(t)
 	k.Start(t)
-	down := time.Since(killed)
-	t.Logf("killed: Kafka was away for %v", down.Round(time.Millisecond))
+	t.Logf("killed: Kafka was away for %v", time.Since(killed).Round(time.Millisecond))
 	l.grown(t, ids, time.Now(), 2)
+	// Never did more wait than what came until now: on a busy machine that may be
+	// more than memory holds.
+	behind := time.Since(killed)
 	for id, all := range calm("killed", before) {
-		// On a busy machine Kafka may be away for longer than memory holds the
-		// footage of the large one, which is 12 s.
-		if id == big && down > 8*time.Second {
+		if behind > holds(id) {
 			continue
 		}
 		for _, e := range all {
@@ -82,12 +91,18 @@ func TestKafkaAway(t *testing.T) {
 	k.Start(t)
 	back := time.Now()
 	l.grown(t, ids, back.Add(5*time.Second), 2)
-	// At once, for to read all the log takes a while.
+	behind = time.Since(killed)
+	// At once, for to read all the log takes a while; but egress may come back to
+	// Kafka later than we.
+	index := l.entries(t, big)
 	var p *hlscheck.Media
-	testenv.Wait(t, 2*testenv.Patience, "a playlist", func() bool { p, _ = procPlaylist(t, f.URL, big); return p != nil })
+	testenv.Wait(t, 2*testenv.Patience, "a playlist that goes on", func() bool {
+		p, _ = procPlaylist(t, f.URL, big)
+		return p != nil && p.Open.Seq > index[len(index)-1].Seq
+	})
 	after := calm("away", before)
-	for _, e := range after[ids[0]] {
-		if e.Kind != schemas.KindWhole {
+	for _, e := range after[ids[0]][len(before[ids[0]]):] {
+		if e.Kind != schemas.KindWhole && behind < holds(ids[0]) {
 			t.Errorf("away: memory holds all of %s, and it has gaps:\n%s", ids[0], camIndex(after[ids[0]]))
 			break
 		}
@@ -100,6 +115,10 @@ func TestKafkaAway(t *testing.T) {
 	gaps := map[uint64]bool{}
 	var began, ended, all time.Time // of the run; of the last gap
 	for i, e := range after[big] {
+		// A fragment that turns out larger than the one before may find memory full
+		// in the middle: it is cut there, and the gaps follow.
+		cut := e.Kind == schemas.KindTruncated && e.Reason == schemas.ReasonBudget &&
+			i+1 < len(after[big]) && after[big][i+1].Kind == schemas.KindGap
 		switch {
 		case i < len(before[big]): // of the first time
 			if e.Kind == schemas.KindGap {
@@ -114,9 +133,9 @@ func TestKafkaAway(t *testing.T) {
 			if runs > 0 && e.Start.Before(started) {
 				ended = e.End()
 			}
-		case e.Kind != schemas.KindWhole:
+		case e.Kind != schemas.KindWhole && !cut:
 			t.Errorf("away: %s has an entry %s (%s)", big, e.Kind, e.Reason)
-		case runs == 0 && e.Start.After(killed):
+		case runs == 0 && e.Start.After(killed.Add(500*time.Millisecond)): // public time may be as much ahead
 			waited += e.Bytes
 		}
 	}

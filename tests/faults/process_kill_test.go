@@ -83,7 +83,7 @@ func TestProcessesKilled(t *testing.T) {
 		after := l.kept(t, before)
 		for _, id := range ids {
 			last := before[id][len(before[id])-1]
-			sessions := after[id][len(after[id])-1].Session - last.Session
+			sessions := begun(after[id], last)
 			gap := procPause(after[id], last.Start)
 			t.Logf("%s killed: %s was not recorded for %v, and has %d new sessions", c.name, id, gap.Round(time.Millisecond), sessions)
 			if c.calm && sessions != 0 || !c.calm && sessions != 1 {
