@@ -226,14 +226,17 @@ func (k *KafkaBroker) Start(t testing.TB) {
 		t.Fatalf("testenv: start Kafka: %v", err)
 	}
 	k.proc = p
-	if !waitFor(t, 3*Patience, func() bool {
+	up := false
+	waitFor(t, 3*Patience, func() bool {
 		select {
 		case <-p.Done():
 			return true
 		default:
-			return k.answers(t)
+			up = k.answers(t)
+			return up
 		}
-	}) || !k.answers(t) {
+	})
+	if !up {
 		p.KillTree()
 		t.Fatalf("testenv: Kafka does not answer\n%s", k.log.Tail(40))
 	}
