@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/ingest/rtsp"
 	"github.com/framelog/framelog/internal/camsim"
 	"github.com/framelog/framelog/schemas"
@@ -170,12 +171,24 @@ func TestGStreamerServer(t *testing.T) {
 					t.Fatal(err)
 				}
 				lossless(t, transport == rtsp.TransportUDP, func(dropped func() bool) func() {
-					srv := testenv.StartGstRTSPServer(t, testenv.GstRTSPOptions{File: c.File(t), Video: c.Codec, Audio: c.Audio, User: "viewer", Pass: "canary"})
-					s, stop, wait := start(t, rtsp.Config{URL: fixed(t, withUser(t, srv.URL, "viewer", "canary")), Transport: transport})
-					eventually(t, "the file", func() bool { return len(s.of(1)) >= len(want.Of(1)) || dropped() })
-					stop()
-					_ = wait()
-					return func() { asServed(t, want, s) }
+					for try := 1; ; try++ {
+						srv := testenv.StartGstRTSPServer(t, testenv.GstRTSPOptions{File: c.File(t), Video: c.Codec, Audio: c.Audio, User: "viewer", Pass: "canary"})
+						s, stop, wait := start(t, rtsp.Config{URL: fixed(t, withUser(t, srv.URL, "viewer", "canary")), Transport: transport})
+						whole, over := false, false
+						eventually(t, "the file", func() bool {
+							over = slices.Contains(s.states(), ingest.EventEnded)
+							whole = len(s.of(1)) >= len(want.Of(1))
+							return whole || over || dropped()
+						})
+						stop()
+						_ = wait()
+						// Over UDP the server's goodbye comes to another port than its
+						// last packets: where the machine paused it may be read first.
+						if whole || !over || transport == rtsp.TransportTCP || try == 5 {
+							return func() { asServed(t, want, s) }
+						}
+						t.Logf("try %d: the goodbye has overtaken the last packets", try)
+					}
 				})
 			})
 		}
