@@ -199,15 +199,15 @@ func (s *Server) servePlaylist(w http.ResponseWriter, r *http.Request, res resou
 			return err
 		}
 	}
-	k := renderKey{layout: res.layout, skip: d.skip && st.skips(d), gzip: acceptsGzip(r)}
-	b, err := st.render(k)
+	gzip := acceptsGzip(r)
+	b, err := st.render(res.layout, d, gzip)
 	if err != nil {
 		return err
 	}
 	if b == nil {
 		return fail(http.StatusNotFound, "not_found", "the window of camera %q has no layout %d", res.topic.Camera, res.layout)
 	}
-	text(w, r, b, k.gzip)
+	text(w, r, b, gzip)
 	return nil
 }
 

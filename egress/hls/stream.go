@@ -302,12 +302,11 @@ func (st *stream) await(ctx context.Context, d time.Duration, cond func() (done 
 
 // skips says whether a delta update helps who asks with d: not where many
 // segments came at once, so that some that it has not seen would be skipped.
+// st.mu is held, and stays so until the playlist is made: more may come.
 func (st *stream) skips(d directives) bool {
-	if !d.blocking {
-		return true
+	if !d.skip || !d.blocking {
+		return d.skip
 	}
-	st.mu.Lock()
-	defer st.mu.Unlock()
 	since := openDuration(st.model.open())
 	for _, e := range slices.Backward(st.model.entries) {
 		if e.Seq <= d.msn {
@@ -320,10 +319,12 @@ func (st *stream) skips(d directives) bool {
 	return true
 }
 
-// render gives a playlist, made once for all who ask between two changes.
-func (st *stream) render(k renderKey) ([]byte, error) {
+// render gives the playlist of a layout, made once for all who ask the same
+// between two changes; nil where there is no such layout.
+func (st *stream) render(layout uint32, d directives, gzip bool) ([]byte, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	k := renderKey{layout: layout, skip: st.skips(d), gzip: gzip}
 	if b, ok := st.rendered[k]; ok {
 		return b, nil
 	}
