@@ -27,89 +27,72 @@ import (
 
 // noTCP is a proxy before a camera that makes interleaved RTP useless: it
 // refuses it with 461, or where silent is set accepts it and sends nothing.
-func noTCP(t *testing.T, target string, silent bool) (addr string, tries *atomic.Int32) {
+func noTCP(t *testing.T, target string, silent bool) (rawURL string, tries *atomic.Int32) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	tries = &atomic.Int32{}
-	var wg sync.WaitGroup
-	t.Cleanup(func() {
-		ln.Close()
-		wg.Wait()
-	})
-	wg.Go(func() {
-		for {
-			client, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			camera, err := net.Dial("tcp", target)
-			if err != nil {
-				client.Close()
-				return
-			}
-			var mute atomic.Bool
-			wg.Go(func() {
-				defer client.Close()
-				defer camera.Close()
-				r := bufio.NewReader(client)
-				for {
-					request, cseq := "", ""
-					for {
-						line, err := r.ReadString('\n')
-						if err != nil {
-							return
-						}
-						request += line
-						if strings.HasPrefix(line, "CSeq:") {
-							cseq = line
-						}
-						if line == "\r\n" {
-							break
-						}
-					}
-					if strings.HasPrefix(request, "SETUP") && strings.Contains(request, "/TCP") {
-						tries.Add(1)
-						mute.Store(silent)
-						if !silent {
-							fmt.Fprintf(client, "RTSP/1.0 461 Unsupported transport\r\n%s\r\n", cseq)
-							continue
-						}
-					}
-					if _, err := io.WriteString(camera, request); err != nil {
-						return
-					}
-				}
-			})
-			wg.Go(func() {
-				defer client.Close()
-				defer camera.Close()
-				b := make([]byte, 64<<10)
-				for {
-					n, err := camera.Read(b)
-					if err != nil {
-						return
-					}
-					out := b[:n]
-					if mute.Load() {
-						// Answers come alone before PLAY's, which media may follow.
-						if !bytes.HasPrefix(out, []byte("RTSP/")) {
-							continue
-						}
-						if end := bytes.Index(out, []byte("\r\n\r\n")); end >= 0 {
-							out = out[:end+4]
-						}
-					}
-					if _, err := client.Write(out); err != nil {
-						return
-					}
-				}
-			})
+	return listen(t, func(client net.Conn) {
+		camera, err := net.Dial("tcp", target)
+		if err != nil {
+			return
 		}
-	})
-	return ln.Addr().String(), tries
+		var mute atomic.Bool
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		wg.Go(func() {
+			defer client.Close()
+			defer camera.Close()
+			b := make([]byte, 64<<10)
+			for {
+				n, err := camera.Read(b)
+				if err != nil {
+					return
+				}
+				out := b[:n]
+				if mute.Load() {
+					// Answers come alone before PLAY's, which media may follow.
+					if !bytes.HasPrefix(out, []byte("RTSP/")) {
+						continue
+					}
+					if end := bytes.Index(out, []byte("\r\n\r\n")); end >= 0 {
+						out = out[:end+4]
+					}
+				}
+				if _, err := client.Write(out); err != nil {
+					return
+				}
+			}
+		})
+		defer client.Close()
+		defer camera.Close()
+		r := bufio.NewReader(client)
+		for {
+			request, cseq := "", ""
+			for {
+				line, err := r.ReadString('\n')
+				if err != nil {
+					return
+				}
+				request += line
+				if strings.HasPrefix(line, "CSeq:") {
+					cseq = line
+				}
+				if line == "\r\n" {
+					break
+				}
+			}
+			if strings.HasPrefix(request, "SETUP") && strings.Contains(request, "/TCP") {
+				tries.Add(1)
+				mute.Store(silent)
+				if !silent {
+					fmt.Fprintf(client, "RTSP/1.0 461 Unsupported transport\r\n%s\r\n", cseq)
+					continue
+				}
+			}
+			if _, err := io.WriteString(camera, request); err != nil {
+				return
+			}
+		}
+	}), tries
 }
 
 func TestUDPWhereTCPGivesNothing(t *testing.T) {
@@ -118,9 +101,9 @@ func TestUDPWhereTCPGivesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
-			addr, tries := noTCP(t, srv.Addr(), silent)
+			proxy, tries := noTCP(t, srv.Addr(), silent)
 			s := &sink{}
-			there := fixed(t, "rtsp://"+addr+"/c")
+			there := fixed(t, proxy)
 			away := fixed(t, fmt.Sprintf("rtsp://127.0.0.1:%d/c", testenv.FreePort(t)))
 			at := there
 			src := rtsp.New(rtsp.Config{

@@ -196,8 +196,8 @@ func (l *Log) grown(media string, parts int32) {
 	}
 }
 
-// Forget drops what is kept of a camera whose writers have all been closed: its
-// metrics, so that those of cameras that are gone do not gather.
+// Forget drops the metrics of a camera whose writers have all been closed, so
+// that those of cameras that are gone do not gather.
 func (l *Log) Forget(camera string) { l.metrics.forget(camera) }
 
 // indexOutlives is how much longer than media its index is kept.

@@ -44,12 +44,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 }
 
-// forget removes what is kept of a camera.
+// forget removes what is kept of a camera, but the gauges: a writer takes its own
+// away when it ends.
 func (m *metrics) forget(camera string) {
 	l := prometheus.Labels{"camera": camera}
 	for _, v := range []*prometheus.CounterVec{m.written, m.entries, m.refused, m.gaps, m.fenced} {
 		v.DeletePartialMatch(l)
 	}
-	m.buffered.DeletePartialMatch(l)
-	m.pending.DeletePartialMatch(l)
 }

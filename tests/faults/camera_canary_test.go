@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -192,11 +193,11 @@ func TestNoPasswordAnywhere(t *testing.T) {
 	l.commands(s)
 	l.environments(s)
 	l.records(s)
-	killed := fmt.Sprint(s.Children()["ingest"])
+	killed := s.Children()["ingest"]
 	s.Kill(t, "ingest") // what the supervisor has to say
 	s.Wait(t, 2*testenv.Patience, "a new ingest", func() bool {
 		now := s.Children()["ingest"]
-		return len(now) > 0 && fmt.Sprint(now) != killed
+		return len(now) > 0 && !slices.Equal(now, killed)
 	})
 	l.answers(s, want)
 	cancel()
