@@ -48,8 +48,7 @@ type group struct {
 	name   string // of the group
 	static string // group instance id; "": a member like any other
 	member member
-	client *kgo.Client
-	adm    *kadm.Client
+	client *kgo.Client    // not for callbacks, which may come before it is set
 	wg     sync.WaitGroup // searches for ends
 	quit   chan struct{}  // closed when run ends
 
@@ -100,7 +99,7 @@ func newGroup(cfg kafka.Config, static string, session time.Duration, m member, 
 	if err != nil {
 		return nil, fmt.Errorf("ingest: join group: %w", err)
 	}
-	g.client, g.adm = client, kadm.NewClient(client)
+	g.client = client
 	return g, nil
 }
 
@@ -225,7 +224,7 @@ func (g *group) readAgain(parts []int32) {
 		return
 	}
 	g.mu.Lock()
-	g.begin(parts...)
+	g.begin(g.client, parts...)
 	g.mu.Unlock()
 	start := make(map[int32]kgo.EpochOffset, len(parts))
 	for _, p := range parts {
@@ -235,12 +234,12 @@ func (g *group) readAgain(parts []int32) {
 	g.client.SetOffsets(map[string]map[int32]kgo.EpochOffset{g.topic: start})
 }
 
-func (g *group) onAssigned(_ context.Context, _ *kgo.Client, added map[string][]int32) {
+func (g *group) onAssigned(_ context.Context, client *kgo.Client, added map[string][]int32) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	parts := added[g.topic]
 	g.member.assigned(parts)
-	g.begin(parts...)
+	g.begin(client, parts...)
 }
 
 func (g *group) onRevoked(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
@@ -263,7 +262,7 @@ func (g *group) onLost(_ context.Context, _ *kgo.Client, gone map[string][]int32
 
 // begin has partitions read from their start, and looks where they end now.
 // g.mu is held.
-func (g *group) begin(parts ...int32) {
+func (g *group) begin(client *kgo.Client, parts ...int32) {
 	if len(parts) == 0 {
 		return
 	}
@@ -272,11 +271,11 @@ func (g *group) begin(parts ...int32) {
 		fresh[p] = &reading{cams: make(map[string]schemas.Camera), end: -1}
 		g.parts[p] = fresh[p]
 	}
-	g.wg.Go(func() { g.findEnds(fresh) })
+	g.wg.Go(func() { g.findEnds(client, fresh) })
 }
 
 // findEnds asks for the ends of partitions until it gets them.
-func (g *group) findEnds(parts map[int32]*reading) {
+func (g *group) findEnds(client *kgo.Client, parts map[int32]*reading) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	g.wg.Go(func() {
@@ -286,8 +285,9 @@ func (g *group) findEnds(parts map[int32]*reading) {
 		case <-ctx.Done():
 		}
 	})
+	adm := kadm.NewClient(client)
 	for {
-		ends, err := registry.EndOffsets(ctx, g.adm, g.topic)
+		ends, err := registry.EndOffsets(ctx, adm, g.topic)
 		if err == nil {
 			g.setEnds(parts, ends)
 			return

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/framelog/framelog/internal/kafka"
@@ -131,4 +132,30 @@ func TestCamerasStayWhereTheLogIsCutBack(t *testing.T) {
 			break
 		}
 	}
+}
+
+// The client has partitions assigned, and says so, before whoever made it has
+// it in hand.
+func TestAssignedWhileTheClientIsMade(t *testing.T) {
+	fake, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(fake.Close)
+	cfg := kafka.Config{Brokers: fake.ListenAddrs()}
+	topic := cfg.Names().Cameras()
+	if err := fake.CreateTopic(topic, 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	client, err := kgo.NewClient(cfg.Options(log)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	m := &memberLog{now: make(map[int32][]string)}
+	g := &group{log: log, topic: topic, member: m, quit: make(chan struct{}), parts: make(map[int32]*reading)}
+	t.Cleanup(func() { close(g.quit); g.wg.Wait() })
+	g.onAssigned(t.Context(), client, map[string][]int32{topic: {0}})
+	testenv.Wait(t, testenv.Patience, "word of its cameras, of which there are none", func() bool { _, n := m.all(); return n == 1 })
 }

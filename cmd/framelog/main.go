@@ -264,15 +264,11 @@ func commandMissing(c *kong.Context) bool {
 func fail(err error) int {
 	var child *supervise.ConfigError
 	if errors.As(err, &child) {
-		said := strings.TrimPrefix(child.Said, "framelog: ")
-		if said == "" {
-			said = child.Role + " refuses its configuration"
-		}
-		fmt.Fprintln(os.Stderr, "framelog: "+said)
+		fmt.Fprintln(os.Stderr, supervise.Refusal+child.Said)
 		return exitConfig
 	}
 	// What was typed in the wrong place may be repeated, and be a camera's URL.
-	fmt.Fprintln(os.Stderr, "framelog: "+secrets.Redact(strings.ReplaceAll(err.Error(), "\n", "; ")))
+	fmt.Fprintln(os.Stderr, supervise.Refusal+secrets.Redact(strings.ReplaceAll(err.Error(), "\n", "; ")))
 	var usage *cli.UsageError
 	if config.IsError(err) || errors.As(err, &usage) {
 		return exitConfig

@@ -255,7 +255,7 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 // said is what a child says of its configuration, with the places where its
 // values were set instead of the file that was made for it.
 func (u *up) said(line string) string {
-	rest, ok := strings.CutPrefix(line, "framelog: "+u.file("config.yaml")+":")
+	rest, ok := strings.CutPrefix(line, u.file("config.yaml")+":")
 	if !ok {
 		return line
 	}

@@ -20,12 +20,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// ExitConfig is the exit code of a child whose configuration is wrong: no
-// restart would help.
-const ExitConfig = 2
+// A child whose configuration is wrong, so that no restart would help, says why
+// in a line that begins with Refusal and ends with ExitConfig. The code alone
+// tells nothing: Go ends a process that panics with the same.
+const (
+	ExitConfig = 2
+	Refusal    = "framelog: "
+)
 
 // ConfigError ends Run: a child has said that its configuration is wrong. Said
-// is its last line.
+// is what it said behind Refusal.
 type ConfigError struct{ Role, Said string }
 
 func (e *ConfigError) Error() string {
@@ -177,8 +181,9 @@ func (s *supervisor) keep(ctx context.Context, c Child, ready chan struct{}) {
 		if ctx.Err() != nil {
 			return
 		}
-		if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == ExitConfig {
-			s.failed <- &ConfigError{Role: c.Role, Said: s.out.last(c.Role)}
+		exit, ok := errors.AsType[*exec.ExitError](err)
+		if said := s.out.refusal(c.Role); ok && exit.ExitCode() == ExitConfig && said != "" {
+			s.failed <- &ConfigError{Role: c.Role, Said: said}
 			return
 		}
 		if time.Since(began) >= s.cfg.HealthyAfter {

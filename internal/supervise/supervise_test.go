@@ -47,8 +47,12 @@ func TestMain(m *testing.M) {
 	case "supervisor":
 		_ = Run(context.Background(), Config{Children: []Child{child(dir, "a", "serve"), child(dir, "b", "family")}}, slog.New(slog.DiscardHandler), nil)
 	case "config":
-		fmt.Println("framelog.yaml:1: nonsense")
+		fmt.Println(Refusal + "framelog.yaml:1: nonsense")
+		fmt.Println("a library's last words")
 		os.Exit(ExitConfig)
+	case "panic":
+		note("start")
+		panic("at the disco")
 	case "crash":
 		note("start")
 		os.Exit(1)
@@ -221,6 +225,16 @@ func TestConfigurationEndsAll(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), "framelog.yaml:1: nonsense") {
 		t.Errorf("what the child said is lost:\n%s", out.String())
+	}
+}
+
+// A program that panics has the exit code of one that refuses its configuration.
+func TestPanicIsNoRefusal(t *testing.T) {
+	dir := t.TempDir()
+	stop := run(t, Config{Children: []Child{child(dir, "a", "panic")}, BackoffMin: time.Millisecond, BackoffMax: time.Millisecond, Output: io.Discard})
+	until(t, "second start", func() bool { return len(events(t, dir)) >= 2 })
+	if err := stop(); err != nil {
+		t.Error(err)
 	}
 }
 
