@@ -191,8 +191,12 @@ func encode(v any, size int) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// decode reads a map into v. It never panics, whatever the bytes are.
+// decode reads a map into v. Whatever the bytes are, it neither panics nor
+// takes much more memory than they do.
 func decode(b []byte, version *int, v any) error {
+	if _, err := shapeOf(b); err != nil {
+		return err
+	}
 	err := msgpack.Unmarshal(b, v)
 	if err != nil {
 		// A newer version may have changed a key's type: say the cause first.
@@ -401,7 +405,25 @@ func DecodeEntry(b []byte) (Entry, error) {
 	if w.Layout != nil {
 		e.Layout = Layout(*w.Layout)
 	}
+	if err := e.check(); err != nil {
+		return Entry{}, fmt.Errorf("schemas: decode entry %d: %w", e.Seq, err)
+	}
 	return e, nil
+}
+
+// check refuses what no writer writes, and readers would reckon with.
+func (e *Entry) check() error {
+	switch {
+	case e.Duration < 0 || e.Bytes < 0:
+		return fmt.Errorf("duration %d, %d bytes", e.Duration, e.Bytes)
+	case !e.Playable():
+		return nil
+	case e.Partition < 0 || e.First < 0 || e.Last < e.First:
+		return fmt.Errorf("chunks at offsets %d to %d of partition %d", e.First, e.Last, e.Partition)
+	case e.Chunks == 0 || int64(e.Chunks)-1 > e.Last-e.First:
+		return fmt.Errorf("%d chunks at offsets %d to %d", e.Chunks, e.First, e.Last)
+	}
+	return nil
 }
 
 type versionedCamera struct {

@@ -312,6 +312,11 @@ func TestTicks(t *testing.T) {
 }
 
 func FuzzDecodeChunk(f *testing.F) {
+	for _, b := range bombs() {
+		if len(b) < 1<<10 {
+			f.Add(b)
+		}
+	}
 	for _, c := range chunks() {
 		b, err := EncodeChunk(c)
 		if err != nil {
@@ -346,6 +351,11 @@ func FuzzDecodeChunk(f *testing.F) {
 }
 
 func FuzzDecodeEntry(f *testing.F) {
+	for _, b := range bombs() {
+		if len(b) < 1<<10 {
+			f.Add(b)
+		}
+	}
 	for _, e := range entries() {
 		b, err := EncodeEntry(e)
 		if err != nil {
@@ -370,6 +380,11 @@ func FuzzDecodeEntry(f *testing.F) {
 }
 
 func FuzzDecodeRegistry(f *testing.F) {
+	for _, b := range bombs() {
+		if len(b) < 1<<10 {
+			f.Add(b)
+		}
+	}
 	c, err := EncodeCamera(&Camera{ID: "a", URL: "rtsp://h/", Updated: someTime})
 	if err != nil {
 		f.Fatal(err)

@@ -30,7 +30,7 @@ type segment struct {
 
 // load makes a segment of the chunks in the log, one at a time.
 func load(ctx context.Context, store medialog.Store, t schemas.Topic, e schemas.Entry) (*segment, error) {
-	s := &segment{parts: make(blocks, 0, e.Chunks)}
+	s := &segment{parts: make(blocks, 0, min(e.Chunks, 256))} // its number comes from outside
 	var media int64
 	for c, err := range store.Chunks(ctx, t, e) {
 		if err != nil {

@@ -473,6 +473,9 @@ func (l *Log) unsettled(ctx context.Context, media string, n newest) (chunks []c
 			if err != nil {
 				return nil, 0, fmt.Errorf("medialog: settle %s: %w", media, err)
 			}
+			if p >= len(now) {
+				return nil, 0, fmt.Errorf("medialog: settle %s: partition %d is gone: %w", media, p, ErrNoTopic)
+			}
 			from = max(from, now[p].start)
 		}
 	}

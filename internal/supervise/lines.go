@@ -19,11 +19,11 @@ type lines struct {
 	mu   sync.Mutex
 	w    io.Writer
 	log  *slog.Logger
-	said map[string]string // what each role last said behind Refusal
+	said map[string]string // the last plain line of each role
 }
 
-// refusal is why a role has refused its configuration; "": it has not.
-func (l *lines) refusal(role string) string {
+// last is the last plain line of a role.
+func (l *lines) last(role string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.said[role]
@@ -57,11 +57,9 @@ func (l *lines) line(role string, b []byte) {
 	text := bytes.HasPrefix(b, []byte("time=")) && bytes.Contains(b, []byte(" role="))
 	json := b[0] == '{' && b[len(b)-1] == '}' && bytes.Contains(b, []byte(`"role":`))
 	if !text && !json {
-		if why, ok := bytes.CutPrefix(b, []byte(Refusal)); ok {
-			l.mu.Lock()
-			l.said[role] = string(why)
-			l.mu.Unlock()
-		}
+		l.mu.Lock()
+		l.said[role] = string(b)
+		l.mu.Unlock()
 		l.log.Warn(string(b), "role", role)
 		return
 	}
