@@ -48,6 +48,7 @@ type Client struct {
 	mu      sync.Mutex
 	waiting map[string][]byte // by camera, nil: a tombstone
 	flying  map[string]bool
+	landed  chan struct{} // made by Close, closed when none flies any more
 }
 
 // Connect makes a Client. It does not wait for a broker.
@@ -70,9 +71,17 @@ func Connect(cfg kafka.Config, log *slog.Logger) (*Client, error) {
 
 // Close gives statuses that wait a second to leave, and frees the client.
 func (c *Client) Close() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	_ = c.client.Flush(ctx) // where it fails the brokers are away, which others say
+	c.mu.Lock()
+	c.landed = make(chan struct{})
+	landed := c.landed
+	if len(c.flying) == 0 {
+		close(landed)
+	}
+	c.mu.Unlock()
+	select {
+	case <-landed:
+	case <-time.After(time.Second): // the brokers are away, which others say
+	}
 	c.client.Close()
 }
 
@@ -241,4 +250,8 @@ func (c *Client) flown(id string) {
 		return
 	}
 	delete(c.flying, id)
+	if len(c.flying) == 0 && c.landed != nil {
+		close(c.landed)
+		c.landed = nil
+	}
 }
