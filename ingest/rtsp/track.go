@@ -23,7 +23,6 @@ func trackOf(id uint8, f *gstreamer.RTSPFormat) (t schemas.Track, ok bool) {
 		t.Codec = schemas.AAC
 	case "audio/x-opus":
 		t.Codec = schemas.Opus
-		f.Rate = 48000 // RFC 7587, 4.1, whatever was recorded
 		if f.Channels != 1 {
 			f.Channels = 2 // RFC 7587, 4.1: a receiver is always ready for two
 		}

@@ -69,6 +69,9 @@ func (r *RTSP) collectItem(t *rtspTrack, it *C.FlItem) {
 			Rate:     int(it.format.rate),
 			Channels: int(it.format.channels),
 		}
+		if f.Media == "audio/x-opus" {
+			f.Rate = 48000 // RFC 7587, 4.1, whatever was recorded
+		}
 		t.media = f.Media
 		switch {
 		case t.ID == schemas.VideoTrack:

@@ -32,6 +32,7 @@ func TestRTSPSoundChains(t *testing.T) {
 		{"G722", 8000, "audio/x-raw,rate=16000,channels=1 ! avenc_g722 ! rtpg722pay", "audio/mpeg", 1024},
 		{"L16", 44100, "audio/x-raw,rate=44100,channels=2 ! rtpL16pay", "audio/mpeg", 1024},
 		{"OPUS", 48000, "audio/x-raw,rate=48000 ! opusenc ! rtpopuspay", "audio/x-opus", 960},
+		{"OPUS", 48000, "audio/x-raw,rate=16000 ! opusenc ! rtpopuspay", "audio/x-opus", 960}, // says sprop-maxcapturerate=16000
 		{"MPEG4-GENERIC", 44100, "audio/x-raw,rate=44100,channels=2 ! avenc_aac ! rtpmp4gpay", "audio/mpeg", 1024},
 		{"MP4A-LATM", 48000, "audio/x-raw,rate=48000,channels=2 ! avenc_aac ! rtpmp4apay", "audio/mpeg", 1024},
 	} {
