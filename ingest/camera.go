@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,6 +26,31 @@ var (
 	errLogEnded = errors.New("the camera's log has ended, and is opened again")
 	errEnded    = errors.New("connection ended")
 )
+
+// desertedAfter is how long nobody must have recorded a camera whose log was
+// taken from its owner until the owner takes it back: twice the longest fragment,
+// of which the log tells only when it has ended.
+const desertedAfter = 2 * time.Minute
+
+// claim is the one decision whether a camera that leaves this process has its
+// log here, and so is recorded until the new owner has it, or never will.
+type claim struct{ state atomic.Int32 }
+
+const (
+	claimOpen  = iota // nobody has decided
+	claimTaken        // the log was opened
+	claimGiven        // it is not to be
+)
+
+// take says whether the log may be opened.
+func (c *claim) take() bool {
+	return c.state.CompareAndSwap(claimOpen, claimTaken) || c.state.Load() == claimTaken
+}
+
+// give says whether the log was not opened; it will not be then.
+func (c *claim) give() bool {
+	return c.state.CompareAndSwap(claimOpen, claimGiven) || c.state.Load() == claimGiven
+}
 
 // assembler is what a camera needs of an [Assembler].
 type assembler interface {
@@ -46,6 +72,7 @@ type camera struct {
 	cam     schemas.Camera
 	reason  string // of opening the log
 	board   *board
+	claim   claim  // on the log
 	source  Source // from the first connection on; nil again once it panicked
 	drops   drops  // of the source's goroutine
 	refused bool   // a chunk of this fragment or the one before was not taken; of the recorder's goroutine
@@ -82,6 +109,9 @@ func (c *camera) run(ctx context.Context) error {
 	}
 	rec := &lateRecorder{wrote: c.wrote}
 	rec.open = func() CameraWriter {
+		if ctx.Err() != nil || !c.claim.take() {
+			return nil // it is another's to open by now
+		}
 		c.log.Info("log is opened", "reason", c.reason)
 		w := c.deps.Open(context.WithoutCancel(ctx), schemas.Topic{Camera: c.cam.ID}, c.openOptions())
 		wg.Go(func() { c.watch(ctx, w, cancel) })
@@ -107,17 +137,38 @@ func (c *camera) run(ctx context.Context) error {
 }
 
 // mourn shows that another process has the camera, which the group says is
-// ours, until ctx ends. It waits a while before: mostly we are about to hear
-// that the camera has moved, and its new owner's status must stand.
-func (c *camera) mourn(ctx context.Context) {
+// ours, until ctx ends or nobody has recorded the camera for desertedAfter:
+// then it says true. It waits a while before: mostly we are about to hear that
+// the camera has moved, and its new owner's status must stand.
+func (c *camera) mourn(ctx context.Context) (deserted bool) {
 	select {
 	case <-time.After(2 * c.cfg.SessionTimeout):
 	case <-ctx.Done():
-		return
+		return false
 	}
 	c.log.Error("camera stays with another ingest process although the group gave it to this one: "+
-		"are there two groups on one log? It is not taken back before the next assignment", "err", errFenced)
-	c.board.run(ctx)
+		"are there two groups on one log? It is taken back once nobody records it", "err", errFenced)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	showing, stop := context.WithCancel(ctx)
+	defer stop()
+	wg.Go(func() { c.board.run(showing) })
+	look := time.NewTicker(desertedAfter / 4)
+	defer look.Stop()
+	for {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return false
+		}
+		recorded, err := c.deps.Recorded(ctx, schemas.Topic{Camera: c.cam.ID}, time.Now().Add(-desertedAfter))
+		if err != nil && ctx.Err() == nil {
+			c.log.Warn("cannot tell whether another process records the camera", "err", err)
+		}
+		if err == nil && !recorded {
+			return true
+		}
+	}
 }
 
 func (c *camera) openOptions() medialog.OpenOptions {

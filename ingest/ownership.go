@@ -13,6 +13,7 @@ const (
 	openAssigned = "assigned" // the partition came to us
 	openAdded    = "added"    // the camera is new
 	openChanged  = "changed"  // the camera's record has changed
+	openDeserted = "deserted" // another process had taken the log and records no more
 )
 
 func (s *Service) assigned(parts []int32) {
@@ -81,7 +82,8 @@ func (s *Service) letGo(p int32) {
 		if r.part != p || r.release != nil {
 			continue
 		}
-		if r.fenced || r.cam.Disabled {
+		// One that has no log yet must not take it from the new owner later.
+		if r.fenced || r.cam.Disabled || r.claim.give() {
 			s.stop(id)
 			continue
 		}
@@ -154,27 +156,64 @@ func (s *Service) start(p int32, cam schemas.Camera, reason string) {
 
 // live runs a camera to its end.
 func (s *Service) live(ctx context.Context, r *runner) {
-	err := r.protect(func() error { return r.run(ctx) })
-	for errors.Is(err, errLogEnded) && ctx.Err() == nil {
-		r.log.Warn("camera's log ended under it; it is opened again", "err", clean(err))
-		r.board.state(schemas.StateAway, err)
-		select {
-		case <-time.After(s.cfg.ReconnectMin):
-		case <-ctx.Done():
+	for {
+		err := r.protect(func() error { return r.run(ctx) })
+		switch {
+		case err == nil:
+			return
+		case errors.Is(err, errFenced):
+			s.metrics.fenced.WithLabelValues(r.cam.ID).Inc()
+			if !s.fencedOff(r) {
+				return
+			}
+			for back := false; !back && ctx.Err() == nil; {
+				back = r.mourn(ctx) && s.takeBack(r)
+			}
+		case errors.Is(err, errLogEnded):
+			if s.released(r) {
+				return
+			}
+			r.log.Warn("camera's log ended under it; it is opened again", "err", clean(err))
+			r.board.state(schemas.StateAway, err)
+			select {
+			case <-time.After(s.cfg.ReconnectMin):
+			case <-ctx.Done():
+			}
+		default:
+			// run itself has panicked, which connections cannot make it do.
+			r.board.state(schemas.StateAway, err)
+			r.board.run(ctx)
 		}
-		err = r.protect(func() error { return r.run(ctx) })
-	}
-	switch {
-	case errors.Is(err, errFenced):
-		s.metrics.fenced.WithLabelValues(r.cam.ID).Inc()
-		if s.fencedOff(r) {
-			r.mourn(ctx)
+		if ctx.Err() != nil {
+			return
 		}
-	case err != nil && ctx.Err() == nil:
-		// run itself has panicked, which connections cannot make it do.
-		r.board.state(schemas.StateAway, err)
-		r.board.run(ctx)
 	}
+}
+
+// released ends a camera that another process is about to take.
+func (s *Service) released(r *runner) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.runners[r.cam.ID] != r || r.release == nil {
+		return false
+	}
+	s.stop(r.cam.ID)
+	return true
+}
+
+// takeBack says whether a camera whose log another process has deserted is
+// ours for sure.
+func (s *Service) takeBack(r *runner) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	have := s.parts[r.part]
+	if s.runners[r.cam.ID] != r || r.release != nil || have == nil || have.lost {
+		return false
+	}
+	r.log.Warn("nobody records the camera any more; it is taken back")
+	r.fenced, r.reason = false, openDeserted
+	r.board.state(schemas.StateConnecting, nil)
+	return true
 }
 
 // fencedOff notes that another process has r's log. It says whether the

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -175,12 +176,14 @@ func TestRevokedAndGivenBack(t *testing.T) {
 	})
 }
 
-// Two owners at once must not fight: who is fenced waits for an assignment.
+// Two owners at once must not fight: who is fenced waits for an assignment, or
+// for the other to end.
 func TestFencedByAnotherOwner(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		s := w.service(t, Config{})
 		take(s, testCamera("a"))
 		after(time.Second)
+		w.logs.elsewhere("a", true)
 		w.logs.of("a").fence()
 		after(10 * time.Second)
 		if got, _ := w.logs.opens(); got != "a" {
@@ -200,6 +203,104 @@ func TestFencedByAnotherOwner(t *testing.T) {
 		after(time.Second)
 		if got, _ := w.logs.opens(); got != "a b a" || w.logs.of("a").state().chunks == 0 {
 			t.Errorf("after an assignment: opened %s", got)
+		}
+
+		w.logs.of("a").fence()
+		after(time.Hour)
+		s.lost([]int32{1})
+		w.logs.elsewhere("a", false)
+		after(time.Hour)
+		if got, _ := w.logs.opens(); got != "a b a" {
+			t.Errorf("taken back by who may be owner no more: opened %s", got)
+		}
+		s.assigned([]int32{1})
+		s.desired(1, cameraMap(testCamera("b")))
+		after(time.Second)
+
+		w.logs.elsewhere("b", true)
+		w.logs.of("b").fence()
+		after(time.Hour)
+		w.logs.elsewhere("b", false)
+		after(desertedAfter)
+		got, why := w.logs.opens()
+		if got != "a b a b" || why != openDeserted || w.logs.of("b").state().chunks == 0 || w.registry.of("b").State != schemas.StateLive {
+			t.Errorf("nobody else records: opened %s (%s), %+v", got, why, w.registry.of("b"))
+		}
+		finish(t, s)
+	})
+}
+
+// The new owner is quicker than the old one, which had no log yet and must not
+// take it any more: with its first picture, or because it gets none.
+func TestReleasedBeforeItHasALog(t *testing.T) {
+	for name, old := range map[string]Source{
+		"late": sourceFunc(func(ctx context.Context, s Sink) error {
+			time.Sleep(3 * time.Second)
+			return steady(0)(ctx, s)
+		}),
+		"away": sourceFunc(func(context.Context, Sink) error { return ErrAway }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world) {
+				w.source = func(instance string, _ schemas.Camera) Source {
+					if instance == "one" {
+						return old
+					}
+					return sourceFunc(steady(0))
+				}
+				one, two := w.service(t, Config{Instance: "one"}), w.service(t, Config{Instance: "two"})
+				take(one, testCamera("a"))
+				after(2 * time.Second)
+				one.revoked([]int32{1})
+				take(two, testCamera("a"))
+				after(time.Minute)
+				if got, _ := w.logs.opens(); got != "a" {
+					t.Errorf("opened %s", got)
+				}
+				if wr := w.logs.of("a"); wr.owner != "two" || time.Since(wr.state().last) > time.Second {
+					t.Errorf("%s has the log, last written %v ago", wr.owner, time.Since(wr.state().last))
+				}
+				finish(t, one)
+				finish(t, two)
+			})
+		})
+	}
+}
+
+// The old owner opens its log just before it is told to let go, and the log
+// takes its opening after the new owner's: nobody would record once it ends.
+func TestOpenedAcrossAHandover(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		one, two := w.service(t, Config{Instance: "one"}), w.service(t, Config{Instance: "two"})
+		take(two, testCamera("a"))
+		after(time.Second)
+		take(one, testCamera("a"))
+		after(time.Second) // the newest opening is the old owner's
+		one.revoked([]int32{1})
+		after(time.Minute)
+		if wr := w.logs.of("a"); wr.owner != "one" || !wr.isClosed() {
+			t.Fatalf("%s has the log", wr.owner)
+		}
+		after(2 * desertedAfter)
+		if wr := w.logs.of("a"); wr.owner != "two" || time.Since(wr.state().last) > time.Second {
+			t.Errorf("%s has the log, last written %v ago", wr.owner, time.Since(wr.state().last))
+		}
+		finish(t, one)
+		finish(t, two)
+	})
+}
+
+// A log that ends under a camera that is given away is the new owner's to open.
+func TestLogEndsWhileReleased(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		s := w.service(t, Config{})
+		take(s, testCamera("a"))
+		after(time.Second)
+		s.revoked([]int32{1})
+		w.logs.of("a").end(medialog.ErrNoTopic)
+		after(time.Minute)
+		if got, _ := w.logs.opens(); got != "a" {
+			t.Errorf("opened %s", got)
 		}
 		finish(t, s)
 	})

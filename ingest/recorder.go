@@ -27,7 +27,7 @@ var errRecorderClosed = errors.New("ingest: recorder is closed")
 // lateRecorder opens the log with the first chunk, not before: opening takes
 // the log away from the owner before, who records until then.
 type lateRecorder struct {
-	open  func() CameraWriter
+	open  func() CameraWriter          // nil: it is not to be opened
 	wrote func(begins bool, err error) // told of each Write; begins: a fragment
 
 	mu      sync.Mutex
@@ -42,7 +42,7 @@ func (r *lateRecorder) writer(force bool) CameraWriter {
 	defer r.mu.Unlock()
 	if r.w == nil && force && !r.closed {
 		r.w = r.open()
-		if r.session {
+		if r.w != nil && r.session {
 			r.w.NewSession()
 		}
 	}

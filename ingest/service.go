@@ -124,6 +124,9 @@ type Deps struct {
 	// Open opens a camera's log; it returns at once (medialog.Log.Open). ctx
 	// does not end while the writer is in use.
 	Open func(ctx context.Context, t schemas.Topic, o medialog.OpenOptions) CameraWriter
+	// Recorded says whether anybody has recorded a camera since then
+	// (medialog.Log.Recorded).
+	Recorded func(ctx context.Context, t schemas.Topic, since time.Time) (bool, error)
 	// Forget is told of a camera that is no longer recorded here
 	// (medialog.Log.Forget); nil does nothing.
 	Forget func(camera string)

@@ -27,6 +27,22 @@ type fakeLogs struct {
 	topics  []string // of opened
 
 	forgotten map[string]bool // cameras
+	strangers map[string]bool // cameras that somebody else records
+}
+
+// Recorded is the log's.
+func (l *fakeLogs) Recorded(_ context.Context, t schemas.Topic, since time.Time) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := l.writers[t.Camera]
+	return l.strangers[t.Camera] || w != nil && w.last.After(since), nil
+}
+
+// elsewhere says that somebody else records a camera, or no more.
+func (l *fakeLogs) elsewhere(camera string, does bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.strangers[camera] = does
 }
 
 func (l *fakeLogs) forget(camera string) {
@@ -62,7 +78,7 @@ type fakeWriter struct {
 }
 
 func newFakeLogs() *fakeLogs {
-	return &fakeLogs{writers: make(map[string]*fakeWriter), forgotten: make(map[string]bool)}
+	return &fakeLogs{writers: make(map[string]*fakeWriter), forgotten: make(map[string]bool), strangers: make(map[string]bool)}
 }
 
 func (l *fakeLogs) Open(_ context.Context, t schemas.Topic, o medialog.OpenOptions) CameraWriter {
@@ -316,6 +332,7 @@ func (w *world) service(t *testing.T, cfg Config) *Service {
 		Registry:     w.registry,
 		NewSource:    func(cam schemas.Camera) Source { return w.source(instance, cam) },
 		Open:         w.logs.Open,
+		Recorded:     w.logs.Recorded,
 		newAssembler: func(_ AssemblerConfig, rec Recorder) assembler { return &passAssembler{rec: rec} },
 	}, slog.New(slog.NewTextHandler(w.log, nil)).With("instance", cfg.Instance), nil)
 	if err != nil {

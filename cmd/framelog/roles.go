@@ -93,6 +93,9 @@ func (r role) serve(ctx context.Context, cfg *config.Config, key, addr string, s
 		return nil
 	}
 	ln, err := service.Listen(ctx, addr)
+	if err != nil && r.Socket != "" {
+		return err // nobody has configured it
+	}
 	if err != nil {
 		return listenError(cfg, key, addr, err)
 	}
@@ -137,6 +140,7 @@ func logConfig(cfg *config.Config, client string) medialog.Config {
 // checkBrokers says within seconds whether any of the brokers answers.
 func checkBrokers(ctx context.Context, cfg *config.Config) error {
 	kc := kafkaConfig(cfg, "framelog-check")
+	told := ctx
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	why := make([]string, len(kc.Brokers))
@@ -164,6 +168,9 @@ func checkBrokers(ctx context.Context, cfg *config.Config) error {
 	if cfg.Embedded() {
 		key, remedy = "broker_listen", "start framelog up or framelog broker, or name your own with --brokers"
 	}
+	if told.Err() != nil {
+		return told.Err()
+	}
 	if !found {
 		return cfg.Errorf(key, remedy, "%s does not answer: %s", strings.Join(kc.Brokers, ", "), strings.Join(why, "; "))
 	}
@@ -174,6 +181,9 @@ func checkBrokers(ctx context.Context, cfg *config.Config) error {
 	}
 	defer client.Close()
 	if err := client.Ping(ctx); err != nil {
+		if told.Err() != nil {
+			return told.Err()
+		}
 		return cfg.Errorf(key, remedy, "%s takes connections and does not answer as Kafka does", strings.Join(kc.Brokers, ", "))
 	}
 	return nil
@@ -280,7 +290,8 @@ func (c ingestCmd) Run(ctx context.Context) error {
 		Open: func(ctx context.Context, t schemas.Topic, o medialog.OpenOptions) ingest.CameraWriter {
 			return mlog.Open(ctx, t, o)
 		},
-		Forget: mlog.Forget,
+		Recorded: mlog.Recorded,
+		Forget:   mlog.Forget,
 	}, log, reg)
 	if err != nil {
 		return err
@@ -413,7 +424,11 @@ func (c camsimCmd) Run(ctx context.Context) error {
 	var ready atomic.Bool
 	return service.All(ctx,
 		func(ctx context.Context) error {
-			if err := camsim.RunDemo(ctx, c.Listen, log, func() { ready.Store(true) }); err != nil {
+			err := camsim.RunDemo(ctx, c.Listen, log, func() { ready.Store(true) })
+			if missing, ok := errors.AsType[*gstreamer.MissingError](err); ok {
+				return &config.Error{What: "demo cameras: " + missing.Error()}
+			}
+			if err != nil {
 				return fmt.Errorf("demo cameras: %w", err)
 			}
 			return nil

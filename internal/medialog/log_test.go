@@ -290,6 +290,14 @@ func TestRoundTrip(t *testing.T) {
 		if topics, err := l.Topics(t.Context()); err != nil || len(topics) != 1 || topics[0] != cam {
 			t.Errorf("Topics() = %v, %v", topics, err)
 		}
+		for since, want := range map[time.Time]bool{{}: true, mid: true, es[19].End().Add(-time.Millisecond): true, es[19].End(): false} {
+			if got, err := l.Recorded(t.Context(), cam, since); err != nil || got != want {
+				t.Errorf("Recorded(%v) = %v, %v", since, got, err)
+			}
+		}
+		if got, err := l.Recorded(t.Context(), schemas.Topic{Camera: "nobody"}, mid); err != nil || got {
+			t.Errorf("Recorded of a camera that never was: %v, %v", got, err)
+		}
 	})
 }
 

@@ -69,6 +69,23 @@ func (l *Log) entries(ctx context.Context, t schemas.Topic, r Range) iter.Seq2[s
 	}
 }
 
+// Recorded says whether the index tells of any footage of t since then; none
+// where t was never recorded. Errors: ctx's.
+func (l *Log) Recorded(ctx context.Context, t schemas.Topic, since time.Time) (bool, error) {
+	for e, err := range l.Entries(ctx, t, Range{From: since}) {
+		if errors.Is(err, ErrNoTopic) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		if e.End().After(since) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // within picks the visible entries of a range out of all valid ones.
 type within struct {
 	r    Range
