@@ -29,11 +29,11 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// Exit codes. The supervisor starts a child again after exitFailed, and gives
-// up after exitConfig.
+// Exit codes. To the supervisor a child of `up` says supervise.ExitConfig
+// instead of exitConfig.
 const (
 	exitFailed = 1
-	exitConfig = supervise.ExitConfig
+	exitConfig = 2
 )
 
 // commands is the command line.
@@ -244,10 +244,23 @@ func run(args []string) int {
 		}
 		return fail(err)
 	}
-	if err := parsed.Run(); err != nil {
-		return fail(err)
+	err = parsed.Run()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) && !strings.HasPrefix(parsed.Command(), "cameras") {
+		return 0 // a role has nothing more to do than to end
 	}
-	return 0
+	if err == nil {
+		return 0
+	}
+	code := fail(err)
+	if code == exitConfig && c.supervised() {
+		return supervise.ExitConfig
+	}
+	return code
+}
+
+// supervised says that this process is a child of `up`.
+func (c *commands) supervised() bool {
+	return c.Broker.Socket != "" || c.Ingest.Socket != "" || c.Egress.Socket != "" || c.Camsim.Socket != ""
 }
 
 // commandMissing says that the line was right as far as it went, and that a
@@ -264,11 +277,15 @@ func commandMissing(c *kong.Context) bool {
 func fail(err error) int {
 	var child *supervise.ConfigError
 	if errors.As(err, &child) {
-		fmt.Fprintln(os.Stderr, supervise.Refusal+child.Said)
+		said := strings.TrimPrefix(child.Said, "framelog: ")
+		if said == "" {
+			said = child.Role + " refuses its configuration"
+		}
+		fmt.Fprintln(os.Stderr, "framelog: "+said)
 		return exitConfig
 	}
 	// What was typed in the wrong place may be repeated, and be a camera's URL.
-	fmt.Fprintln(os.Stderr, supervise.Refusal+secrets.Redact(strings.ReplaceAll(err.Error(), "\n", "; ")))
+	fmt.Fprintln(os.Stderr, "framelog: "+secrets.Redact(strings.ReplaceAll(err.Error(), "\n", "; ")))
 	var usage *cli.UsageError
 	if config.IsError(err) || errors.As(err, &usage) {
 		return exitConfig
@@ -278,7 +295,8 @@ func fail(err error) int {
 
 // listenError makes a failure to listen an error of the configuration.
 func listenError(cfg *config.Config, key, addr string, err error) error {
-	if !errors.Is(err, service.ErrListen) && !errors.Is(err, broker.ErrListen) {
+	listens := errors.Is(err, service.ErrListen) || errors.Is(err, broker.ErrListen)
+	if !listens || errors.Is(err, context.Canceled) {
 		return err
 	}
 	what := "cannot listen on " + strconv.Quote(addr) + ": "

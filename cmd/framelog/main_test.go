@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/framelog/framelog/internal/registry"
+	"github.com/framelog/framelog/internal/supervise"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
 )
@@ -160,6 +161,62 @@ func lockedData(t *testing.T, dir string) (string, func()) {
 	return dir, unlock
 }
 
+// A role that is told to end before it has found its brokers has not found its
+// configuration wrong.
+func TestEndsWhileItStarts(t *testing.T) {
+	dead, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dead.Close()
+	asked := make(chan net.Conn, 100)
+	go func() {
+		for {
+			conn, err := dead.Accept()
+			if err != nil {
+				close(asked)
+				return
+			}
+			asked <- conn // and no answer
+		}
+	}()
+	binary := testenv.Binary(t)
+	for _, role := range []string{"up", "ingest", "egress"} {
+		t.Run(role, func(t *testing.T) {
+			cmd := exec.Command(binary, role, "--brokers", dead.Addr().String(), "--data", t.TempDir(), "--log-level", "error")
+			p := testenv.Start(t, role, cmd)
+			defer (<-asked).Close() // the look whether anybody listens
+			defer (<-asked).Close() // Kafka's client
+			p.Signal(syscall.SIGTERM)
+			if code := p.ExitCode(testenv.Patience); code != 0 || strings.Contains(p.Log.String(), "framelog: ") {
+				t.Errorf("exit code %d: %s", code, p.Log.String())
+			}
+		})
+	}
+}
+
+// To the supervisor a wrong configuration is another code than a panic, and a
+// socket that cannot be made is neither.
+func TestExitCodesOfChildren(t *testing.T) {
+	binary, dir := testenv.Binary(t), t.TempDir()
+	config := filepath.Join(dir, "framelog.yaml")
+	if err := os.WriteFile(config, []byte("lisen: x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		args []string
+		want int
+	}{
+		"configuration": {[]string{"egress", "--config", config, "--socket", filepath.Join(dir, "sock")}, supervise.ExitConfig},
+		"socket":        {[]string{"egress", "--brokers", "127.0.0.1:1", "--data", dir, "--socket", filepath.Join(dir, "none", "sock")}, exitFailed},
+	} {
+		p := testenv.Start(t, name, exec.Command(binary, tt.args...))
+		if code := p.ExitCode(testenv.Patience); code != tt.want {
+			t.Errorf("%s: exit code %d, want %d: %s", name, code, tt.want, p.Log.String())
+		}
+	}
+}
+
 // TestUp: it gets ready, answers for its roles, says that one is away, and
 // ends in order; passwords of the file are in no log, metric, answer, command
 // line or data but the file that is made for them.
@@ -181,11 +238,11 @@ func TestUp(t *testing.T) {
 		_, body := get("/v1/cameras")
 		return strings.Contains(body, `"front"`) && strings.Contains(body, `"status"`)
 	})
-	_, metrics := get("/metrics")
 	for _, role := range []string{"broker", "egress", "ingest", "up"} {
-		if !strings.Contains(metrics, `go_goroutines{role="`+role+`"}`) {
-			t.Errorf("metrics of %s are missing", role)
-		}
+		f.Wait(t, testenv.Patience, "the metrics of "+role, func() bool {
+			_, metrics := get("/metrics")
+			return strings.Contains(metrics, `go_goroutines{role="`+role+`"}`)
+		})
 	}
 	if code, _ := get("/healthz"); code != http.StatusOK {
 		t.Errorf("/healthz: %d", code)

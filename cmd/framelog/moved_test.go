@@ -39,7 +39,7 @@ func TestMovedConfiguration(t *testing.T) {
 	}
 
 	second := testenv.Up(t, testenv.UpOptions{Config: head + "second}\n", Data: f.Data, NoWait: true})
-	if code := second.ExitCode(testenv.Patience); code != exitConfig {
+	if code := second.ExitCode(2 * testenv.Patience); code != exitConfig {
 		t.Errorf("with both files there: exit code %d", code)
 	}
 	said := strings.TrimSpace(second.Log.String())

@@ -108,6 +108,7 @@ func (c upCmd) Run(ctx context.Context) error {
 // broker has to: here the error can name the user's own file. The broker of an
 // up that was just killed may hold the port for a moment.
 func checkBrokerPort(ctx context.Context, cfg *config.Config) error {
+	told := ctx
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -119,6 +120,9 @@ func checkBrokerPort(ctx context.Context, cfg *config.Config) error {
 		}
 		select {
 		case <-ctx.Done():
+			if told.Err() != nil {
+				return told.Err()
+			}
 			return listenError(cfg, "broker_listen", cfg.BrokerListen, err)
 		case <-tick.C:
 		}
@@ -224,6 +228,8 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 		clients[role] = service.Client(u.socket(role))
 		sc.Children = append(sc.Children, supervise.Child{
 			Role: role, Command: func() *exec.Cmd { return u.command(role) },
+			// More than ingest takes where a connection hangs and Kafka is away.
+			StopTimeout: 15 * time.Second,
 			Ready: func(ctx context.Context) error {
 				err := service.AskReady(ctx, clients[role])
 				if err == nil && role == "broker" {
@@ -255,7 +261,7 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 // said is what a child says of its configuration, with the places where its
 // values were set instead of the file that was made for it.
 func (u *up) said(line string) string {
-	rest, ok := strings.CutPrefix(line, u.file("config.yaml")+":")
+	rest, ok := strings.CutPrefix(line, "framelog: "+u.file("config.yaml")+":")
 	if !ok {
 		return line
 	}

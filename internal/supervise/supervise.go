@@ -20,16 +20,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// A child whose configuration is wrong, so that no restart would help, says why
-// in a line that begins with Refusal and ends with ExitConfig. The code alone
-// tells nothing: Go ends a process that panics with the same.
-const (
-	ExitConfig = 2
-	Refusal    = "framelog: "
-)
+// ExitConfig is the exit code of a child whose configuration is wrong: no
+// restart would help. It is EX_CONFIG of sysexits.h, and not 2, with which Go
+// ends a process that panics.
+const ExitConfig = 78
 
 // ConfigError ends Run: a child has said that its configuration is wrong. Said
-// is what it said behind Refusal.
+// is its last line.
 type ConfigError struct{ Role, Said string }
 
 func (e *ConfigError) Error() string {
@@ -181,9 +178,8 @@ func (s *supervisor) keep(ctx context.Context, c Child, ready chan struct{}) {
 		if ctx.Err() != nil {
 			return
 		}
-		exit, ok := errors.AsType[*exec.ExitError](err)
-		if said := s.out.refusal(c.Role); ok && exit.ExitCode() == ExitConfig && said != "" {
-			s.failed <- &ConfigError{Role: c.Role, Said: said}
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == ExitConfig {
+			s.failed <- &ConfigError{Role: c.Role, Said: s.out.last(c.Role)}
 			return
 		}
 		if time.Since(began) >= s.cfg.HealthyAfter {
