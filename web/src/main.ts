@@ -42,7 +42,7 @@ function focus(id: string): void {
 
 /** Makes what is in focus that of the address. */
 function route(): void {
-  const id = decodeURIComponent(location.hash.slice(1));
+  const id = location.hash.slice(1); // ids need no escapes
   const camera = cameras.find((c) => c.id === id);
   if (stage && stage.camera.id !== camera?.id) {
     const was = stage.camera.id;
@@ -87,10 +87,14 @@ follow((list) => {
   clock.heard(list.now);
   got(list.cameras);
 }, (ok) => {
-  clearTimeout(offline);
-  if (ok) show(el('offline'), false);
-  // A blink is not worth a word.
-  else offline = setTimeout(() => {
+  if (ok) {
+    clearTimeout(offline);
+    offline = undefined;
+    show(el('offline'), false);
+    return;
+  }
+  // A blink is not worth a word; each attempt that fails is heard here again.
+  offline ??= setTimeout(() => {
     text(el('offline'), 'No connection to the server. Trying again…');
     show(el('offline'), true);
   }, 3000);

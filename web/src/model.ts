@@ -41,6 +41,8 @@ export function view(c: Camera, unsupported = false): View {
       return { tone: 'bad', word: 'Refused', headline: 'The camera refuses', detail: s.error || 'Check user, password and path.', since };
     case 'unusable':
       return { tone: 'bad', word: 'Unusable', headline: 'Cannot be recorded', detail: s.error || s.problem, since };
+    default: // of a newer ingest than this page
+      return { tone: 'wait', word: s.state, headline: s.state, detail: s.error || s.problem, since };
   }
 }
 

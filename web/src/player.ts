@@ -36,10 +36,19 @@ const unsupportedRetry = 60_000;
 const cushion = 2.5; // seconds that the wall gathers before it goes on after running dry
 const longestHold = 8_000;
 
+let loading: Promise<typeof Hls | undefined> | undefined;
+
 /** Resolves to hls.js, or undefined where the browser plays HLS by itself. */
-export const library: Promise<typeof Hls | undefined> = hasMediaSource()
-  ? import('hls.js/light').then((m) => (m.default.isSupported() ? m.default : undefined))
-  : Promise.resolve(undefined);
+function library(): Promise<typeof Hls | undefined> {
+  if (!hasMediaSource()) return Promise.resolve(undefined);
+  loading ??= import('hls.js/light').then((m) => (m.default.isSupported() ? m.default : undefined), (err) => {
+    loading = undefined; // the server was away: the next player asks again
+    throw err;
+  });
+  return loading;
+}
+
+library().catch(() => undefined); // on its way while the cameras are asked for
 
 function hasMediaSource(): boolean {
   return 'MediaSource' in globalThis || 'ManagedMediaSource' in globalThis;
@@ -197,7 +206,7 @@ export class Player {
     this.goodSince = 0;
     this.lastTime = -1;
     this.set('starting');
-    library.then((Lib) => {
+    library().then((Lib) => {
       if (mine !== this.generation || !this.wanted) return;
       if (Lib) this.attach(Lib, mine);
       else if (this.video.canPlayType('application/vnd.apple.mpegurl')) {

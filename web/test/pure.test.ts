@@ -50,6 +50,7 @@ test('view', () => {
   assert.equal(model.view(camera({ state: 'away', error: 'no route to host' })).detail, 'no route to host');
   assert.equal(model.view(camera({ problem: 'no keyframe for 20 s' })).warning, 'no keyframe for 20 s');
   assert.match(model.view(camera({ video: 'h265' }), true).detail ?? '', /H\.265/);
+  assert.equal(model.view(camera({ state: 'dreaming' as never, error: 'asleep' })).detail, 'asleep'); // of a newer ingest
 });
 
 test('lines', () => {
