@@ -67,7 +67,7 @@ func camLoad(t *testing.T, c testenv.Clip) *camsim.Clip {
 // what has become of it.
 func stretched(t *testing.T) *camsim.Clip {
 	t.Helper()
-	const calm, long, total = 15, 20, 180
+	const calm, long, total = 30, 20, 210
 	var keys []string
 	for s := range total {
 		if s <= calm || s >= calm+long {
