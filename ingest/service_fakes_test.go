@@ -21,6 +21,8 @@ const canary = "c4n4ry"
 // fakeLogs is the log of all cameras, for any number of processes: an opening
 // fences the writer before.
 type fakeLogs struct {
+	lag func() time.Duration // until an opening is in the log; nil: none
+
 	mu      sync.Mutex
 	writers map[string]*fakeWriter // the newest, by camera
 	opened  []medialog.OpenOptions
@@ -82,17 +84,33 @@ func newFakeLogs() *fakeLogs {
 }
 
 func (l *fakeLogs) Open(_ context.Context, t schemas.Topic, o medialog.OpenOptions) CameraWriter {
+	w := &fakeWriter{logs: l, topic: t.Camera, owner: o.Writer, ready: make(chan struct{}), fenced: make(chan struct{})}
+	lag := time.Duration(0)
+	if l.lag != nil {
+		lag = l.lag()
+	}
+	if lag == 0 {
+		l.take(w, o)
+	} else {
+		time.AfterFunc(lag, func() { l.take(w, o) })
+	}
+	return w
+}
+
+// take has the log at an opening.
+func (l *fakeLogs) take(w *fakeWriter, o medialog.OpenOptions) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if before := l.writers[t.Camera]; before != nil {
+	if w.closed {
+		return
+	}
+	if before := l.writers[w.topic]; before != nil {
 		before.fence()
 	}
-	w := &fakeWriter{logs: l, topic: t.Camera, owner: o.Writer, ready: make(chan struct{}), fenced: make(chan struct{})}
-	close(w.ready)
-	l.writers[t.Camera] = w
+	l.writers[w.topic] = w
 	l.opened = append(l.opened, o)
-	l.topics = append(l.topics, t.Camera)
-	return w
+	l.topics = append(l.topics, w.topic)
+	close(w.ready)
 }
 
 // opens is the cameras of all openings in order, and why the last was.
@@ -135,7 +153,11 @@ func (w *fakeWriter) Fenced() <-chan struct{} { return w.fenced }
 
 func (w *fakeWriter) Err() error { <-w.fenced; return w.err }
 
-func (w *fakeWriter) Close(context.Context) error {
+func (w *fakeWriter) Close(ctx context.Context) error {
+	select {
+	case <-w.ready:
+	case <-ctx.Done():
+	}
 	w.logs.mu.Lock()
 	defer w.logs.mu.Unlock()
 	w.closed = true
