@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -39,6 +40,10 @@ var spawner = sync.OnceValue(func() chan<- func() {
 	return work
 })
 
+// crash is what a Go program prints that crashes or has a data race, or what its
+// supervisor does.
+var crash = regexp.MustCompile(`(?m)WARNING: DATA RACE|^(.*msg=")?(panic: |fatal error: |SIG[A-Z]+: )|why="signal: (aborted|segmentation fault|bus error|illegal instruction)`)
+
 // Start starts cmd in a process group of its own. The kernel kills it when the
 // test process dies; when the test ends it and all its descendants are killed,
 // and what it printed is logged if the test failed.
@@ -50,10 +55,12 @@ func Start(t testing.TB, name string, cmd *exec.Cmd) *Process {
 	}
 	t.Cleanup(func() {
 		p.KillTree()
-		// A process that is killed does not exit with the race detector's code.
-		if _, race, found := strings.Cut(p.Log.String(), "WARNING: DATA RACE"); found {
-			lines := strings.Split(race, "\n")
-			t.Errorf("%s: a data race:%s", name, strings.Join(lines[:min(len(lines), 100)], "\n"))
+		// A process that is killed does not exit with the race detector's code,
+		// and a supervisor starts again what has crashed.
+		log := p.Log.String()
+		if at := crash.FindStringIndex(log); at != nil {
+			lines := strings.Split(log[at[0]:], "\n")
+			t.Errorf("%s crashed, or has a data race:\n%s", name, strings.Join(lines[:min(len(lines), 100)], "\n"))
 		}
 		if t.Failed() {
 			t.Logf("last lines of %s:\n%s", name, p.Log.Tail(60))
