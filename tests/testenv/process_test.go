@@ -12,7 +12,7 @@ func TestCrashIsSeen(t *testing.T) {
 		`time=x msg="child ended" why="signal: aborted" in=1s`: true,
 		`time=x msg="child ended" why="signal: killed" in=1s`:  false, // a test did
 		`time=x msg="camera panicked" err="panic: it broke"`:   false, // and nothing else does
-		"GET /panic: 404": false,
+		"GET /panic: 404":                                      false,
 	} {
 		if got := crash.MatchString("before\n" + line + "\nafter\n"); got != want {
 			t.Errorf("%s: %v", line, got)
