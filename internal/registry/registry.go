@@ -48,7 +48,7 @@ type Client struct {
 	mu      sync.Mutex
 	waiting map[string][]byte // by camera, nil: a tombstone
 	flying  map[string]bool
-	landed  chan struct{} // made by Close, closed when none flies any more
+	landed  chan struct{} // of Close, which waits: closed when none flies any more; else nil
 }
 
 // Connect makes a Client. It does not wait for a broker.
@@ -71,11 +71,12 @@ func Connect(cfg kafka.Config, log *slog.Logger) (*Client, error) {
 
 // Close gives statuses that wait a second to leave, and frees the client.
 func (c *Client) Close() {
+	landed := make(chan struct{})
 	c.mu.Lock()
-	c.landed = make(chan struct{})
-	landed := c.landed
 	if len(c.flying) == 0 {
 		close(landed)
+	} else {
+		c.landed = landed
 	}
 	c.mu.Unlock()
 	select {

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/schemas"
@@ -337,4 +338,31 @@ func TestStale(t *testing.T) {
 			t.Errorf("status of age %v: stale %v", age, got)
 		}
 	}
+}
+
+// What waits behind a status in flight leaves before Close returns; what comes
+// after it does no harm.
+func TestCloseWaitsForStatuses(t *testing.T) {
+	b := newBroker(t)
+	ctx := limit(t, testenv.Patience)
+	other := connect(t, b)
+	must(t, other.Ensure(ctx))
+	c, err := Connect(other.cfg, slog.New(slog.DiscardHandler))
+	must(t, err)
+	b.c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		b.c.KeepControl()
+		b.c.SleepControl(func() { time.Sleep(20 * time.Millisecond) }) // a broker that takes its time
+		return nil, nil, false
+	})
+	c.PutStatus(schemas.Status{Camera: "a", State: schemas.StateLive})
+	c.PutStatus(schemas.Status{Camera: "b", State: schemas.StateLive})
+	c.DeleteStatus("a")
+	c.Close()
+	s, err := other.Load(ctx)
+	must(t, err)
+	if _, ok := s.Status["a"]; ok || s.Status["b"].State != schemas.StateLive {
+		t.Errorf("statuses %+v", s.Status)
+	}
+	c.DeleteStatus("b")
+	c.Close()
 }
