@@ -379,19 +379,22 @@ func (it *item) piece() schemas.Entry {
 }
 
 // outcome is the entry of a fragment whose chunks have all met their fate. The
-// prefix that Kafka took counts; what follows a refused chunk is lost and
-// said to be.
+// prefix that Kafka took counts, as far as its offsets grow: where they do not,
+// the partition was cut back under it. What follows is lost and said to be.
 func (it *item) outcome() schemas.Entry {
 	e := it.entry
-	k := 0
-	for k < len(it.chunks) && it.chunks[k].acked {
+	k, at := 0, int64(-1)
+	for k < len(it.chunks) && it.chunks[k].acked && it.chunks[k].offset > at {
+		at = it.chunks[k].offset
 		k++
 	}
 	if k == len(it.chunks) {
 		e.First, e.Last = it.chunks[0].offset, it.chunks[k-1].offset
 		return e
 	}
-	e.Reason = it.failure
+	if e.Reason = it.failure; e.Reason == "" {
+		e.Reason = schemas.ReasonProduce
+	}
 	if k == 0 {
 		e.Kind, e.Bytes, e.Chunks, e.Partition = schemas.KindGap, 0, 0, 0
 		return e

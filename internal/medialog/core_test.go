@@ -80,3 +80,46 @@ func TestSlowlyTaken(t *testing.T) {
 		})
 	}
 }
+
+// A partition that is cut back under a fragment (an unclean election) gives its
+// later chunks offsets that its earlier ones had: the fragment ends before.
+func TestCutBackWithinAFragment(t *testing.T) {
+	for name, tt := range map[string]struct {
+		offsets []int64
+		kind    schemas.Kind
+		chunks  uint32
+	}{
+		"not":              {[]int64{1000, 1002, 1003}, schemas.KindWhole, 3},
+		"between":          {[]int64{1000, 1002, 900}, schemas.KindTruncated, 2},
+		"behind the first": {[]int64{1000, 1000, 1001}, schemas.KindTruncated, 1},
+		"not known":        {[]int64{-1, 1000, 1001}, schemas.KindGap, 0},
+	} {
+		c := newCore("cam", 1<<30, 64)
+		c.opened(0, nil, nil, 1, 1)
+		for i, at := range tt.offsets {
+			ch := &schemas.Chunk{
+				Index: uint32(i), Last: i == len(tt.offsets)-1, Start: publicTime(int64(i) * 18_000),
+				Tracks: []schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264, Timescale: schemas.MediaTimescale}},
+				Runs: []schemas.Run{{Track: schemas.VideoTrack, Samples: []schemas.Sample{{
+					DTS: int64(i) * 18_000, Duration: 18_000, Sync: i == 0, Data: make([]byte, 10),
+				}}}},
+			}
+			o, err := c.write(ch, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.resolved(o, at, "")
+		}
+		e, ok := c.append()
+		if !ok || e.Kind != tt.kind || e.Chunks != tt.chunks || (e.Reason == "") != (e.Kind == schemas.KindWhole) {
+			t.Fatalf("%s: %+v", name, e)
+		}
+		b, err := schemas.EncodeEntry(&e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := schemas.DecodeEntry(b); err != nil {
+			t.Errorf("%s: readers refuse it: %v", name, err)
+		}
+	}
+}

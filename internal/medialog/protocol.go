@@ -120,8 +120,8 @@ func settle(own int64, last *schemas.Entry, chunks []chunkMeta) []schemas.Entry 
 	}
 	by := map[key]*copyOf{}
 	for _, c := range chunks {
-		if c.epoch >= own || (last != nil && c.seq <= last.Seq) {
-			continue
+		if c.epoch >= own || (last != nil && c.seq <= last.Seq) || c.mediaEnd < c.media {
+			continue // the last: a stranger's
 		}
 		k := key{c.seq, c.epoch}
 		cp := by[k]
@@ -184,8 +184,8 @@ type copyOf struct {
 func (c *copyOf) add(m chunkMeta) {
 	if n := len(c.chunks); n > 0 {
 		l := c.chunks[n-1]
-		if m.index != l.index+1 || m.partition != l.partition || l.last {
-			return // a repetition, or a hole behind which nothing is playable
+		if m.index != l.index+1 || m.partition != l.partition || l.last || m.mediaEnd < l.mediaEnd {
+			return // a repetition, a hole behind which nothing is playable, or a stranger's
 		}
 	} else if m.index != 0 {
 		return

@@ -41,7 +41,7 @@ func TestJudge(t *testing.T) {
 
 func TestSettle(t *testing.T) {
 	// One chunk, as epoch:seq.index, with ! for last; media time is a second a
-	// seq and a fifth a chunk, the session is the epoch's tens.
+	// seq and a fifth a chunk, the session is the epoch's tens; - is nonsense.
 	chunk := func(s string, partition int32, offset int64) chunkMeta {
 		m := chunkMeta{partition: partition, offset: offset, layout: schemas.Layout{Target: 2}, config: "c", bytes: 10}
 		m.last = strings.HasSuffix(s, "!")
@@ -51,6 +51,9 @@ func TestSettle(t *testing.T) {
 		m.session = uint64(m.epoch / 10)
 		m.media = int64(m.seq)*schemas.MediaTimescale + int64(m.index)*schemas.MediaTimescale/5
 		m.mediaEnd = m.media + schemas.MediaTimescale/5
+		if strings.HasSuffix(s, "-") { // its times go back
+			m.mediaEnd = m.media - schemas.MediaTimescale
+		}
 		m.start = 1_700_000_000_000_000 + m.media*100/9
 		return m
 	}
@@ -77,6 +80,7 @@ func TestSettle(t *testing.T) {
 		{"a fenced writer's surplus is nobody's", whole(10, 5), "10:6.0! 20:6.0! 10:7.0! 10:8.0!", "whole 20:6×1"},
 		{"a predecessor's, and then its successor's", whole(10, 5), "10:6.0! 20:7.0!", "whole 10:6×1 whole 20:7×1"},
 		{"refused ones between become gaps", whole(10, 5), "10:6.0! 10:9.0!", "whole 10:6×1 gap 10:7×0 gap 10:8×0 whole 10:9×1"},
+		{"a stranger's nonsense", whole(10, 5), "10:6.0- 10:7.0 10:7.1- 10:7.2!", "gap 10:6×0 truncated 10:7×1"},
 		{"the new writer's own are none of it", whole(10, 5), "30:6.0!", ""},
 		{"an empty index, one writer's chunks", nil, "10:6.0! 10:7.0", "whole 10:6×1 truncated 10:7×1"},
 		{"an empty index, two writers that seeded apart", nil, "10:6.0! 20:90.0!", "whole 20:90×1"},

@@ -69,21 +69,19 @@ func (l *Log) entries(ctx context.Context, t schemas.Topic, r Range) iter.Seq2[s
 	}
 }
 
-// Recorded says whether the index tells of any footage of t since then; none
-// where t was never recorded. Errors: ctx's.
-func (l *Log) Recorded(ctx context.Context, t schemas.Topic, since time.Time) (bool, error) {
-	for e, err := range l.Entries(ctx, t, Range{From: since}) {
-		if errors.Is(err, ErrNoTopic) {
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
-		if e.End().After(since) {
-			return true, nil
-		}
+// IndexEnd is the offset at which t's index ends: it is another one after
+// whatever a writer has said. 0 where t was never recorded. Errors: ctx's.
+func (l *Log) IndexEnd(ctx context.Context, t schemas.Topic) (int64, error) {
+	ctx, cancel := l.bound(ctx)
+	defer cancel()
+	s, err := l.spans(ctx, l.names.Index(t))
+	switch {
+	case errors.Is(err, ErrNoTopic):
+		return 0, nil
+	case err != nil:
+		return 0, fmt.Errorf("medialog: end of %s: %w", t, err)
 	}
-	return false, nil
+	return s[0].end, nil
 }
 
 // within picks the visible entries of a range out of all valid ones.
