@@ -27,9 +27,9 @@ var (
 	errEnded    = errors.New("connection ended")
 )
 
-// desertedAfter is how long nobody must have recorded a camera whose log was
-// taken from its owner until the owner takes it back: twice the longest fragment,
-// of which the log tells only when it has ended.
+// desertedAfter is how long nothing must have come into a camera's index until
+// the owner from whom its log was taken takes it back: twice the longest
+// fragment, of which the index tells only when it has ended.
 const desertedAfter = 2 * time.Minute
 
 // claim is the one decision whether a camera that leaves this process has its
@@ -41,6 +41,9 @@ const (
 	claimTaken        // the log was opened
 	claimGiven        // it is not to be
 )
+
+// renew leaves the decision open again, for a run that has no log yet.
+func (c *claim) renew() { c.state.Store(claimOpen) }
 
 // take says whether the log may be opened.
 func (c *claim) take() bool {
@@ -119,7 +122,9 @@ func (c *camera) run(ctx context.Context) error {
 	}
 	// A camera that takes one client only gives no connection as long as the
 	// owner before has one: so the log is opened without, which ends that.
-	takeOver := time.AfterFunc(c.cfg.OpenWait, func() { rec.writer(true) })
+	// But where nobody records there is nobody to end.
+	force := c.reason != openDeserted
+	takeOver := time.AfterFunc(c.cfg.OpenWait, func() { rec.writer(force) })
 	defer takeOver.Stop()
 
 	c.connectOn(ctx, rec, takeOver)
@@ -137,10 +142,10 @@ func (c *camera) run(ctx context.Context) error {
 }
 
 // mourn shows that another process has the camera, which the group says is
-// ours, until ctx ends or nobody has recorded the camera for desertedAfter:
-// then it says true. It waits a while before: mostly we are about to hear that
-// the camera has moved, and its new owner's status must stand.
-func (c *camera) mourn(ctx context.Context) (deserted bool) {
+// ours, until ctx ends, or its index has not grown for desertedAfter and takeBack
+// agrees: then it says true. It waits a while before: mostly we are about to hear
+// that the camera has moved, and its new owner's status must stand.
+func (c *camera) mourn(ctx context.Context, takeBack func() bool) bool {
 	select {
 	case <-time.After(2 * c.cfg.SessionTimeout):
 	case <-ctx.Done():
@@ -153,20 +158,26 @@ func (c *camera) mourn(ctx context.Context) (deserted bool) {
 	showing, stop := context.WithCancel(ctx)
 	defer stop()
 	wg.Go(func() { c.board.run(showing) })
-	look := time.NewTicker(desertedAfter / 4)
+	look := time.NewTicker(desertedAfter / 8)
 	defer look.Stop()
+	end := int64(-1)
+	var since time.Time // of which end is known
 	for {
+		now, err := c.deps.IndexEnd(ctx, schemas.Topic{Camera: c.cam.ID})
+		switch {
+		case ctx.Err() != nil:
+			return false
+		case err != nil:
+			end = -1 // nor can others write where we cannot read
+		case now != end:
+			end, since = now, time.Now()
+		case time.Since(since) >= desertedAfter && takeBack():
+			return true
+		}
 		select {
 		case <-look.C:
 		case <-ctx.Done():
 			return false
-		}
-		recorded, err := c.deps.Recorded(ctx, schemas.Topic{Camera: c.cam.ID}, time.Now().Add(-desertedAfter))
-		if err != nil && ctx.Err() == nil {
-			c.log.Warn("cannot tell whether another process records the camera", "err", err)
-		}
-		if err == nil && !recorded {
-			return true
 		}
 	}
 }

@@ -166,11 +166,9 @@ func (s *Service) live(ctx context.Context, r *runner) {
 			if !s.fencedOff(r) {
 				return
 			}
-			for back := false; !back && ctx.Err() == nil; {
-				back = r.mourn(ctx) && s.takeBack(r)
-			}
+			r.mourn(ctx, func() bool { return s.takeBack(r) })
 		case errors.Is(err, errLogEnded):
-			if s.released(r) {
+			if ctx.Err() != nil || s.released(r) {
 				return
 			}
 			r.log.Warn("camera's log ended under it; it is opened again", "err", clean(err))
@@ -190,11 +188,13 @@ func (s *Service) live(ctx context.Context, r *runner) {
 	}
 }
 
-// released ends a camera that another process is about to take.
+// released ends a camera that another process is about to take. Any other may
+// have its log opened again.
 func (s *Service) released(r *runner) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.runners[r.cam.ID] != r || r.release == nil {
+		r.claim.renew()
 		return false
 	}
 	s.stop(r.cam.ID)
@@ -211,6 +211,7 @@ func (s *Service) takeBack(r *runner) bool {
 		return false
 	}
 	r.log.Warn("nobody records the camera any more; it is taken back")
+	r.claim.renew()
 	r.fenced, r.reason = false, openDeserted
 	r.board.state(schemas.StateConnecting, nil)
 	return true

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -221,7 +222,7 @@ func TestFencedByAnotherOwner(t *testing.T) {
 		w.logs.of("b").fence()
 		after(time.Hour)
 		w.logs.elsewhere("b", false)
-		after(desertedAfter)
+		after(desertedAfter + time.Minute)
 		got, why := w.logs.opens()
 		if got != "a b a b" || why != openDeserted || w.logs.of("b").state().chunks == 0 || w.registry.of("b").State != schemas.StateLive {
 			t.Errorf("nobody else records: opened %s (%s), %+v", got, why, w.registry.of("b"))
@@ -284,6 +285,85 @@ func TestOpenedAcrossAHandover(t *testing.T) {
 		after(2 * desertedAfter)
 		if wr := w.logs.of("a"); wr.owner != "two" || time.Since(wr.state().last) > time.Second {
 			t.Errorf("%s has the log, last written %v ago", wr.owner, time.Since(wr.state().last))
+		}
+		finish(t, one)
+		finish(t, two)
+	})
+}
+
+// One that was taken back has no log until its first picture, and leaves like
+// one that never had; so does one whose log has ended.
+func TestReleasedBeforeItHasALogAgain(t *testing.T) {
+	for name, end := range map[string]func(*fakeLogs){
+		"taken back": func(l *fakeLogs) {
+			l.of("a").fence()
+			after(2*longSession + desertedAfter + time.Minute)
+		},
+		"ended": func(l *fakeLogs) {
+			l.of("a").end(medialog.ErrNoTopic)
+			after(2 * time.Second)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world) {
+				var mu sync.Mutex
+				away := false
+				w.source = func(instance string, _ schemas.Camera) Source {
+					return sourceFunc(func(ctx context.Context, s Sink) error {
+						mu.Lock()
+						defer mu.Unlock()
+						if instance == "one" && away {
+							return ErrAway
+						}
+						mu.Unlock()
+						defer mu.Lock()
+						return steady(0)(ctx, s)
+					})
+				}
+				one, two := w.service(t, Config{Instance: "one", SessionTimeout: longSession}), w.service(t, Config{Instance: "two"})
+				take(one, testCamera("a"))
+				after(time.Second)
+				mu.Lock()
+				away = true
+				mu.Unlock()
+				end(w.logs)
+				one.revoked([]int32{1})
+				take(two, testCamera("a"))
+				after(time.Second)
+				mu.Lock()
+				away = false
+				mu.Unlock()
+				after(time.Minute)
+				if got, _ := w.logs.opens(); got != "a a" {
+					t.Errorf("opened %s", got)
+				}
+				if wr := w.logs.of("a"); wr.owner != "two" || time.Since(wr.state().last) > time.Second {
+					t.Errorf("%s has the log, last written %v ago", wr.owner, time.Since(wr.state().last))
+				}
+				finish(t, one)
+				finish(t, two)
+			})
+		})
+	}
+}
+
+// Two that both own a camera do not fight for its log while it is away, and its
+// status says that it is.
+func TestTwoOwnersOfACameraThatIsAway(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.source = func(string, schemas.Camera) Source {
+			return sourceFunc(func(context.Context, Sink) error { return ErrAway })
+		}
+		one, two := w.service(t, Config{Instance: "one"}), w.service(t, Config{Instance: "two"})
+		take(one, testCamera("a"))
+		after(10 * time.Second)
+		take(two, testCamera("a"))
+		after(2 * time.Hour)
+		if got, _ := w.logs.opens(); got != "a a" {
+			t.Errorf("opened %s", got)
+		}
+		if st := w.registry.of("a"); st.State != schemas.StateAway || strings.Contains(st.Error, "another ingest") {
+			t.Errorf("status %+v", st)
 		}
 		finish(t, one)
 		finish(t, two)

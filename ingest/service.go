@@ -124,9 +124,9 @@ type Deps struct {
 	// Open opens a camera's log; it returns at once (medialog.Log.Open). ctx
 	// does not end while the writer is in use.
 	Open func(ctx context.Context, t schemas.Topic, o medialog.OpenOptions) CameraWriter
-	// Recorded says whether anybody has recorded a camera since then
-	// (medialog.Log.Recorded).
-	Recorded func(ctx context.Context, t schemas.Topic, since time.Time) (bool, error)
+	// IndexEnd is the offset at which a camera's index ends
+	// (medialog.Log.IndexEnd).
+	IndexEnd func(ctx context.Context, t schemas.Topic) (int64, error)
 	// Forget is told of a camera that is no longer recorded here
 	// (medialog.Log.Forget); nil does nothing.
 	Forget func(camera string)
@@ -139,7 +139,9 @@ type Deps struct {
 // Who owns a camera: a partition that was assigned is ours until it is
 // revoked. Being lost changes nothing, since it comes of any broker's restart;
 // the next assignment decides. A camera that has gone to another process is
-// recorded here until that one opens its log, or ReleaseWait has passed.
+// recorded here until that one opens its log, or ReleaseWait has passed; where
+// it has no log here yet, not at all. One of ours whose log another process has
+// taken waits for the next assignment, or until nothing comes into that log.
 type Service struct {
 	cfg     Config
 	deps    Deps

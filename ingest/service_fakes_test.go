@@ -30,14 +30,17 @@ type fakeLogs struct {
 
 	forgotten map[string]bool // cameras
 	strangers map[string]bool // cameras that somebody else records
+	ends      map[string]int64
 }
 
-// Recorded is the log's.
-func (l *fakeLogs) Recorded(_ context.Context, t schemas.Topic, since time.Time) (bool, error) {
+// IndexEnd is the log's: each fragment and each opening moves it.
+func (l *fakeLogs) IndexEnd(_ context.Context, t schemas.Topic) (int64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w := l.writers[t.Camera]
-	return l.strangers[t.Camera] || w != nil && w.last.After(since), nil
+	if l.strangers[t.Camera] {
+		l.ends[t.Camera]++
+	}
+	return l.ends[t.Camera], nil
 }
 
 // elsewhere says that somebody else records a camera, or no more.
@@ -80,7 +83,7 @@ type fakeWriter struct {
 }
 
 func newFakeLogs() *fakeLogs {
-	return &fakeLogs{writers: make(map[string]*fakeWriter), forgotten: make(map[string]bool), strangers: make(map[string]bool)}
+	return &fakeLogs{writers: make(map[string]*fakeWriter), forgotten: make(map[string]bool), strangers: make(map[string]bool), ends: make(map[string]int64)}
 }
 
 func (l *fakeLogs) Open(_ context.Context, t schemas.Topic, o medialog.OpenOptions) CameraWriter {
@@ -108,6 +111,7 @@ func (l *fakeLogs) take(w *fakeWriter, o medialog.OpenOptions) {
 		before.fence()
 	}
 	l.writers[w.topic] = w
+	l.ends[w.topic]++
 	l.opened = append(l.opened, o)
 	l.topics = append(l.topics, w.topic)
 	close(w.ready)
@@ -178,6 +182,7 @@ func (w *fakeWriter) Write(*schemas.Chunk) error {
 		return w.refuse
 	}
 	w.chunks++
+	w.logs.ends[w.topic]++
 	now := time.Now()
 	if d := now.Sub(w.last); !w.last.IsZero() && d > w.longest {
 		w.longest, w.until = d, now
@@ -354,7 +359,7 @@ func (w *world) service(t *testing.T, cfg Config) *Service {
 		Registry:     w.registry,
 		NewSource:    func(cam schemas.Camera) Source { return w.source(instance, cam) },
 		Open:         w.logs.Open,
-		Recorded:     w.logs.Recorded,
+		IndexEnd:     w.logs.IndexEnd,
 		newAssembler: func(_ AssemblerConfig, rec Recorder) assembler { return &passAssembler{rec: rec} },
 	}, slog.New(slog.NewTextHandler(w.log, nil)).With("instance", cfg.Instance), nil)
 	if err != nil {

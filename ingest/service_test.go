@@ -134,7 +134,7 @@ func (c *cluster) named(t *testing.T, static, instance string, session time.Dura
 		Registry:     c.registry,
 		NewSource:    func(cam schemas.Camera) Source { return c.source(instance, cam) },
 		Open:         c.logs.Open,
-		Recorded:     c.logs.Recorded,
+		IndexEnd:     c.logs.IndexEnd,
 		Forget:       c.logs.forget,
 		newAssembler: func(_ AssemblerConfig, rec Recorder) assembler { return &passAssembler{rec: rec} },
 	}, slog.New(slog.NewTextHandler(c.log, nil)).With("instance", instance), reg)

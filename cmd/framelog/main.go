@@ -29,8 +29,8 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// Exit codes. To the supervisor a child of `up` says supervise.ExitConfig
-// instead of exitConfig.
+// Exit codes. To the supervisor a role says supervise.ExitConfig instead of
+// exitConfig.
 const (
 	exitFailed = 1
 	exitConfig = 2

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -164,29 +166,29 @@ func lockedData(t *testing.T, dir string) (string, func()) {
 // A role that is told to end before it has found its brokers has not found its
 // configuration wrong.
 func TestEndsWhileItStarts(t *testing.T) {
-	dead, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dead.Close()
-	asked := make(chan net.Conn, 100)
-	go func() {
-		for {
-			conn, err := dead.Accept()
-			if err != nil {
-				close(asked)
-				return
-			}
-			asked <- conn // and no answer
-		}
-	}()
 	binary := testenv.Binary(t)
 	for _, role := range []string{"up", "ingest", "egress"} {
 		t.Run(role, func(t *testing.T) {
-			cmd := exec.Command(binary, role, "--brokers", dead.Addr().String(), "--data", t.TempDir(), "--log-level", "error")
-			p := testenv.Start(t, role, cmd)
-			defer (<-asked).Close() // the look whether anybody listens
-			defer (<-asked).Close() // Kafka's client
+			dead, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var asked atomic.Int32 // and not answered
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				for {
+					conn, err := dead.Accept()
+					if err != nil {
+						return
+					}
+					defer conn.Close() // each stays open to the end
+					asked.Add(1)
+				}
+			})
+			defer wg.Wait()
+			defer dead.Close()
+			p := testenv.Start(t, role, exec.Command(binary, role, "--brokers", dead.Addr().String(), "--data", t.TempDir(), "--log-level", "error"))
+			p.Wait(t, testenv.Patience, "the look whether anybody listens, and Kafka's client", func() bool { return asked.Load() >= 2 })
 			p.Signal(syscall.SIGTERM)
 			if code := p.ExitCode(testenv.Patience); code != 0 || strings.Contains(p.Log.String(), "framelog: ") {
 				t.Errorf("exit code %d: %s", code, p.Log.String())

@@ -290,7 +290,7 @@ func (c ingestCmd) Run(ctx context.Context) error {
 		Open: func(ctx context.Context, t schemas.Topic, o medialog.OpenOptions) ingest.CameraWriter {
 			return mlog.Open(ctx, t, o)
 		},
-		Recorded: mlog.Recorded,
+		IndexEnd: mlog.IndexEnd,
 		Forget:   mlog.Forget,
 	}, log, reg)
 	if err != nil {
