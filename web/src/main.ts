@@ -91,12 +91,14 @@ follow((list) => {
     clearTimeout(offline);
     offline = undefined;
     show(el('offline'), false);
+    document.body.classList.remove('offline');
     return;
   }
   // A blink is not worth a word; each attempt that fails is heard here again.
   offline ??= setTimeout(() => {
     text(el('offline'), 'No connection to the server. Trying again…');
     show(el('offline'), true);
+    document.body.classList.add('offline');
   }, 3000);
 });
 

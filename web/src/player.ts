@@ -42,7 +42,7 @@ let loading: Promise<typeof Hls | undefined> | undefined;
 function library(): Promise<typeof Hls | undefined> {
   if (!hasMediaSource()) return Promise.resolve(undefined);
   loading ??= import('hls.js/light').then((m) => (m.default.isSupported() ? m.default : undefined), (err) => {
-    loading = undefined; // the server was away: the next player asks again
+    loading = undefined; // the server was away: the next player asks again, and older browsers in vain
     throw err;
   });
   return loading;
