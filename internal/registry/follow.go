@@ -21,7 +21,14 @@ const (
 	followRetry = time.Second
 	// endsRetry is how long it waits to ask again where topics end.
 	endsRetry = 250 * time.Millisecond
+	// unknownFor is how long all answers must be that a topic is unknown until
+	// that is believed: a broker that has just started says so of any.
+	unknownFor = 2 * time.Second
 )
+
+// ErrUnmade says that brokers do not know a topic, or a partition of it: nobody
+// has made it, or a broker does not know of it yet.
+var ErrUnmade = errors.New("the brokers do not know the topic")
 
 // Snapshot is the registry at one moment.
 type Snapshot struct {
@@ -131,8 +138,8 @@ func lostData(fetches kgo.Fetches) error {
 	return out
 }
 
-// EndOffsets gives where each partition of a topic ends that is not empty. A
-// topic that nobody has made yet is empty.
+// EndOffsets gives where each partition of a topic ends that is not empty.
+// Errors: ErrUnmade; ctx's; Kafka's.
 func EndOffsets(ctx context.Context, adm *kadm.Client, topic string) (map[int32]int64, error) {
 	first, err := adm.ListStartOffsets(ctx, topic)
 	if err != nil {
@@ -147,7 +154,7 @@ func EndOffsets(ctx context.Context, adm *kadm.Client, topic string) (map[int32]
 		s, _ := first.Lookup(topic, id)
 		err := errors.Join(e.Err, s.Err)
 		if errors.Is(err, kerr.UnknownTopicOrPartition) {
-			continue
+			return nil, fmt.Errorf("registry: list end of %s: %w", topic, ErrUnmade)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("registry: list end of %s: %w", topic, err)
@@ -159,12 +166,22 @@ func EndOffsets(ctx context.Context, adm *kadm.Client, topic string) (map[int32]
 	return out, nil
 }
 
-// waitEnds is EndOffsets of topics together, tried until it works or ctx ends.
+// waitEnds is EndOffsets of topics together, tried until it works or ctx ends. A
+// topic that nobody has made is empty.
 func waitEnds(ctx context.Context, adm *kadm.Client, topics ...string) (map[partition]int64, error) {
 	out := make(map[partition]int64)
 	for _, topic := range topics {
+		var unknown time.Time // since when
 		for {
 			ends, err := EndOffsets(ctx, adm, topic)
+			switch {
+			case !errors.Is(err, ErrUnmade):
+				unknown = time.Time{}
+			case unknown.IsZero():
+				unknown = time.Now()
+			case time.Since(unknown) >= unknownFor:
+				err = nil // and there are no ends
+			}
 			if err == nil {
 				for id, end := range ends {
 					out[partition{topic, id}] = end

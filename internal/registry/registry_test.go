@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -365,4 +366,39 @@ func TestCloseWaitsForStatuses(t *testing.T) {
 	}
 	c.DeleteStatus("b")
 	c.Close()
+}
+
+// A broker that says for a moment that it knows no topics makes no registry
+// empty.
+func TestUnknownForAMoment(t *testing.T) {
+	b := newBroker(t)
+	c := connect(t, b)
+	ctx := limit(t, testenv.Patience)
+	must(t, c.Ensure(ctx))
+	must(t, c.Put(ctx, apiCamera("front")))
+	left := 3
+	b.c.ControlKey(int16(kmsg.ListOffsets), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		b.c.KeepControl()
+		if left--; left < 0 {
+			return nil, nil, false
+		}
+		req := r.(*kmsg.ListOffsetsRequest)
+		resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
+		for _, rt := range req.Topics {
+			st := kmsg.NewListOffsetsResponseTopic()
+			st.Topic = rt.Topic
+			for _, rp := range rt.Partitions {
+				sp := kmsg.NewListOffsetsResponseTopicPartition()
+				sp.Partition, sp.ErrorCode = rp.Partition, kerr.UnknownTopicOrPartition.Code
+				st.Partitions = append(st.Partitions, sp)
+			}
+			resp.Topics = append(resp.Topics, st)
+		}
+		return resp, nil, true
+	})
+	s, err := c.Load(ctx)
+	must(t, err)
+	if _, ok := s.Cameras["front"]; !ok {
+		t.Errorf("cameras %v", s.Cameras)
+	}
 }
