@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
@@ -155,5 +156,51 @@ func TestEndThatIsBehind(t *testing.T) {
 	}
 	if n != 1 {
 		t.Errorf("%d records, want the one", n)
+	}
+}
+
+// TestIndexCutBack: a writer whose index is shorter than it was has lost what it
+// wrote there, and ends, so that the next opening settles it.
+func TestIndexCutBack(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	e := &env{t: t, brokers: c.ListenAddrs(), parts: 1, prefix: "t."}
+	l := e.log()
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
+	defer cancel()
+	w := l.Open(ctx, cam, OpenOptions{Writer: "w1"})
+	f := newFeed(w, 1)
+	for range 3 {
+		if err := f.fragment(2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ready(t, w)
+	waitFor(t, "three entries", func() bool { return len(entriesOf(t, l, Range{})) == 3 })
+	w.mu.Lock()
+	w.core.prev += 10 // as if ten more had stood there
+	w.mu.Unlock()
+	if err := f.fragment(2); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-w.Fenced():
+		if err := w.Err(); !errors.Is(err, errLost) {
+			t.Errorf("the writer ended with %v", err)
+		}
+	case <-ctx.Done():
+		t.Fatal("the writer goes on")
+	}
+	closeWriter(t, w)
+	w = l.Open(ctx, cam, OpenOptions{Writer: "w1"})
+	ready(t, w)
+	closeWriter(t, w)
+	es := entriesOf(t, l, Range{})
+	dense(t, es)
+	if len(es) != 4 || es[3].Kind != schemas.KindWhole {
+		t.Errorf("the fourth fragment is not settled: %+v", es)
 	}
 }

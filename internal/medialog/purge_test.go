@@ -3,8 +3,11 @@ package medialog
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"testing"
 
+	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
@@ -80,4 +83,66 @@ func TestPurge(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The media topic alone is deleted, say to free the disk: its camera loses what
+// is written meanwhile, and says so, and goes on in a new one.
+func TestMediaTopicDeleted(t *testing.T) {
+	for _, b := range testBrokers {
+		t.Run(b.name, func(t *testing.T) {
+			e := &env{t: t, brokers: b.start(t), parts: 2, prefix: fmt.Sprintf("t%d.", rand.Uint32())}
+			l, other := e.log(), e.log()
+			w := l.Open(t.Context(), cam, OpenOptions{Writer: "w1"})
+			f := newFeed(w, 1)
+			for range 3 {
+				if err := f.fragment(2); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ready(t, w)
+			waitFor(t, "three entries", func() bool { return len(entriesOf(t, l, Range{})) == 3 })
+			if _, err := other.admin.DeleteTopic(t.Context(), other.names.Media(cam)); err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				if err := f.fragment(2); err != nil {
+					t.Fatal(err)
+				}
+			}
+			<-w.Fenced()
+			if err := w.Err(); err == nil || errors.Is(err, ErrFenced) {
+				t.Errorf("the writer ended with %v", err)
+			}
+			closeWriter(t, w)
+			w = l.Open(t.Context(), cam, OpenOptions{Writer: "w1"})
+			f2 := newFeed(w, 2)
+			f2.media = f.media
+			ready(t, w)
+			for range 3 {
+				if err := f2.fragment(2); err != nil {
+					t.Fatal(err)
+				}
+			}
+			closeWriter(t, w)
+			var all []schemas.Entry
+			for en, err := range l.walk(t.Context(), l.names.Index(cam), 0, 1<<40) {
+				if err != nil {
+					break
+				}
+				if en.Footage() {
+					all = append(all, en)
+				}
+			}
+			dense(t, all)
+			es := entriesOf(t, other, Range{})
+			if len(es) < 3 {
+				t.Fatalf("%d entries are left", len(es))
+			}
+			for _, x := range es[len(es)-3:] {
+				if n := counts(t, other, x, f2.sent); x.Kind != schemas.KindWhole || len(n) != 10 {
+					t.Errorf("seq %d: %s with %d samples, want 10", x.Seq, x.Kind, len(n))
+				}
+			}
+		})
+	}
 }

@@ -57,6 +57,7 @@ type Writer struct {
 	closing bool
 	stopped bool // fenced or closed: nothing counts any more
 	err     error
+	gone    error     // why the media topic takes nothing any more
 	stamp   time.Time // of the newest record
 	taken   time.Time // of the newest record that Kafka took
 }
@@ -267,6 +268,9 @@ func (w *Writer) write(c *schemas.Chunk, admit string) error {
 		failure := ""
 		if err != nil {
 			failure = failureOf(err)
+			if isGone(err) {
+				w.gone = err
+			}
 			w.logger.Error("Kafka refused a chunk", "topic", w.media, "seq", c.Seq, "err", explain(err))
 		} else {
 			m.produceSeconds.Observe(time.Since(sent).Seconds())
@@ -333,6 +337,7 @@ func (w *Writer) run(ctx context.Context) error {
 		w.mu.Lock()
 		e, ok := w.core.append()
 		idle := w.closing && len(w.core.pending) == 0
+		gone := w.gone
 		w.log.metrics.pending.WithLabelValues(w.topic.Camera).Set(float64(len(w.core.pending)))
 		w.mu.Unlock()
 		switch {
@@ -342,6 +347,9 @@ func (w *Writer) run(ctx context.Context) error {
 			}
 		case idle:
 			return nil
+		case gone != nil: // and what was lost by it is told
+			w.log.producer.PurgeTopicsFromProducing(w.media) // else the client knows the old one for ever
+			return fmt.Errorf("medialog: write to %s: %w", w.media, gone)
 		default:
 			select {
 			case <-w.kick:
@@ -358,6 +366,10 @@ func (w *Writer) commit(ctx context.Context, e *schemas.Entry) error {
 	offset, err := w.append(ctx, e)
 	if err != nil {
 		return err
+	}
+	if offset <= e.Prev {
+		// The index was cut back, and what of it was ours stands there no more.
+		return fmt.Errorf("medialog: entry %d of %s is at offset %d, the one before was at %d: %w", e.Seq, w.index, offset, e.Prev, errLost)
 	}
 	if offset != e.Prev+1 {
 		// Others have written in between. An `open` among them voids it.
