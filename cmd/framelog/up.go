@@ -44,6 +44,7 @@ type up struct {
 	runDir string
 	demo   string // address of the demo's cameras, "" without
 	exe    string
+	stored []func() error // take back the passwords of the file's cameras
 
 	brokerReady chan struct{}
 	onceReady   sync.Once
@@ -64,8 +65,12 @@ func (c upCmd) Run(ctx context.Context) error {
 	if err := os.MkdirAll(cfg.SecretsDir, 0o700); err != nil {
 		return cfg.Errorf("secrets_dir", "name a directory that you may write to", "%q cannot be made: %s", cfg.SecretsDir, pathCause(err))
 	}
+	var stored []func() error
 	if err := cfg.TakePasswords(func(id, url, password string) error {
-		_, err := secrets.Store(cfg.SecretsDir, schemas.Camera{ID: id, URL: url}, password)
+		undo, err := secrets.Store(cfg.SecretsDir, schemas.Camera{ID: id, URL: url}, password)
+		if err == nil {
+			stored = append(stored, undo)
+		}
 		return err
 	}); err != nil {
 		return err
@@ -86,7 +91,7 @@ func (c upCmd) Run(ctx context.Context) error {
 	}
 	u := &up{
 		cfg: cfg, log: service.NewLogger(os.Stderr, cfg.Log.Level, cfg.Log.Format, "up"), reg: service.NewRegistry(),
-		brokerReady: make(chan struct{}),
+		brokerReady: make(chan struct{}), stored: stored,
 	}
 	if u.exe, err = os.Executable(); err != nil {
 		return fmt.Errorf("find own program: %w", err)
@@ -228,6 +233,8 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 		clients[role] = service.Client(u.socket(role))
 		sc.Children = append(sc.Children, supervise.Child{
 			Role: role, Command: func() *exec.Cmd { return u.command(role) },
+			// A camera is recorded whether or not viewers are served.
+			First: role == "broker" || role == "camsim",
 			// More than ingest takes where a connection hangs and Kafka is away.
 			StopTimeout: 15 * time.Second,
 			Ready: func(ctx context.Context) error {

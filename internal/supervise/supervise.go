@@ -1,6 +1,6 @@
 // Package supervise runs the roles of one machine as child processes: started
-// in order, each when the one before is ready; restarted with backoff; stopped
-// in the reverse order; and never left behind.
+// in order, behind those that must be ready first; restarted with backoff;
+// stopped in the reverse order; and never left behind.
 package supervise
 
 import (
@@ -39,6 +39,8 @@ type Child struct {
 	// Command makes the process to start; its output and attributes are set
 	// here.
 	Command func() *exec.Cmd
+	// First has the children after it wait for its being ready.
+	First bool
 	// Ready says whether the process can do its work; it is asked every 50 ms
 	// until it gives no error, after each start. nil: at once.
 	Ready func(ctx context.Context) error
@@ -115,28 +117,38 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regis
 	defer func() { close(end); starter.Wait() }()
 
 	type running struct {
-		role string
-		stop context.CancelFunc
-		done chan struct{}
+		role        string
+		stop        context.CancelFunc
+		ready, done chan struct{}
 	}
 	var all []running
 	var err error
+	comes := func(r running) bool {
+		select {
+		case <-r.ready:
+			return true
+		case err = <-s.failed:
+		case <-ctx.Done():
+		}
+		return false
+	}
+	good := true
 	for _, c := range cfg.Children {
 		s.restarts.WithLabelValues(c.Role)
 		// Not ctx: each is stopped when those that need it have ended.
 		own, stop := context.WithCancel(context.WithoutCancel(ctx))
 		ready, done := make(chan struct{}), make(chan struct{})
 		go func() { defer close(done); s.keep(own, c, ready) }()
-		all = append(all, running{c.Role, stop, done})
-		select {
-		case <-ready:
-			continue
-		case err = <-s.failed:
-		case <-ctx.Done():
+		r := running{c.Role, stop, ready, done}
+		all = append(all, r)
+		if good = !c.First || comes(r); !good {
+			break
 		}
-		break
 	}
-	if err == nil && ctx.Err() == nil {
+	for i := 0; good && i < len(all); i++ {
+		good = comes(all[i])
+	}
+	if good {
 		if cfg.AllReady != nil {
 			cfg.AllReady()
 		}

@@ -81,7 +81,7 @@ func TestMain(m *testing.M) {
 
 func child(dir, name, mode string) Child {
 	return Child{
-		Role: name,
+		Role: name, First: true,
 		Command: func() *exec.Cmd {
 			_ = os.Remove(filepath.Join(dir, name+".ready"))
 			c := exec.Command(os.Args[0])
@@ -168,6 +168,23 @@ func TestOrder(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("output lacks %q:\n%s", want, out.String())
 		}
+	}
+}
+
+// One that is never ready holds back those after it only where it is to be
+// first.
+func TestNotReady(t *testing.T) {
+	dir := t.TempDir()
+	egress := child(dir, "egress", "serve")
+	egress.First = false
+	egress.Ready = func(context.Context) error { return errors.New("no") }
+	stop := run(t, Config{
+		Children: []Child{child(dir, "broker", "serve"), egress, child(dir, "ingest", "serve")},
+		Output:   io.Discard, AllReady: func() { t.Error("not all are ready") },
+	})
+	until(t, "ingest", func() bool { return slices.Contains(names(events(t, dir), "start"), "ingest") })
+	if err := stop(); err != nil {
+		t.Fatal(err)
 	}
 }
 
