@@ -68,6 +68,11 @@ func (s *Service) lost(parts []int32) {
 		if have := s.parts[p]; have != nil {
 			have.lost = true
 		}
+		for id, r := range s.runners {
+			if r.part == p && r.fenced {
+				s.stop(id) // its owner speaks for it now
+			}
+		}
 	}
 	if len(parts) > 0 && !s.closed {
 		s.log.Warn("group has lost its partitions; their cameras go on", "partitions", len(parts))
@@ -207,7 +212,7 @@ func (s *Service) takeBack(r *runner) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	have := s.parts[r.part]
-	if s.runners[r.cam.ID] != r || r.release != nil || have == nil || have.lost {
+	if s.runners[r.cam.ID] != r || r.release != nil || have == nil {
 		return false
 	}
 	r.log.Warn("nobody records the camera any more; it is taken back")
@@ -226,7 +231,7 @@ func (s *Service) fencedOff(r *runner) bool {
 	if s.runners[id] != r {
 		return false
 	}
-	if r.release == nil && s.parts[r.part] != nil {
+	if have := s.parts[r.part]; r.release == nil && have != nil && !have.lost {
 		r.log.Warn("another process has taken the camera's log; recording ends here")
 		r.fenced = true
 		r.board.state(schemas.StateAway, errFenced)

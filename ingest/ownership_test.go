@@ -370,6 +370,38 @@ func TestTwoOwnersOfACameraThatIsAway(t *testing.T) {
 	})
 }
 
+// A process that the group has given up and that has lost a camera's log too
+// says nothing more of it: the new owner does.
+func TestLostOwnerIsSilent(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		one, two := w.service(t, Config{Instance: "one"}), w.service(t, Config{Instance: "two"})
+		take(one, testCamera("a"))
+		after(time.Second)
+		one.lost([]int32{1})
+		take(two, testCamera("a"))
+		after(time.Second)
+		for range 60 {
+			after(time.Second)
+			if st := w.registry.of("a"); st.Owner != "two" || st.State != schemas.StateLive {
+				t.Fatalf("status %+v", st)
+			}
+		}
+		two.desired(1, nil)
+		after(time.Hour)
+		if st := w.registry.of("a"); st.Camera != "" {
+			t.Errorf("removed, and has the status %+v", st)
+		}
+		one.assigned([]int32{1})
+		one.desired(1, cameraMap(testCamera("a")))
+		after(time.Second)
+		if wr := w.logs.of("a"); wr.owner != "one" || time.Since(wr.state().last) > time.Second {
+			t.Errorf("given back: %s has the log", wr.owner)
+		}
+		finish(t, one)
+		finish(t, two)
+	})
+}
+
 // A log that ends under a camera that is given away is the new owner's to open.
 func TestLogEndsWhileReleased(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
