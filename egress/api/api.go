@@ -73,6 +73,8 @@ type API struct {
 	mux  *http.ServeMux
 	m    *metrics
 
+	writing chan struct{} // holds one token while a camera is changed: its record and its password go together
+
 	mu      sync.Mutex // guards what follows; nothing is called under it
 	ready   bool
 	snap    registry.Snapshot
@@ -94,6 +96,7 @@ func New(cfg Config, deps Deps) *API {
 	}
 	a := &API{
 		cfg: cfg, deps: deps, mux: http.NewServeMux(), m: newMetrics(deps.Registerer),
+		writing: make(chan struct{}, 1),
 		changed: make(chan struct{}), listed: make(chan struct{}), ended: make(chan struct{}),
 	}
 	a.mux.HandleFunc("GET /v1/cameras", a.getAll)

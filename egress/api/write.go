@@ -36,12 +36,7 @@ type putBody struct {
 // are the same, and TLS guards them as well.
 func (a *API) put(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
-	old, exists, ok := a.writable(w, id)
-	if !ok {
-		return
-	}
-	if exists && r.Header.Get("If-None-Match") == "*" {
-		fail(w, http.StatusPreconditionFailed, fmt.Sprintf("there is a camera %q already", id), "take another id, or leave If-None-Match out to change it")
+	if _, _, ok := a.writable(w, id); !ok {
 		return
 	}
 	body, err := decodeBody(w, r)
@@ -51,6 +46,20 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 	}
 	if err := body.check(); err != nil {
 		fail(w, http.StatusBadRequest, err.Error(), "")
+		return
+	}
+	select {
+	case a.writing <- struct{}{}:
+		defer func() { <-a.writing }()
+	case <-r.Context().Done():
+		return
+	}
+	old, exists, ok := a.writable(w, id) // as it stands by now
+	if !ok {
+		return
+	}
+	if exists && r.Header.Get("If-None-Match") == "*" {
+		fail(w, http.StatusPreconditionFailed, fmt.Sprintf("there is a camera %q already", id), "take another id, or leave If-None-Match out to change it")
 		return
 	}
 	cam := schemas.Camera{
@@ -146,6 +155,12 @@ func (a *API) undo(id string, undo func() error) {
 // footage stays in the log until it expires.
 func (a *API) remove(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
+	select {
+	case a.writing <- struct{}{}:
+		defer func() { <-a.writing }()
+	case <-r.Context().Done():
+		return
+	}
 	_, exists, ok := a.writable(w, id)
 	if !ok {
 		return
