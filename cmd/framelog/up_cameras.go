@@ -38,6 +38,7 @@ func (u *up) cameras(ctx context.Context) error {
 		case err == nil:
 			return u.follow(ctx, reg)
 		case errors.As(err, &conflict):
+			u.restoreSecrets()
 			return u.conflict(conflict)
 		}
 		u.log.WarnContext(ctx, "cameras of the configuration are not in the registry yet", "error", err)
@@ -61,13 +62,25 @@ func (u *up) reconcile(ctx context.Context, reg *registry.Client) error {
 		if err := u.takeOver(ctx, reg, file, cams); err != nil {
 			return err
 		}
-		done, err := reg.Reconcile(ctx, file, cams, true)
+		// Of a cluster another host may have a file of the same name: what this
+		// one lacks may be that one's.
+		done, err := reg.Reconcile(ctx, file, cams, u.cfg.Embedded())
 		if err != nil {
 			return err
+		}
+		if len(done.Removed) > 0 {
+			u.log.InfoContext(ctx, "cameras that the configuration has no more are removed", "file", file, "cameras", done.Removed)
+		}
+		if len(done.Kept) > 0 {
+			u.log.WarnContext(ctx, "cameras that the configuration has no more go on, since brokers may serve other hosts too; to remove them: framelog cameras apply --prune",
+				"file", file, "cameras", done.Kept)
 		}
 		if err := u.forget(ctx, reg, cams, done.Removed); err != nil {
 			return err
 		}
+	}
+	if u.demo == "" && !u.cfg.Embedded() {
+		return nil // another host's demo, if any
 	}
 	var cams []schemas.Camera
 	if u.demo != "" {
@@ -80,6 +93,16 @@ func (u *up) reconcile(ctx context.Context, reg *registry.Client) error {
 	}
 	_, err := reg.Reconcile(ctx, cli.Demo, cams, true)
 	return err
+}
+
+// restoreSecrets brings back the passwords that the file's have taken the place
+// of: its cameras are not taken.
+func (u *up) restoreSecrets() {
+	for _, undo := range slices.Backward(u.stored) {
+		if err := undo(); err != nil {
+			u.log.Error("cannot bring back a camera's password", "err", err)
+		}
+	}
 }
 
 // forget removes passwords that Framelog has kept for cameras of the file: of
