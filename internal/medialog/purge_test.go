@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
@@ -109,7 +110,11 @@ func TestMediaTopicDeleted(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			<-w.Fenced()
+			select {
+			case <-w.Fenced():
+			case <-time.After(2 * testenv.Patience):
+				t.Fatal("the writer goes on")
+			}
 			if err := w.Err(); err == nil || errors.Is(err, ErrFenced) {
 				t.Errorf("the writer ended with %v", err)
 			}
