@@ -79,9 +79,6 @@ func (u *up) reconcile(ctx context.Context, reg *registry.Client) error {
 			return err
 		}
 	}
-	if u.demo == "" && !u.cfg.Embedded() {
-		return nil // another host's demo, if any
-	}
 	var cams []schemas.Camera
 	if u.demo != "" {
 		for i, d := range camsim.Demo() {
