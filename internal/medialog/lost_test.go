@@ -179,10 +179,15 @@ func TestIndexCutBack(t *testing.T) {
 		}
 	}
 	ready(t, w)
-	waitFor(t, "three entries", func() bool { return len(entriesOf(t, l, Range{})) == 3 })
-	w.mu.Lock()
-	w.core.prev += 10 // as if ten more had stood there
-	w.mu.Unlock()
+	waitFor(t, "three entries", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if len(w.core.pending) > 0 {
+			return false
+		}
+		w.core.prev += 10 // as if ten more had stood there
+		return true
+	})
 	if err := f.fragment(2); err != nil {
 		t.Fatal(err)
 	}

@@ -48,6 +48,7 @@ type Client struct {
 	mu      sync.Mutex
 	waiting map[string][]byte // by camera, nil: a tombstone
 	flying  map[string]bool
+	leave   time.Duration // how long Close waits for them
 	landed  chan struct{} // of Close, which waits: closed when none flies any more; else nil
 }
 
@@ -65,7 +66,7 @@ func Connect(cfg kafka.Config, log *slog.Logger) (*Client, error) {
 	}
 	return &Client{
 		cfg: cfg, log: log, client: client,
-		waiting: make(map[string][]byte), flying: make(map[string]bool),
+		waiting: make(map[string][]byte), flying: make(map[string]bool), leave: time.Second,
 	}, nil
 }
 
@@ -81,7 +82,7 @@ func (c *Client) Close() {
 	c.mu.Unlock()
 	select {
 	case <-landed:
-	case <-time.After(time.Second): // the brokers are away, which others say
+	case <-time.After(c.leave): // the brokers are away, which others say
 	}
 	c.client.Close()
 }

@@ -350,6 +350,7 @@ func TestCloseWaitsForStatuses(t *testing.T) {
 	must(t, other.Ensure(ctx))
 	c, err := Connect(other.cfg, slog.New(slog.DiscardHandler))
 	must(t, err)
+	c.leave = testenv.Patience
 	b.c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
 		b.c.KeepControl()
 		b.c.SleepControl(func() { time.Sleep(20 * time.Millisecond) }) // a broker that takes its time
@@ -376,7 +377,7 @@ func TestUnknownForAMoment(t *testing.T) {
 	ctx := limit(t, testenv.Patience)
 	must(t, c.Ensure(ctx))
 	must(t, c.Put(ctx, apiCamera("front")))
-	left := 3
+	left := 2 // one look: where topics begin, and where they end
 	b.c.ControlKey(int16(kmsg.ListOffsets), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		b.c.KeepControl()
 		if left--; left < 0 {
