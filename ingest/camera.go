@@ -143,13 +143,13 @@ func (c *camera) run(ctx context.Context) error {
 
 // mourn shows that another process has the camera, which the group says is
 // ours, until ctx ends, or its index has not grown for desertedAfter and takeBack
-// agrees: then it says true. It waits a while before: mostly we are about to hear
+// agrees. It waits a while before: mostly we are about to hear
 // that the camera has moved, and its new owner's status must stand.
-func (c *camera) mourn(ctx context.Context, takeBack func() bool) bool {
+func (c *camera) mourn(ctx context.Context, takeBack func() bool) {
 	select {
 	case <-time.After(2 * c.cfg.SessionTimeout):
 	case <-ctx.Done():
-		return false
+		return
 	}
 	c.log.Error("camera stays with another ingest process although the group gave it to this one: "+
 		"are there two groups on one log? It is taken back once nobody records it", "err", errFenced)
@@ -166,18 +166,18 @@ func (c *camera) mourn(ctx context.Context, takeBack func() bool) bool {
 		now, err := c.deps.IndexEnd(ctx, schemas.Topic{Camera: c.cam.ID})
 		switch {
 		case ctx.Err() != nil:
-			return false
+			return
 		case err != nil:
 			end = -1 // nor can others write where we cannot read
 		case now != end:
 			end, since = now, time.Now()
 		case time.Since(since) >= desertedAfter && takeBack():
-			return true
+			return
 		}
 		select {
 		case <-look.C:
 		case <-ctx.Done():
-			return false
+			return
 		}
 	}
 }

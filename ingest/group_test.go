@@ -50,19 +50,26 @@ func (m *memberLog) all() (ids string, times int) {
 	return strings.Join(out, " "), len(m.told)
 }
 
-// A log that was cut back is read from its start: cameras that stand before
-// the cut are not taken for removed, whatever comes after it.
-func TestCamerasStayWhereTheLogIsCutBack(t *testing.T) {
+// camerasTopic is a broker with a cameras topic of one partition.
+func camerasTopic(t *testing.T) (fake *kfake.Cluster, cfg kafka.Config, topic string) {
+	t.Helper()
 	fake, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(fake.Close)
-	cfg := kafka.Config{Brokers: fake.ListenAddrs()}
-	topic := cfg.Names().Cameras()
+	cfg = kafka.Config{Brokers: fake.ListenAddrs()}
+	topic = cfg.Names().Cameras()
 	if err := fake.CreateTopic(topic, 1, nil); err != nil {
 		t.Fatal(err)
 	}
+	return fake, cfg, topic
+}
+
+// A log that was cut back is read from its start: cameras that stand before
+// the cut are not taken for removed, whatever comes after it.
+func TestCamerasStayWhereTheLogIsCutBack(t *testing.T) {
+	fake, cfg, topic := camerasTopic(t)
 	log := &lockedBuffer{}
 	reg, err := registry.Connect(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -137,16 +144,7 @@ func TestCamerasStayWhereTheLogIsCutBack(t *testing.T) {
 // The client has partitions assigned, and says so, before whoever made it has
 // it in hand.
 func TestAssignedWhileTheClientIsMade(t *testing.T) {
-	fake, err := kfake.NewCluster(kfake.NumBrokers(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(fake.Close)
-	cfg := kafka.Config{Brokers: fake.ListenAddrs()}
-	topic := cfg.Names().Cameras()
-	if err := fake.CreateTopic(topic, 1, nil); err != nil {
-		t.Fatal(err)
-	}
+	_, cfg, topic := camerasTopic(t)
 	log := slog.New(slog.DiscardHandler)
 	client, err := kgo.NewClient(cfg.Options(log)...)
 	if err != nil {

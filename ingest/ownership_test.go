@@ -17,6 +17,14 @@ func take(s *Service, cams ...schemas.Camera) {
 	s.desired(1, cameraMap(cams...))
 }
 
+// recordedBy says that it is this process that records camera a.
+func recordedBy(t *testing.T, w *world, owner string) {
+	t.Helper()
+	if wr := w.logs.of("a"); wr.owner != owner || time.Since(wr.state().last) > time.Second {
+		t.Errorf("%s has the log, last written %v ago; want %s", wr.owner, time.Since(wr.state().last), owner)
+	}
+}
+
 // finish ends a service as Run does.
 func finish(t *testing.T, s *Service) {
 	t.Helper()
@@ -258,9 +266,7 @@ func TestReleasedBeforeItHasALog(t *testing.T) {
 				if got, _ := w.logs.opens(); got != "a" {
 					t.Errorf("opened %s", got)
 				}
-				if wr := w.logs.of("a"); wr.owner != "two" || time.Since(wr.state().last) > time.Second {
-					t.Errorf("%s has the log, last written %v ago", wr.owner, time.Since(wr.state().last))
-				}
+				recordedBy(t, w, "two")
 				finish(t, one)
 				finish(t, two)
 			})
@@ -283,9 +289,7 @@ func TestOpenedAcrossAHandover(t *testing.T) {
 			t.Fatalf("%s has the log", wr.owner)
 		}
 		after(2 * desertedAfter)
-		if wr := w.logs.of("a"); wr.owner != "two" || time.Since(wr.state().last) > time.Second {
-			t.Errorf("%s has the log, last written %v ago", wr.owner, time.Since(wr.state().last))
-		}
+		recordedBy(t, w, "two")
 		finish(t, one)
 		finish(t, two)
 	})
@@ -337,9 +341,7 @@ func TestReleasedBeforeItHasALogAgain(t *testing.T) {
 				if got, _ := w.logs.opens(); got != "a a" {
 					t.Errorf("opened %s", got)
 				}
-				if wr := w.logs.of("a"); wr.owner != "two" || time.Since(wr.state().last) > time.Second {
-					t.Errorf("%s has the log, last written %v ago", wr.owner, time.Since(wr.state().last))
-				}
+				recordedBy(t, w, "two")
 				finish(t, one)
 				finish(t, two)
 			})
@@ -394,9 +396,7 @@ func TestLostOwnerIsSilent(t *testing.T) {
 		one.assigned([]int32{1})
 		one.desired(1, cameraMap(testCamera("a")))
 		after(time.Second)
-		if wr := w.logs.of("a"); wr.owner != "one" || time.Since(wr.state().last) > time.Second {
-			t.Errorf("given back: %s has the log", wr.owner)
-		}
+		recordedBy(t, w, "one")
 		finish(t, one)
 		finish(t, two)
 	})

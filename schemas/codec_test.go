@@ -312,11 +312,7 @@ func TestTicks(t *testing.T) {
 }
 
 func FuzzDecodeChunk(f *testing.F) {
-	for _, b := range bombs() {
-		if len(b) < 1<<10 {
-			f.Add(b)
-		}
-	}
+	addBombs(f)
 	for _, c := range chunks() {
 		b, err := EncodeChunk(c)
 		if err != nil {
@@ -351,11 +347,7 @@ func FuzzDecodeChunk(f *testing.F) {
 }
 
 func FuzzDecodeEntry(f *testing.F) {
-	for _, b := range bombs() {
-		if len(b) < 1<<10 {
-			f.Add(b)
-		}
-	}
+	addBombs(f)
 	for _, e := range entries() {
 		b, err := EncodeEntry(e)
 		if err != nil {
@@ -380,11 +372,7 @@ func FuzzDecodeEntry(f *testing.F) {
 }
 
 func FuzzDecodeRegistry(f *testing.F) {
-	for _, b := range bombs() {
-		if len(b) < 1<<10 {
-			f.Add(b)
-		}
-	}
+	addBombs(f)
 	c, err := EncodeCamera(&Camera{ID: "a", URL: "rtsp://h/", Updated: someTime})
 	if err != nil {
 		f.Fatal(err)

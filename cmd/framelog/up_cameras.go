@@ -72,8 +72,8 @@ func (u *up) reconcile(ctx context.Context, reg *registry.Client) error {
 			u.log.InfoContext(ctx, "cameras that the configuration has no more are removed", "file", file, "cameras", done.Removed)
 		}
 		if len(done.Kept) > 0 {
-			u.log.WarnContext(ctx, "cameras that the configuration has no more go on, since brokers may serve other hosts too; to remove them: framelog cameras apply --prune",
-				"file", file, "cameras", done.Kept)
+			u.log.WarnContext(ctx, "cameras that the configuration has no more go on, since the brokers may serve other hosts too",
+				"file", file, "cameras", done.Kept, "remedy", "framelog cameras apply --prune -f "+file)
 		}
 		if err := u.forget(ctx, reg, cams, done.Removed); err != nil {
 			return err

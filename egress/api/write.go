@@ -48,12 +48,10 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, err.Error(), "")
 		return
 	}
-	select {
-	case a.writing <- struct{}{}:
-		defer func() { <-a.writing }()
-	case <-r.Context().Done():
+	if !a.begin(r.Context()) {
 		return
 	}
+	defer a.end()
 	old, exists, ok := a.writable(w, id) // as it stands by now
 	if !ok {
 		return
@@ -155,12 +153,10 @@ func (a *API) undo(id string, undo func() error) {
 // footage stays in the log until it expires.
 func (a *API) remove(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
-	select {
-	case a.writing <- struct{}{}:
-		defer func() { <-a.writing }()
-	case <-r.Context().Done():
+	if !a.begin(r.Context()) {
 		return
 	}
+	defer a.end()
 	_, exists, ok := a.writable(w, id)
 	if !ok {
 		return
@@ -195,6 +191,19 @@ func (a *API) forget(id string) {
 		a.deps.Log.Warn("cannot remove the password of a camera", "camera", id, "err", err)
 	}
 }
+
+// begin waits until no other camera is being changed, and end lets the next be;
+// false: the caller has gone.
+func (a *API) begin(ctx context.Context) bool {
+	select {
+	case a.writing <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (a *API) end() { <-a.writing }
 
 // writable says whether the API may change camera id, and answers where it
 // may not.

@@ -41,14 +41,14 @@ func Stale(s schemas.Status, now time.Time) bool { return now.Sub(s.Updated) > S
 type Client struct {
 	cfg    kafka.Config
 	log    *slog.Logger
-	client *kgo.Client // produces and administers; readers have their own
+	client *kgo.Client   // produces and administers; readers have their own
+	leave  time.Duration // how long Close waits for statuses
 
 	// Statuses on their way. A newer one takes the place of one that waits,
 	// so what waits is bounded by the number of cameras.
 	mu      sync.Mutex
 	waiting map[string][]byte // by camera, nil: a tombstone
 	flying  map[string]bool
-	leave   time.Duration // how long Close waits for them
 	landed  chan struct{} // of Close, which waits: closed when none flies any more; else nil
 }
 
