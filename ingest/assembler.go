@@ -388,6 +388,7 @@ func (a *Assembler) behind(s *sound) time.Duration {
 // with everything that came. The next one begins with Tracks.
 func (a *Assembler) Flush() {
 	a.resolveCRA(nil)
+	a.session.ended = true
 	a.end(forever)
 	a.discard(a.sound)
 	a.next, a.ready, a.sound = sessionConnect, false, nil

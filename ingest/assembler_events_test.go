@@ -317,6 +317,9 @@ func TestReconnect(t *testing.T) {
 	if m.sessions != 2 || len(m.gaps) != 0 {
 		t.Errorf("%d sessions, gaps %v", m.sessions, m.gaps)
 	}
+	if got := m.ended(); got != 2 {
+		t.Errorf("%d sessions say that their source ended, want both", got)
+	}
 	v := only(again, 1)
 	wantAll(t, m.samples(1), append(only(us, 1), v[50:]...))
 	wantWallClock(t, &m, 100*time.Millisecond)
@@ -338,8 +341,8 @@ func TestResolutionChanges(t *testing.T) {
 	feed(t, a, two.tracks(), next)
 	a.Flush()
 	wantAll(t, m.samples(1), append(only(us, 1), only(next, 1)...))
-	if m.sessions != 2 {
-		t.Errorf("%d sessions", m.sessions)
+	if m.sessions != 2 || m.ended() != 1 {
+		t.Errorf("%d sessions, %d say that their source ended: want 2 and the last", m.sessions, m.ended())
 	}
 	if n := len(only(us, 2)) + len(only(next, 2)) - len(m.samples(2)); n > 2 {
 		t.Errorf("%d frames of sound are missing", n)

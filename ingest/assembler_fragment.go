@@ -109,7 +109,7 @@ func (a *Assembler) write(last bool) {
 		a.chooseSound(f.captured)
 	}
 	c := &schemas.Chunk{
-		Index: f.index, Last: last,
+		Index: f.index, Last: last, Ended: last && s.ended,
 		Layout: schemas.Layout{Part: f.part, Video: a.video.Codec},
 		Start:  a.publicTime(first), Captured: f.captured, CameraTime: f.camera,
 		Runs: append(make([]schemas.Run, 0, 2), schemas.Run{Track: schemas.VideoTrack, Samples: f.samples}),

@@ -100,6 +100,24 @@ func (m *memory) Write(c *schemas.Chunk) error {
 	return nil
 }
 
+// ended counts the sessions whose last chunk says that the source ended.
+func (m *memory) ended() (n int) {
+	m.t.Helper()
+	for i, f := range m.fragments {
+		for k, c := range f.chunks {
+			if !c.Ended {
+				continue
+			}
+			n++
+			last := i == len(m.fragments)-1 || m.fragments[i+1].session != f.session
+			if !last || k != len(f.chunks)-1 || !c.Last {
+				m.fail("chunk %d of fragment %d says that the source ended, and is not its session's last", k, i)
+			}
+		}
+	}
+	return n
+}
+
 func (m *memory) checkVideo(c *schemas.Chunk) {
 	m.t.Helper()
 	v := c.Video()

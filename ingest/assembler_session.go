@@ -35,6 +35,7 @@ type session struct {
 	sound  *sound // that the session has; nil: none
 	chosen bool   // sound is decided: chunk 0 is written
 	until  int64  // PTS at which the session ends, once that is known; else 0
+	ended  bool   // the source ended: what comes next is not known
 
 	driftSince time.Time
 	drift      time.Duration // the smallest difference since

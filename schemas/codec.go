@@ -85,6 +85,8 @@ type wireChunk struct {
 	Seq      uint64       `msgpack:"q"`
 	Index    uint32       `msgpack:"i"`
 	Last     bool         `msgpack:"l"`
+	First    bool         `msgpack:"f,omitempty"`
+	Ended    bool         `msgpack:"en,omitempty"`
 	Start    int64        `msgpack:"st"`
 	Captured int64        `msgpack:"ca"`
 	Camera   int64        `msgpack:"cc,omitempty"`
@@ -159,6 +161,7 @@ type wireEntry struct {
 	Chunks    uint32      `msgpack:"n,omitempty"`
 	Packets   uint32      `msgpack:"lp,omitempty"`
 	Units     uint32      `msgpack:"lu,omitempty"`
+	Ended     bool        `msgpack:"en,omitempty"`
 	Reason    string      `msgpack:"r,omitempty"`
 	Host      string      `msgpack:"h,omitempty"`
 }
@@ -223,7 +226,7 @@ func decode(b []byte, version *int, v any) error {
 func EncodeChunk(c *Chunk) ([]byte, error) {
 	w := wireChunk{
 		V: Version, Epoch: c.Epoch, Writer: c.Writer, Session: c.Session, Layout: wireLayout(c.Layout),
-		Seq: c.Seq, Index: c.Index, Last: c.Last,
+		Seq: c.Seq, Index: c.Index, Last: c.Last, First: c.First, Ended: c.Ended,
 		Start: micros(c.Start), Captured: micros(c.Captured), Camera: micros(c.CameraTime),
 		Runs:    make([]wireRun, 0, len(c.Runs)),
 		Payload: wirePayload{runs: c.Runs, size: c.Size()},
@@ -294,7 +297,7 @@ func decodeChunk(b, share []byte) (*Chunk, error) {
 	}
 	c := &Chunk{
 		Epoch: w.Epoch, Writer: w.Writer, Session: w.Session, Layout: Layout(w.Layout),
-		Seq: w.Seq, Index: w.Index, Last: w.Last,
+		Seq: w.Seq, Index: w.Index, Last: w.Last, First: w.First, Ended: w.Ended,
 		Start: fromMicros(w.Start), Captured: fromMicros(w.Captured), CameraTime: fromMicros(w.Camera),
 	}
 	for _, t := range w.Tracks {
@@ -377,7 +380,7 @@ func EncodeEntry(e *Entry) ([]byte, error) {
 		V: Version, Kind: e.Kind, Prev: e.Prev, Seq: e.Seq, Session: e.Session, Config: e.Config,
 		Start: micros(e.Start), Media: e.Media, Duration: e.Duration, Bytes: e.Bytes,
 		Epoch: e.Epoch, Writer: e.Writer, Partition: e.Partition, First: e.First, Last: e.Last, Chunks: e.Chunks,
-		Packets: e.Lost.Packets, Units: e.Lost.Units, Reason: e.Reason, Host: e.Host,
+		Packets: e.Lost.Packets, Units: e.Lost.Units, Ended: e.Ended, Reason: e.Reason, Host: e.Host,
 	}
 	if e.Layout != (Layout{}) {
 		l := wireLayout(e.Layout)
@@ -400,7 +403,7 @@ func DecodeEntry(b []byte) (Entry, error) {
 		Kind: w.Kind, Prev: w.Prev, Seq: w.Seq, Session: w.Session, Config: w.Config,
 		Start: fromMicros(w.Start), Media: w.Media, Duration: w.Duration, Bytes: w.Bytes,
 		Epoch: w.Epoch, Writer: w.Writer, Partition: w.Partition, First: w.First, Last: w.Last, Chunks: w.Chunks,
-		Lost: Lost{Packets: w.Packets, Units: w.Units}, Reason: w.Reason, Host: w.Host,
+		Lost: Lost{Packets: w.Packets, Units: w.Units}, Ended: w.Ended, Reason: w.Reason, Host: w.Host,
 	}
 	if w.Layout != nil {
 		e.Layout = Layout(*w.Layout)

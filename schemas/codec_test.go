@@ -24,7 +24,7 @@ var (
 func chunks() map[string]*Chunk {
 	return map[string]*Chunk{
 		"first": {
-			Epoch: 41, Session: 1_700_000_001, Layout: someLayout, Seq: 1_700_000_123, Index: 0,
+			Epoch: 41, Session: 1_700_000_001, Layout: someLayout, Seq: 1_700_000_123, Index: 0, First: true,
 			Start: someTime, Captured: someTime.Add(time.Second), CameraTime: someTime.Add(-time.Minute),
 			Tracks: []Track{
 				{ID: VideoTrack, Codec: H264, Timescale: 90000, Config: []byte{1, 0x64, 0, 31}, Width: 1920, Height: 1080},
@@ -43,7 +43,7 @@ func chunks() map[string]*Chunk {
 			},
 		},
 		"last": {
-			Epoch: 41, Session: 1_700_000_001, Layout: someLayout, Seq: 1_700_000_123, Index: 9, Last: true,
+			Epoch: 41, Session: 1_700_000_001, Layout: someLayout, Seq: 1_700_000_123, Index: 9, Last: true, Ended: true,
 			Start: someTime, Captured: someTime,
 			Runs: []Run{{Track: VideoTrack, Samples: []Sample{{DTS: 90000, Duration: 3600, Data: []byte{}}}}},
 		},
@@ -62,7 +62,7 @@ func entries() map[string]*Entry {
 		"whole": {
 			Kind: KindWhole, Prev: 41, Seq: 1_700_000_123, Session: 1_700_000_001, Layout: someLayout, Config: "0011223344556677",
 			Start: someTime, Media: 153_000_000_011_111, Duration: 180_000, Bytes: 1_000_000,
-			Epoch: 41, Partition: 1, First: 100, Last: 109, Chunks: 10, Lost: Lost{Packets: 2, Units: 1},
+			Epoch: 41, Partition: 1, First: 100, Last: 109, Chunks: 10, Lost: Lost{Packets: 2, Units: 1}, Ended: true,
 		},
 		"truncated": {
 			Kind: KindTruncated, Reason: ReasonCrash, Prev: 42, Seq: 2, Session: 1, Layout: someLayout, Start: someTime,

@@ -58,6 +58,7 @@ type Entry struct {
 	Chunks      uint32 // number of chunks
 
 	Lost   Lost
+	Ended  bool   // the source ended with this fragment (Chunk.Ended)
 	Reason string // of open, truncated and gap
 	Host   string // of open
 }

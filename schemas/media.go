@@ -117,6 +117,14 @@ type Chunk struct {
 	// Last is certain when true. When false a reader must wait for the entry
 	// to know.
 	Last bool
+	// First marks, in chunk 0, the first fragment that the writer of this
+	// epoch numbered itself: what it settled lies before, and nothing else. A
+	// reader that has seen no entry yet may begin with it.
+	First bool
+	// Ended says, in a last chunk, that the source ended with it: what comes
+	// next, and when, is not known. Without it the next fragment follows at
+	// once, unless the writer crashes.
+	Ended bool
 	// Start is the public time of the first video sample: ingest's wall clock
 	// at the session's start plus media time since.
 	Start time.Time

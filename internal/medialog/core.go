@@ -28,7 +28,8 @@ type core struct {
 	reserve int64 // what the last fragment took: a new one must find as much
 
 	epoch      int64
-	prev       int64 // offset of this writer's newest entry
+	prev       int64  // offset of this writer's newest entry
+	first      uint64 // the first seq that is not settled but its own
 	next       uint64
 	session    uint64
 	newSession bool // the next fragment or gap begins one
@@ -89,10 +90,11 @@ func (c *core) opened(epoch int64, last *schemas.Entry, settled []schemas.Entry,
 		last = &settled[i]
 	}
 	if last == nil {
-		c.next, c.session = seed, 0
+		c.first, c.next, c.session = seed, seed, 0
 		return
 	}
 	c.next, c.session, c.layout, c.mediaEnd, c.config = last.Seq+1, last.Session, last.Layout, last.MediaEnd(), last.Config
+	c.first = c.next
 }
 
 // out is a chunk to produce: numbered, and moved in time.
@@ -143,6 +145,7 @@ func (c *core) write(ch *schemas.Chunk, admit string) (out, error) {
 	it.entry.Bytes += size
 	c.buffered += size
 	if ch.Last {
+		it.entry.Ended = ch.Ended
 		c.close(it)
 	}
 	return out{ch, it, len(it.chunks) - 1}, nil
@@ -197,6 +200,7 @@ func (c *core) startSession(media int64) {
 func (c *core) number(ch *schemas.Chunk, it *item) {
 	ch.Epoch, ch.Session, ch.Seq, ch.Layout = c.epoch, it.entry.Session, it.entry.Seq, it.entry.Layout
 	ch.Index = uint32(len(it.chunks))
+	ch.First = ch.Index == 0 && ch.Seq == c.first
 	if c.shift == 0 {
 		return
 	}

@@ -82,6 +82,7 @@ type chunkMeta struct {
 	seq       uint64
 	index     uint32
 	last      bool
+	ended     bool
 	layout    schemas.Layout
 	config    string // of chunk 0
 	start     int64  // public time of its first sample, microseconds
@@ -93,7 +94,7 @@ type chunkMeta struct {
 func metaOf(c *schemas.Chunk, partition int32, offset int64) chunkMeta {
 	m := chunkMeta{
 		partition: partition, offset: offset, epoch: c.Epoch, session: c.Session, seq: c.Seq, index: c.Index,
-		last: c.Last, layout: c.Layout, start: c.Start.UnixMicro(),
+		last: c.Last, ended: c.Last && c.Ended, layout: c.Layout, start: c.Start.UnixMicro(),
 		media: c.MediaStart(), mediaEnd: c.MediaEnd(), bytes: int64(c.Size()),
 	}
 	if c.Index == 0 {
@@ -203,7 +204,7 @@ func (c copyOf) entry() schemas.Entry {
 		Epoch: a.epoch, Partition: a.partition, First: a.offset, Last: z.offset, Chunks: uint32(len(c.chunks)),
 	}
 	if z.last {
-		e.Kind, e.Reason = schemas.KindWhole, ""
+		e.Kind, e.Reason, e.Ended = schemas.KindWhole, "", z.ended
 	}
 	e.Layout = a.layout.Fit(e.Duration)
 	return e
@@ -238,11 +239,16 @@ func missing(own int64, prev, next *schemas.Entry) []schemas.Entry {
 // that comes with its entry.
 type provisional struct {
 	limit int64
+	empty bool // the index held no entry where the reader began: see begin
 
 	epoch int64 // of the newest `open`
 	seq   uint64
 	index uint32 // the chunk to show next is seq.index
 	any   bool   // seq is known
+	// floor is the seq of the fragment that a reader without any entry began
+	// with; 0 where it did not. Entries below it, which the writer settled,
+	// are not told by this reader.
+	floor uint64
 
 	held    map[heldKey]*schemas.Chunk
 	bytes   int64
@@ -261,7 +267,23 @@ type heldKey struct {
 func (p *provisional) open(epoch int64, lastSeq uint64, known bool) {
 	p.epoch = epoch
 	p.seq, p.index, p.any = lastSeq+1, 0, known
+	p.floor = 0
 	p.sweep()
+}
+
+// begin looks for the fragment with which a reader of an index without entries
+// may begin: the first that the latest writer numbered itself.
+func (p *provisional) begin() {
+	if !p.empty {
+		return
+	}
+	for k, c := range p.held {
+		if k.epoch == p.epoch && c.First {
+			p.seq, p.index, p.any, p.floor = k.seq, 0, true, k.seq
+			p.sweep()
+			return
+		}
+	}
 }
 
 // entry takes a seq's entry: chunks of it are of no interest any more. It tells
@@ -312,9 +334,11 @@ func (p *provisional) chunk(c *schemas.Chunk) {
 // next gives the next chunk to show, nil while there is none.
 func (p *provisional) next() *schemas.Chunk {
 	if !p.any {
-		// No entry is known, so neither is the seq that comes first: chunks of
-		// several fragments may arrive in any order. The first entry will tell.
-		return nil
+		// Chunks of several fragments may arrive in any order. The one that
+		// says that it is the first tells where to begin, or an entry does.
+		if p.begin(); !p.any {
+			return nil
+		}
 	}
 	k := heldKey{p.epoch, p.seq, p.index}
 	c := p.held[k]

@@ -2,6 +2,7 @@ package medialog
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -147,5 +148,41 @@ func TestProvisional(t *testing.T) {
 	}
 	if p.dropped != 4 {
 		t.Errorf("%d were dropped, want 4", p.dropped)
+	}
+}
+
+// A reader without entries begins with what the latest writer numbered first,
+// and only where the index was empty.
+func TestProvisionalWithoutEntries(t *testing.T) {
+	chunk := func(epoch int64, seq uint64, first bool) *schemas.Chunk {
+		return &schemas.Chunk{Epoch: epoch, Seq: seq, First: first, Last: true}
+	}
+	for _, c := range []struct {
+		what   string
+		empty  bool
+		open   int64
+		chunks []*schemas.Chunk
+		want   []uint64
+	}{
+		{"the second fragment comes before the first", true, 1, []*schemas.Chunk{chunk(1, 8, false), chunk(1, 7, true)}, []uint64{7, 8}},
+		{"the first has not come", true, 1, []*schemas.Chunk{chunk(1, 8, false)}, nil},
+		{"the first of a writer that was fenced", true, 2, []*schemas.Chunk{chunk(1, 7, true), chunk(2, 9, true)}, []uint64{9}},
+		{"an index with entries before this reader", false, 1, []*schemas.Chunk{chunk(1, 7, true)}, nil},
+	} {
+		p := provisional{limit: 1 << 20, epoch: -1, empty: c.empty}
+		p.open(c.open, 0, false)
+		for _, ch := range c.chunks {
+			p.chunk(ch)
+		}
+		var got []uint64
+		for ch := p.next(); ch != nil; ch = p.next() {
+			got = append(got, ch.Seq)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: shows %v, want %v", c.what, got, c.want)
+		}
+		if len(c.want) > 0 && p.floor != c.want[0] {
+			t.Errorf("%s: floor %d, want %d", c.what, p.floor, c.want[0])
+		}
 	}
 }

@@ -19,15 +19,18 @@ type simReader struct {
 	entries  []schemas.Entry
 	shown    map[uint64][]*schemas.Chunk
 	lastSeen heldKey
+	began    uint64 // the seq that it began with, before any entry and since the newest open; else 0
 }
 
 func (s *sim) newReader() *simReader {
-	r := &simReader{s: s, media: make([]int64, len(s.media)), shown: map[uint64][]*schemas.Chunk{}, prov: provisional{limit: 1 << 20}}
+	r := &simReader{s: s, media: make([]int64, len(s.media)), shown: map[uint64][]*schemas.Chunk{}, prov: provisional{limit: 1 << 20, epoch: -1}}
 	r.from = s.index.start
 	if n := s.index.end() - s.index.start; n > 0 {
 		r.from += s.rng.Int64N(n)
 	}
 	r.at = r.from
+	before, _ := lastValid(s.index.records[s.index.start:r.from], s.openBetween)
+	r.prov.empty = before == nil
 	for p := range r.media {
 		r.media[p] = s.media[p].start
 	}
@@ -60,7 +63,9 @@ func (r *simReader) step() error {
 		if r.at < r.s.index.end() {
 			e := r.s.index.records[r.at]
 			r.at++
-			r.take(&e)
+			if err := r.take(&e); err != nil {
+				return err
+			}
 		}
 	} else if r.media[p] < r.s.media[p].end() {
 		if c := r.s.media[p].records[r.media[p]]; r.media[p] >= r.s.media[p].start {
@@ -73,7 +78,14 @@ func (r *simReader) step() error {
 		if c.Epoch != r.prov.epoch {
 			return fmt.Errorf("shows chunk %d.%d of epoch %d, the latest is %d", c.Seq, c.Index, c.Epoch, r.prov.epoch)
 		}
-		if r.seq.any && c.Seq <= r.seq.last {
+		if len(r.entries) == 0 && r.began == 0 {
+			r.s.stats.Began++
+			if !c.First || c.Index != 0 {
+				return fmt.Errorf("begins with chunk %d.%d, which is not its writer's first", c.Seq, c.Index)
+			}
+			r.began = c.Seq
+		}
+		if len(r.entries) > 0 && c.Seq <= r.seq.last {
 			return fmt.Errorf("shows chunk %d.%d behind entry %d", c.Seq, c.Index, r.seq.last)
 		}
 		k := heldKey{c.Epoch, c.Seq, c.Index}
@@ -86,7 +98,7 @@ func (r *simReader) step() error {
 	return nil
 }
 
-func (r *simReader) take(e *schemas.Entry) {
+func (r *simReader) take(e *schemas.Entry) error {
 	v := r.judge.feed(e)
 	if v == unknown {
 		v = valid
@@ -95,16 +107,22 @@ func (r *simReader) take(e *schemas.Entry) {
 		}
 	}
 	if v != valid {
-		return
+		return nil
 	}
 	if e.Kind == schemas.KindOpen {
 		r.prov.open(e.Offset, r.seq.last, r.seq.any)
-		return
+		r.began = 0
+		return nil
 	}
-	if r.seq.pass(e) {
-		r.entries = append(r.entries, *e)
-		r.prov.entry(e.Seq, e.Epoch)
+	if !r.seq.pass(e) || e.Seq < r.prov.floor {
+		return nil
 	}
+	if len(r.entries) == 0 && r.began != 0 && e.Seq != r.began {
+		return fmt.Errorf("began with chunks of seq %d, and the first entry is %d", r.began, e.Seq)
+	}
+	r.entries = append(r.entries, *e)
+	r.prov.entry(e.Seq, e.Epoch)
+	return nil
 }
 
 // check: the reader has told the truth from where it began, and each chunk

@@ -43,7 +43,7 @@ func TestSimulation(t *testing.T) {
 		for what, n := range map[string]int{
 			"void entries": total.Void, "fenced writers": total.Fenced, "crashes": total.Crashes, "settled entries": total.Settled,
 			"settled as truncated": total.Truncated, "gaps": total.Gaps, "entries whose prev had expired": total.Expired, "unknown verdicts": total.Unknown,
-			"provisional chunks": total.Shown, "copies of one seq": total.Copies, "refused chunks": total.Refused,
+			"provisional chunks": total.Shown, "copies of one seq": total.Copies, "readers that began without an entry": total.Began, "refused chunks": total.Refused,
 		} {
 			if n == 0 {
 				t.Errorf("no schedule had any %s: the simulation misses what it is for", what)
@@ -53,7 +53,7 @@ func TestSimulation(t *testing.T) {
 }
 
 type simStats struct {
-	Void, Fenced, Crashes, Settled, Truncated, Gaps, Expired, Unknown, Shown, Copies, Refused, Entries, Readers int
+	Void, Fenced, Crashes, Settled, Truncated, Gaps, Expired, Unknown, Shown, Copies, Refused, Entries, Readers, Began int
 }
 
 func (a *simStats) add(b simStats) {
@@ -70,6 +70,7 @@ func (a *simStats) add(b simStats) {
 	a.Refused += b.Refused
 	a.Entries += b.Entries
 	a.Readers += b.Readers
+	a.Began += b.Began
 }
 
 // simLog is one partition: records and the offset of the first one left.

@@ -84,6 +84,7 @@ func (t *tail) run(ctx context.Context, pos Position) error {
 	if err != nil {
 		return err
 	}
+	t.prov.empty = n.entry == nil
 	if err := t.history(ctx, pos, idx[0], &n); err != nil {
 		return err
 	}
@@ -210,6 +211,9 @@ func (t *tail) takeEntry(ctx context.Context, r *kgo.Record, sub *subscription) 
 	if e.Kind == schemas.KindOpen {
 		t.prov.open(e.Offset, t.walker.seq.last, t.walker.seq.any)
 		return t.tell(Event{Opened: &e})
+	}
+	if e.Seq < t.prov.floor {
+		return nil
 	}
 	t.prov.entry(e.Seq, e.Epoch)
 	if e.Playable() {
