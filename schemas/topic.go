@@ -39,6 +39,14 @@ type Topic struct{ Camera, Rendition string }
 // IsRaw says whether t is what the camera itself sent.
 func (t Topic) IsRaw() bool { return t.Rendition == "" || t.Rendition == Raw }
 
+// Name is the rendition's name: [Raw] for what the camera itself sent.
+func (t Topic) Name() string {
+	if t.Rendition == "" {
+		return Raw
+	}
+	return t.Rendition
+}
+
 // Source is the raw topic that t derives from (t itself where it is raw).
 func (t Topic) Source() Topic { return Topic{Camera: t.Camera} }
 

@@ -31,7 +31,7 @@ func TestWhatIsPublished(t *testing.T) {
 		{"GET", "/", 200},
 		{"GET", "/assets/app-1.js", 200},
 		{"GET", "/hls/yard/index.m3u8", 200},
-		{"OPTIONS", "/hls/yard/raw/0.m3u8", 200},
+		{"OPTIONS", "/hls/yard/raw.m3u8", 200},
 		{"GET", "/hls/yard/raw/m1/7.m4s", 200},
 		{"GET", "/hls/yard/raw/m1/7.2.0.m4s", 200},
 		{"GET", "/v1/cameras", 200},

@@ -32,7 +32,7 @@ func BenchmarkChunk(b *testing.B) {
 			if _, _, err := m.chunk(c); err != nil {
 				b.Fatal(err)
 			}
-			if m.playlist(0, true) == nil {
+			if m.playlist(schemas.Raw, true) == nil {
 				b.Fatal("no playlist")
 			}
 		}

@@ -39,7 +39,7 @@ func fail(code int, result, format string, a ...any) *failure {
 // ServeHTTP answers
 //
 //	/hls/<camera>/index.m3u8                                multivariant playlist
-//	/hls/<camera>/<rendition>/<layout>.m3u8                 media playlist
+//	/hls/<camera>/<rendition>.m3u8                          media playlist
 //	/hls/<camera>/<rendition>/m1/<seq>.m4s                  segment
 //	/hls/<camera>/<rendition>/m1/<seq>.<epoch>.<part>.m4s   part
 //	/hls/<camera>/<rendition>/m1/init-<hash>.mp4            init segment
@@ -139,14 +139,13 @@ func explain(err error) *failure {
 // not nil.
 func (s *Server) ready(ctx context.Context, st *stream, more func() bool) error {
 	err := st.await(ctx, s.cfg.FirstWait, func() (bool, error) {
-		n := st.model.newest()
-		if !st.live || n == nil {
+		if !st.live {
 			return false, nil
 		}
-		if n.Layout.Video == schemas.MJPEG {
+		if st.model.video() == schemas.MJPEG {
 			return false, fail(http.StatusNotFound, "unplayable", "camera %q sends MJPEG, which HLS cannot carry", st.topic.Camera)
 		}
-		return more == nil || more(), nil
+		return st.model.playable() && (more == nil || more()), nil
 	})
 	if errors.Is(err, errTimeout) {
 		return fail(http.StatusServiceUnavailable, "timeout", "camera %q has no footage to play yet, or the log does not answer", st.topic.Camera)
@@ -165,7 +164,7 @@ func (s *Server) serveMultivariant(w http.ResponseWriter, r *http.Request, res r
 	defer st.leave()
 	var v Variant
 	if err := s.ready(r.Context(), st, func() (ok bool) {
-		v, ok = st.model.variant(schemas.Raw)
+		v, ok = st.model.variant(st.topic.Name())
 		return ok
 	}); err != nil {
 		return err
@@ -195,39 +194,34 @@ func (s *Server) servePlaylist(w http.ResponseWriter, r *http.Request, res resou
 		return err
 	}
 	if d.blocking {
-		if err := s.reload(r.Context(), st, res.layout, d); err != nil {
+		if err := s.reload(r.Context(), st, d); err != nil {
 			return err
 		}
 	}
 	gzip := acceptsGzip(r)
-	b, err := st.render(res.layout, d, gzip)
+	b, err := st.render(d, gzip)
 	if err != nil {
 		return err
-	}
-	if b == nil {
-		return fail(http.StatusNotFound, "not_found", "the window of camera %q has no layout %d", res.topic.Camera, res.layout)
 	}
 	text(w, r, b, gzip)
 	return nil
 }
 
 // reload blocks until the playlist holds what is asked for (RFC 8216bis
-// section 6.2.5.2). A playlist that has ended answers at once.
-func (s *Server) reload(ctx context.Context, st *stream, layout uint32, d directives) error {
+// section 6.2.5.2).
+func (s *Server) reload(ctx context.Context, st *stream, d directives) error {
 	st.mu.Lock()
-	n := st.model.newest()
-	limit := 3 * n.Layout.TargetDuration()
+	limit := 3 * st.model.target()
 	// Only as it comes: what is worth waiting for stays so, also where parts
 	// that were counted on are void meanwhile.
-	premature := n.Layout.ID == layout && st.model.premature(d.msn, d.part)
-	seq := n.Seq
+	premature := st.model.premature(d.msn, d.part)
+	next, _ := st.model.next()
 	st.mu.Unlock()
 	if premature {
-		return fail(http.StatusBadRequest, "bad", "_HLS_msn and _HLS_part are too far beyond the last segment, %d", seq)
+		return fail(http.StatusBadRequest, "bad", "_HLS_msn and _HLS_part are too far beyond the last segment, %d", next-1)
 	}
 	return st.await(ctx, limit, func() (bool, error) {
-		n := st.model.newest()
-		return n == nil || n.Layout.ID != layout || st.model.reached(d.msn, d.part), nil
+		return st.model.reached(d.msn, d.part), nil
 	})
 }
 
@@ -244,7 +238,7 @@ func (s *Server) servePart(w http.ResponseWriter, r *http.Request, res resource)
 		return err
 	}
 	st.mu.Lock()
-	limit := 3 * st.model.newest().Layout.TargetDuration()
+	limit := 3 * st.model.target()
 	st.mu.Unlock()
 	var data []byte
 	var known *schemas.Entry

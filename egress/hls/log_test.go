@@ -20,10 +20,10 @@ import (
 )
 
 var (
-	hintLine = regexp.MustCompile(`#EXT-X-PRELOAD-HINT:TYPE=PART,URI="(m1/(\d+)\.\d+\.(\d+)\.m4s)"`)
-	partLine = regexp.MustCompile(`#EXT-X-PART:DURATION=[0-9.]+,URI="(m1/(\d+)\.\d+\.\d+\.m4s)"`)
+	hintLine = regexp.MustCompile(`#EXT-X-PRELOAD-HINT:TYPE=PART,URI="(raw/m1/(\d+)\.\d+\.(\d+)\.m4s)"`)
+	partLine = regexp.MustCompile(`#EXT-X-PART:DURATION=[0-9.]+,URI="(raw/m1/(\d+)\.\d+\.\d+\.m4s)"`)
 	mapLine  = regexp.MustCompile(`#EXT-X-MAP:URI="([^"]+)"`)
-	segLine  = regexp.MustCompile(`(?m)^m1/(\d+)\.m4s$`)
+	segLine  = regexp.MustCompile(`(?m)^raw/m1/(\d+)\.m4s$`)
 )
 
 // The real log in the place of the fake one: a writer records a clip, another
@@ -62,14 +62,18 @@ func TestOverKafka(t *testing.T) {
 	feed(w, chunks[:10]) // two fragments of the eight
 
 	_, base := serve(t, Config{Window: time.Hour}, log)
-	url := base + "/hls/cam/raw/"
-	res, playlist := fetch(t, url+"0.m3u8")
+	url := base + "/hls/cam/"
+	res, playlist := fetch(t, url+"raw.m3u8")
 	if res.StatusCode != 200 {
 		t.Fatalf("%s: %s", res.Status, playlist)
 	}
 	parts := map[string]string{} // by URI
-	var first uint64             // seq of the camera's first fragment
-	if _, err := fmt.Sscanf(playlist[strings.Index(playlist, "#EXT-X-MEDIA-SEQUENCE"):], "#EXT-X-MEDIA-SEQUENCE:%d", &first); err != nil {
+	listed := partLine.FindStringSubmatch(playlist)
+	if listed == nil {
+		t.Fatalf("no part in\n%s", playlist)
+	}
+	first, err := strconv.ParseUint(listed[2], 10, 64) // seq of the camera's first fragment
+	if err != nil {
 		t.Fatal(err)
 	}
 	// follow takes parts by their hints until the hint is that of a fragment,
@@ -88,7 +92,7 @@ func TestOverKafka(t *testing.T) {
 				t.Fatalf("hinted part %s: %s %s", h[1], res.Status, body)
 			}
 			parts[h[1]] = body
-			if res, playlist = fetch(t, fmt.Sprintf("%s0.m3u8?_HLS_msn=%s&_HLS_part=%s", url, h[2], h[3])); res.StatusCode != 200 {
+			if res, playlist = fetch(t, fmt.Sprintf("%sraw.m3u8?_HLS_msn=%s&_HLS_part=%s", url, h[2], h[3])); res.StatusCode != 200 {
 				t.Fatalf("reload for %s: %s %s", h[1], res.Status, playlist)
 			}
 			if !strings.Contains(playlist, `URI="`+h[1]+`"`) {
@@ -123,7 +127,7 @@ func TestOverKafka(t *testing.T) {
 			if time.Since(begin) > 10*time.Second {
 				t.Fatalf("no %q in\n%s", want, playlist)
 			}
-			_, playlist = fetch(t, url+"0.m3u8")
+			_, playlist = fetch(t, url+"raw.m3u8")
 		}
 	}
 	wait("#EXT-X-DISCONTINUITY\n")
@@ -140,7 +144,7 @@ func TestOverKafka(t *testing.T) {
 	if err := other.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	wait(fmt.Sprintf("\nm1/%d.m4s\n", first+7))
+	wait(fmt.Sprintf("\nraw/m1/%d.m4s\n", first+7))
 
 	// Segments are the parts that the client got, and the same elsewhere.
 	_, second := serve(t, Config{}, connect())
@@ -155,7 +159,7 @@ func TestOverKafka(t *testing.T) {
 	film := []byte(init)
 	for _, m := range segments {
 		_, body := fetch(t, url+m[0])
-		if _, twin := fetch(t, second+"/hls/cam/raw/"+m[0]); twin != body {
+		if _, twin := fetch(t, second+"/hls/cam/"+m[0]); twin != body {
 			t.Errorf("%s differs between servers", m[0])
 		}
 		film = append(film, body...)

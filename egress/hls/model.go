@@ -49,6 +49,7 @@ type fragment struct {
 	detail       detail
 	data         blocks // its parts, made
 	last         bool
+	ended        bool // the source ended with its last chunk
 	dropped      bool // over the limit: its parts are gone, its entry will do
 	void         bool // of a writer before the latest
 }
@@ -58,6 +59,24 @@ func newModel(window time.Duration, provisional int64) *model {
 		window: window, provisional: provisional, epoch: -1,
 		details: map[uint64]detail{}, tracks: map[string][]schemas.Track{},
 	}
+}
+
+// next is the seq of the fragment after the newest entry. Where there is no
+// entry yet, a topic begins with the lowest fragment that its tail has told; ok
+// is false where there is none.
+func (m *model) next() (seq uint64, ok bool) {
+	if n := m.newest(); n != nil {
+		return n.Seq + 1, true
+	}
+	for _, f := range m.pending {
+		if !ok || !f.void {
+			seq, ok = f.seq, true
+		}
+		if !f.void {
+			break
+		}
+	}
+	return seq, ok
 }
 
 // newest is the last entry, nil before any.
@@ -147,7 +166,7 @@ func (m *model) chunk(c *schemas.Chunk) (added, dropped bool, err error) {
 	}
 	f.data = append(f.data, part)
 	f.detail.parts = append(f.detail.parts, partInfo(c, f.media))
-	f.last = c.Last
+	f.last, f.ended = c.Last, c.Last && c.Ended
 	m.bytes += int64(len(part))
 	m.tracks[f.config] = f.tracks
 	return true, false, nil

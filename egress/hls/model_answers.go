@@ -1,101 +1,108 @@
 package hls
 
 import (
-	"slices"
-	"strconv"
+	"time"
 
 	"github.com/framelog/framelog/schemas"
 )
 
 // What follows answers requests from what the model holds, and changes nothing.
 
-// layout is the entries of one layout, and whether the camera has gone on to
-// another.
-func (m *model) layout(id uint32) (entries []schemas.Entry, ended bool) {
-	from := slices.IndexFunc(m.entries, func(e schemas.Entry) bool { return e.Layout.ID == id })
-	if from < 0 {
-		return nil, false
+// listed is the entries of the playlist. Before the first entry it is one gap:
+// the fragment that has begun is not enough, since hls.js takes no playlist
+// without a segment.
+func (m *model) listed() []schemas.Entry {
+	if len(m.entries) > 0 {
+		return m.entries
 	}
-	to := from
-	for to < len(m.entries) && m.entries[to].Layout.ID == id {
-		to++
-	}
-	return m.entries[from:to], to < len(m.entries)
-}
-
-// open is the fragment after the newest entry where a playlist of that entry's
-// layout may list parts of it. What was listed stays so under a new writer too:
-// its first entry is for this fragment, and mostly keeps what there is of it.
-func (m *model) open() *Open {
-	n := m.newest()
-	if n == nil {
+	o := m.open()
+	if o == nil || len(o.Parts) == 0 || o.Seq == 0 {
 		return nil
 	}
-	f := m.fragment(n.Seq + 1)
-	if f == nil {
-		f = m.voided(n.Seq + 1)
+	return []schemas.Entry{{
+		Kind: schemas.KindGap, Seq: o.Seq - 1, Session: o.Session, Layout: o.Layout,
+		Start: o.Start.Add(-schemas.FromTicks(leadGap)), Duration: leadGap,
+	}}
+}
+
+// leadGap is how long the gap is before a topic's first fragment.
+const leadGap = schemas.MediaTimescale / 10
+
+// playable says whether there is anything that a playlist can list.
+func (m *model) playable() bool { return len(m.listed()) > 0 }
+
+// video is the codec of the newest fragment, "" where there is none.
+func (m *model) video() schemas.Codec {
+	if len(m.pending) > 0 {
+		return m.pending[len(m.pending)-1].layout.Video
 	}
-	if f == nil || f.layout != n.Layout {
+	if n := m.newest(); n != nil {
+		return n.Layout.Video
+	}
+	return ""
+}
+
+// target is the playlist's target duration.
+func (m *model) target() time.Duration {
+	target, _ := promise(m.listed(), m.open())
+	return time.Duration(target) * time.Second
+}
+
+// open is the fragment after the newest entry. What was listed of it stays so
+// under a new writer too: its first entry is for this fragment, and mostly keeps
+// what there is of it.
+func (m *model) open() *Open {
+	seq, ok := m.next()
+	if !ok {
+		return nil
+	}
+	f := m.fragment(seq)
+	if f == nil {
+		f = m.voided(seq)
+	}
+	if f == nil {
 		return nil
 	}
 	return &Open{
-		Seq: f.seq, Session: f.session, Epoch: f.epoch, Config: f.config, Start: f.start,
-		Parts: Listable(f.layout, f.detail.parts),
+		Seq: f.seq, Session: f.session, Epoch: f.epoch, Layout: f.layout, Config: f.config, Start: f.start,
+		Parts: f.detail.parts,
 	}
 }
 
-// hint is the part that comes next in the newest layout: it is certain to come
-// unless the writer ends or the fragment is cut off.
+// hint is the part that comes next: it is certain to come unless the writer
+// ends or the fragment is cut off. There is none where the source has ended.
 func (m *model) hint() *Hint {
-	n := m.newest()
-	if n == nil || n.Layout.Part == 0 || m.epoch < 0 {
+	seq, ok := m.next()
+	if !ok || m.epoch < 0 {
 		return nil
 	}
-	if f := m.fragment(n.Seq + 1); f != nil {
+	if f := m.fragment(seq); f != nil {
 		switch {
-		case f.dropped || f.layout != n.Layout || len(Listable(f.layout, f.detail.parts)) < len(f.detail.parts):
+		case f.dropped || f.layout.Part == 0 || f.ended:
 			return nil
 		case f.last:
 			return &Hint{Seq: f.seq + 1, Epoch: f.epoch}
-		case f.full():
-			return nil
 		default:
 			return &Hint{Seq: f.seq, Epoch: f.epoch, Index: uint32(len(f.detail.parts))}
 		}
 	}
-	if n.Playable() && n.Epoch == m.epoch {
-		return &Hint{Seq: n.Seq + 1, Epoch: m.epoch}
+	if n := m.newest(); n != nil && n.Kind == schemas.KindWhole && !n.Ended && n.Layout.Part != 0 && n.Epoch == m.epoch {
+		return &Hint{Seq: seq, Epoch: m.epoch}
 	}
 	return nil
 }
 
-// full says that another part of the usual length would make the fragment too
-// long for its layout: it could not be listed, so it is not promised.
-func (f *fragment) full() bool {
-	n := len(f.detail.parts)
-	if n == 0 {
-		return false
-	}
-	end := f.detail.parts[n-1].Start + f.detail.parts[n-1].Duration
-	return f.layout.Fit(end+int64(f.layout.Part)*10/11) != f.layout
-}
-
-// playlist makes the playlist of a layout, nil where there is none.
-func (m *model) playlist(id uint32, skip bool) []byte {
-	entries, ended := m.layout(id)
+// playlist makes the playlist, nil where there is nothing to list.
+func (m *model) playlist(rendition string, skip bool) []byte {
+	entries := m.listed()
 	if len(entries) == 0 {
 		return nil
 	}
-	o := PlaylistOptions{Parts: map[uint64][]PartInfo{}, Ended: ended, Skip: skip}
-	if entries[0].Layout.Part != 0 {
-		for i := range entries {
-			if d, ok := m.details[entries[i].Seq]; ok {
-				o.Parts[entries[i].Seq] = d.parts
-			}
+	o := PlaylistOptions{Base: rendition + "/", Parts: map[uint64][]PartInfo{}, Skip: skip, Open: m.open(), Hint: m.hint()}
+	for i := range entries {
+		if d, ok := m.details[entries[i].Seq]; ok {
+			o.Parts[entries[i].Seq] = d.parts
 		}
-	}
-	if !ended {
-		o.Open, o.Hint = m.open(), m.hint()
 	}
 	return Playlist(entries, o)
 }
@@ -103,46 +110,58 @@ func (m *model) playlist(id uint32, skip bool) []byte {
 // variant is the line of the multivariant playlist; ok is false while nothing
 // can be played.
 func (m *model) variant(rendition string) (v Variant, ok bool) {
-	n := m.newest()
-	if n == nil {
-		return v, false
-	}
-	entries, _ := m.layout(n.Layout.ID)
-	for i := len(entries) - 1; i >= 0; i-- {
-		e := &entries[i]
-		if !e.Playable() {
+	v.URI = rendition + ".m3u8"
+	for i := len(m.entries) - 1; i >= 0; i-- {
+		e := &m.entries[i]
+		if !listed(e) {
 			continue
 		}
 		if v.Tracks, ok = m.tracks[e.Config]; !ok {
 			return v, false
 		}
-		if v.FrameRate = frameRate(v.Tracks); v.FrameRate == 0 && m.details[e.Seq].frame > 0 {
-			v.FrameRate = schemas.MediaTimescale / float64(m.details[e.Seq].frame)
-		}
-		v.Peak, v.Average = Bandwidth(entries)
-		v.URI = rendition + "/" + strconv.FormatUint(uint64(n.Layout.ID), 10) + ".m3u8"
+		v.FrameRate = rate(v.Tracks, m.details[e.Seq])
+		v.Peak, v.Average = Bandwidth(m.entries)
 		return v, true
 	}
-	return v, false
+	seq, ok := m.next()
+	f := m.fragment(seq)
+	if !ok || f == nil || len(f.detail.parts) == 0 {
+		return v, false
+	}
+	v.Tracks, v.FrameRate = f.tracks, rate(f.tracks, f.detail)
+	// As if the fragment ended here.
+	last := f.detail.parts[len(f.detail.parts)-1]
+	v.Peak, v.Average = Bandwidth([]schemas.Entry{{
+		Kind: schemas.KindWhole, Layout: f.layout.Fit(0), Bytes: f.data.size(), Duration: last.Start + last.Duration,
+	}})
+	return v, true
 }
 
-// reached says whether the playlist of the newest layout holds part index
-// `part` of segment msn, or all of it where part is -1, or anything later (RFC
-// 8216bis section 6.2.5.2).
+// rate is frames a second, by the decoder configuration or else by the samples
+// of a fragment; 0 where neither tells.
+func rate(tracks []schemas.Track, d detail) float64 {
+	if r := frameRate(tracks); r != 0 || d.frame == 0 {
+		return r
+	}
+	return schemas.MediaTimescale / float64(d.frame)
+}
+
+// reached says whether the playlist holds part index `part` of segment msn, or
+// all of it where part is -1, or anything later (RFC 8216bis section 6.2.5.2).
 func (m *model) reached(msn uint64, part int) bool {
-	n := m.newest()
+	next, ok := m.next()
 	switch {
-	case n == nil:
+	case !ok:
 		return false
-	case n.Seq > msn:
+	case msn+1 < next:
 		return true
-	case n.Seq == msn:
-		if part < 0 || part < len(m.details[n.Seq].parts) {
+	case msn+1 == next:
+		if part < 0 || part < len(m.details[msn].parts) {
 			return true
 		}
-		msn, part = msn+1, 0 // beyond the last part: the next segment's first
+		msn, part = next, 0 // beyond the last part: the next segment's first
 	}
-	if part < 0 || msn != n.Seq+1 {
+	if part < 0 || msn != next {
 		return false
 	}
 	o := m.open()
@@ -152,33 +171,35 @@ func (m *model) reached(msn uint64, part int) bool {
 // premature says that what is asked for lies so far ahead that the answer is
 // an error at once (RFC 8216bis section 6.2.5.2): a segment more than two
 // beyond the last, or a part that is by the Advance Part Limit or more beyond
-// the last part of the playlist of the newest layout. It is the
-// parts of segments without an entry that can be counted so: what is beyond
-// the last part of a complete one means the first part of the next.
+// the last part of the playlist. It is the parts of segments without an entry
+// that can be counted so: what is beyond the last part of a complete one means
+// the first part of the next.
 func (m *model) premature(msn uint64, part int) bool {
-	n := m.newest()
+	next, ok := m.next()
 	switch {
-	case n == nil:
+	case !ok:
 		return false
-	case msn > n.Seq+2:
+	case msn > next+1:
 		return true
-	case msn <= n.Seq || part < 0:
+	case msn < next || part < 0:
 		return false
 	}
 	last := -1
-	if o := m.open(); o != nil && o.Seq == msn {
+	o := m.open()
+	if o != nil && o.Seq == msn {
 		last = len(o.Parts) - 1
 	}
-	return part-last >= advanceParts(n.Layout)
+	_, target := promise(m.listed(), o)
+	return part-last >= advanceParts(target)
 }
 
 // advanceParts is the Advance Part Limit of RFC 8216bis section 6.2.5.2: the
 // parts of three seconds, and three where parts are a second or longer.
-func advanceParts(l schemas.Layout) int {
-	if l.Part == 0 || l.Part >= schemas.MediaTimescale {
+func advanceParts(target uint32) int {
+	if target == 0 || target >= schemas.MediaTimescale {
 		return 3
 	}
-	return (3*schemas.MediaTimescale + int(l.Part) - 1) / int(l.Part)
+	return (3*schemas.MediaTimescale + int(target) - 1) / int(target)
 }
 
 // partsAhead is how far beyond the hint a part may be to be waited for: who

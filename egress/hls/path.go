@@ -23,7 +23,6 @@ const (
 type resource struct {
 	kind   kind
 	topic  schemas.Topic
-	layout uint32 // of a playlist
 	seq    uint64 // of a segment or a part
 	epoch  int64  // of a part
 	part   uint32
@@ -46,18 +45,21 @@ func parsePath(path string) (r resource, ok bool) {
 		r.kind = kindMultivariant
 		return r, true
 	}
-	rendition, rest, ok := strings.Cut(rest, "/")
-	if !ok || schemas.ValidateRendition(rendition) != nil {
+	rendition, rest, deeper := strings.Cut(rest, "/")
+	if !deeper {
+		if rendition, ok = strings.CutSuffix(rendition, ".m3u8"); !ok {
+			return r, false
+		}
+		r.kind = kindPlaylist
+	}
+	if schemas.ValidateRendition(rendition) != nil {
 		return r, false
 	}
 	if rendition != schemas.Raw {
 		r.topic.Rendition = rendition
 	}
-	if name, ok := strings.CutSuffix(rest, ".m3u8"); ok {
-		r.kind = kindPlaylist
-		n, ok := number(name, 32)
-		r.layout = uint32(n)
-		return r, ok
+	if !deeper {
+		return r, true
 	}
 	name, ok := strings.CutPrefix(rest, MuxerVersion+"/")
 	if !ok {
@@ -88,15 +90,12 @@ func parsePath(path string) (r resource, ok bool) {
 // path is the inverse of parsePath.
 func (r resource) path() string {
 	base := "/hls/" + r.topic.Camera + "/"
-	rendition := r.topic.Rendition
-	if rendition == "" {
-		rendition = schemas.Raw
-	}
+	rendition := r.topic.Name()
 	switch r.kind {
 	case kindMultivariant:
 		return base + "index.m3u8"
 	case kindPlaylist:
-		return base + rendition + "/" + strconv.FormatUint(uint64(r.layout), 10) + ".m3u8"
+		return base + rendition + ".m3u8"
 	case kindSegment:
 		return base + rendition + "/" + segmentURI(r.seq)
 	case kindPart:

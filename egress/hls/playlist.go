@@ -24,11 +24,11 @@ type PartInfo struct {
 	Independent     bool  // begins with a sync sample
 }
 
-// Open is the fragment after the newest entry, as far as it has come. Its
-// parts are those that may be listed: see [Listable].
+// Open is the fragment after the newest entry, as far as it has come.
 type Open struct {
 	Seq, Session uint64
 	Epoch        int64
+	Layout       schemas.Layout
 	Config       string
 	Start        time.Time
 	Parts        []PartInfo
@@ -51,26 +51,44 @@ type Report struct {
 
 // PlaylistOptions is what a media playlist holds beside entries.
 type PlaylistOptions struct {
+	Base    string                // URIs begin with it: the rendition's folder, "raw/"
 	Parts   map[uint64][]PartInfo // of entries, by seq; an entry without is listed whole only
 	Open    *Open
 	Hint    *Hint
-	Ended   bool // the camera has gone on to another layout: EXT-X-ENDLIST
 	Skip    bool // a delta update is wanted (_HLS_skip)
 	Reports []Report
 }
 
+// promise is what a playlist says of all its segments and parts: the target
+// duration of its newest fragment, whose parts may have outgrown its own
+// layout, and the largest part target, both in the units of schemas.Layout.
+// Part is 0 where nothing has parts.
+func promise(entries []schemas.Entry, open *Open) (target, part uint32) {
+	for i := range entries {
+		target = max(target, entries[i].Layout.Target)
+		part = max(part, entries[i].Layout.Part)
+	}
+	if open != nil {
+		target = max(target, open.Layout.Fit(openDuration(open)).Target)
+		part = max(part, open.Layout.Part)
+	}
+	return target, part
+}
+
 // Playlist makes the media playlist (RFC 8216bis section 4.4.3) of entries,
-// which are dense in seq and all of one layout, that of the first. It says
-// nothing that is not in its arguments: no clock, no state.
+// which are dense in seq. It is one playlist for a rendition's life: what
+// changes from fragment to fragment is told by its tags, and its target
+// duration may grow. It says nothing that is not in its arguments: no clock, no
+// state.
 func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 	if len(entries) == 0 {
 		return nil
 	}
 	var b strings.Builder
-	layout := entries[0].Layout
+	target, part := promise(entries, o.Open)
 	b.WriteString("#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-INDEPENDENT-SEGMENTS\n")
-	fmt.Fprintf(&b, "#EXT-X-TARGETDURATION:%d\n", layout.Target)
-	writeControl(&b, layout)
+	fmt.Fprintf(&b, "#EXT-X-TARGETDURATION:%d\n", target)
+	writeControl(&b, target, part)
 	fmt.Fprintf(&b, "#EXT-X-MEDIA-SEQUENCE:%d\n", entries[0].Seq)
 	fmt.Fprintf(&b, "#EXT-X-DISCONTINUITY-SEQUENCE:%d\n", entries[0].Session)
 
@@ -82,8 +100,8 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 		total += entries[i].Duration
 	}
 	skipped := 0
-	if o.Skip && !o.Ended {
-		for skipped < len(entries) && after[skipped] >= skipTargets*int64(layout.Target)*schemas.MediaTimescale {
+	if o.Skip {
+		for skipped < len(entries) && after[skipped] >= skipTargets*int64(target)*schemas.MediaTimescale {
 			skipped++
 		}
 	}
@@ -94,7 +112,7 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 	for i := range entries {
 		e := &entries[i]
 		if i < skipped {
-			if e.Playable() {
+			if listed(e) {
 				config = e.Config
 			}
 			continue
@@ -102,41 +120,37 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 		if i > 0 && e.Session != entries[i-1].Session {
 			b.WriteString("#EXT-X-DISCONTINUITY\n")
 		}
-		if e.Playable() {
-			config = writeMap(&b, config, e.Config)
+		if listed(e) {
+			config = writeMap(&b, o.Base, config, e.Config)
 		}
 		writeDate(&b, e.Start)
-		if after[i]+e.Duration <= holdTargets*int64(layout.Target)*schemas.MediaTimescale {
+		if after[i]+e.Duration <= holdTargets*int64(target)*schemas.MediaTimescale {
 			for n, p := range o.Parts[e.Seq] {
-				writePart(&b, e.Seq, e.Epoch, uint32(n), p)
+				writePart(&b, o.Base+partURI(e.Seq, e.Epoch, uint32(n)), p)
 			}
 		}
-		if e.Kind == schemas.KindGap {
+		if !listed(e) {
 			b.WriteString("#EXT-X-GAP\n")
 		}
-		fmt.Fprintf(&b, "#EXTINF:%s,\n%s\n", seconds(micros(e.Duration)), segmentURI(e.Seq))
-	}
-	if o.Ended {
-		b.WriteString("#EXT-X-ENDLIST\n")
-		return []byte(b.String())
+		fmt.Fprintf(&b, "#EXTINF:%s,\n%s\n", seconds(micros(e.Duration)), o.Base+segmentURI(e.Seq))
 	}
 	if f := o.Open; f != nil && len(f.Parts) > 0 {
 		if f.Session != entries[len(entries)-1].Session {
 			b.WriteString("#EXT-X-DISCONTINUITY\n")
 		}
-		writeMap(&b, config, f.Config)
+		writeMap(&b, o.Base, config, f.Config)
 		writeDate(&b, f.Start)
 		for n, p := range f.Parts {
-			writePart(&b, f.Seq, f.Epoch, uint32(n), p)
+			writePart(&b, o.Base+partURI(f.Seq, f.Epoch, uint32(n)), p)
 		}
 	}
-	if layout.Part != 0 && o.Hint == nil && (o.Open == nil || len(o.Open.Parts) == 0) {
+	if part != 0 && o.Hint == nil && (o.Open == nil || len(o.Open.Parts) == 0) {
 		// hls.js takes the last segment for the one in progress where no line
 		// follows it, and then finds the next playlist out of order.
 		b.WriteString("# nothing is known of the next segment\n")
 	}
 	if h := o.Hint; h != nil {
-		fmt.Fprintf(&b, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"%s\"\n", partURI(h.Seq, h.Epoch, h.Index))
+		fmt.Fprintf(&b, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"%s\"\n", o.Base+partURI(h.Seq, h.Epoch, h.Index))
 	}
 	for _, r := range o.Reports {
 		fmt.Fprintf(&b, "#EXT-X-RENDITION-REPORT:URI=\"%s\",LAST-MSN=%d", r.URI, r.Seq)
@@ -148,20 +162,8 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 	return []byte(b.String())
 }
 
-// Listable is those of a fragment's parts that a playlist of layout may list:
-// up to the one at which the fragment would come out too long for it. What
-// comes after belongs to a fragment of the next layout.
-func Listable(layout schemas.Layout, parts []PartInfo) []PartInfo {
-	if layout.Part == 0 {
-		return nil
-	}
-	for i, p := range parts {
-		if layout.Fit(p.Start+p.Duration) != layout {
-			return parts[:i]
-		}
-	}
-	return parts
-}
+// listed says whether HLS can carry the entry's footage; else it is a gap.
+func listed(e *schemas.Entry) bool { return e.Playable() && e.Layout.Video != schemas.MJPEG }
 
 func openDuration(f *Open) int64 {
 	if f == nil || len(f.Parts) == 0 {
@@ -171,25 +173,25 @@ func openDuration(f *Open) int64 {
 	return last.Start + last.Duration
 }
 
-func writeControl(b *strings.Builder, l schemas.Layout) {
-	fmt.Fprintf(b, "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=%d.0,HOLD-BACK=%d.0", skipTargets*l.Target, holdTargets*l.Target)
-	if l.Part == 0 {
+func writeControl(b *strings.Builder, target, part uint32) {
+	fmt.Fprintf(b, "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=%d.0,HOLD-BACK=%d.0", skipTargets*target, holdTargets*target)
+	if part == 0 {
 		b.WriteByte('\n')
 		return
 	}
-	target := partTarget(l)
-	fmt.Fprintf(b, ",PART-HOLD-BACK=%s\n", seconds(holdParts*target))
-	fmt.Fprintf(b, "#EXT-X-PART-INF:PART-TARGET=%s\n", seconds(target))
+	micros := partTarget(part)
+	fmt.Fprintf(b, ",PART-HOLD-BACK=%s\n", seconds(holdParts*micros))
+	fmt.Fprintf(b, "#EXT-X-PART-INF:PART-TARGET=%s\n", seconds(micros))
 }
 
 // partTarget is in microseconds, rounded up, so that no part is longer.
-func partTarget(l schemas.Layout) int64 {
-	return (int64(l.Part)*1_000_000 + schemas.MediaTimescale - 1) / schemas.MediaTimescale
+func partTarget(ticks uint32) int64 {
+	return (int64(ticks)*1_000_000 + schemas.MediaTimescale - 1) / schemas.MediaTimescale
 }
 
-func writeMap(b *strings.Builder, have, want string) string {
+func writeMap(b *strings.Builder, base, have, want string) string {
 	if have != want {
-		fmt.Fprintf(b, "#EXT-X-MAP:URI=\"%s\"\n", initURI(want))
+		fmt.Fprintf(b, "#EXT-X-MAP:URI=\"%s\"\n", base+initURI(want))
 	}
 	return want
 }
@@ -200,10 +202,10 @@ func writeDate(b *strings.Builder, t time.Time) {
 	b.WriteByte('\n')
 }
 
-func writePart(b *strings.Builder, seq uint64, epoch int64, index uint32, p PartInfo) {
+func writePart(b *strings.Builder, uri string, p PartInfo) {
 	// A difference of rounded ends, so that the parts add up to the segment.
 	d := micros(p.Start+p.Duration) - micros(p.Start)
-	fmt.Fprintf(b, "#EXT-X-PART:DURATION=%s,URI=\"%s\"", seconds(d), partURI(seq, epoch, index))
+	fmt.Fprintf(b, "#EXT-X-PART:DURATION=%s,URI=\"%s\"", seconds(d), uri)
 	if p.Independent {
 		b.WriteString(",INDEPENDENT=YES")
 	}

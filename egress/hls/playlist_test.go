@@ -27,8 +27,9 @@ func TestPlaylist(t *testing.T) {
 	}
 	parts := []PartInfo{{0, 45045, true}, {45045, 45045, false}}
 	o := PlaylistOptions{
+		Base:  "raw/",
 		Parts: map[uint64][]PartInfo{10: parts, 12: parts},
-		Open:  &Open{Seq: 14, Session: 5, Epoch: 8, Config: config1, Start: testStart, Parts: []PartInfo{{0, 18000, true}}},
+		Open:  &Open{Seq: 14, Session: 5, Epoch: 8, Layout: layout0, Config: config1, Start: testStart, Parts: []PartInfo{{0, 18000, true}}},
 		Hint:  &Hint{14, 8, 1},
 	}
 	head := `#EXTM3U
@@ -40,32 +41,32 @@ func TestPlaylist(t *testing.T) {
 #EXT-X-MEDIA-SEQUENCE:10
 #EXT-X-DISCONTINUITY-SEQUENCE:3
 `
-	body := `#EXT-X-MAP:URI="m1/init-aaaaaaaaaaaaaaaa.mp4"
+	body := `#EXT-X-MAP:URI="raw/m1/init-aaaaaaaaaaaaaaaa.mp4"
 #EXT-X-PROGRAM-DATE-TIME:2026-03-01T12:00:10.000Z
-#EXT-X-PART:DURATION=0.500500,URI="m1/10.5.0.m4s",INDEPENDENT=YES
-#EXT-X-PART:DURATION=0.500500,URI="m1/10.5.1.m4s"
+#EXT-X-PART:DURATION=0.500500,URI="raw/m1/10.5.0.m4s",INDEPENDENT=YES
+#EXT-X-PART:DURATION=0.500500,URI="raw/m1/10.5.1.m4s"
 #EXTINF:1.000000,
-m1/10.m4s
+raw/m1/10.m4s
 #EXT-X-PROGRAM-DATE-TIME:2026-03-01T12:00:11.000Z
 #EXT-X-GAP
 #EXTINF:1.000000,
-m1/11.m4s
+raw/m1/11.m4s
 #EXT-X-DISCONTINUITY
 #EXT-X-PROGRAM-DATE-TIME:2026-03-01T12:00:12.000Z
-#EXT-X-PART:DURATION=0.500500,URI="m1/12.5.0.m4s",INDEPENDENT=YES
-#EXT-X-PART:DURATION=0.500500,URI="m1/12.5.1.m4s"
+#EXT-X-PART:DURATION=0.500500,URI="raw/m1/12.5.0.m4s",INDEPENDENT=YES
+#EXT-X-PART:DURATION=0.500500,URI="raw/m1/12.5.1.m4s"
 #EXTINF:1.001000,
-m1/12.m4s
-#EXT-X-MAP:URI="m1/init-bbbbbbbbbbbbbbbb.mp4"
+raw/m1/12.m4s
+#EXT-X-MAP:URI="raw/m1/init-bbbbbbbbbbbbbbbb.mp4"
 #EXT-X-PROGRAM-DATE-TIME:2026-03-01T12:00:13.000Z
 #EXTINF:1.000000,
-m1/13.m4s
+raw/m1/13.m4s
 `
 	tail := `#EXT-X-DISCONTINUITY
-#EXT-X-MAP:URI="m1/init-aaaaaaaaaaaaaaaa.mp4"
+#EXT-X-MAP:URI="raw/m1/init-aaaaaaaaaaaaaaaa.mp4"
 #EXT-X-PROGRAM-DATE-TIME:2026-03-01T12:00:00.000Z
-#EXT-X-PART:DURATION=0.200000,URI="m1/14.8.0.m4s",INDEPENDENT=YES
-#EXT-X-PRELOAD-HINT:TYPE=PART,URI="m1/14.8.1.m4s"
+#EXT-X-PART:DURATION=0.200000,URI="raw/m1/14.8.0.m4s",INDEPENDENT=YES
+#EXT-X-PRELOAD-HINT:TYPE=PART,URI="raw/m1/14.8.1.m4s"
 `
 	check := func(name string, got []byte, want string) {
 		t.Helper()
@@ -74,27 +75,49 @@ m1/13.m4s
 		}
 	}
 	check("live", Playlist(entries, o), head+body+tail)
-	o.Reports = []Report{{URI: "../720p/0.m3u8", Seq: 13, Part: -1}, {URI: "../480p/0.m3u8", Seq: 14, Part: 2}}
+	o.Reports = []Report{{URI: "720p.m3u8", Seq: 13, Part: -1}, {URI: "480p.m3u8", Seq: 14, Part: 2}}
 	check("with reports", Playlist(entries, o), head+body+tail+
-		"#EXT-X-RENDITION-REPORT:URI=\"../720p/0.m3u8\",LAST-MSN=13\n#EXT-X-RENDITION-REPORT:URI=\"../480p/0.m3u8\",LAST-MSN=14,LAST-PART=2\n")
-	o.Ended = true
-	check("ended", Playlist(entries, o), head+body+"#EXT-X-ENDLIST\n")
+		"#EXT-X-RENDITION-REPORT:URI=\"720p.m3u8\",LAST-MSN=13\n#EXT-X-RENDITION-REPORT:URI=\"480p.m3u8\",LAST-MSN=14,LAST-PART=2\n")
+	o.Reports = nil
+
+	// The fragment that is being written outgrows its layout: the target
+	// duration grows, and all parts stay listed.
+	o.Open.Parts = []PartInfo{{0, 18000, true}, {18000, 300_000, false}}
+	grown := strings.NewReplacer("TARGETDURATION:2", "TARGETDURATION:4", "CAN-SKIP-UNTIL=12.0", "CAN-SKIP-UNTIL=24.0", "HOLD-BACK=6.0", "HOLD-BACK=12.0").Replace(head)
+	if got := string(Playlist(entries, o)); !strings.HasPrefix(got, grown) || !strings.Contains(got, "raw/m1/14.8.1.m4s") {
+		t.Errorf("a fragment of 3.5 s:\n%s\nwant\n%s", got, grown)
+	}
+	// So does a fragment of a later layout, whose larger parts count too.
+	slow := entryAt(14, 5, config1, 5*second)
+	slow.Layout.ID, slow.Layout.Target, slow.Layout.Part = 1, 6, 39600
+	got := string(Playlist(append(entries[:4:4], slow), PlaylistOptions{}))
+	for _, line := range []string{"TARGETDURATION:6\n", "PART-TARGET=0.440000\n", "PART-HOLD-BACK=1.320000\n"} {
+		if !strings.Contains(got, line) {
+			t.Errorf("no %q in\n%s", line, got)
+		}
+	}
+	// HLS carries no MJPEG.
+	jpeg := entryAt(14, 5, "cccccccccccccccc", second)
+	jpeg.Layout = schemas.Layout{ID: 1, Target: 2, Video: schemas.MJPEG}
+	if got := string(Playlist(append(entries[:4:4], jpeg), PlaylistOptions{})); !strings.HasSuffix(got, "#EXT-X-GAP\n#EXTINF:1.000000,\nm1/14.m4s\n# nothing is known of the next segment\n") || strings.Contains(got, "cccc") {
+		t.Errorf("MJPEG:\n%s", got)
+	}
 
 	noParts := layout0
 	noParts.Part = 0
 	e := entryAt(10, 3, config1, second)
 	e.Layout = noParts
-	check("without parts", Playlist([]schemas.Entry{e}, PlaylistOptions{}), `#EXTM3U
+	check("without parts", Playlist([]schemas.Entry{e}, PlaylistOptions{Base: "raw/"}), `#EXTM3U
 #EXT-X-VERSION:9
 #EXT-X-INDEPENDENT-SEGMENTS
 #EXT-X-TARGETDURATION:2
 #EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=12.0,HOLD-BACK=6.0
 #EXT-X-MEDIA-SEQUENCE:10
 #EXT-X-DISCONTINUITY-SEQUENCE:3
-#EXT-X-MAP:URI="m1/init-aaaaaaaaaaaaaaaa.mp4"
+#EXT-X-MAP:URI="raw/m1/init-aaaaaaaaaaaaaaaa.mp4"
 #EXT-X-PROGRAM-DATE-TIME:2026-03-01T12:00:10.000Z
 #EXTINF:1.000000,
-m1/10.m4s
+raw/m1/10.m4s
 `)
 	if b := Playlist(nil, PlaylistOptions{}); b != nil {
 		t.Errorf("of nothing: %s", b)
@@ -132,27 +155,14 @@ func TestPlaylistSkips(t *testing.T) {
 	}
 }
 
-func TestListable(t *testing.T) {
-	part := func(start, d int64) PartInfo { return PartInfo{Start: start, Duration: d} }
-	parts := []PartInfo{part(0, 90000), part(90000, 90000), part(180000, 40000), part(220000, 10000)}
-	if got := Listable(layout0, parts); len(got) != 3 {
-		t.Errorf("%d parts, want 3: 220000 ticks round to 2 s, 230000 do not", len(got))
-	}
-	none := layout0
-	none.Part = 0
-	if got := Listable(none, parts); len(got) != 0 {
-		t.Errorf("a layout without parts lists %d", len(got))
-	}
-}
-
 func TestMultivariant(t *testing.T) {
 	tracks := synthetic(testPlace, 1)[0].chunks[0].Tracks
-	got := string(Multivariant([]Variant{{URI: "raw/0.m3u8", Peak: 4000000, Average: 3000000, Tracks: tracks, FrameRate: 25}}))
+	got := string(Multivariant([]Variant{{URI: "raw.m3u8", Peak: 4000000, Average: 3000000, Tracks: tracks, FrameRate: 25}}))
 	want := `#EXTM3U
 #EXT-X-VERSION:9
 #EXT-X-INDEPENDENT-SEGMENTS
 #EXT-X-STREAM-INF:BANDWIDTH=4000000,AVERAGE-BANDWIDTH=3000000,CODECS="avc1.4D400D,mp4a.40.2",RESOLUTION=320x180,FRAME-RATE=25.000
-raw/0.m3u8
+raw.m3u8
 `
 	if got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
@@ -182,25 +192,12 @@ func TestBandwidth(t *testing.T) {
 	}
 }
 
-// A part is hinted only where it could be listed once it comes.
-func TestHintWithinTarget(t *testing.T) {
-	f := &fragment{layout: schemas.Layout{Target: 2, Part: 19800, Video: schemas.H264}}
-	for range 14 {
-		n := int64(len(f.detail.parts))
-		next := append(f.detail.parts[:n:n], PartInfo{Start: n * 18000, Duration: 18000})
-		if listed := len(Listable(f.layout, next)) == len(next); f.full() == listed {
-			t.Errorf("after %d parts: full is %v, and the next one is listed: %v", n, f.full(), listed)
-		}
-		f.detail.parts = next
-	}
-}
-
 // No low-latency playlist ends with a segment: hls.js would take it for the one
 // in progress.
 func TestPlaylistEndsAfterItsSegments(t *testing.T) {
 	last := entryAt(10, 1, config1, schemas.MediaTimescale)
 	for name, o := range map[string]PlaylistOptions{
-		"nothing": {}, "a fragment without parts": {Open: &Open{Seq: 11, Session: 1, Config: config1, Start: testStart}},
+		"nothing": {}, "a fragment without parts": {Open: &Open{Seq: 11, Session: 1, Layout: layout0, Config: config1, Start: testStart}},
 	} {
 		if text := string(Playlist([]schemas.Entry{last}, o)); strings.HasSuffix(text, ".m4s\n") {
 			t.Errorf("%s follows: %q", name, text)

@@ -5,8 +5,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/framelog/framelog/schemas"
 )
 
 // What RFC 8216bis section 6.2.5.2 says of directives that lie ahead: what
@@ -20,7 +18,7 @@ func TestReloadAhead(t *testing.T) {
 		s := run(t, Config{}, log)
 		want(t, get(s, playlist0), 200)
 		newest := testPlace.seq + 9
-		limit := advanceParts(testPlace.layout)
+		limit := advanceParts(testPlace.layout.Part)
 		if limit < 14 || limit > 15 {
 			t.Fatalf("the parts of 3 s are %d", limit)
 		}
@@ -75,7 +73,7 @@ func TestReloadAhead(t *testing.T) {
 
 func TestAdvanceParts(t *testing.T) {
 	for ticks, want := range map[uint32]int{0: 3, 9000: 30, 19800: 14, 89999: 4, 90000: 3, 180000: 3} {
-		if got := advanceParts(schemas.Layout{Part: ticks}); got != want {
+		if got := advanceParts(ticks); got != want {
 			t.Errorf("parts of %d ticks: %d, want %d", ticks, got, want)
 		}
 	}

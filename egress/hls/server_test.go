@@ -97,7 +97,7 @@ func last(playlist, tag string) string {
 	return line
 }
 
-const playlist0 = "/hls/cam/raw/0.m3u8"
+const playlist0 = "/hls/cam/raw.m3u8"
 
 func TestLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -108,14 +108,14 @@ func TestLive(t *testing.T) {
 		seq := testPlace.seq
 
 		body := want(t, get(s, "/hls/cam/index.m3u8"), 200)
-		if !strings.Contains(body, "CODECS=\"avc1.4D400D,mp4a.40.2\",RESOLUTION=320x180,FRAME-RATE=25.000\nraw/0.m3u8\n") {
+		if !strings.Contains(body, "CODECS=\"avc1.4D400D,mp4a.40.2\",RESOLUTION=320x180,FRAME-RATE=25.000\nraw.m3u8\n") {
 			t.Errorf("multivariant:\n%s", body)
 		}
 		body = want(t, get(s, playlist0), 200)
 		if !strings.Contains(body, fmt.Sprintf("#EXT-X-MEDIA-SEQUENCE:%d\n", seq+2)) {
 			t.Errorf("the window is not 8 s:\n%s", body)
 		}
-		hint := fmt.Sprintf("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"m1/%d.9.0.m4s\"", seq+10)
+		hint := fmt.Sprintf("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"raw/m1/%d.9.0.m4s\"", seq+10)
 		if got := last(body, "#EXT-X-PRELOAD"); got != hint {
 			t.Errorf("%s, want %s", got, hint)
 		}
@@ -135,7 +135,7 @@ func TestLive(t *testing.T) {
 			t.Fatal("the first chunk answers the first reload and the part, and nothing else")
 		}
 		body = want(t, reload.w, 200)
-		if got := last(body, "#EXT-X-PART:"); got != fmt.Sprintf("#EXT-X-PART:DURATION=0.200000,URI=\"m1/%d.9.0.m4s\",INDEPENDENT=YES", seq+10) {
+		if got := last(body, "#EXT-X-PART:"); got != fmt.Sprintf("#EXT-X-PART:DURATION=0.200000,URI=\"raw/m1/%d.9.0.m4s\",INDEPENDENT=YES", seq+10) {
 			t.Errorf("part: %s", got)
 		}
 		var parts []byte
@@ -199,7 +199,7 @@ func TestDeltaAfterABurst(t *testing.T) {
 		log.add("cam", fragments[10:]...)
 		synctest.Wait()
 		for _, body := range []string{want(t, waiting.w, 200), want(t, get(s, next), 200)} {
-			if !strings.Contains(body, fmt.Sprintf("\nm1/%d.m4s\n", testPlace.seq+10)) {
+			if !strings.Contains(body, fmt.Sprintf("\nraw/m1/%d.m4s\n", testPlace.seq+10)) {
 				t.Errorf("the segment that was asked for is left out:\n%s", body)
 			}
 		}
@@ -244,7 +244,7 @@ func TestNewWriter(t *testing.T) {
 		log.entry("cam", settled)
 		synctest.Wait()
 		body = want(t, get(s, playlist0), 200)
-		if !strings.Contains(body, fmt.Sprintf("m1/%d.9.1.m4s\"\n#EXTINF:0.400000,\nm1/%d.m4s\n", seq+8, seq+8)) {
+		if !strings.Contains(body, fmt.Sprintf("raw/m1/%d.9.1.m4s\"\n#EXTINF:0.400000,\nraw/m1/%d.m4s\n", seq+8, seq+8)) {
 			t.Errorf("the settled segment is not listed with its two parts:\n%s", body)
 		}
 		seg := want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", seq+8)), 200)
@@ -268,32 +268,107 @@ func TestNewWriter(t *testing.T) {
 	})
 }
 
+// A fragment of a new layout goes on in the same playlist, whose target duration
+// has grown with the parts of the fragment already.
 func TestLayoutChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
-		fragments := synthetic(testPlace, 8)
+		fragments := synthetic(testPlace, 9)
 		log.add("cam", fragments[:7]...)
 		s := run(t, Config{}, log)
 		want(t, get(s, playlist0), 200)
-		waiting := ask(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=0", playlist0, fragments[6].entry.Seq+2))
-		f := fragments[7]
-		f.entry.Layout.ID, f.entry.Layout.Target = 1, 4
-		log.add("cam", f)
-		if !waiting.answered() {
-			t.Fatal("a reload of an ended playlist still waits")
+		// Three fragments of a second are one of three.
+		long := fragments[7]
+		long.entry.Duration, long.entry.Chunks = 3*schemas.MediaTimescale, 15
+		long.entry.Layout = long.entry.Layout.Fit(long.entry.Duration)
+		var chunks []*schemas.Chunk
+		for i, f := range synthetic(testPlace, 10)[7:] {
+			for _, c := range f.chunks {
+				c.Seq, c.Index, c.Last = long.entry.Seq, uint32(len(chunks)), i == 2 && c.Last
+				chunks = append(chunks, c)
+			}
 		}
-		body := want(t, waiting.w, 200)
-		if !strings.HasSuffix(body, "#EXT-X-ENDLIST\n") || strings.Contains(body, fmt.Sprintf("m1/%d.m4s", f.entry.Seq)) || strings.Contains(body, "HINT") {
-			t.Errorf("the older playlist:\n%s", body)
+		long.chunks = chunks
+		for i, c := range chunks {
+			part := ask(s, fmt.Sprintf("/hls/cam/raw/m1/%d.9.%d.m4s", c.Seq, i))
+			reload := ask(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=%d", playlist0, c.Seq, i))
+			if part.answered() || reload.answered() {
+				t.Fatalf("part %d is answered before it is there", i)
+			}
+			log.chunk("cam", c)
+			if !part.answered() || !reload.answered() {
+				t.Fatalf("part %d does not come", i)
+			}
+			want(t, part.w, 200)
+			target := "TARGETDURATION:2\n"
+			if i >= 12 { // 2.6 s
+				target = "TARGETDURATION:4\n"
+			}
+			if body := want(t, reload.w, 200); !strings.Contains(body, target) || strings.Contains(body, "ENDLIST") {
+				t.Errorf("after part %d, want %s:\n%s", i, target, body)
+			}
 		}
-		body = want(t, get(s, "/hls/cam/raw/1.m3u8"), 200)
-		if !strings.Contains(body, "TARGETDURATION:4\n") || !strings.Contains(body, fmt.Sprintf("MEDIA-SEQUENCE:%d\n", f.entry.Seq)) {
-			t.Errorf("the new playlist:\n%s", body)
+		log.entry("cam", long.entry)
+		synctest.Wait()
+		body := want(t, get(s, playlist0), 200)
+		if !strings.Contains(body, "TARGETDURATION:4\n") || !strings.Contains(body, fmt.Sprintf("#EXTINF:3.000000,\nraw/m1/%d.m4s\n", long.entry.Seq)) ||
+			!strings.Contains(body, fmt.Sprintf("MEDIA-SEQUENCE:%d\n", fragments[0].entry.Seq)) {
+			t.Errorf("after the long fragment:\n%s", body)
 		}
-		if body = want(t, get(s, "/hls/cam/index.m3u8"), 200); !strings.Contains(body, "\nraw/1.m3u8\n") {
+	})
+}
+
+// The first fragment of a topic is played while it is being written, and needs
+// no entry; the source's end promises nothing more.
+func TestFirstParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		s := run(t, Config{}, log)
+		f := synthetic(testPlace, 1)[0]
+		seq := f.entry.Seq
+		index := ask(s, "/hls/cam/index.m3u8")
+		log.chunk("cam", f.chunks[0])
+		if !index.answered() {
+			t.Fatal("the multivariant playlist waits for more than a part")
+		}
+		if body := want(t, index.w, 200); !strings.Contains(body, "CODECS=\"avc1.4D400D,mp4a.40.2\",RESOLUTION=320x180,FRAME-RATE=25.000\nraw.m3u8\n") {
 			t.Errorf("multivariant:\n%s", body)
 		}
-		want(t, get(s, "/hls/cam/raw/2.m3u8"), 404)
+		body := want(t, get(s, playlist0), 200)
+		for _, line := range []string{
+			fmt.Sprintf("#EXT-X-MEDIA-SEQUENCE:%d\n", seq-1), "#EXT-X-DISCONTINUITY-SEQUENCE:42\n",
+			fmt.Sprintf("#EXT-X-GAP\n#EXTINF:0.100000,\nraw/m1/%d.m4s\n#EXT-X-MAP:", seq-1),
+			fmt.Sprintf("URI=\"raw/m1/%d.9.0.m4s\",INDEPENDENT=YES\n#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"raw/m1/%d.9.1.m4s\"\n", seq, seq),
+		} {
+			if !strings.Contains(body, line) {
+				t.Errorf("no %q in\n%s", line, body)
+			}
+		}
+		for i, c := range f.chunks[1:] {
+			reload := ask(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=%d", playlist0, seq, i+1))
+			if reload.answered() {
+				t.Fatalf("a reload of part %d does not wait", i+1)
+			}
+			c.Ended = c.Last
+			log.chunk("cam", c)
+			if !reload.answered() {
+				t.Fatalf("a reload of part %d still waits", i+1)
+			}
+		}
+		if body := want(t, get(s, playlist0), 200); strings.Contains(body, "HINT") {
+			t.Errorf("the source has ended, and a part is promised:\n%s", body)
+		}
+		next := ask(s, fmt.Sprintf("/hls/cam/raw/m1/%d.9.0.m4s", seq+1))
+		if !next.answered() {
+			t.Error("a part after the source's end is waited for")
+		}
+		f.entry.Ended = true
+		log.entry("cam", f.entry)
+		synctest.Wait()
+		body = want(t, get(s, playlist0), 200)
+		if !strings.Contains(body, fmt.Sprintf("#EXT-X-MEDIA-SEQUENCE:%d\n", seq)) || strings.Contains(body, "GAP") || strings.Contains(body, "HINT") {
+			t.Errorf("with the first entry:\n%s", body)
+		}
 	})
 }
 
@@ -460,7 +535,7 @@ func TestReplicas(t *testing.T) {
 			}
 		}
 		body := want(t, get(late, playlist0), 200)
-		if !strings.Contains(body, fmt.Sprintf("#EXT-X-GAP\n#EXTINF:1.500000,\nm1/%d.m4s\n#EXT-X-DISCONTINUITY\n", gap.Seq)) {
+		if !strings.Contains(body, fmt.Sprintf("#EXT-X-GAP\n#EXTINF:1.500000,\nraw/m1/%d.m4s\n#EXT-X-DISCONTINUITY\n", gap.Seq)) {
 			t.Errorf("gap and discontinuity:\n%s", body)
 		}
 	})
@@ -512,7 +587,7 @@ func TestSegmentRequests(t *testing.T) {
 		want(t, get(s, "/hls/cam/raw/m1/9999999999.m4s"), 404)
 		want(t, get(s, "/hls/nobody/raw/m1/7.m4s"), 404)
 		want(t, get(s, "/hls/cam/raw/m1/init-0000000000000000.mp4"), 404)
-		want(t, get(s, "/hls/cam/720p/0.m3u8"), 404)
+		want(t, get(s, "/hls/cam/720p.m3u8"), 404)
 		want(t, get(s, "/hls/cam/raw/m1/"+fmt.Sprint(f[2].entry.Seq)+".8.0.m4s"), 404) // another epoch
 		want(t, get(s, "/hls/cam/raw/m1/"+fmt.Sprint(f[2].entry.Seq)+".9.0.m4s"), 200)
 	})

@@ -52,7 +52,6 @@ type keptSegment struct {
 }
 
 type renderKey struct {
-	layout     uint32
 	skip, gzip bool
 }
 
@@ -308,28 +307,29 @@ func (st *stream) skips(d directives) bool {
 		return d.skip
 	}
 	since := openDuration(st.model.open())
+	until := skipTargets * schemas.Ticks(st.model.target())
 	for _, e := range slices.Backward(st.model.entries) {
 		if e.Seq <= d.msn {
 			return true
 		}
-		if since += e.Duration; since >= skipTargets*int64(e.Layout.Target)*schemas.MediaTimescale {
+		if since += e.Duration; since >= until {
 			return false
 		}
 	}
 	return true
 }
 
-// render gives the playlist of a layout, made once for all who ask the same
-// between two changes; nil where there is no such layout.
-func (st *stream) render(layout uint32, d directives, gzip bool) ([]byte, error) {
+// render gives the playlist, made once for all who ask the same between two
+// changes.
+func (st *stream) render(d directives, gzip bool) ([]byte, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	k := renderKey{layout: layout, skip: st.skips(d), gzip: gzip}
+	k := renderKey{skip: st.skips(d), gzip: gzip}
 	if b, ok := st.rendered[k]; ok {
 		return b, nil
 	}
-	b := st.model.playlist(k.layout, k.skip)
-	if b != nil && k.gzip {
+	b := st.model.playlist(st.topic.Name(), k.skip)
+	if k.gzip {
 		var err error
 		if b, err = st.server.gzip.compress(b); err != nil {
 			return nil, err
