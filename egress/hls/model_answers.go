@@ -8,25 +8,45 @@ import (
 
 // What follows answers requests from what the model holds, and changes nothing.
 
-// listed is the entries of the playlist. Before the first entry it is one gap:
-// the fragment that has begun is not enough, since hls.js takes no playlist
-// without a segment.
+// listed is the entries of the playlist. Before the first entry they are gaps,
+// which stand before the parts of the fragment that has begun, once these last
+// as long as PART-HOLD-BACK: hls.js takes no playlist without a segment, and
+// begins with parts only where its first position lies among them.
 func (m *model) listed() []schemas.Entry {
 	if len(m.entries) > 0 {
 		return m.entries
 	}
 	o := m.open()
-	if o == nil || len(o.Parts) == 0 || o.Seq == 0 {
+	if o == nil || o.Seq < leadGaps || o.Layout.Part == 0 || openDuration(o) <= holdParts*int64(o.Layout.Part) {
 		return nil
 	}
-	return []schemas.Entry{{
-		Kind: schemas.KindGap, Seq: o.Seq - 1, Session: o.Session, Layout: o.Layout,
-		Start: o.Start.Add(-schemas.FromTicks(leadGap)), Duration: leadGap,
-	}}
+	d := int64(schemas.TargetLadder[0]) * schemas.MediaTimescale
+	gaps := make([]schemas.Entry, leadGaps)
+	for i := range gaps {
+		gaps[i] = schemas.Entry{
+			Kind: schemas.KindGap, Seq: o.Seq - leadGaps + uint64(i), Session: o.Session, Layout: o.Layout,
+			Start: o.Start.Add(-schemas.FromTicks(int64(leadGaps-i) * d)), Duration: d,
+		}
+	}
+	return gaps
 }
 
-// leadGap is how long the gap is before a topic's first fragment.
-const leadGap = schemas.MediaTimescale / 10
+// leadGaps is how many gaps stand before a topic's first fragment, each as long
+// as the shortest target duration: together as long as the longest fragment.
+const leadGaps = 30
+
+// leadParts is the parts of the first gap before a topic's first fragment, by
+// its seq. hls.js takes the parts of a fragment only where the first part of the
+// playlist lies before its last segment by more than that fragment has.
+func leadParts(gap *schemas.Entry) map[uint64][]PartInfo {
+	n := (gap.Duration + int64(gap.Layout.Part) - 1) / int64(gap.Layout.Part)
+	parts := make([]PartInfo, n)
+	for i := range parts {
+		from, to := gap.Duration*int64(i)/n, gap.Duration*int64(i+1)/n
+		parts[i] = PartInfo{Start: from, Duration: to - from, Gap: true}
+	}
+	return map[uint64][]PartInfo{gap.Seq: parts}
+}
 
 // playable says whether there is anything that a playlist can list.
 func (m *model) playable() bool { return len(m.listed()) > 0 }
@@ -99,6 +119,10 @@ func (m *model) playlist(rendition string, skip bool) []byte {
 		return nil
 	}
 	o := PlaylistOptions{Base: rendition + "/", Parts: map[uint64][]PartInfo{}, Skip: skip, Open: m.open(), Hint: m.hint()}
+	if len(m.entries) == 0 {
+		o.Parts = leadParts(&entries[0])
+		o.Skip = false // parts that were skipped and come back are new ones to hls.js
+	}
 	for i := range entries {
 		if d, ok := m.details[entries[i].Seq]; ok {
 			o.Parts[entries[i].Seq] = d.parts
@@ -125,7 +149,7 @@ func (m *model) variant(rendition string) (v Variant, ok bool) {
 	}
 	seq, ok := m.next()
 	f := m.fragment(seq)
-	if !ok || f == nil || len(f.detail.parts) == 0 {
+	if !ok || f == nil || !m.playable() {
 		return v, false
 	}
 	v.Tracks, v.FrameRate = f.tracks, rate(f.tracks, f.detail)
@@ -173,7 +197,9 @@ func (m *model) reached(msn uint64, part int) bool {
 // beyond the last, or a part that is by the Advance Part Limit or more beyond
 // the last part of the playlist. It is the parts of segments without an entry
 // that can be counted so: what is beyond the last part of a complete one means
-// the first part of the next.
+// the first part of the next. What a segment of the window has had is never too
+// far: without low latency hls.js asks for the next segment by the highest
+// index that it has seen.
 func (m *model) premature(msn uint64, part int) bool {
 	next, ok := m.next()
 	switch {
@@ -188,6 +214,11 @@ func (m *model) premature(msn uint64, part int) bool {
 	o := m.open()
 	if o != nil && o.Seq == msn {
 		last = len(o.Parts) - 1
+	}
+	for _, d := range m.details {
+		if part < len(d.parts) {
+			return false
+		}
 	}
 	_, target := promise(m.listed(), o)
 	return part-last >= advanceParts(target)

@@ -22,6 +22,7 @@ const (
 type PartInfo struct {
 	Start, Duration int64 // ticks of schemas.MediaTimescale; Start counts from the fragment's
 	Independent     bool  // begins with a sync sample
+	Gap             bool  // it is not there
 }
 
 // Open is the fragment after the newest entry, as far as it has come.
@@ -124,8 +125,11 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 			config = writeMap(&b, o.Base, config, e.Config)
 		}
 		writeDate(&b, e.Start)
-		if after[i]+e.Duration <= holdTargets*int64(target)*schemas.MediaTimescale {
-			for n, p := range o.Parts[e.Seq] {
+		// By the target duration of its own layout: the playlist's may grow, and
+		// hls.js takes parts that come back for new ones.
+		near := after[i]+e.Duration <= holdTargets*int64(e.Layout.Target)*schemas.MediaTimescale
+		for n, p := range o.Parts[e.Seq] {
+			if near || p.Gap {
 				writePart(&b, o.Base+partURI(e.Seq, e.Epoch, uint32(n)), p)
 			}
 		}
@@ -208,6 +212,9 @@ func writePart(b *strings.Builder, uri string, p PartInfo) {
 	fmt.Fprintf(b, "#EXT-X-PART:DURATION=%s,URI=\"%s\"", seconds(d), uri)
 	if p.Independent {
 		b.WriteString(",INDEPENDENT=YES")
+	}
+	if p.Gap {
+		b.WriteString(",GAP=YES")
 	}
 	b.WriteByte('\n')
 }

@@ -25,11 +25,11 @@ func TestPlaylist(t *testing.T) {
 	entries := []schemas.Entry{
 		entryAt(10, 3, config1, second), gap, entryAt(12, 4, config1, second*3003/3000), entryAt(13, 4, "bbbbbbbbbbbbbbbb", second),
 	}
-	parts := []PartInfo{{0, 45045, true}, {45045, 45045, false}}
+	parts := []PartInfo{{0, 45045, true, false}, {45045, 45045, false, false}}
 	o := PlaylistOptions{
 		Base:  "raw/",
 		Parts: map[uint64][]PartInfo{10: parts, 12: parts},
-		Open:  &Open{Seq: 14, Session: 5, Epoch: 8, Layout: layout0, Config: config1, Start: testStart, Parts: []PartInfo{{0, 18000, true}}},
+		Open:  &Open{Seq: 14, Session: 5, Epoch: 8, Layout: layout0, Config: config1, Start: testStart, Parts: []PartInfo{{0, 18000, true, false}}},
 		Hint:  &Hint{14, 8, 1},
 	}
 	head := `#EXTM3U
@@ -82,7 +82,7 @@ raw/m1/13.m4s
 
 	// The fragment that is being written outgrows its layout: the target
 	// duration grows, and all parts stay listed.
-	o.Open.Parts = []PartInfo{{0, 18000, true}, {18000, 300_000, false}}
+	o.Open.Parts = []PartInfo{{0, 18000, true, false}, {18000, 300_000, false, false}}
 	grown := strings.NewReplacer("TARGETDURATION:2", "TARGETDURATION:4", "CAN-SKIP-UNTIL=12.0", "CAN-SKIP-UNTIL=24.0", "HOLD-BACK=6.0", "HOLD-BACK=12.0").Replace(head)
 	if got := string(Playlist(entries, o)); !strings.HasPrefix(got, grown) || !strings.Contains(got, "raw/m1/14.8.1.m4s") {
 		t.Errorf("a fragment of 3.5 s:\n%s\nwant\n%s", got, grown)
@@ -131,7 +131,7 @@ func TestPlaylistSkips(t *testing.T) {
 	}
 	parts := map[uint64][]PartInfo{}
 	for i := range entries {
-		parts[entries[i].Seq] = []PartInfo{{0, 90000, true}}
+		parts[entries[i].Seq] = []PartInfo{{0, 90000, true, false}}
 	}
 	full := string(Playlist(entries, PlaylistOptions{Parts: parts}))
 	if n := strings.Count(full, "#EXT-X-PART:"); n != 6 {

@@ -327,33 +327,41 @@ func TestFirstParts(t *testing.T) {
 		f := synthetic(testPlace, 1)[0]
 		seq := f.entry.Seq
 		index := ask(s, "/hls/cam/index.m3u8")
-		log.chunk("cam", f.chunks[0])
+		for _, c := range f.chunks[:4] { // 800 ms: PART-HOLD-BACK is 660 ms
+			if index.answered() {
+				t.Fatal("the multivariant playlist comes before players can begin")
+			}
+			log.chunk("cam", c)
+		}
 		if !index.answered() {
-			t.Fatal("the multivariant playlist waits for more than a part")
+			t.Fatal("the multivariant playlist waits for more than parts")
 		}
 		if body := want(t, index.w, 200); !strings.Contains(body, "CODECS=\"avc1.4D400D,mp4a.40.2\",RESOLUTION=320x180,FRAME-RATE=25.000\nraw.m3u8\n") {
 			t.Errorf("multivariant:\n%s", body)
 		}
 		body := want(t, get(s, playlist0), 200)
 		for _, line := range []string{
-			fmt.Sprintf("#EXT-X-MEDIA-SEQUENCE:%d\n", seq-1), "#EXT-X-DISCONTINUITY-SEQUENCE:42\n",
-			fmt.Sprintf("#EXT-X-GAP\n#EXTINF:0.100000,\nraw/m1/%d.m4s\n#EXT-X-MAP:", seq-1),
-			fmt.Sprintf("URI=\"raw/m1/%d.9.0.m4s\",INDEPENDENT=YES\n#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"raw/m1/%d.9.1.m4s\"\n", seq, seq),
+			fmt.Sprintf("#EXT-X-MEDIA-SEQUENCE:%d\n", seq-leadGaps), "#EXT-X-DISCONTINUITY-SEQUENCE:42\n",
+			fmt.Sprintf("#EXT-X-PART:DURATION=0.200000,URI=\"raw/m1/%d.0.0.m4s\",GAP=YES\n", seq-leadGaps),
+			fmt.Sprintf("#EXT-X-GAP\n#EXTINF:2.000000,\nraw/m1/%d.m4s\n#EXT-X-MAP:", seq-1),
+			fmt.Sprintf("URI=\"raw/m1/%d.9.0.m4s\",INDEPENDENT=YES\n#EXT-X-PART:", seq),
+			fmt.Sprintf("URI=\"raw/m1/%d.9.3.m4s\"\n#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"raw/m1/%d.9.4.m4s\"\n", seq, seq),
 		} {
 			if !strings.Contains(body, line) {
 				t.Errorf("no %q in\n%s", line, body)
 			}
 		}
-		for i, c := range f.chunks[1:] {
-			reload := ask(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=%d", playlist0, seq, i+1))
-			if reload.answered() {
-				t.Fatalf("a reload of part %d does not wait", i+1)
-			}
-			c.Ended = c.Last
-			log.chunk("cam", c)
-			if !reload.answered() {
-				t.Fatalf("a reload of part %d still waits", i+1)
-			}
+		if delta := want(t, get(s, playlist0+"?_HLS_skip=YES"), 200); delta != body {
+			t.Errorf("a delta update without an entry:\n%s", delta)
+		}
+		reload := ask(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=4", playlist0, seq))
+		if reload.answered() {
+			t.Fatal("a reload does not wait for its part")
+		}
+		f.chunks[4].Ended = true
+		log.chunk("cam", f.chunks[4])
+		if !reload.answered() {
+			t.Fatal("a reload still waits though its part is there")
 		}
 		if body := want(t, get(s, playlist0), 200); strings.Contains(body, "HINT") {
 			t.Errorf("the source has ended, and a part is promised:\n%s", body)
