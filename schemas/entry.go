@@ -24,6 +24,7 @@ const (
 	ReasonProduce     = "produce"     // Kafka refused a chunk for good
 	ReasonSource      = "source"      // the source ended or broke inside a fragment
 	ReasonKeyframe    = "keyframe"    // footage after a cap or a loss, up to the next keyframe
+	ReasonAbsent      = "absent"      // nothing was received before the session that follows
 	ReasonFiltered    = "filtered"    // a processor decided to give no output
 	ReasonDeadLetter  = "dead-letter" // a processor failed for good
 	ReasonIndexBehind = "index"       // more fragments awaited their entry than index_pending allows

@@ -106,6 +106,10 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 			skipped++
 		}
 	}
+	// Shaka counts discontinuities by what a delta update shows.
+	if skipped > 0 && entries[skipped-1].Session != entries[0].Session {
+		skipped = 0
+	}
 	if skipped > 0 {
 		fmt.Fprintf(&b, "#EXT-X-SKIP:SKIPPED-SEGMENTS=%d\n", skipped)
 	}

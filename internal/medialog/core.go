@@ -34,8 +34,9 @@ type core struct {
 	session    uint64
 	newSession bool // the next fragment or gap begins one
 	layout     schemas.Layout
-	shift      int64 // added to the assembler's media time, in this session
-	mediaEnd   int64 // of everything that has a seq
+	shift      int64     // added to the assembler's media time, in this session
+	mediaEnd   int64     // of everything that has a seq
+	publicEnd  time.Time // its public time
 
 	timescales map[uint8]uint32
 	config     string
@@ -94,7 +95,7 @@ func (c *core) opened(epoch int64, last *schemas.Entry, settled []schemas.Entry,
 		return
 	}
 	c.next, c.session, c.layout, c.mediaEnd, c.config = last.Seq+1, last.Session, last.Layout, last.MediaEnd(), last.Config
-	c.first = c.next
+	c.first, c.publicEnd = c.next, last.End()
 }
 
 // out is a chunk to produce: numbered, and moved in time.
@@ -192,8 +193,34 @@ func (c *core) startSession(media int64) {
 		return
 	}
 	c.newSession = false
-	c.session++
 	c.shift = max(0, c.mediaEnd-media)
+	c.absence(media)
+	c.session++
+}
+
+// minAbsence and maxAbsence are how long nothing may have been recorded before a
+// session for that time to be told as gaps. Less is within the jitter of a
+// connection. After more no player is waiting, and the first fragment would wait
+// for hundreds of entries.
+const (
+	minAbsence = 1 * schemas.MediaTimescale
+	maxAbsence = 300 * schemas.MediaTimescale
+)
+
+// absence tells the time in which nothing was recorded as gaps, before a session
+// that begins at media. Time in a playlist so keeps up with the wall clock: Shaka
+// reckons the live edge by the clock, and without the gaps it drops all segments.
+func (c *core) absence(media int64) {
+	d := media - c.mediaEnd
+	if c.session == 0 || c.layout.Target == 0 || d < minAbsence || d > maxAbsence {
+		return
+	}
+	g := &item{entry: schemas.Entry{
+		Kind: schemas.KindGap, Reason: schemas.ReasonAbsent, Session: c.session, Layout: c.layout, Config: c.config,
+		Start: c.publicEnd, Media: c.mediaEnd, Duration: d, Epoch: c.epoch,
+	}}
+	target := int64(c.layout.Target) * schemas.MediaTimescale
+	c.push(g, (d+target-1)/target)
 }
 
 // number gives ch its place in the log.
@@ -218,7 +245,7 @@ func (c *core) close(it *item) {
 	it.entry.Duration = it.chunks[len(it.chunks)-1].mediaEnd - it.entry.Media
 	it.entry.Layout = it.entry.Layout.Fit(it.entry.Duration)
 	it.entry.Chunks = uint32(len(it.chunks))
-	c.layout, c.mediaEnd = it.entry.Layout, it.entry.MediaEnd()
+	c.layout, c.mediaEnd, c.publicEnd = it.entry.Layout, it.entry.MediaEnd(), it.entry.End()
 	c.reserve, c.open = it.entry.Bytes, nil
 }
 
@@ -299,7 +326,7 @@ func (c *core) closeGap(end int64, another bool) {
 // push gives a run of n gaps its seqs. Runs that touch and are alike become
 // one item, so that hours of them take no more memory than one.
 func (c *core) push(g *item, n int64) {
-	c.mediaEnd = g.entry.MediaEnd()
+	c.mediaEnd, c.publicEnd = g.entry.MediaEnd(), g.entry.End()
 	if k := len(c.pending); k > 0 {
 		t := c.pending[k-1]
 		if t.n > 0 && !t.ready && t.entry.Reason == g.entry.Reason && t.entry.Session == g.entry.Session &&

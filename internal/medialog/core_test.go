@@ -123,3 +123,72 @@ func TestCutBackWithinAFragment(t *testing.T) {
 		}
 	}
 }
+
+// TestAbsence: the time in which nothing was recorded before a session is told
+// as gaps of the session before, in seqs of their own, whoever writes the next
+// one; a short pause is not, nor is a long one.
+func TestAbsence(t *testing.T) {
+	second := int64(schemas.MediaTimescale)
+	chunk := func(media int64) *schemas.Chunk {
+		return &schemas.Chunk{
+			Last: true, Start: publicTime(media), Layout: schemas.Layout{Part: 19800, Video: schemas.H264},
+			Tracks: []schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264, Timescale: schemas.MediaTimescale}},
+			Runs: []schemas.Run{{Track: schemas.VideoTrack, Samples: []schemas.Sample{{
+				DTS: media, Duration: schemas.MediaTimescale, Sync: true, Data: []byte("x"),
+			}}}},
+		}
+	}
+	for _, x := range []struct {
+		name    string
+		absent  int64   // ticks
+		another bool    // another writer goes on
+		gaps    []int64 // their durations
+	}{
+		{"half a second", second / 2, false, nil},
+		{"six seconds", 6 * second, false, []int64{2 * second, 2 * second, 2 * second}},
+		{"another writer", 4 * second, true, []int64{2 * second, 2 * second}},
+		{"an hour", 3600 * second, false, nil},
+		{"time that steps back", -second, false, nil},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			var entries []schemas.Entry
+			write := func(c *core, media int64) {
+				t.Helper()
+				o, err := c.write(chunk(media), "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.resolved(o, int64(len(entries)), "")
+				for e, ok := c.append(); ok; e, ok = c.append() {
+					entries = append(entries, e)
+					c.committed(int64(len(entries)))
+				}
+			}
+			begin := 1000 * second
+			c := newCore("cam", 1<<20, 10)
+			c.opened(0, nil, nil, 1, 7)
+			write(c, begin)
+			if x.another {
+				c = newCore("cam", 1<<20, 10)
+				c.opened(9, &entries[0], nil, 1, 7)
+			} else {
+				c.newSession = true
+			}
+			write(c, begin+second+x.absent)
+			if len(entries) != len(x.gaps)+2 {
+				t.Fatalf("%d entries, want %d: %+v", len(entries), len(x.gaps)+2, entries)
+			}
+			for i, d := range x.gaps {
+				e, before := entries[i+1], entries[i]
+				if e.Kind != schemas.KindGap || e.Reason != schemas.ReasonAbsent || e.Duration != d || e.Session != before.Session ||
+					e.Seq != before.Seq+1 || e.Media != before.MediaEnd() || !e.Start.Equal(before.End()) {
+					t.Errorf("gap %d: %+v after %+v", i, e, before)
+				}
+			}
+			last, before := entries[len(entries)-1], entries[len(entries)-2]
+			if last.Seq != before.Seq+1 || last.Session != before.Session+1 {
+				t.Errorf("%+v after %+v", last, before)
+			}
+		})
+	}
+}

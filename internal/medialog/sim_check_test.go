@@ -121,10 +121,14 @@ func (s *sim) checkMedia(truth []schemas.Entry) error {
 // checkCoverage: within a session of the last writer no footage is missing
 // without a word: each entry begins where the one before ends, but for the
 // tail of a fragment of which Kafka refused a chunk, which its entry counts.
+// Between two sessions no time is missing that should be told as a gap.
 func (s *sim) checkCoverage(truth []schemas.Entry, w *simWriter) error {
 	for i := 1; i < len(truth); i++ {
 		p, e := truth[i-1], truth[i]
-		if p.Seq < w.firstSeq || e.Session != p.Session || e.Media == p.MediaEnd() {
+		if p.Seq < w.firstSeq || e.Media == p.MediaEnd() {
+			continue
+		}
+		if hole := e.Media - p.MediaEnd(); e.Session != p.Session && (hole < minAbsence || hole > maxAbsence) {
 			continue
 		}
 		if p.Kind == schemas.KindTruncated && p.Lost.Units > 0 {

@@ -15,7 +15,7 @@ const (
 	Type         Rule = "type"                   // 4: Content-Type
 	Version      Rule = "version"                // 8
 	Target       Rule = "target-duration"        // 4.4.3.1: no EXTINF, rounded, above it
-	Constant     Rule = "constant"               // 6.2.1: target duration, part target and type never change
+	Constant     Rule = "constant"               // 6.2.1: the target duration never falls, part target and type never change
 	PartLength   Rule = "part-length"            // 4.4.4.9
 	PartSum      Rule = "part-sum"               // 4.4.4.9: the parts are the segment
 	PartChanged  Rule = "part-changed"           // 6.2.1: what is listed does not change

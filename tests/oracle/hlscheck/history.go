@@ -58,11 +58,23 @@ func (h *history) take(m *Media, delta bool, bad report) {
 	h.last = m
 }
 
-func (h *history) compare(was, is *Media, bad report) {
-	if was.Target != is.Target {
-		bad(Constant, "EXT-X-TARGETDURATION was %v, is %v", was.Target, is.Target)
+// changes says whether the window holds more than one session or configuration.
+func changes(m *Media) bool {
+	for _, s := range m.Segments {
+		if first := m.Segments[0]; s.DiscSeq != first.DiscSeq || s.Map != first.Map {
+			return true
+		}
 	}
-	if was.PartTarget != is.PartTarget && !is.EndList {
+	return false
+}
+
+func (h *history) compare(was, is *Media, bad report) {
+	// RFC 8216bis wants both unchanged. Ours is one playlist for a camera's life,
+	// whose fragments may become longer: players take that, and none takes an end.
+	if is.Target < was.Target {
+		bad(Constant, "EXT-X-TARGETDURATION fell from %v to %v", was.Target, is.Target)
+	}
+	if was.PartTarget != is.PartTarget && !changes(was) && !changes(is) {
 		bad(Constant, "PART-TARGET was %v, is %v", was.PartTarget, is.PartTarget)
 	}
 	if was.Type != is.Type {

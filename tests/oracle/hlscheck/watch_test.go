@@ -133,7 +133,13 @@ func TestPlantedFaults(t *testing.T) {
 				d.open.parts = append(d.open.parts, dpart{uri: "x", dur: 0.2})
 			}
 		})},
-		{"target duration changes", Constant, from(20, func(d *doc) { d.target = 4 })},
+		{"target duration falls", Constant, func(o *origin) {
+			o.doc = func(d *doc, n int) {
+				if n >= 20 && n < 40 {
+					d.target = 4
+				}
+			}
+		}},
 		{"part target changes", Constant, from(20, func(d *doc) { d.partInf = "0.21" })},
 		{"part above the target", PartLength, from(1, func(d *doc) { d.partInf = "0.19" })},
 		{"parts below 85 %", PartLength, from(1, func(d *doc) { d.partInf, d.control = "0.24", "CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=1" })},
