@@ -132,14 +132,15 @@ type Assembler struct {
 	// The connection.
 	video   schemas.Track
 	info    codec.VideoInfo
-	sound   *sound    // of the tracks told last; nil: none
-	ready   bool      // tracks were told
-	cra     *unit     // a CRA whose follower decides what it is
-	next    string    // why the next session begins
-	depth   int       // of reordering, learnt from this configuration's pictures
-	keyed   time.Time // the latest keyframe
-	good    int       // pictures since then
-	bad     int       // and what was none
+	sound   *sound        // of the tracks told last; nil: none
+	ready   bool          // tracks were told
+	cra     *unit         // a CRA whose follower decides what it is
+	next    string        // why the next session begins
+	depth   int           // of reordering, learnt from this configuration's pictures
+	keyed   time.Time     // the latest keyframe
+	apart   time.Duration // of keyframes, as seen lately; what was seen earlier counts less
+	good    int           // pictures since then
+	bad     int           // and what was none
 	odd     [oddities]odd
 	problem string // the one that was told
 
@@ -272,7 +273,7 @@ func (a *Assembler) Unit(u Unit) error {
 	if u.Lost > 0 {
 		a.lost.Packets += u.Lost
 		a.m.packets.Add(float64(u.Lost))
-		a.notice(oddLost, "packets are lost on the way from the camera: look at the network, or take TCP", u.Captured)
+		a.notice(oddLost, "packets are lost on the way from the camera: look at the network, or set the transport to tcp", u.Captured)
 	}
 	if u.Track != schemas.VideoTrack {
 		a.m.audio.Inc()
@@ -307,7 +308,7 @@ func (a *Assembler) Unit(u Unit) error {
 func (a *Assembler) lose(reason string, now time.Time) {
 	a.lost.Units++
 	a.m.drop(reason, 1)
-	a.notice(oddDamaged, "some of what the camera sends is damaged and left out", now)
+	a.notice(oddDamaged, "some of what the camera sends is damaged and left out: look at the network, or restart the camera", now)
 }
 
 // resolveCRA lets a CRA go on, now that the unit after it is known (nil: none
@@ -327,6 +328,7 @@ func (a *Assembler) resolveCRA(follower *codec.Unit) {
 // take leads an access unit into the open session, or into a new one.
 func (a *Assembler) take(v unit) {
 	if v.start {
+		a.apart = max(v.captured.Sub(a.keyed), a.apart*3/4)
 		a.keyed, a.good, a.bad = v.captured, 0, 0
 		a.odd[oddKeyframe] = odd{}
 		a.report()

@@ -70,8 +70,8 @@ func TestGOPStretches(t *testing.T) {
 	if len(m.fragments) != 5+3 || m.sessions != 1 {
 		t.Errorf("%d fragments, %d sessions", len(m.fragments), m.sessions)
 	}
-	// The interval is named after 10 s, and again at each keyframe.
-	want := []string{"apart", "no keyframe for 15s", "apart", "no keyframe for 15s", "apart", "no keyframe for 15s", ""}
+	// Once two keyframes have come, so far apart, their interval alone is told.
+	want := []string{"apart", "no keyframe for 15s", "apart", ""}
 	if len(problems) != len(want) {
 		t.Fatalf("problems %q", problems)
 	}
@@ -131,6 +131,25 @@ func TestProblems(t *testing.T) {
 				t.Errorf("told %q", told)
 			}
 		})
+	}
+}
+
+// Where packets are lost, some of what comes is damaged. That is one problem, and
+// its cause is told, whichever is seen first.
+func TestLossAndDamageDoNotTakeTurns(t *testing.T) {
+	s := stream{frame: 3600, gop: 25}
+	us := s.units(60 * time.Second)
+	for i := 100; i < 1100; i += 200 {
+		us[i].Lost = 2
+		us[i+100].Lost, us[i+100].Broken = 1, true
+	}
+	var m memory
+	var told []string
+	m.t = t
+	a := NewAssembler(AssemblerConfig{Problem: func(p string) { told = append(told, p) }}, &m, nil)
+	feed(t, a, s.tracks(), us)
+	if len(told) != 2 || !strings.Contains(told[0], "packets are lost") || told[1] != "" {
+		t.Errorf("told %q", told)
 	}
 }
 

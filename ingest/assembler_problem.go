@@ -12,8 +12,8 @@ type oddity int
 
 const (
 	oddKeyframe oddity = iota // none comes
+	oddLost                   // packets are missing; what is damaged for it comes with it
 	oddDamaged                // what comes as pictures or sound is none
-	oddLost                   // packets are missing
 	oddClock                  // its timestamps have jumped
 	oddInterval               // keyframes are far apart
 	oddities
@@ -60,10 +60,12 @@ func (a *Assembler) report() {
 	}
 }
 
-// watchKeyframes looks how long ago the latest keyframe came.
+// watchKeyframes looks how long ago the latest keyframe came. Where keyframes
+// come far apart, and come, that alone is told: else the two texts would take
+// turns in every interval.
 func (a *Assembler) watchKeyframes(now time.Time) {
 	since := now.Sub(a.keyed)
-	if since > a.cfg.KeyframeTimeout {
+	if since > max(a.cfg.KeyframeTimeout, a.apart*3/2) {
 		what := "set a shorter keyframe (I-frame) interval in the camera"
 		if a.bad > a.good {
 			what = "most of what the camera sends as pictures is damaged"
@@ -83,5 +85,5 @@ func (a *Assembler) clockSet(ticks int64, now time.Time) {
 	if ticks < 0 {
 		way = "back"
 	}
-	a.notice(oddClock, fmt.Sprintf("the camera's clock jumped %s by %v", way, schemas.FromTicks(ticks).Abs().Round(time.Second)), now)
+	a.notice(oddClock, fmt.Sprintf("the camera's clock jumped %s by %v: set its time with NTP, or update its firmware if this comes again", way, schemas.FromTicks(ticks).Abs().Round(time.Second)), now)
 }

@@ -70,6 +70,7 @@ type camera struct {
 	cfg     *Config
 	deps    *Deps
 	log     *slog.Logger
+	trouble *troubleLog
 	m       *metrics
 	reserve *reserve
 	cam     schemas.Camera
@@ -86,9 +87,10 @@ func newCamera(cfg *Config, deps *Deps, m *metrics, res *reserve, log *slog.Logg
 	if cam.Disabled {
 		state = schemas.StateDisabled
 	}
+	log = log.With("camera", cam.ID)
 	return &camera{
 		cfg: cfg, deps: deps, m: m, reserve: res, cam: cam, reason: reason,
-		log: log.With("camera", cam.ID),
+		log: log, trouble: newTroubleLog(log),
 		board: newBoard(schemas.Status{Camera: cam.ID, Owner: cfg.Instance, Host: cfg.Host, State: state},
 			cfg.StatusEvery, deps.Registry.PutStatus),
 	}
@@ -193,7 +195,9 @@ func (c *camera) assemblerConfig() AssemblerConfig {
 	a.Camera = c.cam.ID
 	a.Problem = func(p string) {
 		if p != "" {
-			c.log.Warn("camera is odd", "problem", p)
+			c.trouble.tell(slog.LevelWarn, cameraProblem, slog.String("problem", p))
+		} else {
+			c.trouble.over(cameraProblem, "camera problem is over")
 		}
 		c.board.problem(problemSource, p)
 	}
@@ -246,7 +250,7 @@ func (c *camera) wrote(begins bool, err error) {
 		return
 	}
 	if c.board.current() != schemas.StateLive {
-		c.log.Info("camera is live")
+		c.trouble.isLive()
 		c.board.state(schemas.StateLive, nil)
 	}
 }
@@ -299,7 +303,7 @@ func (c *camera) connectOn(ctx context.Context, rec Recorder, takeOver *time.Tim
 		}
 		c.board.state(stateOf(err), err)
 		pause := wait/2 + rand.N(wait/2+1)
-		c.log.Warn("camera has no connection", "state", stateOf(err), "err", clean(err), "retry_in", pause.Round(time.Millisecond))
+		c.trouble.tell(slog.LevelWarn, noConnection, slog.String("err", clean(err)), "state", stateOf(err), "retry_in", pause.Round(time.Millisecond))
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -418,7 +422,7 @@ func (t *tap) Observe(e Event) {
 		// An error is a panic, which the source's next call finds.
 		_ = t.call(func() error { t.asm.FrameTime(e.FrameTime); return nil })
 	case EventFallback:
-		c.log.Info("camera gives nothing over TCP; UDP comes next", "err", clean(e.Err))
+		c.trouble.tell(slog.LevelInfo, fallbackToUDP, slog.String("err", clean(e.Err)))
 	default:
 		if e.Kind == EventEnded && c.drops.units > 0 {
 			c.logDrops()

@@ -1,0 +1,129 @@
+package ingest
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+)
+
+// How often the same trouble of a camera is logged.
+const (
+	troublePause    = time.Minute      // from the first line to the second; each pause after it is twice as long
+	troublePauseMax = time.Hour        // the longest pause
+	troubleNewAfter = 30 * time.Minute // what was not seen for so long is new; longer than any pause between two attempts to connect
+	// liveHolds: trouble that was seen before the camera was told to be live is
+	// logged again so long after it, since the log would say that it is live.
+	liveHolds = 10 * time.Minute
+	// maxTroubles is how many texts are remembered of a camera.
+	maxTroubles = 16
+)
+
+// troubleLog logs what is wrong with one camera: a new trouble at once, the same
+// one again after a pause that grows. Each text has pauses of its own, so that
+// two that take turns are no news. Its methods may be called from any goroutine.
+type troubleLog struct {
+	log *slog.Logger
+
+	mu       sync.Mutex
+	troubles map[string]*trouble // by message and text, without their digits
+	open     map[string]bool     // messages that were logged, and not that they are over
+	live     time.Time           // when it was logged that the camera is live
+}
+
+// trouble is one text.
+type trouble struct {
+	first, seen, logged time.Time
+	pause               time.Duration // until it is logged again
+	times               int           // that it was seen
+}
+
+func newTroubleLog(log *slog.Logger) *troubleLog {
+	return &troubleLog{log: log, troubles: make(map[string]*trouble), open: make(map[string]bool)}
+}
+
+// tell logs msg with what is wrong, or counts it where that was logged a short
+// while ago. A later line has how often it was seen, and within what time.
+func (l *troubleLog) tell(level slog.Level, msg string, what slog.Attr, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	t := l.of(msg+": "+what.Value.String(), now)
+	t.seen = now
+	t.times++
+	due := t.logged.Add(t.pause)
+	if holds := l.live.Add(liveHolds); !l.open[msg] && l.live.After(t.logged) && holds.Before(due) {
+		due = holds
+	}
+	if t.times > 1 && now.Before(due) {
+		return
+	}
+	if t.times > 1 {
+		args = append(args, "times", t.times, "within", now.Sub(t.first).Round(time.Second))
+	}
+	t.logged = now
+	t.pause = min(max(2*t.pause, troublePause), troublePauseMax)
+	l.open[msg] = true
+	l.log.Log(context.Background(), level, msg, append([]any{what}, args...)...)
+}
+
+// of is what is known of a text, which may be nothing yet. Beyond maxTroubles
+// the one goes that was not seen for the longest time.
+func (l *troubleLog) of(text string, now time.Time) *trouble {
+	key := strings.Map(func(r rune) rune {
+		if unicode.IsDigit(r) {
+			return -1
+		}
+		return r
+	}, text)
+	oldest := ""
+	for k, t := range l.troubles {
+		if now.Sub(t.seen) > troubleNewAfter {
+			delete(l.troubles, k)
+		} else if oldest == "" || t.seen.Before(l.troubles[oldest].seen) {
+			oldest = k
+		}
+	}
+	if t := l.troubles[key]; t != nil {
+		return t
+	}
+	if len(l.troubles) >= maxTroubles {
+		delete(l.troubles, oldest)
+	}
+	t := &trouble{first: now}
+	l.troubles[key] = t
+	return t
+}
+
+// over logs that there is no trouble of message msg any more, where a line says
+// that there is.
+func (l *troubleLog) over(msg, end string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open[msg] {
+		delete(l.open, msg)
+		l.log.Info(end)
+	}
+}
+
+// isLive logs that the camera is live, where no line since the last one of these
+// says that it has no connection.
+func (l *troubleLog) isLive() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.live.IsZero() && !l.open[noConnection] {
+		return
+	}
+	delete(l.open, noConnection)
+	l.live = time.Now()
+	l.log.Info("camera is live")
+}
+
+// Messages of a troubleLog.
+const (
+	noConnection  = "camera has no connection"
+	cameraProblem = "camera problem"
+	fallbackToUDP = "camera gives nothing over TCP; UDP comes next"
+)
