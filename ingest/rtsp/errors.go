@@ -1,14 +1,10 @@
 package rtsp
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/internal/gstreamer"
@@ -37,7 +33,8 @@ type Error struct {
 	Status int    // RTSP status code, or 0
 
 	tryOther bool // another transport may do better
-	dial     bool // there was no connection, for a reason that GStreamer does not tell
+	noData   bool // PLAY was accepted, and not one packet of video came
+	probe    bool // GStreamer does not tell who answers, or why nobody does
 	early    bool // the connection broke off before PLAY was accepted
 	login    bool // the credentials, or that there are none, are the reason
 }
@@ -75,10 +72,18 @@ const (
 	streamCodecNotFound = 6
 )
 
-// explain turns what ended a connection into an *Error. video: the camera
-// announced one that was asked for; live: units were delivered. Errors that
-// are none of the camera's, such as a missing plugin, pass as they are.
-func explain(err error, where, transport string, video, live bool) error {
+// course is how far a connection came.
+type course struct {
+	transport string
+	video     bool // the camera announced one that was asked for
+	playing   bool // PLAY was accepted
+	packets   bool // the first packet of video came
+	live      bool // units were delivered
+}
+
+// explain turns what ended a connection into an *Error. Errors that are none of
+// the camera's, such as a missing plugin, pass as they are.
+func explain(err error, where string, c course) error {
 	e := &Error{Kind: ErrAway, Where: where}
 	var (
 		pipe        *gstreamer.RTSPError
@@ -87,12 +92,11 @@ func explain(err error, where, transport string, video, live bool) error {
 	)
 	switch {
 	case errors.Is(err, errNoAnswer):
-		e.Cause = "no answer in time"
-		e.Remedy = checkOn
+		e.Cause = "the camera did not begin its stream in time"
+		e.Remedy = restart
+		e.probe = true
 	case errors.Is(err, errNoVideo):
-		e.Kind, e.Cause = ErrStalled, "connected, but no video comes"
-		e.Remedy = "look at the camera's own page, or restart it"
-		e.tryOther = !live
+		e.stalled(c)
 	case errors.Is(err, errNoTrack):
 		e.noVideo()
 	case errors.Is(err, gstreamer.ErrRTSPEnded):
@@ -114,14 +118,53 @@ func explain(err error, where, transport string, video, live bool) error {
 			e.Remedy = "write the host that it names into the camera's URL, or set insecure_tls for this camera"
 		}
 	case errors.As(err, &pipe):
-		e.ofPipeline(pipe, transport, video)
+		e.ofPipeline(pipe, c)
 	default:
 		return err
 	}
 	return e
 }
 
-func (e *Error) ofPipeline(p *gstreamer.RTSPError, transport string, video bool) {
+// stalled says what does not come although PLAY was accepted.
+func (e *Error) stalled(c course) {
+	e.Kind, e.tryOther = ErrStalled, !c.live
+	switch {
+	case c.live:
+		e.Cause, e.Remedy = "the camera has stopped sending video", restart
+	case c.packets:
+		e.Cause = "packets of video come, but no picture can be made of them"
+		e.Remedy = "set the camera's video to plain H.264 or H.265, or restart the camera"
+	case c.transport == TransportUDP:
+		e.noData = true
+		e.Cause = "connected, but no video arrives over UDP"
+		e.Remedy = "set the transport to tcp, or let UDP from the camera through firewalls and routers"
+	default:
+		e.noData = true
+		e.Cause, e.Remedy = "connected over TCP, but no video comes", "look at the camera's own page, or restart the camera"
+	}
+}
+
+// ofBoth is why neither transport gives video, where either may be used: TCP
+// failed with e, and UDP with udp.
+func (e *Error) ofBoth(udp *Error) *Error {
+	switch {
+	case !udp.tryOther:
+		return udp
+	case e.noData && udp.noData:
+		udp.Cause = "connected, but no video comes, neither over TCP nor over UDP"
+		udp.Remedy = "look at the camera's own page, or restart the camera"
+	case udp.noData:
+		udp.Cause = "the camera offers video over UDP alone, and none arrives"
+		udp.Remedy = "let UDP from the camera through firewalls and routers, or switch on RTP over TCP in the camera"
+	case e.noData:
+		return e // UDP is refused
+	case e.Status == udp.Status:
+		udp.Cause, udp.Remedy = "the camera offers video neither over TCP nor over UDP", "look at the camera's settings for RTSP and RTP"
+	}
+	return udp
+}
+
+func (e *Error) ofPipeline(p *gstreamer.RTSPError, c course) {
 	e.Status = p.Status
 	switch {
 	case p.Status == 401 || p.Status == 403 || p.Domain == resourceDomain && p.Code == resourceNotAuthorized:
@@ -132,11 +175,15 @@ func (e *Error) ofPipeline(p *gstreamer.RTSPError, transport string, video bool)
 		}
 	case p.Status == 404 || p.Domain == resourceDomain && p.Code == resourceNotFound && p.Status == 0:
 		e.Kind, e.Cause, e.Remedy = ErrRefused, "there is no stream at this path", "check the path in the camera's URL"
-	case p.Domain == streamDomain && p.Code == streamCodecNotFound && !video,
+	case p.Domain == streamDomain && p.Code == streamCodecNotFound && !c.video,
 		p.Domain == resourceDomain && p.Code == resourceSettings:
 		e.noVideo()
 	case p.Status == 461 || p.Domain == streamDomain && p.Code == streamCodecNotFound:
-		e.Kind, e.Cause, e.Remedy = ErrRefused, "the camera does not offer RTP over "+strings.ToUpper(transport), "set the other transport"
+		other := TransportUDP
+		if c.transport == TransportUDP {
+			other = TransportTCP
+		}
+		e.Kind, e.Cause, e.Remedy = ErrRefused, "the camera does not offer video over "+strings.ToUpper(c.transport), "set the transport to "+other
 		e.tryOther = true
 	case p.Status == 453 || p.Status == 503:
 		e.Cause, e.Remedy = fmt.Sprintf("the camera has no room for another viewer (status %d)", p.Status), "close other connections to it"
@@ -145,51 +192,24 @@ func (e *Error) ofPipeline(p *gstreamer.RTSPError, transport string, video bool)
 	case p.Status >= 400:
 		e.Kind, e.Cause = ErrRefused, fmt.Sprintf("the camera refuses (status %d)", p.Status)
 	case p.Domain == resourceDomain && (p.Code == resourceOpenRead || p.Code == resourceOpenWrite || p.Code == resourceOpenReadWrite):
-		e.Cause, e.dial = "no connection", true
+		e.Cause, e.probe = "no connection", true
 	case p.Domain == resourceDomain && (p.Code == resourceRead || p.Code == resourceWrite):
-		e.Cause, e.early = "the connection broke off", true
+		e.Cause, e.Remedy = "the connection to the camera broke off", "look at the network, and whether the camera restarts"
+		e.early, e.probe = !c.playing, !c.playing
 	case p.Domain == streamDomain:
 		e.Cause = fmt.Sprintf("the stream cannot be read (code %d)", p.Code)
+		e.Remedy = restart
+		e.probe = !c.playing
 	default:
 		e.Cause = fmt.Sprintf("the connection failed (%s %d)", p.Domain, p.Code)
+		e.Remedy = restart
+		e.probe = !c.playing
 	}
 }
 
 func (e *Error) noVideo() {
 	e.Kind, e.Cause, e.Remedy = ErrUnsupported, "it announces no video", "check the path in the camera's URL"
 }
-
-// diagnose finds out why there was no connection, which GStreamer does not
-// tell, by making one.
-func (e *Error) diagnose(ctx context.Context, u *url.URL, limit time.Duration) {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"rtsp": "554", "rtsps": "322"}[u.Scheme]
-	}
-	addr := net.JoinHostPort(u.Hostname(), port)
-	d := net.Dialer{Timeout: limit}
-	conn, err := d.DialContext(ctx, "tcp", addr)
-	var dns *net.DNSError
-	switch {
-	case err == nil:
-		conn.Close()
-		e.Cause = addr + " answers, but not with RTSP"
-		if u.Scheme == "rtsps" {
-			e.Cause = addr + " answers, but not with TLS"
-		}
-		e.Remedy = "check the port in the camera's URL"
-	case errors.As(err, &dns):
-		e.Cause, e.Remedy = "the host name "+u.Hostname()+" is not known", "check the host in the camera's URL"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		e.Cause, e.Remedy = "nothing listens at "+addr, "check the port in the camera's URL, and that RTSP is switched on"
-	case errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH):
-		e.Cause, e.Remedy = "there is no way to the network of "+u.Hostname(), "check the address in the camera's URL and the network"
-	default:
-		e.Cause, e.Remedy = "no answer from "+addr+" in time", checkOn
-	}
-}
-
-const checkOn = "check that the camera is on and that its address and port are right"
 
 // printable keeps a word of the camera's short and harmless.
 func printable(s string) string {

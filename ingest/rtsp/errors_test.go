@@ -3,8 +3,6 @@ package rtsp_test
 import (
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -77,23 +75,7 @@ func TestFailures(t *testing.T) {
 	refusing := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
 	refusing.Camera("c").Refuse(true)
 
-	// A port where nobody listens, and one where nobody answers.
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
 	closed := fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))
-	// Two that know no TLS. What camsim makes of a greeting hangs on the random
-	// bytes in it.
-	tlsTo := func(serve func(c net.Conn)) string { return strings.Replace(listen(t, serve), "rtsp", "rtsps", 1) }
-	waits := tlsTo(func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
-	refuses := tlsTo(func(c net.Conn) {
-		_, _ = c.Read(make([]byte, 4096))
-		fmt.Fprint(c, "RTSP/1.0 400 Bad Request\r\n\r\n")
-		_ = c.(*net.TCPConn).CloseWrite()
-		_, _ = io.Copy(io.Discard, c) // a close with something unread would be a reset
-	})
 
 	for name, c := range map[string]struct {
 		url  string
@@ -102,12 +84,8 @@ func TestFailures(t *testing.T) {
 	}{
 		"path":     {srv.URL("other"), rtsp.ErrRefused, "path"},
 		"absent":   {"rtsp://" + closed + "/c", rtsp.ErrAway, "c: nothing listens at " + closed + " (check"},
-		"silent":   {"rtsp://" + ln.Addr().String() + "/c", rtsp.ErrAway, "no answer"},
 		"host":     {"rtsp://no-such-host.invalid/c", rtsp.ErrAway, "the host name no-such-host.invalid is not known (check"},
 		"untrusty": {tlsSrv.URL("c"), rtsp.ErrRefused, "set insecure_tls"},
-		"tls here": {strings.Replace(tlsSrv.URL("c"), "rtsps", "rtsp", 1), rtsp.ErrAway, "broke off"},
-		"no tls":   {waits, rtsp.ErrAway, "no answer"},
-		"no tls 2": {refuses, rtsp.ErrAway, "answers, but not with TLS"},
 		"busy":     {refusing.URL("c"), rtsp.ErrAway, "503"},
 		"scheme":   {"http://127.0.0.1/c", rtsp.ErrRefused, "rtsp://"},
 	} {
@@ -115,9 +93,6 @@ func TestFailures(t *testing.T) {
 			t.Parallel()
 			began := time.Now()
 			cfg := rtsp.Config{URL: fixed(t, withUser(t, c.url, "viewer", canary))}
-			if c.text == "no answer" {
-				cfg.ConnectTimeout = 10 * time.Second // all of it passes
-			}
 			s, _, wait := start(t, cfg)
 			err := wait()
 			t.Logf("%v after %v: %v", s.states(), time.Since(began).Round(time.Millisecond), err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -55,3 +56,15 @@ func (l *login) refuse(url string, lo, hi time.Duration) time.Duration {
 
 // accept notes that the camera took them.
 func (l *login) accept(url string) { *l = login{good: url} }
+
+// plain is a duration without the zeros at its end: "1m", not "1m0s".
+func plain(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}

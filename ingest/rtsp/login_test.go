@@ -295,7 +295,7 @@ func TestRefusedPasswordWaits(t *testing.T) {
 		LoginWait: time.Hour, LoginWaitMax: time.Hour, SecretEvery: time.Millisecond,
 	})
 	err := src.Run(t.Context(), s)
-	if !errors.Is(err, rtsp.ErrRefused) || !strings.Contains(err.Error(), "not tried again for 1h") {
+	if !errors.Is(err, rtsp.ErrRefused) || !strings.Contains(err.Error(), "is tried again after 1h at first") {
 		t.Errorf("%v", err)
 	}
 	noCanary(t, err)
@@ -325,7 +325,7 @@ func TestRefusedPasswordWaits(t *testing.T) {
 	g.set("other")
 	for i, want := range []bool{false, true} {
 		err := src.Run(t.Context(), s)
-		if got := strings.Contains(fmt.Sprint(err), "not tried again"); !errors.Is(err, rtsp.ErrRefused) || got != want {
+		if got := strings.Contains(fmt.Sprint(err), "is tried again"); !errors.Is(err, rtsp.ErrRefused) || got != want {
 			t.Errorf("refusal %d: %v", i, err)
 		}
 	}

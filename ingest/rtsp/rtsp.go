@@ -56,6 +56,10 @@ type Config struct {
 	LoginWait, LoginWaitMax time.Duration
 	SecretEvery             time.Duration
 
+	// ProbeEvery is how long it is believed who answered at the camera's address
+	// in place of the camera, before connections are made again to find out; default 1m.
+	ProbeEvery time.Duration
+
 	// Queue between GStreamer and Run's goroutine. Units beyond it are
 	// dropped, video up to the next random access point, and counted.
 	QueueUnits int   // default 1024
@@ -77,6 +81,7 @@ func New(cfg Config) ingest.Source {
 	def(&cfg.LoginWait, time.Minute)
 	def(&cfg.LoginWaitMax, 15*time.Minute)
 	def(&cfg.SecretEvery, 2*time.Second)
+	def(&cfg.ProbeEvery, time.Minute)
 	if cfg.QueueUnits == 0 {
 		cfg.QueueUnits = 1024
 	}
@@ -92,6 +97,7 @@ type source struct {
 	useUDP bool // TransportAuto found that TCP gives nothing here
 	login  login
 	reopen bool // the camera closed a connection before PLAY, maybe after its challenge
+	found  found
 }
 
 // Run makes one connection and delivers its units until it ends. Before, it
@@ -120,9 +126,14 @@ func (s *source) Run(ctx context.Context, sink ingest.Sink) error {
 		if failed.Status == 401 && u.User == nil {
 			failed.Cause, failed.Remedy = "it asks for a user and a password", "put both into the camera's URL"
 		}
-		if pause := s.login.refuse(u.String(), s.cfg.LoginWait, s.cfg.LoginWaitMax); pause > 0 {
-			failed.Remedy += fmt.Sprintf("; not tried again for %v, since cameras lock out who is wrong often", pause.Round(time.Second))
+		if s.login.refuse(u.String(), s.cfg.LoginWait, s.cfg.LoginWaitMax) > 0 {
+			// The same text each time, however long the pause is.
+			failed.Remedy += fmt.Sprintf("; what was refused is tried again after %s at first, later after %s, because cameras lock out who is wrong often",
+				plain(s.cfg.LoginWait), plain(s.cfg.LoginWaitMax))
 		}
+	}
+	if errors.As(err, &failed) && failed.probe && ctx.Err() == nil {
+		s.diagnose(ctx, failed, u)
 	}
 	return err
 }
@@ -140,7 +151,11 @@ func (s *source) run(ctx context.Context, u *url.URL, sink ingest.Sink) error {
 	if !udp && errors.As(err, &failed) && failed.tryOther {
 		observe(sink, ingest.Event{Kind: ingest.EventFallback, Transport: TransportTCP, Err: err})
 		udp = true
+		overTCP := failed
 		live, err = s.connect(ctx, u, udp, auto, sink)
+		if failed = nil; errors.As(err, &failed) {
+			err = overTCP.ofBoth(failed)
+		}
 	}
 	// UDP is remembered until it gives nothing: that a camera was away for a
 	// while tells nothing of it.
@@ -198,14 +213,8 @@ func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink i
 		}
 		r.tell(ingest.EventEnded)
 		if err != nil && r.ours {
-			err = explain(err, s.where(u), transport, r.hasVideo(), live)
-			var e *Error
-			if errors.As(err, &e) {
-				e.early = e.early && !r.playing
-				if e.dial {
-					e.diagnose(ctx, u, s.cfg.ConnectTimeout)
-				}
-			}
+			_, _, packets := conn.Start(schemas.VideoTrack)
+			err = explain(err, s.where(u), course{transport: transport, video: r.hasVideo(), playing: r.playing, packets: packets, live: live})
 		}
 	}()
 	return false, r.loop(ctx)

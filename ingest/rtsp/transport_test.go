@@ -141,6 +141,37 @@ func TestUDPWhereTCPGivesNothing(t *testing.T) {
 	}
 }
 
+// Where no video comes, the transport is named, and what helps.
+func TestNoVideoNamesTheTransport(t *testing.T) {
+	feed := clip(t, testenv.Clip{Seconds: 3}).With(true, 1)
+	for name, c := range map[string]struct {
+		transport  string
+		noTCP      bool // the camera refuses it
+		cause, not string
+	}{
+		"udp":      {rtsp.TransportUDP, false, "no video arrives over UDP (set the transport to tcp", ""},
+		"tcp":      {rtsp.TransportTCP, false, "connected over TCP, but no video comes (", "UDP"},
+		"both":     {rtsp.TransportAuto, false, "neither over TCP nor over UDP (", "set the transport"},
+		"udp only": {rtsp.TransportAuto, true, "offers video over UDP alone, and none arrives (", "set the transport"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
+			srv.Camera("c").Stall(true)
+			at := srv.URL("c")
+			if c.noTCP {
+				at, _ = noTCP(t, srv.Addr(), false)
+			}
+			_, _, wait := start(t, rtsp.Config{URL: fixed(t, at), Transport: c.transport, StallTimeout: 2 * time.Second, NoDataTimeout: 2 * time.Second})
+			err := wait()
+			t.Log(err)
+			if !errors.Is(err, rtsp.ErrStalled) || !strings.Contains(err.Error(), c.cause) || c.not != "" && strings.Contains(err.Error(), c.not) {
+				t.Errorf("%v, want %q and not %q", err, c.cause, c.not)
+			}
+		})
+	}
+}
+
 // The camera is not our own: GStreamer's RTSP server, which serves a file.
 func TestGStreamerServer(t *testing.T) {
 	for name, c := range map[string]testenv.Clip{
