@@ -26,6 +26,7 @@ type Registry interface {
 	Put(ctx context.Context, cam schemas.Camera) error
 	Delete(ctx context.Context, id string) error
 	Follow(ctx context.Context, changed func(registry.Snapshot)) error
+	End(ctx context.Context) (map[int32]int64, error)
 }
 
 // Config is the API's settings.
@@ -44,7 +45,8 @@ type Config struct {
 	// Default 10 s.
 	WriteTimeout time.Duration
 	// Visible is how long a change waits to be seen in the registry before it
-	// is answered anyway. Default 2 s.
+	// is answered anyway, and how long a list waits for changes that were made
+	// before it was asked for, by whatever process. Default 2 s.
 	Visible time.Duration
 }
 
@@ -74,6 +76,8 @@ type API struct {
 	m    *metrics
 
 	writing chan struct{} // holds one token while a camera is changed: its record and its password go together
+	asking  chan struct{} // holds one token while ends is used
+	ends    ends
 
 	mu      sync.Mutex // guards what follows; nothing is called under it
 	ready   bool
@@ -96,7 +100,7 @@ func New(cfg Config, deps Deps) *API {
 	}
 	a := &API{
 		cfg: cfg, deps: deps, mux: http.NewServeMux(), m: newMetrics(deps.Registerer),
-		writing: make(chan struct{}, 1),
+		writing: make(chan struct{}, 1), asking: make(chan struct{}, 1),
 		changed: make(chan struct{}), listed: make(chan struct{}), ended: make(chan struct{}),
 	}
 	a.mux.HandleFunc("GET /v1/cameras", a.getAll)

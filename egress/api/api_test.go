@@ -36,6 +36,17 @@ type fakeRegistry struct {
 	snap   registry.Snapshot
 	follow func(registry.Snapshot)
 	err    error
+	n      int64         // changes
+	lag    time.Duration // until followers are told
+	asked  int           // calls of End
+}
+
+// End is that of a topic with one partition.
+func (f *fakeRegistry) End(context.Context) (map[int32]int64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked++
+	return map[int32]int64{0: f.n}, f.err
 }
 
 func (f *fakeRegistry) change(fn func(s *registry.Snapshot)) error {
@@ -52,10 +63,16 @@ func (f *fakeRegistry) change(fn func(s *registry.Snapshot)) error {
 		next.Status[k] = v
 	}
 	fn(&next)
+	f.n++
+	next.Read = map[int32]int64{0: f.n}
 	f.snap = next
-	follow := f.follow
+	follow, lag := f.follow, f.lag
 	f.mu.Unlock()
-	if follow != nil {
+	switch {
+	case follow == nil:
+	case lag > 0:
+		time.AfterFunc(lag, func() { follow(next) })
+	default:
 		follow(next)
 	}
 	return nil
@@ -185,6 +202,49 @@ func TestList(t *testing.T) {
 	}
 	if _, code := b.do(t, "GET", "/v1/cameras/garage", ""); code != 200 {
 		t.Errorf("one camera: %d", code)
+	}
+}
+
+// What another process has written is in every answer that is asked for after it.
+func TestListHoldsWhatOthersWrote(t *testing.T) {
+	b := start(t, Config{Visible: testenv.Patience}, func(b *bench) { b.reg.lag = 300 * time.Millisecond })
+	for _, id := range []string{"yard", "lane"} { // framelog cameras add
+		if err := b.reg.Put(t.Context(), camera(id)); err != nil {
+			t.Fatal(err)
+		}
+		if out, _ := b.do(t, "GET", "/v1/cameras", ""); !strings.Contains(out, `"id":"`+id+`"`) {
+			t.Errorf("%s is not in %s", id, out)
+		}
+	}
+	if err := b.reg.Put(t.Context(), camera("gate")); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := b.do(t, "PUT", "/v1/cameras/gate", `{"url":"rtsp://10.0.0.9/a"}`, "If-None-Match", "*"); code != http.StatusPreconditionFailed {
+		t.Errorf("%d %s", code, out)
+	}
+	if err := b.reg.Delete(t.Context(), "gate"); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := b.do(t, "GET", "/v1/cameras/gate", ""); code != http.StatusNotFound {
+		t.Errorf("%d %s", code, out)
+	}
+}
+
+// With the brokers away what is known is served, and they are not asked each time.
+func TestListWithoutBrokers(t *testing.T) {
+	b := start(t, Config{Visible: testenv.Patience})
+	b.reg.mu.Lock()
+	b.reg.err, b.reg.asked = errors.New("no broker"), 0
+	b.reg.mu.Unlock()
+	for range 20 {
+		if out, code := b.do(t, "GET", "/v1/cameras", ""); code != http.StatusOK || !strings.Contains(out, "front-door") {
+			t.Errorf("%d %s", code, out)
+		}
+	}
+	b.reg.mu.Lock()
+	defer b.reg.mu.Unlock()
+	if b.reg.asked > 2 {
+		t.Errorf("the brokers were asked %d times for 20 lists", b.reg.asked)
 	}
 }
 

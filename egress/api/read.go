@@ -1,7 +1,9 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -15,7 +17,8 @@ type List struct {
 	Cameras []Camera `json:"cameras"`
 }
 
-func (a *API) getAll(w http.ResponseWriter, _ *http.Request) {
+func (a *API) getAll(w http.ResponseWriter, r *http.Request) {
+	a.catchUp(r.Context())
 	cameras, ok := a.cameras()
 	if !ok {
 		notReady(w)
@@ -25,6 +28,7 @@ func (a *API) getAll(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (a *API) getOne(w http.ResponseWriter, r *http.Request) {
+	a.catchUp(r.Context())
 	a.mu.Lock()
 	s, ready := a.snap, a.ready
 	a.mu.Unlock()
@@ -38,6 +42,45 @@ func (a *API) getOne(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reply(w, http.StatusOK, a.view(s, id))
+}
+
+// ends is where the registry ended when it was asked last.
+type ends struct {
+	asked  time.Time
+	at     map[int32]int64
+	failed time.Time
+}
+
+// failedFor is how long the brokers are not asked again after they did not
+// answer: what is known is served without a wait meanwhile.
+const failedFor = 5 * time.Second
+
+// catchUp waits until all changes are seen that were made before it was called,
+// by whatever process: a camera that "framelog cameras add", or another egress
+// behind the same proxy, has added is in the answer. It asks the brokers where the
+// registry ends; calls at the same time share one question. It waits for
+// Config.Visible at most, and not at all while the brokers are away.
+func (a *API) catchUp(ctx context.Context) {
+	called := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, a.cfg.Visible)
+	defer cancel()
+	select {
+	case a.asking <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	if now := time.Now(); a.ends.asked.Before(called) && now.Sub(a.ends.failed) >= failedFor {
+		at, err := a.deps.Registry.End(ctx)
+		switch {
+		case err == nil:
+			a.ends = ends{asked: now, at: at}
+		case !errors.Is(ctx.Err(), context.Canceled):
+			a.ends.failed = time.Now()
+		}
+	}
+	at := a.ends.at
+	<-a.asking
+	a.await(ctx, func() bool { return a.snap.Holds(at) })
 }
 
 // events sends the list at once and again whenever it changes, as server-sent

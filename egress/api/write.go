@@ -52,6 +52,7 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer a.end()
+	a.catchUp(r.Context())
 	old, exists, ok := a.writable(w, id) // as it stands by now
 	if !ok {
 		return
@@ -157,6 +158,7 @@ func (a *API) remove(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer a.end()
+	a.catchUp(r.Context())
 	_, exists, ok := a.writable(w, id)
 	if !ok {
 		return

@@ -34,6 +34,30 @@ var ErrUnmade = errors.New("the brokers do not know the topic")
 type Snapshot struct {
 	Cameras map[string]schemas.Camera
 	Status  map[string]schemas.Status
+	// Read is up to where each partition of the topic of cameras has been read:
+	// the next offset.
+	Read map[int32]int64
+}
+
+// Holds reports whether s was read up to ends, which Client.End gave: then it
+// holds every camera that was put before End was called, whoever put it.
+func (s Snapshot) Holds(ends map[int32]int64) bool {
+	for p, end := range ends {
+		if s.Read[p] < end {
+			return false
+		}
+	}
+	return true
+}
+
+// End gives where each partition of the topic of cameras ends that is not
+// empty. A topic that nobody has made is empty.
+func (c *Client) End(ctx context.Context) (map[int32]int64, error) {
+	ends, err := EndOffsets(ctx, kadm.NewClient(c.client), c.cfg.Names().Cameras())
+	if errors.Is(err, ErrUnmade) {
+		return nil, nil
+	}
+	return ends, err
 }
 
 // Load reads both topics to their end as of the call. Topics that nobody has
@@ -88,7 +112,7 @@ func (c *Client) read(ctx context.Context, told func(Snapshot) error) error {
 		return err
 	}
 	v := view{
-		Snapshot: Snapshot{Cameras: map[string]schemas.Camera{}, Status: map[string]schemas.Status{}},
+		Snapshot: Snapshot{Cameras: map[string]schemas.Camera{}, Status: map[string]schemas.Status{}, Read: map[int32]int64{}},
 		cameras:  cams, ends: ends,
 	}
 	var last time.Time // end of the last call of told
@@ -218,6 +242,7 @@ func (v *view) apply(r *kgo.Record) error {
 	}
 	id := string(r.Key)
 	if r.Topic == v.cameras {
+		v.Read[r.Partition] = r.Offset + 1
 		if len(r.Value) == 0 {
 			delete(v.Cameras, id)
 			return nil
@@ -242,7 +267,7 @@ func (v *view) apply(r *kgo.Record) error {
 }
 
 func (v *view) clone() Snapshot {
-	return Snapshot{Cameras: maps.Clone(v.Cameras), Status: maps.Clone(v.Status)}
+	return Snapshot{Cameras: maps.Clone(v.Cameras), Status: maps.Clone(v.Status), Read: maps.Clone(v.Read)}
 }
 
 // DecodeCamera reads a record of the cameras topic: its key must be the id of
