@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/framelog/framelog/internal/camsim"
@@ -159,24 +160,27 @@ func (u *up) conflict(c *registry.ConflictError) error {
 	return e
 }
 
-// follow tells how long the hot window is, again whenever it has changed much.
+// follow tells how long the hot window is.
 func (u *up) follow(ctx context.Context, reg *registry.Client) error {
 	if !u.cfg.Embedded() {
 		<-ctx.Done()
 		return nil
 	}
-	var told window
+	snapshots := make(chan registry.Snapshot)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	wg.Go(func() {
+		tellWindows(ctx, snapshots, int64(u.cfg.Broker.Limit), func(w window) {
+			u.log.Info("what the embedded broker keeps: broker.limit holds about so many minutes of these cameras", w.attrs(u.cfg.Broker.Limit)...)
+		})
+	})
 	return ignoreEnd(ctx, reg.Follow(ctx, func(s registry.Snapshot) {
-		w := windowOf(s, int64(u.cfg.Broker.Limit))
-		if w.cameras == 0 || !w.differs(told) {
-			return
+		select {
+		case snapshots <- s:
+		case <-ctx.Done():
 		}
-		told = w
-		attrs := []any{"minutes", int(w.length.Minutes()), "cameras", w.cameras, "limit", u.cfg.Broker.Limit.String()}
-		if w.assumed > 0 {
-			attrs = append(attrs, "assumed", fmt.Sprintf("%d of them at 4 Mbit/s, until it is known", w.assumed))
-		}
-		u.log.Info("what the embedded broker keeps: broker.limit holds about so many minutes of these cameras", attrs...)
 	}))
 }
 
@@ -185,43 +189,4 @@ func ignoreEnd(ctx context.Context, err error) error {
 		return nil
 	}
 	return err
-}
-
-// window is how much footage a limit holds.
-type window struct {
-	cameras, assumed int
-	length           time.Duration
-}
-
-// assumedBitrate is that of a camera that has not told its own, in bit/s.
-const assumedBitrate = 4_000_000
-
-func windowOf(s registry.Snapshot, limit int64) (w window) {
-	var rate uint64
-	for id, cam := range s.Cameras {
-		if cam.Disabled {
-			continue
-		}
-		w.cameras++
-		if b := s.Status[id].Bitrate; b > 0 {
-			rate += b
-		} else {
-			rate += assumedBitrate
-			w.assumed++
-		}
-	}
-	if rate > 0 {
-		// The broker begins to remove at 15/16 of its limit.
-		w.length = time.Duration(float64(limit) * 15 / 16 * 8 / float64(rate) * float64(time.Second))
-	}
-	return w
-}
-
-// differs says whether it is worth telling.
-func (w window) differs(told window) bool {
-	if w.cameras != told.cameras || (w.assumed == 0) != (told.assumed == 0) {
-		return true
-	}
-	ratio := float64(w.length) / float64(max(told.length, 1))
-	return ratio > 1.5 || ratio < 0.67
 }
