@@ -216,7 +216,7 @@ func (c *camera) watch(ctx context.Context, w CameraWriter, end context.CancelCa
 			slow.Stop()
 			c.board.problem(problemLog, "")
 		case <-slow.C:
-			c.board.problem(problemLog, "the log does not answer: footage waits in memory")
+			c.board.problem(problemLog, "Kafka does not answer, and footage waits in memory: look at the brokers")
 		case <-w.Fenced():
 			switch err := w.Err(); {
 			case ctx.Err() != nil: // it was closed
@@ -263,13 +263,13 @@ func refusal(err error) string {
 	}
 	switch reason {
 	case schemas.ReasonStorage:
-		return "the disk has no room left for it (storage)"
+		return "the disk has no room left for it, free some (storage)"
 	case schemas.ReasonBudget, schemas.ReasonIndexBehind:
-		return "Kafka does not take it fast enough (" + reason + ")"
+		return "Kafka does not take it fast enough, look at the brokers and their disks (" + reason + ")"
 	case schemas.ReasonProduce:
 		return "Kafka refuses it, the log of ingest says why (produce)"
 	case schemas.ReasonTooLarge:
-		return "Kafka takes no chunks of this size (too-large)"
+		return "Kafka takes no chunks of this size, lower the camera's bit rate (too-large)"
 	}
 	return reason
 }

@@ -68,25 +68,25 @@ func TestTroubleIsLoggedSeldom(t *testing.T) {
 	for name, tt := range map[string]struct {
 		err   func(n int) error
 		texts []string
-		most  int // lines in 24 h
+		most  int // lines in 6 h
 	}{
-		"one text":      {func(int) error { return fmt.Errorf("%w: video is vp8", ErrUnsupported) }, []string{"vp8"}, 30},
-		"two by turns":  {func(n int) error { return []error{errors.New("broke off"), errors.New("no answer")}[n%2] }, []string{"broke off", "no answer"}, 60},
-		"with a number": {func(n int) error { return fmt.Errorf("clock jumped by %ds", n) }, []string{"clock jumped"}, 30},
-		"always new":    {func(n int) error { return errors.New("odd " + strings.Repeat("x", n%5)) }, []string{"odd"}, 150},
+		"one text":      {func(int) error { return fmt.Errorf("%w: video is vp8", ErrUnsupported) }, []string{"vp8"}, 12},
+		"two by turns":  {func(n int) error { return []error{errors.New("broke off"), errors.New("no answer")}[n%2] }, []string{"broke off", "no answer"}, 24},
+		"with a number": {func(n int) error { return fmt.Errorf("clock jumped by %ds", n) }, []string{"clock jumped"}, 12},
+		"always new":    {func(n int) error { return errors.New("odd " + strings.Repeat("x", n%5)) }, []string{"odd"}, 60},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {
 				w.source = failing(tt.err)
 				began := time.Now()
 				_, end := runCamera(t, w, testCamera("a"))
-				after(24 * time.Hour)
+				after(6 * time.Hour)
 				got := lines(w, began, tt.texts...)
 				if err := end(); err != nil {
 					t.Error(err)
 				}
-				if len(got) > tt.most || len(got) < 24 {
-					t.Errorf("%d lines in a day, want 24 to %d:\n%s", len(got), tt.most, strings.Join(got, "\n"))
+				if len(got) > tt.most || len(got) < 8 {
+					t.Errorf("%d lines in six hours, want 8 to %d:\n%s", len(got), tt.most, strings.Join(got, "\n"))
 				}
 			})
 		})

@@ -29,6 +29,7 @@ func TestHelp(t *testing.T) {
 		{args: "cameras add --help", want: []string{"<url>", "--label=TEXT", "--replace", "Of all commands:", "--config=FILE", "--brokers=HOST:PORT", "127.0.0.1:9092"}},
 		{args: "cameras apply --help", want: []string{"--file=FILE", "--prune", "--config"}, not: "STRING"},
 		{args: "cameras apply -f none.yaml", code: 2, want: []string{"framelog: none.yaml: ", "no such file"}, not: "--config"},
+		{args: "cameras add yard rtsp://10.0.0.5/ --transport sctp", code: 2, want: []string{`framelog: --transport: want tcp or udp, not "sctp"; without it TCP is tried first, then UDP`}, not: `""`},
 		{args: "cameras list --brokers " + free, code: 2, want: []string{"framelog: --brokers: " + free + " does not answer: connection refused"}},
 		{args: "cameras remove yard --brokers " + free, code: 2, want: []string{free + " does not answer"}},
 	} {

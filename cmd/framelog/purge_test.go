@@ -151,10 +151,15 @@ func purgeIn(t *testing.T, mode, brokers string) {
 	for _, id := range []string{"demo-harbour", "demo-garden"} {
 		f.Wait(t, testenv.Patience, "another camera to play on: "+id, func() bool { return plays(id) })
 	}
+	if mode == "on_demand" { // added again, while its topics are still known everywhere
+		framelog(0, "add", "yard", yard)
+		f.Wait(t, 2*testenv.Patience, "footage of the camera that was added again", func() bool { return plays("yard") })
+		framelog(0, "remove", "yard", "--purge")
+		purgeIsQuiet(t, f)
+	}
 	if code := f.Stop(); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
-	purgeIsQuiet(t, f)
 	f.Start(t)
 	f.WaitReady(t)
 	gone("after a restart")

@@ -82,7 +82,11 @@ func (st *stream) run(ctx context.Context) {
 			return
 		}
 		st.server.metrics.retails.Inc()
-		if !errors.Is(failed, medialog.ErrSlow) {
+		switch {
+		case errors.Is(failed, medialog.ErrSlow): // is counted
+		case errors.Is(failed, medialog.ErrNoTopic):
+			st.server.slog.Info("the camera's topics are gone; it is followed again once they are there", "camera", st.topic.Camera)
+		default:
 			st.server.slog.Warn("tail ended, beginning again", "camera", st.topic.Camera, "error", failed, "pause", pause)
 		}
 		select {

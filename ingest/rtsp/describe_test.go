@@ -51,7 +51,7 @@ func TestDescribe(t *testing.T) {
 		kind        error
 		text        string
 	}{
-		"vp8":        {"200 OK", head + "m=video 0 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\na=control:a\r\n", rtsp.ErrUnsupported, "vp8"},
+		"vp8":        {"200 OK", head + "m=video 0 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\na=control:a\r\n", rtsp.ErrUnsupported, "the camera's video is VP8"},
 		"sound only": {"200 OK", head + "m=audio 0 RTP/AVP 0\r\na=control:a\r\n", rtsp.ErrUnsupported, "no video"},
 		"nothing":    {"200 OK", head, rtsp.ErrUnsupported, "no video"},
 		"no SDP":     {"200 OK", "canary", rtsp.ErrUnsupported, "no video"},

@@ -100,13 +100,13 @@ func explain(err error, where string, c course) error {
 	case errors.Is(err, errNoTrack):
 		e.noVideo()
 	case errors.Is(err, gstreamer.ErrRTSPEnded):
-		e.Cause = "the camera ended the stream"
+		e.Cause, e.Remedy = "the camera ended the stream", again
 	case errors.Is(err, gstreamer.ErrRTSPRestarted):
-		e.Cause = "the camera began its stream anew"
+		e.Cause, e.Remedy = "the camera began its stream anew", again
 	case errors.As(err, &unsupported):
 		e.Kind = ErrUnsupported
-		e.Cause = fmt.Sprintf("video is %s", strings.ToLower(printable(unsupported.Encoding)))
-		e.Remedy = "set the camera to H.264, H.265 or MJPEG"
+		e.Cause = fmt.Sprintf("the camera's video is %s, which is not recorded", printable(unsupported.Encoding))
+		e.Remedy = "set it to H.264, H.265 or MJPEG"
 	case errors.As(err, &certificate):
 		e.Kind, e.Cause = ErrRefused, "the camera's certificate is of no authority that is trusted here"
 		e.Remedy = "add the authority to those of this system with update-ca-certificates, or set insecure_tls for this camera"
@@ -186,15 +186,16 @@ func (e *Error) ofPipeline(p *gstreamer.RTSPError, c course) {
 		e.Kind, e.Cause, e.Remedy = ErrRefused, "the camera does not offer video over "+strings.ToUpper(c.transport), "set the transport to "+other
 		e.tryOther = true
 	case p.Status == 453 || p.Status == 503:
-		e.Cause, e.Remedy = fmt.Sprintf("the camera has no room for another viewer (status %d)", p.Status), "close other connections to it"
+		e.Cause, e.Remedy = fmt.Sprintf("the camera has no room for another viewer, it says with status %d", p.Status), "close other connections to it"
 	case p.Status >= 500:
-		e.Cause = fmt.Sprintf("the camera failed (status %d)", p.Status)
+		e.Cause, e.Remedy = fmt.Sprintf("the camera failed with status %d", p.Status), restart
 	case p.Status >= 400:
-		e.Kind, e.Cause = ErrRefused, fmt.Sprintf("the camera refuses (status %d)", p.Status)
+		e.Kind, e.Cause = ErrRefused, fmt.Sprintf("the camera refuses with status %d", p.Status)
+		e.Remedy = "check the path in the camera's URL, and its settings for RTSP"
 	case p.Domain == resourceDomain && (p.Code == resourceOpenRead || p.Code == resourceOpenWrite || p.Code == resourceOpenReadWrite):
 		e.Cause, e.probe = "no connection", true
 	case p.Domain == resourceDomain && (p.Code == resourceRead || p.Code == resourceWrite):
-		e.Cause, e.Remedy = "the connection to the camera broke off", "look at the network, and whether the camera restarts"
+		e.Cause, e.Remedy = "the connection to the camera broke off", "look at the network; "+again
 		e.early, e.probe = !c.playing, !c.playing
 	case p.Domain == streamDomain:
 		e.Cause = fmt.Sprintf("the stream cannot be read (code %d)", p.Code)
@@ -208,7 +209,7 @@ func (e *Error) ofPipeline(p *gstreamer.RTSPError, c course) {
 }
 
 func (e *Error) noVideo() {
-	e.Kind, e.Cause, e.Remedy = ErrUnsupported, "it announces no video", "check the path in the camera's URL"
+	e.Kind, e.Cause, e.Remedy = ErrUnsupported, "the camera announces no video", "check the path in the camera's URL"
 }
 
 // printable keeps a word of the camera's short and harmless.

@@ -214,6 +214,7 @@ func (e *Error) noPeer(err error, host, addr string) {
 const (
 	checkOn   = "check that the camera is on and that its address and port are right"
 	checkPort = "check host and port in the camera's URL: RTSP is mostly at port 554"
+	again     = "if it comes again and again, restart the camera or update its firmware"
 	restart   = "close other connections to the camera, or restart it"
 )
 

@@ -124,7 +124,7 @@ func (s *source) Run(ctx context.Context, sink ingest.Sink) error {
 	if errors.As(err, &failed) && failed.login {
 		s.reopen = false // if it is no such camera, they were sent twice
 		if failed.Status == 401 && u.User == nil {
-			failed.Cause, failed.Remedy = "it asks for a user and a password", "put both into the camera's URL"
+			failed.Cause, failed.Remedy = "the camera asks for a user and a password", "put both into the camera's URL"
 		}
 		if s.login.refuse(u.String(), s.cfg.LoginWait, s.cfg.LoginWaitMax) > 0 {
 			// The same text each time, however long the pause is.

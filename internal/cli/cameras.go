@@ -135,7 +135,7 @@ type AddCmd struct {
 	ID          string `arg:"" help:"What names the camera in URLs and topics: a-z, 0-9 and -."`
 	URL         string `arg:"" help:"rtsp:// or rtsps://, with a reference in place of the password."`
 	Label       string `help:"A name for people." placeholder:"TEXT"`
-	Transport   string `help:"tcp or udp; by default TCP first, then UDP." enum:",tcp,udp" default:"" placeholder:"tcp|udp"`
+	Transport   string `help:"tcp or udp; by default TCP first, then UDP." placeholder:"tcp|udp"`
 	InsecureTLS bool   `name:"insecure-tls" help:"Take any certificate of an rtsps camera."`
 	NoAudio     bool   `name:"no-audio" help:"Leave the sound out."`
 	Disabled    bool   `help:"Add it switched off."`
@@ -192,6 +192,9 @@ func byHand(id string) string {
 func (c *AddCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 	if err := schemas.ValidateCameraID(c.ID); err != nil {
 		return &UsageError{What: err.Error()}
+	}
+	if c.Transport != "" && c.Transport != "tcp" && c.Transport != "udp" {
+		return &UsageError{What: fmt.Sprintf("--transport: want tcp or udp, not %q", c.Transport), Remedy: "without it TCP is tried first, then UDP"}
 	}
 	if _, password, err := secrets.Extract(c.URL, c.ID); err == nil && password != "" {
 		return &UsageError{

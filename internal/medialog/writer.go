@@ -476,7 +476,7 @@ func (w *Writer) fence(ctx context.Context) (epoch int64, err error) {
 		}
 		// Deleted and made again since this client wrote there: it holds on to
 		// the topic that it knew until it is told to forget it.
-		w.logger.Warn("forgetting a topic that is gone", "topic", w.index, "err", err)
+		w.logger.Info("the camera's topics were deleted and made again", "topic", w.index)
 		w.log.producer.PurgeTopicsFromProducing(w.index, w.media)
 		return err
 	})

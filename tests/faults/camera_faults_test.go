@@ -188,7 +188,7 @@ var camFaults = []camFault{
 	},
 	{
 		id: "stalls",
-		run: away("no video comes",
+		run: away("has stopped sending video|no video comes",
 			func(s *camsim.Server) { s.Camera("cam").Stall(true) },
 			func(s *camsim.Server) { s.Camera("cam").Stall(false) }),
 	},

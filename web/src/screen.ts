@@ -43,6 +43,7 @@ export class Screen {
     show(this.veil, says);
     text(this.headline, v.headline ?? '');
     text(this.detail, v.detail ?? '');
+    this.detail.title = v.detail ?? ''; // of a long one the tile shows the beginning
     text(this.since, says && v.since !== undefined && v.tone !== 'live' ? sinceText(v.since, this.clock.now()) : '');
     show(this.spinner, !says && v.tone === 'live' && ['starting', 'waiting', 'retrying'].includes(this.player.state));
   }
