@@ -273,7 +273,7 @@ func (a *Assembler) Unit(u Unit) error {
 	if u.Lost > 0 {
 		a.lost.Packets += u.Lost
 		a.m.packets.Add(float64(u.Lost))
-		a.notice(oddLost, "packets are lost on the way from the camera: look at the network, or set the transport to tcp", u.Captured)
+		a.notice(oddLost, "packets are lost on the way from the camera: look at the network, and where the transport is UDP, set it to tcp", u.Captured)
 	}
 	if u.Track != schemas.VideoTrack {
 		a.m.audio.Inc()

@@ -252,7 +252,8 @@ func babbles(t *testing.T, s *camScene, id string) {
 	// Either the connection goes on without what is damaged, or it ends for what
 	// it says that it sends.
 	wrong := func(x camStatus) bool {
-		return x.State == schemas.StateUnusable && x.Error != "" || strings.Contains(x.Problem, "damaged")
+		return x.State == schemas.StateUnusable && x.Error != "" ||
+			strings.Contains(x.Problem, "damaged") || strings.Contains(x.Problem, "packets are lost") // by their numbers
 	}
 	// Until it is seen: each time the camera may be well again within a second.
 	for n := 0; n < 6 || n < 120 && !slices.ContainsFunc(s.since(id, from), wrong); n++ {
