@@ -132,7 +132,10 @@ func (s *source) Run(ctx context.Context, sink ingest.Sink) error {
 				plain(s.cfg.LoginWait), plain(s.cfg.LoginWaitMax))
 		}
 	}
-	if errors.As(err, &failed) && failed.probe && ctx.Err() == nil {
+	switch {
+	case !errors.As(err, &failed) || !failed.probe:
+		s.found = found{} // it is old: the camera has come further
+	case ctx.Err() == nil:
 		s.diagnose(ctx, failed, u)
 	}
 	return err
