@@ -132,17 +132,18 @@ type Assembler struct {
 	// The connection.
 	video   schemas.Track
 	info    codec.VideoInfo
-	sound   *sound        // of the tracks told last; nil: none
-	ready   bool          // tracks were told
-	cra     *unit         // a CRA whose follower decides what it is
-	next    string        // why the next session begins
-	depth   int           // of reordering, learnt from this configuration's pictures
-	keyed   time.Time     // the latest keyframe
-	apart   time.Duration // of keyframes, as seen lately; what was seen earlier counts less
-	good    int           // pictures since then
-	bad     int           // and what was none
+	sound   *sound    // of the tracks told last; nil: none
+	ready   bool      // tracks were told
+	cra     *unit     // a CRA whose follower decides what it is
+	next    string    // why the next session begins
+	depth   int       // of reordering, learnt from this configuration's pictures
+	keyed   time.Time // the latest keyframe
+	good    int       // pictures since then
+	bad     int       // and what was none
 	odd     [oddities]odd
 	problem string // the one that was told
+
+	apart time.Duration // of keyframes, as seen lately; what was seen earlier counts less
 
 	session session
 	closing closing

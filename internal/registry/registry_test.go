@@ -313,6 +313,42 @@ func TestFollow(t *testing.T) {
 }
 
 // A record that cannot be read hides no other, and changes nothing.
+// A snapshot that holds what End gave has what any client had put by then.
+func TestEndIsHeldOnceRead(t *testing.T) {
+	b := newBroker(t)
+	reader, other := connect(t, b), connect(t, b)
+	if ends, err := other.End(limit(t, testenv.Patience)); err != nil || len(ends) != 0 {
+		t.Errorf("before there is a topic: %v, %v", ends, err)
+	}
+	must(t, other.Put(limit(t, testenv.Patience), apiCamera("a")))
+	f := follow(t, reader)
+	f.until(t, "the first camera", func(s Snapshot) bool { return len(s.Cameras) == 1 })
+	f.mu.Lock()
+	before := f.got
+	f.mu.Unlock()
+	for _, change := range []func(ctx context.Context) error{
+		func(ctx context.Context) error { return other.Put(ctx, apiCamera("b")) },
+		func(ctx context.Context) error { return other.Delete(ctx, "a") },
+	} {
+		must(t, change(limit(t, testenv.Patience)))
+		ends, err := other.End(limit(t, testenv.Patience))
+		must(t, err)
+		if before.Holds(ends) {
+			t.Error("a snapshot from before the change holds its end")
+		}
+		f.until(t, "the end", func(s Snapshot) bool { return s.Holds(ends) })
+		f.mu.Lock()
+		before = f.got
+		f.mu.Unlock()
+		if _, ok := before.Cameras["b"]; !ok {
+			t.Errorf("what is read to its end has %s", ids(before))
+		}
+	}
+	if got := ids(before); got != "b" {
+		t.Errorf("cameras %s", got)
+	}
+}
+
 func TestPoisonRecord(t *testing.T) {
 	b := newBroker(t)
 	c := connect(t, b)
