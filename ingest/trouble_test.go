@@ -93,6 +93,24 @@ func TestTroubleIsLoggedSeldom(t *testing.T) {
 	}
 }
 
+// once sends one picture, and ends after d.
+func once(d time.Duration) sourceFunc {
+	return func(ctx context.Context, s Sink) error {
+		if err := s.Tracks([]schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264}}); err != nil {
+			return err
+		}
+		if err := s.Unit(Unit{Track: schemas.VideoTrack, Captured: time.Now(), Data: make([]byte, 10)}); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(d):
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // A camera that was live and goes is logged as gone, and one that comes and goes
 // for ever is not logged each time, and the log's last word is right.
 func TestTroubleAfterLive(t *testing.T) {
@@ -110,7 +128,7 @@ func TestTroubleAfterLive(t *testing.T) {
 				w.source = func(string, schemas.Camera) Source {
 					return sourceFunc(func(ctx context.Context, s Sink) error {
 						if time.Since(began) < day && time.Since(began)%(tt.live+tt.away) < tt.live {
-							return steady(tt.live-time.Since(began)%(tt.live+tt.away))(ctx, s)
+							return once(tt.live-time.Since(began)%(tt.live+tt.away))(ctx, s)
 						}
 						return errors.New("no answer")
 					})
