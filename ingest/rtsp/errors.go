@@ -193,7 +193,7 @@ func (e *Error) ofPipeline(p *gstreamer.RTSPError, c course) {
 		e.Kind, e.Cause = ErrRefused, fmt.Sprintf("the camera refuses with status %d", p.Status)
 		e.Remedy = "check the path in the camera's URL, and its settings for RTSP"
 	case p.Domain == resourceDomain && (p.Code == resourceOpenRead || p.Code == resourceOpenWrite || p.Code == resourceOpenReadWrite):
-		e.Cause, e.probe = "no connection", true
+		e.Cause, e.Remedy, e.probe = "no connection to the camera", restart, true
 	case p.Domain == resourceDomain && (p.Code == resourceRead || p.Code == resourceWrite):
 		e.Cause, e.Remedy = "the connection to the camera broke off", "look at the network; "+again
 		e.early, e.probe = !c.playing, !c.playing
