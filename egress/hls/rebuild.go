@@ -77,7 +77,11 @@ func (s *Server) segment(ctx context.Context, t schemas.Topic, seq uint64) (*seg
 			return nil, err
 		}
 		if !e.Playable() {
-			return nil, errGap
+			b, err := gapSegment(&e)
+			if err != nil {
+				return nil, err
+			}
+			return &segment{parts: blocks{b}}, nil
 		}
 		return load(ctx, s.log, t, e)
 	})

@@ -1,0 +1,38 @@
+package hls
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"github.com/Eyevinn/mp4ff/mp4"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// TestGapSegment: a gap's segment has one sample, which lasts as long as the gap
+// and holds nothing but the end of the sequence.
+func TestGapSegment(t *testing.T) {
+	for video, data := range map[schemas.Codec][]byte{schemas.H264: {0, 0, 0, 1, 0x0a}, schemas.H265: {0, 0, 0, 2, 0x48, 0x01}} {
+		e := schemas.Entry{Kind: schemas.KindGap, Seq: 7, Media: 1 << 40, Duration: 150_000, Layout: schemas.Layout{Video: video}}
+		b, err := gapSegment(&e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := mp4.DecodeFile(bytes.NewReader(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fragments := f.Segments[0].Fragments
+		samples, err := fragments[0].GetFullSamples(nil)
+		if err != nil || len(f.Segments) != 1 || len(fragments) != 1 || len(samples) != 1 {
+			t.Fatalf("%s: %v, %d samples", video, err, len(samples))
+		}
+		if s := samples[0]; s.DecodeTime != 1<<40 || s.Dur != 150_000 || !bytes.Equal(s.Data, data) {
+			t.Errorf("%s: at %d for %d: %x", video, s.DecodeTime, s.Dur, s.Data)
+		}
+	}
+	if _, err := gapSegment(&schemas.Entry{Layout: schemas.Layout{Video: schemas.MJPEG}}); !errors.Is(err, errGap) {
+		t.Errorf("MJPEG: %v", err)
+	}
+}
