@@ -40,8 +40,8 @@ type session struct {
 	leading, missed bool
 	joined          int64
 
-	until  int64  // PTS at which the session ends, once that is known; else 0
-	ended  bool   // the source ended: what comes next is not known
+	until int64 // PTS at which the session ends, once that is known; else 0
+	ended bool  // the source ended: what comes next is not known
 
 	driftSince time.Time
 	drift      time.Duration // the smallest difference since
