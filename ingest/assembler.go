@@ -298,6 +298,7 @@ func (a *Assembler) Unit(u Unit) error {
 	a.resolveStart(&c, u.PTS)
 	v := unit{data: u.Data, pts: u.PTS, captured: u.Captured, camera: u.CameraTime, picture: c.Picture, start: c.Picture == codec.Start}
 	a.starts.refresh = a.starts.refresh || c.Refresh
+	a.starts.referenceB = a.starts.referenceB || c.ReferenceB
 	if c.Intra {
 		a.starts.intra++
 	}

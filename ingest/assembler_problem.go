@@ -16,6 +16,7 @@ const (
 	oddLost                   // packets are missing
 	oddClock                  // its timestamps have jumped
 	oddInterval               // keyframes are far apart
+	oddOpenGOP                // some browsers cannot begin at its keyframes
 	oddities
 )
 

@@ -33,6 +33,8 @@ type starts struct {
 	// What came since the latest start.
 	refresh bool // a gradual refresh
 	intra   int  // I pictures at which no decoder can begin
+
+	referenceB bool // the stream has B pictures to which others refer
 }
 
 // sawIDR takes note of an IDR.
@@ -79,6 +81,10 @@ func (a *Assembler) mayStart(v *unit) {
 	}
 	if v.open && a.session.open && a.starts.better(v.captured) {
 		v.start, v.open = false, false
+	}
+	if v.open && a.starts.referenceB {
+		a.notice(oddOpenGOP, "the camera sends open GOPs with B-frames as references, with which Chrome may not begin to play: "+
+			"turn closed GOPs (IDR) on in the camera, or B-frames off", v.captured)
 	}
 	if v.start {
 		a.starts.refresh, a.starts.intra = false, 0

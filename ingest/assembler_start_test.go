@@ -14,7 +14,7 @@ import (
 // pictures makes units of a text with a letter a picture, in decoding order:
 //
 //	I IDR, B BLA, C CRA, R recovery point, P any other,
-//	l leading (RASL in H.265), d RADL
+//	l leading (RASL in H.265), d RADL, b leading B picture to which others refer
 //	f recovery point of 9 frames, i an I picture without one
 //
 // Pictures are shown in this order, but leading ones before the picture that
@@ -23,7 +23,7 @@ func pictures(c schemas.Codec, text string) []Unit {
 	shown := make([]int, len(text))
 	for i := 0; i < len(text); {
 		n := 0
-		for i+1+n < len(text) && strings.ContainsRune("ld", rune(text[i+1+n])) {
+		for i+1+n < len(text) && strings.ContainsRune("ldb", rune(text[i+1+n])) {
 			shown[i+1+n] = i + n
 			n++
 		}
@@ -44,6 +44,9 @@ func pictures(c schemas.Codec, text string) []Unit {
 				data = codectest.Recovery264(9, false, n, 40)
 			default:
 				data = codectest.Slice264(kind == 'i', n, 40)
+				if kind == 'b' {
+					data[5] = 0x9e // slice_type 6
+				}
 			}
 		} else {
 			types := map[rune]byte{'I': 20, 'B': 16, 'C': 21, 'l': 8, 'd': 6, 'P': 1}
@@ -224,5 +227,19 @@ func TestRemedies(t *testing.T) {
 			t.Errorf("%s: blocked %q", c.name, b)
 		}
 		a.Flush()
+	}
+}
+
+// Streams with which a browser may not begin to play are recorded, and named.
+func TestOpenGOPIsNamed(t *testing.T) {
+	for text, want := range map[string]bool{"Rlb": true, "Rll": false, "R": false} {
+		var problems []string
+		us := pictures(schemas.H264, gop("I", 25)+gop(text, 25)+gop(text, 25)+gop(text, 25))
+		var m memory
+		run(t, AssemblerConfig{Problem: func(p string) { problems = append(problems, p) }}, reordering(schemas.H264), us, &m)
+		wantAll(t, m.samples(1), us)
+		if named := len(problems) > 0 && strings.Contains(problems[0], "turn closed GOPs (IDR) on"); named != want {
+			t.Errorf("%s: problems %q", text, problems)
+		}
 	}
 }

@@ -89,6 +89,10 @@ type Unit struct {
 	// Intra says that an H.264 picture which is neither Start nor Recovery
 	// begins with an I slice: later pictures may need those before it.
 	Intra bool
+	// ReferenceB says that an H.264 picture begins with a B slice and that others
+	// refer to it. Such streams mostly say by name which pictures are no
+	// references any more, those before a random access point too.
+	ReferenceB bool
 }
 
 // Classify looks into an access unit of video. The errors are [ErrNAL],
@@ -129,12 +133,13 @@ func eachNAL(au []byte, f func(nal []byte)) error {
 func classify264(au []byte) (Unit, error) {
 	var u Unit
 	var point recovery
-	found, intra := false, false
+	found, kind := false, sliceOther
 	err := eachNAL(au, func(nal []byte) {
 		switch nal[0] & 0x1f {
 		case 1, 2: // slice, and partition A, without which B and C are nothing
 			if !found {
-				found, intra = true, intraSlice(nal)
+				found, kind = true, sliceKind264(nal)
+				u.ReferenceB = kind == sliceB && nal[0]&0x60 != 0 // nal_ref_idc
 			}
 		case 5:
 			if !found {
@@ -156,10 +161,10 @@ func classify264(au []byte) (Unit, error) {
 	case u.Picture == Start:
 	case point.found && point.count > 0:
 		u.Refresh = true
-	case point.found && intra:
+	case point.found && kind == sliceI:
 		u.Picture = Recovery
 	default:
-		u.Intra = intra
+		u.Intra = kind == sliceI
 	}
 	return u, nil
 }

@@ -78,16 +78,32 @@ func seiNumber(b []byte) (n int, rest []byte) {
 	return 0, nil
 }
 
-// intraSlice reports whether a slice of H.264 is an I or SI slice, by the
-// slice_type of its header (ITU-T H.264 section 7.3.3 and table 7-6).
-func intraSlice(nal []byte) bool {
+// sliceKind is a type of slices.
+type sliceKind uint8
+
+const (
+	sliceOther sliceKind = iota // P, SP, or not to be read
+	sliceB
+	sliceI // or SI
+)
+
+// sliceKind264 is the slice_type in the header of a slice of H.264 (ITU-T H.264
+// section 7.3.3 and table 7-6).
+func sliceKind264(nal []byte) sliceKind {
 	// Two numbers of at most 65 bits, with a byte in three for emulation
 	// prevention.
 	b := h264.EmulationPreventionRemove(nal[1:min(len(nal), 32)])
 	at := 0
 	if _, err := bits.ReadGolombUnsigned(b, &at); err != nil { // first_mb_in_slice
-		return false
+		return sliceOther
 	}
 	t, err := bits.ReadGolombUnsigned(b, &at)
-	return err == nil && (t == 2 || t == 4 || t == 7 || t == 9)
+	switch {
+	case err != nil || t > 9:
+	case t%5 == 1:
+		return sliceB
+	case t%5 == 2 || t%5 == 4:
+		return sliceI
+	}
+	return sliceOther
 }
