@@ -79,7 +79,7 @@ func TestOpenGOPs(t *testing.T) {
 			clip := load(t, file)
 			starts := gopStarts(clip)
 			t.Logf("GOPs start at %v (picture, leading)", starts)
-		if n := len(starts); n < 7 || starts[1].leading == 0 {
+			if n := len(starts); n < 7 || starts[1].leading == 0 {
 				t.Fatalf("the clip's GOPs start at %v", starts)
 			}
 			starts = starts[joined:]
