@@ -164,7 +164,7 @@ func TestPlaylistOfOpenGOPs(t *testing.T) {
 	unfinished := func(openGOP bool, parts ...PartInfo) PlaylistOptions {
 		return PlaylistOptions{Open: &Open{Seq: 12, Session: 1, Epoch: 5, Layout: layout0, Config: config1, OpenGOP: openGOP, Start: testStart, Parts: parts}}
 	}
-	first := PartInfo{0, 18000, true}
+	first := PartInfo{Duration: 18000, Independent: true}
 	for _, c := range []struct {
 		name    string
 		entries []schemas.Entry
