@@ -82,7 +82,7 @@ func (a *Assembler) mayStart(v *unit) {
 	if v.open && a.session.open && a.starts.better(v.captured) {
 		v.start, v.open = false, false
 	}
-	if v.open && a.starts.referenceB {
+	if v.start && v.picture == codec.Recovery && a.starts.referenceB {
 		a.notice(oddOpenGOP, "the camera sends open GOPs with B-frames as references, with which Chrome may not begin to play: "+
 			"turn closed GOPs (IDR) on in the camera, or B-frames off", v.captured)
 	}

@@ -232,7 +232,7 @@ func TestRemedies(t *testing.T) {
 
 // Streams with which a browser may not begin to play are recorded, and named.
 func TestOpenGOPIsNamed(t *testing.T) {
-	for text, want := range map[string]bool{"Rlb": true, "Rll": false, "R": false} {
+	for text, want := range map[string]bool{"Rlb": true, "RPb": true, "Rll": false, "R": false, "Ilb": false} {
 		var problems []string
 		us := pictures(schemas.H264, gop("I", 25)+gop(text, 25)+gop(text, 25)+gop(text, 25))
 		var m memory
