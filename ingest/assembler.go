@@ -117,7 +117,7 @@ const (
 // (Unit.Captured) and with Tick. All methods must be called from one goroutine
 // at a time, and none blocks.
 //
-// The way of a picture: Unit looks at it and finds the keyframes; the session's
+// The way of a picture: Unit looks at it and finds the keyframes (see starts); the session's
 // lead holds a session's first units until frame time and reordering are
 // known; order gives it a decode time; held keeps the latest one back, so that
 // durations are real and the last chunk of a fragment is known to be it; the
@@ -132,9 +132,9 @@ type Assembler struct {
 	// The connection.
 	video   schemas.Track
 	info    codec.VideoInfo
-	sound   *sound    // of the tracks told last; nil: none
-	ready   bool      // tracks were told
-	cra     *unit     // a CRA whose follower decides what it is
+	sound   *sound // of the tracks told last; nil: none
+	ready   bool   // tracks were told
+	starts  starts
 	next    string    // why the next session begins
 	depth   int       // of reordering, learnt from this configuration's pictures
 	keyed   time.Time // the latest keyframe
@@ -170,7 +170,9 @@ type unit struct {
 	dts      int64 // media time
 	captured time.Time
 	camera   time.Time
+	picture  codec.Picture
 	start    bool // a fragment can begin here
+	open     bool // but its leading pictures need the fragment before
 }
 
 // NewAssembler makes an assembler that writes to rec. m may be nil.
@@ -212,7 +214,7 @@ func (a *Assembler) Tracks(tracks []schemas.Track) error {
 			return fmt.Errorf("ingest: begin audio: %w: %w", ErrUnsupported, err)
 		}
 	}
-	a.resolveCRA(nil)
+	a.resolveStart(nil, 0)
 	if a.ready {
 		a.next = sessionTracks
 	}
@@ -227,7 +229,7 @@ func (a *Assembler) Tracks(tracks []schemas.Track) error {
 	if !sameTrack(a.video, video) {
 		// What comes now cannot stand in the old session.
 		a.end(until)
-		a.depth = 0
+		a.depth, a.starts = 0, starts{}
 	}
 	if s != a.sound && a.sound != a.session.sound {
 		a.discard(a.sound)
@@ -295,10 +297,15 @@ func (a *Assembler) Unit(u Unit) error {
 		return nil
 	}
 	a.good++
-	a.resolveCRA(&c)
-	v := unit{data: u.Data, pts: u.PTS, captured: u.Captured, camera: u.CameraTime, start: c.Picture == codec.Start}
-	if c.Picture == codec.CRA {
-		a.cra = &v
+	a.resolveStart(&c, u.PTS)
+	v := unit{data: u.Data, pts: u.PTS, captured: u.Captured, camera: u.CameraTime, picture: c.Picture, start: c.Picture == codec.Start}
+	a.starts.refresh = a.starts.refresh || c.Refresh
+	a.starts.referenceB = a.starts.referenceB || c.ReferenceB
+	if c.Intra {
+		a.starts.intra++
+	}
+	if c.Picture == codec.CRA || c.Picture == codec.Recovery {
+		a.starts.waits = &v
 		return nil
 	}
 	a.take(v)
@@ -312,22 +319,9 @@ func (a *Assembler) lose(reason string, now time.Time) {
 	a.notice(oddDamaged, "some of what the camera sends is damaged and left out: look at the network, or restart the camera", now)
 }
 
-// resolveCRA lets a CRA go on, now that the unit after it is known (nil: none
-// follows). It opens a fragment only where no leading picture follows: a RASL
-// would not decode, and after a RADL one may still come (ITU-T H.265 section
-// 8.1.3).
-func (a *Assembler) resolveCRA(follower *codec.Unit) {
-	v := a.cra
-	if v == nil {
-		return
-	}
-	a.cra = nil
-	v.start = follower != nil && follower.Picture != codec.RASL && follower.Picture != codec.RADL
-	a.take(*v)
-}
-
 // take leads an access unit into the open session, or into a new one.
 func (a *Assembler) take(v unit) {
+	a.mayStart(&v)
 	if v.start {
 		a.apart = max(v.captured.Sub(a.keyed), a.apart*3/4)
 		a.keyed, a.good, a.bad = v.captured, 0, 0
@@ -344,6 +338,10 @@ func (a *Assembler) take(v unit) {
 	}
 	raw := v.pts
 	a.steady(&v)
+	if a.session.leavesOut(&v, a.video.Codec) {
+		a.leaveOut()
+		return
+	}
 	if v.start && a.next != "" && a.due(v) {
 		a.end(v.pts)
 		v.pts = raw
@@ -390,12 +388,13 @@ func (a *Assembler) behind(s *sound) time.Duration {
 // Flush ends a connection: the open fragment is closed with its last chunk,
 // with everything that came. The next one begins with Tracks.
 func (a *Assembler) Flush() {
-	a.resolveCRA(nil)
+	a.resolveStart(nil, 0)
 	a.session.ended = true
 	a.end(forever)
 	a.discard(a.sound)
 	a.next, a.ready, a.sound = sessionConnect, false, nil
 	a.keyed, a.good, a.bad = time.Time{}, 0, 0
+	a.starts = starts{}
 	a.lost = schemas.Lost{}
 	a.odd = [oddities]odd{}
 	a.report()

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -75,16 +76,20 @@ func TestDecodeTimes(t *testing.T) {
 	for name, c := range map[string]struct {
 		args      string
 		fragments int
+		open      int // of them, those that start at an open random access point
 	}{
-		"h264 no B":        {fmt.Sprintf(source, "25") + "-c:v libx264 -bf 0 -g 25", 6},
-		"h264 B":           {fmt.Sprintf(source, "25") + "-c:v libx264 -bf 2 -g 25 -x264-params b-pyramid=none", 6},
-		"h264 pyramid":     {fmt.Sprintf(source, "30000/1001") + "-c:v libx264 -bf 3 -g 60 -x264-params b-pyramid=normal:b-adapt=0", 3},
-		"h264 zerolatency": {fmt.Sprintf(source, "30") + "-c:v libx264 -tune zerolatency -g 30", 6},
-		"h264 interlaced":  {fmt.Sprintf(source, "25") + "-c:v libx264 -bf 2 -g 50 -flags +ildct+ilme", 3},
-		"h265 closed":      {fmt.Sprintf(source, "30") + "-c:v libx265 -g 60 -x265-params log-level=none:open-gop=0:bframes=4:b-adapt=0", 3},
-		"h265 open":        {fmt.Sprintf(source, "30") + "-c:v libx265 -g 60 -x265-params log-level=none:open-gop=1:bframes=4:b-adapt=0", 1},
-		"h265 leading":     {fmt.Sprintf(source, "30") + "-c:v libx265 -g 60 -x265-params log-level=none:open-gop=0:bframes=4:b-adapt=0:radl=2", 3},
-		"h265 low delay":   {fmt.Sprintf(source, "15") + "-c:v libx265 -g 30 -x265-params log-level=none:open-gop=0:bframes=0", 3},
+		"h264 no B":        {fmt.Sprintf(source, "25") + "-c:v libx264 -bf 0 -g 25", 6, 0},
+		"h264 B":           {fmt.Sprintf(source, "25") + "-c:v libx264 -bf 2 -g 25 -x264-params b-pyramid=none", 6, 0},
+		"h264 pyramid":     {fmt.Sprintf(source, "30000/1001") + "-c:v libx264 -bf 3 -g 60 -x264-params b-pyramid=normal:b-adapt=0", 3, 0},
+		"h264 zerolatency": {fmt.Sprintf(source, "30") + "-c:v libx264 -tune zerolatency -g 30", 6, 0},
+		"h264 interlaced":  {fmt.Sprintf(source, "25") + "-c:v libx264 -bf 2 -g 50 -flags +ildct+ilme", 3, 0},
+		"h265 closed":      {fmt.Sprintf(source, "30") + "-c:v libx265 -g 60 -x265-params log-level=none:open-gop=0:bframes=4:b-adapt=0", 3, 0},
+		"h265 open":        {fmt.Sprintf(source, "30") + "-c:v libx265 -g 60 -x265-params log-level=none:open-gop=1:bframes=4:b-adapt=0", 3, 2},
+		"h264 open":        {fmt.Sprintf(source, "25") + "-c:v libx264 -bf 3 -g 50 -x264-params open-gop=1:b-adapt=0:scenecut=0", 3, 2},
+		"h264 open adapts": {fmt.Sprintf(source, "25") + "-c:v libx264 -bf 3 -g 50 -x264-params open-gop=1", 3, 1},
+		"h265 default":     {fmt.Sprintf(source, "25") + "-c:v libx265 -g 50 -x265-params log-level=none", 3, 1},
+		"h265 leading":     {fmt.Sprintf(source, "30") + "-c:v libx265 -g 60 -x265-params log-level=none:open-gop=0:bframes=4:b-adapt=0:radl=2", 3, 0},
+		"h265 low delay":   {fmt.Sprintf(source, "15") + "-c:v libx265 -g 30 -x265-params log-level=none:open-gop=0:bframes=0", 3, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			clip := makeClip(t, c.args)
@@ -105,6 +110,24 @@ func TestDecodeTimes(t *testing.T) {
 					t.Fatalf("sample %d: DTS %d, offset %d, duration %d; the encoder says %d, %d, %d", i, got[i].DTS-zero, got[i].PTSOffset, got[i].Duration, s.DecodeTime, s.CompositionTimeOffset, s.Dur)
 				}
 			}
+			open := 0
+			for i, f := range m.fragments {
+				// Opened by what the encoder made: which GOPs are open it decides.
+				if leading(clip.samples, got, f) != f.chunks[0].OpenGOP {
+					t.Errorf("fragment %d: open is %v", i, f.chunks[0].OpenGOP)
+				}
+				if f.chunks[0].OpenGOP {
+					open++
+				}
+			}
+			if open != c.open {
+				t.Errorf("%d fragments start at an open random access point, want %d", open, c.open)
+			}
+			for i, s := range got {
+				if s.PTSOffset < 0 {
+					t.Fatalf("sample %d is decoded %d ticks after it is shown", i, -s.PTSOffset)
+				}
+			}
 			if len(m.fragments) != c.fragments || m.sessions != 1 || m.lost != (schemas.Lost{}) {
 				t.Errorf("%d fragments, want %d; %d sessions, lost %v", len(m.fragments), c.fragments, m.sessions, m.lost)
 			}
@@ -116,6 +139,14 @@ func TestDecodeTimes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// leading reports whether pictures of a fragment are shown before its first.
+func leading(clip []mp4.FullSample, got []schemas.Sample, f *recorded) bool {
+	first := f.chunks[0].Video()[0]
+	i := slices.IndexFunc(got, func(s schemas.Sample) bool { return s.DTS == first.DTS })
+	shown := func(i int) int64 { return int64(clip[i].DecodeTime) + int64(clip[i].CompositionTimeOffset) }
+	return i+1 < len(clip) && shown(i+1) < shown(i)
 }
 
 // TestReorderWithoutVUI leaves out the SPS's word about reordering, as cameras

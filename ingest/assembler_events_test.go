@@ -386,36 +386,6 @@ func TestTracksRefused(t *testing.T) {
 	}
 }
 
-func TestCRA(t *testing.T) {
-	const trail, radl, rasl, idr, cra = 1, 6, 8, 20, 21
-	hevc := schemas.Track{ID: 1, Codec: schemas.H265, Timescale: 90000, Config: codectest.H265Config(), Width: 64, Height: 64}
-	gop := func(first byte, then ...byte) []byte {
-		g := append([]byte{first}, then...)
-		for len(g) < 30 {
-			g = append(g, trail)
-		}
-		return g
-	}
-	var types []byte
-	for _, g := range [][]byte{gop(idr), gop(cra), gop(cra, rasl, rasl), gop(cra, radl), gop(cra), gop(cra)[:1]} {
-		types = append(types, g...)
-	}
-	var us []Unit
-	for i, typ := range types {
-		us = append(us, Unit{Track: 1, PTS: int64(i) * 3000, Data: codectest.Unit265(typ, uint64(i), 40), Captured: epoch.Add(time.Duration(i) * time.Second / 30)})
-	}
-	var m memory
-	run(t, AssemblerConfig{}, []schemas.Track{hevc}, us, &m)
-	wantAll(t, m.samples(1), us)
-	var starts []int64
-	for _, f := range m.fragments {
-		starts = append(starts, (f.chunks[0].MediaStart()-m.fragments[0].chunks[0].MediaStart())/3000)
-	}
-	if !slices.Equal(starts, []int64{0, 30, 120}) {
-		t.Errorf("fragments begin at pictures %v", starts)
-	}
-}
-
 func TestReorderDeeperThanTold(t *testing.T) {
 	config := codectest.H264{Reorder: 0}.Config()
 	plain := stream{frame: 3600, gop: 40, config: config}

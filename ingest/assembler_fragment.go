@@ -14,6 +14,7 @@ const maxChunkSamples = 256
 // fragment is the open fragment and its open chunk.
 type fragment struct {
 	open  bool
+	leads bool   // it starts at an open random access point
 	start int64  // DTS of its first picture
 	index uint32 // of the open chunk
 	bytes int64  // of all chunks
@@ -36,7 +37,7 @@ func (a *Assembler) beginFragment(v *unit) {
 		a.lost = schemas.Lost{} // of what fell into the gap
 	}
 	a.rate.renew(a)
-	a.frag = fragment{open: true, start: v.dts, part: a.rate.part, samples: a.samples()}
+	a.frag = fragment{open: true, leads: v.open, start: v.dts, part: a.rate.part, samples: a.samples()}
 }
 
 func (a *Assembler) samples() []schemas.Sample {
@@ -109,7 +110,7 @@ func (a *Assembler) write(last bool) {
 		a.chooseSound(f.captured)
 	}
 	c := &schemas.Chunk{
-		Index: f.index, Last: last, Ended: last && s.ended,
+		Index: f.index, Last: last, OpenGOP: f.leads && f.index == 0, Ended: last && s.ended,
 		Layout: schemas.Layout{Part: f.part, Video: a.video.Codec},
 		Start:  a.publicTime(first), Captured: f.captured, CameraTime: f.camera,
 		Runs: append(make([]schemas.Run, 0, 2), schemas.Run{Track: schemas.VideoTrack, Samples: f.samples}),

@@ -4,7 +4,7 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // Why a unit did not get into a chunk, as the metric has it.
 const (
-	dropBeforeKeyframe = "before-keyframe" // before a connection's first keyframe
+	dropBeforeKeyframe = "before-keyframe" // before a connection's first keyframe, or leading pictures where a session starts
 	dropBroken         = "broken"          // damaged, says the source
 	dropInvalid        = "invalid"         // no picture, wrong lengths, no frame of sound
 	dropGap            = "gap"             // after a cap, up to the next keyframe

@@ -16,6 +16,7 @@ const (
 	oddDamaged                // what comes as pictures or sound is none
 	oddClock                  // its timestamps have jumped
 	oddInterval               // keyframes are far apart
+	oddOpenGOP                // some browsers cannot begin at its keyframes
 	oddities
 )
 
@@ -66,16 +67,26 @@ func (a *Assembler) report() {
 func (a *Assembler) watchKeyframes(now time.Time) {
 	since := now.Sub(a.keyed)
 	if since > max(a.cfg.KeyframeTimeout, a.apart*3/2) {
-		what := "set a shorter keyframe (I-frame) interval in the camera"
-		if a.bad > a.good {
-			what = "most of what the camera sends as pictures is damaged"
-		}
-		a.notice(oddKeyframe, fmt.Sprintf("no keyframe for %v: %s", a.cfg.KeyframeTimeout, what), now)
+		a.notice(oddKeyframe, fmt.Sprintf("no keyframe for %v: %s", a.cfg.KeyframeTimeout, a.keyframeRemedy()), now)
 	}
 	if since > a.cfg.LongInterval && a.session.open {
-		a.notice(oddInterval, fmt.Sprintf("keyframes are more than %v apart, so viewers wait long for a first picture: "+
-			"set a shorter keyframe (I-frame) interval in the camera", a.cfg.LongInterval), now)
+		a.notice(oddInterval, fmt.Sprintf("keyframes are more than %v apart, so viewers wait long for a first picture: %s",
+			a.cfg.LongInterval, a.keyframeRemedy()), now)
 	}
+}
+
+// keyframeRemedy is what helps where keyframes are missing, by what the camera
+// sends instead.
+func (a *Assembler) keyframeRemedy() string {
+	switch {
+	case a.bad > a.good:
+		return "most of what the camera sends as pictures is damaged"
+	case a.starts.refresh:
+		return "the camera uses intra refresh, and players can begin at keyframes (IDR) only: turn intra refresh off and IDR on in the camera"
+	case a.starts.intra > 1:
+		return "the camera sends I-frames that are no IDR, and players cannot begin there: turn IDR on in the camera"
+	}
+	return "set a shorter keyframe (I-frame, IDR) interval in the camera, and turn intra refresh off if it is on"
 }
 
 // clockSet tells of a jump of the camera's timestamps by ticks of

@@ -42,12 +42,18 @@ func (r *rate) nominal(a *Assembler) uint32 {
 // probe finds the frame time from a session's first units. What the SPS or the
 // SDP says counts only where the units agree: cameras often say one rate and
 // send another.
-func (r *rate) probe(a *Assembler, lead []unit) {
+//
+// depth is how deeply pictures are reordered: as many of the latest may lack
+// others between them, and tell nothing.
+func (r *rate) probe(a *Assembler, lead []unit, depth int) {
 	r.buf = r.buf[:0]
 	for _, v := range lead {
 		r.buf = append(r.buf, v.pts)
 	}
 	slices.Sort(r.buf)
+	if n := len(r.buf) - depth; n >= 2 {
+		r.buf = r.buf[:n]
+	}
 	for i := len(r.buf) - 1; i > 0; i-- {
 		r.buf[i] -= r.buf[i-1]
 	}

@@ -34,8 +34,14 @@ type session struct {
 
 	sound  *sound // that the session has; nil: none
 	chosen bool   // sound is decided: chunk 0 is written
-	until  int64  // PTS at which the session ends, once that is known; else 0
-	ended  bool   // the source ended: what comes next is not known
+	// leading says that leading pictures of the one at PTS joined may still
+	// come, before which there was nothing: they are left out. missed says that
+	// the camera was recorded before, so that they count as lost.
+	leading, missed bool
+	joined          int64
+
+	until int64 // PTS at which the session ends, once that is known; else 0
+	ended bool  // the source ended: what comes next is not known
 
 	driftSince time.Time
 	drift      time.Duration // the smallest difference since
@@ -52,14 +58,16 @@ func (s *session) see(v unit) {
 // begin starts a session with the picture v.
 func (a *Assembler) begin(v unit) {
 	a.m.session(a.next)
+	missed := a.next != sessionConnect
 	a.next = ""
 	a.lost = schemas.Lost{} // of what came before, which is counted alone
 	a.session = session{
 		open: true, origin: v.pts, newest: v.pts, seen: v.captured,
 		base:   schemas.Ticks(time.Duration(v.captured.UnixNano())),
-		public: v.captured, driftSince: v.captured,
+		public: v.captured, driftSince: v.captured, missed: missed,
 		lead: make([]unit, 0, 16),
 	}
+	a.session.join(&v)
 	a.rate.deltas = a.rate.deltas[:0]
 	a.stats.Video, a.stats.Audio = a.video.Codec, ""
 	a.stats.Width, a.stats.Height, a.stats.Recording = a.video.Width, a.video.Height, true
@@ -177,7 +185,8 @@ func (a *Assembler) hold(v unit) {
 	s.leadBytes += len(v.data)
 	n, span := len(s.lead), schemas.FromTicks(s.newest-s.origin)
 	known := a.info.Reorder >= 0 || a.depth > 0 || n >= leadReorder || span >= time.Second
-	enough := n >= 2 && span >= a.cfg.ChunkDuration && (n >= 4 || span >= time.Second)
+	// Where pictures are reordered, those between the latest are still to come.
+	enough := n >= 2 && span >= a.cfg.ChunkDuration && (n >= 4+max(a.info.Reorder, a.depth) || span >= time.Second)
 	if (known && enough) || n >= leadMax || s.leadBytes >= a.cfg.MaxChunkBytes {
 		a.resolve()
 	}
@@ -190,8 +199,8 @@ func (a *Assembler) resolve() {
 	s := &a.session
 	lead := s.lead
 	s.lead = nil
-	a.rate.probe(a, lead)
 	depth := max(a.info.Reorder, a.depth, depthOf(lead))
+	a.rate.probe(a, lead, depth)
 	a.depth = max(a.depth, depthOf(lead))
 	s.order = order{depth: min(depth, maxDepth), frame: int64(a.rate.frame), first: s.origin}
 	for _, v := range lead {
@@ -228,6 +237,13 @@ func depthOf(units []unit) int {
 func (a *Assembler) place(v unit) {
 	s := &a.session
 	starts := v.start && a.due(v)
+	switch {
+	case starts && !a.frag.open && v.open: // behind a gap
+		s.join(&v)
+		s.missed = true
+	case !starts && v.open: // inside a fragment
+		v.start, v.open = false, false
+	}
 	dts, deeper := s.order.next(v.pts)
 	if deeper {
 		a.depth = max(a.depth, s.order.depth)

@@ -91,6 +91,7 @@ type wireChunk struct {
 	Captured int64        `msgpack:"ca"`
 	Camera   int64        `msgpack:"cc,omitempty"`
 	Tracks   []wireTrack  `msgpack:"tr,omitempty"`
+	OpenGOP  bool         `msgpack:"og,omitempty"`
 	Runs     []wireRun    `msgpack:"s"`
 	Lineage  *wireLineage `msgpack:"ln,omitempty"`
 	Payload  wirePayload  `msgpack:"b"`
@@ -149,6 +150,7 @@ type wireEntry struct {
 	Session   uint64      `msgpack:"se,omitempty"`
 	Layout    *wireLayout `msgpack:"ly,omitempty"`
 	Config    string      `msgpack:"cf,omitempty"`
+	OpenGOP   bool        `msgpack:"og,omitempty"`
 	Start     int64       `msgpack:"st,omitempty"`
 	Media     int64       `msgpack:"m,omitempty"`
 	Duration  int64       `msgpack:"d,omitempty"`
@@ -226,7 +228,7 @@ func decode(b []byte, version *int, v any) error {
 func EncodeChunk(c *Chunk) ([]byte, error) {
 	w := wireChunk{
 		V: Version, Epoch: c.Epoch, Writer: c.Writer, Session: c.Session, Layout: wireLayout(c.Layout),
-		Seq: c.Seq, Index: c.Index, Last: c.Last, First: c.First, Ended: c.Ended,
+		Seq: c.Seq, Index: c.Index, Last: c.Last, OpenGOP: c.OpenGOP, First: c.First, Ended: c.Ended,
 		Start: micros(c.Start), Captured: micros(c.Captured), Camera: micros(c.CameraTime),
 		Runs:    make([]wireRun, 0, len(c.Runs)),
 		Payload: wirePayload{runs: c.Runs, size: c.Size()},
@@ -297,7 +299,7 @@ func decodeChunk(b, share []byte) (*Chunk, error) {
 	}
 	c := &Chunk{
 		Epoch: w.Epoch, Writer: w.Writer, Session: w.Session, Layout: Layout(w.Layout),
-		Seq: w.Seq, Index: w.Index, Last: w.Last, First: w.First, Ended: w.Ended,
+		Seq: w.Seq, Index: w.Index, Last: w.Last, OpenGOP: w.OpenGOP, First: w.First, Ended: w.Ended,
 		Start: fromMicros(w.Start), Captured: fromMicros(w.Captured), CameraTime: fromMicros(w.Camera),
 	}
 	for _, t := range w.Tracks {
@@ -377,7 +379,7 @@ func ChunkHeaders(c *Chunk) []Header {
 // EncodeEntry writes e down as the value of a record of an index topic.
 func EncodeEntry(e *Entry) ([]byte, error) {
 	w := wireEntry{
-		V: Version, Kind: e.Kind, Prev: e.Prev, Seq: e.Seq, Session: e.Session, Config: e.Config,
+		V: Version, Kind: e.Kind, Prev: e.Prev, Seq: e.Seq, Session: e.Session, Config: e.Config, OpenGOP: e.OpenGOP,
 		Start: micros(e.Start), Media: e.Media, Duration: e.Duration, Bytes: e.Bytes,
 		Epoch: e.Epoch, Writer: e.Writer, Partition: e.Partition, First: e.First, Last: e.Last, Chunks: e.Chunks,
 		Packets: e.Lost.Packets, Units: e.Lost.Units, Ended: e.Ended, Reason: e.Reason, Host: e.Host,
@@ -400,7 +402,7 @@ func DecodeEntry(b []byte) (Entry, error) {
 		return Entry{}, fmt.Errorf("schemas: decode entry: %w", err)
 	}
 	e := Entry{
-		Kind: w.Kind, Prev: w.Prev, Seq: w.Seq, Session: w.Session, Config: w.Config,
+		Kind: w.Kind, Prev: w.Prev, Seq: w.Seq, Session: w.Session, Config: w.Config, OpenGOP: w.OpenGOP,
 		Start: fromMicros(w.Start), Media: w.Media, Duration: w.Duration, Bytes: w.Bytes,
 		Epoch: w.Epoch, Writer: w.Writer, Partition: w.Partition, First: w.First, Last: w.Last, Chunks: w.Chunks,
 		Lost: Lost{Packets: w.Packets, Units: w.Units}, Ended: w.Ended, Reason: w.Reason, Host: w.Host,

@@ -47,6 +47,15 @@ func chunks() map[string]*Chunk {
 			Start: someTime, Captured: someTime,
 			Runs: []Run{{Track: VideoTrack, Samples: []Sample{{DTS: 90000, Duration: 3600, Data: []byte{}}}}},
 		},
+		"open-gop": {
+			Epoch: 41, Session: 5, Layout: Layout{Target: 2, Part: 9900, Video: H265}, Seq: 7, Index: 0, Start: someTime, Captured: someTime,
+			Tracks:  []Track{{ID: VideoTrack, Codec: H265, Timescale: 90000, Config: []byte{1}}},
+			OpenGOP: true,
+			Runs: []Run{{Track: VideoTrack, Samples: []Sample{
+				{DTS: 90000, PTSOffset: 7200, Duration: 3600, Sync: true, Data: []byte("CRA")},
+				{DTS: 93600, Duration: 3600, Data: []byte("RASL")},
+			}}},
+		},
 		"derived": {
 			Writer: "motion-7f", Session: 5, Layout: Layout{Target: 2, Video: H265}, Seq: 6, Index: 0, Start: someTime, Captured: someTime,
 			Tracks:  []Track{{ID: VideoTrack, Codec: H265, Timescale: 90000, Config: []byte{1}}},
@@ -67,6 +76,10 @@ func entries() map[string]*Entry {
 		"truncated": {
 			Kind: KindTruncated, Reason: ReasonCrash, Prev: 42, Seq: 2, Session: 1, Layout: someLayout, Start: someTime,
 			Duration: 9000, Epoch: 41, Chunks: 1,
+		},
+		"open-gop": {
+			Kind: KindWhole, Prev: 43, Seq: 7, Session: 5, Layout: Layout{Target: 2, Part: 9900, Video: H265}, Config: "0011223344556677",
+			OpenGOP: true, Start: someTime, Media: 90000, Duration: 180_000, Bytes: 7, Epoch: 41, First: 3, Last: 3, Chunks: 1,
 		},
 		"gap":  {Kind: KindGap, Reason: ReasonBudget, Prev: 43, Seq: 3, Session: 1, Layout: someLayout, Start: someTime, Duration: 180_000, Epoch: 41},
 		"from": {Kind: KindFrom, Prev: -1, Seq: 3, Writer: "motion-7f"},

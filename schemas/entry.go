@@ -45,7 +45,10 @@ type Entry struct {
 	Session uint64
 	Layout  Layout
 	// Config names the decoder configuration: see ConfigHash.
-	Config   string
+	Config string
+	// OpenGOP is that of the fragment's chunk 0: a player that joins here leaves
+	// the leading pictures out.
+	OpenGOP  bool
 	Start    time.Time // public time
 	Media    int64     // media time of the first video sample, ticks of MediaTimescale
 	Duration int64     // ticks of MediaTimescale

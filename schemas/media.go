@@ -134,8 +134,12 @@ type Chunk struct {
 	// sender reports give it; else zero. It is never used as an address.
 	CameraTime time.Time
 	Tracks     []Track // in chunk 0 only: all tracks of the session, the video first
-	Runs       []Run   // at most one a track; a track without samples in this chunk may be missing
-	Lineage    *Lineage
+	// OpenGOP, in chunk 0 only, says that the fragment starts at an open random
+	// access point: its leading pictures, which come after the first picture and
+	// are shown before it, need the fragment before.
+	OpenGOP bool
+	Runs    []Run // at most one a track; a track without samples in this chunk may be missing
+	Lineage *Lineage
 }
 
 // Video is the run of the video track: the first run with samples of track 1.

@@ -43,6 +43,7 @@ type fragment struct {
 	epoch        int64
 	layout       schemas.Layout
 	config       string
+	openGOP      bool
 	tracks       []schemas.Track
 	start        time.Time
 	media        int64 // of its first sample
@@ -147,7 +148,7 @@ func (m *model) chunk(c *schemas.Chunk) (added, dropped bool, err error) {
 		}
 		f = &fragment{
 			seq: c.Seq, session: c.Session, epoch: c.Epoch, layout: c.Layout,
-			config: schemas.ConfigHash(c.Tracks), tracks: c.Tracks, start: c.Start, media: c.MediaStart(),
+			config: schemas.ConfigHash(c.Tracks), openGOP: c.OpenGOP, tracks: c.Tracks, start: c.Start, media: c.MediaStart(),
 			detail: detail{frame: frameTicks(c)},
 		}
 		i, _ := slices.BinarySearchFunc(m.pending, c.Seq, func(f *fragment, seq uint64) int {

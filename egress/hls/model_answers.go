@@ -84,7 +84,7 @@ func (m *model) open() *Open {
 		return nil
 	}
 	return &Open{
-		Seq: f.seq, Session: f.session, Epoch: f.epoch, Layout: f.layout, Config: f.config, Start: f.start,
+		Seq: f.seq, Session: f.session, Epoch: f.epoch, Layout: f.layout, Config: f.config, OpenGOP: f.openGOP, Start: f.start,
 		Parts: f.detail.parts,
 	}
 }

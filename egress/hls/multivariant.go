@@ -16,10 +16,12 @@ type Variant struct {
 	FrameRate     float64 // frames a second; 0 where it is not known
 }
 
-// Multivariant makes the multivariant playlist (RFC 8216bis section 4.4.6).
+// Multivariant makes the multivariant playlist (RFC 8216bis section 4.4.6). It
+// says nothing of INDEPENDENT-SEGMENTS, which would hold for all segments to
+// come: players read it once.
 func Multivariant(variants []Variant) []byte {
 	var b strings.Builder
-	b.WriteString("#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-INDEPENDENT-SEGMENTS\n")
+	b.WriteString("#EXTM3U\n#EXT-X-VERSION:9\n")
 	for _, v := range variants {
 		fmt.Fprintf(&b, "#EXT-X-STREAM-INF:BANDWIDTH=%d,AVERAGE-BANDWIDTH=%d", v.Peak, v.Average)
 		if c := Codecs(v.Tracks); c != "" {

@@ -2,6 +2,7 @@ package hls
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +32,7 @@ type Open struct {
 	Epoch        int64
 	Layout       schemas.Layout
 	Config       string
+	OpenGOP      bool // as schemas.Entry has it
 	Start        time.Time
 	Parts        []PartInfo
 }
@@ -87,7 +89,10 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 	}
 	var b strings.Builder
 	target, part := promise(entries, o.Open)
-	b.WriteString("#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-INDEPENDENT-SEGMENTS\n")
+	b.WriteString("#EXTM3U\n#EXT-X-VERSION:9\n")
+	if independent(entries, o.Open) {
+		b.WriteString("#EXT-X-INDEPENDENT-SEGMENTS\n")
+	}
 	fmt.Fprintf(&b, "#EXT-X-TARGETDURATION:%d\n", target)
 	writeControl(&b, target, part)
 	fmt.Fprintf(&b, "#EXT-X-MEDIA-SEQUENCE:%d\n", entries[0].Seq)
@@ -168,6 +173,14 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 		b.WriteByte('\n')
 	}
 	return []byte(b.String())
+}
+
+// independent says whether every segment decodes without the one before it.
+func independent(entries []schemas.Entry, open *Open) bool {
+	if open != nil && len(open.Parts) > 0 && open.OpenGOP {
+		return false
+	}
+	return !slices.ContainsFunc(entries, func(e schemas.Entry) bool { return e.OpenGOP })
 }
 
 // listed says whether HLS can carry the entry's footage; else it is a gap.

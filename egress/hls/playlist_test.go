@@ -155,12 +155,42 @@ func TestPlaylistSkips(t *testing.T) {
 	}
 }
 
+// While a fragment of the window needs the one before, the playlist does not say
+// that none does; its first part has a picture at which a player can begin.
+func TestPlaylistOfOpenGOPs(t *testing.T) {
+	closed := []schemas.Entry{entryAt(10, 1, config1, 90000), entryAt(11, 1, config1, 90000)}
+	openGOP := []schemas.Entry{closed[0], closed[1]}
+	openGOP[1].OpenGOP = true
+	unfinished := func(openGOP bool, parts ...PartInfo) PlaylistOptions {
+		return PlaylistOptions{Open: &Open{Seq: 12, Session: 1, Epoch: 5, Layout: layout0, Config: config1, OpenGOP: openGOP, Start: testStart, Parts: parts}}
+	}
+	first := PartInfo{Duration: 18000, Independent: true}
+	for _, c := range []struct {
+		name    string
+		entries []schemas.Entry
+		o       PlaylistOptions
+		want    bool
+	}{
+		{"closed", closed, unfinished(false, first), true},
+		{"an entry", openGOP, unfinished(false, first), false},
+		{"the unfinished fragment", closed, unfinished(true, first), false},
+		{"it has no parts yet", closed, unfinished(true), true},
+	} {
+		text := string(Playlist(c.entries, c.o))
+		if got := strings.Contains(text, "#EXT-X-INDEPENDENT-SEGMENTS\n"); got != c.want {
+			t.Errorf("%s: INDEPENDENT-SEGMENTS is there: %v", c.name, got)
+		}
+		if len(c.o.Open.Parts) > 0 && !strings.Contains(text, "m1/12.5.0.m4s\",INDEPENDENT=YES\n") {
+			t.Errorf("%s: the first part is not INDEPENDENT:\n%s", c.name, text)
+		}
+	}
+}
+
 func TestMultivariant(t *testing.T) {
 	tracks := synthetic(testPlace, 1)[0].chunks[0].Tracks
 	got := string(Multivariant([]Variant{{URI: "raw.m3u8", Peak: 4000000, Average: 3000000, Tracks: tracks, FrameRate: 25}}))
 	want := `#EXTM3U
 #EXT-X-VERSION:9
-#EXT-X-INDEPENDENT-SEGMENTS
 #EXT-X-STREAM-INF:BANDWIDTH=4000000,AVERAGE-BANDWIDTH=3000000,CODECS="avc1.4D400D,mp4a.40.2",RESOLUTION=320x180,FRAME-RATE=25.000
 raw.m3u8
 `

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/framelog/framelog/internal/codec"
@@ -142,23 +143,44 @@ func TestClassify(t *testing.T) {
 		want  codec.Unit
 		err   error
 	}{
-		"h264 IDR":         {schemas.H264, join("\x67abc", "\x68a", "\x06s", "\x65pic"), codec.Unit{Picture: codec.Start, ParameterSets: true}, nil},
-		"h264 P":           {schemas.H264, join("\x09\xf0", "\x41pic"), codec.Unit{}, nil},
-		"h264 SEI only":    {schemas.H264, join("\x06s"), codec.Unit{}, codec.ErrNoPicture},
-		"h264 empty":       {schemas.H264, nil, codec.Unit{}, codec.ErrNoPicture},
-		"h264 annex B":     {schemas.H264, []byte("\x00\x00\x00\x01\x65pic"), codec.Unit{}, codec.ErrNAL},
-		"h264 cut":         {schemas.H264, join("\x65pic")[:6], codec.Unit{}, codec.ErrNAL},
-		"h264 tail":        {schemas.H264, append(join("\x65pic"), 0), codec.Unit{}, codec.ErrNAL},
-		"h264 zero length": {schemas.H264, append(join("\x65pic"), 0, 0, 0, 0), codec.Unit{}, codec.ErrNAL},
-		"h265 IDR":         {schemas.H265, join("\x40\x01v", "\x42\x01s", "\x44\x01p", "\x26\x01x"), codec.Unit{Picture: codec.Start, ParameterSets: true}, nil},
-		"h265 BLA":         {schemas.H265, join("\x20\x01x"), codec.Unit{Picture: codec.Start}, nil},
-		"h265 CRA":         {schemas.H265, join("\x2a\x01x"), codec.Unit{Picture: codec.CRA}, nil},
-		"h265 RASL":        {schemas.H265, join("\x10\x01x"), codec.Unit{Picture: codec.RASL}, nil},
-		"h265 RADL":        {schemas.H265, join("\x0c\x01x"), codec.Unit{Picture: codec.RADL}, nil},
-		"h265 trailing":    {schemas.H265, join("\x02\x01x"), codec.Unit{}, nil},
-		"h265 other layer": {schemas.H265, join("\x26\x09x"), codec.Unit{}, codec.ErrNoPicture},
-		"jpeg":             {schemas.MJPEG, []byte{0xff, 0xd8, 0xff, 0xe0}, codec.Unit{Picture: codec.Start}, nil},
-		"no jpeg":          {schemas.MJPEG, []byte("RIFF"), codec.Unit{}, codec.ErrNoPicture},
+		"h264 IDR":                     {schemas.H264, join("\x67abc", "\x68a", "\x06s", "\x65pic"), codec.Unit{Picture: codec.Start, ParameterSets: true}, nil},
+		"h264 P":                       {schemas.H264, join("\x09\xf0", "\x41pic"), codec.Unit{}, nil},
+		"h264 SEI only":                {schemas.H264, join("\x06s"), codec.Unit{}, codec.ErrNoPicture},
+		"h264 empty":                   {schemas.H264, nil, codec.Unit{}, codec.ErrNoPicture},
+		"h264 annex B":                 {schemas.H264, []byte("\x00\x00\x00\x01\x65pic"), codec.Unit{}, codec.ErrNAL},
+		"h264 cut":                     {schemas.H264, join("\x65pic")[:6], codec.Unit{}, codec.ErrNAL},
+		"h264 tail":                    {schemas.H264, append(join("\x65pic"), 0), codec.Unit{}, codec.ErrNAL},
+		"h264 zero length":             {schemas.H264, append(join("\x65pic"), 0, 0, 0, 0), codec.Unit{}, codec.ErrNAL},
+		"h264 recovery":                {schemas.H264, join("\x67abc", "\x06\x06\x01\xc4\x80", "\x61\x88x"), codec.Unit{Picture: codec.Recovery, ParameterSets: true}, nil},
+		"h264 recovery, 2nd message":   {schemas.H264, join("\x06\x05\xff\x01"+strings.Repeat("u", 256)+"\x06\x01\xc4\x80", "\x61\x88x"), codec.Unit{Picture: codec.Recovery}, nil},
+		"h264 recovery, 2nd SEI":       {schemas.H264, join("\x06\x01\x01\x00\x80", "\x06\x06\x01\xc4\x80", "\x61\x88x"), codec.Unit{Picture: codec.Recovery}, nil},
+		"h264 recovery behind zeros":   {schemas.H264, join("\x06\x05\x03\x00\x00\x03\x00\x06\x01\xc4\x80", "\x61\x88x"), codec.Unit{Picture: codec.Recovery}, nil},
+		"h264 recovery in 9":           {schemas.H264, join("\x06\x06\x02\x14\x40\x80", "\x61\x9ax"), codec.Unit{Refresh: true}, nil},
+		"h264 recovery in 9, I":        {schemas.H264, join("\x06\x06\x02\x14\x40\x80", "\x61\x88x"), codec.Unit{Refresh: true}, nil},
+		"h264 recovery of a P":         {schemas.H264, join("\x06\x06\x01\xc4\x80", "\x61\x9ax"), codec.Unit{}, nil},
+		"h264 recovery of an IDR":      {schemas.H264, join("\x06\x06\x01\xc4\x80", "\x65\x88x"), codec.Unit{Picture: codec.Start}, nil},
+		"h264 recovery behind":         {schemas.H264, join("\x61\x88x", "\x06\x06\x01\xc4\x80"), codec.Unit{Intra: true}, nil},
+		"h264 recovery cut":            {schemas.H264, join("\x06\x06\x05\xc4", "\x61\x88x"), codec.Unit{Intra: true}, nil},
+		"h264 recovery empty":          {schemas.H264, join("\x06\x06\x00\x80", "\x61\x88x"), codec.Unit{Intra: true}, nil},
+		"h264 I":                       {schemas.H264, join("\x61\x88x"), codec.Unit{Intra: true}, nil},
+		"h264 I behind zeros":          {schemas.H264, join("\x61\x00\x00\x03\x00\x40\x00\x00\x0cx"), codec.Unit{Intra: true}, nil},
+		"h264 B":                       {schemas.H264, join("\x01\x9ex"), codec.Unit{}, nil},
+		"h264 B, others refer":         {schemas.H264, join("\x41\x9ex"), codec.Unit{ReferenceB: true}, nil},
+		"h264 B, others refer, type 1": {schemas.H264, join("\x41\xa0x"), codec.Unit{ReferenceB: true}, nil},
+		"h264 SI":                      {schemas.H264, join("\x61\x8ax"), codec.Unit{Intra: true}, nil},
+		"h264 slice cut":               {schemas.H264, join("\x61"), codec.Unit{}, nil},
+		"h265 recovery":                {schemas.H265, join("\x4e\x01\x06\x01\x88\x80", "\x02\x01x"), codec.Unit{Refresh: true}, nil},
+		"h265 recovery of a CRA":       {schemas.H265, join("\x4e\x01\x06\x01\x88\x80", "\x2a\x01x"), codec.Unit{Picture: codec.CRA}, nil},
+		"h265 other SEI":               {schemas.H265, join("\x4e\x01\x05\x01\x88\x80", "\x02\x01x"), codec.Unit{}, nil},
+		"h265 IDR":                     {schemas.H265, join("\x40\x01v", "\x42\x01s", "\x44\x01p", "\x26\x01x"), codec.Unit{Picture: codec.Start, ParameterSets: true}, nil},
+		"h265 BLA":                     {schemas.H265, join("\x20\x01x"), codec.Unit{Picture: codec.Start}, nil},
+		"h265 CRA":                     {schemas.H265, join("\x2a\x01x"), codec.Unit{Picture: codec.CRA}, nil},
+		"h265 RASL":                    {schemas.H265, join("\x10\x01x"), codec.Unit{Picture: codec.RASL}, nil},
+		"h265 RADL":                    {schemas.H265, join("\x0c\x01x"), codec.Unit{Picture: codec.RADL}, nil},
+		"h265 trailing":                {schemas.H265, join("\x02\x01x"), codec.Unit{}, nil},
+		"h265 other layer":             {schemas.H265, join("\x26\x09x"), codec.Unit{}, codec.ErrNoPicture},
+		"jpeg":                         {schemas.MJPEG, []byte{0xff, 0xd8, 0xff, 0xe0}, codec.Unit{Picture: codec.Start}, nil},
+		"no jpeg":                      {schemas.MJPEG, []byte("RIFF"), codec.Unit{}, codec.ErrNoPicture},
 	} {
 		got, err := codec.Classify(c.codec, c.au)
 		if got != c.want || !errors.Is(err, c.err) {
@@ -174,6 +196,8 @@ func FuzzBytes(f *testing.F) {
 	f.Add(codectest.H264{}.SPS())
 	f.Add(codectest.Unit264(true, 1, 30))
 	f.Add(codectest.Unit265(21, 1, 30))
+	f.Add(codec.JoinNALs([][]byte{[]byte("\x06\x06\x01\xc4\x80"), []byte("\x61\x88x")}))
+	f.Add(codec.JoinNALs([][]byte{[]byte("\x4e\x01\x05\xff\x01\x06\x01\x88\x80"), []byte("\x02\x01x")}))
 	f.Add([]byte{0x2b, 0x8a, 0x08, 0x00})
 	f.Add(codec.OpusConfig{Channels: 2}.Marshal())
 	f.Fuzz(func(t *testing.T, b []byte) {

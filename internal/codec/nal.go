@@ -65,9 +65,12 @@ const (
 	// H.264; an IDR or BLA of H.265; every JPEG image.
 	Start
 	// CRA is an H.265 clean random access picture. A decoder can begin there,
-	// but RASL pictures that follow it would not decode, so it opens a
-	// fragment only where none follows.
+	// but RASL pictures that follow it would not decode then.
 	CRA
+	// Recovery is an H.264 I picture that is no IDR, with a recovery point of 0
+	// frames: a decoder that begins there shows correct pictures from this one
+	// on, but pictures that follow it and are shown before it need not decode.
+	Recovery
 	// RADL is an H.265 leading picture that decodes from its CRA or IDR alone.
 	RADL
 	// RASL is an H.265 leading picture that refers to pictures before its CRA.
@@ -79,6 +82,17 @@ type Unit struct {
 	Picture Picture
 	// ParameterSets says that it carries an SPS, a PPS or a VPS in band.
 	ParameterSets bool
+	// Refresh says that a gradual refresh begins here: a decoder that begins
+	// with this picture shows correct ones only some pictures later. Players
+	// cannot begin there.
+	Refresh bool
+	// Intra says that an H.264 picture which is neither Start nor Recovery
+	// begins with an I slice: later pictures may need those before it.
+	Intra bool
+	// ReferenceB says that an H.264 picture begins with a B slice and that others
+	// refer to it. Such streams mostly say by name which pictures are no
+	// references any more, those before a random access point too.
+	ReferenceB bool
 }
 
 // Classify looks into an access unit of video. The errors are [ErrNAL],
@@ -87,9 +101,9 @@ type Unit struct {
 func Classify(c schemas.Codec, au []byte) (Unit, error) {
 	switch c {
 	case schemas.H264:
-		return classify(au, h264Type)
+		return classify264(au)
 	case schemas.H265:
-		return classify(au, h265Type)
+		return classify265(au)
 	case schemas.MJPEG:
 		// Start of image, ISO/IEC 10918-1 section B.1.1.3.
 		if len(au) < 4 || au[0] != 0xff || au[1] != 0xd8 {
@@ -101,73 +115,104 @@ func Classify(c schemas.Codec, au []byte) (Unit, error) {
 	}
 }
 
-type nalClass uint8
-
-const (
-	nalOther nalClass = iota
-	nalParameters
-	nalPicture
-)
-
-// classify walks over all NAL units even after the first slice, since a wrong
-// length behind it makes the unit as useless as one before it.
-func classify(au []byte, typ func(nal []byte) (nalClass, Picture)) (Unit, error) {
-	var u Unit
-	found := false
+// eachNAL calls f for all NAL units of an access unit, even after the first
+// slice: a wrong length behind it makes the unit as useless as one before it.
+func eachNAL(au []byte, f func(nal []byte)) error {
 	for len(au) > 0 {
 		nal, rest, err := NextNAL(au)
 		if err != nil {
-			return Unit{}, err
+			return err
 		}
+		f(nal)
 		au = rest
-		switch class, p := typ(nal); class {
-		case nalParameters:
-			u.ParameterSets = true
-		case nalPicture:
-			if !found {
-				u.Picture, found = p, true
-			}
-		case nalOther:
-		}
 	}
-	if !found {
+	return nil
+}
+
+// classify264 goes by nal_unit_type (ITU-T H.264 table 7-1).
+func classify264(au []byte) (Unit, error) {
+	var u Unit
+	var point recovery
+	found, kind := false, sliceOther
+	err := eachNAL(au, func(nal []byte) {
+		switch nal[0] & 0x1f {
+		case 1, 2: // slice, and partition A, without which B and C are nothing
+			if !found {
+				found, kind = true, sliceKind264(nal)
+				u.ReferenceB = kind == sliceB && nal[0]&0x60 != 0 // nal_ref_idc
+			}
+		case 5:
+			if !found {
+				found, u.Picture = true, Start
+			}
+		case 6:
+			if !found && !point.found {
+				point = recovery264(nal)
+			}
+		case 7, 8, 13:
+			u.ParameterSets = true
+		}
+	})
+	switch {
+	case err != nil:
+		return Unit{}, err
+	case !found:
 		return Unit{}, ErrNoPicture
+	case u.Picture == Start:
+	case point.found && point.count > 0:
+		u.Refresh = true
+	case point.found && kind == sliceI:
+		u.Picture = Recovery
+	default:
+		u.Intra = kind == sliceI
 	}
 	return u, nil
 }
 
-// h264Type reads nal_unit_type (ITU-T H.264 table 7-1).
-func h264Type(nal []byte) (nalClass, Picture) {
-	switch nal[0] & 0x1f {
-	case 1, 2: // slice, and partition A, without which B and C are nothing
-		return nalPicture, Trailing
-	case 5:
-		return nalPicture, Start
-	case 7, 8, 13:
-		return nalParameters, 0
+// classify265 goes by nal_unit_type (ITU-T H.265 table 7-1). Units of other
+// layers than the base are not looked at.
+func classify265(au []byte) (Unit, error) {
+	var u Unit
+	var point recovery
+	found := false
+	err := eachNAL(au, func(nal []byte) {
+		if len(nal) < 2 || nal[0]&1 != 0 || nal[1]>>3 != 0 {
+			return
+		}
+		switch t := nal[0] >> 1 & 0x3f; {
+		case t <= 9 || t >= 16 && t <= 21:
+			if !found {
+				found, u.Picture = true, picture265(t)
+			}
+		case t == 39:
+			if !found && !point.found {
+				point = recovery265(nal)
+			}
+		case t >= 32 && t <= 34:
+			u.ParameterSets = true
+		}
+	})
+	switch {
+	case err != nil:
+		return Unit{}, err
+	case !found:
+		return Unit{}, ErrNoPicture
 	}
-	return nalOther, 0
+	u.Refresh = point.found && u.Picture == Trailing
+	return u, nil
 }
 
-// h265Type reads nal_unit_type (ITU-T H.265 table 7-1). Units of other layers
-// than the base are not looked at.
-func h265Type(nal []byte) (nalClass, Picture) {
-	if len(nal) < 2 || nal[0]&1 != 0 || nal[1]>>3 != 0 {
-		return nalOther, 0
+// picture265 is what a nal_unit_type of a slice says of its picture.
+func picture265(t byte) Picture {
+	switch t {
+	case 6, 7:
+		return RADL
+	case 8, 9:
+		return RASL
+	case 16, 17, 18, 19, 20:
+		return Start
+	case 21:
+		return CRA
 	}
-	switch t := nal[0] >> 1 & 0x3f; {
-	case t == 6 || t == 7:
-		return nalPicture, RADL
-	case t == 8 || t == 9:
-		return nalPicture, RASL
-	case t <= 5:
-		return nalPicture, Trailing
-	case t >= 16 && t <= 20:
-		return nalPicture, Start
-	case t == 21:
-		return nalPicture, CRA
-	case t >= 32 && t <= 34:
-		return nalParameters, 0
-	}
-	return nalOther, 0
+	return Trailing
 }

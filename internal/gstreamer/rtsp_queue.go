@@ -3,8 +3,13 @@ package gstreamer
 import (
 	"sync"
 
+	"github.com/framelog/framelog/internal/codec"
 	"github.com/framelog/framelog/schemas"
 )
+
+// maxSkip is how many units of video are dropped at most in search of a random
+// access point: a camera may send none.
+const maxSkip = 1500
 
 // rtspQueue holds what GStreamer's threads have handed over until one
 // goroutine takes it. Where it is full, whole units are dropped: of the video
@@ -19,6 +24,7 @@ type rtspQueue struct {
 	bytes   int64
 	dropped uint64
 	skip    bool             // video is dropped up to the next random access point
+	skipped int              // units of video for which there was room, since that began
 	missing map[uint8]uint32 // packets of dropped units, by track
 }
 
@@ -34,14 +40,20 @@ func (q *rtspQueue) put(it RTSPItem, media string) {
 	if it.Format == nil {
 		full := len(q.items) >= q.maxUnits || q.bytes+int64(len(it.Unit.Data)) > q.maxBytes
 		video := it.Track == schemas.VideoTrack
+		if video && q.skip && !full && q.skipped >= maxSkip {
+			q.skip = false // it has none: what comes tells why
+		}
 		if full || video && q.skip && !randomAccess(media, it.Unit.Data) {
+			if video && !full {
+				q.skipped++
+			}
 			q.skip = q.skip || video
 			q.dropped++
 			q.missing[it.Track] += it.packets + it.Unit.Lost
 			return
 		}
 		if video {
-			q.skip = false
+			q.skip, q.skipped = false, 0
 		}
 		it.Unit.Lost += q.missing[it.Track]
 		delete(q.missing, it.Track)
@@ -71,28 +83,18 @@ func (q *rtspQueue) droppedUnits() uint64 {
 	return q.dropped
 }
 
-// randomAccess says whether a decoder can start at a unit: an IDR of H.264
-// (NAL unit type 5), an IRAP of H.265 (types 16 to 23), any JPEG.
+// randomAccess says whether a decoder can start at a unit: an IDR or a recovery
+// point of H.264, an IRAP of H.265, any JPEG.
 func randomAccess(media string, unit []byte) bool {
-	var is func(header byte) bool
+	var c schemas.Codec
 	switch media {
 	case "video/x-h264":
-		is = func(h byte) bool { return h&0x1f == 5 }
+		c = schemas.H264
 	case "video/x-h265":
-		is = func(h byte) bool { t := h >> 1 & 0x3f; return t >= 16 && t <= 23 }
+		c = schemas.H265
 	default:
 		return true
 	}
-	for len(unit) > 4 {
-		n := int(unit[0])<<24 | int(unit[1])<<16 | int(unit[2])<<8 | int(unit[3])
-		unit = unit[4:]
-		if n < 1 || n > len(unit) {
-			return false
-		}
-		if is(unit[0]) {
-			return true
-		}
-		unit = unit[n:]
-	}
-	return false
+	u, err := codec.Classify(c, unit)
+	return err == nil && (u.Picture == codec.Start || u.Picture == codec.CRA || u.Picture == codec.Recovery)
 }

@@ -181,7 +181,7 @@ func (c *core) begin(ch *schemas.Chunk) {
 	c.layout = c.layout.Next(ch.Layout)
 	c.open = &item{entry: schemas.Entry{
 		Kind: schemas.KindWhole, Seq: c.next, Session: c.session, Layout: c.layout, Config: c.config,
-		Start: ch.Start, Media: ch.MediaStart() + c.shift,
+		OpenGOP: ch.OpenGOP, Start: ch.Start, Media: ch.MediaStart() + c.shift,
 		Epoch: c.epoch, Partition: int32(c.next % uint64(c.parts)),
 	}}
 	c.next++

@@ -192,3 +192,28 @@ func TestAbsence(t *testing.T) {
 		})
 	}
 }
+
+// TestOpenGOP: an entry says of its fragment what chunk 0 says, whether its
+// writer or the one after it writes the entry.
+func TestOpenGOP(t *testing.T) {
+	for _, openGOP := range []bool{true, false} {
+		c := newCore("cam", 1<<20, 10)
+		c.opened(0, nil, nil, 1, 1)
+		ch := &schemas.Chunk{
+			Last: true, OpenGOP: openGOP, Start: publicTime(0),
+			Tracks: []schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H265, Timescale: schemas.MediaTimescale}},
+			Runs:   []schemas.Run{{Track: schemas.VideoTrack, Samples: []schemas.Sample{{Duration: schemas.MediaTimescale, Sync: true}}}},
+		}
+		o, err := c.write(ch, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.resolved(o, 1, "")
+		if e, ok := c.append(); !ok || e.OpenGOP != openGOP {
+			t.Errorf("chunk 0: %v; entry: %v, %v", openGOP, e.OpenGOP, ok)
+		}
+		if es := settle(5, nil, []chunkMeta{metaOf(ch, 0, 1)}); len(es) != 1 || es[0].OpenGOP != openGOP {
+			t.Errorf("chunk 0: %v; settled: %+v", openGOP, es)
+		}
+	}
+}

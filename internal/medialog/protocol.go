@@ -85,6 +85,7 @@ type chunkMeta struct {
 	ended     bool
 	layout    schemas.Layout
 	config    string // of chunk 0
+	openGOP   bool   // of chunk 0
 	start     int64  // public time of its first sample, microseconds
 	media     int64
 	mediaEnd  int64
@@ -98,7 +99,7 @@ func metaOf(c *schemas.Chunk, partition int32, offset int64) chunkMeta {
 		media: c.MediaStart(), mediaEnd: c.MediaEnd(), bytes: int64(c.Size()),
 	}
 	if c.Index == 0 {
-		m.config = schemas.ConfigHash(c.Tracks)
+		m.config, m.openGOP = schemas.ConfigHash(c.Tracks), c.OpenGOP
 	}
 	return m
 }
@@ -199,7 +200,7 @@ func (c copyOf) entry() schemas.Entry {
 	a, z := c.chunks[0], c.chunks[len(c.chunks)-1]
 	e := schemas.Entry{
 		Kind: schemas.KindTruncated, Reason: schemas.ReasonCrash,
-		Seq: a.seq, Session: a.session, Config: a.config,
+		Seq: a.seq, Session: a.session, Config: a.config, OpenGOP: a.openGOP,
 		Start: timeOf(a.start), Media: a.media, Duration: z.mediaEnd - a.media, Bytes: c.bytes,
 		Epoch: a.epoch, Partition: a.partition, First: a.offset, Last: z.offset, Chunks: uint32(len(c.chunks)),
 	}

@@ -26,7 +26,7 @@ type Clip struct {
 	FPS     int    // default 30
 	Seconds int    // default 10
 	GOP     int    // frames from one IDR to the next, default FPS
-	OpenGOP bool   // H.265: CRA with leading pictures instead of IDR, but for the first
+	OpenGOP bool   // CRA (H.265) or recovery points with leading pictures instead of IDR, but for the first
 	KBits   int    // bit rate of the video, 0: by quality
 }
 
@@ -57,15 +57,15 @@ func (c Clip) args() []string {
 		a = append(a, "-f", "lavfi", "-i", fmt.Sprintf("aevalsrc=0.4*sin(2*PI*(200+40*t)*t):s=48000:d=%d", c.Seconds))
 	}
 	a = append(a, "-pix_fmt", "yuv420p", "-threads", "2")
+	open := 0
+	if c.OpenGOP {
+		open = 1
+	}
 	switch c.Codec {
 	case "h264":
 		a = append(a, "-c:v", "libx264", "-preset", "veryfast", "-profile:v", "high",
-			"-x264-params", fmt.Sprintf("keyint=%d:min-keyint=%[1]d:scenecut=0:bframes=%d:b-adapt=0:open-gop=0", c.GOP, c.BFrames))
+			"-x264-params", fmt.Sprintf("keyint=%d:min-keyint=%[1]d:scenecut=0:bframes=%d:b-adapt=0:open-gop=%d", c.GOP, c.BFrames, open))
 	case "h265":
-		open := 0
-		if c.OpenGOP {
-			open = 1
-		}
 		a = append(a, "-c:v", "libx265", "-preset", "ultrafast", "-tag:v", "hvc1",
 			"-x265-params", fmt.Sprintf("log-level=error:keyint=%d:min-keyint=%[1]d:scenecut=0:bframes=%d:b-adapt=0:open-gop=%d", c.GOP, c.BFrames, open))
 	case "mjpeg":

@@ -89,6 +89,30 @@ func Unit264(key bool, n uint64, size int) []byte {
 	return nal([]byte{typ}, n, size)
 }
 
+// Recovery264 is an access unit of one slice, of type I or P, behind a recovery
+// point of so many frames.
+func Recovery264(frames uint64, intra bool, n uint64, size int) []byte {
+	var point bitWriter
+	point.ue(frames) // recovery_frame_cnt
+	point.u(4, 0)
+	point.u(1, 1) // payload_bit_equal_to_one
+	for point.n%8 != 0 {
+		point.u(1, 0)
+	}
+	sei := append([]byte{0x06, 6, byte(len(point.b))}, point.b...)
+	return append(codec.JoinNALs([][]byte{append(sei, 0x80)}), Slice264(intra, n, size)...)
+}
+
+// Slice264 is an access unit of one slice that is no IDR, of type I or P.
+func Slice264(intra bool, n uint64, size int) []byte {
+	b := Unit264(false, n, size)
+	b[5] = 0x9a // first_mb_in_slice 0, slice_type 5: P
+	if intra {
+		b[5] = 0x88 // slice_type 7: I
+	}
+	return b
+}
+
 // Unit265 is the same for H.265, with a nal_unit_type.
 func Unit265(typ byte, n uint64, size int) []byte {
 	return nal([]byte{typ << 1, 1}, n, size)

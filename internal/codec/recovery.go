@@ -1,0 +1,109 @@
+package codec
+
+import (
+	"github.com/bluenviron/mediacommon/v2/pkg/bits"
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
+)
+
+// recovery is what a recovery point SEI message says: from how many pictures
+// after this one on a decoder that begins here shows correct ones. In H.264 they
+// are counted in decoding order, in H.265 in output order, where the number may
+// be below 0.
+type recovery struct {
+	found bool
+	count int64
+}
+
+// seiRecovery is the payloadType of a recovery point (ITU-T H.264 section D.1,
+// ITU-T H.265 section D.2.1).
+const seiRecovery = 6
+
+// maxSEI bounds the bytes of an SEI NAL unit that are looked at. A recovery
+// point stands near its beginning; large units hold users' own data.
+const maxSEI = 4096
+
+// recovery264 looks for a recovery point in an SEI NAL unit of H.264.
+func recovery264(nal []byte) recovery {
+	return findRecovery(nal, 1, func(b []byte) (int64, error) {
+		at := 0
+		n, err := bits.ReadGolombUnsigned(b, &at)
+		return int64(n), err
+	})
+}
+
+// recovery265 looks for a recovery point in a prefix SEI NAL unit of H.265.
+func recovery265(nal []byte) recovery {
+	return findRecovery(nal, 2, func(b []byte) (int64, error) {
+		at := 0
+		n, err := bits.ReadGolombSigned(b, &at)
+		return int64(n), err
+	})
+}
+
+// findRecovery walks over the messages of an SEI NAL unit (ITU-T H.264 section
+// 7.3.2.3.1). header is the bytes of the NAL unit's header. Bytes that are no
+// SEI messages end the walk.
+func findRecovery(nal []byte, header int, read func(payload []byte) (int64, error)) recovery {
+	if len(nal) <= header {
+		return recovery{}
+	}
+	b := h264.EmulationPreventionRemove(nal[header:min(len(nal), header+maxSEI)])
+	for len(b) >= 2 {
+		kind, rest := seiNumber(b)
+		size, rest := seiNumber(rest)
+		if rest == nil || size > len(rest) {
+			return recovery{}
+		}
+		if kind == seiRecovery {
+			n, err := read(rest[:size])
+			if err != nil {
+				return recovery{}
+			}
+			return recovery{found: true, count: n}
+		}
+		b = rest[size:]
+	}
+	return recovery{}
+}
+
+// seiNumber reads a number that is a run of 255s and a last byte below. rest is
+// nil where the bytes end before it does.
+func seiNumber(b []byte) (n int, rest []byte) {
+	for i, x := range b {
+		n += int(x)
+		if x != 255 {
+			return n, b[i+1:]
+		}
+	}
+	return 0, nil
+}
+
+// sliceKind is a type of slices.
+type sliceKind uint8
+
+const (
+	sliceOther sliceKind = iota // P, SP, or not to be read
+	sliceB
+	sliceI // or SI
+)
+
+// sliceKind264 is the slice_type in the header of a slice of H.264 (ITU-T H.264
+// section 7.3.3 and table 7-6).
+func sliceKind264(nal []byte) sliceKind {
+	// Two numbers of at most 65 bits, with a byte in three for emulation
+	// prevention.
+	b := h264.EmulationPreventionRemove(nal[1:min(len(nal), 32)])
+	at := 0
+	if _, err := bits.ReadGolombUnsigned(b, &at); err != nil { // first_mb_in_slice
+		return sliceOther
+	}
+	t, err := bits.ReadGolombUnsigned(b, &at)
+	switch {
+	case err != nil || t > 9:
+	case t%5 == 1:
+		return sliceB
+	case t%5 == 2 || t%5 == 4:
+		return sliceI
+	}
+	return sliceOther
+}
