@@ -28,6 +28,15 @@ export function pace(behind: number, target: number, buffered: number, lowLatenc
   return { rate: 1, seek: false };
 }
 
+/**
+ * How far behind the live edge a tile plays that takes whole segments: enough
+ * for the newest ones, given their durations, to come late by one. The server's
+ * HOLD-BACK goes by the longest segment ever.
+ */
+export function wallLatency(newest: number[], holdBack: number): number {
+  return Math.min(holdBack || Infinity, Math.max(6, 2 * Math.max(0, ...newest) + 1));
+}
+
 const round = (n: number) => Math.round(n * 100) / 100;
 
 /**

@@ -3,8 +3,8 @@
 import type Hls from 'hls.js';
 import type { ErrorData, Loader, LoaderCallbacks, LoaderConfiguration, PlaylistLoaderContext } from 'hls.js';
 import { failure } from './format';
-import { Clock, backoff, onward, pace } from './pace';
-import { plain } from './playlist';
+import { Clock, backoff, onward, pace, wallLatency } from './pace';
+import { plain, targetDuration } from './playlist';
 
 export type Mode = 'wall' | 'focus';
 export type PlayerState = 'idle' | 'starting' | 'playing' | 'waiting' | 'retrying' | 'unsupported';
@@ -35,6 +35,10 @@ const patience = 8_000; // ms without progress before a player is made anew
 const unsupportedRetry = 60_000;
 const cushion = 2.5; // seconds that the wall gathers before it goes on after running dry
 const longestHold = 8_000;
+
+const longTarget = 6; // seconds of EXT-X-TARGETDURATION
+const mostLowLatencyTiles = 2;
+const lowLatencyTiles = new Set<Player>();
 
 let loading: Promise<typeof Hls | undefined> | undefined;
 
@@ -73,7 +77,7 @@ export class Player {
   private lastLoad = 0;
   private lastRecover = 0;
   private heldSince = 0; // the wall gathers a cushion since
-  private ended = false; // the playlist said ENDLIST
+  private lowLatency: boolean; // parts are played, as soon as they are there
   private played = false; // this attempt has shown a picture
   private stalls = 0;
   private fatals = 0;
@@ -90,6 +94,7 @@ export class Player {
     private readonly clock: Clock,
     private readonly changed: () => void,
   ) {
+    this.lowLatency = mode === 'focus';
     video.muted = true;
     video.playsInline = true;
     video.disableRemotePlayback = true;
@@ -105,7 +110,6 @@ export class Player {
       this.attempt = 0;
       this.lastProgress = performance.now();
       if (this.state === 'idle' || this.timer) this.begin();
-      else if (this.ended) this.rebuild('the camera is back');
       else this.hold();
     } else if (w === 'no' && this.wanted) {
       this.wanted = false;
@@ -161,8 +165,7 @@ export class Player {
       }
     }
     if (this.video.paused && !this.video.ended) void this.video.play().catch(() => undefined);
-    if (this.ended && this.ahead() < 0.2) this.rebuild('the playlist ended');
-    else this.keepPace(now);
+    this.keepPace(now);
   }
 
   /**
@@ -171,7 +174,7 @@ export class Player {
    * again with every segment: it waits for a cushion first.
    */
   private hold(): void {
-    if (this.mode !== 'wall' || this.heldSince || !this.played || this.ahead() > cushion) return;
+    if (this.lowLatency || this.heldSince || !this.played || this.ahead() > cushion) return;
     this.heldSince = performance.now();
     this.video.pause();
     this.set('waiting');
@@ -200,7 +203,7 @@ export class Player {
   private begin(): void {
     this.teardown();
     const mine = ++this.generation;
-    this.ended = this.played = false;
+    this.played = false;
     this.heldSince = 0;
     this.begunAt = this.lastProgress = performance.now();
     this.goodSince = 0;
@@ -228,7 +231,7 @@ export class Player {
       capLevelToPlayerSize: true,
       liveSyncOnStallIncrease: focus ? 0.3 : 1,
       maxLiveSyncPlaybackRate: 1, // keepPace does it, for plain HLS too
-      ...(focus ? {} : { pLoader: plainLoader(Lib) }),
+      ...(focus ? {} : { pLoader: plainLoader(Lib, (playlist) => this.takesLowLatency(playlist)) }),
     });
     this.hls = hls;
     hls.on(Lib.Events.ERROR, (_, e) => { if (mine === this.generation) this.onError(Lib, hls, e); });
@@ -238,10 +241,29 @@ export class Player {
       this.lastLoad = performance.now();
     });
     hls.on(Lib.Events.FRAG_LOADED, () => { this.loading = false; });
-    hls.on(Lib.Events.LEVEL_UPDATED, (_, e) => { if (mine === this.generation) this.ended = !e.details.live; });
+    let set = 0; // hls.js adds to what it was told when it stalls
+    hls.on(Lib.Events.LEVEL_UPDATED, (_, { details }) => {
+      if (mine !== this.generation || focus) return;
+      const target = this.lowLatency && details.partHoldBack || wallLatency(details.fragments.slice(-3).map((f) => f.duration), details.holdBack);
+      if (target !== set) hls.targetLatency = set = target;
+    });
     hls.on(Lib.Events.MANIFEST_PARSED, () => { if (mine === this.generation) void this.video.play().catch(() => undefined); });
     hls.attachMedia(this.video);
     hls.loadSource(this.url);
+  }
+
+  /**
+   * Whether a tile plays a camera's parts. Whole segments of long keyframe
+   * intervals would put it half a minute behind. Only few can: each has a request
+   * that waits at the server, and a browser has six connections.
+   */
+  private takesLowLatency(playlist: string): boolean {
+    if (!this.lowLatency && targetDuration(playlist) >= longTarget && lowLatencyTiles.size < mostLowLatencyTiles) {
+      lowLatencyTiles.add(this);
+      this.lowLatency = true;
+      if (this.hls) this.hls.lowLatencyMode = true;
+    }
+    return this.lowLatency;
   }
 
   private onError(Lib: typeof Hls, hls: Hls, e: ErrorData): void {
@@ -250,11 +272,8 @@ export class Player {
     this.errors.push(note);
     if (this.errors.length > 20) this.errors.shift();
     if (e.details === Lib.ErrorDetails.BUFFER_STALLED_ERROR && this.played && this.wanted && !e.fatal) {
-      if (this.ended) this.rebuild('the playlist ended');
-      else {
-        if (!this.heldSince) this.stalls++;
-        this.hold();
-      }
+      if (!this.heldSince) this.stalls++;
+      this.hold();
       return;
     }
     if (!e.fatal) return;
@@ -273,7 +292,7 @@ export class Player {
   }
 
   private readonly onEnded = () => {
-    if (this.wanted) this.rebuild('the playlist ended');
+    if (this.wanted) this.rebuild('playback ended');
     else this.stop();
   };
 
@@ -313,10 +332,7 @@ export class Player {
       return;
     }
     this.set('retrying');
-    // A playlist that ends has a successor, at once; but not for ever.
-    const at = this.ended && this.attempt === 0 ? 0 : backoff(this.attempt);
-    this.attempt++;
-    this.again(at);
+    this.again(backoff(this.attempt++));
   }
 
   private again(ms: number): void {
@@ -333,6 +349,8 @@ export class Player {
     this.freeze();
     this.hls?.destroy();
     this.hls = undefined;
+    if (this.mode === 'wall') this.lowLatency = false;
+    lowLatencyTiles.delete(this);
     if (this.video.hasAttribute('src')) {
       this.video.removeAttribute('src');
       this.video.load();
@@ -353,8 +371,8 @@ export class Player {
   private keepPace(now: number): void {
     const { hls, video } = this;
     const target = hls?.targetLatency;
-    if (!hls || !target || this.state !== 'playing' || this.ended) return;
-    const p = pace(hls.latency, target, this.ahead(), this.mode === 'focus');
+    if (!hls || !target || this.state !== 'playing') return;
+    const p = pace(hls.latency, target, this.ahead(), this.lowLatency);
     if (p.seek && hls.liveSyncPosition && now - this.lastSeek > 10_000) {
       this.lastSeek = now;
       video.currentTime = hls.liveSyncPosition;
@@ -391,17 +409,18 @@ export class Player {
 }
 
 /**
- * A loader of playlists without what is for low latency. hls.js would ask for
- * the next playlist in advance even so, and a wall of such requests, each
- * waiting at the server, takes all of the browser's connections.
+ * A loader of playlists without what is for low latency, unless `whole` says so
+ * of a playlist. hls.js would ask for the next playlist in advance even so, and
+ * a wall of such requests, each waiting at the server, takes all of the
+ * browser's connections.
  */
-function plainLoader(Lib: typeof Hls): new (c: ConstructorParameters<typeof Lib.DefaultConfig.loader>[0]) => Loader<PlaylistLoaderContext> {
+function plainLoader(Lib: typeof Hls, whole: (playlist: string) => boolean): new (c: ConstructorParameters<typeof Lib.DefaultConfig.loader>[0]) => Loader<PlaylistLoaderContext> {
   const Base = Lib.DefaultConfig.loader as unknown as new (c: unknown) => Loader<PlaylistLoaderContext>;
   return class extends Base {
     override load(context: PlaylistLoaderContext, config: LoaderConfiguration, callbacks: LoaderCallbacks<PlaylistLoaderContext>): void {
       const { onSuccess } = callbacks;
       callbacks.onSuccess = (response, ...rest) => {
-        if (typeof response.data === 'string') response.data = plain(response.data);
+        if (typeof response.data === 'string' && !whole(response.data)) response.data = plain(response.data);
         onSuccess(response, ...rest);
       };
       super.load(context, config, callbacks);

@@ -7,3 +7,8 @@ export function plain(playlist: string): string {
       return kept.length ? '#EXT-X-SERVER-CONTROL:' + kept.join(',') : '';
     });
 }
+
+/** EXT-X-TARGETDURATION in seconds; 0 where there is none, as in a multivariant playlist. */
+export function targetDuration(playlist: string): number {
+  return Number(/^#EXT-X-TARGETDURATION:(\d+)/m.exec(playlist)?.[1] ?? 0);
+}

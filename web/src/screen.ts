@@ -9,6 +9,8 @@ import { Player, type Mode } from './player';
 
 const crossed = 'M2 5h7.5v6H2zM9.5 7.2 14 5v6l-4.5-2.2M1.5 2.5l13 11'; // a camera, struck out
 
+const notLive = 10; // seconds behind; what is shown is then not called live
+
 export class Screen {
   readonly video = h('video', { muted: true, playsinline: true, tabindex: '-1', 'aria-hidden': 'true' });
   readonly element: HTMLElement;
@@ -37,8 +39,10 @@ export class Screen {
   draw(): void {
     const v = model.view(this.camera, this.player.state === 'unsupported');
     this.element.dataset.tone = this.pill.dataset.tone = v.tone;
-    text(this.word, v.word);
+    const late = v.tone === 'live' && (this.player.delay() ?? 0) >= notLive;
+    text(this.word, late ? 'Behind' : v.word);
     text(this.behind, v.tone === 'live' ? this.delay() : '');
+    this.pill.classList.toggle('late', late);
     const says = !!v.headline;
     show(this.veil, says);
     text(this.headline, v.headline ?? '');

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import type { Camera, Status } from '../src/api';
 import * as format from '../src/format';
 import * as model from '../src/model';
-import { plain } from '../src/playlist';
-import { Clock, backoff, onward, pace } from '../src/pace';
+import { plain, targetDuration } from '../src/playlist';
+import { Clock, backoff, onward, pace, wallLatency } from '../src/pace';
 
 const now = '2030-01-02T03:04:05Z';
 const status = (s: Partial<Status>): Status => ({ state: 'live', owner: 'in-1', host: 'h', since: now, updated: now, stale: false, ...s });
@@ -75,6 +75,18 @@ test('backoff grows, is bounded and spread', () => {
   assert.equal(backoff(3, 0.5), 4000);
   assert.equal(backoff(50, 0.5), 15_000);
   assert.ok(backoff(50, 1) <= 18_750 && backoff(0, 0) >= 375);
+});
+
+test('wallLatency', () => {
+  assert.equal(wallLatency([1, 1, 1], 6), 6);
+  assert.equal(wallLatency([8, 8, 8], 36), 17);
+  assert.equal(wallLatency([8, 20, 8], 36), 36);
+  assert.equal(wallLatency([], 0), 6);
+});
+
+test('targetDuration', () => {
+  assert.equal(targetDuration('#EXTM3U\n#EXT-X-TARGETDURATION:12\n'), 12);
+  assert.equal(targetDuration('#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nraw.m3u8\n'), 0);
 });
 
 test('pace', () => {
