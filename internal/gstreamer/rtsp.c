@@ -150,6 +150,27 @@ static GstPadProbeReturn after_depay(GstPad *pad, GstPadProbeInfo *info, gpointe
   return GST_PAD_PROBE_OK;
 }
 
+// after_decoder leaves sound out whose time is not known yet: a decoder may take
+// the first frame, which has a time, for the state that it needs, and count those
+// after it from 0. RTP times are far above that by their bias.
+static GstPadProbeReturn after_decoder(GstPad *pad, GstPadProbeInfo *info, gpointer p) {
+  guint64 lowest = gst_util_uint64_scale(FL_RTSP_BIAS / 2, GST_SECOND, GPOINTER_TO_UINT(p));
+  GstClockTime pts = GST_BUFFER_PTS((GstBuffer *)info->data);
+  return GST_CLOCK_TIME_IS_VALID(pts) && pts > lowest ? GST_PAD_PROBE_OK : GST_PAD_PROBE_DROP;
+}
+
+void fl_rtsp_decoded(GstElement *convert, guint32 clock_rate) {
+  GstPad *pad = gst_element_get_static_pad(convert, "sink");
+  gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_BUFFER, after_decoder, GUINT_TO_POINTER(clock_rate), NULL);
+  gst_object_unref(pad);
+}
+
+void fl_rtsp_entry(GstElement *bin, GstElement *first) {
+  GstPad *pad = gst_element_get_static_pad(first, "sink");
+  gst_element_add_pad(bin, gst_ghost_pad_new("sink", pad));
+  gst_object_unref(pad);
+}
+
 FlQueue *fl_rtsp_queue_new(uintptr_t conn) {
   FlQueue *q = g_new0(FlQueue, 1);
   q->conn = conn;
@@ -274,6 +295,62 @@ void fl_rtsp_attach(GstElement *depay, GstElement *sink, FlQueue *queue, guint8 
   gst_app_sink_set_callbacks(GST_APP_SINK(sink), &cb, t, track_unref);
 }
 
+// gives_sound says whether a depayloader gives sound that needs no decoder, or
+// that one of decoders takes.
+static gboolean gives_sound(GstElementFactory *depay, GList *decoders) {
+  const GList *l = gst_element_factory_get_static_pad_templates(depay);
+  for (; l != NULL; l = l->next) {
+    GstStaticPadTemplate *t = l->data;
+    if (t->direction != GST_PAD_SRC)
+      continue;
+    GstCaps *caps = gst_static_pad_template_get_caps(t);
+    gboolean raw = gst_caps_get_size(caps) > 0 &&
+                   gst_structure_has_name(gst_caps_get_structure(caps, 0), "audio/x-raw");
+    GList *able = gst_element_factory_list_filter(decoders, caps, GST_PAD_SINK, FALSE);
+    gboolean ok = raw || able != NULL;
+    gst_plugin_feature_list_free(able);
+    gst_caps_unref(caps);
+    if (ok)
+      return TRUE;
+  }
+  return FALSE;
+}
+
+// unfit are depayloaders that are not used: of GStreamer 1.22, robustdepay crashes
+// over what RFC 5219 allows, and dtmfdepay makes tones of keys.
+static gboolean unfit(const char *depay) {
+  return g_strcmp0(depay, "rtpmparobustdepay") == 0 || g_strcmp0(depay, "rtpdtmfdepay") == 0;
+}
+
+char *fl_rtsp_sound_depayloader(GstCaps *stream) {
+  GList *all = gst_element_factory_list_get_elements(GST_ELEMENT_FACTORY_TYPE_DEPAYLOADER, GST_RANK_MARGINAL);
+  // rtspsrc calls a stream application/x-unknown when it asks whether to take it.
+  GstCaps *rtp = gst_caps_copy(stream);
+  for (guint i = 0; i < gst_caps_get_size(rtp); i++)
+    gst_structure_set_name(gst_caps_get_structure(rtp, i), "application/x-rtp");
+  GList *depays = gst_element_factory_list_filter(all, rtp, GST_PAD_SINK, FALSE);
+  gst_caps_unref(rtp);
+  GList *decoders = gst_element_factory_list_get_elements(
+      GST_ELEMENT_FACTORY_TYPE_DECODER | GST_ELEMENT_FACTORY_TYPE_MEDIA_AUDIO, GST_RANK_MARGINAL);
+  depays = g_list_sort(depays, gst_plugin_feature_rank_compare_func);
+  char *name = NULL;
+  for (GList *l = depays; l != NULL && name == NULL; l = l->next)
+    if (!unfit(GST_OBJECT_NAME(l->data)) && gives_sound(l->data, decoders))
+      name = g_strdup(GST_OBJECT_NAME(l->data));
+  gst_plugin_feature_list_free(all);
+  gst_plugin_feature_list_free(depays);
+  gst_plugin_feature_list_free(decoders);
+  return name;
+}
+
+// of_sound says whether an element belongs to the sound.
+static gboolean of_sound(GstObject *o) {
+  for (; o != NULL; o = GST_OBJECT_PARENT(o))
+    if (g_strcmp0(GST_OBJECT_NAME(o), FL_RTSP_SOUND_BIN) == 0)
+      return TRUE;
+  return FALSE;
+}
+
 static GstPadProbeReturn on_rtcp(GstPad *pad, GstPadProbeInfo *info, gpointer p) {
   GstRTCPBuffer rtcp = GST_RTCP_BUFFER_INIT;
   GstBuffer *b = info->data;
@@ -343,7 +420,8 @@ static GstBusSyncReply on_message(GstBus *bus, GstMessage *m, gpointer p) {
       gst_structure_get_uint(details, "rtsp-status-code", &status);
     // A depayloader calls it an error when a packet is nonsense, and goes on.
     if (e->domain != GST_STREAM_ERROR || g_strcmp0(GST_OBJECT_NAME(GST_MESSAGE_SRC(m)), "depay") != 0)
-      framelogRTSPMessage(conn, FL_RTSP_ERROR, (char *)g_quark_to_string(e->domain), e->code, status);
+      framelogRTSPMessage(conn, of_sound(GST_MESSAGE_SRC(m)) ? FL_RTSP_SOUND_ERROR : FL_RTSP_ERROR,
+                          (char *)g_quark_to_string(e->domain), e->code, status);
     g_error_free(e);
   } else if (GST_MESSAGE_TYPE(m) == GST_MESSAGE_EOS) {
     framelogRTSPMessage(conn, FL_RTSP_EOS, NULL, 0, 0);

@@ -13,7 +13,10 @@
 #define FL_RTSP_BIAS (G_GINT64_CONSTANT(1) << 32)
 
 // Kinds of fl_rtsp messages.
-enum { FL_RTSP_ERROR = 1, FL_RTSP_EOS, FL_RTSP_PLAYING, FL_RTSP_CERTIFICATE };
+enum { FL_RTSP_ERROR = 1, FL_RTSP_EOS, FL_RTSP_PLAYING, FL_RTSP_CERTIFICATE, FL_RTSP_SOUND_ERROR };
+
+// The name of the bin that holds the elements of the sound.
+#define FL_RTSP_SOUND_BIN "sound"
 
 // Payloads whose units are cut into packets.
 enum { FL_RTSP_SOUND = 0, FL_RTSP_H264, FL_RTSP_H265, FL_RTSP_JPEG };
@@ -83,6 +86,17 @@ typedef struct {
 // appsink. What it makes goes with those two elements; the queue must outlive
 // their streaming thread.
 void fl_rtsp_attach(GstElement *depay, GstElement *sink, FlQueue *queue, guint8 track, guint32 clock_rate, int payload);
+
+// fl_rtsp_decoded watches decoded sound before the element that converts it.
+void fl_rtsp_decoded(GstElement *convert, guint32 clock_rate);
+
+// fl_rtsp_entry makes the sink pad of a bin's first element the bin's.
+void fl_rtsp_entry(GstElement *bin, GstElement *first);
+
+// fl_rtsp_sound_depayloader finds, in the registry, the depayloader of the
+// highest rank that takes an RTP stream and gives sound that some decoder takes.
+// NULL: there is none. The caller frees the name.
+char *fl_rtsp_sound_depayloader(GstCaps *stream);
 
 // fl_rtsp_watch_manager reads the sender reports that reach an rtpbin, and
 // prepares its jitterbuffers.
