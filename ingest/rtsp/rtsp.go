@@ -1,5 +1,6 @@
 // Package rtsp is the source for RTSP cameras (RFC 2326): H.264, H.265 and
-// MJPEG, with AAC or Opus as they come and other sound as AAC. GStreamer does
+// MJPEG, with AAC or Opus as they come and other sound as AAC, or none where it
+// cannot be decoded, which is told. GStreamer does
 // the protocol (internal/gstreamer); here are the choice of transport, the
 // offset between sound and picture, and what an error means.
 package rtsp

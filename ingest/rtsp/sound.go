@@ -55,12 +55,18 @@ func (r *run) soundProblem(now time.Time) string {
 }
 
 func cannotDecode(encoding string) string {
+	switch name := soundName(encoding); name {
+	case "AAC", "G.711", "Opus":
+		return fmt.Sprintf("the sound is announced as %s and cannot be read as that: recorded without sound; set another kind of sound on the camera", name)
+	}
 	return fmt.Sprintf("the sound is %s, which GStreamer here cannot decode: recorded without sound; set AAC, G.711 or Opus on the camera", soundName(encoding))
 }
 
 // soundNames are what people call an encoding that SDP names otherwise.
 var soundNames = map[string]string{
-	"PCMU": "G.711", "PCMA": "G.711", "MPA": "MP3", "MPEG4-GENERIC": "AAC", "MP4A-LATM": "AAC", "AC3": "AC-3", "EAC3": "E-AC-3",
+	"PCMU": "G.711", "PCMA": "G.711", "MPA": "MP3", "MPEG4-GENERIC": "AAC", "MP4A-LATM": "AAC", "AC3": "AC-3", "EAC3": "E-AC-3", "OPUS": "Opus",
+	// As GStreamer names what its parsers give.
+	"mpeg": "AAC", "x-opus": "Opus",
 }
 
 // soundName is an encoding of SDP as people write it: "G.729" for "G729".

@@ -165,9 +165,41 @@ void fl_rtsp_decoded(GstElement *convert, guint32 clock_rate) {
   gst_object_unref(pad);
 }
 
-void fl_rtsp_entry(GstElement *bin, GstElement *first) {
+// before_sound stands before all elements of the sound. A depayloader that does
+// not take what SDP says of it refuses the caps, which would end the connection:
+// its packets are left out instead.
+static GstPadProbeReturn before_sound(GstPad *pad, GstPadProbeInfo *info, gpointer p) {
+  static const char *refused = "framelog-refused";
+  if (info->type & GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM) {
+    if (GST_QUERY_TYPE(info->data) != GST_QUERY_ACCEPT_CAPS)
+      return GST_PAD_PROBE_OK;
+    gst_query_set_accept_caps_result(info->data, TRUE); // what becomes of them is seen when they come
+    return GST_PAD_PROBE_HANDLED;
+  }
+  if (!(info->type & GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM))
+    return g_object_get_data(G_OBJECT(pad), refused) != NULL ? GST_PAD_PROBE_DROP : GST_PAD_PROBE_OK;
+  GstEvent *e = info->data;
+  if (GST_EVENT_TYPE(e) != GST_EVENT_CAPS)
+    return GST_PAD_PROBE_OK;
+  GstPad *target = gst_ghost_pad_get_target(GST_GHOST_PAD(pad));
+  gboolean ok = gst_pad_send_event(target, gst_event_ref(e));
+  gst_object_unref(target);
+  g_object_set_data(G_OBJECT(pad), refused, ok ? NULL : (gpointer)refused);
+  if (!ok)
+    framelogRTSPMessage((uintptr_t)p, FL_RTSP_SOUND_ERROR, (char *)g_quark_to_string(GST_CORE_ERROR),
+                        GST_CORE_ERROR_NEGOTIATION, 0);
+  return GST_PAD_PROBE_DROP; // it was sent
+}
+
+void fl_rtsp_entry(GstElement *bin, GstElement *first, uintptr_t sound) {
   GstPad *pad = gst_element_get_static_pad(first, "sink");
-  gst_element_add_pad(bin, gst_ghost_pad_new("sink", pad));
+  GstPad *ghost = gst_ghost_pad_new("sink", pad);
+  if (sound != 0)
+    gst_pad_add_probe(ghost,
+                      GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_BUFFER_LIST |
+                          GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM | GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM,
+                      before_sound, (gpointer)sound, NULL);
+  gst_element_add_pad(bin, ghost);
   gst_object_unref(pad);
 }
 
@@ -316,12 +348,6 @@ static gboolean gives_sound(GstElementFactory *depay, GList *decoders) {
   return FALSE;
 }
 
-// unfit are depayloaders that are not used: of GStreamer 1.22, robustdepay crashes
-// over what RFC 5219 allows, and dtmfdepay makes tones of keys.
-static gboolean unfit(const char *depay) {
-  return g_strcmp0(depay, "rtpmparobustdepay") == 0 || g_strcmp0(depay, "rtpdtmfdepay") == 0;
-}
-
 char *fl_rtsp_sound_depayloader(GstCaps *stream) {
   GList *all = gst_element_factory_list_get_elements(GST_ELEMENT_FACTORY_TYPE_DEPAYLOADER, GST_RANK_MARGINAL);
   // rtspsrc calls a stream application/x-unknown when it asks whether to take it.
@@ -335,7 +361,7 @@ char *fl_rtsp_sound_depayloader(GstCaps *stream) {
   depays = g_list_sort(depays, gst_plugin_feature_rank_compare_func);
   char *name = NULL;
   for (GList *l = depays; l != NULL && name == NULL; l = l->next)
-    if (!unfit(GST_OBJECT_NAME(l->data)) && gives_sound(l->data, decoders))
+    if (gives_sound(l->data, decoders))
       name = g_strdup(GST_OBJECT_NAME(l->data));
   gst_plugin_feature_list_free(all);
   gst_plugin_feature_list_free(depays);

@@ -302,9 +302,9 @@ func (r *RTSP) link(pad *gst.Pad, t RTSPTrack, chain *rtspChain) error {
 	if err != nil {
 		return fmt.Errorf("gstreamer: build chain of %s: %w", t.Encoding, err)
 	}
-	first := "depay"
+	first, sound := "depay", C.uintptr_t(0)
 	if t.ID == schemas.AudioTrack {
-		first = "shield"
+		first, sound = "shield", C.uintptr_t(r.handle)
 		if err := bin.SetProperty("name", C.FL_RTSP_SOUND_BIN); err != nil {
 			return fmt.Errorf("gstreamer: name chain of %s: %w", t.Encoding, err)
 		}
@@ -321,7 +321,7 @@ func (r *RTSP) link(pad *gst.Pad, t RTSPTrack, chain *rtspChain) error {
 	if err != nil {
 		return fmt.Errorf("gstreamer: build chain of %s: %w", t.Encoding, err)
 	}
-	C.fl_rtsp_entry(element(bin.Element), element(entry))
+	C.fl_rtsp_entry(element(bin.Element), element(entry), sound)
 	r.watch(depay, sink, t.ID, t.ClockRate, chain.payload)
 	watchDecoded(bin, t.ClockRate)
 	if err := r.pipeline.Add(bin.Element); err != nil {

@@ -90,8 +90,9 @@ void fl_rtsp_attach(GstElement *depay, GstElement *sink, FlQueue *queue, guint8 
 // fl_rtsp_decoded watches decoded sound before the element that converts it.
 void fl_rtsp_decoded(GstElement *convert, guint32 clock_rate);
 
-// fl_rtsp_entry makes the sink pad of a bin's first element the bin's.
-void fl_rtsp_entry(GstElement *bin, GstElement *first);
+// fl_rtsp_entry makes the sink pad of a bin's first element the bin's. sound is
+// the connection, where the bin is that of the sound, else 0.
+void fl_rtsp_entry(GstElement *bin, GstElement *first, uintptr_t sound);
 
 // fl_rtsp_sound_depayloader finds, in the registry, the depayloader of the
 // highest rank that takes an RTP stream and gives sound that some decoder takes.

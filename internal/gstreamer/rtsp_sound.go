@@ -27,7 +27,11 @@ func chainOf(t RTSPTrack, caps *gst.Caps) *rtspChain {
 		return nil
 	}
 	defer C.g_free(C.gpointer(unsafe.Pointer(depayloader)))
-	return toAAC(C.GoString(depayloader))
+	name := C.GoString(depayloader)
+	if _, ok := soundDepayloaders[name]; !ok {
+		return nil
+	}
+	return toAAC(name)
 }
 
 // watchDecoded watches the sound that a chain of toAAC decodes.

@@ -140,7 +140,7 @@ func TestRTSPSoundWithoutChain(t *testing.T) {
 	for _, c := range []struct {
 		encoding string
 		clock    uint32
-	}{{"EVS", 16000}, {"BV16", 8000}, {"ISAC", 16000}, {"MPA-ROBUST", 90000}, {"TELEPHONE-EVENT", 8000}, {"CN", 8000}, {"G726-32", 16000}} {
+	}{{"EVS", 16000}, {"BV16", 8000}, {"ISAC", 16000}, {"MPA-ROBUST", 90000}, {"QCELP", 8000}, {"SBC", 16000}, {"TELEPHONE-EVENT", 8000}, {"CN", 8000}, {"G726-32", 16000}} {
 		caps := gst.NewCapsFromString(fmt.Sprintf("application/x-unknown,media=audio,payload=97,encoding-name=%s,clock-rate=%d", c.encoding, c.clock))
 		if chain := chainOf(RTSPTrack{ID: schemas.AudioTrack, Encoding: c.encoding, ClockRate: c.clock}, caps); chain != nil {
 			t.Errorf("%s: %s", c.encoding, chain.description())
