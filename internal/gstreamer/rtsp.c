@@ -68,7 +68,38 @@ static gboolean begins_unit(int payload, const guint8 *p, guint size) {
   return TRUE;
 }
 
+// repack_g726 puts the codewords of a payload, each of so many bits, from the
+// order of RFC 3551 (4.5.4: the first in the lowest bits of the first octet) into
+// that of AAL2, which decoders take. The depayloader does it for two and four
+// bits alone.
+static void repack_g726(guint8 *p, guint size, int bits) {
+  guint32 in = 0, out = 0;
+  int have = 0, filled = 0;
+  guint written = 0;
+  for (guint i = 0; i < size; i++) {
+    in |= (guint32)p[i] << have;
+    have += 8;
+    for (; have >= bits; have -= bits) {
+      out = out << bits | (in & ((1u << bits) - 1));
+      in >>= bits;
+      filled += bits;
+      if (filled >= 8) {
+        filled -= 8;
+        p[written++] = out >> filled; // never ahead of what was read
+      }
+    }
+  }
+}
+
 static GstBuffer *on_packet(Track *t, GstBuffer *b) {
+  if (t->payload > FL_RTSP_G726) {
+    GstRTPBuffer w = GST_RTP_BUFFER_INIT;
+    b = gst_buffer_make_writable(b);
+    if (gst_rtp_buffer_map(b, GST_MAP_READWRITE, &w)) {
+      repack_g726(gst_rtp_buffer_get_payload(&w), gst_rtp_buffer_get_payload_len(&w), t->payload - FL_RTSP_G726);
+      gst_rtp_buffer_unmap(&w);
+    }
+  }
   GstRTPBuffer rtp = GST_RTP_BUFFER_INIT;
   if (!gst_rtp_buffer_map(b, GST_MAP_READ, &rtp))
     return b;
@@ -92,7 +123,7 @@ static GstBuffer *on_packet(Track *t, GstBuffer *b) {
     // sender that began anew, of which nothing can be said.
     if (missing != 0 && missing < 0x8000) {
       t->lost += missing;
-      if (t->payload != FL_RTSP_SOUND) {
+      if (t->payload != FL_RTSP_SOUND && t->payload < FL_RTSP_G726) {
         if (!t->marker)
           damaged(t, before);
         if (!begins)

@@ -21,6 +21,10 @@ enum { FL_RTSP_ERROR = 1, FL_RTSP_EOS, FL_RTSP_PLAYING, FL_RTSP_CERTIFICATE, FL_
 // Payloads whose units are cut into packets.
 enum { FL_RTSP_SOUND = 0, FL_RTSP_H264, FL_RTSP_H265, FL_RTSP_JPEG };
 
+// FL_RTSP_G726 and so many more is G.726 with codewords of so many bits, packed as
+// RFC 3551 has them.
+enum { FL_RTSP_G726 = 16 };
+
 // What is told with each unit.
 typedef struct {
   guint64 pts;     // ns of biased extended RTP time; G_MAXUINT64: none

@@ -6,7 +6,7 @@ import "strings"
 type rtspChain struct {
 	// elements in launch syntax; the one named depay is the depayloader.
 	stages []string
-	// payload is the form of the video's packets, for rtsp.c.
+	// payload is the form of the packets, where rtsp.c must know it.
 	payload int
 	// delay is the samples that an encoder puts before the first.
 	delay int64
@@ -31,6 +31,9 @@ const (
 	payloadJPEG
 )
 
+// payloadG726 and so many more is G.726 with codewords of so many bits.
+const payloadG726 = 16
+
 // rtspChains by encoding name of SDP, in upper case: what the log keeps as the
 // camera sends it.
 //
@@ -54,34 +57,41 @@ var rtspChains = map[string]*rtspChain{
 	"OPUS":          {stages: []string{soundShield, "rtpopusdepay name=depay"}},
 }
 
-// soundDepayloaders are those whose sound is decoded, with options that they need.
+// soundDepayloaders are those whose sound is decoded.
 // A camera must not be able to end the process, and some depayloaders of GStreamer
 // 1.22 abort it over a packet that makes no sense, or crash: those of robust MP3
 // (RFC 5219), QCELP and SBC. Put a new one in when
 // TestNoiseAsSoundHarmsNothing has it.
-var soundDepayloaders = map[string]string{
-	"rtppcmudepay":   "",
-	"rtppcmadepay":   "",
-	"rtpg722depay":   "",
-	"rtpg726depay":   "force-aal2=false", // else the names of RFC 3551 count as AAL2's, whose bits stand in the other order
-	"rtpg729depay":   "",
-	"rtpgsmdepay":    "",
-	"rtpamrdepay":    "",
-	"rtpL8depay":     "",
-	"rtpL16depay":    "",
-	"rtpL24depay":    "",
-	"rtpmpadepay":    "",
-	"rtpac3depay":    "",
-	"rtpspeexdepay":  "",
-	"rtpvorbisdepay": "",
+var soundDepayloaders = map[string]bool{
+	"rtppcmudepay":   true,
+	"rtppcmadepay":   true,
+	"rtpg722depay":   true,
+	"rtpg726depay":   true,
+	"rtpg729depay":   true,
+	"rtpgsmdepay":    true,
+	"rtpamrdepay":    true,
+	"rtpL8depay":     true,
+	"rtpL16depay":    true,
+	"rtpL24depay":    true,
+	"rtpmpadepay":    true,
+	"rtpac3depay":    true,
+	"rtpspeexdepay":  true,
+	"rtpvorbisdepay": true,
+}
+
+// g726Payloads are the names of RFC 3551. Those of AAL2 have another order of bits,
+// which decoders take.
+var g726Payloads = map[string]int{
+	"G726": payloadG726 + 4, "G726-16": payloadG726 + 2, "G726-24": payloadG726 + 3, "G726-32": payloadG726 + 4, "G726-40": payloadG726 + 5,
 }
 
 // toAAC is for sound that no browser plays: decoded by what GStreamer's registry
 // has for it, and encoded once.
-func toAAC(depayloader string) *rtspChain {
+func toAAC(encoding, depayloader string) *rtspChain {
 	return &rtspChain{
+		payload: g726Payloads[encoding],
 		stages: []string{
-			soundShield, depayloader + " name=depay " + soundDepayloaders[depayloader], "decodebin",
+			soundShield, depayloader + " name=depay", "decodebin",
 			"audioconvert name=convert", "audioresample", "audio/x-raw,rate=48000,channels=[1,2]", "avenc_aac bitrate=64000",
 		},
 		delay: aacDelay,

@@ -28,10 +28,10 @@ func chainOf(t RTSPTrack, caps *gst.Caps) *rtspChain {
 	}
 	defer C.g_free(C.gpointer(unsafe.Pointer(depayloader)))
 	name := C.GoString(depayloader)
-	if _, ok := soundDepayloaders[name]; !ok {
+	if !soundDepayloaders[name] {
 		return nil
 	}
-	return toAAC(name)
+	return toAAC(t.Encoding, name)
 }
 
 // watchDecoded watches the sound that a chain of toAAC decodes.

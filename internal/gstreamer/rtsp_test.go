@@ -31,7 +31,7 @@ func TestRTSPSoundChains(t *testing.T) {
 		{"PCMA", 8000, "audio/x-raw,rate=8000 ! alawenc ! rtppcmapay", "audio/mpeg", 1024},
 		{"G722", 8000, "audio/x-raw,rate=16000,channels=1 ! avenc_g722 ! rtpg722pay", "audio/mpeg", 1024},
 		{"L16", 44100, "audio/x-raw,rate=44100,channels=2 ! rtpL16pay", "audio/mpeg", 1024},
-		{"G726-32", 8000, "audio/x-raw,rate=8000,channels=1 ! avenc_g726 bitrate=32000 ! rtpg726pay force-aal2=false", "audio/mpeg", 1024},
+		{"G726-32", 8000, "audio/x-raw,rate=8000,channels=1 ! avenc_g726 bitrate=32000 ! rtpg726pay", "audio/mpeg", 1024},
 		{"MPA", 90000, "audio/x-raw,rate=44100,channels=2 ! lamemp3enc ! mpegaudioparse ! rtpmpapay", "audio/mpeg", 1024},
 		{"AC3", 48000, "audio/x-raw,rate=48000,channels=2 ! avenc_ac3 ! ac3parse ! rtpac3pay", "audio/mpeg", 1024},
 		{"SPEEX", 16000, "audio/x-raw,rate=16000,channels=1 ! speexenc ! rtpspeexpay", "audio/mpeg", 1024},
@@ -76,7 +76,7 @@ func TestRTSPSoundChains(t *testing.T) {
 				t.Fatal(err)
 			}
 			watchDecoded(p.Bin, c.clock)
-			r.watch(depay, sink, schemas.AudioTrack, c.clock, 0)
+			r.watch(depay, sink, schemas.AudioTrack, c.clock, chain.payload)
 			if err := p.SetState(gst.StatePlaying); err != nil {
 				t.Fatal(err)
 			}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/framelog/framelog/internal/camsim"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/oracle/hlscheck"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
@@ -40,7 +41,6 @@ func TestEverySoundIsHeard(t *testing.T) {
 	testenv.Long(t)
 	groups := [][]string{
 		{"pcmu", "pcma", "g722", "gsm", "amr"},
-		{"g726-16", "g726-24", "g726-32", "g726-40"},
 		{"l16", "l24", "mp2", "mp3", "ac3"},
 		{"speex", "vorbis", "aac-raw", "aac-latm", "opus-raw"},
 	}
@@ -49,10 +49,10 @@ func TestEverySoundIsHeard(t *testing.T) {
 		for _, n := range names {
 			cases[n] = served(n)
 		}
-		t.Run(strings.Join(names, ","), func(t *testing.T) { testSounds(t, cases) })
+		t.Run(strings.Join(names, " "), func(t *testing.T) { testSounds(t, cases) })
 	}
-	// By packets that GStreamer did not make: it takes the bits of one kind of
-	// G.726 for those of the other, unless it is told not to.
+	// By packets that GStreamer did not make: its own G.726 is packed in ways that
+	// RFC 3551 does not know.
 	for _, k := range []struct{ format, prefix string }{{"g726le", ""}, {"g726", "AAL2-"}} {
 		cases := map[string]func(*testing.T) string{}
 		for bits := 2; bits <= 5; bits++ {
@@ -73,8 +73,7 @@ func testSounds(t *testing.T, cases map[string]func(*testing.T) string) {
 	for name := range cases {
 		hls := f.URL + "/hls/" + name + "/index.m3u8"
 		testenv.Wait(t, 2*testenv.Patience, "footage of "+name, func() bool {
-			p := playlist(t, hls)
-			return p != nil && len(p.Segments) > heardSeconds+1
+			return footage(playlist(t, hls)) > heardSeconds+1
 		})
 		beeps := testenv.Beeps(t, hls, fromTheStart, heardSeconds*time.Second-300*time.Millisecond)
 		if len(beeps) < heardSeconds-2 {
@@ -93,6 +92,19 @@ func testSounds(t *testing.T, cases map[string]func(*testing.T) string) {
 		}
 		t.Logf("%s: %d beeps at %.0f Hz, at most %v from their flashes", name, len(beeps), hz, worst.Round(time.Millisecond))
 	}
+}
+
+// footage is how many segments of a playlist are no gaps; m may be nil.
+func footage(m *hlscheck.Media) int {
+	n := 0
+	if m != nil {
+		for _, s := range m.Segments {
+			if !s.Gap {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // served is a camera of GStreamer's RTSP server.
@@ -194,7 +206,6 @@ func TestSoundThatCannotBeDecodedIsNamed(t *testing.T) {
 		t.Errorf("the problem is logged %d times over two connections", n)
 	}
 	testenv.Wait(t, testenv.Patience, "footage", func() bool {
-		p := playlist(t, f.URL+"/hls/cam/index.m3u8")
-		return p != nil && len(p.Segments) > 2
+		return footage(playlist(t, f.URL+"/hls/cam/index.m3u8")) > 2
 	})
 }
