@@ -68,35 +68,12 @@ static gboolean begins_unit(int payload, const guint8 *p, guint size) {
   return TRUE;
 }
 
-// repack_g726 puts the codewords of a payload, each of so many bits, from the
-// order of RFC 3551 (4.5.4: the first in the lowest bits of the first octet) into
-// that of AAL2, which decoders take. The depayloader does it for two and four
-// bits alone.
-static void repack_g726(guint8 *p, guint size, int bits) {
-  guint32 in = 0, out = 0;
-  int have = 0, filled = 0;
-  guint written = 0;
-  for (guint i = 0; i < size; i++) {
-    in |= (guint32)p[i] << have;
-    have += 8;
-    for (; have >= bits; have -= bits) {
-      out = out << bits | (in & ((1u << bits) - 1));
-      in >>= bits;
-      filled += bits;
-      if (filled >= 8) {
-        filled -= 8;
-        p[written++] = out >> filled; // never ahead of what was read
-      }
-    }
-  }
-}
-
 static GstBuffer *on_packet(Track *t, GstBuffer *b) {
   if (t->payload > FL_RTSP_G726) {
     GstRTPBuffer w = GST_RTP_BUFFER_INIT;
     b = gst_buffer_make_writable(b);
     if (gst_rtp_buffer_map(b, GST_MAP_READWRITE, &w)) {
-      repack_g726(gst_rtp_buffer_get_payload(&w), gst_rtp_buffer_get_payload_len(&w), t->payload - FL_RTSP_G726);
+      fl_rtsp_repack_g726(gst_rtp_buffer_get_payload(&w), gst_rtp_buffer_get_payload_len(&w), t->payload - FL_RTSP_G726);
       gst_rtp_buffer_unmap(&w);
     }
   }
@@ -179,59 +156,6 @@ static GstPadProbeReturn after_depay(GstPad *pad, GstPadProbeInfo *info, gpointe
     info->data = n;
   }
   return GST_PAD_PROBE_OK;
-}
-
-// after_decoder leaves sound out whose time is not known yet: a decoder may take
-// the first frame, which has a time, for the state that it needs, and count those
-// after it from 0. RTP times are far above that by their bias.
-static GstPadProbeReturn after_decoder(GstPad *pad, GstPadProbeInfo *info, gpointer p) {
-  guint64 lowest = gst_util_uint64_scale(FL_RTSP_BIAS / 2, GST_SECOND, GPOINTER_TO_UINT(p));
-  GstClockTime pts = GST_BUFFER_PTS((GstBuffer *)info->data);
-  return GST_CLOCK_TIME_IS_VALID(pts) && pts > lowest ? GST_PAD_PROBE_OK : GST_PAD_PROBE_DROP;
-}
-
-void fl_rtsp_decoded(GstElement *convert, guint32 clock_rate) {
-  GstPad *pad = gst_element_get_static_pad(convert, "sink");
-  gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_BUFFER, after_decoder, GUINT_TO_POINTER(clock_rate), NULL);
-  gst_object_unref(pad);
-}
-
-// before_sound stands before all elements of the sound. A depayloader that does
-// not take what SDP says of it refuses the caps, which would end the connection:
-// its packets are left out instead.
-static GstPadProbeReturn before_sound(GstPad *pad, GstPadProbeInfo *info, gpointer p) {
-  static const char *refused = "framelog-refused";
-  if (info->type & GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM) {
-    if (GST_QUERY_TYPE(info->data) != GST_QUERY_ACCEPT_CAPS)
-      return GST_PAD_PROBE_OK;
-    gst_query_set_accept_caps_result(info->data, TRUE); // what becomes of them is seen when they come
-    return GST_PAD_PROBE_HANDLED;
-  }
-  if (!(info->type & GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM))
-    return g_object_get_data(G_OBJECT(pad), refused) != NULL ? GST_PAD_PROBE_DROP : GST_PAD_PROBE_OK;
-  GstEvent *e = info->data;
-  if (GST_EVENT_TYPE(e) != GST_EVENT_CAPS)
-    return GST_PAD_PROBE_OK;
-  GstPad *target = gst_ghost_pad_get_target(GST_GHOST_PAD(pad));
-  gboolean ok = gst_pad_send_event(target, gst_event_ref(e));
-  gst_object_unref(target);
-  g_object_set_data(G_OBJECT(pad), refused, ok ? NULL : (gpointer)refused);
-  if (!ok)
-    framelogRTSPMessage((uintptr_t)p, FL_RTSP_SOUND_ERROR, (char *)g_quark_to_string(GST_CORE_ERROR),
-                        GST_CORE_ERROR_NEGOTIATION, 0);
-  return GST_PAD_PROBE_DROP; // it was sent
-}
-
-void fl_rtsp_entry(GstElement *bin, GstElement *first, uintptr_t sound) {
-  GstPad *pad = gst_element_get_static_pad(first, "sink");
-  GstPad *ghost = gst_ghost_pad_new("sink", pad);
-  if (sound != 0)
-    gst_pad_add_probe(ghost,
-                      GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_BUFFER_LIST |
-                          GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM | GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM,
-                      before_sound, (gpointer)sound, NULL);
-  gst_element_add_pad(bin, ghost);
-  gst_object_unref(pad);
 }
 
 FlQueue *fl_rtsp_queue_new(uintptr_t conn) {
@@ -358,56 +282,6 @@ void fl_rtsp_attach(GstElement *depay, GstElement *sink, FlQueue *queue, guint8 
   gst_app_sink_set_callbacks(GST_APP_SINK(sink), &cb, t, track_unref);
 }
 
-// gives_sound says whether a depayloader gives sound that needs no decoder, or
-// that one of decoders takes.
-static gboolean gives_sound(GstElementFactory *depay, GList *decoders) {
-  const GList *l = gst_element_factory_get_static_pad_templates(depay);
-  for (; l != NULL; l = l->next) {
-    GstStaticPadTemplate *t = l->data;
-    if (t->direction != GST_PAD_SRC)
-      continue;
-    GstCaps *caps = gst_static_pad_template_get_caps(t);
-    gboolean raw = gst_caps_get_size(caps) > 0 &&
-                   gst_structure_has_name(gst_caps_get_structure(caps, 0), "audio/x-raw");
-    GList *able = gst_element_factory_list_filter(decoders, caps, GST_PAD_SINK, FALSE);
-    gboolean ok = raw || able != NULL;
-    gst_plugin_feature_list_free(able);
-    gst_caps_unref(caps);
-    if (ok)
-      return TRUE;
-  }
-  return FALSE;
-}
-
-char *fl_rtsp_sound_depayloader(GstCaps *stream) {
-  GList *all = gst_element_factory_list_get_elements(GST_ELEMENT_FACTORY_TYPE_DEPAYLOADER, GST_RANK_MARGINAL);
-  // rtspsrc calls a stream application/x-unknown when it asks whether to take it.
-  GstCaps *rtp = gst_caps_copy(stream);
-  for (guint i = 0; i < gst_caps_get_size(rtp); i++)
-    gst_structure_set_name(gst_caps_get_structure(rtp, i), "application/x-rtp");
-  GList *depays = gst_element_factory_list_filter(all, rtp, GST_PAD_SINK, FALSE);
-  gst_caps_unref(rtp);
-  GList *decoders = gst_element_factory_list_get_elements(
-      GST_ELEMENT_FACTORY_TYPE_DECODER | GST_ELEMENT_FACTORY_TYPE_MEDIA_AUDIO, GST_RANK_MARGINAL);
-  depays = g_list_sort(depays, gst_plugin_feature_rank_compare_func);
-  char *name = NULL;
-  for (GList *l = depays; l != NULL && name == NULL; l = l->next)
-    if (gives_sound(l->data, decoders))
-      name = g_strdup(GST_OBJECT_NAME(l->data));
-  gst_plugin_feature_list_free(all);
-  gst_plugin_feature_list_free(depays);
-  gst_plugin_feature_list_free(decoders);
-  return name;
-}
-
-// of_sound says whether an element belongs to the sound.
-static gboolean of_sound(GstObject *o) {
-  for (; o != NULL; o = GST_OBJECT_PARENT(o))
-    if (g_strcmp0(GST_OBJECT_NAME(o), FL_RTSP_SOUND_BIN) == 0)
-      return TRUE;
-  return FALSE;
-}
-
 static GstPadProbeReturn on_rtcp(GstPad *pad, GstPadProbeInfo *info, gpointer p) {
   GstRTCPBuffer rtcp = GST_RTCP_BUFFER_INIT;
   GstBuffer *b = info->data;
@@ -477,7 +351,7 @@ static GstBusSyncReply on_message(GstBus *bus, GstMessage *m, gpointer p) {
       gst_structure_get_uint(details, "rtsp-status-code", &status);
     // A depayloader calls it an error when a packet is nonsense, and goes on.
     if (e->domain != GST_STREAM_ERROR || g_strcmp0(GST_OBJECT_NAME(GST_MESSAGE_SRC(m)), "depay") != 0)
-      framelogRTSPMessage(conn, of_sound(GST_MESSAGE_SRC(m)) ? FL_RTSP_SOUND_ERROR : FL_RTSP_ERROR,
+      framelogRTSPMessage(conn, fl_rtsp_of_sound(GST_MESSAGE_SRC(m)) ? FL_RTSP_SOUND_ERROR : FL_RTSP_ERROR,
                           (char *)g_quark_to_string(e->domain), e->code, status);
     g_error_free(e);
   } else if (GST_MESSAGE_TYPE(m) == GST_MESSAGE_EOS) {

@@ -103,6 +103,15 @@ void fl_rtsp_entry(GstElement *bin, GstElement *first, uintptr_t sound);
 // NULL: there is none. The caller frees the name.
 char *fl_rtsp_sound_depayloader(GstCaps *stream);
 
+// fl_rtsp_repack_g726 puts the codewords of a payload, each of so many bits, from the
+// order of RFC 3551 (4.5.4: the first in the lowest bits of the first octet) into
+// that of AAL2, which decoders take. The depayloader does it for two and four
+// bits alone.
+void fl_rtsp_repack_g726(guint8 *p, guint size, int bits);
+
+// fl_rtsp_of_sound says whether an element belongs to the sound.
+gboolean fl_rtsp_of_sound(GstObject *o);
+
 // fl_rtsp_watch_manager reads the sender reports that reach an rtpbin, and
 // prepares its jitterbuffers.
 void fl_rtsp_watch_manager(GstElement *rtpbin, uintptr_t conn);
