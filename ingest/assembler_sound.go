@@ -150,11 +150,13 @@ func (a *Assembler) discard(s *sound) {
 }
 
 // chooseSound decides, when a session's first chunk is written, whether it has
-// sound: only where there is some by then.
+// sound: only where some has come of late. None of it need wait in the queue:
+// a camera may send it in packets of half a second, of which the session before
+// took the latest.
 func (a *Assembler) chooseSound(now time.Time) {
 	s := &a.session
 	s.chosen = true
-	if q := a.sound; q != nil && q.aligned && len(q.queue) > 0 && now.Sub(q.seen) <= a.cfg.AudioSilence {
+	if q := a.sound; q != nil && q.aligned && q.any && now.Sub(q.seen) <= a.cfg.AudioSilence {
 		s.sound = q
 		a.stats.Audio = q.track.Codec
 	}

@@ -79,6 +79,7 @@ type camera struct {
 	claim   claim  // on the log
 	source  Source // from the first connection on; nil again once it panicked
 	drops   drops  // of the source's goroutine
+	noSound string // the problem of the sound; of the source's goroutine
 	refused bool   // a chunk of this fragment or the one before was not taken; of the recorder's goroutine
 }
 
@@ -112,6 +113,7 @@ func (c *camera) run(ctx context.Context) error {
 	for _, v := range []*prometheus.CounterVec{c.m.reconnects, c.m.dropped, c.m.frozen} {
 		v.WithLabelValues(c.cam.ID) // there from the start, at 0
 	}
+	c.m.noSound.WithLabelValues(c.cam.ID)
 	rec := &lateRecorder{wrote: c.wrote}
 	rec.open = func() CameraWriter {
 		if ctx.Err() != nil || !c.claim.take() {
@@ -421,6 +423,8 @@ func (t *tap) Observe(e Event) {
 	case EventFrameTime:
 		// An error is a panic, which the source's next call finds.
 		_ = t.call(func() error { t.asm.FrameTime(e.FrameTime); return nil })
+	case EventSound:
+		c.sound(e.Problem)
 	case EventFallback:
 		c.trouble.tell(slog.LevelInfo, fallbackToUDP, slog.String("err", clean(e.Err)))
 	default:
@@ -429,6 +433,24 @@ func (t *tap) Observe(e Event) {
 		}
 		c.log.Debug("connection", "step", e.Kind, "transport", e.Transport)
 	}
+}
+
+// sound takes what is wrong with the camera's sound. It is logged when it
+// changes: most cameras say the same at each connection.
+func (c *camera) sound(problem string) {
+	if c.cam.NoAudio {
+		return
+	}
+	lost := c.m.noSound.WithLabelValues(c.cam.ID)
+	lost.Set(0)
+	if problem != "" {
+		lost.Set(1)
+		if problem != c.noSound {
+			c.log.Warn("camera's sound is not recorded", "problem", problem)
+		}
+	}
+	c.noSound = problem
+	c.board.problem(problemSound, problem)
 }
 
 func (c *camera) logDrops() {

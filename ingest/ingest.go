@@ -46,6 +46,7 @@ type Event struct {
 	Err       error         // of EventFallback: why TCP is given up
 	Units     uint64        // of EventDropped: how many
 	FrameTime time.Duration // of EventFrameTime
+	Problem   string        // of EventSound
 }
 
 // EventKind is what has happened.
@@ -61,6 +62,9 @@ const (
 	// EventFrameTime: how long a picture lasts by the SDP, 0 where it does not
 	// say; it comes before the tracks.
 	EventFrameTime EventKind = "frame-time"
+	// EventSound: what is wrong with the camera's sound, "" where nothing is, in
+	// words for people. The pictures are recorded all the same.
+	EventSound EventKind = "sound"
 	// EventDropped: units were dropped because the queue between the source
 	// and its sink was full.
 	EventDropped EventKind = "dropped"

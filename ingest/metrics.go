@@ -17,6 +17,7 @@ var states = [...]schemas.State{
 type metrics struct {
 	reconnects, fenced *prometheus.CounterVec
 	dropped, frozen    *prometheus.CounterVec
+	noSound            *prometheus.GaugeVec
 	panics             prometheus.Counter
 	partitions         prometheus.Gauge
 	assembler          *AssemblerMetrics
@@ -34,6 +35,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			"Access units and frames of sound that were dropped because ingest did not take them off GStreamer in time."),
 		frozen: perCamera("framelog_ingest_frozen_connections_total",
 			"Connections to cameras that GStreamer did not let go of in time, whose memory and threads may still be held."),
+		noSound: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "framelog_ingest_sound_unusable",
+			Help: "1 where a camera announces sound that cannot be recorded, else 0.",
+		}, []string{"camera"}),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "framelog_ingest_panics_total", Help: "Panics in a camera's code, each of which ended a connection.",
 		}),
@@ -49,12 +54,13 @@ func (m *metrics) forget(camera string) {
 	for _, v := range []*prometheus.CounterVec{m.reconnects, m.fenced, m.dropped, m.frozen} {
 		v.DeletePartialMatch(l)
 	}
+	m.noSound.DeletePartialMatch(l)
 	m.assembler.Forget(camera)
 }
 
 // register registers everything with reg. It fails where a name is taken.
 func (m *metrics) register(reg prometheus.Registerer, cameras prometheus.Collector) error {
-	for _, c := range []prometheus.Collector{m.reconnects, m.fenced, m.dropped, m.frozen, m.panics, m.partitions, cameras} {
+	for _, c := range []prometheus.Collector{m.reconnects, m.fenced, m.dropped, m.frozen, m.noSound, m.panics, m.partitions, cameras} {
 		if err := reg.Register(c); err != nil {
 			return err
 		}

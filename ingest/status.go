@@ -14,11 +14,12 @@ import (
 const maxErrorText = 300
 
 // Where a problem of a live camera comes from; the first that is there is
-// shown.
+// shown, and that of the sound beside it.
 const (
 	problemLog    = iota // the log takes nothing
 	problemRecord        // the log refuses
 	problemSource        // what the camera sends is odd
+	problemSound         // its sound cannot be recorded
 	problemKinds
 )
 
@@ -62,17 +63,31 @@ func (b *board) write() {
 	s.Updated = time.Now()
 	s.FPS, s.Bitrate = b.meter.rates(s.Updated)
 	if s.State == schemas.StateLive {
-		for _, p := range b.problems {
-			if p != "" {
-				s.Problem = p
-				break
-			}
-		}
+		s.Problem = shownProblem(b.problems)
 	}
 	b.mu.Unlock()
 	if !quiet {
 		b.put(s)
 	}
+}
+
+// shownProblem is what a status tells of all problems. That of the sound lasts as
+// long as the camera is set so, and neither hides another nor is hidden.
+func shownProblem(problems [problemKinds]string) string {
+	shown := ""
+	for _, p := range problems[:problemSound] {
+		if p != "" {
+			shown = p
+			break
+		}
+	}
+	switch sound := problems[problemSound]; {
+	case shown == "":
+		return sound
+	case sound != "":
+		return shown + "; " + sound
+	}
+	return shown
 }
 
 // change applies f, and has the status written where that made a difference.

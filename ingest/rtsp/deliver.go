@@ -2,9 +2,11 @@ package rtsp
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/framelog/framelog/ingest"
+	"github.com/framelog/framelog/internal/codec"
 	"github.com/framelog/framelog/internal/gstreamer"
 	"github.com/framelog/framelog/schemas"
 )
@@ -36,6 +38,8 @@ type deliver struct {
 
 	aligned bool
 	offset  int64 // of sound, in its timescale
+
+	refused string // encoding of sound that came and cannot be recorded; "": none
 }
 
 func newDeliver(sink ingest.Sink, conn connection, wait time.Duration, units int, bytes int64) *deliver {
@@ -79,7 +83,7 @@ func (d *deliver) tick(now time.Time) error {
 		}
 		return nil
 	}
-	all := len(d.tracks) >= len(d.conn.Selected())
+	all := len(d.tracks) >= len(d.conn.Selected()) || d.refused != ""
 	if all || now.Sub(d.first) >= d.wait || len(d.held) >= d.units || d.heldBytes >= d.bytes {
 		return d.flush()
 	}
@@ -93,7 +97,10 @@ func (d *deliver) drop(n int) {
 	d.held = slices.Delete(d.held, 0, n)
 }
 
-// flush begins the delivery with what there is.
+// flush begins the delivery with what there is. Sound goes first: it may have
+// come later than the pictures beside it, as packets of several frames do, and
+// a session's first chunk has sound only where some is there before it is
+// closed.
 func (d *deliver) flush() error {
 	if d.live || !d.sawVideo {
 		return nil
@@ -104,6 +111,7 @@ func (d *deliver) flush() error {
 	}
 	held := d.held
 	d.held, d.heldBytes = nil, 0
+	slices.SortStableFunc(held, func(a, b ingest.Unit) int { return int(b.Track) - int(a.Track) })
 	for _, u := range held {
 		if err := d.unit(u); err != nil {
 			return err
@@ -135,6 +143,16 @@ func (d *deliver) track(id uint8) *schemas.Track {
 // that matters is told at once.
 func (d *deliver) format(id uint8, f *gstreamer.RTSPFormat) error {
 	t, ok := trackOf(id, f)
+	if ok && !t.Codec.Video() {
+		_, err := codec.FrameDuration(t) // what the assembler will ask
+		ok = err == nil
+	}
+	if id == schemas.AudioTrack {
+		d.refused = ""
+		if !ok {
+			d.refused = strings.TrimPrefix(f.Media, "audio/")
+		}
+	}
 	if !ok {
 		return nil
 	}

@@ -1,5 +1,6 @@
 // Package rtsp is the source for RTSP cameras (RFC 2326): H.264, H.265 and
-// MJPEG, with AAC or Opus as they come and other sound as AAC. GStreamer does
+// MJPEG, with AAC or Opus as they come and other sound as AAC, or none where it
+// cannot be decoded, which is told. GStreamer does
 // the protocol (internal/gstreamer); here are the choice of transport, the
 // offset between sound and picture, and what an error means.
 package rtsp
@@ -45,8 +46,9 @@ type Config struct {
 	InsecureTLS    bool          // rtsps with any certificate, not only those that the system's authorities have signed
 
 	// AudioWait is how long the first video waits for announced sound to
-	// come, so that one session has both; default 1s. Sound that comes later
-	// is told as a change of tracks.
+	// come, so that one session has both; default 2s. Sound that comes later
+	// is told as a change of tracks. After a connection to which none came in
+	// so long, the next one does not wait.
 	AudioWait time.Duration
 
 	// Credentials that the camera refuses are not tried again before LoginWait
@@ -77,7 +79,7 @@ func New(cfg Config) ingest.Source {
 	def(&cfg.NoDataTimeout, 5*time.Second)
 	def(&cfg.StallTimeout, 10*time.Second)
 	def(&cfg.CloseTimeout, 5*time.Second)
-	def(&cfg.AudioWait, time.Second)
+	def(&cfg.AudioWait, 2*time.Second)
 	def(&cfg.LoginWait, time.Minute)
 	def(&cfg.LoginWaitMax, 15*time.Minute)
 	def(&cfg.SecretEvery, 2*time.Second)
@@ -96,6 +98,7 @@ type source struct {
 	cfg    Config
 	useUDP bool // TransportAuto found that TCP gives nothing here
 	login  login
+	silent bool // the announced sound did not come to the connection before
 	reopen bool // the camera closed a connection before PLAY, maybe after its challenge
 	found  found
 }
@@ -206,9 +209,16 @@ func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink i
 	if err != nil {
 		return false, err
 	}
-	r := &run{source: s, conn: conn, url: u.String(), transport: transport, auto: auto && !udp, deliver: newDeliver(sink, conn, s.cfg.AudioWait, s.cfg.QueueUnits, s.cfg.QueueBytes)}
+	wait := s.cfg.AudioWait
+	if s.silent {
+		wait = 0
+	}
+	r := &run{source: s, conn: conn, url: u.String(), transport: transport, auto: auto && !udp, deliver: newDeliver(sink, conn, wait, s.cfg.QueueUnits, s.cfg.QueueBytes)}
 	defer func() {
 		live = r.deliver.live
+		if live && time.Since(r.deliver.first) > s.cfg.AudioWait {
+			s.silent = r.deliver.track(schemas.AudioTrack) == nil
+		}
 		closed := conn.Close(s.cfg.CloseTimeout)
 		r.tellDropped()
 		if errors.Is(closed, gstreamer.ErrFrozen) {
@@ -234,7 +244,9 @@ type run struct {
 	playing   bool
 	described bool   // what the camera says of its video was told
 	dropped   uint64 // units that were told of
-	ours      bool   // loop's error is the connection's, not the sink's or ctx's
+	sound     string // the problem of the sound that was told
+	soundTold bool
+	ours      bool // loop's error is the connection's, not the sink's or ctx's
 }
 
 func (r *run) hasVideo() bool {
@@ -363,6 +375,7 @@ func (r *run) items() (saw bool, err error) {
 	if err := r.deliver.tick(time.Now()); err != nil {
 		return saw, err
 	}
+	r.tellSound(time.Now())
 	if r.deliver.live && !wasLive {
 		if !r.playing {
 			r.plays()

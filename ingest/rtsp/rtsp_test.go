@@ -63,7 +63,7 @@ func (s *sink) observed() []ingest.Event {
 
 func (s *sink) states() (out []ingest.EventKind) {
 	for _, e := range s.observed() {
-		if e.Kind == ingest.EventFrameTime {
+		if e.Kind == ingest.EventFrameTime || e.Kind == ingest.EventSound {
 			continue // no step
 		}
 		out = append(out, e.Kind)

@@ -17,6 +17,10 @@ const (
 	PCMA schemas.Codec = "pcma"
 )
 
+// RTP is sound whose units are RTP payloads as they stand. The track's Config is
+// the text of rtpmap behind the payload type: "G726-32/8000".
+const RTP schemas.Codec = "rtp"
+
 // Unit is one access unit of video or one frame of audio, as a camera sends
 // it. Times are in the track's timescale; zero is the same instant for all
 // tracks of a feed.
@@ -27,7 +31,7 @@ type Unit struct {
 	Sync     bool
 	// Data is as [schemas.Codec] says: NAL units with 4-byte lengths and
 	// without parameter sets, raw AAC, an Opus packet, a JPEG image; for
-	// PCMU and PCMA the bytes of the samples.
+	// PCMU and PCMA the bytes of the samples; for RTP a payload.
 	Data []byte
 
 	wall time.Time // when the picture was taken, by the camera's clock

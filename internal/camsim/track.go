@@ -152,6 +152,13 @@ func newPacketizer(t schemas.Track, payloadType uint8) (*packetizer, error) {
 		p.format = &format.G711{PayloadTyp: payloadType, MULaw: t.Codec == PCMU, SampleRate: int(t.Timescale), ChannelCount: int(max(t.Channels, 1))}
 		e := &rtplpcm.Encoder{PayloadType: payloadType, BitDepth: 8, ChannelCount: int(max(t.Channels, 1))}
 		p.encode, err = plain(e.Encode), e.Init()
+	case RTP:
+		f := &format.Generic{PayloadTyp: payloadType, RTPMa: string(t.Config)}
+		p.format = f
+		p.encode = plain(func(b []byte) ([]*rtp.Packet, error) {
+			return []*rtp.Packet{{Header: rtp.Header{Version: 2, PayloadType: payloadType}, Payload: b}}, nil
+		})
+		err = f.Init()
 	default:
 		return nil, fmt.Errorf("camsim: track %d: unknown codec %q", t.ID, t.Codec)
 	}

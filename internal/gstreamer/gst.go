@@ -17,16 +17,17 @@ import (
 // element that is not named here is taken for one of the base plugins.
 func debianPackage(element string) string {
 	switch element {
-	case "rtspsrc", "rtpbin", "rtph264depay", "rtph265depay", "rtpjpegdepay", "rtpmp4gdepay", "rtpmp4adepay",
-		"rtpopusdepay", "rtppcmudepay", "rtppcmadepay", "rtpL16depay", "aacparse", "mulawdec", "alawdec",
-		"jpegenc", "jpegdec", "udpsrc":
+	case "rtspsrc", "rtpbin", "aacparse", "jpegenc", "jpegdec", "udpsrc":
 		return "gstreamer1.0-plugins-good"
-	case "h264parse", "h265parse", "jpegparse", "voaacenc", "opusparse":
+	case "h264parse", "h265parse", "jpegparse", "voaacenc", "opusparse", "errorignore":
 		return "gstreamer1.0-plugins-bad"
 	case "x264enc":
 		return "gstreamer1.0-plugins-ugly"
 	case "queue", "fakesink", "identity", "capsfilter", "tee":
 		return "libgstreamer1.0-0"
+	}
+	if strings.HasPrefix(element, "rtp") && strings.HasSuffix(element, "depay") {
+		return "gstreamer1.0-plugins-good"
 	}
 	if strings.HasPrefix(element, "av") {
 		return "gstreamer1.0-libav"

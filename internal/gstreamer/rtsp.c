@@ -69,6 +69,14 @@ static gboolean begins_unit(int payload, const guint8 *p, guint size) {
 }
 
 static GstBuffer *on_packet(Track *t, GstBuffer *b) {
+  if (t->payload > FL_RTSP_G726) {
+    GstRTPBuffer w = GST_RTP_BUFFER_INIT;
+    b = gst_buffer_make_writable(b);
+    if (gst_rtp_buffer_map(b, GST_MAP_READWRITE, &w)) {
+      fl_rtsp_repack_g726(gst_rtp_buffer_get_payload(&w), gst_rtp_buffer_get_payload_len(&w), t->payload - FL_RTSP_G726);
+      gst_rtp_buffer_unmap(&w);
+    }
+  }
   GstRTPBuffer rtp = GST_RTP_BUFFER_INIT;
   if (!gst_rtp_buffer_map(b, GST_MAP_READ, &rtp))
     return b;
@@ -92,7 +100,7 @@ static GstBuffer *on_packet(Track *t, GstBuffer *b) {
     // sender that began anew, of which nothing can be said.
     if (missing != 0 && missing < 0x8000) {
       t->lost += missing;
-      if (t->payload != FL_RTSP_SOUND) {
+      if (t->payload != FL_RTSP_SOUND && t->payload < FL_RTSP_G726) {
         if (!t->marker)
           damaged(t, before);
         if (!begins)
@@ -343,7 +351,8 @@ static GstBusSyncReply on_message(GstBus *bus, GstMessage *m, gpointer p) {
       gst_structure_get_uint(details, "rtsp-status-code", &status);
     // A depayloader calls it an error when a packet is nonsense, and goes on.
     if (e->domain != GST_STREAM_ERROR || g_strcmp0(GST_OBJECT_NAME(GST_MESSAGE_SRC(m)), "depay") != 0)
-      framelogRTSPMessage(conn, FL_RTSP_ERROR, (char *)g_quark_to_string(e->domain), e->code, status);
+      framelogRTSPMessage(conn, fl_rtsp_of_sound(GST_MESSAGE_SRC(m)) ? FL_RTSP_SOUND_ERROR : FL_RTSP_ERROR,
+                          (char *)g_quark_to_string(e->domain), e->code, status);
     g_error_free(e);
   } else if (GST_MESSAGE_TYPE(m) == GST_MESSAGE_EOS) {
     framelogRTSPMessage(conn, FL_RTSP_EOS, NULL, 0, 0);

@@ -41,15 +41,18 @@ type RTSP struct {
 	collecting sync.Mutex // held while units move from waiting to queue; before mu
 	waiting    *C.FlQueue // until the pipeline has stopped
 
-	mu       sync.Mutex // guards what follows; held for short, never over calls into GStreamer
-	selected []RTSPTrack
-	linked   map[uint8]bool
-	tracks   map[uint8]*rtspTrack
-	reports  map[uint32]rtspReport // by SSRC
-	playing  bool
-	err      error
-	done     chan struct{} // closed with err set
-	closing  bool
+	mu         sync.Mutex // guards what follows; held for short, never over calls into GStreamer
+	selected   []RTSPTrack
+	chains     map[uint8]*rtspChain // of what is selected
+	linked     map[uint8]bool
+	tracks     map[uint8]*rtspTrack
+	reports    map[uint32]rtspReport // by SSRC
+	playing    bool
+	noSound    string // encoding of sound that was announced and does not come
+	noSoundErr error  // why, where an element failed
+	err        error
+	done       chan struct{} // closed with err set
+	closing    bool
 
 	closeOnce sync.Once
 	closeErr  error
@@ -94,6 +97,7 @@ func OpenRTSP(opt RTSPOptions) (*RTSP, error) {
 	r := &RTSP{
 		opt:     opt,
 		queue:   newRTSPQueue(opt.QueueUnits, opt.QueueBytes),
+		chains:  map[uint8]*rtspChain{},
 		linked:  map[uint8]bool{},
 		tracks:  map[uint8]*rtspTrack{},
 		reports: map[uint32]rtspReport{},
@@ -190,6 +194,7 @@ func element(e *gst.Element) *C.GstElement { return (*C.GstElement)(e.Unsafe()) 
 // selectStream takes the first video and the first audio that it knows.
 func (r *RTSP) selectStream(_ *gst.Element, _ uint, caps *gst.Caps) bool {
 	t, media := rtspStream(caps)
+	chain := chainOf(t, caps)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range r.selected {
@@ -197,13 +202,17 @@ func (r *RTSP) selectStream(_ *gst.Element, _ uint, caps *gst.Caps) bool {
 			return false
 		}
 	}
-	if t.ID == 0 || rtspChains[t.Encoding] == nil {
-		if media == "video" {
+	if t.ID == 0 || chain == nil {
+		switch media {
+		case "video":
 			r.failLocked(&RTSPUnsupportedError{Encoding: t.Encoding})
+		case "audio":
+			r.noSoundLocked(t)
 		}
 		return false
 	}
 	r.selected = append(r.selected, t)
+	r.chains[t.ID] = chain
 	return true
 }
 
@@ -260,8 +269,10 @@ func (r *RTSP) addTrack(pad *gst.Pad) error {
 		return errors.New("gstreamer: add track: stream has no caps")
 	}
 	t, _ := rtspStream(caps)
-	chain := rtspChains[t.Encoding]
-	if t.ID == 0 || chain == nil {
+	r.mu.Lock()
+	chain := r.chains[t.ID]
+	r.mu.Unlock()
+	if chain == nil {
 		return &RTSPUnsupportedError{Encoding: t.Encoding}
 	}
 	r.mu.Lock()
@@ -274,12 +285,29 @@ func (r *RTSP) addTrack(pad *gst.Pad) error {
 	if again {
 		return ErrRTSPRestarted
 	}
+	err := r.link(pad, t, chain)
+	if err != nil && t.ID == schemas.AudioTrack {
+		r.failSound(err)
+		return nil
+	}
+	return err
+}
+
+// link builds a stream's chain and links it to the stream's pad.
+func (r *RTSP) link(pad *gst.Pad, t RTSPTrack, chain *rtspChain) error {
 	if err := Require(chain.elements()...); err != nil {
 		return err
 	}
-	bin, err := gst.NewBinFromString(chain.description(), true)
+	bin, err := gst.NewBinFromString(chain.description(), false)
 	if err != nil {
 		return fmt.Errorf("gstreamer: build chain of %s: %w", t.Encoding, err)
+	}
+	first, sound := "depay", C.uintptr_t(0)
+	if t.ID == schemas.AudioTrack {
+		first, sound = "shield", C.uintptr_t(r.handle)
+		if err := bin.SetProperty("name", C.FL_RTSP_SOUND_BIN); err != nil {
+			return fmt.Errorf("gstreamer: name chain of %s: %w", t.Encoding, err)
+		}
 	}
 	depay, err := bin.GetElementByName("depay")
 	if err != nil {
@@ -289,7 +317,13 @@ func (r *RTSP) addTrack(pad *gst.Pad) error {
 	if err != nil {
 		return fmt.Errorf("gstreamer: build chain of %s: %w", t.Encoding, err)
 	}
+	entry, err := bin.GetElementByName(first)
+	if err != nil {
+		return fmt.Errorf("gstreamer: build chain of %s: %w", t.Encoding, err)
+	}
+	C.fl_rtsp_entry(element(bin.Element), element(entry), sound)
 	r.watch(depay, sink, t.ID, t.ClockRate, chain.payload)
+	watchDecoded(bin, t.ClockRate)
 	if err := r.pipeline.Add(bin.Element); err != nil {
 		return fmt.Errorf("gstreamer: add chain of %s: %w", t.Encoding, err)
 	}
@@ -343,8 +377,8 @@ func (r *RTSP) Playing() bool {
 	return r.playing
 }
 
-// Selected are the tracks that the connection asked the camera for; complete
-// once it is playing.
+// Selected are the tracks that the connection asked the camera for, without
+// sound whose elements have failed; complete once it is playing.
 func (r *RTSP) Selected() []RTSPTrack {
 	r.mu.Lock()
 	defer r.mu.Unlock()

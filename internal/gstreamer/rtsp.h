@@ -13,10 +13,17 @@
 #define FL_RTSP_BIAS (G_GINT64_CONSTANT(1) << 32)
 
 // Kinds of fl_rtsp messages.
-enum { FL_RTSP_ERROR = 1, FL_RTSP_EOS, FL_RTSP_PLAYING, FL_RTSP_CERTIFICATE };
+enum { FL_RTSP_ERROR = 1, FL_RTSP_EOS, FL_RTSP_PLAYING, FL_RTSP_CERTIFICATE, FL_RTSP_SOUND_ERROR };
+
+// The name of the bin that holds the elements of the sound.
+#define FL_RTSP_SOUND_BIN "sound"
 
 // Payloads whose units are cut into packets.
 enum { FL_RTSP_SOUND = 0, FL_RTSP_H264, FL_RTSP_H265, FL_RTSP_JPEG };
+
+// FL_RTSP_G726 and so many more is G.726 with codewords of so many bits, packed as
+// RFC 3551 has them.
+enum { FL_RTSP_G726 = 16 };
 
 // What is told with each unit.
 typedef struct {
@@ -83,6 +90,27 @@ typedef struct {
 // appsink. What it makes goes with those two elements; the queue must outlive
 // their streaming thread.
 void fl_rtsp_attach(GstElement *depay, GstElement *sink, FlQueue *queue, guint8 track, guint32 clock_rate, int payload);
+
+// fl_rtsp_decoded watches decoded sound before the element that converts it.
+void fl_rtsp_decoded(GstElement *convert, guint32 clock_rate);
+
+// fl_rtsp_entry makes the sink pad of a bin's first element the bin's. sound is
+// the connection, where the bin is that of the sound, else 0.
+void fl_rtsp_entry(GstElement *bin, GstElement *first, uintptr_t sound);
+
+// fl_rtsp_sound_depayloader finds, in the registry, the depayloader of the
+// highest rank that takes an RTP stream and gives sound that some decoder takes.
+// NULL: there is none. The caller frees the name.
+char *fl_rtsp_sound_depayloader(GstCaps *stream);
+
+// fl_rtsp_repack_g726 puts the codewords of a payload, each of so many bits, from the
+// order of RFC 3551 (4.5.4: the first in the lowest bits of the first octet) into
+// that of AAL2, which decoders take. The depayloader does it for two and four
+// bits alone.
+void fl_rtsp_repack_g726(guint8 *p, guint size, int bits);
+
+// fl_rtsp_of_sound says whether an element belongs to the sound.
+gboolean fl_rtsp_of_sound(GstObject *o);
 
 // fl_rtsp_watch_manager reads the sender reports that reach an rtpbin, and
 // prepares its jitterbuffers.

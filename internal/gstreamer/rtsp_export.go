@@ -147,6 +147,8 @@ func framelogRTSPMessage(conn C.uintptr_t, kind C.int, domain *C.char, code, sta
 	switch kind {
 	case C.FL_RTSP_ERROR:
 		r.fail(&RTSPError{Domain: C.GoString(domain), Code: int(code), Status: int(status)})
+	case C.FL_RTSP_SOUND_ERROR:
+		r.failSound(&RTSPError{Domain: C.GoString(domain), Code: int(code)})
 	case C.FL_RTSP_EOS:
 		r.fail(ErrRTSPEnded)
 	case C.FL_RTSP_CERTIFICATE:

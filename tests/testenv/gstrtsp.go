@@ -13,7 +13,7 @@ import (
 type GstRTSPOptions struct {
 	File    string // an MP4; empty: a live test pattern in H.264
 	Video   string // codec of the file: "h264" (default), "h265", "mjpeg"
-	Audio   string // "aac", "opus" or "" for none
+	Audio   string // "aac", "opus" or "" for none; of a file with raw sound also those of ENCODED in rtsp_server.py
 	BFrames int    // of the live pattern
 	Size    string // of the live pattern, default "640x360"
 	User    string // where set, Digest authentication is asked for

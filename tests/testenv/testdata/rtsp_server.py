@@ -23,6 +23,26 @@ AUDIO = {
     "aac": "aacparse ! rtpmp4gpay name=pay1 pt=97",
     "opus": "opusparse ! rtpopuspay name=pay1 pt=97",
 }
+# Encoded here, of a file with raw sound: the rate, then encoder and payloader.
+ENCODED = {
+    "pcmu": (8000, "mulawenc ! rtppcmupay"),
+    "pcma": (8000, "alawenc ! rtppcmapay"),
+    "g722": (16000, "avenc_g722 ! rtpg722pay"),
+    "l16": (44100, "rtpL16pay"),
+    "l24": (48000, "rtpL24pay"),
+    "mp2": (48000, "twolamemp2enc ! mpegaudioparse ! rtpmpapay"),
+    "mp3": (44100, "lamemp3enc ! mpegaudioparse ! rtpmpapay"),
+    "ac3": (48000, "avenc_ac3 ! ac3parse ! rtpac3pay"),
+    "speex": (16000, "speexenc ! rtpspeexpay"),
+    "vorbis": (48000, "vorbisenc ! rtpvorbispay"),
+    "gsm": (8000, "gsmenc ! rtpgsmpay"),
+    "amr": (8000, "amrnbenc ! rtpamrpay"),
+    "aac-raw": (48000, "avenc_aac ! aacparse ! rtpmp4gpay"),
+    "aac-latm": (48000, "avenc_aac ! aacparse ! rtpmp4apay"),
+    "opus-raw": (48000, "opusenc ! rtpopuspay"),
+}
+for name, (rate, chain) in ENCODED.items():
+    AUDIO[name] = "audioconvert ! audioresample ! audio/x-raw,rate=%d,channels=1 ! %s name=pay1 pt=97" % (rate, chain)
 
 
 def main():

@@ -1,0 +1,87 @@
+package rtsp
+
+import (
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/ingest"
+	"github.com/framelog/framelog/internal/codec/codectest"
+	"github.com/framelog/framelog/internal/gstreamer"
+	"github.com/framelog/framelog/schemas"
+)
+
+// announced is a connection whose camera announces picture and sound.
+type announced struct{ start time.Time }
+
+func (announced) Selected() []gstreamer.RTSPTrack {
+	return []gstreamer.RTSPTrack{{ID: schemas.VideoTrack}, {ID: schemas.AudioTrack}}
+}
+
+func (a announced) Start(track uint8) (gstreamer.RTSPStart, uint32, bool) {
+	return gstreamer.RTSPStart{Arrived: a.start}, map[uint8]uint32{schemas.VideoTrack: 90000, schemas.AudioTrack: 48000}[track], true
+}
+
+func (announced) Report(uint8) (gstreamer.RTSPReport, bool) { return gstreamer.RTSPReport{}, false }
+
+// sessions is a recorder that keeps the tracks of each session's first chunk.
+type sessions struct {
+	begins bool
+	tracks [][]schemas.Track
+}
+
+func (s *sessions) NewSession() { s.begins = true }
+
+func (s *sessions) Write(c *schemas.Chunk) error {
+	if s.begins {
+		s.tracks, s.begins = append(s.tracks, c.Tracks), false
+	}
+	return nil
+}
+
+func (*sessions) Truncate(string)                     {}
+func (*sessions) Gap(time.Time, int64, int64, string) {}
+func (*sessions) Lost(schemas.Lost)                   {}
+
+// Cameras send several frames of sound in one packet, so that the first comes
+// long after the first picture, which may be the only keyframe for seconds. The
+// session has that sound from its start.
+func TestSessionBeginsWithLateSound(t *testing.T) {
+	begin := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	var rec sessions
+	asm := ingest.NewAssembler(ingest.AssemblerConfig{}, &rec, nil)
+	d := newDeliver(asm, announced{begin}, 2*time.Second, 1024, 16<<20)
+	item := func(it gstreamer.RTSPItem) {
+		t.Helper()
+		if err := d.item(it); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sound := func(from, to int, captured time.Time) {
+		for n := from; n < to; n++ {
+			item(gstreamer.RTSPItem{Track: schemas.AudioTrack, Unit: gstreamer.RTSPUnit{PTS: int64(n) * 1024, Data: []byte{1, 2}, Arrived: captured}})
+		}
+	}
+	item(gstreamer.RTSPItem{Track: schemas.VideoTrack, Format: &gstreamer.RTSPFormat{
+		Media: "video/x-h264", Config: codectest.H264{Units: 1, Scale: 50}.Config(), Width: 320, Height: 240,
+	}})
+	for n := range 100 { // 4 s, a keyframe every 2 s
+		at := begin.Add(time.Duration(n) * 40 * time.Millisecond)
+		if n == 15 { // the first packet of sound, of 600 ms
+			item(gstreamer.RTSPItem{Track: schemas.AudioTrack, Format: &gstreamer.RTSPFormat{Media: "audio/mpeg", Config: []byte{0x11, 0x88}, Rate: 48000, Channels: 1}})
+		}
+		if n%15 == 0 && n > 0 {
+			sound((n-15)*1875/1000, n*1875/1000, at)
+		}
+		header := byte(0x41)
+		if n%50 == 0 {
+			header = 0x65
+		}
+		item(gstreamer.RTSPItem{Track: schemas.VideoTrack, Unit: gstreamer.RTSPUnit{
+			PTS: int64(n) * 3600, Data: []byte{0, 0, 0, 4, header, 0x88, 0x80, 1}, Arrived: at,
+		}})
+	}
+	asm.Flush()
+	if len(rec.tracks) != 1 || len(rec.tracks[0]) != 2 {
+		t.Errorf("tracks of the sessions: %v", rec.tracks)
+	}
+}

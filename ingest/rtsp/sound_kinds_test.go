@@ -1,0 +1,109 @@
+package rtsp_test
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/ingest"
+	"github.com/framelog/framelog/ingest/rtsp"
+	"github.com/framelog/framelog/internal/camsim"
+	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+// noise is sound that claims to be what rtpmap says, and is none.
+func noise(rtpmap string, seconds int) *camsim.Clip {
+	_, text, _ := strings.Cut(rtpmap, "/")
+	rate, err := strconv.Atoi(strings.Split(text, "/")[0])
+	if err != nil {
+		panic(err)
+	}
+	c := &camsim.Clip{Media: []schemas.Track{{
+		ID: schemas.AudioTrack, Codec: camsim.RTP, Config: []byte(rtpmap), Timescale: uint32(rate), SampleRate: uint32(rate), Channels: 1,
+	}}}
+	r := rand.New(rand.NewPCG(1, uint64(len(rtpmap))))
+	for n := range seconds * 50 {
+		data := make([]byte, 1+r.IntN(400))
+		for i := range data {
+			data[i] = byte(r.Uint32())
+		}
+		at := int64(n * rate / 50)
+		c.Units = append(c.Units, camsim.Unit{Track: schemas.AudioTrack, PTS: at, DTS: at, Duration: uint32(rate / 50), Sync: true, Data: data})
+	}
+	return c
+}
+
+// soundProblem is what was told last of the sound; ok is false where nothing was.
+func (s *sink) soundProblem() (problem string, ok bool) {
+	for _, e := range s.observed() {
+		if e.Kind == ingest.EventSound {
+			problem, ok = e.Problem, true
+		}
+	}
+	return problem, ok
+}
+
+// Whatever a camera sends as sound, its pictures come without a hole, and
+// either sound comes or its lack is named.
+func TestNoiseAsSoundHarmsNothing(t *testing.T) {
+	video := clip(t, testenv.Clip{Seconds: 3})
+	for _, rtpmap := range []string{
+		"AC3/48000", "AMR/8000", "AMR-WB/16000", "G722/8000", "G723/8000", "G726-32/8000", "G729/8000", "GSM/8000", "ILBC/8000",
+		"L8/8000", "L16/44100/2", "L24/48000/2", "MP4A-LATM/48000", "MPA/90000", "MPA-ROBUST/90000", "MPEG4-GENERIC/48000", "OPUS/48000/2",
+		"PCMA/8000", "QCELP/8000", "SBC/16000", "SIREN/16000", "SPEEX/16000", "VORBIS/48000/2", "X-UNKNOWN/8000",
+	} {
+		t.Run(strings.ReplaceAll(rtpmap, "/", "-"), func(t *testing.T) {
+			t.Parallel()
+			srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: joined(t, video, noise(rtpmap, 3)).With(true, 1)}}})
+			s, _, wait := start(t, rtsp.Config{URL: fixed(t, srv.URL("c")), AudioWait: time.Second})
+			eventually(t, "sound, or a problem of it", func() bool {
+				p, _ := s.soundProblem()
+				return p != "" || len(s.of(schemas.AudioTrack)) > 0
+			})
+			n := len(s.of(schemas.VideoTrack))
+			eventually(t, "more pictures", func() bool { return len(s.of(schemas.VideoTrack)) > n+60 })
+			units := s.of(schemas.VideoTrack)
+			for i, u := range units[1:] {
+				if d := u.PTS - units[i].PTS; d != 3000 {
+					t.Fatalf("picture %d is %d ticks after the one before", i+1, d)
+				}
+			}
+			if st := s.states(); st[len(st)-1] != ingest.EventLive {
+				t.Errorf("%v, %v", st, wait())
+			}
+			p, _ := s.soundProblem()
+			t.Logf("%d frames of sound; problem %q", len(s.of(schemas.AudioTrack)), p)
+		})
+	}
+}
+
+// A camera that announces sound and sends none makes only the first connection
+// wait for it.
+func TestAnnouncedSoundThatNeverCame(t *testing.T) {
+	feed := clip(t, testenv.Clip{Seconds: 3, Audio: "aac"}).With(true, 1)
+	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
+	cam := srv.Camera("c")
+	cam.Mute(true)
+	src := rtsp.New(rtsp.Config{URL: fixed(t, srv.URL("c")), AudioWait: time.Second})
+	var waited []time.Duration
+	for range 2 {
+		s := &sink{}
+		done := make(chan error, 1)
+		go func() { done <- src.Run(t.Context(), s) }()
+		eventually(t, "two seconds of pictures", func() bool { return len(s.of(schemas.VideoTrack)) > 60 })
+		u := s.of(schemas.VideoTrack)[0]
+		s.mu.Lock()
+		waited = append(waited, s.came[0].Sub(u.Captured))
+		s.mu.Unlock()
+		cam.Drop()
+		if err := <-done; err == nil {
+			t.Error("no error")
+		}
+	}
+	if waited[0] < 900*time.Millisecond || waited[1] > 900*time.Millisecond {
+		t.Errorf("the first pictures waited %v", waited)
+	}
+}
