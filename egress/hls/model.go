@@ -88,12 +88,13 @@ func (m *model) newest() *schemas.Entry {
 	return &m.entries[len(m.entries)-1]
 }
 
-// find is a copy of the entry of a seq in the window, nil where it has none.
+// find is a copy of the entry of a seq in the playlist, nil where it has none.
 func (m *model) find(seq uint64) *schemas.Entry {
-	if len(m.entries) == 0 || seq < m.entries[0].Seq || seq > m.newest().Seq {
+	entries := m.listed()
+	if len(entries) == 0 || seq < entries[0].Seq || seq > entries[len(entries)-1].Seq {
 		return nil
 	}
-	e := m.entries[seq-m.entries[0].Seq]
+	e := entries[seq-entries[0].Seq]
 	return &e
 }
 

@@ -25,6 +25,7 @@ func (m *model) listed() []schemas.Entry {
 	for i := range gaps {
 		gaps[i] = schemas.Entry{
 			Kind: schemas.KindGap, Seq: o.Seq - leadGaps + uint64(i), Session: o.Session, Layout: o.Layout,
+			Media: o.Media - int64(leadGaps-i)*d,
 			Start: o.Start.Add(-schemas.FromTicks(int64(leadGaps-i) * d)), Duration: d,
 		}
 	}
@@ -84,7 +85,7 @@ func (m *model) open() *Open {
 		return nil
 	}
 	return &Open{
-		Seq: f.seq, Session: f.session, Epoch: f.epoch, Layout: f.layout, Config: f.config, OpenGOP: f.openGOP, Start: f.start,
+		Seq: f.seq, Session: f.session, Epoch: f.epoch, Layout: f.layout, Config: f.config, OpenGOP: f.openGOP, Start: f.start, Media: f.media,
 		Parts: f.detail.parts,
 	}
 }

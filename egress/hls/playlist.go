@@ -34,6 +34,7 @@ type Open struct {
 	Config       string
 	OpenGOP      bool // as schemas.Entry has it
 	Start        time.Time
+	Media        int64 // of its first sample
 	Parts        []PartInfo
 }
 

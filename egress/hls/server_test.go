@@ -354,6 +354,9 @@ func TestFirstParts(t *testing.T) {
 		if delta := want(t, get(s, playlist0+"?_HLS_skip=YES"), 200); delta != body {
 			t.Errorf("a delta update without an entry:\n%s", delta)
 		}
+		if seg := want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", seq-1)), 200); !strings.HasSuffix(seg, "\x0a") {
+			t.Errorf("the gap before the first fragment: %q", seg)
+		}
 		reload := ask(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=4", playlist0, seq))
 		if reload.answered() {
 			t.Fatal("a reload does not wait for its part")
