@@ -2,9 +2,10 @@ package schemas
 
 import "time"
 
-// Layout is what an HLS playlist promises for its whole life (RFC 8216bis
-// section 4.4.3.1 and 4.4.3.7): every fragment belongs to exactly one, and a
-// playlist lists one. IDs grow by 1 from 0 over a camera's life.
+// Layout is what an HLS playlist says of a fragment's kind (RFC 8216bis section
+// 4.4.3.1 and 4.4.3.7): every fragment has exactly one. A playlist lists
+// fragments of any, and takes its target duration from the newest. IDs grow by 1
+// from 0 over a camera's life.
 type Layout struct {
 	ID     uint32
 	Target uint32 // EXT-X-TARGETDURATION in seconds, a step of TargetLadder

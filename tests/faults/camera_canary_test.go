@@ -385,7 +385,7 @@ func (l *leak) playlists(s *camScene, want map[string]schemas.State) {
 			continue
 		}
 		for _, u := range []string{p.Segments[0].Map, p.Segments[0].URI} {
-			l.search("segment", id+"/"+u, l.fetched(s, base+"raw/"+u))
+			l.search("segment", id+"/"+u, l.fetched(s, base+u))
 		}
 	}
 }

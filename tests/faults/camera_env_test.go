@@ -320,6 +320,11 @@ func camHash(t *testing.T, codec schemas.Codec, data []byte) (sum [32]byte) {
 	return sum
 }
 
+// absent says whether e tells of time in which nothing was recorded.
+func absent(e schemas.Entry) bool {
+	return e.Kind == schemas.KindGap && e.Reason == schemas.ReasonAbsent
+}
+
 // dense checks what holds of every camera: numbers without a hole, sessions
 // that grow by one, fragments that are whole, time that does not go back.
 func dense(t *testing.T, id string, entries []schemas.Entry) {
@@ -331,7 +336,12 @@ func dense(t *testing.T, id string, entries []schemas.Entry) {
 		t.Errorf(id+": "+format, args...)
 	}
 	for i, e := range entries {
-		if e.Kind != schemas.KindWhole {
+		switch {
+		case absent(e):
+			if i+1 < len(entries) && !absent(entries[i+1]) && entries[i+1].Session != e.Session+1 {
+				wrong("no session begins behind the absence %d", e.Seq)
+			}
+		case e.Kind != schemas.KindWhole:
 			wrong("fragment %d is %s (%s)", e.Seq, e.Kind, e.Reason)
 		}
 		if i == 0 {

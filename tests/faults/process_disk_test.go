@@ -62,7 +62,7 @@ func TestRestartAndDiskReserve(t *testing.T) {
 	for id, all := range l.kept(t, before) {
 		for i, e := range all {
 			switch {
-			case e.Kind == schemas.KindGap && e.Reason == schemas.ReasonAbsent:
+			case absent(e):
 			case e.Kind == schemas.KindGap && (e.Reason != schemas.ReasonStorage || e.Start.After(from)):
 				t.Errorf("%s: a gap:\n%s", id, camIndex(all))
 			case e.Playable() && i > 0 && all[i-1].Kind == schemas.KindGap && e.Session == all[i-1].Session:

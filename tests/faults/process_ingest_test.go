@@ -158,7 +158,7 @@ func TestIngestProcessesShareCameras(t *testing.T) {
 			t.Errorf("%s has %d new sessions:\n%s", id, n, camIndex(after[id]))
 		}
 		for _, e := range after[id] {
-			if e.Seq > last.Seq && e.Kind == schemas.KindGap && e.Reason != schemas.ReasonAbsent {
+			if e.Seq > last.Seq && e.Kind == schemas.KindGap && !absent(e) {
 				t.Errorf("%s has a gap after a clean stop:\n%s", id, camIndex(after[id]))
 			}
 		}
