@@ -385,7 +385,7 @@ export class Player {
     const details = this.hls?.latestLevelDetails;
     const ahead = this.ahead();
     if (!details || ahead > 0.5 || this.loading || now - this.lastLoad < 900 || now - this.lastStep < 2000) return;
-    const starts = details.fragments.map((f) => f.start);
+    const starts = details.fragments.filter((f) => !f.gap).map((f) => f.start);
     if (details.fragmentHint) starts.push(details.fragmentHint.start);
     const to = onward(starts, details.edge, this.video.currentTime + ahead);
     if (to === undefined) return;
