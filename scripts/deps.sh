@@ -26,10 +26,12 @@ if [ "${1:-}" = test ]; then
     curl procps gstreamer1.0-tools ffmpeg nginx-light python3-gi
     gir1.2-gstreamer-1.0 gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0
     default-jre-headless maven
+    mpv vlc-bin vlc-plugin-base
   )
-  # Ubuntu's chromium is a way to install a snap: tests with a browser skip.
+  # Ubuntu's chromium and Firefox are ways to install a snap: tests with a
+  # browser skip.
   . /etc/os-release
-  if [ "${ID:-}" = debian ]; then packages+=(chromium); fi
+  if [ "${ID:-}" = debian ]; then packages+=(chromium firefox-esr); fi
 fi
 
 missing=()

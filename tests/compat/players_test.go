@@ -1,0 +1,232 @@
+package compat
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+var (
+	inChromium = []string{"hls.js low latency", "hls.js", "Shaka", "video.js"}
+	inFirefox  = []string{"hls.js low latency"}
+	programs   = []string{"ffmpeg", "mpv", "GStreamer", "VLC"}
+)
+
+// lead is how long a camera goes on before its first change: players begin
+// within it, and have settled.
+const lead = 20 * time.Second
+
+// change is something that happens to a camera.
+type change struct {
+	name  string
+	scene func(t *testing.T) scene
+	check func(t *testing.T, s *shown)
+}
+
+// onward wants that all of a scene's players play on as the footage does.
+func onward(except ...string) func(t *testing.T, s *shown) {
+	return func(t *testing.T, s *shown) {
+		for _, w := range s.players {
+			if !slices.Contains(except, w.name) {
+				s.plays(t, w, 2*time.Second)
+			}
+		}
+	}
+}
+
+// plays wants that a player came to the footage's end: one in a browser without
+// having frozen for longer than freeze and without having begun anew, any other
+// with every picture.
+func (s *shown) plays(t *testing.T, w *watched, freeze time.Duration) {
+	t.Helper()
+	if w.page == nil {
+		if !s.ended(w) || w.missed > 0 || w.double > 0 || w.bad > 0 || w.wrong > 0 {
+			t.Errorf("%s: the last picture is that of %v, of %v; %d missing, %d again, %d unreadable, %d damaged", w.name, w.end, s.long(), w.missed, w.double, w.bad, w.wrong)
+		}
+		return
+	}
+	// On a machine that has more to do than it can all take longer.
+	limit := s.strain.Stretch(freeze) + s.pauses.Longest(time.Time{}, time.Now())
+	if !s.ended(w) {
+		t.Errorf("%s: the last picture is that of %v, of %v", w.name, w.end, s.long())
+	}
+	if w.freeze > limit {
+		t.Errorf("%s: froze for %v at %v, limit %v", w.name, w.freeze, w.at, limit)
+	}
+	if w.opened != 1 || w.page.loads != 1 {
+		t.Errorf("%s: asked for the page %d times and for the multivariant playlist %d times", w.name, w.page.loads, w.opened)
+	}
+}
+
+// class is how a player fared, as the table tells it.
+func (s *shown) class(w *watched) string {
+	switch {
+	case len(w.all) == 0:
+		return "no picture"
+	case w.page == nil && w.name != "VLC":
+		switch {
+		case !s.ended(w):
+			return "stops"
+		case w.missed > 0 || w.bad > 0 || w.wrong > 0:
+			return "plays on, pictures missing"
+		}
+		return "every picture"
+	case !s.ended(w):
+		return "stops"
+	case w.page == nil:
+		return "plays on"
+	case w.freeze > 2*time.Second:
+		return "freezes and plays on, " + about(w.freeze)
+	}
+	return "plays on, " + about(w.freeze)
+}
+
+func one(sound bool, pieces ...piece) func(t *testing.T) scene {
+	return func(t *testing.T) scene {
+		s := scene{clips: []clip{makeClip(t, 0, 0, pieces...)}, sound: sound, chromium: inChromium, decoders: programs}
+		if sound {
+			s.firefox = inFirefox
+		}
+		return s
+	}
+}
+
+var (
+	keyframes  = []piece{{GOP: 2 * time.Second, Long: lead}, {GOP: 6 * time.Second, Long: 18 * time.Second}, {GOP: time.Second, Long: 10 * time.Second}}
+	pictures   = []piece{{Long: lead}, {FPS: 15, Long: 12 * time.Second}, {Long: 10 * time.Second}}
+	resolution = []piece{{Long: lead}, {Size: "320x180", Long: 12 * time.Second}, {Long: 10 * time.Second}}
+)
+
+var changes = []change{
+	{"a keyframe every 2, 6, 1 s", one(false, keyframes...), onward("VLC")},
+	{"the same with sound", one(true, keyframes...), onward("VLC")},
+	{"30, 15, 30 pictures/s", one(false, pictures...), onward("VLC")},
+	{"the same with sound", one(true, pictures...), onward("VLC")},
+	{"640, 320, 640 wide", one(false, resolution...), onward("VLC")},
+	{"the same with sound", one(true, resolution...), onward("VLC")},
+	{"H.264, then H.265", func(t *testing.T) scene {
+		c := makeClip(t, 0, 0, piece{Long: lead})
+		return scene{clips: []clip{c, c.then(t, piece{Codec: "h265", Long: 12 * time.Second})}, firefox: inFirefox, decoders: programs}
+	}, func(t *testing.T, s *shown) {
+		for _, w := range s.players {
+			if w.name != "VLC" {
+				s.plays(t, w, 2*time.Second+s.longestHole())
+			}
+		}
+	}},
+	{"away for 4 s", func(t *testing.T) scene {
+		c := makeClip(t, 0, 0, piece{Long: lead})
+		return scene{
+			clips: []clip{c, c.then(t, piece{Long: 20 * time.Second})}, outage: 4 * time.Second,
+			chromium: []string{"hls.js low latency", "hls.js", "Shaka"}, firefox: inFirefox, decoders: programs,
+		}
+	}, checkOutage},
+	{"sound, none, sound", func(t *testing.T) scene {
+		c := makeClip(t, 0, 0, piece{Long: lead})
+		d := c.then(t, piece{Long: 10 * time.Second})
+		return scene{
+			clips: []clip{c, d, d.then(t, piece{Long: 10 * time.Second})}, sound: true, silent: 1,
+			chromium: inChromium, firefox: inFirefox, decoders: programs,
+		}
+	}, func(*testing.T, *shown) {}},
+}
+
+// checkOutage wants that players freeze for little longer than there is no
+// footage, and are as far behind live afterwards as before.
+func checkOutage(t *testing.T, s *shown) {
+	hole := s.longestHole()
+	t.Logf("no footage for %v", hole)
+	second := s.clips[1].from
+	for _, w := range s.players {
+		if w.page == nil {
+			if w.name != "VLC" {
+				s.plays(t, w, 0)
+			}
+			continue
+		}
+		s.plays(t, w, hole+1500*time.Millisecond)
+		before, after := w.behind(second-5*time.Second, second), w.behind(s.long()-6*time.Second, s.long())
+		if d := after - before; d > s.strain.Stretch(500*time.Millisecond) {
+			t.Errorf("%s: %v behind live before, %v afterwards", w.name, before, after)
+		}
+	}
+}
+
+// What is in make test: the keyframes come every 2 s, then every 6 s, then
+// every second.
+func TestKeyframesComeLessOften(t *testing.T) {
+	s := scene{
+		clips: []clip{makeClip(t, 0, 0, keyframes...)}, chromium: []string{"hls.js low latency"}, decoders: []string{"ffmpeg"},
+	}.play(t)
+	onward()(t, s)
+}
+
+// Every change with every player. What they do stands in docs/players.md.
+func TestPlayers(t *testing.T) {
+	testenv.Long(t)
+	x := table{file: "players.md", name: "players", head: []string{"player", "first picture after", "behind live"}}
+	rows := map[string][]string{}
+	for i, c := range changes {
+		head := c.name
+		if i > 0 && head == "the same with sound" {
+			head = changes[i-1].name + ", with sound"
+		}
+		x.head = append(x.head, head)
+		t.Run(head, func(t *testing.T) {
+			s := c.scene(t).play(t)
+			c.check(t, s)
+			for name, w := range s.players {
+				if rows[name] == nil {
+					rows[name] = []string{name, about(w.start), about(w.behind(lead-6*time.Second, lead))}
+				}
+				for len(rows[name]) < i+3 {
+					rows[name] = append(rows[name], "")
+				}
+				rows[name] = append(rows[name], s.class(w))
+			}
+		})
+	}
+	var names []string
+	for _, n := range inChromium {
+		names = append(names, n+" in Chromium")
+	}
+	for _, n := range inFirefox {
+		names = append(names, n+" in Firefox")
+	}
+	for _, n := range append(names, programs...) {
+		r := rows[n]
+		if r == nil {
+			continue
+		}
+		for len(r) < len(x.head) {
+			r = append(r, "")
+		}
+		x.rows = append(x.rows, r)
+	}
+	if len(x.rows) == 0 {
+		t.Fatal("nothing was tried")
+	}
+	x.check(t)
+}
+
+// A camera with a keyframe every 8 s is seen before its first segment is whole.
+func TestLongKeyframeIntervalBegins(t *testing.T) {
+	testenv.Long(t)
+	c := makeClip(t, 0, 0, piece{GOP: 8 * time.Second, Long: 32 * time.Second})
+	s := scene{clips: []clip{c}, atOnce: true, chromium: []string{"hls.js low latency", "Shaka"}}.play(t)
+	for _, w := range s.players {
+		if len(w.all) == 0 {
+			t.Errorf("%s: no picture", w.name)
+			continue
+		}
+		first := w.all[0].At.Sub(s.runs[0].began)
+		t.Log(fmt.Sprintf("%s: first picture %v after the camera's, that of %v", w.name, first.Round(10*time.Millisecond), w.all[0].Shown))
+		// Whoever connects within the first interval waits for the second.
+		if limit := s.strain.Stretch(8*time.Second + 4*time.Second); first > limit {
+			t.Errorf("%s: the first picture came %v after the camera's, limit %v", w.name, first, limit)
+		}
+	}
+}

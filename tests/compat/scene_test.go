@@ -1,0 +1,397 @@
+package compat
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/tests/oracle/hlscheck"
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+// scene is one camera, what happens to it, and who looks on.
+type scene struct {
+	clips  []clip        // each is published by a connection of its own, one behind the other
+	outage time.Duration // between them
+	sound  bool
+	silent int  // with sound: this clip has none, 0: all have
+	atOnce bool // players begin as soon as there is a playlist
+	// Players by name. Those of browsers share one page of each browser.
+	chromium, firefox, decoders []string
+}
+
+// watched is how a player fared.
+type watched struct {
+	name   string
+	start  time.Duration // from its own start to its first picture
+	all    []seen
+	page   *page // nil for programs
+	freeze time.Duration
+	at     time.Duration // where in the footage it froze longest
+	missed int           // pictures that are missing between the first and the last
+	double int           // pictures that came again, or too early
+	bad    int           // that could not be read
+	wrong  int           // of ffmpeg's: that are not what the source decodes to
+	end    time.Duration // the footage's time of its last picture
+	delays []delay       // for each second of footage, how far behind
+	opened int           // how often it asked for the multivariant playlist
+	errors []string
+}
+
+type delay struct{ at, behind time.Duration }
+
+// shown is everything that a scene's judge looks at.
+type shown struct {
+	scene
+	runs    []run
+	players map[string]*watched
+	holes   []time.Duration // in the log, between one session and the next
+	pauses  *testenv.Pauses
+	strain  *testenv.Strain
+	source  map[int]string // hashes of the source's pictures
+}
+
+// published is when a picture of the footage was sent.
+func (s *shown) published(at time.Duration) time.Time {
+	i := 0
+	for i+1 < len(s.clips) && i+1 < len(s.runs) && at >= s.clips[i+1].from {
+		i++
+	}
+	return s.runs[i].began.Add(at - s.clips[i].from)
+}
+
+// long is how long the footage is.
+func (s *shown) long() time.Duration {
+	last := s.clips[len(s.clips)-1]
+	return last.from + last.long()
+}
+
+// put adds a camera by the API.
+func put(t *testing.T, f *testenv.Framelog, id, url string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, f.URL+"/v1/cameras/"+id, bytes.NewBufferString(fmt.Sprintf(`{"url":%q}`, url)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatalf("add camera: %v", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		var b bytes.Buffer
+		_, _ = b.ReadFrom(resp.Body)
+		t.Fatalf("add camera: status %d: %s", resp.StatusCode, b.String())
+	}
+}
+
+// play makes a scene and watches it to its end.
+func (sc scene) play(t *testing.T) *shown {
+	t.Helper()
+	s := &shown{scene: sc, players: map[string]*watched{}, pauses: testenv.WatchPauses(t), strain: testenv.WatchStrain(t)}
+	if slices.Contains(sc.decoders, "ffmpeg") {
+		s.source = sourceHashes(t, sc.clips)
+	}
+	r := startRelay(t)
+	f := testenv.Up(t, testenv.UpOptions{})
+	var browser *testenv.Browser
+	if len(sc.chromium) > 0 {
+		browser = testenv.Chromium(t) // before the camera begins, since that takes time
+	}
+	sounds := make([]string, len(sc.clips))
+	if sc.sound {
+		for i, c := range sc.clips {
+			if i == sc.silent && i > 0 {
+				continue
+			}
+			sounds[i] = beeps(t, c.long(), "m4a", "-c:a", "aac", "-b:a", "64k")
+		}
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	published := make(chan struct{})
+	t.Cleanup(func() {
+		cancel()
+		<-published
+	})
+	go func() {
+		defer close(published)
+		for i, c := range sc.clips {
+			if i > 0 {
+				select {
+				case <-time.After(sc.outage): // the camera is away
+				case <-ctx.Done():
+					return
+				}
+			}
+			p := r.publish(t, "cam", c, sounds[i])
+			select {
+			case <-p.Done():
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	testenv.Wait(t, testenv.Patience, "the publisher", func() bool { n := r.runs("cam"); return len(n) > 0 && !n[0].began.IsZero() })
+	put(t, f, "cam", r.url("cam"))
+	url := f.URL + "/hls/cam/index.m3u8"
+	testenv.Wait(t, testenv.Patience, "the playlist", func() bool {
+		status, _, err := testenv.Get(t, url)
+		return err == nil && status == http.StatusOK
+	})
+	if !sc.atOnce {
+		// Players that begin with the camera do it with nothing to hold back.
+		testenv.Wait(t, testenv.Patience, "some footage", func() bool { return time.Since(r.runs("cam")[0].began) > 8*time.Second })
+	}
+	t.Logf("players begin after %v of footage", time.Since(r.runs("cam")[0].began).Round(time.Millisecond))
+
+	pages := map[string][]*page{}
+	for _, b := range []struct {
+		browser string
+		names   []string
+	}{{"Chromium", sc.chromium}, {"Firefox", sc.firefox}} {
+		for _, n := range b.names {
+			pages[b.browser] = append(pages[b.browser], newPage(t, n, f.URL, "cam"))
+		}
+	}
+	if all := pages["Chromium"]; len(all) > 0 {
+		browser.Open(t, wall(t, all))
+	}
+	if all := pages["Firefox"]; len(all) > 0 {
+		firefox(t, wall(t, all))
+	}
+	type program struct {
+		*decoder
+		began time.Time
+	}
+	var programs []program
+	for _, n := range sc.decoders {
+		at := time.Now()
+		programs = append(programs, program{startDecoder(t, n, url), at})
+	}
+
+	<-published
+	s.runs = r.runs("cam")
+	if len(s.runs) != len(sc.clips) {
+		t.Fatalf("%d of %d clips were published", len(s.runs), len(sc.clips))
+	}
+	// All who play on have the last pictures soon; whoever stopped never has.
+	last := s.clips[len(s.clips)-1]
+	over := time.Now().Add(20 * time.Second)
+	testenv.Wait(t, 2*testenv.Patience, "the players", func() bool {
+		done := true
+		for _, p := range programs {
+			a := p.seen()
+			done = done && len(a) > 0 && a[len(a)-1].Frame == last.first+last.frames()-1
+		}
+		for _, p := range append(append([]*page(nil), pages["Chromium"]...), pages["Firefox"]...) {
+			a := p.seen()
+			done = done && len(a) > 0 && a[len(a)-1].Shown > s.long()-time.Second
+		}
+		return done || time.Now().After(over)
+	})
+	s.holes = holes(t, f, "cam")
+
+	for _, p := range programs {
+		w := &watched{name: p.name, all: p.seen()}
+		if len(w.all) > 0 {
+			w.start = w.all[0].At.Sub(p.began)
+		}
+		w.errors = strings.Split(p.proc.Log.Tail(8), "\n")
+		s.players[w.name] = s.judge(w)
+	}
+	for b, all := range pages {
+		for _, p := range all {
+			x := p.report()
+			w := &watched{name: p.name + " in " + b, all: p.seen(), page: p, errors: x.Errors}
+			if x.FirstAt > 0 {
+				w.start = time.Duration(x.FirstAt-x.Began) * time.Millisecond
+			}
+			for _, r := range p.requests {
+				if strings.HasSuffix(strings.SplitN(r.path, "?", 2)[0], "/index.m3u8") {
+					w.opened++
+				}
+			}
+			s.players[w.name] = s.judge(w)
+		}
+	}
+	for _, w := range s.players {
+		t.Log(w)
+		if w.page != nil {
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("%s: %s", w.name, w.page.tell())
+				}
+			})
+		}
+	}
+	return s
+}
+
+// holes is the time between sessions in the playlist.
+func holes(t *testing.T, f *testenv.Framelog, camera string) (all []time.Duration) {
+	t.Helper()
+	_, b, err := f.Get(t, "/hls/"+camera+"/index.m3u8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := hlscheck.ParseMultivariant(string(b))
+	if err != nil || len(m.Variants) == 0 {
+		t.Errorf("multivariant playlist: %v\n%s", err, b)
+		return nil
+	}
+	_, b, err = f.Get(t, "/hls/"+camera+"/"+m.Variants[len(m.Variants)-1].URI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := hlscheck.ParseMedia(string(b))
+	if err != nil {
+		t.Errorf("media playlist: %v\n%s", err, b)
+		return nil
+	}
+	for i := 1; i < len(p.Segments); i++ {
+		a, b := p.Segments[i-1], p.Segments[i]
+		if a.DiscSeq != b.DiscSeq && !a.PDT.IsZero() && !b.PDT.IsZero() {
+			all = append(all, b.PDT.Sub(a.PDT.Add(a.Duration)))
+		}
+	}
+	return all
+}
+
+// settle is how long a player may take after its first picture until it counts.
+const settle = 3 * time.Second
+
+// judge fills in what a player's pictures tell.
+func (s *shown) judge(w *watched) *watched {
+	next := -1
+	for _, x := range w.all {
+		if x.Frame < 0 {
+			w.bad++
+			continue
+		}
+		w.end = x.Shown
+		if h := s.source[x.Frame]; w.name == "ffmpeg" && x.Hash != h {
+			w.wrong++
+		}
+		if next >= 0 && x.Frame > next {
+			w.missed += x.Frame - next
+		} else if x.Frame < next {
+			w.double++
+			continue
+		}
+		next = x.Frame + 1
+		if n := len(w.delays); n == 0 || x.Shown >= w.delays[n-1].at+time.Second {
+			w.delays = append(w.delays, delay{x.Shown, x.At.Sub(s.published(x.Shown))})
+		}
+	}
+	if w.page == nil {
+		for i := 1; i < len(w.all); i++ {
+			w.froze(w.all[i-1].At, w.all[i].At, w.all[i-1].Shown, w.all[0].At)
+		}
+		return w
+	}
+	first := time.UnixMilli(w.page.report().FirstAt)
+	for _, f := range w.page.freezes {
+		from, to := time.UnixMilli(f[0]), time.UnixMilli(f[1])
+		at := time.Duration(0)
+		for _, x := range w.all {
+			if !x.At.After(from) {
+				at = x.Shown
+			}
+		}
+		for _, p := range w.page.still { // the page, not the player
+			if a, b := max(f[0], p[0]), min(f[1], p[1]); b > a {
+				to = to.Add(-time.Duration(b-a) * time.Millisecond)
+			}
+		}
+		w.froze(from, to, at, first)
+	}
+	return w
+}
+
+func (w *watched) froze(from, to time.Time, at time.Duration, first time.Time) {
+	if d := to.Sub(from); d > w.freeze && to.Sub(first) > settle {
+		w.freeze, w.at = d, at
+	}
+}
+
+// ended says whether a player came to the footage's end.
+func (s *shown) ended(w *watched) bool {
+	if w.page != nil || w.name == "VLC" { // which may leave pictures out
+		return w.end > s.long()-1500*time.Millisecond
+	}
+	last := s.clips[len(s.clips)-1]
+	return len(w.all) > 0 && w.all[len(w.all)-1].Frame == last.first+last.frames()-1
+}
+
+func (s *shown) longestHole() (d time.Duration) {
+	for _, h := range s.holes {
+		d = max(d, h)
+	}
+	return d
+}
+
+// sourceHashes is what the clips decode to, by number.
+func sourceHashes(t *testing.T, clips []clip) map[int]string {
+	t.Helper()
+	all := map[int]string{}
+	for _, c := range clips {
+		d := startDecoder(t, "ffmpeg", c.path)
+		testenv.Wait(t, testenv.Patience, "the source's pictures", func() bool { return len(d.seen()) == c.frames() })
+		for _, x := range d.seen() {
+			all[x.Frame] = x.Hash
+		}
+	}
+	return all
+}
+
+func median(d []time.Duration) time.Duration {
+	if len(d) == 0 {
+		return 0
+	}
+	d = slices.Clone(d)
+	slices.Sort(d)
+	return d[len(d)/2]
+}
+
+// behind is the median of how far behind live a player was in a part of the
+// footage.
+func (w *watched) behind(from, to time.Duration) time.Duration {
+	var d []time.Duration
+	for _, x := range w.delays {
+		if x.at >= from && x.at < to {
+			d = append(d, x.behind)
+		}
+	}
+	return median(d)
+}
+
+func (w *watched) String() string {
+	s := fmt.Sprintf("%-26s first picture after %v; %d pictures from %v to %v, %d missing, %d again, %d unread, %d damaged; longest freeze %v at %v; behind",
+		w.name, w.start.Round(10*time.Millisecond), len(w.all), first(w.all), w.end, w.missed, w.double, w.bad, w.wrong, w.freeze.Round(10*time.Millisecond), w.at)
+	for i := 0; i < len(w.delays); i += 4 {
+		s += fmt.Sprintf(" %.1f", w.delays[i].behind.Seconds())
+	}
+	if w.page != nil {
+		s += fmt.Sprintf("; %d requests, multivariant %d", len(w.page.requests), w.opened)
+	}
+	for _, e := range w.errors[:min(len(w.errors), 12)] {
+		s += "\n    " + e
+	}
+	return s
+}
+
+func first(all []seen) time.Duration {
+	for _, x := range all {
+		if x.Frame >= 0 {
+			return x.Shown
+		}
+	}
+	return 0
+}

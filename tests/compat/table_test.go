@@ -1,0 +1,103 @@
+package compat
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+var update = flag.Bool("update", false, "write what was found into the tables of docs/")
+
+// table is one of docs/, between two comments that name it. A row is known by
+// its first cell.
+type table struct {
+	file, name string
+	head       []string
+	rows       [][]string
+}
+
+// about is a measured time in a cell; it is told and not compared.
+func about(d time.Duration) string {
+	return fmt.Sprintf("≈ %.1f s", d.Round(500*time.Millisecond).Seconds())
+}
+
+var measured = regexp.MustCompile(`(, )?≈ -?[0-9.]+ s`)
+
+// find is where the table's rows lie in a file.
+func (x table) find(t *testing.T, text string) (from, to int) {
+	t.Helper()
+	begin, end := "<!-- "+x.name+": begin -->\n", "<!-- "+x.name+": end -->"
+	from, to = strings.Index(text, begin), strings.Index(text, end)
+	if from < 0 || to < from {
+		t.Fatalf("%s has no table %q", x.file, x.name)
+	}
+	return from + len(begin), to
+}
+
+// check compares what was found with the table in docs/, or writes it there.
+// Rows that were not tried (a player is not installed) stay as they are.
+func (x table) check(t *testing.T) {
+	t.Helper()
+	path := filepath.Join(testenv.Root(t), "docs", x.file)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(b)
+	from, to := x.find(t, text)
+	old := map[string][]string{}
+	var order []string
+	for line := range strings.Lines(text[from:to]) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		if len(cells) == len(x.head) && cells[0] != x.head[0] && !strings.HasPrefix(cells[0], "--") {
+			old[cells[0]] = cells
+			order = append(order, cells[0])
+		}
+	}
+	if *update {
+		now := map[string][]string{}
+		for _, r := range x.rows {
+			now[r[0]] = r
+			if old[r[0]] == nil {
+				order = append(order, r[0])
+			}
+		}
+		var s strings.Builder
+		line := func(cells []string) { fmt.Fprintf(&s, "| %s |\n", strings.Join(cells, " | ")) }
+		line(x.head)
+		s.WriteString(strings.Repeat("|---", len(x.head)) + "|\n")
+		for _, name := range order {
+			row := now[name]
+			if row == nil {
+				row = old[name]
+			}
+			line(row)
+		}
+		if err := os.WriteFile(path, []byte(text[:from]+s.String()+text[to:]), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	for _, r := range x.rows {
+		is := old[r[0]]
+		if is == nil {
+			t.Errorf("docs/%s: no row %q; found: %s", x.file, r[0], strings.Join(r, " | "))
+			continue
+		}
+		for i := range r {
+			if a, b := measured.ReplaceAllString(is[i], ""), measured.ReplaceAllString(r[i], ""); a != b {
+				t.Errorf("docs/%s, %q, %q: there stands %q, found: %q", x.file, r[0], x.head[i], is[i], r[i])
+			}
+		}
+	}
+}
