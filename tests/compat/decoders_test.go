@@ -105,7 +105,7 @@ var decoders = map[string]func(t *testing.T, url, pipe string) *exec.Cmd{
 			"-i", url, "-map", "0:v:0", "-fps_mode", "passthrough", "-vf", toGray, "-f", "rawvideo", "-y", pipe)
 	},
 	"mpv": func(t *testing.T, url, pipe string) *exec.Cmd {
-		return exec.CommandContext(t.Context(), testenv.Tool(t, "mpv", "mpv"), "--no-config", "--no-terminal", "--msg-level=all=warn", "--no-audio", "--no-osd", "--no-spu",
+		return exec.CommandContext(t.Context(), testenv.Tool(t, "mpv", "mpv"), "--no-config", "--no-input-terminal", "--msg-level=all=warn", "--no-audio",
 			"--vf=lavfi=["+toGray+"]", "--of=rawvideo", "--ovc=rawvideo", "--o="+pipe, url)
 	},
 	"VLC": func(t *testing.T, url, pipe string) *exec.Cmd {
