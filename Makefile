@@ -1,7 +1,8 @@
-# make up     everything on this machine, with two demo cameras
-# make build  bin/framelog
-# make test   the whole suite
-# make bench  speed and memory beside FFmpeg and GStreamer
+# make up         everything on this machine, with two demo cameras
+# make build      bin/framelog
+# make test       the whole suite but what takes long
+# make test-long  that with all that takes long
+# make bench      speed and memory beside FFmpeg and GStreamer
 SHELL := /usr/bin/env bash -o pipefail
 .DEFAULT_GOAL := build
 
@@ -11,7 +12,7 @@ TEST_FLAGS ?=
 PKG ?= ./...
 BENCH_FLAGS ?=
 
-.PHONY: up build page test test-web test-go vet lint bench deps deps-test clean
+.PHONY: up build page test test-long test-web test-go vet lint bench deps deps-test clean
 
 up: deps
 	@$(MAKE) --no-print-directory build
@@ -45,6 +46,11 @@ test-go:
 	$(GO) list $(PKG) | sed '\|/tests/|d' | xargs -r $(GO) test -race -shuffle=on -timeout 24m $(TEST_FLAGS)
 	$(GO) list $(PKG) | sed '\|/tests/|!d' | xargs -r $(GO) test -race -shuffle=on -timeout 24m -p 1 $(TEST_FLAGS)
 	$(GO) test -count=1 -run '^TestKilled$$' ./internal/broker
+
+# All of it: with every player of others over every change, and every kind of stream.
+test-long: deps-test
+	@$(MAKE) --no-print-directory build vet test-web
+	FRAMELOG_TEST_LONG=1 $(MAKE) --no-print-directory test-go TEST_FLAGS='$(TEST_FLAGS) -timeout 90m'
 
 test-web: web/node_modules/.done
 	@cd web && npm run --silent check && npm test --silent

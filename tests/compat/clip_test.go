@@ -91,7 +91,7 @@ const before = time.Second
 
 // makeClip encodes pieces one behind the other into one file, or takes it from
 // the cache. The file is an MPEG transport stream, in which parameter sets stand
-// in band, so that they may change; MJPEG, which that cannot hold, is NUT.
+// in band, so that they may change; MJPEG, which that cannot hold, is Matroska.
 func makeClip(t *testing.T, first int, from time.Duration, pieces ...piece) clip {
 	t.Helper()
 	c := clip{first: first, from: from}
@@ -101,7 +101,7 @@ func makeClip(t *testing.T, first int, from time.Duration, pieces ...piece) clip
 	sum := sha256.Sum256(fmt.Appendf(nil, "2 %d %v %+v", first, from, c.pieces))
 	format := "mpegts"
 	if c.pieces[0].Codec == "mjpeg" {
-		format = "nut"
+		format = "matroska"
 	}
 	dir := testenv.Cache(t, "clips")
 	c.path = filepath.Join(dir, "compat-"+hex.EncodeToString(sum[:8])+"."+format)

@@ -12,6 +12,7 @@ import (
 // GstRTSPOptions says what GStreamer's RTSP server serves.
 type GstRTSPOptions struct {
 	File    string // an MP4; empty: a live test pattern in H.264
+	Launch  string // instead: a pipeline as for gst-launch, with payloaders named pay0 and pay1
 	Video   string // codec of the file: "h264" (default), "h265", "mjpeg"
 	Audio   string // "aac", "opus" or "" for none; of a file with raw sound also those of ENCODED in rtsp_server.py
 	BFrames int    // of the live pattern
@@ -41,7 +42,8 @@ func StartGstRTSPServer(t testing.TB, o GstRTSPOptions) *GstRTSPServer {
 	}
 	args := []string{filepath.Join(Root(t), "tests/testenv/testdata/rtsp_server.py"), "--port", fmt.Sprint(o.Port)}
 	for _, f := range []struct{ flag, value string }{
-		{"--file", o.File}, {"--video", o.Video}, {"--audio", o.Audio}, {"--size", o.Size}, {"--user", o.User},
+		{"--file", o.File}, {"--launch", o.Launch}, {"--video", o.Video}, {"--audio", o.Audio}, {"--size", o.Size},
+		{"--user", o.User},
 	} {
 		if f.value != "" {
 			args = append(args, f.flag, f.value)

@@ -48,6 +48,7 @@ for name, (rate, chain) in ENCODED.items():
 def main():
     a = argparse.ArgumentParser()
     a.add_argument("--file")
+    a.add_argument("--launch", help="the whole pipeline, with payloaders named pay0, pay1")
     a.add_argument("--video", default="h264", choices=VIDEO)
     a.add_argument("--audio", default="", choices=["", *AUDIO])
     a.add_argument("--bframes", type=int, default=0)
@@ -59,7 +60,9 @@ def main():
     args = a.parse_args()
     Gst.init(None)
 
-    if args.file:
+    if args.launch:
+        launch = args.launch
+    elif args.file:
         launch = 'filesrc location="%s" ! qtdemux name=d d.video_0 ! queue max-size-time=0 max-size-bytes=0 ! %s' % (
             args.file, VIDEO[args.video])
         if args.audio:
@@ -78,7 +81,7 @@ def main():
     server.set_service(args.port)
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch("( " + launch + " )")
-    factory.set_shared(not args.file)
+    factory.set_shared(not args.file and not args.launch)
 
     if args.user:
         auth = GstRtspServer.RTSPAuth()

@@ -1,0 +1,230 @@
+package compat
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+// kind is a kind of stream: pictures alone, or with a sound.
+type kind struct {
+	name  string
+	video piece
+	sound *sound
+	vlc   bool // VLC's output is tried too
+}
+
+func kinds() (all []kind) {
+	all = []kind{
+		{name: "H.264 baseline", video: piece{Profile: "baseline"}, vlc: true},
+		{name: "H.264 main", video: piece{Profile: "main"}},
+		{name: "H.264 high, B-frames", video: piece{BFrames: 2}, vlc: true},
+		{name: "H.264 interlaced", video: piece{Params: "tff=1"}},
+		{name: "H.264 open GOPs", video: piece{BFrames: 2, Params: "open-gop=1"}},
+		{name: "H.264 intra refresh", video: piece{Params: "intra-refresh=1"}},
+		{name: "H.265", video: piece{Codec: "h265"}, vlc: true},
+		{name: "H.265, B-frames", video: piece{Codec: "h265", BFrames: 2}},
+		{name: "H.265 open GOPs (CRA, RASL)", video: piece{Codec: "h265", BFrames: 2, Params: "open-gop=1"}},
+		{name: "MJPEG", video: piece{Codec: "mjpeg"}},
+	}
+	for i := range sounds {
+		s := &sounds[i]
+		all = append(all, kind{name: s.name, sound: s, vlc: s.vlc != ""})
+	}
+	return all
+}
+
+// trial is one kind from one server.
+type trial struct {
+	kind
+	id     string
+	column int
+	clip   clip
+	source map[int]string
+}
+
+const (
+	trialLong = 14 * time.Second
+	together  = 8 // cameras at once
+)
+
+// Every kind of stream from every server. What becomes of them stands in
+// docs/cameras.md.
+func TestCameras(t *testing.T) {
+	testenv.Long(t)
+	x := table{file: "cameras.md", name: "cameras", head: []string{"stream", "ffmpeg, relay", "GStreamer", "VLC"}}
+	var trials []*trial
+	for i, k := range kinds() {
+		k.video.Long = trialLong
+		c := makeClip(t, 0, 0, k.video)
+		x.rows = append(x.rows, []string{k.name, "—", "—", "—"})
+		hashes := sourceHashes(t, []clip{c})
+		for column, tried := range map[int]bool{1: k.sound == nil || k.sound.ffmpeg != nil, 2: true, 3: k.vlc} {
+			if tried {
+				trials = append(trials, &trial{kind: k, id: fmt.Sprintf("c%d-%d", i, column), column: column, clip: c, source: hashes})
+			}
+		}
+	}
+	f := testenv.Up(t, testenv.UpOptions{})
+	r := startRelay(t)
+	for len(trials) > 0 {
+		some := trials[:min(len(trials), together)]
+		trials = trials[len(some):]
+		for _, tr := range some {
+			url := ""
+			switch tr.column {
+			case 1:
+				wav, args := "", []string(nil)
+				if tr.sound != nil {
+					wav, args = beeps(t, trialLong, "wav"), tr.sound.ffmpeg
+					if tr.sound.codec == "aac" { // from a file that says how, before it begins
+						wav, args = beeps(t, trialLong, "m4a", args...), nil
+					}
+				}
+				r.publish(t, tr.id, tr.clip, wav, args...)
+				testenv.Wait(t, testenv.Patience, "the publisher", func() bool { n := r.runs(tr.id); return len(n) > 0 && !n[0].began.IsZero() })
+				url = r.url(tr.id)
+			case 2:
+				url = gstServer(t, tr.clip, tr.sound)
+			case 3:
+				url = vlcServer(t, tr.clip, tr.sound)
+			}
+			put(t, f, tr.id, url)
+		}
+		// A stream without a picture to begin with is named after 20 s.
+		over := time.Now().Add(25 * time.Second)
+		testenv.Wait(t, testenv.Patience, "the cameras", func() bool {
+			done := 0
+			for _, tr := range some {
+				st := status(t, f, tr.id)
+				if st.State == schemas.StateLive && recorded(t, f, tr.id) > trialLong/2 {
+					done++
+				}
+			}
+			return done == len(some) || time.Now().After(over)
+		})
+		for _, tr := range some {
+			for _, row := range x.rows {
+				if row[0] == tr.name {
+					row[tr.column] = tr.verdict(t, f)
+					t.Logf("%s, %s: %s", tr.name, x.head[tr.column], row[tr.column])
+				}
+			}
+		}
+	}
+	x.check(t)
+}
+
+func status(t *testing.T, f *testenv.Framelog, id string) schemas.Status {
+	t.Helper()
+	var list struct {
+		Cameras []struct {
+			ID     string
+			Status *schemas.Status
+		}
+	}
+	f.JSON(t, "/v1/cameras", &list)
+	for _, c := range list.Cameras {
+		if c.ID == id && c.Status != nil {
+			return *c.Status
+		}
+	}
+	return schemas.Status{}
+}
+
+var extinf = regexp.MustCompile(`#EXTINF:([0-9.]+)`)
+
+// recorded is how much footage a camera's playlist lists.
+func recorded(t *testing.T, f *testenv.Framelog, id string) time.Duration {
+	t.Helper()
+	_, b, err := f.Get(t, "/hls/"+id+"/raw.m3u8")
+	if err != nil {
+		return 0
+	}
+	sum := 0.0
+	for _, m := range extinf.FindAllSubmatch(b, -1) {
+		d, _ := strconv.ParseFloat(string(m[1]), 64)
+		sum += d
+	}
+	return time.Duration(sum * float64(time.Second))
+}
+
+var volume = regexp.MustCompile(`max_volume: (-?[0-9.]+) dB`)
+
+// verdict is what became of a camera.
+func (tr *trial) verdict(t *testing.T, f *testenv.Framelog) string {
+	t.Helper()
+	st := status(t, f, tr.id)
+	why := st.Problem
+	if why == "" {
+		why = st.Error
+	}
+	if why != "" {
+		why = ": " + strings.ReplaceAll(why, "|", "/")
+	}
+	url := f.URL + "/hls/" + tr.id + "/index.m3u8"
+	if recorded(t, f, tr.id) == 0 {
+		return "not recorded" + why
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
+	defer cancel()
+	ends := []string{"-nostdin", "-hide_banner", "-live_start_index", "0", "-max_reload", "3", "-m3u8_hold_counters", "3", "-t", "9", "-i", url}
+	ffmpeg := testenv.Tool(t, "ffmpeg", "ffmpeg")
+	if tr.sound != nil {
+		out, _ := exec.CommandContext(ctx, testenv.Tool(t, "ffprobe", "ffmpeg"), "-v", "error", "-select_streams", "a", "-show_entries", "stream=codec_name", "-of", "csv=p=0", url).Output()
+		codec := strings.TrimSpace(strings.SplitN(string(out), "\n", 2)[0])
+		if codec == "" {
+			return "no sound" + why
+		}
+		var errs bytes.Buffer
+		cmd := exec.CommandContext(ctx, ffmpeg, append(ends, "-vn", "-af", "bandpass=f=1000:width_type=h:w=50,volumedetect", "-f", "null", "-")...)
+		cmd.Stderr = &errs
+		_ = cmd.Run()
+		m := volume.FindStringSubmatch(errs.String())
+		if m == nil {
+			return "no sound" + why
+		}
+		if db, _ := strconv.ParseFloat(m[1], 64); db < -30 {
+			return "silence (" + m[1] + " dB)" + why
+		}
+		if codec != tr.sound.codec {
+			return "converted to " + strings.ToUpper(codec) + why
+		}
+		return "as it is" + why
+	}
+	var out bytes.Buffer
+	cmd := exec.CommandContext(ctx, ffmpeg, append(ends, "-an", "-fps_mode", "passthrough", "-vf", toGray, "-f", "rawvideo", "-")...)
+	cmd.Stdout = &out
+	_ = cmd.Run()
+	d := &decoder{}
+	d.read(&out, false)
+	frames, missed, damaged := 0, 0, 0
+	for i, x := range d.all {
+		if i > 0 && x.Frame >= 0 && x.Frame < d.all[i-1].Frame {
+			break // the clip from its start, once more
+		}
+		frames++
+		if i > 0 && x.Frame != d.all[i-1].Frame+1 {
+			missed++
+		}
+		if x.Hash != tr.source[x.Frame] {
+			damaged++
+		}
+	}
+	switch {
+	case frames < 90:
+		return fmt.Sprintf("%d pictures", frames) + why
+	case missed > 0 || damaged > 0:
+		return fmt.Sprintf("%d pictures, %d times one is missing, %d damaged", frames, missed, damaged) + why
+	}
+	return "as it is" + why
+}
