@@ -50,10 +50,15 @@ type trial struct {
 	column int
 	clip   clip
 	source map[int]string
+	// What the API said last of a live camera: whether it was live, and its
+	// problem.
+	live    bool
+	problem string
+	video   schemas.Codec
 }
 
 const (
-	trialLong = 14 * time.Second
+	trialLong = 28 * time.Second
 	together  = 8 // cameras at once
 )
 
@@ -100,13 +105,18 @@ func TestCameras(t *testing.T) {
 			}
 			put(t, f, tr.id, url)
 		}
+		enough := time.Now().Add(12 * time.Second) // of sound, where all is well
 		// A stream without a picture to begin with is named after 20 s.
-		over := time.Now().Add(25 * time.Second)
+		over := time.Now().Add(26 * time.Second)
 		testenv.Wait(t, testenv.Patience, "the cameras", func() bool {
 			done := 0
 			for _, tr := range some {
-				st := status(t, f, tr.id)
-				if st.State == schemas.StateLive && recorded(t, f, tr.id) > trialLong/2 {
+				if st := status(t, f, tr.id); st.State == schemas.StateLive {
+					tr.live, tr.problem, tr.video = true, st.Problem, st.Video
+				} else if !tr.live {
+					tr.problem = st.Error
+				}
+				if recorded(t, f, tr.id) > trialLong/2 && (tr.sound == nil || time.Now().After(enough)) {
 					done++
 				}
 			}
@@ -163,16 +173,15 @@ var volume = regexp.MustCompile(`max_volume: (-?[0-9.]+) dB`)
 // verdict is what became of a camera.
 func (tr *trial) verdict(t *testing.T, f *testenv.Framelog) string {
 	t.Helper()
-	st := status(t, f, tr.id)
-	why := st.Problem
-	if why == "" {
-		why = st.Error
-	}
-	if why != "" {
-		why = ": " + strings.ReplaceAll(why, "|", "/")
+	why := ""
+	if tr.problem != "" {
+		why = ": “" + strings.ReplaceAll(tr.problem, "|", "/") + "”"
 	}
 	url := f.URL + "/hls/" + tr.id + "/index.m3u8"
 	if recorded(t, f, tr.id) == 0 {
+		if tr.live && tr.problem == "" {
+			return "no HLS of " + string(tr.video)
+		}
 		return "not recorded" + why
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
