@@ -296,7 +296,7 @@ func (s *shown) judge(w *watched) *watched {
 			w.wrong++
 		}
 		if next >= 0 && x.Frame > next {
-			w.missed += x.Frame - next
+			w.missed += s.lost(next, x.Frame)
 		} else if x.Frame < next {
 			w.double++
 			continue
@@ -335,6 +335,18 @@ func (w *watched) froze(from, to time.Time, at time.Duration, first time.Time) {
 	if d := to.Sub(from); d > w.freeze && to.Sub(first) > settle {
 		w.freeze, w.at = d, at
 	}
+}
+
+// lost is how many pictures are missing where the one numbered to came instead
+// of the one numbered from. What a camera sent before Framelog had connected
+// again is not among them.
+func (s *shown) lost(from, to int) int {
+	for _, c := range s.clips[1:] {
+		if from <= c.first && c.first <= to {
+			return c.first - from
+		}
+	}
+	return to - from
 }
 
 // ended says whether a player came to the footage's end. The last pictures are
