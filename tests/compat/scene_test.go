@@ -250,7 +250,7 @@ func (sc scene) play(t *testing.T) *shown {
 	return s
 }
 
-// holes is the time between sessions in the playlist.
+// holes is the time without footage in the playlist: gaps, and between sessions.
 func holes(t *testing.T, f *testenv.Framelog, camera string) (all []time.Duration) {
 	t.Helper()
 	_, b, err := f.Get(t, "/hls/"+camera+"/index.m3u8")
@@ -271,11 +271,15 @@ func holes(t *testing.T, f *testenv.Framelog, camera string) (all []time.Duratio
 		t.Errorf("media playlist: %v\n%s", err, b)
 		return nil
 	}
-	for i := 1; i < len(p.Segments); i++ {
-		a, b := p.Segments[i-1], p.Segments[i]
-		if a.DiscSeq != b.DiscSeq && !a.PDT.IsZero() && !b.PDT.IsZero() {
-			all = append(all, b.PDT.Sub(a.PDT.Add(a.Duration)))
+	last := -1
+	for i, b := range p.Segments {
+		if b.Gap || b.PDT.IsZero() {
+			continue
 		}
+		if last >= 0 && (i > last+1 || b.DiscSeq != p.Segments[last].DiscSeq) {
+			all = append(all, b.PDT.Sub(p.Segments[last].PDT.Add(p.Segments[last].Duration)))
+		}
+		last = i
 	}
 	return all
 }
