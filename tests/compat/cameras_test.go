@@ -189,8 +189,21 @@ func (tr *trial) verdict(t *testing.T, f *testenv.Framelog) string {
 	ends := []string{"-nostdin", "-hide_banner", "-live_start_index", "0", "-max_reload", "3", "-m3u8_hold_counters", "3", "-t", "9", "-i", url}
 	ffmpeg := testenv.Tool(t, "ffmpeg", "ffmpeg")
 	if tr.sound != nil {
-		out, _ := exec.CommandContext(ctx, testenv.Tool(t, "ffprobe", "ffmpeg"), "-v", "error", "-select_streams", "a", "-show_entries", "stream=codec_name", "-of", "csv=p=0", url).Output()
-		codec := strings.TrimSpace(strings.SplitN(string(out), "\n", 2)[0])
+		// The latest segments: what the first lack is another matter.
+		for i := range ends {
+			if ends[i] == "-live_start_index" {
+				ends[i+1] = "-3"
+			}
+		}
+		probe := func(from string) string {
+			out, _ := exec.CommandContext(ctx, testenv.Tool(t, "ffprobe", "ffmpeg"), "-v", "error", "-live_start_index", from,
+				"-select_streams", "a", "-show_entries", "stream=codec_name", "-of", "csv=p=0", url).Output()
+			return strings.TrimSpace(strings.SplitN(string(out), "\n", 2)[0])
+		}
+		codec := probe("-3")
+		if first := probe("0"); first != codec {
+			t.Errorf("%s: the first segment's sound is %q, the latest's %q", tr.id, first, codec)
+		}
 		if codec == "" {
 			return "no sound" + why
 		}

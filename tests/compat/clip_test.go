@@ -83,6 +83,7 @@ type clip struct {
 	pieces []piece
 	first  int           // number of the first picture
 	from   time.Duration // its time, as it stands in the picture
+	again  int           // how often it is sent once more; -1: for ever
 }
 
 // before is the clip's time before the first picture: B-frames are decoded

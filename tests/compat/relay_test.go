@@ -164,9 +164,9 @@ func (r *relay) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) {
 // the sound of a file unless that is "", which is encoded as args say.
 func (r *relay) publish(t *testing.T, path string, c clip, sound string, args ...string) *testenv.Process {
 	t.Helper()
-	all := []string{"-nostdin", "-hide_banner", "-loglevel", "error", "-re", "-i", c.path}
+	all := []string{"-nostdin", "-hide_banner", "-loglevel", "error", "-re", "-stream_loop", fmt.Sprint(c.again), "-i", c.path}
 	if sound != "" {
-		all = append(all, "-re", "-itsoffset", fmt.Sprint(before.Seconds()), "-i", sound, "-map", "0:v", "-map", "1:a", "-c:a", "copy")
+		all = append(all, "-re", "-stream_loop", fmt.Sprint(c.again), "-itsoffset", fmt.Sprint(before.Seconds()), "-i", sound, "-map", "0:v", "-map", "1:a", "-c:a", "copy")
 	}
 	all = append(append(all, "-c:v", "copy"), args...)
 	all = append(all, "-f", "rtsp", "-rtsp_transport", "tcp", r.url(path))

@@ -406,7 +406,7 @@ func (w *watched) String() string {
 		s += fmt.Sprintf(" %.1f", w.delays[i].behind.Seconds())
 	}
 	if w.page != nil {
-		s += fmt.Sprintf("; %d requests, multivariant %d", len(w.page.requests), w.opened)
+		s += fmt.Sprintf("; %d requests, multivariant %d, %d bytes of sound decoded", len(w.page.requests), w.opened, w.page.report().Sound)
 	}
 	for _, e := range w.errors[:min(len(w.errors), 12)] {
 		s += "\n    " + e
