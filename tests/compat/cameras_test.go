@@ -71,7 +71,7 @@ func TestCameras(t *testing.T) {
 	for i, k := range kinds() {
 		k.video.Long = trialLong
 		c := makeClip(t, 0, 0, k.video)
-		x.rows = append(x.rows, []string{k.name, "—", "—", "—"})
+		x.rows = append(x.rows, []string{k.name, untried, untried, untried})
 		hashes := sourceHashes(t, []clip{c})
 		for column, tried := range map[int]bool{1: k.sound == nil || k.sound.ffmpeg != nil, 2: true, 3: k.vlc} {
 			if tried {

@@ -198,7 +198,7 @@ func TestPlayers(t *testing.T) {
 					rows[name] = []string{name, about(w.start), about(w.behind(lead-6*time.Second, lead))}
 				}
 				for len(rows[name]) < i+3 {
-					rows[name] = append(rows[name], "—")
+					rows[name] = append(rows[name], untried)
 				}
 				rows[name] = append(rows[name], s.class(w))
 			}
@@ -217,7 +217,7 @@ func TestPlayers(t *testing.T) {
 			continue
 		}
 		for len(r) < len(x.head) {
-			r = append(r, "—")
+			r = append(r, untried)
 		}
 		x.rows = append(x.rows, r)
 	}

@@ -408,7 +408,7 @@ func (w *watched) String() string {
 	if w.page != nil {
 		s += fmt.Sprintf("; %d requests, multivariant %d, %d bytes of sound decoded", len(w.page.requests), w.opened, w.page.report().Sound)
 	}
-	for _, e := range w.errors[:min(len(w.errors), 12)] {
+	for _, e := range w.errors[:min(len(w.errors), 30)] {
 		s += "\n    " + e
 	}
 	return s
