@@ -193,10 +193,13 @@ func (s *Server) servePlaylist(w http.ResponseWriter, r *http.Request, res resou
 	if err := s.ready(r.Context(), st, nil); err != nil {
 		return err
 	}
-	if d.blocking {
+	switch {
+	case d.blocking:
 		if err := s.reload(r.Context(), st, d); err != nil {
 			return err
 		}
+	case d.skip:
+		s.quiet(r.Context(), st)
 	}
 	gzip := acceptsGzip(r)
 	b, err := st.render(d, gzip)
@@ -223,6 +226,20 @@ func (s *Server) reload(ctx context.Context, st *stream, d directives) error {
 	return st.await(ctx, limit, func() (bool, error) {
 		return st.model.reached(d.msn, d.part), nil
 	})
+}
+
+// quiet holds a reload for at most a target duration where the source has given
+// nothing for as long. hls.js does not ask for what comes next then but polls
+// once a second: with the answer held, it has a camera that is back at once, and
+// plays on from its first part.
+func (s *Server) quiet(ctx context.Context, st *stream) {
+	st.mu.Lock()
+	target, changes, since := st.model.target(), st.changes, time.Since(st.latest)
+	st.mu.Unlock()
+	if since < target {
+		return
+	}
+	_ = st.await(ctx, target, func() (bool, error) { return st.changes != changes, nil }) // the playlist is right as it is
 }
 
 // servePart gives a part, and where it is the one that comes next, waits for

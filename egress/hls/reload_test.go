@@ -2,6 +2,7 @@ package hls
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,4 +78,39 @@ func TestAdvanceParts(t *testing.T) {
 			t.Errorf("parts of %d ticks: %d, want %d", ticks, got, want)
 		}
 	}
+}
+
+// While the source gives nothing, a reload of who has the playlist waits for
+// what comes, for a target duration; any other request does not.
+func TestReloadWhileQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		fragments := synthetic(testPlace, 11)
+		log.add("cam", fragments[:10]...)
+		s := run(t, Config{}, log)
+		want(t, get(s, playlist0), 200)
+		if !ask(s, playlist0+"?_HLS_skip=YES").answered() {
+			t.Error("a reload waits though the source has just given something")
+		}
+		time.Sleep(3 * time.Second)
+		if !ask(s, playlist0).answered() {
+			t.Error("who asks for the first time waits")
+		}
+		idle := ask(s, playlist0+"?_HLS_skip=YES")
+		<-idle.done
+		if want(t, idle.w, 200); idle.took != 2*time.Second {
+			t.Errorf("held for %v, want a target duration", idle.took)
+		}
+		held := ask(s, playlist0+"?_HLS_skip=YES")
+		if held.answered() {
+			t.Fatal("a reload is not held")
+		}
+		log.chunk("cam", fragments[10].chunks[0])
+		if !held.answered() {
+			t.Fatal("a reload waits though something has come")
+		}
+		if body := want(t, held.w, 200); !strings.Contains(body, fmt.Sprintf("raw/m1/%d.9.0.m4s", testPlace.seq+10)) {
+			t.Errorf("what came is not in it:\n%s", body)
+		}
+	})
 }

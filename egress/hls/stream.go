@@ -37,6 +37,8 @@ type stream struct {
 	model    *model
 	live     bool
 	changed  chan struct{} // closed and made anew at each change
+	changes  int           // how often it changed
+	latest   time.Time     // when it changed
 	rendered map[renderKey][]byte
 	used     time.Time // by a request
 	whole    time.Time // when somebody last asked for a whole segment of the window
@@ -117,6 +119,8 @@ func (st *stream) update(change func()) {
 	defer st.mu.Unlock()
 	change()
 	clear(st.rendered)
+	st.changes++
+	st.latest = time.Now()
 	close(st.changed)
 	st.changed = make(chan struct{})
 }
