@@ -276,10 +276,16 @@ func refusal(err error) string {
 	return reason
 }
 
+// soon is how long a camera whose good connection has ended is tried again
+// without longer and longer pauses: mostly it is back within seconds, and each
+// second of waiting is footage.
+const soon = 10 * time.Second
+
 // connectOn connects, and connects again, until ctx ends.
 func (c *camera) connectOn(ctx context.Context, rec Recorder, takeOver *time.Timer) {
 	var asm assembler
 	wait := c.cfg.ReconnectMin
+	var lost time.Time // when a good connection ended
 	for {
 		if asm == nil {
 			asm = c.deps.newAssembler(c.assemblerConfig(), rec)
@@ -301,7 +307,10 @@ func (c *camera) connectOn(ctx context.Context, rec Recorder, takeOver *time.Tim
 			err = errEnded
 		}
 		if t.connected && time.Since(began) > c.cfg.ReconnectMax {
-			wait = c.cfg.ReconnectMin
+			wait, lost = c.cfg.ReconnectMin, time.Now()
+		}
+		if time.Since(lost) < soon {
+			wait = min(wait, 2*c.cfg.ReconnectMin)
 		}
 		c.board.state(stateOf(err), err)
 		pause := wait/2 + rand.N(wait/2+1)

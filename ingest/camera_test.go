@@ -180,11 +180,14 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 func TestReconnects(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		var began []time.Time
+		var ended time.Time
 		w.source = func(string, schemas.Camera) Source {
 			return sourceFunc(func(ctx context.Context, s Sink) error {
 				began = append(began, time.Now())
 				if len(began) == 12 { // long enough to be trusted again
-					return steady(time.Minute)(ctx, s)
+					err := steady(time.Minute)(ctx, s)
+					ended = time.Now()
+					return err
 				}
 				return ErrAway
 			})
@@ -200,6 +203,16 @@ func TestReconnects(t *testing.T) {
 		}
 		if d := began[12].Sub(began[11]) - time.Minute; d > 500*time.Millisecond {
 			t.Errorf("after a good connection the next came after %v", d)
+		}
+		// It may be back within seconds: until then no pause is longer than 1 s.
+		for i := 13; i < len(began); i++ {
+			d := began[i].Sub(began[i-1])
+			if early := began[i-1].Sub(ended) < soon; early && d > time.Second {
+				t.Errorf("%v after a good connection the next attempt came after %v", began[i-1].Sub(ended), d)
+			}
+			if late := began[i].Sub(ended) > time.Minute; late && d < 7*time.Second {
+				t.Errorf("%v after a good connection the next attempt came after %v", began[i].Sub(ended), d)
+			}
 		}
 		if err := end(); err != nil {
 			t.Error(err)
