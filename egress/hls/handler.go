@@ -228,10 +228,10 @@ func (s *Server) reload(ctx context.Context, st *stream, d directives) error {
 	})
 }
 
-// quiet holds a reload for at most a target duration where the source has given
-// nothing for as long. hls.js does not ask for what comes next then but polls
-// once a second: with the answer held, it has a camera that is back at once, and
-// plays on from its first part.
+// quiet holds a reload while the source gives nothing, for at most three target
+// durations. hls.js does not ask for what comes next then but polls once a
+// second: with the answer held, it has a camera that is back at once, and plays
+// on from its first part.
 func (s *Server) quiet(ctx context.Context, st *stream) {
 	st.mu.Lock()
 	target, changes, since := st.model.target(), st.changes, time.Since(st.latest)
@@ -239,8 +239,15 @@ func (s *Server) quiet(ctx context.Context, st *stream) {
 	if since < target {
 		return
 	}
-	_ = st.await(ctx, target, func() (bool, error) { return st.changes != changes, nil }) // the playlist is right as it is
+	// The playlist is right as it is when the time is over.
+	_ = st.await(ctx, min(3*target, longestQuiet), func() (bool, error) {
+		return st.changes != changes && !st.model.endsInGap(), nil
+	})
 }
+
+// longestQuiet is less than the time after which hls.js gives up a playlist
+// (10 s by default).
+const longestQuiet = 8 * time.Second
 
 // servePart gives a part, and where it is the one that comes next, waits for
 // it. A part that can never come is a 404 at once.

@@ -52,6 +52,13 @@ func leadParts(gap *schemas.Entry) map[uint64][]PartInfo {
 // playable says whether there is anything that a playlist can list.
 func (m *model) playable() bool { return len(m.listed()) > 0 }
 
+// endsInGap says whether the playlist ends in a gap: the first footage of a
+// session that follows an absence comes right behind it.
+func (m *model) endsInGap() bool {
+	o, n := m.open(), m.newest()
+	return n != nil && !n.Playable() && (o == nil || len(o.Parts) == 0)
+}
+
 // video is the codec of the newest fragment, "" where there is none.
 func (m *model) video() schemas.Codec {
 	if len(m.pending) > 0 {

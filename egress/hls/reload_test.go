@@ -81,12 +81,12 @@ func TestAdvanceParts(t *testing.T) {
 }
 
 // While the source gives nothing, a reload of who has the playlist waits for
-// what comes, for a target duration; any other request does not.
+// the footage that comes, for three target durations; any other request does not.
 func TestReloadWhileQuiet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
-		fragments := synthetic(testPlace, 11)
-		log.add("cam", fragments[:10]...)
+		fragments := synthetic(testPlace, 10)
+		log.add("cam", fragments...)
 		s := run(t, Config{}, log)
 		want(t, get(s, playlist0), 200)
 		if !ask(s, playlist0+"?_HLS_skip=YES").answered() {
@@ -98,18 +98,24 @@ func TestReloadWhileQuiet(t *testing.T) {
 		}
 		idle := ask(s, playlist0+"?_HLS_skip=YES")
 		<-idle.done
-		if want(t, idle.w, 200); idle.took != 2*time.Second {
-			t.Errorf("held for %v, want a target duration", idle.took)
+		if want(t, idle.w, 200); idle.took != 6*time.Second {
+			t.Errorf("held for %v, want three target durations", idle.took)
 		}
 		held := ask(s, playlist0+"?_HLS_skip=YES")
 		if held.answered() {
 			t.Fatal("a reload is not held")
 		}
-		log.chunk("cam", fragments[10].chunks[0])
+		gap := gapAt(fragments[9].entry, time.Second)
+		log.entry("cam", gap)
+		if held.answered() {
+			t.Fatal("a gap ends the waiting")
+		}
+		next := synthetic(after(gap, testPlace), 1)[0]
+		log.chunk("cam", next.chunks[0])
 		if !held.answered() {
 			t.Fatal("a reload waits though something has come")
 		}
-		if body := want(t, held.w, 200); !strings.Contains(body, fmt.Sprintf("raw/m1/%d.9.0.m4s", testPlace.seq+10)) {
+		if body := want(t, held.w, 200); !strings.Contains(body, fmt.Sprintf("raw/m1/%d.9.0.m4s", next.entry.Seq)) {
 			t.Errorf("what came is not in it:\n%s", body)
 		}
 	})
