@@ -66,7 +66,11 @@ func (a *Assembler) report() {
 // turns in every interval.
 func (a *Assembler) watchKeyframes(now time.Time) {
 	since := now.Sub(a.keyed)
-	if since > max(a.cfg.KeyframeTimeout, a.apart*3/2) {
+	limit := a.cfg.KeyframeTimeout
+	if a.session.open {
+		limit = max(limit, a.apart*3/2)
+	}
+	if since > limit {
 		a.notice(oddKeyframe, fmt.Sprintf("no keyframe for %v: %s", a.cfg.KeyframeTimeout, a.keyframeRemedy()), now)
 	}
 	if since > a.cfg.LongInterval && a.session.open {
@@ -81,9 +85,9 @@ func (a *Assembler) keyframeRemedy() string {
 	switch {
 	case a.bad > a.good:
 		return "most of what the camera sends as pictures is damaged"
-	case a.starts.refresh:
+	case a.starts.refresh || a.starts.refreshed:
 		return "the camera uses intra refresh, and players can begin at keyframes (IDR) only: turn intra refresh off and IDR on in the camera"
-	case a.starts.intra > 1:
+	case max(a.starts.intra, a.starts.intraBefore) > 1:
 		return "the camera sends I-frames that are no IDR, and players cannot begin there: turn IDR on in the camera"
 	}
 	return "set a shorter keyframe (I-frame, IDR) interval in the camera, and turn intra refresh off if it is on"

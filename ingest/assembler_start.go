@@ -34,6 +34,11 @@ type starts struct {
 	refresh bool // a gradual refresh
 	intra   int  // I pictures at which no decoder can begin
 
+	// What came between the two latest starts: the problem keeps its words while
+	// the same comes again.
+	refreshed   bool
+	intraBefore int
+
 	referenceB bool // the stream has B pictures to which others refer
 }
 
@@ -87,6 +92,7 @@ func (a *Assembler) mayStart(v *unit) {
 			"turn closed GOPs (IDR) on in the camera, or B-frames off", v.captured)
 	}
 	if v.start {
+		a.starts.refreshed, a.starts.intraBefore = a.starts.refresh, a.starts.intra
 		a.starts.refresh, a.starts.intra = false, 0
 	}
 }

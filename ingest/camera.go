@@ -455,7 +455,7 @@ func (c *camera) sound(problem string) {
 	if problem != "" {
 		lost.Set(1)
 		if problem != c.noSound {
-			c.log.Warn("camera's sound is not recorded", "problem", problem)
+			c.trouble.tell(slog.LevelWarn, noSoundRecorded, slog.String("problem", problem))
 		}
 	}
 	c.noSound = problem

@@ -123,7 +123,8 @@ func (l *troubleLog) isLive() {
 
 // Messages of a troubleLog.
 const (
-	noConnection  = "camera has no connection"
-	cameraProblem = "camera problem"
-	fallbackToUDP = "camera gives nothing over TCP; UDP comes next"
+	noConnection    = "camera has no connection"
+	cameraProblem   = "camera problem"
+	noSoundRecorded = "camera's sound is not recorded"
+	fallbackToUDP   = "camera gives nothing over TCP; UDP comes next"
 )

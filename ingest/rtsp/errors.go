@@ -150,6 +150,10 @@ func (e *Error) ofBoth(udp *Error) *Error {
 	switch {
 	case !udp.tryOther:
 		return udp
+	case e.Kind == ErrStalled && !e.noData:
+		return e // packets come over TCP, but no picture
+	case udp.Kind == ErrStalled && !udp.noData:
+		return udp // packets come over UDP, but no picture
 	case e.noData && udp.noData:
 		udp.Cause = "connected, but no video comes, neither over TCP nor over UDP"
 		udp.Remedy = "look at the camera's own page, or restart the camera"

@@ -58,8 +58,9 @@ func (p prober) find(ctx context.Context, secure bool) (peer, error) {
 		case err != nil:
 			return found, nil // it took one connection and no other one
 		}
-		// What says more than that nothing can be understood ends the search.
-		if got != peerSilent && got != peerCloses && got != peerOther {
+		// What says more than that nothing can be understood ends the search. An
+		// alert of TLS for an answer without says only that TLS must be asked.
+		if got != peerSilent && got != peerCloses && got != peerOther && !(got == peerTLS && i == 0 && !secure) {
 			return got, nil
 		}
 		found = max(found, got)
@@ -173,10 +174,7 @@ type found struct {
 // for ProbeEvery, so that a camera is seldom asked; where nobody answers, nobody
 // is disturbed, and it is asked each time.
 func (s *source) diagnose(ctx context.Context, e *Error, u *url.URL) {
-	p := prober{host: u.Hostname(), port: u.Port(), step: min(s.cfg.ConnectTimeout, probeStep)}
-	if p.port == "" {
-		p.port = map[string]string{"rtsp": "554", "rtsps": "322"}[u.Scheme]
-	}
+	p := prober{host: u.Hostname(), port: port(u), step: min(s.cfg.ConnectTimeout, probeStep)}
 	now := found{addr: net.JoinHostPort(p.host, p.port), secure: u.Scheme == "rtsps", at: time.Now()}
 	if f := s.found; f.addr == now.addr && f.secure == now.secure && now.at.Sub(f.at) < s.cfg.ProbeEvery {
 		e.wrongPeer(f)
@@ -191,6 +189,18 @@ func (s *source) diagnose(ctx context.Context, e *Error, u *url.URL) {
 	e.wrongPeer(now)
 }
 
+// port is a camera's, that of the scheme where its URL names none (RFC 7826
+// section 4.2).
+func port(u *url.URL) string {
+	switch {
+	case u.Port() != "":
+		return u.Port()
+	case u.Scheme == "rtsps":
+		return "322"
+	}
+	return "554"
+}
+
 // probeStep bounds each connection of a probe.
 const probeStep = 2 * time.Second
 
@@ -198,6 +208,8 @@ const probeStep = 2 * time.Second
 func (e *Error) noPeer(err error, host, addr string) {
 	var dns *net.DNSError
 	switch {
+	case errors.As(err, &dns) && !dns.IsNotFound:
+		e.Cause, e.Remedy = "the host name "+host+" could not be looked up", "look at this host's DNS settings and the network, or write the address into the camera's URL"
 	case errors.As(err, &dns):
 		e.Cause, e.Remedy = "the host name "+host+" is not known", "check the host in the camera's URL"
 	case errors.Is(err, syscall.ECONNREFUSED):

@@ -191,6 +191,9 @@ func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink i
 	observe(sink, ingest.Event{Kind: ingest.EventConnecting, Transport: transport})
 	location := *u
 	location.User = nil
+	if u.Scheme == "rtsps" && u.Port() == "" {
+		location.Host += ":" + port(u) // GStreamer takes 554
+	}
 	opt := gstreamer.RTSPOptions{
 		Location:       location.String(),
 		UDP:            udp,

@@ -16,42 +16,47 @@ import (
 const soundPatience = 10 * time.Second
 
 // tellSound tells what is wrong with the camera's sound, and "" where nothing
-// is, once the connection plays and whenever that changes.
+// is, once that is known and whenever it changes.
 func (r *run) tellSound(now time.Time) {
 	if !r.playing {
 		return
 	}
-	problem := r.soundProblem(now)
-	if r.soundTold && problem == r.sound {
+	problem, known := r.soundProblem(now)
+	if !known || r.soundTold && problem == r.sound {
 		return
 	}
 	r.sound, r.soundTold = problem, true
 	observe(r.deliver.sink, ingest.Event{Kind: ingest.EventSound, Transport: r.transport, Problem: problem})
 }
 
-func (r *run) soundProblem(now time.Time) string {
+// soundProblem is what is wrong with the sound. known is false while sound that
+// was announced may still come: that it has not come yet must not take back what
+// the connection before has told.
+func (r *run) soundProblem(now time.Time) (problem string, known bool) {
 	if encoding, err := r.conn.NoSound(); err != nil {
 		var missing *gstreamer.MissingError
 		if errors.As(err, &missing) {
 			return fmt.Sprintf("the sound is %s, for which GStreamer here lacks %s: recorded without sound; install with: apt-get install %s",
-				soundName(encoding), strings.Join(missing.Elements, ", "), strings.Join(missing.Packages, " "))
+				soundName(encoding), strings.Join(missing.Elements, ", "), strings.Join(missing.Packages, " ")), true
 		}
-		return cannotDecode(encoding)
+		return cannotDecode(encoding), true
 	}
 	if r.deliver.refused != "" {
-		return cannotDecode(r.deliver.refused)
+		return cannotDecode(r.deliver.refused), true
 	}
 	if r.deliver.track(schemas.AudioTrack) != nil {
-		return ""
+		return "", true
 	}
-	if s, _, ok := r.conn.Start(schemas.AudioTrack); ok && now.Sub(s.Arrived) > soundPatience {
-		for _, t := range r.conn.Selected() {
-			if t.ID == schemas.AudioTrack {
-				return cannotDecode(t.Encoding)
-			}
+	for _, t := range r.conn.Selected() {
+		if t.ID != schemas.AudioTrack {
+			continue
 		}
+		if s, _, ok := r.conn.Start(schemas.AudioTrack); ok {
+			return cannotDecode(t.Encoding), now.Sub(s.Arrived) > soundPatience
+		}
+		return "", r.deliver.sawVideo && now.Sub(r.deliver.first) > soundPatience // it sends none
 	}
-	return ""
+	return "", true
 }
 
 func cannotDecode(encoding string) string {

@@ -262,6 +262,12 @@ static GstFlowReturn on_sample(GstAppSink *sink, gpointer p) {
   return GST_FLOW_OK;
 }
 
+// on_video_eos tells of the end of the video. The pipeline's own end comes only
+// when all of its sinks have seen it, which sound that is not decoded never does.
+static void on_video_eos(GstAppSink *sink, gpointer p) {
+  framelogRTSPMessage(((Track *)p)->queue->conn, FL_RTSP_VIDEO_EOS, NULL, 0, 0);
+}
+
 void fl_rtsp_attach(GstElement *depay, GstElement *sink, FlQueue *queue, guint8 track, guint32 clock_rate, int payload) {
   Track *t = g_atomic_rc_box_new0(Track);
   t->queue = queue;
@@ -279,6 +285,8 @@ void fl_rtsp_attach(GstElement *depay, GstElement *sink, FlQueue *queue, guint8 
   gst_object_unref(pad);
 
   GstAppSinkCallbacks cb = {.new_sample = on_sample};
+  if (payload == FL_RTSP_H264 || payload == FL_RTSP_H265 || payload == FL_RTSP_JPEG)
+    cb.eos = on_video_eos;
   gst_app_sink_set_callbacks(GST_APP_SINK(sink), &cb, t, track_unref);
 }
 

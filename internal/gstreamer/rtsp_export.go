@@ -151,6 +151,8 @@ func framelogRTSPMessage(conn C.uintptr_t, kind C.int, domain *C.char, code, sta
 		r.failSound(&RTSPError{Domain: C.GoString(domain), Code: int(code)})
 	case C.FL_RTSP_EOS:
 		r.fail(ErrRTSPEnded)
+	case C.FL_RTSP_VIDEO_EOS:
+		r.videoEnded()
 	case C.FL_RTSP_CERTIFICATE:
 		r.fail(&RTSPCertificateError{Expired: code&(certNotActivated|certExpired) != 0, Host: code&certBadIdentity != 0})
 	case C.FL_RTSP_PLAYING:

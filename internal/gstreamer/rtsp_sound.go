@@ -62,6 +62,17 @@ func (r *RTSP) failSound(err error) {
 	}
 }
 
+// videoEnded ends the connection where no sound has come whose end is still to
+// be waited for.
+func (r *RTSP) videoEnded() {
+	r.collect()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t := r.tracks[schemas.AudioTrack]; t == nil || t.media == "" {
+		r.failLocked(ErrRTSPEnded)
+	}
+}
+
 // NoSound tells of sound that the camera announces and that does not come: its
 // encoding, as in SDP and in upper case, or "" where there is none such, and why:
 // *RTSPUnsupportedError, *MissingError, or another error of its elements.
