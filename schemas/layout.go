@@ -1,7 +1,5 @@
 package schemas
 
-import "time"
-
 // Layout is what an HLS playlist says of a fragment's kind (RFC 8216bis section
 // 4.4.3.1 and 4.4.3.7): every fragment has exactly one. A playlist lists
 // fragments of any, and takes its target duration from the newest. IDs grow by 1
@@ -61,6 +59,3 @@ func (l Layout) Next(want Layout) Layout {
 	want.ID++
 	return want
 }
-
-// TargetDuration is the layout's EXT-X-TARGETDURATION.
-func (l Layout) TargetDuration() time.Duration { return time.Duration(l.Target) * time.Second }

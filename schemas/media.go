@@ -117,9 +117,9 @@ type Chunk struct {
 	// Last is certain when true. When false a reader must wait for the entry
 	// to know.
 	Last bool
-	// First marks, in chunk 0, the first fragment that the writer of this
-	// epoch numbered itself: what it settled lies before, and nothing else. A
-	// reader that has seen no entry yet may begin with it.
+	// First marks, in chunk 0, the first fragment of a topic in which its writer
+	// found neither an entry nor a chunk. No entry has a lower seq, so a reader
+	// may begin with it before there is any entry.
 	First bool
 	// Ended says, in a last chunk, that the source ended with it: what comes
 	// next, and when, is not known. Without it the next fragment follows at

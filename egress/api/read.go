@@ -59,7 +59,8 @@ const failedFor = 5 * time.Second
 // by whatever process: a camera that "framelog cameras add", or another egress
 // behind the same proxy, has added is in the answer. It asks the brokers where the
 // registry ends; calls at the same time share one question. It waits for
-// Config.Visible at most, and not at all while the brokers are away.
+// Config.Visible at most; while the brokers are away, callers wait at most once every
+// five seconds (failedFor).
 func (a *API) catchUp(ctx context.Context) {
 	called := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.Visible)

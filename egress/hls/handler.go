@@ -121,7 +121,7 @@ func explain(err error) *failure {
 	case errors.Is(err, medialog.ErrNotFound), errors.Is(err, medialog.ErrNoTopic):
 		return fail(http.StatusNotFound, "not_found", "there is no such footage")
 	case errors.Is(err, errGap):
-		return fail(http.StatusNotFound, "gap", "this footage is a gap: it was received and could not be kept")
+		return fail(http.StatusNotFound, "gap", "there is no footage here: it is a gap")
 	case errors.Is(err, errBusy):
 		return fail(http.StatusServiceUnavailable, "busy", "too many requests at a time; try again")
 	case errors.Is(err, errTimeout):

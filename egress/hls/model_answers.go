@@ -145,7 +145,7 @@ func (m *model) variant(rendition string) (v Variant, ok bool) {
 	v.URI = rendition + ".m3u8"
 	for i := len(m.entries) - 1; i >= 0; i-- {
 		e := &m.entries[i]
-		if !listed(e) {
+		if !carried(e) {
 			continue
 		}
 		if v.Tracks, ok = m.tracks[e.Config]; !ok {
@@ -157,7 +157,7 @@ func (m *model) variant(rendition string) (v Variant, ok bool) {
 	}
 	seq, ok := m.next()
 	f := m.fragment(seq)
-	if !ok || f == nil || !m.playable() {
+	if !ok || f == nil || len(f.detail.parts) == 0 || !m.playable() {
 		return v, false
 	}
 	v.Tracks, v.FrameRate = f.tracks, rate(f.tracks, f.detail)

@@ -63,9 +63,10 @@ type PlaylistOptions struct {
 	Reports []Report
 }
 
-// promise is what a playlist says of all its segments and parts: the target
-// duration of its newest fragment, whose parts may have outgrown its own
-// layout, and the largest part target, both in the units of schemas.Layout.
+// promise is what a playlist says of all its segments and parts: the largest
+// target duration of its fragments, where the parts of the unfinished one may
+// have outgrown its own layout, and the largest part target, both in the units
+// of schemas.Layout.
 // Part is 0 where nothing has parts.
 func promise(entries []schemas.Entry, open *Open) (target, part uint32) {
 	for i := range entries {
@@ -123,7 +124,7 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 	for i := range entries {
 		e := &entries[i]
 		if i < skipped {
-			if listed(e) {
+			if carried(e) {
 				config = e.Config
 			}
 			continue
@@ -131,7 +132,7 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 		if i > 0 && e.Session != entries[i-1].Session {
 			b.WriteString("#EXT-X-DISCONTINUITY\n")
 		}
-		if listed(e) {
+		if carried(e) {
 			config = writeMap(&b, o.Base, config, e.Config)
 		}
 		writeDate(&b, e.Start)
@@ -143,7 +144,7 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 				writePart(&b, o.Base+partURI(e.Seq, e.Epoch, uint32(n)), p)
 			}
 		}
-		if !listed(e) {
+		if !carried(e) {
 			b.WriteString("#EXT-X-GAP\n")
 		}
 		fmt.Fprintf(&b, "#EXTINF:%s,\n%s\n", seconds(micros(e.Duration)), o.Base+segmentURI(e.Seq))
@@ -184,8 +185,8 @@ func independent(entries []schemas.Entry, open *Open) bool {
 	return !slices.ContainsFunc(entries, func(e schemas.Entry) bool { return e.OpenGOP })
 }
 
-// listed says whether HLS can carry the entry's footage; else it is a gap.
-func listed(e *schemas.Entry) bool { return e.Playable() && e.Layout.Video != schemas.MJPEG }
+// carried says whether HLS carries the entry's footage; else it is listed as a gap.
+func carried(e *schemas.Entry) bool { return e.Playable() && e.Layout.Video != schemas.MJPEG }
 
 func openDuration(f *Open) int64 {
 	if f == nil || len(f.Parts) == 0 {

@@ -628,3 +628,42 @@ func TestGzip(t *testing.T) {
 		}
 	})
 }
+
+// A fragment whose parts were too large to keep is nothing to play, where all
+// before it are gaps.
+func TestVariantWithoutParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		s := run(t, Config{ProvisionalBytes: 10}, log)
+		f := synthetic(testPlace, 2)
+		gap := gapAt(f[0].entry, time.Second)
+		gap.Seq = f[0].entry.Seq
+		log.entry("cam", gap)
+		log.chunk("cam", f[1].chunks[0])
+		want(t, get(s, "/hls/cam/index.m3u8"), 503)
+	})
+}
+
+// Where a first fragment is given up for another one, a reload that waited for it
+// is no empty playlist.
+func TestAnotherFirstFragment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		s := run(t, Config{}, log)
+		f := synthetic(testPlace, 2)
+		for _, c := range f[0].chunks[:4] {
+			log.chunk("cam", c)
+		}
+		reload := ask(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=4", playlist0, f[0].entry.Seq))
+		if reload.answered() {
+			t.Fatal("a reload does not wait for its part")
+		}
+		c := *f[1].chunks[0]
+		c.Epoch = 20
+		log.chunk("cam", &c)
+		if !reload.answered() {
+			t.Fatal("a reload waits for a fragment that is given up")
+		}
+		want(t, reload.w, 503)
+	})
+}

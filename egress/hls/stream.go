@@ -337,6 +337,9 @@ func (st *stream) render(d directives, gzip bool) ([]byte, error) {
 		return b, nil
 	}
 	b := st.model.playlist(st.topic.Name(), k.skip)
+	if b == nil { // another first fragment has begun since the request was let in
+		return nil, errTimeout
+	}
 	if k.gzip {
 		var err error
 		if b, err = st.server.gzip.compress(b); err != nil {

@@ -29,7 +29,7 @@ type core struct {
 
 	epoch      int64
 	prev       int64  // offset of this writer's newest entry
-	first      uint64 // the first seq that is not settled but its own
+	first      uint64 // the topic's first seq, where this writer has found no entry and no chunk; else 0
 	next       uint64
 	session    uint64
 	newSession bool // the next fragment or gap begins one
@@ -95,7 +95,7 @@ func (c *core) opened(epoch int64, last *schemas.Entry, settled []schemas.Entry,
 		return
 	}
 	c.next, c.session, c.layout, c.mediaEnd, c.config = last.Seq+1, last.Session, last.Layout, last.MediaEnd(), last.Config
-	c.first, c.publicEnd = c.next, last.End()
+	c.publicEnd = last.End()
 }
 
 // out is a chunk to produce: numbered, and moved in time.

@@ -217,3 +217,35 @@ func TestOpenGOP(t *testing.T) {
 		}
 	}
 }
+
+// TestFirst: only a topic without an entry and without a chunk has a fragment
+// with which a reader may begin before its entry comes.
+func TestFirst(t *testing.T) {
+	chunk := func() *schemas.Chunk {
+		return &schemas.Chunk{
+			Last:   true,
+			Tracks: []schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264, Timescale: schemas.MediaTimescale}},
+			Runs:   []schemas.Run{{Track: schemas.VideoTrack, Samples: []schemas.Sample{{Duration: schemas.MediaTimescale, Sync: true}}}},
+		}
+	}
+	before := schemas.Entry{Kind: schemas.KindWhole, Seq: 5, Session: 1}
+	for _, x := range []struct {
+		name    string
+		last    *schemas.Entry
+		settled []schemas.Entry
+		want    bool
+	}{
+		{"nothing before", nil, nil, true},
+		{"an entry before", &before, nil, false},
+		{"chunks before", nil, []schemas.Entry{before}, false},
+	} {
+		c := newCore("cam", 1<<20, 10)
+		c.opened(9, x.last, x.settled, 1, 7)
+		for i, want := range []bool{x.want, false} {
+			o, err := c.write(chunk(), "")
+			if err != nil || o.chunk.First != want {
+				t.Errorf("%s: fragment %d: First is %v, want %v (%v)", x.name, i, o.chunk.First, want, err)
+			}
+		}
+	}
+}

@@ -246,10 +246,6 @@ type provisional struct {
 	seq   uint64
 	index uint32 // the chunk to show next is seq.index
 	any   bool   // seq is known
-	// floor is the seq of the fragment that a reader without any entry began
-	// with; 0 where it did not. Entries below it, which the writer settled,
-	// are not told by this reader.
-	floor uint64
 
 	held    map[heldKey]*schemas.Chunk
 	bytes   int64
@@ -268,19 +264,18 @@ type heldKey struct {
 func (p *provisional) open(epoch int64, lastSeq uint64, known bool) {
 	p.epoch = epoch
 	p.seq, p.index, p.any = lastSeq+1, 0, known
-	p.floor = 0
 	p.sweep()
 }
 
 // begin looks for the fragment with which a reader of an index without entries
-// may begin: the first that the latest writer numbered itself.
+// may begin: the topic's first (Chunk.First).
 func (p *provisional) begin() {
 	if !p.empty {
 		return
 	}
 	for k, c := range p.held {
 		if k.epoch == p.epoch && c.First {
-			p.seq, p.index, p.any, p.floor = k.seq, 0, true, k.seq
+			p.seq, p.index, p.any = k.seq, 0, true
 			p.sweep()
 			return
 		}

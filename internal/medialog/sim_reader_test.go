@@ -114,7 +114,7 @@ func (r *simReader) take(e *schemas.Entry) error {
 		r.began = 0
 		return nil
 	}
-	if !r.seq.pass(e) || e.Seq < r.prov.floor {
+	if !r.seq.pass(e) {
 		return nil
 	}
 	if len(r.entries) == 0 && r.began != 0 && e.Seq != r.began {

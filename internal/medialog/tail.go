@@ -212,9 +212,6 @@ func (t *tail) takeEntry(ctx context.Context, r *kgo.Record, sub *subscription) 
 		t.prov.open(e.Offset, t.walker.seq.last, t.walker.seq.any)
 		return t.tell(Event{Opened: &e})
 	}
-	if e.Seq < t.prov.floor {
-		return nil
-	}
 	t.prov.entry(e.Seq, e.Epoch)
 	if e.Playable() {
 		sub.also(t.media, e.Partition, e.Last+1) // the topic may have grown

@@ -34,7 +34,7 @@ export function pace(behind: number, target: number, buffered: number, lowLatenc
  * HOLD-BACK goes by the longest segment ever.
  */
 export function wallLatency(newest: number[], holdBack: number): number {
-  return Math.min(holdBack || Infinity, Math.max(6, 2 * Math.max(0, ...newest) + 1));
+  return Math.min(holdBack || Infinity, Math.max(6, Math.round(2 * Math.max(0, ...newest)) + 1));
 }
 
 const round = (n: number) => Math.round(n * 100) / 100;

@@ -4,7 +4,7 @@ import type Hls from 'hls.js';
 import type { ErrorData, Loader, LoaderCallbacks, LoaderConfiguration, PlaylistLoaderContext } from 'hls.js';
 import { failure } from './format';
 import { Clock, backoff, onward, pace, wallLatency } from './pace';
-import { plain, targetDuration } from './playlist';
+import { plain, segmentLength } from './playlist';
 
 export type Mode = 'wall' | 'focus';
 export type PlayerState = 'idle' | 'starting' | 'playing' | 'waiting' | 'retrying' | 'unsupported';
@@ -36,7 +36,7 @@ const unsupportedRetry = 60_000;
 const cushion = 2.5; // seconds that the wall gathers before it goes on after running dry
 const longestHold = 8_000;
 
-const longTarget = 6; // seconds of EXT-X-TARGETDURATION
+const longSegment = 4.5; // seconds
 const mostLowLatencyTiles = 2;
 const lowLatencyTiles = new Set<Player>();
 
@@ -258,7 +258,7 @@ export class Player {
    * that waits at the server, and a browser has six connections.
    */
   private takesLowLatency(playlist: string): boolean {
-    if (!this.lowLatency && targetDuration(playlist) >= longTarget && lowLatencyTiles.size < mostLowLatencyTiles) {
+    if (!this.lowLatency && segmentLength(playlist) >= longSegment && lowLatencyTiles.size < mostLowLatencyTiles) {
       lowLatencyTiles.add(this);
       this.lowLatency = true;
       if (this.hls) this.hls.lowLatencyMode = true;

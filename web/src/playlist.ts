@@ -9,6 +9,12 @@ export function plain(playlist: string): string {
 }
 
 /** EXT-X-TARGETDURATION in seconds; 0 where there is none, as in a multivariant playlist. */
-export function targetDuration(playlist: string): number {
+function targetDuration(playlist: string): number {
   return Number(/^#EXT-X-TARGETDURATION:(\d+)/m.exec(playlist)?.[1] ?? 0);
+}
+
+/** Seconds of the longest of the newest three segments; before any, of the target duration. */
+export function segmentLength(playlist: string): number {
+  const newest = [...playlist.matchAll(/(#EXT-X-GAP\r?\n)?#EXTINF:([\d.]+)/g)].filter((m) => !m[1]).slice(-3);
+  return newest.length ? Math.max(...newest.map((m) => Number(m[2]))) : targetDuration(playlist);
 }

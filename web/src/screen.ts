@@ -9,7 +9,7 @@ import { Player, type Mode } from './player';
 
 const crossed = 'M2 5h7.5v6H2zM9.5 7.2 14 5v6l-4.5-2.2M1.5 2.5l13 11'; // a camera, struck out
 
-const notLive = 10; // seconds behind; what is shown is then not called live
+const notLive = 15; // seconds behind; what is shown is then not called live
 
 export class Screen {
   readonly video = h('video', { muted: true, playsinline: true, tabindex: '-1', 'aria-hidden': 'true' });

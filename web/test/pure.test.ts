@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { Camera, Status } from '../src/api';
 import * as format from '../src/format';
 import * as model from '../src/model';
-import { plain, targetDuration } from '../src/playlist';
+import { plain, segmentLength } from '../src/playlist';
 import { Clock, backoff, onward, pace, wallLatency } from '../src/pace';
 
 const now = '2030-01-02T03:04:05Z';
@@ -84,9 +84,12 @@ test('wallLatency', () => {
   assert.equal(wallLatency([], 0), 6);
 });
 
-test('targetDuration', () => {
-  assert.equal(targetDuration('#EXTM3U\n#EXT-X-TARGETDURATION:12\n'), 12);
-  assert.equal(targetDuration('#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nraw.m3u8\n'), 0);
+test('segmentLength', () => {
+  const head = '#EXTM3U\n#EXT-X-TARGETDURATION:12\n';
+  assert.equal(segmentLength(head + '#EXT-X-GAP\n#EXTINF:2.0,\na\n'), 12);
+  assert.equal(segmentLength(head + '#EXTINF:8.0,\na\n' + '#EXTINF:1.0,\na\n'.repeat(2)), 8);
+  assert.equal(segmentLength(head + '#EXTINF:8.0,\na\n' + '#EXTINF:1.0,\na\n'.repeat(3)), 1);
+  assert.equal(segmentLength('#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nraw.m3u8\n'), 0);
 });
 
 test('pace', () => {
