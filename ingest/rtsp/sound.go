@@ -51,10 +51,15 @@ func (r *run) soundProblem(now time.Time) (problem string, known bool) {
 		if t.ID != schemas.AudioTrack {
 			continue
 		}
-		if s, _, ok := r.conn.Start(schemas.AudioTrack); ok {
-			return cannotDecode(t.Encoding), now.Sub(s.Arrived) > soundPatience
+		at := r.conn.SoundArrived()
+		if at.IsZero() { // a microphone that is off sends nothing
+			return "", r.deliver.sawVideo && now.Sub(r.deliver.first) > soundPatience
 		}
-		return "", r.deliver.sawVideo && now.Sub(r.deliver.first) > soundPatience // it sends none
+		known = now.Sub(at) > soundPatience
+		if _, _, ok := r.conn.Start(t.ID); !ok {
+			return announcedAs(soundName(t.Encoding)), known
+		}
+		return cannotDecode(t.Encoding), known
 	}
 	return "", true
 }
@@ -62,9 +67,14 @@ func (r *run) soundProblem(now time.Time) (problem string, known bool) {
 func cannotDecode(encoding string) string {
 	switch name := soundName(encoding); name {
 	case "AAC", "G.711", "Opus":
-		return fmt.Sprintf("the sound is announced as %s and cannot be read as that: recorded without sound; set another kind of sound on the camera", name)
+		return announcedAs(name)
 	}
 	return fmt.Sprintf("the sound is %s, which GStreamer here cannot decode: recorded without sound; set AAC, G.711 or Opus on the camera", soundName(encoding))
+}
+
+// announcedAs is for packets that are not what SDP says of them.
+func announcedAs(name string) string {
+	return fmt.Sprintf("the sound is announced as %s and cannot be read as that: recorded without sound; set another kind of sound on the camera", name)
 }
 
 // soundNames are what people call an encoding that SDP names otherwise.
@@ -79,6 +89,9 @@ func soundName(encoding string) string {
 	name := printable(encoding)
 	if n, ok := soundNames[name]; ok {
 		return n
+	}
+	if n, ok := strings.CutPrefix(name, "PAYLOAD-TYPE-"); ok {
+		return "payload type " + n
 	}
 	if strings.HasPrefix(name, "G7") {
 		return "G." + name[1:]

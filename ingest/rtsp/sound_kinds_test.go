@@ -1,9 +1,14 @@
 package rtsp_test
 
 import (
+	"io"
 	"math/rand/v2"
+	"net"
+	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -105,5 +110,56 @@ func TestAnnouncedSoundThatNeverCame(t *testing.T) {
 	}
 	if waited[0] < 900*time.Millisecond || waited[1] > 900*time.Millisecond {
 		t.Errorf("the first pictures waited %v", waited)
+	}
+}
+
+// otherwise stands before a camera and has its SDP name another payload type of the
+// sound.
+func otherwise(t *testing.T, camera string) string {
+	t.Helper()
+	u, err := url.Parse(camera)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return listen(t, func(c net.Conn) {
+		up, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", u.Host)
+		if err != nil {
+			return
+		}
+		change := regexp.MustCompile(`(m=audio 0 RTP/AVP |a=rtpmap:)97`)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, _ = io.Copy(up, c) // until either end hangs up
+			up.Close()
+		})
+		b := make([]byte, 1<<16)
+		for {
+			n, err := up.Read(b)
+			if err != nil {
+				break
+			}
+			if _, err := c.Write(change.ReplaceAll(b[:n], []byte("${1}98"))); err != nil {
+				break
+			}
+		}
+		c.Close()
+		up.Close()
+		wg.Wait()
+	})
+}
+
+// Sound that comes with another payload type than SDP announces is named after
+// ten seconds.
+func TestSoundOfAnotherPayloadTypeIsNamed(t *testing.T) {
+	testenv.Long(t)
+	feed := joined(t, clip(t, testenv.Clip{Seconds: 3}), noise("PCMU/8000", 3)).With(true, 1)
+	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
+	s, _, _ := start(t, rtsp.Config{URL: fixed(t, otherwise(t, srv.URL("c"))), AudioWait: time.Second})
+	eventually(t, "the problem", func() bool {
+		p, _ := s.soundProblem()
+		return p == "the sound is announced as G.711 and cannot be read as that: recorded without sound; set another kind of sound on the camera"
+	})
+	if len(s.of(schemas.AudioTrack)) > 0 || len(s.of(schemas.VideoTrack)) < 60 {
+		t.Errorf("%d frames of sound, %d of video", len(s.of(schemas.AudioTrack)), len(s.of(schemas.VideoTrack)))
 	}
 }

@@ -18,7 +18,8 @@ const (
 )
 
 // RTP is sound whose units are RTP payloads as they stand. The track's Config is
-// the text of rtpmap behind the payload type: "G726-32/8000".
+// the text of rtpmap behind the payload type: "G726-32/8000". A static payload type
+// instead, as "14", has none in SDP.
 const RTP schemas.Codec = "rtp"
 
 // Unit is one access unit of video or one frame of audio, as a camera sends

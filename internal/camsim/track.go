@@ -3,6 +3,7 @@ package camsim
 import (
 	"encoding/binary"
 	"fmt"
+	"strconv"
 
 	"github.com/Eyevinn/mp4ff/avc"
 	"github.com/Eyevinn/mp4ff/hevc"
@@ -154,6 +155,10 @@ func newPacketizer(t schemas.Track, payloadType uint8) (*packetizer, error) {
 		p.encode, err = plain(e.Encode), e.Init()
 	case RTP:
 		f := &format.Generic{PayloadTyp: payloadType, RTPMa: string(t.Config)}
+		if static, err := strconv.ParseUint(f.RTPMa, 10, 7); err == nil {
+			payloadType = uint8(static)
+			f.PayloadTyp, f.RTPMa = payloadType, ""
+		}
 		p.format = f
 		p.encode = plain(func(b []byte) ([]*rtp.Packet, error) {
 			return []*rtp.Packet{{Header: rtp.Header{Version: 2, PayloadType: payloadType}, Payload: b}}, nil

@@ -9,11 +9,15 @@
 
 // In rtsp_export.go.
 extern void framelogRTSPFull(uintptr_t);
+extern void framelogRTSPArrival(uintptr_t, guint);
 extern void framelogRTSPStart(uintptr_t, guint8, FlStart *);
 extern void framelogRTSPReport(uintptr_t, guint32, guint64, guint32);
 extern void framelogRTSPMessage(uintptr_t, int, char *, int, int);
 
 #define DAMAGED 8
+
+// The pads of rtpbin that take RTP; behind it stands rtspsrc's number of the stream.
+#define RECV_RTP "recv_rtp_sink_"
 
 // Track belongs to one streaming thread, that of its jitterbuffer: the probe
 // and the appsink both run there, so it needs no lock.
@@ -330,11 +334,24 @@ static GstPadProbeReturn before_jitterbuffer(GstPad *pad, GstPadProbeInfo *info,
   return GST_PAD_PROBE_OK;
 }
 
+// on_arrival tells of the first packet of a stream, whatever its payload type. The
+// noise of silence (RFC 3551, 6: type 13) is none.
+static GstPadProbeReturn on_arrival(GstPad *pad, GstPadProbeInfo *info, gpointer p) {
+  GstBuffer *b = info->type & GST_PAD_PROBE_TYPE_BUFFER ? info->data : gst_buffer_list_get(info->data, 0);
+  guint8 type;
+  if (gst_buffer_extract(b, 1, &type, 1) != 1 || (type & 0x7f) == 13)
+    return GST_PAD_PROBE_OK;
+  framelogRTSPArrival((uintptr_t)p, g_ascii_strtoull(GST_PAD_NAME(pad) + strlen(RECV_RTP), NULL, 10));
+  return GST_PAD_PROBE_REMOVE;
+}
+
 static void on_manager_pad(GstElement *rtpbin, GstPad *pad, gpointer p) {
   if (g_str_has_prefix(GST_PAD_NAME(pad), "recv_rtcp_sink"))
     gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_BUFFER, on_rtcp, p, NULL);
-  else if (g_str_has_prefix(GST_PAD_NAME(pad), "recv_rtp_sink"))
+  else if (g_str_has_prefix(GST_PAD_NAME(pad), RECV_RTP)) {
     gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, before_jitterbuffer, NULL, NULL);
+    gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_BUFFER | GST_PAD_PROBE_TYPE_BUFFER_LIST, on_arrival, p, NULL);
+  }
 }
 
 static void on_jitterbuffer(GstElement *rtpbin, GstElement *jb, guint session, guint ssrc, gpointer p) {

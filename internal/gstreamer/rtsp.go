@@ -1,7 +1,7 @@
 package gstreamer
 
 /*
-#cgo pkg-config: gstreamer-1.0 gstreamer-app-1.0 gstreamer-rtp-1.0 gstreamer-rtsp-1.0 gio-2.0
+#cgo pkg-config: gstreamer-1.0 gstreamer-app-1.0 gstreamer-rtp-1.0 gstreamer-rtsp-1.0 gstreamer-sdp-1.0 gio-2.0
 #include "rtsp.h"
 */
 import "C"
@@ -41,18 +41,20 @@ type RTSP struct {
 	collecting sync.Mutex // held while units move from waiting to queue; before mu
 	waiting    *C.FlQueue // until the pipeline has stopped
 
-	mu         sync.Mutex // guards what follows; held for short, never over calls into GStreamer
-	selected   []RTSPTrack
-	chains     map[uint8]*rtspChain // of what is selected
-	linked     map[uint8]bool
-	tracks     map[uint8]*rtspTrack
-	reports    map[uint32]rtspReport // by SSRC
-	playing    bool
-	noSound    string // encoding of sound that was announced and does not come
-	noSoundErr error  // why, where an element failed
-	err        error
-	done       chan struct{} // closed with err set
-	closing    bool
+	mu           sync.Mutex // guards what follows; held for short, never over calls into GStreamer
+	selected     []RTSPTrack
+	chains       map[uint8]*rtspChain // of what is selected
+	linked       map[uint8]bool
+	tracks       map[uint8]*rtspTrack
+	reports      map[uint32]rtspReport // by SSRC
+	playing      bool
+	noSound      string    // encoding of sound that was announced and does not come
+	noSoundErr   error     // why, where an element failed
+	soundStream  uint      // rtspsrc's number of the sound that is selected
+	soundArrived time.Time // its first packet; zero: none yet
+	err          error
+	done         chan struct{} // closed with err set
+	closing      bool
 
 	closeOnce sync.Once
 	closeErr  error
@@ -157,6 +159,7 @@ func (r *RTSP) build() error {
 		r.src.SetArg(name, value)
 	}
 	C.fl_rtsp_watch_certificate(element(r.src), C.uintptr_t(r.handle))
+	C.fl_rtsp_watch_sdp(element(r.src))
 	reopen := C.gboolean(0)
 	if r.opt.Reopen {
 		reopen = 1
@@ -192,7 +195,7 @@ func (r *RTSP) connect(signal string, f any) error {
 func element(e *gst.Element) *C.GstElement { return (*C.GstElement)(e.Unsafe()) }
 
 // selectStream takes the first video and the first audio that it knows.
-func (r *RTSP) selectStream(_ *gst.Element, _ uint, caps *gst.Caps) bool {
+func (r *RTSP) selectStream(_ *gst.Element, stream uint, caps *gst.Caps) bool {
 	t, media := rtspStream(caps)
 	chain := chainOf(t, caps)
 	r.mu.Lock()
@@ -213,6 +216,9 @@ func (r *RTSP) selectStream(_ *gst.Element, _ uint, caps *gst.Caps) bool {
 	}
 	r.selected = append(r.selected, t)
 	r.chains[t.ID] = chain
+	if t.ID == schemas.AudioTrack {
+		r.soundStream = stream
+	}
 	return true
 }
 

@@ -112,6 +112,9 @@ void fl_rtsp_repack_g726(guint8 *p, guint size, int bits);
 // fl_rtsp_of_sound says whether an element belongs to the sound.
 gboolean fl_rtsp_of_sound(GstObject *o);
 
+// fl_rtsp_watch_sdp completes the SDP of a camera before the streams are made of it.
+void fl_rtsp_watch_sdp(GstElement *rtspsrc);
+
 // fl_rtsp_watch_manager reads the sender reports that reach an rtpbin, and
 // prepares its jitterbuffers.
 void fl_rtsp_watch_manager(GstElement *rtpbin, uintptr_t conn);

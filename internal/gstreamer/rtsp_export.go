@@ -19,6 +19,16 @@ import (
 
 func rtspOf(conn C.uintptr_t) *RTSP { return cgo.Handle(conn).Value().(*RTSP) }
 
+//export framelogRTSPArrival
+func framelogRTSPArrival(conn C.uintptr_t, stream C.guint) {
+	r := rtspOf(conn)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if uint(stream) == r.soundStream && r.soundArrived.IsZero() {
+		r.soundArrived = time.Now()
+	}
+}
+
 //export framelogRTSPStart
 func framelogRTSPStart(conn C.uintptr_t, id C.guint8, s *C.FlStart) {
 	r := rtspOf(conn)

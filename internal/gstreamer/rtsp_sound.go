@@ -6,6 +6,7 @@ package gstreamer
 import "C"
 
 import (
+	"time"
 	"unsafe"
 
 	"github.com/go-gst/go-gst/gst"
@@ -19,7 +20,7 @@ var notSound = map[string]bool{"TELEPHONE-EVENT": true, "CN": true}
 
 // chainOf is what leads a stream from rtspsrc to the log; nil: nothing does.
 func chainOf(t RTSPTrack, caps *gst.Caps) *rtspChain {
-	if c := rtspChains[t.Encoding]; c != nil || t.ID != schemas.AudioTrack || notSound[t.Encoding] {
+	if c := rtspChains[t.Encoding]; c != nil || t.ID != schemas.AudioTrack || t.Encoding == "" || notSound[t.Encoding] {
 		return c
 	}
 	depayloader := C.fl_rtsp_sound_depayloader((*C.GstCaps)(unsafe.Pointer(caps.Instance())))
@@ -73,8 +74,18 @@ func (r *RTSP) videoEnded() {
 	}
 }
 
+// SoundArrived is when the first packet came of the sound that is selected, even
+// where its payload type is none of those that SDP names for it and it is left out;
+// zero: none came.
+func (r *RTSP) SoundArrived() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.soundArrived
+}
+
 // NoSound tells of sound that the camera announces and that does not come: its
-// encoding, as in SDP and in upper case, or "" where there is none such, and why:
+// encoding, as in SDP and in upper case ("PAYLOAD-TYPE-77" where SDP does not name
+// it), or "" where there is none such, and why:
 // *RTSPUnsupportedError, *MissingError, or another error of its elements.
 func (r *RTSP) NoSound() (encoding string, err error) {
 	r.mu.Lock()

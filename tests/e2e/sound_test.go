@@ -32,6 +32,8 @@ func TestSoundIsHeard(t *testing.T) {
 		"speex":   served("speex"),
 		"vorbis":  served("vorbis"),
 		"g726-32": packets("G726-32/8000", 160, g726("g726le", 4)),
+		// Payload type 14 is MP3 without being described.
+		"mp3-static": packets("14", 2160, mp3),
 	})
 }
 
@@ -129,10 +131,11 @@ func withSound(t *testing.T, file, rtpmap string, ticks int, payloads [][]byte) 
 	t.Helper()
 	mp4 := filepath.Join(t.TempDir(), "pictures.mp4")
 	run(t, "-i", file, "-an", "-c", "copy", mp4)
-	var rate uint32
-	_, text, _ := strings.Cut(rtpmap, "/")
-	if _, err := fmt.Sscan(text, &rate); err != nil {
-		t.Fatal(err)
+	rate := uint32(90000) // of payload type 14
+	if _, text, ok := strings.Cut(rtpmap, "/"); ok {
+		if _, err := fmt.Sscan(text, &rate); err != nil {
+			t.Fatal(err)
+		}
 	}
 	sound := &camsim.Clip{Media: []schemas.Track{{
 		ID: schemas.AudioTrack, Codec: camsim.RTP, Config: []byte(rtpmap), Timescale: rate, SampleRate: rate, Channels: 1,
@@ -173,6 +176,17 @@ func g726(format string, bits int) func(t *testing.T, file string) [][]byte {
 		}
 		return out
 	}
+}
+
+// mp3 is the sound of a file in MP3 of 64 kbit/s and 48 kHz, a frame of 2160 ticks a
+// packet, with the header of RFC 2250 (3.5) before it.
+func mp3(t *testing.T, file string) [][]byte {
+	raw := run(t, "-i", file, "-vn", "-ar", "48000", "-ac", "1", "-c:a", "libmp3lame", "-b:a", "64k", "-write_xing", "0", "-id3v2_version", "0", "-f", "mp3", "-")
+	var out [][]byte
+	for n := 192; len(raw) >= n; raw = raw[n:] {
+		out = append(out, append(make([]byte, 4), raw[:n]...))
+	}
+	return out
 }
 
 // Sound that GStreamer cannot decode is named, and the pictures are recorded.
