@@ -3,6 +3,7 @@ package compat
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"os/exec"
 	"regexp"
@@ -62,13 +63,22 @@ const (
 	together  = 8 // cameras at once
 )
 
+var only = flag.String("kinds", "", "try these rows of docs/cameras.md alone: a regular expression")
+
 // Every kind of stream from every server. What becomes of them stands in
 // docs/cameras.md.
 func TestCameras(t *testing.T) {
 	testenv.Long(t)
 	x := table{file: "cameras.md", name: "cameras", head: []string{"stream", "ffmpeg, relay", "GStreamer", "VLC"}}
 	var trials []*trial
+	rows, err := regexp.Compile(*only)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i, k := range kinds() {
+		if !rows.MatchString(k.name) {
+			continue
+		}
 		k.video.Long = trialLong
 		c := makeClip(t, 0, 0, k.video)
 		x.rows = append(x.rows, []string{k.name, untried, untried, untried})

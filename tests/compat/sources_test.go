@@ -1,16 +1,16 @@
 package compat
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
+
+	"github.com/bluenviron/gortsplib/v5"
+	"github.com/bluenviron/gortsplib/v5/pkg/base"
 
 	"github.com/framelog/framelog/tests/testenv"
 )
@@ -72,17 +72,32 @@ func vlcServer(t *testing.T, c clip, s *sound) string {
 	cmd := exec.CommandContext(t.Context(), testenv.Tool(t, "cvlc", "vlc-bin"), "-I", "dummy", file, "--sout", "#"+out+"rtp{sdp="+url+"}")
 	asAnybody(t, cmd)
 	p := testenv.Start(t, "VLC's RTSP output", cmd)
-	p.Wait(t, testenv.Patience, "listening", func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			return false
-		}
-		conn.Close()
-		return true
-	})
+	// It listens before its SDP has the sound: who asks within that tenth of a second
+	// is told of pictures alone.
+	want := 1
+	if s != nil {
+		want = 2
+	}
+	p.Wait(t, testenv.Patience, "SDP of all streams", func() bool { return streams(url) == want })
 	return url
+}
+
+// streams is how many streams a server announces; 0 where it does not answer.
+func streams(url string) int {
+	u, err := base.ParseURL(url)
+	if err != nil {
+		return 0
+	}
+	c := gortsplib.Client{Scheme: u.Scheme, Host: u.Host}
+	if err := c.Start(); err != nil {
+		return 0
+	}
+	defer c.Close()
+	d, _, err := c.Describe(u)
+	if err != nil {
+		return 0
+	}
+	return len(d.Medias)
 }
 
 // join puts sound beside a clip's pictures, as they are.
