@@ -218,6 +218,9 @@ func (m *model) confirms(e *schemas.Entry) *segment {
 
 // entry takes the next entry, and where s is not nil what its chunks told.
 func (m *model) entry(e schemas.Entry, s *segment) {
+	if len(m.entries) == 0 {
+		m.entries = m.listed() // the gaps leave the window like any other segment
+	}
 	n := m.newest()
 	if n != nil && e.Seq == n.Seq {
 		return

@@ -377,7 +377,8 @@ func TestFirstParts(t *testing.T) {
 		log.entry("cam", f.entry)
 		synctest.Wait()
 		body = want(t, get(s, playlist0), 200)
-		if !strings.Contains(body, fmt.Sprintf("#EXT-X-MEDIA-SEQUENCE:%d\n", seq)) || strings.Contains(body, "GAP") || strings.Contains(body, "HINT") {
+		if !strings.Contains(body, fmt.Sprintf("#EXT-X-MEDIA-SEQUENCE:%d\n", seq-leadGaps)) || strings.Contains(body, "GAP=YES") || strings.Contains(body, "HINT") ||
+			!strings.Contains(body, fmt.Sprintf("#EXTINF:1.000000,\nraw/m1/%d.m4s\n", seq)) {
 			t.Errorf("with the first entry:\n%s", body)
 		}
 	})
