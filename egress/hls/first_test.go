@@ -1,0 +1,196 @@
+package hls
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// A fragment of a new layout goes on in the same playlist, whose target duration
+// has grown with the parts of the fragment already.
+func TestLayoutChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		fragments := synthetic(testPlace, 9)
+		log.add("cam", fragments[:7]...)
+		s := run(t, Config{}, log)
+		want(t, get(s, playlist0), 200)
+		// Three fragments of a second are one of three.
+		long := fragments[7]
+		long.entry.Duration, long.entry.Chunks = 3*schemas.MediaTimescale, 15
+		long.entry.Layout = long.entry.Layout.Fit(long.entry.Duration)
+		var chunks []*schemas.Chunk
+		for i, f := range synthetic(testPlace, 10)[7:] {
+			for _, c := range f.chunks {
+				c.Seq, c.Index, c.Last = long.entry.Seq, uint32(len(chunks)), i == 2 && c.Last
+				chunks = append(chunks, c)
+			}
+		}
+		long.chunks = chunks
+		for i, c := range chunks {
+			part := ask(s, fmt.Sprintf("/hls/cam/raw/m1/%d.9.%d.m4s", c.Seq, i))
+			reload := ask(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=%d", playlist0, c.Seq, i))
+			if part.answered() || reload.answered() {
+				t.Fatalf("part %d is answered before it is there", i)
+			}
+			log.chunk("cam", c)
+			if !part.answered() || !reload.answered() {
+				t.Fatalf("part %d does not come", i)
+			}
+			want(t, part.w, 200)
+			target := "TARGETDURATION:2\n"
+			if i >= 12 { // 2.6 s
+				target = "TARGETDURATION:4\n"
+			}
+			if body := want(t, reload.w, 200); !strings.Contains(body, target) || strings.Contains(body, "ENDLIST") {
+				t.Errorf("after part %d, want %s:\n%s", i, target, body)
+			}
+		}
+		log.entry("cam", long.entry)
+		synctest.Wait()
+		body := want(t, get(s, playlist0), 200)
+		if !strings.Contains(body, "TARGETDURATION:4\n") || !strings.Contains(body, fmt.Sprintf("#EXTINF:3.000000,\nraw/m1/%d.m4s\n", long.entry.Seq)) ||
+			!strings.Contains(body, fmt.Sprintf("MEDIA-SEQUENCE:%d\n", fragments[0].entry.Seq)) {
+			t.Errorf("after the long fragment:\n%s", body)
+		}
+	})
+}
+
+// The first fragment of a topic is played while it is being written, and needs
+// no entry; the source's end promises nothing more.
+func TestFirstParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		s := run(t, Config{}, log)
+		f := synthetic(testPlace, 1)[0]
+		seq := f.entry.Seq
+		index := ask(s, "/hls/cam/index.m3u8")
+		for _, c := range f.chunks[:4] { // 800 ms: PART-HOLD-BACK is 660 ms
+			if index.answered() {
+				t.Fatal("the multivariant playlist comes before players can begin")
+			}
+			log.chunk("cam", c)
+		}
+		if !index.answered() {
+			t.Fatal("the multivariant playlist waits for more than parts")
+		}
+		if body := want(t, index.w, 200); !strings.Contains(body, "CODECS=\"avc1.4D400D,mp4a.40.2\",RESOLUTION=320x180,FRAME-RATE=25.000\nraw.m3u8\n") {
+			t.Errorf("multivariant:\n%s", body)
+		}
+		body := want(t, get(s, playlist0), 200)
+		for _, line := range []string{
+			fmt.Sprintf("#EXT-X-MEDIA-SEQUENCE:%d\n", seq-leadGaps), "#EXT-X-DISCONTINUITY-SEQUENCE:42\n",
+			fmt.Sprintf("#EXT-X-PART:DURATION=0.200000,URI=\"raw/m1/%d.0.0.m4s\",GAP=YES\n", seq-leadGaps),
+			fmt.Sprintf("#EXT-X-GAP\n#EXTINF:2.000000,\nraw/m1/%d.m4s\n#EXT-X-MAP:", seq-1),
+			fmt.Sprintf("URI=\"raw/m1/%d.9.0.m4s\",INDEPENDENT=YES\n#EXT-X-PART:", seq),
+			fmt.Sprintf("URI=\"raw/m1/%d.9.3.m4s\"\n#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"raw/m1/%d.9.4.m4s\"\n", seq, seq),
+		} {
+			if !strings.Contains(body, line) {
+				t.Errorf("no %q in\n%s", line, body)
+			}
+		}
+		if delta := want(t, get(s, playlist0+"?_HLS_skip=YES"), 200); delta != body {
+			t.Errorf("a delta update without an entry:\n%s", delta)
+		}
+		if seg := want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", seq-1)), 200); !strings.HasSuffix(seg, "\x0a") {
+			t.Errorf("the gap before the first fragment: %q", seg)
+		}
+		reload := ask(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=4", playlist0, seq))
+		if reload.answered() {
+			t.Fatal("a reload does not wait for its part")
+		}
+		f.chunks[4].Ended = true
+		log.chunk("cam", f.chunks[4])
+		if !reload.answered() {
+			t.Fatal("a reload still waits though its part is there")
+		}
+		if body := want(t, get(s, playlist0), 200); strings.Contains(body, "HINT") {
+			t.Errorf("the source has ended, and a part is promised:\n%s", body)
+		}
+		next := ask(s, fmt.Sprintf("/hls/cam/raw/m1/%d.9.0.m4s", seq+1))
+		if !next.answered() {
+			t.Error("a part after the source's end is waited for")
+		}
+		f.entry.Ended = true
+		log.entry("cam", f.entry)
+		synctest.Wait()
+		body = want(t, get(s, playlist0), 200)
+		if !strings.Contains(body, fmt.Sprintf("#EXT-X-MEDIA-SEQUENCE:%d\n", seq-leadGaps)) || strings.Contains(body, "GAP=YES") || strings.Contains(body, "HINT") ||
+			!strings.Contains(body, fmt.Sprintf("#EXTINF:1.000000,\nraw/m1/%d.m4s\n", seq)) {
+			t.Errorf("with the first entry:\n%s", body)
+		}
+	})
+}
+
+func TestFirstFootage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		s := run(t, Config{Known: func(c string) bool { return c != "nobody" }}, log)
+		want(t, get(s, "/hls/nobody/index.m3u8"), 404)
+		early := ask(s, "/hls/cam/index.m3u8")
+		<-early.done
+		want(t, early.w, 503)
+		if early.took != 5*time.Second || early.w.Header().Get("Retry-After") == "" {
+			t.Errorf("after %v, Retry-After %q", early.took, early.w.Header().Get("Retry-After"))
+		}
+		waiting := ask(s, "/hls/cam/index.m3u8")
+		if waiting.answered() {
+			t.Fatal("does not wait for the first footage")
+		}
+		log.add("cam", synthetic(testPlace, 1)...)
+		if !waiting.answered() {
+			t.Fatal("does not see the first footage")
+		}
+		want(t, waiting.w, 200)
+		want(t, get(s, "/hls/cam/index.m3u8?start=-30m"), 501)
+
+		motion := schemas.Layout{Target: 2, Video: schemas.MJPEG}
+		log.entry("jpeg", schemas.Entry{Kind: schemas.KindWhole, Seq: 5, Layout: motion, Chunks: 1, Duration: 90000})
+		if body := want(t, get(s, "/hls/jpeg/index.m3u8"), 404); !strings.Contains(body, "MJPEG") {
+			t.Errorf("MJPEG: %s", body)
+		}
+	})
+}
+
+// A fragment whose parts were too large to keep is nothing to play, where all
+// before it are gaps.
+func TestVariantWithoutParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		s := run(t, Config{ProvisionalBytes: 10}, log)
+		f := synthetic(testPlace, 2)
+		gap := gapAt(f[0].entry, time.Second)
+		gap.Seq = f[0].entry.Seq
+		log.entry("cam", gap)
+		log.chunk("cam", f[1].chunks[0])
+		want(t, get(s, "/hls/cam/index.m3u8"), 503)
+	})
+}
+
+// Where a first fragment is given up for another one, a reload that waited for it
+// is no empty playlist.
+func TestAnotherFirstFragment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		s := run(t, Config{}, log)
+		f := synthetic(testPlace, 2)
+		for _, c := range f[0].chunks[:4] {
+			log.chunk("cam", c)
+		}
+		reload := ask(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=4", playlist0, f[0].entry.Seq))
+		if reload.answered() {
+			t.Fatal("a reload does not wait for its part")
+		}
+		c := *f[1].chunks[0]
+		c.Epoch = 20
+		log.chunk("cam", &c)
+		if !reload.answered() {
+			t.Fatal("a reload waits for a fragment that is given up")
+		}
+		want(t, reload.w, 503)
+	})
+}
