@@ -119,7 +119,7 @@ func TestFirstParts(t *testing.T) {
 		log.entry("cam", f.entry)
 		synctest.Wait()
 		body = want(t, get(s, playlist0), 200)
-		if !strings.Contains(body, fmt.Sprintf("#EXT-X-MEDIA-SEQUENCE:%d\n", seq-leadGaps)) || strings.Contains(body, "GAP=YES") || strings.Contains(body, "HINT") ||
+		if !strings.Contains(body, fmt.Sprintf("#EXT-X-MEDIA-SEQUENCE:%d\n", seq)) || strings.Contains(body, "GAP") || strings.Contains(body, "HINT") ||
 			!strings.Contains(body, fmt.Sprintf("#EXTINF:1.000000,\nraw/m1/%d.m4s\n", seq)) {
 			t.Errorf("with the first entry:\n%s", body)
 		}
@@ -192,5 +192,38 @@ func TestAnotherFirstFragment(t *testing.T) {
 			t.Fatal("a reload waits for a fragment that is given up")
 		}
 		want(t, reload.w, 503)
+	})
+}
+
+// The last gap before footage has parts that are not there; the gaps before it
+// have none.
+func TestPartsOfGaps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		f := synthetic(testPlace, 8)
+		log.add("cam", f...)
+		one := gapAt(f[7].entry, 1500*time.Millisecond)
+		two := gapAt(one, 1500*time.Millisecond)
+		s := run(t, Config{}, log)
+		want(t, get(s, playlist0), 200)
+		log.entry("cam", one)
+		log.entry("cam", two)
+		synctest.Wait()
+		if body := want(t, get(s, playlist0), 200); strings.Contains(body, "GAP=YES") {
+			t.Errorf("nothing follows the gaps yet:\n%s", body)
+		}
+		next := synthetic(after(two, testPlace), 1)[0]
+		log.chunk("cam", next.chunks[0])
+		synctest.Wait()
+		body := want(t, get(s, playlist0), 200)
+		var lines []string
+		for line := range strings.Lines(body) {
+			if strings.Contains(line, "GAP=YES") {
+				lines = append(lines, line)
+			}
+		}
+		if len(lines) != 8 || !strings.Contains(lines[7], fmt.Sprintf("DURATION=0.100000,URI=\"raw/m1/%d.0.7.m4s\"", two.Seq)) {
+			t.Errorf("the parts of gaps are %q", lines)
+		}
 	})
 }

@@ -218,9 +218,6 @@ func (m *model) confirms(e *schemas.Entry) *segment {
 
 // entry takes the next entry, and where s is not nil what its chunks told.
 func (m *model) entry(e schemas.Entry, s *segment) {
-	if len(m.entries) == 0 {
-		m.entries = m.listed() // the gaps leave the window like any other segment
-	}
 	n := m.newest()
 	if n != nil && e.Seq == n.Seq {
 		return
@@ -316,7 +313,9 @@ func (m *model) missing() []schemas.Entry {
 	found := false
 	for i := len(m.entries) - 1; i >= 0; i-- {
 		e := m.entries[i]
-		sum += e.Duration
+		if carried(&e) {
+			sum += e.Duration
+		}
 		near := sum <= holdTargets*int64(e.Layout.Target)*schemas.MediaTimescale
 		if found && !near {
 			break

@@ -36,17 +36,13 @@ func (m *model) listed() []schemas.Entry {
 // as the shortest target duration: together as long as the longest fragment.
 const leadGaps = 30
 
-// leadParts is the parts of the first gap before a topic's first fragment, by
-// its seq. hls.js takes the parts of a fragment only where the first part of the
-// playlist lies before its last segment by more than that fragment has.
-func leadParts(gap *schemas.Entry) map[uint64][]PartInfo {
-	n := (gap.Duration + int64(gap.Layout.Part) - 1) / int64(gap.Layout.Part)
-	parts := make([]PartInfo, n)
-	for i := range parts {
-		from, to := gap.Duration*int64(i)/n, gap.Duration*int64(i+1)/n
-		parts[i] = PartInfo{Start: from, Duration: to - from, Gap: true}
+// gapParts is the parts of a gap, none of which is there.
+func gapParts(gap *schemas.Entry) (parts []PartInfo) {
+	step := int64(gap.Layout.Part) * 10 / 11 // schemas.PartTarget is 1.1 parts
+	for at := int64(0); step > 0 && at < gap.Duration; at += step {
+		parts = append(parts, PartInfo{Start: at, Duration: min(step, gap.Duration-at), Gap: true})
 	}
-	return map[uint64][]PartInfo{gap.Seq: parts}
+	return parts
 }
 
 // playable says whether there is anything that a playlist can list.
@@ -126,14 +122,27 @@ func (m *model) playlist(rendition string, skip bool) []byte {
 	if len(entries) == 0 {
 		return nil
 	}
-	o := PlaylistOptions{Base: rendition + "/", Parts: map[uint64][]PartInfo{}, Skip: skip, Open: m.open(), Hint: m.hint()}
+	o := PlaylistOptions{Base: rendition + "/", Parts: map[uint64][]PartInfo{}, Skip: skip, Lead: len(m.entries) == 0, Open: m.open(), Hint: m.hint()}
 	if len(m.entries) == 0 {
-		o.Parts = leadParts(&entries[0])
+		// hls.js takes the parts of a fragment only where the first part of the
+		// playlist lies before its last segment by more than that fragment has.
+		o.Parts[entries[0].Seq] = gapParts(&entries[0])
 		o.Skip = false // parts that were skipped and come back are new ones to hls.js
 	}
 	for i := range entries {
-		if d, ok := m.details[entries[i].Seq]; ok {
-			o.Parts[entries[i].Seq] = d.parts
+		e := &entries[i]
+		if d, ok := m.details[e.Seq]; ok {
+			o.Parts[e.Seq] = d.parts
+			continue
+		}
+		// Without parts in the last gap of a run hls.js would take the first part
+		// behind it for what follows the last one before it, and stand still.
+		last := o.Open != nil && len(o.Open.Parts) > 0
+		if i+1 < len(entries) {
+			last = carried(&entries[i+1])
+		}
+		if last && !carried(e) && !o.Lead {
+			o.Parts[e.Seq] = gapParts(e)
 		}
 	}
 	return Playlist(entries, o)

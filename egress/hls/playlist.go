@@ -57,6 +57,7 @@ type Report struct {
 type PlaylistOptions struct {
 	Base    string                // URIs begin with it: the rendition's folder, "raw/"
 	Parts   map[uint64][]PartInfo // of entries, by seq; an entry without is listed whole only
+	Lead    bool                  // all entries are gaps before a topic's first: their parts are listed wherever they stand
 	Open    *Open
 	Hint    *Hint
 	Skip    bool // a delta update is wanted (_HLS_skip)
@@ -100,12 +101,16 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 	fmt.Fprintf(&b, "#EXT-X-MEDIA-SEQUENCE:%d\n", entries[0].Seq)
 	fmt.Fprintf(&b, "#EXT-X-DISCONTINUITY-SEQUENCE:%d\n", entries[0].Session)
 
-	// after is what follows an entry's end in the playlist.
+	// after is the footage that follows an entry's end in the playlist. Gaps do
+	// not count: a player that has played up to an absence goes on behind it with
+	// parts only where it still sees those before it.
 	after := make([]int64, len(entries))
 	total := openDuration(o.Open)
 	for i := len(entries) - 1; i >= 0; i-- {
 		after[i] = total
-		total += entries[i].Duration
+		if carried(&entries[i]) {
+			total += entries[i].Duration
+		}
 	}
 	skipped := 0
 	if o.Skip {
@@ -140,7 +145,7 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 		// hls.js takes parts that come back for new ones.
 		near := after[i]+e.Duration <= holdTargets*int64(e.Layout.Target)*schemas.MediaTimescale
 		for n, p := range o.Parts[e.Seq] {
-			if near || p.Gap {
+			if near || o.Lead {
 				writePart(&b, o.Base+partURI(e.Seq, e.Epoch, uint32(n)), p)
 			}
 		}

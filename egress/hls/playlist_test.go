@@ -238,3 +238,22 @@ func TestPlaylistEndsAfterItsSegments(t *testing.T) {
 		t.Errorf("without low latency: %q", text)
 	}
 }
+
+// The parts before an absence stay listed until as much footage has come behind
+// it as without one.
+func TestPartsBeforeAnAbsence(t *testing.T) {
+	entries := []schemas.Entry{entryAt(10, 1, config1, 90000), entryAt(11, 1, config1, 90000)}
+	parts := map[uint64][]PartInfo{10: {{0, 90000, true, false}}, 11: {{0, 90000, true, false}}}
+	for i := range uint64(10) {
+		gap := entryAt(12+i, 1, "", 180000)
+		gap.Kind = schemas.KindGap
+		entries = append(entries, gap)
+	}
+	for i := range uint64(7) {
+		text := string(Playlist(entries, PlaylistOptions{Parts: parts, Skip: true}))
+		if want := min(2, 6-int(i)); strings.Count(text, "#EXT-X-PART:") != max(0, want) {
+			t.Errorf("%d s of footage behind the absence: want %d parts before it:\n%s", i, want, text)
+		}
+		entries = append(entries, entryAt(22+i, 2, config1, 90000))
+	}
+}

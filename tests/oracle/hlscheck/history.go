@@ -58,6 +58,17 @@ func (h *history) take(m *Media, delta bool, bad report) {
 	h.last = m
 }
 
+// footageLeft says whether more than gaps have left the window: those before a
+// camera's first fragment leave all at once.
+func footageLeft(was, is *Media) bool {
+	for _, s := range was.Segments {
+		if s.Seq < is.Sequence && !s.Gap {
+			return true
+		}
+	}
+	return was.Skipped > 0
+}
+
 // changes says whether the window holds more than one session or configuration.
 func changes(m *Media) bool {
 	for _, s := range m.Segments {
@@ -98,7 +109,7 @@ func (h *history) compare(was, is *Media, bad report) {
 	if is.Type != "" && is.Sequence != was.Sequence {
 		bad(Window, "a segment left a playlist of type %s", is.Type)
 	}
-	if is.Sequence > was.Sequence && !is.EndList {
+	if is.Sequence > was.Sequence && !is.EndList && footageLeft(was, is) {
 		var d time.Duration
 		for _, s := range is.Segments {
 			d += s.Duration
