@@ -10,6 +10,23 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
+// joined makes one fragment of several.
+func joined(f []fragmentData) fragmentData {
+	one := f[0]
+	one.chunks = nil
+	one.entry.Duration = 0
+	for i := range f {
+		for _, c := range f[i].chunks {
+			c.Seq, c.Index, c.Last = one.entry.Seq, uint32(len(one.chunks)), i == len(f)-1 && c.Last
+			one.chunks = append(one.chunks, c)
+		}
+		one.entry.Duration += f[i].entry.Duration
+	}
+	one.entry.Chunks = uint32(len(one.chunks))
+	one.entry.Layout = one.entry.Layout.Fit(one.entry.Duration)
+	return one
+}
+
 // A fragment of a new layout goes on in the same playlist, whose target duration
 // has grown with the parts of the fragment already.
 func TestLayoutChange(t *testing.T) {
@@ -19,18 +36,8 @@ func TestLayoutChange(t *testing.T) {
 		log.add("cam", fragments[:7]...)
 		s := run(t, Config{}, log)
 		want(t, get(s, playlist0), 200)
-		// Three fragments of a second are one of three.
-		long := fragments[7]
-		long.entry.Duration, long.entry.Chunks = 3*schemas.MediaTimescale, 15
-		long.entry.Layout = long.entry.Layout.Fit(long.entry.Duration)
-		var chunks []*schemas.Chunk
-		for i, f := range synthetic(testPlace, 10)[7:] {
-			for _, c := range f.chunks {
-				c.Seq, c.Index, c.Last = long.entry.Seq, uint32(len(chunks)), i == 2 && c.Last
-				chunks = append(chunks, c)
-			}
-		}
-		long.chunks = chunks
+		long := joined(synthetic(testPlace, 10)[7:])
+		chunks := long.chunks
 		for i, c := range chunks {
 			part := ask(s, fmt.Sprintf("/hls/cam/raw/m1/%d.9.%d.m4s", c.Seq, i))
 			reload := ask(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=%d", playlist0, c.Seq, i))
@@ -66,12 +73,12 @@ func TestFirstParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
 		s := run(t, Config{}, log)
-		f := synthetic(testPlace, 1)[0]
+		f := joined(synthetic(testPlace, 3))
 		seq := f.entry.Seq
 		index := ask(s, "/hls/cam/index.m3u8")
-		for _, c := range f.chunks[:4] { // 800 ms: PART-HOLD-BACK is 660 ms
+		for _, c := range f.chunks[:13] { // 2.6 s
 			if index.answered() {
-				t.Fatal("the multivariant playlist comes before players can begin")
+				t.Fatal("the multivariant playlist comes before leadAfter")
 			}
 			log.chunk("cam", c)
 		}
@@ -87,7 +94,7 @@ func TestFirstParts(t *testing.T) {
 			fmt.Sprintf("#EXT-X-PART:DURATION=0.200000,URI=\"raw/m1/%d.0.0.m4s\",GAP=YES\n", seq-leadGaps),
 			fmt.Sprintf("#EXT-X-GAP\n#EXTINF:2.000000,\nraw/m1/%d.m4s\n#EXT-X-MAP:", seq-1),
 			fmt.Sprintf("URI=\"raw/m1/%d.9.0.m4s\",INDEPENDENT=YES\n#EXT-X-PART:", seq),
-			fmt.Sprintf("URI=\"raw/m1/%d.9.3.m4s\"\n#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"raw/m1/%d.9.4.m4s\"\n", seq, seq),
+			fmt.Sprintf("URI=\"raw/m1/%d.9.12.m4s\"\n#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"raw/m1/%d.9.13.m4s\"\n", seq, seq),
 		} {
 			if !strings.Contains(body, line) {
 				t.Errorf("no %q in\n%s", line, body)
@@ -99,15 +106,17 @@ func TestFirstParts(t *testing.T) {
 		if seg := want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", seq-1)), 200); !strings.HasSuffix(seg, "\x0a") {
 			t.Errorf("the gap before the first fragment: %q", seg)
 		}
-		reload := ask(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=4", playlist0, seq))
+		reload := ask(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=13", playlist0, seq))
 		if reload.answered() {
 			t.Fatal("a reload does not wait for its part")
 		}
-		f.chunks[4].Ended = true
-		log.chunk("cam", f.chunks[4])
+		log.chunk("cam", f.chunks[13])
 		if !reload.answered() {
 			t.Fatal("a reload still waits though its part is there")
 		}
+		f.chunks[14].Ended = true
+		log.chunk("cam", f.chunks[14])
+		synctest.Wait()
 		if body := want(t, get(s, playlist0), 200); strings.Contains(body, "HINT") {
 			t.Errorf("the source has ended, and a part is promised:\n%s", body)
 		}
@@ -120,7 +129,7 @@ func TestFirstParts(t *testing.T) {
 		synctest.Wait()
 		body = want(t, get(s, playlist0), 200)
 		if !strings.Contains(body, fmt.Sprintf("#EXT-X-MEDIA-SEQUENCE:%d\n", seq)) || strings.Contains(body, "GAP") || strings.Contains(body, "HINT") ||
-			!strings.Contains(body, fmt.Sprintf("#EXTINF:1.000000,\nraw/m1/%d.m4s\n", seq)) {
+			!strings.Contains(body, fmt.Sprintf("#EXTINF:3.000000,\nraw/m1/%d.m4s\n", seq)) {
 			t.Errorf("with the first entry:\n%s", body)
 		}
 	})
@@ -177,15 +186,16 @@ func TestAnotherFirstFragment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
 		s := run(t, Config{}, log)
-		f := synthetic(testPlace, 2)
-		for _, c := range f[0].chunks[:4] {
+		f := synthetic(testPlace, 4)
+		first := joined(f[:3])
+		for _, c := range first.chunks[:13] {
 			log.chunk("cam", c)
 		}
-		reload := ask(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=4", playlist0, f[0].entry.Seq))
+		reload := ask(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=13", playlist0, first.entry.Seq))
 		if reload.answered() {
 			t.Fatal("a reload does not wait for its part")
 		}
-		c := *f[1].chunks[0]
+		c := *f[3].chunks[0]
 		c.Epoch = 20
 		log.chunk("cam", &c)
 		if !reload.answered() {

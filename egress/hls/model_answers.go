@@ -9,15 +9,15 @@ import (
 // What follows answers requests from what the model holds, and changes nothing.
 
 // listed is the entries of the playlist. Before the first entry they are gaps,
-// which stand before the parts of the fragment that has begun, once these last
-// as long as PART-HOLD-BACK: hls.js takes no playlist without a segment, and
-// begins with parts only where its first position lies among them.
+// which stand before the parts of the fragment that has begun, once it has
+// lasted for leadAfter: hls.js takes no playlist without a segment, and begins
+// with parts only where its first position lies among them.
 func (m *model) listed() []schemas.Entry {
 	if len(m.entries) > 0 {
 		return m.entries
 	}
 	o := m.open()
-	if o == nil || o.Seq < leadGaps || o.Layout.Part == 0 || openDuration(o) <= holdParts*int64(o.Layout.Part) {
+	if o == nil || o.Seq < leadGaps || o.Layout.Part == 0 || openDuration(o) < max(leadAfter, holdParts*int64(o.Layout.Part)+1) {
 		return nil
 	}
 	d := int64(schemas.TargetLadder[0]) * schemas.MediaTimescale
@@ -31,6 +31,11 @@ func (m *model) listed() []schemas.Entry {
 	}
 	return gaps
 }
+
+// leadAfter is how long a topic's first fragment lasts before it is played by its
+// parts. Nearly all are whole by then, and players that do not know parts begin
+// better with a segment.
+const leadAfter = 5 * schemas.MediaTimescale / 2
 
 // leadGaps is how many gaps stand before a topic's first fragment, each as long
 // as the shortest target duration: together as long as the longest fragment.

@@ -4,7 +4,7 @@ import type Hls from 'hls.js';
 import type { ErrorData, Loader, LoaderCallbacks, LoaderConfiguration, PlaylistLoaderContext } from 'hls.js';
 import { failure } from './format';
 import { Clock, backoff, onward, pace, wallLatency } from './pace';
-import { plain, segmentLength } from './playlist';
+import { onlyGaps, plain, segmentLength } from './playlist';
 
 export type Mode = 'wall' | 'focus';
 export type PlayerState = 'idle' | 'starting' | 'playing' | 'waiting' | 'retrying' | 'unsupported';
@@ -231,7 +231,7 @@ export class Player {
       capLevelToPlayerSize: true,
       liveSyncOnStallIncrease: focus ? 0.3 : 1,
       maxLiveSyncPlaybackRate: 1, // keepPace does it, for plain HLS too
-      ...(focus ? {} : { pLoader: plainLoader(Lib, (playlist) => this.takesLowLatency(playlist)) }),
+      ...(focus ? {} : { pLoader: plainLoader(Lib, (playlist) => this.takesLowLatency(playlist) || onlyGaps(playlist)) }),
     });
     this.hls = hls;
     hls.on(Lib.Events.ERROR, (_, e) => { if (mine === this.generation) this.onError(Lib, hls, e); });
@@ -258,7 +258,7 @@ export class Player {
    * that waits at the server, and a browser has six connections.
    */
   private takesLowLatency(playlist: string): boolean {
-    if (!this.lowLatency && segmentLength(playlist) >= longSegment && lowLatencyTiles.size < mostLowLatencyTiles) {
+    if (!this.lowLatency && (onlyGaps(playlist) || segmentLength(playlist) >= longSegment) && lowLatencyTiles.size < mostLowLatencyTiles) {
       lowLatencyTiles.add(this);
       this.lowLatency = true;
       if (this.hls) this.hls.lowLatencyMode = true;

@@ -13,8 +13,15 @@ function targetDuration(playlist: string): number {
   return Number(/^#EXT-X-TARGETDURATION:(\d+)/m.exec(playlist)?.[1] ?? 0);
 }
 
+/** Durations of the newest three segments that are no gaps, in seconds. */
+function newest(playlist: string): number[] {
+  return [...playlist.matchAll(/(#EXT-X-GAP\r?\n)?#EXTINF:([\d.]+)/g)].filter((m) => !m[1]).slice(-3).map((m) => Number(m[2]));
+}
+
+/** Whether a media playlist has gaps alone: a new camera's first segment is being written. */
+export const onlyGaps = (playlist: string): boolean => targetDuration(playlist) > 0 && newest(playlist).length === 0;
+
 /** Seconds of the longest of the newest three segments; before any, of the target duration. */
 export function segmentLength(playlist: string): number {
-  const newest = [...playlist.matchAll(/(#EXT-X-GAP\r?\n)?#EXTINF:([\d.]+)/g)].filter((m) => !m[1]).slice(-3);
-  return newest.length ? Math.max(...newest.map((m) => Number(m[2]))) : targetDuration(playlist);
+  return onlyGaps(playlist) ? targetDuration(playlist) : Math.max(0, ...newest(playlist));
 }

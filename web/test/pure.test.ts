@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { Camera, Status } from '../src/api';
 import * as format from '../src/format';
 import * as model from '../src/model';
-import { plain, segmentLength } from '../src/playlist';
+import { onlyGaps, plain, segmentLength } from '../src/playlist';
 import { Clock, backoff, onward, pace, wallLatency } from '../src/pace';
 
 const now = '2030-01-02T03:04:05Z';
@@ -82,6 +82,13 @@ test('wallLatency', () => {
   assert.equal(wallLatency([8, 8, 8], 36), 17);
   assert.equal(wallLatency([8, 20, 8], 36), 36);
   assert.equal(wallLatency([], 0), 6);
+});
+
+test('onlyGaps', () => {
+  const head = '#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-GAP\n#EXTINF:2.0,\na\n';
+  assert.equal(onlyGaps(head), true);
+  assert.equal(onlyGaps(head + '#EXTINF:1.0,\nb\n'), false);
+  assert.equal(onlyGaps('#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nraw.m3u8\n'), false);
 });
 
 test('segmentLength', () => {
