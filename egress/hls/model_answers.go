@@ -178,7 +178,7 @@ func (m *model) variant(rendition string) (v Variant, ok bool) {
 	// As if the fragment ended here.
 	last := f.detail.parts[len(f.detail.parts)-1]
 	v.Peak, v.Average = Bandwidth([]schemas.Entry{{
-		Kind: schemas.KindWhole, Layout: f.layout.Fit(0), Bytes: f.data.size(), Duration: last.Start + last.Duration,
+		Kind: schemas.KindWhole, Layout: f.layout, Bytes: f.data.size(), Duration: last.Start + last.Duration,
 	}})
 	return v, true
 }
@@ -242,17 +242,17 @@ func (m *model) premature(msn uint64, part int) bool {
 			return false
 		}
 	}
-	_, target := promise(m.listed(), o)
-	return part-last >= advanceParts(target)
+	_, partTicks := promise(m.listed(), o)
+	return part-last >= advanceParts(partTicks)
 }
 
 // advanceParts is the Advance Part Limit of RFC 8216bis section 6.2.5.2: the
 // parts of three seconds, and three where parts are a second or longer.
-func advanceParts(target uint32) int {
-	if target == 0 || target >= schemas.MediaTimescale {
+func advanceParts(partTicks uint32) int {
+	if partTicks == 0 || partTicks >= schemas.MediaTimescale {
 		return 3
 	}
-	return (3*schemas.MediaTimescale + int(target) - 1) / int(target)
+	return (3*schemas.MediaTimescale + int(partTicks) - 1) / int(partTicks)
 }
 
 // partsAhead is how far beyond the hint a part may be to be waited for: who
