@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
 )
@@ -55,12 +56,11 @@ func (c *claim) give() bool {
 	return c.state.CompareAndSwap(claimOpen, claimGiven) || c.state.Load() == claimGiven
 }
 
-// assembler is what a camera needs of an [Assembler].
+// assembler is what a camera needs of an [assemble.Assembler].
 type assembler interface {
 	Sink
-	Tick(now time.Time)
 	Flush()
-	Stats() Stats
+	Stats() assemble.Stats
 	FrameTime(d time.Duration)
 }
 
@@ -76,11 +76,12 @@ type camera struct {
 	cam     schemas.Camera
 	reason  string // of opening the log
 	board   *board
-	claim   claim  // on the log
-	source  Source // from the first connection on; nil again once it panicked
-	drops   drops  // of the source's goroutine
-	noSound string // the problem of the sound; of the source's goroutine
-	refused bool   // a chunk of this fragment or the one before was not taken; of the recorder's goroutine
+	claim   claim     // on the log
+	source  Source    // from the first connection on; nil again once it panicked
+	asm     assembler // of this run's recorder; made and trusted as the source is
+	drops   drops     // of the source's goroutine
+	noSound string    // the problem of the sound; of the source's goroutine
+	refused bool      // a chunk of this fragment or the one before was not taken; of the recorder's goroutine
 }
 
 func newCamera(cfg *Config, deps *Deps, m *metrics, res *reserve, log *slog.Logger, cam schemas.Camera, reason string) *camera {
@@ -192,9 +193,9 @@ func (c *camera) openOptions() medialog.OpenOptions {
 	}
 }
 
-func (c *camera) assemblerConfig() AssemblerConfig {
+func (c *camera) assemblerConfig(live bool) assemble.Config {
 	a := c.cfg.Assembler
-	a.Camera = c.cam.ID
+	a.Camera, a.Live = c.cam.ID, live
 	a.Problem = func(p string) {
 		if p != "" {
 			c.trouble.tell(slog.LevelWarn, cameraProblem, slog.String("problem", p))
@@ -282,19 +283,16 @@ func refusal(err error) string {
 const soon = 10 * time.Second
 
 // connectOn connects, and connects again, until ctx ends.
-func (c *camera) connectOn(ctx context.Context, rec Recorder, takeOver *time.Timer) {
-	var asm assembler
+func (c *camera) connectOn(ctx context.Context, rec assemble.Recorder, takeOver *time.Timer) {
+	c.asm = nil
 	wait := c.cfg.ReconnectMin
 	var lost time.Time // when a good connection ended
 	for {
-		if asm == nil {
-			asm = c.deps.newAssembler(c.assemblerConfig(), rec)
-		}
-		t := &tap{c: c, asm: asm, takeOver: takeOver}
+		t := &tap{c: c, takeOver: takeOver}
 		began := time.Now()
-		err := c.connect(ctx, t)
+		err := c.connect(ctx, t, rec)
 		if !t.flush() {
-			asm = nil // it panicked: what it holds cannot be trusted
+			c.asm = nil // it panicked: what it holds cannot be trusted
 			rec.Truncate(schemas.ReasonSource)
 		}
 		if ctx.Err() != nil {
@@ -326,16 +324,14 @@ func (c *camera) connectOn(ctx context.Context, rec Recorder, takeOver *time.Tim
 }
 
 // connect makes one connection and delivers to t until it ends.
-func (c *camera) connect(ctx context.Context, t *tap) error {
-	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer cancel()
-	wg.Go(func() { t.tick(ctx) })
+func (c *camera) connect(ctx context.Context, t *tap, rec assemble.Recorder) error {
 	return c.protect(func() error {
 		src := c.source
 		if c.source = nil; src == nil {
 			src = c.deps.NewSource(c.cam)
+		}
+		if c.asm == nil {
+			c.asm = c.deps.newAssembler(c.assemblerConfig(src.Live()), rec)
 		}
 		err := src.Run(ctx, t)
 		c.source = src // it did not panic, so what it holds can be trusted
@@ -355,28 +351,23 @@ func (c *camera) protect(f func() error) (err error) {
 	return f()
 }
 
-// tap stands between a connection and the assembler: it keeps the status, and
-// lets only one of source and clock at the assembler.
+// tap is the sink of one connection. It stands between the source and the
+// assembler and keeps the status.
 type tap struct {
-	c        *camera
-	takeOver *time.Timer
-
-	mu        sync.Mutex
-	asm       assembler
+	c         *camera
+	takeOver  *time.Timer
 	connected bool // tracks were told
 	broken    bool // the assembler panicked
 }
 
-// call has f use the assembler, but for one that panicked.
-func (t *tap) call(f func() error) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+// withAssembler runs f, unless the assembler has panicked before.
+func (t *tap) withAssembler(f func(asm assembler) error) error {
 	if t.broken {
 		return errEnded
 	}
 	t.broken = true
 	err := t.c.protect(func() error {
-		err := f()
+		err := f(t.c.asm)
 		t.broken = false
 		return err
 	})
@@ -389,9 +380,9 @@ func (t *tap) Tracks(tracks []schemas.Track) error {
 		tracks = slices.DeleteFunc(slices.Clone(tracks), func(tr schemas.Track) bool { return !tr.Codec.Video() })
 	}
 	t.c.board.tracks(tracks)
-	return t.call(func() error {
+	return t.withAssembler(func(asm assembler) error {
 		t.connected = true
-		err := t.asm.Tracks(tracks)
+		err := asm.Tracks(tracks)
 		if err != nil && !errors.Is(err, ErrUnsupported) {
 			err = fmt.Errorf("%w: %w", ErrUnsupported, err)
 		}
@@ -403,8 +394,8 @@ func (t *tap) Unit(u Unit) error {
 	if t.c.cam.NoAudio && u.Track != schemas.VideoTrack {
 		return nil
 	}
-	t.c.board.unit(u.Captured, u.Track == schemas.VideoTrack, len(u.Data))
-	return t.call(func() error { return t.asm.Unit(u) })
+	t.c.board.unit(time.Now(), u.Track == schemas.VideoTrack, len(u.Data))
+	return t.withAssembler(func(asm assembler) error { return asm.Unit(u) })
 }
 
 // dropsEvery is how often at most a camera's drops are logged.
@@ -431,7 +422,7 @@ func (t *tap) Observe(e Event) {
 		c.log.Error("GStreamer does not let go of a connection to the camera; its memory is held until it does", "transport", e.Transport)
 	case EventFrameTime:
 		// An error is a panic, which the source's next call finds.
-		_ = t.call(func() error { t.asm.FrameTime(e.FrameTime); return nil })
+		_ = t.withAssembler(func(asm assembler) error { asm.FrameTime(e.FrameTime); return nil })
 	case EventSound:
 		c.sound(e.Problem)
 	case EventFallback:
@@ -467,33 +458,28 @@ func (c *camera) logDrops() {
 	c.drops = drops{logged: time.Now()}
 }
 
-// tick tells the assembler the time, every second.
-func (t *tap) tick(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case now := <-tick.C:
-			// An error is a panic, which the source's next call finds.
-			_ = t.call(func() error {
-				t.asm.Tick(now)
-				s := t.asm.Stats()
-				if s.Width != 0 {
-					t.c.board.size(s.Width, s.Height)
-				}
-				if s.Blocked != "" && t.c.board.current() != schemas.StateLive {
-					t.c.board.state(schemas.StateUnusable, errors.New(s.Blocked))
-				}
-				return nil
-			})
-		case <-ctx.Done():
-			return
+// Tick tells the assembler the time, and the status what it has found out.
+func (t *tap) Tick(now time.Time) error {
+	return t.withAssembler(func(asm assembler) error {
+		if err := asm.Tick(now); err != nil {
+			return err
 		}
-	}
+		s := asm.Stats()
+		if s.Width != 0 {
+			t.c.board.size(s.Width, s.Height)
+		}
+		if s.Blocked != "" && t.c.board.current() != schemas.StateLive {
+			t.c.board.state(schemas.StateUnusable, errors.New(s.Blocked))
+		}
+		return nil
+	})
 }
 
-// flush ends the connection for the assembler. It says whether that can be
-// used on.
+// flush ends the connection for the assembler, and reports whether that can be
+// used again.
 func (t *tap) flush() bool {
-	return t.call(func() error { t.asm.Flush(); return nil }) == nil && !t.broken
+	if t.c.asm == nil {
+		return true // the source was never made
+	}
+	return t.withAssembler(func(asm assembler) error { asm.Flush(); return nil }) == nil && !t.broken
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
 )
@@ -296,11 +297,8 @@ func TestFrameTimeReachesTheAssembler(t *testing.T) {
 			})
 		}
 		s := w.service(t, Config{})
-		var asm *Assembler
-		s.deps.newAssembler = func(cfg AssemblerConfig, rec Recorder) assembler {
-			asm = NewAssembler(cfg, rec, nil)
-			return asm
-		}
+		asm := &passAssembler{}
+		s.deps.newAssembler = func(assemble.Config, assemble.Recorder) assembler { return asm }
 		c := newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera("a"), "test")
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
@@ -310,8 +308,8 @@ func TestFrameTimeReachesTheAssembler(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		if got := asm.rate.nominal(asm); got != schemas.MediaTimescale/2 {
-			t.Errorf("frame time is %d ticks", got)
+		if asm.frameTime != 500*time.Millisecond {
+			t.Errorf("frame time is %v", asm.frameTime)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -17,7 +18,7 @@ var (
 	// path.
 	ErrRefused = errors.New("camera refuses")
 	// ErrUnsupported: what the camera sends cannot be recorded.
-	ErrUnsupported = errors.New("camera sends what cannot be recorded")
+	ErrUnsupported = assemble.ErrUnsupported
 	// ErrStalled: the connection stands, and nothing comes.
 	ErrStalled = errors.New("camera sends nothing")
 )

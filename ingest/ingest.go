@@ -1,12 +1,13 @@
 // Package ingest turns cameras into the log: a [Source] delivers access units,
-// the [Assembler] makes chunks of them, a [Recorder] (the log's writer) takes
-// them. One folder below holds each kind of source.
+// the assembler (ingest/assemble) makes chunks of them, the log's writer takes
+// the chunks. Each kind of source has a folder of its own.
 package ingest
 
 import (
 	"context"
 	"time"
 
+	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -18,6 +19,11 @@ type Source interface {
 	// goroutine at a time. Run owns what it starts: when it returns, nothing
 	// of it is left. Errors carry no secret.
 	Run(ctx context.Context, s Sink) error
+	// Live reports whether the source's clock is the wall clock: that of
+	// Sink.Tick and Unit.Captured. Then the footage must keep up with it. A file,
+	// an upload or a replay is not live: its clock is the time of its footage,
+	// however fast it is delivered.
+	Live() bool
 }
 
 // Sink takes what a source delivers. Its methods never block; an error means
@@ -30,6 +36,10 @@ type Sink interface {
 	// Unit takes one access unit of video or one frame of audio, in decode
 	// order within its track. It keeps u.Data.
 	Unit(u Unit) error
+	// Tick tells the time by the source's clock. A source calls it about once
+	// a second of that clock, from Run's start to its end, also while no unit
+	// comes: only so can a missing keyframe or missing sound be noticed.
+	Tick(now time.Time) error
 }
 
 // Observer is a Sink that is told, too, what becomes of a connection besides
@@ -73,47 +83,5 @@ const (
 	EventFrozen EventKind = "frozen"
 )
 
-// Unit is one access unit as it came from a camera: presentation time alone,
-// since RTP carries no other.
-type Unit struct {
-	Track uint8
-	// PTS is the extended RTP time, in the track's timescale; its origin is
-	// the same instant for all tracks of a connection. It is exact: no skew
-	// correction, no smoothing.
-	PTS  int64
-	Data []byte // as schemas.Codec says
-	// Captured is ingest's wall clock when the unit arrived.
-	Captured time.Time
-	// CameraTime is the camera's own clock for the unit where RTCP sender
-	// reports give it, else zero.
-	CameraTime time.Time
-	// Lost is how many RTP packets of this track are known to be missing
-	// since the unit before; Broken says that this unit itself is damaged.
-	Lost   uint32
-	Broken bool
-}
-
-// Recorder takes chunks; *medialog.Writer is one. Its methods never block and
-// are called from one goroutine. It assigns epoch, seq, session, layout id and
-// target duration, and moves media time so that it never goes back.
-type Recorder interface {
-	// NewSession makes the next fragment (or gap) begin a new session.
-	NewSession()
-	// Write takes the next chunk of a fragment; Index 0 begins one, Last ends
-	// it. Of c.Layout, Part, Video and Audio are the assembler's to set, in
-	// every chunk. c.Start is public time, and DTS media time by a base of
-	// the assembler's own, the same for a whole session: the wall clock at the
-	// session's start. An error means that this fragment is not recorded any
-	// further: the assembler goes on calling Write all the same (the recorder
-	// counts what is refused and makes gaps of it).
-	Write(c *schemas.Chunk) error
-	// Truncate closes the open fragment without a last chunk: entry
-	// `truncated`.
-	Truncate(reason string)
-	// Gap records footage that was received and could not be made into
-	// chunks. Successive calls that touch are one run. media and duration are
-	// in ticks of schemas.MediaTimescale, media by the assembler's base.
-	Gap(start time.Time, media, duration int64, reason string)
-	// Lost adds to what is missing inside the open fragment.
-	Lost(l schemas.Lost)
-}
+// Unit is one access unit of video or one frame of audio.
+type Unit = assemble.Unit

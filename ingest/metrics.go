@@ -3,6 +3,7 @@ package ingest
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -20,7 +21,7 @@ type metrics struct {
 	noSound            *prometheus.GaugeVec
 	panics             prometheus.Counter
 	partitions         prometheus.Gauge
-	assembler          *AssemblerMetrics
+	assembler          *assemble.Metrics
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -28,7 +29,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"camera"})
 	}
 	return &metrics{
-		assembler:  NewAssemblerMetrics(reg),
+		assembler:  assemble.NewMetrics(reg),
 		reconnects: perCamera("framelog_ingest_reconnects_total", "Attempts to connect a camera after the first."),
 		fenced:     perCamera("framelog_ingest_fenced_total", "Times that another process took over a camera's log."),
 		dropped: perCamera("framelog_ingest_queue_dropped_units_total",

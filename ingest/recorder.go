@@ -6,12 +6,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/schemas"
 )
 
 // CameraWriter is a camera's log, open for writing. *medialog.Writer is one.
 type CameraWriter interface {
-	Recorder
+	assemble.Recorder
 	// Ready is closed once the log is ours.
 	Ready() <-chan struct{}
 	// Fenced is closed once nothing that is written counts any more. Err then

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
@@ -59,7 +60,7 @@ type Config struct {
 
 	// Assembler is how chunks and fragments are made; its Camera and Problem
 	// are set here, its FrameTime at each connection.
-	Assembler AssemblerConfig
+	Assembler assemble.Config
 
 	// ReservePath and ReserveBytes: recording stops, with gaps of reason
 	// "storage", while fewer bytes are free on the path's file system.
@@ -131,7 +132,7 @@ type Deps struct {
 	// (medialog.Log.Forget); nil does nothing.
 	Forget func(camera string)
 
-	newAssembler func(AssemblerConfig, Recorder) assembler // tests have their own
+	newAssembler func(assemble.Config, assemble.Recorder) assembler // tests have their own
 }
 
 // Service records the cameras that the consumer group gives to this process.
@@ -187,8 +188,8 @@ func New(cfg Config, deps Deps, log *slog.Logger, reg prometheus.Registerer) (*S
 		parts:   make(map[int32]*part), runners: make(map[string]*runner), ending: make(map[string]*runner),
 	}
 	if deps.newAssembler == nil {
-		deps.newAssembler = func(c AssemblerConfig, rec Recorder) assembler {
-			return NewAssembler(c, rec, s.metrics.assembler)
+		deps.newAssembler = func(c assemble.Config, rec assemble.Recorder) assembler {
+			return assemble.New(c, rec, s.metrics.assembler)
 		}
 	}
 	s.deps = deps

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
@@ -21,7 +22,8 @@ const canary = "c4n4ry"
 // fakeLogs is the log of all cameras, for any number of processes: an opening
 // fences the writer before.
 type fakeLogs struct {
-	lag func() time.Duration // until an opening is in the log; nil: none
+	lag  func() time.Duration // until an opening is in the log; nil: none
+	keep bool                 // writers keep their chunks
 
 	mu      sync.Mutex
 	writers map[string]*fakeWriter // the newest, by camera
@@ -74,6 +76,7 @@ type fakeWriter struct {
 
 	// Guarded by logs.mu.
 	chunks   int
+	kept     [][]byte // encoded
 	sessions int
 	closed   bool
 	refuse   error
@@ -175,9 +178,18 @@ func (w *fakeWriter) NewSession() {
 	w.sessions++
 }
 
-func (w *fakeWriter) Write(*schemas.Chunk) error {
+func (w *fakeWriter) Write(c *schemas.Chunk) error {
 	w.logs.mu.Lock()
 	defer w.logs.mu.Unlock()
+	if w.logs.keep {
+		x := *c
+		x.Captured = x.Start // which the sources compared do not have in common
+		b, err := schemas.EncodeChunk(&x)
+		if err != nil {
+			return err
+		}
+		w.kept = append(w.kept, b)
+	}
 	if w.refuse != nil {
 		return w.refuse
 	}
@@ -246,6 +258,7 @@ func (r *fakeRegistry) of(id string) schemas.Status {
 type sourceFunc func(ctx context.Context, s Sink) error
 
 func (f sourceFunc) Run(ctx context.Context, s Sink) error { return f(ctx, s) }
+func (f sourceFunc) Live() bool                            { return true }
 
 // steady sends a keyframe every 100 ms for d, or for ever with 0.
 func steady(d time.Duration) sourceFunc {
@@ -283,8 +296,9 @@ func mute(ctx context.Context, s Sink) error {
 
 // passAssembler makes a chunk of each unit; a unit without data panics.
 type passAssembler struct {
-	rec   Recorder
-	fresh bool
+	rec       assemble.Recorder
+	fresh     bool
+	frameTime time.Duration
 }
 
 func (a *passAssembler) Tracks([]schemas.Track) error { a.fresh = true; return nil }
@@ -301,10 +315,10 @@ func (a *passAssembler) Unit(u Unit) error {
 	return nil
 }
 
-func (a *passAssembler) Tick(time.Time)          {}
-func (a *passAssembler) FrameTime(time.Duration) {}
-func (a *passAssembler) Flush()                  {}
-func (a *passAssembler) Stats() Stats            { return Stats{} }
+func (a *passAssembler) Tick(time.Time) error      { return nil }
+func (a *passAssembler) FrameTime(d time.Duration) { a.frameTime = d }
+func (a *passAssembler) Flush()                    {}
+func (a *passAssembler) Stats() assemble.Stats     { return assemble.Stats{} }
 
 // lockedBuffer is a buffer for a logger.
 type lockedBuffer struct {
@@ -360,7 +374,7 @@ func (w *world) service(t *testing.T, cfg Config) *Service {
 		NewSource:    func(cam schemas.Camera) Source { return w.source(instance, cam) },
 		Open:         w.logs.Open,
 		IndexEnd:     w.logs.IndexEnd,
-		newAssembler: func(_ AssemblerConfig, rec Recorder) assembler { return &passAssembler{rec: rec} },
+		newAssembler: func(_ assemble.Config, rec assemble.Recorder) assembler { return &passAssembler{rec: rec} },
 	}, slog.New(slog.NewTextHandler(w.log, nil)).With("instance", cfg.Instance), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/internal/registry"
@@ -136,7 +137,7 @@ func (c *cluster) named(t *testing.T, static, instance string, session time.Dura
 		Open:         c.logs.Open,
 		IndexEnd:     c.logs.IndexEnd,
 		Forget:       c.logs.forget,
-		newAssembler: func(_ AssemblerConfig, rec Recorder) assembler { return &passAssembler{rec: rec} },
+		newAssembler: func(_ assemble.Config, rec assemble.Recorder) assembler { return &passAssembler{rec: rec} },
 	}, slog.New(slog.NewTextHandler(c.log, nil)).With("instance", instance), reg)
 	if err != nil {
 		t.Fatal(err)

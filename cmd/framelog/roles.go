@@ -21,6 +21,7 @@ import (
 	"github.com/framelog/framelog/egress/api"
 	"github.com/framelog/framelog/egress/hls"
 	"github.com/framelog/framelog/ingest"
+	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/ingest/rtsp"
 	"github.com/framelog/framelog/internal/broker"
 	"github.com/framelog/framelog/internal/camsim"
@@ -271,7 +272,7 @@ func (c ingestCmd) Run(ctx context.Context) error {
 		Kafka:          kafkaConfig(cfg, "framelog-ingest"),
 		Static:         cfg.Ingest.Instance,
 		SessionTimeout: time.Duration(cfg.Ingest.SessionTimeout), ReconnectMax: time.Duration(cfg.Ingest.ReconnectMax),
-		Assembler: ingest.AssemblerConfig{MinFragment: time.Duration(cfg.Ingest.MinFragment), ChunkDuration: time.Duration(cfg.Ingest.ChunkDuration)},
+		Assembler: assemble.Config{MinFragment: time.Duration(cfg.Ingest.MinFragment), ChunkDuration: time.Duration(cfg.Ingest.ChunkDuration)},
 	}
 	if cfg.Embedded() {
 		ic.ReservePath, ic.ReserveBytes = cfg.Data, int64(cfg.Ingest.DiskReserve)

@@ -29,6 +29,7 @@ const (
 type count struct{ units, bytes atomic.Int64 }
 
 func (*count) Tracks([]schemas.Track) error { return nil }
+func (*count) Tick(time.Time) error         { return nil }
 
 func (c *count) Unit(u ingest.Unit) error {
 	c.units.Add(1)

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/framelog/framelog/ingest"
+	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/internal/codec/codectest"
 	"github.com/framelog/framelog/internal/gstreamer"
 	"github.com/framelog/framelog/schemas"
@@ -48,7 +48,7 @@ func (*sessions) Lost(schemas.Lost)                   {}
 func TestSessionBeginsWithLateSound(t *testing.T) {
 	begin := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	var rec sessions
-	asm := ingest.NewAssembler(ingest.AssemblerConfig{}, &rec, nil)
+	asm := assemble.New(assemble.Config{Live: true}, &rec, nil)
 	d := newDeliver(asm, announced{begin}, 2*time.Second, 1024, 16<<20)
 	item := func(it gstreamer.RTSPItem) {
 		t.Helper()

@@ -144,6 +144,9 @@ func (s *source) Run(ctx context.Context, sink ingest.Sink) error {
 	return err
 }
 
+// Live reports true: units are captured by the wall clock when they arrive.
+func (s *source) Live() bool { return true }
+
 // run makes one connection over the transport that there is for it.
 func (s *source) run(ctx context.Context, u *url.URL, sink ingest.Sink) error {
 	auto := s.cfg.Transport == TransportAuto && u.Scheme != "rtsps"
@@ -287,9 +290,13 @@ var (
 // delay; half of it costs an eighth more CPU time.
 const pace = 40 * time.Millisecond
 
+// tickEvery is how often the sink is told the time.
+const tickEvery = time.Second
+
 func (r *run) loop(ctx context.Context) error {
 	began := time.Now()
 	video := began // the last unit of video, or the start
+	var ticked time.Time
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -307,6 +314,12 @@ func (r *run) loop(ctx context.Context) error {
 			r.ours = true
 			return r.conn.Err()
 		case <-timer.C:
+		}
+		if now := time.Now(); now.Sub(ticked) >= tickEvery {
+			ticked = now
+			if err := r.deliver.sink.Tick(now); err != nil {
+				return err
+			}
 		}
 		saw, err := r.items()
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"slices"
@@ -27,6 +28,7 @@ type sink struct {
 	came   []time.Time // when each unit was delivered
 	at     []int       // how many calls of Tracks came before each unit
 	events []ingest.Event
+	ticks  []time.Time
 }
 
 func (s *sink) Tracks(t []schemas.Track) error {
@@ -45,6 +47,13 @@ func (s *sink) Unit(u ingest.Unit) error {
 	s.units = append(s.units, u)
 	s.came = append(s.came, time.Now())
 	s.at = append(s.at, len(s.tracks))
+	return nil
+}
+
+func (s *sink) Tick(now time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ticks = append(s.ticks, now)
 	return nil
 }
 
@@ -380,5 +389,27 @@ func TestStates(t *testing.T) {
 	}
 	if got := fmt.Sprint(s.states()); got != "[connecting playing live ended]" {
 		t.Error(got)
+	}
+}
+
+// The sink is told the wall clock about every second, also while the camera
+// sends nothing.
+func TestTimeIsTold(t *testing.T) {
+	s, _, _ := start(t, rtsp.Config{URL: fixed(t, listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }))})
+	began := time.Now()
+	eventually(t, "three ticks", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.ticks) >= 3
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, now := range s.ticks[1:3] {
+		if d := now.Sub(s.ticks[i]); d < time.Second {
+			t.Errorf("tick %d came after %v", i+1, d)
+		}
+	}
+	if d := s.ticks[0].Sub(began); d.Abs() > testenv.Patience {
+		t.Errorf("the first tick is %v from the wall clock", d)
 	}
 }

@@ -24,7 +24,7 @@ type OpenOptions struct {
 	Admit  func() string // asked at each fragment; a reason to refuse it (schemas.ReasonStorage), or ""
 }
 
-// Writer records one topic; it implements ingest.Recorder. Write, Truncate,
+// Writer records one topic; it implements assemble.Recorder. Write, Truncate,
 // Gap, Lost and NewSession are called from one goroutine and never block.
 //
 // A goroutine of its own opens the topic, settles what earlier writers left,

@@ -380,7 +380,7 @@ func sessions(entries []schemas.Entry) int {
 // corrected says whether e, which follows p, begins a session because that of p
 // began late: where the machine stands still while a session's first picture
 // comes, its public time is ahead of the clock for good, and ingest soon begins
-// another one (AssemblerConfig.MaxDrift). Nothing else has public time go back
+// another one (assemble.Config.MaxDrift). Nothing else has public time go back
 // that far under one writer.
 func corrected(p, e *schemas.Entry) bool {
 	return e.Session != p.Session && e.Epoch == p.Epoch && p.End().Sub(e.Start) > 300*time.Millisecond

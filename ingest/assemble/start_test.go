@@ -1,4 +1,4 @@
-package ingest
+package assemble
 
 import (
 	"fmt"
@@ -119,7 +119,7 @@ func TestStarts(t *testing.T) {
 			text := strings.Join(c.gops, "")
 			us := pictures(c.codec, text)
 			var m memory
-			run(t, AssemblerConfig{}, reordering(c.codec), us, &m)
+			run(t, Config{Live: true}, reordering(c.codec), us, &m)
 			if got := starting(&m, us); got != c.want {
 				t.Errorf("fragments start at %s, want %s", got, c.want)
 			}
@@ -157,7 +157,7 @@ func TestStartsWithFields(t *testing.T) {
 	us := pictures(schemas.H264, gop("I", 25)+gop("RP", 25))
 	us[26].PTS = us[25].PTS
 	var m memory
-	run(t, AssemblerConfig{}, reordering(schemas.H264), us, &m)
+	run(t, Config{Live: true}, reordering(schemas.H264), us, &m)
 	if got := starting(&m, us); got != "0 25+" {
 		t.Errorf("fragments start at %s", got)
 	}
@@ -173,7 +173,7 @@ func TestSessionStartsOpen(t *testing.T) {
 			us[50+i].PTS += 3600 * schemas.MediaTimescale // its clock is set: a new session
 		}
 		var m memory
-		run(t, AssemblerConfig{}, reordering(c), us, &m)
+		run(t, Config{Live: true}, reordering(c), us, &m)
 		if got := starting(&m, us); m.sessions != 2 || got != "0 25+ 50 75+" {
 			t.Errorf("%s: %d sessions, fragments start at %s", c, m.sessions, got)
 		}
@@ -188,7 +188,7 @@ func TestSessionStartsOpen(t *testing.T) {
 func TestStartsOpenBehindGap(t *testing.T) {
 	us := pictures(schemas.H265, gop("I", 100)+gop("Cll", 25)+gop("Cll", 25))
 	var m memory
-	run(t, AssemblerConfig{MaxFragmentDuration: 2 * time.Second}, reordering(schemas.H265), us, &m)
+	run(t, Config{Live: true, MaxFragmentDuration: 2 * time.Second}, reordering(schemas.H265), us, &m)
 	if got := starting(&m, us); got != "0 100 125+" || len(m.gaps) == 0 || m.lost.Units != 2 {
 		t.Errorf("fragments start at %s, gaps %v, lost %v", got, m.gaps, m.lost)
 	}
@@ -209,7 +209,7 @@ func TestRemedies(t *testing.T) {
 		var problems []string
 		var m memory
 		m.t = t
-		a := NewAssembler(AssemblerConfig{Problem: func(p string) { problems = append(problems, p) }}, &m, nil)
+		a := New(Config{Live: true, Problem: func(p string) { problems = append(problems, p) }}, &m, nil)
 		feed(t, a, reordering(schemas.H264), pictures(schemas.H264, c.text))
 		if len(problems) == 0 {
 			t.Errorf("%s: no problem is told", c.name)
@@ -236,7 +236,7 @@ func TestOpenGOPIsNamed(t *testing.T) {
 		var problems []string
 		us := pictures(schemas.H264, gop("I", 25)+gop(text, 25)+gop(text, 25)+gop(text, 25))
 		var m memory
-		run(t, AssemblerConfig{Problem: func(p string) { problems = append(problems, p) }}, reordering(schemas.H264), us, &m)
+		run(t, Config{Live: true, Problem: func(p string) { problems = append(problems, p) }}, reordering(schemas.H264), us, &m)
 		wantAll(t, m.samples(1), us)
 		if named := len(problems) > 0 && strings.Contains(problems[0], "turn closed GOPs (IDR) on"); named != want {
 			t.Errorf("%s: problems %q", text, problems)

@@ -1,4 +1,4 @@
-package ingest
+package assemble
 
 import (
 	"math/rand/v2"
@@ -13,7 +13,7 @@ func TestJitterKeepsOneLayout(t *testing.T) {
 	s := stream{frame: 3003, gop: 30, jitter: 400, aac: true, seed: 7}
 	m := memory{loose: true}
 	us := s.units(30 * time.Second)
-	run(t, AssemblerConfig{}, s.tracks(), us, &m)
+	run(t, Config{Live: true}, s.tracks(), us, &m)
 	wantAll(t, m.samples(1), only(us, 1))
 	wantAll(t, m.samples(2), only(us, 2))
 	parts := map[uint32]bool{}
@@ -40,7 +40,7 @@ func TestJitterWithFewPicturesAChunk(t *testing.T) {
 	s := stream{frame: 7200, gop: 25, jitter: 1500, seed: 3, config: codectest.H264{Units: 4, Scale: 100}.Config()} // 12.5 a second, two a chunk
 	m := memory{loose: true}
 	us := s.units(30 * time.Second)
-	run(t, AssemblerConfig{}, s.tracks(), us, &m)
+	run(t, Config{Live: true}, s.tracks(), us, &m)
 	wantAll(t, m.samples(1), us)
 	wantPTS(t, m.samples(1), us)
 	wantNoHole(t, &m)
@@ -50,7 +50,7 @@ func TestStrongJitterFillsParts(t *testing.T) {
 	s := stream{frame: 3000, gop: 60, jitter: 1300, seed: 3, config: codectest.H264{Units: 1, Scale: 60}.Config()}
 	m := memory{loose: true}
 	us := s.units(60 * time.Second)
-	run(t, AssemblerConfig{}, s.tracks(), us, &m)
+	run(t, Config{Live: true}, s.tracks(), us, &m)
 	wantAll(t, m.samples(1), us)
 	short := 0
 	for _, f := range m.fragments {
@@ -81,7 +81,7 @@ func TestFrameRateHalvesAtNight(t *testing.T) {
 	day, night := stream{frame: 3600, gop: 50}, stream{frame: 7200, gop: 25}
 	a, b := day.units(10*time.Second), later(night.units(20*time.Second), 10*time.Second, 10*time.Second)
 	m := memory{loose: true}
-	run(t, AssemblerConfig{}, day.tracks(), append(a, b...), &m)
+	run(t, Config{Live: true}, day.tracks(), append(a, b...), &m)
 	wantAll(t, m.samples(1), append(a, b...))
 	if m.sessions != 1 || len(m.gaps) != 0 {
 		t.Errorf("%d sessions, gaps %v", m.sessions, m.gaps)
@@ -100,7 +100,7 @@ func TestFrameRateHalvesAtNight(t *testing.T) {
 func TestWrongRateInSPS(t *testing.T) {
 	s := stream{frame: 6000, gop: 15, config: codectest.H264{Units: 1, Scale: 50}.Config()} // says 25, sends 15
 	var m memory
-	run(t, AssemblerConfig{FrameTime: 40 * time.Millisecond}, s.tracks(), s.units(5*time.Second), &m)
+	run(t, Config{Live: true, FrameTime: 40 * time.Millisecond}, s.tracks(), s.units(5*time.Second), &m)
 	if got, want := m.fragments[0].chunks[0].Layout.Part, schemas.PartTarget(3, 6000); got != want {
 		t.Errorf("part target %d, want %d", got, want)
 	}
@@ -117,7 +117,7 @@ func TestVariableRate(t *testing.T) {
 		at += 1800 + rnd.Int64N(9000) // 8 to 50 a second
 	}
 	m := memory{loose: true}
-	run(t, AssemblerConfig{}, s.tracks(), us, &m)
+	run(t, Config{Live: true}, s.tracks(), us, &m)
 	wantAll(t, m.samples(1), us)
 	wantPTS(t, m.samples(1), us)
 	first := m.fragments[0].chunks[0].Layout
@@ -138,7 +138,7 @@ func TestTimestampsStandStill(t *testing.T) {
 		us[100+i].PTS = us[100].PTS
 	}
 	m := memory{loose: true}
-	run(t, AssemblerConfig{}, s.tracks(), us, &m)
+	run(t, Config{Live: true}, s.tracks(), us, &m)
 	wantAll(t, m.samples(1), us)
 	for _, c := range m.fragments[0].chunks {
 		if n := len(c.Video()); n > maxChunkSamples {

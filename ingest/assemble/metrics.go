@@ -1,4 +1,4 @@
-package ingest
+package assemble
 
 import "github.com/prometheus/client_golang/prometheus"
 
@@ -13,14 +13,14 @@ const (
 	dropNoTrack        = "no-track"        // of a track that was not told
 )
 
-// AssemblerMetrics is the metrics of all assemblers of a process.
-type AssemblerMetrics struct {
+// Metrics is the metrics of all assemblers of a process.
+type Metrics struct {
 	units, bytes, chunks, fragments, sessions, dropped, packets, gap *prometheus.CounterVec
 }
 
-// NewAssemblerMetrics makes the metrics and registers them with reg (nil:
+// NewMetrics makes the metrics and registers them with reg (nil:
 // with none).
-func NewAssemblerMetrics(reg prometheus.Registerer) *AssemblerMetrics {
+func NewMetrics(reg prometheus.Registerer) *Metrics {
 	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "framelog", Subsystem: "ingest", Name: name, Help: help},
 			append([]string{"camera"}, labels...))
@@ -29,7 +29,7 @@ func NewAssemblerMetrics(reg prometheus.Registerer) *AssemblerMetrics {
 		}
 		return c
 	}
-	return &AssemblerMetrics{
+	return &Metrics{
 		units:     vec("units_total", "Access units of video and frames of audio that came from a camera.", "track"),
 		bytes:     vec("received_bytes_total", "Bytes of access units and audio frames that came from a camera."),
 		chunks:    vec("chunks_total", "Chunks given to the log, and refused by it.", "result"),
@@ -42,7 +42,7 @@ func NewAssemblerMetrics(reg prometheus.Registerer) *AssemblerMetrics {
 }
 
 // Forget removes a camera's metrics.
-func (m *AssemblerMetrics) Forget(camera string) {
+func (m *Metrics) Forget(camera string) {
 	l := prometheus.Labels{"camera": camera}
 	for _, v := range []*prometheus.CounterVec{m.units, m.bytes, m.chunks, m.fragments, m.sessions, m.dropped, m.packets, m.gap} {
 		v.DeletePartialMatch(l)
@@ -57,9 +57,9 @@ type cameraMetrics struct {
 	name              string
 }
 
-func (m *AssemblerMetrics) camera(name string) *cameraMetrics {
+func (m *Metrics) camera(name string) *cameraMetrics {
 	if m == nil {
-		m = NewAssemblerMetrics(nil)
+		m = NewMetrics(nil)
 	}
 	return &cameraMetrics{
 		video: m.units.WithLabelValues(name, "video"), audio: m.units.WithLabelValues(name, "audio"),

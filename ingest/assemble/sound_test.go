@@ -1,4 +1,4 @@
-package ingest
+package assemble
 
 import (
 	"slices"
@@ -18,7 +18,7 @@ func TestOnlyVideoClockIsSet(t *testing.T) {
 		}
 	}
 	m := memory{}
-	run(t, AssemblerConfig{}, s.tracks(), us, &m)
+	run(t, Config{Live: true}, s.tracks(), us, &m)
 	wantAll(t, m.samples(1), only(us, 1))
 	if n := len(only(us, 2)) - len(m.samples(2)); n > 10 {
 		t.Errorf("%d frames of sound are missing", n)
@@ -42,7 +42,7 @@ func TestNewSessionLosesNoSound(t *testing.T) {
 		us[i].Captured = epoch.Add(us[i].Captured.Sub(epoch) * 110 / 100)
 	}
 	var m memory
-	run(t, AssemblerConfig{}, s.tracks(), us, &m)
+	run(t, Config{Live: true}, s.tracks(), us, &m)
 	wantAll(t, m.samples(1), only(us, 1))
 	wantAll(t, m.samples(2), only(us, 2))
 	if m.sessions < 3 {
@@ -69,7 +69,7 @@ func TestSeamWaitsForSound(t *testing.T) {
 			slices.SortStableFunc(us, func(a, b Unit) int { return a.Captured.Compare(b.Captured) })
 			seam := slices.IndexFunc(us, func(u Unit) bool { return u.Track == schemas.VideoTrack && u.Captured.Sub(epoch) == at })
 			m := memory{t: t}
-			a := NewAssembler(AssemblerConfig{}, &m, nil)
+			a := New(Config{Live: true}, &m, nil)
 			feed(t, a, one.tracks(), us[:seam])
 			if err := a.Tracks(two.tracks()); err != nil {
 				t.Fatal(err)
@@ -139,7 +139,7 @@ func TestSeamWithoutMoreSound(t *testing.T) {
 	slices.SortStableFunc(us, func(a, b Unit) int { return a.Captured.Compare(b.Captured) })
 	var m memory
 	m.t = t
-	a := NewAssembler(AssemblerConfig{DriftWindow: 3 * time.Second}, &m, nil)
+	a := New(Config{Live: true, DriftWindow: 3 * time.Second}, &m, nil)
 	feed(t, a, s.tracks(), nil)
 	heard, last := 0, int64(0)
 	for _, u := range us {
@@ -169,7 +169,7 @@ func TestSoundOfAGapIsDropped(t *testing.T) {
 	s := stream{frame: 3600, gop: 250, aac: true}
 	m := memory{}
 	us := s.units(20 * time.Second)
-	run(t, AssemblerConfig{MaxFragmentDuration: 5 * time.Second}, s.tracks(), us, &m)
+	run(t, Config{Live: true, MaxFragmentDuration: 5 * time.Second}, s.tracks(), us, &m)
 	if len(m.fragments) != 2 {
 		t.Fatalf("%d fragments", len(m.fragments))
 	}
@@ -196,7 +196,7 @@ func TestNetworkStallIsNoDrift(t *testing.T) {
 	}
 	slices.SortStableFunc(us, func(a, b Unit) int { return a.Captured.Compare(b.Captured) })
 	var m memory
-	run(t, AssemblerConfig{}, s.tracks(), us, &m)
+	run(t, Config{Live: true}, s.tracks(), us, &m)
 	wantAll(t, m.samples(1), only(us, 1))
 	wantAll(t, m.samples(2), only(us, 2))
 	if m.sessions != 1 {
@@ -215,7 +215,7 @@ func TestSoundLateSilentJittery(t *testing.T) {
 		}
 		slices.SortStableFunc(us, func(a, b Unit) int { return a.Captured.Compare(b.Captured) })
 		var m memory
-		run(t, AssemblerConfig{}, s.tracks(), us, &m)
+		run(t, Config{Live: true}, s.tracks(), us, &m)
 		wantAll(t, m.samples(1), only(us, 1))
 		// The first chunk cannot wait for it, so a session with sound begins
 		// at the keyframe after.
@@ -233,7 +233,7 @@ func TestSoundLateSilentJittery(t *testing.T) {
 		}
 		us = slices.DeleteFunc(us, func(u Unit) bool { return u.Track == 2 && u.PTS < 1<<33*48/90 })
 		var m memory
-		run(t, AssemblerConfig{}, s.tracks(), us, &m)
+		run(t, Config{Live: true}, s.tracks(), us, &m)
 		snd := m.samples(2)
 		wantAll(t, snd, only(us, 2))
 		for i, x := range snd[1:] {
@@ -248,7 +248,7 @@ func TestSoundLateSilentJittery(t *testing.T) {
 			return u.Track == 2 && d > 10*time.Second && d < 20*time.Second
 		})
 		var m memory
-		run(t, AssemblerConfig{}, s.tracks(), us, &m)
+		run(t, Config{Live: true}, s.tracks(), us, &m)
 		wantAll(t, m.samples(1), only(us, 1))
 		var audio []schemas.Codec
 		for _, f := range m.fragments {
@@ -270,7 +270,7 @@ func TestSoundLateSilentJittery(t *testing.T) {
 			return u.Track == 2 && n%60 > 50
 		})
 		var m memory
-		run(t, AssemblerConfig{}, s.tracks(), us, &m)
+		run(t, Config{Live: true}, s.tracks(), us, &m)
 		wantAll(t, m.samples(2), only(us, 2))
 		wantSoundTimes(t, &m, only(us, 2))
 	})

@@ -1,4 +1,4 @@
-package ingest
+package assemble
 
 import (
 	"errors"
@@ -39,7 +39,7 @@ func TestGarbageIsNamed(t *testing.T) {
 	var m memory
 	var problem string
 	m.t = t
-	a := NewAssembler(AssemblerConfig{Problem: func(p string) { problem = p }}, &m, nil)
+	a := New(Config{Live: true, Problem: func(p string) { problem = p }}, &m, nil)
 	feed(t, a, s.tracks(), us)
 	if !strings.Contains(problem, "damaged") {
 		t.Errorf("problem %q", problem)
@@ -54,7 +54,7 @@ func TestGarbageIsNamed(t *testing.T) {
 func TestMinFragment(t *testing.T) {
 	s := stream{frame: 3600, gop: 10} // a keyframe every 400 ms
 	var m memory
-	run(t, AssemblerConfig{}, s.tracks(), s.units(12*time.Second), &m)
+	run(t, Config{Live: true}, s.tracks(), s.units(12*time.Second), &m)
 	if len(m.fragments) != 10 {
 		t.Errorf("%d fragments of 1.2 s in 12 s", len(m.fragments))
 	}
@@ -65,7 +65,7 @@ func TestGOPStretches(t *testing.T) {
 	us := append(short.units(5*time.Second), later(long.units(60*time.Second), 5*time.Second, 5*time.Second)...)
 	var m memory
 	var problems []string
-	run(t, AssemblerConfig{KeyframeTimeout: 15 * time.Second, Problem: func(p string) { problems = append(problems, p) }}, short.tracks(), us, &m)
+	run(t, Config{Live: true, KeyframeTimeout: 15 * time.Second, Problem: func(p string) { problems = append(problems, p) }}, short.tracks(), us, &m)
 	wantAll(t, m.samples(1), us)
 	if len(m.fragments) != 5+3 || m.sessions != 1 {
 		t.Errorf("%d fragments, %d sessions", len(m.fragments), m.sessions)
@@ -111,7 +111,7 @@ func TestProblems(t *testing.T) {
 			m.t = t
 			var told []string
 			at := 0
-			a := NewAssembler(AssemblerConfig{Problem: func(p string) { told = append(told, fmt.Sprintf("%d %s", at, p)) }}, &m, nil)
+			a := New(Config{Live: true, Problem: func(p string) { told = append(told, fmt.Sprintf("%d %s", at, p)) }}, &m, nil)
 			if err := a.Tracks(s.tracks()); err != nil {
 				t.Fatal(err)
 			}
@@ -146,7 +146,7 @@ func TestLossAndDamageDoNotTakeTurns(t *testing.T) {
 	var m memory
 	var told []string
 	m.t = t
-	a := NewAssembler(AssemblerConfig{Problem: func(p string) { told = append(told, p) }}, &m, nil)
+	a := New(Config{Live: true, Problem: func(p string) { told = append(told, p) }}, &m, nil)
 	feed(t, a, s.tracks(), us)
 	if len(told) != 2 || !strings.Contains(told[0], "packets are lost") || told[1] != "" {
 		t.Errorf("told %q", told)
@@ -160,7 +160,7 @@ func TestNoKeyframeAtAll(t *testing.T) {
 	m.t = t
 	var problem string
 	reg := prometheus.NewPedanticRegistry()
-	a := NewAssembler(AssemblerConfig{Camera: "c", Problem: func(p string) { problem = p }}, &m, NewAssemblerMetrics(reg))
+	a := New(Config{Live: true, Camera: "c", Problem: func(p string) { problem = p }}, &m, NewMetrics(reg))
 	feed(t, a, s.tracks(), us)
 	if problem == "" || a.Stats().Blocked != problem || len(m.fragments)+len(m.gaps)+m.sessions != 0 {
 		t.Errorf("problem %q, %d fragments, gaps %v, %d sessions", problem, len(m.fragments), m.gaps, m.sessions)
@@ -184,7 +184,7 @@ func must[T any](v T, err error) T {
 func TestCap(t *testing.T) {
 	s := stream{frame: 3600, gop: 2000, size: 1000} // 80 s
 	us := s.units(100 * time.Second)
-	for name, cfg := range map[string]AssemblerConfig{"time": {}, "bytes": {MaxFragmentBytes: 1_500_000}} {
+	for name, cfg := range map[string]Config{"time": {}, "bytes": {MaxFragmentBytes: 1_500_000}} {
 		t.Run(name, func(t *testing.T) {
 			var m memory
 			run(t, cfg, s.tracks(), us, &m)
@@ -217,7 +217,7 @@ func TestClockJumps(t *testing.T) {
 				i := slices.IndexFunc(us, func(u Unit) bool { return u.Captured.Sub(epoch) >= at })
 				us = append(us[:i:i], later(us[i:], 0, jump)...)
 				m := memory{loose: true}
-				run(t, AssemblerConfig{}, s.tracks(), us, &m)
+				run(t, Config{Live: true}, s.tracks(), us, &m)
 				wantAll(t, m.samples(1), only(us, 1))
 				if n := len(only(us, 2)) - len(m.samples(2)); n > 5 {
 					t.Errorf("%d frames of sound are missing", n)
@@ -244,19 +244,25 @@ func wantWallClock(t *testing.T, m *memory, within time.Duration) {
 	}
 }
 
+// Where the source is live, public time keeps up with the wall clock. Otherwise
+// the source's clock does not matter: an unbroken run of footage is one session.
 func TestDriftBeginsASession(t *testing.T) {
 	s := stream{frame: 3600, gop: 25}
 	us := s.units(60 * time.Second)
 	for i := range us { // the camera's clock is 2 per cent slow
 		us[i].Captured = epoch.Add(us[i].Captured.Sub(epoch) * 102 / 100)
 	}
-	var m memory
-	run(t, AssemblerConfig{}, s.tracks(), us, &m)
-	wantAll(t, m.samples(1), us)
-	if m.sessions < 2 || m.sessions > 3 {
-		t.Errorf("%d sessions", m.sessions)
+	for live, want := range map[bool][2]int{true: {2, 3}, false: {1, 1}} {
+		var m memory
+		run(t, Config{Live: live}, s.tracks(), us, &m)
+		wantAll(t, m.samples(1), us)
+		if m.sessions < want[0] || m.sessions > want[1] {
+			t.Errorf("live %v: %d sessions", live, m.sessions)
+		}
+		if live {
+			wantWallClock(t, &m, 1100*time.Millisecond)
+		}
 	}
-	wantWallClock(t, &m, 1100*time.Millisecond)
 }
 
 func TestLongHoleIsNoStep(t *testing.T) {
@@ -264,7 +270,7 @@ func TestLongHoleIsNoStep(t *testing.T) {
 	us := s.units(30 * time.Second)
 	us = append(us[:100:100], us[350:]...) // ten seconds are missing
 	m := memory{loose: true}
-	run(t, AssemblerConfig{}, s.tracks(), us, &m)
+	run(t, Config{Live: true}, s.tracks(), us, &m)
 	wantAll(t, m.samples(1), us)
 	wantPTS(t, m.samples(1), us)
 	if m.sessions != 1 {
@@ -293,7 +299,7 @@ func TestLoss(t *testing.T) {
 		}
 	}
 	m := memory{loose: true}
-	run(t, AssemblerConfig{}, s.tracks(), sent, &m)
+	run(t, Config{Live: true}, s.tracks(), sent, &m)
 	good := slices.DeleteFunc(slices.Clone(sent), func(u Unit) bool { return u.Broken || len(u.Data) < 16 })
 	wantAll(t, m.samples(1), good)
 	wantPTS(t, m.samples(1), good)
@@ -311,7 +317,7 @@ func TestHoleKeepsNominalDuration(t *testing.T) {
 	us := s.units(4 * time.Second)
 	us = append(us[:33:33], us[58:]...) // a second is missing
 	m := memory{loose: true}
-	run(t, AssemblerConfig{}, s.tracks(), us, &m)
+	run(t, Config{Live: true}, s.tracks(), us, &m)
 	v := m.samples(1)
 	wantAll(t, v, us)
 	if v[32].Duration != 3600 || v[33].DTS-v[32].DTS != 26*3600 {
@@ -323,7 +329,7 @@ func TestReconnect(t *testing.T) {
 	s := stream{frame: 3600, gop: 50, aac: true}
 	var m memory
 	m.t = t
-	a := NewAssembler(AssemblerConfig{}, &m, nil)
+	a := New(Config{Live: true}, &m, nil)
 	us := s.units(5 * time.Second)
 	feed(t, a, s.tracks(), us)
 	a.Flush()
@@ -355,7 +361,7 @@ func TestResolutionChanges(t *testing.T) {
 	next := later(us, 5*time.Second, 5*time.Second)
 	var m memory
 	m.t = t
-	a := NewAssembler(AssemblerConfig{}, &m, nil)
+	a := New(Config{Live: true}, &m, nil)
 	feed(t, a, one.tracks(), us)
 	feed(t, a, two.tracks(), next)
 	a.Flush()
@@ -380,7 +386,7 @@ func TestTracksRefused(t *testing.T) {
 		"other":      {good[0], {ID: 3, Codec: "text", Timescale: 48000}},
 	}
 	for name, tracks := range bad {
-		if err := NewAssembler(AssemblerConfig{}, &memory{t: t}, nil).Tracks(tracks); !errors.Is(err, ErrUnsupported) {
+		if err := New(Config{Live: true}, &memory{t: t}, nil).Tracks(tracks); !errors.Is(err, ErrUnsupported) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -393,7 +399,7 @@ func TestReorderDeeperThanTold(t *testing.T) {
 	// Two seconds without, then with B-frames.
 	us := append(plain.units(2*time.Second), later(deep.units(8*time.Second), 2*time.Second, 2*time.Second)...)
 	m := memory{loose: true}
-	run(t, AssemblerConfig{}, plain.tracks(), us, &m)
+	run(t, Config{Live: true}, plain.tracks(), us, &m)
 	wantAll(t, m.samples(1), us)
 	if m.sessions != 2 || len(m.gaps) != 0 {
 		t.Errorf("%d sessions, gaps %v", m.sessions, m.gaps)
@@ -417,7 +423,7 @@ func TestUnitsAreCounted(t *testing.T) {
 	s := stream{frame: 3600, gop: 25, aac: true}
 	us := s.units(3 * time.Second)
 	m := memory{t: t}
-	a := NewAssembler(AssemblerConfig{Camera: "c"}, &m, nil)
+	a := New(Config{Live: true, Camera: "c"}, &m, nil)
 	feed(t, a, s.tracks(), us)
 	if st := a.Stats(); st != (Stats{Video: schemas.H264, Audio: schemas.AAC, Width: 320, Height: 240, Recording: true}) {
 		t.Errorf("stats %+v", st)

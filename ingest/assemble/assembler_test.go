@@ -1,4 +1,4 @@
-package ingest
+package assemble
 
 import (
 	"fmt"
@@ -25,7 +25,7 @@ func TestConstantRates(t *testing.T) {
 			t.Run(fmt.Sprintf("%.2f gop %d %s reorder %d", fps, s.gop, s.codec, len(s.reorder)), func(t *testing.T) {
 				var m memory
 				us := s.units(10 * time.Second)
-				run(t, AssemblerConfig{}, s.tracks(), us, &m)
+				run(t, Config{Live: true}, s.tracks(), us, &m)
 				wantAll(t, m.samples(schemas.VideoTrack), only(us, schemas.VideoTrack))
 				wantAll(t, m.samples(schemas.AudioTrack), only(us, schemas.AudioTrack))
 				if m.sessions != 1 || len(m.gaps) != 0 || m.lost != (schemas.Lost{}) {

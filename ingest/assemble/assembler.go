@@ -1,4 +1,6 @@
-package ingest
+// Package assemble makes chunks and fragments of access units. It is pure: it
+// starts no goroutine, does no input or output and looks at no clock.
+package assemble
 
 import (
 	"errors"
@@ -10,9 +12,9 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// AssemblerConfig is an assembler's settings. The zero value of each field
+// Config is an assembler's settings. The zero value of each field
 // means its default.
-type AssemblerConfig struct {
+type Config struct {
 	// Camera is the label of the metrics.
 	Camera string
 	// MinFragment is the shortest fragment: one begins at the first keyframe
@@ -42,8 +44,10 @@ type AssemblerConfig struct {
 	// ClockStep is by how much the camera's clock must jump, against the order
 	// of its units and their arrival, to count as set anew. Default 3s.
 	ClockStep time.Duration
-	// MaxDrift is by how much public time may differ from the wall clock, in
-	// the smallest difference of DriftWindow. Default 500ms and 10s.
+	// Live says that Unit.Captured and Tick are the wall clock. Then a session
+	// ends where public time and wall clock have come apart, by more than
+	// MaxDrift in the smallest difference of DriftWindow. Default 500ms and 10s.
+	Live        bool
 	MaxDrift    time.Duration
 	DriftWindow time.Duration
 	// AudioSilence is how long a session's sound may be missing. Default 2s.
@@ -66,7 +70,7 @@ type AssemblerConfig struct {
 }
 
 // withDefaults fills in what is not set.
-func (c AssemblerConfig) withDefaults() AssemblerConfig {
+func (c Config) withDefaults() Config {
 	set := func(d *time.Duration, v time.Duration) {
 		if *d <= 0 {
 			*d = v
@@ -110,7 +114,7 @@ const (
 )
 
 // Assembler makes chunks and fragments of what a source delivers, and gives
-// them to a recorder. It is a [Sink] of one camera, over any number of
+// them to a recorder. It is the ingest.Sink of one camera, over any number of
 // connections one after the other.
 //
 // It starts no goroutine and looks at no clock: time comes with the units
@@ -125,7 +129,7 @@ const (
 // the pictures beside it are written: it never delays them, but where a session
 // ends (see closing).
 type Assembler struct {
-	cfg AssemblerConfig
+	cfg Config
 	rec Recorder
 	m   *cameraMetrics
 
@@ -175,13 +179,13 @@ type unit struct {
 	open     bool // but its leading pictures need the fragment before
 }
 
-// NewAssembler makes an assembler that writes to rec. m may be nil.
-func NewAssembler(cfg AssemblerConfig, rec Recorder, m *AssemblerMetrics) *Assembler {
+// New makes an assembler that writes to rec. m may be nil.
+func New(cfg Config, rec Recorder, m *Metrics) *Assembler {
 	cfg = cfg.withDefaults()
 	return &Assembler{cfg: cfg, rec: rec, m: m.camera(cfg.Camera), next: sessionConnect}
 }
 
-// FrameTime sets AssemblerConfig.FrameTime for the sessions that begin from now
+// FrameTime sets Config.FrameTime for the sessions that begin from now
 // on: what the SDP says is known only once there is a connection.
 func (a *Assembler) FrameTime(d time.Duration) { a.cfg.FrameTime = d }
 
@@ -194,7 +198,7 @@ func (a *Assembler) Stats() Stats {
 	return s
 }
 
-// Tracks implements [Sink]. There must be exactly one track of video, and at
+// Tracks implements ingest.Sink. There must be exactly one track of video, and at
 // most one of audio.
 func (a *Assembler) Tracks(tracks []schemas.Track) error {
 	video, audio, err := pickTracks(tracks)
@@ -203,7 +207,7 @@ func (a *Assembler) Tracks(tracks []schemas.Track) error {
 	}
 	info, err := codec.Video(video.Codec, video.Config)
 	if err != nil {
-		return fmt.Errorf("ingest: begin video: %w: %w", ErrUnsupported, err)
+		return fmt.Errorf("assemble: begin video: %w: %w", ErrUnsupported, err)
 	}
 	if video.Width == 0 || video.Height == 0 {
 		video.Width, video.Height = uint16(min(info.Width, math.MaxUint16)), uint16(min(info.Height, math.MaxUint16))
@@ -211,7 +215,7 @@ func (a *Assembler) Tracks(tracks []schemas.Track) error {
 	var s *sound
 	if audio != nil {
 		if s, err = newSound(*audio); err != nil {
-			return fmt.Errorf("ingest: begin audio: %w: %w", ErrUnsupported, err)
+			return fmt.Errorf("assemble: begin audio: %w: %w", ErrUnsupported, err)
 		}
 	}
 	a.resolveStart(nil, 0)
@@ -247,16 +251,16 @@ func pickTracks(tracks []schemas.Track) (video schemas.Track, audio *schemas.Tra
 		case t.ID == schemas.AudioTrack && (t.Codec == schemas.AAC || t.Codec == schemas.Opus) && audio == nil:
 			audio = &tracks[i]
 		default:
-			return video, nil, fmt.Errorf("ingest: begin tracks: %w: track %d (%s) is neither picture nor sound that the log takes", ErrUnsupported, t.ID, t.Codec)
+			return video, nil, fmt.Errorf("assemble: begin tracks: %w: track %d (%s) is neither picture nor sound that the log takes", ErrUnsupported, t.ID, t.Codec)
 		}
 	}
 	switch {
 	case n == 0:
-		return video, nil, fmt.Errorf("ingest: begin tracks: %w: no video, and sound alone is not recorded", ErrUnsupported)
+		return video, nil, fmt.Errorf("assemble: begin tracks: %w: no video, and sound alone is not recorded", ErrUnsupported)
 	case n > 1:
-		return video, nil, fmt.Errorf("ingest: begin tracks: %w: %d tracks of video, want one", ErrUnsupported, n)
+		return video, nil, fmt.Errorf("assemble: begin tracks: %w: %d tracks of video, want one", ErrUnsupported, n)
 	case video.Timescale != schemas.MediaTimescale:
-		return video, nil, fmt.Errorf("ingest: begin tracks: %w: video has %d ticks a second, want %d", ErrUnsupported, video.Timescale, schemas.MediaTimescale)
+		return video, nil, fmt.Errorf("assemble: begin tracks: %w: video has %d ticks a second, want %d", ErrUnsupported, video.Timescale, schemas.MediaTimescale)
 	}
 	return video, audio, nil
 }
@@ -266,11 +270,11 @@ func sameTrack(a, b schemas.Track) bool {
 		a.Width == b.Width && a.Height == b.Height && a.SampleRate == b.SampleRate && a.Channels == b.Channels
 }
 
-// Unit implements [Sink]. What cannot be used is counted and dropped; the only
+// Unit implements ingest.Sink. What cannot be used is counted and dropped; the only
 // error is a unit before Tracks.
 func (a *Assembler) Unit(u Unit) error {
 	if !a.ready {
-		return errors.New("ingest: take unit: no tracks were told")
+		return errors.New("assemble: take unit: no tracks were told")
 	}
 	a.m.bytes.Add(float64(len(u.Data)))
 	if u.Lost > 0 {
@@ -284,7 +288,7 @@ func (a *Assembler) Unit(u Unit) error {
 		return nil
 	}
 	a.m.video.Inc()
-	a.Tick(u.Captured)
+	a.tick(u.Captured)
 	if u.Broken {
 		a.bad++
 		a.lose(dropBroken, u.Captured)
@@ -356,11 +360,15 @@ func (a *Assembler) take(v unit) {
 	a.place(v)
 }
 
-// Tick tells the time to an assembler: call it about once a second, so that a
-// camera is named that sends no keyframe. Of an open session it writes nothing:
-// a chunk that is full is written as soon as the unit behind it comes, and any
-// other must wait for that.
-func (a *Assembler) Tick(now time.Time) {
+// Tick implements ingest.Sink: it finds out that keyframes or sound are missing.
+// Of an open session it writes nothing: a chunk that is full is written as soon
+// as the unit behind it comes, and any other must wait for that. It returns nil.
+func (a *Assembler) Tick(now time.Time) error {
+	a.tick(now)
+	return nil
+}
+
+func (a *Assembler) tick(now time.Time) {
 	if !a.ready {
 		return
 	}

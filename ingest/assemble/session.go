@@ -1,4 +1,4 @@
-package ingest
+package assemble
 
 import (
 	"math"
@@ -264,10 +264,13 @@ func (a *Assembler) place(v unit) {
 	s.held = &s.heldUnit
 }
 
-// watchDrift compares public time with the wall clock. Delays of the network
-// are always positive and mostly short, so the smallest difference of a while
-// is the difference of the clocks.
+// watchDrift compares public time with the wall clock, where the source is live.
+// Delays of the network are always positive and mostly short, so the smallest
+// difference of a while is the difference of the clocks.
 func (a *Assembler) watchDrift(v *unit) {
+	if !a.cfg.Live {
+		return
+	}
 	s := &a.session
 	d := v.captured.Sub(a.publicTime(v.dts))
 	if !s.drifted || d < s.drift {

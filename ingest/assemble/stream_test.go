@@ -1,4 +1,4 @@
-package ingest
+package assemble
 
 import (
 	"math/rand/v2"
@@ -89,10 +89,10 @@ func (s stream) units(d time.Duration) []Unit {
 }
 
 // run gives units to a new assembler, and flushes.
-func run(t testing.TB, cfg AssemblerConfig, tracks []schemas.Track, us []Unit, m *memory) *Assembler {
+func run(t testing.TB, cfg Config, tracks []schemas.Track, us []Unit, m *memory) *Assembler {
 	t.Helper()
 	m.t = t
-	a := NewAssembler(cfg, m, nil)
+	a := New(cfg, m, nil)
 	feed(t, a, tracks, us)
 	a.Flush()
 	return a

@@ -1,4 +1,4 @@
-package ingest
+package assemble
 
 import (
 	"bytes"
@@ -101,7 +101,7 @@ func TestDecodeTimes(t *testing.T) {
 				})
 			}
 			var m memory
-			a := run(t, AssemblerConfig{}, []schemas.Track{clip.track}, us, &m)
+			a := run(t, Config{Live: true}, []schemas.Track{clip.track}, us, &m)
 			got := m.samples(1)
 			wantAll(t, got, us)
 			zero := got[0].DTS - int64(clip.samples[0].DecodeTime)
@@ -160,7 +160,7 @@ func TestReorderWithoutVUI(t *testing.T) {
 		us = append(us, Unit{Track: 1, PTS: int64(s.DecodeTime) + int64(s.CompositionTimeOffset), Data: s.Data, Captured: epoch.Add(schemas.FromTicks(int64(s.DecodeTime)))})
 	}
 	var m memory
-	run(t, AssemblerConfig{}, []schemas.Track{told}, us, &m)
+	run(t, Config{Live: true}, []schemas.Track{told}, us, &m)
 	for i, s := range m.samples(1) {
 		if s.PTSOffset != c.samples[i].CompositionTimeOffset {
 			t.Fatalf("sample %d: offset %d, the encoder says %d", i, s.PTSOffset, c.samples[i].CompositionTimeOffset)

@@ -1,4 +1,4 @@
-package ingest
+package assemble
 
 import (
 	"encoding/binary"
@@ -84,7 +84,7 @@ func chaos(script []byte) []any {
 // unit is once and unharmed in the chunks, in order, or is counted.
 func holdTrue(t testing.TB, calls []any) {
 	m := memory{t: t, loose: true, maxChunk: 4000}
-	a := NewAssembler(AssemblerConfig{Camera: "c", MaxFragmentDuration: 4 * time.Second, MaxFragmentBytes: 20_000, MaxChunkBytes: 4000, AudioQueue: 50}, &m, nil)
+	a := New(Config{Live: true, Camera: "c", MaxFragmentDuration: 4 * time.Second, MaxFragmentBytes: 20_000, MaxChunkBytes: 4000, AudioQueue: 50}, &m, nil)
 	var in [3][]Unit
 	for _, c := range calls {
 		switch c := c.(type) {
@@ -187,7 +187,7 @@ func BenchmarkUnit(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			us := s.units(2 * time.Second * 61 / 60)
-			a := NewAssembler(AssemblerConfig{}, nothing{}, nil)
+			a := New(Config{Live: true}, nothing{}, nil)
 			if err := a.Tracks(s.tracks()); err != nil {
 				b.Fatal(err)
 			}

@@ -1,0 +1,65 @@
+package arch
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+// clocks are the names of package time that look at a clock or wait for one.
+var clocks = []string{"Now", "Since", "Until", "After", "AfterFunc", "Sleep", "Tick", "NewTimer", "NewTicker"}
+
+// The assembler is pure: what it makes of its units depends on them and on the
+// ticks of their source alone. It takes its time from nowhere else, starts no
+// goroutine, and neither Kafka nor GStreamer is near. The same holds for all of
+// ours that it uses.
+func TestAssemblerIsPure(t *testing.T) {
+	const dir = "ingest/assemble"
+	all := packages(t)
+	i := slices.IndexFunc(all, func(p pkg) bool { return p.dir == dir })
+	if i < 0 {
+		t.Fatalf("no package %s", dir)
+	}
+	pure := []string{dir}
+	for _, d := range all[i].deps {
+		switch o := ours(d); {
+		case strings.HasPrefix(d, "github.com/twmb/"), strings.HasPrefix(d, "github.com/go-gst/"), under(o, "internal/medialog"), under(o, "internal/kafka"), under(o, "internal/gstreamer"):
+			t.Errorf("%s needs %s", dir, d)
+		case o != "":
+			pure = append(pure, o)
+		}
+	}
+	for _, p := range pure {
+		files, err := filepath.Glob(filepath.Join(testenv.Root(t), p, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %d files, %v", p, len(files), err)
+		}
+		for _, name := range files {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			fset := token.NewFileSet()
+			f, err := parser.ParseFile(fset, name, nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				switch n := n.(type) {
+				case *ast.GoStmt:
+					t.Errorf("%s starts a goroutine", fset.Position(n.Pos()))
+				case *ast.SelectorExpr:
+					if x, ok := n.X.(*ast.Ident); ok && x.Name == "time" && slices.Contains(clocks, n.Sel.Name) {
+						t.Errorf("%s uses time.%s", fset.Position(n.Pos()), n.Sel.Name)
+					}
+				}
+				return true
+			})
+		}
+	}
+}
