@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -35,44 +36,6 @@ const (
 	exitFailed = 1
 	exitConfig = 2
 )
-
-// commands is the command line.
-type commands struct {
-	Up     upCmd     `cmd:"" help:"Run everything on this machine, with the embedded broker unless brokers are configured."`
-	Broker brokerCmd `cmd:"" help:"Run the embedded broker alone."`
-	Ingest ingestCmd `cmd:"" help:"Run ingest alone: it records cameras."`
-	Egress egressCmd `cmd:"" help:"Run egress alone: the page, the API and HLS."`
-	Camsim camsimCmd `cmd:"" hidden:"" help:"Run the demo's RTSP cameras."`
-
-	Cameras camerasCmd `cmd:"" help:"Show and change the cameras."`
-	Version versionCmd `cmd:"" help:"Print the version."`
-}
-
-// settings are the flags that every role takes: each goes before the
-// environment and the file.
-type settings struct {
-	Config    string  `help:"Configuration file (YAML)." short:"c" env:"FRAMELOG_CONFIG" placeholder:"FILE" group:"Of all commands:"`
-	Data      *string `help:"Directory of the broker's log, secrets and HLS files. Default: ./data." placeholder:"DIR" group:"Of all commands:"`
-	Brokers   *string `help:"Kafka brokers, separated by commas. Default: the embedded broker, at 127.0.0.1:9092 or where broker_listen says." placeholder:"HOST:PORT" group:"Of all commands:"`
-	LogLevel  *string `help:"debug, info, warn or error." placeholder:"LEVEL" group:"Of all commands:"`
-	LogFormat *string `help:"text or json." placeholder:"FORMAT" group:"Of all commands:"`
-}
-
-// load reads the whole configuration; more are further flags, by key.
-func (s settings) load(more map[string]*string) (*config.Config, error) {
-	flags := make(map[string]string)
-	for k, v := range map[string]*string{"data": s.Data, "brokers": s.Brokers, "log.level": s.LogLevel, "log.format": s.LogFormat} {
-		if v != nil {
-			flags[k] = *v
-		}
-	}
-	for k, v := range more {
-		if v != nil {
-			flags[k] = *v
-		}
-	}
-	return config.Load(s.Config, os.Environ(), flags)
-}
 
 // camerasCmd is cli.CamerasCmd with what says where the registry is.
 type camerasCmd struct {
@@ -221,10 +184,10 @@ func run(args []string) int {
 	defer stop()
 	context.AfterFunc(ctx, stop)
 
-	var c commands
-	k, err := kong.New(&c, kong.Name("framelog"), kong.Description("Cameras in, a Kafka log between, HLS out."),
+	table := roles()
+	k, err := kong.New(&struct{}{}, append(commands(table), kong.Name("framelog"), kong.Description("Cameras in, a Kafka log between, HLS out."),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.BindTo(ctx, (*context.Context)(nil)))
+		kong.BindTo(ctx, (*context.Context)(nil)))...)
 	if err != nil {
 		return fail(fmt.Errorf("command line: %w", err))
 	}
@@ -252,15 +215,25 @@ func run(args []string) int {
 		return 0
 	}
 	code := fail(err)
-	if code == exitConfig && c.supervised() {
+	if code == exitConfig && slices.ContainsFunc(table, role.supervised) {
 		return supervise.ExitConfig
 	}
 	return code
 }
 
-// supervised says that this process is a child of `up`.
-func (c *commands) supervised() bool {
-	return c.Broker.Socket != "" || c.Ingest.Socket != "" || c.Egress.Socket != "" || c.Camsim.Socket != ""
+// commands is the command line: a subcommand a role, and those for people.
+func commands(table []role) (out []kong.Option) {
+	out = append(out, kong.DynamicCommand("up", "Run everything on this machine, with the embedded broker unless brokers are configured.", "", new(upCmd)))
+	for _, r := range table {
+		var tags []string
+		if r.help == "" {
+			tags = []string{`hidden:""`}
+		}
+		out = append(out, kong.DynamicCommand(r.name, r.help, "", r.command, tags...))
+	}
+	return append(out,
+		kong.DynamicCommand("cameras", "Show and change the cameras.", "", new(camerasCmd)),
+		kong.DynamicCommand("version", "Print the version.", "", new(versionCmd)))
 }
 
 // commandMissing says that the line was right as far as it went, and that a

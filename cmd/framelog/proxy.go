@@ -61,19 +61,22 @@ func away(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, `{"error":"this part of framelog is being started","remedy":"try again in a second"}`+"\n")
 }
 
-// readiness answers /readyz: every role has been ready once, and egress, which
-// answers for the others, is now.
-func readiness(allReady func() bool, egress *http.Client) http.Handler {
+// readiness answers /readyz: every role has been ready once, and those that
+// answer viewers are ready now.
+func (u *up) readiness(clients map[string]*http.Client) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 		defer cancel()
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("Cache-Control", "no-store")
 		why := ""
-		if !allReady() {
+		if !u.allReady.Load() {
 			why = "not every role has started yet"
-		} else if err := service.AskReady(ctx, egress); err != nil {
-			why = "egress is not ready"
+		}
+		for _, role := range u.roles {
+			if why == "" && role.answers && service.AskReady(ctx, clients[role.name]) != nil {
+				why = role.name + " is not ready"
+			}
 		}
 		if why != "" {
 			w.Header().Set("Retry-After", "1")

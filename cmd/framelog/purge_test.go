@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -75,12 +74,9 @@ func purgeIn(t *testing.T, mode, brokers string) {
 	demo := func() (url string) {
 		t.Helper()
 		f.Wait(t, testenv.Patience, "the demo's camera", func() bool {
-			port := ""
-			for _, pid := range f.Children()["camsim"] {
-				args := testenv.CommandLine(pid)
-				if i := slices.Index(args, "--listen"); i >= 0 {
-					port = args[i+1]
-				}
+			cfg, err := loadConfig(filepath.Join(f.Data, "run", "config.yaml"), nil, nil) // as the children read it
+			if err != nil {
+				return false
 			}
 			code, body, err := f.Get(t, "/v1/cameras/demo-harbour")
 			var cam struct{ URL string }
@@ -88,7 +84,7 @@ func purgeIn(t *testing.T, mode, brokers string) {
 				return false
 			}
 			url = cam.URL
-			return port != "" && strings.HasPrefix(url, "rtsp://"+port+"/")
+			return strings.HasPrefix(url, "rtsp://"+config.Get[demoConfig](cfg).Listen+"/")
 		})
 		return url
 	}
@@ -233,7 +229,7 @@ func TestForget(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			cfg, err := config.Load("framelog.yaml", nil, nil)
+			cfg, err := loadConfig("framelog.yaml", nil, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -254,7 +250,7 @@ func TestForget(t *testing.T) {
 func TestKeep(t *testing.T) {
 	t.Chdir(t.TempDir())
 	load := func(flags map[string]string) *config.Config {
-		cfg, err := config.Load("", nil, flags)
+		cfg, err := loadConfig("", nil, flags)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,27 +33,33 @@ type upCmd struct {
 	settings
 	Listen   *string `help:"Address of the page, HLS, the API and metrics." placeholder:"HOST:PORT"`
 	Insecure bool    `help:"Let others than this machine reach it, without a password."`
-	Demo     bool    `help:"Add two cameras that are made up."`
+	Demo     bool    `help:"Add two cameras that are made up. They listen on 127.0.0.1:8554 (RTSP), or where demo.listen says."`
 }
 
 // up is a running `framelog up`.
 type up struct {
-	cfg    *config.Config
-	log    *slog.Logger
-	reg    *prometheus.Registry
-	runDir string
-	demo   string // address of the demo's cameras, "" without
-	exe    string
-	stored []func() error // take back the passwords of the file's cameras
+	cfg      *config.Config
+	log      *slog.Logger
+	reg      *prometheus.Registry
+	roles    []role // those that it runs, in the order of their start
+	runDir   string
+	withDemo bool
+	demo     string // address of the demo's cameras, "" without
+	exe      string
+	stored   []func() error // take back the passwords of the file's cameras
 
-	brokerReady chan struct{}
-	onceReady   sync.Once
-	allReady    atomic.Bool
+	brokerReady   chan struct{} // closed when brokers are there
+	brokerIsReady func()        // closes it
+	allReady      atomic.Bool
 }
 
 // Run is `framelog up`.
 func (c upCmd) Run(ctx context.Context) error {
-	cfg, err := c.load(map[string]*string{"listen": c.Listen, "insecure": yes(c.Insecure)})
+	var ownEnv []string
+	for _, r := range roles() {
+		ownEnv = append(ownEnv, r.env...)
+	}
+	cfg, err := c.load(map[string]*string{"listen": c.Listen, "insecure": yes(c.Insecure)}, ownEnv...)
 	if err != nil {
 		return err
 	}
@@ -80,24 +86,29 @@ func (c upCmd) Run(ctx context.Context) error {
 		return listenError(cfg, "listen", cfg.Listen, err)
 	}
 	defer ln.Close()
-	if cfg.Embedded() {
-		if err := checkBrokerPort(ctx, cfg); err != nil {
-			return err
-		}
-	} else {
+	u := &up{
+		cfg: cfg, log: service.NewLogger(os.Stderr, cfg.Log.Level, cfg.Log.Format, "up"), reg: service.NewRegistry(),
+		withDemo: c.Demo, stored: stored, brokerReady: make(chan struct{}),
+	}
+	u.brokerIsReady = sync.OnceFunc(func() { close(u.brokerReady) })
+	if !cfg.Embedded() {
 		if err := checkBrokers(ctx, cfg); err != nil {
 			return err
 		}
-	}
-	u := &up{
-		cfg: cfg, log: service.NewLogger(os.Stderr, cfg.Log.Level, cfg.Log.Format, "up"), reg: service.NewRegistry(),
-		brokerReady: make(chan struct{}), stored: stored,
+		u.brokerIsReady()
 	}
 	if u.exe, err = os.Executable(); err != nil {
 		return fmt.Errorf("find own program: %w", err)
 	}
-	if c.Demo {
-		if u.demo, err = demoAddress(ctx); err != nil {
+	for _, r := range roles() {
+		if r.inUp != nil && !r.inUp(u) {
+			continue
+		}
+		u.roles = append(u.roles, r)
+		if r.prepare == nil {
+			continue
+		}
+		if err := r.prepare(ctx, u); err != nil {
 			return err
 		}
 	}
@@ -176,7 +187,8 @@ func (u *up) makeRunDir() (remove func(), err error) {
 		return nil, fmt.Errorf("find data directory: %w", err)
 	}
 	remove = func() {}
-	if len(filepath.Join(dir, "ingest.sock")) > maxSocketPath {
+	tooLong := func(r role) bool { return len(filepath.Join(dir, r.name+".sock")) > maxSocketPath }
+	if slices.ContainsFunc(u.roles, tooLong) {
 		if dir, err = os.MkdirTemp("", "framelog-"); err != nil { // 0700
 			return nil, fmt.Errorf("make directory of sockets: %w", err)
 		}
@@ -185,13 +197,9 @@ func (u *up) makeRunDir() (remove func(), err error) {
 		return nil, fmt.Errorf("make directory of sockets: %w", err)
 	}
 	u.runDir = dir
-	own := *u.cfg
-	own.Cameras = nil // the parent puts them into the registry
-	if own.Ingest.Instance == "" {
-		// The same for each process that this parent starts, and no other's.
-		own.Ingest.Instance = fmt.Sprintf("up-%016x", rand.Uint64())
-	}
-	b, err := yaml.Marshal(own)
+	children := *u.cfg
+	children.Cameras = nil // the parent puts them into the registry
+	b, err := yaml.Marshal(&children)
 	if err == nil {
 		err = os.WriteFile(u.file("config.yaml"), b, 0o600)
 	}
@@ -207,49 +215,38 @@ func (u *up) file(name string) string { return filepath.Join(u.runDir, name) }
 // socket is where a role answers.
 func (u *up) socket(role string) string { return u.file(role + ".sock") }
 
-// roles are the children in the order of their start.
-func (u *up) roles() []string {
-	var out []string
-	if u.cfg.Embedded() {
-		out = append(out, "broker")
-	}
-	if u.demo != "" {
-		out = append(out, "camsim")
-	}
-	return append(out, "egress", "ingest")
-}
-
 // run runs the children and the HTTP port until ctx ends.
 func (u *up) run(ctx context.Context, ln net.Listener) error {
-	if !u.cfg.Embedded() {
-		close(u.brokerReady)
-	}
 	clients := make(map[string]*http.Client)
 	sc := supervise.Config{Output: os.Stderr, AllReady: func() {
 		u.allReady.Store(true)
 		fmt.Fprintf(os.Stdout, "Framelog is ready: http://%s/\n", readable(ln.Addr().String()))
 	}}
-	for _, role := range u.roles() {
-		clients[role] = service.Client(u.socket(role))
+	for _, r := range u.roles {
+		client := service.Client(u.socket(r.name))
+		clients[r.name] = client
 		sc.Children = append(sc.Children, supervise.Child{
-			Role: role, Command: func() *exec.Cmd { return u.command(role) },
-			// A camera is recorded whether or not viewers are served.
-			First: role == "broker" || role == "camsim",
+			Role: r.name, Command: func() *exec.Cmd { return u.command(r) },
+			WaitReady: r.waitReady,
 			// More than ingest takes where a connection hangs and Kafka is away.
 			StopTimeout: 15 * time.Second,
 			Ready: func(ctx context.Context) error {
-				err := service.AskReady(ctx, clients[role])
-				if err == nil && role == "broker" {
-					u.onceReady.Do(func() { close(u.brokerReady) })
+				err := service.AskReady(ctx, client)
+				if err == nil && r.ready != nil {
+					r.ready(u)
 				}
 				return err
 			},
 		})
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/", proxy(u.socket("egress"), u.log))
+	for _, r := range u.roles {
+		for _, route := range r.routes {
+			mux.Handle(route, proxy(u.socket(r.name), u.log))
+		}
+	}
 	mux.Handle("GET /metrics", guard(u.cfg, u.cfg.Listen).Wrap(service.JoinedMetrics(u.reg, "up", clients)))
-	mux.Handle("GET /readyz", readiness(u.allReady.Load, clients["egress"]))
+	mux.Handle("GET /readyz", u.readiness(clients))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "ok\n") // the client has gone
 	})
@@ -280,36 +277,17 @@ func (u *up) said(line string) string {
 	return rest
 }
 
-// command is a child's. What the environment says is in its configuration
-// already; secrets are for ingest alone.
-func (u *up) command(role string) *exec.Cmd {
-	args := []string{role, "--config", u.file("config.yaml"), "--socket", u.socket(role)}
-	if role == "camsim" {
-		args = []string{role, "--listen", u.demo, "--socket", u.socket(role), "--log-level", u.cfg.Log.Level, "--log-format", u.cfg.Log.Format}
-	}
-	cmd := exec.Command(u.exe, args...) //nolint:noctx // the supervisor ends it, gently
+// command is that of a role's child. The configuration that it reads holds what
+// the environment says already, so it gets no FRAMELOG_* variables but its own.
+func (u *up) command(r role) *exec.Cmd {
+	cmd := exec.Command(u.exe, r.name, "--config", u.file("config.yaml"), "--socket", u.socket(r.name)) //nolint:noctx // the supervisor ends it, gently
+	own := append([]string{"FRAMELOG_TEST_"}, r.env...)
 	for _, e := range os.Environ() {
-		ours := strings.HasPrefix(e, "FRAMELOG_")
-		secret := strings.HasPrefix(e, "FRAMELOG_SECRET_") && role == "ingest"
-		if !ours || secret || strings.HasPrefix(e, "FRAMELOG_TEST_") {
+		if !strings.HasPrefix(e, "FRAMELOG_") || slices.ContainsFunc(own, func(prefix string) bool { return strings.HasPrefix(e, prefix) }) {
 			cmd.Env = append(cmd.Env, e)
 		}
 	}
 	return cmd
-}
-
-// demoAddress is where the demo's cameras answer: port 8554, or any where that
-// is in use.
-func demoAddress(ctx context.Context) (string, error) {
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:8554")
-	if err != nil {
-		if ln, err = lc.Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
-			return "", fmt.Errorf("find a port for the demo: %w", err)
-		}
-	}
-	defer ln.Close()
-	return ln.Addr().String(), nil
 }
 
 // readable is an address for a browser on this machine.

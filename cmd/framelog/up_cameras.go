@@ -166,14 +166,15 @@ func (u *up) follow(ctx context.Context, reg *registry.Client) error {
 		<-ctx.Done()
 		return nil
 	}
+	limit := config.Get[brokerConfig](u.cfg).Limit
 	snapshots := make(chan registry.Snapshot)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	wg.Go(func() {
-		tellWindows(ctx, snapshots, int64(u.cfg.Broker.Limit), func(w window) {
-			u.log.Info("what the embedded broker keeps: broker.limit holds about so many minutes of these cameras", w.attrs(u.cfg.Broker.Limit)...)
+		tellWindows(ctx, snapshots, int64(limit), func(w window) {
+			u.log.Info("what the embedded broker keeps: broker.limit holds about so many minutes of these cameras", w.attrs(limit)...)
 		})
 	})
 	return ignoreEnd(ctx, reg.Follow(ctx, func(s registry.Snapshot) {

@@ -1,7 +1,8 @@
 // Package config loads Framelog's configuration: a YAML file, FRAMELOG_*
-// variables and flags, in rising precedence. [Config] is all of it: each key's
-// name, default and meaning stand in its field's tags, from which the loader
-// and the reference in docs/configuration.md are made.
+// variables and flags, in rising precedence. [Config] holds the settings that
+// roles share. A role declares the keys that it alone has as a [Section]. The
+// tags of a field give the key's name, default, bounds and meaning; the loader
+// and the reference in docs/configuration.md are made from them.
 package config
 
 import (
@@ -12,8 +13,8 @@ import (
 	"time"
 )
 
-// Config is the whole configuration. A value of a field is never the zero
-// "means its default": Load has put the default there.
+// Config is the whole configuration after a load: a field that nothing sets
+// holds its default.
 type Config struct {
 	Listen       string   `yaml:"listen" default:"127.0.0.1:8080" doc:"Address of the page, HLS, API and metrics. Another one than the loopback needs insecure: true, since nobody is asked for a password."`
 	Insecure     bool     `yaml:"insecure" default:"false" doc:"Let listen, broker_listen and --http of single roles be addresses that others can reach: everybody there sees all cameras, adds and removes them."`
@@ -24,10 +25,10 @@ type Config struct {
 	SecretsDir   string   `yaml:"secrets_dir" default:"" doc:"Directory of the files that ${file:NAME} in a camera's URL means. Empty: secrets below data."`
 
 	Log    Log    `yaml:"log"`
-	Broker Broker `yaml:"broker"`
 	Topics Topics `yaml:"topics"`
-	Ingest Ingest `yaml:"ingest"`
-	Egress Egress `yaml:"egress"`
+
+	// Sections are those of the Loader. Their keys stand beside the others.
+	Sections Sections `yaml:"-"`
 
 	Cameras []Camera `yaml:"cameras" doc:"The cameras that this file keeps. Those added on the page or over the API are beside them."`
 
@@ -43,11 +44,6 @@ type Log struct {
 	Format string `yaml:"format" default:"text" oneof:"text,json" doc:"Form of a line."`
 }
 
-// Broker is the embedded broker.
-type Broker struct {
-	Limit Size `yaml:"limit" default:"1GiB" min:"32MiB" doc:"Most disk that the embedded broker's log takes, all cameras together: the oldest footage goes first. Its next start after a crash takes as much memory."`
-}
-
 // Topics is how cameras' topics are made.
 type Topics struct {
 	Partitions     int      `yaml:"partitions" default:"2" min:"1" max:"64" doc:"Partitions of a camera's topic: as many processes can work on one camera at a time. It may grow, not shrink."`
@@ -55,34 +51,6 @@ type Topics struct {
 	RetentionBytes Size     `yaml:"retention_bytes" default:"0" doc:"Most bytes of footage a camera. 0: no limit but retention."`
 	SegmentBytes   Size     `yaml:"segment_bytes" default:"0" doc:"Segment size of footage: Kafka removes whole segments. 0: 64MiB, and with the embedded broker what suits its limit."`
 	Budget         Size     `yaml:"budget" default:"16MiB" min:"1MiB" doc:"Bytes a camera that wait in memory for Kafka; beyond it whole fragments are refused and become gaps."`
-}
-
-// Ingest is how cameras are recorded.
-type Ingest struct {
-	Instance       string   `yaml:"instance" default:"" doc:"Name of this ingest process among all: it must differ from the others' and stay when the process is started again, which then has its cameras back at once. Empty: a process that died gets cameras again after session_timeout; framelog up gives a name."`
-	MinFragment    Duration `yaml:"min_fragment" default:"1s" min:"1s" max:"30s" doc:"Shortest fragment, which is an HLS segment: one begins at the first keyframe that comes so long after the last one's start."`
-	ChunkDuration  Duration `yaml:"chunk_duration" default:"200ms" min:"40ms" max:"2s" doc:"Length of a chunk, which is a record in Kafka and a part of low-latency HLS: shorter is less delay and more work."`
-	SessionTimeout Duration `yaml:"session_timeout" default:"8s" min:"6s" max:"10s" doc:"How long after the death of an ingest process the others take its cameras."`
-	ReconnectMax   Duration `yaml:"reconnect_max" default:"15s" min:"1s" max:"10m" doc:"Longest wait before a camera that is away is tried again."`
-	ConnectTimeout Duration `yaml:"connect_timeout" default:"5s" min:"1s" max:"1m" doc:"How long a camera may take to accept a connection."`
-	StallTimeout   Duration `yaml:"stall_timeout" default:"10s" min:"1s" max:"5m" doc:"How long a camera may send no picture before it is connected anew."`
-	DiskReserve    Size     `yaml:"disk_reserve" default:"2GiB" doc:"Free disk below which recording stops, with gaps, where the embedded broker is on this machine. 0: none."`
-}
-
-// Egress is how cameras are served.
-type Egress struct {
-	Mode        string   `yaml:"mode" default:"on_demand" oneof:"on_demand,always" doc:"on_demand follows a camera while somebody watches it; always keeps every camera's HLS files on disk, for a web server to serve."`
-	Window      Duration `yaml:"window" default:"60s" min:"6s" max:"1h" doc:"Footage in a live playlist."`
-	Linger      Duration `yaml:"linger" default:"30s" min:"1s" doc:"How long a camera is followed after its last request, on_demand."`
-	HLSDir      string   `yaml:"hls_dir" default:"" doc:"Directory of the files of mode always, for one egress process alone: it removes what it finds there. Empty: hls below data."`
-	CacheBytes  Size     `yaml:"cache_bytes" default:"256MiB" min:"1MiB" doc:"Memory for segments at hand."`
-	LiveBytes   Size     `yaml:"live_bytes" default:"4MiB" min:"1MiB" doc:"The most of cache_bytes that the complete segments of one followed camera take at the live edge: the newest is always there, older ones within this. Segments that are files are not in memory."`
-	MaxTails    int      `yaml:"max_tails" default:"256" min:"1" doc:"Cameras that are followed at a time."`
-	MaxWaiters  int      `yaml:"max_waiters" default:"4096" min:"1" doc:"Requests that wait for something that is to come."`
-	MaxRebuilds int      `yaml:"max_rebuilds" default:"4" min:"1" doc:"Segments that are made from the log at a time."`
-	DiskReserve Size     `yaml:"disk_reserve" default:"3GiB" doc:"Free disk below which mode always has no files: they make room for recording. The default is at least 1GiB more than ingest.disk_reserve."`
-	MaxAge      Duration `yaml:"max_age" default:"1h" min:"1s" doc:"How long caches may keep segments: less than topics.retention. Where that is an hour or less the default is half of it."`
-	Hosts       []string `yaml:"hosts" default:"" doc:"Names or addresses, beside the loopback's, that requests may go to when listen is the loopback: those of a reverse proxy in front, as cams.example or 10.0.0.5. Any other gets 421, since a page elsewhere could point its own name here."`
 }
 
 // Camera is one entry of cameras.

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,8 +13,6 @@ import (
 	"github.com/framelog/framelog/internal/secrets"
 )
 
-var update = flag.Bool("update", false, "write docs/configuration.md anew")
-
 const canary = "c4n4ry"
 
 func load(t *testing.T, text string, env []string, flags map[string]string) (*Config, error) {
@@ -24,7 +21,46 @@ func load(t *testing.T, text string, env []string, flags map[string]string) (*Co
 	if err := os.WriteFile("framelog.yaml", []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return Load("framelog.yaml", env, flags)
+	return testLoader().Load("framelog.yaml", env, flags)
+}
+
+// Sections as roles declare them.
+type (
+	egressKeys struct {
+		Mode   string   `yaml:"mode" default:"on_demand" oneof:"on_demand,always"`
+		Window Duration `yaml:"window" default:"60s" min:"6s" max:"1h"`
+		Hosts  []string `yaml:"hosts" default:""`
+	}
+	brokerKeys struct {
+		Limit Size `yaml:"limit" default:"1GiB" min:"32MiB"`
+	}
+	motionKeys struct {
+		Threshold int `yaml:"threshold" default:"3"`
+	}
+)
+
+// Check refuses the host "none", and gives an empty list one that depends on
+// the shared settings.
+func (e *egressKeys) Check(c *Config) error {
+	if len(e.Hosts) == 0 {
+		e.Hosts = []string{"of." + c.Data}
+	}
+	for i, h := range e.Hosts {
+		if h == "none" {
+			return c.Errorf(c.Element("egress.hosts", i), "name one", "%q is no host", h)
+		}
+	}
+	return nil
+}
+
+func testLoader() Loader {
+	return Loader{
+		Sections: Sections{
+			{Key: "egress", Into: new(egressKeys)}, {Key: "broker", Into: new(brokerKeys)},
+			{Key: "processors", Into: &Sections{{Key: "motion", Into: new(motionKeys)}}},
+		},
+		OwnEnv: []string{"FRAMELOG_PROCESSOR_"},
+	}
 }
 
 func TestPrecedence(t *testing.T) {
@@ -39,14 +75,17 @@ cameras:
   - id: front-door
     url: rtsp://viewer:${FRAMELOG_SECRET_X}@10.0.0.5:554/stream1
   - {id: yard, url: "rtsp://10.0.0.6/", transport: udp, no_audio: true, label: Yard & gate}
-`, []string{"FRAMELOG_DATA=/env", "FRAMELOG_LISTEN=127.0.0.1:2", "FRAMELOG_SECRET_X=y", "FRAMELOG_TEST_Z=z", "HOME=/", "FRAMELOG_BROKERS=c:3, d:4", "FRAMELOG_TOPICS_PARTITIONS=1"},
+`, []string{"FRAMELOG_DATA=/env", "FRAMELOG_LISTEN=127.0.0.1:2", "FRAMELOG_SECRET_X=y", "FRAMELOG_TEST_Z=z", "HOME=/", "FRAMELOG_BROKERS=c:3, d:4", "FRAMELOG_TOPICS_PARTITIONS=1", "FRAMELOG_PROCESSORS_MOTION_THRESHOLD=5", "FRAMELOG_PROCESSOR_MODEL=x"},
 		map[string]string{"listen": "127.0.0.1:3"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Data != "/env" || c.Listen != "127.0.0.1:3" || c.Egress.Mode != "always" || c.Broker.Limit != 2<<30 ||
-		strings.Join(c.Brokers, " ") != "c:3 d:4" || c.Topics.Partitions != 1 || time.Duration(c.Egress.Window) != 90*time.Second {
+	if c.Data != "/env" || c.Listen != "127.0.0.1:3" || strings.Join(c.Brokers, " ") != "c:3 d:4" || c.Topics.Partitions != 1 {
 		t.Errorf("%+v", c)
+	}
+	egress, broker, motion := Get[egressKeys](c), Get[brokerKeys](c), Get[motionKeys](c)
+	if egress.Mode != "always" || time.Duration(egress.Window) != 90*time.Second || strings.Join(egress.Hosts, " ") != "of./env" || broker.Limit != 2<<30 || motion.Threshold != 5 {
+		t.Errorf("sections: %+v %+v %+v", egress, broker, motion)
 	}
 	if c.Topics.Retention.String() != "24h" || c.SecretsDir != "/env/secrets" || c.Log.Level != "info" {
 		t.Errorf("defaults: %+v", c)
@@ -67,7 +106,6 @@ cameras:
 	if err != nil {
 		t.Fatalf("%v\n%s", err, b)
 	}
-	again.Path, again.origin, again.Cameras = c.Path, c.origin, c.Cameras
 	if x, y := show2(t, again), show2(t, c); x != y {
 		t.Errorf("marshalled and read again:\n%s\nwant\n%s", x, y)
 	}
@@ -115,10 +153,11 @@ func TestErrors(t *testing.T) {
 		{"broker open to all, environment", "", "FRAMELOG_BROKER_LISTEN=10.0.0.5:9092", "", []string{"FRAMELOG_BROKER_LISTEN: ", "--insecure"}},
 		{"broker on any port", "broker_listen: 127.0.0.1:0\n", "", "", []string{"framelog.yaml:1: broker_listen: ", "port 0", "127.0.0.1:9092"}},
 		{"brokers on any port", "brokers: [a:9092, \"b:00\"]\n", "", "", []string{"framelog.yaml:1: brokers[1]: ", "port 0", "kafka:9092"}},
-		{"caches longer than the log", "topics: {retention: 1h}\negress:\n  max_age: 1h\n", "", "", []string{"framelog.yaml:3: egress.max_age: 1h ", "topics.retention, 1h"}},
-		{"host with a port", "egress:\n  hosts: [cams.example, \"cams.example:443\"]\n", "", "", []string{"framelog.yaml:2: egress.hosts[1]: ", "no host", "cams.example"}},
-		{"host as a URL", "", "FRAMELOG_EGRESS_HOSTS=https://cams.example", "", []string{"FRAMELOG_EGRESS_HOSTS: ", "no host"}},
+		{"unknown key of a nested section", "processors:\n  motion:\n    treshold: 1\n", "", "", []string{"framelog.yaml:3: ", "processors.motion.treshold", "did you mean threshold?"}},
+		{"a section's check", "egress:\n  hosts: [a, none]\n", "", "", []string{"framelog.yaml:2: egress.hosts[1]: ", "no host", "name one"}},
+		{"a section's check, environment", "", "FRAMELOG_EGRESS_HOSTS=none", "", []string{"FRAMELOG_EGRESS_HOSTS: ", "no host"}},
 		{"broker address", "brokers: [kafka]\n", "", "", []string{"framelog.yaml:1: ", "brokers[0]", "host:port"}},
+		{"environment like the program's own", "", "FRAMELOG_PROCESSORS_X=x", "", []string{"FRAMELOG_PROCESSORS_X: ", "unknown"}},
 		{"environment", "", "FRAMELOG_LISTN=x", "", []string{"FRAMELOG_LISTN: ", "unknown", "FRAMELOG_LISTEN"}},
 		{"value in the environment", "", "FRAMELOG_EGRESS_MODE=x", "", []string{"FRAMELOG_EGRESS_MODE: ", "on_demand or always"}},
 		{"flag", "", "", "nope", []string{"--listen: ", `"nope"`, "host:port"}},
@@ -148,18 +187,11 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// TestOpen: who says insecure may listen anywhere; a short retention takes the
-// default of max_age with it.
+// TestOpen: insecure lets all addresses be any.
 func TestOpen(t *testing.T) {
-	c, err := load(t, "listen: :8080\nbroker_listen: 0.0.0.0:9092\ninsecure: true\ntopics: {retention: 10m}\negress: {hosts: [Cams.Example, \"fd00::1\"]}\n", nil, nil)
+	c, err := load(t, "listen: :8080\nbroker_listen: 0.0.0.0:9092\ninsecure: true\n", nil, nil)
 	if err != nil {
 		t.Fatal(err)
-	}
-	if c.Egress.MaxAge.String() != "5m" {
-		t.Errorf("max_age %v", c.Egress.MaxAge)
-	}
-	if h := c.Egress.Hosts; strings.Join(h, " ") != "cams.example fd00::1" {
-		t.Errorf("hosts %q", h)
 	}
 	for addr, ok := range map[string]bool{"127.0.0.1:0": true, "[::1]:80": true, "localhost:80": true, "[::]:80": true, "x": false} {
 		if err := c.CheckOpen("http", addr, "", ""); (err == nil) != ok {
@@ -169,10 +201,10 @@ func TestOpen(t *testing.T) {
 }
 
 func TestNoFile(t *testing.T) {
-	if _, err := Load(filepath.Join(t.TempDir(), "none.yaml"), nil, nil); !IsError(err) || !strings.Contains(err.Error(), "none.yaml") {
+	if _, err := testLoader().Load(filepath.Join(t.TempDir(), "none.yaml"), nil, nil); !IsError(err) || !strings.Contains(err.Error(), "none.yaml") {
 		t.Error(err)
 	}
-	if c, err := Load("", nil, nil); err != nil || c.Listen != "127.0.0.1:8080" {
+	if c, err := testLoader().Load("", nil, nil); err != nil || c.Listen != "127.0.0.1:8080" {
 		t.Error(c, err)
 	}
 	for _, empty := range []string{"", "# nothing\n", "---\n", "cameras:\n"} {
@@ -218,55 +250,6 @@ func TestSize(t *testing.T) {
 	}
 }
 
-// TestReference holds docs/configuration.md to the code; -update writes it.
-func TestReference(t *testing.T) {
-	path := filepath.Join("..", "..", "docs", "configuration.md")
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const from, to = "<!-- keys -->\n", "<!-- end of keys -->\n"
-	head, rest, ok := strings.Cut(string(b), from)
-	table, tail, ok2 := strings.Cut(rest, to)
-	if !ok || !ok2 {
-		t.Fatalf("%s has lost its marks %q and %q", path, from, to)
-	}
-	if table == Reference() {
-		return
-	}
-	if !*update {
-		t.Fatalf("%s is not what the code says: go test ./internal/config -update", path)
-	}
-	if err := os.WriteFile(path, []byte(head+from+Reference()+to+tail), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// TestExample: the example is right, and each key that it comments out exists.
-func TestExample(t *testing.T) {
-	path, err := filepath.Abs(filepath.Join("..", "..", "framelog.example.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Load(path, nil, nil); err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []string
-	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "#~ "); ok { // a key as it would stand
-			line = rest
-		}
-		all = append(all, line)
-	}
-	if _, err := load(t, strings.Join(all, ""), nil, nil); err != nil {
-		t.Errorf("with its commented keys: %v", err)
-	}
-}
-
 func FuzzLoad(f *testing.F) {
 	f.Add("listen: 127.0.0.1:1\ncameras:\n  - id: a\n    url: rtsp://u:p@x/\n")
 	f.Add("{a: [b, {c: &d e}], f: *d}")
@@ -277,7 +260,7 @@ func FuzzLoad(f *testing.F) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Load(path, nil, nil); err != nil && (!IsError(err) || strings.Contains(err.Error(), "\n")) {
+		if _, err := testLoader().Load(path, nil, nil); err != nil && (!IsError(err) || strings.Contains(err.Error(), "\n")) {
 			t.Errorf("%q: %v", text, err)
 		}
 	})

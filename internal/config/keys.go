@@ -17,10 +17,11 @@ func EnvName(key string) string {
 	return "FRAMELOG_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
-func field(v reflect.Value, name string) (reflect.StructField, reflect.Value, bool) {
-	if v.Kind() == reflect.Struct {
-		for f, fv := range v.Fields() {
-			if k, ok := keyOf(f); ok && k == name {
+// field returns the field of a mapping with this key.
+func field(v reflect.Value, key string) (reflect.StructField, reflect.Value, bool) {
+	if isMapping(v.Type()) {
+		for f, fv := range fields(v) {
+			if k, _ := keyOf(f); k == key {
 				return f, fv, true
 			}
 		}
@@ -28,23 +29,22 @@ func field(v reflect.Value, name string) (reflect.StructField, reflect.Value, bo
 	return reflect.StructField{}, reflect.Value{}, false
 }
 
-func keys(t reflect.Type) (out []string) {
-	for f := range t.Fields() {
-		if k, ok := keyOf(f); ok {
-			out = append(out, k)
-		}
+// keys are the keys of a mapping.
+func keys(v reflect.Value) (out []string) {
+	for f := range fields(v) {
+		k, _ := keyOf(f)
+		out = append(out, k)
 	}
 	return out
 }
 
-// leaves is every key that one string can set.
-func leaves(t reflect.Type, prefix string) (out []string) {
-	for f := range t.Fields() {
-		k, ok := keyOf(f)
+// leaves are all keys below v that one string can set.
+func leaves(v reflect.Value, prefix string) (out []string) {
+	for f, fv := range fields(v) {
+		k, _ := keyOf(f)
 		switch {
-		case !ok:
-		case f.Type.Kind() == reflect.Struct:
-			out = append(out, leaves(f.Type, join(prefix, k))...)
+		case isMapping(f.Type):
+			out = append(out, leaves(fv, join(prefix, k))...)
 		case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() != reflect.String:
 		default:
 			out = append(out, join(prefix, k))

@@ -15,11 +15,22 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
+// Loader reads configurations of one program.
+type Loader struct {
+	// Sections are the mappings of the program's roles. A load fills the
+	// structs that they point to, so a Loader loads once.
+	Sections Sections
+	// OwnEnv are prefixes of FRAMELOG_* variables that the program reads by
+	// itself, as "FRAMELOG_PROCESSOR_". Other variables that are no key are
+	// errors, but for FRAMELOG_SECRET_* and FRAMELOG_TEST_*.
+	OwnEnv []string
+}
+
 // Load reads path (empty: no file), then the environment as os.Environ gives
 // it, then flags, by key ("listen", "egress.mode"). Every error is an *Error.
-func Load(path string, environ []string, flags map[string]string) (*Config, error) {
-	c := &Config{Path: path, origin: make(map[string]string)}
-	l := loader{c: c, path: path}
+func (ld Loader) Load(path string, environ []string, flags map[string]string) (*Config, error) {
+	c := &Config{Path: path, Sections: ld.Sections, origin: make(map[string]string)}
+	l := loader{c: c, path: path, ownEnv: append([]string{"FRAMELOG_SECRET_", "FRAMELOG_TEST_"}, ld.OwnEnv...)}
 	if err := l.defaults(reflect.ValueOf(c).Elem()); err != nil {
 		return nil, err
 	}
@@ -41,22 +52,30 @@ func Load(path string, environ []string, flags map[string]string) (*Config, erro
 			return nil, err
 		}
 	}
-	return c, c.validate()
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	for into := range c.Sections.all() {
+		if s, ok := into.(Checker); ok {
+			if err := s.Check(c); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return c, nil
 }
 
 type loader struct {
-	c    *Config
-	path string
+	c      *Config
+	path   string
+	ownEnv []string
 }
 
 // defaults sets each field of v to its default.
 func (l *loader) defaults(v reflect.Value) error {
-	for f, fv := range v.Fields() {
-		if _, ok := keyOf(f); !ok {
-			continue
-		}
+	for f, fv := range fields(v) {
 		switch {
-		case fv.Kind() == reflect.Struct:
+		case isMapping(f.Type):
 			if err := l.defaults(fv); err != nil {
 				return err
 			}
@@ -140,7 +159,7 @@ func (l *loader) mapping(n ast.Node, v reflect.Value, prefix string) error {
 		where := l.at(p.Key.GetToken())
 		f, fv, ok := field(v, name)
 		if !ok {
-			return &Error{Where: where, Key: key, What: "unknown key", Remedy: suggest(name, keys(v.Type()))}
+			return &Error{Where: where, Key: key, What: "unknown key", Remedy: suggest(name, keys(v))}
 		}
 		if seen[name] {
 			return &Error{Where: where, Key: key, What: "stands here twice", Remedy: "remove one"}
@@ -157,10 +176,10 @@ func (l *loader) mapping(n ast.Node, v reflect.Value, prefix string) error {
 // value reads one value into a field.
 func (l *loader) value(n ast.Node, f reflect.StructField, v reflect.Value, key string) error {
 	where := l.at(n.GetToken())
-	switch v.Kind() {
-	case reflect.Struct:
+	if isMapping(v.Type()) {
 		return l.mapping(n, v, key)
-	case reflect.Slice:
+	}
+	if v.Kind() == reflect.Slice {
 		if _, ok := n.(*ast.NullNode); ok {
 			return nil
 		}
@@ -186,9 +205,8 @@ func (l *loader) value(n ast.Node, f reflect.StructField, v reflect.Value, key s
 			}
 		}
 		return nil
-	default: // a scalar
 	}
-	switch s := n.(type) {
+	switch s := n.(type) { // a scalar
 	case *ast.NullNode:
 		return nil // as if the key were not there
 	case *ast.StringNode, *ast.LiteralNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
@@ -215,13 +233,14 @@ func (l *loader) wrongBecause(where, key string, v reflect.Value, f reflect.Stru
 // environ reads the variables.
 func (l *loader) environ(env []string) error {
 	known := make(map[string]string)
-	for _, k := range leaves(reflect.TypeFor[Config](), "") {
+	for _, k := range leaves(reflect.ValueOf(l.c).Elem(), "") {
 		known[EnvName(k)] = k
 	}
 	slices.Sort(env)
 	for _, e := range env {
 		name, value, _ := strings.Cut(e, "=")
-		if !strings.HasPrefix(name, "FRAMELOG_") || strings.HasPrefix(name, "FRAMELOG_SECRET_") || strings.HasPrefix(name, "FRAMELOG_TEST_") || name == "FRAMELOG_CONFIG" {
+		own := slices.ContainsFunc(l.ownEnv, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+		if own || !strings.HasPrefix(name, "FRAMELOG_") || name == "FRAMELOG_CONFIG" {
 			continue
 		}
 		key, ok := known[name]

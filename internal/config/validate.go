@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"net"
-	"net/netip"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -38,28 +37,11 @@ func (c *Config) validate() error {
 	}
 	for i, b := range c.Brokers {
 		if err := checkConnect(b); err != "" {
-			return c.Errorf(c.element("brokers", i), "want host:port, as kafka:9092", "%q: %s", b, err)
+			return c.Errorf(c.Element("brokers", i), "want host:port, as kafka:9092", "%q: %s", b, err)
 		}
-	}
-	for i, h := range c.Egress.Hosts {
-		if _, err := netip.ParseAddr(h); err != nil && strings.ContainsAny(h, ":/[] ") {
-			key := c.element("egress.hosts", i)
-			return c.Errorf(key, "want what stands between // and the port in the page's URL, as cams.example or 10.0.0.5", "%q is no host", h)
-		}
-		c.Egress.Hosts[i] = strings.ToLower(h)
 	}
 	if err := (schemas.Names{Prefix: c.TopicPrefix}).Validate(); err != nil {
 		return c.Errorf("topic_prefix", "", "%v", err)
-	}
-	if c.origin["egress.disk_reserve"] == "" { // files make room before recording stops
-		c.Egress.DiskReserve = max(c.Egress.DiskReserve, c.Ingest.DiskReserve+1<<30)
-	}
-	if c.Egress.MaxAge >= c.Topics.Retention {
-		if c.origin["egress.max_age"] != "" {
-			return c.Errorf("egress.max_age", "lower it, or keep footage longer", "%s is not less than topics.retention, %s: caches would hold what Kafka has removed",
-				c.Egress.MaxAge, c.Topics.Retention)
-		}
-		c.Egress.MaxAge = c.Topics.Retention / 2
 	}
 	if c.Data == "" {
 		return c.Errorf("data", "name a directory", "it is empty")
@@ -67,14 +49,12 @@ func (c *Config) validate() error {
 	if c.SecretsDir == "" {
 		c.SecretsDir = filepath.Join(c.Data, "secrets")
 	}
-	if c.Egress.HLSDir == "" {
-		c.Egress.HLSDir = filepath.Join(c.Data, "hls")
-	}
 	return c.validateCameras()
 }
 
-// element is the key of one value of a list, which may have come as a whole.
-func (c *Config) element(list string, i int) string {
+// Element is the key of one value of a list. Where the list came as a whole,
+// as from a variable, its place is that of the list.
+func (c *Config) Element(list string, i int) string {
 	key := list + "[" + strconv.Itoa(i) + "]"
 	if c.origin[key] == "" {
 		c.origin[key] = c.origin[list]

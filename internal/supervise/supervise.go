@@ -39,8 +39,8 @@ type Child struct {
 	// Command makes the process to start; its output and attributes are set
 	// here.
 	Command func() *exec.Cmd
-	// First has the children after it wait for its being ready.
-	First bool
+	// WaitReady delays the start of later children until this one is ready.
+	WaitReady bool
 	// Ready says whether the process can do its work; it is asked every 50 ms
 	// until it gives no error, after each start. nil: at once.
 	Ready func(ctx context.Context) error
@@ -141,7 +141,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regis
 		go func() { defer close(done); s.keep(own, c, ready) }()
 		r := running{c.Role, stop, ready, done}
 		all = append(all, r)
-		if good = !c.First || comes(r); !good {
+		if good = !c.WaitReady || comes(r); !good {
 			break
 		}
 	}

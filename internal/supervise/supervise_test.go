@@ -81,7 +81,7 @@ func TestMain(m *testing.M) {
 
 func child(dir, name, mode string) Child {
 	return Child{
-		Role: name, First: true,
+		Role: name, WaitReady: true,
 		Command: func() *exec.Cmd {
 			_ = os.Remove(filepath.Join(dir, name+".ready"))
 			c := exec.Command(os.Args[0])
@@ -176,7 +176,7 @@ func TestOrder(t *testing.T) {
 func TestNotReady(t *testing.T) {
 	dir := t.TempDir()
 	egress := child(dir, "egress", "serve")
-	egress.First = false
+	egress.WaitReady = false
 	egress.Ready = func(context.Context) error { return errors.New("no") }
 	stop := run(t, Config{
 		Children: []Child{child(dir, "broker", "serve"), egress, child(dir, "ingest", "serve")},

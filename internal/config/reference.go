@@ -6,24 +6,21 @@ import (
 	"strings"
 )
 
-// Reference is the table of all keys, in Markdown: docs/configuration.md holds
-// it between two marks.
-func Reference() string {
+// Reference is the table of all keys in Markdown, as docs/configuration.md
+// holds it. Keys of sections are in it.
+func (c *Config) Reference() string {
 	var b strings.Builder
 	b.WriteString("| key | type | default | meaning |\n|---|---|---|---|\n")
-	rows(&b, reflect.TypeFor[Config](), "")
+	rows(&b, reflect.ValueOf(c).Elem(), "")
 	return b.String()
 }
 
-func rows(b *strings.Builder, t reflect.Type, prefix string) {
-	for f := range t.Fields() {
-		k, ok := keyOf(f)
-		if !ok {
-			continue
-		}
+func rows(b *strings.Builder, v reflect.Value, prefix string) {
+	for f, fv := range fields(v) {
+		k, _ := keyOf(f)
 		key := join(prefix, k)
-		if f.Type.Kind() == reflect.Struct {
-			rows(b, f.Type, key)
+		if isMapping(f.Type) {
+			rows(b, fv, key)
 			continue
 		}
 		of := f.Type
@@ -48,7 +45,7 @@ func rows(b *strings.Builder, t reflect.Type, prefix string) {
 		}
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", key, typeName(of), def, doc)
 		if list {
-			rows(b, of.Elem(), key+"[]")
+			rows(b, reflect.Zero(of.Elem()), key+"[]")
 		}
 	}
 }

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/framelog/framelog/internal/broker"
+	"github.com/framelog/framelog/internal/config"
+	"github.com/framelog/framelog/internal/kafka"
+	"github.com/framelog/framelog/internal/medialog"
+
+	"time"
+)
+
+// settings are the flags that every role takes: each goes before the
+// environment and the file.
+type settings struct {
+	Config    string  `help:"Configuration file (YAML)." short:"c" env:"FRAMELOG_CONFIG" placeholder:"FILE" group:"Of all commands:"`
+	Data      *string `help:"Directory of the broker's log, secrets and HLS files. Default: ./data." placeholder:"DIR" group:"Of all commands:"`
+	Brokers   *string `help:"Kafka brokers, separated by commas. Default: the embedded broker, at 127.0.0.1:9092 or where broker_listen says." placeholder:"HOST:PORT" group:"Of all commands:"`
+	LogLevel  *string `help:"debug, info, warn or error." placeholder:"LEVEL" group:"Of all commands:"`
+	LogFormat *string `help:"text or json." placeholder:"FORMAT" group:"Of all commands:"`
+}
+
+// load reads the whole configuration. more are further flags, by key; ownEnv
+// are prefixes of variables that the caller reads by itself.
+func (s settings) load(more map[string]*string, ownEnv ...string) (*config.Config, error) {
+	flags := make(map[string]string)
+	for k, v := range map[string]*string{"data": s.Data, "brokers": s.Brokers, "log.level": s.LogLevel, "log.format": s.LogFormat} {
+		if v != nil {
+			flags[k] = *v
+		}
+	}
+	for k, v := range more {
+		if v != nil {
+			flags[k] = *v
+		}
+	}
+	return loadConfig(s.Config, os.Environ(), flags, ownEnv...)
+}
+
+// loadConfig reads a configuration with the sections of all roles.
+func loadConfig(path string, environ []string, flags map[string]string, ownEnv ...string) (*config.Config, error) {
+	l := config.Loader{OwnEnv: ownEnv}
+	for _, r := range roles() {
+		if r.section.Key != "" {
+			l.Sections = append(l.Sections, r.section)
+		}
+	}
+	cfg, err := l.Load(path, environ, flags)
+	if err != nil {
+		return nil, err
+	}
+	return cfg, checkTogether(cfg)
+}
+
+// checkTogether holds the checks and defaults that concern several sections.
+func checkTogether(cfg *config.Config) error {
+	ingest, egress := config.Get[ingestConfig](cfg), config.Get[egressConfig](cfg)
+	if cfg.Where("egress.disk_reserve") == "" { // HLS files make room before recording stops
+		egress.DiskReserve = max(egress.DiskReserve, ingest.DiskReserve+1<<30)
+	}
+	if egress.MaxAge >= cfg.Topics.Retention {
+		if cfg.Where("egress.max_age") != "" {
+			return cfg.Errorf("egress.max_age", "lower it, or keep footage longer", "%s is not less than topics.retention, %s: caches would hold what Kafka has removed",
+				egress.MaxAge, cfg.Topics.Retention)
+		}
+		egress.MaxAge = cfg.Topics.Retention / 2
+	}
+	if egress.HLSDir == "" {
+		egress.HLSDir = filepath.Join(cfg.Data, "hls")
+	}
+	return nil
+}
+
+// yes is the value of a flag that was given.
+func yes(given bool) *string {
+	if !given {
+		return nil
+	}
+	s := "true"
+	return &s
+}
+
+// kafkaConfig is how a role connects.
+func kafkaConfig(cfg *config.Config, client string) kafka.Config {
+	brokers := cfg.Brokers
+	if cfg.Embedded() {
+		brokers = []string{cfg.BrokerListen}
+	}
+	return kafka.Config{Brokers: brokers, Prefix: cfg.TopicPrefix, ClientID: client}
+}
+
+func logConfig(cfg *config.Config, client string) medialog.Config {
+	segment := int64(cfg.Topics.SegmentBytes)
+	if segment == 0 && cfg.Embedded() {
+		segment = broker.SegmentBytes(int64(config.Get[brokerConfig](cfg).Limit))
+	}
+	retention := int64(cfg.Topics.RetentionBytes)
+	if retention == 0 {
+		retention = -1
+	}
+	return medialog.Config{
+		Kafka: kafkaConfig(cfg, client), Partitions: int32(cfg.Topics.Partitions),
+		Retention: time.Duration(cfg.Topics.Retention), RetentionBytes: retention,
+		SegmentBytes: segment, Budget: int64(cfg.Topics.Budget),
+	}
+}

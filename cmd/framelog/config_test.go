@@ -1,0 +1,137 @@
+package main
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/framelog/framelog/internal/config"
+)
+
+var update = flag.Bool("update", false, "write docs/configuration.md anew")
+
+// loadText reads a file of this text, and variables.
+func loadText(t *testing.T, text string, env ...string) (*config.Config, error) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("framelog.yaml", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return loadConfig("framelog.yaml", env, nil)
+}
+
+// TestSections: the checks and defaults of roles' own keys, and those that
+// concern several sections.
+func TestSections(t *testing.T) {
+	egress := config.Get[egressConfig]
+	for _, tt := range []struct {
+		name, yaml, env string
+		want            []string // of the error; empty: none
+		get             func(c *config.Config) any
+		value           any
+	}{
+		{name: "caches longer than the log", yaml: "topics: {retention: 1h}\negress:\n  max_age: 1h\n", want: []string{"framelog.yaml:3: egress.max_age: 1h ", "topics.retention, 1h"}},
+		{
+			name: "a short retention lowers the default of max_age", yaml: "topics: {retention: 10m}\n",
+			get: func(c *config.Config) any { return egress(c).MaxAge.String() }, value: "5m",
+		},
+		{
+			name: "HLS files make room before recording stops", yaml: "ingest: {disk_reserve: 5GiB}\n",
+			get: func(c *config.Config) any { return egress(c).DiskReserve.String() }, value: "6GiB",
+		},
+		{
+			name: "unless egress.disk_reserve is set", yaml: "ingest: {disk_reserve: 5GiB}\negress: {disk_reserve: 1GiB}\n",
+			get: func(c *config.Config) any { return egress(c).DiskReserve.String() }, value: "1GiB",
+		},
+		{
+			name: "HLS files are below data", yaml: "data: /d\n",
+			get: func(c *config.Config) any { return egress(c).HLSDir }, value: "/d/hls",
+		},
+		{
+			name: "hosts in lower case", yaml: "egress: {hosts: [Cams.Example, \"fd00::1\"]}\n",
+			get: func(c *config.Config) any { return egress(c).Hosts }, value: []string{"cams.example", "fd00::1"},
+		},
+		{name: "host with a port", yaml: "egress:\n  hosts: [cams.example, \"cams.example:443\"]\n", want: []string{"framelog.yaml:2: egress.hosts[1]: ", "no host", "cams.example"}},
+		{name: "host as a URL", env: "FRAMELOG_EGRESS_HOSTS=https://cams.example", want: []string{"FRAMELOG_EGRESS_HOSTS: ", "no host"}},
+		{name: "demo open to all", env: "FRAMELOG_DEMO_LISTEN=0.0.0.0:8554", want: []string{"FRAMELOG_DEMO_LISTEN: ", "demo's cameras", "--insecure"}},
+		{name: "a processor's variable", env: "FRAMELOG_PROCESSOR_MODEL=x", want: []string{"FRAMELOG_PROCESSOR_MODEL: unknown"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg, err := loadText(t, tt.yaml, tt.env)
+			if len(tt.want) == 0 {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := tt.get(cfg); !reflect.DeepEqual(got, tt.value) {
+					t.Errorf("%v, want %v", got, tt.value)
+				}
+				return
+			}
+			if !config.IsError(err) {
+				t.Fatalf("%v is no error of the configuration", err)
+			}
+			for _, w := range tt.want {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("%q lacks %q", err, w)
+				}
+			}
+		})
+	}
+}
+
+// TestReference holds docs/configuration.md to the code; -update writes it.
+func TestReference(t *testing.T) {
+	path := filepath.Join("..", "..", "docs", "configuration.md")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const from, to = "<!-- keys -->\n", "<!-- end of keys -->\n"
+	head, rest, ok := strings.Cut(string(b), from)
+	table, tail, ok2 := strings.Cut(rest, to)
+	if !ok || !ok2 {
+		t.Fatalf("%s has lost its marks %q and %q", path, from, to)
+	}
+	cfg, err := loadConfig("", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := cfg.Reference()
+	if table == want {
+		return
+	}
+	if !*update {
+		t.Fatalf("%s is not what the code says: go test ./cmd/framelog -run TestReference -update", path)
+	}
+	if err := os.WriteFile(path, []byte(head+from+want+to+tail), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestExample: the example is right, and each key that it comments out exists.
+func TestExample(t *testing.T) {
+	path, err := filepath.Abs(filepath.Join("..", "..", "framelog.example.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loadConfig(path, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, "#~ "); ok { // a key as it would stand
+			line = rest
+		}
+		all = append(all, line)
+	}
+	if _, err := loadText(t, strings.Join(all, "")); err != nil {
+		t.Errorf("with its commented keys: %v", err)
+	}
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/framelog/framelog/egress"
+	"github.com/framelog/framelog/egress/api"
+	"github.com/framelog/framelog/egress/hls"
+	"github.com/framelog/framelog/internal/config"
+	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/internal/registry"
+	"github.com/framelog/framelog/internal/service"
+)
+
+func egressRole() role {
+	return role{
+		name: "egress", help: "Run egress alone: the page, the API and HLS.", command: new(egressCmd),
+		section: config.Section{Key: "egress", Into: new(egressConfig)},
+
+		routes:  []string{"/"},
+		answers: true,
+	}
+}
+
+// egressConfig says how cameras are served.
+type egressConfig struct {
+	Mode        string          `yaml:"mode" default:"on_demand" oneof:"on_demand,always" doc:"on_demand follows a camera while somebody watches it; always keeps every camera's HLS files on disk, for a web server to serve."`
+	Window      config.Duration `yaml:"window" default:"60s" min:"6s" max:"1h" doc:"Footage in a live playlist."`
+	Linger      config.Duration `yaml:"linger" default:"30s" min:"1s" doc:"How long a camera is followed after its last request, on_demand."`
+	HLSDir      string          `yaml:"hls_dir" default:"" doc:"Directory of the files of mode always, for one egress process alone: it removes what it finds there. Empty: hls below data."`
+	CacheBytes  config.Size     `yaml:"cache_bytes" default:"256MiB" min:"1MiB" doc:"Memory for segments at hand."`
+	LiveBytes   config.Size     `yaml:"live_bytes" default:"4MiB" min:"1MiB" doc:"The most of cache_bytes that the complete segments of one followed camera take at the live edge: the newest is always there, older ones within this. Segments that are files are not in memory."`
+	MaxTails    int             `yaml:"max_tails" default:"256" min:"1" doc:"Cameras that are followed at a time."`
+	MaxWaiters  int             `yaml:"max_waiters" default:"4096" min:"1" doc:"Requests that wait for something that is to come."`
+	MaxRebuilds int             `yaml:"max_rebuilds" default:"4" min:"1" doc:"Segments that are made from the log at a time."`
+	DiskReserve config.Size     `yaml:"disk_reserve" default:"3GiB" doc:"Free disk below which mode always has no files: they make room for recording. The default is at least 1GiB more than ingest.disk_reserve."`
+	MaxAge      config.Duration `yaml:"max_age" default:"1h" min:"1s" doc:"How long caches may keep segments: less than topics.retention. Where that is an hour or less the default is half of it."`
+	Hosts       []string        `yaml:"hosts" default:"" doc:"Names or addresses, beside the loopback's, that requests may go to when listen is the loopback: those of a reverse proxy in front, as cams.example or 10.0.0.5. Any other gets 421, since a page elsewhere could point its own name here."`
+}
+
+// Check is [config.Checker].
+func (e *egressConfig) Check(c *config.Config) error {
+	for i, h := range e.Hosts {
+		if _, err := netip.ParseAddr(h); err != nil && strings.ContainsAny(h, ":/[] ") {
+			return c.Errorf(c.Element("egress.hosts", i), "want what stands between // and the port in the page's URL, as cams.example or 10.0.0.5", "%q is no host", h)
+		}
+		e.Hosts[i] = strings.ToLower(h)
+	}
+	return nil
+}
+
+type egressCmd struct {
+	roleFlags
+	Listen *string `help:"Address of the page, the API, HLS and metrics." placeholder:"HOST:PORT"`
+}
+
+// Run serves viewers.
+func (c egressCmd) Run(ctx context.Context) error {
+	cfg, log, reg, err := c.start(ctx, "egress", c.Listen, "")
+	if err != nil {
+		return err
+	}
+	own := config.Get[egressConfig](cfg)
+	cams, err := registry.Connect(kafkaConfig(cfg, "framelog-egress"), log)
+	if err != nil {
+		return err
+	}
+	defer cams.Close()
+	mlog, err := medialog.Connect(logConfig(cfg, "framelog-egress"), log, reg)
+	if err != nil {
+		return err
+	}
+	defer mlog.Close()
+
+	var web *egress.Server // is there before the first request
+	h := hls.Config{
+		Mode: own.Mode, Window: time.Duration(own.Window), Linger: time.Duration(own.Linger),
+		Dir: own.HLSDir, Reserve: int64(own.DiskReserve), CacheBytes: int64(own.CacheBytes), LiveBytes: int64(own.LiveBytes),
+		MaxTails: own.MaxTails, MaxWaiters: own.MaxWaiters, MaxRebuilds: own.MaxRebuilds,
+		MaxAge: time.Duration(own.MaxAge),
+		Known:  func(camera string) bool { return web.Known(camera) },
+	}
+	stream, err := hls.New(h, mlog, log, reg)
+	if err != nil {
+		return err
+	}
+	if dir := closed(own.HLSDir); own.Mode == hls.Always && dir != "" {
+		log.Warn("a web server that runs as another user cannot read the HLS files, and asks for each", "closed_to_others", dir, "remedy", "chmod o+x "+dir)
+	}
+	web, err = egress.New(egress.Config{
+		API:   api.Config{SecretsDir: secretsDir(c.Socket, cfg)},
+		Guard: guard(cfg, cfg.Listen),
+	}, egress.Deps{
+		Registry: cams, HLS: stream, Log: log, Registerer: reg,
+		Delay: func(camera string) (time.Duration, bool) {
+			d := stream.Delay(camera)
+			return d, d > 0
+		},
+	})
+	if err != nil {
+		return err
+	}
+	return service.All(ctx, stream.Run, web.Run,
+		func(ctx context.Context) error {
+			return c.serve(ctx, cfg, "listen", cfg.Listen, service.Server{
+				Registry: reg, Log: log, Handler: web, Ready: func(context.Context) error { return web.Ready() },
+			})
+		})
+}
+
+// closed is the directory on the way to dir, itself included, that other users
+// may not pass; "" where there is none.
+func closed(dir string) string {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return ""
+	}
+	for {
+		info, err := os.Stat(dir)
+		switch {
+		case err != nil:
+			return ""
+		case info.Mode().Perm()&0o001 == 0:
+			return dir
+		case dir == filepath.Dir(dir):
+			return ""
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+// secretsDir is where the API keeps passwords: in `up` alone, where ingest
+// reads them on the same machine.
+func secretsDir(socket string, cfg *config.Config) string {
+	if socket == "" {
+		return ""
+	}
+	return cfg.SecretsDir
+}

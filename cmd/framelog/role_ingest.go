@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/framelog/framelog/ingest"
+	"github.com/framelog/framelog/ingest/assemble"
+	"github.com/framelog/framelog/ingest/rtsp"
+	"github.com/framelog/framelog/internal/config"
+	"github.com/framelog/framelog/internal/gstreamer"
+	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/internal/registry"
+	"github.com/framelog/framelog/internal/secrets"
+	"github.com/framelog/framelog/internal/service"
+	"github.com/framelog/framelog/schemas"
+)
+
+func ingestRole() role {
+	return role{
+		name: "ingest", help: "Run ingest alone: it records cameras.", command: new(ingestCmd),
+		section: config.Section{Key: "ingest", Into: new(ingestConfig)},
+		env:     []string{"FRAMELOG_SECRET_"},
+
+		prepare: func(_ context.Context, u *up) error {
+			if own := config.Get[ingestConfig](u.cfg); own.Instance == "" {
+				// The same for each process that this parent starts, and no other's.
+				own.Instance = fmt.Sprintf("up-%016x", rand.Uint64())
+			}
+			return nil
+		},
+	}
+}
+
+// ingestConfig says how cameras are recorded.
+type ingestConfig struct {
+	Instance       string          `yaml:"instance" default:"" doc:"Name of this ingest process among all: it must differ from the others' and stay when the process is started again, which then has its cameras back at once. Empty: a process that died gets cameras again after session_timeout; framelog up gives a name."`
+	MinFragment    config.Duration `yaml:"min_fragment" default:"1s" min:"1s" max:"30s" doc:"Shortest fragment, which is an HLS segment: one begins at the first keyframe that comes so long after the last one's start."`
+	ChunkDuration  config.Duration `yaml:"chunk_duration" default:"200ms" min:"40ms" max:"2s" doc:"Length of a chunk, which is a record in Kafka and a part of low-latency HLS: shorter is less delay and more work."`
+	SessionTimeout config.Duration `yaml:"session_timeout" default:"8s" min:"6s" max:"10s" doc:"How long after the death of an ingest process the others take its cameras."`
+	ReconnectMax   config.Duration `yaml:"reconnect_max" default:"15s" min:"1s" max:"10m" doc:"Longest wait before a camera that is away is tried again."`
+	ConnectTimeout config.Duration `yaml:"connect_timeout" default:"5s" min:"1s" max:"1m" doc:"How long a camera may take to accept a connection."`
+	StallTimeout   config.Duration `yaml:"stall_timeout" default:"10s" min:"1s" max:"5m" doc:"How long a camera may send no picture before it is connected anew."`
+	DiskReserve    config.Size     `yaml:"disk_reserve" default:"2GiB" doc:"Free disk below which recording stops, with gaps, where the embedded broker is on this machine. 0: none."`
+}
+
+type ingestCmd struct {
+	roleFlags
+	httpFlag
+}
+
+// Run records cameras.
+func (c ingestCmd) Run(ctx context.Context) error {
+	cfg, log, reg, err := c.start(ctx, "ingest", nil, c.HTTP)
+	if err != nil {
+		return err
+	}
+	own := config.Get[ingestConfig](cfg)
+	// What ingest keeps is small and what goes through it is much, so the
+	// collector would run several times a second for nothing. This is never
+	// touched, and so takes no memory; the heap may grow by as much between two
+	// runs, whatever the number of cameras.
+	ballast := make([]byte, 32<<20)
+	defer runtime.KeepAlive(ballast)
+	if err := gstreamer.Init(); err != nil {
+		return &config.Error{What: strings.TrimPrefix(err.Error(), "gstreamer: ")}
+	}
+	cams, err := registry.Connect(kafkaConfig(cfg, "framelog-ingest"), log)
+	if err != nil {
+		return err
+	}
+	defer cams.Close()
+	mlog, err := medialog.Connect(logConfig(cfg, "framelog-ingest"), log, reg)
+	if err != nil {
+		return err
+	}
+	defer mlog.Close()
+	ic := ingest.Config{
+		Kafka:          kafkaConfig(cfg, "framelog-ingest"),
+		Static:         own.Instance,
+		SessionTimeout: time.Duration(own.SessionTimeout), ReconnectMax: time.Duration(own.ReconnectMax),
+		Assembler: assemble.Config{MinFragment: time.Duration(own.MinFragment), ChunkDuration: time.Duration(own.ChunkDuration)},
+	}
+	if cfg.Embedded() {
+		ic.ReservePath, ic.ReserveBytes = cfg.Data, int64(own.DiskReserve)
+	}
+	resolver := secrets.Resolver{Dir: cfg.SecretsDir}
+	svc, err := ingest.New(ic, ingest.Deps{
+		Registry: cams,
+		NewSource: func(cam schemas.Camera) ingest.Source {
+			return rtsp.New(rtsp.Config{
+				URL:       func(ctx context.Context) (*url.URL, error) { return cameraURL(ctx, resolver, cam) },
+				Shown:     secrets.Shown(cam.URL),
+				Transport: cam.Transport, InsecureTLS: cam.InsecureTLS,
+				ConnectTimeout: time.Duration(own.ConnectTimeout), StallTimeout: time.Duration(own.StallTimeout),
+			})
+		},
+		Open: func(ctx context.Context, t schemas.Topic, o medialog.OpenOptions) ingest.CameraWriter {
+			return mlog.Open(ctx, t, o)
+		},
+		IndexEnd: mlog.IndexEnd,
+		Forget:   mlog.Forget,
+	}, log, reg)
+	if err != nil {
+		return err
+	}
+	return service.All(ctx, svc.Run, func(ctx context.Context) error {
+		return c.serve(ctx, cfg, "--http", c.HTTP, service.Server{Registry: reg, Log: log, Ready: func(context.Context) error { return svc.Ready() }})
+	})
+}
+
+// cameraURL puts the secrets in. Its errors hold none.
+func cameraURL(ctx context.Context, r secrets.Resolver, cam schemas.Camera) (*url.URL, error) {
+	bare, user, password, err := r.Resolve(ctx, cam)
+	if err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(bare)
+	if err != nil {
+		return nil, errors.New("url is malformed")
+	}
+	switch {
+	case password != "":
+		u.User = url.UserPassword(user, password)
+	case user != "":
+		u.User = url.User(user)
+	}
+	return u, nil
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+
+	"github.com/framelog/framelog/internal/config"
+)
+
+// role is an entry of the table: everything that the command line, the
+// configuration and `framelog up` have to know of a role.
+type role struct {
+	// name is that of the subcommand, of the child process, and of the label
+	// role in logs and metrics.
+	name string
+	help string // one line; "" hides the subcommand from --help
+	// command points to the struct of the subcommand's flags. Its method Run
+	// runs the role until its context ends; it includes roleFlags.
+	command interface{ supervised() bool }
+	// section declares the role's own keys of the configuration, with their
+	// defaults and checks. The zero value: it has none.
+	section config.Section
+	// env are prefixes of the FRAMELOG_* variables that the role reads by
+	// itself. They are no error there, and up passes them to no other role.
+	env []string
+
+	// inUp reports whether up runs the role. nil: always.
+	inUp func(u *up) bool
+	// prepare runs in up before any child starts. What it sets in the
+	// configuration reaches the children. nil: nothing to do.
+	prepare func(ctx context.Context, u *up) error
+	// waitReady delays the start of later roles until this one is ready.
+	waitReady bool
+	// ready is called in up when the child is ready, at least once. nil:
+	// nothing to do.
+	ready func(u *up)
+	// routes are the patterns (http.ServeMux) of up's port that go to the role.
+	routes []string
+	// answers says that up is only ready while this role is: it answers viewers.
+	answers bool
+}
+
+// supervised reports whether this process was started by up to be this role.
+func (r role) supervised() bool { return r.command.supervised() }
+
+// roles is the table of roles. up starts them in this order and stops them in
+// the opposite order. Each call makes new structs of flags and configuration.
+func roles() []role {
+	return []role{
+		brokerRole(),
+		camsimRole(),
+		egressRole(),
+		ingestRole(),
+	}
+}
+
+// roleEnv is the field env of a role.
+func roleEnv(name string) []string {
+	for _, r := range roles() {
+		if r.name == name {
+			return r.env
+		}
+	}
+	return nil
+}

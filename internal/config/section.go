@@ -1,0 +1,104 @@
+package config
+
+import (
+	"fmt"
+	"iter"
+	"reflect"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Section is a mapping of the configuration that one role declares.
+type Section struct {
+	// Key is the name of the mapping: the keys below "ingest" are ingest's.
+	Key string
+	// Into points to a struct with the tags of [Config]'s fields, or to
+	// [Sections], which makes a mapping of mappings (processors.motion). A
+	// struct may be a [Checker].
+	Into any
+}
+
+// Sections are mappings side by side.
+type Sections []Section
+
+// Checker is a section that checks its values once all of them are set, and
+// may set defaults that depend on c. Errors: those of [Config.Errorf].
+type Checker interface {
+	Check(c *Config) error
+}
+
+// Get returns the section whose struct is a T. The load has to have had it.
+func Get[T any](c *Config) *T {
+	for into := range c.Sections.all() {
+		if t, ok := into.(*T); ok {
+			return t
+		}
+	}
+	return nil
+}
+
+// all are the structs of sections, those of nested ones included.
+func (s Sections) all() iter.Seq[any] {
+	return func(yield func(any) bool) {
+		for _, section := range s {
+			if nested, ok := section.Into.(*Sections); ok {
+				for into := range nested.all() {
+					if !yield(into) {
+						return
+					}
+				}
+			} else if !yield(section.Into) {
+				return
+			}
+		}
+	}
+}
+
+// fields are the fields of a mapping that have a key, in the order of the
+// reference. v is a struct, or Sections; sections look like fields of a struct.
+func fields(v reflect.Value) iter.Seq2[reflect.StructField, reflect.Value] {
+	return func(yield func(reflect.StructField, reflect.Value) bool) {
+		if s, ok := v.Interface().(Sections); ok {
+			for _, section := range s {
+				into := reflect.ValueOf(section.Into).Elem()
+				f := reflect.StructField{Name: section.Key, Type: into.Type(), Tag: reflect.StructTag(fmt.Sprintf("yaml:%q", section.Key))}
+				if !yield(f, into) {
+					return
+				}
+			}
+			return
+		}
+		for f, fv := range v.Fields() {
+			if fv.Type() == reflect.TypeFor[Sections]() {
+				for sf, sv := range fields(fv) {
+					if !yield(sf, sv) {
+						return
+					}
+				}
+			} else if _, ok := keyOf(f); ok && !yield(f, fv) {
+				return
+			}
+		}
+	}
+}
+
+// isMapping reports whether a field holds keys of its own.
+func isMapping(t reflect.Type) bool {
+	return t.Kind() == reflect.Struct || t == reflect.TypeFor[Sections]()
+}
+
+// MarshalYAML writes the configuration with its sections, as Load reads it.
+func (c *Config) MarshalYAML() (any, error) { return mapSlice(reflect.ValueOf(c).Elem()), nil }
+
+func mapSlice(v reflect.Value) yaml.MapSlice {
+	var out yaml.MapSlice
+	for f, fv := range fields(v) {
+		key, _ := keyOf(f)
+		var value any = fv.Interface()
+		if isMapping(f.Type) {
+			value = mapSlice(fv)
+		}
+		out = append(out, yaml.MapItem{Key: key, Value: value})
+	}
+	return out
+}
