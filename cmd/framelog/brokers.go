@@ -6,78 +6,176 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/framelog/framelog/internal/config"
+	"github.com/framelog/framelog/internal/kafka"
 )
 
-// checkBrokers says within seconds whether any of the brokers answers.
-func checkBrokers(ctx context.Context, cfg *config.Config) error {
-	kc := kafkaConfig(cfg, "framelog-check")
-	told := ctx
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+// awayError says that no broker answers. It is short and names no address.
+type awayError struct{ why string }
+
+func (e *awayError) Error() string { return e.why }
+
+// askBrokers returns nil if a broker answers as Kafka does. It takes 5 s at most.
+// Errors: *awayError; that of ctx.
+func askBrokers(ctx context.Context, kc kafka.Config) error {
+	limited, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	why := make([]string, len(kc.Brokers))
-	ok := make(chan bool, len(kc.Brokers))
-	for i, addr := range kc.Brokers {
+	answers := make(chan error, len(kc.Brokers))
+	for _, addr := range kc.Brokers {
 		go func() {
 			var d net.Dialer
-			conn, err := d.DialContext(ctx, "tcp", addr)
-			if err != nil {
-				why[i] = cause(err)
-				ok <- false
-				return
+			conn, err := d.DialContext(limited, "tcp", addr)
+			if err == nil {
+				err = conn.Close()
 			}
-			ok <- conn.Close() == nil
+			answers <- err
 		}()
 	}
-	found := false
+	var causes []string
 	for range kc.Brokers {
-		if <-ok {
-			found = true
+		err := <-answers
+		if err == nil {
 			break
 		}
+		causes = append(causes, cause(err))
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if len(causes) == len(kc.Brokers) {
+		slices.Sort(causes)
+		return &awayError{strings.Join(slices.Compact(causes), "; ")}
+	}
+	client, err := kgo.NewClient(append(kc.Options(slog.New(slog.DiscardHandler)),
+		kgo.RequestTimeoutOverhead(2*time.Second), kgo.RetryTimeout(3*time.Second), kgo.RequestRetries(0))...)
+	if err != nil {
+		return &awayError{err.Error()}
+	}
+	defer client.Close()
+	err = client.Ping(limited)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return &awayError{noKafka}
+	}
+	return nil
+}
+
+const noKafka = "something takes connections and does not answer as Kafka does"
+
+// cause is why a connection failed, without addresses.
+func cause(err error) string {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return dns.Err
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		if op.Timeout() {
+			return "no answer in time"
+		}
+		err = op.Err
+		if sys, ok := errors.AsType[*os.SyscallError](err); ok {
+			err = sys.Err
+		}
+	}
+	return err.Error()
+}
+
+// checkBrokers is askBrokers for a command that does not wait: an error of the
+// configuration says what to do.
+func checkBrokers(ctx context.Context, cfg *config.Config) error {
+	kc := kafkaConfig(cfg, "framelog-check")
+	err := askBrokers(ctx, kc)
+	away, ok := errors.AsType[*awayError](err)
+	if !ok {
+		return err
 	}
 	key, remedy := "brokers", "start it, or empty the list for the embedded broker of framelog up"
 	if cfg.Embedded() {
 		key, remedy = "broker_listen", "start framelog up or framelog broker, or name your own with --brokers"
 	}
-	if told.Err() != nil {
-		return told.Err()
+	addresses := strings.Join(kc.Brokers, ", ")
+	if away.why == noKafka {
+		return cfg.Errorf(key, remedy, "%s takes connections and does not answer as Kafka does", addresses)
 	}
-	if !found {
-		return cfg.Errorf(key, remedy, "%s does not answer: %s", strings.Join(kc.Brokers, ", "), strings.Join(why, "; "))
-	}
-	client, err := kgo.NewClient(append(kc.Options(slog.New(slog.DiscardHandler)),
-		kgo.RequestTimeoutOverhead(2*time.Second), kgo.RetryTimeout(3*time.Second), kgo.RequestRetries(0))...)
-	if err != nil {
-		return cfg.Errorf(key, "", "%v", err)
-	}
-	defer client.Close()
-	if err := client.Ping(ctx); err != nil {
-		if told.Err() != nil {
-			return told.Err()
-		}
-		return cfg.Errorf(key, remedy, "%s takes connections and does not answer as Kafka does", strings.Join(kc.Brokers, ", "))
-	}
-	return nil
+	return cfg.Errorf(key, remedy, "%s does not answer: %s", addresses, away.why)
 }
 
-// cause is why a connection failed, without the addresses that stand beside.
-func cause(err error) string {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		if op.Timeout() {
-			return "no answer in time"
+// Times of brokerWait.
+const (
+	askAgain   = time.Second // from one question to the next
+	remindMin  = time.Minute // from the first line of the log to the second, doubled each time
+	remindMost = time.Hour
+)
+
+// brokerWait waits for the brokers at the start of a process. That nobody
+// answers is no reason to end: brokers come back, and a load balancer before
+// brokers that are away takes connections too.
+type brokerWait struct {
+	ask     func(ctx context.Context) error // askBrokers
+	brokers string                          // for the log
+	remedy  string
+	log     *slog.Logger
+
+	away atomic.Value // a string: why; "" before the first answer and once they are there
+}
+
+// newBrokerWait makes one; child says that up has started this process.
+func newBrokerWait(cfg *config.Config, log *slog.Logger, child bool) *brokerWait {
+	kc := kafkaConfig(cfg, "framelog-check")
+	w := &brokerWait{
+		ask:     func(ctx context.Context) error { return askBrokers(ctx, kc) },
+		brokers: strings.Join(kc.Brokers, ", "), remedy: "start them, or correct the addresses in brokers", log: log,
+	}
+	if where := cfg.Where("brokers"); where != "" {
+		w.remedy += " (" + where + ")"
+	}
+	switch {
+	case cfg.Embedded() && child:
+		w.remedy = "none is needed: framelog up starts its broker again"
+	case cfg.Embedded():
+		w.remedy = "start framelog up or framelog broker, or name Kafka's brokers with --brokers"
+	}
+	w.away.Store("")
+	return w
+}
+
+// why is the reason that the process waits; "" if it does not.
+func (w *brokerWait) why() string { return w.away.Load().(string) }
+
+// run returns nil when a broker has answered. Errors: that of ctx. It logs at
+// once that the brokers are away, and then after 1, 2, 4… minutes.
+func (w *brokerWait) run(ctx context.Context) error {
+	began, remind, pause := time.Now(), time.Duration(0), remindMin
+	for {
+		err := w.ask(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
-		err = op.Err
-		var sys *os.SyscallError
-		if errors.As(err, &sys) {
-			err = sys.Err
+		waited := time.Since(began)
+		if err == nil {
+			if w.why() != "" {
+				w.log.Info("the brokers answer", "brokers", w.brokers, "waited", waited.Round(time.Second).String())
+			}
+			w.away.Store("")
+			return nil
+		}
+		w.away.Store(err.Error())
+		if waited >= remind {
+			w.log.Warn("the brokers do not answer; the role waits for them", "brokers", w.brokers, "error", err, "waited", waited.Round(time.Second).String(), "remedy", w.remedy)
+			remind, pause = waited+pause, min(2*pause, remindMost)
+		}
+		select {
+		case <-time.After(askAgain):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
-	return err.Error()
 }

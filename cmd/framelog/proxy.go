@@ -62,28 +62,36 @@ func away(w http.ResponseWriter, r *http.Request) {
 }
 
 // readiness answers /readyz: every role has been ready once, and those that
-// answer viewers are ready now.
+// answer viewers are ready now. Else it says which is not, and why.
 func (u *up) readiness(clients map[string]*http.Client) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 		defer cancel()
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.Header().Set("Cache-Control", "no-store")
-		why := ""
-		if !u.allReady.Load() {
-			why = "not every role has started yet"
+		started := u.allReady.Load()
+		code, text := http.StatusOK, "ready"
+		if !started {
+			code, text = http.StatusServiceUnavailable, "not every role has started yet"
 		}
 		for _, role := range u.roles {
-			if why == "" && role.answers && service.AskReady(ctx, clients[role.name]) != nil {
-				why = role.name + " is not ready"
+			if started && !role.answers {
+				continue
 			}
+			err := service.AskReady(ctx, clients[role.name])
+			if err == nil {
+				continue
+			}
+			code, text = http.StatusServiceUnavailable, role.name+" is being started"
+			if why, ok := errors.AsType[*service.NotReadyError](err); ok {
+				text = role.name + ": " + why.Why
+			}
+			break
 		}
-		if why != "" {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		if code != http.StatusOK {
 			w.Header().Set("Retry-After", "1")
-			w.WriteHeader(http.StatusServiceUnavailable)
-			_, _ = io.WriteString(w, why+"\n")
-			return
 		}
-		_, _ = io.WriteString(w, "ready\n")
+		w.WriteHeader(code)
+		_, _ = io.WriteString(w, text+"\n") // the client has gone
 	})
 }

@@ -2,8 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"net/http"
 	"os"
+	"slices"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -19,57 +23,107 @@ type roleFlags struct {
 	Socket   string `hidden:"" help:"Unix socket instead: this is a child of framelog up."`
 }
 
+// supervised reports whether up has started this process.
+func (r roleFlags) supervised() bool { return r.Socket != "" }
+
 // httpFlag is of roles that have no address of their own in the configuration.
 type httpFlag struct {
 	HTTP string `name:"http" help:"Address of metrics, health and readiness. Default: none." placeholder:"HOST:PORT"`
 }
 
-// start loads the configuration, with listen where that flag is given, and
-// makes what every role has. http is the address that --http asks for. Alone, a
-// role takes no passwords and wants its brokers to be there; a child of `up`,
-// which has looked, does not: it may be started again while they are away.
-func (r roleFlags) start(ctx context.Context, name string, listen *string, http string) (*config.Config, *slog.Logger, *prometheus.Registry, error) {
+// process is what every role runs with.
+type process struct {
+	flags roleFlags
+	cfg   *config.Config
+	log   *slog.Logger
+	reg   *prometheus.Registry
+
+	brokers *brokerWait
+	work    atomic.Pointer[func() error] // what started was given; nil before
+	closers []func()                     // what atEnd was given
+}
+
+// start loads the configuration, with listen if that flag is given, and makes
+// what every role has. http is the address that --http asks for. Only up takes
+// passwords out of URLs, so a role that runs alone refuses them.
+func (r roleFlags) start(name string, listen *string, http string) (*process, error) {
 	cfg, err := r.load(map[string]*string{"listen": listen, "insecure": yes(r.Insecure)}, roleEnv(name)...)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
-	if r.Socket == "" {
+	if !r.supervised() {
 		if http != "" {
 			if err := cfg.CheckOpen("--http", http, "see what all cameras are called and do", "listen on 127.0.0.1"); err != nil {
-				return nil, nil, nil, err
+				return nil, err
 			}
 		}
 		if err := cfg.TakePasswords(nil); err != nil {
-			return nil, nil, nil, err
-		}
-		if name == "ingest" || name == "egress" {
-			if err := checkBrokers(ctx, cfg); err != nil {
-				return nil, nil, nil, err
-			}
+			return nil, err
 		}
 	}
-	return cfg, service.NewLogger(os.Stderr, cfg.Log.Level, cfg.Log.Format, name), service.NewRegistry(), nil
+	log := service.NewLogger(os.Stderr, cfg.Log.Level, cfg.Log.Format, name)
+	return &process{flags: r, cfg: cfg, log: log, reg: service.NewRegistry(), brokers: newBrokerWait(cfg, log, r.supervised())}, nil
 }
 
-// serve serves the role over HTTP: on its socket, or else on addr, which key
-// has set and start has checked; nowhere where that is empty.
-func (r roleFlags) serve(ctx context.Context, cfg *config.Config, key, addr string, s service.Server) error {
-	if r.Socket != "" {
-		addr = "unix:" + r.Socket
+// withBrokers returns a function that runs work once the brokers are there.
+// Before that, no client of Kafka exists that would complain about them.
+func (p *process) withBrokers(work func(ctx context.Context) error) func(ctx context.Context) error {
+	return func(ctx context.Context) error {
+		if p.brokers.run(ctx) != nil {
+			return nil // ctx has ended
+		}
+		return work(ctx)
+	}
+}
+
+// started says that the role works from now on. ready reports why it cannot do
+// its work, nil if it can.
+func (p *process) started(ready func() error) { p.work.Store(&ready) }
+
+// atEnd keeps f for close. It is called by the work of withBrokers.
+func (p *process) atEnd(f func()) { p.closers = append(p.closers, f) }
+
+// close calls what atEnd was given, the last first: what requests use ends after
+// the server that answers them.
+func (p *process) close() {
+	for _, f := range slices.Backward(p.closers) {
+		f()
+	}
+}
+
+// ready reports why the role is not ready.
+func (p *process) ready(context.Context) error {
+	if work := p.work.Load(); work != nil {
+		return (*work)()
+	}
+	if why := p.brokers.why(); why != "" {
+		return errors.New("the brokers do not answer: " + why)
+	}
+	return errors.New("it is being started")
+}
+
+// serve answers over HTTP: on the socket of a child, or else on addr, which key
+// has set and start has checked; nowhere if that is empty. h answers all
+// but metrics, health and readiness; nil: nothing does.
+func (p *process) serve(ctx context.Context, key, addr string, h http.Handler) error {
+	child := p.flags.supervised()
+	if child {
+		addr = "unix:" + p.flags.Socket
 	}
 	if addr == "" {
 		<-ctx.Done()
 		return nil
 	}
 	ln, err := service.Listen(ctx, addr)
-	if err != nil && r.Socket != "" {
+	if err != nil && child {
 		return err // nobody has configured it
 	}
 	if err != nil {
-		return listenError(cfg, key, addr, err)
+		return listenError(p.cfg, key, addr, err)
 	}
-	if r.Socket == "" {
-		s.Guard = guard(cfg, addr).Wrap
+	s := service.Server{Registry: p.reg, Log: p.log, Ready: p.ready, Handler: h}
+	if !child {
+		s.Guard = guard(p.cfg, addr).Wrap
 		s.Log.Info("listening", "url", "http://"+ln.Addr().String()+"/")
 	}
 	return s.Serve(ctx, ln)
@@ -80,6 +134,3 @@ func (r roleFlags) serve(ctx context.Context, cfg *config.Config, key, addr stri
 func guard(cfg *config.Config, addr string) egress.Guard {
 	return egress.Guard{Loopback: config.Loopback(addr), Hosts: config.Get[egressConfig](cfg).Hosts}
 }
-
-// supervised reports whether up has started this process.
-func (r roleFlags) supervised() bool { return r.Socket != "" }

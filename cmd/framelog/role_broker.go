@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
-	"sync/atomic"
 
 	"github.com/framelog/framelog/internal/broker"
 	"github.com/framelog/framelog/internal/config"
@@ -35,28 +34,20 @@ type brokerCmd struct {
 
 // Run runs the embedded broker.
 func (c brokerCmd) Run(ctx context.Context) error {
-	cfg, log, reg, err := c.start(ctx, "broker", nil, c.HTTP)
+	p, err := c.start("broker", nil, c.HTTP)
 	if err != nil {
 		return err
 	}
-	own := config.Get[brokerConfig](cfg)
-	var ready atomic.Bool
 	return service.All(ctx,
 		func(ctx context.Context) error {
 			err := broker.Run(ctx, broker.Config{
-				Listen: cfg.BrokerListen, Data: filepath.Join(cfg.Data, "broker"), Limit: int64(own.Limit), Prefix: cfg.TopicPrefix,
-			}, log, reg, func(string) { ready.Store(true) })
+				Listen: p.cfg.BrokerListen, Data: filepath.Join(p.cfg.Data, "broker"),
+				Limit: int64(config.Get[brokerConfig](p.cfg).Limit), Prefix: p.cfg.TopicPrefix,
+			}, p.log, p.reg, func(string) { p.started(func() error { return nil }) })
 			if errors.Is(err, broker.ErrLocked) {
-				return cfg.Errorf("data", "stop the other framelog, or choose another directory with --data", "%q is in use by another broker", cfg.Data)
+				return p.cfg.Errorf("data", "stop the other framelog, or choose another directory with --data", "%q is in use by another broker", p.cfg.Data)
 			}
-			return listenError(cfg, "broker_listen", cfg.BrokerListen, err)
+			return listenError(p.cfg, "broker_listen", p.cfg.BrokerListen, err)
 		},
-		func(ctx context.Context) error {
-			return c.serve(ctx, cfg, "--http", c.HTTP, service.Server{Registry: reg, Log: log, Ready: func(context.Context) error {
-				if !ready.Load() {
-					return errors.New("the log is being loaded")
-				}
-				return nil
-			}})
-		})
+		func(ctx context.Context) error { return p.serve(ctx, "--http", c.HTTP, nil) })
 }

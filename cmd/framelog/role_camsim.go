@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync/atomic"
 	"syscall"
 
 	"github.com/framelog/framelog/internal/camsim"
@@ -40,37 +39,29 @@ type camsimCmd struct{ roleFlags }
 
 // Run serves the demo's cameras.
 func (c camsimCmd) Run(ctx context.Context) error {
-	cfg, log, reg, err := c.start(ctx, "camsim", nil, "")
+	p, err := c.start("camsim", nil, "")
 	if err != nil {
 		return err
 	}
 	if err := gstreamer.Init(); err != nil {
 		return &config.Error{What: strings.TrimPrefix(err.Error(), "gstreamer: ")}
 	}
-	listen := config.Get[demoConfig](cfg).Listen
-	var ready atomic.Bool
+	listen := config.Get[demoConfig](p.cfg).Listen
 	return service.All(ctx,
 		func(ctx context.Context) error {
-			err := camsim.RunDemo(ctx, listen, log, func() { ready.Store(true) })
+			err := camsim.RunDemo(ctx, listen, p.log, func() { p.started(func() error { return nil }) })
 			if missing, ok := errors.AsType[*gstreamer.MissingError](err); ok {
 				return &config.Error{What: "demo cameras: " + missing.Error()}
 			}
 			if errors.Is(err, syscall.EADDRINUSE) && !c.supervised() { // a child is started again
-				return listenError(cfg, "demo.listen", listen, fmt.Errorf("%w: %w", service.ErrListen, err))
+				return listenError(p.cfg, "demo.listen", listen, fmt.Errorf("%w: %w", service.ErrListen, err))
 			}
 			if err != nil {
 				return fmt.Errorf("demo cameras: %w", err)
 			}
 			return nil
 		},
-		func(ctx context.Context) error {
-			return c.serve(ctx, cfg, "", "", service.Server{Registry: reg, Log: log, Ready: func(context.Context) error {
-				if !ready.Load() {
-					return errors.New("the cameras start")
-				}
-				return nil
-			}})
-		})
+		func(ctx context.Context) error { return p.serve(ctx, "", "", nil) })
 }
 
 // findDemoAddress sets demo.listen to an address with a free port, and says

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/framelog/framelog/egress"
@@ -61,21 +63,39 @@ type egressCmd struct {
 
 // Run serves viewers.
 func (c egressCmd) Run(ctx context.Context) error {
-	cfg, log, reg, err := c.start(ctx, "egress", c.Listen, "")
+	p, err := c.start("egress", c.Listen, "")
 	if err != nil {
 		return err
 	}
-	own := config.Get[egressConfig](cfg)
-	cams, err := registry.Connect(kafkaConfig(cfg, "framelog-egress"), log)
+	defer p.close()
+	waiting, err := egress.Waiting(guard(p.cfg, p.cfg.Listen), p.brokers.why)
 	if err != nil {
 		return err
 	}
-	defer cams.Close()
-	mlog, err := medialog.Connect(logConfig(cfg, "framelog-egress"), log, reg)
+	var handler atomic.Pointer[http.Handler]
+	handler.Store(&waiting)
+	return service.All(ctx,
+		p.withBrokers(func(ctx context.Context) error {
+			return view(ctx, p, func(h http.Handler) { handler.Store(&h) })
+		}),
+		func(ctx context.Context) error {
+			return p.serve(ctx, "listen", p.cfg.Listen, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*handler.Load()).ServeHTTP(w, r) }))
+		})
+}
+
+// view runs egress until ctx ends. It calls serve with what answers viewers.
+func view(ctx context.Context, p *process, serve func(http.Handler)) error {
+	cfg, own := p.cfg, config.Get[egressConfig](p.cfg)
+	cams, err := registry.Connect(kafkaConfig(cfg, "framelog-egress"), p.log)
 	if err != nil {
 		return err
 	}
-	defer mlog.Close()
+	p.atEnd(cams.Close)
+	mlog, err := medialog.Connect(logConfig(cfg, "framelog-egress"), p.log, p.reg)
+	if err != nil {
+		return err
+	}
+	p.atEnd(mlog.Close)
 
 	var web *egress.Server // is there before the first request
 	h := hls.Config{
@@ -85,18 +105,18 @@ func (c egressCmd) Run(ctx context.Context) error {
 		MaxAge: time.Duration(own.MaxAge),
 		Known:  func(camera string) bool { return web.Known(camera) },
 	}
-	stream, err := hls.New(h, mlog, log, reg)
+	stream, err := hls.New(h, mlog, p.log, p.reg)
 	if err != nil {
 		return err
 	}
 	if dir := closed(own.HLSDir); own.Mode == hls.Always && dir != "" {
-		log.Warn("a web server that runs as another user cannot read the HLS files, and asks for each", "closed_to_others", dir, "remedy", "chmod o+x "+dir)
+		p.log.Warn("a web server that runs as another user cannot read the HLS files, and asks for each", "closed_to_others", dir, "remedy", "chmod o+x "+dir)
 	}
 	web, err = egress.New(egress.Config{
-		API:   api.Config{SecretsDir: secretsDir(c.Socket, cfg)},
+		API:   api.Config{SecretsDir: secretsDir(p)},
 		Guard: guard(cfg, cfg.Listen),
 	}, egress.Deps{
-		Registry: cams, HLS: stream, Log: log, Registerer: reg,
+		Registry: cams, HLS: stream, Log: p.log, Registerer: p.reg,
 		Delay: func(camera string) (time.Duration, bool) {
 			d := stream.Delay(camera)
 			return d, d > 0
@@ -105,12 +125,9 @@ func (c egressCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return service.All(ctx, stream.Run, web.Run,
-		func(ctx context.Context) error {
-			return c.serve(ctx, cfg, "listen", cfg.Listen, service.Server{
-				Registry: reg, Log: log, Handler: web, Ready: func(context.Context) error { return web.Ready() },
-			})
-		})
+	serve(web)
+	p.started(web.Ready)
+	return service.All(ctx, stream.Run, web.Run)
 }
 
 // closed is the directory on the way to dir, itself included, that other users
@@ -136,9 +153,9 @@ func closed(dir string) string {
 
 // secretsDir is where the API keeps passwords: in `up` alone, where ingest
 // reads them on the same machine.
-func secretsDir(socket string, cfg *config.Config) string {
-	if socket == "" {
+func secretsDir(p *process) string {
+	if !p.flags.supervised() {
 		return ""
 	}
-	return cfg.SecretsDir
+	return p.cfg.SecretsDir
 }

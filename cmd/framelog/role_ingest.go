@@ -57,11 +57,10 @@ type ingestCmd struct {
 
 // Run records cameras.
 func (c ingestCmd) Run(ctx context.Context) error {
-	cfg, log, reg, err := c.start(ctx, "ingest", nil, c.HTTP)
+	p, err := c.start("ingest", nil, c.HTTP)
 	if err != nil {
 		return err
 	}
-	own := config.Get[ingestConfig](cfg)
 	// What ingest keeps is small and what goes through it is much, so the
 	// collector would run several times a second for nothing. This is never
 	// touched, and so takes no memory; the heap may grow by as much between two
@@ -71,12 +70,20 @@ func (c ingestCmd) Run(ctx context.Context) error {
 	if err := gstreamer.Init(); err != nil {
 		return &config.Error{What: strings.TrimPrefix(err.Error(), "gstreamer: ")}
 	}
-	cams, err := registry.Connect(kafkaConfig(cfg, "framelog-ingest"), log)
+	return service.All(ctx,
+		p.withBrokers(func(ctx context.Context) error { return record(ctx, p) }),
+		func(ctx context.Context) error { return p.serve(ctx, "--http", c.HTTP, nil) })
+}
+
+// record runs ingest until ctx ends.
+func record(ctx context.Context, p *process) error {
+	cfg, own := p.cfg, config.Get[ingestConfig](p.cfg)
+	cams, err := registry.Connect(kafkaConfig(cfg, "framelog-ingest"), p.log)
 	if err != nil {
 		return err
 	}
 	defer cams.Close()
-	mlog, err := medialog.Connect(logConfig(cfg, "framelog-ingest"), log, reg)
+	mlog, err := medialog.Connect(logConfig(cfg, "framelog-ingest"), p.log, p.reg)
 	if err != nil {
 		return err
 	}
@@ -106,13 +113,12 @@ func (c ingestCmd) Run(ctx context.Context) error {
 		},
 		IndexEnd: mlog.IndexEnd,
 		Forget:   mlog.Forget,
-	}, log, reg)
+	}, p.log, p.reg)
 	if err != nil {
 		return err
 	}
-	return service.All(ctx, svc.Run, func(ctx context.Context) error {
-		return c.serve(ctx, cfg, "--http", c.HTTP, service.Server{Registry: reg, Log: log, Ready: func(context.Context) error { return svc.Ready() }})
-	})
+	p.started(svc.Ready)
+	return svc.Run(ctx)
 }
 
 // cameraURL puts the secrets in. Its errors hold none.

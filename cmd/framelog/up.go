@@ -91,12 +91,6 @@ func (c upCmd) Run(ctx context.Context) error {
 		withDemo: c.Demo, stored: stored, brokerReady: make(chan struct{}),
 	}
 	u.brokerIsReady = sync.OnceFunc(func() { close(u.brokerReady) })
-	if !cfg.Embedded() {
-		if err := checkBrokers(ctx, cfg); err != nil {
-			return err
-		}
-		u.brokerIsReady()
-	}
 	if u.exe, err = os.Executable(); err != nil {
 		return fmt.Errorf("find own program: %w", err)
 	}
@@ -259,7 +253,18 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 			return err
 		},
 		func(ctx context.Context) error { return service.ServeHTTP(ctx, ln, mux, u.log, time.Second) },
+		u.awaitBrokers,
 		u.cameras)
+}
+
+// awaitBrokers waits for brokers that up does not run itself. The children say
+// in the log that they wait.
+func (u *up) awaitBrokers(ctx context.Context) error {
+	if !u.cfg.Embedded() && newBrokerWait(u.cfg, slog.New(slog.DiscardHandler), false).run(ctx) == nil {
+		u.brokerIsReady()
+	}
+	<-ctx.Done()
+	return nil
 }
 
 // said is what a child says of its configuration, with the places where its

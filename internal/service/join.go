@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,14 +32,20 @@ func Transport(dial func(ctx context.Context) (net.Conn, error)) *http.Transport
 	}
 }
 
-// AskReady asks a role whether it is ready.
+// NotReadyError is the answer of a role that is not ready.
+type NotReadyError struct{ Why string }
+
+func (e *NotReadyError) Error() string { return "service: not ready: " + e.Why }
+
+// AskReady asks a role whether it is ready. Errors: *NotReadyError; another one if
+// it does not answer.
 func AskReady(ctx context.Context, c *http.Client) error {
 	body, code, err := get(ctx, c, "/readyz", 4<<10)
 	if err != nil {
 		return err
 	}
 	if code != http.StatusOK {
-		return fmt.Errorf("service: not ready: %s", body)
+		return &NotReadyError{Why: strings.TrimSpace(string(body))}
 	}
 	return nil
 }

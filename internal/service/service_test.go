@@ -50,7 +50,7 @@ func TestServer(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("socket: %v %v", info, err)
 	}
-	if err := AskReady(t.Context(), c); err == nil || !strings.Contains(err.Error(), notReady.Error()) {
+	if err, ok := errors.AsType[*NotReadyError](AskReady(t.Context(), c)); !ok || err.Why != notReady.Error() {
 		t.Errorf("not ready: %v", err)
 	}
 	why = nil

@@ -1,0 +1,32 @@
+package egress
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/framelog/framelog/egress/api"
+	"github.com/framelog/framelog/egress/page"
+)
+
+// Waiting answers while there is no Server yet, since the brokers are away: it
+// serves the page, and refuses everything else with 503 and the reason, which the
+// page shows. why is empty if the brokers are there and the Server is being made.
+func Waiting(g Guard, why func() string) (http.Handler, error) {
+	p, err := page.New()
+	if err != nil {
+		return nil, fmt.Errorf("egress: new server: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", p)
+	refuse := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "1")
+		e := api.Error{Error: "egress is being started", Remedy: "try again in a second"}
+		if reason := why(); reason != "" {
+			e = api.Error{Error: "the brokers do not answer: " + reason, Remedy: "start them, or correct the address in brokers; it goes on by itself"}
+		}
+		refuse(w, http.StatusServiceUnavailable, e.Error, e.Remedy)
+	}
+	mux.HandleFunc("/v1/", refuse)
+	mux.HandleFunc("/hls/", refuse)
+	return g.Wrap(mux), nil
+}
