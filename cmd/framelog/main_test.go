@@ -88,6 +88,11 @@ func TestWrongConfigurations(t *testing.T) {
 		{name: "no file", args: []string{"up", "--config", "none.yaml"}, want: []string{"none.yaml: ", "no such file"}},
 		{name: "port in use", yaml: "listen: " + taken + "\n", want: []string{"framelog.yaml:1: listen: ", taken, "in use", "another port"}},
 		{name: "broker's port in use", yaml: "listen: 127.0.0.1:0\nbroker_listen: " + taken + "\n", want: []string{"framelog: framelog.yaml:2: broker_listen: ", taken, "in use"}},
+		{
+			name: "demo's port in use", yaml: fmt.Sprintf("listen: 127.0.0.1:0\nbroker_listen: 127.0.0.1:%d\ndemo:\n  listen: %s\n", testenv.FreePort(t), taken),
+			args: []string{"up", "--demo", "--config", "framelog.yaml"}, want: []string{"framelog.yaml:4: demo.listen: ", taken, "in use", "another port"},
+		},
+		{name: "demo alone, its port in use", yaml: "demo: {listen: \"" + taken + "\"}\n", args: []string{"camsim", "--config", "framelog.yaml"}, want: []string{"framelog.yaml:1: demo.listen: ", taken, "in use"}},
 		{name: "data in use", yaml: "listen: 127.0.0.1:0\ndata: " + inUse + "\n", want: []string{"framelog.yaml:2: data: ", "another framelog"}},
 		{name: "data is a file", yaml: "listen: 127.0.0.1:0\ndata: " + file + "\n", want: []string{"framelog.yaml:2: data: ", "not a directory"}},
 		{name: "open to all", yaml: "listen: 0.0.0.0:0\n", want: []string{"framelog.yaml:1: ", "--insecure"}},
