@@ -1,13 +1,13 @@
-// Package broker is the embedded broker of a one-machine Framelog: franz-go's
-// kfake on a real port, with what it lacks for keeping video. kfake reads its
-// whole log back when it starts, so the log is a hot window: bounded in total,
-// whatever the retention of its topics.
+// Package broker is the embedded broker of a Framelog on one machine. It runs
+// franz-go's kfake on a real port. kfake reads its whole log back when it starts.
+// So the log is a hot window: its size is bounded, all topics together, whatever
+// their retention.
 //
-// What this package adds: a lock on the directory; a listener that refuses
-// what is not Kafka; readiness only once everything is loaded; the bound over
-// all topics; retention and compaction that run by themselves; compaction that
-// survives a crash in its middle; partitions that keep their end when all of
-// their records have expired.
+// This package adds what kfake lacks: a lock on the directory; a listener that
+// closes connections that are not Kafka's; readiness only after the load; the
+// bound; retention and compaction at regular intervals; compaction that loses
+// nothing in a crash; partitions that keep their end offset after all of their
+// records have expired.
 package broker
 
 import (
@@ -30,11 +30,11 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// Errors of the configuration, for the one who reads the message.
+// Errors of the configuration.
 var (
-	// ErrListen: the address cannot be listened on.
+	// ErrListen says that the broker cannot listen on the address.
 	ErrListen = errors.New("broker: cannot listen")
-	// ErrLocked: another broker has the directory.
+	// ErrLocked says that another broker uses the directory.
 	ErrLocked = errors.New("broker: data directory is in use")
 )
 
@@ -44,9 +44,11 @@ const (
 	DefaultLimit  = 1 << 30
 	MinLimit      = 32 << 20
 
-	// maxRequest bounds what one client can make the broker allocate at once.
+	// maxRequest is the largest request, in bytes. It bounds how much memory one
+	// request can make the broker allocate.
 	maxRequest = 64 << 20
-	// maxMessage is above the largest chunk (8 MiB) and its framing.
+	// maxMessage is the largest record batch, in bytes: the largest chunk (8 MiB)
+	// with its framing fits.
 	maxMessage = 9 << 20
 )
 
@@ -55,18 +57,18 @@ type Config struct {
 	// Listen is host:port. Clients are told this address, so it must be one
 	// that they can reach. Default 127.0.0.1:9092.
 	Listen string
-	// Data is the broker's own directory. It is made where it is missing.
+	// Data is the broker's own directory. The broker makes it if it is missing.
 	Data string
 	// Limit is the most bytes of log on disk, all topics together. Default
-	// 1 GiB, at least 32 MiB. Beyond it the oldest footage goes; what other
-	// topics hold counts, but is left to their retention. One segment a
-	// partition cannot go, so it is exceeded where partitions × SegmentBytes
-	// is more.
+	// 1 GiB, at least 32 MiB. Above it the broker deletes the oldest footage.
+	// Other topics count too, but only their retention deletes from them. The
+	// last segment of a partition stays, so the log exceeds the limit if
+	// partitions × SegmentBytes is larger.
 	Limit int64
 	// Prefix stands before Framelog's topic names (default empty).
 	Prefix string
-	// Interval is how often retention is applied. Default 5 s. Writing makes
-	// the bound be looked at sooner.
+	// Interval is the time between two runs of retention. Default 5 s. The bound
+	// is checked more often while clients write much.
 	Interval time.Duration
 }
 
@@ -83,9 +85,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// SegmentBytes is the segment size that suits a limit: a segment is what can
-// be deleted, so there should be hundreds in the window. Media topics on an
-// embedded broker should be made with it.
+// SegmentBytes is the segment size that suits a limit, in bytes. Only whole
+// segments can be deleted, so the window should hold hundreds. Media topics on
+// an embedded broker should be made with it.
 func SegmentBytes(limit int64) int64 {
 	if limit <= 0 {
 		limit = DefaultLimit
@@ -93,7 +95,7 @@ func SegmentBytes(limit int64) int64 {
 	return min(max(limit/256, 1<<20), 64<<20)
 }
 
-// Validate says what is wrong with the configuration.
+// Validate reports what is wrong with the configuration.
 func (c Config) Validate() error {
 	c = c.withDefaults()
 	if c.Data == "" {
@@ -108,15 +110,15 @@ func (c Config) Validate() error {
 	return schemas.Names{Prefix: c.Prefix}.Validate()
 }
 
-// Run runs the broker until ctx ends. ready is called once, with the address,
-// when everything is loaded and requests are answered. ErrListen and
-// ErrLocked are errors of the configuration.
+// Run runs the broker until ctx ends. It calls ready once, with its address,
+// when it has loaded the log and answers requests; nil: not. Errors: ErrListen
+// and ErrLocked, which are errors of the configuration, and those of the load.
 func Run(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Registerer, ready func(addr string)) error {
 	cfg = cfg.withDefaults()
 	if err := cfg.Validate(); err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}
-	unlock, err := patiently(ctx, func() (func(), error) { return lock(cfg.Data) })
+	unlock, err := retryWhileTaken(ctx, func() (func(), error) { return lock(cfg.Data) })
 	if err != nil {
 		return err
 	}
@@ -128,7 +130,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regis
 		return fmt.Errorf("broker: restore ends of empty partitions: %w", err)
 	}
 
-	inner, err := patiently(ctx, func() (net.Listener, error) {
+	inner, err := retryWhileTaken(ctx, func() (net.Listener, error) {
 		var lc net.ListenConfig
 		ln, err := lc.Listen(ctx, "tcp", cfg.Listen)
 		if err != nil {
@@ -139,7 +141,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regis
 	if err != nil {
 		return err
 	}
-	ln := &listener{Listener: inner, log: log, kick: make(chan struct{}, 1), every: max(cfg.Limit/32, 1<<20)}
+	ln := &listener{Listener: inner, log: log, wrote: make(chan struct{}, 1), every: max(cfg.Limit/32, 1<<20)}
 	addr := inner.Addr().String()
 
 	start := time.Now()
@@ -151,8 +153,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regis
 		kfake.WithLogger(logger{log}),
 		kfake.BrokerConfigs(map[string]string{
 			"message.max.bytes": strconv.Itoa(maxMessage),
-			// Its own timer would compact, and a crash in the middle of
-			// that loses records: the keeper does it instead.
+			// kfake's own timer is off: a crash during its compaction loses
+			// records. The keeper compacts instead.
 			"log.cleaner.backoff.ms": strconv.Itoa(1 << 31),
 			"log.segment.bytes":      strconv.FormatInt(SegmentBytes(cfg.Limit), 10),
 		}),
@@ -162,7 +164,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regis
 		return fmt.Errorf("broker: load %s: %w", cfg.Data, err)
 	}
 	defer cluster.Close()
-	debug.FreeOSMemory() // loading has held the whole log
+	debug.FreeOSMemory() // the load held the whole log in memory
 
 	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ClientID("framelog-broker"))
 	if err != nil {
@@ -180,18 +182,20 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regis
 	if ready != nil {
 		ready(addr)
 	}
-	k.run(ctx, ln.kick)
+	k.run(ctx, ln.wrote)
 	return nil
 }
 
-// patience is how long a directory or port that is taken is waited for: a
-// broker before this one may be dying.
-const patience = 2 * time.Second
+// takenFor is how long the broker waits for a directory or port that is taken.
+// The process that had it before may need a moment to end.
+const takenFor = 2 * time.Second
 
-func patiently[T any](ctx context.Context, take func() (T, error)) (T, error) {
+// retryWhileTaken calls take until it succeeds, fails for another reason than
+// that something is taken, or takenFor has passed.
+func retryWhileTaken[T any](ctx context.Context, take func() (T, error)) (T, error) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	end := time.Now().Add(patience)
+	end := time.Now().Add(takenFor)
 	for {
 		v, err := take()
 		if err == nil || !errors.Is(err, ErrLocked) && !errors.Is(err, unix.EADDRINUSE) || time.Now().After(end) {
@@ -208,8 +212,8 @@ func patiently[T any](ctx context.Context, take func() (T, error)) (T, error) {
 // logDir is kfake's directory below Config.Data.
 const logDir = "log"
 
-// lock takes the directory for this process until unlock is called, or the
-// process ends in any way.
+// lock takes the directory for this process, until unlock is called or the
+// process ends. Errors: ErrLocked.
 func lock(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Join(dir, logDir), 0o700); err != nil {
 		return nil, fmt.Errorf("broker: make data directory: %w", err)
@@ -228,7 +232,7 @@ func lock(dir string) (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
-// logger passes on what kfake says.
+// logger writes kfake's messages to the log.
 type logger struct{ log *slog.Logger }
 
 func (l logger) Logf(level kfake.LogLevel, format string, args ...any) {

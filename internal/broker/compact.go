@@ -9,13 +9,13 @@ import (
 	"path/filepath"
 )
 
-// kfake compacts a partition by removing its segments and then writing them
-// anew: a crash between loses cameras. So hard links to what was there are
-// kept until it is done.
+// kfake compacts a partition in two steps: it removes the segments, then it writes
+// them anew. A crash between the two would lose cameras. So hard links keep the
+// old segments until the compaction has ended.
 
 func linksDir(data string) string { return filepath.Join(data, "compacting") }
 
-// compactSafely runs compact with links to all segments of the partitions.
+// compactSafely runs compact while links hold all segments of the partitions.
 func compactSafely(data string, parts []partition, compact func()) error {
 	links := linksDir(data)
 	if err := os.RemoveAll(links); err != nil {
@@ -28,7 +28,7 @@ func compactSafely(data string, parts []partition, compact func()) error {
 		if err := eachFile(filepath.Join(partitionsDir(data), p.dir), func(path, name string) error {
 			err := os.Link(path, filepath.Join(links, p.dir, name))
 			if errors.Is(err, fs.ErrNotExist) {
-				return nil // retention was here meanwhile
+				return nil // retention has deleted it meanwhile
 			}
 			return err
 		}); err != nil {
@@ -39,9 +39,9 @@ func compactSafely(data string, parts []partition, compact func()) error {
 	return os.RemoveAll(links)
 }
 
-// recoverCompaction puts back the partitions that a crash left half compacted:
-// those that end before their links do. Compaction keeps the last record, and
-// writes it last.
+// recoverCompaction puts back the partitions whose compaction a crash stopped. A
+// compaction keeps the last record and writes it last, so these are the partitions
+// that end before their links do.
 func recoverCompaction(data string, log *slog.Logger) error {
 	links, dir := linksDir(data), partitionsDir(data)
 	saved, err := scan(links)
@@ -68,7 +68,7 @@ func recoverCompaction(data string, log *slog.Logger) error {
 		if have >= want {
 			continue
 		}
-		log.Warn("a crash stopped a compaction; the records from before it are put back", "partition", p.dir)
+		log.Warn("a crash stopped a compaction: the records from before it are put back", "partition", p.dir)
 		if err := os.MkdirAll(filepath.Join(dir, p.dir), 0o755); err != nil {
 			return err
 		}

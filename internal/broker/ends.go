@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// kfake forgets where a partition ended once all of its records have expired:
-// after a restart it begins at offset 0 again. Offsets name fragments and
-// epochs, so they must never come twice. The keeper therefore writes down the
-// ends of partitions that nobody writes to; restoreEnds puts them back, as an
-// empty segment at the end and a snapshot that names it.
+// kfake forgets the end offset of a partition once all of its records have
+// expired: after a restart the partition begins at offset 0 again. But offsets
+// name fragments and epochs, so none may be used twice. So the keeper saves the
+// ends of partitions that nobody writes to. At the next start restoreEnds makes an
+// empty segment at that end, and a snapshot that names it.
 
-// ends is the offset after the last record, by partition directory.
+// ends are offsets after the last record, by the directory of the partition.
 type ends map[string]int64
 
 func endsFile(data string) string { return filepath.Join(data, "ends.json") }
 
-// snapshot is kfake's note of a partition, as far as it matters here.
+// snapshot holds the fields of kfake's snapshot.json that are used here.
 type snapshot struct {
 	Version          int            `json:"version"`
 	HighWatermark    int64          `json:"high_watermark"`
@@ -35,11 +35,11 @@ type snapshotFile struct {
 	Size int64 `json:"size"`
 }
 
-// restoreEnds gives each partition without records its end back.
+// restoreEnds makes the partitions without records begin at their saved end.
 func restoreEnds(data string, log *slog.Logger) error {
 	known := ends{}
 	if err := readJSON(endsFile(data), &known); err != nil {
-		log.Warn("ends of partitions are unreadable; an expired one may begin at 0 again", "error", err)
+		log.Warn("saved end offsets of partitions cannot be read: an empty partition may begin at offset 0 again", "error", err)
 	}
 	dir := partitionsDir(data)
 	parts, err := scan(dir)
@@ -53,7 +53,7 @@ func restoreEnds(data string, log *slog.Logger) error {
 		path := filepath.Join(dir, p.dir, "snapshot.json")
 		snap := snapshot{Version: 1}
 		if err := readJSON(path, &snap); err != nil {
-			log.Warn("a partition's snapshot is unreadable", "partition", p.dir, "error", err)
+			log.Warn("a partition's snapshot cannot be read", "partition", p.dir, "error", err)
 			snap = snapshot{Version: 1}
 		}
 		end := max(known[p.dir], snap.HighWatermark)

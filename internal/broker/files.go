@@ -42,7 +42,7 @@ func (p partition) size() (n int64) {
 	return n
 }
 
-// last is when the partition was last written to, zero where it is empty.
+// last is the time of the last write; zero if the partition is empty.
 func (p partition) last() time.Time {
 	for _, s := range slices.Backward(p.segments) {
 		if s.size > 0 {
@@ -54,7 +54,7 @@ func (p partition) last() time.Time {
 
 func partitionsDir(data string) string { return filepath.Join(data, logDir, "partitions") }
 
-// scan lists the partitions on disk. Files that vanish meanwhile are skipped.
+// scan lists the partitions on disk. It skips files that are removed meanwhile.
 func scan(dir string) ([]partition, error) {
 	dirs, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -105,8 +105,8 @@ func scan(dir string) ([]partition, error) {
 	return out, nil
 }
 
-// endOf reads the offset after the last whole batch in a partition's files, 0
-// where there is none.
+// endOf reads the offset after the last whole batch in a partition's files; 0 if
+// there is none.
 func endOf(dir string, p partition) (int64, error) {
 	for _, s := range slices.Backward(p.segments) {
 		end, err := segmentEnd(filepath.Join(dir, p.dir, strconv.FormatInt(s.base, 10)+".dat"))
@@ -151,7 +151,7 @@ func segmentEnd(path string) (end int64, err error) {
 	return end, nil
 }
 
-// writeJSON replaces a file at once: a crash leaves the old or the new.
+// writeJSON replaces a file in one step: a crash leaves the old one or the new one.
 func writeJSON(path string, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -169,6 +169,7 @@ func writeJSON(path string, v any) error {
 	return os.Rename(tmp, path)
 }
 
+// readJSON reads a file into v. If there is no file, v stays as it is.
 func readJSON(path string, v any) error {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

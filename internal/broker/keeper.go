@@ -18,17 +18,17 @@ import (
 )
 
 const (
-	// idleAfter: a partition that nobody has written to for so long gets its
-	// end written down. Far below any retention.
+	// idleAfter is how long nobody writes to a partition before the keeper saves
+	// its end offset. It is far below any retention.
 	idleAfter = 20 * time.Second
-	// compactAbove is how large the compacted topics become, and by what
-	// factor they grow, before they are compacted.
+	// The keeper compacts when the compacted topics hold compactAbove bytes and
+	// have grown by compactFactor since the last time.
 	compactAbove  = 4 << 20
 	compactFactor = 2
 )
 
-// keeper does what a broker does beside answering: it keeps the log within
-// its bound. One goroutine, run, owns it.
+// keeper keeps the log within its bound, and runs retention and compaction. Only
+// the goroutine of run uses it.
 type keeper struct {
 	cfg       Config
 	names     schemas.Names
@@ -37,9 +37,9 @@ type keeper struct {
 	log       *slog.Logger
 	met       *metrics
 	ends      ends
-	seen      map[string]segment // last segment of an idle partition whose end is in ends
+	seen      map[string]segment // by directory: the last segment of an idle partition when its end was saved
 	compacted int64              // size of the compacted topics after the last compaction
-	warned    bool               // that the bound cannot be held
+	warned    bool               // the log says that the bound cannot be held
 }
 
 func newKeeper(cfg Config, cluster *kfake.Cluster, client *kgo.Client, log *slog.Logger, met *metrics) *keeper {
@@ -54,27 +54,28 @@ func newKeeper(cfg Config, cluster *kfake.Cluster, client *kgo.Client, log *slog
 		seen:    map[string]segment{},
 	}
 	met.limit.Set(float64(cfg.Limit))
-	_ = readJSON(endsFile(cfg.Data), &k.ends) // restoreEnds has said what is wrong with it
+	_ = readJSON(endsFile(cfg.Data), &k.ends) // restoreEnds has logged the error
 	return k
 }
 
-func (k *keeper) run(ctx context.Context, kick <-chan struct{}) {
+// run works until ctx ends. wrote tells it to check the bound at once.
+func (k *keeper) run(ctx context.Context, wrote <-chan struct{}) {
 	tick := time.NewTicker(k.cfg.Interval)
 	defer tick.Stop()
 	for {
 		if err := k.bound(ctx); err != nil && ctx.Err() == nil {
-			k.log.WarnContext(ctx, "holding the limit failed", "error", err)
+			k.log.WarnContext(ctx, "the log could not be cut to its limit", "error", err)
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-kick:
+		case <-wrote:
 			continue
 		case <-tick.C:
 		}
-		// Ends first: retention may empty a partition.
-		if err := k.noteEnds(ctx); err != nil && ctx.Err() == nil {
-			k.log.WarnContext(ctx, "noting ends of partitions failed", "error", err)
+		// Ends are saved first, since retention may empty a partition.
+		if err := k.saveEnds(ctx); err != nil && ctx.Err() == nil {
+			k.log.WarnContext(ctx, "end offsets of partitions could not be saved", "error", err)
 		}
 		k.cluster.ApplyRetention()
 		if err := k.compact(); err != nil && ctx.Err() == nil {
@@ -83,14 +84,15 @@ func (k *keeper) run(ctx context.Context, kick <-chan struct{}) {
 	}
 }
 
-// media says whether a topic holds footage, which may go when space is short.
+// media reports whether a topic holds footage. Only footage is deleted to hold the
+// bound.
 func (k *keeper) media(topic string) bool {
 	_, index, ok := k.names.Parse(topic)
 	return ok && !index
 }
 
-// bound removes the oldest footage where the log is near its limit, whichever
-// camera's it is, so that all cameras keep about the same time.
+// bound deletes the oldest footage of all cameras while the log is near its
+// limit. So all cameras keep about the same time.
 func (k *keeper) bound(ctx context.Context) error {
 	parts, err := scan(partitionsDir(k.cfg.Data))
 	if err != nil {
@@ -116,7 +118,7 @@ func (k *keeper) bound(ctx context.Context) error {
 			return err
 		}
 		for _, r := range res.Sorted() {
-			// Out of range: retention, or a purge, was here first.
+			// These two mean that retention or a purge has deleted it before.
 			if r.Err != nil && !errors.Is(r.Err, kerr.OffsetOutOfRange) && !errors.Is(r.Err, kerr.UnknownTopicOrPartition) {
 				return r.Err
 			}
@@ -126,16 +128,17 @@ func (k *keeper) bound(ctx context.Context) error {
 	if over := total > k.cfg.Limit; over != k.warned {
 		k.warned = over
 		if over {
-			k.log.WarnContext(ctx, "the log is over its limit and nothing more can go: raise the limit, or have fewer cameras or partitions",
+			k.log.WarnContext(ctx, "the log is over its limit, and no more can be deleted: raise the limit, or have fewer cameras or partitions",
 				"bytes", total, "limit_bytes", k.cfg.Limit)
 		}
 	}
 	return nil
 }
 
-// plan says which segment each partition should begin with so that excess
-// bytes go: oldest first, media alone, and never a partition's last segment.
-// The result is by index into parts.
+// plan chooses the segments to delete, so that at least excess bytes become free:
+// of media alone, the oldest first, and never a partition's last segment. The
+// result gives, by index into parts, the index of the segment with which the
+// partition is to begin.
 func plan(parts []partition, media func(topic string) bool, excess int64) map[int]int {
 	if excess <= 0 {
 		return nil
@@ -159,8 +162,7 @@ func plan(parts []partition, media func(topic string) bool, excess int64) map[in
 		if excess <= 0 {
 			break
 		}
-		// A segment never goes without those before it, though their times
-		// may be out of order.
+		// The segments before it go with it, also if their times are later.
 		for j := cut[c.part]; j <= c.seg; j++ {
 			excess -= parts[c.part].segments[j].size
 		}
@@ -169,8 +171,8 @@ func plan(parts []partition, media func(topic string) bool, excess int64) map[in
 	return cut
 }
 
-// noteEnds writes down the ends of idle partitions that are not known.
-func (k *keeper) noteEnds(ctx context.Context) error {
+// saveEnds saves the end offsets of idle partitions that are not saved yet.
+func (k *keeper) saveEnds(ctx context.Context) error {
 	parts, err := scan(partitionsDir(k.cfg.Data))
 	if err != nil {
 		return err
@@ -187,8 +189,8 @@ func (k *keeper) noteEnds(ctx context.Context) error {
 		if n := len(p.segments); n > 0 {
 			last = p.segments[n-1]
 		}
-		// Without a file it cannot be seen whether it was written to, and emptied
-		// again, since.
+		// If it has no file, the end is saved each time: the partition may have been
+		// written to and emptied since, and nothing shows it.
 		if s, ok := k.seen[p.dir]; ok && s == last && len(p.segments) > 0 {
 			continue
 		}
@@ -226,8 +228,8 @@ func (k *keeper) noteEnds(ctx context.Context) error {
 	return writeJSON(endsFile(k.cfg.Data), k.ends)
 }
 
-// compact compacts the registry when it has grown much. Each run writes the
-// compacted topics anew while no request is answered, so it should be rare.
+// compact compacts the registry's topics when they have grown much. kfake answers
+// no request while it writes them anew, so this should be rare.
 func (k *keeper) compact() error {
 	parts, err := scan(partitionsDir(k.cfg.Data))
 	if err != nil {

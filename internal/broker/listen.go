@@ -8,15 +8,16 @@ import (
 	"sync/atomic"
 )
 
-// listener counts what is received, so that the bound is looked at as soon as
-// much has been written, and guards each connection's framing: kfake allocates
-// what the four bytes before a request say, and those of "GET " are 1.2 GB.
+// listener counts the bytes that clients send, so that the keeper checks the bound
+// as soon as they have written much. It also checks the framing of each
+// connection: kfake allocates as many bytes as the four bytes before a request
+// say, and the four bytes "GET " mean 1.2 GB.
 type listener struct {
 	net.Listener
 	log      *slog.Logger
-	kick     chan struct{} // a token when every bytes more were received
-	every    int64
-	received atomic.Int64
+	wrote    chan struct{} // gets a token each time that another `every` bytes have come
+	every    int64         // bytes
+	received atomic.Int64  // bytes
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -27,14 +28,14 @@ func (l *listener) Accept() (net.Conn, error) {
 	return &conn{Conn: c, l: l}, nil
 }
 
-// conn follows the framing of requests (a 4-byte length, then as many bytes):
-// one goroutine reads it.
+// conn follows the framing of requests: a length of 4 bytes, then as many bytes.
+// One goroutine reads it.
 type conn struct {
 	net.Conn
 	l      *listener
 	header [4]byte
-	have   int   // bytes of header
-	left   int64 // of the request
+	have   int   // bytes of header that have come
+	left   int64 // bytes of the request that are still to come
 }
 
 var errFrame = errors.New("broker: request is larger than any of Kafka's: not a Kafka client")
@@ -49,7 +50,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		before := c.l.received.Add(int64(n)) - int64(n)
 		if before/c.l.every != (before+int64(n))/c.l.every {
 			select {
-			case c.l.kick <- struct{}{}:
+			case c.l.wrote <- struct{}{}:
 			default:
 			}
 		}
@@ -57,6 +58,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// follow takes the next bytes of the connection. Errors: errFrame.
 func (c *conn) follow(p []byte) error {
 	for len(p) > 0 {
 		if c.left > 0 {
