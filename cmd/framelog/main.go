@@ -1,5 +1,6 @@
-// Command framelog is all of Framelog in one binary: a subcommand a role, and
-// `framelog up`, which runs all of them on one machine.
+// Command framelog is all of Framelog in one binary. It has a subcommand for each
+// role (see roles), `framelog up`, which runs all of them on one machine, and
+// commands for people.
 package main
 
 import (
@@ -30,8 +31,8 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// Exit codes. To the supervisor a role says supervise.ExitConfig instead of
-// exitConfig.
+// Exit codes. A role that up has started ends with supervise.ExitConfig instead
+// of exitConfig.
 const (
 	exitFailed = 1
 	exitConfig = 2
@@ -156,7 +157,7 @@ func cameras(cfg *config.Config) (file string, cams []schemas.Camera, err error)
 
 type versionCmd struct{}
 
-// Run prints what the Go toolchain has noted of the build.
+// Run prints what the Go toolchain has recorded of the build.
 func (versionCmd) Run(k *kong.Context) error {
 	version, revision := "(devel)", ""
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -177,8 +178,8 @@ func main() {
 	os.Exit(run(os.Args[1:]))
 }
 
-// run is main with an exit code. The first signal ends ctx, a second one the
-// process.
+// run is main; it returns the exit code. The first signal ends ctx, the second one
+// ends the process.
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -209,7 +210,7 @@ func run(args []string) int {
 	}
 	err = parsed.Run()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) && !strings.HasPrefix(parsed.Command(), "cameras") {
-		return 0 // a role has nothing more to do than to end
+		return 0 // a role was told to end
 	}
 	if err == nil {
 		return 0
@@ -221,7 +222,7 @@ func run(args []string) int {
 	return code
 }
 
-// commands is the command line: a subcommand a role, and those for people.
+// commands makes the command line: a subcommand for each role, and those for people.
 func commands(table []role) (out []kong.Option) {
 	out = append(out, kong.DynamicCommand("up", "Run everything on this machine, with the embedded broker unless brokers are configured.", "", new(upCmd)))
 	for _, r := range table {
@@ -236,8 +237,8 @@ func commands(table []role) (out []kong.Option) {
 		kong.DynamicCommand("version", "Print the version.", "", new(versionCmd)))
 }
 
-// commandMissing says that the line was right as far as it went, and that a
-// command is to follow.
+// commandMissing reports whether the arguments are right so far and only a command
+// is missing.
 func commandMissing(c *kong.Context) bool {
 	node := c.Model.Node
 	if s := c.Selected(); s != nil {
@@ -246,7 +247,7 @@ func commandMissing(c *kong.Context) bool {
 	return c.Error == nil && len(node.Children) > 0
 }
 
-// fail prints why in one line and gives the exit code.
+// fail prints err in one line and returns the exit code.
 func fail(err error) int {
 	var child *supervise.ConfigError
 	if errors.As(err, &child) {
@@ -257,7 +258,7 @@ func fail(err error) int {
 		fmt.Fprintln(os.Stderr, "framelog: "+said)
 		return exitConfig
 	}
-	// What was typed in the wrong place may be repeated, and be a camera's URL.
+	// An error of the command line may repeat an argument, which may be a camera's URL.
 	fmt.Fprintln(os.Stderr, "framelog: "+secrets.Redact(strings.ReplaceAll(err.Error(), "\n", "; ")))
 	var usage *cli.UsageError
 	if config.IsError(err) || errors.As(err, &usage) {
@@ -266,7 +267,8 @@ func fail(err error) int {
 	return exitFailed
 }
 
-// listenError makes a failure to listen an error of the configuration.
+// listenError turns an error of Listen into one of the configuration. It returns
+// other errors as they are.
 func listenError(cfg *config.Config, key, addr string, err error) error {
 	listens := errors.Is(err, service.ErrListen) || errors.Is(err, broker.ErrListen)
 	if !listens || errors.Is(err, context.Canceled) {

@@ -14,15 +14,15 @@ import (
 	"github.com/framelog/framelog/internal/service"
 )
 
-// awayPage is what a browser shows while egress is being started.
+// awayPage is the page that browsers get while egress is away.
 const awayPage = `<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="1">
 <meta name="viewport" content="width=device-width"><title>Framelog</title>
 <body style="font:16px/1.5 system-ui,sans-serif;margin:20vh auto;max-width:28em;padding:0 1em">
 <h1>One moment</h1><p>Framelog is starting this part of itself. This page tries again by itself.</p>
 `
 
-// proxy passes requests to a role's socket. While the role is away, as after a
-// crash, it answers 503: players and pages try again.
+// proxy passes requests to the socket of a role. While the role is away, as after a
+// crash, it answers 503, and players and pages try again.
 func proxy(socket string, log *slog.Logger) http.Handler {
 	var d net.Dialer
 	transport := service.Transport(func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) })
@@ -45,6 +45,7 @@ func proxy(socket string, log *slog.Logger) http.Handler {
 	}
 }
 
+// away answers for a role that is away.
 func away(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Retry-After", "1")

@@ -24,7 +24,7 @@ func brokerRole() role {
 
 // brokerConfig is the section of the embedded broker.
 type brokerConfig struct {
-	Limit config.Size `yaml:"limit" default:"1GiB" min:"32MiB" doc:"Most disk that the embedded broker's log takes, all cameras together: the oldest footage goes first. Its next start after a crash takes as much memory."`
+	Limit config.Size `yaml:"limit" default:"1GiB" min:"32MiB" doc:"Most disk space of the embedded broker's log, all cameras together. The oldest footage is deleted first. The start after a crash takes as much memory."`
 }
 
 type brokerCmd struct {

@@ -97,7 +97,7 @@ func view(ctx context.Context, p *process, serve func(http.Handler)) error {
 	}
 	p.atEnd(mlog.Close)
 
-	var web *egress.Server // is there before the first request
+	var web *egress.Server // set before the first request
 	h := hls.Config{
 		Mode: own.Mode, Window: time.Duration(own.Window), Linger: time.Duration(own.Linger),
 		Dir: own.HLSDir, Reserve: int64(own.DiskReserve), CacheBytes: int64(own.CacheBytes), LiveBytes: int64(own.LiveBytes),
@@ -130,8 +130,8 @@ func view(ctx context.Context, p *process, serve func(http.Handler)) error {
 	return service.All(ctx, stream.Run, web.Run)
 }
 
-// closed is the directory on the way to dir, itself included, that other users
-// may not pass; "" where there is none.
+// closed is a directory on the path to dir, or dir itself, that other users may
+// not enter; "" if there is none.
 func closed(dir string) string {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -151,8 +151,9 @@ func closed(dir string) string {
 	}
 }
 
-// secretsDir is where the API keeps passwords: in `up` alone, where ingest
-// reads them on the same machine.
+// secretsDir is the directory in which the API keeps passwords. It is empty, and
+// the API keeps none, unless up runs egress: then ingest reads them on the same
+// machine.
 func secretsDir(p *process) string {
 	if !p.flags.supervised() {
 		return ""

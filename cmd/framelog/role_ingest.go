@@ -30,7 +30,7 @@ func ingestRole() role {
 
 		prepare: func(_ context.Context, u *up) error {
 			if own := config.Get[ingestConfig](u.cfg); own.Instance == "" {
-				// The same for each process that this parent starts, and no other's.
+				// All ingest processes of this parent get the same name, and nobody else does.
 				own.Instance = fmt.Sprintf("up-%016x", rand.Uint64())
 			}
 			return nil
@@ -40,14 +40,14 @@ func ingestRole() role {
 
 // ingestConfig says how cameras are recorded.
 type ingestConfig struct {
-	Instance       string          `yaml:"instance" default:"" doc:"Name of this ingest process among all: it must differ from the others' and stay when the process is started again, which then has its cameras back at once. Empty: a process that died gets cameras again after session_timeout; framelog up gives a name."`
-	MinFragment    config.Duration `yaml:"min_fragment" default:"1s" min:"1s" max:"30s" doc:"Shortest fragment, which is an HLS segment: one begins at the first keyframe that comes so long after the last one's start."`
-	ChunkDuration  config.Duration `yaml:"chunk_duration" default:"200ms" min:"40ms" max:"2s" doc:"Length of a chunk, which is a record in Kafka and a part of low-latency HLS: shorter is less delay and more work."`
+	Instance       string          `yaml:"instance" default:"" doc:"Name of this ingest process. No other ingest process may have it, and it must stay the same when the process is started again: then it gets its cameras back at once. Empty: other processes take them over after session_timeout. framelog up makes a name."`
+	MinFragment    config.Duration `yaml:"min_fragment" default:"1s" min:"1s" max:"30s" doc:"Shortest fragment, which is an HLS segment. A fragment ends at the first keyframe that comes after this time."`
+	ChunkDuration  config.Duration `yaml:"chunk_duration" default:"200ms" min:"40ms" max:"2s" doc:"Length of a chunk, which is a record in Kafka and a part of low-latency HLS. Shorter means less delay and more work."`
 	SessionTimeout config.Duration `yaml:"session_timeout" default:"8s" min:"6s" max:"10s" doc:"How long after the death of an ingest process the others take its cameras."`
-	ReconnectMax   config.Duration `yaml:"reconnect_max" default:"15s" min:"1s" max:"10m" doc:"Longest wait before a camera that is away is tried again."`
+	ReconnectMax   config.Duration `yaml:"reconnect_max" default:"15s" min:"1s" max:"10m" doc:"Longest wait before the next attempt to connect to a camera that is away."`
 	ConnectTimeout config.Duration `yaml:"connect_timeout" default:"5s" min:"1s" max:"1m" doc:"How long a camera may take to accept a connection."`
-	StallTimeout   config.Duration `yaml:"stall_timeout" default:"10s" min:"1s" max:"5m" doc:"How long a camera may send no picture before it is connected anew."`
-	DiskReserve    config.Size     `yaml:"disk_reserve" default:"2GiB" doc:"Free disk below which recording stops, with gaps, where the embedded broker is on this machine. 0: none."`
+	StallTimeout   config.Duration `yaml:"stall_timeout" default:"10s" min:"1s" max:"5m" doc:"How long a camera may send no picture before ingest connects again."`
+	DiskReserve    config.Size     `yaml:"disk_reserve" default:"2GiB" doc:"With the embedded broker: recording stops, with gaps, while less disk space is free. 0: never."`
 }
 
 type ingestCmd struct {
@@ -61,10 +61,9 @@ func (c ingestCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// What ingest keeps is small and what goes through it is much, so the
-	// collector would run several times a second for nothing. This is never
-	// touched, and so takes no memory; the heap may grow by as much between two
-	// runs, whatever the number of cameras.
+	// Ingest keeps little memory and allocates much, so the garbage collector would
+	// run several times a second for nothing. The ballast lets the heap grow by its
+	// size between two runs. It is never written, so it takes no memory itself.
 	ballast := make([]byte, 32<<20)
 	defer runtime.KeepAlive(ballast)
 	if err := gstreamer.Init(); err != nil {
@@ -121,7 +120,7 @@ func record(ctx context.Context, p *process) error {
 	return svc.Run(ctx)
 }
 
-// cameraURL puts the secrets in. Its errors hold none.
+// cameraURL is the URL to connect to, with its secrets. Its errors hold none.
 func cameraURL(ctx context.Context, r secrets.Resolver, cam schemas.Camera) (*url.URL, error) {
 	bare, user, password, err := r.Resolve(ctx, cam)
 	if err != nil {

@@ -44,16 +44,16 @@ type up struct {
 	roles    []role // those that it runs, in the order of their start
 	runDir   string
 	withDemo bool
-	demo     string // address of the demo's cameras, "" without
+	demo     string // address of the demo's cameras; "" if they do not run
 	exe      string
-	stored   []func() error // take back the passwords of the file's cameras
+	stored   []func() error // undo that the passwords of the file's cameras were kept
 
 	brokerReady   chan struct{} // closed when brokers are there
 	brokerIsReady func()        // closes it
 	allReady      atomic.Bool
 }
 
-// Run is `framelog up`.
+// Run runs `framelog up`.
 func (c upCmd) Run(ctx context.Context) error {
 	var ownEnv []string
 	for _, r := range roles() {
@@ -114,9 +114,9 @@ func (c upCmd) Run(ctx context.Context) error {
 	return u.run(ctx, ln)
 }
 
-// checkBrokerPort says that the embedded broker could not listen before the
-// broker has to: here the error can name the user's own file. The broker of an
-// up that was just killed may hold the port for a moment.
+// checkBrokerPort checks that the embedded broker will be able to listen. Here, and
+// not in the broker, the error can name the user's own file. It waits for 3 s,
+// since the broker of an up that was just killed may hold the port for a moment.
 func checkBrokerPort(ctx context.Context, cfg *config.Config) error {
 	told := ctx
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
@@ -139,9 +139,9 @@ func checkBrokerPort(ctx context.Context, cfg *config.Config) error {
 	}
 }
 
-// lockData takes the data directory for this process. Others may pass through
-// it and read nothing in it, but for hls, whose files a web server gives out: it
-// is somebody else.
+// lockData takes the data directory for this process. Other users may enter it, but
+// can read nothing in it except hls, from which a web server of another user serves
+// files.
 func lockData(cfg *config.Config) (unlock func(), err error) {
 	if err := os.MkdirAll(cfg.Data, 0o711); err != nil {
 		return nil, cfg.Errorf("data", "name a directory that you may write to", "%q cannot be made: %s", cfg.Data, pathCause(err))
@@ -160,6 +160,7 @@ func lockData(cfg *config.Config) (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
+// pathCause is the cause of an error, without the path.
 func pathCause(err error) string {
 	var pe *os.PathError
 	if errors.As(err, &pe) {
@@ -168,13 +169,13 @@ func pathCause(err error) string {
 	return err.Error()
 }
 
-// maxSocketPath is the longest path of a Unix socket on Linux, its final zero
-// not counted.
+// maxSocketPath is the longest path of a Unix socket on Linux, in bytes, without
+// the zero at its end.
 const maxSocketPath = 107
 
-// makeRunDir makes the directory of the sockets, data/run, or one in the
-// temporary directory where the path is too long for a socket; and puts the
-// configuration there that all children read, as it is after all overrides.
+// makeRunDir makes the directory of the sockets: data/run, or one in the temporary
+// directory if that path is too long for a socket. It writes the configuration
+// that all children read into it, with the environment and flags applied.
 func (u *up) makeRunDir() (remove func(), err error) {
 	dir, err := filepath.Abs(filepath.Join(u.cfg.Data, "run"))
 	if err != nil {
@@ -206,7 +207,7 @@ func (u *up) makeRunDir() (remove func(), err error) {
 
 func (u *up) file(name string) string { return filepath.Join(u.runDir, name) }
 
-// socket is where a role answers.
+// socket is the path of a role's socket.
 func (u *up) socket(role string) string { return u.file(role + ".sock") }
 
 // run runs the children and the HTTP port until ctx ends.
@@ -222,7 +223,7 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 		sc.Children = append(sc.Children, supervise.Child{
 			Role: r.name, Command: func() *exec.Cmd { return u.command(r) },
 			WaitReady: r.waitReady,
-			// More than ingest takes where a connection hangs and Kafka is away.
+			// Ingest needs less, also if a connection hangs and Kafka is away.
 			StopTimeout: 15 * time.Second,
 			Ready: func(ctx context.Context) error {
 				err := service.AskReady(ctx, client)
@@ -267,8 +268,8 @@ func (u *up) awaitBrokers(ctx context.Context) error {
 	return nil
 }
 
-// said is what a child says of its configuration, with the places where its
-// values were set instead of the file that was made for it.
+// said is a child's error of its configuration. It names the place where the user
+// set the value, instead of the file that was made for the children.
 func (u *up) said(line string) string {
 	rest, ok := strings.CutPrefix(line, "framelog: "+u.file("config.yaml")+":")
 	if !ok {
@@ -282,8 +283,8 @@ func (u *up) said(line string) string {
 	return rest
 }
 
-// command is that of a role's child. The configuration that it reads holds what
-// the environment says already, so it gets no FRAMELOG_* variables but its own.
+// command is the command of a role's child. Its configuration file holds the values
+// of the environment already, so it gets no FRAMELOG_* variables except its own.
 func (u *up) command(r role) *exec.Cmd {
 	cmd := exec.Command(u.exe, r.name, "--config", u.file("config.yaml"), "--socket", u.socket(r.name)) //nolint:noctx // the supervisor ends it, gently
 	own := append([]string{"FRAMELOG_TEST_"}, r.env...)
@@ -295,7 +296,7 @@ func (u *up) command(r role) *exec.Cmd {
 	return cmd
 }
 
-// readable is an address for a browser on this machine.
+// readable is addr as a browser on this machine can open it.
 func readable(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {

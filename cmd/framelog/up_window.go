@@ -9,12 +9,13 @@ import (
 	"github.com/framelog/framelog/internal/registry"
 )
 
-// windowSettles is how long after a change the length of the hot window is told.
-// Statuses average bit rates over ten seconds, and come every ten.
+// windowSettles is the time from a change of the cameras to the line about the hot
+// window. Statuses come every 10 s and hold the average bit rate of 10 s.
 const windowSettles = 20 * time.Second
 
-// tellWindows calls tell with how much footage the limit holds: once the cameras
-// have settled, and again where it has changed much. It runs until ctx ends.
+// tellWindows calls tell with how much footage the limit holds: windowSettles after
+// the cameras are there, and again each time that it has changed much. It runs
+// until ctx ends.
 func tellWindows(ctx context.Context, snapshots <-chan registry.Snapshot, limit int64, tell func(window)) {
 	var told, now window
 	settles := time.NewTimer(windowSettles)
@@ -40,13 +41,13 @@ func tellWindows(ctx context.Context, snapshots <-chan registry.Snapshot, limit 
 	}
 }
 
-// window is how much footage a limit holds.
+// window says how much footage a limit holds.
 type window struct {
 	cameras, assumed int
 	length           time.Duration
 }
 
-// attrs is the window in a line of the log.
+// attrs are the attributes of the window's line in the log.
 func (w window) attrs(limit config.Size) []any {
 	attrs := []any{"minutes", int(w.length.Minutes()), "cameras", w.cameras, "limit", limit.String()}
 	if w.assumed > 0 {
@@ -55,7 +56,7 @@ func (w window) attrs(limit config.Size) []any {
 	return attrs
 }
 
-// assumedBitrate is that of a camera that has not told its own, in bit/s.
+// assumedBitrate is the bit rate of a camera whose own is not known yet, in bit/s.
 const assumedBitrate = 4_000_000
 
 func windowOf(s registry.Snapshot, limit int64) (w window) {
@@ -73,13 +74,13 @@ func windowOf(s registry.Snapshot, limit int64) (w window) {
 		}
 	}
 	if rate > 0 {
-		// The broker begins to remove at 15/16 of its limit.
+		// The broker begins to delete at 15/16 of its limit.
 		w.length = time.Duration(float64(limit) * 15 / 16 * 8 / float64(rate) * float64(time.Second))
 	}
 	return w
 }
 
-// differs says whether it is worth telling.
+// differs reports whether w differs so much from told that it is worth a line.
 func (w window) differs(told window) bool {
 	if w.cameras != told.cameras {
 		return true

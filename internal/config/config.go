@@ -16,12 +16,12 @@ import (
 // Config is the whole configuration after a load: a field that nothing sets
 // holds its default.
 type Config struct {
-	Listen       string   `yaml:"listen" default:"127.0.0.1:8080" doc:"Address of the page, HLS, API and metrics. Another one than the loopback needs insecure: true, since nobody is asked for a password."`
-	Insecure     bool     `yaml:"insecure" default:"false" doc:"Let listen, broker_listen and --http of single roles be addresses that others can reach: everybody there sees all cameras, adds and removes them."`
-	Data         string   `yaml:"data" default:"./data" doc:"Directory of the embedded broker, secrets and HLS files. One running Framelog has it for itself."`
+	Listen       string   `yaml:"listen" default:"127.0.0.1:8080" doc:"Address of the page, HLS, API and metrics. An address that other machines can reach needs insecure: true, since nobody is asked for a password."`
+	Insecure     bool     `yaml:"insecure" default:"false" doc:"Allow addresses that other machines can reach for listen, broker_listen, demo.listen and --http of single roles. Everybody there can see, add and remove all cameras."`
+	Data         string   `yaml:"data" default:"./data" doc:"Directory of the embedded broker, secrets and HLS files. Two running Framelogs cannot share it."`
 	Brokers      []string `yaml:"brokers" default:"" doc:"Kafka or Redpanda brokers, host:port each. Empty: the embedded broker."`
-	BrokerListen string   `yaml:"broker_listen" default:"127.0.0.1:9092" doc:"Address of the embedded broker. Another one than the loopback needs insecure: true, since it asks nobody for a password."`
-	TopicPrefix  string   `yaml:"topic_prefix" default:"" doc:"What stands before every topic name, so that several Framelogs can share a cluster."`
+	BrokerListen string   `yaml:"broker_listen" default:"127.0.0.1:9092" doc:"Address of the embedded broker. An address that other machines can reach needs insecure: true, since the broker asks nobody for a password."`
+	TopicPrefix  string   `yaml:"topic_prefix" default:"" doc:"Prefix of every topic name, so that several Framelogs can share a cluster."`
 	SecretsDir   string   `yaml:"secrets_dir" default:"" doc:"Directory of the files that ${file:NAME} in a camera's URL means. Empty: secrets below data."`
 
 	Log    Log    `yaml:"log"`
@@ -30,27 +30,27 @@ type Config struct {
 	// Sections are those of the Loader. Their keys stand beside the others.
 	Sections Sections `yaml:"-"`
 
-	Cameras []Camera `yaml:"cameras" doc:"The cameras that this file keeps. Those added on the page or over the API are beside them."`
+	Cameras []Camera `yaml:"cameras" doc:"The cameras of this file. Cameras of the page and the API exist beside them."`
 
-	// Path is the file that was read, empty where there was none; origin says
-	// where each key's value is from.
+	// Path is the file that was read; empty if there was none. origin holds, by
+	// key, the place that set its value.
 	Path   string `yaml:"-"`
 	origin map[string]string
 }
 
-// Log is how messages are written.
+// Log says how messages are written.
 type Log struct {
-	Level  string `yaml:"level" default:"info" oneof:"debug,info,warn,error" doc:"Least important messages that are written."`
-	Format string `yaml:"format" default:"text" oneof:"text,json" doc:"Form of a line."`
+	Level  string `yaml:"level" default:"info" oneof:"debug,info,warn,error" doc:"Messages of this level and of more important ones are written."`
+	Format string `yaml:"format" default:"text" oneof:"text,json" doc:"Format of a line."`
 }
 
-// Topics is how cameras' topics are made.
+// Topics says how the topics of cameras are made.
 type Topics struct {
-	Partitions     int      `yaml:"partitions" default:"2" min:"1" max:"64" doc:"Partitions of a camera's topic: as many processes can work on one camera at a time. It may grow, not shrink."`
-	Retention      Duration `yaml:"retention" default:"24h" min:"1m" doc:"How long Kafka keeps footage. The embedded broker keeps less where its limit is reached before."`
+	Partitions     int      `yaml:"partitions" default:"2" min:"1" max:"64" doc:"Partitions of a camera's topic. So many processes can work on one camera at the same time. It may be raised later, not lowered."`
+	Retention      Duration `yaml:"retention" default:"24h" min:"1m" doc:"How long Kafka keeps footage. The embedded broker keeps less if it reaches its limit before."`
 	RetentionBytes Size     `yaml:"retention_bytes" default:"0" doc:"Most bytes of footage a camera. 0: no limit but retention."`
-	SegmentBytes   Size     `yaml:"segment_bytes" default:"0" doc:"Segment size of footage: Kafka removes whole segments. 0: 64MiB, and with the embedded broker what suits its limit."`
-	Budget         Size     `yaml:"budget" default:"16MiB" min:"1MiB" doc:"Bytes a camera that wait in memory for Kafka; beyond it whole fragments are refused and become gaps."`
+	SegmentBytes   Size     `yaml:"segment_bytes" default:"0" doc:"Segment size of footage. Kafka deletes whole segments. 0: 64MiB; with the embedded broker a size that suits its limit."`
+	Budget         Size     `yaml:"budget" default:"16MiB" min:"1MiB" doc:"Most bytes of one camera that wait in memory for Kafka. Above it whole fragments are refused and become gaps."`
 }
 
 // Camera is one entry of cameras.
@@ -66,7 +66,7 @@ type Camera struct {
 	Origin string `yaml:"-"` // file:line
 }
 
-// Error is a wrong configuration: the one line that a person reads.
+// Error is an error of the configuration. Its text is one line for people.
 type Error struct {
 	Where  string // "framelog.yaml:12", "FRAMELOG_LISTEN", "--listen"; may be empty
 	Key    string // "cameras[1].id"; may be empty
@@ -88,23 +88,23 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// IsError says whether err is about the configuration, and so for the exit
-// code 2.
+// IsError reports whether err is an [Error]. Such errors end the program with
+// exit code 2.
 func IsError(err error) bool {
 	var e *Error
 	return errors.As(err, &e)
 }
 
-// Errorf makes an error of a key, with where its value is from.
+// Errorf makes an [Error] of a key. It names the place that set the key's value.
 func (c *Config) Errorf(key, remedy, format string, args ...any) error {
 	return &Error{Where: c.origin[key], Key: key, What: fmt.Sprintf(format, args...), Remedy: remedy}
 }
 
-// Where says where a key's value is from: file:line, a variable or a flag;
-// empty where it is the default.
+// Where is the place that set a key's value: file:line, a variable or a flag;
+// empty if the value is the default.
 func (c *Config) Where(key string) string { return c.origin[key] }
 
-// Embedded says whether the embedded broker is used.
+// Embedded reports whether the embedded broker is used.
 func (c *Config) Embedded() bool { return len(c.Brokers) == 0 }
 
 // Size is a number of bytes: "512MiB", "1GiB", "0".

@@ -6,6 +6,7 @@ import (
 	"strings"
 )
 
+// keyOf is the key of a struct's field; false if it has none.
 func keyOf(f reflect.StructField) (string, bool) {
 	k := f.Tag.Get("yaml")
 	return k, k != "" && k != "-"
@@ -60,7 +61,7 @@ func join(prefix, key string) string {
 	return prefix + "." + key
 }
 
-// suggest names the key that was meant, or all of them.
+// suggest names the known key that is closest to name, or all of them.
 func suggest(name string, known []string) string {
 	slices.Sort(known)
 	best, at := "", 4
@@ -78,7 +79,7 @@ func suggest(name string, known []string) string {
 	return "known are " + strings.Join(known, ", ")
 }
 
-// distance is the number of letters to change (Levenshtein).
+// distance is the Levenshtein distance: how many letters have to change.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

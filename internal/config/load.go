@@ -122,7 +122,7 @@ func (l *loader) file() error {
 		body = d.Body
 	}
 	if body == nil {
-		return nil // empty, or comments alone
+		return nil // the file is empty or has comments alone
 	}
 	return l.mapping(body, reflect.ValueOf(l.c).Elem(), "")
 }
@@ -134,7 +134,7 @@ func (l *loader) at(t *token.Token) string {
 	return l.path + ":" + strconv.Itoa(t.Position.Line)
 }
 
-// mapping reads a mapping into a struct.
+// mapping reads a YAML mapping into a struct or sections.
 func (l *loader) mapping(n ast.Node, v reflect.Value, prefix string) error {
 	var pairs []*ast.MappingValueNode
 	switch n := n.(type) {

@@ -27,7 +27,7 @@ type Checker interface {
 	Check(c *Config) error
 }
 
-// Get returns the section whose struct is a T. The load has to have had it.
+// Get returns the section whose struct is a T; nil if the Loader did not have it.
 func Get[T any](c *Config) *T {
 	for into := range c.Sections.all() {
 		if t, ok := into.(*T); ok {

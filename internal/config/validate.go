@@ -11,9 +11,9 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// CheckOpen says what is wrong with an address to listen on: it is none, or
-// others than this machine can reach it and nobody has said insecure. What they
-// could do there, and what to do instead, is for the error.
+// CheckOpen checks an address to listen on. It is an error if it is malformed, or
+// if other machines can reach it and insecure is false. harm says what they could
+// do, remedy what to do instead; both go into the error.
 func (c *Config) CheckOpen(key, addr, harm, remedy string) error {
 	if err := checkAddress(addr); err != "" {
 		return c.Errorf(key, "want host:port, as 127.0.0.1:8080", "%q: %s", addr, err)
@@ -24,7 +24,7 @@ func (c *Config) CheckOpen(key, addr, harm, remedy string) error {
 	return nil
 }
 
-// validate checks what one value alone cannot tell.
+// validate checks the shared settings, and sets defaults that depend on others.
 func (c *Config) validate() error {
 	if err := c.CheckOpen("listen", c.Listen, "see all cameras, add and remove them", "listen on 127.0.0.1 (a reverse proxy can ask for passwords)"); err != nil {
 		return err
@@ -52,8 +52,8 @@ func (c *Config) validate() error {
 	return c.validateCameras()
 }
 
-// Element is the key of one value of a list. Where the list came as a whole,
-// as from a variable, its place is that of the list.
+// Element is the key of one value of a list. If the list was set as a whole, as
+// by a variable, the place of the value is that of the list.
 func (c *Config) Element(list string, i int) string {
 	key := list + "[" + strconv.Itoa(i) + "]"
 	if c.origin[key] == "" {
@@ -91,9 +91,9 @@ func (c *Config) validateCameras() error {
 	return nil
 }
 
-// TakePasswords takes passwords in the clear out of the cameras' URLs and
-// hands each to store with the URL that is left, which refers to ${file:<id>}. A
-// nil store refuses them.
+// TakePasswords replaces each plain password in the cameras' URLs with
+// ${file:<id>}, and calls store with the camera's id, the new URL and the
+// password. With a nil store a plain password is an error.
 func (c *Config) TakePasswords(store func(id, url, password string) error) error {
 	for i := range c.Cameras {
 		cam := &c.Cameras[i]
@@ -117,7 +117,7 @@ func (c *Config) TakePasswords(store func(id, url, password string) error) error
 	return nil
 }
 
-// Loopback says whether only this machine can reach an address.
+// Loopback reports whether only this machine can reach an address.
 func Loopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -130,7 +130,7 @@ func Loopback(addr string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// checkConnect is checkAddress of one that clients connect to.
+// checkConnect is checkAddress for an address that clients connect to.
 func checkConnect(addr string) string {
 	if err := checkAddress(addr); err != "" {
 		return err
@@ -141,6 +141,7 @@ func checkConnect(addr string) string {
 	return ""
 }
 
+// checkAddress says what is wrong with an address; "" for nothing.
 func checkAddress(addr string) string {
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {

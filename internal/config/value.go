@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// show repeats a wrong value, unless it could hold a password.
+// show quotes a wrong value for an error; "" if the value could hold a password.
 func show(key, s string) string {
 	if strings.HasSuffix(key, ".url") || len(s) > 60 {
 		return ""
@@ -45,6 +45,7 @@ func set(v reflect.Value, f reflect.StructField, s string) error {
 	return nil
 }
 
+// parse reads s into a scalar. number is its value as an integer, for bounds.
 func parse(v reflect.Value, s string) (number int64, err error) {
 	switch v.Interface().(type) {
 	case Size:
@@ -81,7 +82,7 @@ func parse(v reflect.Value, s string) (number int64, err error) {
 	return 0, nil
 }
 
-// wanted says in words what a field takes.
+// wanted describes in words which values a field takes.
 func wanted(v reflect.Value, f reflect.StructField) string {
 	var s string
 	switch v.Interface().(type) {

@@ -5,8 +5,9 @@ import (
 	"errors"
 )
 
-// All runs fns until the first returns, ends the context of the others, waits
-// for them and gives the first error. That the given ctx has ended is none.
+// All runs fns at the same time. When the first returns, All cancels the context
+// of the others and waits for them. It returns the first error; context.Canceled
+// is none if parent has ended.
 func All(parent context.Context, fns ...func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()

@@ -18,13 +18,13 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Client asks a role over its Unix socket.
+// Client makes a client of the role that listens on a Unix socket.
 func Client(socket string) *http.Client {
 	var d net.Dialer
 	return &http.Client{Transport: Transport(func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) })}
 }
 
-// Transport makes every connection by dial.
+// Transport makes a transport that gets its connections from dial.
 func Transport(dial func(ctx context.Context) (net.Conn, error)) *http.Transport {
 	return &http.Transport{
 		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
@@ -50,6 +50,7 @@ func AskReady(ctx context.Context, c *http.Client) error {
 	return nil
 }
 
+// get asks a role. It reads at most limit bytes of the answer.
 func get(ctx context.Context, c *http.Client, path string, limit int64) ([]byte, int, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://role"+path, nil)
 	if err != nil {
@@ -67,9 +68,9 @@ func get(ctx context.Context, c *http.Client, path string, limit int64) ([]byte,
 	return b, resp.StatusCode, nil
 }
 
-// JoinedMetrics answers /metrics with those of own (role ownRole) and of all
-// roles, each with a label role. A role that is away is left out; that it is
-// says framelog_up_child_running.
+// JoinedMetrics answers /metrics with the metrics of own, which get the label
+// role=ownRole, and of all roles, which get their own. It leaves out roles that do
+// not answer; framelog_up_child_running shows these.
 func JoinedMetrics(own prometheus.Gatherer, ownRole string, roles map[string]*http.Client) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
@@ -114,6 +115,7 @@ func JoinedMetrics(own prometheus.Gatherer, ownRole string, roles map[string]*ht
 	})
 }
 
+// scrape asks a role for its metrics.
 func scrape(ctx context.Context, c *http.Client) ([]*dto.MetricFamily, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://role/metrics", nil)
 	if err != nil {
@@ -132,8 +134,8 @@ func scrape(ctx context.Context, c *http.Client) ([]*dto.MetricFamily, error) {
 	return slices.Collect(maps.Values(fams)), nil
 }
 
-// label adds role to a metric, unless it has one of its own (the supervisor's
-// count of a role's restarts).
+// label adds the label role to a metric that has none. The supervisor's counts of
+// restarts have one already.
 func label(m *dto.Metric, role string) {
 	for _, l := range m.Label {
 		if l.GetName() == "role" {

@@ -1,5 +1,5 @@
-// Package service is what every role is wrapped in: its log, its metrics,
-// health and readiness over HTTP, on a Unix socket or an address.
+// Package service gives every role its log, and serves its metrics, health and
+// readiness over HTTP, on a Unix socket or an address.
 package service
 
 import (
@@ -35,18 +35,18 @@ func NewLogger(w io.Writer, level, format, role string) *slog.Logger {
 	return slog.New(h).With("role", role)
 }
 
-// NewRegistry is a registry with what every process tells of itself.
+// NewRegistry makes a registry with the metrics of Go and of the process.
 func NewRegistry() *prometheus.Registry {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return reg
 }
 
-// ErrListen says that an address cannot be listened on.
+// ErrListen says that the process cannot listen on an address.
 var ErrListen = errors.New("cannot listen")
 
-// Listen listens on "unix:PATH" or host:port. A socket that a process left
-// behind is removed; only this user can reach a socket.
+// Listen listens on "unix:PATH" or host:port. It removes a socket that an earlier
+// process left behind. Only this user can reach a socket. Errors: ErrListen.
 func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	var lc net.ListenConfig
 	path, ok := strings.CutPrefix(addr, "unix:")
@@ -71,22 +71,22 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	return ln, nil
 }
 
-// Server is a role's HTTP surface.
+// Server serves a role over HTTP.
 type Server struct {
-	// Ready says why the role cannot serve what it has; nil: it can.
+	// Ready reports why the role is not ready; nil if it is. A nil Ready means always.
 	Ready func(ctx context.Context) error
 	// Handler answers everything but /metrics, /healthz and /readyz. nil: 404.
 	Handler http.Handler
-	// Guard stands before /metrics, which names every camera. /healthz and
-	// /readyz tell nothing of them. nil: nothing does, as on a socket.
+	// Guard wraps the handler of /metrics, which names every camera. /healthz and
+	// /readyz name none and are not wrapped. nil: no guard, as on a socket.
 	Guard    func(http.Handler) http.Handler
 	Registry *prometheus.Registry
 	Log      *slog.Logger
-	// Drain is how long requests may take to end when ctx has. Default 3 s.
+	// Drain is how long Serve waits for requests after ctx has ended. Default 3 s.
 	Drain time.Duration
 }
 
-// handler is the routes.
+// handler makes the routes.
 func (s Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	metrics := promhttp.HandlerFor(s.Registry, promhttp.HandlerOpts{})
@@ -117,14 +117,14 @@ func plain(w http.ResponseWriter, code int, text string) {
 	_, _ = io.WriteString(w, text+"\n") // the client has gone
 }
 
-// Serve answers on ln until ctx ends.
+// Serve answers requests on ln until ctx ends.
 func (s Server) Serve(ctx context.Context, ln net.Listener) error {
 	return ServeHTTP(ctx, ln, s.handler(), s.Log, s.Drain)
 }
 
-// ServeHTTP answers h on ln until ctx ends, then waits up to drain (default
-// 3 s) for requests. There is no limit on how long an answer takes: blocking
-// playlist requests and event streams are long.
+// ServeHTTP answers requests on ln with h until ctx ends. Then it waits up to drain
+// (default 3 s) for those under way. An answer may take any time, since playlist
+// requests block and event streams stay open.
 func ServeHTTP(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger, drain time.Duration) error {
 	if drain == 0 {
 		drain = 3 * time.Second

@@ -9,27 +9,27 @@ import (
 	"sync"
 )
 
-// maxLine is the longest line of a child that is passed on whole.
+// maxLine is the longest line of a child, in bytes. Longer lines are cut.
 const maxLine = 64 << 10
 
-// lines makes one stream of the children's output, line by line. A line that
-// is structured and names its role passes as it is; any other (a panic, a
-// library's complaint) is put into a message.
+// lines joins the output of the children in one stream, line by line. It writes
+// structured lines that name their role as they are. Other lines, as of a panic or
+// a library, become the text of a warning.
 type lines struct {
 	mu   sync.Mutex
 	w    io.Writer
 	log  *slog.Logger
-	said map[string]string // the last plain line of each role
+	said map[string]string // by role: the last line that was not structured
 }
 
-// last is the last plain line of a role.
+// last is the last line of a role that was not structured.
 func (l *lines) last(role string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.said[role]
 }
 
-// copy passes on r's lines until it ends.
+// copy writes the lines of r until r ends.
 func (l *lines) copy(role string, r io.Reader) {
 	br := bufio.NewReaderSize(r, maxLine)
 	for {
@@ -50,6 +50,7 @@ func (l *lines) copy(role string, r io.Reader) {
 	}
 }
 
+// line writes one line.
 func (l *lines) line(role string, b []byte) {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return
@@ -65,5 +66,5 @@ func (l *lines) line(role string, b []byte) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, _ = l.w.Write(append(bytes.Clone(b), '\n')) // there is nowhere else to say it
+	_, _ = l.w.Write(append(bytes.Clone(b), '\n')) // an error could be written nowhere else
 }

@@ -1,6 +1,7 @@
-// Package supervise runs the roles of one machine as child processes: started
-// in order, behind those that must be ready first; restarted with backoff;
-// stopped in the reverse order; and never left behind.
+// Package supervise runs the roles of one machine as child processes. It starts
+// them in order and waits for those that must be ready first. It restarts them
+// with backoff and stops them in the reverse order. When it ends, or is killed,
+// all children end.
 package supervise
 
 import (
@@ -20,13 +21,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// ExitConfig is the exit code of a child whose configuration is wrong: no
-// restart would help. It is EX_CONFIG of sysexits.h, and not 2, with which Go
-// ends a process that panics.
+// ExitConfig is the exit code of a child whose configuration is wrong, so that a
+// restart would not help. It is EX_CONFIG of sysexits.h. It is not 2, since Go
+// ends a process that panics with 2.
 const ExitConfig = 78
 
-// ConfigError ends Run: a child has said that its configuration is wrong. Said
-// is its last line.
+// ConfigError is Run's error after a child has ended with ExitConfig. Said is the
+// last line that the child wrote.
 type ConfigError struct{ Role, Said string }
 
 func (e *ConfigError) Error() string {
@@ -36,33 +37,33 @@ func (e *ConfigError) Error() string {
 // Child is one role.
 type Child struct {
 	Role string
-	// Command makes the process to start; its output and attributes are set
-	// here.
+	// Command makes the command of a new process. The supervisor sets its output
+	// and its process attributes.
 	Command func() *exec.Cmd
 	// WaitReady delays the start of later children until this one is ready.
 	WaitReady bool
-	// Ready says whether the process can do its work; it is asked every 50 ms
-	// until it gives no error, after each start. nil: at once.
+	// Ready returns nil when the process is ready. After each start it is called
+	// every 50 ms until then. A nil Ready means ready at once.
 	Ready func(ctx context.Context) error
-	// StopTimeout is how long it may take from SIGTERM to its end; then its
-	// process group is killed. Default 10 s.
+	// StopTimeout is the time from SIGTERM until the process group is killed, if
+	// the process has not ended. Default 10 s.
 	StopTimeout time.Duration
 }
 
-// Config is the settings of Run.
+// Config holds the settings of Run.
 type Config struct {
 	Children []Child // in the order of their start
-	// BackoffMin and BackoffMax bound the wait before a restart, which doubles
-	// each time. Default 250 ms and 15 s. A child that ran for HealthyAfter
-	// (default 20 s) begins at the shortest again.
+	// BackoffMin and BackoffMax bound the wait before a restart. It doubles with
+	// each restart, and is BackoffMin again after a run of HealthyAfter. Defaults
+	// 250 ms, 15 s and 20 s.
 	BackoffMin, BackoffMax, HealthyAfter time.Duration
-	// Output takes the children's lines. Default os.Stderr.
+	// Output gets the children's lines. Default os.Stderr.
 	Output io.Writer
-	// AllReady is called once, when every child has been ready. May be nil.
+	// AllReady is called once, when every child has been ready once. May be nil.
 	AllReady func()
 }
 
-// supervisor is one Run.
+// supervisor is the state of one Run.
 type supervisor struct {
 	cfg      Config
 	log      *slog.Logger
@@ -70,7 +71,7 @@ type supervisor struct {
 	restarts *prometheus.CounterVec
 	up       *prometheus.GaugeVec
 	start    chan startRequest
-	failed   chan error // a ConfigError; room for one a child
+	failed   chan error // of ConfigErrors; it has room for one of each child
 }
 
 type startRequest struct {
@@ -78,9 +79,9 @@ type startRequest struct {
 	done chan error
 }
 
-// Run starts the children and keeps them running until ctx ends, which stops
-// them in reverse order, or until one refuses its configuration (ConfigError).
-// When it returns all have ended.
+// Run starts the children and keeps them running until ctx ends or one ends with
+// ExitConfig. Then it stops all, in the reverse order, and returns when they have
+// ended. Errors: *ConfigError.
 func Run(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Registerer) error {
 	set := func(d *time.Duration, v time.Duration) {
 		if *d == 0 {
@@ -135,7 +136,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regis
 	good := true
 	for _, c := range cfg.Children {
 		s.restarts.WithLabelValues(c.Role)
-		// Not ctx: each is stopped when those that need it have ended.
+		// Not ctx, since a child is stopped only after the later ones have ended.
 		own, stop := context.WithCancel(context.WithoutCancel(ctx))
 		ready, done := make(chan struct{}), make(chan struct{})
 		go func() { defer close(done); s.keep(own, c, ready) }()
@@ -165,8 +166,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regis
 	return err
 }
 
-// starter starts all children from one thread that lives as long as they do:
-// the kernel sends the parent-death signal when the *thread* that forked ends.
+// starter starts all children from one thread, which lives as long as they do. The
+// kernel sends a child the parent-death signal when the thread that started it
+// ends, not the process.
 func (s *supervisor) starter(end <-chan struct{}) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -180,7 +182,8 @@ func (s *supervisor) starter(end <-chan struct{}) {
 	}
 }
 
-// keep runs one child until ctx ends. ready is closed when it is first ready.
+// keep runs one child, again and again, until ctx ends. It closes ready when the
+// child is ready for the first time.
 func (s *supervisor) keep(ctx context.Context, c Child, ready chan struct{}) {
 	var once sync.Once
 	backoff := s.cfg.BackoffMin
@@ -214,7 +217,7 @@ func (s *supervisor) keep(ctx context.Context, c Child, ready chan struct{}) {
 	}
 }
 
-// once runs the child's process from start to end.
+// once starts one process of the child and waits for its end.
 func (s *supervisor) once(ctx context.Context, c Child, ready func()) error {
 	cmd := c.Command()
 	r, w, err := os.Pipe()
@@ -239,7 +242,7 @@ func (s *supervisor) once(ctx context.Context, c Child, ready func()) error {
 	gone := make(chan error, 1)
 	wg.Go(func() {
 		err := cmd.Wait()
-		// What it started goes with it, and so the pipe ends.
+		// This kills the processes that it started, and so ends the pipe.
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		gone <- err
 	})
@@ -270,7 +273,7 @@ func (s *supervisor) once(ctx context.Context, c Child, ready func()) error {
 	}
 }
 
-// await calls ready once the child is.
+// await calls ready when the child is ready.
 func (s *supervisor) await(ctx context.Context, c Child, ready func()) {
 	if c.Ready == nil {
 		ready()
