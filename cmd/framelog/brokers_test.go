@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -85,7 +84,7 @@ func TestBrokerWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		const back = 200 * time.Minute
-		var out bytes.Buffer
+		var out testenv.Log
 		w := &brokerWait{
 			brokers: "k:9092", remedy: "start them", log: slog.New(slog.NewTextHandler(&out, nil)),
 			ask: func(context.Context) error {
