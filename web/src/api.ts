@@ -80,6 +80,16 @@ export const addCamera = (id: string, camera: NewCamera) => call(path(id), {
 
 export const removeCamera = (id: string) => call(path(id), { method: 'DELETE' });
 
+/** Why the server does not list the cameras, as a sentence; '' if it does not answer. */
+export async function reason(): Promise<string> {
+  try {
+    await call('/v1/cameras', {});
+  } catch (e) {
+    if (e instanceof Refusal && e.status) return e.message.charAt(0).toUpperCase() + e.message.slice(1);
+  }
+  return '';
+}
+
 /**
  * Follows the list while the page can be seen. A stream that is open takes one
  * of the six connections that a browser gives a server over HTTP/1.1, for all

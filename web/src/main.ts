@@ -1,6 +1,6 @@
 // The page: a wall of all cameras, and one in focus. The camera in focus stands
 // in the address (#front-door), so that it can be linked to and left with Back.
-import { follow, type Camera } from './api';
+import { follow, reason, type Camera } from './api';
 import { addDialog, removeDialog } from './dialogs';
 import { h, show, text } from './dom';
 import * as model from './model';
@@ -83,6 +83,13 @@ function got(list: Camera[]): void {
 }
 
 let offline: ReturnType<typeof setTimeout> | undefined;
+async function tellOffline(): Promise<void> {
+  const why = await reason();
+  if (!offline) return; // the server has answered meanwhile
+  text(el('offline'), `${why || 'No connection to the server'}. Trying again…`);
+  show(el('offline'), true);
+  document.body.classList.add('offline');
+}
 follow((list) => {
   clock.heard(list.now);
   got(list.cameras);
@@ -94,12 +101,9 @@ follow((list) => {
     document.body.classList.remove('offline');
     return;
   }
-  // A blink is not worth a word; each attempt that fails is heard here again.
-  offline ??= setTimeout(() => {
-    text(el('offline'), 'No connection to the server. Trying again…');
-    show(el('offline'), true);
-    document.body.classList.add('offline');
-  }, 3000);
+  // A short interruption is not told. Each failed attempt calls this again.
+  if (document.body.classList.contains('offline')) void tellOffline();
+  offline ??= setTimeout(() => void tellOffline(), 3000);
 });
 
 el('add').addEventListener('click', add);
