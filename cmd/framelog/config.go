@@ -2,18 +2,16 @@ package main
 
 import (
 	"os"
-	"path/filepath"
+	"time"
 
 	"github.com/framelog/framelog/internal/broker"
 	"github.com/framelog/framelog/internal/config"
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/internal/medialog"
-
-	"time"
 )
 
-// settings are the flags that every role takes: each goes before the
-// environment and the file.
+// settings are the flags of all commands. They override the environment, which
+// overrides the file.
 type settings struct {
 	Config    string  `help:"Configuration file (YAML)." short:"c" env:"FRAMELOG_CONFIG" placeholder:"FILE" group:"Of all commands:"`
 	Data      *string `help:"Directory of the broker's log, secrets and HLS files. Default: ./data." placeholder:"DIR" group:"Of all commands:"`
@@ -67,9 +65,6 @@ func checkTogether(cfg *config.Config) error {
 		}
 		egress.MaxAge = cfg.Topics.Retention / 2
 	}
-	if egress.HLSDir == "" {
-		egress.HLSDir = filepath.Join(cfg.Data, "hls")
-	}
 	return nil
 }
 
@@ -82,7 +77,7 @@ func yes(given bool) *string {
 	return &s
 }
 
-// kafkaConfig is how a role connects.
+// kafkaConfig says how a client connects. client is its name to the brokers.
 func kafkaConfig(cfg *config.Config, client string) kafka.Config {
 	brokers := cfg.Brokers
 	if cfg.Embedded() {
@@ -91,6 +86,7 @@ func kafkaConfig(cfg *config.Config, client string) kafka.Config {
 	return kafka.Config{Brokers: brokers, Prefix: cfg.TopicPrefix, ClientID: client}
 }
 
+// logConfig is kafkaConfig with the settings of the log.
 func logConfig(cfg *config.Config, client string) medialog.Config {
 	segment := int64(cfg.Topics.SegmentBytes)
 	if segment == 0 && cfg.Embedded() {

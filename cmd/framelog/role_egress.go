@@ -53,6 +53,9 @@ func (e *egressConfig) Check(c *config.Config) error {
 		}
 		e.Hosts[i] = strings.ToLower(h)
 	}
+	if e.HLSDir == "" {
+		e.HLSDir = filepath.Join(c.Data, "hls")
+	}
 	return nil
 }
 
