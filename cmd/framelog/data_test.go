@@ -11,7 +11,7 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// TestDataModes: somebody else, as Nginx is, reads HLS files in the data
+// TestDataModes: another user, as that of Nginx, can read the HLS files in the data
 // directory, and nothing else there.
 func TestDataModes(t *testing.T) {
 	top := t.TempDir()
@@ -53,7 +53,7 @@ func TestDataModes(t *testing.T) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		return cmd.Run()
 	}
-	// The newest: the oldest may be removed meanwhile.
+	// It reads the newest segment, since the oldest may be removed meanwhile.
 	if err := nobody("cat", segments[len(segments)-1]); err != nil {
 		t.Errorf("another user reads %s: %v", segments[len(segments)-1], err)
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// TestHelp: who leaves the command out sees which there are; what is of one
-// command stands before what is of all; and errors of the command line name
-// what was asked, at once.
+// TestHelp: without a command the binary lists the commands. Help has the flags of
+// the command first, then those of all commands. Errors of the command line name
+// the argument that is wrong.
 func TestHelp(t *testing.T) {
 	binary := testenv.Binary(t)
 	free := refusing(t)

@@ -28,7 +28,7 @@ import (
 
 const canary = "c4n4ry"
 
-// busy is an address that somebody listens on.
+// busy is an address whose port is in use.
 func busy(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -39,8 +39,8 @@ func busy(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-// refusing is an address where nobody listens, and nobody can while the test
-// runs: a socket that does not listen has its port.
+// refusing is an address that refuses connections during the whole test: a socket
+// that does not listen has its port, so nobody else can listen there.
 func refusing(t *testing.T) string {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -58,10 +58,9 @@ func refusing(t *testing.T) string {
 	return fmt.Sprintf("127.0.0.1:%d", at.(*unix.SockaddrInet4).Port)
 }
 
-// TestWrongConfigurations runs the real binary: each wrong configuration ends
-// it within 10 s, with the exit code 2 and one line that names place and
-// remedy. It is judged by three times as long: a machine that is busy is slow
-// to start processes, and what hangs takes for ever.
+// TestWrongConfigurations runs the real binary. Each wrong configuration must end
+// it within 10 s, with exit code 2 and one line that names place and remedy. The
+// test allows three times as long, since a busy machine starts processes slowly.
 func TestWrongConfigurations(t *testing.T) {
 	binary := testenv.Binary(t)
 	taken := busy(t)
@@ -165,8 +164,7 @@ func lockedData(t *testing.T, dir string) (string, func()) {
 	return dir, unlock
 }
 
-// A role that is told to end before it has found its brokers has not found its
-// configuration wrong.
+// A role that gets SIGTERM while it looks for its brokers ends with exit code 0.
 func TestEndsWhileItStarts(t *testing.T) {
 	dead, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -187,7 +185,8 @@ func TestEndsWhileItStarts(t *testing.T) {
 	defer wg.Wait()
 	defer dead.Close()
 	binary := testenv.Binary(t)
-	// ends is how a role ends that is told to while it looks, and what it says.
+	// ends sends SIGTERM to a role that looks for its brokers. It gives the exit code
+	// and the output.
 	ends := func(t *testing.T, role string) (int, string) {
 		before := asked.Load()
 		p := testenv.Start(t, role, exec.Command(binary, role, "--brokers", dead.Addr().String(), "--data", t.TempDir(), "--log-level", "error"))
@@ -198,7 +197,7 @@ func TestEndsWhileItStarts(t *testing.T) {
 	}
 	for _, role := range []string{"up", "ingest", "egress"} {
 		t.Run(role, func(t *testing.T) {
-			// On a machine that stands still the look may have ended before it is told.
+			// On a very slow machine the look may end before the signal comes.
 			for try := 1; ; try++ {
 				code, said := ends(t, role)
 				if code == 0 && !strings.Contains(said, "framelog: ") {
@@ -212,8 +211,8 @@ func TestEndsWhileItStarts(t *testing.T) {
 	}
 }
 
-// To the supervisor a wrong configuration is another code than a panic, and a
-// socket that cannot be made is neither.
+// A child's exit code tells the supervisor whether its configuration is wrong. A
+// panic and a socket that cannot be made have other codes.
 func TestExitCodesOfChildren(t *testing.T) {
 	binary, dir := testenv.Binary(t), t.TempDir()
 	config := filepath.Join(dir, "framelog.yaml")
@@ -234,9 +233,9 @@ func TestExitCodesOfChildren(t *testing.T) {
 	}
 }
 
-// TestUp: it gets ready, answers for its roles, says that one is away, and
-// ends in order; passwords of the file are in no log, metric, answer, command
-// line or data but the file that is made for them.
+// TestUp: up becomes ready, answers for its roles, answers 503 for one that is
+// away, and ends. Passwords of its file are in no log, metric, answer, command line
+// or data, except the file that is made for them.
 func TestUp(t *testing.T) {
 	f := testenv.Up(t, testenv.UpOptions{
 		Config: "ingest: {disk_reserve: 0}\ncameras:\n  - id: front\n    url: rtsp://viewer:" + canary + "@127.0.0.1:1/live\n",
@@ -292,8 +291,8 @@ func TestUp(t *testing.T) {
 		}
 	}
 
-	// Egress is away: 503, with when to come back; then it is there again. Who
-	// was too slow to see it away kills it once more.
+	// While egress is away, the answer is 503 with Retry-After; then egress is there
+	// again. A test that was too slow to see this kills it again.
 	f.Wait(t, testenv.Patience, "egress away", func() bool {
 		if n := f.Kill(t, "egress"); n > 1 {
 			t.Fatalf("there are %d egress", n)
@@ -335,7 +334,7 @@ func TestUp(t *testing.T) {
 	}
 }
 
-// TestLongPath: sockets are elsewhere where the data's path is too long.
+// TestLongPath: if the path of data is too long for sockets, they are elsewhere.
 func TestLongPath(t *testing.T) {
 	f := testenv.Up(t, testenv.UpOptions{Data: filepath.Join(t.TempDir(), strings.Repeat("long/", 20), "data"), Config: "ingest: {disk_reserve: 0}"})
 	if code := f.Stop(); code != 0 {
@@ -357,8 +356,8 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// TestParentKilled: after a kill -9 of the parent alone its children are gone,
-// and the next start works at once, with what the broker held.
+// TestParentKilled: kill -9 of the parent ends its children too. The next start
+// works at once, with all that the broker had.
 func TestParentKilled(t *testing.T) {
 	f := testenv.Up(t, testenv.UpOptions{Config: "ingest: {disk_reserve: 0}\ncameras:\n  - id: front\n    url: rtsp://127.0.0.1:1/live\n"})
 	f.Wait(t, testenv.Patience, "the camera", func() bool {

@@ -15,9 +15,9 @@ import (
 	"github.com/framelog/framelog/internal/service"
 )
 
-// TestProxy: what comes in pieces goes on in pieces, the host stays that of
-// the client's, and a role that is away gives 503 in the form that the client
-// wants.
+// TestProxy: the proxy passes each piece of an answer on as it comes, and keeps the
+// host of the request. If the role is away, it answers 503 in the form that the
+// client accepts.
 func TestProxy(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "egress.sock")
 	log := slog.New(slog.DiscardHandler)
@@ -70,7 +70,7 @@ func TestProxy(t *testing.T) {
 			t.Fatalf("%q %v, want %q", line, err, want)
 		}
 		if i < 3 {
-			next <- struct{}{} // the next piece is not even written before this one has come
+			next <- struct{}{} // lets the role write the next piece, now that this one has come
 		}
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// What the broker keeps is told once at a start, when the bit rates are known,
-// and again where it changes for good.
+// The log says how much the broker keeps: once after a start, when the bit rates are
+// known, and again after a lasting change.
 func TestWindowIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

@@ -50,8 +50,8 @@ func TestNoTopicsByThemselves(t *testing.T) {
 	}
 }
 
-// TestKilled: a broker killed in its work holds everything at the next start,
-// and loading takes at most twice the window.
+// TestKilled: a broker that is killed while it works has everything at its next
+// start, and the load takes at most twice the window's memory.
 func TestKilled(t *testing.T) {
 	const window = 64 << 20
 	data := t.TempDir()
@@ -107,9 +107,9 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// TestBound writes several times the limit; what is on disk does not exceed it,
-// and every camera keeps its newest footage. Where the keeper had no turn on a
-// busy machine, it is waited for: that must be rare.
+// TestBound writes several times the limit. The log on disk does not exceed it, and
+// every camera keeps its newest footage. On a busy machine the keeper may not get to
+// run; the test waits for it then, which must be rare.
 func TestBound(t *testing.T) {
 	cfg := Config{Data: t.TempDir(), Limit: MinLimit, Interval: 50 * time.Millisecond}
 	addr, _ := start(t, cfg)
@@ -178,8 +178,8 @@ func TestEndOfEmptyPartition(t *testing.T) {
 				if clean {
 					continue
 				}
-				// The broker is gone without a word once its end is noted:
-				// what a clean stop writes is taken away.
+				// A crash after the end was saved: the test removes what a clean
+				// stop writes.
 				until(t, "the end to be noted", func() bool {
 					e := ends{}
 					if err := readJSON(endsFile(cfg.Data), &e); err != nil {
@@ -228,7 +228,7 @@ func TestCompaction(t *testing.T) {
 	c.Close()
 	stop()
 
-	// As a crash would leave it: links made, a partition's files half written.
+	// A crash leaves this: links, and half of a partition's files.
 	parts, err := scan(partitionsDir(cfg.Data))
 	if err != nil {
 		t.Fatal(err)
@@ -297,8 +297,8 @@ func TestConfigurationErrors(t *testing.T) {
 	}
 }
 
-// TestNotKafka: what is no Kafka client is turned away instead of making the
-// broker allocate gigabytes.
+// TestNotKafka: a client that does not speak Kafka cannot make the broker allocate
+// gigabytes; its connection is closed.
 func TestNotKafka(t *testing.T) {
 	addr, _ := start(t, Config{Data: t.TempDir()})
 	c, err := net.Dial("tcp", addr)

@@ -18,8 +18,8 @@ import (
 
 const childData = "FRAMELOG_TEST_BROKER_DATA"
 
-// TestMain makes the test binary a broker where it is asked to be one, so that
-// it can be killed.
+// TestMain makes the test binary a broker if the environment says so. Tests can kill
+// such a broker.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childData); dir != "" {
 		err := Run(context.Background(), Config{Listen: "127.0.0.1:0", Data: dir, Limit: 64 << 20}, slog.New(slog.NewTextHandler(os.Stderr, nil)), nil,

@@ -97,7 +97,7 @@ cameras:
 	if len(c.Cameras) != 2 || c.Cameras[0] != want[0] || c.Cameras[1] != want[1] {
 		t.Errorf("cameras %+v, want %+v", c.Cameras, want)
 	}
-	// What is handed to children reads as the same.
+	// The file that up writes for its children gives the same configuration.
 	b, err := yaml.Marshal(c)
 	if err != nil {
 		t.Fatal(err)

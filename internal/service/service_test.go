@@ -16,7 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// serve runs a server on a socket and gives a client of it.
+// serve runs a server on a socket and returns a client of it.
 func serve(t *testing.T, s Server) (*http.Client, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "role.sock")
@@ -64,7 +64,7 @@ func TestServer(t *testing.T) {
 	}
 }
 
-// TestGuard: it stands before the metrics, and not before what tells nothing.
+// TestGuard: the guard wraps the metrics, and not health and readiness.
 func TestGuard(t *testing.T) {
 	c, _ := serve(t, Server{Guard: func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusMisdirectedRequest) })
@@ -96,8 +96,7 @@ func TestListen(t *testing.T) {
 	}
 }
 
-// TestDrain: a request that is being answered ends when ctx does, after its
-// time.
+// TestDrain: after ctx has ended, a request under way ends when drain has passed.
 func TestDrain(t *testing.T) {
 	ln, err := Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
@@ -109,7 +108,7 @@ func TestDrain(t *testing.T) {
 	go func() {
 		done <- ServeHTTP(ctx, ln, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			close(started)
-			<-r.Context().Done() // for ever, were it not for the server's end
+			<-r.Context().Done() // until the server ends the request
 		}), slog.New(slog.DiscardHandler), 20*time.Millisecond)
 	}()
 	go func() {

@@ -29,7 +29,7 @@ const (
 	helperName = "FRAMELOG_TEST_SUPERVISE_NAME"
 )
 
-// TestMain makes the test binary a child, or a supervisor, where it is asked.
+// TestMain makes the test binary a child or a supervisor, if the environment says so.
 func TestMain(m *testing.M) {
 	mode := os.Getenv(helperMode)
 	if mode == "" {
@@ -95,7 +95,7 @@ func child(dir, name, mode string) Child {
 	}
 }
 
-// run runs a supervisor; stop ends it and gives Run's error.
+// run runs a supervisor; stop ends it and returns Run's error.
 func run(t *testing.T, cfg Config) (stop func() error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -171,8 +171,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// One that is never ready holds back those after it only where it is to be
-// first.
+// A child that is never ready delays those after it only with WaitReady.
 func TestNotReady(t *testing.T) {
 	dir := t.TempDir()
 	egress := child(dir, "egress", "serve")
@@ -280,7 +279,7 @@ func TestStubbornIsKilled(t *testing.T) {
 	}
 }
 
-// TestParentDeath: when the supervisor is killed, nothing of it is left.
+// TestParentDeath: when the supervisor is killed, all of its children end.
 func TestParentDeath(t *testing.T) {
 	dir := t.TempDir()
 	sup := exec.Command(os.Args[0])
@@ -295,7 +294,7 @@ func TestParentDeath(t *testing.T) {
 	}
 	_ = sup.Wait()
 	for _, e := range events(t, dir) {
-		if e[1] == "b-child" { // a child's own child is its own to look after
+		if e[1] == "b-child" { // a child looks after its own children
 			if pid, err := strconv.Atoi(e[2]); err == nil {
 				_ = syscall.Kill(pid, syscall.SIGKILL)
 			}
