@@ -127,8 +127,9 @@ type brokerWait struct {
 	away atomic.Value // a string: why; "" before the first answer and once they are there
 }
 
-// newBrokerWait makes one; child says that up has started this process.
-func newBrokerWait(cfg *config.Config, log *slog.Logger, child bool) *brokerWait {
+// newBrokerWait makes one of a role that runs alone, or of up. A child of up gets
+// a log that discards the lines, since up writes them.
+func newBrokerWait(cfg *config.Config, log *slog.Logger) *brokerWait {
 	kc := kafkaConfig(cfg, "framelog-check")
 	w := &brokerWait{
 		ask:     func(ctx context.Context) error { return askBrokers(ctx, kc) },
@@ -137,10 +138,7 @@ func newBrokerWait(cfg *config.Config, log *slog.Logger, child bool) *brokerWait
 	if where := cfg.Where("brokers"); where != "" {
 		w.remedy += " (" + where + ")"
 	}
-	switch {
-	case cfg.Embedded() && child:
-		w.remedy = "none is needed: framelog up starts its broker again"
-	case cfg.Embedded():
+	if cfg.Embedded() {
 		w.remedy = "start framelog up or framelog broker, or name Kafka's brokers with --brokers"
 	}
 	w.away.Store("")
@@ -169,7 +167,7 @@ func (w *brokerWait) run(ctx context.Context) error {
 		}
 		w.away.Store(err.Error())
 		if waited >= remind {
-			w.log.Warn("the brokers do not answer; the role waits for them", "brokers", w.brokers, "error", err, "waited", waited.Round(time.Second).String(), "remedy", w.remedy)
+			w.log.Warn("the brokers do not answer; waiting for them", "brokers", w.brokers, "error", err, "waited", waited.Round(time.Second).String(), "remedy", w.remedy)
 			remind, pause = waited+pause, min(2*pause, remindMost)
 		}
 		select {

@@ -160,7 +160,7 @@ func waitsForBrokers(t *testing.T, up bool) {
 	var waiters []waiter
 	const away = "the brokers do not answer: connection refused\n"
 	if up {
-		waiters = []waiter{{start("up", "--brokers", brokers, "--listen", viewers), viewers, "egress: " + away, 2}}
+		waiters = []waiter{{start("up", "--brokers", brokers, "--listen", viewers), viewers, "egress: " + away, 1}}
 	} else {
 		_, port, _ := net.SplitHostPort(viewers)
 		waiters = []waiter{

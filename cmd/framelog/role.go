@@ -62,7 +62,11 @@ func (r roleFlags) start(name string, listen *string, http string) (*process, er
 		}
 	}
 	log := service.NewLogger(os.Stderr, cfg.Log.Level, cfg.Log.Format, name)
-	return &process{flags: r, cfg: cfg, log: log, reg: service.NewRegistry(), brokers: newBrokerWait(cfg, log, r.supervised())}, nil
+	waitLog := log
+	if r.supervised() {
+		waitLog = slog.New(slog.DiscardHandler)
+	}
+	return &process{flags: r, cfg: cfg, log: log, reg: service.NewRegistry(), brokers: newBrokerWait(cfg, waitLog)}, nil
 }
 
 // withBrokers returns a function that runs work once the brokers are there.

@@ -258,10 +258,10 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 		u.cameras)
 }
 
-// awaitBrokers waits for brokers that up does not run itself. The children say
-// in the log that they wait.
+// awaitBrokers waits for brokers that up does not run itself. The children wait for
+// themselves and leave it to up to say so in the log.
 func (u *up) awaitBrokers(ctx context.Context) error {
-	if !u.cfg.Embedded() && newBrokerWait(u.cfg, slog.New(slog.DiscardHandler), false).run(ctx) == nil {
+	if !u.cfg.Embedded() && newBrokerWait(u.cfg, u.log).run(ctx) == nil {
 		u.brokerIsReady()
 	}
 	<-ctx.Done()
