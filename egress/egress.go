@@ -1,5 +1,6 @@
 // Package egress is where people meet the log over HTTP: the page, the API of
-// cameras, and HLS. Each protocol has a folder of its own below.
+// cameras, and HLS. Each protocol has a folder of its own below, and access
+// decides who may do what.
 package egress
 
 import (
@@ -12,7 +13,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/framelog/framelog/egress/access"
 	"github.com/framelog/framelog/egress/api"
+	"github.com/framelog/framelog/egress/hls"
 	"github.com/framelog/framelog/egress/page"
 )
 
@@ -25,10 +28,11 @@ type Config struct {
 // Deps is what the HTTP surface is made of.
 type Deps struct {
 	Registry api.Registry // needed
-	// HLS answers everything under /hls/. nil: 404.
+	// HLS answers everything under /hls/, whose paths are those of package hls.
+	// nil: 404.
 	HLS http.Handler
 	// Delay is the end-to-end delay of a camera, from capture to playlist;
-	// false where it is not known. nil: never known.
+	// false if it is not known. nil: never known.
 	Delay      func(camera string) (time.Duration, bool)
 	Log        *slog.Logger          // nil: silent
 	Registerer prometheus.Registerer // nil: no metrics
@@ -37,7 +41,8 @@ type Deps struct {
 // Server is the handler of everything that egress serves.
 type Server struct {
 	http.Handler
-	api *api.API
+	api    *api.API
+	routes []access.Route
 }
 
 // New puts the server together. It starts nothing: see Run.
@@ -52,16 +57,18 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s := &Server{api: api.New(cfg.API, api.Deps{
 		Registry: deps.Registry, Delay: deps.Delay, Log: deps.Log, Registerer: deps.Registerer,
 	})}
-	hls := deps.HLS
-	if hls == nil {
-		hls = http.NotFoundHandler()
+	files := deps.HLS
+	if files == nil {
+		files = http.NotFoundHandler()
 	}
-	m := newMetrics(deps.Registerer)
-	mux := http.NewServeMux()
-	mux.Handle("/", m.wrap("page", p))
-	mux.Handle("/v1/", m.wrap("api", s.api))
-	mux.Handle("/v1/events", m.wrap("events", s.api))
-	mux.Handle("/hls/", m.wrap("hls", hls))
+	s.routes = append(s.api.Routes(),
+		access.Route{Pattern: "/", Label: "page", Action: access.Public, Handler: p.ServeHTTP},
+		access.Route{Pattern: "/hls/", Label: "hls", Action: access.Watch, Subject: hls.Subject, Denied: hls.Denied, Handler: files.ServeHTTP},
+	)
+	mux, err := access.NewMux(cfg.Guard.Authorize, s.routes, newMetrics(deps.Registerer).wrap)
+	if err != nil {
+		return nil, fmt.Errorf("egress: new server: %w", err)
+	}
 	s.Handler = cfg.Guard.Wrap(mux)
 	return s, nil
 }
@@ -70,7 +77,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 // that http.Server.Shutdown does not wait for them.
 func (s *Server) Run(ctx context.Context) error { return s.api.Run(ctx) }
 
-// Ready says why the server cannot answer for the cameras yet: it has not read
+// Ready reports why the server cannot answer for the cameras yet: it has not read
 // the registry. Once it has, it is ready whatever becomes of the brokers.
 func (s *Server) Ready() error {
 	if !s.api.Ready() {
@@ -79,5 +86,5 @@ func (s *Server) Ready() error {
 	return nil
 }
 
-// Known says whether there is such a camera; true as long as that is not known.
+// Known reports whether there is such a camera; true as long as that is not known.
 func (s *Server) Known(camera string) bool { return s.api.Known(camera) }

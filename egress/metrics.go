@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/framelog/framelog/egress/access"
 )
 
 type metrics struct {
@@ -41,7 +43,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
-func (m *metrics) wrap(route string, next http.Handler) http.Handler {
+// wrap counts what a route answers, under its label.
+func (m *metrics) wrap(rt access.Route, next http.Handler) http.Handler {
+	route := rt.Label
 	inFlight := m.inFlight.WithLabelValues(route)
 	bytes := m.bytes.WithLabelValues(route)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -15,8 +15,12 @@ var (
 )
 
 // ValidateCameraID says whether id can name a camera: 1 to 63 lower-case
-// letters, digits and dashes, not beginning with a dash.
+// letters, digits and dashes, not beginning with a dash, and not "events", which
+// would name another path of the API.
 func ValidateCameraID(id string) error {
+	if id == "events" {
+		return fmt.Errorf("camera id %q: it is reserved", id)
+	}
 	if !idPattern.MatchString(id) {
 		return fmt.Errorf("camera id %q: want 1 to 63 of a-z, 0-9 and -, not beginning with -", id)
 	}

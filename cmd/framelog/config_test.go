@@ -56,6 +56,17 @@ func TestSections(t *testing.T) {
 		},
 		{name: "host with a port", yaml: "egress:\n  hosts: [cams.example, \"cams.example:443\"]\n", want: []string{"framelog.yaml:2: egress.hosts[1]: ", "no host", "cams.example"}},
 		{name: "host as a URL", env: "FRAMELOG_EGRESS_HOSTS=https://cams.example", want: []string{"FRAMELOG_EGRESS_HOSTS: ", "no host"}},
+		{
+			name: "origins as browsers write them", yaml: "egress: {origins: [\"HTTPS://Portal.Example:443\", \"http://[fd00::2]:3000\", \"http://a.example:443\"]}\n",
+			get: func(c *config.Config) any { return egress(c).Origins }, value: []string{"https://portal.example", "http://[fd00::2]:3000", "http://a.example:443"},
+		},
+		{name: "any origin", yaml: "egress:\n  origins: [https://a.example, \"*\"]\n", want: []string{"framelog.yaml:2: egress.origins[1]: ", `"*": no origin`, "https://portal.example"}},
+		{name: "any host of an origin", yaml: "egress: {origins: [\"https://*.a.example\"]}\n", want: []string{"egress.origins[0]", "no origin"}},
+		{name: "origin without a scheme", env: "FRAMELOG_EGRESS_ORIGINS=cams.example", want: []string{"FRAMELOG_EGRESS_ORIGINS: ", "no origin"}},
+		{name: "origin of another scheme", yaml: "egress: {origins: [\"file://x\"]}\n", want: []string{"neither http nor https"}},
+		{name: "origin with a path", yaml: "egress: {origins: [https://a.example/]}\n", want: []string{"more than scheme, host and port"}},
+		{name: "origin with a user", yaml: "egress: {origins: [\"https://u@a.example\"]}\n", want: []string{"more than scheme, host and port"}},
+		{name: "origin with an empty port", yaml: "egress: {origins: [\"https://a.example:\"]}\n", want: []string{"no port"}},
 		{name: "demo open to all", env: "FRAMELOG_DEMO_LISTEN=0.0.0.0:8554", want: []string{"FRAMELOG_DEMO_LISTEN: ", "demo's cameras", "--insecure"}},
 		{name: "a processor's variable", env: "FRAMELOG_PROCESSOR_MODEL=x", want: []string{"FRAMELOG_PROCESSOR_MODEL: unknown"}},
 	} {

@@ -31,7 +31,7 @@ func proxy(socket string, log *slog.Logger) http.Handler {
 		FlushInterval: -1, // event streams and parts leave at once
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = "http", "role"
-			r.Out.Host = r.In.Host // egress looks at whom it is asked as
+			r.Out.Host = r.In.Host // egress checks it
 			r.SetXForwarded()
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
@@ -50,7 +50,6 @@ func away(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Retry-After", "1")
 	h.Set("Cache-Control", "no-store")
-	h.Set("Access-Control-Allow-Origin", "*")
 	if r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html") {
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		w.WriteHeader(http.StatusServiceUnavailable)

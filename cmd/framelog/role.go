@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/framelog/framelog/egress"
+	"github.com/framelog/framelog/egress/access"
 	"github.com/framelog/framelog/internal/config"
 	"github.com/framelog/framelog/internal/service"
 )
@@ -127,7 +128,7 @@ func (p *process) serve(ctx context.Context, key, addr string, h http.Handler) e
 	}
 	s := service.Server{Registry: p.reg, Log: p.log, Ready: p.ready, Handler: h}
 	if !child {
-		s.Guard = guard(p.cfg, addr).Wrap
+		s.Guard = guard(p.cfg, addr).Metrics
 		s.Log.Info("listening", "url", "http://"+ln.Addr().String()+"/")
 	}
 	return s.Serve(ctx, ln)
@@ -136,5 +137,6 @@ func (p *process) serve(ctx context.Context, key, addr string, h http.Handler) e
 // guard is what stands before all that tells of cameras, at an address that is
 // listened on.
 func guard(cfg *config.Config, addr string) egress.Guard {
-	return egress.Guard{Loopback: config.Loopback(addr), Hosts: config.Get[egressConfig](cfg).Hosts}
+	own := config.Get[egressConfig](cfg)
+	return egress.Guard{Loopback: config.Loopback(addr), Hosts: own.Hosts, Origins: own.Origins, Authorize: access.Everyone}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,6 +44,7 @@ type egressConfig struct {
 	DiskReserve config.Size     `yaml:"disk_reserve" default:"3GiB" doc:"Free disk below which mode always has no files: they make room for recording. The default is at least 1GiB more than ingest.disk_reserve."`
 	MaxAge      config.Duration `yaml:"max_age" default:"1h" min:"1s" doc:"How long caches may keep segments: less than topics.retention. Where that is an hour or less the default is half of it."`
 	Hosts       []string        `yaml:"hosts" default:"" doc:"Names or addresses, beside the loopback's, that requests may go to when listen is the loopback: those of a reverse proxy in front, as cams.example or 10.0.0.5. Any other gets 421, since a page elsewhere could point its own name here."`
+	Origins     []string        `yaml:"origins" default:"" doc:"Other sites whose pages may read cameras and footage here, as https://portal.example or http://10.0.0.7:3000. Browsers are refused it for pages of any other site (403). None of these can change anything."`
 }
 
 // Check is [config.Checker].
@@ -53,10 +55,35 @@ func (e *egressConfig) Check(c *config.Config) error {
 		}
 		e.Hosts[i] = strings.ToLower(h)
 	}
+	for i, o := range e.Origins {
+		origin, err := parseOrigin(o)
+		if err != "" {
+			return c.Errorf(c.Element("egress.origins", i), "want what browsers call the site, as https://portal.example or http://10.0.0.7:3000", "%q: %s", o, err)
+		}
+		e.Origins[i] = origin
+	}
 	if e.HLSDir == "" {
 		e.HLSDir = filepath.Join(c.Data, "hls")
 	}
 	return nil
+}
+
+// parseOrigin gives an origin as browsers write it (RFC 6454 section 6.2): in lower
+// case, and without the scheme's own port. err says what is wrong, "" for nothing.
+func parseOrigin(s string) (origin, err string) {
+	u, bad := url.Parse(strings.ToLower(s))
+	switch {
+	case bad != nil || u.Hostname() == "" || strings.Trim(u.Hostname(), "abcdefghijklmnopqrstuvwxyz0123456789.-_:") != "":
+		return "", "no origin"
+	case u.Scheme != "http" && u.Scheme != "https":
+		return "", "the scheme is neither http nor https"
+	case u.User != nil || u.Path != "" || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
+		return "", "there is more than scheme, host and port"
+	case u.Port() == "" && strings.HasSuffix(u.Host, ":"):
+		return "", "there is no port after the colon"
+	}
+	own := map[string]string{"http": ":80", "https": ":443"}[u.Scheme]
+	return u.Scheme + "://" + strings.TrimSuffix(u.Host, own), ""
 }
 
 type egressCmd struct {

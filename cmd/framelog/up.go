@@ -240,7 +240,7 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 			mux.Handle(route, proxy(u.socket(r.name), u.log))
 		}
 	}
-	mux.Handle("GET /metrics", guard(u.cfg, u.cfg.Listen).Wrap(service.JoinedMetrics(u.reg, "up", clients)))
+	mux.Handle("GET /metrics", guard(u.cfg, u.cfg.Listen).Metrics(service.JoinedMetrics(u.reg, "up", clients)))
 	mux.Handle("GET /readyz", u.readiness(clients))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "ok\n") // the client has gone

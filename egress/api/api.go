@@ -1,13 +1,11 @@
-// Package api is the HTTP API of cameras under /v1: what the registry wants,
-// what ingest reports, and the delay that egress itself measures. It holds no
+// Package api is the HTTP API of cameras under /v1: the cameras of the registry,
+// what ingest reports of each, and the delay that egress measures. It keeps no
 // state: every answer is made of the registry as last followed.
 package api
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -16,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/framelog/framelog/egress/access"
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/internal/secrets"
 	"github.com/framelog/framelog/schemas"
@@ -35,18 +34,18 @@ type Config struct {
 	// ingest of this machine to read. Empty: such a URL is refused, with what
 	// to do instead.
 	SecretsDir string
-	// MaxSubscribers bounds the readers of /v1/events. Default 128; one more
-	// is answered 503 and counted.
+	// MaxSubscribers bounds the readers of /v1/cameras/events. Default 128; one
+	// more is answered 503 and counted.
 	MaxSubscribers int
-	// Refresh is how often the list is made anew without a change in the
-	// registry, since delays change all the time. Default 2 s.
+	// Refresh is how often delays and the age of statuses are looked at, which
+	// change without a change in the registry. Default 2 s.
 	Refresh time.Duration
 	// WriteTimeout bounds one write to a subscriber that does not read.
 	// Default 10 s.
 	WriteTimeout time.Duration
-	// Visible is how long a change waits to be seen in the registry before it
-	// is answered anyway, and how long a list waits for changes that were made
-	// before it was asked for, by whatever process. Default 2 s.
+	// Visible is how long an answer waits for the registry: a change until it can
+	// be read back, and a list until it holds the changes of all processes that
+	// were made before the request. Default 2 s.
 	Visible time.Duration
 }
 
@@ -61,7 +60,7 @@ func (c *Config) setDefaults() {
 type Deps struct {
 	Registry Registry
 	// Delay is the end-to-end delay of a camera from capture to playlist, as
-	// egress measures it; false where it is not known. nil: never known.
+	// egress measures it; false if it is not known. nil: never known.
 	Delay      func(camera string) (time.Duration, bool)
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
@@ -72,8 +71,8 @@ type Deps struct {
 type API struct {
 	cfg  Config
 	deps Deps
-	mux  *http.ServeMux
 	m    *metrics
+	feed feed
 
 	writing chan struct{} // holds one token while a camera is changed: its record and its password go together
 	asking  chan struct{} // holds one token while ends is used
@@ -83,9 +82,7 @@ type API struct {
 	ready   bool
 	snap    registry.Snapshot
 	changed chan struct{} // closed and replaced at each change of snap
-	list    []byte        // the list as last broadcast
-	listed  chan struct{} // closed and replaced at each change of list
-	readers int           // of /v1/events
+	readers int           // of /v1/cameras/events
 	ended   chan struct{} // closed when Run ends
 }
 
@@ -99,33 +96,53 @@ func New(cfg Config, deps Deps) *API {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
 	a := &API{
-		cfg: cfg, deps: deps, mux: http.NewServeMux(), m: newMetrics(deps.Registerer),
+		cfg: cfg, deps: deps, m: newMetrics(deps.Registerer), feed: feed{changed: make(chan struct{})},
 		writing: make(chan struct{}, 1), asking: make(chan struct{}, 1),
-		changed: make(chan struct{}), listed: make(chan struct{}), ended: make(chan struct{}),
+		changed: make(chan struct{}), ended: make(chan struct{}),
 	}
-	a.mux.HandleFunc("GET /v1/cameras", a.getAll)
-	a.mux.HandleFunc("GET /v1/cameras/{id}", a.getOne)
-	a.mux.HandleFunc("PUT /v1/cameras/{id}", a.put)
-	a.mux.HandleFunc("DELETE /v1/cameras/{id}", a.remove)
-	a.mux.HandleFunc("GET /v1/events", a.events)
-	a.mux.HandleFunc("/v1/cameras", methodNotAllowed("GET"))
-	a.mux.HandleFunc("/v1/cameras/{id}", methodNotAllowed("GET, PUT, DELETE"))
-	a.mux.HandleFunc("/v1/events", methodNotAllowed("GET"))
-	a.mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
-		fail(w, http.StatusNotFound, "there is nothing at "+r.URL.Path, "see /v1/cameras and /v1/events")
-	})
 	return a
 }
 
-// ServeHTTP answers requests under /v1.
-func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	a.mux.ServeHTTP(w, r)
+// Routes are the paths under /v1.
+func (a *API) Routes() []access.Route {
+	routes := []access.Route{
+		{Pattern: "GET /v1/cameras", Action: access.List, Handler: a.getAll},
+		{Pattern: "GET /v1/cameras/events", Action: access.List, Label: "events", Handler: a.stream},
+		{Pattern: "GET /v1/cameras/{camera}", Action: access.List, Denied: denied, Handler: a.getOne},
+		{Pattern: "PUT /v1/cameras/{camera}", Action: access.Change, Denied: unchangeable, Handler: a.put},
+		{Pattern: "DELETE /v1/cameras/{camera}", Action: access.Change, Denied: unchangeable, Handler: a.remove},
+		{Pattern: "/v1/cameras", Action: access.Public, Handler: notAllowed},
+		{Pattern: "/v1/cameras/", Action: access.Public, Handler: notAllowed},
+		{Pattern: "/v1/events", Action: access.Public, Handler: noEvents},
+		{Pattern: "/v1/", Action: access.Public, Handler: nothing},
+	}
+	for i := range routes {
+		rt := &routes[i]
+		rt.Label = cmp.Or(rt.Label, "api")
+		answer := rt.Handler
+		rt.Handler = func(w http.ResponseWriter, r *http.Request) {
+			plain(w)
+			answer(w, r)
+		}
+		if refuse := rt.Denied; refuse != nil {
+			rt.Denied = func(w http.ResponseWriter, r *http.Request, camera string) {
+				plain(w)
+				refuse(w, r, camera)
+			}
+		}
+	}
+	return routes
 }
 
-// Run follows the registry until ctx ends, and then ends what reads
-// /v1/events. It is called once.
+// plain sets the headers that all answers have: no cache keeps them, and no
+// browser takes them for anything but what they say.
+func plain(w http.ResponseWriter) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+}
+
+// Run follows the registry until ctx ends, and then ends the streams of
+// /v1/cameras/events. It is called once.
 func (a *API) Run(ctx context.Context) error {
 	defer close(a.ended)
 	followed := make(chan error, 1)
@@ -148,15 +165,15 @@ func (a *API) Run(ctx context.Context) error {
 	}
 }
 
-// Ready says whether the registry has been read once. That it cannot be read
-// any more changes nothing: what is known is served.
+// Ready reports whether the registry has been read once. What is known is served
+// also when it cannot be read any more.
 func (a *API) Ready() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.ready
 }
 
-// Known says whether there is such a camera; true as long as that is not known.
+// Known reports whether there is such a camera; true as long as that is not known.
 func (a *API) Known(camera string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -172,34 +189,13 @@ func (a *API) setSnapshot(s registry.Snapshot) {
 	a.changed = make(chan struct{})
 }
 
-// refresh makes the list anew and wakes the subscribers where it differs.
-func (a *API) refresh() {
-	cameras, ok := a.cameras()
-	if !ok {
-		return
-	}
-	b, err := json.Marshal(cameras)
-	if err != nil {
-		a.deps.Log.Error("cannot write the list of cameras", "err", err)
-		return
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if bytes.Equal(b, a.list) {
-		return
-	}
-	a.list = b
-	close(a.listed)
-	a.listed = make(chan struct{})
-}
-
 // Camera is one camera as the API shows it.
 type Camera struct {
 	schemas.Camera
 	// Status is what its owner last said; nil before any word of it.
 	Status *Status `json:"status"`
-	// DelayMS is the end-to-end delay from capture to playlist; null where
-	// egress does not follow the camera.
+	// DelayMS is the end-to-end delay from capture to playlist; null if egress
+	// does not follow the camera.
 	DelayMS *int64 `json:"delay_ms"`
 	// Playlist is the path of the multivariant playlist.
 	Playlist string `json:"playlist"`
@@ -208,12 +204,14 @@ type Camera struct {
 // Status is what ingest reports of a camera.
 type Status struct {
 	schemas.Status
-	// Stale says that the owner has been silent for longer than it ever is
-	// when it is well.
+	// Stale says that the owner has been silent for longer than a healthy one
+	// ever is.
 	Stale bool `json:"stale"`
 }
 
-func (a *API) cameras() ([]Camera, bool) {
+// cameras gives those that may holds of, by id; false before the registry has
+// been read.
+func (a *API) cameras(may func(camera string) bool) ([]Camera, bool) {
 	a.mu.Lock()
 	s, ready := a.snap, a.ready
 	a.mu.Unlock()
@@ -222,7 +220,9 @@ func (a *API) cameras() ([]Camera, bool) {
 	}
 	all := make([]Camera, 0, len(s.Cameras))
 	for id := range s.Cameras {
-		all = append(all, a.view(s, id))
+		if may(id) {
+			all = append(all, a.view(s, id))
+		}
 	}
 	slices.SortFunc(all, func(x, y Camera) int { return cmp.Compare(x.ID, y.ID) })
 	return all, true
@@ -230,14 +230,24 @@ func (a *API) cameras() ([]Camera, bool) {
 
 // view is one camera of a snapshot; its id is the registry's key.
 func (a *API) view(s registry.Snapshot, id string) Camera {
-	c := Camera{Camera: s.Cameras[id], Playlist: "/hls/" + id + "/index.m3u8"}
+	c := Camera{Camera: s.Cameras[id], Status: statusOf(s, id, time.Now()), DelayMS: a.delay(id), Playlist: "/hls/" + id + "/index.m3u8"}
 	c.URL = secrets.Public(c.URL)
-	if st, ok := s.Status[id]; ok {
-		c.Status = &Status{Status: st, Stale: registry.Stale(st, time.Now())}
-	}
-	if d, ok := a.deps.Delay(id); ok {
-		ms := d.Milliseconds()
-		c.DelayMS = &ms
-	}
 	return c
+}
+
+func statusOf(s registry.Snapshot, id string, now time.Time) *Status {
+	st, ok := s.Status[id]
+	if !ok {
+		return nil
+	}
+	return &Status{Status: st, Stale: registry.Stale(st, now)}
+}
+
+func (a *API) delay(camera string) *int64 {
+	d, ok := a.deps.Delay(camera)
+	if !ok {
+		return nil
+	}
+	ms := d.Milliseconds()
+	return &ms
 }

@@ -11,11 +11,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		subscribers: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "framelog_egress_http_event_subscribers",
-			Help: "Readers of /v1/events.",
+			Help: "Readers of /v1/cameras/events.",
 		}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "framelog_egress_http_event_subscribers_refused_total",
-			Help: "Readers of /v1/events that were one too many.",
+			Help: "Readers of /v1/cameras/events that were refused at the limit.",
 		}),
 	}
 	if r != nil {

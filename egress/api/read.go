@@ -6,10 +6,13 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/framelog/framelog/egress/access"
 )
 
-// List is the answer of GET /v1/cameras and the data of every event.
+// List is the answer of GET /v1/cameras.
 type List struct {
 	// Now is the server's clock in milliseconds since the Unix epoch, so that
 	// a browser can tell how old a picture is although its clock is off.
@@ -19,7 +22,7 @@ type List struct {
 
 func (a *API) getAll(w http.ResponseWriter, r *http.Request) {
 	a.catchUp(r.Context())
-	cameras, ok := a.cameras()
+	cameras, ok := a.cameras(func(camera string) bool { return access.May(r, camera) })
 	if !ok {
 		notReady(w)
 		return
@@ -36,7 +39,7 @@ func (a *API) getOne(w http.ResponseWriter, r *http.Request) {
 		notReady(w)
 		return
 	}
-	id := r.PathValue("id")
+	id := r.PathValue("camera")
 	if _, ok := s.Cameras[id]; !ok {
 		unknown(w, id)
 		return
@@ -44,7 +47,7 @@ func (a *API) getOne(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, a.view(s, id))
 }
 
-// ends is where the registry ended when it was asked last.
+// ends is where the registry ended when the brokers were asked last.
 type ends struct {
 	asked  time.Time
 	at     map[int32]int64
@@ -52,7 +55,7 @@ type ends struct {
 }
 
 // failedFor is how long the brokers are not asked again after they did not
-// answer: what is known is served without a wait meanwhile.
+// answer. Until then what is known is served without a wait.
 const failedFor = 5 * time.Second
 
 // catchUp waits until all changes are seen that were made before it was called,
@@ -84,81 +87,7 @@ func (a *API) catchUp(ctx context.Context) {
 	a.await(ctx, func() bool { return a.snap.Holds(at) })
 }
 
-// events sends the list at once and again whenever it changes, as server-sent
-// events (HTML standard, section 9.2). A slow reader gets the newest list when
-// it reads again: nothing is queued for it.
-func (a *API) events(w http.ResponseWriter, r *http.Request) {
-	a.mu.Lock()
-	full := a.readers >= a.cfg.MaxSubscribers
-	if !full {
-		a.readers++
-	}
-	a.mu.Unlock()
-	if full {
-		a.m.refused.Inc()
-		w.Header().Set("Retry-After", "10")
-		fail(w, http.StatusServiceUnavailable, "too many subscribers", "poll /v1/cameras, or raise the limit of "+strconv.Itoa(a.cfg.MaxSubscribers))
-		return
-	}
-	a.m.subscribers.Inc()
-	defer func() {
-		a.m.subscribers.Dec()
-		a.mu.Lock()
-		a.readers--
-		a.mu.Unlock()
-	}()
-
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("X-Accel-Buffering", "no") // or Nginx keeps the events to itself
-	rc := http.NewResponseController(w)
-	send := func(b []byte) bool {
-		// Not every writer has deadlines; without one the server's own
-		// time-outs are the bound.
-		_ = rc.SetWriteDeadline(time.Now().Add(a.cfg.WriteTimeout))
-		if _, err := w.Write(b); err != nil {
-			return false
-		}
-		return rc.Flush() == nil
-	}
-	// A first byte at once, so that proxies and browsers see the stream open.
-	if !send([]byte("retry: 2000\n\n")) {
-		return
-	}
-	beat := time.NewTicker(15 * time.Second)
-	defer beat.Stop()
-	var sent []byte
-	for {
-		a.mu.Lock()
-		list, listed := a.list, a.listed
-		a.mu.Unlock()
-		if list != nil && (sent == nil || &list[0] != &sent[0]) {
-			sent = list
-			if !send(event(list)) {
-				return
-			}
-		}
-		select {
-		case <-listed:
-		case <-beat.C:
-			if !send([]byte(":\n\n")) {
-				return
-			}
-		case <-a.ended:
-			return
-		case <-r.Context().Done():
-			return
-		}
-	}
-}
-
-func event(cameras []byte) []byte {
-	b := append([]byte(`event: cameras`+"\n"+`data: {"now":`), strconv.FormatInt(time.Now().UnixMilli(), 10)...)
-	b = append(append(b, `,"cameras":`...), cameras...)
-	return append(b, "}\n\n"...)
-}
-
-// Error is the body of every answer that is no success.
+// Error is the body of every answer with a status of 400 or more.
 type Error struct {
 	Error  string `json:"error"`
 	Remedy string `json:"remedy,omitempty"`
@@ -185,9 +114,35 @@ func unknown(w http.ResponseWriter, id string) {
 	fail(w, http.StatusNotFound, "there is no camera "+strconv.Quote(id), "GET /v1/cameras lists those that there are")
 }
 
-func methodNotAllowed(allow string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Allow", allow)
-		fail(w, http.StatusMethodNotAllowed, "method "+r.Method+" is not for "+r.URL.Path, "use "+allow)
+// denied answers those who may not know of a camera as if there were none.
+func denied(w http.ResponseWriter, _ *http.Request, camera string) { unknown(w, camera) }
+
+// unchangeable answers those who may not change a camera.
+func unchangeable(w http.ResponseWriter, _ *http.Request, camera string) {
+	fail(w, http.StatusForbidden, "you may not change camera "+strconv.Quote(camera), "ask whoever runs this server")
+}
+
+// noEvents answers /v1/events, which is for events to come.
+func noEvents(w http.ResponseWriter, _ *http.Request) {
+	fail(w, http.StatusNotFound, "there are no events yet", "changes of cameras are streamed at /v1/cameras/events")
+}
+
+func nothing(w http.ResponseWriter, r *http.Request) {
+	fail(w, http.StatusNotFound, "there is nothing at "+r.URL.Path, "see /v1/cameras and /v1/cameras/events")
+}
+
+// notAllowed answers methods that no route under /v1/cameras takes.
+func notAllowed(w http.ResponseWriter, r *http.Request) {
+	allow := ""
+	switch rest := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/v1/cameras"), "/"); {
+	case rest == "":
+		allow = "GET, HEAD"
+	case !strings.Contains(rest, "/"):
+		allow = "GET, HEAD, PUT, DELETE"
+	default:
+		nothing(w, r)
+		return
 	}
+	w.Header().Set("Allow", allow)
+	fail(w, http.StatusMethodNotAllowed, "method "+r.Method+" is not for "+r.URL.Path, "use "+allow)
 }

@@ -35,7 +35,7 @@ type putBody struct {
 // info of a URL leaves user and password as they are, as long as host and port
 // are the same, and TLS guards them as well.
 func (a *API) put(w http.ResponseWriter, r *http.Request) {
-	id := r.PathValue("id")
+	id := r.PathValue("camera")
 	if _, _, ok := a.writable(w, id); !ok {
 		return
 	}
@@ -153,7 +153,7 @@ func (a *API) undo(id string, undo func() error) {
 // remove takes a camera out of the registry, and its password off the disk. Its
 // footage stays in the log until it expires.
 func (a *API) remove(w http.ResponseWriter, r *http.Request) {
-	id := r.PathValue("id")
+	id := r.PathValue("camera")
 	if !a.begin(r.Context()) {
 		return
 	}

@@ -45,8 +45,6 @@ func fail(code int, result, format string, a ...any) *failure {
 //	/hls/<camera>/<rendition>/m1/init-<hash>.mp4            init segment
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Access-Control-Expose-Headers", "Content-Length, Content-Range")
 	res, ok := parsePath(r.URL.Path)
 	k := res.kind
 	var err error
@@ -54,16 +52,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !ok:
 		k = kindOther
 		err = fail(http.StatusNotFound, "not_found", "no such path")
-	case r.Method == http.MethodOptions:
-		h.Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
-		h.Set("Access-Control-Allow-Headers", "Range")
-		h.Set("Access-Control-Max-Age", "86400")
-		w.WriteHeader(http.StatusNoContent)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		h.Set("Allow", "GET, HEAD, OPTIONS")
+		h.Set("Allow", "GET, HEAD")
 		err = fail(http.StatusMethodNotAllowed, "bad", "method %s is not allowed", r.Method)
 	case s.cfg.Known != nil && !s.cfg.Known(res.topic.Camera):
-		err = fail(http.StatusNotFound, "not_found", "no camera %q", res.topic.Camera)
+		err = fail(http.StatusNotFound, "not_found", "%s", noCamera(res.topic.Camera))
 	case !res.topic.IsRaw():
 		err = fail(http.StatusNotFound, "not_found", "camera %q has no rendition %q", res.topic.Camera, res.topic.Rendition)
 	default:
@@ -389,7 +382,7 @@ func text(w http.ResponseWriter, r *http.Request, b []byte, zipped bool) {
 	h := w.Header()
 	h.Set("Content-Type", typePlaylist)
 	h.Set("Cache-Control", "no-store")
-	h.Set("Vary", "Accept-Encoding")
+	h.Add("Vary", "Accept-Encoding") // what stands before this handler adds Origin
 	if zipped {
 		h.Set("Content-Encoding", "gzip")
 	}

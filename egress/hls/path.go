@@ -1,6 +1,8 @@
 package hls
 
 import (
+	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 
@@ -86,6 +88,25 @@ func parsePath(path string) (r resource, ok bool) {
 	r.epoch, r.part = int64(e), uint32(p)
 	return r, ok1 && ok2
 }
+
+// Subject gives the camera and the rendition that a request is about, for who may
+// watch what. Both are "" if its path is none of ours; ServeHTTP answers that 404.
+func Subject(r *http.Request) (camera, rendition string) {
+	res, ok := parsePath(r.URL.Path)
+	if !ok {
+		return "", ""
+	}
+	return res.topic.Camera, res.topic.Name()
+}
+
+// Denied answers those who may not watch a camera, as ServeHTTP does for a camera
+// that does not exist.
+func Denied(w http.ResponseWriter, _ *http.Request, camera string) {
+	w.Header().Set("Cache-Control", "no-store")
+	http.Error(w, noCamera(camera), http.StatusNotFound)
+}
+
+func noCamera(camera string) string { return fmt.Sprintf("no camera %q", camera) }
 
 // path is the inverse of parsePath.
 func (r resource) path() string {

@@ -77,7 +77,7 @@ func (c *Config) validateCameras() error {
 		case cam.ID == "":
 			return at("id", "give it one, as front-door", "a camera needs an id")
 		case schemas.ValidateCameraID(cam.ID) != nil:
-			return at("id", "want 1 to 63 of a-z, 0-9 and -, not beginning with -; label takes any text", "%q is no id", cam.ID)
+			return at("id", "want 1 to 63 of a-z, 0-9 and -, not beginning with -, and not events; label takes any text", "%q is no id", cam.ID)
 		case first[cam.ID] != "":
 			return at("id", "give one of them another", "%q is the id of the camera at %s too", cam.ID, first[cam.ID])
 		case cam.URL == "":

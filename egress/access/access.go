@@ -1,0 +1,123 @@
+// Package access is the one place that decides who may do what with a camera.
+// Each protocol gives its routes as a table of [Route], and [NewMux] asks
+// [Authorize] before a route's handler runs, so before any cache.
+package access
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// Action is what a request wants to do.
+type Action string
+
+// The actions.
+const (
+	Public  Action = "public"  // read what tells nothing of any camera; nobody is asked
+	List    Action = "list"    // know that a camera exists, and read its settings and state
+	Watch   Action = "watch"   // read a camera's footage
+	Change  Action = "change"  // add, change or remove a camera
+	Operate Action = "operate" // read metrics, which name every camera
+)
+
+// Authorize reports whether the sender of r may do action. camera and rendition
+// say with what: a rendition "" is the camera with all its renditions, and a
+// camera "" is the whole server. It is called for each request, by many
+// goroutines.
+type Authorize func(r *http.Request, camera, rendition string, action Action) bool
+
+// Everyone is the Authorize of a server that knows no users: it allows everything.
+func Everyone(*http.Request, string, string, Action) bool { return true }
+
+// Route is an entry of a protocol's table.
+type Route struct {
+	Pattern string // as http.ServeMux takes it
+	Action  Action
+	// Label is the route's name in metrics.
+	Label string
+	// Subject gives the camera and the rendition that a request is about. The
+	// default takes the wildcards {camera} and {rendition} of Pattern. A route
+	// with neither is about no single camera: its handler asks May for each.
+	Subject func(r *http.Request) (camera, rendition string)
+	// Denied answers a request about one camera that Authorize denies. Its answer
+	// is the same whether or not there is such a camera.
+	Denied  func(w http.ResponseWriter, r *http.Request, camera string)
+	Handler http.HandlerFunc
+}
+
+// about gives the Subject, or nil for a route about no single camera.
+func (rt Route) about() func(r *http.Request) (camera, rendition string) {
+	if rt.Subject == nil && strings.Contains(rt.Pattern, "{camera}") {
+		return func(r *http.Request) (string, string) { return r.PathValue("camera"), r.PathValue("rendition") }
+	}
+	return rt.Subject
+}
+
+func (rt Route) check() error {
+	about := rt.about() != nil
+	switch rt.Action {
+	case Public:
+		if about || strings.Contains(rt.Pattern, "{") {
+			return fmt.Errorf("access: route %q: a public route is about no camera", rt.Pattern)
+		}
+	case List, Watch, Change, Operate:
+		if !about && strings.Contains(rt.Pattern, "{") {
+			return fmt.Errorf("access: route %q: it has a wildcard, and neither {camera} nor a Subject", rt.Pattern)
+		}
+		if about && rt.Denied == nil {
+			return fmt.Errorf("access: route %q: it has no answer for those who are denied", rt.Pattern)
+		}
+	default:
+		return fmt.Errorf("access: route %q: %q is no action", rt.Pattern, rt.Action)
+	}
+	if rt.Handler == nil {
+		return fmt.Errorf("access: route %q: it has no handler", rt.Pattern)
+	}
+	return nil
+}
+
+// NewMux makes the handler of all routes. wrap puts what is needed around each
+// route's handler and the check before it. Errors name the route that is wrong.
+func NewMux(authorize Authorize, routes []Route, wrap func(Route, http.Handler) http.Handler) (*http.ServeMux, error) {
+	if authorize == nil {
+		return nil, fmt.Errorf("access: an Authorize is needed")
+	}
+	mux := http.NewServeMux()
+	for _, rt := range routes {
+		if err := rt.check(); err != nil {
+			return nil, err
+		}
+		mux.Handle(rt.Pattern, wrap(rt, rt.checked(authorize)))
+	}
+	return mux, nil
+}
+
+// checked is the route's handler behind the check.
+func (rt Route) checked(authorize Authorize) http.Handler {
+	about := rt.about()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if rt.Action == Public {
+			rt.Handler(w, r)
+			return
+		}
+		if about != nil {
+			if camera, rendition := about(r); !authorize(r, camera, rendition, rt.Action) {
+				rt.Denied(w, r, camera)
+				return
+			}
+		}
+		ask := func(r *http.Request, camera string) bool { return authorize(r, camera, "", rt.Action) }
+		rt.Handler(w, r.WithContext(context.WithValue(r.Context(), key{}, ask)))
+	})
+}
+
+type key struct{}
+
+// May reports whether the sender of r may do the action of r's route with a
+// camera. It is for routes about many cameras. Without a route it is false.
+func May(r *http.Request, camera string) bool {
+	ask, ok := r.Context().Value(key{}).(func(*http.Request, string) bool)
+	return ok && ask(r, camera)
+}

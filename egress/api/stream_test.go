@@ -1,0 +1,395 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/framelog/framelog/egress/access"
+	"github.com/framelog/framelog/internal/registry"
+	"github.com/framelog/framelog/schemas"
+)
+
+// handler serves the API's routes to those that may asks for.
+func (a *API) handler(may access.Authorize) http.Handler {
+	mux, err := access.NewMux(may, a.Routes(), func(_ access.Route, h http.Handler) http.Handler { return h })
+	if err != nil {
+		panic(err)
+	}
+	return mux
+}
+
+// ServeHTTP serves everyone, in tests.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a.handler(access.Everyone).ServeHTTP(w, r)
+}
+
+// viewer reads a stream. While hold is not nil, a write blocks until it is closed.
+type viewer struct {
+	mu   sync.Mutex
+	hold chan struct{}
+	got  bytes.Buffer
+}
+
+func (v *viewer) Header() http.Header { return http.Header{} }
+func (v *viewer) WriteHeader(int)     {}
+func (v *viewer) Flush()              {}
+
+func (v *viewer) Write(b []byte) (int, error) {
+	v.mu.Lock()
+	hold := v.hold
+	v.mu.Unlock()
+	if hold != nil {
+		<-hold
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.got.Write(b)
+}
+
+// message is an event of the stream.
+type message struct {
+	kind     string
+	Now      int64
+	Cameras  []Camera
+	Camera   Camera
+	ID       string
+	Measures map[string]Measures
+}
+
+// take gives what has come since the last call but for the clock, and its bytes.
+func (v *viewer) take(t *testing.T) (all []message, size int) {
+	t.Helper()
+	synctest.Wait()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for text := range strings.SplitSeq(strings.TrimSpace(v.got.String()), "\n\n") {
+		kind, data, ok := strings.Cut(strings.TrimPrefix(text, "event: "), "\ndata: ")
+		if !ok {
+			continue // "retry:", or nothing
+		}
+		m := message{kind: kind}
+		if err := json.Unmarshal([]byte(data), &m); err != nil || m.Now == 0 {
+			t.Fatalf("%v: %q", err, text)
+		}
+		if kind != "now" {
+			size += len(text)
+			all = append(all, m)
+		}
+	}
+	v.got.Reset()
+	return all, size
+}
+
+// told is what a viewer was told, in short, in the order of its texts.
+func (v *viewer) told(t *testing.T) string {
+	t.Helper()
+	all, _ := v.take(t)
+	var out []string
+	for _, m := range all {
+		switch m.kind {
+		case "cameras":
+			s := "all"
+			for _, c := range m.Cameras {
+				s += " " + c.ID
+			}
+			out = append(out, s)
+		case "camera":
+			out = append(out, "camera "+m.Camera.ID+" "+m.Camera.Label)
+		case "removed":
+			out = append(out, "removed "+m.ID)
+		case "measures":
+			for id, x := range m.Measures {
+				s := "measures " + id + " -"
+				if x.DelayMS != nil {
+					s = fmt.Sprintf("measures %s %d", id, *x.DelayMS)
+				}
+				out = append(out, fmt.Sprintf("%s %v %d", s, x.FPS, x.Bitrate))
+			}
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
+}
+
+// scene is an API with its registry, in a bubble of testing/synctest.
+type scene struct {
+	*API
+	reg    *fakeRegistry
+	delays sync.Map // of cameras
+	denied sync.Map // cameras that nobody may list
+	ctx    context.Context
+}
+
+// inBubble runs f beside an API over n cameras, cam-0 and on, that are live.
+func inBubble(t *testing.T, n int, f func(t *testing.T, s *scene)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := &scene{reg: &fakeRegistry{snap: registry.Snapshot{Cameras: map[string]schemas.Camera{}, Status: map[string]schemas.Status{}}}}
+		for i := range n {
+			id := fmt.Sprint("cam-", i)
+			s.reg.snap.Cameras[id] = camera(id)
+			s.reg.snap.Status[id] = live(id)
+		}
+		s.API = New(Config{}, Deps{Registry: s.reg, Delay: func(c string) (time.Duration, bool) {
+			d, ok := s.delays.Load(c)
+			if !ok {
+				return 0, false
+			}
+			return d.(time.Duration), true
+		}})
+		var cancel context.CancelFunc
+		s.ctx, cancel = context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { _ = s.Run(s.ctx) })
+		synctest.Wait()
+		f(t, s)
+		cancel()
+		running.Wait()
+		synctest.Wait() // for the viewers: they end with Run
+	})
+}
+
+func live(id string) schemas.Status {
+	return schemas.Status{Camera: id, State: schemas.StateLive, Updated: time.Now(), FPS: 30, Bitrate: 4_000_000, Owner: "in-1", Host: "h", Video: schemas.H264}
+}
+
+// view begins to read the stream.
+func (s *scene) view() *viewer {
+	v := &viewer{}
+	h := s.handler(func(_ *http.Request, camera, _ string, _ access.Action) bool {
+		_, no := s.denied.Load(camera)
+		return !no
+	})
+	r := httptest.NewRequest("GET", "/v1/cameras/events", nil).WithContext(context.WithoutCancel(s.ctx))
+	go h.ServeHTTP(v, r)
+	return v
+}
+
+func (s *scene) put(t *testing.T, c schemas.Camera) {
+	t.Helper()
+	if err := s.reg.Put(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait()
+}
+
+func (s *scene) status(id string, change func(*schemas.Status)) {
+	_ = s.reg.change(func(r *registry.Snapshot) {
+		st := r.Status[id]
+		st.Updated = time.Now()
+		change(&st)
+		r.Status[id] = st
+	})
+	synctest.Wait()
+}
+
+func labelled(id, label string) schemas.Camera {
+	c := camera(id)
+	c.Label = label
+	return c
+}
+
+// TestStream: what a reader is told of each change, and of none.
+func TestStream(t *testing.T) {
+	inBubble(t, 2, func(t *testing.T, s *scene) {
+		v := s.view()
+		if got := v.told(t); got != "all cam-0 cam-1" {
+			t.Fatalf("at first: %s", got)
+		}
+		for _, c := range []struct {
+			name string
+			do   func()
+			want string
+		}{
+			{"nothing", func() {}, ""},
+			{"added", func() { s.put(t, labelled("yard", "Yard")) }, "camera yard Yard"},
+			{"changed", func() { s.put(t, labelled("yard", "The yard")) }, "camera yard The yard"},
+			{"state", func() { s.status("cam-0", func(st *schemas.Status) { st.State = schemas.StateAway }) }, "camera cam-0 "},
+			{"word of its owner", func() { s.status("cam-1", func(*schemas.Status) {}) }, ""},
+			{"a little less", func() { s.status("cam-1", func(st *schemas.Status) { st.FPS, st.Bitrate = 29.6, 3_500_000 }) }, ""},
+			{"much less", func() { s.status("cam-1", func(st *schemas.Status) { st.FPS, st.Bitrate = 15, 2_000_000 }) }, "measures cam-1 - 15 2000000"},
+			{"followed", func() { s.delays.Store("cam-1", 340*time.Millisecond) }, "measures cam-1 340 15 2000000"},
+			{"later", func() { s.delays.Store("cam-1", 500*time.Millisecond) }, ""},
+			{"much later", func() { s.delays.Store("cam-1", 600*time.Millisecond) }, "measures cam-1 600 15 2000000"},
+			{"not followed", func() { s.delays.Delete("cam-1") }, "measures cam-1 - 15 2000000"},
+			{"removed", func() { _ = s.reg.Delete(t.Context(), "yard") }, "removed yard"},
+			{"silent", func() { time.Sleep(registry.StaleAfter) }, "camera cam-0 , camera cam-1 "},
+		} {
+			c.do()
+			time.Sleep(2 * time.Second) // until delays have been looked at
+			if got := v.told(t); got != c.want {
+				t.Errorf("%s: %q, want %q", c.name, got, c.want)
+			}
+		}
+		s.status("cam-1", func(st *schemas.Status) { st.Bitrate = 4_000_000 })
+		v.told(t)
+		s.status("cam-1", func(st *schemas.Status) { st.Bitrate = 4_300_000 }) // 7 %
+		if got := v.told(t); got != "" {
+			t.Errorf("at once: %s", got)
+		}
+		time.Sleep(remeasure)
+		s.status("cam-1", func(*schemas.Status) {})
+		if got := v.told(t); !strings.Contains(got, "cam-1") {
+			t.Errorf("a small difference that lasts: %q", got)
+		}
+	})
+}
+
+// TestStreamBytes: of 1000 cameras one changes, and each reader gets one camera. While
+// nothing happens but what always does, readers get next to nothing.
+func TestStreamBytes(t *testing.T) {
+	const n = 1000
+	inBubble(t, n, func(t *testing.T, s *scene) {
+		jitter := func(round int) {
+			for i := range n {
+				id := fmt.Sprint("cam-", i)
+				s.delays.Store(id, time.Duration(900+40*((i+round)%3))*time.Millisecond)
+			}
+		}
+		jitter(0)
+		time.Sleep(3 * time.Second)
+		viewers := []*viewer{s.view(), s.view(), s.view()}
+		whole := 0
+		for _, v := range viewers {
+			all, size := v.take(t)
+			if len(all) != 1 || len(all[0].Cameras) != n {
+				t.Fatalf("%d events at first", len(all))
+			}
+			whole = size
+		}
+		one := whole / n
+		s.put(t, labelled("cam-7", "Seven"))
+		for _, v := range viewers {
+			if all, size := v.take(t); len(all) != 1 || all[0].Camera.Label != "Seven" || size > one+100 {
+				t.Errorf("%d events of %d bytes for one camera of %d", len(all), size, one)
+			}
+		}
+		for round := range 30 { // a minute, in which each owner writes each status anew every 10 s
+			jitter(round)
+			_ = s.reg.change(func(r *registry.Snapshot) {
+				for id, st := range r.Status {
+					if (len(id)+round)%5 == 0 {
+						st.Updated, st.FPS, st.Bitrate = time.Now(), 30+0.1*float64(round%3), 4_000_000+uint64(round%4)*100_000
+						r.Status[id] = st
+					}
+				}
+			})
+			time.Sleep(2 * time.Second)
+		}
+		for _, v := range viewers {
+			if all, size := v.take(t); size > whole/20 {
+				t.Errorf("%d bytes in %d events of nothing, all cameras are %d", size, len(all), whole)
+			}
+		}
+	})
+}
+
+// TestSlowReader: a reader that has not read for long gets the newest state of each
+// camera once.
+func TestSlowReader(t *testing.T) {
+	inBubble(t, 2, func(t *testing.T, s *scene) {
+		v := s.view()
+		v.told(t)
+		hold := make(chan struct{})
+		v.mu.Lock()
+		v.hold = hold
+		v.mu.Unlock()
+		s.put(t, labelled("cam-0", "blocked")) // is being written
+		for i := range 50 {
+			s.put(t, labelled("cam-1", fmt.Sprint(i)))
+			s.put(t, labelled("brief", fmt.Sprint(i)))
+			if err := s.reg.Delete(t.Context(), "brief"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.reg.Delete(t.Context(), "cam-0"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		close(hold)
+		if got, want := v.told(t), "camera cam-0 blocked, camera cam-1 49, removed cam-0"; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
+}
+
+// TestStreamDenied: a reader is told nothing of cameras that it may not list, and
+// nothing more of one that it may not list any more.
+func TestStreamDenied(t *testing.T) {
+	inBubble(t, 2, func(t *testing.T, s *scene) {
+		s.denied.Store("cam-1", true)
+		s.denied.Store("vault", true)
+		v := s.view()
+		for _, c := range []struct {
+			name string
+			do   func()
+			want string
+		}{
+			{"at first", func() {}, "all cam-0"},
+			{"added", func() { s.put(t, labelled("vault", "Vault")) }, ""},
+			{"changed", func() { s.put(t, labelled("cam-1", "One")) }, ""},
+			{"measured", func() { s.delays.Store("cam-1", time.Second) }, ""},
+			{"removed", func() { _ = s.reg.Delete(t.Context(), "vault") }, ""},
+			{"right taken", func() { s.denied.Store("cam-0", true); s.put(t, labelled("cam-0", "Nil")) }, "removed cam-0"},
+			{"changed without", func() { s.put(t, labelled("cam-0", "Zero")) }, ""},
+			{"right given", func() { s.denied.Delete("cam-1"); s.put(t, labelled("cam-1", "Uno")) }, "camera cam-1 Uno"},
+		} {
+			c.do()
+			time.Sleep(2 * time.Second)
+			if got := v.told(t); got != c.want {
+				t.Errorf("%s: %q, want %q", c.name, got, c.want)
+			}
+		}
+	})
+}
+
+// TestStreamClock: a reader is told the clock, also while nothing changes.
+func TestStreamClock(t *testing.T) {
+	inBubble(t, 0, func(t *testing.T, s *scene) {
+		v := s.view()
+		time.Sleep(4*beat + time.Second)
+		synctest.Wait()
+		if got := v.got.String(); strings.Count(got, "event: now\n") != 5 || !strings.HasPrefix(got, "retry: 2000\n\nevent: now\n") {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+// TestStreamLimit: readers beyond the limit are refused and counted. The end of Run
+// ends streams, so that they do not hold up the end of the server.
+func TestStreamLimit(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	a := New(Config{MaxSubscribers: 2}, Deps{Registry: &fakeRegistry{}, Registerer: reg})
+	ctx, cancel := context.WithCancel(t.Context())
+	var ended sync.WaitGroup
+	ended.Go(func() { _ = a.Run(ctx) })
+	var full atomic.Int32
+	for range 3 {
+		ended.Go(func() {
+			w := httptest.NewRecorder()
+			if a.ServeHTTP(w, httptest.NewRequest("GET", "/v1/cameras/events", nil)); w.Code == http.StatusServiceUnavailable && w.Header().Get("Retry-After") != "" {
+				full.Add(1)
+			}
+		})
+	}
+	waitFor(t, func() bool { return full.Load() == 1 })
+	if families, err := reg.Gather(); err != nil || len(families) != 2 ||
+		families[0].Metric[0].Gauge.GetValue() != 2 || families[1].Metric[0].Counter.GetValue() != 1 {
+		t.Errorf("metrics %v, %v", families, err)
+	}
+	cancel()
+	ended.Wait() // or the test times out
+}
