@@ -18,6 +18,7 @@ type Settings struct {
 	Listen    string   // "127.0.0.1:8081"
 	Upstreams []string // "127.0.0.1:8080", each a Framelog's HTTP address
 	Files     string   // absolute path of the directory of the egress's files
+	Origins   []string // "https://portal.example", each a site whose pages may play cameras
 }
 
 // Write fills a directory with a complete configuration that an ordinary user
@@ -33,7 +34,12 @@ func Write(dir string, s Settings) error {
 	for _, u := range s.Upstreams {
 		fmt.Fprintf(&upstreams, "server %s;\n    ", u)
 	}
+	var origins strings.Builder
+	for _, o := range s.Origins {
+		fmt.Fprintf(&origins, "%q $http_origin;\n    ", o)
+	}
 	for _, line := range []struct{ old, new string }{
+		{`# "https://portal.example" $http_origin;`, origins.String() + "#"},
 		{"server 127.0.0.1:8080;", upstreams.String()},
 		{"proxy_cache_path /var/cache/nginx/framelog", "proxy_cache_path " + filepath.Join(dir, "cache")},
 		{"listen 80;", "listen " + s.Listen + ";"},

@@ -48,15 +48,15 @@ type Measures struct {
 	Bitrate uint64  `json:"bitrate"`  // as in schemas.Status
 }
 
-// remeasure is the age from which a quarter of the usual difference is told.
+// remeasure is the age from which half of the usual difference is told.
 const remeasure = time.Minute
 
 // differ reports whether readers are to be told of b, who were told of a so long
-// ago: a fifth more or less at once (of pictures a tenth), less than that later.
+// ago: a fifth more or less at once (of pictures a tenth), half of that after a minute.
 func (a Measures) differ(b Measures, age time.Duration) bool {
 	part := 1.0
 	if age >= remeasure {
-		part = 0.25
+		part = 0.5
 	}
 	apart := func(x, y, least, share float64) bool {
 		return (x == 0) != (y == 0) || math.Abs(x-y) >= part*max(least, share*x)

@@ -236,7 +236,7 @@ func TestStream(t *testing.T) {
 		}
 		s.status("cam-1", func(st *schemas.Status) { st.Bitrate = 4_000_000 })
 		v.told(t)
-		s.status("cam-1", func(st *schemas.Status) { st.Bitrate = 4_300_000 }) // 7 %
+		s.status("cam-1", func(st *schemas.Status) { st.Bitrate = 4_500_000 }) // an eighth more
 		if got := v.told(t); got != "" {
 			t.Errorf("at once: %s", got)
 		}

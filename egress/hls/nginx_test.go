@@ -110,16 +110,6 @@ func TestNginx(t *testing.T) {
 		t.Errorf("range of a file: %d %q", res.StatusCode, body)
 	}
 
-	preflight, err := http.NewRequestWithContext(t.Context(), http.MethodOptions, base+path(6), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if res, err := http.DefaultClient.Do(preflight); err != nil || res.StatusCode != 204 || res.Header.Get("Access-Control-Allow-Headers") == "" {
-		t.Errorf("preflight of a file: %v, %v", res, err)
-	} else {
-		res.Body.Close()
-	}
-
 	// What no file holds is made once, however many ask, and kept.
 	if err := os.Remove(filepath.Join(dir, path(5))); err != nil {
 		t.Fatal(err)

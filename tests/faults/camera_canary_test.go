@@ -253,7 +253,7 @@ func (l *leak) ask(s *camScene, method, path, contentType, body string) int {
 		return 0
 	}
 	defer resp.Body.Close()
-	// Of /v1/events, which does not end, what comes first.
+	// Of /v1/cameras/events, which does not end, what comes first.
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil && ctx.Err() == nil {
 		l.t.Errorf("%s %s: %v", method, path, err)
@@ -337,7 +337,7 @@ func (l *leak) answers(s *camScene, want map[string]schemas.State) {
 	}
 	ctx, cancel := context.WithTimeout(l.t.Context(), testenv.Patience)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/v1/events", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/v1/cameras/events", nil)
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -359,7 +359,7 @@ func (l *leak) answers(s *camScene, want map[string]schemas.State) {
 	if !bytes.Contains(b, []byte("digest-env")) {
 		l.t.Errorf("events: %q", b)
 	}
-	l.search("answer", "GET /v1/events", b)
+	l.search("answer", "GET /v1/cameras/events", b)
 }
 
 // playlists searches what a viewer gets of the cameras that are live.

@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -17,12 +18,16 @@ import (
 // (mode `always`), "" where it keeps none.
 func Nginx(t testing.TB, files string, upstreams ...string) string {
 	t.Helper()
+	return NginxWith(t, nginx.Settings{Files: files}, upstreams...)
+}
+
+// NginxWith is Nginx with more of a site's settings. Listen and Upstreams are its own.
+func NginxWith(t testing.TB, s nginx.Settings, upstreams ...string) string {
+	t.Helper()
 	bin := Tool(t, "nginx", "nginx-light")
-	if files == "" {
-		files = "/nonexistent"
-	}
+	s.Files = cmp.Or(s.Files, "/nonexistent")
 	dir, port := t.TempDir(), FreePort(t)
-	s := nginx.Settings{Listen: fmt.Sprintf("127.0.0.1:%d", port), Files: files}
+	s.Listen, s.Upstreams = fmt.Sprintf("127.0.0.1:%d", port), nil
 	for _, up := range upstreams {
 		u, err := url.Parse(up)
 		if err != nil {

@@ -1,0 +1,210 @@
+package egress
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/framelog/framelog/egress/access"
+	"github.com/framelog/framelog/egress/hls"
+	"github.com/framelog/framelog/internal/registry"
+	"github.com/framelog/framelog/schemas"
+)
+
+// oneCamera is a registry with the camera vault, and counts its changes.
+type oneCamera struct {
+	emptyRegistry
+	changes int
+}
+
+func (o *oneCamera) Put(context.Context, schemas.Camera) error { o.changes++; return nil }
+func (o *oneCamera) Delete(context.Context, string) error      { o.changes++; return nil }
+
+func (o *oneCamera) Follow(ctx context.Context, f func(registry.Snapshot)) error {
+	f(registry.Snapshot{
+		Cameras: map[string]schemas.Camera{"vault": {ID: "vault", Label: "Secret-Label", URL: "rtsp://10.9.8.7/secret-path", Source: schemas.SourceAPI}},
+		Status:  map[string]schemas.Status{"vault": {Camera: "vault", State: schemas.StateAway, Error: "secret-error", Owner: "secret-owner", Updated: time.Now()}},
+	})
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// examples are paths below the patterns that end with a slash and are about a
+// camera, CAMERA.
+var examples = map[string][]string{"/hls/": {
+	"/hls/CAMERA/index.m3u8", "/hls/CAMERA/raw.m3u8", "/hls/CAMERA/raw.m3u8?_HLS_msn=8", "/hls/CAMERA/raw/m1/7.m4s", "/hls/CAMERA/raw/m1/7.9.0.m4s",
+	"/hls/CAMERA/raw/m1/init-0123456789abcdef.mp4", "/hls/CAMERA/720p.m3u8", "/hls/CAMERA/720p/m1/7.m4s",
+}}
+
+// asked is a question to an Authorize.
+type asked struct {
+	camera, rendition string
+	action            access.Action
+}
+
+// surface is a server with its routes, and what it asked.
+type surface struct {
+	*Server
+	reg     *oneCamera
+	asked   []asked
+	reached []string // paths that came to HLS
+}
+
+// inBubble runs f beside a server that asks allow.
+func inBubble(t *testing.T, allow bool, f func(t *testing.T, s *surface)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := &surface{reg: &oneCamera{}}
+		files, err := hls.New(hls.Config{Known: func(c string) bool { return c == "vault" }}, nil, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Server, err = New(Config{Guard: Guard{Authorize: func(_ *http.Request, camera, rendition string, a access.Action) bool {
+			s.asked = append(s.asked, asked{camera, rendition, a})
+			return allow
+		}}}, Deps{
+			Registry: s.reg,
+			Delay:    func(string) (time.Duration, bool) { return 1234567 * time.Millisecond, true },
+			HLS: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				s.reached = append(s.reached, r.URL.Path)
+				if !strings.Contains(r.URL.Path, "vault") { // else there would have to be a log
+					files.ServeHTTP(w, r)
+				}
+			}),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { _ = s.Run(ctx) }()
+		synctest.Wait()
+		f(t, s)
+		cancel()
+		synctest.Wait()
+	})
+}
+
+// ask gives the answer to a request, of a stream what comes at once.
+func (s *surface) ask(t *testing.T, method, path string) *httptest.ResponseRecorder {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	r := httptest.NewRequest(method, path, strings.NewReader(`{"url":"rtsp://10.0.0.1/"}`)).WithContext(ctx)
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	go s.ServeHTTP(w, r)
+	synctest.Wait()
+	cancel()
+	time.Sleep(time.Minute) // a change waits to be seen
+	synctest.Wait()
+	return w
+}
+
+// requests are those to walk a route: method and path, with CAMERA for a camera.
+func requests(t *testing.T, rt access.Route) (all [][2]string) {
+	t.Helper()
+	methods := []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+	method, path, ok := strings.Cut(rt.Pattern, " ")
+	if ok {
+		methods = []string{method}
+	} else {
+		path = method
+	}
+	paths := examples[path]
+	if paths == nil {
+		if rt.Subject != nil {
+			t.Fatalf("route %s: examples has no path of it", rt.Pattern)
+		}
+		paths = []string{strings.NewReplacer("{camera}", "CAMERA", "{rendition}", "raw").Replace(path)}
+	}
+	for _, m := range methods {
+		for _, p := range paths {
+			all = append(all, [2]string{m, p})
+		}
+	}
+	return all
+}
+
+// TestDenied walks all routes of all protocols. Whoever may do nothing is told
+// nothing of a camera, not even that there is one; and each route asks.
+func TestDenied(t *testing.T) {
+	inBubble(t, false, func(t *testing.T, s *surface) {
+		for _, rt := range s.routes {
+			for _, rq := range requests(t, rt) {
+				s.asked = nil
+				vault := s.ask(t, rq[0], strings.ReplaceAll(rq[1], "CAMERA", "vault"))
+				if rt.Action != access.Public && !slices.ContainsFunc(s.asked, func(a asked) bool { return a.camera == "vault" && a.action == rt.Action }) {
+					t.Errorf("%s %s: Authorize was asked %v, and not whether one may %s it", rq[0], rq[1], s.asked, rt.Action)
+				}
+				ghost := s.ask(t, rq[0], strings.ReplaceAll(rq[1], "CAMERA", "ghost"))
+				told := func(w *httptest.ResponseRecorder) string {
+					var b strings.Builder
+					_ = w.Header().Write(&b)
+					b.WriteString(w.Body.String())
+					return b.String()
+				}
+				a := told(vault)
+				if strings.Contains(rq[1], "CAMERA") {
+					if b := strings.ReplaceAll(told(ghost), "ghost", "vault"); vault.Code != ghost.Code || a != b {
+						t.Errorf("%s %s: a camera that one may not see gives\n%d %s\none that does not exist\n%d %s", rq[0], rq[1], vault.Code, a, ghost.Code, b)
+					}
+					if vault.Code < 400 {
+						t.Errorf("%s %s: %d", rq[0], rq[1], vault.Code)
+					}
+				} else if strings.Contains(a, "vault") {
+					t.Errorf("%s %s tells of a camera:\n%s", rq[0], rq[1], a)
+				}
+				if low := strings.ToLower(a); strings.Contains(low, "secret") || strings.Contains(a, "10.9.8.7") || strings.Contains(a, "1234567") {
+					t.Errorf("%s %s tells of a camera:\n%s", rq[0], rq[1], a)
+				}
+			}
+		}
+		if s.reg.changes > 0 || len(s.reached) > 0 {
+			t.Errorf("%d changes; HLS was asked for %v", s.reg.changes, s.reached)
+		}
+	})
+}
+
+// TestAllowed: the same requests tell and change a camera for those who may, HLS is
+// asked with camera and rendition, and a camera that may not be watched looks like
+// one that does not exist.
+func TestAllowed(t *testing.T) {
+	inBubble(t, true, func(t *testing.T, s *surface) {
+		for _, c := range []struct {
+			method, path, want string
+			asked              asked
+		}{
+			{"GET", "/v1/cameras", "Secret-Label", asked{"vault", "", access.List}},
+			{"GET", "/v1/cameras/events", "Secret-Label", asked{"vault", "", access.List}},
+			{"GET", "/v1/cameras/vault", "secret-error", asked{"vault", "", access.List}},
+			{"PUT", "/v1/cameras/vault", "10.0.0.1", asked{"vault", "", access.Change}},
+			{"DELETE", "/v1/cameras/vault", "", asked{"vault", "", access.Change}},
+			{"GET", "/hls/vault/index.m3u8", "", asked{"vault", "raw", access.Watch}},
+			{"GET", "/hls/vault/720p/m1/7.m4s", "", asked{"vault", "720p", access.Watch}},
+			{"GET", "/hls/vault/nothing", "", asked{"", "", access.Watch}},
+		} {
+			s.asked = nil
+			w := s.ask(t, c.method, c.path)
+			if !strings.Contains(w.Body.String(), c.want) || !slices.Contains(s.asked, c.asked) {
+				t.Errorf("%s %s: %d %s, asked %v", c.method, c.path, w.Code, w.Body, s.asked)
+			}
+		}
+		if s.reg.changes != 2 || len(s.reached) != 3 {
+			t.Errorf("%d changes; HLS was asked for %v", s.reg.changes, s.reached)
+		}
+		unknown, denied := s.ask(t, "GET", "/hls/ghost/raw.m3u8"), httptest.NewRecorder()
+		hls.Denied(denied, nil, "ghost")
+		if unknown.Code != denied.Code || unknown.Body.String() != denied.Body.String() {
+			t.Errorf("unknown: %d %q, denied: %d %q", unknown.Code, unknown.Body, denied.Code, denied.Body)
+		}
+		for name := range denied.Header() {
+			if a, b := unknown.Header().Get(name), denied.Header().Get(name); a != b {
+				t.Errorf("%s: unknown %q, denied %q", name, a, b)
+			}
+		}
+	})
+}
