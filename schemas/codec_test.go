@@ -274,7 +274,7 @@ func TestNames(t *testing.T) {
 	if (Names{}).Media(Topic{Camera: "x", Rendition: Raw}) != "cam.x" {
 		t.Error("raw has a topic of its own")
 	}
-	for _, id := range []string{"", "-a", "A", "a_b", "a.b", strings.Repeat("a", 64)} {
+	for _, id := range []string{"", "-a", "A", "a_b", "a.b", "events", strings.Repeat("a", 64)} {
 		if ValidateCameraID(id) == nil {
 			t.Errorf("camera id %q is taken", id)
 		}

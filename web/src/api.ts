@@ -1,4 +1,5 @@
 // The API of cameras, as egress/api serves it.
+import { Feed, type Events } from './feed';
 
 export type State = 'connecting' | 'live' | 'away' | 'refused' | 'unusable' | 'disabled';
 
@@ -29,11 +30,6 @@ export interface Camera {
   status: Status | null;
   delay_ms: number | null;
   playlist: string;
-}
-
-export interface List {
-  now: number;
-  cameras: Camera[];
 }
 
 export interface NewCamera {
@@ -90,21 +86,50 @@ export async function reason(): Promise<string> {
   return '';
 }
 
+/** What follows the cameras. */
+export interface Follower {
+  /** All cameras, each time that something about one has changed. */
+  cameras: (all: Camera[]) => void;
+  /** The server's clock, in milliseconds since the epoch, as it was when it was sent. */
+  now: (ms: number) => void;
+  /** Whether the server tells of the cameras. */
+  connected: (yes: boolean) => void;
+}
+
+const burst = 50; // ms in which changes are gathered
+
 /**
- * Follows the list while the page can be seen. A stream that is open takes one
+ * Follows the cameras while the page can be seen. A stream that is open takes one
  * of the six connections that a browser gives a server over HTTP/1.1, for all
  * its tabs together: a hidden tab has none.
  */
-export function follow(got: (l: List) => void, heard: (ok: boolean) => void): void {
+export function follow(to: Follower): void {
+  const feed = new Feed();
   let source: EventSource | undefined;
+  let last = 0; // the server's clock of the latest event
+  let gathering: ReturnType<typeof setTimeout> | undefined;
+  const tell = () => {
+    clearTimeout(gathering);
+    gathering = undefined;
+    to.cameras(feed.list());
+  };
   const open = () => {
-    source = new EventSource('/v1/events');
-    source.addEventListener('cameras', (e) => {
-      heard(true);
-      got(JSON.parse((e as MessageEvent<string>).data) as List);
+    const es = new EventSource('/v1/cameras/events');
+    source = es;
+    let listed = false; // the server has listed the cameras: until then it may not know them
+    const on = <K extends keyof Events>(kind: K) => es.addEventListener(kind, (e) => {
+      const data = JSON.parse((e as MessageEvent<string>).data) as Events[K];
+      listed ||= kind === 'cameras';
+      if (listed) to.connected(true);
+      // Events of one burst have one time. Only the first came without a wait.
+      if (data.now !== last) to.now(last = data.now);
+      feed.apply(kind, data);
+      if (kind === 'cameras') tell();
+      else if (kind !== 'now') gathering ??= setTimeout(tell, burst);
     });
-    source.onerror = () => {
-      heard(false);
+    (['now', 'cameras', 'camera', 'removed', 'measures'] as const).forEach((kind) => on(kind));
+    es.onerror = () => {
+      to.connected(false);
       // The browser tries again by itself, but gives up for good at an answer
       // that is no stream (503 while the server restarts).
       if (source?.readyState === EventSource.CLOSED) {

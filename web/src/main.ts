@@ -90,20 +90,21 @@ async function tellOffline(): Promise<void> {
   show(el('offline'), true);
   document.body.classList.add('offline');
 }
-follow((list) => {
-  clock.heard(list.now);
-  got(list.cameras);
-}, (ok) => {
-  if (ok) {
-    clearTimeout(offline);
-    offline = undefined;
-    show(el('offline'), false);
-    document.body.classList.remove('offline');
-    return;
-  }
-  // A short interruption is not told. Each failed attempt calls this again.
-  if (document.body.classList.contains('offline')) void tellOffline();
-  offline ??= setTimeout(() => void tellOffline(), 3000);
+follow({
+  cameras: got,
+  now: (ms) => clock.heard(ms),
+  connected: (yes) => {
+    if (yes) {
+      clearTimeout(offline);
+      offline = undefined;
+      show(el('offline'), false);
+      document.body.classList.remove('offline');
+      return;
+    }
+    // A short interruption is not told. Each failed attempt calls this again.
+    if (document.body.classList.contains('offline')) void tellOffline();
+    offline ??= setTimeout(() => void tellOffline(), 3000);
+  },
 });
 
 el('add').addEventListener('click', add);
