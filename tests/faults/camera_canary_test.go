@@ -349,7 +349,7 @@ func (l *leak) answers(s *camScene, want map[string]schemas.State) {
 	defer resp.Body.Close()
 	var b []byte
 	buf := make([]byte, 64<<10)
-	for !bytes.Contains(b, []byte("}\n\n")) {
+	for !bytes.Contains(b, []byte("]}\n\n")) { // the end of the list
 		n, err := resp.Body.Read(buf)
 		b = append(b, buf[:n]...)
 		if err != nil {
