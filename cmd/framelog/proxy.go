@@ -22,9 +22,10 @@ const awayPage = `<!doctype html><meta charset="utf-8"><meta http-equiv="refresh
 `
 
 // proxy passes requests to the socket of a role. While the role is away, as after a
-// crash, it answers 503, and players and pages try again.
-func proxy(socket string, log *slog.Logger) http.Handler {
+// crash, it answers 503 behind guard, and players and pages try again.
+func proxy(socket string, guard func(http.Handler) http.Handler, log *slog.Logger) http.Handler {
 	var d net.Dialer
+	unavailable := guard(http.HandlerFunc(away))
 	transport := service.Transport(func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) })
 	return &httputil.ReverseProxy{
 		Transport:     transport,
@@ -39,7 +40,7 @@ func proxy(socket string, log *slog.Logger) http.Handler {
 				return // the client has gone
 			}
 			log.Debug("a role is away", "path", r.URL.Path, "error", err)
-			away(w, r)
+			unavailable.ServeHTTP(w, r)
 		},
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}

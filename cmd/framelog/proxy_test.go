@@ -12,24 +12,29 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/framelog/framelog/egress"
 	"github.com/framelog/framelog/internal/service"
 )
 
 // TestProxy: the proxy passes each piece of an answer on as it comes, and keeps the
 // host of the request. If the role is away, it answers 503 in the form that the
-// client accepts.
+// client accepts, also to pages of the sites that may read, and 403 to those of others.
 func TestProxy(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "egress.sock")
 	log := slog.New(slog.DiscardHandler)
-	front := httptest.NewServer(proxy(socket, log))
+	const portal = "https://portal.example"
+	front := httptest.NewServer(proxy(socket, egress.Guard{Origins: []string{portal}}.Wrap, log))
 	defer front.Close()
-	ask := func(path, accept string) *http.Response {
+	ask := func(path, accept string, origin ...string) *http.Response {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, front.URL+path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		req.Host = "cameras.example"
 		req.Header.Set("Accept", accept)
+		if len(origin) > 0 {
+			req.Header.Set("Origin", origin[0])
+		}
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)
@@ -42,6 +47,12 @@ func TestProxy(t *testing.T) {
 		b, _ := io.ReadAll(resp.Body)
 		if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "1" || !strings.Contains(string(b), want) {
 			t.Errorf("away, to %s: %d %v %s", accept, resp.StatusCode, resp.Header, b)
+		}
+	}
+	for origin, code := range map[string]int{portal: 503, "https://evil.example": 403} {
+		resp := ask("/hls/yard/raw.m3u8", "*/*", origin)
+		if allow := resp.Header.Get("Access-Control-Allow-Origin"); resp.StatusCode != code || (allow == portal) != (code == 503) || allow == "*" {
+			t.Errorf("away, to %s: %d, allows %q", origin, resp.StatusCode, allow)
 		}
 	}
 

@@ -237,7 +237,7 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 	mux := http.NewServeMux()
 	for _, r := range u.roles {
 		for _, route := range r.routes {
-			mux.Handle(route, proxy(u.socket(r.name), u.log))
+			mux.Handle(route, proxy(u.socket(r.name), guard(u.cfg, u.cfg.Listen).Wrap, u.log))
 		}
 	}
 	mux.Handle("GET /metrics", guard(u.cfg, u.cfg.Listen).Metrics(service.JoinedMetrics(u.reg, "up", clients)))
