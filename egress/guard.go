@@ -76,9 +76,10 @@ func (g Guard) Wrap(next http.Handler) http.Handler {
 	})
 }
 
-// Metrics is Wrap for metrics, which name every camera: it also asks whether
-// the sender may operate the server.
+// Metrics is Wrap for metrics, which name every camera. It also asks whether the
+// sender may operate the server, and lets no other site's page read them.
 func (g Guard) Metrics(next http.Handler) http.Handler {
+	g.Origins = nil
 	return g.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if g.Authorize == nil || !g.Authorize(r, "", "", access.Operate) {
 			refuse(w, http.StatusForbidden, "metrics are for those who operate this server", "")

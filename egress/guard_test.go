@@ -138,9 +138,10 @@ func TestMetrics(t *testing.T) {
 		{"operator", true, nil, 200},
 		{"anybody else", false, nil, 403},
 		{"page of another site", true, sent{"Origin: https://evil.example"}, 403},
+		{"page of a listed site", true, sent{"Origin: https://portal.example"}, 403},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			g := Guard{Authorize: func(_ *http.Request, camera, rendition string, a access.Action) bool {
+			g := Guard{Origins: []string{"https://portal.example"}, Authorize: func(_ *http.Request, camera, rendition string, a access.Action) bool {
 				if camera+rendition != "" || a != access.Operate {
 					t.Errorf("asked for %q %q %s", camera, rendition, a)
 				}
