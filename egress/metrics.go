@@ -74,8 +74,8 @@ func result(code int) string {
 	return "failed"
 }
 
-// recorder notes what a handler answers. Unwrap gives http.ResponseController
-// the writer's other abilities.
+// recorder remembers the status and the size of an answer. http.ResponseController
+// finds the writer's other methods by Unwrap.
 type recorder struct {
 	http.ResponseWriter
 	code  int
@@ -97,7 +97,7 @@ func (r *recorder) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Flush is for handlers that look for an http.Flusher.
+// Flush serves handlers that need an http.Flusher.
 func (r *recorder) Flush() { _ = http.NewResponseController(r.ResponseWriter).Flush() }
 
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

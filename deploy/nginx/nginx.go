@@ -1,5 +1,5 @@
-// Package nginx holds the Nginx configuration for a Framelog, and fills it in
-// for whoever runs an Nginx of their own, such as a test.
+// Package nginx holds the Nginx configuration for a Framelog, and fills it in for
+// programs that run an Nginx, such as tests.
 package nginx
 
 import (
@@ -21,9 +21,9 @@ type Settings struct {
 	Origins   []string // "https://portal.example", each a site whose pages may play cameras
 }
 
-// Write fills a directory with a complete configuration that an ordinary user
-// can run: nginx -p DIR -e stderr -c DIR/nginx.conf -g 'daemon off;'. All that
-// Nginx writes stays below dir.
+// Write writes a complete configuration into dir. An ordinary user can run it:
+// nginx -p DIR -e stderr -c DIR/nginx.conf -g 'daemon off;'. Nginx then writes only
+// below dir.
 func Write(dir string, s Settings) error {
 	site, err := files.ReadFile("framelog.conf")
 	if err != nil {

@@ -18,19 +18,19 @@ import (
 //go:embed all:dist
 var dist embed.FS
 
-// csp lets the page load from here and nowhere else. Video comes out of media
-// sources, whose URLs are blobs.
+// csp lets the page load only from this server. Videos play media sources, whose
+// URLs are blobs.
 const csp = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
 	"media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// missing is what a build without the page says instead of it.
+// missing is served at / by a binary that was built without the page.
 const missing = `<!doctype html><meta charset="utf-8"><title>Framelog</title>
 <h1>Framelog runs, but this binary was built without its page</h1>
 <p>Build both with <code>make build</code>, which needs Node.js 18 or newer. The API is at <a href="/v1/cameras">/v1/cameras</a>.</p>
 `
 
 type file struct {
-	plain, gzip []byte // gzip is nil where it saves nothing
+	plain, gzip []byte // gzip is nil if it would not be smaller
 	mime, etag  string
 	immutable   bool
 }
@@ -47,8 +47,8 @@ func New() (*Handler, error) {
 	return newFrom(sub)
 }
 
-// newFrom reads the files of a build: index.html and assets/, whose names hold
-// a hash of what is in them, each with a .gz beside it where that is smaller.
+// newFrom reads the files of a build: index.html and assets/. The names of assets
+// hold a hash of their content. A file may have a .gz beside it.
 func newFrom(files fs.FS) (*Handler, error) {
 	h := &Handler{files: map[string]file{}}
 	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
@@ -77,11 +77,11 @@ func newFrom(files fs.FS) (*Handler, error) {
 		index = file{plain: []byte(missing), mime: types[".html"], etag: etag([]byte(missing))}
 	}
 	h.files["/"] = index
-	delete(h.files, "/index.html") // one URL a thing
+	delete(h.files, "/index.html") // so that each file has one URL
 	return h, nil
 }
 
-// types does not depend on what the machine has in /etc/mime.types.
+// types are the content types. They do not depend on the machine's /etc/mime.types.
 var types = map[string]string{
 	".html": "text/html; charset=utf-8",
 	".js":   "text/javascript; charset=utf-8",
@@ -113,7 +113,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if f.immutable {
 		head.Set("Cache-Control", "public, max-age=31536000, immutable")
 	} else {
-		head.Set("Cache-Control", "no-cache") // ask each time: the answer is mostly 304
+		head.Set("Cache-Control", "no-cache") // the browser asks each time, and usually gets 304
 	}
 	body, tag := f.plain, f.etag
 	if f.gzip != nil && acceptsGzip(r.Header.Get("Accept-Encoding")) {

@@ -1,4 +1,4 @@
-// Adding a camera and removing one.
+// The dialogs that add and remove a camera.
 import { Refusal, addCamera, removeCamera, type Camera } from './api';
 import { h, show, text } from './dom';
 import * as format from './format';
@@ -26,7 +26,7 @@ function open(dialog: HTMLDialogElement): void {
   dialog.showModal();
 }
 
-/** Runs what a form asks for, and shows in it what went wrong. */
+/** Runs act when a form is sent, and shows an error in the form. */
 function submits(form: HTMLFormElement, go: HTMLButtonElement, problem: HTMLElement, act: () => Promise<void>, done: () => void): void {
   form.addEventListener('submit', (e) => {
     e.preventDefault();

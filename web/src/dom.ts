@@ -1,4 +1,4 @@
-// Elements in a line.
+// Short ways to make elements.
 
 type Props = Record<string, string | boolean | ((e: Event) => void)>;
 
@@ -14,7 +14,7 @@ export function h<K extends keyof HTMLElementTagNameMap>(tag: K, props: Props = 
   return e;
 }
 
-/** Sets text only where it differs, so that screen readers stay quiet. */
+/** Sets text only if it differs, so that screen readers do not read it again. */
 export function text(e: Element, s: string): void {
   if (e.textContent !== s) e.textContent = s;
 }

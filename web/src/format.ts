@@ -45,7 +45,7 @@ export function slug(label: string): string {
     .replace(/[^a-z0-9]+/g, '-').replace(/^-+|-+$/g, '').slice(0, 63).replace(/-+$/, '');
 }
 
-/** What an error of hls.js is made of, as far as it is told here. */
+/** The fields of an error of hls.js that failure uses. */
 export interface Failure {
   details: string;
   fatal: boolean;

@@ -11,7 +11,7 @@ import { Wall } from './wall';
 
 declare global {
   interface Window {
-    /** For tests and for the curious. */
+    /** For tests, and for people who look into the console. */
     framelog: {
       players: () => Report[];
       cameras: () => Camera[];
@@ -20,7 +20,7 @@ declare global {
   }
 }
 
-const hiddenFor = 20_000; // ms after which a hidden page plays nothing
+const hiddenFor = 20_000; // ms after which a hidden page stops its players
 
 const el = (id: string) => document.getElementById(id)!;
 const clock = new Clock();
@@ -40,7 +40,7 @@ function focus(id: string): void {
   else history.pushState(null, '', location.pathname), route();
 }
 
-/** Makes what is in focus that of the address. */
+/** Puts the camera that the address names into focus. */
 function route(): void {
   const id = location.hash.slice(1); // ids need no escapes
   const camera = cameras.find((c) => c.id === id);
@@ -57,7 +57,7 @@ function route(): void {
       remove: (c) => removeDialog(c, () => focus('')),
       step: (by) => focus(cameras[(cameras.findIndex((c) => c.id === stage?.camera.id) + by + cameras.length) % cameras.length]?.id ?? ''),
     });
-    // On a narrow screen the stage is above the wall, perhaps out of sight.
+    // On a narrow screen the stage is above the wall and may be out of sight.
     window.scrollTo({ top: 0 });
   }
   wall.setFocused(camera?.id);

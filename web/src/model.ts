@@ -1,4 +1,4 @@
-// What is said of a camera, made of what the API tells and what its player does.
+// What the page says of a camera. It is made of the API's answer and the player's state.
 import type { Camera, Status } from './api';
 import * as format from './format';
 
@@ -10,7 +10,7 @@ export interface View {
   headline?: string; // why there is no live picture
   detail?: string; // the error, or what to do
   since?: number; // milliseconds since the epoch
-  warning?: string; // odd, although live
+  warning?: string; // the problem of a camera that is live
 }
 
 export const title = (c: Camera): string => c.label || c.id;
@@ -41,7 +41,7 @@ export function view(c: Camera, unsupported = false): View {
       return { tone: 'bad', word: 'Refused', headline: 'The camera refuses', detail: s.error || 'Check user, password and path.', since };
     case 'unusable':
       return { tone: 'bad', word: 'Unusable', headline: 'Cannot be recorded', detail: s.error || s.problem, since };
-    default: // of a newer ingest than this page
+    default: // an ingest that is newer than this page has more states
       return { tone: 'wait', word: s.state, headline: s.state, detail: s.error || s.problem, since };
   }
 }
@@ -58,8 +58,8 @@ function live(s: Status, since: number | undefined, unsupported: boolean): View 
 }
 
 /**
- * Whether a camera is to be played: 'yes', 'no', or 'keep' what plays already,
- * where nobody knows. Asking egress for a camera that is away would only block
+ * Whether to play a camera: 'yes', 'no', or 'keep' if its state is not known: then
+ * a player that runs goes on. A request for a camera that is away would only block
  * one of the browser's few connections.
  */
 export function wanted(c: Camera): 'yes' | 'keep' | 'no' {
@@ -68,7 +68,7 @@ export function wanted(c: Camera): 'yes' | 'keep' | 'no' {
   return s.stale ? 'keep' : 'yes';
 }
 
-/** "1920×1080 · 30 fps · H.264 + AAC · 4.1 Mbit/s", of what is known. */
+/** "1920×1080 · 30 fps · H.264 + AAC · 4.1 Mbit/s", without what is not known. */
 export function picture(s: Status | null): string {
   if (!s) return '';
   const codecs = [s.video, s.audio].filter((c): c is string => !!c).map(format.codec).join(' + ');
@@ -93,7 +93,7 @@ export function summary(cameras: Camera[]): string {
   ].filter(Boolean).join(' · ');
 }
 
-/** What to read out when a camera's state changes; nothing where it does not. */
+/** What a screen reader says when a camera's state changes; undefined if it does not. */
 export function announcement(before: Camera | undefined, now: Camera): string | undefined {
   if (!before) return undefined;
   const a = view(before), b = view(now);

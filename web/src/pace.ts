@@ -12,8 +12,8 @@ export interface Pace {
 }
 
 /**
- * Keeps a player near its distance from the live edge by small changes of
- * speed that nobody sees or hears. All in seconds.
+ * Gives the speed that keeps a player near its distance (target) from the live edge.
+ * Changes are too small to be seen or heard. All in seconds.
  */
 export function pace(behind: number, target: number, buffered: number, lowLatency: boolean): Pace {
   const excess = behind - target;
@@ -29,9 +29,9 @@ export function pace(behind: number, target: number, buffered: number, lowLatenc
 }
 
 /**
- * How far behind the live edge a tile plays that takes whole segments: enough
- * for the newest ones, given their durations, to come late by one. The server's
- * HOLD-BACK goes by the longest segment ever.
+ * Gives the distance from the live edge of a tile that plays whole segments. It
+ * is long enough for one of the newest segments, whose durations are given, to come
+ * late. The server's HOLD-BACK is longer: it follows the longest segment ever.
  */
 export function wallLatency(newest: number[], holdBack: number): number {
   return Math.min(holdBack || Infinity, Math.max(6, Math.round(2 * Math.max(0, ...newest)) + 1));
@@ -40,8 +40,8 @@ export function wallLatency(newest: number[], holdBack: number): number {
 const round = (n: number) => Math.round(n * 100) / 100;
 
 /**
- * The server's clock, as a browser sees it: messages arrive late and never
- * early, so the largest difference seen lately is the nearest to the truth.
+ * The server's clock, as a browser sees it. Messages arrive late and never early,
+ * so the largest of the latest differences is the best.
  */
 export class Clock {
   private seen: number[] = [];
@@ -58,10 +58,10 @@ export class Clock {
 }
 
 /**
- * Where to go on when the picture stands at the end of the buffer: the start of
- * the next fragment, undefined where nothing more is listed. hls.js loads
- * nothing more where the buffer ends inside a fragment that it has loaded, as
- * one of few pictures whose sound ends before them.
+ * Gives the start of the next fragment, to go on there when the picture stands at
+ * the end of the buffer; undefined if no more is listed. hls.js loads nothing more
+ * when the buffer ends inside a fragment that it has loaded. Such a fragment has few
+ * pictures, and its sound ends before them.
  */
 export function onward(starts: number[], edge: number, bufferEnd: number): number | undefined {
   const next = starts.find((s) => s > bufferEnd + 0.02);

@@ -1,5 +1,5 @@
-// One camera in one video element: started, watched, and started again when it
-// breaks. There is at most one hls.js instance and one timer a player.
+// One camera in one video element. A player is started, watched, and started again
+// when it breaks. Each has at most one hls.js instance and one timer.
 import type Hls from 'hls.js';
 import type { ErrorData, Loader, LoaderCallbacks, LoaderConfiguration, PlaylistLoaderContext } from 'hls.js';
 import { failure } from './format';
@@ -30,8 +30,8 @@ export interface Report {
   errors: string[]; // the last 20
 }
 
-const drain = 15_000; // ms that a camera which went away plays on what is left
-const patience = 8_000; // ms without progress before a player is made anew
+const drain = 15_000; // ms in which a player shows the rest of a camera that went away
+const patience = 8_000; // ms without progress before a player is built again
 const unsupportedRetry = 60_000;
 const cushion = 2.5; // seconds that the wall gathers before it goes on after running dry
 const longestHold = 8_000;
@@ -42,17 +42,17 @@ const lowLatencyTiles = new Set<Player>();
 
 let loading: Promise<typeof Hls | undefined> | undefined;
 
-/** Resolves to hls.js, or undefined where the browser plays HLS by itself. */
+/** Resolves to hls.js, or to undefined if the browser plays HLS by itself. */
 function library(): Promise<typeof Hls | undefined> {
   if (!hasMediaSource()) return Promise.resolve(undefined);
   loading ??= import('hls.js/light').then((m) => (m.default.isSupported() ? m.default : undefined), (err) => {
-    loading = undefined; // the server was away: the next player asks again, and older browsers in vain
+    loading = undefined; // the server was away: the next player asks again (older browsers give it the same error)
     throw err;
   });
   return loading;
 }
 
-library().catch(() => undefined); // on its way while the cameras are asked for
+library().catch(() => undefined); // loads while the page asks for the cameras
 
 function hasMediaSource(): boolean {
   return 'MediaSource' in globalThis || 'ManagedMediaSource' in globalThis;
@@ -63,7 +63,7 @@ export class Player {
 
   private hls: Hls | undefined;
   private attempt = 0; // how often it broke without playing well in between
-  private generation = 0; // of what is attached; late callbacks look at it
+  private generation = 0; // of what is attached; late callbacks compare it
   private timer: ReturnType<typeof setTimeout> | undefined;
   private wanted = false;
   private awaySince = 0;
@@ -103,7 +103,7 @@ export class Player {
     video.addEventListener('playing', this.onPlaying);
   }
 
-  /** Says whether the camera delivers; 'keep' changes nothing. */
+  /** Tells the player whether to play; 'keep' changes nothing. */
   want(w: 'yes' | 'keep' | 'no'): void {
     if (w === 'yes' && !this.wanted) {
       this.wanted = true;
@@ -132,7 +132,7 @@ export class Player {
     this.video.removeEventListener('playing', this.onPlaying);
   }
 
-  /** To be called once a second: progress, speed, and what is behind. */
+  /** Checks progress and speed. It is to be called once a second. */
   tick(): void {
     const now = performance.now();
     if (!this.wanted) {
@@ -169,9 +169,9 @@ export class Player {
   }
 
   /**
-   * The wall plays some seconds behind, so that nothing stalls it. Where it ran
-   * dry (the camera was away) it would go on right at the edge, and run dry
-   * again with every segment: it waits for a cushion first.
+   * Pauses a tile whose buffer is empty until it has a cushion. A tile plays some
+   * seconds behind the live edge, so that nothing stalls it. After its camera was
+   * away it would go on at the edge, and stall again with every segment.
    */
   private hold(): void {
     if (this.lowLatency || this.heldSince || !this.played || this.ahead() > cushion) return;
@@ -223,7 +223,7 @@ export class Player {
     const focus = this.mode === 'focus';
     const hls = new Lib({
       lowLatencyMode: focus,
-      enableWorker: false, // fragmented MP4 needs no work
+      enableWorker: false, // fragmented MP4 needs no transmuxing
       backBufferLength: 4,
       maxBufferLength: focus ? 10 : 15,
       maxMaxBufferLength: 30,
@@ -241,7 +241,7 @@ export class Player {
       this.lastLoad = performance.now();
     });
     hls.on(Lib.Events.FRAG_LOADED, () => { this.loading = false; });
-    let set = 0; // hls.js adds to what it was told when it stalls
+    let set = 0; // the target that was set last: hls.js raises its own when it stalls
     hls.on(Lib.Events.LEVEL_UPDATED, (_, { details }) => {
       if (mine !== this.generation || focus) return;
       const target = this.lowLatency && details.partHoldBack || wallLatency(details.fragments.slice(-3).map((f) => f.duration), details.holdBack);
@@ -253,9 +253,9 @@ export class Player {
   }
 
   /**
-   * Whether a tile plays a camera's parts. Whole segments of long keyframe
-   * intervals would put it half a minute behind. Only few can: each has a request
-   * that waits at the server, and a browser has six connections.
+   * Decides whether a tile plays a camera's parts. With whole segments and a long
+   * keyframe interval it would be half a minute behind. Only a few tiles may: each has
+   * a request that waits at the server, and a browser has six connections.
    */
   private takesLowLatency(playlist: string): boolean {
     if (!this.lowLatency && (onlyGaps(playlist) || segmentLength(playlist) >= longSegment) && lowLatencyTiles.size < mostLowLatencyTiles) {
@@ -297,7 +297,7 @@ export class Player {
   };
 
   private readonly onVideoError = () => {
-    // With hls.js its own errors tell.
+    // hls.js reports its own errors.
     if (!this.hls && this.state !== 'idle' && this.video.src) this.rebuild(`video error ${this.video.error?.code ?? ''}`);
   };
 
@@ -357,7 +357,7 @@ export class Player {
     }
   }
 
-  /** Keeps the last picture in sight while there is no video. */
+  /** Shows the last picture while there is no video. */
   private freeze(): void {
     const { videoWidth: w, videoHeight: h } = this.video;
     if (!this.played || !w || !h) return;
@@ -380,7 +380,7 @@ export class Player {
     if (video.playbackRate !== p.rate) video.playbackRate = p.rate;
   }
 
-  /** Goes on with the next fragment where hls.js stands before it. */
+  /** Goes on with the next fragment if hls.js does not by itself. */
   private stepOver(now: number): void {
     const details = this.hls?.latestLevelDetails;
     const ahead = this.ahead();
@@ -409,10 +409,10 @@ export class Player {
 }
 
 /**
- * A loader of playlists without what is for low latency, unless `whole` says so
- * of a playlist. hls.js would ask for the next playlist in advance even so, and
- * a wall of such requests, each waiting at the server, takes all of the
- * browser's connections.
+ * A loader that takes the tags of low latency out of a playlist, unless `whole`
+ * is true of it. With them hls.js asks for the next playlist in advance, also when
+ * lowLatencyMode is off. Each such request waits at the server, and those of a wall
+ * take all of the browser's connections.
  */
 function plainLoader(Lib: typeof Hls, whole: (playlist: string) => boolean): new (c: ConstructorParameters<typeof Lib.DefaultConfig.loader>[0]) => Loader<PlaylistLoaderContext> {
   const Base = Lib.DefaultConfig.loader as unknown as new (c: unknown) => Loader<PlaylistLoaderContext>;
@@ -428,7 +428,7 @@ function plainLoader(Lib: typeof Hls, whole: (playlist: string) => boolean): new
   };
 }
 
-/** The wall clock of what Safari's own player shows. */
+/** The wall-clock time of the picture that Safari's own player shows. */
 function startDate(video: HTMLVideoElement): Date | null {
   const start = (video as HTMLVideoElement & { getStartDate?: () => Date }).getStartDate?.();
   return start && !Number.isNaN(start.getTime()) ? new Date(start.getTime() + video.currentTime * 1000) : null;

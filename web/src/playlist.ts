@@ -8,7 +8,7 @@ export function plain(playlist: string): string {
     });
 }
 
-/** EXT-X-TARGETDURATION in seconds; 0 where there is none, as in a multivariant playlist. */
+/** EXT-X-TARGETDURATION in seconds; 0 without one, as in a multivariant playlist. */
 function targetDuration(playlist: string): number {
   return Number(/^#EXT-X-TARGETDURATION:(\d+)/m.exec(playlist)?.[1] ?? 0);
 }
@@ -18,10 +18,10 @@ function newest(playlist: string): number[] {
   return [...playlist.matchAll(/(#EXT-X-GAP\r?\n)?#EXTINF:([\d.]+)/g)].filter((m) => !m[1]).slice(-3).map((m) => Number(m[2]));
 }
 
-/** Whether a media playlist has gaps alone: a new camera's first segment is being written. */
+/** Whether a media playlist has only gaps: a new camera's first segment is being written. */
 export const onlyGaps = (playlist: string): boolean => targetDuration(playlist) > 0 && newest(playlist).length === 0;
 
-/** Seconds of the longest of the newest three segments; before any, of the target duration. */
+/** Seconds of the longest of the newest three segments; without any, the target duration. */
 export function segmentLength(playlist: string): number {
   return onlyGaps(playlist) ? targetDuration(playlist) : Math.max(0, ...newest(playlist));
 }

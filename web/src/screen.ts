@@ -1,5 +1,5 @@
-// The picture of a camera with what is said over it: the same in the wall and
-// in the large view.
+// The picture of a camera and the text over it. The wall and the large view both
+// use it.
 import type { Camera } from './api';
 import { h, icon, show, text } from './dom';
 import * as format from './format';
@@ -9,7 +9,7 @@ import { Player, type Mode } from './player';
 
 const crossed = 'M2 5h7.5v6H2zM9.5 7.2 14 5v6l-4.5-2.2M1.5 2.5l13 11'; // a camera, struck out
 
-const notLive = 15; // seconds behind; what is shown is then not called live
+const notLive = 15; // seconds behind from which a picture is not called live
 
 export class Screen {
   readonly video = h('video', { muted: true, playsinline: true, tabindex: '-1', 'aria-hidden': 'true' });
@@ -47,12 +47,12 @@ export class Screen {
     show(this.veil, says);
     text(this.headline, v.headline ?? '');
     text(this.detail, v.detail ?? '');
-    this.detail.title = v.detail ?? ''; // of a long one the tile shows the beginning
+    this.detail.title = v.detail ?? ''; // the tile cuts a long one
     text(this.since, says && v.since !== undefined && v.tone !== 'live' ? sinceText(v.since, this.clock.now()) : '');
     show(this.spinner, !says && v.tone === 'live' && ['starting', 'waiting', 'retrying'].includes(this.player.state));
   }
 
-  /** What one sees is this much behind; without a player, what egress measures. */
+  /** The delay of the picture; without a player, the delay that egress measures. */
   private delay(): string {
     const shown = this.player.delay();
     const d = shown ?? (this.camera.delay_ms === null ? null : this.camera.delay_ms / 1000);

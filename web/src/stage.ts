@@ -26,7 +26,7 @@ export class Stage {
 
   constructor(
     private readonly root: HTMLElement, public camera: Camera, private readonly clock: Clock,
-    from: Screen | undefined, // of the wall, for a picture at once
+    from: Screen | undefined, // its picture is shown until there is one
     actions: { close: () => void; remove: (c: Camera) => void; step: (by: number) => void },
   ) {
     this.screen = new Screen(camera, 'focus', clock);
@@ -93,7 +93,7 @@ export class Stage {
   }
 
   private fact(name: string, value: string): void {
-    // The third's name is the state, which changes: facts are kept by place.
+    // The name of the third fact is the state, which changes. So facts have fixed places.
     const place = name.startsWith('Camera') || ['Address', 'Recorded by', 'Id'].includes(name) ? name : 'state';
     let dd = this.values.get(place);
     if (!dd) {
@@ -128,5 +128,5 @@ function fullscreen(screen: Screen): void {
   const video = screen.video as HTMLVideoElement & { webkitEnterFullscreen?: () => void };
   if (document.fullscreenElement) void document.exitFullscreen();
   else if (screen.element.requestFullscreen) void screen.element.requestFullscreen().catch(() => undefined);
-  else video.webkitEnterFullscreen?.(); // iPhones know full screen for videos only
+  else video.webkitEnterFullscreen?.(); // iPhones have full screen for videos only
 }

@@ -1,4 +1,4 @@
-// All cameras. A tile plays while it can be seen, and never two players for one.
+// All cameras, a tile each. A tile plays while it can be seen. No camera has two players.
 import type { Camera } from './api';
 import { h, text } from './dom';
 import * as model from './model';
@@ -85,7 +85,7 @@ export class Wall {
     for (const tile of this.tiles.values()) this.refresh(tile);
   }
 
-  /** A page that nobody sees plays nothing. */
+  /** Stops all tiles, or lets them play again: a hidden page plays nothing. */
   pause(yes: boolean): void {
     this.paused = yes;
     for (const tile of this.tiles.values()) this.refresh(tile);
