@@ -5,6 +5,7 @@ package access
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -82,7 +83,7 @@ func (rt Route) check() error {
 // route's handler and the check before it. Errors name the route that is wrong.
 func NewMux(authorize Authorize, routes []Route, wrap func(Route, http.Handler) http.Handler) (*http.ServeMux, error) {
 	if authorize == nil {
-		return nil, fmt.Errorf("access: an Authorize is needed")
+		return nil, errors.New("access: an Authorize is needed")
 	}
 	mux := http.NewServeMux()
 	for _, rt := range routes {

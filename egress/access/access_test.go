@@ -15,6 +15,7 @@ func one(r *http.Request) (string, string)                { return r.URL.Query()
 func only(_ *http.Request, c, r string, a Action) bool {
 	return c+"/"+r+" "+string(a) == "yard/720p watch"
 }
+
 func onlyWhole(_ *http.Request, c, r string, a Action) bool {
 	return c == "yard" && r == "" && a == List
 }
@@ -22,6 +23,7 @@ func forget(w http.ResponseWriter, r *http.Request) { answer(w, r) }
 func asks(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X", tell(r, "yard")+tell(r, "shed"))
 }
+
 func tell(r *http.Request, camera string) string {
 	return camera + map[bool]string{true: "+", false: "-"}[May(r, camera)]
 }
