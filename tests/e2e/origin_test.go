@@ -39,7 +39,7 @@ const tries = `(async (base, playlist, segment) => {
   }));
   await attempt('image', () => embed('img', base + icon));
   await attempt('script', () => embed('script', base + script));
-  await attempt('change', async () => (await fetch(base + '/v1/cameras/cam', { method: 'DELETE' })).ok);
+  await attempt('change', async () => (await fetch(base + '/v1/cameras/spare', { method: 'DELETE' })).ok);
   return worked;
 })`
 
@@ -59,13 +59,16 @@ func TestOtherSites(t *testing.T) {
 	port := site()
 	name := strings.Replace(site(), "127.0.0.1", "localhost", 1)
 	portal := site()
-	clip := numbered(t, 12, "-c:v", "libx264", "-preset", "veryfast", "-g", "25")
-	_, url := camera(t, camsim.CameraConfig{Feed: load(t, clip)})
+	live, err := camsim.NewLive(t.Context(), camsim.LiveConfig{Width: 320, Height: 180, KeyInterval: 13})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, url := camera(t, camsim.CameraConfig{Feed: live})
 	f := testenv.Up(t, testenv.UpOptions{Config: cameras(map[string]string{"cam": url}) + fmt.Sprintf("\negress: {origins: [%q]}", portal)})
 	const media = "/hls/cam/raw.m3u8"
 	segment := ""
 	testenv.Wait(t, testenv.Patience, "a segment", func() bool {
-		p := playlist(t, f.URL+media)
+		p := playlist(t, f.URL+"/hls/cam/index.m3u8")
 		if p == nil {
 			return false
 		}
@@ -115,6 +118,18 @@ func TestOtherSites(t *testing.T) {
 		}
 	}
 
+	// What a page that may change something can remove.
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, f.URL+"/v1/cameras/spare", strings.NewReader(`{"url":"rtsp://127.0.0.1:1/","disabled":true}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if resp, err := http.DefaultClient.Do(req); err != nil || resp.StatusCode != http.StatusCreated {
+		t.Fatalf("add a camera: %v %v", resp, err)
+	} else {
+		resp.Body.Close()
+	}
+
 	b := testenv.Chromium(t)
 	var assets []string
 	b.Open(t, f.URL).Eval(`[...document.querySelectorAll('link[rel=icon], script[src]')].map((e) => new URL(e.href || e.src).pathname)`, &assets)
@@ -141,6 +156,9 @@ func TestOtherSites(t *testing.T) {
 	can("a listed site", b.Open(t, portal), "list page playlist ranges segment stream")
 	p := b.Open(t, name)
 	p.Eval(fmt.Sprintf("void (location.href = %q)", f.URL+"/"), nil)
-	p.Wait(testenv.Patience, "document.title === 'Framelog' && window.framelog && window.framelog.cameras().length === 1")
+	p.Wait(testenv.Patience, "document.title === 'Framelog' && window.framelog && window.framelog.cameras().length === 2")
+	if code, _ := ask("/v1/cameras/spare"); code != http.StatusOK {
+		t.Errorf("the camera that no other site may remove: %d", code)
+	}
 	can("the page", p, "change image list metrics page playlist ranges script segment stream")
 }
