@@ -1,41 +1,37 @@
-// Package kafka holds what every Kafka client of Framelog has in common: how
-// it connects, what it is called, and how topics are made with the settings
-// that they should have.
+// Package kafka holds what all Kafka clients of Framelog have in common: how
+// they connect, their name, and how they create topics with the right settings.
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/framelog/framelog/schemas"
 )
 
-// Config says which cluster, and how.
+// Config is the cluster and the name of the client.
 type Config struct {
-	// Brokers are seed addresses, host:port. At least one.
+	// Brokers are the seed addresses, host:port. At least one is needed.
 	Brokers []string
-	// Prefix stands before every topic name (default empty).
+	// Prefix stands before every topic name. Default: none.
 	Prefix string
-	// ClientID names this process to the brokers. Default "framelog".
+	// ClientID names this process to the brokers. Default: "framelog".
 	ClientID string
 }
 
-// Names is the topic names under the prefix.
+// Names returns the topic names under the prefix.
 func (c Config) Names() schemas.Names { return schemas.Names{Prefix: c.Prefix} }
 
-// Validate says what is wrong with the configuration.
+// Validate returns an error if the configuration is wrong.
 func (c Config) Validate() error {
 	if len(c.Brokers) == 0 {
 		return errors.New("brokers: at least one host:port is needed")
@@ -48,17 +44,13 @@ func (c Config) Validate() error {
 	return c.Names().Validate()
 }
 
-// Options is what every client starts from. Metadata is refreshed within
-// seconds, since cameras come and go while clients run.
+// Options returns the options that all clients start with. A client refreshes
+// its metadata within seconds, because cameras come and go while it runs.
 func (c Config) Options(log *slog.Logger) []kgo.Opt {
-	id := c.ClientID
-	if id == "" {
-		id = "framelog"
-	}
 	return []kgo.Opt{
 		kgo.SeedBrokers(c.Brokers...),
-		kgo.ClientID(id),
-		kgo.WithLogger(&logger{log: log, said: map[string]repeated{}}),
+		kgo.ClientID(cmp.Or(c.ClientID, "framelog")),
+		kgo.WithLogger(&logger{log: log, logged: map[string]message{}}),
 		kgo.MetadataMinAge(250 * time.Millisecond),
 		kgo.MetadataMaxAge(10 * time.Second),
 		kgo.DialTimeout(5 * time.Second),
@@ -70,29 +62,29 @@ func (c Config) Options(log *slog.Logger) []kgo.Opt {
 	}
 }
 
-// logger passes franz-go's own messages on. Below warnings they are of use to
-// nobody who is not looking for a fault of the client. While brokers are away a
-// client says the same many times a second: a message is passed on once in ten
-// seconds, with how often it was held back since.
+// logger passes the messages of franz-go on. Messages below warnings only help
+// to find a fault in the client, so they need the level debug. While brokers are
+// away, a client repeats a message many times a second. The logger passes it on
+// once in repeatAfter, with the number of times that it left out.
 type logger struct {
 	log *slog.Logger
 
-	mu   sync.Mutex
-	said map[string]repeated // by message; franz-go's messages are constants, so they are few
+	mu     sync.Mutex
+	logged map[string]message // by text; the texts of franz-go are constants, so they are few
 }
 
-type repeated struct {
-	at   time.Time
-	held int
+type message struct {
+	at      time.Time // when it was passed on
+	omitted int       // times that it was left out since
 }
 
 const repeatAfter = 10 * time.Second
 
-// expected are warnings of franz-go that tell nothing bad here. It is the one
-// place that knows texts of the library.
+// expected holds warnings of franz-go that are no problem for Framelog. It is
+// the one place that knows texts of the library.
 var expected = map[string]bool{
-	// After a purge, where the camera is added again. Writers and tails see it
-	// as an error of their own, and begin anew.
+	// A camera was purged and added again. Its writer and its tails get an error
+	// of their own for this, and begin again.
 	"metadata has a new ID for a topic we already hold: the topic was deleted and recreated; we do not adopt the new ID, the topic fails with UNKNOWN_TOPIC_ID until it is purged and re-added": true,
 }
 
@@ -119,121 +111,18 @@ func (l *logger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
 	}
 	if at >= slog.LevelWarn {
 		l.mu.Lock()
-		r := l.said[msg]
-		if time.Since(r.at) < repeatAfter {
-			r.held++
-			l.said[msg] = r
+		m := l.logged[msg]
+		if time.Since(m.at) < repeatAfter {
+			m.omitted++
+			l.logged[msg] = m
 			l.mu.Unlock()
 			return
 		}
-		l.said[msg] = repeated{at: time.Now()}
+		l.logged[msg] = message{at: time.Now()}
 		l.mu.Unlock()
-		if r.held > 0 {
-			keyvals = append(slices.Clip(keyvals), "held_back", r.held)
+		if m.omitted > 0 {
+			keyvals = append(slices.Clip(keyvals), "omitted", m.omitted)
 		}
 	}
 	l.log.Log(context.Background(), at, msg, keyvals...)
-}
-
-// Spec is a topic as it should be.
-type Spec struct {
-	Name       string
-	Partitions int32             // at least; more are left alone
-	Configs    map[string]string // settings that Framelog has a say in
-	// RetentionBytes is how much all partitions may hold together; each gets
-	// its share as retention.bytes. 0 leaves that to Configs, below 0 is no limit.
-	RetentionBytes int64
-}
-
-// configs is the settings of the topic with so many partitions.
-func (s Spec) configs(partitions int32) map[string]string {
-	if s.RetentionBytes == 0 {
-		return s.Configs
-	}
-	all := maps.Clone(s.Configs)
-	share := s.RetentionBytes
-	if share > 0 {
-		share = max(share/int64(partitions), 1)
-	}
-	all["retention.bytes"] = strconv.FormatInt(share, 10)
-	return all
-}
-
-// Ensure makes the topic, or brings the settings of an existing one in line.
-// A new topic has three replicas with min.insync.replicas=2 where there are
-// three brokers, else one.
-func Ensure(ctx context.Context, adm *kadm.Client, s Spec) error {
-	brokers, err := adm.ListBrokers(ctx)
-	if err != nil {
-		return fmt.Errorf("kafka: ensure topic %s: list brokers: %w", s.Name, err)
-	}
-	configs := make(map[string]*string, len(s.Configs)+2)
-	for k, v := range s.configs(s.Partitions) {
-		configs[k] = kadm.StringPtr(v)
-	}
-	replicas := int16(1)
-	if len(brokers) >= 3 {
-		replicas = 3
-		configs["min.insync.replicas"] = kadm.StringPtr("2")
-	}
-	_, err = adm.CreateTopic(ctx, s.Partitions, replicas, configs, s.Name)
-	switch {
-	case err == nil:
-		return nil
-	case !errors.Is(err, kerr.TopicAlreadyExists):
-		return fmt.Errorf("kafka: create topic %s: %w", s.Name, err)
-	}
-	if err := reconcile(ctx, adm, s); err != nil {
-		return fmt.Errorf("kafka: reconcile topic %s: %w", s.Name, err)
-	}
-	return nil
-}
-
-func reconcile(ctx context.Context, adm *kadm.Client, s Spec) error {
-	meta, err := adm.ListTopics(ctx, s.Name)
-	if err != nil {
-		return err
-	}
-	parts := int32(len(meta[s.Name].Partitions))
-	want := s.configs(max(parts, s.Partitions))
-	have, err := adm.DescribeTopicConfigs(ctx, s.Name)
-	if err != nil {
-		return err
-	}
-	rc, err := have.On(s.Name, nil)
-	if err != nil {
-		return err
-	}
-	if rc.Err != nil {
-		return rc.Err
-	}
-	now := make(map[string]string, len(rc.Configs))
-	for _, c := range rc.Configs {
-		now[c.Key] = c.MaybeValue()
-	}
-	var change []kadm.AlterConfig
-	for _, k := range slices.Sorted(maps.Keys(want)) {
-		if now[k] != want[k] {
-			change = append(change, kadm.AlterConfig{Op: kadm.SetConfig, Name: k, Value: kadm.StringPtr(want[k])})
-		}
-	}
-	if len(change) > 0 {
-		res, err := adm.AlterTopicConfigs(ctx, change, s.Name)
-		if err != nil {
-			return err
-		}
-		for _, r := range res {
-			if r.Err != nil {
-				return r.Err
-			}
-		}
-	}
-	if parts > 0 && parts < s.Partitions {
-		res, err := adm.UpdatePartitions(ctx, int(s.Partitions), s.Name)
-		if err != nil {
-			return err
-		}
-		return res.Error()
-	}
-	return nil
 }

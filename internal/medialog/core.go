@@ -10,60 +10,59 @@ import (
 
 // Errors of Writer.Write.
 var (
-	// ErrRefused: this fragment is not recorded (any further); it becomes a
-	// gap with the reason that the error names.
+	// ErrRefused: this fragment is not recorded, or no further. It becomes a gap
+	// with the reason that the error names.
 	ErrRefused = errors.New("medialog: fragment refused")
-	// ErrFenced: another writer has the topic.
+	// ErrFenced: another writer has opened the topic.
 	ErrFenced = errors.New("medialog: fenced by another writer")
 )
 
-// core is a writer without Kafka: it numbers fragments, refuses what is over
-// budget, makes gaps, and gives entries in order, one at a time. It does no
-// input or output and has no lock; Writer and the simulation drive it.
+// core is a writer without Kafka. It numbers fragments, refuses what is over
+// budget, makes gaps, and returns entries in order, one at a time. It does no input
+// or output and has no lock. Writer and the simulation drive it.
 type core struct {
-	camera  string
-	budget  int64 // bytes that may wait for their acknowledgement
-	limit   int   // items that may wait for their entry
-	parts   int32
-	reserve int64 // what the last fragment took: a new one must find as much
+	budget     int64 // bytes that may wait for their acknowledgement
+	limit      int   // items that may wait for their entry
+	partitions int32 // of the media topic
+	reserve    int64 // bytes of the last fragment; there must be room for as many to begin another
 
 	epoch      int64
 	prev       int64  // offset of this writer's newest entry
-	first      uint64 // the topic's first seq, where this writer has found no entry and no chunk; else 0
-	next       uint64
+	first      uint64 // the index's first seq, if the index had no entry; else 0
+	next       uint64 // the next seq
 	session    uint64
 	newSession bool // the next fragment or gap begins one
 	layout     schemas.Layout
 	shift      int64     // added to the assembler's media time, in this session
-	mediaEnd   int64     // of everything that has a seq
-	publicEnd  time.Time // its public time
+	mediaEnd   int64     // media time at which the last fragment or gap ends
+	publicEnd  time.Time // its public time; zero: none is known
 
 	timescales map[uint8]uint32
 	config     string
 
-	open     *item  // the fragment being written
+	current  *item  // the unfinished fragment
 	refusing string // reason, until the next fragment
 	full     string // why there was no room for a fragment, until there is plenty
-	gap      *item  // the gap being received; it has no seq yet
+	gap      *item  // the gap that is being received; it has no seq yet
 	pending  []*item
-	inflight bool
+	inflight bool // an entry is on its way
 	buffered int64
 }
 
-// item is a fragment or a run of gaps on its way to its entry.
+// item is a fragment or a run of gaps that waits for its entry.
 type item struct {
-	entry schemas.Entry
-	ready bool // a settled entry: nothing to wait for
+	entry   schemas.Entry
+	settled bool // it is of an earlier writer, and waits for no chunk
 
 	// A fragment.
 	chunks     []chunkState
-	unresolved int
+	unresolved int // chunks that Kafka has neither taken nor refused yet
 	closed     bool
-	failure    string // reason, where a chunk was refused by Kafka
+	failure    string // the reason, if Kafka refused a chunk
 
 	// A run of gaps.
 	n    int64 // entries
-	done int64 // written
+	done int64 // entries that are written
 }
 
 type chunkState struct {
@@ -74,43 +73,38 @@ type chunkState struct {
 	acked    bool
 }
 
-func newCore(camera string, budget int64, limit int) *core {
-	return &core{camera: camera, budget: budget, limit: limit, newSession: true}
+func newCore(budget int64, limit int) *core {
+	return &core{budget: budget, limit: limit, newSession: true}
 }
 
-// opened starts the core: its `open` stands at offset epoch, last is the
-// newest valid entry before it (nil: none), settled what settle decided, parts
-// the media topic's partitions now. Where there is no entry at all, seqs begin
-// at seed, so that a number names the same footage for ever, and sessions at 1:
-// nothing is addressed by them, and hls.js keeps an array as long as the
-// discontinuity sequence.
-func (c *core) opened(epoch int64, last *schemas.Entry, settled []schemas.Entry, parts int32, seed uint64) {
-	c.epoch, c.prev, c.parts = epoch, epoch, parts
+// opened starts the core. Its `open` stands at offset epoch, it goes on at from, and
+// first writes the entries that settle has decided. The media topic has so many
+// partitions now.
+func (c *core) opened(epoch int64, from resume, settled []schemas.Entry, partitions int32) {
+	c.epoch, c.prev, c.partitions = epoch, epoch, partitions
 	for i := range settled {
-		c.pending = append(c.pending, &item{entry: settled[i], ready: true, n: 1})
-		last = &settled[i]
+		c.pending = append(c.pending, &item{entry: settled[i], settled: true, n: 1})
 	}
-	if last == nil {
-		c.first, c.next, c.session = seed, seed, 0
-		return
+	c.next, c.session, c.layout, c.config = from.seq, from.session, from.layout, from.config
+	c.mediaEnd, c.publicEnd = from.mediaEnd, from.publicEnd
+	if from.noEntry {
+		c.first = from.seq
 	}
-	c.next, c.session, c.layout, c.mediaEnd, c.config = last.Seq+1, last.Session, last.Layout, last.MediaEnd(), last.Config
-	c.publicEnd = last.End()
 }
 
-// out is a chunk to produce: numbered, and moved in time.
+// out is a chunk to produce, with its place in the log.
 type out struct {
 	chunk *schemas.Chunk
 	item  *item
 	n     int // position in item.chunks
 }
 
-// write takes the next chunk. admit is a reason to refuse a fragment that
-// begins with it, "" for none.
+// write takes the next chunk. admit is the reason to refuse a fragment that begins
+// with it; "" admits it.
 func (c *core) write(ch *schemas.Chunk, admit string) (out, error) {
 	size := int64(ch.Size())
 	if ch.Index == 0 {
-		if c.open != nil {
+		if c.current != nil {
 			c.truncate(schemas.ReasonSource)
 		}
 		if c.refusing = admit; admit == "" {
@@ -120,10 +114,10 @@ func (c *core) write(ch *schemas.Chunk, admit string) (out, error) {
 			c.begin(ch)
 		}
 	}
-	if c.open != nil {
+	if c.current != nil {
 		switch {
-		case c.open.failure != "":
-			c.refusing = c.open.failure
+		case c.current.failure != "":
+			c.refusing = c.current.failure
 		case ch.Index > 0 && c.buffered+size > c.budget:
 			c.full = schemas.ReasonBudget
 			c.refusing = c.full
@@ -132,14 +126,14 @@ func (c *core) write(ch *schemas.Chunk, admit string) (out, error) {
 			c.truncate(c.refusing)
 		}
 	}
-	if c.open == nil {
+	if c.current == nil {
 		if c.refusing == "" {
 			c.refusing = schemas.ReasonSource // a chunk without a beginning
 		}
 		c.addGap(ch.Start, ch.MediaStart(), ch.MediaEnd()-ch.MediaStart(), c.refusing)
 		return out{}, fmt.Errorf("%w: %s", ErrRefused, c.refusing)
 	}
-	it := c.open
+	it := c.current
 	c.number(ch, it)
 	it.chunks = append(it.chunks, chunkState{mediaEnd: ch.MediaEnd(), bytes: size, units: uint32(len(ch.Video()))})
 	it.unresolved++
@@ -152,10 +146,10 @@ func (c *core) write(ch *schemas.Chunk, admit string) (out, error) {
 	return out{ch, it, len(it.chunks) - 1}, nil
 }
 
-// room is "" where there is room for a fragment that begins with a chunk of
-// size bytes, else a reason. Once there was none, half of all must be free
-// again: where Kafka takes what waits no faster than the camera sends, or
-// little faster, one gap is left and not one every few fragments.
+// room returns "" if there is room for a fragment that begins with a chunk of size
+// bytes, else the reason why not. Once there was no room, half of it must be free
+// again. So one long gap is left if Kafka is as slow as the camera, and not a gap
+// every few fragments.
 func (c *core) room(size int64) string {
 	switch {
 	case c.full != "" && (c.buffered > c.budget/2 || len(c.pending) > c.limit/2):
@@ -169,7 +163,7 @@ func (c *core) room(size int64) string {
 	return c.full
 }
 
-// begin makes the fragment of which ch is the first chunk.
+// begin begins the fragment whose first chunk is ch.
 func (c *core) begin(ch *schemas.Chunk) {
 	c.closeGap(ch.MediaStart()+c.shift, c.newSession)
 	c.startSession(ch.MediaStart())
@@ -179,15 +173,17 @@ func (c *core) begin(ch *schemas.Chunk) {
 	}
 	c.config = schemas.ConfigHash(ch.Tracks)
 	c.layout = c.layout.Next(ch.Layout)
-	c.open = &item{entry: schemas.Entry{
+	c.current = &item{entry: schemas.Entry{
 		Kind: schemas.KindWhole, Seq: c.next, Session: c.session, Layout: c.layout, Config: c.config,
 		OpenGOP: ch.OpenGOP, Start: ch.Start, Media: ch.MediaStart() + c.shift,
-		Epoch: c.epoch, Partition: int32(c.next % uint64(c.parts)),
+		Epoch: c.epoch, Partition: int32(c.next % uint64(c.partitions)),
 	}}
 	c.next++
-	c.pending = append(c.pending, c.open)
+	c.pending = append(c.pending, c.current)
 }
 
+// startSession begins a session at media time media, if one is due. Media time does
+// not go back: the session's chunks are moved if it would.
 func (c *core) startSession(media int64) {
 	if !c.newSession {
 		return
@@ -198,21 +194,21 @@ func (c *core) startSession(media int64) {
 	c.session++
 }
 
-// minAbsence and maxAbsence are how long nothing may have been recorded before a
-// session for that time to be told as gaps. Less is within the jitter of a
-// connection. After more no player is waiting, and the first fragment would wait
+// The time before a session in which nothing was recorded is told as gaps if it is
+// at least minAbsence and at most maxAbsence (ticks). Less is the jitter of a
+// connection. After more no player waits any more, and the first fragment would wait
 // for hundreds of entries.
 const (
 	minAbsence = 1 * schemas.MediaTimescale
 	maxAbsence = 300 * schemas.MediaTimescale
 )
 
-// absence tells the time in which nothing was recorded as gaps, before a session
-// that begins at media. Time in a playlist so keeps up with the wall clock: Shaka
-// reckons the live edge by the clock, and without the gaps it drops all segments.
+// absence makes gaps of the time in which nothing was recorded, before a session that
+// begins at media. So time in a playlist keeps up with the wall clock. Shaka takes the
+// live edge from the clock, and drops all segments without these gaps.
 func (c *core) absence(media int64) {
 	d := media - c.mediaEnd
-	if c.session == 0 || c.layout.Target == 0 || d < minAbsence || d > maxAbsence {
+	if c.publicEnd.IsZero() || c.layout.Target == 0 || d < minAbsence || d > maxAbsence {
 		return
 	}
 	g := &item{entry: schemas.Entry{
@@ -240,18 +236,19 @@ func (c *core) number(ch *schemas.Chunk, it *item) {
 	}
 }
 
+// close closes a fragment: no chunk follows.
 func (c *core) close(it *item) {
 	it.closed = true
 	it.entry.Duration = it.chunks[len(it.chunks)-1].mediaEnd - it.entry.Media
 	it.entry.Layout = it.entry.Layout.Fit(it.entry.Duration)
 	it.entry.Chunks = uint32(len(it.chunks))
 	c.layout, c.mediaEnd, c.publicEnd = it.entry.Layout, it.entry.MediaEnd(), it.entry.End()
-	c.reserve, c.open = it.entry.Bytes, nil
+	c.reserve, c.current = it.entry.Bytes, nil
 }
 
-// truncate closes the open fragment with what it has.
+// truncate closes the unfinished fragment with the chunks that it has.
 func (c *core) truncate(reason string) {
-	it := c.open
+	it := c.current
 	if it == nil {
 		return
 	}
@@ -259,20 +256,21 @@ func (c *core) truncate(reason string) {
 	c.close(it)
 }
 
+// lost adds to what is missing inside the unfinished fragment.
 func (c *core) lost(l schemas.Lost) {
-	if c.open != nil {
-		c.open.entry.Lost.Packets += l.Packets
-		c.open.entry.Lost.Units += l.Units
+	if c.current != nil {
+		c.current.entry.Lost.Packets += l.Packets
+		c.current.entry.Lost.Units += l.Units
 	}
 }
 
-// addGap extends the gap being received, or begins one. Of a long gap what is
-// sure to be whole target durations gets its seqs as it goes on.
+// addGap extends the gap that is being received, or begins one. A long gap gets seqs
+// while it goes on, as far as it is whole target durations for sure.
 func (c *core) addGap(start time.Time, media, duration int64, reason string) {
-	if c.open != nil {
+	if c.current != nil {
 		c.truncate(reason)
 	}
-	full := len(c.pending) >= 4*c.limit // many short sessions or changing reasons: go on in the gap there is
+	full := len(c.pending) >= 4*c.limit // many short sessions or changing reasons: stay in this gap
 	if g := c.gap; g != nil && !full && (c.newSession || g.entry.Reason != reason) {
 		end := media + c.shift
 		c.closeGap(end, c.newSession)
@@ -289,7 +287,7 @@ func (c *core) addGap(start time.Time, media, duration int64, reason string) {
 	}
 	g := c.gap
 	if c.newSession {
-		g.entry.Duration += duration // another session's time, which is not this one's
+		g.entry.Duration += duration // media is of another session, which may have another shift
 	} else {
 		g.entry.Duration = max(g.entry.Duration, media+duration+c.shift-g.entry.Media)
 	}
@@ -305,8 +303,8 @@ func (c *core) addGap(start time.Time, media, duration int64, reason string) {
 	}
 }
 
-// closeGap ends the gap being received, at media time end unless that belongs
-// to another session.
+// closeGap ends the gap that is being received, at media time end unless that is of
+// another session.
 func (c *core) closeGap(end int64, another bool) {
 	g := c.gap
 	c.gap = nil
@@ -323,13 +321,13 @@ func (c *core) closeGap(end int64, another bool) {
 	c.push(g, (g.entry.Duration+target-1)/target)
 }
 
-// push gives a run of n gaps its seqs. Runs that touch and are alike become
-// one item, so that hours of them take no more memory than one.
+// push gives a run of n gaps its seqs. Runs that follow each other and are alike
+// become one item, so that hours of them need the memory of one.
 func (c *core) push(g *item, n int64) {
 	c.mediaEnd, c.publicEnd = g.entry.MediaEnd(), g.entry.End()
 	if k := len(c.pending); k > 0 {
 		t := c.pending[k-1]
-		if t.n > 0 && !t.ready && t.entry.Reason == g.entry.Reason && t.entry.Session == g.entry.Session &&
+		if t.n > 0 && !t.settled && t.entry.Reason == g.entry.Reason && t.entry.Session == g.entry.Session &&
 			t.entry.MediaEnd() == g.entry.Media && t.entry.Duration*n == g.entry.Duration*t.n {
 			t.entry.Duration += g.entry.Duration
 			t.n += n
@@ -342,13 +340,13 @@ func (c *core) push(g *item, n int64) {
 	c.pending = append(c.pending, g)
 }
 
-// finish closes what is open: no more will come.
+// finish closes the unfinished fragment and the gap: nothing follows.
 func (c *core) finish(reason string) {
 	c.truncate(reason)
 	c.closeGap(0, true)
 }
 
-// resolved tells the fate of a chunk: its offset, or why Kafka refused it.
+// resolved takes the answer for a chunk: its offset, or why Kafka refused it.
 func (c *core) resolved(o out, offset int64, failure string) {
 	st := &o.item.chunks[o.n]
 	o.item.unresolved--
@@ -362,7 +360,7 @@ func (c *core) resolved(o out, offset int64, failure string) {
 	st.offset, st.acked = offset, true
 }
 
-// append gives the next entry to write, if it is time for one: an entry is in
+// append returns the next entry to write, if it is time for one. The entry is in
 // flight until committed is called.
 func (c *core) append() (schemas.Entry, bool) {
 	if c.inflight || len(c.pending) == 0 {
@@ -371,7 +369,7 @@ func (c *core) append() (schemas.Entry, bool) {
 	it := c.pending[0]
 	var e schemas.Entry
 	switch {
-	case it.ready:
+	case it.settled:
 		e = it.entry
 	case it.n > 0:
 		e = it.piece()
@@ -385,11 +383,11 @@ func (c *core) append() (schemas.Entry, bool) {
 	return e, true
 }
 
-// committed tells where the entry in flight stands.
+// committed takes the offset of the entry that was in flight.
 func (c *core) committed(offset int64) {
 	c.prev, c.inflight = offset, false
 	it := c.pending[0]
-	if it.n > 0 && !it.ready {
+	if it.n > 0 && !it.settled {
 		if it.done++; it.done < it.n {
 			return
 		}
@@ -398,7 +396,7 @@ func (c *core) committed(offset int64) {
 	c.pending = c.pending[1:]
 }
 
-// piece is the next entry of a run of gaps.
+// piece returns the next entry of a run of gaps.
 func (it *item) piece() schemas.Entry {
 	e := it.entry
 	from, to := it.entry.Duration*it.done/it.n, it.entry.Duration*(it.done+1)/it.n
@@ -409,9 +407,9 @@ func (it *item) piece() schemas.Entry {
 	return e
 }
 
-// outcome is the entry of a fragment whose chunks have all met their fate. The
-// prefix that Kafka took counts, as far as its offsets grow: where they do not,
-// the partition was cut back under it. What follows is lost and said to be.
+// outcome returns the entry of a closed fragment whose chunks are all resolved. The
+// prefix that Kafka took counts, as long as its offsets grow: if they do not, the
+// partition was cut back meanwhile. The entry counts what follows as lost.
 func (it *item) outcome() schemas.Entry {
 	e := it.entry
 	k, at := 0, int64(-1)

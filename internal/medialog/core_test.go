@@ -40,8 +40,8 @@ func TestSlowlyTaken(t *testing.T) {
 	}
 	for name, x := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := newCore("cam", x.budget, x.limit)
-			c.opened(0, nil, nil, 1, 1)
+			c := newCore(x.budget, x.limit)
+			c.opened(0, resumeAt(nil, nil, nil, 1), nil, 1)
 			var waiting []out
 			var runs []int // lengths: of footage, of gaps, and so on
 			taken := false
@@ -94,8 +94,8 @@ func TestCutBackWithinAFragment(t *testing.T) {
 		"behind the first": {[]int64{1000, 1000, 1001}, schemas.KindTruncated, 1},
 		"not known":        {[]int64{-1, 1000, 1001}, schemas.KindGap, 0},
 	} {
-		c := newCore("cam", 1<<30, 64)
-		c.opened(0, nil, nil, 1, 1)
+		c := newCore(1<<30, 64)
+		c.opened(0, resumeAt(nil, nil, nil, 1), nil, 1)
 		for i, at := range tt.offsets {
 			ch := &schemas.Chunk{
 				Index: uint32(i), Last: i == len(tt.offsets)-1, Start: publicTime(int64(i) * 18_000),
@@ -165,12 +165,12 @@ func TestAbsence(t *testing.T) {
 				}
 			}
 			begin := 1000 * second
-			c := newCore("cam", 1<<20, 10)
-			c.opened(0, nil, nil, 1, 7)
+			c := newCore(1<<20, 10)
+			c.opened(0, resumeAt(nil, nil, nil, 7), nil, 1)
 			write(c, begin)
 			if x.another {
-				c = newCore("cam", 1<<20, 10)
-				c.opened(9, &entries[0], nil, 1, 7)
+				c = newCore(1<<20, 10)
+				c.opened(9, resumeAt(&entries[0], nil, nil, 7), nil, 1)
 			} else {
 				c.newSession = true
 			}
@@ -197,8 +197,8 @@ func TestAbsence(t *testing.T) {
 // writer or the one after it writes the entry.
 func TestOpenGOP(t *testing.T) {
 	for _, openGOP := range []bool{true, false} {
-		c := newCore("cam", 1<<20, 10)
-		c.opened(0, nil, nil, 1, 1)
+		c := newCore(1<<20, 10)
+		c.opened(0, resumeAt(nil, nil, nil, 1), nil, 1)
 		ch := &schemas.Chunk{
 			Last: true, OpenGOP: openGOP, Start: publicTime(0),
 			Tracks: []schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H265, Timescale: schemas.MediaTimescale}},
@@ -239,8 +239,8 @@ func TestFirst(t *testing.T) {
 		{"an entry before", &before, nil, false},
 		{"chunks before", nil, []schemas.Entry{before}, false},
 	} {
-		c := newCore("cam", 1<<20, 10)
-		c.opened(9, x.last, x.settled, 1, 7)
+		c := newCore(1<<20, 10)
+		c.opened(9, resumeAt(x.last, x.settled, nil, 7), x.settled, 1)
 		for i, want := range []bool{x.want, false} {
 			o, err := c.write(chunk(), "")
 			if err != nil || o.chunk.First != want {

@@ -8,75 +8,111 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// This file is what a writer does until its topic is open: it keeps what comes
-// for the core, in order and bounded.
+// Until its topic is open, a writer keeps the calls that it gets, in order and
+// bounded.
 
-// earlyLimit is how many operations may wait for the topic to be open. Beyond
-// it footage only makes the newest gap longer: hours without Kafka, with a
-// camera that comes and goes, must take no memory.
+// earlyLimit is how many operations may wait. Beyond it footage only makes the
+// newest gap longer: hours without Kafka, with a camera that comes and goes, must
+// not need more memory.
 const earlyLimit = 4096
 
-// addEarly keeps an operation until the topic is open; false: no more are
-// kept. With w.mu held.
-func (w *Writer) addEarly(op func()) bool {
-	if len(w.early) >= earlyLimit {
-		return false
-	}
-	w.early, w.lost = append(w.early, op), nil
-	return true
-}
-
-// writeEarly keeps a chunk until the topic is open, within the same budget.
-// What is over it is kept as time only. With w.mu held.
-func (w *Writer) writeEarly(c *schemas.Chunk, admit string) error {
-	size := int64(c.Size())
-	if c.Index == 0 {
-		w.refused = cmp.Or(admit, w.full)
-	}
-	switch {
-	case w.refused != "":
-	case w.waiting+size > w.core.budget:
-		w.full = schemas.ReasonBudget
-		w.refused = w.full
-	case len(w.early) >= earlyLimit:
-		w.full = schemas.ReasonIndexBehind
-		w.refused = w.full
-	}
-	if admit = w.refused; admit != "" {
-		ticks := c.MediaEnd() - c.MediaStart()
-		w.lostFootage(ticks, admit)
-		w.earlyGap(c.Start, c.MediaStart(), ticks, admit)
-		return fmt.Errorf("%w: %s", ErrRefused, admit)
-	}
-	w.waiting += size
-	w.addEarly(func() { _ = w.write(c, "") })
-	return nil
-}
-
-// earlyGap notes refused footage; what follows refused footage is one note, so
-// that hours of it take no memory. With w.mu held.
-func (w *Writer) earlyGap(start time.Time, media, d int64, reason string) {
-	if w.stopped {
-		return
-	}
-	full := len(w.early) >= earlyLimit
-	if g := w.gapNote; g != nil && g.at == len(w.early) && (full || g.reason == reason) {
-		if w.session { // another session's time, which is not this one's
-			g.duration += d
-		} else {
-			g.duration = max(g.duration, media+d-g.media)
-		}
-		return
-	}
-	g := &earlyGap{start: start, media: media, duration: d, reason: reason}
-	w.early, w.lost = append(w.early, func() { w.core.addGap(g.start, g.media, g.duration, g.reason) }), nil
-	g.at = len(w.early)
-	w.gapNote = g
+// early is what a writer got before its topic was open.
+type early struct {
+	ops     []func()      // operations on the core; at most earlyLimit, and one gap
+	bytes   int64         // of chunks in ops
+	gap     *earlyGap     // the newest gap among ops
+	lost    *schemas.Lost // the newest Lost among ops, if nothing follows it
+	session bool          // a session began after ops was full
+	refused string        // why the unfinished fragment is refused; "": it is taken
+	full    string        // why all later fragments are refused; "": they are taken
 }
 
 type earlyGap struct {
 	start           time.Time
-	media, duration int64
+	media, duration int64 // ticks
 	reason          string
-	at              int // len(early) behind it
+	at              int // the number of ops up to it
+}
+
+func (e *early) isFull() bool { return len(e.ops) >= earlyLimit }
+
+// add keeps an operation; false: there is no room.
+func (e *early) add(op func()) bool {
+	if e.isFull() {
+		return false
+	}
+	e.ops, e.lost = append(e.ops, op), nil
+	return true
+}
+
+// writeEarly keeps a chunk, within the same budget as later ones. Of a chunk over
+// budget only the time is kept. The caller holds w.mu.
+func (w *Writer) writeEarly(c *schemas.Chunk, admit string) error {
+	e, size := &w.early, int64(c.Size())
+	if c.Index == 0 {
+		e.refused = cmp.Or(admit, e.full)
+	}
+	switch {
+	case e.refused != "":
+	case e.bytes+size > w.core.budget:
+		e.full = schemas.ReasonBudget
+		e.refused = e.full
+	case e.isFull():
+		e.full = schemas.ReasonIndexBehind
+		e.refused = e.full
+	}
+	if e.refused != "" {
+		ticks := c.MediaEnd() - c.MediaStart()
+		w.countRefused(ticks, e.refused)
+		w.earlyGap(c.Start, c.MediaStart(), ticks, e.refused)
+		return fmt.Errorf("%w: %s", ErrRefused, e.refused)
+	}
+	e.bytes += size
+	e.add(func() { _ = w.write(c, "") })
+	return nil
+}
+
+// earlyGap keeps a gap, as one operation with the gap right before it if that has the
+// same reason. The caller holds w.mu.
+func (w *Writer) earlyGap(start time.Time, media, duration int64, reason string) {
+	if w.stopped {
+		return
+	}
+	e := &w.early
+	if g := e.gap; g != nil && g.at == len(e.ops) && (e.isFull() || g.reason == reason) {
+		if e.session { // media is of another session
+			g.duration += duration
+		} else {
+			g.duration = max(g.duration, media+duration-g.media)
+		}
+		return
+	}
+	g := &earlyGap{start: start, media: media, duration: duration, reason: reason}
+	e.ops, e.lost = append(e.ops, func() { w.core.addGap(g.start, g.media, g.duration, g.reason) }), nil
+	g.at = len(e.ops)
+	e.gap = g
+}
+
+// begin begins the core, and runs the operations that waited for it.
+func (w *Writer) begin(epoch int64, from resume, settled []schemas.Entry, partitions int32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.core.opened(epoch, from, settled, partitions)
+	w.opened = true
+	e := w.early
+	w.early = early{}
+	for _, op := range e.ops {
+		op()
+	}
+	w.core.full = cmp.Or(w.core.full, e.full)
+	if e.session {
+		w.core.newSession = true
+	}
+	if w.closing {
+		w.core.finish(schemas.ReasonSource)
+	}
+	if e.refused != "" && w.core.current == nil {
+		w.core.refusing = e.refused // more chunks of this fragment come
+	}
+	w.wake()
 }

@@ -28,7 +28,7 @@ func TestEarlyIsBounded(t *testing.T) {
 		w.Gap(publicTime(f.media-5*frame), f.media-5*frame, 5*frame, schemas.ReasonKeyframe)
 	}
 	w.mu.Lock()
-	n := len(w.early)
+	n := len(w.early.ops)
 	w.mu.Unlock()
 	if n > earlyLimit+10 {
 		t.Errorf("%d operations wait for Kafka", n)

@@ -123,7 +123,7 @@ func TestKafkaAway(t *testing.T) {
 func (w *Writer) buffered() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.core.buffered + w.waiting
+	return w.core.buffered + w.early.bytes
 }
 func (w *Writer) items() int { w.mu.Lock(); defer w.mu.Unlock(); return len(w.core.pending) }
 

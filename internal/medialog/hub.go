@@ -6,42 +6,43 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// hubs are the process's tailing clients. One serves all tails, unless the
-// same topic is tailed twice at once: a client reads a partition at one place
-// only, so the second tail gets the next client.
+// hubs are the process's tailing clients. One client serves all tails of different
+// topics. It reads a partition at one place only, so a second tail of the same topic
+// gets the next client.
 type hubs struct {
 	log *Log
 	mu  sync.Mutex
 	all []*hub
 }
 
-// hub is one tailing client and who listens to it. The client is told what to
-// consume by one goroutine: while brokers are away it may keep who tells it for
-// as long as they are, and no tail is to wait for that.
+// hub is one tailing client with its subscriptions. One goroutine (apply) changes
+// what the client consumes: while brokers are away the client may block it, and no
+// tail must wait for that.
 type hub struct {
-	hubs   *hubs
-	client *kgo.Client
-	done   chan struct{} // closed when polling has ended
-	told   chan struct{} // closed when telling has ended
-	tell   chan struct{} // there are changes; capacity 1
+	hubs    *hubs
+	client  *kgo.Client
+	polled  chan struct{} // closed when poll has ended
+	applied chan struct{} // closed when apply has ended
+	changed chan struct{} // there are changes; capacity 1
 
 	// Guarded by hubs.mu:
 	subs    map[string]*subscription // by Kafka topic
-	changes map[string]*change       // by Kafka topic: what the client has not been told yet
+	changes map[string]*change       // by Kafka topic: not applied yet
 }
 
-// change is what a client consumes of a topic from now on.
+// change is what a client is to do with a topic.
 type change struct {
-	purge bool                 // first of all, nothing
-	add   map[int32]kgo.Offset // and then these partitions
+	purge bool                 // first forget it
+	add   map[int32]kgo.Offset // then consume these partitions
 }
 
-// change makes room for a change of a topic. hubs.mu is held.
+// change returns the change of a topic, to be added to. The caller holds hubs.mu.
 func (c *hub) change(topic string) *change {
 	ch := c.changes[topic]
 	if ch == nil {
@@ -49,14 +50,14 @@ func (c *hub) change(topic string) *change {
 		c.changes[topic] = ch
 	}
 	select {
-	case c.tell <- struct{}{}:
+	case c.changed <- struct{}{}:
 	default:
 	}
 	return ch
 }
 
-// subscription is the records of one tail, in a queue bounded by bytes. The
-// hub pushes, the tail takes.
+// subscription is the queue of records of one tail, bounded in bytes. The hub pushes,
+// the tail takes.
 type subscription struct {
 	hub          *hub
 	index, media string
@@ -65,7 +66,7 @@ type subscription struct {
 	queue []*kgo.Record
 	bytes int64
 	err   error
-	want  map[partition]int64 // the next offset of each partition
+	next  map[partition]int64 // the next offset of each partition
 	more  chan struct{}       // capacity 1
 }
 
@@ -80,10 +81,10 @@ func (h *hubs) subscribe(index, media string, from map[string]map[int32]kgo.Offs
 	if h.log.ctx.Err() != nil {
 		return nil, h.log.ctx.Err()
 	}
-	s := &subscription{index: index, media: media, want: map[partition]int64{}, more: make(chan struct{}, 1)}
+	s := &subscription{index: index, media: media, next: map[partition]int64{}, more: make(chan struct{}, 1)}
 	for topic, ps := range from {
 		for p, o := range ps {
-			s.want[partition{topic, p}] = o.EpochOffset().Offset
+			s.next[partition{topic, p}] = o.EpochOffset().Offset
 		}
 	}
 	for _, c := range h.all {
@@ -111,28 +112,32 @@ func (h *hubs) newHub() (*hub, error) {
 	cl, err := kgo.NewClient(append(h.log.cfg.Kafka.Options(h.log.logger),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{}),
 		kgo.FetchMinBytes(1),
-		kgo.FetchMaxWait(liveEdge),
+		kgo.FetchMaxWait(fetchWait),
 		kgo.FetchMaxBytes(32<<20),
 		kgo.FetchMaxPartitionBytes(int32(h.log.cfg.MaxMessage)),
-		// Falling below the start of a partition must be an error: the client
-		// would go on at another place without a word.
+		// If the next record has expired, the client must return an error. By default
+		// it goes on somewhere else, and says nothing.
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 	)...)
 	if err != nil {
 		return nil, fmt.Errorf("medialog: make tailing client: %w", err)
 	}
 	c := &hub{
-		hubs: h, client: cl, done: make(chan struct{}), told: make(chan struct{}), tell: make(chan struct{}, 1),
+		hubs: h, client: cl, polled: make(chan struct{}), applied: make(chan struct{}), changed: make(chan struct{}, 1),
 		subs: map[string]*subscription{}, changes: map[string]*change{},
 	}
-	go c.run(h.log.ctx)
+	go c.poll(h.log.ctx)
 	go c.apply(h.log.ctx)
 	return c, nil
 }
 
-// run polls until the log is closed.
-func (c *hub) run(ctx context.Context) {
-	defer close(c.done)
+// fetchWait is how long a fetch waits at a broker for more records. A partition that
+// is added meanwhile waits for it.
+const fetchWait = 250 * time.Millisecond
+
+// poll hands the fetched records to the subscriptions, until the log is closed.
+func (c *hub) poll(ctx context.Context) {
+	defer close(c.polled)
 	for {
 		fetches := c.client.PollFetches(ctx)
 		if ctx.Err() != nil || fetches.IsClientClosed() {
@@ -152,12 +157,12 @@ func (c *hub) run(ctx context.Context) {
 	}
 }
 
-// apply tells the client of changes until the log is closed.
+// apply makes the changes that subscriptions ask for, until the log is closed.
 func (c *hub) apply(ctx context.Context) {
-	defer close(c.told)
+	defer close(c.applied)
 	for {
 		select {
-		case <-c.tell:
+		case <-c.changed:
 		case <-ctx.Done():
 			return
 		}
@@ -175,8 +180,8 @@ func (c *hub) apply(ctx context.Context) {
 				add[topic] = ch.add
 			}
 		}
-		// Purging, not only removing: else the client asks for the topics'
-		// metadata for ever. It waits for a request for metadata under way.
+		// Purge the topics: if they are only removed, the client asks for their
+		// metadata for ever. This waits for a request for metadata that is under way.
 		c.client.PurgeTopicsFromConsuming(purge...)
 		c.client.AddConsumePartitions(add)
 	}
@@ -187,9 +192,9 @@ func (h *hubs) close() {
 	all := h.all
 	h.mu.Unlock()
 	for _, c := range all {
-		<-c.done
-		c.client.Close() // which lets go who tells it something
-		<-c.told
+		<-c.polled
+		c.client.Close() // apply may wait for the client; this ends it
+		<-c.applied
 	}
 }
 
@@ -200,14 +205,14 @@ func (s *subscription) push(records []*kgo.Record, err error, limit int64) {
 		return
 	}
 	for _, r := range records {
-		// The client may still hold records that it fetched for an earlier
-		// tail of the topic, from another place: only the next one counts.
+		// The client may still hold records that it fetched for an earlier tail of
+		// the topic, from another place. Only the next one counts.
 		at := partition{r.Topic, r.Partition}
-		if next, ok := s.want[at]; !ok || r.Offset != next {
+		if next, ok := s.next[at]; !ok || r.Offset != next {
 			continue
 		}
-		s.want[at]++
-		// One record is always taken, whatever its size.
+		s.next[at]++
+		// One record is always taken, whatever its size is.
 		if s.bytes+int64(len(r.Value)) > limit && len(s.queue) > 0 {
 			s.err = ErrSlow
 			s.hub.hubs.log.metrics.slowTails.Inc()
@@ -220,8 +225,8 @@ func (s *subscription) push(records []*kgo.Record, err error, limit int64) {
 	switch {
 	case s.err != nil:
 	case errors.As(err, &cut):
-		// The broker's log is shorter than what was read of it: the client goes
-		// back, and what stands there from now on is not what was there.
+		// The partition was cut back behind what was read. The client goes back, and
+		// other records stand there now.
 		s.err = ErrExpired
 	case errors.Is(err, kerr.OffsetOutOfRange):
 		s.err = ErrExpired
@@ -236,14 +241,15 @@ func (s *subscription) push(records []*kgo.Record, err error, limit int64) {
 	}
 }
 
-// isNetwork says whether an error is none of Kafka's own: brokers come back.
+// isNetwork reports whether an error is none of Kafka's own: the broker may be back
+// soon.
 func isNetwork(err error) bool {
 	var ke *kerr.Error
 	return !errors.As(err, &ke)
 }
 
-// next waits for a record.
-func (s *subscription) next(ctx context.Context) (*kgo.Record, error) {
+// take waits for the next record.
+func (s *subscription) take(ctx context.Context) (*kgo.Record, error) {
 	for {
 		s.mu.Lock()
 		if len(s.queue) > 0 && !errors.Is(s.err, ErrSlow) {
@@ -269,12 +275,12 @@ func (s *subscription) next(ctx context.Context) (*kgo.Record, error) {
 	}
 }
 
-// also reads a partition that was not there when the tail began.
-func (s *subscription) also(topic string, n int32, at int64) {
+// addPartition begins to read a partition that did not exist when the tail began.
+func (s *subscription) addPartition(topic string, n int32, at int64) {
 	s.mu.Lock()
-	_, known := s.want[partition{topic, n}]
+	_, known := s.next[partition{topic, n}]
 	if !known {
-		s.want[partition{topic, n}] = at
+		s.next[partition{topic, n}] = at
 	}
 	s.mu.Unlock()
 	if !known {
@@ -284,7 +290,7 @@ func (s *subscription) also(topic string, n int32, at int64) {
 	}
 }
 
-// close gives the topics back, and waits for nobody: the client is told soon.
+// close ends the subscription. It does not wait for the client.
 func (s *subscription) close() {
 	h := s.hub.hubs
 	h.mu.Lock()

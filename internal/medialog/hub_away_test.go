@@ -46,7 +46,7 @@ func TestCloseOfATailWaitsForNobody(t *testing.T) {
 		c.SleepControl(func() { <-answer })
 		return nil, nil, false
 	})
-	one.also("one", 1, 0) // makes the client ask
+	one.addPartition("one", 1, 0) // makes the client ask
 	<-asked
 
 	soon := func(what string, f func()) {
@@ -89,7 +89,7 @@ func TestCloseOfATailWaitsForNobody(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
 	defer cancel()
-	if r, err := again.next(ctx); err != nil || string(r.Value) != "x" {
+	if r, err := again.take(ctx); err != nil || string(r.Value) != "x" {
 		t.Fatalf("the tail of the same topic gets %v, %v", r, err)
 	}
 	soon("its end", again.close)
@@ -130,7 +130,7 @@ func TestCloseOfTheLogWhileBrokersAreSilent(t *testing.T) {
 			l.hubs.mu.Lock()
 			s := l.hubs.all[0].subs[l.names.Index(cam)]
 			l.hubs.mu.Unlock()
-			s.also(l.names.Media(cam), 9, 0) // makes the client ask
+			s.addPartition(l.names.Media(cam), 9, 0) // makes the client ask
 			<-asked
 			close(silent)
 			return // so that there is something to tell

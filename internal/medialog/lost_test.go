@@ -71,11 +71,11 @@ func TestBeyondTheEnd(t *testing.T) {
 				n++
 			}
 		}
-		if !errors.Is(got, errLost) || n != int(max(1-r[0], 0)) {
+		if !errors.Is(got, errCutBack) || n != int(max(1-r[0], 0)) {
 			t.Errorf("%s: %d records, then %v", name, n, got)
 		}
 	}
-	if _, err := l.newestBefore(ctx, index, before[0].end); !errors.Is(err, errLost) {
+	if _, err := l.newestBefore(ctx, index, before[0].end); !errors.Is(err, errCutBack) {
 		t.Errorf("the newest entry of an index that is shorter than it was: %v", err)
 	}
 	if opened, err := l.openBetween(ctx, index, before[0].end-2, before[0].end); err != nil || !opened {
@@ -117,9 +117,9 @@ func TestSettlesWhatIsLeft(t *testing.T) {
 		resp.Topics = append(resp.Topics, t)
 		return resp, nil, true
 	})
-	chunks, parts, err := l.unsettled(ctx, media, newest{open: -1, complete: true})
-	if err != nil || parts != 1 || len(chunks) != 0 || !told {
-		t.Errorf("%v of %d partitions, %v", chunks, parts, err)
+	left, err := l.readLeftover(ctx, media, newest{epoch: -1, complete: true})
+	if err != nil || left.partitions != 1 || len(left.chunks) != 0 || !told {
+		t.Errorf("%+v, %v", left, err)
 	}
 }
 
@@ -193,7 +193,7 @@ func TestIndexCutBack(t *testing.T) {
 	}
 	select {
 	case <-w.Fenced():
-		if err := w.Err(); !errors.Is(err, errLost) {
+		if err := w.Err(); !errors.Is(err, errCutBack) {
 			t.Errorf("the writer ended with %v", err)
 		}
 	case <-ctx.Done():

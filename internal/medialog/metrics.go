@@ -33,19 +33,19 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		pending:             gauges("pending_entries", "Fragments and runs of gaps that wait for their entry.", "camera"),
 		written:             counters("written_bytes_total", "Bytes of chunks that Kafka has acknowledged.", "camera"),
 		entries:             counters("entries_total", "Entries appended to the index.", "camera", "kind"),
-		refused:             counters("refused_seconds_total", "Seconds of footage that was received and not taken into the log.", "camera", "reason"),
+		refused:             counters("refused_seconds_total", "Seconds of footage that was received and not recorded.", "camera", "reason"),
 		gaps:                counters("gap_seconds_total", "Seconds of footage that the index says are missing.", "camera", "reason"),
-		fenced:              counters("fenced_total", "Writers that lost their camera to another writer.", "camera"),
+		fenced:              counters("fenced_total", "Writers that were fenced by another writer of their camera.", "camera"),
 		produceSeconds:      seconds("produce_seconds", "Time from handing a chunk to the client to its acknowledgement."),
-		commitSeconds:       seconds("commit_seconds", "Time that appending an entry takes, its check included."),
+		commitSeconds:       seconds("commit_seconds", "Time to append an entry and to check that it counts."),
 		tails:               f.NewGauge(prometheus.GaugeOpts{Name: "framelog_log_tails", Help: "Tails that are being read."}),
-		slowTails:           f.NewCounter(prometheus.CounterOpts{Name: "framelog_log_slow_tails_total", Help: "Tails that ended because their reader fell behind tail_bytes."}),
-		provisionalsDropped: f.NewCounter(prometheus.CounterOpts{Name: "framelog_log_provisional_dropped_total", Help: "Provisional chunks given up for tail_bytes; their entries come all the same."}),
+		slowTails:           f.NewCounter(prometheus.CounterOpts{Name: "framelog_log_slow_tails_total", Help: "Tails that ended because more than tail_bytes waited for their reader."}),
+		provisionalsDropped: f.NewCounter(prometheus.CounterOpts{Name: "framelog_log_provisional_dropped_total", Help: "Provisional chunks that were dropped for tail_bytes; readers get them with their entries."}),
 	}
 }
 
-// forget removes what is kept of a camera, but the gauges: a writer takes its own
-// away when it ends.
+// forget removes the counters of a camera. Its writer removed the gauges when it
+// ended.
 func (m *metrics) forget(camera string) {
 	l := prometheus.Labels{"camera": camera}
 	for _, v := range []*prometheus.CounterVec{m.written, m.entries, m.refused, m.gaps, m.fenced} {

@@ -118,7 +118,7 @@ func TestProvisional(t *testing.T) {
 		return strings.TrimSpace(s)
 	}
 	p := provisional{limit: 60}
-	p.open(10, 5, true)
+	p.opened(10, 5, true)
 	for _, step := range []struct {
 		what string
 		do   func()
@@ -129,17 +129,17 @@ func TestProvisional(t *testing.T) {
 		{"the same again", func() { p.chunk(chunk(10, 6, 0, false)) }, ""},
 		{"the last one, and what waited", func() { p.chunk(chunk(10, 6, 1, true)) }, "10:6.1 10:7.0"},
 		{"a chunk of a writer not opened yet", func() { p.chunk(chunk(20, 8, 0, false)) }, ""},
-		{"an entry moves on", func() { p.entry(6, 10); p.entry(7, 10) }, ""},
-		{"the writer opens", func() { p.open(20, 7, true) }, "20:8.0"},
+		{"an entry moves on", func() { p.committed(6, 10); p.committed(7, 10) }, ""},
+		{"the writer opens", func() { p.opened(20, 7, true) }, "20:8.0"},
 		{"the fenced writer goes on", func() { p.chunk(chunk(10, 8, 0, true)) }, ""},
 		{"beyond the limit", func() {
 			for i := range 10 {
 				p.chunk(chunk(20, 9, uint32(i), false))
 			}
 		}, ""},
-		{"the entry of the one that was cut off", func() { p.entry(8, 20) }, "20:9.0 20:9.1 20:9.2 20:9.3 20:9.4 20:9.5"},
-		{"a writer whose opening was not seen", func() { p.entry(9, 30); p.chunk(chunk(30, 10, 0, false)) }, "30:10.0"},
-		{"an entry that it settled", func() { p.entry(10, 20); p.chunk(chunk(30, 11, 0, false)) }, "30:11.0"},
+		{"the entry of the one that was cut off", func() { p.committed(8, 20) }, "20:9.0 20:9.1 20:9.2 20:9.3 20:9.4 20:9.5"},
+		{"a writer whose opening was not seen", func() { p.committed(9, 30); p.chunk(chunk(30, 10, 0, false)) }, "30:10.0"},
+		{"an entry that it settled", func() { p.committed(10, 20); p.chunk(chunk(30, 11, 0, false)) }, "30:11.0"},
 	} {
 		step.do()
 		if got := shown(&p); got != step.want {
@@ -170,7 +170,7 @@ func TestProvisionalWithoutEntries(t *testing.T) {
 		{"an index with entries before this reader", false, 1, []*schemas.Chunk{chunk(1, 7, true)}, nil},
 	} {
 		p := provisional{limit: 1 << 20, epoch: -1, empty: c.empty}
-		p.open(c.open, 0, false)
+		p.opened(c.open, 0, false)
 		for _, ch := range c.chunks {
 			p.chunk(ch)
 		}

@@ -29,7 +29,7 @@ func (s *sim) newReader() *simReader {
 		r.from += s.rng.Int64N(n)
 	}
 	r.at = r.from
-	before, _ := lastValid(s.index.records[s.index.start:r.from], s.openBetween)
+	before := lastValid(s.index.records[s.index.start:r.from], s.openBetween)
 	r.prov.empty = before == nil
 	for p := range r.media {
 		r.media[p] = s.media[p].start
@@ -38,7 +38,7 @@ func (s *sim) newReader() *simReader {
 	// is looked up; the newest open before is what counts.
 	for o := r.from - 1; o >= s.index.start; o-- {
 		if s.index.records[o].Kind == schemas.KindOpen {
-			r.prov.open(o, 0, false)
+			r.prov.opened(o, 0, false)
 			break
 		}
 	}
@@ -110,7 +110,7 @@ func (r *simReader) take(e *schemas.Entry) error {
 		return nil
 	}
 	if e.Kind == schemas.KindOpen {
-		r.prov.open(e.Offset, r.seq.last, r.seq.any)
+		r.prov.opened(e.Offset, r.seq.last, r.seq.any)
 		r.began = 0
 		return nil
 	}
@@ -121,7 +121,7 @@ func (r *simReader) take(e *schemas.Entry) error {
 		return fmt.Errorf("began with chunks of seq %d, and the first entry is %d", r.began, e.Seq)
 	}
 	r.entries = append(r.entries, *e)
-	r.prov.entry(e.Seq, e.Epoch)
+	r.prov.committed(e.Seq, e.Epoch)
 	return nil
 }
 
@@ -161,4 +161,24 @@ func (r *simReader) check(truth []schemas.Entry) error {
 		}
 	}
 	return nil
+}
+
+// lastValid finds the newest valid entry that takes a seq among records of an index
+// that follow each other, as newestBefore does. openBetween answers an unknown verdict.
+func lastValid(records []schemas.Entry, openBetween func(prev, before int64) bool) (last *schemas.Entry) {
+	var (
+		j   judge
+		seq sequence
+	)
+	for i := range records {
+		e := &records[i]
+		v := j.feed(e)
+		if v == unknown && !openBetween(e.Prev, j.start) {
+			v = valid
+		}
+		if v == valid && seq.pass(e) {
+			last = e
+		}
+	}
+	return last
 }

@@ -13,7 +13,7 @@ import (
 // start adds a writer, which opens the camera sooner or later.
 func (s *sim) start() *simWriter {
 	w := &simWriter{
-		id: len(s.writers) + 1, core: newCore("sim", int64(60+s.rng.IntN(200)), 2+s.rng.IntN(8)),
+		id: len(s.writers) + 1, core: newCore(int64(60+s.rng.IntN(200)), 2+s.rng.IntN(8)),
 		opening: true, lanes: map[int32][]*simRequest{}, media: s.clock,
 	}
 	w.open = &simRequest{entry: &schemas.Entry{Kind: schemas.KindOpen, Prev: -1, Writer: fmt.Sprint(w.id)}}
@@ -192,7 +192,7 @@ func (s *sim) stepOpen(w *simWriter) {
 	}
 	// Settle: read the index up to the own open, then the media to their ends.
 	epoch := w.open.offset
-	last, _ := lastValid(s.index.records[s.index.start:epoch], s.openBetween)
+	last := lastValid(s.index.records[s.index.start:epoch], s.openBetween)
 	var chunks []chunkMeta
 	for p := range s.media {
 		l := &s.media[p]
@@ -209,7 +209,7 @@ func (s *sim) stepOpen(w *simWriter) {
 			s.stats.Truncated++
 		}
 	}
-	w.core.opened(epoch, last, settled, int32(len(s.media)), uint64(1_000_000+w.id*10_000))
+	w.core.opened(epoch, resumeAt(last, settled, chunks, uint64(1_000_000+w.id*10_000)), settled, int32(len(s.media)))
 	w.firstSeq = w.core.next
 	w.opening, w.opened = false, true
 	for _, op := range w.ops {

@@ -10,8 +10,8 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// Entries implements Store. Errors: ErrNoTopic; ctx's. It reads what stands in
-// the index as of the call.
+// Entries implements Store. It reads what stands in the index when it is called.
+// Errors: ErrNoTopic; ctx's.
 func (l *Log) Entries(ctx context.Context, t schemas.Topic, r Range) iter.Seq2[schemas.Entry, error] {
 	return func(yield func(schemas.Entry, error) bool) {
 		ctx, cancel := l.bound(ctx)
@@ -69,8 +69,8 @@ func (l *Log) entries(ctx context.Context, t schemas.Topic, r Range) iter.Seq2[s
 	}
 }
 
-// IndexEnd is the offset at which t's index ends: it is another one after
-// whatever a writer has said. 0 where t was never recorded. Errors: ctx's.
+// IndexEnd returns the offset at which t's index ends. It changes with each entry. It
+// is 0 if t was never recorded. Errors: ctx's.
 func (l *Log) IndexEnd(ctx context.Context, t schemas.Topic) (int64, error) {
 	ctx, cancel := l.bound(ctx)
 	defer cancel()
@@ -84,16 +84,16 @@ func (l *Log) IndexEnd(ctx context.Context, t schemas.Topic) (int64, error) {
 	return s[0].end, nil
 }
 
-// within picks the visible entries of a range out of all valid ones.
+// within picks the visible entries of a range from all valid ones.
 type within struct {
 	r    Range
 	edge *edge
 	held *schemas.Entry // the newest that starts at or before r.From
-	in   bool           // the range has begun: public time may step back from here on
+	in   bool           // the range has begun; public time may step back from here on
 }
 
-// take gives the entries that are known to be in the range after e has come;
-// done: no other will.
+// take takes the next entry, and returns those that are in the range for sure; done:
+// no other is.
 func (w *within) take(e *schemas.Entry) (visible []schemas.Entry, done bool) {
 	switch {
 	case !e.Footage(), e.Seq < w.r.FromSeq:
@@ -113,7 +113,7 @@ func (w *within) take(e *schemas.Entry) (visible []schemas.Entry, done bool) {
 	return append(visible, w.edge.pass(e)...), false
 }
 
-// rest gives what is left when no entry follows.
+// rest returns the remaining entries when no other follows.
 func (w *within) rest() (visible []schemas.Entry) {
 	if w.held != nil {
 		visible = w.edge.pass(w.held)
@@ -122,7 +122,7 @@ func (w *within) rest() (visible []schemas.Entry) {
 	return append(visible, w.edge.rest()...)
 }
 
-// rangeStart is an offset of the index at or before the first entry of r.
+// rangeStart returns an offset of the index at or before the first entry of r.
 func (l *Log) rangeStart(ctx context.Context, index string, s span, r Range) (int64, error) {
 	switch {
 	case r.ToSeq != 0 || r.FromSeq != 0:
@@ -143,11 +143,11 @@ func (l *Log) rangeStart(ctx context.Context, index string, s span, r Range) (in
 	return l.timeStart(ctx, index, s, r.From)
 }
 
-// timeStart is an offset at or before the entry of the last fragment that
-// starts at or before t. An entry is appended after its fragment's end, so the
-// search begins at records that are younger than t less a margin.
+// timeStart returns an offset at or before the entry of the last fragment that starts
+// at or before t. It begins at the records that are as young as t less timeMargin, and
+// looks further back if their entries are younger.
 func (l *Log) timeStart(ctx context.Context, index string, s span, t time.Time) (int64, error) {
-	o, err := l.offsetsAt(ctx, index, t.Add(-2*time.Minute))
+	o, err := l.offsetsAt(ctx, index, t.Add(-timeMargin))
 	if err != nil {
 		return 0, err
 	}
@@ -170,17 +170,17 @@ func (l *Log) timeStart(ctx context.Context, index string, s span, t time.Time) 
 				if !e.Start.After(t) {
 					return at, nil
 				}
-				break // everything from here on is younger: look further back
+				break // all from here on are younger: look further back
 			}
 		}
 		at = max(s.start, at-step)
 	}
 }
 
-// find looks for the entry of a seq and gives it and an offset to walk from.
-// Offsets grow at least as fast as seqs, so counting back from a known entry
-// never lands before the one that is sought but for as many records as are no
-// footage, and those are few.
+// find looks for the entry of a seq. It returns the entry and an offset to walk from.
+// From one entry to a later one, offsets grow at least as much as seqs. So find
+// counts back from a known entry by the difference of the seqs. It arrives at the
+// entry, or behind it by as many records as are no footage. Those are few.
 func (l *Log) find(ctx context.Context, index string, s span, seq uint64) (schemas.Entry, int64, error) {
 	if s.start >= s.end {
 		return schemas.Entry{}, 0, ErrNotFound
@@ -215,14 +215,14 @@ func (l *Log) find(ctx context.Context, index string, s span, seq uint64) (schem
 		case from == s.start && (first == nil || first.Seq > seq):
 			return schemas.Entry{}, 0, ErrExpired
 		case first == nil || first.Seq < seq:
-			// Not where density would have it: the index was begun anew.
+			// Seqs are not dense here: the index was deleted or emptied once.
 			return l.scan(ctx, index, s, seq)
 		}
 		known = *first
 	}
 }
 
-// scan is find from the start on.
+// scan is find by reading the whole index.
 func (l *Log) scan(ctx context.Context, index string, s span, seq uint64) (schemas.Entry, int64, error) {
 	for e, err := range l.walk(ctx, index, s.start, s.end) {
 		if err != nil {
@@ -235,8 +235,8 @@ func (l *Log) scan(ctx context.Context, index string, s span, seq uint64) (schem
 	return schemas.Entry{}, 0, ErrNotFound
 }
 
-// Entry finds the entry of one seq. Errors: ErrExpired, ErrNotFound (above
-// the newest entry or never recorded), ErrNoTopic.
+// Entry returns the entry of a seq. Errors: ErrExpired; ErrNotFound if the seq is
+// above the newest entry or was never recorded; ErrNoTopic.
 func (l *Log) Entry(ctx context.Context, t schemas.Topic, seq uint64) (schemas.Entry, error) {
 	ctx, cancel := l.bound(ctx)
 	defer cancel()
@@ -291,7 +291,7 @@ func (l *Log) Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) iter
 				return
 			}
 			if err != nil || !sel.take(&e, c) {
-				continue // a stranger's record, or another copy's chunk
+				continue // a chunk of another copy, or a record of no writer of ours
 			}
 			if !yield(c, nil) {
 				return
@@ -303,18 +303,17 @@ func (l *Log) Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) iter
 	}
 }
 
-// edge hides entries below the expiry edge: partitions lose their oldest
-// records separately, and everything up to the newest entry that has lost its
-// media counts as expired.
+// edge hides expired entries. Partitions lose their oldest records separately: all up
+// to the newest entry whose media are gone counts as expired.
 type edge struct {
 	media []span
-	seen  map[int32]bool // partitions that have shown an entry with its media
-	held  []schemas.Entry
+	seen  map[int32]bool  // partitions that have shown an entry whose media are there
+	held  []schemas.Entry // visible unless a later entry has expired
 }
 
 func newEdge(media []span) *edge { return &edge{media: media, seen: map[int32]bool{}} }
 
-// pass takes the next entry and gives those that are known to be visible.
+// pass takes the next entry, and returns those that are visible for sure.
 func (x *edge) pass(e *schemas.Entry) []schemas.Entry {
 	if e.Playable() && int(e.Partition) < len(x.media) {
 		if e.First < x.media[e.Partition].start {
@@ -330,7 +329,7 @@ func (x *edge) pass(e *schemas.Entry) []schemas.Entry {
 	return x.rest()
 }
 
-// rest gives what is held, at the end.
+// rest returns the entries that are held, when no other follows.
 func (x *edge) rest() []schemas.Entry {
 	out := x.held
 	x.held = nil

@@ -5,17 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/framelog/framelog/schemas"
 )
 
-// Tail follows t from a position on until ctx ends: entries, provisional
-// chunks, openings. It waits while the topic or the brokers are not there.
-// Errors: ErrSlow, where the reader falls behind; ErrExpired and ErrNoTopic,
-// where retention or a purge overtook it (begin again); ctx's.
+// Tail follows t from a position on, until ctx ends. It yields entries, provisional
+// chunks, and new writers. It waits while the topic or the brokers are not there.
+// Errors: ErrSlow if the reader is too slow; ErrExpired or ErrNoTopic if retention or
+// a purge removed what it was to read next; ctx's. After the first three the reader
+// may begin again.
 //
 // All work is done in the caller's goroutine, between two events.
 func (l *Log) Tail(ctx context.Context, t schemas.Topic, from Position) iter.Seq2[Event, error] {
@@ -52,12 +52,11 @@ type tail struct {
 	prov   provisional
 
 	live    bool
-	goals   map[int32]int64 // media partitions that are not live yet, and the offset at which they are
-	idxGoal int64
-	given   int // prov.dropped that the metric knows
+	liveAt  map[int32]int64 // of each media partition that is not live yet: the offset at which it is
+	counted int             // how many of prov.dropped the metric has
 }
 
-func (t *tail) tell(e Event) error {
+func (t *tail) emit(e Event) error {
 	if !t.yield(e, nil) {
 		return errStop
 	}
@@ -66,14 +65,14 @@ func (t *tail) tell(e Event) error {
 
 func (t *tail) run(ctx context.Context, pos Position) error {
 	var idx []span
-	said := false
+	logged := false
 	err := retry(ctx, func() (err error) {
 		if idx, err = t.log.spans(ctx, t.index); err == nil {
 			_, err = t.log.spans(ctx, t.media)
 		}
-		if err != nil && !said && ctx.Err() == nil && !errors.Is(err, ErrNoTopic) {
+		if err != nil && !logged && ctx.Err() == nil && !errors.Is(err, ErrNoTopic) && !t.log.logMissingRight(err) {
 			t.log.logger.Warn("tail is waiting for Kafka", "topic", t.media, "err", err)
-			said = true
+			logged = true
 		}
 		return err
 	})
@@ -88,9 +87,9 @@ func (t *tail) run(ctx context.Context, pos Position) error {
 	if err := t.history(ctx, pos, idx[0], &n); err != nil {
 		return err
 	}
-	if n.open >= 0 {
-		t.prov.open(n.open, t.walker.seq.last, t.walker.seq.any)
-		if err := t.tell(Event{Opened: &schemas.Entry{Kind: schemas.KindOpen, Offset: n.open, Prev: -1}}); err != nil {
+	if n.epoch >= 0 {
+		t.prov.opened(n.epoch, t.walker.seq.last, t.walker.seq.any)
+		if err := t.emit(Event{Opened: &schemas.Entry{Kind: schemas.KindOpen, Offset: n.epoch, Prev: -1}}); err != nil {
 			return err
 		}
 	}
@@ -101,7 +100,7 @@ func (t *tail) run(ctx context.Context, pos Position) error {
 	return t.follow(ctx, idx[0].end, starts)
 }
 
-// history tells the entries that stand in the index already.
+// history yields the entries that stand in the index already.
 func (t *tail) history(ctx context.Context, pos Position, s span, n *newest) error {
 	from := s.start
 	var r Range
@@ -149,7 +148,7 @@ func (t *tail) history(ctx context.Context, pos Position, s span, n *newest) err
 
 func (t *tail) entries(es []schemas.Entry) error {
 	for i := range es {
-		if err := t.tell(Event{Entry: &es[i]}); err != nil {
+		if err := t.emit(Event{Entry: &es[i]}); err != nil {
 			return err
 		}
 	}
@@ -158,7 +157,7 @@ func (t *tail) entries(es []schemas.Entry) error {
 
 // follow reads live: the index from offset at on, the media from starts on.
 func (t *tail) follow(ctx context.Context, at int64, starts []span) error {
-	t.idxGoal, t.goals = at, map[int32]int64{}
+	t.liveAt = map[int32]int64{}
 	from := map[string]map[int32]kgo.Offset{
 		t.index: {0: kgo.NewOffset().At(at)},
 		t.media: {},
@@ -166,7 +165,7 @@ func (t *tail) follow(ctx context.Context, at int64, starts []span) error {
 	for p, s := range starts {
 		from[t.media][int32(p)] = kgo.NewOffset().At(s.start)
 		if s.start < s.end {
-			t.goals[int32(p)] = s.end
+			t.liveAt[int32(p)] = s.end
 		}
 	}
 	sub, err := t.log.hubs.subscribe(t.index, t.media, from)
@@ -175,13 +174,13 @@ func (t *tail) follow(ctx context.Context, at int64, starts []span) error {
 	}
 	defer sub.close()
 	for {
-		if !t.live && len(t.goals) == 0 {
+		if !t.live && len(t.liveAt) == 0 {
 			t.live = true
-			if err := t.tell(Event{Live: true}); err != nil {
+			if err := t.emit(Event{Live: true}); err != nil {
 				return err
 			}
 		}
-		r, err := sub.next(ctx)
+		r, err := sub.take(ctx)
 		if err != nil {
 			return err
 		}
@@ -209,19 +208,19 @@ func (t *tail) takeEntry(ctx context.Context, r *kgo.Record, sub *subscription) 
 		return err
 	}
 	if e.Kind == schemas.KindOpen {
-		t.prov.open(e.Offset, t.walker.seq.last, t.walker.seq.any)
-		return t.tell(Event{Opened: &e})
+		t.prov.opened(e.Offset, t.walker.seq.last, t.walker.seq.any)
+		return t.emit(Event{Opened: &e})
 	}
-	t.prov.entry(e.Seq, e.Epoch)
+	t.prov.committed(e.Seq, e.Epoch)
 	if e.Playable() {
-		sub.also(t.media, e.Partition, e.Last+1) // the topic may have grown
+		sub.addPartition(t.media, e.Partition, e.Last+1) // the topic may have grown
 	}
-	return t.tell(Event{Entry: &e})
+	return t.emit(Event{Entry: &e})
 }
 
 func (t *tail) takeChunk(r *kgo.Record) error {
-	if goal, ok := t.goals[r.Partition]; ok && r.Offset+1 >= goal {
-		delete(t.goals, r.Partition)
+	if at, ok := t.liveAt[r.Partition]; ok && r.Offset+1 >= at {
+		delete(t.liveAt, r.Partition)
 	}
 	if t.walker.seq.any && headerSeq(r) <= t.walker.seq.last {
 		return nil
@@ -235,22 +234,19 @@ func (t *tail) takeChunk(r *kgo.Record) error {
 		return nil
 	}
 	t.prov.chunk(c)
-	if d := t.prov.dropped; d > t.given {
-		t.log.metrics.provisionalsDropped.Add(float64(d - t.given))
-		t.given = d
+	if d := t.prov.dropped; d > t.counted {
+		t.log.metrics.provisionalsDropped.Add(float64(d - t.counted))
+		t.counted = d
 	}
 	return nil
 }
 
+// show yields the provisional chunks whose turn has come.
 func (t *tail) show() error {
 	for c := t.prov.next(); c != nil; c = t.prov.next() {
-		if err := t.tell(Event{Chunk: c}); err != nil {
+		if err := t.emit(Event{Chunk: c}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
-
-// liveEdge is how long a fetch waits at the brokers for more; a partition that
-// is added meanwhile waits for it.
-const liveEdge = 250 * time.Millisecond

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -89,13 +88,12 @@ func (c *Client) Close() {
 
 // Ensure makes the two topics with their settings (compacted, retention -1).
 func (c *Client) Ensure(ctx context.Context) error {
-	adm := kadm.NewClient(c.client)
 	for _, s := range []kafka.Spec{
 		{Name: c.cfg.Names().Cameras(), Partitions: Partitions},
 		{Name: c.cfg.Names().Status(), Partitions: statusPartitions},
 	} {
 		s.Configs = map[string]string{"cleanup.policy": "compact", "retention.ms": "-1"}
-		if err := ensure(ctx, adm, s); err != nil {
+		if err := ensure(ctx, c.client, s); err != nil {
 			return fmt.Errorf("registry: ensure topics: %w", err)
 		}
 	}
@@ -104,11 +102,11 @@ func (c *Client) Ensure(ctx context.Context) error {
 
 // ensure is kafka.Ensure, again while brokers know the name of a topic that
 // was made a moment ago and nothing else of it.
-func ensure(ctx context.Context, adm *kadm.Client, s kafka.Spec) error {
+func ensure(ctx context.Context, cl *kgo.Client, s kafka.Spec) error {
 	ctx, cancel := context.WithTimeout(ctx, ensureLimit)
 	defer cancel()
 	for {
-		err := kafka.Ensure(ctx, adm, s)
+		err := kafka.Ensure(ctx, cl, s)[s.Name]
 		if !errors.Is(err, kerr.UnknownTopicOrPartition) {
 			return err
 		}

@@ -1,0 +1,165 @@
+package medialog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// indexRecords reads [from, to) of an index. A record that is no entry becomes an
+// entry without a kind. A record of a newer schema is an error.
+func (l *Log) indexRecords(ctx context.Context, index string, from, to int64) iter.Seq2[schemas.Entry, error] {
+	return func(yield func(schemas.Entry, error) bool) {
+		for r, err := range l.records(ctx, index, 0, from, to) {
+			if err != nil {
+				yield(schemas.Entry{}, fmt.Errorf("medialog: read %s: %w", index, err))
+				return
+			}
+			e, err := l.entryOf(index, r)
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (l *Log) entryOf(index string, r *kgo.Record) (schemas.Entry, error) {
+	e, err := schemas.DecodeEntry(r.Value)
+	if errors.Is(err, schemas.ErrNewer) {
+		return e, fmt.Errorf("medialog: read %s at %d: %w", index, r.Offset, err)
+	}
+	if err != nil {
+		l.logger.Warn("skipping a record of an index that is no entry", "topic", index, "offset", r.Offset, "err", err)
+		e = schemas.Entry{}
+	}
+	e.Offset = r.Offset
+	return e, nil
+}
+
+// openBetween reports whether an `open` stands between two offsets of an index, both
+// exclusive. If the first has expired, it reports true: the entry counts as void.
+func (l *Log) openBetween(ctx context.Context, index string, prev, before int64) (bool, error) {
+	for e, err := range l.indexRecords(ctx, index, prev, before) {
+		switch {
+		case errors.Is(err, ErrExpired):
+			return true, nil
+		case err != nil:
+			return false, err
+		case e.Offset > prev && e.Kind == schemas.KindOpen:
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// walk yields the valid entries in [from, to) of an index, each seq once, and the
+// valid `open`s.
+func (l *Log) walk(ctx context.Context, index string, from, to int64) iter.Seq2[schemas.Entry, error] {
+	return func(yield func(schemas.Entry, error) bool) {
+		w := walker{log: l, index: index}
+		for e, err := range l.indexRecords(ctx, index, from, to) {
+			pass := false
+			if err == nil {
+				pass, err = w.take(ctx, &e)
+			}
+			if err != nil {
+				yield(schemas.Entry{}, err)
+				return
+			}
+			if pass && !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
+// walker judges the records of an index in the order in which they are read.
+type walker struct {
+	log   *Log
+	index string
+	judge judge
+	seq   sequence
+}
+
+// take reports whether the next record counts.
+func (w *walker) take(ctx context.Context, e *schemas.Entry) (bool, error) {
+	if e.Kind == "" {
+		w.judge.skip(e.Offset)
+		return false, nil
+	}
+	switch w.judge.feed(e) {
+	case void:
+		return false, nil
+	case unknown:
+		opened, err := w.log.openBetween(ctx, w.index, e.Prev, w.judge.start)
+		if opened || err != nil {
+			return false, err
+		}
+	case valid:
+	}
+	return e.Kind == schemas.KindOpen || w.seq.pass(e), nil
+}
+
+// newest is what the end of an index tells.
+type newest struct {
+	entry    *schemas.Entry  // the newest valid entry that takes a seq; nil: there is none
+	epoch    int64           // offset of the newest `open`, as far as it is known; -1: there is none
+	offsets  map[int32]int64 // of each media partition that an entry names: the offset behind its last chunk
+	complete bool            // the index was read from its start
+	since    time.Time       // public time of the oldest entry that was read
+}
+
+// indexWindow is how many records of an index are read at first to learn what stands
+// at its end. It is more than a new writer settles.
+const indexWindow = 512
+
+// newestBefore reads the end of an index, up to offset end. If the index ends before
+// it, the error is errCutBack: no one knows what was the newest.
+func (l *Log) newestBefore(ctx context.Context, index string, end int64) (newest, error) {
+	for window := int64(indexWindow); ; window *= 4 {
+		s, err := l.waitForSpans(ctx, index)
+		if err != nil {
+			return newest{}, err
+		}
+		from := max(s[0].start, end-window)
+		n := newest{epoch: -1, offsets: map[int32]int64{}, complete: from == s[0].start}
+		expired := false
+		for e, err := range l.walk(ctx, index, from, end) {
+			if expired = errors.Is(err, ErrExpired) && !errors.Is(err, errCutBack); expired {
+				break
+			}
+			if err != nil {
+				return newest{}, err
+			}
+			n.add(&e)
+		}
+		if expired { // retention removed records meanwhile: entries may be missing
+			window = max(window/4, 1)
+			continue
+		}
+		if n.entry != nil || n.complete {
+			return n, nil
+		}
+	}
+}
+
+func (n *newest) add(e *schemas.Entry) {
+	if e.Kind == schemas.KindOpen {
+		n.epoch = max(n.epoch, e.Offset)
+		return
+	}
+	n.entry = e
+	n.epoch = max(n.epoch, e.Epoch)
+	if n.since.IsZero() {
+		n.since = e.Start
+	}
+	if e.Playable() {
+		n.offsets[e.Partition] = max(n.offsets[e.Partition], e.Last+1)
+	}
+}

@@ -1,0 +1,130 @@
+package medialog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// leftoverWindow is how many records are read from the end of a partition that no
+// entry names. It is more than the chunks of the longest fragment (60 s) at the
+// default chunk duration. A partition that no entry names is new, or the index was
+// deleted or emptied, and the media may be a day's: to read them all would keep a
+// new writer from recording for minutes.
+const leftoverWindow = 512
+
+// mediaStarts returns, for each partition, the span of the chunks that no entry in n
+// names.
+func (l *Log) mediaStarts(ctx context.Context, media string, n *newest) (unnamed []span, err error) {
+	unnamed, err = l.spans(ctx, media)
+	if err != nil {
+		return nil, err
+	}
+	var byTime kadm.ListedOffsets
+	for p := range unnamed {
+		s := &unnamed[p]
+		from, named := n.offsets[int32(p)]
+		switch {
+		case named:
+		case n.complete:
+			from = s.end - leftoverWindow
+		default:
+			// This is rare. Go by time, with a margin for chunks that waited.
+			if byTime == nil {
+				if byTime, err = l.offsetsAt(ctx, media, n.since.Add(-timeMargin)); err != nil {
+					return nil, err
+				}
+			}
+			if at, ok := byTime.Lookup(media, int32(p)); ok && at.Offset >= 0 {
+				from = at.Offset
+			}
+		}
+		s.start = min(max(s.start, from), s.end)
+	}
+	return unnamed, nil
+}
+
+// leftover is what earlier writers left in a media topic without an entry.
+type leftover struct {
+	chunks     []chunkMeta // each partition in order
+	partitions int32
+	cut        map[int32]bool // partitions of which only the end was read
+}
+
+// readLeftover reads the chunks that stand in the media topic now and may have no
+// entry.
+func (l *Log) readLeftover(ctx context.Context, media string, n newest) (leftover, error) {
+	var unnamed []span
+	err := retry(ctx, func() (err error) {
+		unnamed, err = l.mediaStarts(ctx, media, &n)
+		l.logMissingRight(err)
+		return err
+	})
+	if err != nil {
+		return leftover{}, err
+	}
+	left := leftover{partitions: int32(len(unnamed)), cut: map[int32]bool{}}
+	for p := range left.partitions {
+		if _, named := n.offsets[p]; !named && unnamed[p].end-unnamed[p].start >= leftoverWindow {
+			left.cut[p] = true
+		}
+		if err := l.readLeftoverOf(ctx, media, p, unnamed[p], &n, &left); err != nil {
+			return leftover{}, fmt.Errorf("medialog: settle %s: %w", media, err)
+		}
+	}
+	return left, nil
+}
+
+// readLeftoverOf reads the chunks of one partition. Retention may remove records
+// meanwhile, and the partition may be cut back: it reads what is left.
+func (l *Log) readLeftoverOf(ctx context.Context, media string, p int32, s span, n *newest, left *leftover) error {
+	for from := s.start; from < s.end; {
+		expired := false
+		for r, err := range l.records(ctx, media, p, from, s.end) {
+			if errors.Is(err, errCutBack) {
+				l.logger.Warn("chunks of a media topic are lost", "topic", media, "err", err)
+				return nil
+			}
+			if expired = errors.Is(err, ErrExpired); expired {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			from = r.Offset + 1
+			if m, ok := l.leftoverChunk(media, r, n.entry); ok {
+				left.chunks = append(left.chunks, m)
+			}
+		}
+		if !expired {
+			return nil
+		}
+		now, err := l.spans(ctx, media)
+		if err != nil {
+			return err
+		}
+		if int(p) >= len(now) {
+			return fmt.Errorf("partition %d is gone: %w", p, ErrNoTopic)
+		}
+		from = max(from, now[p].start)
+	}
+	return nil
+}
+
+// leftoverChunk decodes a record. ok: it is a chunk of a seq above last.
+func (l *Log) leftoverChunk(media string, r *kgo.Record, last *schemas.Entry) (m chunkMeta, ok bool) {
+	if last != nil && headerSeq(r) <= last.Seq {
+		return chunkMeta{}, false
+	}
+	c, err := schemas.DecodeChunkShared(r.Value)
+	if err != nil {
+		l.logger.Warn("skipping a record of a media topic that is no chunk", "topic", media, "partition", r.Partition, "offset", r.Offset, "err", err)
+		return chunkMeta{}, false
+	}
+	return metaOf(c, r.Partition, r.Offset), last == nil || c.Seq > last.Seq
+}

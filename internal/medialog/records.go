@@ -1,0 +1,174 @@
+package medialog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/framelog/framelog/internal/kafka"
+	"github.com/framelog/framelog/schemas"
+)
+
+// errCutBack is ErrExpired for records beyond the end of their partition: it was
+// longer once, and was cut back, or created again.
+var errCutBack = fmt.Errorf("%w: the partition is shorter than it was", ErrExpired)
+
+// records reads [from, to) of a partition. While brokers are away it tries again,
+// until ctx ends. Errors: ErrExpired if Kafka has removed the record to read next;
+// errCutBack if the partition ends before it, and does so for Config.LostAfter.
+func (l *Log) records(ctx context.Context, topic string, partition int32, from, to int64) iter.Seq2[*kgo.Record, error] {
+	return func(yield func(*kgo.Record, error) bool) {
+		pause := 20 * time.Millisecond
+		fresh := false
+		var short time.Time // since when the partition ends at from or before; zero: it does not
+		for from < to {
+			recs, err := l.fetch(ctx, topic, partition, from, fresh)
+			if err == nil && len(recs) == 0 || errors.Is(err, kerr.OffsetOutOfRange) {
+				switch end, ok := l.endOf(ctx, topic, partition); {
+				case !ok || end > from:
+					short = time.Time{}
+				case short.IsZero():
+					short = time.Now()
+				case time.Since(short) >= l.cfg.LostAfter:
+					err = fmt.Errorf("%s partition %d ends at offset %d, and %d to %d were there: %w", topic, partition, end, from, to-1, errCutBack)
+				}
+			} else {
+				short = time.Time{} // not known
+			}
+			switch {
+			case err == nil && len(recs) > 0:
+				fresh, pause = false, 20*time.Millisecond
+			case errors.Is(err, ErrExpired), errors.Is(err, ErrNoTopic), ctx.Err() != nil:
+				if ctx.Err() != nil {
+					err = ctx.Err()
+				}
+				yield(nil, err)
+				return
+			default: // a leader moved, a broker is away, the answer was empty
+				fresh = true
+				wait := pause
+				if l.logMissingRight(err) {
+					wait = missingRightPause
+				}
+				select {
+				case <-ctx.Done():
+				case <-time.After(wait):
+				}
+				pause = min(2*pause, time.Second)
+				continue
+			}
+			for _, r := range recs {
+				if r.Offset < from {
+					continue
+				}
+				if r.Offset >= to {
+					return
+				}
+				from = r.Offset + 1
+				if !yield(r, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// endOf asks where a partition ends; ok is false if no broker can tell now.
+func (l *Log) endOf(ctx context.Context, topic string, partition int32) (end int64, ok bool) {
+	s, err := l.spans(ctx, topic)
+	if err != nil || int(partition) >= len(s) {
+		return 0, false
+	}
+	return s[partition].end, true
+}
+
+// fetch is one request for records from an offset on. fresh looks the leader up
+// again.
+func (l *Log) fetch(ctx context.Context, topic string, partition int32, from int64, fresh bool) ([]*kgo.Record, error) {
+	maxAge := 10 * time.Second
+	if fresh {
+		maxAge = time.Nanosecond
+	}
+	r := l.describe(ctx, maxAge, topic)[topic]
+	if r.err != nil {
+		return nil, r.err
+	}
+	d := r.value
+	if int(partition) >= len(d.leaders) {
+		return nil, ErrNoTopic
+	}
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxWaitMillis, req.MinBytes = 500, 1
+	req.MaxBytes = int32(l.cfg.MaxMessage) + 1<<20
+	req.ReplicaID = -1
+	t := kmsg.NewFetchRequestTopic()
+	t.Topic, t.TopicID = topic, d.id
+	p := kmsg.NewFetchRequestTopicPartition()
+	p.Partition, p.FetchOffset = partition, from
+	p.CurrentLeaderEpoch, p.LogStartOffset = -1, -1
+	p.PartitionMaxBytes = req.MaxBytes
+	t.Partitions = append(t.Partitions, p)
+	req.Topics = append(req.Topics, t)
+	kresp, err := l.producer.Broker(int(d.leaders[partition])).RetriableRequest(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	resp := kresp.(*kmsg.FetchResponse)
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+		return nil, err
+	}
+	for i := range resp.Topics {
+		for j := range resp.Topics[i].Partitions {
+			rp := &resp.Topics[i].Partitions[j]
+			if rp.Partition != partition {
+				continue
+			}
+			switch err := kerr.ErrorForCode(rp.ErrorCode); {
+			case errors.Is(err, kerr.OffsetOutOfRange) && from < rp.LogStartOffset:
+				return nil, ErrExpired
+			case errors.Is(err, kerr.OffsetOutOfRange):
+				return nil, l.outOfRange(ctx, topic, partition, from)
+			case err != nil:
+				return nil, kafka.NeedsRight("READ", err)
+			}
+			fp, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+				Offset: from, Topic: topic, Partition: partition,
+			}, rp, kgo.DefaultDecompressor(), nil)
+			return fp.Records, fp.Err
+		}
+	}
+	return nil, fmt.Errorf("medialog: fetch %s/%d: no answer for the partition", topic, partition)
+}
+
+// outOfRange tells an offset that has expired (ErrExpired) from one that is not
+// there yet (kerr.OffsetOutOfRange).
+func (l *Log) outOfRange(ctx context.Context, topic string, partition int32, from int64) error {
+	s, err := l.spans(ctx, topic)
+	if err != nil {
+		return err
+	}
+	if int(partition) < len(s) && from < s[partition].start {
+		return ErrExpired
+	}
+	return kerr.OffsetOutOfRange
+}
+
+// headerSeq is the seq in a record's headers. If there is none, it is the highest
+// number, so that the reader looks at the record itself.
+func headerSeq(r *kgo.Record) uint64 {
+	for _, h := range r.Headers {
+		if h.Key == schemas.HeaderSeq {
+			if n, err := strconv.ParseUint(string(h.Value), 10, 64); err == nil {
+				return n
+			}
+		}
+	}
+	return ^uint64(0)
+}
