@@ -26,6 +26,8 @@ type Config struct {
 	Prefix string
 	// ClientID names this process to the brokers. Default: "framelog".
 	ClientID string
+	// Dial connects to a broker. Default: TCP.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Names returns the topic names under the prefix.
@@ -47,13 +49,17 @@ func (c Config) Validate() error {
 // Options returns the options that all clients start with. A client refreshes
 // its metadata within seconds, because cameras come and go while it runs.
 func (c Config) Options(log *slog.Logger) []kgo.Opt {
+	dial := c.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: 5 * time.Second}).DialContext
+	}
 	return []kgo.Opt{
 		kgo.SeedBrokers(c.Brokers...),
+		kgo.Dialer(dial),
 		kgo.ClientID(cmp.Or(c.ClientID, "framelog")),
 		kgo.WithLogger(&logger{log: log, logged: map[string]message{}}),
 		kgo.MetadataMinAge(250 * time.Millisecond),
 		kgo.MetadataMaxAge(10 * time.Second),
-		kgo.DialTimeout(5 * time.Second),
 		kgo.RetryTimeout(20 * time.Second),
 		kgo.RetryBackoffFn(func(n int) time.Duration {
 			return min(50*time.Millisecond<<min(n, 6), 2*time.Second)

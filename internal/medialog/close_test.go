@@ -2,9 +2,7 @@ package medialog
 
 import (
 	"context"
-	"fmt"
 	"iter"
-	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -19,8 +17,8 @@ import (
 // TestCloseEndsReaders: whoever waits for a topic or a broker is let go by
 // Close.
 func TestCloseEndsReaders(t *testing.T) {
-	b := stoppables()[0](t)
-	e := &env{t: t, brokers: b.brokers, parts: 1, prefix: fmt.Sprintf("t%d.", rand.Uint32())}
+	b := stoppableEmbedded(t)
+	e := newEnv(t, b.brokers, 1)
 	l := e.log()
 	w := l.Open(t.Context(), cam, OpenOptions{Writer: "w1"})
 	f := newFeed(w, 1)
@@ -64,25 +62,22 @@ func TestCloseEndsReaders(t *testing.T) {
 // TestCloseTakesBackOpen: the `open` of a writer that has given up must not
 // reach the index later and fence whoever has the camera by then.
 func TestCloseTakesBackOpen(t *testing.T) {
-	c, err := kfake.NewCluster(kfake.NumBrokers(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	e := &env{t: t, brokers: c.ListenAddrs(), parts: 1, prefix: "t."}
-	l := e.log()
-	if err := l.Ensure(t.Context(), cam); err != nil {
-		t.Fatal(err)
-	}
-	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotLeaderForPartition, Count: -1})
-	w := l.Open(t.Context(), cam, OpenOptions{Writer: "w1"})
-	waitFor(t, "the open is on its way", func() bool { return l.producer.BufferedProduceRecords() == 1 })
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := w.Close(ctx); err == nil {
-		t.Fatal("Close says that all is in the log")
-	}
-	waitFor(t, "the open is taken back", func() bool { return l.producer.BufferedProduceRecords() == 0 })
+	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
+		e.partitions = 1
+		l := e.log()
+		if err := l.Ensure(t.Context(), cam); err != nil {
+			t.Fatal(err)
+		}
+		c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotLeaderForPartition, Count: -1})
+		w := l.Open(t.Context(), cam, OpenOptions{Writer: "w1"})
+		waitFor(t, "the open is on its way", func() bool { return l.producer.BufferedProduceRecords() == 1 })
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := w.Close(ctx); err == nil {
+			t.Fatal("Close says that all is in the log")
+		}
+		waitFor(t, "the open is taken back", func() bool { return l.producer.BufferedProduceRecords() == 0 })
+	})
 }
 
 func drain[V any](seq iter.Seq2[V, error]) {

@@ -45,6 +45,7 @@ type core struct {
 	full     string // why there was no room for a fragment, until there is plenty
 	gap      *item  // the gap that is being received; it has no seq yet
 	pending  []*item
+	settling int  // settled items among pending: they are bounded by themselves
 	inflight bool // an entry is on its way
 	buffered int64
 }
@@ -85,6 +86,7 @@ func (c *core) opened(epoch int64, from resume, settled []schemas.Entry, partiti
 	for i := range settled {
 		c.pending = append(c.pending, &item{entry: settled[i], settled: true, n: 1})
 	}
+	c.settling = len(settled)
 	c.next, c.session, c.layout, c.config = from.seq, from.session, from.layout, from.config
 	c.mediaEnd, c.publicEnd = from.mediaEnd, from.publicEnd
 	if from.noEntry {
@@ -152,16 +154,19 @@ func (c *core) write(ch *schemas.Chunk, admit string) (out, error) {
 // every few fragments.
 func (c *core) room(size int64) string {
 	switch {
-	case c.full != "" && (c.buffered > c.budget/2 || len(c.pending) > c.limit/2):
+	case c.full != "" && (c.buffered > c.budget/2 || c.waiting() > c.limit/2):
 	case c.buffered+max(size, c.reserve) > c.budget && c.buffered > 0:
 		c.full = schemas.ReasonBudget
-	case len(c.pending) >= c.limit:
+	case c.waiting() >= c.limit:
 		c.full = schemas.ReasonIndexBehind
 	default:
 		c.full = ""
 	}
 	return c.full
 }
+
+// waiting is how many fragments and runs of gaps of this writer wait for their entry.
+func (c *core) waiting() int { return len(c.pending) - c.settling }
 
 // begin begins the fragment whose first chunk is ch.
 func (c *core) begin(ch *schemas.Chunk) {
@@ -270,7 +275,7 @@ func (c *core) addGap(start time.Time, media, duration int64, reason string) {
 	if c.current != nil {
 		c.truncate(reason)
 	}
-	full := len(c.pending) >= 4*c.limit // many short sessions or changing reasons: stay in this gap
+	full := c.waiting() >= 4*c.limit // many short sessions or changing reasons: stay in this gap
 	if g := c.gap; g != nil && !full && (c.newSession || g.entry.Reason != reason) {
 		end := media + c.shift
 		c.closeGap(end, c.newSession)
@@ -387,7 +392,9 @@ func (c *core) append() (schemas.Entry, bool) {
 func (c *core) committed(offset int64) {
 	c.prev, c.inflight = offset, false
 	it := c.pending[0]
-	if it.n > 0 && !it.settled {
+	if it.settled {
+		c.settling--
+	} else if it.n > 0 {
 		if it.done++; it.done < it.n {
 			return
 		}

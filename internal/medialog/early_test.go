@@ -9,9 +9,9 @@ import (
 // TestEarlyIsBounded: hours without Kafka, with a camera that is lost again
 // and again, take no memory.
 func TestEarlyIsBounded(t *testing.T) {
-	b := stoppables()[0](t)
+	b := stoppableEmbedded(t)
 	b.stop()
-	e := &env{t: t, brokers: b.brokers, parts: 2, prefix: "t."}
+	e := newEnv(t, b.brokers, 2)
 	l := e.log(func(c *Config) { c.Budget = 60_000 })
 	w := l.Open(t.Context(), cam, OpenOptions{Writer: "w1"})
 	f := newFeed(w, 1)

@@ -17,7 +17,7 @@ func TestGrow(t *testing.T) {
 	eachLog(t, func(t *testing.T, e *env) {
 		const bytes = 700 << 20
 		l := e.log(func(c *Config) { c.RetentionBytes = bytes })
-		other := e.log(func(c *Config) { c.RetentionBytes, c.Partitions = bytes, e.parts+3 })
+		other := e.log(func(c *Config) { c.RetentionBytes, c.Partitions = bytes, e.partitions+3 })
 		w := l.Open(t.Context(), cam, OpenOptions{Writer: "w1"})
 		f := newFeed(w, 1)
 		for range 4 {
@@ -42,7 +42,7 @@ func TestGrow(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Apache Kafka may show for a moment what was there before the change.
-		want := strconv.Itoa(bytes / int(e.parts+3))
+		want := strconv.Itoa(bytes / int(e.partitions+3))
 		waitFor(t, "a partition may have "+want+" bytes", func() bool {
 			configs, err := l.admin.DescribeTopicConfigs(t.Context(), l.names.Media(cam))
 			if err != nil {

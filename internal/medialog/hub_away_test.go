@@ -17,143 +17,135 @@ import (
 // begin at once, those of other cameras go on, and when the brokers answer
 // again the client has forgotten what nobody follows.
 func TestCloseOfATailWaitsForNobody(t *testing.T) {
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "one", "one.index", "two", "two.index"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	e := &env{t: t, brokers: c.ListenAddrs(), parts: 1, prefix: "t."}
-	l := e.log()
-	at := func(name string) map[string]map[int32]kgo.Offset {
-		start := kgo.NewOffset().At(0)
-		return map[string]map[int32]kgo.Offset{name: {0: start}, name + ".index": {0: start}}
-	}
-	one, err := l.hubs.subscribe("one.index", "one", at("one"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := one.hub
-	waitFor(t, "the client follows the first", func() bool { return len(h.client.GetConsumeTopics()) == 2 })
-
-	// From now on questions for metadata get no answer.
-	asked, answer := make(chan struct{}, 64), make(chan struct{})
-	c.ControlKey(int16(kmsg.Metadata), func(kmsg.Request) (kmsg.Response, error, bool) {
-		c.KeepControl()
-		select {
-		case asked <- struct{}{}:
-		default:
+	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
+		e.partitions = 1
+		l := e.log()
+		if _, err := l.admin.CreateTopics(t.Context(), 2, 1, nil, "one", "one.index", "two", "two.index"); err != nil {
+			t.Fatal(err)
 		}
-		c.SleepControl(func() { <-answer })
-		return nil, nil, false
-	})
-	one.addPartition("one", 1, 0) // makes the client ask
-	<-asked
-
-	soon := func(what string, f func()) {
-		t.Helper()
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			f()
-		}()
-		select {
-		case <-done:
-		case <-time.After(10 * time.Second):
-			t.Fatalf("after 10 s %s still waits", what)
+		at := func(name string) map[string]map[int32]kgo.Offset {
+			start := kgo.NewOffset().At(0)
+			return map[string]map[int32]kgo.Offset{name: {0: start}, name + ".index": {0: start}}
 		}
-	}
-	var two, again *subscription
-	soon("the end of a tail", one.close)
-	soon("the beginning of another", func() { two, err = l.hubs.subscribe("two.index", "two", at("two")) })
-	if err != nil || two.hub != h {
-		t.Fatalf("%v; one client serves both: %v", err, two.hub == h)
-	}
-	soon("a tail of the same topic", func() { again, err = l.hubs.subscribe("one.index", "one", at("one")) })
-	if err != nil || again.hub != h {
-		t.Fatalf("%v; the client serves it again: %v", err, again.hub == h)
-	}
-	soon("the end of the second", two.close)
+		one, err := l.hubs.subscribe("one.index", "one", at("one"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := one.hub
+		waitFor(t, "the client follows the first", func() bool { return len(h.client.GetConsumeTopics()) == 2 })
 
-	close(answer)
-	waitFor(t, "the client has been told", func() bool {
-		topics := h.client.GetConsumeTopics()
-		return len(topics) == 2 && topics[0] != "two" && topics[1] != "two"
+		// From now on questions for metadata get no answer.
+		asked, answer := make(chan struct{}, 64), make(chan struct{})
+		c.ControlKey(int16(kmsg.Metadata), func(kmsg.Request) (kmsg.Response, error, bool) {
+			c.KeepControl()
+			select {
+			case asked <- struct{}{}:
+			default:
+			}
+			c.SleepControl(func() { <-answer })
+			return nil, nil, false
+		})
+		one.addPartition("one", 1, 0) // makes the client ask
+		<-asked
+
+		soon := func(what string, f func()) {
+			t.Helper()
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				f()
+			}()
+			select {
+			case <-done:
+			case <-time.After(10 * time.Second):
+				t.Fatalf("after 10 s %s still waits", what)
+			}
+		}
+		var two, again *subscription
+		soon("the end of a tail", one.close)
+		soon("the beginning of another", func() { two, err = l.hubs.subscribe("two.index", "two", at("two")) })
+		if err != nil || two.hub != h {
+			t.Fatalf("%v; one client serves both: %v", err, two.hub == h)
+		}
+		soon("a tail of the same topic", func() { again, err = l.hubs.subscribe("one.index", "one", at("one")) })
+		if err != nil || again.hub != h {
+			t.Fatalf("%v; the client serves it again: %v", err, again.hub == h)
+		}
+		soon("the end of the second", two.close)
+
+		close(answer)
+		waitFor(t, "the client has been told", func() bool {
+			topics := h.client.GetConsumeTopics()
+			return len(topics) == 2 && topics[0] != "two" && topics[1] != "two"
+		})
+		if err := l.producer.ProduceSync(t.Context(), &kgo.Record{Topic: "one.index", Value: []byte("x")}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
+		defer cancel()
+		if r, err := again.take(ctx); err != nil || string(r.Value) != "x" {
+			t.Fatalf("the tail of the same topic gets %v, %v", r, err)
+		}
+		soon("its end", again.close)
+		waitFor(t, "the client follows nothing", func() bool { return len(h.client.GetConsumeTopics()) == 0 })
 	})
-	w, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Close()
-	if err := w.ProduceSync(t.Context(), &kgo.Record{Topic: "one.index", Value: []byte("x")}).FirstErr(); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
-	defer cancel()
-	if r, err := again.take(ctx); err != nil || string(r.Value) != "x" {
-		t.Fatalf("the tail of the same topic gets %v, %v", r, err)
-	}
-	soon("its end", again.close)
-	waitFor(t, "the client follows nothing", func() bool { return len(h.client.GetConsumeTopics()) == 0 })
 }
 
 // TestCloseOfTheLogWhileBrokersAreSilent: what a client has not been told when the log is
 // closed does not keep Close.
 func TestCloseOfTheLogWhileBrokersAreSilent(t *testing.T) {
-	c, err := kfake.NewCluster(kfake.NumBrokers(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	e := &env{t: t, brokers: c.ListenAddrs(), parts: 1, prefix: "t."}
-	l := e.log()
-	if err := l.Ensure(t.Context(), cam); err != nil {
-		t.Fatal(err)
-	}
-	asked, answer := make(chan struct{}, 64), make(chan struct{})
-	defer close(answer)
-	silent, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		for ev := range l.Tail(t.Context(), schemas.Topic{Camera: cam.Camera}, Position{}) {
-			if !ev.Live {
-				continue
-			}
-			c.ControlKey(int16(kmsg.Metadata), func(kmsg.Request) (kmsg.Response, error, bool) {
-				c.KeepControl()
-				select {
-				case asked <- struct{}{}:
-				default:
-				}
-				c.SleepControl(func() { <-answer })
-				return nil, nil, false
-			})
-			l.hubs.mu.Lock()
-			s := l.hubs.all[0].subs[l.names.Index(cam)]
-			l.hubs.mu.Unlock()
-			s.addPartition(l.names.Media(cam), 9, 0) // makes the client ask
-			<-asked
-			close(silent)
-			return // so that there is something to tell
+	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
+		e.partitions = 1
+		l := e.log()
+		if err := l.Ensure(t.Context(), cam); err != nil {
+			t.Fatal(err)
 		}
-	}()
-	select {
-	case <-silent:
-	case <-time.After(testenv.Patience):
-		t.Fatal("the tail does not get to where the brokers are silent")
-	}
-	select {
-	case <-ended:
-	case <-time.After(10 * time.Second): // sooner than the client gives up by itself
-		t.Fatal("after 10 s the tail has not ended")
-	}
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		l.Close()
-	}()
-	select {
-	case <-closed:
-	case <-time.After(10 * time.Second):
-		t.Fatal("after 10 s Close still waits")
-	}
+		asked, answer := make(chan struct{}, 64), make(chan struct{})
+		defer close(answer)
+		silent, ended := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(ended)
+			for ev := range l.Tail(t.Context(), schemas.Topic{Camera: cam.Camera}, Position{}) {
+				if !ev.Live {
+					continue
+				}
+				c.ControlKey(int16(kmsg.Metadata), func(kmsg.Request) (kmsg.Response, error, bool) {
+					c.KeepControl()
+					select {
+					case asked <- struct{}{}:
+					default:
+					}
+					c.SleepControl(func() { <-answer })
+					return nil, nil, false
+				})
+				l.hubs.mu.Lock()
+				s := l.hubs.all[0].subs[l.names.Index(cam)]
+				l.hubs.mu.Unlock()
+				s.addPartition(l.names.Media(cam), 9, 0) // makes the client ask
+				<-asked
+				close(silent)
+				return // so that there is something to tell
+			}
+		}()
+		select {
+		case <-silent:
+		case <-time.After(testenv.Patience):
+			t.Fatal("the tail does not get to where the brokers are silent")
+		}
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second): // sooner than the client gives up by itself
+			t.Fatal("after 10 s the tail has not ended")
+		}
+		closed := make(chan struct{})
+		go func() {
+			defer close(closed)
+			l.Close()
+		}()
+		select {
+		case <-closed:
+		case <-time.After(10 * time.Second):
+			t.Fatal("after 10 s Close still waits")
+		}
+	})
 }

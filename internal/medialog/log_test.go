@@ -2,232 +2,16 @@ package medialog
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
-	"math/rand/v2"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
 
-	"github.com/framelog/framelog/internal/broker"
-	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
 )
-
-// The suite of the log's contract against brokers: each test runs at one and
-// at four partitions, on the embedded broker and on real Kafka.
-
-func eachLog(t *testing.T, f func(t *testing.T, e *env)) {
-	for _, b := range testBrokers {
-		for _, parts := range []int32{1, 4} {
-			t.Run(fmt.Sprintf("%s/%d", b.name, parts), func(t *testing.T) {
-				f(t, &env{t: t, brokers: b.start(t), parts: parts, prefix: fmt.Sprintf("t%d.", rand.Uint32())})
-			})
-		}
-	}
-}
-
-type testBroker struct {
-	name  string
-	start func(t *testing.T) []string
-}
-
-var testBrokers = []testBroker{
-	{"embedded", startEmbedded},
-	{"kafka", func(t *testing.T) []string { return testenv.SharedKafka(t).Brokers }},
-}
-
-func startEmbedded(t *testing.T) []string {
-	t.Helper()
-	b := &embedded{t: t, data: t.TempDir(), listen: "127.0.0.1:0"}
-	b.start()
-	t.Cleanup(b.stop)
-	return []string{b.listen}
-}
-
-// embedded is the embedded broker; started again it has its address and data
-// of before.
-type embedded struct {
-	t            *testing.T
-	data, listen string
-	cancel       context.CancelFunc
-	done         chan error
-}
-
-func (b *embedded) start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	b.cancel, b.done = cancel, make(chan error, 1)
-	ready := make(chan string, 1)
-	go func() {
-		b.done <- broker.Run(ctx, broker.Config{Listen: b.listen, Data: b.data}, slog.New(slog.DiscardHandler), nil, func(addr string) { ready <- addr })
-	}()
-	select {
-	case b.listen = <-ready:
-	case err := <-b.done:
-		b.t.Fatal(err)
-	}
-}
-
-func (b *embedded) stop() {
-	if b.cancel == nil {
-		return
-	}
-	b.cancel()
-	if err := <-b.done; err != nil && !errors.Is(err, context.Canceled) {
-		b.t.Error(err)
-	}
-	b.cancel = nil
-}
-
-type env struct {
-	t       *testing.T
-	brokers []string
-	parts   int32
-	prefix  string
-}
-
-func (e *env) log(change ...func(*Config)) *Log {
-	e.t.Helper()
-	cfg := Config{Kafka: kafka.Config{Brokers: e.brokers, Prefix: e.prefix}, Partitions: e.parts}
-	for _, c := range change {
-		c(&cfg)
-	}
-	logger := slog.New(slog.DiscardHandler)
-	if testing.Verbose() {
-		logger = slog.New(slog.NewTextHandler(testWriter{e.t}, nil))
-	}
-	l, err := Connect(cfg, logger, prometheus.NewRegistry())
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	e.t.Cleanup(l.Close)
-	return l
-}
-
-type testWriter struct{ t *testing.T }
-
-func (w testWriter) Write(p []byte) (int, error) { w.t.Logf("%s", p); return len(p), nil }
-
-var cam = schemas.Topic{Camera: "front-door"}
-
-// feed is a camera: it makes chunks with known bytes.
-type feed struct {
-	w     *Writer
-	id    uint32
-	count uint32
-	media int64
-	sent  map[uint32][]byte // sample bytes by count
-}
-
-func newFeed(w *Writer, id uint32) *feed {
-	return &feed{w: w, id: id, media: schemas.Ticks(time.Duration(time.Now().UnixNano())), sent: map[uint32][]byte{}}
-}
-
-const frame = schemas.MediaTimescale / 25
-
-// chunk writes one chunk of n frames.
-func (f *feed) chunk(index uint32, n int, last bool, size int) error {
-	c := &schemas.Chunk{
-		Index: index, Last: last, Start: publicTime(f.media), Captured: time.Now(),
-		Layout: schemas.Layout{Part: 19800, Video: schemas.H264},
-	}
-	if index == 0 {
-		c.Tracks = []schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264, Timescale: schemas.MediaTimescale, Config: []byte{1, 2, 3}, Width: 640, Height: 360}}
-	}
-	run := schemas.Run{Track: schemas.VideoTrack}
-	for i := range n {
-		f.count++
-		data := make([]byte, max(size, 8))
-		binary.BigEndian.PutUint32(data, f.id)
-		binary.BigEndian.PutUint32(data[4:], f.count)
-		f.sent[f.count] = data
-		run.Samples = append(run.Samples, schemas.Sample{DTS: f.media, Duration: frame, Sync: index == 0 && i == 0, Data: data})
-		f.media += frame
-	}
-	c.Runs = []schemas.Run{run}
-	return f.w.Write(c)
-}
-
-// fragment writes a whole one of n chunks of five frames.
-func (f *feed) fragment(n int) error {
-	var first error
-	for i := range n {
-		if err := f.chunk(uint32(i), 5, i == n-1, 100); err != nil && first == nil {
-			first = err
-		}
-	}
-	return first
-}
-
-func ready(t *testing.T, w *Writer) {
-	t.Helper()
-	select {
-	case <-w.Ready():
-	case <-w.Fenced():
-		t.Fatalf("the writer ended: %v", w.Err())
-	case <-time.After(testenv.Patience):
-		t.Fatal("the writer does not become ready")
-	}
-}
-
-func closeWriter(t *testing.T, w *Writer) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
-	defer cancel()
-	if err := w.Close(ctx); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func entriesOf(t *testing.T, l *Log, r Range) []schemas.Entry {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
-	defer cancel()
-	var out []schemas.Entry
-	for e, err := range l.Entries(ctx, cam, r) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, e)
-	}
-	return out
-}
-
-// counts reads the sample numbers of an entry's chunks and checks their bytes.
-func counts(t *testing.T, l *Log, e schemas.Entry, sent map[uint32][]byte) []uint32 {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
-	defer cancel()
-	var out []uint32
-	for c, err := range l.Chunks(ctx, cam, e) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, s := range c.Video() {
-			n := binary.BigEndian.Uint32(s.Data[4:])
-			if string(sent[n]) != string(s.Data) {
-				t.Fatalf("seq %d: sample %d has other bytes than were written", e.Seq, n)
-			}
-			out = append(out, n)
-		}
-	}
-	return out
-}
-
-func dense(t *testing.T, entries []schemas.Entry) {
-	t.Helper()
-	for i := 1; i < len(entries); i++ {
-		p, e := entries[i-1], entries[i]
-		if e.Seq != p.Seq+1 || e.Session-p.Session > 1 || e.Media < p.MediaEnd() {
-			t.Fatalf("%+v\nfollows %+v", e, p)
-		}
-	}
-}
 
 func TestRoundTrip(t *testing.T) {
 	eachLog(t, func(t *testing.T, e *env) {
@@ -260,8 +44,8 @@ func TestRoundTrip(t *testing.T) {
 			if en.Kind != schemas.KindWhole || en.Chunks != 5 || en.Duration != 25*frame || (en.Session != es[0].Session) != (i >= 10) {
 				t.Fatalf("entry %d: %+v", i, en)
 			}
-			if en.Partition != int32(en.Seq%uint64(e.parts)) {
-				t.Errorf("seq %d is in partition %d of %d", en.Seq, en.Partition, e.parts)
+			if en.Partition != int32(en.Seq%uint64(e.partitions)) {
+				t.Errorf("seq %d is in partition %d of %d", en.Seq, en.Partition, e.partitions)
 			}
 			for _, n := range counts(t, l, en, f.sent) {
 				if n != next {
@@ -546,18 +330,4 @@ func TestExpiry(t *testing.T) {
 			t.Errorf("after the index was trimmed: %d entries up to %d, want 5 up to %d", len(got), got[len(got)-1].Seq, es[11].Seq+1)
 		}
 	})
-}
-
-func waitFor(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	deadline := time.After(testenv.Patience)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !f() {
-		select {
-		case <-deadline:
-			t.Fatalf("after %v still not: %s", testenv.Patience, what)
-		case <-tick.C:
-		}
-	}
 }

@@ -3,20 +3,19 @@ package medialog
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// TestPurge: a camera's footage is deleted by another process, and the camera
-// begins anew under its name. Clients that knew the topics before must find
-// the new ones.
+// TestPurge: another process deletes a camera's footage, and the camera begins again
+// under its name. Clients that knew the topics before must find the new ones.
 func TestPurge(t *testing.T) {
-	eachLog(t, func(t *testing.T, e *env) {
+	virtualAndKafka(t, func(t *testing.T, e *env) {
 		ingest, egress, api := e.log(), e.log(), e.log()
 		ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
 		defer cancel()
@@ -46,8 +45,8 @@ func TestPurge(t *testing.T) {
 		if names, err := api.Purge(ctx, cam.Camera); err != nil || len(names) != 2 {
 			t.Fatal(names, err)
 		}
-		// A broker of Apache Kafka may know for a moment what was deleted, and
-		// take records for it.
+		// A broker of Apache Kafka may know a topic for a moment after it was deleted,
+		// and take records for it.
 		waitFor(t, "the brokers know of the purge", func() bool {
 			names, err := api.Purge(ctx, cam.Camera)
 			return err == nil && len(names) == 0
@@ -86,68 +85,78 @@ func TestPurge(t *testing.T) {
 	})
 }
 
-// The media topic alone is deleted, say to free the disk: its camera loses what
-// is written meanwhile, and says so, and goes on in a new one.
+// TestMediaTopicDeleted: somebody deletes the media topic alone, say to free the disk.
+// The camera loses what is written meanwhile, its index tells so, and it goes on in a
+// new topic.
 func TestMediaTopicDeleted(t *testing.T) {
-	for _, b := range testBrokers {
-		t.Run(b.name, func(t *testing.T) {
-			e := &env{t: t, brokers: b.start(t), parts: 2, prefix: fmt.Sprintf("t%d.", rand.Uint32())}
-			l, other := e.log(), e.log()
-			w := l.Open(t.Context(), cam, OpenOptions{Writer: "w1"})
-			f := newFeed(w, 1)
-			for range 3 {
-				if err := f.fragment(2); err != nil {
-					t.Fatal(err)
-				}
-			}
-			ready(t, w)
-			waitFor(t, "three entries", func() bool { return len(entriesOf(t, l, Range{})) == 3 })
-			if _, err := other.admin.DeleteTopic(t.Context(), other.names.Media(cam)); err != nil {
+	virtualAndKafka(t, func(t *testing.T, e *env) {
+		l, other := e.log(), e.log()
+		w := l.Open(t.Context(), cam, OpenOptions{Writer: "w1"})
+		f := newFeed(w, 1)
+		for range 3 {
+			if err := f.fragment(2); err != nil {
 				t.Fatal(err)
 			}
-			for range 3 {
-				if err := f.fragment(2); err != nil {
-					t.Fatal(err)
-				}
+		}
+		ready(t, w)
+		waitFor(t, "three entries", func() bool { return len(entriesOf(t, l, Range{})) == 3 })
+		if _, err := other.admin.DeleteTopic(t.Context(), other.names.Media(cam)); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if err := f.fragment(2); err != nil {
+				t.Fatal(err)
 			}
-			select {
-			case <-w.Fenced():
-			case <-time.After(2 * testenv.Patience):
-				t.Fatal("the writer goes on")
+		}
+		select {
+		case <-w.Fenced():
+		case <-time.After(2 * testenv.Patience):
+			t.Fatal("the writer goes on")
+		}
+		if err := w.Err(); err == nil || errors.Is(err, ErrFenced) {
+			t.Errorf("the writer ended with %v", err)
+		}
+		closeWriter(t, w)
+		w = l.Open(t.Context(), cam, OpenOptions{Writer: "w1"})
+		f2 := newFeed(w, 2)
+		f2.media = f.media
+		ready(t, w)
+		for range 3 {
+			if err := f2.fragment(2); err != nil {
+				t.Fatal(err)
 			}
-			if err := w.Err(); err == nil || errors.Is(err, ErrFenced) {
-				t.Errorf("the writer ended with %v", err)
+		}
+		closeWriter(t, w)
+		var all []schemas.Entry
+		for en, err := range l.walk(t.Context(), l.names.Index(cam), 0, 1<<40) {
+			if err != nil {
+				break
 			}
-			closeWriter(t, w)
-			w = l.Open(t.Context(), cam, OpenOptions{Writer: "w1"})
-			f2 := newFeed(w, 2)
-			f2.media = f.media
-			ready(t, w)
-			for range 3 {
-				if err := f2.fragment(2); err != nil {
-					t.Fatal(err)
-				}
+			if en.Footage() {
+				all = append(all, en)
 			}
-			closeWriter(t, w)
-			var all []schemas.Entry
-			for en, err := range l.walk(t.Context(), l.names.Index(cam), 0, 1<<40) {
-				if err != nil {
-					break
-				}
-				if en.Footage() {
-					all = append(all, en)
-				}
+		}
+		dense(t, all)
+		es := entriesOf(t, other, Range{})
+		if len(es) < 3 {
+			t.Fatalf("%d entries are left", len(es))
+		}
+		for _, x := range es[len(es)-3:] {
+			if n := counts(t, other, x, f2.sent); x.Kind != schemas.KindWhole || len(n) != 10 {
+				t.Errorf("seq %d: %s with %d samples, want 10", x.Seq, x.Kind, len(n))
 			}
-			dense(t, all)
-			es := entriesOf(t, other, Range{})
-			if len(es) < 3 {
-				t.Fatalf("%d entries are left", len(es))
-			}
-			for _, x := range es[len(es)-3:] {
-				if n := counts(t, other, x, f2.sent); x.Kind != schemas.KindWhole || len(n) != 10 {
-					t.Errorf("seq %d: %s with %d samples, want 10", x.Seq, x.Kind, len(n))
-				}
-			}
-		})
-	}
+		}
+	})
+}
+
+// virtualAndKafka runs f in virtual time and on Apache Kafka, whose topics are deleted
+// in another way. What f waits for takes a client many seconds.
+func virtualAndKafka(t *testing.T, f func(t *testing.T, e *env)) {
+	t.Run("virtual", func(t *testing.T) {
+		virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) { f(t, e) })
+	})
+	t.Run("kafka", func(t *testing.T) {
+		t.Parallel()
+		f(t, newEnv(t, sharedKafka(t), 4))
+	})
 }

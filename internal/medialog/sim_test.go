@@ -25,7 +25,7 @@ var (
 func TestSimulation(t *testing.T) {
 	first, n := uint64(1), uint64(*simCount)
 	if testing.Short() {
-		n = min(n, 500)
+		n = min(n, 300)
 	}
 	if *simSeed != 0 {
 		first, n = *simSeed, 1

@@ -164,7 +164,7 @@ func (s *sim) bounds(w *simWriter) error {
 	if c.buffered > c.budget+64 {
 		return fmt.Errorf("writer %d buffers %d bytes of %d", w.id, c.buffered, c.budget)
 	}
-	if len(c.pending) > 4*c.limit+64 {
+	if c.waiting() > 4*c.limit+64 {
 		return fmt.Errorf("writer %d has %d items pending", w.id, len(c.pending))
 	}
 	return nil

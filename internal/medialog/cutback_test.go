@@ -1,0 +1,199 @@
+package medialog
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+// TestBeyondTheEnd: offsets that a partition had once and has no more, since it
+// was cut back or made anew, are an end and no wait for ever.
+func TestBeyondTheEnd(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
+		e.partitions = 1
+		brief := func(c *Config) { c.LostAfter = 300 * time.Millisecond }
+		ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
+		defer cancel()
+
+		// A camera of three fragments, which is deleted and made anew by others;
+		// one of its own clients still holds what it read.
+		l := e.log(brief)
+		w := l.Open(ctx, cam, OpenOptions{Writer: "w1"})
+		f := newFeed(w, 1)
+		for range 3 {
+			if err := f.fragment(2); err != nil {
+				t.Fatal(err)
+			}
+		}
+		closeWriter(t, w)
+		es := entriesOf(t, l, Range{})
+		index, media := l.names.Index(cam), l.names.Media(cam)
+		before, err := l.spans(ctx, index)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := e.log(brief)
+		if _, err := other.Purge(ctx, cam.Camera); err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Ensure(ctx, cam); err != nil {
+			t.Fatal(err)
+		}
+		if err := other.producer.ProduceSync(ctx, &kgo.Record{Topic: media, Value: []byte("x")}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+
+		last := es[len(es)-1]
+		var got error
+		for _, err := range l.Chunks(ctx, cam, last) {
+			got = err
+		}
+		if !errors.Is(got, ErrExpired) || !strings.Contains(got.Error(), media+" partition 0 ends at offset 1") {
+			t.Errorf("chunks that are lost: %v", got)
+		}
+		for name, r := range map[string][2]int64{"from its end on": {1, 4}, "beyond its end": {2, 4}, "over its end": {0, 4}} {
+			n, got := 0, error(nil)
+			for _, err := range l.records(ctx, media, 0, r[0], r[1]) {
+				if got = err; err == nil {
+					n++
+				}
+			}
+			if !errors.Is(got, errCutBack) || n != int(max(1-r[0], 0)) {
+				t.Errorf("%s: %d records, then %v", name, n, got)
+			}
+		}
+		if _, err := l.newestBefore(ctx, index, before[0].end); !errors.Is(err, errCutBack) {
+			t.Errorf("the newest entry of an index that is shorter than it was: %v", err)
+		}
+		if opened, err := l.openBetween(ctx, index, before[0].end-2, before[0].end); err != nil || !opened {
+			t.Errorf("what stands between lost entries: %v, %v; want them to be void", opened, err)
+		}
+	})
+}
+
+// TestSettlesWhatIsLeft: a partition that is cut back while a new writer
+// settles it gives what is left, and keeps the camera from nothing.
+func TestSettlesWhatIsLeft(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
+		e.partitions = 1
+		l := e.log(func(c *Config) { c.LostAfter = 300 * time.Millisecond })
+		ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
+		defer cancel()
+		if err := l.Ensure(ctx, cam); err != nil {
+			t.Fatal(err)
+		}
+		media := l.names.Media(cam)
+		// The first answer to who asks for the end is of before.
+		told := false
+		c.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			c.KeepControl()
+			r := req.(*kmsg.ListOffsetsRequest)
+			if told || len(r.Topics) != 1 || r.Topics[0].Topic != media || r.Topics[0].Partitions[0].Timestamp != -1 {
+				return nil, nil, false
+			}
+			told = true
+			resp := r.ResponseKind().(*kmsg.ListOffsetsResponse)
+			t := kmsg.NewListOffsetsResponseTopic()
+			t.Topic = media
+			p := kmsg.NewListOffsetsResponseTopicPartition()
+			p.Offset, p.LeaderEpoch = 7, 0
+			t.Partitions = append(t.Partitions, p)
+			resp.Topics = append(resp.Topics, t)
+			return resp, nil, true
+		})
+		left, err := l.readLeftover(ctx, media, newest{epoch: -1, complete: true})
+		if err != nil || left.partitions != 1 || len(left.chunks) != 0 || !told {
+			t.Errorf("%+v, %v", left, err)
+		}
+	})
+}
+
+// TestEndThatIsBehind: a leader that is new may be behind for a moment, and
+// that is no loss.
+func TestEndThatIsBehind(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
+		e.partitions = 1
+		l := e.log(func(c *Config) { c.LostAfter = testenv.Patience })
+		ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
+		defer cancel()
+		if err := l.Ensure(ctx, cam); err != nil {
+			t.Fatal(err)
+		}
+		media := l.names.Media(cam)
+		asked := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Topic: media, Observe: true, Count: -1})
+		go func() {
+			// Once the reader has looked for the end, the record comes.
+			if asked.Wait(ctx, 1) != nil {
+				return
+			}
+			l.producer.Produce(ctx, &kgo.Record{Topic: media, Value: []byte("x")}, nil)
+		}()
+		n := 0
+		for _, err := range l.records(ctx, media, 0, 0, 1) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		if n != 1 {
+			t.Errorf("%d records, want the one", n)
+		}
+	})
+}
+
+// TestIndexCutBack: a writer whose index is shorter than it was has lost what it
+// wrote there, and ends, so that the next opening settles it.
+func TestIndexCutBack(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
+		e.partitions = 1
+		l := e.log()
+		ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
+		defer cancel()
+		w := l.Open(ctx, cam, OpenOptions{Writer: "w1"})
+		f := newFeed(w, 1)
+		for range 3 {
+			if err := f.fragment(2); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ready(t, w)
+		waitFor(t, "three entries", func() bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if len(w.core.pending) > 0 {
+				return false
+			}
+			w.core.prev += 10 // as if ten more had stood there
+			return true
+		})
+		if err := f.fragment(2); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-w.Fenced():
+			if err := w.Err(); !errors.Is(err, errCutBack) {
+				t.Errorf("the writer ended with %v", err)
+			}
+		case <-ctx.Done():
+			t.Fatal("the writer goes on")
+		}
+		closeWriter(t, w)
+		w = l.Open(ctx, cam, OpenOptions{Writer: "w1"})
+		ready(t, w)
+		closeWriter(t, w)
+		es := entriesOf(t, l, Range{})
+		dense(t, es)
+		if len(es) != 4 || es[3].Kind != schemas.KindWhole {
+			t.Errorf("the fourth fragment is not settled: %+v", es)
+		}
+	})
+}
