@@ -66,13 +66,8 @@ type subscription struct {
 	queue []*kgo.Record
 	bytes int64
 	err   error
-	next  map[partition]int64 // the next offset of each partition
+	next  map[topicPartition]int64 // the next offset of each partition
 	more  chan struct{}       // capacity 1
-}
-
-type partition struct {
-	topic string
-	n     int32
 }
 
 func (h *hubs) subscribe(index, media string, from map[string]map[int32]kgo.Offset) (*subscription, error) {
@@ -81,10 +76,10 @@ func (h *hubs) subscribe(index, media string, from map[string]map[int32]kgo.Offs
 	if h.log.ctx.Err() != nil {
 		return nil, h.log.ctx.Err()
 	}
-	s := &subscription{index: index, media: media, next: map[partition]int64{}, more: make(chan struct{}, 1)}
+	s := &subscription{index: index, media: media, next: map[topicPartition]int64{}, more: make(chan struct{}, 1)}
 	for topic, ps := range from {
 		for p, o := range ps {
-			s.next[partition{topic, p}] = o.EpochOffset().Offset
+			s.next[topicPartition{topic, p}] = o.EpochOffset().Offset
 		}
 	}
 	for _, c := range h.all {
@@ -207,7 +202,7 @@ func (s *subscription) push(records []*kgo.Record, err error, limit int64) {
 	for _, r := range records {
 		// The client may still hold records that it fetched for an earlier tail of
 		// the topic, from another place. Only the next one counts.
-		at := partition{r.Topic, r.Partition}
+		at := topicPartition{r.Topic, r.Partition}
 		if next, ok := s.next[at]; !ok || r.Offset != next {
 			continue
 		}
@@ -278,9 +273,9 @@ func (s *subscription) take(ctx context.Context) (*kgo.Record, error) {
 // addPartition begins to read a partition that did not exist when the tail began.
 func (s *subscription) addPartition(topic string, n int32, at int64) {
 	s.mu.Lock()
-	_, known := s.next[partition{topic, n}]
+	_, known := s.next[topicPartition{topic, n}]
 	if !known {
-		s.next[partition{topic, n}] = at
+		s.next[topicPartition{topic, n}] = at
 	}
 	s.mu.Unlock()
 	if !known {

@@ -23,7 +23,7 @@ func TestPushErrors(t *testing.T) {
 		{"no right", kerr.TopicAuthorizationFailed, kerr.TopicAuthorizationFailed},
 		{"the log was cut back", &kgo.ErrDataLoss{Topic: "t"}, ErrExpired},
 	} {
-		s := &subscription{next: map[partition]int64{}, more: make(chan struct{}, 1)}
+		s := &subscription{next: map[topicPartition]int64{}, more: make(chan struct{}, 1)}
 		s.push(nil, tc.err, 1)
 		if (s.err == nil) != (tc.want == nil) || !errors.Is(s.err, tc.want) {
 			t.Errorf("%s: %v, want %v", tc.name, s.err, tc.want)

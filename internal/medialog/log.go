@@ -77,7 +77,7 @@ type Log struct {
 
 	mu         sync.Mutex
 	partitions map[string]int32 // of each media topic, when a writer last opened it
-	missing    map[string]bool  // rights that were logged as missing
+	noRights   map[string]bool  // rights that were logged as missing
 }
 
 // Connect makes a Log. It does not wait for a broker: readers and writers do.
@@ -105,7 +105,7 @@ func Connect(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Log, err
 	l := &Log{
 		cfg: cfg, names: cfg.Kafka.Names(), logger: log, metrics: newMetrics(reg),
 		producer: cl, admin: kadm.NewClient(cl), ctx: ctx, cancel: cancel,
-		partitions: map[string]int32{}, missing: map[string]bool{},
+		partitions: map[string]int32{}, noRights: map[string]bool{},
 	}
 	l.hubs.log = l
 	l.ensuring.do, l.spanning.do = l.ensureTopics, l.spansSoon
@@ -218,4 +218,9 @@ func (l *Log) Ping(ctx context.Context) error {
 		return fmt.Errorf("medialog: ping: %w", err)
 	}
 	return nil
+}
+
+type topicPartition struct {
+	topic string
+	n     int32
 }

@@ -119,13 +119,13 @@ func (l *Log) spansSoon(ctx context.Context, topics []string) map[string]result[
 // spansOf is spans for many topics.
 func (l *Log) spansOf(ctx context.Context, topics []string) map[string]result[[]span] {
 	out := make(map[string]result[[]span], len(topics))
-	var found []partition
+	var found []topicPartition
 	// Kafka forgets partitions of a topic only with the topic, but it adds some:
 	// the client's own limit for its cache (MetadataMinAge) holds here.
 	for topic, d := range l.describe(ctx, 0, topics...) {
 		out[topic] = result[[]span]{make([]span, len(d.value.leaders)), d.err}
 		for n := range d.value.leaders {
-			found = append(found, partition{topic, int32(n)})
+			found = append(found, topicPartition{topic, int32(n)})
 		}
 	}
 	starts, ends := l.listOffsets(ctx, earliest, found), l.listOffsets(ctx, latest, found)
@@ -153,8 +153,8 @@ const (
 )
 
 // listOffsets asks for one offset of each partition.
-func (l *Log) listOffsets(ctx context.Context, at int64, of []partition) map[partition]result[int64] {
-	out := make(map[partition]result[int64], len(of))
+func (l *Log) listOffsets(ctx context.Context, at int64, of []topicPartition) map[topicPartition]result[int64] {
+	out := make(map[topicPartition]result[int64], len(of))
 	if len(of) == 0 {
 		return out
 	}
@@ -178,14 +178,14 @@ func (l *Log) listOffsets(ctx context.Context, at int64, of []partition) map[par
 		if shard.Err != nil {
 			for _, t := range shard.Req.(*kmsg.ListOffsetsRequest).Topics {
 				for _, p := range t.Partitions {
-					out[partition{t.Topic, p.Partition}] = result[int64]{err: shard.Err}
+					out[topicPartition{t.Topic, p.Partition}] = result[int64]{err: shard.Err}
 				}
 			}
 			continue
 		}
 		for _, t := range shard.Resp.(*kmsg.ListOffsetsResponse).Topics {
 			for _, p := range t.Partitions {
-				out[partition{t.Topic, p.Partition}] = result[int64]{p.Offset, topicError(p.ErrorCode)}
+				out[topicPartition{t.Topic, p.Partition}] = result[int64]{p.Offset, topicError(p.ErrorCode)}
 			}
 		}
 	}

@@ -101,8 +101,8 @@ func (l *Log) logMissingRight(err error) bool {
 		return false
 	}
 	l.mu.Lock()
-	logged := l.missing[right.Right]
-	l.missing[right.Right] = true
+	logged := l.noRights[right.Right]
+	l.noRights[right.Right] = true
 	l.mu.Unlock()
 	if !logged {
 		l.logger.Error("this process lacks a right in Kafka", "right", right.Right, "err", err)

@@ -2,15 +2,12 @@ package medialog
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -101,12 +98,6 @@ func (w *Writer) append(ctx context.Context, e *schemas.Entry) (offset int64, er
 	return offset, err
 }
 
-// isGone reports whether an error means that a topic does not exist, or is not the
-// one that the client knew under this name.
-func isGone(err error) bool {
-	return errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID) || errors.Is(err, kerr.InconsistentTopicID)
-}
-
 func (w *Writer) appendOnce(ctx context.Context, e *schemas.Entry) (int64, error) {
 	value, err := schemas.EncodeEntry(e)
 	if err != nil {
@@ -143,45 +134,5 @@ func (w *Writer) appendOnce(ctx context.Context, e *schemas.Entry) (int64, error
 		return rec.Offset, nil
 	case <-ctx.Done():
 		return 0, ctx.Err()
-	}
-}
-
-// failureOf is the reason of the gap or truncation that an error causes.
-func failureOf(err error) string {
-	if errors.Is(err, kerr.MessageTooLarge) {
-		return schemas.ReasonTooLarge
-	}
-	return schemas.ReasonProduce
-}
-
-// explain adds the remedy to errors of Kafka that people can mend.
-func explain(err error) error {
-	switch {
-	case errors.Is(err, kerr.InvalidTimestamp):
-		return fmt.Errorf("%w: this host's clock is ahead of the broker's by more than it takes; set both clocks (NTP)", err)
-	case errors.Is(err, kerr.MessageTooLarge):
-		return fmt.Errorf("%w: raise max.message.bytes of the topic and message.max.bytes of the brokers, or lower chunk_duration", err)
-	}
-	return kafka.NeedsRight("WRITE", err)
-}
-
-// timestamp is now, but never before the timestamp of the record before: retention
-// and seeks by time rely on it. The caller holds w.mu.
-func (w *Writer) timestamp() time.Time {
-	if now := time.Now().Truncate(time.Millisecond); now.After(w.stamp) {
-		w.stamp = now
-	}
-	return w.stamp
-}
-
-// answered takes Kafka's answer for a record with timestamp at. If Kafka refused the
-// timestamp, later records may have an earlier one. Otherwise a clock that was ahead
-// for a moment would stop the writer until that time comes. The caller holds w.mu.
-func (w *Writer) answered(at time.Time, err error) {
-	switch {
-	case err == nil && at.After(w.accepted):
-		w.accepted = at
-	case errors.Is(err, kerr.InvalidTimestamp):
-		w.stamp = w.accepted
 	}
 }

@@ -2,10 +2,58 @@ package medialog
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/framelog/framelog/schemas"
 )
+
+// Open makes a writer of t. The writer creates t's topics if they are missing,
+// fences all earlier writers, settles what they left, and goes on. Open itself
+// returns at once. Until the writer is ready (Ready) it takes chunks into its
+// budget. Fencing begins at once: call Open when the first keyframe is there. When
+// ctx ends, the writer stops as in a crash; Close ends it in order.
+func (l *Log) Open(ctx context.Context, t schemas.Topic, o OpenOptions) *Writer {
+	ctx, cancel := context.WithCancel(ctx)
+	w := &Writer{
+		log: l, topic: t, media: l.names.Media(t), index: l.names.Index(t), opt: o,
+		logger: l.logger.With("camera", t.Camera),
+		cancel: cancel,
+		ready:  make(chan struct{}), fenced: make(chan struct{}), done: make(chan struct{}), wakeup: make(chan struct{}, 1),
+		core: newCore(l.cfg.Budget, l.cfg.IndexPending),
+	}
+	l.wg.Go(func() {
+		defer close(w.done)
+		defer cancel()
+		stop := context.AfterFunc(l.ctx, cancel)
+		defer stop()
+		err := w.run(ctx)
+		w.stop(err)
+	})
+	return w
+}
+
+// Close closes an unfinished fragment as truncated, waits until everything has its
+// entry or ctx ends, and frees the writer. It is idempotent.
+func (w *Writer) Close(ctx context.Context) error {
+	w.mu.Lock()
+	if !w.closing && !w.stopped {
+		w.closing = true
+		if w.opened { // else begin does it
+			w.core.finish(schemas.ReasonSource)
+		}
+	}
+	w.mu.Unlock()
+	w.wake()
+	select {
+	case <-w.done:
+		return nil
+	case <-ctx.Done():
+		w.cancel()
+		<-w.done
+		return fmt.Errorf("medialog: close writer of %s: entries are missing: %w", w.topic, ctx.Err())
+	}
+}
 
 // run is the writer's goroutine.
 func (w *Writer) run(ctx context.Context) error {
