@@ -21,8 +21,8 @@ func TestJudge(t *testing.T) {
 	}{
 		{"a writer alone", []schemas.Entry{open(0), whole(1, 0), whole(2, 1)}, "vvv"},
 		{"overtaken", []schemas.Entry{open(0), whole(1, 0), open(2), whole(3, 1), whole(4, 2)}, "vvvxv"},
-		{"a zombie's entries between do no harm", []schemas.Entry{open(0), open(1), whole(2, 0), whole(3, 1), whole(4, 0), whole(5, 3)}, "vvxvxv"},
-		{"a repetition of one's own", []schemas.Entry{open(0), whole(1, 0), whole(2, 0), whole(3, 2)}, "vvvv"},
+		{"entries of a fenced writer between do no harm", []schemas.Entry{open(0), open(1), whole(2, 0), whole(3, 1), whole(4, 0), whole(5, 3)}, "vvxvxv"},
+		{"a writer's entry twice", []schemas.Entry{open(0), whole(1, 0), whole(2, 0), whole(3, 2)}, "vvvv"},
 		{"from the middle, a neighbour", []schemas.Entry{whole(7, 6), whole(8, 7)}, "vv"},
 		{"from the middle, not a neighbour", []schemas.Entry{whole(7, 5), whole(8, 7)}, "?v"},
 		{"from the middle, seen from behind prev on", []schemas.Entry{whole(7, 6), whole(8, 6)}, "vv"},
@@ -41,11 +41,12 @@ func TestJudge(t *testing.T) {
 }
 
 func TestSettle(t *testing.T) {
-	// One chunk, as epoch:seq.index, with ! for last; media time is a second a
-	// seq and a fifth a chunk, the session is the epoch's tens; - is nonsense.
+	// One chunk is epoch:seq.index, with ! for last, ^ for first, - for times that go
+	// back. Media time is a second a seq and a fifth a chunk, the session is the
+	// epoch's tens.
 	chunk := func(s string, partition int32, offset int64) chunkMeta {
 		m := chunkMeta{partition: partition, offset: offset, layout: schemas.Layout{Target: 2}, config: "c", bytes: 10}
-		m.last = strings.HasSuffix(s, "!")
+		m.last, m.first = strings.HasSuffix(s, "!"), strings.Contains(s, "^")
 		if _, err := fmt.Sscanf(s, "%d:%d.%d", &m.epoch, &m.seq, &m.index); err != nil {
 			t.Fatal(err)
 		}
@@ -78,13 +79,14 @@ func TestSettle(t *testing.T) {
 		{"the beginning is missing: nothing to keep", whole(10, 5), "10:6.1 10:6.2!", ""},
 		{"a repetition", whole(10, 5), "10:6.0 10:6.0 10:6.1! 10:6.1!", "whole 10:6×2"},
 		{"the latest epoch's copy counts, complete or not", whole(10, 5), "10:6.0 10:6.1! 20:6.0", "truncated 20:6×1"},
-		{"a fenced writer's surplus is nobody's", whole(10, 5), "10:6.0! 20:6.0! 10:7.0! 10:8.0!", "whole 20:6×1"},
+		{"what a fenced writer wrote beyond its successor is not settled", whole(10, 5), "10:6.0! 20:6.0! 10:7.0! 10:8.0!", "whole 20:6×1"},
 		{"a predecessor's, and then its successor's", whole(10, 5), "10:6.0! 20:7.0!", "whole 10:6×1 whole 20:7×1"},
 		{"refused ones between become gaps", whole(10, 5), "10:6.0! 10:9.0!", "whole 10:6×1 gap 10:7×0 gap 10:8×0 whole 10:9×1"},
-		{"a stranger's nonsense", whole(10, 5), "10:6.0- 10:7.0 10:7.1- 10:7.2!", "gap 10:6×0 truncated 10:7×1"},
-		{"the new writer's own are none of it", whole(10, 5), "30:6.0!", ""},
+		{"no writer of ours makes such chunks", whole(10, 5), "10:6.0- 10:7.0 10:7.1- 10:7.2!", "gap 10:6×0 truncated 10:7×1"},
+		{"the new writer's own are not settled", whole(10, 5), "30:6.0!", ""},
 		{"an empty index, one writer's chunks", nil, "10:6.0! 10:7.0", "whole 10:6×1 truncated 10:7×1"},
-		{"an empty index, two writers that seeded apart", nil, "10:6.0! 20:90.0!", "whole 20:90×1"},
+		{"an empty index, two writers that began with other numbers", nil, "10:6.0! 20:90.0!", "whole 20:90×1"},
+		{"the same, and the epochs of a new index began again", nil, "10:6.0! 10:90.0^!", "whole 10:90×1"},
 	} {
 		var chunks []chunkMeta
 		for p, part := range strings.Split(tc.chunks, "|") {
@@ -101,6 +103,45 @@ func TestSettle(t *testing.T) {
 		}
 		if s := strings.Join(got, " "); s != tc.want {
 			t.Errorf("%s:\n got %s\nwant %s", tc.name, s, tc.want)
+		}
+	}
+}
+
+// TestSettleLayout: layouts do not go back. A fragment may outgrow its layout after
+// another writer began the next one.
+func TestSettleLayout(t *testing.T) {
+	chunk := func(epoch int64, seq uint64, index uint32, seconds int64) chunkMeta {
+		media := int64(seq) * 10 * schemas.MediaTimescale
+		return chunkMeta{
+			epoch: epoch, seq: seq, index: index, last: true, layout: schemas.Layout{Target: 2},
+			media: media, mediaEnd: media + seconds*schemas.MediaTimescale,
+		}
+	}
+	es := settle(30, nil, []chunkMeta{chunk(10, 6, 0, 9), chunk(20, 7, 0, 1)})
+	if len(es) != 2 || es[0].Layout != (schemas.Layout{ID: 1, Target: 12}) || es[1].Layout != es[0].Layout {
+		t.Errorf("%+v", es)
+	}
+}
+
+// TestFromWhole: if only the end of a partition was read, the fragments that may have
+// begun before it are left out, in all partitions.
+func TestFromWhole(t *testing.T) {
+	chunk := func(partition int32, seq uint64, index uint32) chunkMeta {
+		return chunkMeta{partition: partition, seq: seq, index: index}
+	}
+	chunks := []chunkMeta{chunk(0, 10, 3), chunk(0, 12, 0), chunk(0, 12, 1), chunk(1, 13, 0), chunk(1, 15, 0)}
+	for _, x := range []struct {
+		name string
+		cut  map[int32]bool
+		want int // index of the first chunk that is left; all behind it are left too
+	}{
+		{"neither is cut", nil, 0},
+		{"cut within a fragment", map[int32]bool{0: true}, 1},
+		{"cut between two fragments", map[int32]bool{1: true}, 3},
+		{"both are cut", map[int32]bool{0: true, 1: true}, 3},
+	} {
+		if got := fromWhole(chunks, x.cut); !slices.Equal(got, chunks[x.want:]) {
+			t.Errorf("%s: %+v", x.name, got)
 		}
 	}
 }
@@ -139,12 +180,16 @@ func TestProvisional(t *testing.T) {
 		}, ""},
 		{"the entry of the one that was cut off", func() { p.committed(8, 20) }, "20:9.0 20:9.1 20:9.2 20:9.3 20:9.4 20:9.5"},
 		{"a writer whose opening was not seen", func() { p.committed(9, 30); p.chunk(chunk(30, 10, 0, false)) }, "30:10.0"},
+		{"chunks of a writer whose index is gone, with a higher epoch", func() { p.chunk(chunk(99, 9, 0, false)) }, ""},
 		{"an entry that it settled", func() { p.committed(10, 20); p.chunk(chunk(30, 11, 0, false)) }, "30:11.0"},
 	} {
 		step.do()
 		if got := shown(&p); got != step.want {
 			t.Errorf("%s: shows %q, want %q", step.what, got, step.want)
 		}
+	}
+	if len(p.held) != 0 {
+		t.Errorf("%d chunks are held that are never shown", len(p.held))
 	}
 	if p.dropped != 4 {
 		t.Errorf("%d were dropped, want 4", p.dropped)
