@@ -11,16 +11,16 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 )
 
-// Version is the major version of the records that this package writes.
-// Readers keep every older one, ignore keys that they do not know, and refuse
-// a newer one: upgrade readers first.
+// Version is the major version of the records that this package writes. Readers
+// read every older one, ignore keys that they do not know, and refuse a newer one.
+// So upgrade readers first.
 const Version = 1
 
 // ErrNewer is returned for a record of a newer major version.
 var ErrNewer = errors.New("record is of a newer schema version; upgrade this reader")
 
-// MaxSamples bounds the samples of one chunk: an hour of 50 Hz frames in one
-// record is nobody's chunk, and a table's length comes from outside.
+// MaxSamples is the most samples of one run. The length of a table comes from
+// outside, and no chunk has so many: it is 22 minutes of frames at 50 Hz.
 const MaxSamples = 1 << 16
 
 // Names of the record headers that repeat what routing needs, as decimal text.
@@ -97,13 +97,13 @@ type wireChunk struct {
 	Payload  wirePayload  `msgpack:"b"`
 }
 
-// wirePayload is the samples' bytes. They are written from where they are, and
-// read in one piece: as a copy, so that each is copied once, or where they are.
+// wirePayload is the bytes of the samples. The encoder writes them without a copy of
+// all. The decoder reads them in one piece, as a copy or as a slice of the record.
 type wirePayload struct {
-	runs  []Run
-	size  int
-	share []byte // the record that is read, where the payload is to be a slice of it
-	read  []byte
+	runs  []Run  // to encode
+	size  int    // bytes of runs
+	share []byte // the record that is decoded, if the payload is to be a slice of it
+	read  []byte // decoded
 }
 
 // EncodeMsgpack implements msgpack.CustomEncoder.
@@ -182,7 +182,7 @@ func fromMicros(v int64) time.Time {
 	return time.UnixMicro(v).UTC()
 }
 
-// encode writes v down; size is how many bytes to expect.
+// encode encodes v; size is the number of bytes to expect.
 func encode(v any, size int) ([]byte, error) {
 	var b bytes.Buffer
 	b.Grow(size)
@@ -196,15 +196,16 @@ func encode(v any, size int) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// decode reads a map into v. Whatever the bytes are, it neither panics nor
-// takes much more memory than they do.
+// decode decodes a map into v. Whatever the bytes are, it does not panic, and takes
+// little more memory than they do.
 func decode(b []byte, version *int, v any) error {
 	if _, err := shapeOf(b); err != nil {
 		return err
 	}
 	err := msgpack.Unmarshal(b, v)
 	if err != nil {
-		// A newer version may have changed a key's type: say the cause first.
+		// A newer version may have changed the type of a key. That is the cause to
+		// name then.
 		var only struct {
 			V int `msgpack:"v"`
 		}
@@ -224,7 +225,7 @@ func decode(b []byte, version *int, v any) error {
 	return nil
 }
 
-// EncodeChunk writes c down as the value of a record of a media topic.
+// EncodeChunk encodes c as the value of a record of a media topic.
 func EncodeChunk(c *Chunk) ([]byte, error) {
 	w := wireChunk{
 		V: Version, Epoch: c.Epoch, Writer: c.Writer, Session: c.Session, Layout: wireLayout(c.Layout),
@@ -283,13 +284,13 @@ func encodeRun(r Run) (wireRun, error) {
 	return w, nil
 }
 
-// DecodeChunk reads the value of a record of a media topic. Sample data are
-// slices of one array of the chunk's own; b may be reused.
+// DecodeChunk decodes the value of a record of a media topic. Sample data are slices
+// of one array that belongs to the chunk: the caller may use b again.
 func DecodeChunk(b []byte) (*Chunk, error) { return decodeChunk(b, nil) }
 
-// DecodeChunkShared is [DecodeChunk] without a copy of the payload: sample data
-// are slices of b, which must not change from then on, and which lives as long
-// as any of them. Nothing else of the chunk is.
+// DecodeChunkShared is [DecodeChunk] without a copy of the payload: sample data are
+// slices of b. So b must not change any more, and stays in memory as long as any of
+// them. The rest of the chunk does not refer to b.
 func DecodeChunkShared(b []byte) (*Chunk, error) { return decodeChunk(b, b) }
 
 func decodeChunk(b, share []byte) (*Chunk, error) {
@@ -355,8 +356,7 @@ func decodeRun(w *wireRun, payload []byte) (Run, []byte, error) {
 	return r, payload, nil
 }
 
-// ChunkHeaders is the headers of a chunk's record. video is the codec of the
-// session's video track.
+// ChunkHeaders returns the headers of a chunk's record.
 func ChunkHeaders(c *Chunk) []Header {
 	flag := func(b bool) []byte {
 		if b {
@@ -376,7 +376,7 @@ func ChunkHeaders(c *Chunk) []Header {
 	}
 }
 
-// EncodeEntry writes e down as the value of a record of an index topic.
+// EncodeEntry encodes e as the value of a record of an index topic.
 func EncodeEntry(e *Entry) ([]byte, error) {
 	w := wireEntry{
 		V: Version, Kind: e.Kind, Prev: e.Prev, Seq: e.Seq, Session: e.Session, Config: e.Config, OpenGOP: e.OpenGOP,
@@ -395,7 +395,7 @@ func EncodeEntry(e *Entry) ([]byte, error) {
 	return b, nil
 }
 
-// DecodeEntry reads the value of a record of an index topic. Offset is left 0.
+// DecodeEntry decodes the value of a record of an index topic. Offset stays 0.
 func DecodeEntry(b []byte) (Entry, error) {
 	var w wireEntry
 	if err := decode(b, &w.V, &w); err != nil {
@@ -416,7 +416,7 @@ func DecodeEntry(b []byte) (Entry, error) {
 	return e, nil
 }
 
-// check refuses what no writer writes, and readers would reckon with.
+// check refuses values that no writer writes and that readers cannot use.
 func (e *Entry) check() error {
 	switch {
 	case e.Duration < 0 || e.Bytes < 0:
@@ -441,12 +441,12 @@ type versionedStatus struct {
 	Status
 }
 
-// EncodeCamera writes c down as the value of a registry record.
+// EncodeCamera encodes c as the value of a registry record.
 func EncodeCamera(c *Camera) ([]byte, error) {
 	return encode(&versionedCamera{Version, *c}, 256)
 }
 
-// DecodeCamera reads the value of a registry record.
+// DecodeCamera decodes the value of a registry record.
 func DecodeCamera(b []byte) (Camera, error) {
 	var w versionedCamera
 	if err := decode(b, &w.V, &w); err != nil {
@@ -455,12 +455,12 @@ func DecodeCamera(b []byte) (Camera, error) {
 	return w.Camera, nil
 }
 
-// EncodeStatus writes s down as the value of a status record.
+// EncodeStatus encodes s as the value of a status record.
 func EncodeStatus(s *Status) ([]byte, error) {
 	return encode(&versionedStatus{Version, *s}, 256)
 }
 
-// DecodeStatus reads the value of a status record.
+// DecodeStatus decodes the value of a status record.
 func DecodeStatus(b []byte) (Status, error) {
 	var w versionedStatus
 	if err := decode(b, &w.V, &w); err != nil {

@@ -2,7 +2,7 @@ package schemas
 
 import "time"
 
-// Kind says what an index entry is.
+// Kind is the kind of an index entry.
 type Kind string
 
 // The kinds of entries.
@@ -18,36 +18,36 @@ const (
 const (
 	ReasonBudget      = "budget"      // the camera's byte budget was full: Kafka away or too slow
 	ReasonStorage     = "storage"     // less disk was free than the reserve
-	ReasonCrash       = "crash"       // the writer ended without a word; settled by its successor
+	ReasonCrash       = "crash"       // the writer crashed; its successor settled the fragment
 	ReasonCap         = "cap"         // the fragment reached its cap in time or bytes
 	ReasonTooLarge    = "too-large"   // a chunk is larger than the topic takes
-	ReasonProduce     = "produce"     // Kafka refused a chunk for good
+	ReasonProduce     = "produce"     // Kafka refused a chunk
 	ReasonSource      = "source"      // the source ended or broke inside a fragment
 	ReasonKeyframe    = "keyframe"    // footage after a cap or a loss, up to the next keyframe
 	ReasonAbsent      = "absent"      // nothing was received before the session that follows
 	ReasonFiltered    = "filtered"    // a processor decided to give no output
-	ReasonDeadLetter  = "dead-letter" // a processor failed for good
+	ReasonDeadLetter  = "dead-letter" // a processor failed at every attempt
 	ReasonIndexBehind = "index"       // more fragments awaited their entry than index_pending allows
 )
 
 // Entry is one record of an index topic, the commit log of a camera.
 type Entry struct {
-	// Offset is where the entry stands in the index; it is not part of the
-	// record and is set by readers.
+	// Offset is the entry's offset in the index. It is no part of the record:
+	// readers set it.
 	Offset int64
 
 	Kind Kind
-	// Prev is the offset of this writer's entry before this one (its `open`
-	// for the first). -1 in an `open` and in derived topics. An `open`
-	// between Prev and the entry makes it void.
+	// Prev is the offset of the entry that this writer appended before (of its
+	// `open`, for its first). It is -1 in an `open` and in derived topics. An `open`
+	// between Prev and the entry makes the entry void.
 	Prev    int64
 	Seq     uint64
 	Session uint64
 	Layout  Layout
-	// Config names the decoder configuration: see ConfigHash.
+	// Config names the decoder configuration (ConfigHash).
 	Config string
-	// OpenGOP is that of the fragment's chunk 0: a player that joins here leaves
-	// the leading pictures out.
+	// OpenGOP is Chunk.OpenGOP of the fragment's chunk 0. A player that joins here
+	// leaves the leading pictures out.
 	OpenGOP  bool
 	Start    time.Time // public time
 	Media    int64     // media time of the first video sample, ticks of MediaTimescale
@@ -67,20 +67,20 @@ type Entry struct {
 	Host   string // of open
 }
 
-// Lost is what is missing inside a fragment, as far as ingest can tell.
+// Lost is what is missing inside a fragment, as far as ingest knows.
 type Lost struct {
 	Packets uint32 // RTP packets
 	Units   uint32 // access units that were thrown away as broken
 }
 
-// Playable says whether the entry has media.
+// Playable reports whether the entry has media.
 func (e *Entry) Playable() bool { return e.Kind == KindWhole || e.Kind == KindTruncated }
 
-// Footage says whether the entry takes a seq: whole, truncated and gap do.
+// Footage reports whether the entry takes a seq: whole, truncated and gap do.
 func (e *Entry) Footage() bool { return e.Playable() || e.Kind == KindGap }
 
-// End is the public time at which the entry's footage ends.
+// End returns the public time at which the entry's footage ends.
 func (e *Entry) End() time.Time { return e.Start.Add(FromTicks(e.Duration)) }
 
-// MediaEnd is the media time at which the entry's footage ends.
+// MediaEnd returns the media time at which the entry's footage ends.
 func (e *Entry) MediaEnd() int64 { return e.Media + e.Duration }

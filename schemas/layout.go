@@ -1,35 +1,36 @@
 package schemas
 
-// Layout is what an HLS playlist says of a fragment's kind (RFC 8216bis section
-// 4.4.3.1 and 4.4.3.7): every fragment has exactly one. A playlist lists
-// fragments of any, and takes its target duration from the newest. IDs grow by 1
-// from 0 over a camera's life.
+// Layout is what an HLS playlist tells of a kind of fragments (RFC 8216bis sections
+// 4.4.3.1 and 4.4.3.7). Every fragment has exactly one. A playlist lists fragments of
+// several layouts, and takes its target duration from the newest. IDs begin at 0, and
+// grow by 1.
 type Layout struct {
 	ID     uint32
 	Target uint32 // EXT-X-TARGETDURATION in seconds, a step of TargetLadder
-	Part   uint32 // PART-TARGET in ticks of MediaTimescale; 0 where parts are of no use (MJPEG)
+	Part   uint32 // PART-TARGET in ticks of MediaTimescale; 0 if there are no parts (MJPEG)
 	Video  Codec
 	Audio  Codec // empty without audio
 }
 
-// TargetLadder is the values that a target duration takes, in seconds. A
-// camera starts at the first and only ever climbs.
+// TargetLadder holds the values of a target duration, in seconds. A camera starts at
+// the first one, and never goes back to a smaller one.
 var TargetLadder = [...]uint32{2, 4, 6, 12, 30, 60}
 
-// PartTarget is the PART-TARGET for chunks of n frames of frame ticks each:
-// 1.1 times their duration, so that a full part lies between 85 and 100 per
-// cent of it (RFC 8216bis section 4.4.4.9).
+// PartTarget returns the PART-TARGET for chunks of n frames of frame ticks each. It is
+// 1.1 times their duration, so a full part has between 85 and 100 per cent of it (RFC
+// 8216bis section 4.4.4.9).
 func PartTarget(n int, frame uint32) uint32 {
 	return uint32((uint64(n)*uint64(frame)*11 + 9) / 10)
 }
 
-// fits says whether a segment of d ticks may stand under a target duration:
-// rounded to the nearest second it must not exceed it (RFC 8216bis 4.4.3.1).
+// fits reports whether a playlist with this target duration may list a segment of d
+// ticks: the target must not be below d, rounded to the nearest second (RFC 8216bis
+// section 4.4.3.1).
 func fits(d int64, target uint32) bool {
 	return (d+MediaTimescale/2)/MediaTimescale <= int64(target)
 }
 
-// Fit is l, or the next layout where a fragment of d ticks is too long for it.
+// Fit returns l, or the next layout if a fragment of d ticks is too long for l.
 func (l Layout) Fit(d int64) Layout {
 	if fits(d, l.Target) {
 		return l
@@ -44,9 +45,9 @@ func (l Layout) Fit(d int64) Layout {
 	return l
 }
 
-// Next is the layout of a fragment whose part target, codecs and tracks are
-// those of want, after fragments of layout l: l itself where nothing differs.
-// The zero l is no layout yet. ID and Target of want are not looked at.
+// Next returns the layout of the next fragment, after those of layout l: l itself if
+// it has the part target and the codecs of want. ID and Target of want do not count.
+// The zero l is no layout yet.
 func (l Layout) Next(want Layout) Layout {
 	want.ID, want.Target = l.ID, l.Target
 	if l == want && l != (Layout{}) {

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// MediaTimescale is the ticks a second of media time where no track is named.
+// MediaTimescale is the ticks a second of media time, unless a track is named.
 const MediaTimescale = 90000
 
-// Ticks is d in ticks of [MediaTimescale], rounded to the nearest.
+// Ticks returns d in ticks of [MediaTimescale], rounded to the nearest.
 func Ticks(d time.Duration) int64 {
-	// Whole seconds apart, so that a wall clock does not overflow.
+	// Whole seconds are counted separately: the ticks of a wall clock would overflow.
 	s, r := d/time.Second, d%time.Second
 	t := int64(r) * MediaTimescale
 	if t >= 0 {
@@ -23,12 +23,12 @@ func Ticks(d time.Duration) int64 {
 	return int64(s)*MediaTimescale + t/int64(time.Second)
 }
 
-// FromTicks is n ticks of [MediaTimescale] as a duration, rounded down to 1 ns.
+// FromTicks returns n ticks of [MediaTimescale] as a duration, rounded down to 1 ns.
 func FromTicks(n int64) time.Duration {
 	return time.Duration(n/MediaTimescale)*time.Second + time.Duration(n%MediaTimescale)*time.Second/MediaTimescale
 }
 
-// Rescale turns v ticks of timescale from into ticks of timescale to, rounded
+// Rescale converts v ticks of timescale from into ticks of timescale to, rounded
 // to the nearest (halves away from zero).
 func Rescale(v int64, from, to uint32) int64 {
 	if from == to || from == 0 {
@@ -55,7 +55,7 @@ const (
 	Opus  Codec = "opus"  // one Opus packet (RFC 6716)
 )
 
-// Video says whether c is a codec of pictures.
+// Video reports whether c is a codec of pictures.
 func (c Codec) Video() bool { return c == H264 || c == H265 || c == MJPEG }
 
 // Track is one elementary stream of a session.
@@ -73,8 +73,8 @@ type Track struct {
 	Channels      uint8  // audio only
 }
 
-// ConfigHash names a decoder configuration: 16 hexadecimal digits over codec,
-// timescale and configuration of all tracks in their order.
+// ConfigHash returns the name of a decoder configuration: 16 hexadecimal digits over
+// id, codec, timescale, configuration and size of all tracks, in their order.
 func ConfigHash(tracks []Track) string {
 	h := sha256.New()
 	for _, t := range tracks {
@@ -98,8 +98,8 @@ type Sample struct {
 	Data      []byte
 }
 
-// Run is the samples of one track in one chunk, in decode order and without a
-// hole: each begins where the one before it ends.
+// Run is the samples of one track in one chunk, in decode order. Each begins where the
+// one before it ends.
 type Run struct {
 	Track   uint8
 	Samples []Sample
@@ -114,35 +114,35 @@ type Chunk struct {
 	Layout  Layout
 	Seq     uint64
 	Index   uint32 // from 0 within the fragment
-	// Last is certain when true. When false a reader must wait for the entry
-	// to know.
+	// Last: true is certain. If it is false, only the entry tells whether the chunk is
+	// the last one.
 	Last bool
-	// First marks, in chunk 0, the first fragment of a topic in which its writer
-	// found neither an entry nor a chunk. No entry has a lower seq, so a reader
-	// may begin with it before there is any entry.
+	// First marks, in chunk 0, the first fragment of an index: its writer found no
+	// entry, and settled none. No entry has a lower seq, so a reader may begin with
+	// this fragment before there is any entry.
 	First bool
-	// Ended says, in a last chunk, that the source ended with it: what comes
-	// next, and when, is not known. Without it the next fragment follows at
-	// once, unless the writer crashes.
+	// Ended, in a last chunk: the source ended with it. No one knows what comes next,
+	// and when. Without Ended the next fragment follows at once, unless the writer
+	// crashes.
 	Ended bool
 	// Start is the public time of the first video sample: ingest's wall clock
 	// at the session's start plus media time since.
 	Start time.Time
 	// Captured is when the first sample reached ingest, by ingest's clock.
 	Captured time.Time
-	// CameraTime is the camera's own clock for the first sample, where RTCP
-	// sender reports give it; else zero. It is never used as an address.
+	// CameraTime is the camera's own clock for the first sample, if RTCP sender
+	// reports tell it; else zero. It is never an address.
 	CameraTime time.Time
 	Tracks     []Track // in chunk 0 only: all tracks of the session, the video first
-	// OpenGOP, in chunk 0 only, says that the fragment starts at an open random
-	// access point: its leading pictures, which come after the first picture and
-	// are shown before it, need the fragment before.
+	// OpenGOP, in chunk 0 only: the fragment starts at an open random access point.
+	// Its leading pictures come after the first picture, are shown before it, and need
+	// the fragment before.
 	OpenGOP bool
 	Runs    []Run // at most one a track; a track without samples in this chunk may be missing
 	Lineage *Lineage
 }
 
-// Video is the run of the video track: the first run with samples of track 1.
+// Video returns the samples of the video track, nil if there are none.
 func (c *Chunk) Video() []Sample {
 	for _, r := range c.Runs {
 		if r.Track == VideoTrack {
@@ -152,7 +152,7 @@ func (c *Chunk) Video() []Sample {
 	return nil
 }
 
-// Size is the bytes of the chunk's samples.
+// Size returns the bytes of the chunk's samples.
 func (c *Chunk) Size() int {
 	n := 0
 	for _, r := range c.Runs {
@@ -163,7 +163,7 @@ func (c *Chunk) Size() int {
 	return n
 }
 
-// MediaStart is the DTS of the first video sample in [MediaTimescale] ticks.
+// MediaStart returns the DTS of the first video sample in [MediaTimescale] ticks.
 func (c *Chunk) MediaStart() int64 {
 	if v := c.Video(); len(v) > 0 {
 		return v[0].DTS
@@ -171,7 +171,7 @@ func (c *Chunk) MediaStart() int64 {
 	return 0
 }
 
-// MediaEnd is the end of the last video sample in [MediaTimescale] ticks.
+// MediaEnd returns the end of the last video sample in [MediaTimescale] ticks.
 func (c *Chunk) MediaEnd() int64 {
 	if v := c.Video(); len(v) > 0 {
 		return v[len(v)-1].DTS + int64(v[len(v)-1].Duration)
@@ -179,14 +179,14 @@ func (c *Chunk) MediaEnd() int64 {
 	return 0
 }
 
-// VideoTrack is the track id of a camera's pictures, whose timescale is
-// always [MediaTimescale]. AudioTrack is that of its sound.
+// VideoTrack is the track id of a camera's pictures; its timescale is always
+// [MediaTimescale]. AudioTrack is the track id of its sound.
 const (
 	VideoTrack uint8 = 1
 	AudioTrack uint8 = 2
 )
 
-// Lineage tells where a derived fragment comes from.
+// Lineage is what a derived fragment was made of.
 type Lineage struct {
 	Source    string // Kafka topic name
 	Seq       uint64

@@ -7,17 +7,17 @@ import (
 	"io"
 )
 
-// Bounds of what is decoded, beyond those of each field: a record comes from
-// outside, and the library believes the lengths that it finds.
+// Limits of a record that is decoded, besides those of its fields. A record comes from
+// outside, and the library trusts the lengths in it.
 const (
 	maxDepth    = 16         // of maps and arrays in one another
 	maxElements = MaxSamples // of one array, and pairs of one map
 )
 
-// shapeOf walks the first value of b (MessagePack specification, "Formats") and
-// says how many bytes it takes, where it is all there and within bounds. Without
-// that, a few bytes that announce an array of four thousand million elements, or
-// some megabytes of arrays in arrays, end the process.
+// shapeOf walks through the first value of b (MessagePack specification, "Formats")
+// and returns its length in bytes. It returns an error if the value is incomplete or
+// beyond the limits. Without it, a few bytes that announce an array of four thousand
+// million elements, or some megabytes of nested arrays, end the process.
 func shapeOf(b []byte) (int, error) {
 	all := len(b)
 	var left [maxDepth + 1]uint64 // values still to come, at each depth
@@ -50,12 +50,12 @@ func shapeOf(b []byte) (int, error) {
 	return all - len(b), nil
 }
 
-// shape is what the value at the start of b takes: size, of all of it, or of
-// its head where it is a map or an array, whose values come behind.
+// shape returns the size in bytes of the value at the start of b. Of a map or an array
+// it is the size of the head, and values is the number of the values that follow it.
 func shape(b []byte) (size, values uint64, err error) {
 	c := b[0]
 	switch {
-	case c <= 0x7f, c >= 0xe0, c == 0xc0, c == 0xc2, c == 0xc3: // small number, nil, truth
+	case c <= 0x7f, c >= 0xe0, c == 0xc0, c == 0xc2, c == 0xc3: // small number, nil, boolean
 		return 1, 0, nil
 	case c <= 0x8f:
 		return 1, 2 * uint64(c&0x0f), nil
@@ -64,7 +64,7 @@ func shape(b []byte) (size, values uint64, err error) {
 	case c <= 0xbf: // short text
 		return 1 + uint64(c&0x1f), 0, nil
 	case c == 0xc1:
-		return 0, 0, errors.New("a byte that begins no value")
+		return 0, 0, errors.New("no value begins with the byte 0xc1")
 	case c >= 0xca && c <= 0xcb: // float of 4, 8
 		return 1 + 4<<(c-0xca), 0, nil
 	case c >= 0xcc && c <= 0xcf: // unsigned of 1, 2, 4, 8

@@ -14,9 +14,9 @@ var (
 	prefixPattern = regexp.MustCompile(`^[a-zA-Z0-9._-]{0,64}$`)
 )
 
-// ValidateCameraID says whether id can name a camera: 1 to 63 lower-case
-// letters, digits and dashes, not beginning with a dash, and not "events", which
-// would name another path of the API.
+// ValidateCameraID returns an error if id cannot name a camera. An id is 1 to 63
+// lower-case letters, digits and dashes, and does not begin with a dash. "events" is
+// the name of another path of the API.
 func ValidateCameraID(id string) error {
 	if id == "events" {
 		return fmt.Errorf("camera id %q: it is reserved", id)
@@ -27,8 +27,8 @@ func ValidateCameraID(id string) error {
 	return nil
 }
 
-// ValidateRendition says whether name can name a rendition: the same alphabet
-// as a camera id, and not "index", which would name another topic.
+// ValidateRendition returns an error if name cannot name a rendition. The rules are
+// those of a camera id, and "index" is the name of another topic.
 func ValidateRendition(name string) error {
 	if name == "index" || !idPattern.MatchString(name) {
 		return fmt.Errorf("rendition %q: want 1 to 63 of a-z, 0-9 and -, not beginning with -, and not \"index\"", name)
@@ -40,10 +40,10 @@ func ValidateRendition(name string) error {
 // are the source itself.
 type Topic struct{ Camera, Rendition string }
 
-// IsRaw says whether t is what the camera itself sent.
+// IsRaw reports whether t is what the camera itself sent.
 func (t Topic) IsRaw() bool { return t.Rendition == "" || t.Rendition == Raw }
 
-// Name is the rendition's name: [Raw] for what the camera itself sent.
+// Name returns the rendition's name: [Raw] for what the camera itself sent.
 func (t Topic) Name() string {
 	if t.Rendition == "" {
 		return Raw
@@ -51,10 +51,10 @@ func (t Topic) Name() string {
 	return t.Rendition
 }
 
-// Source is the raw topic that t derives from (t itself where it is raw).
+// Source returns the raw topic that t derives from; t itself if it is raw.
 func (t Topic) Source() Topic { return Topic{Camera: t.Camera} }
 
-// String is the topic as people write it: "camera" or "camera/rendition".
+// String returns the topic as people write it: "camera" or "camera/rendition".
 func (t Topic) String() string {
 	if t.IsRaw() {
 		return t.Camera
@@ -62,11 +62,11 @@ func (t Topic) String() string {
 	return t.Camera + "/" + t.Rendition
 }
 
-// Names turns topics into Kafka topic names and back. Prefix (default empty)
-// stands before every name, so that several Framelogs can share a cluster.
+// Names converts topics to Kafka topic names and back. Prefix (default: none) stands
+// before every name, so that several Framelogs can share a cluster.
 type Names struct{ Prefix string }
 
-// Validate says whether Kafka would take the prefix.
+// Validate returns an error if Kafka does not allow the prefix.
 func (n Names) Validate() error {
 	if !prefixPattern.MatchString(n.Prefix) {
 		return fmt.Errorf("topic prefix %q: want at most 64 letters, digits, '.', '_' and '-'", n.Prefix)
@@ -74,7 +74,7 @@ func (n Names) Validate() error {
 	return nil
 }
 
-// Media is the name of the topic of t's chunks: cam.<camera>[.<rendition>].
+// Media returns the name of the topic of t's chunks: cam.<camera>[.<rendition>].
 func (n Names) Media(t Topic) string {
 	if t.IsRaw() {
 		return n.Prefix + "cam." + t.Camera
@@ -82,17 +82,17 @@ func (n Names) Media(t Topic) string {
 	return n.Prefix + "cam." + t.Camera + "." + t.Rendition
 }
 
-// Index is the name of the topic of t's entries, which has one partition.
+// Index returns the name of the topic of t's entries, which has one partition.
 func (n Names) Index(t Topic) string { return n.Media(t) + ".index" }
 
-// Cameras is the name of the compacted topic of [Camera] records.
+// Cameras returns the name of the compacted topic of [Camera] records.
 func (n Names) Cameras() string { return n.Prefix + "cameras" }
 
-// Status is the name of the compacted topic of [Status] records.
+// Status returns the name of the compacted topic of [Status] records.
 func (n Names) Status() string { return n.Prefix + "cameras.status" }
 
-// Parse reads a Kafka topic name; index tells which of a topic's two it is.
-// ok is false for names that are no camera's.
+// Parse parses a Kafka topic name; index: it is the index, and not the media. ok is
+// false if the name is no camera's.
 func (n Names) Parse(name string) (t Topic, index, ok bool) {
 	rest, ok := strings.CutPrefix(name, n.Prefix+"cam.")
 	if !ok {
@@ -109,8 +109,7 @@ func (n Names) Parse(name string) (t Topic, index, ok bool) {
 	return Topic{Camera: camera, Rendition: rendition}, index, true
 }
 
-// Key is the Kafka record key of a fragment's chunks and entry:
-// <camera>/<seq>.
+// Key returns the Kafka record key of a fragment's chunks and entry: <camera>/<seq>.
 func Key(camera string, seq uint64) []byte {
 	return fmt.Appendf(nil, "%s/%d", camera, seq)
 }
