@@ -14,8 +14,7 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// TestCloseEndsReaders: whoever waits for a topic or a broker is let go by
-// Close.
+// TestCloseEndsReaders: Close ends readers that wait for a topic or a broker.
 func TestCloseEndsReaders(t *testing.T) {
 	b := stoppableEmbedded(t)
 	e := newEnv(t, b.brokers, 1)
@@ -59,9 +58,9 @@ func TestCloseEndsReaders(t *testing.T) {
 	b.start()
 }
 
-// TestCloseTakesBackOpen: the `open` of a writer that has given up must not
-// reach the index later and fence whoever has the camera by then.
-func TestCloseTakesBackOpen(t *testing.T) {
+// TestCloseCancelsOpen: the `open` of a writer that was closed must not reach the index
+// later, and fence the camera's next owner.
+func TestCloseCancelsOpen(t *testing.T) {
 	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
 		e.partitions = 1
 		l := e.log()
@@ -76,7 +75,7 @@ func TestCloseTakesBackOpen(t *testing.T) {
 		if err := w.Close(ctx); err == nil {
 			t.Fatal("Close says that all is in the log")
 		}
-		waitFor(t, "the open is taken back", func() bool { return l.producer.BufferedProduceRecords() == 0 })
+		waitFor(t, "the client has dropped the open", func() bool { return l.producer.BufferedProduceRecords() == 0 })
 	})
 }
 

@@ -6,9 +6,9 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// TestSlowlyTaken: where Kafka takes half of what the camera sends, footage and
-// gaps are long runs, and no fragment stands alone between two gaps.
-func TestSlowlyTaken(t *testing.T) {
+// TestSlowKafka: Kafka takes half of what the camera sends. Footage and gaps are long
+// runs, and no fragment stands alone between two gaps.
+func TestSlowKafka(t *testing.T) {
 	const size, fits = 1000, 8
 	tests := map[string]struct {
 		budget int64
@@ -81,8 +81,9 @@ func TestSlowlyTaken(t *testing.T) {
 	}
 }
 
-// A partition that is cut back under a fragment (an unclean election) gives its
-// later chunks offsets that its earlier ones had: the fragment ends before.
+// TestCutBackWithinAFragment: a partition is cut back while a fragment is written (an
+// unclean election). Later chunks get offsets of earlier ones. The fragment ends
+// before them.
 func TestCutBackWithinAFragment(t *testing.T) {
 	for name, tt := range map[string]struct {
 		offsets []int64
@@ -124,9 +125,9 @@ func TestCutBackWithinAFragment(t *testing.T) {
 	}
 }
 
-// TestAbsence: the time in which nothing was recorded before a session is told
-// as gaps of the session before, in seqs of their own, whoever writes the next
-// one; a short pause is not, nor is a long one.
+// TestAbsence: the time before a session in which nothing was recorded becomes gaps of
+// the session before, with seqs of their own, also if another writer goes on. A short
+// pause and a long one do not.
 func TestAbsence(t *testing.T) {
 	second := int64(schemas.MediaTimescale)
 	chunk := func(media int64) *schemas.Chunk {
@@ -193,8 +194,8 @@ func TestAbsence(t *testing.T) {
 	}
 }
 
-// TestOpenGOP: an entry says of its fragment what chunk 0 says, whether its
-// writer or the one after it writes the entry.
+// TestOpenGOP: an entry has OpenGOP if chunk 0 has it, also if the next writer settles
+// the fragment.
 func TestOpenGOP(t *testing.T) {
 	for _, openGOP := range []bool{true, false} {
 		c := newCore(1<<20, 10)
@@ -218,8 +219,8 @@ func TestOpenGOP(t *testing.T) {
 	}
 }
 
-// TestFirst: only a topic without an entry and without a chunk has a fragment
-// with which a reader may begin before its entry comes.
+// TestFirst: only an index without an entry has a fragment with which a reader may
+// begin before its entry comes.
 func TestFirst(t *testing.T) {
 	chunk := func() *schemas.Chunk {
 		return &schemas.Chunk{

@@ -15,17 +15,17 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// TestBeyondTheEnd: offsets that a partition had once and has no more, since it
-// was cut back or made anew, are an end and no wait for ever.
+// TestBeyondTheEnd: a partition was cut back or created again. A reader of offsets that
+// it had before gets an error, and does not wait for ever.
 func TestBeyondTheEnd(t *testing.T) {
-	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
+	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
 		e.partitions = 1
 		brief := func(c *Config) { c.LostAfter = 300 * time.Millisecond }
 		ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
 		defer cancel()
 
-		// A camera of three fragments, which is deleted and made anew by others;
-		// one of its own clients still holds what it read.
+		// Another process deletes the topics of a camera, and creates them again. The
+		// first process keeps the offsets that it read before.
 		l := e.log(brief)
 		w := l.Open(ctx, cam, OpenOptions{Writer: "w1"})
 		f := newFeed(w, 1)
@@ -58,7 +58,7 @@ func TestBeyondTheEnd(t *testing.T) {
 			got = err
 		}
 		if !errors.Is(got, ErrExpired) || !strings.Contains(got.Error(), media+" partition 0 ends at offset 1") {
-			t.Errorf("chunks that are lost: %v", got)
+			t.Errorf("chunks that are gone: %v", got)
 		}
 		for name, r := range map[string][2]int64{"from its end on": {1, 4}, "beyond its end": {2, 4}, "over its end": {0, 4}} {
 			n, got := 0, error(nil)
@@ -75,13 +75,13 @@ func TestBeyondTheEnd(t *testing.T) {
 			t.Errorf("the newest entry of an index that is shorter than it was: %v", err)
 		}
 		if opened, err := l.openBetween(ctx, index, before[0].end-2, before[0].end); err != nil || !opened {
-			t.Errorf("what stands between lost entries: %v, %v; want them to be void", opened, err)
+			t.Errorf("between entries that are gone: %v, %v; want them to be void", opened, err)
 		}
 	})
 }
 
-// TestSettlesWhatIsLeft: a partition that is cut back while a new writer
-// settles it gives what is left, and keeps the camera from nothing.
+// TestSettlesWhatIsLeft: a partition is cut back while a new writer reads it. The
+// writer settles what is left, and goes on.
 func TestSettlesWhatIsLeft(t *testing.T) {
 	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
 		e.partitions = 1
@@ -92,15 +92,15 @@ func TestSettlesWhatIsLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 		media := l.names.Media(cam)
-		// The first answer to who asks for the end is of before.
-		told := false
+		// The first answer for the end of the partition is out of date.
+		answered := false
 		c.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
 			c.KeepControl()
 			r := req.(*kmsg.ListOffsetsRequest)
-			if told || len(r.Topics) != 1 || r.Topics[0].Topic != media || r.Topics[0].Partitions[0].Timestamp != -1 {
+			if answered || len(r.Topics) != 1 || r.Topics[0].Topic != media || r.Topics[0].Partitions[0].Timestamp != -1 {
 				return nil, nil, false
 			}
-			told = true
+			answered = true
 			resp := r.ResponseKind().(*kmsg.ListOffsetsResponse)
 			t := kmsg.NewListOffsetsResponseTopic()
 			t.Topic = media
@@ -111,14 +111,13 @@ func TestSettlesWhatIsLeft(t *testing.T) {
 			return resp, nil, true
 		})
 		left, err := l.readLeftover(ctx, media, newest{epoch: -1, complete: true})
-		if err != nil || left.partitions != 1 || len(left.chunks) != 0 || !told {
+		if err != nil || left.partitions != 1 || len(left.chunks) != 0 || !answered {
 			t.Errorf("%+v, %v", left, err)
 		}
 	})
 }
 
-// TestEndThatIsBehind: a leader that is new may be behind for a moment, and
-// that is no loss.
+// TestEndThatIsBehind: a new leader may be behind for a moment. The reader waits for it.
 func TestEndThatIsBehind(t *testing.T) {
 	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
 		e.partitions = 1
@@ -150,10 +149,10 @@ func TestEndThatIsBehind(t *testing.T) {
 	})
 }
 
-// TestIndexCutBack: a writer whose index is shorter than it was has lost what it
-// wrote there, and ends, so that the next opening settles it.
+// TestIndexCutBack: a writer ends if its index is shorter than it was. The next one
+// settles the fragments whose entries are gone.
 func TestIndexCutBack(t *testing.T) {
-	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
+	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
 		e.partitions = 1
 		l := e.log()
 		ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)

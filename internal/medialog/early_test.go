@@ -6,8 +6,8 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// TestEarlyIsBounded: hours without Kafka, with a camera that is lost again
-// and again, take no memory.
+// TestEarlyIsBounded: hours without Kafka, with a camera that comes and goes, do not
+// need more and more memory.
 func TestEarlyIsBounded(t *testing.T) {
 	b := stoppableEmbedded(t)
 	b.stop()

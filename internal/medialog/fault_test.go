@@ -127,8 +127,8 @@ func (w *Writer) buffered() int64 {
 }
 func (w *Writer) items() int { w.mu.Lock(); defer w.mu.Unlock(); return len(w.core.pending) }
 
-// TestOpenWhileAway: a writer that opens before Kafka is there keeps what its
-// budget holds, makes a gap of the rest, and loses no time.
+// TestOpenWhileAway: a writer opens before Kafka is there. It keeps as much as its
+// budget holds, the rest becomes a gap, and no time is missing.
 func TestOpenWhileAway(t *testing.T) {
 	b := stoppableEmbedded(t)
 	b.stop()
@@ -216,8 +216,8 @@ func faults(t *testing.T, rng *rand.Rand) {
 	var seqMu sync.Mutex
 	wanted := func() uint64 { seqMu.Lock(); defer seqMu.Unlock(); return lastSeq }
 	var readers sync.WaitGroup
-	told := make([][]schemas.Entry, 4)
-	for i := range told {
+	got := make([][]schemas.Entry, 4)
+	for i := range got {
 		l := e.log()
 		stop := rng.IntN(40) + 5
 		readers.Go(func() {
@@ -231,7 +231,7 @@ func faults(t *testing.T, rng *rand.Rand) {
 					if ev.Entry == nil {
 						continue
 					}
-					told[i] = append(told[i], *ev.Entry)
+					got[i] = append(got[i], *ev.Entry)
 					pos = Position{Seq: ev.Entry.Seq + 1}
 					if w := wanted(); w != 0 && ev.Entry.Seq >= w {
 						return
@@ -245,7 +245,7 @@ func faults(t *testing.T, rng *rand.Rand) {
 	}
 
 	// Writers: one after another, each taking over; every other is cut off
-	// like a crash, the rest go on as zombies until they notice.
+	// as in a crash, the others go on until they learn that they are fenced.
 	sent := map[uint32]map[uint32][]byte{}
 	for id := uint32(1); id <= 6; id++ {
 		l := e.log()
@@ -276,9 +276,9 @@ func faults(t *testing.T, rng *rand.Rand) {
 	seqMu.Lock()
 	lastSeq = es[len(es)-1].Seq
 	seqMu.Unlock()
-	// A reader that had told the last entry before it was known waits for one
-	// more record: a writer that only opens and closes gives none, so it is a
-	// fragment more.
+	// A reader that had the last entry before lastSeq was set waits for one more
+	// record. A writer that only opens and closes appends none, so this one writes a
+	// fragment.
 	w := l.Open(ctx, cam, OpenOptions{Writer: "end"})
 	f := newFeed(w, 99)
 	sent[99] = f.sent
@@ -306,10 +306,10 @@ func faults(t *testing.T, rng *rand.Rand) {
 			}
 		}
 	}
-	for i, r := range told {
+	for i, r := range got {
 		for k, x := range r {
 			if by[x.Seq] != x || (k > 0 && x.Seq != r[k-1].Seq+1) {
-				t.Fatalf("reader %d was told, as number %d after %+v:\n%+v\ntrue is\n%+v", i, k, r[max(k-1, 0)], x, by[x.Seq])
+				t.Fatalf("reader %d got, as number %d after %+v:\n%+v\nwant\n%+v", i, k, r[max(k-1, 0)], x, by[x.Seq])
 			}
 		}
 	}

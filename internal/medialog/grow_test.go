@@ -10,9 +10,9 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// TestGrow: another process gives the topic more partitions, and the writer
-// opens anew at once. All of them together have the bytes that the topic may
-// have, whatever either process has for the number of them.
+// TestGrow: another process adds partitions to the topic, and the writer opens again at
+// once. All partitions share the topic's limit in bytes, also if a process has a smaller
+// number of partitions in its configuration.
 func TestGrow(t *testing.T) {
 	eachLog(t, func(t *testing.T, e *env) {
 		const bytes = 700 << 20

@@ -67,7 +67,7 @@ type subscription struct {
 	bytes int64
 	err   error
 	next  map[topicPartition]int64 // the next offset of each partition
-	more  chan struct{}       // capacity 1
+	more  chan struct{}            // capacity 1
 }
 
 func (h *hubs) subscribe(index, media string, from map[string]map[int32]kgo.Offset) (*subscription, error) {

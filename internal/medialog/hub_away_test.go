@@ -13,10 +13,9 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// TestCloseOfATailWaitsForNobody: while brokers do not answer, tails end and
-// begin at once, those of other cameras go on, and when the brokers answer
-// again the client has forgotten what nobody follows.
-func TestCloseOfATailWaitsForNobody(t *testing.T) {
+// TestTailsWhileBrokersAreSilent: while brokers do not answer, tails end and begin at
+// once. When the brokers answer again, the client forgets the topics without a tail.
+func TestTailsWhileBrokersAreSilent(t *testing.T) {
 	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
 		e.partitions = 1
 		l := e.log()
@@ -34,7 +33,7 @@ func TestCloseOfATailWaitsForNobody(t *testing.T) {
 		h := one.hub
 		waitFor(t, "the client follows the first", func() bool { return len(h.client.GetConsumeTopics()) == 2 })
 
-		// From now on questions for metadata get no answer.
+		// From now on requests for metadata get no answer.
 		asked, answer := make(chan struct{}, 64), make(chan struct{})
 		c.ControlKey(int16(kmsg.Metadata), func(kmsg.Request) (kmsg.Response, error, bool) {
 			c.KeepControl()
@@ -74,7 +73,7 @@ func TestCloseOfATailWaitsForNobody(t *testing.T) {
 		soon("the end of the second", two.close)
 
 		close(answer)
-		waitFor(t, "the client has been told", func() bool {
+		waitFor(t, "the client has made the changes", func() bool {
 			topics := h.client.GetConsumeTopics()
 			return len(topics) == 2 && topics[0] != "two" && topics[1] != "two"
 		})
@@ -91,8 +90,8 @@ func TestCloseOfATailWaitsForNobody(t *testing.T) {
 	})
 }
 
-// TestCloseOfTheLogWhileBrokersAreSilent: what a client has not been told when the log is
-// closed does not keep Close.
+// TestCloseOfTheLogWhileBrokersAreSilent: Close does not wait for changes that a client
+// has not made yet.
 func TestCloseOfTheLogWhileBrokersAreSilent(t *testing.T) {
 	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
 		e.partitions = 1
@@ -124,7 +123,7 @@ func TestCloseOfTheLogWhileBrokersAreSilent(t *testing.T) {
 				s.addPartition(l.names.Media(cam), 9, 0) // makes the client ask
 				<-asked
 				close(silent)
-				return // so that there is something to tell
+				return // so that there is a change to make
 			}
 		}()
 		select {

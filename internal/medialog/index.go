@@ -116,7 +116,7 @@ type newest struct {
 }
 
 // indexWindow is how many records of an index are read at first to learn what stands
-// at its end. It is more than a new writer settles.
+// at its end. Most often it is more than a new writer settles.
 const indexWindow = 512
 
 // newestBefore reads the end of an index, up to offset end. If the index ends before

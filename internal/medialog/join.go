@@ -8,9 +8,9 @@ import (
 
 // joiner joins calls into requests that serve many keys at once. A call that
 // comes while a request is under way waits for the next one, which begins when
-// that one ends, or after joinWait if it is slow. So a single call waits for
-// nobody, and a hundred calls at once make two requests. An answer is never
-// older than its call.
+// that one ends, or after joinWait if it is slow. So a single call does not wait,
+// and a hundred calls at once make two requests. No answer is older than its
+// call.
 type joiner[K comparable, V any] struct {
 	// do is the request. It returns a result for each key.
 	do func(ctx context.Context, keys []K) map[K]result[V]

@@ -23,7 +23,7 @@ func TestJoiner(t *testing.T) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				odd := errors.New("an odd key")
+				errOdd := errors.New("an odd number")
 				var mu sync.Mutex
 				var served []int
 				j := joiner[int, int]{do: func(_ context.Context, keys []int) map[int]result[int] {
@@ -35,7 +35,7 @@ func TestJoiner(t *testing.T) {
 					for _, k := range keys {
 						out[k] = result[int]{value: 2 * k}
 						if k%2 == 1 {
-							out[k] = result[int]{err: odd}
+							out[k] = result[int]{err: errOdd}
 						}
 					}
 					return out
@@ -45,7 +45,7 @@ func TestJoiner(t *testing.T) {
 				call := func(k int) {
 					wg.Go(func() {
 						v, err := j.get(t.Context(), t.Context(), k)
-						if (k%2 == 1) != errors.Is(err, odd) || (err == nil && v != 2*k) {
+						if (k%2 == 1) != errors.Is(err, errOdd) || (err == nil && v != 2*k) {
 							t.Errorf("get(%d) = %d, %v", k, v, err)
 						}
 					})

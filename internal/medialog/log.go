@@ -21,7 +21,7 @@ import (
 
 // Errors of readers.
 var (
-	// ErrExpired: Kafka had what the reader asked for, and has removed or lost it.
+	// ErrExpired: Kafka has removed or lost what the reader asks for.
 	ErrExpired = errors.New("medialog: footage has expired")
 	// ErrNotFound: the index tells of no such fragment.
 	ErrNotFound = errors.New("medialog: no such fragment")

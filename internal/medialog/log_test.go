@@ -110,7 +110,7 @@ func TestTakeover(t *testing.T) {
 		if err := f2.fragment(4); err != nil {
 			t.Fatal(err)
 		}
-		// The first goes on as a zombie until its next entry.
+		// The first goes on until it learns from its next entry that it is fenced.
 		_ = f1.chunk(2, 5, true, 100)
 		select {
 		case <-w1.Fenced():
@@ -213,7 +213,7 @@ func TestTail(t *testing.T) {
 			return n == 10
 		})
 		es := entriesOf(t, l, Range{})
-		type told struct {
+		type received struct {
 			entries []schemas.Entry
 			chunks  []*schemas.Chunk
 			live    bool
@@ -228,7 +228,7 @@ func TestTail(t *testing.T) {
 			{"seq", Position{Seq: es[4].Seq}, es[4].Seq},
 			{"time", Position{Time: es[2].Start.Add(time.Millisecond)}, es[2].Seq},
 		} {
-			var got told
+			var got received
 			wrote := false
 			for ev, err := range l.Tail(ctx, cam, tc.pos) {
 				if err != nil {
@@ -289,8 +289,7 @@ func TestExpiry(t *testing.T) {
 		}
 		closeWriter(t, w)
 		es := entriesOf(t, l, Range{})
-		// Retention takes the media of the first partition up to the fifth
-		// entry that stands there.
+		// Retention removes the media of one partition, up to this entry.
 		x := es[5]
 		offsets := kadm.Offsets{}
 		offsets.Add(kadm.Offset{Topic: l.names.Media(cam), Partition: x.Partition, At: x.Last + 1})
@@ -309,14 +308,14 @@ func TestExpiry(t *testing.T) {
 				t.Errorf("chunks of an expired fragment: %v", err)
 			}
 		}
-		// The index loses its beginning too; the next writer goes on above.
+		// Retention removes the beginning of the index too. The next writer goes on above.
 		offsets = kadm.Offsets{}
 		offsets.Add(kadm.Offset{Topic: l.names.Index(cam), Partition: 0, At: es[8].Offset})
 		if res, err := l.admin.DeleteRecords(t.Context(), offsets); err != nil || res.Error() != nil {
 			t.Fatal(err, res.Error())
 		}
 		if _, err := l.Entry(t.Context(), cam, es[2].Seq); !errors.Is(err, ErrExpired) {
-			t.Errorf("an entry that the index has lost: %v", err)
+			t.Errorf("an entry that the index has no more: %v", err)
 		}
 		w2 := l.Open(t.Context(), cam, OpenOptions{Writer: "w2"})
 		f2 := newFeed(w2, 2)

@@ -7,8 +7,8 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// truth reads the whole index from its very beginning, which no real reader
-// can once it has been trimmed, and checks what must hold of it.
+// truth reads the whole index from its beginning, also the part that retention has
+// removed for all readers. It checks what must hold of the entries.
 func (s *sim) truth() ([]schemas.Entry, error) {
 	var (
 		j   judge
@@ -52,7 +52,7 @@ func (s *sim) truth() ([]schemas.Entry, error) {
 	return out, nil
 }
 
-// checkSafe: what a writer was told is safe is in the truth, as it was.
+// checkSafe: entries that were safe for their writer are in the truth, unchanged.
 func (s *sim) checkSafe(truth []schemas.Entry) error {
 	by := map[uint64]schemas.Entry{}
 	for _, e := range truth {
@@ -66,7 +66,7 @@ func (s *sim) checkSafe(truth []schemas.Entry) error {
 	return nil
 }
 
-// checkMedia: every entry's copy is there, complete, and holds what its writer
+// checkMedia: the copy of each entry is there, complete, and holds what its writer
 // wrote, once and in order.
 func (s *sim) checkMedia(truth []schemas.Entry) error {
 	epochs := map[uint64]map[int64]bool{}
@@ -118,10 +118,10 @@ func (s *sim) checkMedia(truth []schemas.Entry) error {
 	return nil
 }
 
-// checkCoverage: within a session of the last writer no footage is missing
-// without a word: each entry begins where the one before ends, but for the
-// tail of a fragment of which Kafka refused a chunk, which its entry counts.
-// Between two sessions no time is missing that should be told as a gap.
+// checkCoverage: within a session of the last writer, each entry begins where the one
+// before ends. There is one exception: the end of a fragment of which Kafka refused a
+// chunk, and which its entry counts as lost. Between two sessions no time is missing
+// that should be a gap.
 func (s *sim) checkCoverage(truth []schemas.Entry, w *simWriter) error {
 	for i := 1; i < len(truth); i++ {
 		p, e := truth[i-1], truth[i]
@@ -134,7 +134,7 @@ func (s *sim) checkCoverage(truth []schemas.Entry, w *simWriter) error {
 		if p.Kind == schemas.KindTruncated && p.Lost.Units > 0 {
 			continue
 		}
-		return fmt.Errorf("seq %d begins at %d, %s %d ends at %d, and nothing says why", e.Seq, e.Media, p.Kind, p.Seq, p.MediaEnd())
+		return fmt.Errorf("seq %d begins at %d, %s %d ends at %d, and no gap is between", e.Seq, e.Media, p.Kind, p.Seq, p.MediaEnd())
 	}
 	return nil
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// simReader is a tail: it reads the index and each partition, each at its own
-// pace.
+// simReader is a tail. It reads the index and each partition, each at a speed of its
+// own.
 type simReader struct {
 	s        *sim
 	from     int64
@@ -34,8 +34,7 @@ func (s *sim) newReader() *simReader {
 	for p := range r.media {
 		r.media[p] = s.media[p].start
 	}
-	// Like the tail: the epoch in force where it starts is unknown unless it
-	// is looked up; the newest open before is what counts.
+	// As in the tail: the newest open before is the epoch where it starts.
 	for o := r.from - 1; o >= s.index.start; o-- {
 		if s.index.records[o].Kind == schemas.KindOpen {
 			r.prov.opened(o, 0, false)
@@ -125,8 +124,8 @@ func (r *simReader) take(e *schemas.Entry) error {
 	return nil
 }
 
-// check: the reader has told the truth from where it began, and each chunk
-// that it showed of the copy that counts is that copy's.
+// check: from where it began, the reader has all entries of the truth. Each chunk that
+// it showed with the epoch of an entry is one of those that the entry names.
 func (r *simReader) check(truth []schemas.Entry) error {
 	if len(r.entries) == 0 {
 		return nil
@@ -136,7 +135,7 @@ func (r *simReader) check(truth []schemas.Entry) error {
 		i++
 	}
 	if len(truth)-i != len(r.entries) {
-		return fmt.Errorf("told %d entries from seq %d, %d are true", len(r.entries), r.entries[0].Seq, len(truth)-i)
+		return fmt.Errorf("has %d entries from seq %d, want %d", len(r.entries), r.entries[0].Seq, len(truth)-i)
 	}
 	for k, e := range r.entries {
 		if truth[i+k] != e {
@@ -144,7 +143,7 @@ func (r *simReader) check(truth []schemas.Entry) error {
 			a, b := truth[i+k], e
 			a.Offset, b.Offset = 0, 0
 			if k != 0 || a != b {
-				return fmt.Errorf("told %+v, true is %+v", e, truth[i+k])
+				return fmt.Errorf("has %+v, want %+v", e, truth[i+k])
 			}
 		}
 		for _, c := range r.shown[e.Seq] {

@@ -10,12 +10,12 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// The simulation drives the protocol through random schedules: writers that
-// crash, hang and come back as zombies, two owners at once, partitions that
-// lag behind each other, requests that are applied long before their answer
-// arrives or after their sender is dead, retention, readers that start
-// anywhere. The cluster is slices; every decision is the code that runs in
-// production (core, judge, sequence, settle, provisional, lastValid).
+// The simulation drives the protocol through random schedules: writers that crash,
+// writers that hang and go on when they are fenced, two owners at once, partitions that
+// lag behind each other, requests that are applied long before their answer arrives or
+// after their sender has crashed, retention, readers that start anywhere. The cluster is
+// slices. Every decision is made by the code that runs in production (core, judge,
+// sequence, settle, resumeAt, provisional).
 
 var (
 	simSeed  = flag.Uint64("sim.seed", 0, "run only this schedule of the simulation")

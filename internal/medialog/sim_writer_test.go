@@ -90,8 +90,8 @@ func publicTime(media int64) time.Time {
 	return time.Unix(0, 0).Add(schemas.FromTicks(media)).UTC().Truncate(time.Microsecond)
 }
 
-// step lets requests of w arrive and answers return, each after any delay. A
-// dead writer's requests may still arrive; its answers interest nobody.
+// step makes requests of w arrive and answers return, each after a random delay.
+// Requests of a crashed writer may still arrive; its answers go nowhere.
 func (s *sim) step(w *simWriter) error {
 	if w.opening {
 		s.stepOpen(w)

@@ -94,7 +94,7 @@ func (l *Log) waitForTopics(ctx context.Context, t schemas.Topic) error {
 }
 
 // logMissingRight reports whether err is a missing right. It logs each right
-// once: what one camera lacks, all lack.
+// once, because most often all cameras lack it.
 func (l *Log) logMissingRight(err error) bool {
 	var right *kafka.RightError
 	if !errors.As(err, &right) {

@@ -28,7 +28,7 @@ func (w *Writer) appendEntries(ctx context.Context) error {
 			}
 		case idle:
 			return nil
-		case gone != nil: // all that was lost by it has its entry
+		case gone != nil: // the chunks that it refused have their entry
 			w.log.producer.PurgeTopicsFromProducing(w.media) // else the client keeps to the old topic for ever
 			return fmt.Errorf("medialog: write to %s: %w", w.media, gone)
 		default:

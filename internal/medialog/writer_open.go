@@ -103,7 +103,7 @@ func (w *Writer) fence(ctx context.Context) (epoch int64, err error) {
 			return nil
 		}
 		// The topics were deleted and created again since this client wrote there.
-		// It keeps to the topic that it knew until it is told to forget it.
+		// It goes on with the topics that it knew until they are purged from it.
 		w.logger.Info("the camera's topics were deleted and created again", "topic", w.index)
 		w.log.producer.PurgeTopicsFromProducing(w.index, w.media)
 		return err
