@@ -104,6 +104,18 @@ func (b *embedded) stop() {
 	b.cancel = nil
 }
 
+// faked runs f with fake brokers in real time. It is for tests that stop the brokers
+// with SleepControl: that holds a mutex, and virtual time would stop with it.
+func faked(t *testing.T, f func(t *testing.T, c *kfake.Cluster, e *env)) {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	f(t, c, newEnv(t, c.ListenAddrs(), 1))
+}
+
 // env is where a test has its logs: brokers, and topic names of its own.
 type env struct {
 	t          *testing.T

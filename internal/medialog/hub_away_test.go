@@ -16,8 +16,7 @@ import (
 // TestTailsWhileBrokersAreSilent: while brokers do not answer, tails end and begin at
 // once. When the brokers answer again, the client forgets the topics without a tail.
 func TestTailsWhileBrokersAreSilent(t *testing.T) {
-	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
-		e.partitions = 1
+	faked(t, func(t *testing.T, c *kfake.Cluster, e *env) {
 		l := e.log()
 		if _, err := l.admin.CreateTopics(t.Context(), 2, 1, nil, "one", "one.index", "two", "two.index"); err != nil {
 			t.Fatal(err)
@@ -93,8 +92,7 @@ func TestTailsWhileBrokersAreSilent(t *testing.T) {
 // TestCloseOfTheLogWhileBrokersAreSilent: Close does not wait for changes that a client
 // has not made yet.
 func TestCloseOfTheLogWhileBrokersAreSilent(t *testing.T) {
-	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
-		e.partitions = 1
+	faked(t, func(t *testing.T, c *kfake.Cluster, e *env) {
 		l := e.log()
 		if err := l.Ensure(t.Context(), cam); err != nil {
 			t.Fatal(err)
