@@ -5,14 +5,15 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testmedia"
 )
 
 // One chunk of a camera of 4 Mbit/s through a model with a full window: made
 // into a part, listed, and the playlist rendered.
 func BenchmarkChunk(b *testing.B) {
-	f := synthetic(testPlace, 61)
+	f := testmedia.Synthetic(testPlace, 61)
 	for i := range f {
-		for _, c := range f[i].chunks {
+		for _, c := range f[i].Chunks {
 			for r := range c.Runs {
 				for j := range c.Runs[r].Samples {
 					if s := &c.Runs[r].Samples[j]; c.Runs[r].Track == schemas.VideoTrack {
@@ -26,9 +27,9 @@ func BenchmarkChunk(b *testing.B) {
 	for b.Loop() {
 		m := newModel(time.Minute, 1<<30)
 		for _, x := range f[:60] {
-			m.entry(x.entry, nil)
+			m.entry(x.Entry, nil)
 		}
-		for _, c := range f[60].chunks {
+		for _, c := range f[60].Chunks {
 			if _, _, err := m.chunk(c); err != nil {
 				b.Fatal(err)
 			}

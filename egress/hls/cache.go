@@ -53,11 +53,11 @@ func (c *cache) get(k cacheKey) *segment {
 func (c *cache) put(k cacheKey, s *segment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := c.items[k]; ok || s.parts.size() > c.max {
+	if _, ok := c.items[k]; ok || s.parts.Size() > c.max {
 		return
 	}
 	c.items[k] = c.order.PushFront(&cacheItem{key: k, seg: s, used: time.Now()})
-	c.bytes += s.parts.size()
+	c.bytes += s.parts.Size()
 	for c.bytes > c.max {
 		c.remove(c.order.Back())
 		c.evicted.Inc()
@@ -68,7 +68,7 @@ func (c *cache) put(k cacheKey, s *segment) {
 func (c *cache) remove(e *list.Element) {
 	item := c.order.Remove(e).(*cacheItem)
 	delete(c.items, item.key)
-	c.bytes -= item.seg.parts.size()
+	c.bytes -= item.seg.parts.Size()
 }
 
 // expire removes segments that nobody has asked for since a time. Inits are

@@ -7,12 +7,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/framelog/framelog/internal/cmaf"
 )
 
 func TestCache(t *testing.T) {
 	evicted := prometheus.NewCounter(prometheus.CounterOpts{Name: "evicted_total", Help: "Evictions."})
 	c := newCache(10, evicted)
-	put := func(seq uint64, n int) { c.put(cacheKey{seq: seq}, &segment{parts: blocks{make([]byte, n)}}) }
+	put := func(seq uint64, n int) { c.put(cacheKey{seq: seq}, &segment{parts: cmaf.Blocks{make([]byte, n)}}) }
 	has := func(seq uint64) bool { return c.get(cacheKey{seq: seq}) != nil }
 	put(1, 4)
 	put(2, 4)
@@ -39,9 +41,9 @@ func TestCacheExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCache(100, prometheus.NewCounter(prometheus.CounterOpts{Name: "evicted_total", Help: "Evictions."}))
 		init := cacheKey{config: "0123456789abcdef"}
-		c.put(init, &segment{parts: blocks{make([]byte, 1)}})
+		c.put(init, &segment{parts: cmaf.Blocks{make([]byte, 1)}})
 		for seq := range uint64(5) {
-			c.put(cacheKey{seq: seq}, &segment{parts: blocks{make([]byte, 10)}})
+			c.put(cacheKey{seq: seq}, &segment{parts: cmaf.Blocks{make([]byte, 10)}})
 		}
 		time.Sleep(time.Minute)
 		c.get(cacheKey{seq: 2})

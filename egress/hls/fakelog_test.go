@@ -9,6 +9,7 @@ import (
 
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testmedia"
 )
 
 // fakeLog is a log in memory that tests drive live.
@@ -67,12 +68,12 @@ func (l *fakeLog) open(camera string, epoch int64) {
 }
 
 // add records fragments whole.
-func (l *fakeLog) add(camera string, fragments ...fragmentData) {
+func (l *fakeLog) add(camera string, fragments ...testmedia.Fragment) {
 	for _, f := range fragments {
-		for _, c := range f.chunks {
+		for _, c := range f.Chunks {
 			l.chunk(camera, c)
 		}
-		l.entry(camera, f.entry)
+		l.entry(camera, f.Entry)
 	}
 }
 

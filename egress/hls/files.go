@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
+	"github.com/framelog/framelog/internal/cmaf"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -64,7 +65,7 @@ func newFiles(cfg Config, logger *slog.Logger, count *prometheus.CounterVec) (*f
 // write keeps a resource as a file and says whether it is one now. It fails
 // quietly but for a counter and one line of log a spell: the resource is served
 // all the same.
-func (f *files) write(r resource, data blocks) bool {
+func (f *files) write(r resource, data cmaf.Blocks) bool {
 	if f == nil {
 		return false
 	}
@@ -72,7 +73,7 @@ func (f *files) write(r resource, data blocks) bool {
 	if f.again(r, name) {
 		return true
 	}
-	if !f.room(data.size()) {
+	if !f.room(data.Size()) {
 		f.count.WithLabelValues("skipped").Inc()
 		return false
 	}
@@ -188,7 +189,7 @@ func freeBytes(dir string) (int64, error) {
 }
 
 // put writes under another name first, so that no reader sees half a file.
-func (f *files) put(name string, data blocks) error {
+func (f *files) put(name string, data cmaf.Blocks) error {
 	path := filepath.Join(f.dir, name)
 	temp := path + "." + strconv.FormatUint(f.temps.Add(1), 10) + ".tmp"
 	err := writeFile(temp, data)
@@ -206,7 +207,7 @@ func (f *files) put(name string, data blocks) error {
 	return err
 }
 
-func writeFile(path string, data blocks) error {
+func writeFile(path string, data cmaf.Blocks) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testmedia"
 )
 
 func names(t *testing.T, dir string) []string {
@@ -46,7 +47,7 @@ func TestFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		log := newFakeLog()
-		f := synthetic(testPlace, 90)
+		f := testmedia.Synthetic(testPlace, 90)
 		log.add("cam", f[:1]...)
 		s := run(t, Config{Mode: Always, Dir: dir, Reserve: 1, Window: 10 * time.Second}, log)
 		synctest.Wait()
@@ -80,7 +81,7 @@ func TestFiles(t *testing.T) {
 		if n := len(names(t, dir)); n < 71 || n > 77 {
 			t.Errorf("%d files, want about 71", n)
 		}
-		if _, err := os.Stat(filepath.Join(dir, "hls", "cam", "raw", "m1", "init-"+f[0].entry.Config+".mp4")); err != nil {
+		if _, err := os.Stat(filepath.Join(dir, "hls", "cam", "raw", "m1", "init-"+f[0].Entry.Config+".mp4")); err != nil {
 			t.Errorf("the init is gone: %v", err)
 		}
 		log.mu.Lock()
@@ -99,7 +100,7 @@ func TestRemovedCamera(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		log := newFakeLog()
-		f := synthetic(testPlace, 8)
+		f := testmedia.Synthetic(testPlace, 8)
 		log.add("cam", f...)
 		log.add("other", f...)
 		var removed atomic.Bool
@@ -131,7 +132,7 @@ func TestReserveIsReached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		log := newFakeLog()
-		f := synthetic(testPlace, 8)
+		f := testmedia.Synthetic(testPlace, 8)
 		log.add("cam", f...)
 		var free atomic.Int64
 		free.Store(2 << 30)
@@ -140,7 +141,7 @@ func TestReserveIsReached(t *testing.T) {
 		if n := len(names(t, dir)); n != 7 {
 			t.Fatalf("%d files", n)
 		}
-		url := fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[2].entry.Seq)
+		url := fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[2].Entry.Seq)
 		before := want(t, get(s, url), 200)
 		free.Store(1 << 29)
 		time.Sleep(10 * time.Second)
@@ -158,10 +159,10 @@ func TestReserve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		log := newFakeLog()
-		f := synthetic(testPlace, 8)
+		f := testmedia.Synthetic(testPlace, 8)
 		log.add("cam", f...)
 		s := run(t, Config{Mode: Always, Dir: dir, Reserve: 1 << 60}, log)
-		want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[7].entry.Seq)), 200)
+		want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[7].Entry.Seq)), 200)
 		synctest.Wait()
 		if have := names(t, dir); len(have) != 0 {
 			t.Errorf("written in spite of the reserve: %v", have)
@@ -181,17 +182,17 @@ func TestMetricNames(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
-		log.add("cam", synthetic(testPlace, 8)...)
+		log.add("cam", testmedia.Synthetic(testPlace, 8)...)
 		s, err := New(Config{}, log, nil, reg)
 		if err != nil {
 			t.Fatal(err)
 		}
 		want(t, get(s, playlist0), 200)
-		p := after(log.topics[schemas.Topic{Camera: "cam"}].entries[7], testPlace)
-		p.start = time.Now()
-		f := synthetic(p, 1)[0]
-		f.chunks[0].Captured = time.Now().Add(-300 * time.Millisecond)
-		log.chunk("cam", f.chunks[0])
+		p := testmedia.After(log.topics[schemas.Topic{Camera: "cam"}].entries[7], testPlace)
+		p.Start = time.Now()
+		f := testmedia.Synthetic(p, 1)[0]
+		f.Chunks[0].Captured = time.Now().Add(-300 * time.Millisecond)
+		log.chunk("cam", f.Chunks[0])
 		synctest.Wait()
 		if d := s.Delay("cam"); d != 300*time.Millisecond {
 			t.Errorf("delay %v", d)

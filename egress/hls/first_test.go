@@ -8,22 +8,23 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testmedia"
 )
 
 // joined makes one fragment of several.
-func joined(f []fragmentData) fragmentData {
+func joined(f []testmedia.Fragment) testmedia.Fragment {
 	one := f[0]
-	one.chunks = nil
-	one.entry.Duration = 0
+	one.Chunks = nil
+	one.Entry.Duration = 0
 	for i := range f {
-		for _, c := range f[i].chunks {
-			c.Seq, c.Index, c.Last = one.entry.Seq, uint32(len(one.chunks)), i == len(f)-1 && c.Last
-			one.chunks = append(one.chunks, c)
+		for _, c := range f[i].Chunks {
+			c.Seq, c.Index, c.Last = one.Entry.Seq, uint32(len(one.Chunks)), i == len(f)-1 && c.Last
+			one.Chunks = append(one.Chunks, c)
 		}
-		one.entry.Duration += f[i].entry.Duration
+		one.Entry.Duration += f[i].Entry.Duration
 	}
-	one.entry.Chunks = uint32(len(one.chunks))
-	one.entry.Layout = one.entry.Layout.Fit(one.entry.Duration)
+	one.Entry.Chunks = uint32(len(one.Chunks))
+	one.Entry.Layout = one.Entry.Layout.Fit(one.Entry.Duration)
 	return one
 }
 
@@ -32,12 +33,12 @@ func joined(f []fragmentData) fragmentData {
 func TestLayoutChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
-		fragments := synthetic(testPlace, 9)
+		fragments := testmedia.Synthetic(testPlace, 9)
 		log.add("cam", fragments[:7]...)
 		s := run(t, Config{}, log)
 		want(t, get(s, playlist0), 200)
-		long := joined(synthetic(testPlace, 10)[7:])
-		chunks := long.chunks
+		long := joined(testmedia.Synthetic(testPlace, 10)[7:])
+		chunks := long.Chunks
 		for i, c := range chunks {
 			part := ask(s, fmt.Sprintf("/hls/cam/raw/m1/%d.9.%d.m4s", c.Seq, i))
 			reload := ask(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=%d", playlist0, c.Seq, i))
@@ -57,11 +58,11 @@ func TestLayoutChange(t *testing.T) {
 				t.Errorf("after part %d, want %s:\n%s", i, target, body)
 			}
 		}
-		log.entry("cam", long.entry)
+		log.entry("cam", long.Entry)
 		synctest.Wait()
 		body := want(t, get(s, playlist0), 200)
-		if !strings.Contains(body, "TARGETDURATION:4\n") || !strings.Contains(body, fmt.Sprintf("#EXTINF:3.000000,\nraw/m1/%d.m4s\n", long.entry.Seq)) ||
-			!strings.Contains(body, fmt.Sprintf("MEDIA-SEQUENCE:%d\n", fragments[0].entry.Seq)) {
+		if !strings.Contains(body, "TARGETDURATION:4\n") || !strings.Contains(body, fmt.Sprintf("#EXTINF:3.000000,\nraw/m1/%d.m4s\n", long.Entry.Seq)) ||
+			!strings.Contains(body, fmt.Sprintf("MEDIA-SEQUENCE:%d\n", fragments[0].Entry.Seq)) {
 			t.Errorf("after the long fragment:\n%s", body)
 		}
 	})
@@ -73,10 +74,10 @@ func TestFirstParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
 		s := run(t, Config{}, log)
-		f := joined(synthetic(testPlace, 3))
-		seq := f.entry.Seq
+		f := joined(testmedia.Synthetic(testPlace, 3))
+		seq := f.Entry.Seq
 		index := ask(s, "/hls/cam/index.m3u8")
-		for _, c := range f.chunks[:13] { // 2.6 s
+		for _, c := range f.Chunks[:13] { // 2.6 s
 			if index.answered() {
 				t.Fatal("the multivariant playlist comes before leadAfter")
 			}
@@ -110,12 +111,12 @@ func TestFirstParts(t *testing.T) {
 		if reload.answered() {
 			t.Fatal("a reload does not wait for its part")
 		}
-		log.chunk("cam", f.chunks[13])
+		log.chunk("cam", f.Chunks[13])
 		if !reload.answered() {
 			t.Fatal("a reload still waits though its part is there")
 		}
-		f.chunks[14].Ended = true
-		log.chunk("cam", f.chunks[14])
+		f.Chunks[14].Ended = true
+		log.chunk("cam", f.Chunks[14])
 		synctest.Wait()
 		if body := want(t, get(s, playlist0), 200); strings.Contains(body, "HINT") {
 			t.Errorf("the source has ended, and a part is promised:\n%s", body)
@@ -124,8 +125,8 @@ func TestFirstParts(t *testing.T) {
 		if !next.answered() {
 			t.Error("a part after the source's end is waited for")
 		}
-		f.entry.Ended = true
-		log.entry("cam", f.entry)
+		f.Entry.Ended = true
+		log.entry("cam", f.Entry)
 		synctest.Wait()
 		body = want(t, get(s, playlist0), 200)
 		if !strings.Contains(body, fmt.Sprintf("#EXT-X-MEDIA-SEQUENCE:%d\n", seq)) || strings.Contains(body, "GAP") || strings.Contains(body, "HINT") ||
@@ -150,7 +151,7 @@ func TestFirstFootage(t *testing.T) {
 		if waiting.answered() {
 			t.Fatal("does not wait for the first footage")
 		}
-		log.add("cam", synthetic(testPlace, 1)...)
+		log.add("cam", testmedia.Synthetic(testPlace, 1)...)
 		if !waiting.answered() {
 			t.Fatal("does not see the first footage")
 		}
@@ -171,11 +172,11 @@ func TestVariantWithoutParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
 		s := run(t, Config{ProvisionalBytes: 10}, log)
-		f := synthetic(testPlace, 2)
-		gap := gapAt(f[0].entry, time.Second)
-		gap.Seq = f[0].entry.Seq
+		f := testmedia.Synthetic(testPlace, 2)
+		gap := testmedia.GapAt(f[0].Entry, time.Second)
+		gap.Seq = f[0].Entry.Seq
 		log.entry("cam", gap)
-		log.chunk("cam", f[1].chunks[0])
+		log.chunk("cam", f[1].Chunks[0])
 		want(t, get(s, "/hls/cam/index.m3u8"), 503)
 	})
 }
@@ -186,16 +187,16 @@ func TestAnotherFirstFragment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
 		s := run(t, Config{}, log)
-		f := synthetic(testPlace, 4)
+		f := testmedia.Synthetic(testPlace, 4)
 		first := joined(f[:3])
-		for _, c := range first.chunks[:13] {
+		for _, c := range first.Chunks[:13] {
 			log.chunk("cam", c)
 		}
-		reload := ask(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=13", playlist0, first.entry.Seq))
+		reload := ask(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=13", playlist0, first.Entry.Seq))
 		if reload.answered() {
 			t.Fatal("a reload does not wait for its part")
 		}
-		c := *f[3].chunks[0]
+		c := *f[3].Chunks[0]
 		c.Epoch = 20
 		log.chunk("cam", &c)
 		if !reload.answered() {
@@ -210,10 +211,10 @@ func TestAnotherFirstFragment(t *testing.T) {
 func TestPartsOfGaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
-		f := synthetic(testPlace, 8)
+		f := testmedia.Synthetic(testPlace, 8)
 		log.add("cam", f...)
-		one := gapAt(f[7].entry, 1500*time.Millisecond)
-		two := gapAt(one, 1500*time.Millisecond)
+		one := testmedia.GapAt(f[7].Entry, 1500*time.Millisecond)
+		two := testmedia.GapAt(one, 1500*time.Millisecond)
 		s := run(t, Config{}, log)
 		want(t, get(s, playlist0), 200)
 		log.entry("cam", one)
@@ -222,8 +223,8 @@ func TestPartsOfGaps(t *testing.T) {
 		if body := want(t, get(s, playlist0), 200); strings.Contains(body, "GAP=YES") {
 			t.Errorf("nothing follows the gaps yet:\n%s", body)
 		}
-		next := synthetic(after(two, testPlace), 1)[0]
-		log.chunk("cam", next.chunks[0])
+		next := testmedia.Synthetic(testmedia.After(two, testPlace), 1)[0]
+		log.chunk("cam", next.Chunks[0])
 		synctest.Wait()
 		body := want(t, get(s, playlist0), 200)
 		var lines []string

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/framelog/framelog/internal/cmaf"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
 )
@@ -113,7 +114,7 @@ func explain(err error) *failure {
 		return fail(http.StatusGone, "gone", "this footage has expired")
 	case errors.Is(err, medialog.ErrNotFound), errors.Is(err, medialog.ErrNoTopic):
 		return fail(http.StatusNotFound, "not_found", "there is no such footage")
-	case errors.Is(err, errGap):
+	case errors.Is(err, cmaf.ErrNoGap):
 		return fail(http.StatusNotFound, "gap", "there is no footage here: it is a gap")
 	case errors.Is(err, errBusy):
 		return fail(http.StatusServiceUnavailable, "busy", "too many requests at a time; try again")
@@ -270,7 +271,7 @@ func (s *Server) servePart(w http.ResponseWriter, r *http.Request, res resource)
 	}
 	switch {
 	case data != nil:
-		s.media(w, r, blocks{data})
+		s.media(w, r, cmaf.Blocks{data})
 		return nil
 	case known != nil:
 		return s.partOf(w, r, res, *known)
@@ -394,15 +395,15 @@ func text(w http.ResponseWriter, r *http.Request, b []byte, zipped bool) {
 
 // media serves bytes that never change under their URL, ranges included. There
 // is no ETag and no date: nothing is ever to be asked again.
-func (s *Server) media(w http.ResponseWriter, r *http.Request, b blocks) {
+func (s *Server) media(w http.ResponseWriter, r *http.Request, b cmaf.Blocks) {
 	s.mediaHeaders(w.Header())
 	if r.Method != http.MethodGet || r.Header.Get("Range") != "" {
-		http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(b, 0, b.size()))
+		http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(b, 0, b.Size()))
 		return
 	}
 	// All of it, as nearly always: without copies on the way.
 	w.Header().Set("Accept-Ranges", "bytes")
-	w.Header().Set("Content-Length", strconv.FormatInt(b.size(), 10))
+	w.Header().Set("Content-Length", strconv.FormatInt(b.Size(), 10))
 	_, _ = b.WriteTo(w) // the client is gone: nobody to tell
 }
 

@@ -1,6 +1,7 @@
 package hls
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,7 +12,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/framelog/framelog/internal/cmaf"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testmedia"
 )
 
 // live is a followed camera that goes on, with what it holds in memory.
@@ -19,14 +22,14 @@ type live struct {
 	t    *testing.T
 	log  *fakeLog
 	s    *Server
-	f    []fragmentData
+	f    []testmedia.Fragment
 	sent int
 }
 
 var liveCam = schemas.Topic{Camera: "cam"}
 
 func newLive(t *testing.T, cfg Config) *live {
-	l := &live{t: t, log: newFakeLog(), f: synthetic(testPlace, 60)}
+	l := &live{t: t, log: newFakeLog(), f: testmedia.Synthetic(testPlace, 60)}
 	l.log.add("cam", l.f[:6]...)
 	l.sent = 6
 	l.s = run(t, cfg, l.log)
@@ -47,16 +50,16 @@ func (l *live) more(n int) {
 }
 
 // ago is the fragment that is n behind the newest.
-func (l *live) ago(n int) fragmentData { return l.f[l.sent-1-n] }
+func (l *live) ago(n int) testmedia.Fragment { return l.f[l.sent-1-n] }
 
 func (l *live) segment(n int) string {
-	return fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", l.ago(n).entry.Seq)
+	return fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", l.ago(n).Entry.Seq)
 }
 
 // inMemory is how many fragments behind the newest the segments in memory are.
 func (l *live) inMemory() (ago []int) {
 	for n := range l.sent {
-		if l.s.cache.get(cacheKey{topic: liveCam, seq: l.ago(n).entry.Seq}) != nil {
+		if l.s.cache.get(cacheKey{topic: liveCam, seq: l.ago(n).Entry.Seq}) != nil {
 			ago = append(ago, n)
 		}
 	}
@@ -66,50 +69,47 @@ func (l *live) inMemory() (ago []int) {
 // bytes is what complete segments take in memory, by what the cache says.
 func (l *live) bytes() int64 {
 	n := l.s.cache.size()
-	if init := l.s.cache.get(cacheKey{topic: liveCam, config: l.f[0].entry.Config}); init != nil {
-		n -= init.parts.size()
+	if init := l.s.cache.get(cacheKey{topic: liveCam, config: l.f[0].Entry.Config}); init != nil {
+		n -= init.parts.Size()
 	}
 	return n
 }
 
 // same asks for a fragment's segment and for each of its parts, in whatever way
 // they are at hand, and compares them with what the log says.
-func (l *live) same(f fragmentData) {
+func (l *live) same(f testmedia.Fragment) {
 	l.t.Helper()
-	whole, err := Segment(f.entry, f.chunks)
+	made, err := cmaf.Segment(f.Entry, f.All())
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	url := fmt.Sprintf("/hls/cam/raw/m1/%d", f.entry.Seq)
+	whole := bytes.Join(made, nil)
+	url := fmt.Sprintf("/hls/cam/raw/m1/%d", f.Entry.Seq)
 	var parts string
-	for i, c := range f.chunks {
-		made, err := Part(f.chunks[0].Tracks, c)
-		if err != nil {
-			l.t.Fatal(err)
-		}
-		got := want(l.t, get(l.s, fmt.Sprintf("%s.%d.%d.m4s", url, f.entry.Epoch, i)), 200)
-		if got != string(made) {
-			l.t.Errorf("part %d of %d has other bytes than its chunk", i, f.entry.Seq)
+	for i := range f.Chunks {
+		got := want(l.t, get(l.s, fmt.Sprintf("%s.%d.%d.m4s", url, f.Entry.Epoch, i)), 200)
+		if got != string(made[i]) {
+			l.t.Errorf("part %d of %d has other bytes than its chunk", i, f.Entry.Seq)
 		}
 		parts += got
 	}
 	if parts != string(whole) {
-		l.t.Errorf("the parts of %d are not its segment", f.entry.Seq)
+		l.t.Errorf("the parts of %d are not its segment", f.Entry.Seq)
 	}
 	w := get(l.s, url+".m4s")
 	if want(l.t, w, 200) != string(whole) {
-		l.t.Errorf("segment %d has other bytes than its chunks", f.entry.Seq)
+		l.t.Errorf("segment %d has other bytes than its chunks", f.Entry.Seq)
 	}
 	if n := w.Header().Get("Content-Length"); n != fmt.Sprint(len(whole)) || w.Header().Get("Content-Type") != typeMedia {
-		l.t.Errorf("headers of segment %d: %v", f.entry.Seq, w.Header())
+		l.t.Errorf("headers of segment %d: %v", f.Entry.Seq, w.Header())
 	}
 	from, to := len(whole)/3, len(whole)-5
 	w = get(l.s, url+".m4s", "Range", fmt.Sprintf("bytes=%d-%d", from, to))
 	if want(l.t, w, 206) != string(whole[from:to+1]) {
-		l.t.Errorf("a range of segment %d has other bytes", f.entry.Seq)
+		l.t.Errorf("a range of segment %d has other bytes", f.Entry.Seq)
 	}
-	want(l.t, get(l.s, fmt.Sprintf("%s.%d.%d.m4s", url, f.entry.Epoch, len(f.chunks))), 404)
-	want(l.t, get(l.s, fmt.Sprintf("%s.%d.0.m4s", url, f.entry.Epoch+1)), 404)
+	want(l.t, get(l.s, fmt.Sprintf("%s.%d.%d.m4s", url, f.Entry.Epoch, len(f.Chunks))), 404)
+	want(l.t, get(l.s, fmt.Sprintf("%s.%d.0.m4s", url, f.Entry.Epoch+1)), 404)
 }
 
 // Of a followed camera the newest complete segment is in memory, and two target
@@ -127,7 +127,7 @@ func TestLiveEdge(t *testing.T) {
 			t.Errorf("with low-latency players alone these are in memory: %v", got)
 		}
 		loads := l.log.loads
-		want(t, get(l.s, fmt.Sprintf("/hls/cam/raw/m1/%d.%d.4.m4s", l.ago(0).entry.Seq, l.ago(0).entry.Epoch)), 200)
+		want(t, get(l.s, fmt.Sprintf("/hls/cam/raw/m1/%d.%d.4.m4s", l.ago(0).Entry.Seq, l.ago(0).Entry.Epoch)), 200)
 		want(t, get(l.s, l.segment(0)), 200)
 		if misses := testutil.ToFloat64(l.s.metrics.liveMisses); l.log.loads != loads || misses != 0 {
 			t.Errorf("the newest segment takes %d reads of the log, %v misses", l.log.loads-loads, misses)
@@ -149,9 +149,9 @@ func TestLiveEdge(t *testing.T) {
 		if got := l.inMemory(); !slices.Equal(got, []int{0}) {
 			t.Errorf("with low-latency players alone these are in memory: %v", got)
 		}
-		seg := l.s.cache.get(cacheKey{topic: liveCam, seq: l.ago(0).entry.Seq})
-		if l.bytes() != seg.parts.size() {
-			t.Errorf("%d bytes are held for a segment of %d", l.bytes(), seg.parts.size())
+		seg := l.s.cache.get(cacheKey{topic: liveCam, seq: l.ago(0).Entry.Seq})
+		if l.bytes() != seg.parts.Size() {
+			t.Errorf("%d bytes are held for a segment of %d", l.bytes(), seg.parts.Size())
 		}
 	})
 }
@@ -160,7 +160,7 @@ func TestLiveEdge(t *testing.T) {
 func TestLiveBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		probe := newLive(t, Config{})
-		size := probe.s.cache.get(cacheKey{topic: liveCam, seq: probe.ago(0).entry.Seq}).parts.size()
+		size := probe.s.cache.get(cacheKey{topic: liveCam, seq: probe.ago(0).Entry.Seq}).parts.Size()
 		probe.s.cancel()
 		for _, c := range []struct {
 			limit int64
@@ -202,7 +202,7 @@ func TestLiveFromFiles(t *testing.T) {
 		}
 
 		file := func(n int) string {
-			return filepath.Join(dir, "hls", "cam", "raw", "m1", fmt.Sprintf("%d.m4s", l.ago(n).entry.Seq))
+			return filepath.Join(dir, "hls", "cam", "raw", "m1", fmt.Sprintf("%d.m4s", l.ago(n).Entry.Seq))
 		}
 		if err := os.Truncate(file(1), 100); err != nil {
 			t.Fatal(err)

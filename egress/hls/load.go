@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 
+	"github.com/framelog/framelog/internal/cmaf"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
 )
@@ -23,35 +24,32 @@ type Log interface {
 // segment is a media segment in its parts, with what its chunks told; or an
 // init segment.
 type segment struct {
-	parts  blocks
+	parts  cmaf.Blocks
 	detail detail
 	tracks []schemas.Track
 }
 
-// load makes a segment of the chunks in the log, one at a time.
+// load makes the segment of an entry of the chunks in the log. It holds one
+// chunk of the log at a time.
 func load(ctx context.Context, store medialog.Store, t schemas.Topic, e schemas.Entry) (*segment, error) {
-	s := &segment{parts: make(blocks, 0, min(e.Chunks, 256))} // its number comes from outside
+	s := &segment{}
 	var media int64
-	for c, err := range store.Chunks(ctx, t, e) {
-		if err != nil {
-			return nil, err
+	var err error
+	s.parts, err = cmaf.Segment(e, func(yield func(*schemas.Chunk, error) bool) {
+		for c, err := range store.Chunks(ctx, t, e) {
+			if err == nil {
+				if c.Index == 0 {
+					s.tracks, media, s.detail.frame = c.Tracks, c.MediaStart(), frameTicks(c)
+				}
+				s.detail.parts = append(s.detail.parts, partInfo(c, media))
+			}
+			if !yield(c, err) {
+				return
+			}
 		}
-		i := len(s.parts)
-		if c.Seq != e.Seq || c.Index != uint32(i) || i >= int(e.Chunks) {
-			return nil, fmt.Errorf("hls: make segment %d: chunk %d.%d in the place of chunk %d", e.Seq, c.Seq, c.Index, i)
-		}
-		if i == 0 {
-			s.tracks, media, s.detail.frame = c.Tracks, c.MediaStart(), frameTicks(c)
-		}
-		part, err := Part(s.tracks, c)
-		if err != nil {
-			return nil, err
-		}
-		s.parts = append(s.parts, part)
-		s.detail.parts = append(s.detail.parts, partInfo(c, media))
-	}
-	if len(s.parts) == 0 || len(s.parts) != int(e.Chunks) {
-		return nil, fmt.Errorf("hls: make segment %d: %d chunks, its entry says %d", e.Seq, len(s.parts), e.Chunks)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("hls: load segment: %w", err)
 	}
 	return s, nil
 }

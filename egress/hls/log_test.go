@@ -1,6 +1,7 @@
 package hls
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"os"
@@ -14,9 +15,11 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"github.com/framelog/framelog/internal/cmaf"
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testmedia"
 )
 
 var (
@@ -46,10 +49,10 @@ func TestOverKafka(t *testing.T) {
 		return l
 	}
 	log := connect()
-	clip := makeClip(t, 8, true, h264BFrames...)
+	clip := testmedia.MakeClip(t, 8, true, testmedia.H264BFrames...)
 	var chunks []*schemas.Chunk
-	for _, f := range clip.fragments(place{layout: layout0, start: testStart}, 5) {
-		chunks = append(chunks, f.chunks...)
+	for _, f := range clip.Fragments(testmedia.Place{Layout: testmedia.Layout, Start: testmedia.Start}, 5) {
+		chunks = append(chunks, f.Chunks...)
 	}
 	topic := schemas.Topic{Camera: "cam"}
 	feed := func(w *medialog.Writer, chunks []*schemas.Chunk) {
@@ -183,27 +186,27 @@ func TestOverKafka(t *testing.T) {
 	// with B-frames those at the cut decode without the ones they refer to, so
 	// packets are compared.
 	packets := []string{"-map", "0:v", "-c", "copy"}
-	want := hashes(t, sourceWithSets(t, clip), packets...)
+	want := testmedia.Hashes(t, sourceWithSets(t, clip), packets...)
 	want = slices.Concat(want[:115], want[125:])
-	if got := hashes(t, path, packets...); !slices.Equal(got, want) {
+	if got := testmedia.Hashes(t, path, packets...); !slices.Equal(got, want) {
 		t.Errorf("%d packets, want %d", len(got), len(want))
 	}
 }
 
 // sourceWithSets is a clip as a file with parameter sets before each keyframe,
 // as they stand in segments.
-func sourceWithSets(t *testing.T, c clip) string {
+func sourceWithSets(t *testing.T, c testmedia.Clip) string {
 	t.Helper()
-	init, err := Init(c.tracks)
+	init, err := cmaf.Init(c.Tracks)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range c.fragments(place{layout: layout0, start: testStart}, 1<<10) {
-		seg, err := Segment(f.entry, f.chunks)
+	for _, f := range c.Fragments(testmedia.Place{Layout: testmedia.Layout, Start: testmedia.Start}, 1<<10) {
+		seg, err := cmaf.Segment(f.Entry, f.All())
 		if err != nil {
 			t.Fatal(err)
 		}
-		init = append(init, seg...)
+		init = append(init, bytes.Join(seg, nil)...)
 	}
 	path := filepath.Join(t.TempDir(), "source.mp4")
 	if err := os.WriteFile(path, init, 0o644); err != nil {

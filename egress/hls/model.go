@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/framelog/framelog/internal/cmaf"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -48,7 +49,7 @@ type fragment struct {
 	start        time.Time
 	media        int64 // of its first sample
 	detail       detail
-	data         blocks // its parts, made
+	data         cmaf.Blocks // its parts, made
 	last         bool
 	ended        bool // the source ended with its last chunk
 	dropped      bool // over the limit: its parts are gone, its entry will do
@@ -122,7 +123,7 @@ func (m *model) forget(which func(f *fragment) bool) {
 }
 
 func (m *model) release(f *fragment) {
-	m.bytes -= f.data.size()
+	m.bytes -= f.data.Size()
 	f.data = nil
 }
 
@@ -160,7 +161,7 @@ func (m *model) chunk(c *schemas.Chunk) (added, dropped bool, err error) {
 	if f.dropped || c.Index != uint32(len(f.detail.parts)) || c.Layout.Video == schemas.MJPEG {
 		return false, false, nil
 	}
-	part, err := Part(f.tracks, c)
+	part, err := cmaf.Chunk(f.tracks, c)
 	if err != nil || m.bytes+int64(len(part)) > m.provisional {
 		m.release(f)
 		f.detail.parts, f.dropped = nil, true

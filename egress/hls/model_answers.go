@@ -178,7 +178,7 @@ func (m *model) variant(rendition string) (v Variant, ok bool) {
 	// As if the fragment ended here.
 	last := f.detail.parts[len(f.detail.parts)-1]
 	v.Peak, v.Average = Bandwidth([]schemas.Entry{{
-		Kind: schemas.KindWhole, Layout: f.layout, Bytes: f.data.size(), Duration: last.Start + last.Duration,
+		Kind: schemas.KindWhole, Layout: f.layout, Bytes: f.data.Size(), Duration: last.Start + last.Duration,
 	}})
 	return v, true
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/tests/testenv"
+	"github.com/framelog/framelog/tests/testmedia"
 )
 
 // upstream counts the requests that reach the server, by path.
@@ -62,9 +63,9 @@ func fetch(t *testing.T, url string, header ...string) (*http.Response, string) 
 func TestNginx(t *testing.T) {
 	dir := t.TempDir()
 	log := newFakeLog()
-	clip := makeClip(t, 9, true, h264BFrames...)
-	p := place{seq: 500, session: 3, epoch: 2, layout: layout0, start: testStart}
-	f := clip.fragments(p, 5)
+	clip := testmedia.MakeClip(t, 9, true, testmedia.H264BFrames...)
+	p := testmedia.Place{Seq: 500, Session: 3, Epoch: 2, Layout: testmedia.Layout, Start: testmedia.Start}
+	f := clip.Fragments(p, 5)
 	log.add("cam", f[:2]...)
 	s, direct := serve(t, Config{Mode: Always, Dir: dir, Reserve: 1}, log)
 	up := &upstream{server: s, count: map[string]int{}}
@@ -72,7 +73,7 @@ func TestNginx(t *testing.T) {
 	t.Cleanup(web.Close)
 	base := testenv.Nginx(t, dir, web.URL)
 
-	path := func(i int) string { return fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[i].entry.Seq) }
+	path := func(i int) string { return fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[i].Entry.Seq) }
 	check := func(res *http.Response, body, path string) {
 		t.Helper()
 		plain, want := fetch(t, direct+path)
@@ -93,12 +94,12 @@ func TestNginx(t *testing.T) {
 	// A segment is listed once everything before it is written.
 	for _, f := range f[2:] {
 		log.add("cam", f)
-		if res, _ := fetch(t, fmt.Sprintf("%s/hls/cam/raw.m3u8?_HLS_msn=%d", base, f.entry.Seq)); res.StatusCode != 200 {
+		if res, _ := fetch(t, fmt.Sprintf("%s/hls/cam/raw.m3u8?_HLS_msn=%d", base, f.Entry.Seq)); res.StatusCode != 200 {
 			t.Fatalf("reload: %s", res.Status)
 		}
 	}
 	before := up.total.Load()
-	initPath := "/hls/cam/raw/m1/init-" + f[0].entry.Config + ".mp4"
+	initPath := "/hls/cam/raw/m1/init-" + f[0].Entry.Config + ".mp4"
 	for _, path := range []string{path(5), path(6), initPath} {
 		res, body := fetch(t, base+path)
 		check(res, body, path)
@@ -153,12 +154,12 @@ func TestNginx(t *testing.T) {
 	}
 
 	// Blocking requests go through side by side, without a lock's delay.
-	next := synthetic(after(f[8].entry, p), 1)[0]
+	next := testmedia.Synthetic(testmedia.After(f[8].Entry, p), 1)[0]
 	answered := make([]time.Time, 4)
 	arrived := up.total.Load()
 	for i := range answered {
 		all.Go(func() {
-			res, _ := fetch(t, fmt.Sprintf("%s/hls/cam/raw/m1/%d.2.0.m4s", base, next.entry.Seq))
+			res, _ := fetch(t, fmt.Sprintf("%s/hls/cam/raw/m1/%d.2.0.m4s", base, next.Entry.Seq))
 			if res.StatusCode != 200 {
 				t.Errorf("hinted part: %s", res.Status)
 			}
@@ -169,13 +170,13 @@ func TestNginx(t *testing.T) {
 		time.Sleep(time.Millisecond) // until all are on their way
 	}
 	came := time.Now()
-	log.chunk("cam", next.chunks[0])
+	log.chunk("cam", next.Chunks[0])
 	all.Wait()
 	t.Logf("blocking parts answered within %v", slices.MaxFunc(answered, time.Time.Compare).Sub(came))
 
 	// ffmpeg gets the source's frames through Nginx.
-	want := hashes(t, clip.path, pictures...)
-	if got := hashes(t, base+"/hls/cam/raw.m3u8", pictures...); !slices.Equal(got, want) {
+	want := testmedia.Hashes(t, clip.Path, testmedia.Pictures...)
+	if got := testmedia.Hashes(t, base+"/hls/cam/raw.m3u8", testmedia.Pictures...); !slices.Equal(got, want) {
 		t.Errorf("%d frames through Nginx, want %d", len(got), len(want))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/framelog/framelog/internal/cmaf"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -63,7 +64,7 @@ func parsePath(path string) (r resource, ok bool) {
 	if !deeper {
 		return r, true
 	}
-	name, ok := strings.CutPrefix(rest, MuxerVersion+"/")
+	name, ok := strings.CutPrefix(rest, cmaf.Version+"/")
 	if !ok {
 		return r, false
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testmedia"
 )
 
 const config1 = "aaaaaaaaaaaaaaaa"
@@ -14,7 +15,7 @@ const config1 = "aaaaaaaaaaaaaaaa"
 func entryAt(seq, session uint64, config string, d int64) schemas.Entry {
 	return schemas.Entry{
 		Kind: schemas.KindWhole, Seq: seq, Session: session, Config: config, Epoch: 5, Chunks: 2, Duration: d, Bytes: 1000,
-		Layout: layout0, Start: testStart.Add(time.Duration(seq) * time.Second),
+		Layout: testmedia.Layout, Start: testmedia.Start.Add(time.Duration(seq) * time.Second),
 	}
 }
 
@@ -29,7 +30,7 @@ func TestPlaylist(t *testing.T) {
 	o := PlaylistOptions{
 		Base:  "raw/",
 		Parts: map[uint64][]PartInfo{10: parts, 12: parts},
-		Open:  &Open{Seq: 14, Session: 5, Epoch: 8, Layout: layout0, Config: config1, Start: testStart, Parts: []PartInfo{{0, 18000, true, false}}},
+		Open:  &Open{Seq: 14, Session: 5, Epoch: 8, Layout: testmedia.Layout, Config: config1, Start: testmedia.Start, Parts: []PartInfo{{0, 18000, true, false}}},
 		Hint:  &Hint{14, 8, 1},
 	}
 	head := `#EXTM3U
@@ -103,7 +104,7 @@ raw/m1/13.m4s
 		t.Errorf("MJPEG:\n%s", got)
 	}
 
-	noParts := layout0
+	noParts := testmedia.Layout
 	noParts.Part = 0
 	e := entryAt(10, 3, config1, second)
 	e.Layout = noParts
@@ -162,7 +163,7 @@ func TestPlaylistOfOpenGOPs(t *testing.T) {
 	openGOP := []schemas.Entry{closed[0], closed[1]}
 	openGOP[1].OpenGOP = true
 	unfinished := func(openGOP bool, parts ...PartInfo) PlaylistOptions {
-		return PlaylistOptions{Open: &Open{Seq: 12, Session: 1, Epoch: 5, Layout: layout0, Config: config1, OpenGOP: openGOP, Start: testStart, Parts: parts}}
+		return PlaylistOptions{Open: &Open{Seq: 12, Session: 1, Epoch: 5, Layout: testmedia.Layout, Config: config1, OpenGOP: openGOP, Start: testmedia.Start, Parts: parts}}
 	}
 	first := PartInfo{Duration: 18000, Independent: true}
 	for _, c := range []struct {
@@ -187,7 +188,7 @@ func TestPlaylistOfOpenGOPs(t *testing.T) {
 }
 
 func TestMultivariant(t *testing.T) {
-	tracks := synthetic(testPlace, 1)[0].chunks[0].Tracks
+	tracks := testmedia.Synthetic(testPlace, 1)[0].Chunks[0].Tracks
 	got := string(Multivariant([]Variant{{URI: "raw.m3u8", Peak: 4000000, Average: 3000000, Tracks: tracks, FrameRate: 25}}))
 	want := `#EXTM3U
 #EXT-X-VERSION:9
@@ -201,9 +202,9 @@ raw.m3u8
 
 func TestBandwidth(t *testing.T) {
 	of := func(bytes, ticks int64) schemas.Entry {
-		return schemas.Entry{Kind: schemas.KindWhole, Layout: layout0, Bytes: bytes, Duration: ticks}
+		return schemas.Entry{Kind: schemas.KindWhole, Layout: testmedia.Layout, Bytes: bytes, Duration: ticks}
 	}
-	gap := schemas.Entry{Kind: schemas.KindGap, Layout: layout0, Duration: 90000}
+	gap := schemas.Entry{Kind: schemas.KindGap, Layout: testmedia.Layout, Duration: 90000}
 	tests := []struct {
 		name          string
 		entries       []schemas.Entry
@@ -227,7 +228,7 @@ func TestBandwidth(t *testing.T) {
 func TestPlaylistEndsAfterItsSegments(t *testing.T) {
 	last := entryAt(10, 1, config1, schemas.MediaTimescale)
 	for name, o := range map[string]PlaylistOptions{
-		"nothing": {}, "a fragment without parts": {Open: &Open{Seq: 11, Session: 1, Layout: layout0, Config: config1, Start: testStart}},
+		"nothing": {}, "a fragment without parts": {Open: &Open{Seq: 11, Session: 1, Layout: testmedia.Layout, Config: config1, Start: testmedia.Start}},
 	} {
 		if text := string(Playlist([]schemas.Entry{last}, o)); strings.HasSuffix(text, ".m4s\n") {
 			t.Errorf("%s follows: %q", name, text)

@@ -2,14 +2,12 @@ package hls
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
+	"github.com/framelog/framelog/internal/cmaf"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
 )
-
-var errGap = errors.New("hls: this segment is a gap: there is no footage")
 
 // call is one making of a segment or init that all who want it share.
 type call struct {
@@ -77,11 +75,11 @@ func (s *Server) segment(ctx context.Context, t schemas.Topic, seq uint64) (*seg
 			return nil, err
 		}
 		if !e.Playable() {
-			b, err := gapSegment(&e)
+			b, err := cmaf.Gap(e)
 			if err != nil {
 				return nil, err
 			}
-			return &segment{parts: blocks{b}}, nil
+			return &segment{parts: b}, nil
 		}
 		return load(ctx, s.log, t, e)
 	})
@@ -154,9 +152,9 @@ func makeInit(config string, tracks []schemas.Track) (*segment, error) {
 	if have := schemas.ConfigHash(tracks); have != config {
 		return nil, fmt.Errorf("hls: make init %s: the fragment's chunks have configuration %s", config, have)
 	}
-	b, err := Init(tracks)
+	b, err := cmaf.Init(tracks)
 	if err != nil {
 		return nil, err
 	}
-	return &segment{parts: blocks{b}, tracks: tracks}, nil
+	return &segment{parts: cmaf.Blocks{b}, tracks: tracks}, nil
 }

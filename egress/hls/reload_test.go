@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/framelog/framelog/tests/testmedia"
 )
 
 // What RFC 8216bis section 6.2.5.2 says of directives that lie ahead: what
@@ -14,16 +16,16 @@ import (
 func TestReloadAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
-		fragments := synthetic(testPlace, 11) // five parts of 200 ms each
+		fragments := testmedia.Synthetic(testPlace, 11) // five parts of 200 ms each
 		log.add("cam", fragments[:10]...)
 		s := run(t, Config{}, log)
 		want(t, get(s, playlist0), 200)
-		newest := testPlace.seq + 9
-		limit := advanceParts(testPlace.layout.Part)
+		newest := testPlace.Seq + 9
+		limit := advanceParts(testPlace.Layout.Part)
 		if limit < 14 || limit > 15 {
 			t.Fatalf("the parts of 3 s are %d", limit)
 		}
-		for _, c := range fragments[10].chunks[:2] { // the open segment has the parts 0 and 1
+		for _, c := range fragments[10].Chunks[:2] { // the open segment has the parts 0 and 1
 			log.chunk("cam", c)
 		}
 		synctest.Wait()
@@ -85,7 +87,7 @@ func TestAdvanceParts(t *testing.T) {
 func TestReloadWhileQuiet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
-		fragments := synthetic(testPlace, 10)
+		fragments := testmedia.Synthetic(testPlace, 10)
 		log.add("cam", fragments...)
 		s := run(t, Config{}, log)
 		want(t, get(s, playlist0), 200)
@@ -105,17 +107,17 @@ func TestReloadWhileQuiet(t *testing.T) {
 		if held.answered() {
 			t.Fatal("a reload is not held")
 		}
-		gap := gapAt(fragments[9].entry, time.Second)
+		gap := testmedia.GapAt(fragments[9].Entry, time.Second)
 		log.entry("cam", gap)
 		if held.answered() {
 			t.Fatal("a gap ends the waiting")
 		}
-		next := synthetic(after(gap, testPlace), 1)[0]
-		log.chunk("cam", next.chunks[0])
+		next := testmedia.Synthetic(testmedia.After(gap, testPlace), 1)[0]
+		log.chunk("cam", next.Chunks[0])
 		if !held.answered() {
 			t.Fatal("a reload waits though something has come")
 		}
-		if body := want(t, held.w, 200); !strings.Contains(body, fmt.Sprintf("raw/m1/%d.9.0.m4s", next.entry.Seq)) {
+		if body := want(t, held.w, 200); !strings.Contains(body, fmt.Sprintf("raw/m1/%d.9.0.m4s", next.Entry.Seq)) {
 			t.Errorf("what came is not in it:\n%s", body)
 		}
 	})

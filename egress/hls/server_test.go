@@ -13,8 +13,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/framelog/framelog/internal/cmaf"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testmedia"
 )
+
+var testPlace = testmedia.Place{Seq: 1_790_000_000, Session: 42, Epoch: 9, Layout: testmedia.Layout, Start: testmedia.Start}
 
 // run starts a server inside a synctest bubble.
 func run(t *testing.T, cfg Config, log Log) *Server {
@@ -102,10 +106,10 @@ const playlist0 = "/hls/cam/raw.m3u8"
 func TestLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
-		fragments := synthetic(testPlace, 12)
+		fragments := testmedia.Synthetic(testPlace, 12)
 		log.add("cam", fragments[:10]...)
 		s := run(t, Config{Window: 8 * time.Second}, log)
-		seq := testPlace.seq
+		seq := testPlace.Seq
 
 		body := want(t, get(s, "/hls/cam/index.m3u8"), 200)
 		if !strings.Contains(body, "CODECS=\"avc1.4D400D,mp4a.40.2\",RESOLUTION=320x180,FRAME-RATE=25.000\nraw.m3u8\n") {
@@ -130,7 +134,7 @@ func TestLive(t *testing.T) {
 			t.Fatal("answered before there was anything")
 		}
 		f := fragments[10]
-		log.chunk("cam", f.chunks[0])
+		log.chunk("cam", f.Chunks[0])
 		if !reload.answered() || !part.answered() || second.answered() {
 			t.Fatal("the first chunk answers the first reload and the part, and nothing else")
 		}
@@ -140,7 +144,7 @@ func TestLive(t *testing.T) {
 		}
 		var parts []byte
 		parts = append(parts, want(t, part.w, 200)...)
-		for i, c := range f.chunks[1:] {
+		for i, c := range f.Chunks[1:] {
 			log.chunk("cam", c)
 			parts = append(parts, want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.9.%d.m4s", seq+10, i+1)), 200)...)
 		}
@@ -152,11 +156,11 @@ func TestLive(t *testing.T) {
 			t.Errorf("hint after the last chunk: %s", got)
 		}
 		want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", seq+10)), 404) // not yet safe
-		log.entry("cam", f.entry)
+		log.entry("cam", f.Entry)
 		if !whole.answered() || beyond.answered() {
 			t.Fatal("the entry answers a reload of the segment, and not that of a part beyond its last")
 		}
-		log.chunk("cam", fragments[11].chunks[0])
+		log.chunk("cam", fragments[11].Chunks[0])
 		if !beyond.answered() {
 			t.Fatal("a part beyond the last means the next segment's first")
 		}
@@ -190,20 +194,20 @@ func TestLive(t *testing.T) {
 func TestDeltaAfterABurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
-		fragments := synthetic(testPlace, 40)
+		fragments := testmedia.Synthetic(testPlace, 40)
 		log.add("cam", fragments[:10]...)
 		s := run(t, Config{}, log)
 		want(t, get(s, playlist0), 200)
-		next := fmt.Sprintf("%s?_HLS_msn=%d&_HLS_skip=YES", playlist0, testPlace.seq+10)
+		next := fmt.Sprintf("%s?_HLS_msn=%d&_HLS_skip=YES", playlist0, testPlace.Seq+10)
 		waiting := ask(s, next)
 		log.add("cam", fragments[10:]...)
 		synctest.Wait()
 		for _, body := range []string{want(t, waiting.w, 200), want(t, get(s, next), 200)} {
-			if !strings.Contains(body, fmt.Sprintf("\nraw/m1/%d.m4s\n", testPlace.seq+10)) {
+			if !strings.Contains(body, fmt.Sprintf("\nraw/m1/%d.m4s\n", testPlace.Seq+10)) {
 				t.Errorf("the segment that was asked for is left out:\n%s", body)
 			}
 		}
-		if body := want(t, get(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_skip=YES", playlist0, testPlace.seq+39)), 200); !strings.Contains(body, "SKIP:") {
+		if body := want(t, get(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_skip=YES", playlist0, testPlace.Seq+39)), 200); !strings.Contains(body, "SKIP:") {
 			t.Errorf("no delta update for who has nearly all:\n%s", body)
 		}
 	})
@@ -214,14 +218,14 @@ func TestDeltaAfterABurst(t *testing.T) {
 func TestNewWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
-		fragments := synthetic(testPlace, 9)
+		fragments := testmedia.Synthetic(testPlace, 9)
 		log.add("cam", fragments[:8]...)
 		s := run(t, Config{}, log)
-		seq := testPlace.seq
+		seq := testPlace.Seq
 		want(t, get(s, playlist0), 200)
 		f := fragments[8]
-		log.chunk("cam", f.chunks[0])
-		log.chunk("cam", f.chunks[1])
+		log.chunk("cam", f.Chunks[0])
+		log.chunk("cam", f.Chunks[1])
 		synctest.Wait()
 		part := ask(s, fmt.Sprintf("/hls/cam/raw/m1/%d.9.2.m4s", seq+8))
 		if part.answered() {
@@ -239,8 +243,8 @@ func TestNewWriter(t *testing.T) {
 		// What was listed is there for who comes for it late.
 		want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.9.1.m4s", seq+8)), 200)
 		loads := log.loads
-		settled := f.entry
-		settled.Kind, settled.Chunks, settled.Duration = schemas.KindTruncated, 2, f.chunks[1].MediaEnd()-f.entry.Media
+		settled := f.Entry
+		settled.Kind, settled.Chunks, settled.Duration = schemas.KindTruncated, 2, f.Chunks[1].MediaEnd()-f.Entry.Media
 		log.entry("cam", settled)
 		synctest.Wait()
 		body = want(t, get(s, playlist0), 200)
@@ -248,18 +252,18 @@ func TestNewWriter(t *testing.T) {
 			t.Errorf("the settled segment is not listed with its two parts:\n%s", body)
 		}
 		seg := want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", seq+8)), 200)
-		whole, err := Segment(settled, f.chunks[:2])
-		if err != nil || seg != string(whole) {
+		whole, err := cmaf.Segment(settled, testmedia.Fragment{Chunks: f.Chunks[:2]}.All())
+		if err != nil || seg != string(bytes.Join(whole, nil)) {
 			t.Errorf("the settled segment's bytes differ (%v)", err)
 		}
 		if log.loads != loads {
 			t.Error("parts at hand were read from the log")
 		}
 		// The new writer goes on in the next session.
-		p := after(settled, testPlace)
-		p.epoch, p.session = 20, p.session+1
-		next := synthetic(p, 1)[0]
-		log.chunk("cam", next.chunks[0])
+		p := testmedia.After(settled, testPlace)
+		p.Epoch, p.Session = 20, p.Session+1
+		next := testmedia.Synthetic(p, 1)[0]
+		log.chunk("cam", next.Chunks[0])
 		synctest.Wait()
 		body = want(t, get(s, playlist0), 200)
 		if !strings.Contains(body, "#EXT-X-DISCONTINUITY\n#EXT-X-PROGRAM-DATE-TIME") || !strings.Contains(body, fmt.Sprintf("m1/%d.20.0.m4s", seq+9)) {
@@ -271,10 +275,10 @@ func TestNewWriter(t *testing.T) {
 func TestBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
-		log.add("cam", synthetic(testPlace, 8)...)
+		log.add("cam", testmedia.Synthetic(testPlace, 8)...)
 		s := run(t, Config{MaxWaiters: 2, MaxTails: 1}, log)
 		want(t, get(s, playlist0), 200)
-		url := fmt.Sprintf("%s?_HLS_msn=%d", playlist0, testPlace.seq+8)
+		url := fmt.Sprintf("%s?_HLS_msn=%d", playlist0, testPlace.Seq+8)
 		first, second := ask(s, url), ask(s, url)
 		third := ask(s, url)
 		if !third.answered() || first.answered() || second.answered() {
@@ -292,11 +296,11 @@ func TestBounds(t *testing.T) {
 
 func TestProvisionalBound(t *testing.T) {
 	log := newFakeLog()
-	f := synthetic(testPlace, 2)
+	f := testmedia.Synthetic(testPlace, 2)
 	m := newModel(time.Minute, 600)
-	m.entry(f[0].entry, nil)
+	m.entry(f[0].Entry, nil)
 	drops := 0
-	for _, c := range f[1].chunks {
+	for _, c := range f[1].Chunks {
 		if _, dropped, err := m.chunk(c); err != nil {
 			t.Fatal(err)
 		} else if dropped {
@@ -307,7 +311,7 @@ func TestProvisionalBound(t *testing.T) {
 		t.Errorf("%d drops, %d bytes, hint %v", drops, m.bytes, m.hint())
 	}
 	log.add("cam", f...)
-	if seg := m.confirms(&f[1].entry); seg != nil {
+	if seg := m.confirms(&f[1].Entry); seg != nil {
 		t.Error("a dropped fragment is confirmed without the log")
 	}
 }
@@ -315,14 +319,14 @@ func TestProvisionalBound(t *testing.T) {
 func TestOnDemandEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
-		log.add("cam", synthetic(testPlace, 8)...)
+		log.add("cam", testmedia.Synthetic(testPlace, 8)...)
 		s := run(t, Config{}, log)
 		tails := func() int {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			return len(s.streams)
 		}
-		want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", testPlace.seq)), 200)
+		want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", testPlace.Seq)), 200)
 		if tails() != 0 {
 			t.Error("a segment's request begins a tail")
 		}
@@ -345,24 +349,24 @@ func TestOnDemandEnds(t *testing.T) {
 func TestTailEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
-		f := synthetic(testPlace, 10)
+		f := testmedia.Synthetic(testPlace, 10)
 		log.add("cam", f[:8]...)
 		s := run(t, Config{}, log)
-		log.chunk("cam", f[8].chunks[0])
+		log.chunk("cam", f[8].Chunks[0])
 		before := want(t, get(s, playlist0), 200)
 		log.breakTails()
 		synctest.Wait()
 		if now := want(t, get(s, playlist0), 200); now != before {
 			t.Errorf("the playlist changed:\n%s\nwas\n%s", now, before)
 		}
-		for _, c := range f[8].chunks[1:] {
+		for _, c := range f[8].Chunks[1:] {
 			log.chunk("cam", c)
 		}
-		log.entry("cam", f[8].entry)
+		log.entry("cam", f[8].Entry)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		body := want(t, get(s, playlist0), 200)
-		if !strings.Contains(body, fmt.Sprintf("m1/%d.m4s\n", f[8].entry.Seq)) || !strings.Contains(body, fmt.Sprintf("MEDIA-SEQUENCE:%d\n", f[0].entry.Seq)) {
+		if !strings.Contains(body, fmt.Sprintf("m1/%d.m4s\n", f[8].Entry.Seq)) || !strings.Contains(body, fmt.Sprintf("MEDIA-SEQUENCE:%d\n", f[0].Entry.Seq)) {
 			t.Errorf("after the tail began again:\n%s", body)
 		}
 	})
@@ -372,28 +376,28 @@ func TestTailEnds(t *testing.T) {
 func TestReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
-		f := synthetic(testPlace, 90)
+		f := testmedia.Synthetic(testPlace, 90)
 		log.add("cam", f[:5]...)
 		early := run(t, Config{}, log)
 		want(t, get(early, playlist0), 200)
-		waits := ask(early, fmt.Sprintf("%s?_HLS_msn=%d", playlist0, f[5].entry.Seq)) // keeps the tail in use
+		waits := ask(early, fmt.Sprintf("%s?_HLS_msn=%d", playlist0, f[5].Entry.Seq)) // keeps the tail in use
 		log.add("cam", f[5:70]...)
-		gap := gapAt(f[69].entry, 1500*time.Millisecond)
+		gap := testmedia.GapAt(f[69].Entry, 1500*time.Millisecond)
 		log.entry("cam", gap)
-		p := after(gap, testPlace)
-		p.session, p.epoch = p.session+1, 30
+		p := testmedia.After(gap, testPlace)
+		p.Session, p.Epoch = p.Session+1, 30
 		log.open("cam", 30)
-		g := synthetic(p, 3)
+		g := testmedia.Synthetic(p, 3)
 		log.add("cam", g[:2]...)
-		log.chunk("cam", g[2].chunks[0])
-		log.chunk("cam", g[2].chunks[1])
+		log.chunk("cam", g[2].Chunks[0])
+		log.chunk("cam", g[2].Chunks[1])
 		waits.answered()
 		late := run(t, Config{}, log)
 		for _, url := range []string{
 			"/hls/cam/index.m3u8", playlist0, playlist0 + "?_HLS_skip=YES",
-			fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", g[1].entry.Seq), fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[3].entry.Seq),
-			fmt.Sprintf("/hls/cam/raw/m1/%d.30.1.m4s", g[2].entry.Seq), fmt.Sprintf("/hls/cam/raw/m1/%d.30.1.m4s", g[0].entry.Seq),
-			"/hls/cam/raw/m1/init-" + f[0].entry.Config + ".mp4",
+			fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", g[1].Entry.Seq), fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[3].Entry.Seq),
+			fmt.Sprintf("/hls/cam/raw/m1/%d.30.1.m4s", g[2].Entry.Seq), fmt.Sprintf("/hls/cam/raw/m1/%d.30.1.m4s", g[0].Entry.Seq),
+			"/hls/cam/raw/m1/init-" + f[0].Entry.Config + ".mp4",
 		} {
 			a, b := want(t, get(early, url), 200), want(t, get(late, url), 200)
 			if a != b {
@@ -410,8 +414,8 @@ func TestReplicas(t *testing.T) {
 func TestSegmentRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
-		f := synthetic(testPlace, 4)
-		gap := gapAt(f[3].entry, time.Second)
+		f := testmedia.Synthetic(testPlace, 4)
+		gap := testmedia.GapAt(f[3].Entry, time.Second)
 		log.add("cam", f...)
 		log.entry("cam", gap)
 		s := run(t, Config{}, log)
@@ -419,7 +423,7 @@ func TestSegmentRequests(t *testing.T) {
 
 		// Many who miss read the log once.
 		log.hold = make(chan struct{})
-		a, b := ask(s, url(f[1].entry)), ask(s, url(f[1].entry))
+		a, b := ask(s, url(f[1].Entry)), ask(s, url(f[1].Entry))
 		close(log.hold)
 		<-a.done
 		<-b.done
@@ -432,37 +436,37 @@ func TestSegmentRequests(t *testing.T) {
 		if a.w.Header().Get("Etag") != "" || a.w.Header().Get("Last-Modified") != "" {
 			t.Errorf("headers: %v", a.w.Header())
 		}
-		if w := get(s, url(f[1].entry), "Range", "bytes=4-7"); w.Code != 206 || w.Body.String() != "moof" {
+		if w := get(s, url(f[1].Entry), "Range", "bytes=4-7"); w.Code != 206 || w.Body.String() != "moof" {
 			t.Errorf("range: %d %q", w.Code, w.Body)
 		}
 		w := httptest.NewRecorder()
-		s.ServeHTTP(w, httptest.NewRequest(http.MethodHead, url(f[1].entry), nil))
+		s.ServeHTTP(w, httptest.NewRequest(http.MethodHead, url(f[1].Entry), nil))
 		if w.Code != 200 || w.Body.Len() != 0 || w.Header().Get("Content-Length") != fmt.Sprint(a.w.Body.Len()) {
 			t.Errorf("HEAD: %d, %d bytes, length %s", w.Code, w.Body.Len(), w.Header().Get("Content-Length"))
 		}
 		w = httptest.NewRecorder()
-		s.ServeHTTP(w, httptest.NewRequest(http.MethodPost, url(f[1].entry), nil))
+		s.ServeHTTP(w, httptest.NewRequest(http.MethodPost, url(f[1].Entry), nil))
 		want(t, w, 405)
 
 		if body := want(t, get(s, url(gap)), 200); !strings.HasSuffix(body, "mdat\x00\x00\x00\x01\x0a") {
 			t.Errorf("gap: %q", body)
 		}
-		log.expire("cam", f[1].entry.Seq)
-		want(t, get(s, url(f[0].entry)), 410)
+		log.expire("cam", f[1].Entry.Seq)
+		want(t, get(s, url(f[0].Entry)), 410)
 		want(t, get(s, "/hls/cam/raw/m1/7.m4s"), 410)
 		want(t, get(s, "/hls/cam/raw/m1/9999999999.m4s"), 404)
 		want(t, get(s, "/hls/nobody/raw/m1/7.m4s"), 404)
 		want(t, get(s, "/hls/cam/raw/m1/init-0000000000000000.mp4"), 404)
 		want(t, get(s, "/hls/cam/720p.m3u8"), 404)
-		want(t, get(s, "/hls/cam/raw/m1/"+fmt.Sprint(f[2].entry.Seq)+".8.0.m4s"), 404) // another epoch
-		want(t, get(s, "/hls/cam/raw/m1/"+fmt.Sprint(f[2].entry.Seq)+".9.0.m4s"), 200)
+		want(t, get(s, "/hls/cam/raw/m1/"+fmt.Sprint(f[2].Entry.Seq)+".8.0.m4s"), 404) // another epoch
+		want(t, get(s, "/hls/cam/raw/m1/"+fmt.Sprint(f[2].Entry.Seq)+".9.0.m4s"), 200)
 	})
 }
 
 func TestGzip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
-		log.add("cam", synthetic(testPlace, 8)...)
+		log.add("cam", testmedia.Synthetic(testPlace, 8)...)
 		s := run(t, Config{}, log)
 		for _, url := range []string{playlist0, "/hls/cam/index.m3u8"} {
 			plain := want(t, get(s, url), 200)

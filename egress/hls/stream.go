@@ -210,7 +210,7 @@ func (st *stream) load(ctx context.Context, e schemas.Entry) *segment {
 // ones where they are too many.
 func (st *stream) keep(e schemas.Entry, s *segment) {
 	st.server.cache.put(cacheKey{topic: st.topic, seq: e.Seq}, s)
-	k := keptSegment{seq: e.Seq, end: e.MediaEnd(), size: s.parts.size()}
+	k := keptSegment{seq: e.Seq, end: e.MediaEnd(), size: s.parts.Size()}
 	st.kept = append(st.kept, k)
 	st.held += k.size
 	for len(st.kept) > 1 && st.held > st.server.cfg.LiveBytes {

@@ -77,14 +77,20 @@ func TestName(t *testing.T) {
 	copy(avc[1:], []byte{0x64, 0, 0x1f})
 	hevc := codectest.H265Config()
 	copy(hevc[1:], []byte{1, 0x60, 0, 0, 0, 0xb0, 0, 0, 0, 0, 0, 93})
+	tier, none := slices.Clone(hevc), slices.Clone(hevc)
+	copy(tier[1:], []byte{0x61, 0x60, 0, 0, 0, 0xb0, 0, 0, 0, 0, 1, 0x7b})
+	copy(none[6:], []byte{0, 0, 0, 0, 0, 0})
 	for want, tr := range map[string]schemas.Track{
-		"avc1.64001F":        {Codec: schemas.H264, Config: avc},
-		"hvc1.1.6.L93.B0":    {Codec: schemas.H265, Config: hevc},
-		"hvc1.4.10.L30.9E.8": {Codec: schemas.H265, Config: codectest.H265Config()},
-		"mp4a.40.2":          {Codec: schemas.AAC, Config: []byte{0x12, 0x10}},
-		"mp4a.40.5":          {Codec: schemas.AAC, Config: []byte{0x2b, 0x8a, 0x08, 0x00}},
-		"opus":               {Codec: schemas.Opus},
-		"mjpg":               {Codec: schemas.MJPEG},
+		"avc1.64001F":                 {Codec: schemas.H264, Config: avc},
+		"hvc1.A1.6.H123.B0.0.0.0.0.1": {Codec: schemas.H265, Config: tier},
+		"hvc1.1.6.L93":                {Codec: schemas.H265, Config: none},
+		"mp4a.40.42":                  {Codec: schemas.AAC, Config: []byte{0xf9, 0x40}},
+		"hvc1.1.6.L93.B0":             {Codec: schemas.H265, Config: hevc},
+		"hvc1.4.10.L30.9E.8":          {Codec: schemas.H265, Config: codectest.H265Config()},
+		"mp4a.40.2":                   {Codec: schemas.AAC, Config: []byte{0x12, 0x10}},
+		"mp4a.40.5":                   {Codec: schemas.AAC, Config: []byte{0x2b, 0x8a, 0x08, 0x00}},
+		"opus":                        {Codec: schemas.Opus},
+		"mjpg":                        {Codec: schemas.MJPEG},
 	} {
 		if got, err := codec.Name(tr); got != want || err != nil {
 			t.Errorf("%q, %v; want %q", got, err, want)

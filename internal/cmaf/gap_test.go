@@ -1,4 +1,4 @@
-package hls
+package cmaf
 
 import (
 	"bytes"
@@ -10,16 +10,16 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// TestGapSegment: a gap's segment has one sample, which lasts as long as the gap
+// TestGap: a gap's segment has one sample, which lasts as long as the gap
 // and holds nothing but the end of the sequence.
-func TestGapSegment(t *testing.T) {
+func TestGap(t *testing.T) {
 	for video, data := range map[schemas.Codec][]byte{schemas.H264: {0, 0, 0, 1, 0x0a}, schemas.H265: {0, 0, 0, 2, 0x48, 0x01}} {
 		e := schemas.Entry{Kind: schemas.KindGap, Seq: 7, Media: 1 << 40, Duration: 150_000, Layout: schemas.Layout{Video: video}}
-		b, err := gapSegment(&e)
+		b, err := Gap(e)
 		if err != nil {
 			t.Fatal(err)
 		}
-		f, err := mp4.DecodeFile(bytes.NewReader(b))
+		f, err := mp4.DecodeFile(bytes.NewReader(b[0]))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -32,7 +32,7 @@ func TestGapSegment(t *testing.T) {
 			t.Errorf("%s: at %d for %d: %x", video, s.DecodeTime, s.Dur, s.Data)
 		}
 	}
-	if _, err := gapSegment(&schemas.Entry{Layout: schemas.Layout{Video: schemas.MJPEG}}); !errors.Is(err, errGap) {
+	if _, err := Gap(schemas.Entry{Layout: schemas.Layout{Video: schemas.MJPEG}}); !errors.Is(err, ErrNoGap) {
 		t.Errorf("MJPEG: %v", err)
 	}
 }

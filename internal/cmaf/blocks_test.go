@@ -1,4 +1,4 @@
-package hls
+package cmaf
 
 import (
 	"bytes"
@@ -10,12 +10,12 @@ import (
 
 // Blocks read as the bytes that they are, wherever one begins.
 func TestBlocks(t *testing.T) {
-	for _, b := range []blocks{nil, {nil}, {[]byte("abc")}, {[]byte("abc"), nil, []byte("d"), []byte("efghij")}} {
+	for _, b := range []Blocks{nil, {nil}, {[]byte("abc")}, {[]byte("abc"), nil, []byte("d"), []byte("efghij")}} {
 		all := bytes.Join(b, nil)
-		if b.size() != int64(len(all)) {
-			t.Errorf("%q: size %d", all, b.size())
+		if b.Size() != int64(len(all)) {
+			t.Errorf("%q: size %d", all, b.Size())
 		}
-		if err := iotest.TestReader(io.NewSectionReader(b, 0, b.size()), all); err != nil {
+		if err := iotest.TestReader(io.NewSectionReader(b, 0, b.Size()), all); err != nil {
 			t.Errorf("%q: %v", all, err)
 		}
 		for from := range len(all) + 2 {
@@ -29,7 +29,7 @@ func TestBlocks(t *testing.T) {
 			}
 		}
 		var out bytes.Buffer
-		if n, err := b.WriteTo(&out); n != b.size() || err != nil || !bytes.Equal(out.Bytes(), all) {
+		if n, err := b.WriteTo(&out); n != b.Size() || err != nil || !bytes.Equal(out.Bytes(), all) {
 			t.Errorf("%q: wrote %d %q, %v", all, n, out.Bytes(), err)
 		}
 	}

@@ -1,12 +1,13 @@
-package hls
+package cmaf
 
 import (
 	"github.com/framelog/framelog/internal/codec"
 	"github.com/framelog/framelog/schemas"
 )
 
-// withParameterSets is samples with the configuration's parameter sets before
-// each sync sample that lacks any kind of them. It changes nothing in place.
+// withParameterSets gives samples with the parameter sets of the configuration
+// before each sync sample that lacks a kind of them. It changes no sample in
+// place.
 func withParameterSets(t schemas.Track, samples []schemas.Sample) ([]schemas.Sample, error) {
 	if t.Codec != schemas.H264 && t.Codec != schemas.H265 {
 		return samples, nil
@@ -37,9 +38,10 @@ func withParameterSets(t schemas.Track, samples []schemas.Sample) ([]schemas.Sam
 	return samples, nil
 }
 
-// scan looks through an access unit: at is where parameter sets belong (after
-// a delimiter, which must be first), complete whether it has all kinds before
-// its first slice. Bytes that are no NAL units end the look.
+// scan looks for parameter sets in an access unit, up to its first slice. at is
+// where they belong: behind the delimiter, which must come first. complete
+// reports whether there is one of each kind. Bytes that are no NAL units end the
+// search.
 func scan(c schemas.Codec, au []byte) (at int, complete bool) {
 	var vps, sps, pps bool
 	for rest := au; ; {
