@@ -11,50 +11,6 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// AACConfig is what an AudioSpecificConfig says (ISO/IEC 14496-3 section
-// 1.6.2.1).
-type AACConfig struct {
-	ObjectType   int // of the outermost signalled extension: 2 is AAC-LC, 5 SBR, 29 PS
-	SampleRate   int // Hz, of the core; SBR doubles it
-	Channels     int // 0: told by the stream itself
-	FrameSamples int // samples of one frame at SampleRate: 1024 or 960
-}
-
-// ParseAACConfig reads an AudioSpecificConfig.
-func ParseAACConfig(b []byte) (AACConfig, error) {
-	var a mpeg4audio.AudioSpecificConfig
-	if err := a.Unmarshal(b); err != nil {
-		return AACConfig{}, fmt.Errorf("codec: parse AudioSpecificConfig: %w", err)
-	}
-	if a.SampleRate <= 0 {
-		return AACConfig{}, fmt.Errorf("codec: parse AudioSpecificConfig: sample rate %d", a.SampleRate)
-	}
-	c := AACConfig{ObjectType: int(a.Type), SampleRate: a.SampleRate, Channels: int(a.ChannelConfig), FrameSamples: 1024}
-	if a.ExtensionType != 0 {
-		c.ObjectType = int(a.ExtensionType)
-	}
-	if c.Channels == 7 {
-		c.Channels = 8
-	}
-	if a.FrameLengthFlag {
-		c.FrameSamples = 960
-	}
-	return c, nil
-}
-
-// BuildAACConfig makes the AudioSpecificConfig of AAC-LC.
-func BuildAACConfig(rate, channels int) ([]byte, error) {
-	n := uint8(channels)
-	if channels == 8 {
-		n = 7
-	}
-	b, err := mpeg4audio.AudioSpecificConfig{Type: mpeg4audio.ObjectTypeAACLC, SampleRate: rate, ChannelConfig: n, ChannelCount: channels}.Marshal()
-	if err != nil {
-		return nil, fmt.Errorf("codec: build AudioSpecificConfig: %w", err)
-	}
-	return b, nil
-}
-
 // OpusConfig is an identification header of Opus without its magic (RFC 7845
 // section 5.1), as the log has it.
 type OpusConfig struct {
@@ -98,19 +54,10 @@ func ParseOpusConfig(b []byte) (OpusConfig, error) {
 	return c, nil
 }
 
-// Marshal writes c down as the log has it.
-func (c OpusConfig) Marshal() []byte {
-	b := []byte{1, c.Channels}
-	b = binary.LittleEndian.AppendUint16(b, c.PreSkip)
-	b = binary.LittleEndian.AppendUint32(b, c.InputRate)
-	b = binary.LittleEndian.AppendUint16(b, uint16(c.OutputGain))
-	return append(append(b, c.Family), c.Mapping...)
-}
-
-// OpusDuration is how long an Opus packet sounds, in samples at 48 kHz, by its
-// table of contents (RFC 6716 section 3.1). It is 0 for what is no packet:
-// empty, or longer than the 120 ms that section 3.2.5 allows.
-func OpusDuration(packet []byte) uint32 {
+// opusDuration is how long an Opus packet sounds, in samples at 48 kHz, by its
+// table of contents (RFC 6716 section 3.1). It is 0 for bytes that are no packet:
+// none, or more than the 120 ms that section 3.2.5 allows.
+func opusDuration(packet []byte) uint32 {
 	d := opus.PacketDuration2(packet)
 	if d <= 0 || d > OpusRate*120/1000 {
 		return 0
@@ -118,20 +65,26 @@ func OpusDuration(packet []byte) uint32 {
 	return uint32(d)
 }
 
-// FrameDuration tells how long the frames of an audio track sound. The
-// returned function gives a frame's duration in ticks of the track's
-// timescale, 0 for what is no frame.
+// FrameDuration gives a function that tells how long a frame of an audio track
+// sounds, in ticks of the track's timescale. It is 0 for bytes that are no frame.
 func FrameDuration(t schemas.Track) (func(frame []byte) uint32, error) {
 	if t.Timescale == 0 {
 		return nil, errors.New("codec: audio track has no timescale")
 	}
 	switch t.Codec {
 	case schemas.AAC:
-		c, err := ParseAACConfig(t.Config)
-		if err != nil {
-			return nil, err
+		var c mpeg4audio.AudioSpecificConfig // ISO/IEC 14496-3 section 1.6.2.1
+		if err := c.Unmarshal(t.Config); err != nil {
+			return nil, fmt.Errorf("codec: parse AudioSpecificConfig: %w", err)
 		}
-		d := uint32(schemas.Rescale(int64(c.FrameSamples), uint32(c.SampleRate), t.Timescale))
+		if c.SampleRate <= 0 {
+			return nil, fmt.Errorf("codec: parse AudioSpecificConfig: sample rate %d", c.SampleRate)
+		}
+		samples := int64(1024)
+		if c.FrameLengthFlag {
+			samples = 960
+		}
+		d := uint32(schemas.Rescale(samples, uint32(c.SampleRate), t.Timescale))
 		return func(frame []byte) uint32 {
 			if len(frame) == 0 {
 				return 0
@@ -140,7 +93,7 @@ func FrameDuration(t schemas.Track) (func(frame []byte) uint32, error) {
 		}, nil
 	case schemas.Opus:
 		return func(packet []byte) uint32 {
-			return uint32(schemas.Rescale(int64(OpusDuration(packet)), OpusRate, t.Timescale))
+			return uint32(schemas.Rescale(int64(opusDuration(packet)), OpusRate, t.Timescale))
 		}, nil
 	default:
 		return nil, errors.New("codec: not audio that the log takes: " + string(t.Codec))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/Eyevinn/mp4ff/hevc"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h265"
 
@@ -32,23 +33,17 @@ const maxReorder = 16
 func Video(c schemas.Codec, config []byte) (VideoInfo, error) {
 	switch c {
 	case schemas.H264:
-		a, err := ParseAVCConfig(config)
+		r, err := avcConfig(config)
 		if err != nil {
 			return VideoInfo{}, err
 		}
-		if err := checkLengths("avcC", a.LengthSize); err != nil {
-			return VideoInfo{}, err
-		}
-		return h264Info(a.SPS[0])
+		return h264Info(r.SPSnalus[0])
 	case schemas.H265:
-		h, err := ParseHEVCConfig(config)
+		r, err := hevcConfig(config)
 		if err != nil {
 			return VideoInfo{}, err
 		}
-		if err := checkLengths("hvcC", h.LengthSize); err != nil {
-			return VideoInfo{}, err
-		}
-		return h265Info(h.SPS[0])
+		return h265Info(r.GetNalusForType(hevc.NALU_SPS)[0])
 	case schemas.MJPEG:
 		return VideoInfo{}, nil
 	default:
@@ -64,12 +59,12 @@ func FrameRate(c schemas.Codec, config []byte) float64 {
 	switch c {
 	case schemas.H264:
 		var s h264.SPS
-		if a, err := ParseAVCConfig(config); err == nil && s.Unmarshal(a.SPS[0]) == nil {
+		if r, err := avcConfig(config); err == nil && s.Unmarshal(r.SPSnalus[0]) == nil {
 			fps = s.FPS()
 		}
 	case schemas.H265:
 		var s h265.SPS
-		if h, err := ParseHEVCConfig(config); err == nil && s.Unmarshal(h.SPS[0]) == nil {
+		if r, err := hevcConfig(config); err == nil && s.Unmarshal(r.GetNalusForType(hevc.NALU_SPS)[0]) == nil {
 			fps = s.FPS()
 		}
 	default:
@@ -104,21 +99,13 @@ func h264Info(sps []byte) (VideoInfo, error) {
 	return info, nil
 }
 
-func parseH265SPS(sps []byte) (h265.SPS, error) {
+func h265Info(sps []byte) (VideoInfo, error) {
 	var s h265.SPS
 	if err := s.Unmarshal(sps); err != nil {
-		return s, fmt.Errorf("codec: read SPS: %w", err)
+		return VideoInfo{}, fmt.Errorf("codec: read SPS: %w", err)
 	}
 	if s.ChromaFormatIdc > 3 {
-		return s, fmt.Errorf("codec: read SPS: chroma format %d", s.ChromaFormatIdc)
-	}
-	return s, nil
-}
-
-func h265Info(sps []byte) (VideoInfo, error) {
-	s, err := parseH265SPS(sps)
-	if err != nil {
-		return VideoInfo{}, err
+		return VideoInfo{}, fmt.Errorf("codec: read SPS: chroma format %d", s.ChromaFormatIdc)
 	}
 	info := VideoInfo{Width: s.Width(), Height: s.Height(), Reorder: -1}
 	if n := len(s.MaxNumReorderPics); n > 0 && s.MaxNumReorderPics[n-1] <= maxReorder {

@@ -3,7 +3,11 @@
 package codectest
 
 import (
+	"bytes"
 	"encoding/binary"
+	"io"
+
+	"github.com/Eyevinn/mp4ff/avc"
 
 	"github.com/framelog/framelog/internal/codec"
 )
@@ -18,11 +22,19 @@ type H264 struct {
 
 // Config is the stream's decoder configuration, the body of avcC.
 func (h H264) Config() []byte {
-	b, err := codec.BuildAVCConfig([][]byte{h.SPS()}, [][]byte{{0x68, 0xce, 0x38, 0x80}})
+	r, err := avc.CreateAVCDecConfRec([][]byte{h.SPS()}, [][]byte{{0x68, 0xce, 0x38, 0x80}}, true)
 	if err != nil {
 		panic(err)
 	}
-	return b
+	return encode(r)
+}
+
+func encode(record interface{ Encode(w io.Writer) error }) []byte {
+	var b bytes.Buffer
+	if err := record.Encode(&b); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
 }
 
 // SPS is the stream's sequence parameter set (ITU-T H.264 section 7.3.2.1.1).

@@ -3,7 +3,7 @@ package codectest
 import (
 	"encoding/hex"
 
-	"github.com/framelog/framelog/internal/codec"
+	"github.com/Eyevinn/mp4ff/hevc"
 )
 
 // H265Config is the decoder configuration (the body of hvcC) of an H.265
@@ -13,11 +13,11 @@ func H265Config() []byte {
 	vps, sps, pps := unhex("40010c01ffff0408000003009e0800000300001e959809"),
 		unhex("4201010408000003009e0800000300001e90041020b2cacd24995e02dc08080010000003001000000301e080"),
 		unhex("4401c172860c4224")
-	b, err := codec.BuildHEVCConfig([][]byte{vps}, [][]byte{sps}, [][]byte{pps})
+	r, err := hevc.CreateHEVCDecConfRec([][]byte{vps}, [][]byte{sps}, [][]byte{pps}, true, true, true, true)
 	if err != nil {
 		panic(err)
 	}
-	return b
+	return encode(&r)
 }
 
 func unhex(s string) []byte {
