@@ -7,14 +7,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-
-	"github.com/framelog/framelog/internal/cmaf"
 )
 
 func TestCache(t *testing.T) {
 	evicted := prometheus.NewCounter(prometheus.CounterOpts{Name: "evicted_total", Help: "Evictions."})
-	c := newCache(10, evicted)
-	put := func(seq uint64, n int) { c.put(cacheKey{seq: seq}, &segment{parts: cmaf.Blocks{make([]byte, n)}}) }
+	c := newCache[*segment](10, evicted)
+	put := func(seq uint64, n int64) { c.put(cacheKey{seq: seq}, &segment{}, n) }
 	has := func(seq uint64) bool { return c.get(cacheKey{seq: seq}) != nil }
 	put(1, 4)
 	put(2, 4)
@@ -29,9 +27,13 @@ func TestCache(t *testing.T) {
 	if has(4) || c.size() != 8 || testutil.ToFloat64(evicted) != 1 {
 		t.Errorf("what is larger than the cache: %v, %d bytes, %v evictions", has(4), c.size(), testutil.ToFloat64(evicted))
 	}
+	put(1, 5) // in the place of the value that was there
+	if !has(1) || !has(3) || c.size() != 9 {
+		t.Errorf("after the second put of 1: %d bytes", c.size())
+	}
 	c.drop(cacheKey{seq: 3})
 	c.drop(cacheKey{seq: 3})
-	if !has(1) || has(3) || c.size() != 4 || testutil.ToFloat64(evicted) != 1 {
+	if !has(1) || has(3) || c.size() != 5 || testutil.ToFloat64(evicted) != 1 {
 		t.Errorf("after drop: 1 %v, 3 %v, %d bytes", has(1), has(3), c.size())
 	}
 }
@@ -39,11 +41,11 @@ func TestCache(t *testing.T) {
 // What nobody asks for any more goes; inits, which are small, stay.
 func TestCacheExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCache(100, prometheus.NewCounter(prometheus.CounterOpts{Name: "evicted_total", Help: "Evictions."}))
+		c := newCache[*segment](100, prometheus.NewCounter(prometheus.CounterOpts{Name: "evicted_total", Help: "Evictions."}))
 		init := cacheKey{config: "0123456789abcdef"}
-		c.put(init, &segment{parts: cmaf.Blocks{make([]byte, 1)}})
+		c.put(init, &segment{}, 1)
 		for seq := range uint64(5) {
-			c.put(cacheKey{seq: seq}, &segment{parts: cmaf.Blocks{make([]byte, 10)}})
+			c.put(cacheKey{seq: seq}, &segment{}, 10)
 		}
 		time.Sleep(time.Minute)
 		c.get(cacheKey{seq: 2})

@@ -18,14 +18,18 @@ type fakeLog struct {
 	changed chan struct{}
 	topics  map[schemas.Topic]*fakeTopic
 	loads   int           // of chunks
+	lookups int           // reads of indexes
 	broken  int           // rises with each breakTails
 	hold    chan struct{} // reading chunks waits for it, where not nil
+
+	holdIndex chan struct{} // so does finding an entry
 }
 
 type fakeTopic struct {
 	entries []schemas.Entry
 	chunks  map[uint64][]*schemas.Chunk
 	expired uint64 // media below this seq is gone
+	beyond  uint64 // where not 0, media from this seq on lies beyond the end of its partition
 	events  []medialog.Event
 }
 
@@ -97,11 +101,14 @@ func (l *fakeLog) topic(t schemas.Topic) (fakeTopic, bool) {
 	if !ok {
 		return fakeTopic{}, false
 	}
-	return fakeTopic{slices.Clone(f.entries), f.chunks, f.expired, slices.Clone(f.events)}, true
+	return fakeTopic{slices.Clone(f.entries), f.chunks, f.expired, f.beyond, slices.Clone(f.events)}, true
 }
 
 func (l *fakeLog) Entries(_ context.Context, t schemas.Topic, r medialog.Range) iter.Seq2[schemas.Entry, error] {
 	return func(yield func(schemas.Entry, error) bool) {
+		l.mu.Lock()
+		l.lookups++
+		l.mu.Unlock()
 		f, ok := l.topic(t)
 		if !ok {
 			yield(schemas.Entry{}, medialog.ErrNoTopic)
@@ -125,7 +132,13 @@ func (l *fakeLog) Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) 
 		hold := l.hold
 		f := l.topics[t]
 		chunks, gone := slices.Clone(f.chunks[e.Seq]), e.Seq < f.expired
+		lost := f.beyond != 0 && e.Seq >= f.beyond
 		l.mu.Unlock()
+		if lost { // the log waits for them to come back
+			<-ctx.Done()
+			yield(nil, ctx.Err())
+			return
+		}
 		if hold != nil {
 			select {
 			case <-hold:
@@ -146,7 +159,18 @@ func (l *fakeLog) Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) 
 	}
 }
 
-func (l *fakeLog) Entry(_ context.Context, t schemas.Topic, seq uint64) (schemas.Entry, error) {
+func (l *fakeLog) Entry(ctx context.Context, t schemas.Topic, seq uint64) (schemas.Entry, error) {
+	l.mu.Lock()
+	l.lookups++
+	hold := l.holdIndex
+	l.mu.Unlock()
+	if hold != nil {
+		select {
+		case <-hold:
+		case <-ctx.Done():
+			return schemas.Entry{}, ctx.Err()
+		}
+	}
 	f, ok := l.topic(t)
 	if !ok {
 		return schemas.Entry{}, medialog.ErrNoTopic
@@ -160,6 +184,19 @@ func (l *fakeLog) Entry(_ context.Context, t schemas.Topic, seq uint64) (schemas
 		}
 	}
 	return schemas.Entry{}, medialog.ErrNotFound
+}
+
+func (l *fakeLog) Available(_ context.Context, t schemas.Topic, e schemas.Entry) error {
+	f, ok := l.topic(t)
+	switch {
+	case !ok:
+		return medialog.ErrNoTopic
+	case e.Seq < f.expired:
+		return medialog.ErrExpired
+	case f.beyond != 0 && e.Seq >= f.beyond:
+		return medialog.ErrBeyond
+	}
+	return nil
 }
 
 func (l *fakeLog) Topics(context.Context) ([]schemas.Topic, error) {

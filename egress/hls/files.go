@@ -19,10 +19,10 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// files keeps complete segments and inits as files that a web server gives out
-// by itself, as this one does: <dir>/hls/<camera>/<rendition>/m1/…, as in their
-// URLs. A nil *files keeps nothing. What is missing here is made from the log on
-// request, so nothing here needs to be safe on disk.
+// files keeps complete segments and inits as files, which a web server can serve
+// without asking: <dir>/hls/<camera>/<rendition>/m1/…, as in their URLs. A nil
+// *files keeps nothing. A file that is missing is made from the log on request,
+// so files need not be safe on disk.
 type files struct {
 	dir     string
 	linger  time.Duration
@@ -30,10 +30,10 @@ type files struct {
 	free    func(dir string) (int64, error)
 	slog    *slog.Logger
 	count   *prometheus.CounterVec
-	full    atomic.Bool   // less is free than the reserve
-	temps   atomic.Uint64 // temporary names given
+	full    atomic.Bool   // less than the reserve is free
+	temps   atomic.Uint64 // number of temporary names
 
-	mu     sync.Mutex // not held while the disk works: one that is slow would stop all tails
+	mu     sync.Mutex // not held while the disk works: a slow disk would stop all tails
 	topics map[schemas.Topic]*fileSet
 }
 
@@ -43,15 +43,18 @@ type fileSet struct {
 }
 
 type file struct {
-	seq  uint64    // the newest that needs it
-	left time.Time // when it left the window; zero while it is in
-	ends []int64   // where each part of a segment ends, the last one with the file
+	seq  uint64    // of the newest fragment that needs it
+	left time.Time // when that left the window; zero: it has not
+	ends []int64   // where each part of a segment ends; the last one ends with the file
 }
 
 func newFiles(cfg Config, logger *slog.Logger, count *prometheus.CounterVec) (*files, error) {
 	f := &files{
 		dir: cfg.Dir, linger: cfg.FileLinger, reserve: cfg.Reserve, free: cfg.free, slog: logger, count: count,
 		topics: map[schemas.Topic]*fileSet{},
+	}
+	if f.free == nil {
+		f.free = freeBytes
 	}
 	if err := os.RemoveAll(filepath.Join(f.dir, "hls")); err != nil {
 		return nil, fmt.Errorf("hls: remove old files: %w", err)
@@ -62,15 +65,14 @@ func newFiles(cfg Config, logger *slog.Logger, count *prometheus.CounterVec) (*f
 	return f, nil
 }
 
-// write keeps a resource as a file and says whether it is one now. It fails
-// quietly but for a counter and one line of log a spell: the resource is served
-// all the same.
+// write keeps a resource as a file and reports whether it is one now. A failure
+// is counted and logged, and is no error: the resource is served without a file.
 func (f *files) write(r resource, data cmaf.Blocks) bool {
 	if f == nil {
 		return false
 	}
 	name := filepath.FromSlash(r.path())
-	if f.again(r, name) {
+	if f.renew(r, name) {
 		return true
 	}
 	if !f.room(data.Size()) {
@@ -99,8 +101,9 @@ func (f *files) write(r resource, data cmaf.Blocks) bool {
 	return true
 }
 
-// again says whether a resource is a file already, which is needed now.
-func (f *files) again(r resource, name string) bool {
+// renew reports whether a resource is a file already, and notes that it is in the
+// window.
+func (f *files) renew(r resource, name string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	file := f.find(r.topic, name)
@@ -111,7 +114,7 @@ func (f *files) again(r resource, name string) bool {
 	return true
 }
 
-// find is a file that there is, else nil. With mu held.
+// find gives a file, nil where there is none. mu is held.
 func (f *files) find(t schemas.Topic, name string) *file {
 	if set := f.topics[t]; set != nil {
 		return set.live[name]
@@ -119,8 +122,8 @@ func (f *files) find(t schemas.Topic, name string) *file {
 	return nil
 }
 
-// open opens the file of a resource; nil where there is none, or it is not what
-// was written. The caller closes it.
+// open opens the file of a resource. It gives nil where there is no file, or one
+// of another size than was written. The caller closes it.
 func (f *files) open(r resource) *storedFile {
 	if f == nil {
 		return nil
@@ -140,7 +143,7 @@ func (f *files) open(r resource) *storedFile {
 		return nil
 	}
 	if st, err := file.Stat(); err != nil || st.Size() != ends[len(ends)-1] {
-		_ = file.Close() // it was only to be read
+		_ = file.Close() // nothing was written
 		return nil
 	}
 	return &storedFile{File: file, ends: ends}
@@ -151,8 +154,8 @@ type storedFile struct {
 	ends []int64
 }
 
-// section is one part, or all where part is below 0; nil where there is no such
-// part.
+// section gives one part, or all of the file where part is below 0. It gives nil
+// where there is no such part.
 func (f *storedFile) section(part int) *io.SectionReader {
 	switch {
 	case part < 0:
@@ -166,16 +169,16 @@ func (f *storedFile) section(part int) *io.SectionReader {
 	}
 }
 
-// room says whether the disk keeps its reserve with n bytes more, and logs when
+// room reports whether the disk keeps its reserve with n bytes more. It logs when
 // that changes.
 func (f *files) room(n int64) bool {
 	free, err := f.free(f.dir)
 	if err != nil {
-		return true // the write will tell
+		return true // the write fails if there is none
 	}
 	full := free-n < f.reserve
 	if f.full.Swap(full) != full {
-		f.slog.Warn("disk reserve of HLS files: while it is reached there are none", "reached", full, "reserve_bytes", f.reserve)
+		f.slog.Warn("disk reserve of HLS files: no files are written below it", "below_reserve", full, "reserve_bytes", f.reserve)
 	}
 	return !full
 }
@@ -188,7 +191,7 @@ func freeBytes(dir string) (int64, error) {
 	return int64(st.Bavail) * st.Bsize, nil
 }
 
-// put writes under another name first, so that no reader sees half a file.
+// put writes under a temporary name first, so that no reader sees half a file.
 func (f *files) put(name string, data cmaf.Blocks) error {
 	path := filepath.Join(f.dir, name)
 	temp := path + "." + strconv.FormatUint(f.temps.Add(1), 10) + ".tmp"
@@ -216,7 +219,8 @@ func writeFile(path string, data cmaf.Blocks) error {
 	return errors.Join(err, f.Close())
 }
 
-// window tells the first and the last seq of a topic's window.
+// window takes the first and the last seq of a topic's window, and notes which
+// files have left it.
 func (f *files) window(t schemas.Topic, first, last uint64) {
 	if f == nil {
 		return
@@ -230,28 +234,28 @@ func (f *files) window(t schemas.Topic, first, last uint64) {
 	set.first = first
 	now := time.Now()
 	for _, file := range set.live {
-		// Seqs above it are of a topic that was deleted and made again.
+		// Seqs above the window are of a topic that was deleted and made again.
 		if (file.seq < first || file.seq > last) && file.left.IsZero() {
 			file.left = now
 		}
 	}
 }
 
-// sweep removes files whose segments left the window long enough ago; all of
-// them where the disk is below its reserve: what they hold is in the log, which
-// needs the room to go on.
+// sweep removes the files that left the window longer than linger ago. It removes
+// all of them where the disk is below its reserve: their footage is in the log,
+// which needs the disk to go on.
 func (f *files) sweep(now time.Time) {
 	if f == nil {
 		return
 	}
 	full := !f.room(0)
-	var gone []string
+	var removed []string
 	var emptied []schemas.Topic
 	f.mu.Lock()
 	for t, set := range f.topics {
 		for name, file := range set.live {
 			if full || (!file.left.IsZero() && now.Sub(file.left) >= f.linger) {
-				gone = append(gone, name)
+				removed = append(removed, name)
 				delete(set.live, name)
 			}
 		}
@@ -261,7 +265,7 @@ func (f *files) sweep(now time.Time) {
 		}
 	}
 	f.mu.Unlock()
-	for _, name := range gone {
+	for _, name := range removed {
 		if err := os.Remove(filepath.Join(f.dir, name)); err != nil && !os.IsNotExist(err) {
 			f.slog.Warn("cannot remove a file", "name", name, "error", err)
 			continue
@@ -270,8 +274,8 @@ func (f *files) sweep(now time.Time) {
 	}
 	for _, t := range emptied {
 		dir := filepath.Dir(filepath.FromSlash(resource{kind: kindSegment, topic: t}.path()))
-		for range 3 { // of the muxer's version, the rendition, the camera
-			_ = os.Remove(filepath.Join(f.dir, dir)) // where it is empty
+		for range 3 { // folders of the version, the rendition and the camera
+			_ = os.Remove(filepath.Join(f.dir, dir)) // it fails where the folder is not empty
 			dir = filepath.Dir(dir)
 		}
 	}

@@ -208,7 +208,7 @@ func TestMetricNames(t *testing.T) {
 		if err != nil || len(problems) > 0 || len(families) < 8 {
 			t.Errorf("%d families, %v, %v", len(families), problems, err)
 		}
-		s.cancel()
+		s.tasks.cancel()
 		synctest.Wait()
 	})
 }

@@ -3,39 +3,13 @@ package hls
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
-	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/framelog/framelog/internal/cmaf"
-	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/internal/httpgzip"
 	"github.com/framelog/framelog/schemas"
 )
-
-// Content types (RFC 8216bis section 10).
-const (
-	typePlaylist = "application/vnd.apple.mpegurl"
-	typeMedia    = "video/mp4"
-)
-
-// failure is an answer that is no media: a status, a word for the metric, and
-// a line for people.
-type failure struct {
-	code   int
-	result string
-	text   string
-	retry  bool // Retry-After: 1
-}
-
-func (f *failure) Error() string { return f.text }
-
-func fail(code int, result, format string, a ...any) *failure {
-	return &failure{code: code, result: result, text: fmt.Sprintf(format, a...), retry: code == http.StatusServiceUnavailable}
-}
 
 // ServeHTTP answers
 //
@@ -93,44 +67,14 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, res resource) err
 		}
 		return s.serveSegment(w, r, res, -1)
 	case kindInit:
-		seg, err := s.init(r.Context(), res.topic, res.config)
-		if err != nil {
-			return err
-		}
-		s.media(w, r, seg.parts)
-		return nil
+		return s.serveInit(w, r, res)
 	case kindOther:
 	}
 	return fail(http.StatusNotFound, "not_found", "no such path")
 }
 
-// explain turns an error into an answer.
-func explain(err error) *failure {
-	var f *failure
-	switch {
-	case errors.As(err, &f):
-		return f
-	case errors.Is(err, medialog.ErrExpired):
-		return fail(http.StatusGone, "gone", "this footage has expired")
-	case errors.Is(err, medialog.ErrNotFound), errors.Is(err, medialog.ErrNoTopic):
-		return fail(http.StatusNotFound, "not_found", "there is no such footage")
-	case errors.Is(err, cmaf.ErrNoGap):
-		return fail(http.StatusNotFound, "gap", "there is no footage here: it is a gap")
-	case errors.Is(err, errBusy):
-		return fail(http.StatusServiceUnavailable, "busy", "too many requests at a time; try again")
-	case errors.Is(err, errTimeout):
-		return fail(http.StatusServiceUnavailable, "timeout", "nothing new came in time")
-	case errors.Is(err, errClosed), errors.Is(err, context.Canceled):
-		return fail(http.StatusServiceUnavailable, "closed", "closing")
-	case errors.Is(err, context.DeadlineExceeded):
-		return fail(http.StatusServiceUnavailable, "timeout", "the log did not answer in time")
-	default:
-		return fail(http.StatusInternalServerError, "error", "this cannot be served; the server's log says why")
-	}
-}
-
-// ready waits for a topic's first footage, and for more to be so where more is
-// not nil.
+// ready waits for a topic's first footage, and until more, if it is not nil,
+// reports true.
 func (s *Server) ready(ctx context.Context, st *stream, more func() bool) error {
 	err := st.await(ctx, s.cfg.FirstWait, func() (bool, error) {
 		if !st.live {
@@ -164,13 +108,13 @@ func (s *Server) serveMultivariant(w http.ResponseWriter, r *http.Request, res r
 		return err
 	}
 	b := Multivariant([]Variant{v})
-	z := acceptsGzip(r)
-	if z {
-		if b, err = s.gzip.compress(b); err != nil {
+	zipped := httpgzip.Accepted(r)
+	if zipped {
+		if b, err = httpgzip.Compress(b); err != nil {
 			return err
 		}
 	}
-	text(w, r, b, z)
+	writePlaylist(w, r, b, zipped)
 	return nil
 }
 
@@ -195,12 +139,12 @@ func (s *Server) servePlaylist(w http.ResponseWriter, r *http.Request, res resou
 	case d.skip:
 		s.quiet(r.Context(), st)
 	}
-	gzip := acceptsGzip(r)
-	b, err := st.render(d, gzip)
+	zipped := httpgzip.Accepted(r)
+	b, err := st.render(d, zipped)
 	if err != nil {
 		return err
 	}
-	text(w, r, b, gzip)
+	writePlaylist(w, r, b, zipped)
 	return nil
 }
 
@@ -243,13 +187,13 @@ func (s *Server) quiet(ctx context.Context, st *stream) {
 // (10 s by default).
 const longestQuiet = 8 * time.Second
 
-// servePart gives a part, and where it is the one that comes next, waits for
-// it. A part that can never come is a 404 at once.
+// servePart gives a part. It waits for the part that comes next. A part that can
+// never come is a 404 at once.
 func (s *Server) servePart(w http.ResponseWriter, r *http.Request, res resource) error {
-	// A server that was just started may be asked for a part first.
+	// The first request to a server that has just started may be one for a part.
 	st, err := s.stream(res.topic)
 	if err != nil {
-		return s.oldPart(w, r, res)
+		return s.serveOldPart(w, r, res)
 	}
 	defer st.leave()
 	if err := s.ready(r.Context(), st, nil); err != nil {
@@ -259,42 +203,44 @@ func (s *Server) servePart(w http.ResponseWriter, r *http.Request, res resource)
 	limit := 3 * st.model.target()
 	st.mu.Unlock()
 	var data []byte
-	var known *schemas.Entry
 	err = st.await(r.Context(), limit, func() (bool, error) {
 		var coming bool
 		data, coming = st.model.part(res.seq, res.epoch, res.part)
-		known = st.model.find(res.seq)
 		return !coming, nil
 	})
 	if err != nil {
 		return err
 	}
-	switch {
-	case data != nil:
-		s.media(w, r, cmaf.Blocks{data})
-		return nil
-	case known != nil:
-		return s.partOf(w, r, res, *known)
-	default:
-		return s.oldPart(w, r, res)
+	if data == nil {
+		return s.serveOldPart(w, r, res)
 	}
+	s.writeMedia(w, r, cmaf.Blocks{data})
+	return nil
 }
 
-// oldPart gives a part of a segment that no tail knows.
-func (s *Server) oldPart(w http.ResponseWriter, r *http.Request, res resource) error {
-	e, err := s.log.Entry(r.Context(), res.topic, res.seq)
-	if err != nil {
-		return err
+// serveOldPart gives a part of a complete segment.
+func (s *Server) serveOldPart(w http.ResponseWriter, r *http.Request, res resource) error {
+	tail := s.known(res)
+	e := tail.entry
+	if e == nil {
+		found, err := s.loader.find(r.Context(), res.topic, res.seq, tail)
+		if err != nil {
+			return err
+		}
+		e = &found
 	}
-	return s.partOf(w, r, res, e)
-}
-
-// partOf gives a part of a complete segment.
-func (s *Server) partOf(w http.ResponseWriter, r *http.Request, res resource, e schemas.Entry) error {
 	if !e.Playable() || e.Epoch != res.epoch || res.part >= e.Chunks {
 		return fail(http.StatusNotFound, "not_found", "there is no such part")
 	}
 	return s.serveSegment(w, r, res, int(res.part))
+}
+
+// known gives what a camera's tail knows of a segment.
+func (s *Server) known(res resource) known {
+	if st := s.lookup(res.topic); st != nil {
+		return st.known(res.seq)
+	}
+	return known{}
 }
 
 // serveSegment gives a complete segment, or one part of it where part is not
@@ -306,7 +252,7 @@ func (s *Server) serveSegment(w http.ResponseWriter, r *http.Request, res resour
 			return nil
 		}
 		var err error
-		if seg, err = s.segment(r.Context(), res.topic, res.seq); err != nil {
+		if seg, err = s.loader.segment(r.Context(), res.topic, res.seq, s.known(res)); err != nil {
 			return err
 		}
 	}
@@ -314,11 +260,11 @@ func (s *Server) serveSegment(w http.ResponseWriter, r *http.Request, res resour
 	if part >= 0 {
 		parts = parts[part : part+1]
 	}
-	s.media(w, r, parts)
+	s.writeMedia(w, r, parts)
 	return nil
 }
 
-// serveFile answers from the file of a segment; false where there is none.
+// serveFile answers from the file of a segment. It reports whether there is one.
 func (s *Server) serveFile(w http.ResponseWriter, r *http.Request, res resource, part int) bool {
 	f := s.files.open(res)
 	if f == nil {
@@ -329,85 +275,20 @@ func (s *Server) serveFile(w http.ResponseWriter, r *http.Request, res resource,
 	if b == nil {
 		return false
 	}
-	s.mediaHeaders(w.Header())
-	http.ServeContent(w, r, "", time.Time{}, b)
+	s.writeFile(w, r, b)
 	return true
 }
 
-// directives are the delivery directives of a playlist's request (RFC 8216bis
-// section 6.2.5).
-type directives struct {
-	blocking bool
-	msn      uint64
-	part     int // -1: none
-	skip     bool
-}
-
-func parseDirectives(q url.Values) (directives, error) {
-	d := directives{part: -1}
-	if q.Has("_HLS_msn") {
-		n, err := strconv.ParseUint(q.Get("_HLS_msn"), 10, 63)
-		if err != nil {
-			return d, fail(http.StatusBadRequest, "bad", "_HLS_msn is no number")
-		}
-		d.blocking, d.msn = true, n
+// serveInit gives an init segment.
+func (s *Server) serveInit(w http.ResponseWriter, r *http.Request, res resource) error {
+	var tracks []schemas.Track
+	if st := s.lookup(res.topic); st != nil {
+		tracks = st.tracks(res.config)
 	}
-	if q.Has("_HLS_part") {
-		n, err := strconv.ParseUint(q.Get("_HLS_part"), 10, 31)
-		if err != nil || !d.blocking {
-			return d, fail(http.StatusBadRequest, "bad", "_HLS_part is no number, or without _HLS_msn")
-		}
-		d.part = int(n)
+	init, err := s.loader.init(r.Context(), res.topic, res.config, tracks)
+	if err != nil {
+		return err
 	}
-	switch q.Get("_HLS_skip") {
-	case "":
-	case "YES", "v2":
-		d.skip = true
-	default:
-		return d, fail(http.StatusBadRequest, "bad", "_HLS_skip is neither YES nor v2")
-	}
-	return d, nil
-}
-
-func acceptsGzip(r *http.Request) bool {
-	for v := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
-		name, q, _ := strings.Cut(strings.TrimSpace(v), ";")
-		if name == "gzip" && strings.ReplaceAll(q, " ", "") != "q=0" {
-			return true
-		}
-	}
-	return false
-}
-
-func text(w http.ResponseWriter, r *http.Request, b []byte, zipped bool) {
-	h := w.Header()
-	h.Set("Content-Type", typePlaylist)
-	h.Set("Cache-Control", "no-store")
-	h.Add("Vary", "Accept-Encoding") // what stands before this handler adds Origin
-	if zipped {
-		h.Set("Content-Encoding", "gzip")
-	}
-	h.Set("Content-Length", strconv.Itoa(len(b)))
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(b) // the client is gone: nobody to tell
-	}
-}
-
-// media serves bytes that never change under their URL, ranges included. There
-// is no ETag and no date: nothing is ever to be asked again.
-func (s *Server) media(w http.ResponseWriter, r *http.Request, b cmaf.Blocks) {
-	s.mediaHeaders(w.Header())
-	if r.Method != http.MethodGet || r.Header.Get("Range") != "" {
-		http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(b, 0, b.Size()))
-		return
-	}
-	// All of it, as nearly always: without copies on the way.
-	w.Header().Set("Accept-Ranges", "bytes")
-	w.Header().Set("Content-Length", strconv.FormatInt(b.Size(), 10))
-	_, _ = b.WriteTo(w) // the client is gone: nobody to tell
-}
-
-func (s *Server) mediaHeaders(h http.Header) {
-	h.Set("Content-Type", typeMedia)
-	h.Set("Cache-Control", "public, immutable, max-age="+strconv.Itoa(int(s.cfg.MaxAge/time.Second)))
+	s.writeMedia(w, r, init.parts)
+	return nil
 }

@@ -161,7 +161,7 @@ func TestLiveBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		probe := newLive(t, Config{})
 		size := probe.s.cache.get(cacheKey{topic: liveCam, seq: probe.ago(0).Entry.Seq}).parts.Size()
-		probe.s.cancel()
+		probe.s.tasks.cancel()
 		for _, c := range []struct {
 			limit int64
 			held  int
@@ -178,7 +178,7 @@ func TestLiveBytes(t *testing.T) {
 				t.Errorf("%d segments in memory, want %d", n, c.held)
 			}
 			l.same(l.ago(3))
-			l.s.cancel()
+			l.s.tasks.cancel()
 		}
 	})
 }

@@ -13,12 +13,15 @@ type metrics struct {
 	partDelay   prometheus.Histogram
 	listDelay   prometheus.Histogram
 	evicted     prometheus.Counter
+	forgotten   prometheus.Counter
+	lookups     prometheus.Counter
+	slow        prometheus.Counter
 	dropped     prometheus.Counter
 	files       *prometheus.CounterVec
 	cameraDelay *prometheus.GaugeVec
 }
 
-func newMetrics(reg prometheus.Registerer, cacheBytes func() float64) *metrics {
+func newMetrics(reg prometheus.Registerer) *metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: "framelog_egress_hls_" + name, Help: help})
 	}
@@ -36,15 +39,18 @@ func newMetrics(reg prometheus.Registerer, cacheBytes func() float64) *metrics {
 	}
 	m := &metrics{
 		requests:   counters("requests_total", "Requests by what they were for and how they ended.", "kind", "result"),
-		waiters:    gauge("waiters", "Requests that wait for something that is to come."),
+		waiters:    gauge("waiters", "Requests that wait for footage that is to come."),
 		refused:    counters("refused_total", "Requests refused at a limit.", "limit"),
-		rebuilt:    counter("rebuilt_segments_total", "Segments made from the log because no tail had them at hand."),
+		rebuilt:    counter("rebuilt_segments_total", "Segments made from the log, since they were neither in memory nor a file."),
 		liveMisses: counter("live_misses_total", "Segments of a followed camera's window that somebody asked for, and that were neither in memory nor a file."),
 		tails:      gauge("tails", "Cameras that are followed."),
-		retails:    counter("tail_restarts_total", "Tails that ended and were begun again."),
+		retails:    counter("tail_restarts_total", "Tails that ended and began again."),
 		partDelay:  delay("capture_to_part_seconds", "From a chunk's capture to its part being listed."),
 		listDelay:  delay("end_to_segment_seconds", "From the end of a fragment's footage to its segment being listed."),
 		evicted:    counter("cache_evictions_total", "Segments that left the cache for others."),
+		forgotten:  counter("miss_evictions_total", "Answers of indexes that were forgotten early, at max_misses."),
+		lookups:    counter("index_reads_total", "Reads of indexes for segments, parts and inits that no tail knows."),
+		slow:       counter("slow_clients_total", "Clients that were cut off because they took no data for write_timeout."),
 		dropped:    counter("provisional_dropped_total", "Fragments whose parts were dropped for the limit or could not be made."),
 		files:      counters("files_total", "Files of complete segments and inits.", "result"),
 		cameraDelay: prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -53,10 +59,7 @@ func newMetrics(reg prometheus.Registerer, cacheBytes func() float64) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.requests, m.waiters, m.refused, m.rebuilt, m.liveMisses, m.tails, m.retails, m.partDelay, m.listDelay,
-			m.evicted, m.dropped, m.files, m.cameraDelay,
-			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-				Name: "framelog_egress_hls_cache_bytes", Help: "Bytes of the segments at hand.",
-			}, cacheBytes))
+			m.evicted, m.forgotten, m.lookups, m.slow, m.dropped, m.files, m.cameraDelay)
 	}
 	return m
 }

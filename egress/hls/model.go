@@ -32,12 +32,6 @@ type model struct {
 	epoch   int64                      // the latest known; -1 before any
 }
 
-// detail is what the chunks of an entry say beyond it.
-type detail struct {
-	parts []PartInfo
-	frame uint32 // the most common duration of a video sample of its chunk 0, ticks
-}
-
 // fragment is a fragment whose entry has not come.
 type fragment struct {
 	seq, session uint64
@@ -87,16 +81,6 @@ func (m *model) newest() *schemas.Entry {
 		return nil
 	}
 	return &m.entries[len(m.entries)-1]
-}
-
-// find is a copy of the entry of a seq in the playlist, nil where it has none.
-func (m *model) find(seq uint64) *schemas.Entry {
-	entries := m.listed()
-	if len(entries) == 0 || seq < entries[0].Seq || seq > entries[len(entries)-1].Seq {
-		return nil
-	}
-	e := entries[seq-entries[0].Seq]
-	return &e
 }
 
 // opened takes the opening of a new writer, whose epoch it names. What earlier
@@ -151,7 +135,6 @@ func (m *model) chunk(c *schemas.Chunk) (added, dropped bool, err error) {
 		f = &fragment{
 			seq: c.Seq, session: c.Session, epoch: c.Epoch, layout: c.Layout,
 			config: schemas.ConfigHash(c.Tracks), openGOP: c.OpenGOP, tracks: c.Tracks, start: c.Start, media: c.MediaStart(),
-			detail: detail{frame: frameTicks(c)},
 		}
 		i, _ := slices.BinarySearchFunc(m.pending, c.Seq, func(f *fragment, seq uint64) int {
 			return int(int64(f.seq - seq))
@@ -168,7 +151,7 @@ func (m *model) chunk(c *schemas.Chunk) (added, dropped bool, err error) {
 		return false, true, err
 	}
 	f.data = append(f.data, part)
-	f.detail.parts = append(f.detail.parts, partInfo(c, f.media))
+	f.detail.add(c, f.media)
 	f.last, f.ended = c.Last, c.Last && c.Ended
 	m.bytes += int64(len(part))
 	m.tracks[f.config] = f.tracks
@@ -331,26 +314,4 @@ func (m *model) missing() []schemas.Entry {
 	}
 	slices.Reverse(all)
 	return all
-}
-
-func partInfo(c *schemas.Chunk, media int64) PartInfo {
-	v := c.Video()
-	if len(v) == 0 {
-		return PartInfo{}
-	}
-	return PartInfo{Start: c.MediaStart() - media, Duration: c.MediaEnd() - c.MediaStart(), Independent: v[0].Sync}
-}
-
-// frameTicks is the most common duration of the chunk's video samples; of two
-// as common ones the shorter.
-func frameTicks(c *schemas.Chunk) uint32 {
-	count := map[uint32]int{}
-	var best uint32
-	for _, s := range c.Video() {
-		count[s.Duration]++
-		if n := count[s.Duration]; best == 0 || n > count[best] || n == count[best] && s.Duration < best {
-			best = s.Duration
-		}
-	}
-	return best
 }

@@ -32,6 +32,16 @@ func (m *model) listed() []schemas.Entry {
 	return gaps
 }
 
+// find gives a copy of the entry of a seq in the playlist, nil where it has none.
+func (m *model) find(seq uint64) *schemas.Entry {
+	entries := m.listed()
+	if len(entries) == 0 || seq < entries[0].Seq || seq > entries[len(entries)-1].Seq {
+		return nil
+	}
+	e := entries[seq-entries[0].Seq]
+	return &e
+}
+
 // leadAfter is how long a topic's first fragment lasts before it is played by its
 // parts. Nearly all are whole by then, and players that do not know parts begin
 // better with a segment.

@@ -129,6 +129,16 @@ func (r resource) path() string {
 	return ""
 }
 
+// URIs of media, below the folder of their rendition.
+
+func segmentURI(seq uint64) string { return cmaf.Version + "/" + strconv.FormatUint(seq, 10) + ".m4s" }
+
+func partURI(seq uint64, epoch int64, index uint32) string {
+	return fmt.Sprintf("%s/%d.%d.%d.m4s", cmaf.Version, seq, epoch, index)
+}
+
+func initURI(config string) string { return cmaf.Version + "/init-" + config + ".mp4" }
+
 func number(s string, bits int) (uint64, bool) {
 	if s == "" || len(s) > 1 && s[0] == '0' || s[0] < '0' || s[0] > '9' {
 		return 0, false

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/framelog/framelog/internal/cmaf"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -243,14 +242,6 @@ func writePart(b *strings.Builder, uri string, p PartInfo) {
 	}
 	b.WriteByte('\n')
 }
-
-func segmentURI(seq uint64) string { return cmaf.Version + "/" + strconv.FormatUint(seq, 10) + ".m4s" }
-
-func partURI(seq uint64, epoch int64, index uint32) string {
-	return fmt.Sprintf("%s/%d.%d.%d.m4s", cmaf.Version, seq, epoch, index)
-}
-
-func initURI(config string) string { return cmaf.Version + "/init-" + config + ".mp4" }
 
 func micros(ticks int64) int64 { return schemas.Rescale(ticks, schemas.MediaTimescale, 1_000_000) }
 

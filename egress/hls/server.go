@@ -1,87 +1,61 @@
 package hls
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/framelog/framelog/schemas"
 )
 
-var (
-	errBusy    = errors.New("hls: too many requests wait")
-	errTimeout = errors.New("hls: nothing new came in time")
-	errClosed  = errors.New("hls: server is closing")
-)
-
-// Server answers HLS requests out of a log: see [Server.ServeHTTP] for its
-// URLs. Everything it serves depends on the log alone, so any number of
-// servers can stand side by side.
+// Server answers HLS requests from a log: see [Server.ServeHTTP] for its URLs.
+// What it serves depends on the log alone, so any number of servers can run side
+// by side.
 type Server struct {
-	cfg     Config
-	log     Log
-	slog    *slog.Logger
-	metrics *metrics
-	cache   *cache
-	files   *files
-	gzip    gzipper
+	*common
+	loader *loader
 
-	ctx     context.Context //nolint:containedctx // of the streams' goroutines; ends with Run
-	cancel  context.CancelFunc
-	waiters atomic.Int64
-	rebuild chan struct{} // a place each for those who read segments from the log
-
-	unfollowed int // cameras beyond MaxTails, in mode always; of Run's goroutine
+	unfollowed int // cameras beyond MaxTails, in mode Always; of Run's goroutine
 
 	mu      sync.Mutex
 	streams map[schemas.Topic]*stream
-	calls   map[cacheKey]*call
-	closed  bool
-	running sync.WaitGroup // streams
 }
 
-// New makes a server; it serves at once, and [Server.Run] must run beside it.
+// New makes a server. It serves at once, and [Server.Run] must run beside it.
 func New(cfg Config, log Log, logger *slog.Logger, reg prometheus.Registerer) (*Server, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
+	c := &common{
+		cfg: cfg, log: log, slog: cmp.Or(logger, slog.New(slog.DiscardHandler)), metrics: newMetrics(reg),
+		waiters: semaphore.NewWeighted(int64(cfg.MaxWaiters)),
 	}
-	s := &Server{
-		cfg: cfg, log: log, slog: logger,
-		rebuild: make(chan struct{}, cfg.MaxRebuilds),
-		streams: map[schemas.Topic]*stream{}, calls: map[cacheKey]*call{},
+	c.cache = newCache[*segment](cfg.CacheBytes, c.metrics.evicted)
+	if reg != nil {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "framelog_egress_hls_cache_bytes", Help: "Bytes of the segments in memory.",
+		}, func() float64 { return float64(c.cache.size()) }))
 	}
-	s.metrics = newMetrics(reg, func() float64 { return float64(s.cache.size()) })
-	s.cache = newCache(cfg.CacheBytes, s.metrics.evicted)
-	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if cfg.Mode == Always {
-		if s.files, err = newFiles(cfg, logger, s.metrics.files); err != nil {
-			s.cancel()
+		if c.files, err = newFiles(cfg, c.slog, c.metrics.files); err != nil {
 			return nil, err
 		}
 	}
-	return s, nil
+	c.tasks.ctx, c.tasks.cancel = context.WithCancel(context.Background())
+	return &Server{common: c, loader: newLoader(c), streams: map[schemas.Topic]*stream{}}, nil
 }
 
-// Run keeps the server's house until ctx ends: it begins and ends tails and
-// removes old files. When it returns, everything that the server began has
-// ended, and requests get 503.
+// Run begins and ends tails, and removes old files, until ctx ends. When it
+// returns, everything that the server began has ended, and requests get 503.
 func (s *Server) Run(ctx context.Context) error {
-	defer func() {
-		s.mu.Lock()
-		s.closed = true
-		s.mu.Unlock()
-		s.cancel()
-		s.running.Wait()
-	}()
+	defer s.tasks.close()
 	tick := time.NewTicker(min(s.cfg.Linger, 5*time.Second))
 	defer tick.Stop()
 	for {
@@ -100,8 +74,8 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
-// followAll begins a tail of every camera there is and ends those of cameras
-// that are there no more.
+// followAll begins a tail of every camera that has a topic, and ends the tails of
+// cameras that have none any more.
 func (s *Server) followAll(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.LoadTimeout)
 	defer cancel()
@@ -112,27 +86,27 @@ func (s *Server) followAll(ctx context.Context) {
 		}
 		return
 	}
-	there := map[schemas.Topic]bool{}
-	left := 0
+	exist := map[schemas.Topic]bool{}
+	beyond := 0
 	for _, t := range topics {
 		if !t.IsRaw() || (s.cfg.Known != nil && !s.cfg.Known(t.Camera)) {
 			continue
 		}
 		t = t.Source()
-		there[t] = true
+		exist[t] = true
 		st, err := s.stream(t)
 		if errors.Is(err, errBusy) {
-			left++
+			beyond++
 		}
 		if err == nil {
 			st.leave()
 		}
 	}
-	if left != s.unfollowed {
-		s.unfollowed = left
-		s.slog.Warn("cameras beyond max_tails have no files", "cameras", len(there), "beyond", left, "max_tails", s.cfg.MaxTails)
+	if beyond != s.unfollowed {
+		s.unfollowed = beyond
+		s.slog.Warn("cameras beyond max_tails have no files", "cameras", len(exist), "beyond", beyond, "max_tails", s.cfg.MaxTails)
 	}
-	s.end(func(st *stream) bool { return !there[st.topic] && st.idle(s.cfg.Linger) })
+	s.end(func(st *stream) bool { return !exist[st.topic] && st.idle(s.cfg.Linger) })
 }
 
 func (s *Server) endIdle() {
@@ -153,59 +127,46 @@ func (s *Server) end(which func(st *stream) bool) {
 	}
 }
 
-// stream is the tail of a topic, begun where there is none. The caller calls
-// its leave.
+// stream gives the stream of a topic, which begins where there is none. The
+// caller calls its leave.
 func (s *Server) stream(t schemas.Topic) (*stream, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st, ok := s.streams[t]
-	switch {
-	case ok:
-	case s.closed:
-		return nil, errClosed
-	case len(s.streams) >= s.cfg.MaxTails:
-		s.metrics.refused.WithLabelValues("tails").Inc()
-		return nil, errBusy
-	default:
-		ctx, cancel := context.WithCancel(s.ctx)
-		st = &stream{
-			server: s, topic: t, cancel: cancel, done: make(chan struct{}),
-			model:   newModel(s.cfg.Window, s.cfg.ProvisionalBytes),
-			changed: make(chan struct{}), rendered: map[renderKey][]byte{}, used: time.Now(),
+	if !ok {
+		if len(s.streams) >= s.cfg.MaxTails {
+			s.metrics.refused.WithLabelValues("tails").Inc()
+			return nil, errBusy
 		}
+		if err := s.tasks.begin(); err != nil {
+			return nil, err
+		}
+		var ctx context.Context
+		ctx, st = newStream(s.common, t)
 		s.streams[t] = st
 		s.metrics.tails.Inc()
-		s.running.Go(func() { st.run(ctx) })
+		go func() {
+			defer s.tasks.running.Done()
+			st.run(ctx)
+		}()
 	}
 	st.enter()
 	return st, nil
 }
 
-// followed is the tail of a topic where there is one, else nil. The caller
-// calls its leave.
-func (s *Server) followed(t schemas.Topic) *stream {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st := s.streams[t]
-	if st != nil {
-		st.enter()
-	}
-	return st
-}
-
-// lookup is followed for who does not use the tail: it ends all the same.
+// lookup returns the stream of a topic, nil where there is none. It does not
+// extend the stream's life.
 func (s *Server) lookup(t schemas.Topic) *stream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.streams[t]
 }
 
-// delayHolds is how long a measured delay says something of a camera.
+// delayHolds is how long a measured delay is true of a camera.
 const delayHolds = 10 * time.Second
 
-// Delay is the latest delay from a camera's capture of a chunk to that chunk's
-// part being listed; 0 where the camera is not followed or has sent nothing
-// for 10 s.
+// Delay is the time from the capture of a camera's latest chunk to its part being
+// listed. It is 0 for a camera that is not followed or has sent nothing for 10 s.
 func (s *Server) Delay(camera string) time.Duration {
 	st := s.lookup(schemas.Topic{Camera: camera})
 	if st == nil {
@@ -217,20 +178,4 @@ func (s *Server) Delay(camera string) time.Duration {
 		return 0
 	}
 	return st.delay
-}
-
-// waiter takes a place among those who wait; waited gives it back.
-func (s *Server) waiter() bool {
-	if s.waiters.Add(1) > int64(s.cfg.MaxWaiters) {
-		s.waiters.Add(-1)
-		s.metrics.refused.WithLabelValues("waiters").Inc()
-		return false
-	}
-	s.metrics.waiters.Inc()
-	return true
-}
-
-func (s *Server) waited() {
-	s.waiters.Add(-1)
-	s.metrics.waiters.Dec()
 }

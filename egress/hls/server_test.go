@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -288,8 +289,8 @@ func TestBounds(t *testing.T) {
 		want(t, get(s, "/hls/other/index.m3u8"), 503) // a second tail
 		<-first.done
 		<-second.done
-		if n := s.waiters.Load(); n != 0 {
-			t.Errorf("%d waiters are left", n)
+		if !s.waiters.TryAcquire(2) {
+			t.Error("places of waiters are not given back")
 		}
 	})
 }
@@ -447,6 +448,20 @@ func TestSegmentRequests(t *testing.T) {
 		w = httptest.NewRecorder()
 		s.ServeHTTP(w, httptest.NewRequest(http.MethodPost, url(f[1].Entry), nil))
 		want(t, w, 405)
+		// Another place decides which pages may read: see package egress.
+		w = httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest(http.MethodOptions, url(f[1].Entry), nil))
+		want(t, w, 405)
+		for name := range maps.Keys(w.Header()) {
+			if strings.HasPrefix(name, "Access-Control") {
+				t.Errorf("header %s", name)
+			}
+		}
+		for name := range maps.Keys(get(s, url(f[1].Entry), "Origin", "https://evil.example").Header()) {
+			if strings.HasPrefix(name, "Access-Control") {
+				t.Errorf("header %s", name)
+			}
+		}
 
 		if body := want(t, get(s, url(gap)), 200); !strings.HasSuffix(body, "mdat\x00\x00\x00\x01\x0a") {
 			t.Errorf("gap: %q", body)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/framelog/framelog/internal/httpgzip"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
 )
@@ -24,9 +25,9 @@ const refill = 360
 const keepTargets = 2
 
 // stream is one topic that is followed: the one tail that all requests for it
-// share. Its goroutine alone changes the model; mu guards everything below it.
+// share. Its goroutine alone changes the model. mu guards everything below it.
 type stream struct {
-	server *Server
+	*common
 	topic  schemas.Topic
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -57,22 +58,33 @@ type renderKey struct {
 	skip, gzip bool
 }
 
-// run follows the topic until ctx ends. A tail that ends is begun again after
-// the newest entry; what is known meanwhile stays as it is.
+// newStream makes the stream of a topic. The caller runs it with ctx, which its
+// cancel ends.
+func newStream(c *common, t schemas.Topic) (context.Context, *stream) {
+	ctx, cancel := context.WithCancel(c.tasks.ctx)
+	return ctx, &stream{
+		common: c, topic: t, cancel: cancel, done: make(chan struct{}),
+		model:   newModel(c.cfg.Window, c.cfg.ProvisionalBytes),
+		changed: make(chan struct{}), rendered: map[renderKey][]byte{}, used: time.Now(),
+	}
+}
+
+// run follows the topic until ctx ends. A tail that ends begins again behind the
+// newest entry, and what is known stays as it is meanwhile.
 func (st *stream) run(ctx context.Context) {
 	defer close(st.done)
 	defer func() {
 		st.release(len(st.kept))
-		st.server.files.window(st.topic, math.MaxUint64, 0) // nothing of it is listed any more
+		st.files.window(st.topic, math.MaxUint64, 0) // nothing of it is listed any more
 	}()
 	pause := 100 * time.Millisecond
 	for {
-		from := medialog.Position{Back: st.server.cfg.Window}
+		from := medialog.Position{Back: st.cfg.Window}
 		if n := st.model.newest(); n != nil {
 			from = medialog.Position{Seq: n.Seq + 1}
 		}
 		var failed error
-		for ev, err := range st.server.log.Tail(ctx, st.topic, from) {
+		for ev, err := range st.log.Tail(ctx, st.topic, from) {
 			if err != nil {
 				failed = err
 				break
@@ -83,13 +95,13 @@ func (st *stream) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		st.server.metrics.retails.Inc()
+		st.metrics.retails.Inc()
 		switch {
 		case errors.Is(failed, medialog.ErrSlow): // is counted
 		case errors.Is(failed, medialog.ErrNoTopic):
-			st.server.slog.Info("the camera's topics are gone; it is followed again once they are there", "camera", st.topic.Camera)
+			st.slog.Info("the camera has no topics any more; it is followed again when it has", "camera", st.topic.Camera)
 		default:
-			st.server.slog.Warn("tail ended, beginning again", "camera", st.topic.Camera, "error", failed, "pause", pause)
+			st.slog.Warn("tail ended, it begins again", "camera", st.topic.Camera, "error", failed, "pause", pause)
 		}
 		select {
 		case <-ctx.Done():
@@ -129,18 +141,18 @@ func (st *stream) chunk(c *schemas.Chunk) {
 	st.update(func() {
 		added, dropped, err := st.model.chunk(c)
 		if dropped {
-			st.server.metrics.dropped.Inc()
+			st.metrics.dropped.Inc()
 		}
 		if err != nil {
-			st.server.slog.Warn("a chunk cannot be a part", "camera", st.topic.Camera, "error", err)
+			st.slog.Warn("cannot make part", "camera", st.topic.Camera, "error", err)
 		}
 		if !added || !st.live || c.Captured.IsZero() {
 			return
 		}
 		st.measured = time.Now()
 		st.delay = st.measured.Sub(c.Captured)
-		st.server.metrics.partDelay.Observe(st.delay.Seconds())
-		st.server.metrics.cameraDelay.WithLabelValues(st.topic.Camera).Set(st.delay.Seconds())
+		st.metrics.partDelay.Observe(st.delay.Seconds())
+		st.metrics.cameraDelay.WithLabelValues(st.topic.Camera).Set(st.delay.Seconds())
 	})
 }
 
@@ -161,10 +173,10 @@ func (st *stream) entry(ctx context.Context, e schemas.Entry) {
 		st.store(e, s)
 	}
 	if st.live {
-		st.server.metrics.listDelay.Observe(time.Since(e.End()).Seconds())
+		st.metrics.listDelay.Observe(time.Since(e.End()).Seconds())
 	}
 	all := st.model.entries
-	st.server.files.window(st.topic, all[0].Seq, all[len(all)-1].Seq)
+	st.files.window(st.topic, all[0].Seq, all[len(all)-1].Seq)
 }
 
 // begin makes complete what the log told of the past, and lets requests in.
@@ -173,7 +185,7 @@ func (st *stream) begin(ctx context.Context) {
 	if n, covered := st.model.keep(); !covered && n > 0 {
 		first := st.model.entries[0].Seq
 		r := medialog.Range{FromSeq: first - min(first, refill), ToSeq: first - 1}
-		for e, err := range st.server.log.Entries(ctx, st.topic, r) {
+		for e, err := range st.log.Entries(ctx, st.topic, r) {
 			if err != nil {
 				break // the window is what the tail told
 			}
@@ -194,12 +206,16 @@ func (st *stream) begin(ctx context.Context) {
 // load reads an entry's segment from the log; nil where that fails, which
 // costs the playlist that segment's parts and no more.
 func (st *stream) load(ctx context.Context, e schemas.Entry) *segment {
-	ctx, cancel := context.WithTimeout(ctx, st.server.cfg.LoadTimeout)
+	ctx, cancel := context.WithTimeout(ctx, st.cfg.LoadTimeout)
 	defer cancel()
-	s, err := load(ctx, st.server.log, st.topic, e)
+	err := st.log.Available(ctx, st.topic, e)
+	var s *segment
+	if err == nil {
+		s, err = loadSegment(ctx, st.log, st.topic, e)
+	}
 	if err != nil {
-		if !errors.Is(err, medialog.ErrExpired) && ctx.Err() == nil {
-			st.server.slog.Warn("a segment cannot be made", "camera", st.topic.Camera, "seq", e.Seq, "error", err)
+		if !errors.Is(err, medialog.ErrExpired) && !errors.Is(err, medialog.ErrBeyond) && ctx.Err() == nil {
+			st.slog.Warn("cannot make segment", "camera", st.topic.Camera, "seq", e.Seq, "error", err)
 		}
 		return nil
 	}
@@ -209,11 +225,11 @@ func (st *stream) load(ctx context.Context, e schemas.Entry) *segment {
 // keep puts a complete segment where requests find it, at the cost of older
 // ones where they are too many.
 func (st *stream) keep(e schemas.Entry, s *segment) {
-	st.server.cache.put(cacheKey{topic: st.topic, seq: e.Seq}, s)
+	st.cache.put(cacheKey{topic: st.topic, seq: e.Seq}, s, s.parts.Size())
 	k := keptSegment{seq: e.Seq, end: e.MediaEnd(), size: s.parts.Size()}
 	st.kept = append(st.kept, k)
 	st.held += k.size
-	for len(st.kept) > 1 && st.held > st.server.cfg.LiveBytes {
+	for len(st.kept) > 1 && st.held > st.cfg.LiveBytes {
 		st.release(1)
 	}
 }
@@ -232,6 +248,30 @@ func (st *stream) leaveBehind(e schemas.Entry) {
 	st.release(n)
 }
 
+// nearSeqs is how far behind the newest entry the next ones may come at any
+// moment: another server may already list them.
+const nearSeqs = 4
+
+// known gives what the tail knows of a seq.
+func (st *stream) known(seq uint64) known {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	next, ok := st.model.next()
+	return known{
+		entry: st.model.find(seq),
+		near:  !st.live || !ok || seq >= next && seq-next < nearSeqs,
+	}
+}
+
+// tracks gives the tracks of a configuration, nil where the tail has not seen it.
+// A viewer has asked, so the stream goes on.
+func (st *stream) tracks(config string) []schemas.Track {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.used = time.Now()
+	return st.model.tracks[config]
+}
+
 // wanted notes that somebody asks for a whole segment.
 func (st *stream) wanted(seq uint64) {
 	st.mu.Lock()
@@ -245,24 +285,24 @@ func (st *stream) wanted(seq uint64) {
 func (st *stream) fetchedWhole() bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return time.Since(st.whole) < st.server.cfg.Linger
+	return time.Since(st.whole) < st.cfg.Linger
 }
 
 // store writes a kept segment and its init as files. What is a file need not be
 // in memory too: the system has it in its page cache.
 func (st *stream) store(e schemas.Entry, s *segment) {
-	if st.server.files.write(resource{kind: kindSegment, topic: st.topic, seq: e.Seq}, s.parts) {
+	if st.files.write(resource{kind: kindSegment, topic: st.topic, seq: e.Seq}, s.parts) {
 		st.release(len(st.kept))
 	}
-	if init, err := st.server.putInit(st.topic, e.Config, s.tracks); err == nil {
-		st.server.files.write(resource{kind: kindInit, topic: st.topic, config: e.Config, seq: e.Seq}, init.parts)
+	if init, err := st.keepInit(st.topic, e.Config, s.tracks); err == nil {
+		st.files.write(resource{kind: kindInit, topic: st.topic, config: e.Config, seq: e.Seq}, init.parts)
 	}
 }
 
 // release lets go of the n oldest kept segments.
 func (st *stream) release(n int) {
 	for _, k := range st.kept[:n] {
-		st.server.cache.drop(cacheKey{topic: st.topic, seq: k.seq})
+		st.cache.drop(cacheKey{topic: st.topic, seq: k.seq})
 		st.held -= k.size
 	}
 	st.kept = slices.Delete(st.kept, 0, n)
@@ -280,10 +320,10 @@ func (st *stream) await(ctx context.Context, d time.Duration, cond func() (done 
 			return err
 		}
 		if timeout == nil {
-			if !st.server.waiter() {
-				return errBusy
+			if err := st.wait(); err != nil {
+				return err
 			}
-			defer st.server.waited()
+			defer st.waited()
 			t := time.NewTimer(d)
 			defer t.Stop()
 			timeout = t.C
@@ -342,7 +382,7 @@ func (st *stream) render(d directives, gzip bool) ([]byte, error) {
 	}
 	if k.gzip {
 		var err error
-		if b, err = st.server.gzip.compress(b); err != nil {
+		if b, err = httpgzip.Compress(b); err != nil {
 			return nil, err
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/framelog/framelog/internal/httpgzip"
 )
 
 //go:embed all:dist
@@ -116,29 +118,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		head.Set("Cache-Control", "no-cache") // the browser asks each time, and usually gets 304
 	}
 	body, tag := f.plain, f.etag
-	if f.gzip != nil && acceptsGzip(r.Header.Get("Accept-Encoding")) {
+	if f.gzip != nil && httpgzip.Accepted(r) {
 		body, tag = f.gzip, strings.TrimSuffix(f.etag, `"`)+`-gz"`
 		head.Set("Content-Encoding", "gzip")
 		head.Set("Content-Length", strconv.Itoa(len(body)))
 	}
 	head.Set("ETag", tag)
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
-}
-
-// acceptsGzip reads Accept-Encoding (RFC 9110 section 12.5.3): gzip or * in
-// the list, and not with a weight of 0.
-func acceptsGzip(header string) bool {
-	for _, item := range strings.Split(header, ",") {
-		coding, params, _ := strings.Cut(strings.TrimSpace(item), ";")
-		if coding = strings.ToLower(strings.TrimSpace(coding)); coding != "gzip" && coding != "*" {
-			continue
-		}
-		weight, ok := strings.CutPrefix(strings.ReplaceAll(params, " ", ""), "q=")
-		if !ok {
-			return true
-		}
-		q, err := strconv.ParseFloat(weight, 64)
-		return err == nil && q > 0
-	}
-	return false
 }

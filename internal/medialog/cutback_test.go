@@ -42,6 +42,16 @@ func TestBeyondTheEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		other := e.log(brief)
+		// Its media alone are gone: the index still names them.
+		if res, err := other.admin.DeleteTopics(ctx, media); err != nil || res.Error() != nil {
+			t.Fatal(err, res.Error())
+		}
+		if err := other.Ensure(ctx, cam); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := other.Entry(ctx, cam, es[2].Seq); !errors.Is(err, ErrBeyond) || got != es[2] {
+			t.Errorf("an entry whose media are lost: %+v, %v", got, err)
+		}
 		if _, err := other.Purge(ctx, cam.Camera); err != nil {
 			t.Fatal(err)
 		}
@@ -53,6 +63,16 @@ func TestBeyondTheEnd(t *testing.T) {
 		}
 
 		last := es[len(es)-1]
+		if err := l.Available(ctx, cam, last); !errors.Is(err, ErrBeyond) {
+			t.Errorf("media that are lost: %v", err)
+		}
+		replaced := es[0]
+		replaced.Partition, replaced.First, replaced.Last = 0, 0, 0 // another record is there
+		for _, err := range l.Chunks(ctx, cam, replaced) {
+			if !errors.Is(err, ErrExpired) {
+				t.Errorf("chunks in whose place another record is: %v", err)
+			}
+		}
 		var got error
 		for _, err := range l.Chunks(ctx, cam, last) {
 			got = err

@@ -23,6 +23,9 @@ import (
 var (
 	// ErrExpired: Kafka has removed or lost what the reader asks for.
 	ErrExpired = errors.New("medialog: footage has expired")
+	// ErrBeyond: the footage lies beyond the end of its partition. Kafka has lost
+	// it, or a leader that has it is not back yet.
+	ErrBeyond = errors.New("medialog: footage lies beyond the end of its partition")
 	// ErrNotFound: the index tells of no such fragment.
 	ErrNotFound = errors.New("medialog: no such fragment")
 	// ErrNoTopic: the camera has no topic.

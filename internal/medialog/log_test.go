@@ -303,6 +303,11 @@ func TestExpiry(t *testing.T) {
 		if _, err := l.Entry(t.Context(), cam, x.Seq); !errors.Is(err, ErrExpired) {
 			t.Errorf("entry of an expired fragment: %v", err)
 		}
+		for _, e := range []schemas.Entry{x, es[6]} {
+			if err := l.Available(t.Context(), cam, e); errors.Is(err, ErrExpired) != (e == x) || err != nil && e != x {
+				t.Errorf("media of fragment %d, expired %v: %v", e.Seq, e == x, err)
+			}
+		}
 		for _, err := range l.Chunks(t.Context(), cam, x) {
 			if !errors.Is(err, ErrExpired) {
 				t.Errorf("chunks of an expired fragment: %v", err)

@@ -87,7 +87,8 @@ func (s *selection) take(e *schemas.Entry, c *schemas.Chunk) bool {
 
 func (s *selection) complete(e *schemas.Entry) error {
 	if s.next != e.Chunks {
-		return fmt.Errorf("medialog: fragment %d: %d chunks of %d are there", e.Seq, s.next, e.Chunks)
+		// The partition was cut back, and has other records at these offsets.
+		return fmt.Errorf("medialog: fragment %d: %d chunks of %d are there: %w", e.Seq, s.next, e.Chunks, ErrExpired)
 	}
 	return nil
 }

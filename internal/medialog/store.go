@@ -257,14 +257,34 @@ func (l *Log) entry(ctx context.Context, t schemas.Topic, seq uint64) (schemas.E
 	if err != nil || !e.Playable() {
 		return e, err
 	}
-	media, err := l.spans(ctx, l.names.Media(t))
-	if err != nil {
+	if err := l.available(ctx, t, e); err != nil && !errors.Is(err, ErrBeyond) {
 		return schemas.Entry{}, err
 	}
-	if int(e.Partition) >= len(media) || e.First < media[e.Partition].start {
-		return schemas.Entry{}, ErrExpired
-	}
 	return e, nil
+}
+
+// Available reports whether the media that e names can be read now. It reads no
+// media. Errors: ErrExpired, ErrBeyond, ErrNoTopic; ctx's.
+func (l *Log) Available(ctx context.Context, t schemas.Topic, e schemas.Entry) error {
+	ctx, cancel := l.bound(ctx)
+	defer cancel()
+	if err := l.available(ctx, t, e); err != nil {
+		return fmt.Errorf("medialog: media of %s %d: %w", t, e.Seq, err)
+	}
+	return nil
+}
+
+func (l *Log) available(ctx context.Context, t schemas.Topic, e schemas.Entry) error {
+	media, err := l.spans(ctx, l.names.Media(t))
+	switch {
+	case err != nil:
+		return err
+	case int(e.Partition) >= len(media), e.First < media[e.Partition].start:
+		return ErrExpired
+	case e.Last >= media[e.Partition].end:
+		return ErrBeyond
+	}
+	return nil
 }
 
 // Chunks implements Store. Errors: ErrExpired; ErrNoTopic; ctx's.

@@ -1,0 +1,296 @@
+package hls
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/framelog/framelog/internal/cmaf"
+	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/schemas"
+)
+
+// How long an answer of an index is kept.
+const (
+	keepFound  = 10 * time.Second       // an entry, which never changes, or that its footage is gone, which stays so
+	keepMissed = 250 * time.Millisecond // "there is no such footage", and "not yet": it may come at any time
+)
+
+// errLost is the answer for footage that lies beyond the end of its partition and
+// did not come back in time.
+var errLost = fmt.Errorf("hls: the log has lost this footage: %w", medialog.ErrExpired)
+
+// loader makes segments and inits from the log for requests that find them
+// neither in memory nor in a file. Requests for one thing share one reading of
+// the log, the number of readings has a bound, and what an index has answered is
+// kept for a moment: also that it has no such footage.
+type loader struct {
+	*common
+	calls    atomic.Int64        // readings that are under way or wait for a place
+	lookups  *semaphore.Weighted // a place for each that reads an index
+	rebuilds *semaphore.Weighted // a place for each that reads media
+
+	found   singleflight.Group // of answers
+	scanned singleflight.Group // of configs
+	made    singleflight.Group // of segments and inits
+	answers *cache[answer]     // by topic and seq
+	scans   *cache[*configs]   // by topic
+}
+
+func newLoader(c *common) *loader {
+	return &loader{
+		common: c, lookups: semaphore.NewWeighted(int64(c.cfg.MaxLookups)), rebuilds: semaphore.NewWeighted(int64(c.cfg.MaxRebuilds)),
+		answers: newCache[answer](int64(c.cfg.MaxMisses), c.metrics.forgotten), scans: newCache[*configs](int64(c.cfg.MaxMisses), c.metrics.forgotten),
+	}
+}
+
+// share runs f once for all that ask for k at a time and gives each its result. f
+// goes on when the request that asked first has gone, since others wait for it.
+func share[T any](ctx context.Context, l *loader, g *singleflight.Group, k cacheKey, f func(ctx context.Context) (T, error)) (v T, err error) {
+	done := g.DoChan(k.String(), func() (any, error) {
+		if err := l.tasks.begin(); err != nil {
+			return nil, err
+		}
+		defer l.tasks.running.Done()
+		defer l.calls.Add(-1)
+		if l.calls.Add(1) > int64(l.cfg.MaxWaiters) {
+			l.metrics.refused.WithLabelValues("rebuilds").Inc()
+			return nil, errBusy
+		}
+		ctx, cancel := context.WithTimeout(l.tasks.ctx, l.cfg.LoadTimeout)
+		defer cancel()
+		return f(ctx)
+	})
+	select {
+	case r := <-done:
+		if r.Err != nil {
+			return v, r.Err
+		}
+		return r.Val.(T), nil
+	case <-ctx.Done():
+		return v, ctx.Err()
+	}
+}
+
+// with runs f in one of a number of places.
+func with[T any](ctx context.Context, places *semaphore.Weighted, f func() (T, error)) (v T, err error) {
+	if err := places.Acquire(ctx, 1); err != nil {
+		return v, err
+	}
+	defer places.Release(1)
+	return f()
+}
+
+// answer is what an index says of one seq.
+type answer struct {
+	entry  schemas.Entry
+	err    error     // ErrExpired, ErrNotFound, ErrNoTopic or ErrBeyond; else nil
+	until  time.Time // it is kept
+	beyond time.Time // when the media were first found beyond the end of their partition; zero: never
+}
+
+// known is what a tail knows of a seq.
+type known struct {
+	entry *schemas.Entry // nil: it has none
+	near  bool           // the entry may come at any moment
+}
+
+// segment gives the segment of a seq. It waits for media that may still come, but
+// holds none of the places meanwhile.
+func (l *loader) segment(ctx context.Context, t schemas.Topic, seq uint64, tail known) (*segment, error) {
+	k := cacheKey{topic: t, seq: seq}
+	if s := l.cache.get(k); s != nil {
+		return s, nil
+	}
+	e, err := l.find(ctx, t, seq, tail)
+	if err != nil {
+		return nil, err
+	}
+	if !e.Playable() {
+		b, err := cmaf.Gap(e)
+		return &segment{parts: b}, err
+	}
+	return share(ctx, l, &l.made, k, func(ctx context.Context) (*segment, error) {
+		return with(ctx, l.rebuilds, func() (*segment, error) {
+			if tail.entry != nil {
+				l.metrics.liveMisses.Inc()
+			}
+			s, err := loadSegment(ctx, l.log, t, e)
+			switch {
+			case err == nil:
+				l.cache.put(k, s, s.parts.Size())
+				l.metrics.rebuilt.Inc()
+			case errors.Is(err, medialog.ErrExpired):
+				l.answers.put(k, answer{err: medialog.ErrExpired, until: time.Now().Add(keepFound)}, 1)
+			}
+			return s, err
+		})
+	})
+}
+
+// find gives the entry of a seq as soon as its media can be read. Errors:
+// ErrNotFound and ErrNoTopic; ErrExpired, where the log has removed or lost it.
+func (l *loader) find(ctx context.Context, t schemas.Topic, seq uint64, tail known) (schemas.Entry, error) {
+	waits := false
+	for {
+		a, err := l.look(ctx, t, seq, tail)
+		if err != nil {
+			return a.entry, err
+		}
+		if !errors.Is(a.err, medialog.ErrBeyond) {
+			return a.entry, a.err
+		}
+		if !waits {
+			if err := l.wait(); err != nil {
+				return a.entry, err
+			}
+			defer l.waited()
+			waits = true
+		}
+		select {
+		case <-ctx.Done():
+			return a.entry, ctx.Err()
+		case <-time.After(time.Until(a.until)):
+		}
+	}
+}
+
+// look asks the index about a seq. What it has answered already serves, unless
+// the tail knows better.
+func (l *loader) look(ctx context.Context, t schemas.Topic, seq uint64, tail known) (answer, error) {
+	k := cacheKey{topic: t, seq: seq}
+	if a := l.answers.get(k); time.Now().Before(a.until) && (tail.entry == nil || !errors.Is(a.err, medialog.ErrNotFound)) {
+		return a, nil
+	}
+	return share(ctx, l, &l.found, k, func(ctx context.Context) (answer, error) {
+		return with(ctx, l.lookups, func() (answer, error) { return l.read(ctx, k, tail) })
+	})
+}
+
+// read asks the log about a seq and keeps what it says.
+func (l *loader) read(ctx context.Context, k cacheKey, tail known) (answer, error) {
+	a := answer{beyond: l.answers.get(k).beyond}
+	if tail.entry != nil {
+		a.entry = *tail.entry
+	} else {
+		l.metrics.lookups.Inc()
+		a.entry, a.err = l.log.Entry(ctx, k.topic, k.seq)
+	}
+	if a.err == nil && a.entry.Playable() {
+		a.err = l.log.Available(ctx, k.topic, a.entry)
+	}
+	keep := keepFound
+	switch {
+	case errors.Is(a.err, medialog.ErrBeyond):
+		if a.beyond.IsZero() {
+			a.beyond = time.Now()
+		}
+		if keep = keepMissed; time.Since(a.beyond) >= l.cfg.LoadTimeout {
+			a.err, keep = errLost, keepFound
+		}
+	case errors.Is(a.err, medialog.ErrNotFound), errors.Is(a.err, medialog.ErrNoTopic):
+		if keep = keepMissed; tail.near {
+			keep = 0 // another server may be ahead of this one's tail
+		}
+	case a.err == nil:
+		a.beyond = time.Time{}
+	case !errors.Is(a.err, medialog.ErrExpired):
+		return a, a.err // the log did not answer
+	}
+	a.until = time.Now().Add(keep)
+	if keep > 0 {
+		l.answers.put(k, a, 1)
+	}
+	return a, nil
+}
+
+// init gives an init segment: of tracks where a tail knows them, else of the
+// newest fragment in the log that has this configuration.
+func (l *loader) init(ctx context.Context, t schemas.Topic, config string, tracks []schemas.Track) (*segment, error) {
+	if tracks != nil {
+		return l.keepInit(t, config, tracks)
+	}
+	k := cacheKey{topic: t, config: config}
+	if s := l.cache.get(k); s != nil {
+		return s, nil
+	}
+	e, err := l.configured(ctx, t, config)
+	if err == nil {
+		e, err = l.find(ctx, t, e.Seq, known{entry: &e})
+	}
+	if err != nil {
+		return nil, err
+	}
+	return share(ctx, l, &l.made, k, func(ctx context.Context) (*segment, error) {
+		return with(ctx, l.rebuilds, func() (*segment, error) {
+			for c, err := range l.log.Chunks(ctx, t, e) {
+				if err != nil {
+					return nil, err
+				}
+				return l.keepInit(t, config, c.Tracks)
+			}
+			return nil, medialog.ErrNotFound
+		})
+	})
+}
+
+// configs is the configurations that an index names.
+type configs struct {
+	newest map[string]schemas.Entry // the newest entry that can be played, by configuration
+	next   uint64                   // the seq behind the last entry that was read
+	until  time.Time                // it is not read again
+}
+
+// configured gives the newest entry of a configuration. It reads an index once,
+// and later only what is new in it. Errors: ErrNotFound.
+func (l *loader) configured(ctx context.Context, t schemas.Topic, config string) (schemas.Entry, error) {
+	k := cacheKey{topic: t}
+	have := l.scans.get(k)
+	if have == nil || !time.Now().Before(have.until) {
+		var err error
+		have, err = share(ctx, l, &l.scanned, k, func(ctx context.Context) (*configs, error) {
+			return with(ctx, l.lookups, func() (*configs, error) { return l.scan(ctx, k, have) })
+		})
+		if err != nil {
+			return schemas.Entry{}, err
+		}
+	}
+	e, ok := have.newest[config]
+	if !ok {
+		return e, medialog.ErrNotFound
+	}
+	return e, nil
+}
+
+// scan reads the entries of an index that are not in have, which may be nil.
+func (l *loader) scan(ctx context.Context, k cacheKey, have *configs) (*configs, error) {
+	l.metrics.lookups.Inc()
+	c := &configs{newest: map[string]schemas.Entry{}}
+	var r medialog.Range
+	if have != nil && have.next > 0 {
+		maps.Copy(c.newest, have.newest)
+		c.next = have.next
+		r = medialog.Range{FromSeq: have.next, ToSeq: math.MaxUint64}
+	}
+	for e, err := range l.log.Entries(ctx, k.topic, r) {
+		if errors.Is(err, medialog.ErrNoTopic) {
+			break // it has no entries
+		}
+		if err != nil {
+			return nil, err
+		}
+		if c.next = e.Seq + 1; e.Playable() {
+			c.newest[e.Config] = e
+		}
+	}
+	c.until = time.Now().Add(keepMissed)
+	l.scans.put(k, c, int64(len(c.newest)+1))
+	return c, nil
+}

@@ -1,0 +1,340 @@
+package hls
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testmedia"
+)
+
+// TestMisses: however many ask for footage that does not exist, the index is read
+// once a moment; and a miss does not hide what comes.
+func TestMisses(t *testing.T) {
+	for name, url := range map[string]string{
+		"segment": "/hls/cam/raw/m1/9999999999.m4s",
+		"part":    "/hls/cam/raw/m1/9999999999.9.0.m4s",
+		"init":    "/hls/cam/raw/m1/init-0000000000000000.mp4",
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := newFakeLog()
+				log.add("cam", testmedia.Synthetic(testPlace, 8)...)
+				s := run(t, Config{}, log)
+				want(t, get(s, playlist0), 200)
+				before := log.lookups
+				for range 100 {
+					want(t, get(s, url), 404)
+				}
+				if n := log.lookups - before; n != 1 {
+					t.Errorf("%d reads of the index", n)
+				}
+				time.Sleep(keepMissed)
+				want(t, get(s, url), 404)
+				if n := log.lookups - before; n != 2 {
+					t.Errorf("%d reads of the index, want another one after %v", n, keepMissed)
+				}
+			})
+		})
+	}
+}
+
+// TestInitsOfAnIndex: one reading of an index answers for all configurations.
+func TestInitsOfAnIndex(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		f := testmedia.Synthetic(testPlace, 4)
+		log.add("cam", f...)
+		s := run(t, Config{}, log)
+		for i := range 100 {
+			want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/init-%016x.mp4", i)), 404)
+		}
+		want(t, get(s, "/hls/cam/raw/m1/init-"+f[0].Entry.Config+".mp4"), 200)
+		if log.lookups != 1 {
+			t.Errorf("%d reads of the index", log.lookups)
+		}
+		// A configuration that comes later, and one whose old footage is gone.
+		p := testmedia.After(f[3].Entry, testPlace)
+		p.Layout.Audio = ""
+		silent := testmedia.Synthetic(p, 1)[0]
+		log.add("cam", silent)
+		time.Sleep(keepMissed)
+		want(t, get(s, "/hls/cam/raw/m1/init-"+silent.Entry.Config+".mp4"), 200)
+		log.add("cam", testmedia.Synthetic(testmedia.After(silent.Entry, testPlace), 1)...)
+		log.expire("cam", silent.Entry.Seq+1)
+		s.cache.drop(cacheKey{topic: liveCam, config: f[0].Entry.Config})
+		s.cache.drop(cacheKey{topic: liveCam, config: silent.Entry.Config})
+		time.Sleep(keepFound)
+		want(t, get(s, "/hls/cam/raw/m1/init-"+silent.Entry.Config+".mp4"), 410)
+		want(t, get(s, "/hls/cam/raw/m1/init-"+f[0].Entry.Config+".mp4"), 200)
+	})
+}
+
+// TestMissThatComes: what was asked for too early is there as soon as the log has
+// it, by the tail, and where another server is ahead of it.
+func TestMissThatComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		f := testmedia.Synthetic(testPlace, 10)
+		log.add("cam", f[:8]...)
+		s := run(t, Config{}, log)
+		want(t, get(s, playlist0), 200)
+		segment := fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[8].Entry.Seq)
+		want(t, get(s, segment), 404)
+		want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.9.4.m4s", f[8].Entry.Seq)), 404)
+		log.add("cam", f[8])
+		synctest.Wait()
+		want(t, get(s, segment), 200)
+		want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.9.4.m4s", f[8].Entry.Seq)), 200)
+
+		// The log has more than the tail has told.
+		segment = fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[9].Entry.Seq)
+		want(t, get(s, segment), 404)
+		log.mu.Lock()
+		topic := log.topics[liveCam]
+		topic.entries = append(topic.entries, f[9].Entry)
+		topic.chunks[f[9].Entry.Seq] = f[9].Chunks
+		log.mu.Unlock()
+		want(t, get(s, segment), 200)
+
+		// A miss that is kept does not hide what a tail has told since.
+		late := run(t, Config{}, log)
+		next := testmedia.Synthetic(testmedia.After(f[9].Entry, testPlace), 1)[0]
+		segment = fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", next.Entry.Seq)
+		want(t, get(late, segment), 404)
+		log.add("cam", next)
+		want(t, get(late, playlist0), 200)
+		late.cache.drop(cacheKey{topic: liveCam, seq: next.Entry.Seq})
+		want(t, get(late, segment), 200)
+	})
+}
+
+// TestLookupBound: no more readings of indexes run at a time than the limit says,
+// and those that wait have a bound too.
+func TestLookupBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		log.add("cam", testmedia.Synthetic(testPlace, 2)...)
+		log.holdIndex = make(chan struct{})
+		s := run(t, Config{MaxLookups: 2, MaxWaiters: 4}, log)
+		var all []*pending
+		for i := range 6 {
+			all = append(all, ask(s, fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", i+1)))
+		}
+		same := ask(s, "/hls/cam/raw/m1/1.m4s")
+		if log.lookups != 2 {
+			t.Errorf("%d reads of the index at a time", log.lookups)
+		}
+		for i, p := range all {
+			if p.answered() != (i >= 4) {
+				t.Errorf("request %d: answered %v", i, p.answered())
+			}
+		}
+		want(t, all[5].w, 503)
+		close(log.holdIndex)
+		for _, p := range append(all[:4], same) {
+			<-p.done
+			want(t, p.w, 404)
+		}
+		if log.lookups != 4 {
+			t.Errorf("%d reads of the index for 4 segments", log.lookups)
+		}
+	})
+}
+
+// TestGoneIsAnsweredAtOnce: who asks for footage that will not come is told so at
+// once, however busy the places are in which segments are made.
+func TestGoneIsAnsweredAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		f := testmedia.Synthetic(testPlace, 8)
+		log.add("cam", f...)
+		log.expire("cam", f[2].Entry.Seq)
+		log.hold = make(chan struct{})
+		s := run(t, Config{MaxRebuilds: 1}, log)
+		busy := ask(s, fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[2].Entry.Seq))
+		for url, code := range map[string]int{
+			fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[1].Entry.Seq): 410, "/hls/cam/raw/m1/7.m4s": 410,
+			"/hls/cam/raw/m1/9999999999.m4s": 404, "/hls/nobody/raw/m1/7.m4s": 404,
+		} {
+			p := ask(s, url)
+			if !p.answered() {
+				t.Errorf("%s: no answer", url)
+				continue
+			}
+			want(t, p.w, code)
+		}
+		if busy.answered() {
+			t.Error("the place is not held")
+		}
+		close(log.hold)
+		<-busy.done
+		want(t, busy.w, 200)
+	})
+}
+
+// TestLostFootage: media beyond the end of their partition are waited for without
+// a place among those that make segments. Once they have been away for long
+// enough the answer is 410, at once.
+func TestLostFootage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		f := testmedia.Synthetic(testPlace, 8)
+		log.add("cam", f...)
+		log.update("cam", func(t *fakeTopic) { t.beyond = f[4].Entry.Seq })
+		s := run(t, Config{MaxRebuilds: 1}, log)
+		url := func(i int) string { return fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[i].Entry.Seq) }
+		back, lost := ask(s, url(4)), ask(s, url(5))
+		if back.answered() || lost.answered() {
+			t.Fatal("footage that may come back is not waited for")
+		}
+		// The only place is free meanwhile.
+		if other := ask(s, url(0)); !other.answered() || other.w.Code != 200 {
+			t.Error("a segment that is there is not served")
+		}
+		time.Sleep(5 * time.Second)
+		log.update("cam", func(t *fakeTopic) { t.beyond = f[5].Entry.Seq })
+		<-back.done
+		if want(t, back.w, 200); back.took > 6*time.Second {
+			t.Errorf("footage that is back after 5 s is served after %v", back.took)
+		}
+		<-lost.done
+		if want(t, lost.w, 410); lost.took < 9*time.Second || lost.took > 11*time.Second {
+			t.Errorf("lost footage is given up after %v", lost.took)
+		}
+		for range 3 {
+			if again := ask(s, url(5)); !again.answered() || again.w.Code != 410 {
+				t.Errorf("the next request for lost footage waits: %v", again.answered())
+			}
+			time.Sleep(keepFound + time.Second)
+		}
+
+		// A camera that has lost its newest footage is followed all the same.
+		list := ask(s, playlist0)
+		if !list.answered() || list.w.Code != 200 {
+			t.Error("a playlist waits for footage that is lost")
+		}
+	})
+}
+
+// pipes is a listener of connections without a buffer: what a client does not
+// read, the server cannot write.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func (p pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p pipes) Close() error   { close(p.closed); return nil }
+func (p pipes) Addr() net.Addr { return &net.UnixAddr{} }
+
+// TestSlowClient: a client that reads nothing is cut off and counted, one that
+// reads slowly and steadily is not.
+func TestSlowClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		f := testmedia.Synthetic(testPlace, 2)
+		for _, c := range f[0].Chunks { // 2.5 MiB in all
+			c.Runs[0].Samples[0].Data = make([]byte, 512<<10)
+		}
+		log.add("cam", f...)
+		s := run(t, Config{WriteTimeout: 10 * time.Second}, log)
+		l := pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+		web := &http.Server{Handler: s, ReadHeaderTimeout: time.Hour}
+		served := make(chan struct{})
+		go func() {
+			defer close(served)
+			_ = web.Serve(l) // ends with the listener
+		}()
+		t.Cleanup(func() {
+			_ = web.Close()
+			<-served
+		})
+		dial := func() net.Conn {
+			mine, its := net.Pipe()
+			l.conns <- its
+			return mine
+		}
+		request := func(c net.Conn, path string) {
+			if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path); err != nil {
+				t.Error(err)
+			}
+		}
+		// read reads n bytes of a response, 64 KiB at a time.
+		read := func(c net.Conn, n int, pause time.Duration) (got int, err error) {
+			b := make([]byte, 64<<10)
+			for got < n {
+				m, err := c.Read(b)
+				if got += m; err != nil {
+					return got, err
+				}
+				time.Sleep(pause)
+			}
+			return got, nil
+		}
+		segment := fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[0].Entry.Seq)
+
+		idle := dial()
+		request(idle, segment)
+		time.Sleep(11 * time.Second)
+		synctest.Wait()
+		if n := testutil.ToFloat64(s.metrics.slow); n != 1 {
+			t.Errorf("%v clients were cut off, want the one that reads nothing", n)
+		}
+		if _, err := read(idle, 1<<30, 0); err == nil {
+			t.Error("the connection of a client that reads nothing is open")
+		}
+
+		steady := dial()
+		request(steady, segment)
+		begin := time.Now()
+		if n, err := read(steady, 5*512<<10, 500*time.Millisecond); err != nil {
+			t.Errorf("a client that reads steadily is cut off after %d bytes: %v", n, err)
+		}
+		if took := time.Since(begin); took < 15*time.Second {
+			t.Errorf("the client read for %v only", took)
+		}
+		if n := testutil.ToFloat64(s.metrics.slow); n != 1 {
+			t.Errorf("%v clients were cut off, want 1", n)
+		}
+		_ = steady.Close()
+		_ = idle.Close()
+	})
+}
+
+// TestMJPEG: playlists of a camera that sends MJPEG say why there are none; its
+// segments and inits are fragmented MP4 for whoever knows their URLs.
+func TestMJPEG(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		tracks := []schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.MJPEG, Timescale: schemas.MediaTimescale, Width: 320, Height: 180}}
+		layout := schemas.Layout{Target: 2, Video: schemas.MJPEG}
+		log.add("cam", testmedia.Fragment{
+			Chunks: []*schemas.Chunk{{Seq: 7, Last: true, Layout: layout, Tracks: tracks, Runs: []schemas.Run{{
+				Track: schemas.VideoTrack, Samples: []schemas.Sample{{DTS: 1, Duration: 90000, Sync: true, Data: []byte{0xff, 0xd8, 0xff, 0xd9}}},
+			}}}},
+			Entry: schemas.Entry{Kind: schemas.KindWhole, Seq: 7, Chunks: 1, Duration: 90000, Layout: layout, Config: schemas.ConfigHash(tracks)},
+		})
+		s := run(t, Config{}, log)
+		for url, code := range map[string]int{
+			"/hls/cam/index.m3u8": 404, playlist0: 404, "/hls/cam/raw/m1/7.0.0.m4s": 404,
+			"/hls/cam/raw/m1/7.m4s": 200, "/hls/cam/raw/m1/init-" + schemas.ConfigHash(tracks) + ".mp4": 200,
+		} {
+			want(t, get(s, url), code)
+		}
+	})
+}

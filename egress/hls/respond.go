@@ -1,0 +1,137 @@
+package hls
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/framelog/framelog/internal/cmaf"
+	"github.com/framelog/framelog/internal/medialog"
+)
+
+// Content types (RFC 8216bis section 10).
+const (
+	typePlaylist = "application/vnd.apple.mpegurl"
+	typeMedia    = "video/mp4"
+)
+
+// failure is a response without media: a status, a word for the metric, and a
+// line for people.
+type failure struct {
+	code   int
+	result string
+	text   string
+	retry  bool // Retry-After: 1
+}
+
+func (f *failure) Error() string { return f.text }
+
+func fail(code int, result, format string, a ...any) *failure {
+	return &failure{code: code, result: result, text: fmt.Sprintf(format, a...), retry: code == http.StatusServiceUnavailable}
+}
+
+// explain turns an error into a response.
+func explain(err error) *failure {
+	var f *failure
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.Is(err, errLost):
+		return fail(http.StatusGone, "gone", "the log has lost this footage")
+	case errors.Is(err, medialog.ErrExpired):
+		return fail(http.StatusGone, "gone", "this footage has expired")
+	case errors.Is(err, medialog.ErrNotFound), errors.Is(err, medialog.ErrNoTopic):
+		return fail(http.StatusNotFound, "not_found", "there is no such footage")
+	case errors.Is(err, cmaf.ErrNoGap):
+		return fail(http.StatusNotFound, "gap", "there is no footage here: it is a gap")
+	case errors.Is(err, errBusy):
+		return fail(http.StatusServiceUnavailable, "busy", "too many requests at a time; try again")
+	case errors.Is(err, errTimeout):
+		return fail(http.StatusServiceUnavailable, "timeout", "nothing new came in time")
+	case errors.Is(err, errClosed), errors.Is(err, context.Canceled):
+		return fail(http.StatusServiceUnavailable, "closed", "closing")
+	case errors.Is(err, context.DeadlineExceeded):
+		return fail(http.StatusServiceUnavailable, "timeout", "the log did not answer in time")
+	default:
+		return fail(http.StatusInternalServerError, "error", "this cannot be served; the server's log says why")
+	}
+}
+
+func writePlaylist(w http.ResponseWriter, r *http.Request, b []byte, zipped bool) {
+	h := w.Header()
+	h.Set("Content-Type", typePlaylist)
+	h.Set("Cache-Control", "no-store")
+	h.Add("Vary", "Accept-Encoding") // the handler in front of this one adds Origin
+	if zipped {
+		h.Set("Content-Encoding", "gzip")
+	}
+	h.Set("Content-Length", strconv.Itoa(len(b)))
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(b) // it fails when the client has gone
+	}
+}
+
+// writeMedia answers with bytes that never change under their URL, ranges
+// included. There is no ETag and no date: no cache ever needs to ask again.
+func (c *common) writeMedia(w http.ResponseWriter, r *http.Request, b cmaf.Blocks) {
+	c.mediaHeaders(w.Header())
+	p := &patient{ResponseWriter: w, timeout: c.cfg.WriteTimeout, slow: c.metrics.slow}
+	if r.Method != http.MethodGet || r.Header.Get("Range") != "" {
+		http.ServeContent(p, r, "", time.Time{}, io.NewSectionReader(b, 0, b.Size()))
+		return
+	}
+	// Nearly every request is for all of it: it is not copied on the way.
+	w.Header().Set("Accept-Ranges", "bytes")
+	w.Header().Set("Content-Length", strconv.FormatInt(b.Size(), 10))
+	_, _ = b.WriteTo(p) // it fails when the client has gone
+}
+
+// writeFile answers as writeMedia does, with a part of a file.
+func (c *common) writeFile(w http.ResponseWriter, r *http.Request, b *io.SectionReader) {
+	c.mediaHeaders(w.Header())
+	p := &patient{ResponseWriter: w, timeout: c.cfg.WriteTimeout, slow: c.metrics.slow}
+	http.ServeContent(p, r, "", time.Time{}, b)
+}
+
+func (c *common) mediaHeaders(h http.Header) {
+	h.Set("Content-Type", typeMedia)
+	h.Set("Cache-Control", "public, immutable, max-age="+strconv.Itoa(int(c.cfg.MaxAge/time.Second)))
+}
+
+// patience is how much of a response a client has a write timeout for.
+const patience = 1 << 20
+
+// patient cuts a client off that takes longer than timeout for each MiB of a
+// response, so that it does not keep a segment in memory for ever. The HTTP server
+// takes the deadline off the connection when the response has ended.
+type patient struct {
+	http.ResponseWriter
+	timeout time.Duration
+	slow    prometheus.Counter
+	left    int // bytes until the next deadline
+}
+
+func (p *patient) Write(b []byte) (n int, err error) {
+	for {
+		if p.left == 0 {
+			// A ResponseWriter without deadlines serves all the same.
+			_ = http.NewResponseController(p.ResponseWriter).SetWriteDeadline(time.Now().Add(p.timeout))
+			p.left = patience
+		}
+		m, err := p.ResponseWriter.Write(b[:min(len(b), p.left)])
+		n, p.left, b = n+m, p.left-m, b[m:]
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			p.slow.Inc()
+		}
+		if err != nil || len(b) == 0 {
+			return n, err
+		}
+	}
+}
