@@ -148,17 +148,17 @@ func (s *Server) servePlaylist(w http.ResponseWriter, r *http.Request, res resou
 	return nil
 }
 
-// reload blocks until the playlist holds what is asked for (RFC 8216bis
-// section 6.2.5.2).
+// reload waits until the playlist holds what a client asks for (RFC 8216bis section
+// 6.2.5.2), for three target durations at most.
 func (s *Server) reload(ctx context.Context, st *stream, d directives) error {
 	st.mu.Lock()
 	limit := 3 * st.model.target()
-	// Only as it comes: what is worth waiting for stays so, also where parts
-	// that were counted on are void meanwhile.
-	premature := st.model.premature(d.msn, d.part)
+	// This is asked once, before the wait: a request that may wait goes on to wait
+	// also when a new writer makes parts void meanwhile.
+	refused := st.model.tooFarAhead(d.msn, d.part)
 	next, _ := st.model.next()
 	st.mu.Unlock()
-	if premature {
+	if refused {
 		return fail(http.StatusBadRequest, "bad", "_HLS_msn and _HLS_part are too far beyond the last segment, %d", next-1)
 	}
 	return st.await(ctx, limit, func() (bool, error) {
@@ -166,9 +166,9 @@ func (s *Server) reload(ctx context.Context, st *stream, d directives) error {
 	})
 }
 
-// quiet holds a reload while the source gives nothing, for at most three target
-// durations. hls.js does not ask for what comes next then but polls once a
-// second: with the answer held, it has a camera that is back at once, and plays
+// quiet delays the answer to a reload while the source gives nothing, for three
+// target durations at most. hls.js does not ask for the next part then, but polls
+// once a second. With the delay it learns at once that a camera is back, and plays
 // on from its first part.
 func (s *Server) quiet(ctx context.Context, st *stream) {
 	st.mu.Lock()
@@ -177,14 +177,14 @@ func (s *Server) quiet(ctx context.Context, st *stream) {
 	if since < target {
 		return
 	}
-	// The playlist is right as it is when the time is over.
+	// When the time is over the playlist is right as it is.
 	_ = st.await(ctx, min(3*target, longestQuiet), func() (bool, error) {
 		return st.changes != changes && !st.model.endsInGap(), nil
 	})
 }
 
-// longestQuiet is less than the time after which hls.js gives up a playlist
-// (10 s by default).
+// longestQuiet is less than the time that hls.js waits for a playlist (10 s by
+// default).
 const longestQuiet = 8 * time.Second
 
 // servePart gives a part. It waits for the part that comes next. A part that can

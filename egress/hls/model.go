@@ -8,31 +8,31 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// minSegments is the least that a window holds, where the log has it.
-// maxPending is the most fragments that await their entry: a writer has no
-// more than 64 of them.
+// minSegments is the least number of segments in a window, if the log has them.
+// maxPending is the largest number of fragments that wait for their entry: a
+// writer has 64 of them at most.
 const (
 	minSegments = 6
 	maxPending  = 128
 )
 
-// model is what a live playlist needs to know of one topic, by the log alone:
-// the window's entries, the parts of the newest, and the fragments that have
-// no entry yet. It is plain data: no clock, no lock, no input but the log.
-// What it answers is in model_answers.go.
+// model is what a live playlist needs to know of one topic: the entries of the
+// window, the parts of the newest ones, and the fragments that have no entry yet.
+// It is plain data: it has no clock and no lock, and depends on the log alone.
+// model_answers.go has its answers to requests.
 type model struct {
 	window      time.Duration
-	provisional int64 // bytes of parts that await their entry, at most
+	provisional int64 // the most bytes of parts that have no entry yet
 
 	entries []schemas.Entry // dense, oldest first
 	details map[uint64]detail
 	tracks  map[string][]schemas.Track // by configuration hash
-	pending []*fragment                // above the newest entry, by seq
+	pending []*fragment                // of seqs above the newest entry, in order
 	bytes   int64                      // of pending parts
-	epoch   int64                      // the latest known; -1 before any
+	epoch   int64                      // of the latest writer; -1 before any
 }
 
-// fragment is a fragment whose entry has not come.
+// fragment is a fragment that has no entry yet.
 type fragment struct {
 	seq, session uint64
 	epoch        int64
@@ -43,10 +43,10 @@ type fragment struct {
 	start        time.Time
 	media        int64 // of its first sample
 	detail       detail
-	data         cmaf.Blocks // its parts, made
+	data         cmaf.Blocks // its parts
 	last         bool
 	ended        bool // the source ended with its last chunk
-	dropped      bool // over the limit: its parts are gone, its entry will do
+	dropped      bool // over the limit: it has no parts, only its entry will be listed
 	void         bool // of a writer before the latest
 }
 
@@ -57,9 +57,8 @@ func newModel(window time.Duration, provisional int64) *model {
 	}
 }
 
-// next is the seq of the fragment after the newest entry. Where there is no
-// entry yet, a topic begins with the lowest fragment that its tail has told; ok
-// is false where there is none.
+// next is the seq of the fragment after the newest entry. Before the first entry it
+// is the lowest seq that the tail has told. ok is false where there is none.
 func (m *model) next() (seq uint64, ok bool) {
 	if n := m.newest(); n != nil {
 		return n.Seq + 1, true
@@ -75,7 +74,7 @@ func (m *model) next() (seq uint64, ok bool) {
 	return seq, ok
 }
 
-// newest is the last entry, nil before any.
+// newest is the last entry, nil before the first one.
 func (m *model) newest() *schemas.Entry {
 	if len(m.entries) == 0 {
 		return nil
@@ -83,9 +82,9 @@ func (m *model) newest() *schemas.Entry {
 	return &m.entries[len(m.entries)-1]
 }
 
-// opened takes the opening of a new writer, whose epoch it names. What earlier
-// ones left without an entry is void, and promised no more, unless an entry says
-// otherwise; its bytes stay until then, for who has seen it listed.
+// opened takes the epoch of a new writer. The fragments that earlier writers left
+// without an entry are void: no further part of them is promised. Their bytes stay
+// until the entry comes, for clients that have seen their parts listed.
 func (m *model) opened(epoch int64) {
 	if epoch <= m.epoch {
 		return
@@ -111,8 +110,8 @@ func (m *model) release(f *fragment) {
 	f.data = nil
 }
 
-// chunk takes a provisional chunk. It returns whether a part was added, and
-// whether a fragment had to be dropped for the limit.
+// chunk takes a provisional chunk. It reports whether a part was added, and whether
+// the parts of a fragment were dropped, at the limit or for an error.
 func (m *model) chunk(c *schemas.Chunk) (added, dropped bool, err error) {
 	if n := m.newest(); n != nil && c.Seq <= n.Seq {
 		return false, false, nil
@@ -123,7 +122,7 @@ func (m *model) chunk(c *schemas.Chunk) (added, dropped bool, err error) {
 	}
 	f := m.fragment(c.Seq)
 	if f != nil && c.Index < uint32(len(f.detail.parts)) {
-		return false, false, nil // told again by a tail that began anew
+		return false, false, nil // a tail that began again tells it again
 	}
 	if f == nil {
 		if c.Index != 0 || len(c.Tracks) == 0 {
@@ -158,7 +157,7 @@ func (m *model) chunk(c *schemas.Chunk) (added, dropped bool, err error) {
 	return true, false, nil
 }
 
-// fragment is the latest writer's copy of a fragment that has no entry.
+// fragment gives the latest writer's copy of a fragment, nil where there is none.
 func (m *model) fragment(seq uint64) *fragment {
 	for _, f := range m.pending {
 		if f.seq == seq && !f.void {
@@ -168,8 +167,8 @@ func (m *model) fragment(seq uint64) *fragment {
 	return nil
 }
 
-// voided is the last copy before the latest writer's of a fragment that has no
-// entry.
+// voided gives the latest copy of a fragment by a writer before the latest one, nil
+// where there is none.
 func (m *model) voided(seq uint64) (last *fragment) {
 	for _, f := range m.pending {
 		if f.seq == seq && f.void && (last == nil || f.epoch > last.epoch) {
@@ -179,7 +178,8 @@ func (m *model) voided(seq uint64) (last *fragment) {
 	return last
 }
 
-// copyOf is a copy of a fragment that has no entry, void or not.
+// copyOf gives the copy of a fragment that an epoch names, void or not; nil where
+// there is none.
 func (m *model) copyOf(seq uint64, epoch int64) *fragment {
 	for _, f := range m.pending {
 		if f.seq == seq && f.epoch == epoch {
@@ -189,7 +189,7 @@ func (m *model) copyOf(seq uint64, epoch int64) *fragment {
 	return nil
 }
 
-// confirms gives the segment that e names where its parts are at hand.
+// confirms gives the segment that e names if its parts are in memory, else nil.
 func (m *model) confirms(e *schemas.Entry) *segment {
 	f := m.copyOf(e.Seq, e.Epoch)
 	if !e.Playable() || f == nil || f.dropped || e.Chunks == 0 || len(f.data) < int(e.Chunks) {
@@ -200,15 +200,15 @@ func (m *model) confirms(e *schemas.Entry) *segment {
 	return &segment{parts: f.data[:e.Chunks:e.Chunks], detail: d, tracks: f.tracks}
 }
 
-// entry takes the next entry, and where s is not nil what its chunks told.
+// entry takes the next entry. s is its segment, nil where it is not known.
 func (m *model) entry(e schemas.Entry, s *segment) {
 	n := m.newest()
 	if n != nil && e.Seq == n.Seq {
 		return
 	}
 	if n != nil && e.Seq != n.Seq+1 {
-		// An index that began again, or a hole that expired while the tail was
-		// away: a playlist cannot go on from here.
+		// The index began again, or entries have expired while the tail was away:
+		// the playlist begins with this entry.
 		m.entries, m.details = nil, map[uint64]detail{}
 		m.epoch, n = -1, nil
 		m.forget(func(*fragment) bool { return true })
@@ -227,7 +227,7 @@ func (m *model) entry(e schemas.Entry, s *segment) {
 	m.trim()
 }
 
-// loaded adds what the chunks of an entry told.
+// loaded adds what the segment of an entry says.
 func (m *model) loaded(e schemas.Entry, s *segment) {
 	if len(m.entries) == 0 || e.Seq < m.entries[0].Seq {
 		return
@@ -236,7 +236,7 @@ func (m *model) loaded(e schemas.Entry, s *segment) {
 	m.tracks[e.Config] = s.tracks
 }
 
-// prepend adds entries before the oldest, as far as they join it.
+// prepend adds entries before the oldest one, as far as their seqs join it.
 func (m *model) prepend(older []schemas.Entry) {
 	for i := len(older) - 1; i >= 0 && len(m.entries) > 0 && older[i].Seq+1 == m.entries[0].Seq; i-- {
 		m.entries = slices.Insert(m.entries, 0, older[i])
@@ -244,8 +244,8 @@ func (m *model) prepend(older []schemas.Entry) {
 	m.trim()
 }
 
-// keep is how many of the newest entries the window holds; covered is false
-// where it would hold more.
+// keep is the number of the newest entries in the window. covered is false if the
+// window is longer than all entries.
 func (m *model) keep() (n int, covered bool) {
 	if len(m.entries) == 0 {
 		return 0, true
@@ -262,7 +262,7 @@ func (m *model) keep() (n int, covered bool) {
 	return n, false
 }
 
-// trim forgets what has left the window.
+// trim removes what has left the window.
 func (m *model) trim() {
 	n, _ := m.keep()
 	if n == len(m.entries) {
@@ -289,8 +289,8 @@ func (m *model) trim() {
 	}
 }
 
-// missing is the entries whose parts a playlist may list and which are not
-// known, and the newest playable entry where its tracks are not known.
+// missing gives the entries whose parts a playlist may list and whose parts are not
+// known, and the newest entry with footage if its tracks are not known.
 func (m *model) missing() []schemas.Entry {
 	var all []schemas.Entry
 	var sum int64

@@ -6,18 +6,18 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// What follows answers requests from what the model holds, and changes nothing.
+// The methods of this file answer requests. None of them changes the model.
 
-// listed is the entries of the playlist. Before the first entry they are gaps,
-// which stand before the parts of the fragment that has begun, once it has
-// lasted for leadAfter: hls.js takes no playlist without a segment, and begins
-// with parts only where its first position lies among them.
+// listed gives the entries of the playlist. A topic without an entry has none until
+// its first fragment has lasted for leadAfter; then they are gaps before the parts
+// of that fragment. hls.js takes no playlist without a segment, and begins with
+// parts only if its first position lies among them.
 func (m *model) listed() []schemas.Entry {
 	if len(m.entries) > 0 {
 		return m.entries
 	}
-	o := m.open()
-	if o == nil || o.Seq < leadGaps || o.Layout.Part == 0 || openDuration(o) < max(leadAfter, holdParts*int64(o.Layout.Part)+1) {
+	o := m.unfinished()
+	if o == nil || o.Seq < leadGaps || o.Layout.Part == 0 || unfinishedDuration(o) < max(leadAfter, holdParts*int64(o.Layout.Part)+1) {
 		return nil
 	}
 	d := int64(schemas.TargetLadder[0]) * schemas.MediaTimescale
@@ -42,16 +42,16 @@ func (m *model) find(seq uint64) *schemas.Entry {
 	return &e
 }
 
-// leadAfter is how long a topic's first fragment lasts before it is played by its
-// parts. Nearly all are whole by then, and players that do not know parts begin
-// better with a segment.
+// leadAfter is how long a topic's first fragment lasts before its parts are
+// listed. Nearly all fragments are complete by then, and players that do not know
+// parts begin better with a segment.
 const leadAfter = 5 * schemas.MediaTimescale / 2
 
-// leadGaps is how many gaps stand before a topic's first fragment, each as long
-// as the shortest target duration: together as long as the longest fragment.
+// leadGaps is the number of gaps before a topic's first fragment. Each is as long
+// as the shortest target duration, all together as long as the longest fragment.
 const leadGaps = 30
 
-// gapParts is the parts of a gap, none of which is there.
+// gapParts gives the parts of a gap. They are listed, and none of them exists.
 func gapParts(gap *schemas.Entry) (parts []PartInfo) {
 	step := int64(gap.Layout.Part) * 10 / 11 // schemas.PartTarget is 1.1 parts
 	for at := int64(0); step > 0 && at < gap.Duration; at += step {
@@ -60,13 +60,13 @@ func gapParts(gap *schemas.Entry) (parts []PartInfo) {
 	return parts
 }
 
-// playable says whether there is anything that a playlist can list.
+// playable reports whether a playlist has anything to list.
 func (m *model) playable() bool { return len(m.listed()) > 0 }
 
-// endsInGap says whether the playlist ends in a gap: the first footage of a
-// session that follows an absence comes right behind it.
+// endsInGap reports whether the playlist ends in a gap. The first footage after an
+// absence comes right behind it.
 func (m *model) endsInGap() bool {
-	o, n := m.open(), m.newest()
+	o, n := m.unfinished(), m.newest()
 	return n != nil && !n.Playable() && (o == nil || len(o.Parts) == 0)
 }
 
@@ -83,14 +83,14 @@ func (m *model) video() schemas.Codec {
 
 // target is the playlist's target duration.
 func (m *model) target() time.Duration {
-	target, _ := promise(m.listed(), m.open())
+	target, _ := promise(m.listed(), m.unfinished())
 	return time.Duration(target) * time.Second
 }
 
-// open is the fragment after the newest entry. What was listed of it stays so
-// under a new writer too: its first entry is for this fragment, and mostly keeps
-// what there is of it.
-func (m *model) open() *Open {
+// unfinished is the fragment after the newest entry, nil where there is none. Its
+// parts stay listed when a new writer opens: the first entry of that writer is for
+// this fragment, and mostly keeps its chunks.
+func (m *model) unfinished() *Unfinished {
 	seq, ok := m.next()
 	if !ok {
 		return nil
@@ -102,14 +102,14 @@ func (m *model) open() *Open {
 	if f == nil {
 		return nil
 	}
-	return &Open{
+	return &Unfinished{
 		Seq: f.seq, Session: f.session, Epoch: f.epoch, Layout: f.layout, Config: f.config, OpenGOP: f.openGOP, Start: f.start, Media: f.media,
 		Parts: f.detail.parts,
 	}
 }
 
-// hint is the part that comes next: it is certain to come unless the writer
-// ends or the fragment is cut off. There is none where the source has ended.
+// hint is the part that comes next. It comes unless the writer ends or the fragment
+// is cut off. It is nil if the source has ended.
 func (m *model) hint() *Hint {
 	seq, ok := m.next()
 	if !ok || m.epoch < 0 {
@@ -137,12 +137,12 @@ func (m *model) playlist(rendition string, skip bool) []byte {
 	if len(entries) == 0 {
 		return nil
 	}
-	o := PlaylistOptions{Base: rendition + "/", Parts: map[uint64][]PartInfo{}, Skip: skip, Lead: len(m.entries) == 0, Open: m.open(), Hint: m.hint()}
+	o := PlaylistOptions{Base: rendition + "/", Parts: map[uint64][]PartInfo{}, Skip: skip, Lead: len(m.entries) == 0, Unfinished: m.unfinished(), Hint: m.hint()}
 	if len(m.entries) == 0 {
 		// hls.js takes the parts of a fragment only where the first part of the
 		// playlist lies before its last segment by more than that fragment has.
 		o.Parts[entries[0].Seq] = gapParts(&entries[0])
-		o.Skip = false // parts that were skipped and come back are new ones to hls.js
+		o.Skip = false // hls.js takes parts that were skipped and come back for new ones
 	}
 	for i := range entries {
 		e := &entries[i]
@@ -150,9 +150,9 @@ func (m *model) playlist(rendition string, skip bool) []byte {
 			o.Parts[e.Seq] = d.parts
 			continue
 		}
-		// Without parts in the last gap of a run hls.js would take the first part
-		// behind it for what follows the last one before it, and stand still.
-		last := o.Open != nil && len(o.Open.Parts) > 0
+		// Without parts in the last gap of a run, hls.js takes the first part behind
+		// the gaps for the one that follows the last part before them, and stops.
+		last := o.Unfinished != nil && len(o.Unfinished.Parts) > 0
 		if i+1 < len(entries) {
 			last = carried(&entries[i+1])
 		}
@@ -193,8 +193,8 @@ func (m *model) variant(rendition string) (v Variant, ok bool) {
 	return v, true
 }
 
-// rate is frames a second, by the decoder configuration or else by the samples
-// of a fragment; 0 where neither tells.
+// rate is the frames a second by the decoder configuration, else by the samples of
+// a fragment. It is 0 where neither says it.
 func rate(tracks []schemas.Track, d detail) float64 {
 	if r := frameRate(tracks); r != 0 || d.frame == 0 {
 		return r
@@ -202,8 +202,8 @@ func rate(tracks []schemas.Track, d detail) float64 {
 	return schemas.MediaTimescale / float64(d.frame)
 }
 
-// reached says whether the playlist holds part index `part` of segment msn, or
-// all of it where part is -1, or anything later (RFC 8216bis section 6.2.5.2).
+// reached reports whether the playlist holds part number part of segment msn, or
+// all of msn where part is -1, or anything later (RFC 8216bis section 6.2.5.2).
 func (m *model) reached(msn uint64, part int) bool {
 	next, ok := m.next()
 	switch {
@@ -220,19 +220,18 @@ func (m *model) reached(msn uint64, part int) bool {
 	if part < 0 || msn != next {
 		return false
 	}
-	o := m.open()
+	o := m.unfinished()
 	return o != nil && part < len(o.Parts)
 }
 
-// premature says that what is asked for lies so far ahead that the answer is
-// an error at once (RFC 8216bis section 6.2.5.2): a segment more than two
-// beyond the last, or a part that is by the Advance Part Limit or more beyond
-// the last part of the playlist. It is the parts of segments without an entry
-// that can be counted so: what is beyond the last part of a complete one means
-// the first part of the next. What a segment of the window has had is never too
-// far: without low latency hls.js asks for the next segment by the highest
-// index that it has seen.
-func (m *model) premature(msn uint64, part int) bool {
+// tooFarAhead reports whether a request is refused at once (RFC 8216bis section
+// 6.2.5.2): for a segment more than two beyond the last one, or for a part that is
+// the Advance Part Limit or more beyond the last part of the playlist. Only parts
+// of the unfinished fragment count so: a part beyond the last one of a complete
+// segment means the first part of the next segment. A part number that a segment
+// of the window has is never too far: without low latency hls.js asks for the next
+// segment with the highest part number that it has seen.
+func (m *model) tooFarAhead(msn uint64, part int) bool {
 	next, ok := m.next()
 	switch {
 	case !ok:
@@ -243,7 +242,7 @@ func (m *model) premature(msn uint64, part int) bool {
 		return false
 	}
 	last := -1
-	o := m.open()
+	o := m.unfinished()
 	if o != nil && o.Seq == msn {
 		last = len(o.Parts) - 1
 	}
@@ -265,12 +264,12 @@ func advanceParts(partTicks uint32) int {
 	return (3*schemas.MediaTimescale + int(partTicks) - 1) / int(partTicks)
 }
 
-// partsAhead is how far beyond the hint a part may be to be waited for: who
-// asks may have its hint from a server that is a little ahead.
+// partsAhead is how many parts beyond the hint are waited for: the client may have
+// its hint from a server that is a little ahead.
 const partsAhead = 2
 
-// part finds a part's bytes among the fragments that have no entry; coming
-// says that it may still come.
+// part gives the bytes of a part of a fragment without an entry. coming reports
+// whether a part that is not here may still come.
 func (m *model) part(seq uint64, epoch int64, index uint32) (data []byte, coming bool) {
 	if f := m.copyOf(seq, epoch); f != nil && int(index) < len(f.data) {
 		return f.data[index], false

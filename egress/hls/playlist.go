@@ -19,20 +19,20 @@ const (
 	holdParts   = 3
 )
 
-// PartInfo is what a playlist says of one part.
+// PartInfo is what a playlist tells of one part.
 type PartInfo struct {
 	Start, Duration int64 // ticks of schemas.MediaTimescale; Start counts from the fragment's
 	Independent     bool  // begins with a sync sample
-	Gap             bool  // it is not there
+	Gap             bool  // the part does not exist
 }
 
-// Open is the fragment after the newest entry, as far as it has come.
-type Open struct {
+// Unfinished is the fragment after the newest entry, as far as it has come.
+type Unfinished struct {
 	Seq, Session uint64
 	Epoch        int64
 	Layout       schemas.Layout
 	Config       string
-	OpenGOP      bool // as schemas.Entry has it
+	OpenGOP      bool // see schemas.Chunk
 	Start        time.Time
 	Media        int64 // of its first sample
 	Parts        []PartInfo
@@ -55,45 +55,43 @@ type Report struct {
 
 // PlaylistOptions is what a media playlist holds beside entries.
 type PlaylistOptions struct {
-	Base    string                // URIs begin with it: the rendition's folder, "raw/"
-	Parts   map[uint64][]PartInfo // of entries, by seq; an entry without is listed whole only
-	Lead    bool                  // all entries are gaps before a topic's first: their parts are listed wherever they stand
-	Open    *Open
-	Hint    *Hint
-	Skip    bool // a delta update is wanted (_HLS_skip)
-	Reports []Report
+	Base       string                // URIs begin with it: the rendition's folder, "raw/"
+	Parts      map[uint64][]PartInfo // of entries, by seq; an entry without parts is listed as a segment only
+	Lead       bool                  // all entries are gaps before a topic's first fragment: their parts are always listed
+	Unfinished *Unfinished
+	Hint       *Hint
+	Skip       bool // a delta update is wanted (_HLS_skip)
+	Reports    []Report
 }
 
-// promise is what a playlist says of all its segments and parts: the largest
-// target duration of its fragments, where the parts of the unfinished one may
-// have outgrown its own layout, and the largest part target, both in the units
-// of schemas.Layout.
-// Part is 0 where nothing has parts.
-func promise(entries []schemas.Entry, open *Open) (target, part uint32) {
+// promise gives the limits of all segments and parts of a playlist, in the units of
+// schemas.Layout: the largest target duration and the largest part target of its
+// fragments. The parts of the unfinished fragment may be longer than its layout
+// says. part is 0 where no fragment has parts.
+func promise(entries []schemas.Entry, u *Unfinished) (target, part uint32) {
 	for i := range entries {
 		target = max(target, entries[i].Layout.Target)
 		part = max(part, entries[i].Layout.Part)
 	}
-	if open != nil {
-		target = max(target, open.Layout.Fit(openDuration(open)).Target)
-		part = max(part, open.Layout.Part)
+	if u != nil {
+		target = max(target, u.Layout.Fit(unfinishedDuration(u)).Target)
+		part = max(part, u.Layout.Part)
 	}
 	return target, part
 }
 
-// Playlist makes the media playlist (RFC 8216bis section 4.4.3) of entries,
-// which are dense in seq. It is one playlist for a rendition's life: what
-// changes from fragment to fragment is told by its tags, and its target
-// duration may grow. It says nothing that is not in its arguments: no clock, no
-// state.
+// Playlist makes the media playlist (RFC 8216bis section 4.4.3) of entries, whose
+// seqs are dense. A rendition has one playlist for ever: tags tell what changes
+// from fragment to fragment, and the target duration may grow. The playlist
+// depends on the arguments alone. It is nil without entries.
 func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 	if len(entries) == 0 {
 		return nil
 	}
 	var b strings.Builder
-	target, part := promise(entries, o.Open)
+	target, part := promise(entries, o.Unfinished)
 	b.WriteString("#EXTM3U\n#EXT-X-VERSION:9\n")
-	if independent(entries, o.Open) {
+	if independent(entries, o.Unfinished) {
 		b.WriteString("#EXT-X-INDEPENDENT-SEGMENTS\n")
 	}
 	fmt.Fprintf(&b, "#EXT-X-TARGETDURATION:%d\n", target)
@@ -101,11 +99,11 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 	fmt.Fprintf(&b, "#EXT-X-MEDIA-SEQUENCE:%d\n", entries[0].Seq)
 	fmt.Fprintf(&b, "#EXT-X-DISCONTINUITY-SEQUENCE:%d\n", entries[0].Session)
 
-	// after is the footage that follows an entry's end in the playlist. Gaps do
-	// not count: a player that has played up to an absence goes on behind it with
-	// parts only where it still sees those before it.
+	// after is how much footage follows an entry in the playlist. Gaps do not count:
+	// a player that has played up to an absence goes on behind it with parts only if
+	// it still sees the parts before it.
 	after := make([]int64, len(entries))
-	total := openDuration(o.Open)
+	total := unfinishedDuration(o.Unfinished)
 	for i := len(entries) - 1; i >= 0; i-- {
 		after[i] = total
 		if carried(&entries[i]) {
@@ -118,7 +116,7 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 			skipped++
 		}
 	}
-	// Shaka counts discontinuities by what a delta update shows.
+	// Shaka counts only the discontinuities that a delta update shows.
 	if skipped > 0 && entries[skipped-1].Session != entries[0].Session {
 		skipped = 0
 	}
@@ -141,8 +139,8 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 			config = writeMap(&b, o.Base, config, e.Config)
 		}
 		writeDate(&b, e.Start)
-		// By the target duration of its own layout: the playlist's may grow, and
-		// hls.js takes parts that come back for new ones.
+		// The target duration of the entry's own layout counts: the playlist's may
+		// grow, and hls.js takes parts that come back for new ones.
 		near := after[i]+e.Duration <= holdTargets*int64(e.Layout.Target)*schemas.MediaTimescale
 		for n, p := range o.Parts[e.Seq] {
 			if near || o.Lead {
@@ -154,7 +152,7 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 		}
 		fmt.Fprintf(&b, "#EXTINF:%s,\n%s\n", seconds(micros(e.Duration)), o.Base+segmentURI(e.Seq))
 	}
-	if f := o.Open; f != nil && len(f.Parts) > 0 {
+	if f := o.Unfinished; f != nil && len(f.Parts) > 0 {
 		if f.Session != entries[len(entries)-1].Session {
 			b.WriteString("#EXT-X-DISCONTINUITY\n")
 		}
@@ -164,9 +162,9 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 			writePart(&b, o.Base+partURI(f.Seq, f.Epoch, uint32(n)), p)
 		}
 	}
-	if part != 0 && o.Hint == nil && (o.Open == nil || len(o.Open.Parts) == 0) {
-		// hls.js takes the last segment for the one in progress where no line
-		// follows it, and then finds the next playlist out of order.
+	if part != 0 && o.Hint == nil && (o.Unfinished == nil || len(o.Unfinished.Parts) == 0) {
+		// hls.js takes the last segment for an unfinished one if no line follows it,
+		// and then finds that the next playlist is out of order.
 		b.WriteString("# nothing is known of the next segment\n")
 	}
 	if h := o.Hint; h != nil {
@@ -182,18 +180,19 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 	return []byte(b.String())
 }
 
-// independent says whether every segment decodes without the one before it.
-func independent(entries []schemas.Entry, open *Open) bool {
-	if open != nil && len(open.Parts) > 0 && open.OpenGOP {
+// independent reports whether every segment decodes without the one before it.
+func independent(entries []schemas.Entry, u *Unfinished) bool {
+	if u != nil && len(u.Parts) > 0 && u.OpenGOP {
 		return false
 	}
 	return !slices.ContainsFunc(entries, func(e schemas.Entry) bool { return e.OpenGOP })
 }
 
-// carried says whether HLS carries the entry's footage; else it is listed as a gap.
+// carried reports whether HLS carries the footage of an entry. If not, the entry is
+// listed as a gap.
 func carried(e *schemas.Entry) bool { return e.Playable() && e.Layout.Video != schemas.MJPEG }
 
-func openDuration(f *Open) int64 {
+func unfinishedDuration(f *Unfinished) int64 {
 	if f == nil || len(f.Parts) == 0 {
 		return 0
 	}
@@ -231,7 +230,7 @@ func writeDate(b *strings.Builder, t time.Time) {
 }
 
 func writePart(b *strings.Builder, uri string, p PartInfo) {
-	// A difference of rounded ends, so that the parts add up to the segment.
+	// The difference of rounded ends, so that parts add up to their segment.
 	d := micros(p.Start+p.Duration) - micros(p.Start)
 	fmt.Fprintf(b, "#EXT-X-PART:DURATION=%s,URI=\"%s\"", seconds(d), uri)
 	if p.Independent {

@@ -28,10 +28,10 @@ func TestPlaylist(t *testing.T) {
 	}
 	parts := []PartInfo{{0, 45045, true, false}, {45045, 45045, false, false}}
 	o := PlaylistOptions{
-		Base:  "raw/",
-		Parts: map[uint64][]PartInfo{10: parts, 12: parts},
-		Open:  &Open{Seq: 14, Session: 5, Epoch: 8, Layout: testmedia.Layout, Config: config1, Start: testmedia.Start, Parts: []PartInfo{{0, 18000, true, false}}},
-		Hint:  &Hint{14, 8, 1},
+		Base:       "raw/",
+		Parts:      map[uint64][]PartInfo{10: parts, 12: parts},
+		Unfinished: &Unfinished{Seq: 14, Session: 5, Epoch: 8, Layout: testmedia.Layout, Config: config1, Start: testmedia.Start, Parts: []PartInfo{{0, 18000, true, false}}},
+		Hint:       &Hint{14, 8, 1},
 	}
 	head := `#EXTM3U
 #EXT-X-VERSION:9
@@ -83,7 +83,7 @@ raw/m1/13.m4s
 
 	// The fragment that is being written outgrows its layout: the target
 	// duration grows, and all parts stay listed.
-	o.Open.Parts = []PartInfo{{0, 18000, true, false}, {18000, 300_000, false, false}}
+	o.Unfinished.Parts = []PartInfo{{0, 18000, true, false}, {18000, 300_000, false, false}}
 	grown := strings.NewReplacer("TARGETDURATION:2", "TARGETDURATION:4", "CAN-SKIP-UNTIL=12.0", "CAN-SKIP-UNTIL=24.0", "HOLD-BACK=6.0", "HOLD-BACK=12.0").Replace(head)
 	if got := string(Playlist(entries, o)); !strings.HasPrefix(got, grown) || !strings.Contains(got, "raw/m1/14.8.1.m4s") {
 		t.Errorf("a fragment of 3.5 s:\n%s\nwant\n%s", got, grown)
@@ -163,7 +163,7 @@ func TestPlaylistOfOpenGOPs(t *testing.T) {
 	openGOP := []schemas.Entry{closed[0], closed[1]}
 	openGOP[1].OpenGOP = true
 	unfinished := func(openGOP bool, parts ...PartInfo) PlaylistOptions {
-		return PlaylistOptions{Open: &Open{Seq: 12, Session: 1, Epoch: 5, Layout: testmedia.Layout, Config: config1, OpenGOP: openGOP, Start: testmedia.Start, Parts: parts}}
+		return PlaylistOptions{Unfinished: &Unfinished{Seq: 12, Session: 1, Epoch: 5, Layout: testmedia.Layout, Config: config1, OpenGOP: openGOP, Start: testmedia.Start, Parts: parts}}
 	}
 	first := PartInfo{Duration: 18000, Independent: true}
 	for _, c := range []struct {
@@ -181,7 +181,7 @@ func TestPlaylistOfOpenGOPs(t *testing.T) {
 		if got := strings.Contains(text, "#EXT-X-INDEPENDENT-SEGMENTS\n"); got != c.want {
 			t.Errorf("%s: INDEPENDENT-SEGMENTS is there: %v", c.name, got)
 		}
-		if len(c.o.Open.Parts) > 0 && !strings.Contains(text, "m1/12.5.0.m4s\",INDEPENDENT=YES\n") {
+		if len(c.o.Unfinished.Parts) > 0 && !strings.Contains(text, "m1/12.5.0.m4s\",INDEPENDENT=YES\n") {
 			t.Errorf("%s: the first part is not INDEPENDENT:\n%s", c.name, text)
 		}
 	}
@@ -228,7 +228,7 @@ func TestBandwidth(t *testing.T) {
 func TestPlaylistEndsAfterItsSegments(t *testing.T) {
 	last := entryAt(10, 1, config1, schemas.MediaTimescale)
 	for name, o := range map[string]PlaylistOptions{
-		"nothing": {}, "a fragment without parts": {Open: &Open{Seq: 11, Session: 1, Layout: testmedia.Layout, Config: config1, Start: testmedia.Start}},
+		"nothing": {}, "a fragment without parts": {Unfinished: &Unfinished{Seq: 11, Session: 1, Layout: testmedia.Layout, Config: config1, Start: testmedia.Start}},
 	} {
 		if text := string(Playlist([]schemas.Entry{last}, o)); strings.HasSuffix(text, ".m4s\n") {
 			t.Errorf("%s follows: %q", name, text)

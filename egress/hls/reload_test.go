@@ -25,7 +25,7 @@ func TestReloadAhead(t *testing.T) {
 		if limit < 14 || limit > 15 {
 			t.Fatalf("the parts of 3 s are %d", limit)
 		}
-		for _, c := range fragments[10].Chunks[:2] { // the open segment has the parts 0 and 1
+		for _, c := range fragments[10].Chunks[:2] { // the unfinished segment has the parts 0 and 1
 			log.chunk("cam", c)
 		}
 		synctest.Wait()

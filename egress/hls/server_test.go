@@ -308,7 +308,7 @@ func TestProvisionalBound(t *testing.T) {
 			drops++
 		}
 	}
-	if drops != 1 || m.bytes != 0 || m.hint() != nil || m.open() != nil && len(m.open().Parts) > 0 {
+	if drops != 1 || m.bytes != 0 || m.hint() != nil || m.unfinished() != nil && len(m.unfinished().Parts) > 0 {
 		t.Errorf("%d drops, %d bytes, hint %v", drops, m.bytes, m.hint())
 	}
 	log.add("cam", f...)

@@ -13,15 +13,16 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// refill is how many entries before the oldest are asked for where a tail's
-// start does not fill the window: six minutes of the shortest fragments.
+// refill is how many entries before the oldest one are read if the start of a tail
+// does not fill the window: six minutes of the shortest fragments.
 const refill = 360
 
-// keepTargets is how many target durations behind the newest entry the segments
-// of a followed topic stay in memory while somebody fetches whole ones: such
-// players ask for a segment within one of it being listed. Low-latency players
-// need the parts of the newest one. Everything older is for who joins or lags,
-// and is read from its file or made from the log when somebody asks.
+// keepTargets is how long the segments of a followed topic stay in memory while
+// somebody fetches whole segments, in target durations behind the newest entry.
+// Players of whole segments ask for a segment within one target duration after it
+// is listed. Low-latency players need the parts of the newest segment. Only
+// players that begin or lag need older ones, which are read from their files or
+// made from the log.
 const keepTargets = 2
 
 // stream is one topic that is followed: the one tail that all requests for it
@@ -37,15 +38,15 @@ type stream struct {
 	mu       sync.Mutex
 	model    *model
 	live     bool
-	changed  chan struct{} // closed and made anew at each change
-	changes  int           // how often it changed
-	latest   time.Time     // when it changed
+	changed  chan struct{} // each change closes it and makes another one
+	changes  int           // number of changes
+	latest   time.Time     // of the last change
 	rendered map[renderKey][]byte
-	used     time.Time // by a request
+	used     time.Time // by the last request
 	whole    time.Time // when somebody last asked for a whole segment of the window
-	users    int       // requests under way
+	users    int       // requests that are being answered
 	delay    time.Duration
-	measured time.Time // delay
+	measured time.Time // when delay was measured
 }
 
 type keptSegment struct {
@@ -74,8 +75,8 @@ func newStream(c *common, t schemas.Topic) (context.Context, *stream) {
 func (st *stream) run(ctx context.Context) {
 	defer close(st.done)
 	defer func() {
-		st.release(len(st.kept))
-		st.files.window(st.topic, math.MaxUint64, 0) // nothing of it is listed any more
+		st.drop(len(st.kept))
+		st.files.window(st.topic, math.MaxUint64, 0) // no fragment is listed any more
 	}()
 	pause := 100 * time.Millisecond
 	for {
@@ -125,7 +126,7 @@ func (st *stream) event(ctx context.Context, ev medialog.Event) {
 	}
 }
 
-// update changes the model and wakes whoever waits.
+// update changes the model and wakes the requests that wait.
 func (st *stream) update(change func()) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -165,8 +166,8 @@ func (st *stream) entry(ctx context.Context, e schemas.Entry) {
 		s = st.load(ctx, e)
 	}
 	if s != nil {
-		st.keep(e, s) // before anybody can know of it
-		st.leaveBehind(e)
+		st.keep(e, s) // before a playlist lists it
+		st.dropOld(e)
 	}
 	st.update(func() { st.model.entry(e, s) })
 	if s != nil {
@@ -179,7 +180,7 @@ func (st *stream) entry(ctx context.Context, e schemas.Entry) {
 	st.files.window(st.topic, all[0].Seq, all[len(all)-1].Seq)
 }
 
-// begin makes complete what the log told of the past, and lets requests in.
+// begin completes what the log told of the past. Then requests are answered.
 func (st *stream) begin(ctx context.Context) {
 	var older []schemas.Entry
 	if n, covered := st.model.keep(); !covered && n > 0 {
@@ -187,7 +188,7 @@ func (st *stream) begin(ctx context.Context) {
 		r := medialog.Range{FromSeq: first - min(first, refill), ToSeq: first - 1}
 		for e, err := range st.log.Entries(ctx, st.topic, r) {
 			if err != nil {
-				break // the window is what the tail told
+				break // the window is what the tail has told
 			}
 			older = append(older, e)
 		}
@@ -203,8 +204,8 @@ func (st *stream) begin(ctx context.Context) {
 	st.update(func() { st.live = true })
 }
 
-// load reads an entry's segment from the log; nil where that fails, which
-// costs the playlist that segment's parts and no more.
+// load reads the segment of an entry from the log. It gives nil if that fails: then
+// the playlist lists the segment without its parts.
 func (st *stream) load(ctx context.Context, e schemas.Entry) *segment {
 	ctx, cancel := context.WithTimeout(ctx, st.cfg.LoadTimeout)
 	defer cancel()
@@ -222,21 +223,21 @@ func (st *stream) load(ctx context.Context, e schemas.Entry) *segment {
 	return s
 }
 
-// keep puts a complete segment where requests find it, at the cost of older
-// ones where they are too many.
+// keep puts a complete segment into the cache. Older ones of this topic leave it
+// if they are too many.
 func (st *stream) keep(e schemas.Entry, s *segment) {
 	st.cache.put(cacheKey{topic: st.topic, seq: e.Seq}, s, s.parts.Size())
 	k := keptSegment{seq: e.Seq, end: e.MediaEnd(), size: s.parts.Size()}
 	st.kept = append(st.kept, k)
 	st.held += k.size
 	for len(st.kept) > 1 && st.held > st.cfg.LiveBytes {
-		st.release(1)
+		st.drop(1)
 	}
 }
 
-// leaveBehind lets go of kept segments that no player at the live edge needs
-// now that there is e.
-func (st *stream) leaveBehind(e schemas.Entry) {
+// dropOld drops the kept segments that no player at the live edge needs when e is
+// the newest entry.
+func (st *stream) dropOld(e schemas.Entry) {
 	edge := e.MediaEnd()
 	if st.fetchedWhole() {
 		edge -= keepTargets * int64(e.Layout.Target) * schemas.MediaTimescale
@@ -245,7 +246,7 @@ func (st *stream) leaveBehind(e schemas.Entry) {
 	for n < len(st.kept)-1 && st.kept[n].end <= edge {
 		n++
 	}
-	st.release(n)
+	st.drop(n)
 }
 
 // nearSeqs is how far behind the newest entry the next ones may come at any
@@ -272,35 +273,35 @@ func (st *stream) tracks(config string) []schemas.Track {
 	return st.model.tracks[config]
 }
 
-// wanted notes that somebody asks for a whole segment.
+// wanted notes that a client asks for a whole segment.
 func (st *stream) wanted(seq uint64) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.model.find(seq) != nil { // else it is no player at the live edge
+	if st.model.find(seq) != nil { // the client is near the live edge
 		st.whole = time.Now()
 	}
 }
 
-// fetchedWhole says whether somebody who watches asks for whole segments.
+// fetchedWhole reports whether clients near the live edge ask for whole segments.
 func (st *stream) fetchedWhole() bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	return time.Since(st.whole) < st.cfg.Linger
 }
 
-// store writes a kept segment and its init as files. What is a file need not be
-// in memory too: the system has it in its page cache.
+// store writes a kept segment and its init as files. A segment that is a file
+// leaves the memory: the system has it in its page cache.
 func (st *stream) store(e schemas.Entry, s *segment) {
 	if st.files.write(resource{kind: kindSegment, topic: st.topic, seq: e.Seq}, s.parts) {
-		st.release(len(st.kept))
+		st.drop(len(st.kept))
 	}
 	if init, err := st.keepInit(st.topic, e.Config, s.tracks); err == nil {
 		st.files.write(resource{kind: kindInit, topic: st.topic, config: e.Config, seq: e.Seq}, init.parts)
 	}
 }
 
-// release lets go of the n oldest kept segments.
-func (st *stream) release(n int) {
+// drop drops the n oldest kept segments.
+func (st *stream) drop(n int) {
 	for _, k := range st.kept[:n] {
 		st.cache.drop(cacheKey{topic: st.topic, seq: k.seq})
 		st.held -= k.size
@@ -308,8 +309,8 @@ func (st *stream) release(n int) {
 	st.kept = slices.Delete(st.kept, 0, n)
 }
 
-// await waits until cond says that it is done, at most for d (not at all where
-// d is 0). cond runs with the lock held.
+// await waits until cond reports true or fails, for d at most. cond runs with mu
+// held. Errors: cond's, errTimeout, errBusy, ctx's.
 func (st *stream) await(ctx context.Context, d time.Duration, cond func() (done bool, err error)) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -347,14 +348,15 @@ func (st *stream) await(ctx context.Context, d time.Duration, cond func() (done 
 	}
 }
 
-// skips says whether a delta update helps who asks with d: not where many
-// segments came at once, so that some that it has not seen would be skipped.
-// st.mu is held, and stays so until the playlist is made: more may come.
-func (st *stream) skips(d directives) bool {
+// deltaHelps reports whether a client that asks with d gets a delta update. It gets
+// a full playlist if so many segments came at once that the update would skip
+// some which the client has not seen. st.mu is held until the playlist is made,
+// since more may come.
+func (st *stream) deltaHelps(d directives) bool {
 	if !d.skip || !d.blocking {
 		return d.skip
 	}
-	since := openDuration(st.model.open())
+	since := unfinishedDuration(st.model.unfinished())
 	until := skipTargets * schemas.Ticks(st.model.target())
 	for _, e := range slices.Backward(st.model.entries) {
 		if e.Seq <= d.msn {
@@ -367,17 +369,17 @@ func (st *stream) skips(d directives) bool {
 	return true
 }
 
-// render gives the playlist, made once for all who ask the same between two
-// changes.
+// render gives the playlist. Between two changes it is made once for all requests
+// that ask the same.
 func (st *stream) render(d directives, gzip bool) ([]byte, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	k := renderKey{skip: st.skips(d), gzip: gzip}
+	k := renderKey{skip: st.deltaHelps(d), gzip: gzip}
 	if b, ok := st.rendered[k]; ok {
 		return b, nil
 	}
 	b := st.model.playlist(st.topic.Name(), k.skip)
-	if b == nil { // another first fragment has begun since the request was let in
+	if b == nil { // another first fragment has begun since ready returned
 		return nil, errTimeout
 	}
 	if k.gzip {
@@ -390,7 +392,8 @@ func (st *stream) render(d directives, gzip bool) ([]byte, error) {
 	return b, nil
 }
 
-// enter and leave frame a request, so that a stream in use is not ended.
+// enter and leave are called at the start and end of a request, so that a stream
+// in use does not end.
 func (st *stream) enter() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
