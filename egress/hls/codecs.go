@@ -7,7 +7,7 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// Codecs is the CODECS attribute (RFC 6381) of tracks.
+// Codecs gives the CODECS attribute of tracks (RFC 8216bis section 4.4.6.2).
 func Codecs(tracks []schemas.Track) string {
 	var all []string
 	for _, t := range tracks {
@@ -18,7 +18,7 @@ func Codecs(tracks []schemas.Track) string {
 	return strings.Join(all, ",")
 }
 
-// codecString is empty for a track that has no name or no place in HLS.
+// codecString is empty for a track that HLS does not carry or that has no name.
 func codecString(t schemas.Track) string {
 	name, err := codec.Name(t)
 	if err != nil || t.Codec == schemas.MJPEG {
@@ -27,8 +27,8 @@ func codecString(t schemas.Track) string {
 	return name
 }
 
-// frameRate is the frames a second that the video's parameter sets state, or 0
-// where they state none that could be true.
+// frameRate is the frames a second by the parameter sets of the video, 0 where they
+// have none that can be true.
 func frameRate(tracks []schemas.Track) float64 {
 	for _, t := range tracks {
 		if fps := codec.FrameRate(t.Codec, t.Config); fps > 0 {

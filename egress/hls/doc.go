@@ -3,17 +3,22 @@
 //
 // HLS is a function of the log. One fragment is one segment, one chunk is one
 // part, the media sequence number is the fragment's seq and the discontinuity
-// sequence number its session. [Playlist], [Multivariant], [Init], [Part] and
-// [Segment] are that function, without clock or state; [Server] is the small
-// handler around them: one tail a camera that all its viewers share (model.go
-// holds what it told, stream.go drives it), and segments out of a cache, or made
-// from the log on request (rebuild.go), or, where asked for, out of files that a
-// web server gives out by itself too (files.go).
+// sequence number its session. [Playlist] and [Multivariant] make the playlists,
+// package cmaf makes the media; they have no clock and no state. [Server] is the
+// handler around them (handler.go). All viewers of a camera share one tail of it
+// (stream.go), and what the tail has told is in a model (model.go). A segment comes
+// from memory (cache.go), from a file (files.go), or from the log (loader.go).
 //
-// No byte of media is held twice: a segment is the list of its parts, and what
-// is a file is not in memory. Of a camera that is followed there are the parts
-// of the fragment in progress and the newest segment; see keepTargets.
+// No byte of media is held twice: a segment is the list of its parts, and a segment
+// that is a file is not in memory. Of a followed camera the parts of the unfinished
+// fragment and the newest segment are in memory; see keepTargets.
 //
-// Segments, parts and inits have the same bytes at the same URL on any server
-// for as long as the log holds them.
+// Segments, parts and inits have the same bytes at the same URL on any server for
+// as long as the log holds them.
+//
+// HLS carries no MJPEG, which browsers do not play in it: the playlists of a camera
+// that sends MJPEG are 404, and in the playlist of a camera that has changed its
+// codec such footage is a gap. Segments and inits of MJPEG exist at their URLs.
+//
+// Package egress decides who may read, and sends the CORS headers.
 package hls

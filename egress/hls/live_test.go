@@ -66,7 +66,7 @@ func (l *live) inMemory() (ago []int) {
 	return ago
 }
 
-// bytes is what complete segments take in memory, by what the cache says.
+// bytes is the size of complete segments in memory, by the cache.
 func (l *live) bytes() int64 {
 	n := l.s.cache.size()
 	if init := l.s.cache.get(cacheKey{topic: liveCam, config: l.f[0].Entry.Config}); init != nil {
@@ -76,7 +76,7 @@ func (l *live) bytes() int64 {
 }
 
 // same asks for a fragment's segment and for each of its parts, in whatever way
-// they are at hand, and compares them with what the log says.
+// the server has them, and compares them with the chunks of the log.
 func (l *live) same(f testmedia.Fragment) {
 	l.t.Helper()
 	made, err := cmaf.Segment(f.Entry, f.All())

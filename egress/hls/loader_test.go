@@ -115,8 +115,8 @@ func TestMissThatComes(t *testing.T) {
 	})
 }
 
-// TestLookupBound: no more readings of indexes run at a time than the limit says,
-// and those that wait have a bound too.
+// TestLookupBound: the readings of indexes at a time have a bound, and so have those
+// that wait for a place.
 func TestLookupBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
@@ -148,8 +148,8 @@ func TestLookupBound(t *testing.T) {
 	})
 }
 
-// TestGoneIsAnsweredAtOnce: who asks for footage that will not come is told so at
-// once, however busy the places are in which segments are made.
+// TestGoneIsAnsweredAtOnce: a request for footage that will not come is answered at
+// once, also while all places in which segments are made are taken.
 func TestGoneIsAnsweredAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()

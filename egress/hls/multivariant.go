@@ -16,9 +16,9 @@ type Variant struct {
 	FrameRate     float64 // frames a second; 0 where it is not known
 }
 
-// Multivariant makes the multivariant playlist (RFC 8216bis section 4.4.6). It
-// says nothing of INDEPENDENT-SEGMENTS, which would hold for all segments to
-// come: players read it once.
+// Multivariant makes the multivariant playlist (RFC 8216bis section 4.4.6). It does
+// not contain INDEPENDENT-SEGMENTS: players read it once, and the tag would hold
+// for all segments that come later.
 func Multivariant(variants []Variant) []byte {
 	var b strings.Builder
 	b.WriteString("#EXTM3U\n#EXT-X-VERSION:9\n")
@@ -40,14 +40,13 @@ func Multivariant(variants []Variant) []byte {
 	return []byte(b.String())
 }
 
-// chunkOverhead is the bytes that boxes add to a chunk, roughly and from above:
-// the log tells samples' bytes, not their number.
+// chunkOverhead is an upper estimate of the bytes that boxes add to a chunk. An
+// entry has the bytes of the samples, not their number.
 const chunkOverhead = 512
 
-// Bandwidth is the bit rates of entries of one layout: the largest of any run
-// of segments that lasts between half and one and a half target durations, and
-// the average over all (RFC 8216bis section 4.4.6.2). Gaps have no bits and
-// are left out.
+// Bandwidth gives bit rates of entries (RFC 8216bis section 4.4.6.2), in bit/s: the
+// largest of any run of segments that lasts between 0.5 and 1.5 target durations,
+// and the average of all. Gaps have no bits and do not count.
 func Bandwidth(entries []schemas.Entry) (peak, average int64) {
 	rate := func(bytes, ticks int64) int64 {
 		return int64(math.Ceil(float64(bytes) * 8 * schemas.MediaTimescale / float64(ticks)))

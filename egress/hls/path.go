@@ -10,7 +10,7 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// kind is what a request is for; its text is a metric's label.
+// kind is what a request is for. It is a label of a metric.
 type kind string
 
 const (
@@ -22,7 +22,7 @@ const (
 	kindOther        kind = "other"
 )
 
-// resource is one thing that has a URL.
+// resource is what a URL names.
 type resource struct {
 	kind   kind
 	topic  schemas.Topic
@@ -32,8 +32,8 @@ type resource struct {
 	config string // of an init
 }
 
-// parsePath reads the path of a URL. Everything has exactly one path: numbers
-// with a leading zero or sign are no numbers.
+// parsePath reads the path of a URL. A resource has exactly one path: numbers with
+// a leading zero or a sign are refused.
 func parsePath(path string) (r resource, ok bool) {
 	rest, ok := strings.CutPrefix(path, "/hls/")
 	if !ok {

@@ -10,9 +10,9 @@ import (
 	"github.com/framelog/framelog/tests/testmedia"
 )
 
-// What RFC 8216bis section 6.2.5.2 says of directives that lie ahead: what
-// comes soon is waited for, what is too far is an error at once, and a part
-// beyond a complete segment's last means the first of the next.
+// Directives that lie ahead, by RFC 8216bis section 6.2.5.2: a request for what comes
+// soon waits, one for what is too far is refused at once, and a part beyond the last
+// one of a complete segment means the first part of the next.
 func TestReloadAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
@@ -82,8 +82,8 @@ func TestAdvanceParts(t *testing.T) {
 	}
 }
 
-// While the source gives nothing, a reload of who has the playlist waits for
-// the footage that comes, for three target durations; any other request does not.
+// While the source gives nothing, a client that has the playlist already waits for
+// the footage that comes, for three target durations. Other requests do not wait.
 func TestReloadWhileQuiet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
@@ -96,7 +96,7 @@ func TestReloadWhileQuiet(t *testing.T) {
 		}
 		time.Sleep(3 * time.Second)
 		if !ask(s, playlist0).answered() {
-			t.Error("who asks for the first time waits")
+			t.Error("the first request of a client waits")
 		}
 		idle := ask(s, playlist0+"?_HLS_skip=YES")
 		<-idle.done

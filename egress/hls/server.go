@@ -27,7 +27,7 @@ type Server struct {
 	streams map[schemas.Topic]*stream
 }
 
-// New makes a server. It serves at once, and [Server.Run] must run beside it.
+// New makes a server. It serves at once, but [Server.Run] must run too.
 func New(cfg Config, log Log, logger *slog.Logger, reg prometheus.Registerer) (*Server, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {

@@ -91,7 +91,7 @@ func want(t *testing.T, w *httptest.ResponseRecorder, code int) string {
 	return w.Body.String()
 }
 
-// newest is the last segment or part that a playlist lists.
+// last is the last line of a playlist that begins with tag.
 func last(playlist, tag string) string {
 	line := ""
 	for l := range strings.Lines(playlist) {
@@ -190,8 +190,8 @@ func TestLive(t *testing.T) {
 	})
 }
 
-// A delta update leaves out nothing that who asks for it cannot have, however
-// much came at once.
+// A delta update leaves out no segment that the client cannot have, also when many
+// came at once.
 func TestDeltaAfterABurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
@@ -209,13 +209,14 @@ func TestDeltaAfterABurst(t *testing.T) {
 			}
 		}
 		if body := want(t, get(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_skip=YES", playlist0, testPlace.Seq+39)), 200); !strings.Contains(body, "SKIP:") {
-			t.Errorf("no delta update for who has nearly all:\n%s", body)
+			t.Errorf("no delta update for a client that has nearly all:\n%s", body)
 		}
 	})
 }
 
-// A new writer's opening voids what was promised: who waits for a part is told
-// at once, parts that were listed stay, and the settled entry brings the segment nonetheless.
+// When a new writer opens, the parts that were promised are void: a request that waits
+// for one is answered at once. Parts that were listed stay, and the settled entry
+// brings the segment.
 func TestNewWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
@@ -241,7 +242,7 @@ func TestNewWriter(t *testing.T) {
 		if !strings.HasSuffix(body, fmt.Sprintf("m1/%d.9.1.m4s\"\n", seq+8)) {
 			t.Errorf("parts that were listed are gone, or another is promised:\n%s", body)
 		}
-		// What was listed is there for who comes for it late.
+		// A client that asks late gets the parts that were listed.
 		want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.9.1.m4s", seq+8)), 200)
 		loads := log.loads
 		settled := f.Entry
@@ -422,7 +423,7 @@ func TestSegmentRequests(t *testing.T) {
 		s := run(t, Config{}, log)
 		url := func(e schemas.Entry) string { return fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", e.Seq) }
 
-		// Many who miss read the log once.
+		// Requests for one segment read the log once.
 		log.hold = make(chan struct{})
 		a, b := ask(s, url(f[1].Entry)), ask(s, url(f[1].Entry))
 		close(log.hold)
@@ -497,7 +498,7 @@ func TestGzip(t *testing.T) {
 				t.Errorf("%s: not the same within (%v)", url, err)
 			}
 			if w := get(s, url, "Accept-Encoding", "gzip;q=0"); w.Header().Get("Content-Encoding") != "" {
-				t.Errorf("%s: zipped for who refuses it", url)
+				t.Errorf("%s: compressed for a client that refuses it", url)
 			}
 		}
 	})

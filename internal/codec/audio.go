@@ -16,7 +16,7 @@ import (
 type OpusConfig struct {
 	Channels   uint8
 	PreSkip    uint16 // samples at 48 kHz
-	InputRate  uint32 // Hz; says nothing about decoding
+	InputRate  uint32 // Hz, of the encoder's input; decoders do not need it
 	OutputGain int16  // dB, in 8.8 fixed point
 	Family     uint8
 	Mapping    []byte // stream count, coupled count and a byte a channel, where Family is not 0
@@ -25,13 +25,13 @@ type OpusConfig struct {
 // OpusRate is the clock of Opus, whatever the input was (RFC 7587 section 4.1).
 const OpusRate = 48000
 
-// ParseOpusConfig reads an identification header without its magic. Mapping
-// is a part of b.
+// ParseOpusConfig reads an identification header without its magic. Mapping is a
+// slice of b.
 func ParseOpusConfig(b []byte) (OpusConfig, error) {
 	if len(b) < 11 {
 		return OpusConfig{}, fmt.Errorf("codec: parse OpusHead: %w", errShort)
 	}
-	// The upper four bits are the version that counts; 0 is what RFC 7845 is.
+	// Only the upper four bits of the version count. RFC 7845 is version 0.
 	if b[0]>>4 != 0 {
 		return OpusConfig{}, fmt.Errorf("codec: parse OpusHead: version %d, want 1", b[0])
 	}

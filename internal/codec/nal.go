@@ -27,7 +27,7 @@ func NextNAL(au []byte) (nal, rest []byte, err error) {
 	return au[4 : 4+n : 4+n], au[4+n:], nil
 }
 
-// SplitNALs is all NAL units of an access unit, as slices of it.
+// SplitNALs gives the NAL units of an access unit, as slices of it.
 func SplitNALs(au []byte) ([][]byte, error) {
 	var nals [][]byte
 	for len(au) > 0 {
@@ -40,7 +40,7 @@ func SplitNALs(au []byte) ([][]byte, error) {
 	return nals, nil
 }
 
-// JoinNALs makes an access unit of NAL units: the reverse of [SplitNALs].
+// JoinNALs makes an access unit of NAL units. It reverses [SplitNALs].
 func JoinNALs(nals [][]byte) []byte {
 	n := 0
 	for _, nal := range nals {
@@ -54,12 +54,12 @@ func JoinNALs(nals [][]byte) []byte {
 	return au
 }
 
-// Picture says what part an access unit plays in random access.
+// Picture is the role of an access unit in random access.
 type Picture uint8
 
 // Kinds of pictures.
 const (
-	// Trailing is any picture that needs others and has no rule of its own.
+	// Trailing is a picture that needs others and is none of the kinds below.
 	Trailing Picture = iota
 	// Start is a picture at which a decoder can always begin: an IDR of
 	// H.264; an IDR or BLA of H.265; every JPEG image.
@@ -77,27 +77,26 @@ const (
 	RASL
 )
 
-// Unit is what an access unit of video holds.
+// Unit describes an access unit of video.
 type Unit struct {
 	Picture Picture
-	// ParameterSets says that it carries an SPS, a PPS or a VPS in band.
+	// ParameterSets: it carries an SPS, a PPS or a VPS in band.
 	ParameterSets bool
-	// Refresh says that a gradual refresh begins here: a decoder that begins
+	// Refresh: a gradual refresh begins here. A decoder that begins
 	// with this picture shows correct ones only some pictures later. Players
 	// cannot begin there.
 	Refresh bool
-	// Intra says that an H.264 picture which is neither Start nor Recovery
-	// begins with an I slice: later pictures may need those before it.
+	// Intra: an H.264 picture that is neither Start nor Recovery begins with an I
+	// slice. Later pictures may need those before it.
 	Intra bool
-	// ReferenceB says that an H.264 picture begins with a B slice and that others
-	// refer to it. Such streams mostly say by name which pictures are no
-	// references any more, those before a random access point too.
+	// ReferenceB: an H.264 picture begins with a B slice, and others refer to it.
+	// Such streams mostly name the pictures that are no references any more, also
+	// those before a random access point.
 	ReferenceB bool
 }
 
-// Classify looks into an access unit of video. The errors are [ErrNAL],
-// [ErrNoPicture] and one for codecs that are not video: such a unit is of no
-// use to a decoder.
+// Classify describes an access unit of video. Errors: [ErrNAL], [ErrNoPicture], and
+// one for codecs that are not video. A decoder cannot use such a unit.
 func Classify(c schemas.Codec, au []byte) (Unit, error) {
 	switch c {
 	case schemas.H264:
@@ -115,8 +114,8 @@ func Classify(c schemas.Codec, au []byte) (Unit, error) {
 	}
 }
 
-// eachNAL calls f for all NAL units of an access unit, even after the first
-// slice: a wrong length behind it makes the unit as useless as one before it.
+// eachNAL calls f for all NAL units of an access unit, also behind the first slice:
+// a wrong length anywhere makes the unit useless.
 func eachNAL(au []byte, f func(nal []byte)) error {
 	for len(au) > 0 {
 		nal, rest, err := NextNAL(au)
@@ -129,14 +128,14 @@ func eachNAL(au []byte, f func(nal []byte)) error {
 	return nil
 }
 
-// classify264 goes by nal_unit_type (ITU-T H.264 table 7-1).
+// classify264 reads nal_unit_type (ITU-T H.264 table 7-1).
 func classify264(au []byte) (Unit, error) {
 	var u Unit
 	var point recovery
 	found, kind := false, sliceOther
 	err := eachNAL(au, func(nal []byte) {
 		switch nal[0] & 0x1f {
-		case 1, 2: // slice, and partition A, without which B and C are nothing
+		case 1, 2: // slice, and data partition A, which B and C need
 			if !found {
 				found, kind = true, sliceKind264(nal)
 				u.ReferenceB = kind == sliceB && nal[0]&0x60 != 0 // nal_ref_idc
@@ -169,8 +168,8 @@ func classify264(au []byte) (Unit, error) {
 	return u, nil
 }
 
-// classify265 goes by nal_unit_type (ITU-T H.265 table 7-1). Units of other
-// layers than the base are not looked at.
+// classify265 reads nal_unit_type (ITU-T H.265 table 7-1). It ignores units of
+// other layers than the base.
 func classify265(au []byte) (Unit, error) {
 	var u Unit
 	var point recovery
@@ -202,7 +201,7 @@ func classify265(au []byte) (Unit, error) {
 	return u, nil
 }
 
-// picture265 is what a nal_unit_type of a slice says of its picture.
+// picture265 gives the kind of picture by the nal_unit_type of a slice.
 func picture265(t byte) Picture {
 	switch t {
 	case 6, 7:

@@ -5,10 +5,9 @@ import (
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 )
 
-// recovery is what a recovery point SEI message says: from how many pictures
-// after this one on a decoder that begins here shows correct ones. In H.264 they
-// are counted in decoding order, in H.265 in output order, where the number may
-// be below 0.
+// recovery is a recovery point SEI message. A decoder that begins at its picture
+// shows correct pictures from count pictures later on. H.264 counts in decoding
+// order. H.265 counts in output order, where count may be below 0.
 type recovery struct {
 	found bool
 	count int64
@@ -18,8 +17,8 @@ type recovery struct {
 // ITU-T H.265 section D.2.1).
 const seiRecovery = 6
 
-// maxSEI bounds the bytes of an SEI NAL unit that are looked at. A recovery
-// point stands near its beginning; large units hold users' own data.
+// maxSEI is how many bytes of an SEI NAL unit are read. A recovery point is near
+// its beginning. Large units hold data of users.
 const maxSEI = 4096
 
 // recovery264 looks for a recovery point in an SEI NAL unit of H.264.
@@ -40,9 +39,9 @@ func recovery265(nal []byte) recovery {
 	})
 }
 
-// findRecovery walks over the messages of an SEI NAL unit (ITU-T H.264 section
-// 7.3.2.3.1). header is the bytes of the NAL unit's header. Bytes that are no
-// SEI messages end the walk.
+// findRecovery searches the messages of an SEI NAL unit (ITU-T H.264 section
+// 7.3.2.3.1). header is the length of the NAL unit's header in bytes. Bytes that
+// are no SEI messages end the search.
 func findRecovery(nal []byte, header int, read func(payload []byte) (int64, error)) recovery {
 	if len(nal) <= header {
 		return recovery{}
@@ -66,8 +65,8 @@ func findRecovery(nal []byte, header int, read func(payload []byte) (int64, erro
 	return recovery{}
 }
 
-// seiNumber reads a number that is a run of 255s and a last byte below. rest is
-// nil where the bytes end before it does.
+// seiNumber reads a number: a run of bytes 255 and a smaller last byte, which are
+// added up. rest is nil if the last byte is missing.
 func seiNumber(b []byte) (n int, rest []byte) {
 	for i, x := range b {
 		n += int(x)
@@ -82,16 +81,15 @@ func seiNumber(b []byte) (n int, rest []byte) {
 type sliceKind uint8
 
 const (
-	sliceOther sliceKind = iota // P, SP, or not to be read
+	sliceOther sliceKind = iota // P, SP, or unreadable
 	sliceB
 	sliceI // or SI
 )
 
-// sliceKind264 is the slice_type in the header of a slice of H.264 (ITU-T H.264
+// sliceKind264 reads slice_type in the header of a slice of H.264 (ITU-T H.264
 // section 7.3.3 and table 7-6).
 func sliceKind264(nal []byte) sliceKind {
-	// Two numbers of at most 65 bits, with a byte in three for emulation
-	// prevention.
+	// Two numbers of at most 65 bits. One byte in three may be emulation prevention.
 	b := h264.EmulationPreventionRemove(nal[1:min(len(nal), 32)])
 	at := 0
 	if _, err := bits.ReadGolombUnsigned(b, &at); err != nil { // first_mb_in_slice

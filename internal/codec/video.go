@@ -11,16 +11,16 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// VideoInfo is what a decoder configuration tells about the pictures.
+// VideoInfo is what a decoder configuration says about the pictures.
 type VideoInfo struct {
 	Width, Height int // pixels, after cropping; 0: not said
 	// Frame is the duration of a picture in ticks of
 	// [schemas.MediaTimescale], by the VUI's timing; 0: not said. Cameras
 	// are often wrong here.
 	Frame uint32
-	// Reorder is how many pictures may come before another in decoding that
-	// come after it in display: 0 is "DTS equals PTS". -1: B-frames are
-	// possible and their depth is not said.
+	// Reorder is the largest number of pictures that precede a picture in decoding
+	// order and follow it in display order. 0: DTS equals PTS. -1: there may be
+	// B-frames, and the number is not said.
 	Reorder int
 }
 
@@ -51,9 +51,8 @@ func Video(c schemas.Codec, config []byte) (VideoInfo, error) {
 	}
 }
 
-// FrameRate is the pictures a second by the VUI's timing, not rounded to ticks
-// as [VideoInfo] has it; 0 where none is said that could be true: below 1 or
-// above 240.
+// FrameRate is the pictures a second by the VUI's timing, not rounded to ticks as
+// in [VideoInfo]. It is 0 where the VUI has none between 1 and 240.
 func FrameRate(c schemas.Codec, config []byte) float64 {
 	fps := 0.0
 	switch c {
@@ -118,8 +117,8 @@ func h265Info(sps []byte) (VideoInfo, error) {
 	return info, nil
 }
 
-// frameTicks is units/scale seconds in ticks; 0 where that is no frame rate
-// between 1 in 10 s and 1000 in 1 s.
+// frameTicks is units/scale seconds in ticks. It is 0 for less than 1 ms or more
+// than 10 s.
 func frameTicks(units, scale uint64) uint32 {
 	if units == 0 || scale == 0 {
 		return 0

@@ -147,7 +147,7 @@ func (f Fragment) All() iter.Seq2[*schemas.Chunk, error] {
 	}
 }
 
-// Place says where a clip stands in a log.
+// Place is where a clip begins in a log.
 type Place struct {
 	Seq, Session uint64
 	Epoch        int64
