@@ -19,6 +19,7 @@ type fakeLog struct {
 	topics  map[schemas.Topic]*fakeTopic
 	loads   int           // of chunks
 	lookups int           // reads of indexes
+	away    error         // what reads of indexes and Available fail with
 	broken  int           // rises with each breakTails
 	hold    chan struct{} // reading chunks waits for it, where not nil
 
@@ -109,6 +110,10 @@ func (l *fakeLog) Entries(_ context.Context, t schemas.Topic, r medialog.Range) 
 		l.mu.Lock()
 		l.lookups++
 		l.mu.Unlock()
+		if err := l.failure(); err != nil {
+			yield(schemas.Entry{}, err)
+			return
+		}
 		f, ok := l.topic(t)
 		if !ok {
 			yield(schemas.Entry{}, medialog.ErrNoTopic)
@@ -171,6 +176,9 @@ func (l *fakeLog) Entry(ctx context.Context, t schemas.Topic, seq uint64) (schem
 			return schemas.Entry{}, ctx.Err()
 		}
 	}
+	if err := l.failure(); err != nil {
+		return schemas.Entry{}, err
+	}
 	f, ok := l.topic(t)
 	if !ok {
 		return schemas.Entry{}, medialog.ErrNoTopic
@@ -188,7 +196,9 @@ func (l *fakeLog) Entry(ctx context.Context, t schemas.Topic, seq uint64) (schem
 
 func (l *fakeLog) Available(_ context.Context, t schemas.Topic, e schemas.Entry) error {
 	f, ok := l.topic(t)
-	switch {
+	switch err := l.failure(); {
+	case err != nil:
+		return err
 	case !ok:
 		return medialog.ErrNoTopic
 	case e.Seq < f.expired:
@@ -197,6 +207,18 @@ func (l *fakeLog) Available(_ context.Context, t schemas.Topic, e schemas.Entry)
 		return medialog.ErrBeyond
 	}
 	return nil
+}
+
+func (l *fakeLog) failure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.away
+}
+
+func (l *fakeLog) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.away = err
 }
 
 func (l *fakeLog) Topics(context.Context) ([]schemas.Topic, error) {

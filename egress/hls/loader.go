@@ -23,6 +23,9 @@ const (
 	keepMissed = 250 * time.Millisecond // "there is no such footage", and "not yet": it may come at any time
 )
 
+// errAway is the answer where the log did not answer: its brokers are away.
+var errAway = errors.New("hls: the log does not answer")
+
 // errLost is the answer for footage that lies beyond the end of its partition and
 // did not come back in time.
 var errLost = fmt.Errorf("hls: the log has lost this footage: %w", medialog.ErrExpired)
@@ -91,7 +94,7 @@ func with[T any](ctx context.Context, places *semaphore.Weighted, f func() (T, e
 // answer is what an index says of one seq.
 type answer struct {
 	entry  schemas.Entry
-	err    error     // ErrExpired, ErrNotFound, ErrNoTopic or ErrBeyond; else nil
+	err    error     // ErrExpired, ErrNotFound, ErrNoTopic, ErrBeyond or errAway; else nil
 	until  time.Time // it is kept
 	beyond time.Time // when the media were first found beyond the end of their partition; zero: never
 }
@@ -135,16 +138,19 @@ func (l *loader) segment(ctx context.Context, t schemas.Topic, seq uint64, tail 
 	})
 }
 
-// find gives the entry of a seq as soon as its media can be read. Errors:
-// ErrNotFound and ErrNoTopic; ErrExpired, where the log has removed or lost it.
+// find gives the entry of a seq as soon as its media can be read. It waits while the
+// log does not answer, and while media may still come back. Errors: ErrNotFound and
+// ErrNoTopic; ErrExpired, where the log has removed or lost it; errBusy; ctx's.
 func (l *loader) find(ctx context.Context, t schemas.Topic, seq uint64, tail known) (schemas.Entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.LoadTimeout+time.Second) // lost media are known as such before it ends
+	defer cancel()
 	waits := false
 	for {
 		a, err := l.look(ctx, t, seq, tail)
 		if err != nil {
 			return a.entry, err
 		}
-		if !errors.Is(a.err, medialog.ErrBeyond) {
+		if !errors.Is(a.err, medialog.ErrBeyond) && !errors.Is(a.err, errAway) {
 			return a.entry, a.err
 		}
 		if !waits {
@@ -201,8 +207,10 @@ func (l *loader) read(ctx context.Context, k cacheKey, tail known) (answer, erro
 		}
 	case a.err == nil:
 		a.beyond = time.Time{}
+	case errors.Is(a.err, schemas.ErrNewer), ctx.Err() != nil:
+		return a, a.err
 	case !errors.Is(a.err, medialog.ErrExpired):
-		return a, a.err // the log did not answer
+		a.err, keep = fmt.Errorf("%w: %w", errAway, a.err), keepMissed
 	}
 	a.until = time.Now().Add(keep)
 	if keep > 0 {
@@ -283,8 +291,11 @@ func (l *loader) scan(ctx context.Context, k cacheKey, have *configs) (*configs,
 		if errors.Is(err, medialog.ErrNoTopic) {
 			break // it has no entries
 		}
-		if err != nil {
+		if errors.Is(err, schemas.ErrNewer) {
 			return nil, err
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errAway, err)
 		}
 		if c.next = e.Seq + 1; e.Playable() {
 			c.newest[e.Config] = e

@@ -1,9 +1,11 @@
 package hls
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -219,6 +221,39 @@ func TestLostFootage(t *testing.T) {
 		list := ask(s, playlist0)
 		if !list.answered() || list.w.Code != 200 {
 			t.Error("a playlist waits for footage that is lost")
+		}
+	})
+}
+
+// TestLogAway: while the log does not answer, a segment is waited for. What comes
+// too late is 503, and no error of this server's.
+func TestLogAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		f := testmedia.Synthetic(testPlace, 8)
+		log.add("cam", f...)
+		s := run(t, Config{}, log)
+		log.fail(errors.New("unable to dial"))
+		segment := fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[0].Entry.Seq)
+		back := ask(s, segment)
+		time.Sleep(3 * time.Second)
+		if n := log.lookups; back.answered() || n > 13 {
+			t.Errorf("answered %v, %d reads of the index in 3 s", back.answered(), n)
+		}
+		log.fail(nil)
+		<-back.done
+		want(t, back.w, 200)
+		log.fail(errors.New("unable to dial"))
+		for _, url := range []string{fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[1].Entry.Seq), "/hls/cam/raw/m1/init-0000000000000000.mp4"} {
+			late := ask(s, url)
+			<-late.done
+			if want(t, late.w, 503); late.w.Header().Get("Retry-After") == "" || late.took > 11*time.Second {
+				t.Errorf("%s: no Retry-After, or only after %v", url, late.took)
+			}
+		}
+		// A tail that begins meanwhile leaves no parts out.
+		if body := want(t, get(s, playlist0), 200); !strings.Contains(body, "#EXT-X-PART:") {
+			t.Errorf("no parts are listed:\n%s", body)
 		}
 	})
 }

@@ -57,7 +57,7 @@ func explain(err error) *failure {
 		return fail(http.StatusServiceUnavailable, "timeout", "nothing new came in time")
 	case errors.Is(err, errClosed), errors.Is(err, context.Canceled):
 		return fail(http.StatusServiceUnavailable, "closed", "closing")
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errAway):
 		return fail(http.StatusServiceUnavailable, "timeout", "the log did not answer in time")
 	default:
 		return fail(http.StatusInternalServerError, "error", "this cannot be served; the server's log says why")

@@ -209,13 +209,12 @@ func (st *stream) begin(ctx context.Context) {
 func (st *stream) load(ctx context.Context, e schemas.Entry) *segment {
 	ctx, cancel := context.WithTimeout(ctx, st.cfg.LoadTimeout)
 	defer cancel()
-	err := st.log.Available(ctx, st.topic, e)
-	var s *segment
-	if err == nil {
-		s, err = loadSegment(ctx, st.log, st.topic, e)
+	if err := st.log.Available(ctx, st.topic, e); errors.Is(err, medialog.ErrExpired) || errors.Is(err, medialog.ErrBeyond) {
+		return nil // to wait for media that are lost would stop the tail
 	}
+	s, err := loadSegment(ctx, st.log, st.topic, e)
 	if err != nil {
-		if !errors.Is(err, medialog.ErrExpired) && !errors.Is(err, medialog.ErrBeyond) && ctx.Err() == nil {
+		if !errors.Is(err, medialog.ErrExpired) && ctx.Err() == nil {
 			st.slog.Warn("cannot make segment", "camera", st.topic.Camera, "seq", e.Seq, "error", err)
 		}
 		return nil
