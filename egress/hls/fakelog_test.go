@@ -23,7 +23,8 @@ type fakeLog struct {
 	broken  int           // rises with each breakTails
 	hold    chan struct{} // reading chunks waits for it, where not nil
 
-	holdIndex chan struct{} // so does finding an entry
+	holdIndex chan struct{} // so does finding an entry, before it looks
+	holdAfter chan struct{} // and after it has looked
 }
 
 type fakeTopic struct {
@@ -180,6 +181,12 @@ func (l *fakeLog) Entry(ctx context.Context, t schemas.Topic, seq uint64) (schem
 		return schemas.Entry{}, err
 	}
 	f, ok := l.topic(t)
+	l.mu.Lock()
+	hold = l.holdAfter
+	l.mu.Unlock()
+	if hold != nil {
+		<-hold
+	}
 	if !ok {
 		return schemas.Entry{}, medialog.ErrNoTopic
 	}
@@ -207,6 +214,13 @@ func (l *fakeLog) Available(_ context.Context, t schemas.Topic, e schemas.Entry)
 		return medialog.ErrBeyond
 	}
 	return nil
+}
+
+// reads is how often an index was read.
+func (l *fakeLog) reads() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lookups
 }
 
 func (l *fakeLog) failure() error {

@@ -54,9 +54,11 @@ func newLoader(c *common) *loader {
 	}
 }
 
-// share runs f once for all that ask for k at a time and gives each its result. f
-// goes on when the request that asked first has gone, since others wait for it.
-func share[T any](ctx context.Context, l *loader, g *singleflight.Group, k cacheKey, f func(ctx context.Context) (T, error)) (v T, err error) {
+// share runs f once for all that ask for k at a time and gives each its result.
+// joined reports whether there were several: f may have begun before the caller
+// asked. f goes on when the request that asked first has gone, since others wait
+// for it.
+func share[T any](ctx context.Context, l *loader, g *singleflight.Group, k cacheKey, f func(ctx context.Context) (T, error)) (v T, joined bool, err error) {
 	done := g.DoChan(k.String(), func() (any, error) {
 		if err := l.tasks.begin(); err != nil {
 			return nil, err
@@ -74,11 +76,11 @@ func share[T any](ctx context.Context, l *loader, g *singleflight.Group, k cache
 	select {
 	case r := <-done:
 		if r.Err != nil {
-			return v, r.Err
+			return v, r.Shared, r.Err
 		}
-		return r.Val.(T), nil
+		return r.Val.(T), r.Shared, nil
 	case <-ctx.Done():
-		return v, ctx.Err()
+		return v, false, ctx.Err()
 	}
 }
 
@@ -120,7 +122,7 @@ func (l *loader) segment(ctx context.Context, t schemas.Topic, seq uint64, tail 
 		b, err := cmaf.Gap(e)
 		return &segment{parts: b}, err
 	}
-	return share(ctx, l, &l.made, k, func(ctx context.Context) (*segment, error) {
+	s, _, err := share(ctx, l, &l.made, k, func(ctx context.Context) (*segment, error) {
 		return with(ctx, l.rebuilds, func() (*segment, error) {
 			if tail.entry != nil {
 				l.metrics.liveMisses.Inc()
@@ -136,6 +138,7 @@ func (l *loader) segment(ctx context.Context, t schemas.Topic, seq uint64, tail 
 			return s, err
 		})
 	})
+	return s, err
 }
 
 // find gives the entry of a seq as soon as its media can be read. It waits while the
@@ -175,9 +178,19 @@ func (l *loader) look(ctx context.Context, t schemas.Topic, seq uint64, tail kno
 	if a := l.answers.get(k); time.Now().Before(a.until) && (tail.entry == nil || !errors.Is(a.err, medialog.ErrNotFound)) {
 		return a, nil
 	}
-	return share(ctx, l, &l.found, k, func(ctx context.Context) (answer, error) {
-		return with(ctx, l.lookups, func() (answer, error) { return l.read(ctx, k, tail) })
-	})
+	call := k
+	if tail.entry != nil {
+		call.config = "tail" // what others find without the tail does not count
+	}
+	for again := tail.near; ; again = false {
+		a, joined, err := share(ctx, l, &l.found, call, func(ctx context.Context) (answer, error) {
+			return with(ctx, l.lookups, func() (answer, error) { return l.read(ctx, k, tail) })
+		})
+		// The index may have got the entry since that reading began.
+		if !again || !joined || !errors.Is(a.err, medialog.ErrNotFound) {
+			return a, err
+		}
+	}
 }
 
 // read asks the log about a seq and keeps what it says.
@@ -236,7 +249,7 @@ func (l *loader) init(ctx context.Context, t schemas.Topic, config string, track
 	if err != nil {
 		return nil, err
 	}
-	return share(ctx, l, &l.made, k, func(ctx context.Context) (*segment, error) {
+	s, _, err := share(ctx, l, &l.made, k, func(ctx context.Context) (*segment, error) {
 		return with(ctx, l.rebuilds, func() (*segment, error) {
 			for c, err := range l.log.Chunks(ctx, t, e) {
 				if err != nil {
@@ -247,6 +260,7 @@ func (l *loader) init(ctx context.Context, t schemas.Topic, config string, track
 			return nil, medialog.ErrNotFound
 		})
 	})
+	return s, err
 }
 
 // configs is the configurations that an index names.
@@ -263,7 +277,7 @@ func (l *loader) configured(ctx context.Context, t schemas.Topic, config string)
 	have := l.scans.get(k)
 	if have == nil || !time.Now().Before(have.until) {
 		var err error
-		have, err = share(ctx, l, &l.scanned, k, func(ctx context.Context) (*configs, error) {
+		have, _, err = share(ctx, l, &l.scanned, k, func(ctx context.Context) (*configs, error) {
 			return with(ctx, l.lookups, func() (*configs, error) { return l.scan(ctx, k, have) })
 		})
 		if err != nil {

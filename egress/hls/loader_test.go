@@ -3,14 +3,10 @@ package hls
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testmedia"
@@ -30,16 +26,16 @@ func TestMisses(t *testing.T) {
 				log.add("cam", testmedia.Synthetic(testPlace, 8)...)
 				s := run(t, Config{}, log)
 				want(t, get(s, playlist0), 200)
-				before := log.lookups
+				before := log.reads()
 				for range 100 {
 					want(t, get(s, url), 404)
 				}
-				if n := log.lookups - before; n != 1 {
+				if n := log.reads() - before; n != 1 {
 					t.Errorf("%d reads of the index", n)
 				}
 				time.Sleep(keepMissed)
 				want(t, get(s, url), 404)
-				if n := log.lookups - before; n != 2 {
+				if n := log.reads() - before; n != 2 {
 					t.Errorf("%d reads of the index, want another one after %v", n, keepMissed)
 				}
 			})
@@ -58,8 +54,8 @@ func TestInitsOfAnIndex(t *testing.T) {
 			want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/init-%016x.mp4", i)), 404)
 		}
 		want(t, get(s, "/hls/cam/raw/m1/init-"+f[0].Entry.Config+".mp4"), 200)
-		if log.lookups != 1 {
-			t.Errorf("%d reads of the index", log.lookups)
+		if log.reads() != 1 {
+			t.Errorf("%d reads of the index", log.reads())
 		}
 		// A configuration that comes later, and one whose old footage is gone.
 		p := testmedia.After(f[3].Entry, testPlace)
@@ -105,6 +101,26 @@ func TestMissThatComes(t *testing.T) {
 		log.mu.Unlock()
 		want(t, get(s, segment), 200)
 
+		// Nor does a reading that began before the entry came.
+		gate := make(chan struct{})
+		log.mu.Lock()
+		log.holdAfter = gate
+		log.mu.Unlock()
+		p := testmedia.Synthetic(testmedia.After(f[9].Entry, testPlace), 1)[0]
+		segment = fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", p.Entry.Seq)
+		early := ask(s, segment)
+		log.mu.Lock()
+		topic.entries = append(topic.entries, p.Entry)
+		topic.chunks[p.Entry.Seq] = p.Chunks
+		log.holdAfter = nil
+		log.mu.Unlock()
+		joins := ask(s, segment)
+		close(gate)
+		<-early.done
+		<-joins.done
+		want(t, joins.w, 200)
+		f[9] = p
+
 		// A miss that is kept does not hide what a tail has told since.
 		late := run(t, Config{}, log)
 		next := testmedia.Synthetic(testmedia.After(f[9].Entry, testPlace), 1)[0]
@@ -130,8 +146,8 @@ func TestLookupBound(t *testing.T) {
 			all = append(all, ask(s, fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", i+1)))
 		}
 		same := ask(s, "/hls/cam/raw/m1/1.m4s")
-		if log.lookups != 2 {
-			t.Errorf("%d reads of the index at a time", log.lookups)
+		if log.reads() != 2 {
+			t.Errorf("%d reads of the index at a time", log.reads())
 		}
 		for i, p := range all {
 			if p.answered() != (i >= 4) {
@@ -144,8 +160,8 @@ func TestLookupBound(t *testing.T) {
 			<-p.done
 			want(t, p.w, 404)
 		}
-		if log.lookups != 4 {
-			t.Errorf("%d reads of the index for 4 segments", log.lookups)
+		if log.reads() != 4 {
+			t.Errorf("%d reads of the index for 4 segments", log.reads())
 		}
 	})
 }
@@ -237,7 +253,7 @@ func TestLogAway(t *testing.T) {
 		segment := fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[0].Entry.Seq)
 		back := ask(s, segment)
 		time.Sleep(3 * time.Second)
-		if n := log.lookups; back.answered() || n > 13 {
+		if n := log.reads(); back.answered() || n > 13 {
 			t.Errorf("answered %v, %d reads of the index in 3 s", back.answered(), n)
 		}
 		log.fail(nil)
@@ -255,99 +271,6 @@ func TestLogAway(t *testing.T) {
 		if body := want(t, get(s, playlist0), 200); !strings.Contains(body, "#EXT-X-PART:") {
 			t.Errorf("no parts are listed:\n%s", body)
 		}
-	})
-}
-
-// pipes is a listener of connections without a buffer: what a client does not
-// read, the server cannot write.
-type pipes struct {
-	conns  chan net.Conn
-	closed chan struct{}
-}
-
-func (p pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p pipes) Close() error   { close(p.closed); return nil }
-func (p pipes) Addr() net.Addr { return &net.UnixAddr{} }
-
-// TestSlowClient: a client that reads nothing is cut off and counted, one that
-// reads slowly and steadily is not.
-func TestSlowClient(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log := newFakeLog()
-		f := testmedia.Synthetic(testPlace, 2)
-		for _, c := range f[0].Chunks { // 2.5 MiB in all
-			c.Runs[0].Samples[0].Data = make([]byte, 512<<10)
-		}
-		log.add("cam", f...)
-		s := run(t, Config{WriteTimeout: 10 * time.Second}, log)
-		l := pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
-		web := &http.Server{Handler: s, ReadHeaderTimeout: time.Hour}
-		served := make(chan struct{})
-		go func() {
-			defer close(served)
-			_ = web.Serve(l) // ends with the listener
-		}()
-		t.Cleanup(func() {
-			_ = web.Close()
-			<-served
-		})
-		dial := func() net.Conn {
-			mine, its := net.Pipe()
-			l.conns <- its
-			return mine
-		}
-		request := func(c net.Conn, path string) {
-			if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path); err != nil {
-				t.Error(err)
-			}
-		}
-		// read reads n bytes of a response, 64 KiB at a time.
-		read := func(c net.Conn, n int, pause time.Duration) (got int, err error) {
-			b := make([]byte, 64<<10)
-			for got < n {
-				m, err := c.Read(b)
-				if got += m; err != nil {
-					return got, err
-				}
-				time.Sleep(pause)
-			}
-			return got, nil
-		}
-		segment := fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[0].Entry.Seq)
-
-		idle := dial()
-		request(idle, segment)
-		time.Sleep(11 * time.Second)
-		synctest.Wait()
-		if n := testutil.ToFloat64(s.metrics.slow); n != 1 {
-			t.Errorf("%v clients were cut off, want the one that reads nothing", n)
-		}
-		if _, err := read(idle, 1<<30, 0); err == nil {
-			t.Error("the connection of a client that reads nothing is open")
-		}
-
-		steady := dial()
-		request(steady, segment)
-		begin := time.Now()
-		if n, err := read(steady, 5*512<<10, 500*time.Millisecond); err != nil {
-			t.Errorf("a client that reads steadily is cut off after %d bytes: %v", n, err)
-		}
-		if took := time.Since(begin); took < 15*time.Second {
-			t.Errorf("the client read for %v only", took)
-		}
-		if n := testutil.ToFloat64(s.metrics.slow); n != 1 {
-			t.Errorf("%v clients were cut off, want 1", n)
-		}
-		_ = steady.Close()
-		_ = idle.Close()
 	})
 }
 

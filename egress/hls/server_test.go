@@ -2,10 +2,8 @@ package hls
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -476,30 +474,5 @@ func TestSegmentRequests(t *testing.T) {
 		want(t, get(s, "/hls/cam/720p.m3u8"), 404)
 		want(t, get(s, "/hls/cam/raw/m1/"+fmt.Sprint(f[2].Entry.Seq)+".8.0.m4s"), 404) // another epoch
 		want(t, get(s, "/hls/cam/raw/m1/"+fmt.Sprint(f[2].Entry.Seq)+".9.0.m4s"), 200)
-	})
-}
-
-func TestGzip(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log := newFakeLog()
-		log.add("cam", testmedia.Synthetic(testPlace, 8)...)
-		s := run(t, Config{}, log)
-		for _, url := range []string{playlist0, "/hls/cam/index.m3u8"} {
-			plain := want(t, get(s, url), 200)
-			w := get(s, url, "Accept-Encoding", "br, gzip")
-			if w.Header().Get("Content-Encoding") != "gzip" || w.Header().Get("Vary") != "Accept-Encoding" {
-				t.Errorf("%s: %v", url, w.Header())
-			}
-			r, err := gzip.NewReader(bytes.NewReader(w.Body.Bytes()))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got, err := io.ReadAll(r); err != nil || string(got) != plain {
-				t.Errorf("%s: not the same within (%v)", url, err)
-			}
-			if w := get(s, url, "Accept-Encoding", "gzip;q=0"); w.Header().Get("Content-Encoding") != "" {
-				t.Errorf("%s: compressed for a client that refuses it", url)
-			}
-		}
 	})
 }
