@@ -81,7 +81,7 @@ func (s *Server) ready(ctx context.Context, st *stream, more func() bool) error 
 			return false, nil
 		}
 		if st.model.video() == schemas.MJPEG {
-			return false, fail(http.StatusNotFound, "unplayable", "camera %q sends MJPEG, which HLS cannot carry", st.topic.Camera)
+			return false, fail(http.StatusNotFound, "unplayable", "camera %q sends MJPEG, which players do not play in HLS", st.topic.Camera)
 		}
 		return st.model.playable() && (more == nil || more()), nil
 	})
