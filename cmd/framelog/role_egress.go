@@ -43,7 +43,7 @@ type egressConfig struct {
 	MaxLookups   int             `yaml:"max_lookups" default:"8" min:"1" doc:"Reads of indexes at a time, for segments, parts and inits of cameras that are not followed, and for unknown ones."`
 	MaxMisses    int             `yaml:"max_misses" default:"4096" min:"1" doc:"Answers of indexes that are kept for some seconds, so that a client that asks again for what does not exist causes no further read."`
 	MaxRebuilds  int             `yaml:"max_rebuilds" default:"4" min:"1" doc:"Segments that are made from the log at a time."`
-	WriteTimeout config.Duration `yaml:"write_timeout" default:"30s" min:"1s" doc:"A client that takes longer for 1MiB of a segment is cut off, so that it does not keep the segment in memory."`
+	WriteTimeout config.Duration `yaml:"write_timeout" default:"30s" min:"1s" doc:"A client that takes longer for 1MiB of a playlist or segment is cut off, so that it does not keep the segment in memory."`
 	DiskReserve  config.Size     `yaml:"disk_reserve" default:"3GiB" doc:"Free disk below which mode always has no files: they make room for recording. The default is at least 1GiB more than ingest.disk_reserve."`
 	MaxAge       config.Duration `yaml:"max_age" default:"1h" min:"1s" doc:"How long caches may keep segments: less than topics.retention. If that is an hour or less, the default is half of it."`
 	Hosts        []string        `yaml:"hosts" default:"" doc:"Names or addresses, beside the loopback's, that requests may name when listen is the loopback: those of a reverse proxy in front, as cams.example or 10.0.0.5. A request for any other gets 421, since a page of another site could point its own name here."`

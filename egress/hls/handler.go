@@ -19,6 +19,7 @@ import (
 //	/hls/<camera>/<rendition>/m1/<seq>.<epoch>.<part>.m4s   part
 //	/hls/<camera>/<rendition>/m1/init-<hash>.mp4            init segment
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w = &patient{ResponseWriter: w, timeout: s.cfg.WriteTimeout, slow: s.metrics.slow}
 	h := w.Header()
 	res, ok := parsePath(r.URL.Path)
 	k := res.kind

@@ -82,22 +82,20 @@ func writePlaylist(w http.ResponseWriter, r *http.Request, b []byte, zipped bool
 // included. There is no ETag and no date: no cache ever needs to ask again.
 func (c *common) writeMedia(w http.ResponseWriter, r *http.Request, b cmaf.Blocks) {
 	c.mediaHeaders(w.Header())
-	p := &patient{ResponseWriter: w, timeout: c.cfg.WriteTimeout, slow: c.metrics.slow}
 	if r.Method != http.MethodGet || r.Header.Get("Range") != "" {
-		http.ServeContent(p, r, "", time.Time{}, io.NewSectionReader(b, 0, b.Size()))
+		http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(b, 0, b.Size()))
 		return
 	}
 	// Nearly every request is for all of it: it is not copied on the way.
 	w.Header().Set("Accept-Ranges", "bytes")
 	w.Header().Set("Content-Length", strconv.FormatInt(b.Size(), 10))
-	_, _ = b.WriteTo(p) // it fails when the client has gone
+	_, _ = b.WriteTo(w) // it fails when the client has gone
 }
 
 // writeFile answers as writeMedia does, with a part of a file.
 func (c *common) writeFile(w http.ResponseWriter, r *http.Request, b *io.SectionReader) {
 	c.mediaHeaders(w.Header())
-	p := &patient{ResponseWriter: w, timeout: c.cfg.WriteTimeout, slow: c.metrics.slow}
-	http.ServeContent(p, r, "", time.Time{}, b)
+	http.ServeContent(w, r, "", time.Time{}, b)
 }
 
 func (c *common) mediaHeaders(h http.Header) {
