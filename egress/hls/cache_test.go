@@ -17,7 +17,7 @@ func TestCache(t *testing.T) {
 	put(1, 4)
 	put(2, 4)
 	if !has(1) {
-		t.Fatal("what was put is not there")
+		t.Fatal("a value that was put is missing")
 	}
 	put(3, 4) // 2 was used the longest ago
 	if !has(1) || has(2) || !has(3) || c.size() != 8 {
@@ -38,7 +38,7 @@ func TestCache(t *testing.T) {
 	}
 }
 
-// What nobody asks for any more goes; inits, which are small, stay.
+// Segments that nobody asks for leave the cache. Inits stay.
 func TestCacheExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCache[*segment](100, prometheus.NewCounter(prometheus.CounterOpts{Name: "evicted_total", Help: "Evictions."}))

@@ -34,8 +34,8 @@ func names(t *testing.T, dir string) []string {
 	return all
 }
 
-// Mode always: what lies in the directory is what the server serves, from the
-// first fragment on, and goes 60 s after it left the window.
+// Mode always: the files have the bytes that the server serves, from the first
+// fragment on. They are removed 60 s after they left the window.
 func TestFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -95,7 +95,7 @@ func TestFiles(t *testing.T) {
 	})
 }
 
-// A camera that was removed is followed no more, though its footage is there.
+// A camera that was removed is not followed any more, though it has footage.
 func TestRemovedCamera(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -126,8 +126,8 @@ func TestRemovedCamera(t *testing.T) {
 	})
 }
 
-// Where the disk fills up, files make room for the log, and what they held is
-// served all the same.
+// When the disk fills up, files make room for the log. Their segments are served
+// from the log.
 func TestReserveIsReached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()

@@ -28,8 +28,8 @@ func joined(f []testmedia.Fragment) testmedia.Fragment {
 	return one
 }
 
-// A fragment of a new layout goes on in the same playlist, whose target duration
-// has grown with the parts of the fragment already.
+// A fragment of a new layout goes on in the same playlist. The target duration of
+// the playlist grows with the parts of the fragment.
 func TestLayoutChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
@@ -68,8 +68,8 @@ func TestLayoutChange(t *testing.T) {
 	})
 }
 
-// The first fragment of a topic is played while it is being written, and needs
-// no entry; the source's end promises nothing more.
+// The first fragment of a topic is played while it is written, before it has an
+// entry. When the source has ended no further part is promised.
 func TestFirstParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
@@ -166,8 +166,8 @@ func TestFirstFootage(t *testing.T) {
 	})
 }
 
-// A fragment whose parts were too large to keep is nothing to play, where all
-// before it are gaps.
+// Nothing can be played where all entries are gaps and the parts of the unfinished
+// fragment were too large to keep.
 func TestVariantWithoutParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
@@ -181,8 +181,8 @@ func TestVariantWithoutParts(t *testing.T) {
 	})
 }
 
-// Where a first fragment is given up for another one, a reload that waited for it
-// is no empty playlist.
+// When another first fragment takes the place of one that a reload waits for, the
+// reload does not get an empty playlist.
 func TestAnotherFirstFragment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
@@ -206,8 +206,8 @@ func TestAnotherFirstFragment(t *testing.T) {
 	})
 }
 
-// The last gap before footage has parts that are not there; the gaps before it
-// have none.
+// The last gap before footage has parts with GAP=YES. The gaps before it have no
+// parts.
 func TestPartsOfGaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()

@@ -112,9 +112,9 @@ func (l *live) same(f testmedia.Fragment) {
 	want(l.t, get(l.s, fmt.Sprintf("%s.%d.0.m4s", url, f.Entry.Epoch+1)), 404)
 }
 
-// Of a followed camera the newest complete segment is in memory, and two target
-// durations while somebody fetches whole ones. Whatever has left it has the
-// same bytes, and is counted.
+// The newest complete segment of a followed camera is in memory, and those of two
+// target durations while a client fetches whole segments. A segment that has left
+// the memory is made again with the same bytes, and counted.
 func TestLiveEdge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLive(t, Config{})
@@ -156,7 +156,7 @@ func TestLiveEdge(t *testing.T) {
 	})
 }
 
-// What a followed camera holds of complete segments has a bound in bytes.
+// The complete segments of a followed camera have a bound in bytes.
 func TestLiveBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		probe := newLive(t, Config{})
@@ -183,8 +183,8 @@ func TestLiveBytes(t *testing.T) {
 	})
 }
 
-// In mode always nothing complete is in memory: segments and parts come from
-// the files, and from the log where a file is not what was written.
+// In mode always no complete segment is in memory: segments and parts come from the
+// files, or from the log if a file is missing or has another size.
 func TestLiveFromFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()

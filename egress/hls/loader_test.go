@@ -12,8 +12,8 @@ import (
 	"github.com/framelog/framelog/tests/testmedia"
 )
 
-// TestMisses: however many ask for footage that does not exist, the index is read
-// once a moment; and a miss does not hide what comes.
+// TestMisses: requests for footage that does not exist share one read of the index,
+// also when they come one after the other.
 func TestMisses(t *testing.T) {
 	for name, url := range map[string]string{
 		"segment": "/hls/cam/raw/m1/9999999999.m4s",
@@ -74,8 +74,8 @@ func TestInitsOfAnIndex(t *testing.T) {
 	})
 }
 
-// TestMissThatComes: what was asked for too early is there as soon as the log has
-// it, by the tail, and where another server is ahead of it.
+// TestMissThatComes: a segment that a client asked for too early is served as soon as
+// the log has it, whether or not the tail knows of it already.
 func TestMissThatComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
@@ -241,8 +241,8 @@ func TestLostFootage(t *testing.T) {
 	})
 }
 
-// TestLogAway: while the log does not answer, a segment is waited for. What comes
-// too late is 503, and no error of this server's.
+// TestLogAway: while the log does not answer, a request for a segment waits. If the
+// log is away for too long the answer is 503, and not 500.
 func TestLogAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
@@ -275,7 +275,7 @@ func TestLogAway(t *testing.T) {
 }
 
 // TestMJPEG: playlists of a camera that sends MJPEG say why there are none; its
-// segments and inits are fragmented MP4 for whoever knows their URLs.
+// segments and inits are served at their URLs.
 func TestMJPEG(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()

@@ -30,10 +30,10 @@ var (
 	segLine   = regexp.MustCompile(`(?m)^raw/m1/(\d+)\.m4s$`)
 )
 
-// The real log in the place of the fake one: a writer records a clip, another
-// takes over in the middle of a fragment, while a low-latency client follows
-// hint by hint. What the client gets is what the segments are, on a second
-// server too, and what ffmpeg decodes of it is what the camera sent.
+// With a real log: a writer records a clip, and another writer takes over in the
+// middle of a fragment, while a low-latency client follows hint by hint. The parts
+// that the client gets are the segments, on a second server too, and ffmpeg reads
+// from them what the camera sent.
 func TestOverKafka(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.BrokerConfigs(map[string]string{"message.max.bytes": "9437184"}))
 	if err != nil {
@@ -115,8 +115,8 @@ func TestOverKafka(t *testing.T) {
 	follow(4, 3)
 	<-fed
 
-	// Another owner, without a word of the first: it settles three chunks of
-	// five, and begins a session.
+	// A second writer opens while the first is still there. It settles three chunks
+	// of five, and begins a session.
 	other := log.Open(t.Context(), topic, medialog.OpenOptions{Writer: "b", Host: "h", Reason: "takeover"})
 	select {
 	case <-other.Ready():
@@ -194,7 +194,7 @@ func TestOverKafka(t *testing.T) {
 }
 
 // sourceWithSets is a clip as a file with parameter sets before each keyframe,
-// as they stand in segments.
+// as segments have them.
 func sourceWithSets(t *testing.T, c testmedia.Clip) string {
 	t.Helper()
 	init, err := cmaf.Init(c.Tracks)

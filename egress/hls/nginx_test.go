@@ -111,7 +111,7 @@ func TestNginx(t *testing.T) {
 		t.Errorf("range of a file: %d %q", res.StatusCode, body)
 	}
 
-	// What no file holds is made once, however many ask, and kept.
+	// A segment without a file is made once for all requests, and kept.
 	if err := os.Remove(filepath.Join(dir, path(5))); err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestNginx(t *testing.T) {
 		t.Errorf("an error was kept: %d requests reached the server", n)
 	}
 
-	// Playlists are not kept, and come zipped as the server made them.
+	// Playlists are not kept, and come compressed as the server made them.
 	n := up.of("/hls/cam/raw.m3u8")
 	for range 2 {
 		res, _ := fetch(t, base+"/hls/cam/raw.m3u8", "Accept-Encoding", "gzip")

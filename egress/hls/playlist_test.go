@@ -81,7 +81,7 @@ raw/m1/13.m4s
 		"#EXT-X-RENDITION-REPORT:URI=\"720p.m3u8\",LAST-MSN=13\n#EXT-X-RENDITION-REPORT:URI=\"480p.m3u8\",LAST-MSN=14,LAST-PART=2\n")
 	o.Reports = nil
 
-	// The fragment that is being written outgrows its layout: the target
+	// The unfinished fragment becomes longer than its layout says: the target
 	// duration grows, and all parts stay listed.
 	o.Unfinished.Parts = []PartInfo{{0, 18000, true, false}, {18000, 300_000, false, false}}
 	grown := strings.NewReplacer("TARGETDURATION:2", "TARGETDURATION:4", "CAN-SKIP-UNTIL=12.0", "CAN-SKIP-UNTIL=24.0", "HOLD-BACK=6.0", "HOLD-BACK=12.0").Replace(head)
@@ -156,8 +156,9 @@ func TestPlaylistSkips(t *testing.T) {
 	}
 }
 
-// While a fragment of the window needs the one before, the playlist does not say
-// that none does; its first part has a picture at which a player can begin.
+// While a fragment of the window needs the one before it, the playlist has no
+// INDEPENDENT-SEGMENTS. The first part of the fragment is INDEPENDENT all the same:
+// a player can begin at its first picture.
 func TestPlaylistOfOpenGOPs(t *testing.T) {
 	closed := []schemas.Entry{entryAt(10, 1, config1, 90000), entryAt(11, 1, config1, 90000)}
 	openGOP := []schemas.Entry{closed[0], closed[1]}
@@ -223,8 +224,8 @@ func TestBandwidth(t *testing.T) {
 	}
 }
 
-// No low-latency playlist ends with a segment: hls.js would take it for the one
-// in progress.
+// No low-latency playlist ends with a segment: hls.js would take it for an unfinished
+// one.
 func TestPlaylistEndsAfterItsSegments(t *testing.T) {
 	last := entryAt(10, 1, config1, schemas.MediaTimescale)
 	for name, o := range map[string]PlaylistOptions{
@@ -240,8 +241,8 @@ func TestPlaylistEndsAfterItsSegments(t *testing.T) {
 	}
 }
 
-// The parts before an absence stay listed until as much footage has come behind
-// it as without one.
+// The parts before an absence stay listed as long as those before footage do: until
+// enough footage has come behind them.
 func TestPartsBeforeAnAbsence(t *testing.T) {
 	entries := []schemas.Entry{entryAt(10, 1, config1, 90000), entryAt(11, 1, config1, 90000)}
 	parts := map[uint64][]PartInfo{10: {{0, 90000, true, false}}, 11: {{0, 90000, true, false}}}

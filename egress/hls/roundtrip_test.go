@@ -36,8 +36,8 @@ func serve(t testing.TB, cfg Config, log Log) (*Server, string) {
 	return s, web.URL
 }
 
-// What ffmpeg decodes from the playlist is what it decodes from the source
-// files, picture by picture, and the sound's packets are the same bytes.
+// ffmpeg decodes the same pictures from the playlist as from the source files, and
+// the packets of sound have the same bytes.
 func TestRoundTrip(t *testing.T) {
 	h265 := testmedia.Layout
 	h265.Video, h265.Audio = schemas.H265, ""

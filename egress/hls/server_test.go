@@ -257,7 +257,7 @@ func TestNewWriter(t *testing.T) {
 			t.Errorf("the settled segment's bytes differ (%v)", err)
 		}
 		if log.loads != loads {
-			t.Error("parts at hand were read from the log")
+			t.Error("parts in memory were read from the log")
 		}
 		// The new writer goes on in the next session.
 		p := testmedia.After(settled, testPlace)
@@ -339,13 +339,13 @@ func TestOnDemandEnds(t *testing.T) {
 		time.Sleep(7 * time.Second)
 		synctest.Wait()
 		if tails() != 0 {
-			t.Error("the tail goes on without anybody watching")
+			t.Error("the tail goes on though nobody watches")
 		}
 		want(t, get(s, playlist0), 200)
 	})
 }
 
-// A tail that ends is begun again where it was; what is served meanwhile stays.
+// A tail that ends begins again where it was. The server answers as before meanwhile.
 func TestTailEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
@@ -372,7 +372,7 @@ func TestTailEnds(t *testing.T) {
 	})
 }
 
-// Two servers that came to the same log in different ways serve the same.
+// Two servers serve the same, also when one began to follow the log later.
 func TestReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newFakeLog()
@@ -447,7 +447,7 @@ func TestSegmentRequests(t *testing.T) {
 		w = httptest.NewRecorder()
 		s.ServeHTTP(w, httptest.NewRequest(http.MethodPost, url(f[1].Entry), nil))
 		want(t, w, 405)
-		// Another place decides which pages may read: see package egress.
+		// Package egress decides which pages may read.
 		w = httptest.NewRecorder()
 		s.ServeHTTP(w, httptest.NewRequest(http.MethodOptions, url(f[1].Entry), nil))
 		want(t, w, 405)

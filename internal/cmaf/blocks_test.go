@@ -8,7 +8,7 @@ import (
 	"testing/iotest"
 )
 
-// Blocks read as the bytes that they are, wherever one begins.
+// Blocks read like one slice of the same bytes, from any position on.
 func TestBlocks(t *testing.T) {
 	for _, b := range []Blocks{nil, {nil}, {[]byte("abc")}, {[]byte("abc"), nil, []byte("d"), []byte("efghij")}} {
 		all := bytes.Join(b, nil)

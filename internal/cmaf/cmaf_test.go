@@ -93,8 +93,8 @@ func jpegFragment(images ...[]byte) testmedia.Fragment {
 	return f
 }
 
-// TestMJPEG: what FFmpeg and GStreamer read of an init and a segment are the
-// images that went in.
+// TestMJPEG: FFmpeg and GStreamer read the images that went in from an init and a
+// segment.
 func TestMJPEG(t *testing.T) {
 	testenv.Tool(t, "ffmpeg", "ffmpeg")
 	dir := t.TempDir()
@@ -146,8 +146,8 @@ func TestMJPEG(t *testing.T) {
 	}
 }
 
-// A segment is its chunks, and every sample of the log stands in it with its
-// times, flags and bytes.
+// A segment is its chunks, and has every sample of the log with its times, flags and
+// bytes.
 func TestSegment(t *testing.T) {
 	for _, f := range testmedia.Synthetic(testPlace, 3) {
 		blocks, err := Segment(f.Entry, f.All())

@@ -10,8 +10,8 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// TestGap: a gap's segment has one sample, which lasts as long as the gap
-// and holds nothing but the end of the sequence.
+// TestGap: the segment of a gap has one sample, which lasts as long as the gap and
+// is the end of the sequence alone.
 func TestGap(t *testing.T) {
 	for video, data := range map[schemas.Codec][]byte{schemas.H264: {0, 0, 0, 1, 0x0a}, schemas.H265: {0, 0, 0, 2, 0x48, 0x01}} {
 		e := schemas.Entry{Kind: schemas.KindGap, Seq: 7, Media: 1 << 40, Duration: 150_000, Layout: schemas.Layout{Video: video}}

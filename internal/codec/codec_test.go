@@ -224,7 +224,7 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-// FuzzBytes gives everything that reads outside input any bytes at all.
+// FuzzBytes gives random bytes to all functions that read input from outside.
 func FuzzBytes(f *testing.F) {
 	f.Add(codectest.H264{Reorder: 2, Units: 1, Scale: 60}.Config())
 	f.Add(codectest.H265Config())
