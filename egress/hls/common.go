@@ -22,7 +22,8 @@ var (
 // Log is what this package needs of the log; *medialog.Log is one.
 type Log interface {
 	medialog.Store
-	// Entry finds the entry of one seq.
+	// Entry finds the entry of one seq whose media can be read now. It gives the
+	// entry with ErrBeyond.
 	Entry(ctx context.Context, t schemas.Topic, seq uint64) (schemas.Entry, error)
 	// Available reports whether the media that e names can be read now.
 	Available(ctx context.Context, t schemas.Topic, e schemas.Entry) error

@@ -195,7 +195,7 @@ func (l *fakeLog) Entry(ctx context.Context, t schemas.Topic, seq uint64) (schem
 	}
 	for _, e := range f.entries {
 		if e.Seq == seq {
-			return e, nil
+			return e, l.Available(ctx, t, e)
 		}
 	}
 	return schemas.Entry{}, medialog.ErrNotFound

@@ -196,14 +196,14 @@ func (l *loader) look(ctx context.Context, t schemas.Topic, seq uint64, tail kno
 // read asks the log about a seq and keeps what it says.
 func (l *loader) read(ctx context.Context, k cacheKey, tail known) (answer, error) {
 	a := answer{beyond: l.answers.get(k).beyond}
-	if tail.entry != nil {
-		a.entry = *tail.entry
-	} else {
+	switch e := tail.entry; {
+	case e == nil:
 		l.metrics.lookups.Inc()
 		a.entry, a.err = l.log.Entry(ctx, k.topic, k.seq)
-	}
-	if a.err == nil && a.entry.Playable() {
-		a.err = l.log.Available(ctx, k.topic, a.entry)
+	case e.Playable():
+		a.entry, a.err = *e, l.log.Available(ctx, k.topic, *e)
+	default:
+		a.entry = *e
 	}
 	keep := keepFound
 	switch {

@@ -235,14 +235,15 @@ func (l *Log) scan(ctx context.Context, index string, s span, seq uint64) (schem
 	return schemas.Entry{}, 0, ErrNotFound
 }
 
-// Entry returns the entry of a seq. Errors: ErrExpired; ErrNotFound if the seq is
-// above the newest entry or was never recorded; ErrNoTopic.
+// Entry returns the entry of a seq whose media can be read now. Errors: ErrExpired;
+// ErrBeyond, with the entry; ErrNotFound if the seq is above the newest entry or was
+// never recorded; ErrNoTopic; ctx's.
 func (l *Log) Entry(ctx context.Context, t schemas.Topic, seq uint64) (schemas.Entry, error) {
 	ctx, cancel := l.bound(ctx)
 	defer cancel()
 	e, err := l.entry(ctx, t, seq)
 	if err != nil {
-		return schemas.Entry{}, fmt.Errorf("medialog: entry %d of %s: %w", seq, t, err)
+		return e, fmt.Errorf("medialog: entry %d of %s: %w", seq, t, err)
 	}
 	return e, nil
 }
@@ -257,10 +258,7 @@ func (l *Log) entry(ctx context.Context, t schemas.Topic, seq uint64) (schemas.E
 	if err != nil || !e.Playable() {
 		return e, err
 	}
-	if err := l.available(ctx, t, e); err != nil && !errors.Is(err, ErrBeyond) {
-		return schemas.Entry{}, err
-	}
-	return e, nil
+	return e, l.available(ctx, t, e)
 }
 
 // Available reports whether the media that e names can be read now. It reads no
