@@ -132,8 +132,8 @@ func TestGolden(t *testing.T) {
 		record(t, "entry-"+name, e, EncodeEntry, DecodeEntry)
 	}
 	record(t, "camera", &Camera{
-		ID: "front-door", Label: "Front door", URL: "rtsp://${file:front-door}@10.0.0.5/stream1", Transport: "tcp",
-		NoAudio: true, Source: SourceFile, Origin: "framelog.yaml:12", Updated: someTime,
+		ID: "front-door", Label: "Front door", URL: "rtsp://10.0.0.5/stream1", User: "viewer", Password: "${file:front-door}", Transport: "tcp",
+		NoAudio: true, Source: SourceFile, Origin: "framelog:12", Place: "nvr:/etc/framelog.yaml", Updated: someTime,
 	}, EncodeCamera, func(b []byte) (Camera, error) { c, err := DecodeCamera(b); c.Updated = c.Updated.UTC(); return c, err })
 	record(t, "status", &Status{
 		Camera: "front-door", Owner: "ingest-1", Host: "nvr", State: StateAway, Error: "no route", Since: someTime, Updated: someTime,

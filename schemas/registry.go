@@ -13,10 +13,15 @@ const (
 type Camera struct {
 	ID    string `msgpack:"id" json:"id"`
 	Label string `msgpack:"label,omitempty" json:"label,omitempty"` // free text for people
-	// URL is rtsp:// or rtsps://, with references to secrets, never secrets
-	// themselves: ${FRAMELOG_SECRET_X} or ${file:NAME} in its user info, path
-	// or query.
-	URL       string `msgpack:"url" json:"url"`
+	// URL is rtsp:// or rtsps:// without user and password. Values in its path
+	// and query may be references to secrets: ${FRAMELOG_SECRET_X} or
+	// ${file:NAME}.
+	URL string `msgpack:"url" json:"url"`
+	// User is plain text or one reference. The secret of a reference that stands
+	// without Password may be "user:password".
+	User string `msgpack:"user,omitempty" json:"-"`
+	// Password is one reference, never the password itself. Empty: there is none.
+	Password  string `msgpack:"password,omitempty" json:"-"`
 	Transport string `msgpack:"transport,omitempty" json:"transport,omitempty"` // "" (TCP, then UDP), "tcp" or "udp"
 	// InsecureTLS takes any certificate of an rtsps camera (many sign their own).
 	InsecureTLS bool `msgpack:"insecure_tls,omitempty" json:"insecure_tls,omitempty"`
@@ -24,17 +29,21 @@ type Camera struct {
 	Disabled    bool `msgpack:"disabled,omitempty" json:"disabled,omitempty"`
 
 	Source string `msgpack:"source" json:"source"`                     // SourceFile or SourceAPI
-	Origin string `msgpack:"origin,omitempty" json:"origin,omitempty"` // file:line, where Source is a file
+	Origin string `msgpack:"origin,omitempty" json:"origin,omitempty"` // NAME:LINE of the configuration file, if Source is SourceFile
+	// Place is where that file was when it was read, as HOST:PATH. It tells
+	// files apart that have the same name.
+	Place string `msgpack:"place,omitempty" json:"-"`
 
 	Updated time.Time `msgpack:"updated" json:"updated"`
 }
 
-// Equal says whether running d instead of c would make no difference but for
-// label, origin and time of change. The source makes one: secrets of a file may
-// go where those of the API may not.
+// Equal reports whether running d instead of c makes no difference but for
+// label, origin, place and time of change. The source makes a difference: a
+// camera of a file may refer to secrets that one of the API may not.
 func (c Camera) Equal(d Camera) bool {
 	c.Label, d.Label = "", ""
 	c.Origin, d.Origin = "", ""
+	c.Place, d.Place = "", ""
 	c.Updated, d.Updated = time.Time{}, time.Time{}
 	return c == d
 }
@@ -60,7 +69,7 @@ type Status struct {
 	Owner  string `msgpack:"owner" json:"owner"` // ingest instance
 	Host   string `msgpack:"host" json:"host"`
 	State  State  `msgpack:"state" json:"state"`
-	// Error is the last error without secrets, and Problem what is odd about
+	// Error is the last error without secrets, and Problem what is wrong with
 	// a camera that is live nonetheless ("no keyframe for 20 s").
 	Error   string    `msgpack:"error,omitempty" json:"error,omitempty"`
 	Problem string    `msgpack:"problem,omitempty" json:"problem,omitempty"`

@@ -76,33 +76,34 @@ func (c *camerasCmd) AfterApply(k *kong.Context) error {
 			}
 			return keep(cfg, cam, password)
 		},
-		Forget: func(id string) (bool, error) {
+		Forget: func(id string, cameras map[string]schemas.Camera) (bool, error) {
 			cfg, err := c.load(nil)
 			if err != nil {
 				return false, err
 			}
-			return forget(cfg, id)
+			return forget(cfg, id, cameras)
 		},
-		Cameras: func(path string) (string, []schemas.Camera, error) {
+		Cameras: func(path string) (registry.File, []schemas.Camera, error) {
 			s := c.settings
 			s.Config = path
 			cfg, err := s.load(nil)
 			if err != nil {
-				return "", nil, err
+				return registry.File{}, nil, err
 			}
 			if err := cfg.TakePasswords(nil); err != nil {
-				return "", nil, err
+				return registry.File{}, nil, err
 			}
-			return cameras(cfg)
+			file, err := configFile(cfg)
+			return file, cfg.Records(), err
 		},
 	})
 	return nil
 }
 
-// hasSecrets says whether the secrets are on this machine, as far as is known:
-// somebody says where, or the data directory that nobody has named is that of a
-// running Framelog. With brokers elsewhere, or in another folder than up was
-// started in, the one here is of other cameras, if it is there at all.
+// hasSecrets reports whether the secrets are on this machine, as far as is known:
+// the configuration says where, or a running Framelog has the data directory, which
+// nobody has named. If the brokers are elsewhere, or this is not the folder that up
+// was started in, the directory here is of other cameras, if it exists at all.
 func hasSecrets(cfg *config.Config) bool {
 	if cfg.Where("data") != "" || cfg.Where("secrets_dir") != "" {
 		return true
@@ -110,19 +111,19 @@ func hasSecrets(cfg *config.Config) bool {
 	return cfg.Embedded() && (locked(filepath.Join(cfg.Data, "lock")) || locked(filepath.Join(cfg.Data, "broker", "lock")))
 }
 
-// locked says whether a process has the lock of a data directory: up that of its
-// own, and the broker one below.
+// locked reports whether a process has the lock of a data directory: up has that
+// of its own, and the broker the one below.
 func locked(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {
 		return false
 	}
-	defer f.Close() // and let go
+	defer f.Close() // and with it the lock, if this process got it
 	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
-// keep keeps the password of a camera where the secrets are at hand; where they
-// are not, undo is nil.
+// keep keeps the password of a camera if the secrets are at hand; if they are not,
+// undo is nil.
 func keep(cfg *config.Config, cam schemas.Camera, password string) (undo func() error, err error) {
 	if !hasSecrets(cfg) {
 		return nil, nil
@@ -130,29 +131,17 @@ func keep(cfg *config.Config, cam schemas.Camera, password string) (undo func() 
 	return secrets.Store(cfg.SecretsDir, cam, password)
 }
 
-// forget removes the password of a camera that was removed, where the secrets
-// are at hand and Framelog has written it, and says whether it did.
-func forget(cfg *config.Config, id string) (bool, error) {
+// forget is secrets.Forget if the secrets are at hand; if they are not, it is false.
+func forget(cfg *config.Config, id string, cameras map[string]schemas.Camera) (bool, error) {
 	if !hasSecrets(cfg) {
 		return false, nil
 	}
-	return secrets.Forget(cfg.SecretsDir, id)
+	return secrets.Forget(cfg.SecretsDir, id, cameras)
 }
 
-// cameras are the file's cameras as the registry has them, and the file's name
-// as it stands in their origins.
-func cameras(cfg *config.Config) (file string, cams []schemas.Camera, err error) {
-	if file, err = filepath.Abs(cfg.Path); err != nil {
-		return "", nil, fmt.Errorf("find the configuration file: %w", err)
-	}
-	for _, c := range cfg.Cameras {
-		line := c.Origin[strings.LastIndexByte(c.Origin, ':')+1:]
-		cams = append(cams, schemas.Camera{
-			ID: c.ID, Label: c.Label, URL: c.URL, Transport: c.Transport, InsecureTLS: c.InsecureTLS,
-			NoAudio: c.NoAudio, Disabled: c.Disabled, Source: schemas.SourceFile, Origin: file + ":" + line,
-		})
-	}
-	return file, cams, nil
+// configFile is the configuration file as the registry knows it.
+func configFile(cfg *config.Config) (registry.File, error) {
+	return registry.NewFile(cfg.Name, cfg.Named(), cfg.Path, cfg.Embedded())
 }
 
 type versionCmd struct{}

@@ -3,12 +3,12 @@ package main
 import (
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/framelog/framelog/internal/config"
 	"github.com/framelog/framelog/internal/registry"
+	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
@@ -44,55 +44,55 @@ func TestMovedConfiguration(t *testing.T) {
 	}
 	said := strings.TrimSpace(second.Log.String())
 	said = said[strings.LastIndexByte(said, '\n')+1:]
-	for _, w := range []string{`framelog.yaml:6: camera "front" is kept by ` + old + ":6 already", "still there", "framelog up --config " + old} {
+	for _, w := range []string{
+		`the configuration file "framelog" (line 6) has camera "front", which is kept by the configuration file "framelog" (line 6), `, ":" + old,
+		"name: framelog", "framelog up --config " + old,
+	} {
 		if !strings.Contains(said, w) {
 			t.Errorf("%q lacks %q", said, w)
 		}
+	}
+
+	// A start in another folder, with other cameras, removes nothing.
+	other := testenv.Up(t, testenv.UpOptions{Config: "ingest: {disk_reserve: 0}\ncameras:\n  - {id: shed, url: 'rtsp://127.0.0.1:1/shed'}\n", Data: f.Data})
+	other.Wait(t, testenv.Patience, "the cameras of both", func() bool { return cameras(other) == "front=first shed= yard= " })
+	if code := other.Stop(); code != 0 {
+		t.Fatalf("exit code %d", code)
 	}
 
 	if err := os.Rename(old, old+".moved"); err != nil {
 		t.Fatal(err)
 	}
 	third := testenv.Up(t, testenv.UpOptions{Config: head + "third}\n", Data: f.Data})
-	third.Wait(t, testenv.Patience, "the cameras of the file that is there", func() bool { return cameras(third) == "front=third " })
+	third.Wait(t, testenv.Patience, "the cameras of the files that are there", func() bool { return cameras(third) == "front=third shed= " })
 	third.Stop() // so that all that it printed has come
-	if log := third.Log.String(); !strings.Contains(log, "are taken over") || !strings.Contains(log, "was="+old) {
+	if log := third.Log.String(); !strings.Contains(log, "one that is no more") || !strings.Contains(log, ":"+old+"]") {
 		t.Error("the log does not say so")
 	}
 }
 
 // TestConflictRemedies: what a conflict of cameras says to do.
 func TestConflictRemedies(t *testing.T) {
+	wants := schemas.Camera{ID: "front", Source: schemas.SourceFile, Origin: "framelog:7", Place: "nvr:/new.yaml"}
+	api := schemas.Camera{ID: "front", Source: schemas.SourceAPI}
+	file := schemas.Camera{ID: "front", Source: schemas.SourceFile, Origin: "office:3", Place: "nvr:/old.yaml"}
 	for _, tt := range []struct {
-		have    string
+		have    schemas.Camera
 		brokers []string
 		want    string
 	}{
-		{"the API", nil, "framelog up --data /data, and meanwhile: framelog cameras remove front"},
-		{"the API", []string{"k:9092"}, "framelog cameras remove front --config /new.yaml"},
-		{"/old.yaml:3", nil, "framelog up --config /old.yaml"},
-		{"/old.yaml:3", []string{"k:9092"}, "framelog cameras apply -f /new.yaml --take-over /old.yaml"},
-		{"demo:1", nil, "--demo"},
+		{api, nil, "framelog up --data /data, and meanwhile: framelog cameras remove front"},
+		{api, []string{"k:9092"}, "framelog cameras remove front --config /new.yaml"},
+		{file, nil, "framelog up --config /old.yaml"},
+		{file, nil, "write this line into it: name: office"},
+		{file, []string{"k:9092"}, "write this line into it: name: office"},
+		{schemas.Camera{ID: "front", Source: schemas.SourceFile, Origin: registry.Demo + ":1"}, nil, "--demo"},
 	} {
-		u := &up{cfg: &config.Config{Data: "/data", Brokers: tt.brokers}}
-		err := u.conflict(&registry.ConflictError{ID: "front", Have: tt.have, Wants: "/new.yaml:7"})
-		if !config.IsError(err) || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "/new.yaml:7: camera \"front\" is kept by "+tt.have) {
-			t.Errorf("kept by %s: %v, want %q", tt.have, err, tt.want)
-		}
-	}
-}
-
-func TestGone(t *testing.T) {
-	dir := t.TempDir()
-	file := filepath.Join(dir, "there")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for path, want := range map[string]bool{
-		file: false, filepath.Join(dir, "not"): true, filepath.Join(dir, "no", "folder"): true, filepath.Join(file, "below"): true, "demo": false,
-	} {
-		if gone(path) != want {
-			t.Errorf("%s: gone %v", path, !want)
+		u := &up{cfg: &config.Config{Data: "/data", Path: "/new.yaml", Brokers: tt.brokers}}
+		err := u.conflict(&registry.ConflictError{Have: tt.have, Wants: wants})
+		if what := `the configuration file "framelog" (line 7) has camera "front", which is kept by ` + registry.Keeper(tt.have); !config.IsError(err) ||
+			!strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), what) {
+			t.Errorf("kept by %+v: %v, want %q", tt.have, err, tt.want)
 		}
 	}
 }

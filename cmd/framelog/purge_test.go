@@ -17,7 +17,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/framelog/framelog/internal/config"
-	"github.com/framelog/framelog/internal/secrets"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
 )
@@ -90,10 +89,7 @@ func purgeIn(t *testing.T, mode, brokers string) {
 	}
 	url := demo()
 	secret := filepath.Join(f.Data, "secrets", "yard")
-	host, err := secrets.Site(url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	host, _, _ := strings.Cut(strings.TrimPrefix(url, "rtsp://"), "/")
 	if err := os.WriteFile(secret, []byte("for "+host+"\n"+canary+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -233,12 +229,12 @@ func TestForget(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := forget(cfg, "yard")
+			got, err := forget(cfg, "yard", nil)
 			_, there := os.Stat("data/secrets/yard")
 			if err != nil || got != c.want || (there == nil) == c.want {
 				t.Errorf("forgotten %v, %v; the file: %v", got, err, there)
 			}
-			if got, err := forget(cfg, "never"); got || err != nil {
+			if got, err := forget(cfg, "never", nil); got || err != nil {
 				t.Errorf("a camera without: %v %v", got, err)
 			}
 		})
@@ -258,7 +254,7 @@ func TestKeep(t *testing.T) {
 	}
 	kept := func(cfg *config.Config, want bool) {
 		t.Helper()
-		undo, err := keep(cfg, schemas.Camera{ID: "yard", URL: "rtsp://u:${file:yard}@10.0.0.5/"}, canary)
+		undo, err := keep(cfg, schemas.Camera{ID: "yard", URL: "rtsp://10.0.0.5/", User: "u", Password: "${file:yard}"}, canary)
 		if _, there := os.Stat(filepath.Join(cfg.SecretsDir, "yard")); (undo != nil) != want || err != nil || (there == nil) != want {
 			t.Errorf("kept %v, %v, want %v; the file: %v", undo != nil, err, want, there)
 		}

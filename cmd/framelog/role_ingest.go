@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -96,13 +95,13 @@ func record(ctx context.Context, p *process) error {
 	if cfg.Embedded() {
 		ic.ReservePath, ic.ReserveBytes = cfg.Data, int64(own.DiskReserve)
 	}
-	resolver := secrets.Resolver{Dir: cfg.SecretsDir}
+	resolver := secrets.Resolver{Dir: cfg.SecretsDir, Cameras: cfg.Records()}
 	svc, err := ingest.New(ic, ingest.Deps{
 		Registry: cams,
 		NewSource: func(cam schemas.Camera) ingest.Source {
 			return rtsp.New(rtsp.Config{
-				URL:       func(ctx context.Context) (*url.URL, error) { return cameraURL(ctx, resolver, cam) },
-				Shown:     secrets.Shown(cam.URL),
+				URL:       func(ctx context.Context) (*url.URL, error) { return resolver.Resolve(ctx, cam) },
+				Shown:     secrets.Shown(cam),
 				Transport: cam.Transport, InsecureTLS: cam.InsecureTLS,
 				ConnectTimeout: time.Duration(own.ConnectTimeout), StallTimeout: time.Duration(own.StallTimeout),
 			})
@@ -118,23 +117,4 @@ func record(ctx context.Context, p *process) error {
 	}
 	p.started(svc.Ready)
 	return svc.Run(ctx)
-}
-
-// cameraURL is the URL to connect to, with its secrets. Its errors hold none.
-func cameraURL(ctx context.Context, r secrets.Resolver, cam schemas.Camera) (*url.URL, error) {
-	bare, user, password, err := r.Resolve(ctx, cam)
-	if err != nil {
-		return nil, err
-	}
-	u, err := url.Parse(bare)
-	if err != nil {
-		return nil, errors.New("url is malformed")
-	}
-	switch {
-	case password != "":
-		u.User = url.UserPassword(user, password)
-	case user != "":
-		u.User = url.User(user)
-	}
-	return u, nil
 }

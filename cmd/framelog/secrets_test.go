@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -10,6 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/framelog/framelog/internal/kafka"
+	"github.com/framelog/framelog/internal/registry"
+	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
@@ -24,7 +28,9 @@ func TestPasswordOfFileCamera(t *testing.T) {
   - {id: plain, url: 'rtsp://u:%[1]s@127.0.0.1:1/c'}
 `, canary)
 	const after = "\n  - {id: plain, url: 'rtsp://127.0.0.1:1/c'}\n"
-	f := testenv.Up(t, testenv.UpOptions{Config: "ingest: {disk_reserve: 0, reconnect_max: 1s}\ncameras:" + before + user})
+	f := testenv.Up(t, testenv.UpOptions{
+		Config: "ingest: {disk_reserve: 0, reconnect_max: 1s}\ncameras:" + before + user, Env: []string{"FRAMELOG_SECRET_X=" + canary},
+	})
 	file := func(id string) string { return filepath.Join(f.Data, "secrets", id) }
 	f.Wait(t, testenv.Patience, "the cameras", func() bool {
 		code, _, err := f.Get(t, "/v1/cameras/user")
@@ -94,7 +100,7 @@ func TestPasswordOfFileCamera(t *testing.T) {
 			}
 		}
 	}()
-	for id, want := range map[string]string{"vault": "not for " + evil.Addr().String(), "made": "not for cameras of the API"} {
+	for id, want := range map[string]string{"vault": "not for " + evil.Addr().String(), "made": "nothing on this machine says that it is for " + evil.Addr().String()} {
 		url := fmt.Sprintf("rtsp://x:${file:%s}@%s/a", id, evil.Addr())
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, f.URL+"/v1/cameras/"+id, strings.NewReader(`{"url":"`+url+`"}`))
 		if err != nil {
@@ -116,6 +122,26 @@ func TestPasswordOfFileCamera(t *testing.T) {
 		f.Wait(t, 2*testenv.Patience, "a word of "+id, func() bool {
 			_, body, err := f.Get(t, "/v1/cameras/"+id) // it may not be there yet
 			return err == nil && strings.Contains(string(body), want)
+		})
+	}
+	// Nor does a record help that says it is of a configuration file: anybody who can
+	// write the topic can write that.
+	reg, err := registry.Connect(kafka.Config{Brokers: []string{f.Broker}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reg.Close()
+	for i, ref := range []string{"${file:shared}", "${file:made}", "${FRAMELOG_SECRET_X}"} {
+		cam := schemas.Camera{
+			ID: fmt.Sprintf("thief-%d", i), URL: "rtsp://" + evil.Addr().String() + "/a", User: "u", Password: ref,
+			Source: schemas.SourceFile, Origin: "framelog:9",
+		}
+		if err := reg.Put(t.Context(), cam); err != nil {
+			t.Fatal(err)
+		}
+		f.Wait(t, 2*testenv.Patience, "a word of "+cam.ID, func() bool {
+			_, body, err := f.Get(t, "/v1/cameras/"+cam.ID)
+			return err == nil && strings.Contains(string(body), `"error":"secret `+ref) && strings.Contains(string(body), evil.Addr().String())
 		})
 	}
 	select {

@@ -72,8 +72,8 @@ func (c upCmd) Run(ctx context.Context) error {
 		return cfg.Errorf("secrets_dir", "name a directory that you may write to", "%q cannot be made: %s", cfg.SecretsDir, pathCause(err))
 	}
 	var stored []func() error
-	if err := cfg.TakePasswords(func(id, url, password string) error {
-		undo, err := secrets.Store(cfg.SecretsDir, schemas.Camera{ID: id, URL: url}, password)
+	if err := cfg.TakePasswords(func(cam schemas.Camera, password string) error {
+		undo, err := secrets.Store(cfg.SecretsDir, cam, password)
 		if err == nil {
 			stored = append(stored, undo)
 		}
@@ -192,9 +192,8 @@ func (u *up) makeRunDir() (remove func(), err error) {
 		return nil, fmt.Errorf("make directory of sockets: %w", err)
 	}
 	u.runDir = dir
-	children := *u.cfg
-	children.Cameras = nil // the parent puts them into the registry
-	b, err := yaml.Marshal(&children)
+	// With the cameras, which say to ingest where their secrets may go.
+	b, err := yaml.Marshal(u.cfg)
 	if err == nil {
 		err = os.WriteFile(u.file("config.yaml"), b, 0o600)
 	}

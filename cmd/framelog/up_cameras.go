@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/framelog/framelog/internal/camsim"
-	"github.com/framelog/framelog/internal/cli"
 	"github.com/framelog/framelog/internal/config"
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/internal/secrets"
@@ -56,25 +55,26 @@ func (u *up) reconcile(ctx context.Context, reg *registry.Client) error {
 		return err
 	}
 	if u.cfg.Path != "" {
-		file, cams, err := cameras(u.cfg)
+		file, err := configFile(u.cfg)
 		if err != nil {
 			return err
 		}
-		if err := u.takeOver(ctx, reg, file, cams); err != nil {
-			return err
-		}
-		// Of a cluster another host may have a file of the same name: what this
+		cams := u.cfg.Records()
+		// In a cluster another host may have a file of the same name: what this
 		// one lacks may be that one's.
 		done, err := reg.Reconcile(ctx, file, cams, u.cfg.Embedded())
 		if err != nil {
 			return err
 		}
+		if len(done.Moved) > 0 {
+			u.log.InfoContext(ctx, "this configuration file has the cameras of one that is no more", "file", file.Path, "was", done.Moved)
+		}
 		if len(done.Removed) > 0 {
-			u.log.InfoContext(ctx, "cameras that the configuration has no more are removed", "file", file, "cameras", done.Removed)
+			u.log.InfoContext(ctx, "cameras that the configuration has no more are removed", "file", file.Name, "cameras", done.Removed)
 		}
 		if len(done.Kept) > 0 {
 			u.log.WarnContext(ctx, "cameras that the configuration has no more go on, since the brokers may serve other hosts too",
-				"file", file, "cameras", done.Kept, "remedy", "framelog cameras apply --prune -f "+file)
+				"file", file.Name, "cameras", done.Kept, "remedy", "framelog cameras apply --prune -f "+file.Path)
 		}
 		if err := u.forget(ctx, reg, cams, done.Removed); err != nil {
 			return err
@@ -85,11 +85,11 @@ func (u *up) reconcile(ctx context.Context, reg *registry.Client) error {
 		for i, d := range camsim.Demo() {
 			cams = append(cams, schemas.Camera{
 				ID: d.Path, Label: d.Label, URL: "rtsp://" + u.demo + "/" + d.Path,
-				Source: schemas.SourceFile, Origin: fmt.Sprintf("%s:%d", cli.Demo, i+1),
+				Source: schemas.SourceFile, Origin: fmt.Sprintf("%s:%d", registry.Demo, i+1),
 			})
 		}
 	}
-	_, err := reg.Reconcile(ctx, cli.Demo, cams, true)
+	_, err := reg.Reconcile(ctx, registry.File{Name: registry.Demo, Named: true}, cams, true)
 	return err
 }
 
@@ -103,8 +103,9 @@ func (u *up) restoreSecrets() {
 	}
 }
 
-// forget removes passwords that Framelog has kept for cameras of the file: of
-// those that it has no more, and of those that have another password now.
+// forget removes passwords that Framelog has kept for cameras of the file and
+// that are used no more: of cameras that it has no more, and of those that have
+// another password or host now.
 func (u *up) forget(ctx context.Context, reg *registry.Client, cams []schemas.Camera, removed []string) error {
 	have, err := reg.Load(ctx)
 	if err != nil {
@@ -114,48 +115,28 @@ func (u *up) forget(ctx context.Context, reg *registry.Client, cams []schemas.Ca
 	for _, c := range cams {
 		ids = append(ids, c.ID)
 	}
-	return secrets.ForgetUnused(u.cfg.SecretsDir, ids, have.Cameras)
-}
-
-// takeOver makes the cameras of a file that is no more this file's, where it
-// has some of them: it was moved or renamed, and what it has no more goes as it
-// does from a file that stayed. It does so on the embedded broker alone, which
-// serves this machine: in a cluster a file that is not here may be at another
-// host.
-func (u *up) takeOver(ctx context.Context, reg *registry.Client, file string, cams []schemas.Camera) error {
-	if !u.cfg.Embedded() {
-		return nil
+	var errs []error
+	for _, id := range ids {
+		_, err := secrets.Forget(u.cfg.SecretsDir, id, have.Cameras)
+		errs = append(errs, err)
 	}
-	taken, err := reg.TakeOver(ctx, file, func(old string, ids []string) bool {
-		return gone(old) && slices.ContainsFunc(cams, func(c schemas.Camera) bool { return slices.Contains(ids, c.ID) })
-	})
-	for old, ids := range taken {
-		u.log.InfoContext(ctx, "cameras of a configuration file that is no more are taken over", "file", file, "was", old, "cameras", ids)
-	}
-	return err
+	return errors.Join(errs...)
 }
-
-// gone says whether a configuration file that keeps cameras is certainly not
-// there any more. The demo is none.
-func gone(file string) bool { return filepath.IsAbs(file) && cli.FileGone(file) }
 
 // conflict is a conflict with what to do about it. With the embedded broker
-// this process is the registry too, so that commands need it to run.
+// commands reach the registry only while this process runs.
 func (u *up) conflict(c *registry.ConflictError) error {
-	e := &config.Error{What: c.Problem()}
-	old, file := registry.FileOf(c.Have), registry.FileOf(c.Wants)
-	api, embedded := old == "", u.cfg.Embedded()
-	switch {
-	case api && embedded:
-		e.Remedy = fmt.Sprintf("give this one another id, or run: framelog up --data %s, and meanwhile: framelog cameras remove %s", u.cfg.Data, c.ID)
-	case api:
-		e.Remedy = fmt.Sprintf("give this one another id, or run: framelog cameras remove %s --config %s", c.ID, file)
-	case !filepath.IsAbs(old): // the demo
+	e := &config.Error{What: c.Problem(), Remedy: c.Remedy()}
+	demo := registry.NameOf(c.Have.Origin) == registry.Demo
+	switch _, path, _ := strings.Cut(c.Have.Place, ":"); {
+	case demo:
 		e.Remedy = "give this one another id, or start once with neither --demo nor --config"
-	case embedded:
-		e.Remedy = fmt.Sprintf("that file is still there: take the camera out of it and run once: framelog up --config %s, or remove it, and this one takes its cameras over", old)
-	default:
-		e.Remedy = fmt.Sprintf("give this one another id, or if that file was moved or renamed, run: framelog cameras apply -f %s --take-over %s", file, old)
+	case c.Have.Source != schemas.SourceFile && u.cfg.Embedded():
+		e.Remedy = fmt.Sprintf("give this one another id, or run: framelog up --data %s, and meanwhile: framelog cameras remove %s", u.cfg.Data, c.Have.ID)
+	case c.Have.Source != schemas.SourceFile:
+		e.Remedy += " --config " + u.cfg.Path
+	case u.cfg.Embedded() && c.Have.Place != c.Wants.Place:
+		e.Remedy += fmt.Sprintf(", or take the camera out of that file and run once: framelog up --config %s", path)
 	}
 	return e
 }

@@ -48,7 +48,11 @@ func TestForeignCamerasStay(t *testing.T) {
 	if err := reg.Ensure(ctx); err != nil {
 		t.Fatal(err)
 	}
-	theirs := schemas.Camera{ID: "theirs", URL: "rtsp://127.0.0.1:2/", Source: schemas.SourceFile, Origin: file + ":9"}
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := schemas.Camera{ID: "theirs", URL: "rtsp://127.0.0.1:2/", Source: schemas.SourceFile, Origin: cfg.Name + ":9", Place: host + ":" + file}
 	if err := reg.Put(ctx, theirs); err != nil {
 		t.Fatal(err)
 	}

@@ -231,7 +231,7 @@ func (a *API) cameras(may func(camera string) bool) ([]Camera, bool) {
 // view is one camera of a snapshot; its id is the registry's key.
 func (a *API) view(s registry.Snapshot, id string) Camera {
 	c := Camera{Camera: s.Cameras[id], Status: statusOf(s, id, time.Now()), DelayMS: a.delay(id), Playlist: "/hls/" + id + "/index.m3u8"}
-	c.URL = secrets.Public(c.URL)
+	c.URL = secrets.Public(c.Camera)
 	return c
 }
 

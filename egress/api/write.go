@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/internal/secrets"
 	"github.com/framelog/framelog/schemas"
 )
@@ -30,10 +31,14 @@ type putBody struct {
 	Disabled    bool   `json:"disabled"`
 }
 
+// writeLimit bounds one write to the registry. The page waits 15 s for an answer.
+const writeLimit = 10 * time.Second
+
 // put adds a camera or changes one. If-None-Match: * makes it add only
-// (RFC 9110 section 13.1.2). What GET gives can be given back: *** as the user
-// info of a URL leaves user and password as they are, as long as host and port
-// are the same, and TLS guards them as well.
+// (RFC 9110 section 13.1.2). What GET gives can be given back: *** before the @ of
+// a URL leaves user and password as they are, as long as host and port are the
+// same, and TLS guards them as well. Once it has begun to write it goes on without
+// its client, since a record that is half done may lack its password.
 func (a *API) put(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("camera")
 	if _, _, ok := a.writable(w, id); !ok {
@@ -66,18 +71,16 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 		InsecureTLS: body.InsecureTLS, NoAudio: body.NoAudio, Disabled: body.Disabled,
 		Source: schemas.SourceAPI, Updated: time.Now().UTC().Truncate(time.Microsecond),
 	}
-	if exists {
-		if cam.URL, err = secrets.Restore(cam.URL, old.URL); err != nil {
-			fail(w, http.StatusBadRequest, err.Error(), "")
-			return
-		}
-	}
 	undo, ok := a.takeURL(w, &cam, old)
 	if !ok {
 		return
 	}
-	if err := a.deps.Registry.Put(r.Context(), cam); err != nil {
-		a.undo(id, undo)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), writeLimit)
+	defer cancel()
+	if err := a.deps.Registry.Put(ctx, cam); err != nil {
+		if !errors.Is(err, registry.ErrUncertain) { // else both may be needed: this password, and the one before
+			a.undo(id, undo)
+		}
 		a.unwritten(w, err)
 		return
 	}
@@ -85,29 +88,26 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 		c, ok := a.snap.Cameras[id]
 		return ok && !c.Updated.Before(cam.Updated)
 	})
-	if !secrets.Refers(id, map[string]schemas.Camera{id: cam}) {
-		a.forget(id)
-	}
+	a.forget(id, &cam)
 	code := http.StatusOK
 	if !exists {
 		code = http.StatusCreated
 	}
-	cam.URL = secrets.Public(cam.URL)
+	cam.URL = secrets.Public(cam)
 	reply(w, code, Camera{Camera: cam, Playlist: "/hls/" + id + "/index.m3u8"})
 }
 
-// takeURL checks the URL of cam, and moves a password in it to where secrets
-// are kept, until undo, which is nil where there is none. A password that is kept
-// already is for the host and port that it was given for, so that no caller can
-// have it sent to one of theirs, and for no less than the TLS; old is the camera as
-// it stands. No URL is ever repeated in an answer: it may hold the password.
+// takeURL splits the URL of cam, and moves a password in it to where secrets are
+// kept, until undo, which is nil if there is none. A password that is kept already
+// is for the host and port that it was given for, so that no caller can have it
+// sent to one of theirs, and for no less than the TLS; old is the camera as it
+// stands. No URL is ever repeated in an answer: it may hold the password.
 func (a *API) takeURL(w http.ResponseWriter, cam *schemas.Camera, old schemas.Camera) (undo func() error, ok bool) {
-	clean, password, err := secrets.Extract(cam.URL, cam.ID)
-	if err != nil {
-		fail(w, http.StatusBadRequest, err.Error(), "want rtsp://host[:port]/path or rtsps://…")
-		return nil, false
+	password, err := secrets.Split(cam, old)
+	if err == nil {
+		err = secrets.Check(*cam)
 	}
-	if err := secrets.CheckAPI(cam.ID, clean); err != nil {
+	if err != nil {
 		fail(w, http.StatusBadRequest, err.Error(), "want rtsp://host[:port]/path or rtsps://…, with no reference but ${file:"+cam.ID+"}")
 		return nil, false
 	}
@@ -116,7 +116,6 @@ func (a *API) takeURL(w http.ResponseWriter, cam *schemas.Camera, old schemas.Ca
 			"write the password to the file "+cam.ID+" in the secrets_dir of every ingest host, below a line \"for HOST:PORT\" with those of the camera, and put ${file:"+cam.ID+"} in its place in the url")
 		return nil, false
 	}
-	cam.URL = clean
 	if password != "" {
 		undo, err = secrets.Store(a.cfg.SecretsDir, *cam, password)
 		switch {
@@ -130,8 +129,9 @@ func (a *API) takeURL(w http.ResponseWriter, cam *schemas.Camera, old schemas.Ca
 			return nil, false
 		}
 	}
-	if a.cfg.SecretsDir != "" && (clean != old.URL || cam.InsecureTLS != old.InsecureTLS) {
-		if err := (secrets.Resolver{Dir: a.cfg.SecretsDir}).CheckHost(*cam); err != nil {
+	same := cam.URL == old.URL && cam.User == old.User && cam.Password == old.Password && cam.InsecureTLS == old.InsecureTLS
+	if a.cfg.SecretsDir != "" && !same {
+		if _, err := (secrets.Resolver{Dir: a.cfg.SecretsDir}).Resolve(context.Background(), *cam); err != nil {
 			a.undo(cam.ID, undo)
 			fail(w, http.StatusBadRequest, err.Error(), "write user and password into the url: rtsp://user:password@host/path")
 			return nil, false
@@ -167,7 +167,9 @@ func (a *API) remove(w http.ResponseWriter, r *http.Request) {
 		unknown(w, id)
 		return
 	}
-	if err := a.deps.Registry.Delete(r.Context(), id); err != nil {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), writeLimit)
+	defer cancel()
+	if err := a.deps.Registry.Delete(ctx, id); err != nil {
 		a.unwritten(w, err)
 		return
 	}
@@ -175,27 +177,30 @@ func (a *API) remove(w http.ResponseWriter, r *http.Request) {
 		_, there := a.snap.Cameras[id]
 		return !there
 	})
-	a.forget(id)
+	a.forget(id, nil)
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// forget removes the password of a camera that has none any more, where no other
-// camera refers to it.
-func (a *API) forget(id string) {
+// forget removes the passwords of a camera that no camera uses any more. now is
+// the camera as it has been written, nil if it was removed.
+func (a *API) forget(id string, now *schemas.Camera) {
 	if a.cfg.SecretsDir == "" {
 		return
 	}
 	a.mu.Lock()
-	others := maps.Clone(a.snap.Cameras)
+	cameras := maps.Clone(a.snap.Cameras)
 	a.mu.Unlock()
-	delete(others, id) // what was followed may be old
-	if err := secrets.ForgetUnused(a.cfg.SecretsDir, []string{id}, others); err != nil {
+	delete(cameras, id) // the snapshot may be old
+	if now != nil {
+		cameras[id] = *now
+	}
+	if _, err := secrets.Forget(a.cfg.SecretsDir, id, cameras); err != nil {
 		a.deps.Log.Warn("cannot remove the password of a camera", "camera", id, "err", err)
 	}
 }
 
-// begin waits until no other camera is being changed, and end lets the next be;
-// false: the caller has gone.
+// begin waits until no other camera is being changed. It is false if the caller
+// has gone; else end must be called.
 func (a *API) begin(ctx context.Context) bool {
 	select {
 	case a.writing <- struct{}{}:
@@ -207,8 +212,8 @@ func (a *API) begin(ctx context.Context) bool {
 
 func (a *API) end() { <-a.writing }
 
-// writable says whether the API may change camera id, and answers where it
-// may not.
+// writable reports whether the API may change camera id. If it may not, it has
+// answered the request.
 func (a *API) writable(w http.ResponseWriter, id string) (c schemas.Camera, exists, ok bool) {
 	if err := schemas.ValidateCameraID(id); err != nil {
 		fail(w, http.StatusBadRequest, err.Error(), "take an id such as front-door; the label is free text")
@@ -223,7 +228,7 @@ func (a *API) writable(w http.ResponseWriter, id string) (c schemas.Camera, exis
 		return c, false, false
 	}
 	if exists && c.Source == schemas.SourceFile {
-		fail(w, http.StatusConflict, fmt.Sprintf("camera %q is kept by a configuration file: %s", id, c.Origin), "change it there: "+c.Origin)
+		fail(w, http.StatusConflict, fmt.Sprintf("camera %q is kept by %s", id, registry.Keeper(c)), "change it there")
 		return c, true, false
 	}
 	return c, exists, true
@@ -253,6 +258,10 @@ func (a *API) await(ctx context.Context, seen func() bool) {
 func (a *API) unwritten(w http.ResponseWriter, err error) {
 	a.deps.Log.Warn("cannot write the registry", "err", err)
 	w.Header().Set("Retry-After", "5")
+	if errors.Is(err, registry.ErrUncertain) {
+		fail(w, http.StatusServiceUnavailable, "the brokers have not said whether the change is written", "look at the list in a while; if it goes on, look at the brokers")
+		return
+	}
 	fail(w, http.StatusServiceUnavailable, "the registry could not be written", "try again; if it goes on, look at the brokers")
 }
 

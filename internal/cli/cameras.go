@@ -10,12 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/framelog/framelog/internal/registry"
@@ -31,28 +26,25 @@ type Registry interface {
 	Delete(ctx context.Context, id string) error
 	Withdraw(ctx context.Context, id string) error
 	DeleteStatus(id string)
-	Reconcile(ctx context.Context, file string, cams []schemas.Camera, prune bool) (registry.Result, error)
-	TakeOver(ctx context.Context, file string, pick func(old string, ids []string) bool) (map[string][]string, error)
+	Reconcile(ctx context.Context, file registry.File, cams []schemas.Camera, prune bool) (registry.Result, error)
 	Close()
 }
 
 // Env is what the subcommands work with; kong binds it to their Run.
 type Env struct {
 	// Connect makes a client of the registry, which the subcommand closes, and
-	// names its brokers; it says at once where none of them answers.
+	// names its brokers; it fails at once if none of them answers.
 	Connect func(ctx context.Context) (r Registry, brokers string, err error)
-	// Cameras reads the cameras of a configuration file, and gives the file's
-	// name as it stands in their origins.
-	Cameras func(path string) (file string, cams []schemas.Camera, err error)
+	// Cameras reads the cameras of a configuration file.
+	Cameras func(path string) (file registry.File, cams []schemas.Camera, err error)
 	// Log makes a client of the log; the subcommand closes it.
 	Log func() (Log, error)
-	// Keep writes the password of a camera, for what secrets.Store says, where
-	// the secrets are on this machine. undo brings back what was there before;
-	// nil says that they are elsewhere.
+	// Keep is secrets.Store if the secrets are on this machine; if they are
+	// elsewhere, undo is nil.
 	Keep func(cam schemas.Camera, password string) (undo func() error, err error)
-	// Forget removes the file of a camera's password where the secrets are on
-	// this machine and Framelog has written it, and says whether it did.
-	Forget func(id string) (bool, error)
+	// Forget is secrets.Forget if the secrets are on this machine; if they are
+	// elsewhere, it is false.
+	Forget func(id string, cameras map[string]schemas.Camera) (bool, error)
 	In     io.Reader
 	Out    io.Writer
 	// Timeout bounds one subcommand. Default 8 s.
@@ -102,7 +94,11 @@ func (e *Env) within(ctx context.Context, timeout time.Duration, f func(ctx cont
 	err = f(ctx, r)
 	var usage *UsageError
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && !errors.As(err, &usage) {
-		return &UsageError{What: fmt.Sprintf("%s did not answer within %s", brokers, timeout), Remedy: "look at the brokers, and at --brokers"}
+		what := fmt.Sprintf("%s did not answer within %s", brokers, timeout)
+		if errors.Is(err, registry.ErrUncertain) {
+			what += ", and may have written the change or not"
+		}
+		return &UsageError{What: what, Remedy: "look at the brokers, and at --brokers"}
 	}
 	var conflict *registry.ConflictError
 	if errors.As(err, &conflict) {
@@ -147,17 +143,8 @@ type AddCmd struct {
 // maxPassword is the longest password that is read, in bytes.
 const maxPassword = 4096
 
-// takePassword reads the password, and puts its reference into the URL behind
-// the user.
-func (c *AddCmd) takePassword(in io.Reader) (string, error) {
-	ref := "${file:" + c.ID + "}"
-	if !strings.Contains(c.URL, ref) {
-		u, err := url.Parse(c.URL)
-		if err != nil || u.User == nil || strings.ContainsAny(u.User.String(), ":$") {
-			return "", &UsageError{What: "the password that --password-stdin reads belongs to a user", Remedy: "write the user into the url, before the host and an @"}
-		}
-		c.URL = strings.Replace(c.URL, "@", ":"+ref+"@", 1)
-	}
+// readPassword reads the password from standard input.
+func readPassword(in io.Reader) (string, error) {
 	line, err := bufio.NewReader(io.LimitReader(in, maxPassword+3)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("read the password: %w", err)
@@ -169,6 +156,37 @@ func (c *AddCmd) takePassword(in io.Reader) (string, error) {
 		return "", &UsageError{What: fmt.Sprintf("the password on standard input is longer than %d bytes", maxPassword)}
 	}
 	return line, nil
+}
+
+// camera is what the command line says, and the password that goes with it.
+func (c *AddCmd) camera(in io.Reader, now time.Time) (cam schemas.Camera, password string, err error) {
+	cam = schemas.Camera{
+		ID: c.ID, Label: c.Label, URL: c.URL, Transport: c.Transport, InsecureTLS: c.InsecureTLS,
+		NoAudio: c.NoAudio, Disabled: c.Disabled, Source: schemas.SourceAPI, Updated: now,
+	}
+	typed, err := secrets.Split(&cam, schemas.Camera{})
+	switch {
+	case err != nil:
+		return cam, "", &UsageError{What: err.Error()}
+	case typed != "":
+		return cam, "", &UsageError{
+			What:   "the url holds a password, which a command line shows to everybody",
+			Remedy: "leave it out and give it with --password-stdin, or " + byHand(c.ID),
+		}
+	}
+	if c.PasswordStdin && !secrets.Refers(c.ID, cam) {
+		if cam.User == "" || cam.Password != "" || strings.Contains(cam.User, "${") {
+			return cam, "", &UsageError{What: "the password that --password-stdin reads belongs to a user", Remedy: "write the user into the url, before the host and an @"}
+		}
+		cam.Password = "${file:" + c.ID + "}"
+	}
+	if err := secrets.Check(cam); err != nil {
+		return cam, "", &UsageError{What: err.Error()}
+	}
+	if c.PasswordStdin {
+		password, err = readPassword(in)
+	}
+	return cam, password, err
 }
 
 // keep keeps the camera's password, until undo.
@@ -196,21 +214,9 @@ func (c *AddCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 	if c.Transport != "" && c.Transport != "tcp" && c.Transport != "udp" {
 		return &UsageError{What: fmt.Sprintf("--transport: want tcp or udp, not %q", c.Transport), Remedy: "without it TCP is tried first, then UDP"}
 	}
-	if _, password, err := secrets.Extract(c.URL, c.ID); err == nil && password != "" {
-		return &UsageError{
-			What:   "the url holds a password, which a command line shows to everybody",
-			Remedy: "leave it out and give it with --password-stdin, or " + byHand(c.ID),
-		}
-	}
-	var password string
-	if c.PasswordStdin {
-		var err error
-		if password, err = c.takePassword(env.In); err != nil {
-			return err
-		}
-	}
-	if err := secrets.CheckAPI(c.ID, c.URL); err != nil {
-		return &UsageError{What: err.Error()}
+	cam, password, err := c.camera(env.In, env.now())
+	if err != nil {
+		return err
 	}
 	return env.with(ctx, func(ctx context.Context, r Registry) error {
 		have, err := r.Load(ctx)
@@ -224,26 +230,23 @@ func (c *AddCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 		if exists && !c.Replace {
 			return &UsageError{What: fmt.Sprintf("there is a camera %q already", c.ID), Remedy: "--replace changes it"}
 		}
-		cam := schemas.Camera{
-			ID: c.ID, Label: c.Label, URL: c.URL, Transport: c.Transport, InsecureTLS: c.InsecureTLS,
-			NoAudio: c.NoAudio, Disabled: c.Disabled, Source: schemas.SourceAPI, Updated: env.now(),
-		}
 		undo := func() error { return nil }
 		if password != "" {
 			if undo, err = env.keep(cam, password); err != nil {
 				return err
 			}
 		}
-		if err := r.Put(ctx, cam); err != nil {
+		switch err := r.Put(ctx, cam); {
+		case errors.Is(err, registry.ErrUncertain):
+			return err // whatever the brokers have written, its password is there
+		case err != nil:
 			return errors.Join(err, undo())
 		}
-		if exists {
-			have.Cameras[c.ID] = cam
-			if _, err := env.forget(old, have.Cameras); err != nil {
-				return err
-			}
+		have.Cameras[c.ID] = cam
+		if _, err := env.Forget(c.ID, have.Cameras); err != nil {
+			return err
 		}
-		cam.URL = secrets.Public(cam.URL)
+		cam.URL = secrets.Public(cam)
 		switch {
 		case parent.json():
 			return env.json(cam)
@@ -254,21 +257,22 @@ func (c *AddCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 	})
 }
 
-// Demo stands for a file in the origins of the demo's cameras.
-const Demo = "demo"
-
 // writable refuses cameras that a configuration file keeps.
 func writable(cam schemas.Camera) error {
 	if cam.Source != schemas.SourceFile {
 		return nil
 	}
-	if strings.HasPrefix(cam.Origin, Demo+":") {
-		return &UsageError{What: fmt.Sprintf("camera %q is one of the demo's", cam.ID), Remedy: "start framelog up without --demo"}
+	what := fmt.Sprintf("camera %q is kept by %s", cam.ID, registry.Keeper(cam))
+	name := registry.NameOf(cam.Origin)
+	if name == registry.Demo {
+		return &UsageError{What: what, Remedy: "start framelog up without --demo"}
+	}
+	if cam.Place != "" {
+		what += ", " + cam.Place
 	}
 	return &UsageError{
-		What: fmt.Sprintf("camera %q is kept by a configuration file", cam.ID),
-		Remedy: fmt.Sprintf("change it there: %s; if that file was moved or renamed, run: framelog cameras apply -f FILE --take-over %s",
-			cam.Origin, registry.FileOf(cam.Origin)),
+		What:   what,
+		Remedy: fmt.Sprintf("change it there; if that file is no more, apply one with --prune that says name: %s", name),
 	}
 }
 
@@ -276,8 +280,6 @@ func writable(cam schemas.Camera) error {
 type ApplyCmd struct {
 	File  string `short:"f" required:"" placeholder:"FILE" help:"The configuration file; only its list of cameras is read."`
 	Prune bool   `help:"Remove the cameras that the file had once and has no more."`
-
-	TakeOver string `name:"take-over" help:"Where this file was before it was moved or renamed: the cameras of that file become this one's." placeholder:"FILE"`
 }
 
 // Run makes the registry's cameras of this file what the file says.
@@ -286,25 +288,7 @@ func (c *ApplyCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error 
 	if err != nil {
 		return err
 	}
-	var old string
-	if c.TakeOver != "" {
-		if old, err = filepath.Abs(c.TakeOver); err != nil {
-			return fmt.Errorf("find the file to take over from: %w", err)
-		}
-		if !FileGone(old) {
-			return &UsageError{What: old + " is still there, and keeps its cameras", Remedy: "take them out of it and apply it with --prune, or remove it"}
-		}
-	}
 	return env.with(ctx, func(ctx context.Context, r Registry) error {
-		if old != "" {
-			taken, err := r.TakeOver(ctx, file, func(f string, _ []string) bool { return f == old })
-			if err != nil {
-				return err
-			}
-			if len(taken) == 0 {
-				return &UsageError{What: "no camera is kept by " + old, Remedy: "\"framelog cameras list -o json\" shows where each is from"}
-			}
-		}
 		res, err := r.Reconcile(ctx, file, cams, c.Prune)
 		if err != nil {
 			return err
@@ -318,14 +302,8 @@ func (c *ApplyCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error 
 				"removed": list(res.Removed), "kept": list(res.Kept),
 			})
 		}
-		return printResult(env, file, res)
+		return printResult(env, c.File, res)
 	})
-}
-
-// FileGone says whether a file is certainly not there.
-func FileGone(path string) bool {
-	_, err := os.Lstat(path)
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // list is ids, never null in JSON.

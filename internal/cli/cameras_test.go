@@ -68,7 +68,7 @@ func (f *fakeRegistry) Delete(_ context.Context, id string) error {
 	return f.err
 }
 
-func (f *fakeRegistry) Reconcile(context.Context, string, []schemas.Camera, bool) (registry.Result, error) {
+func (f *fakeRegistry) Reconcile(context.Context, registry.File, []schemas.Camera, bool) (registry.Result, error) {
 	return f.result, f.err
 }
 
@@ -84,6 +84,10 @@ func (f *fakeRegistry) DeleteStatus(id string) { delete(f.Status, id) }
 
 func (f *fakeRegistry) Close() { f.closed = true }
 
+func apiCamera(id string) schemas.Camera {
+	return schemas.Camera{ID: id, URL: "rtsp://10.0.0.5/1", Source: schemas.SourceAPI}
+}
+
 func full() *fakeRegistry {
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
 	f := &fakeRegistry{
@@ -92,7 +96,7 @@ func full() *fakeRegistry {
 		secrets:  []string{"gate", "garage", "front-door"},
 	}
 	add := func(id, label, origin string, s *schemas.Status) {
-		c := schemas.Camera{ID: id, Label: label, URL: "rtsp://viewer:${file:" + id + "}@10.0.0.5/1", Source: schemas.SourceAPI, Updated: ago(time.Hour)}
+		c := schemas.Camera{ID: id, Label: label, URL: "rtsp://10.0.0.5/1", User: "viewer", Password: "${file:" + id + "}", Source: schemas.SourceAPI, Updated: ago(time.Hour)}
 		if origin != "" {
 			c.Source, c.Origin = schemas.SourceFile, origin
 		}
@@ -107,7 +111,7 @@ func full() *fakeRegistry {
 		}
 	}
 	add("front-door", "Front door", "", &schemas.Status{State: schemas.StateLive, Since: ago(3 * time.Hour), Video: schemas.H264, Audio: schemas.AAC, Width: 1920, Height: 1080, FPS: 30, Bitrate: 4_120_000})
-	add("garage", "Garage", "framelog.yaml:12", &schemas.Status{State: schemas.StateAway, Since: ago(190 * time.Second), Error: "no route\nto host, which takes a word or two more than would fit into any column of a table beside all of the others; look at the camera's network", Video: schemas.H265, Width: 2560, Height: 1440, FPS: 12.5})
+	add("garage", "Garage", "office:12", &schemas.Status{State: schemas.StateAway, Since: ago(190 * time.Second), Error: "no route\nto host, which takes a word or two more than would fit into any column of a table beside all of the others; look at the camera's network", Video: schemas.H265, Width: 2560, Height: 1440, FPS: 12.5})
 	add("gate", "Überwachung der Toreinfahrt von der Straße aus", "", &schemas.Status{State: schemas.StateLive, Since: ago(50 * time.Hour), Problem: "no keyframe for 24 s", Video: schemas.MJPEG, Bitrate: 812_400})
 	add("roof", "", "", nil)
 	add("yard", "", "", &schemas.Status{State: schemas.StateLive, Since: ago(time.Hour), Updated: ago(42 * time.Second)})
@@ -125,17 +129,24 @@ func run(t *testing.T, r *fakeRegistry, args ...string) (string, error) {
 	}
 	env := &Env{
 		Connect: func(context.Context) (Registry, string, error) { return r, "kafka-1:9092", nil },
-		Cameras: func(path string) (string, []schemas.Camera, error) { return path, nil, nil },
-		Log:     func() (Log, error) { return fakeLog{r}, nil },
-		In:      strings.NewReader(r.stdin),
+		Cameras: func(path string) (registry.File, []schemas.Camera, error) {
+			return registry.File{Name: strings.TrimSuffix(path, ".yaml")}, nil, nil
+		},
+		Log: func() (Log, error) { return fakeLog{r}, nil },
+		In:  strings.NewReader(r.stdin),
 		Keep: func(cam schemas.Camera, password string) (func() error, error) {
 			if r.remote || r.keepErr != nil {
 				return nil, r.keepErr
 			}
-			r.kept = append(r.kept, cam.ID, cam.URL, password)
+			r.kept = append(r.kept, cam.ID, secrets.Join(cam), password)
 			return func() error { r.kept = nil; return nil }, nil
 		},
-		Forget: func(id string) (bool, error) {
+		Forget: func(id string, cameras map[string]schemas.Camera) (bool, error) {
+			for _, cam := range cameras {
+				if secrets.Refers(id, cam) {
+					return false, nil
+				}
+			}
 			had := len(r.secrets)
 			r.secrets = slices.DeleteFunc(r.secrets, func(s string) bool { return s == id })
 			return len(r.secrets) < had, nil
@@ -225,19 +236,20 @@ func TestRefusals(t *testing.T) {
 		{"password", "add shed rtsp://u:" + canary + "@h/", "${file:shed}", true, nil},
 		{"another's secret", "add shed rtsp://u:${file:gate}@h/", "", true, nil},
 		{"taken", "add roof rtsp://h/", "--replace", true, nil},
-		{"of a file", "add garage rtsp://h/ --replace", "framelog.yaml:12", true, nil},
-		{"remove a file's", "remove roof garage", "framelog.yaml:12", true, nil},
+		{"of a file", "add garage rtsp://h/ --replace", `the configuration file "office" (line 12)`, true, nil},
+		{"remove a file's", "remove roof garage", `the configuration file "office" (line 12)`, true, nil},
+		{"of a file that is no more", "remove garage", "that says name: office", true, nil},
 		{"remove nothing", "remove roof nobody", "nobody", true, nil},
-		{"purge a file's", "remove garage --purge", "framelog.yaml:12", true, nil},
+		{"purge a file's", "remove garage --purge", `the configuration file "office" (line 12)`, true, nil},
 		{"the demo's", "remove roof", "without --demo", true, func(f *fakeRegistry) {
 			c := f.Cameras["roof"]
-			c.Source, c.Origin = schemas.SourceFile, "demo:1"
+			c.Source, c.Origin = schemas.SourceFile, registry.Demo+":1"
 			f.Cameras["roof"] = c
 		}},
 		{"purge nothing", "remove nobody --purge", "no footage", true, nil},
 		{"brokers away", "list", "kafka-1:9092 did not answer", true, func(f *fakeRegistry) { f.hang = true }},
 		{"conflict", "apply -f framelog.yaml", "kept by", true, func(f *fakeRegistry) {
-			f.err = &registry.ConflictError{ID: "roof", Have: "the API", Wants: "framelog.yaml:3"}
+			f.err = &registry.ConflictError{Have: apiCamera("roof"), Wants: schemas.Camera{ID: "roof", Source: schemas.SourceFile, Origin: "framelog:3"}}
 		}},
 		{"other", "list", "broken", false, func(f *fakeRegistry) { f.err = errors.New("broken") }},
 	} {
@@ -269,6 +281,7 @@ func TestAddReadsPassword(t *testing.T) {
 		keepErr    error
 		putErr     error
 		fails      string // what the error names
+		stays      bool   // the password, nonetheless
 	}{
 		"of the user":            {url: url, stdin: "s e:c@r/et\n"},
 		"without an end of line": {url: url, stdin: "s e:c@r/et"},
@@ -282,6 +295,7 @@ func TestAddReadsPassword(t *testing.T) {
 		"an @ in the path":       {url: "rtsp://10.0.0.5/a@b", stdin: "x\n", fails: "write the user into the url"},
 		"secrets elsewhere":      {url: url, stdin: "x\n", remote: true, fails: "--data or secrets_dir"},
 		"not in the registry":    {url: url, stdin: "x\n", putErr: errors.New("no broker"), fails: "no broker"},
+		"perhaps there":          {url: url, stdin: "x\n", putErr: registry.ErrUncertain, fails: "not known", stays: true},
 		"a file made by hand":    {url: url, stdin: "x\n", keepErr: secrets.ErrHandMade, fails: "not replaced"},
 	}
 	for name, c := range tests {
@@ -289,12 +303,12 @@ func TestAddReadsPassword(t *testing.T) {
 			r := &fakeRegistry{Snapshot: registry.Snapshot{Cameras: map[string]schemas.Camera{}}, stdin: c.stdin, remote: c.remote, keepErr: c.keepErr, putErr: c.putErr}
 			out, err := run(t, r, "add", "new", c.url, "--password-stdin")
 			if c.fails != "" {
-				if err == nil || !strings.Contains(err.Error(), c.fails) || len(r.Cameras) != 0 || len(r.kept) != 0 {
+				if err == nil || !strings.Contains(err.Error(), c.fails) || len(r.Cameras) != 0 || (len(r.kept) != 0) != c.stays {
 					t.Errorf("error %v, want one that names %q; cameras %v, kept %q", err, c.fails, r.Cameras, r.kept)
 				}
 				return
 			}
-			if err != nil || !slices.Equal(r.kept, []string{"new", ref, "s e:c@r/et"}) || r.Cameras["new"].URL != ref || strings.Contains(out, "s e:c") {
+			if err != nil || !slices.Equal(r.kept, []string{"new", ref, "s e:c@r/et"}) || secrets.Join(r.Cameras["new"]) != ref || strings.Contains(out, "s e:c") {
 				t.Errorf("error %v, kept %q, camera %+v, printed %q", err, r.kept, r.Cameras["new"], out)
 			}
 		})

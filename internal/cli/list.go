@@ -36,7 +36,7 @@ func (c *ListCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 		all := []listed{}
 		for _, id := range slices.Sorted(maps.Keys(s.Cameras)) {
 			l := listed{Camera: s.Cameras[id]}
-			l.URL = secrets.Public(l.URL)
+			l.URL = secrets.Public(l.Camera)
 			if st, ok := s.Status[id]; ok {
 				l.Status, l.Stale = &st, registry.Stale(st, now)
 			}
@@ -58,7 +58,7 @@ func printList(env *Env, all []listed, now time.Time) error {
 	fmt.Fprintln(w, "CAMERA\tSTATE\tSENDS\tLABEL")
 	live := 0
 	var notes strings.Builder
-	kept := make(map[string]int) // by file
+	kept := make(map[string]int) // by file's name
 	for _, l := range all {
 		state, note := condition(l, now)
 		if note != "" {
@@ -75,7 +75,7 @@ func printList(env *Env, all []listed, now time.Time) error {
 			}
 		}
 		if l.Source == schemas.SourceFile {
-			kept[registry.FileOf(l.Origin)]++
+			kept[registry.NameOf(l.Origin)]++
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", l.ID, state, sends, oneLine(l.Label))
 	}
@@ -90,7 +90,7 @@ func printList(env *Env, all []listed, now time.Time) error {
 	}
 	for _, file := range slices.Sorted(maps.Keys(kept)) {
 		keeper := file
-		if file == Demo {
+		if file == registry.Demo {
 			keeper = "the demo"
 		}
 		if err := env.printf("; %d kept by %s", kept[file], keeper); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -124,13 +125,14 @@ func (c *RemoveCmd) check(ctx context.Context, have registry.Snapshot, log Log) 
 	return nil
 }
 
-// forget removes the password file of a camera that was removed or changed,
-// unless one of those that stay has it.
+// forget removes the password of a camera that was removed, unless one of those
+// that stay uses it.
 func (e *Env) forget(was schemas.Camera, stay map[string]schemas.Camera) (string, error) {
-	if !secrets.Refers(was.ID, map[string]schemas.Camera{was.ID: was}) || secrets.Refers(was.ID, stay) {
+	own := func(c schemas.Camera) bool { return secrets.Refers(was.ID, c) }
+	if !own(was) || slices.ContainsFunc(slices.Collect(maps.Values(stay)), own) {
 		return "", nil
 	}
-	gone, err := e.Forget(was.ID)
+	gone, err := e.Forget(was.ID, stay)
 	switch {
 	case err != nil:
 		return "", err
@@ -140,7 +142,7 @@ func (e *Env) forget(was schemas.Camera, stay map[string]schemas.Camera) (string
 	return passwordElsewhere, nil
 }
 
-// forgetPruned removes the password files of cameras that a file has no more.
+// forgetPruned removes the passwords of cameras that a file has no more.
 func (e *Env) forgetPruned(ctx context.Context, r Registry, ids []string) error {
 	if len(ids) == 0 {
 		return nil
@@ -150,10 +152,7 @@ func (e *Env) forgetPruned(ctx context.Context, r Registry, ids []string) error 
 		return err
 	}
 	for _, id := range ids {
-		if secrets.Refers(id, have.Cameras) {
-			continue
-		}
-		if _, err := e.Forget(id); err != nil {
+		if _, err := e.Forget(id, have.Cameras); err != nil {
 			return err
 		}
 	}

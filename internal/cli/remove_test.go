@@ -52,12 +52,12 @@ func TestRemoved(t *testing.T) {
 		{name: "removed before", args: "remove shed --purge", topics: "cam.gate cam.gate.index cam.gate.720p cam.garage cam.yard", secrets: "gate garage front-door"},
 		{name: "another has the password too", args: "remove gate", set: func(f *fakeRegistry) {
 			c := f.Cameras["garage"]
-			c.URL = "rtsp://viewer:${file:gate}@10.0.0.5/1"
+			c.Password = "${file:gate}"
 			f.Cameras["garage"] = c
 		}, topics: "cam.gate cam.gate.index cam.gate.720p cam.shed cam.garage cam.yard", secrets: "gate garage front-door"},
 		{name: "the password is the environment's", args: "remove gate", set: func(f *fakeRegistry) {
 			c := f.Cameras["gate"]
-			c.URL = "rtsp://viewer:${FRAMELOG_SECRET_GATE}@10.0.0.5/1"
+			c.Password = "${FRAMELOG_SECRET_GATE}"
 			f.Cameras["gate"] = c
 		}, topics: "cam.gate cam.gate.index cam.gate.720p cam.shed cam.garage cam.yard", secrets: "gate garage front-door"},
 		{name: "changed to one without", args: "add gate rtsp://10.0.0.5/1 --replace", topics: "cam.gate cam.gate.index cam.gate.720p cam.shed cam.garage cam.yard", secrets: "garage front-door"},

@@ -30,12 +30,14 @@ type Config struct {
 	// Sections are those of the Loader. Their keys stand beside the others.
 	Sections Sections `yaml:"-"`
 
+	Name    string   `yaml:"name" default:"" doc:"Name that the registry knows this file by. A file with a name may move to another host. Empty: the name of the file without its ending. Then a file of the same name in another place is another file."`
 	Cameras []Camera `yaml:"cameras" doc:"The cameras of this file. Cameras of the page and the API exist beside them."`
 
 	// Path is the file that was read; empty if there was none. origin holds, by
 	// key, the place that set its value.
 	Path   string `yaml:"-"`
 	origin map[string]string
+	named  bool
 }
 
 // Log says how messages are written.
@@ -57,7 +59,7 @@ type Topics struct {
 type Camera struct {
 	ID          string `yaml:"id" doc:"What the camera is called in topics and URLs, for ever: 1 to 63 of a-z, 0-9 and -, not beginning with -. Needed."`
 	Label       string `yaml:"label" default:"" doc:"What people read."`
-	URL         string `yaml:"url" doc:"rtsp:// or rtsps://. User and password, and values in its path and query, may be ${FRAMELOG_SECRET_X} (an environment variable) or ${file:NAME} (a file in secrets_dir); framelog up puts a plain password into such a file. Needed."`
+	URL         string `yaml:"url" doc:"rtsp:// or rtsps://. User and password, and values in its path and query, may be ${FRAMELOG_SECRET_X} (an environment variable) or ${file:NAME} (a file in secrets_dir); framelog up puts a plain password into such a file. A secret goes to the host and port of the cameras here that use it, and to no other. Needed."`
 	Transport   string `yaml:"transport" default:"" oneof:",tcp,udp" doc:"Empty: TCP, and UDP where that gives nothing."`
 	InsecureTLS bool   `yaml:"insecure_tls" default:"false" doc:"Take any certificate of an rtsps camera."`
 	NoAudio     bool   `yaml:"no_audio" default:"false" doc:"Leave the sound out."`

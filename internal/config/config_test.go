@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/framelog/framelog/internal/secrets"
+	"github.com/framelog/framelog/schemas"
 )
 
 const canary = "c4n4ry"
@@ -215,7 +216,7 @@ func TestNoFile(t *testing.T) {
 }
 
 func TestTakePasswords(t *testing.T) {
-	text := "cameras:\n  - id: a\n    url: rtsp://u:" + canary + "@x/\n  - id: b\n    url: rtsp://u:${file:z}@x/\n"
+	text := "cameras:\n  - id: a\n    url: rtsps://u%40v:" + canary + "@x/\n    insecure_tls: true\n  - id: b\n    url: rtsp://u:${file:z}@x/\n"
 	c, err := load(t, text, nil, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -223,16 +224,77 @@ func TestTakePasswords(t *testing.T) {
 	if err := c.TakePasswords(nil); err == nil || !strings.Contains(err.Error(), "framelog.yaml:3") || strings.Contains(err.Error(), canary) {
 		t.Errorf("refusal: %v", err)
 	}
-	err = c.TakePasswords(func(string, string, string) error { return fmt.Errorf("store: %w", secrets.ErrHandMade) })
+	err = c.TakePasswords(func(schemas.Camera, string) error { return fmt.Errorf("store: %w", secrets.ErrHandMade) })
 	if !IsError(err) || !strings.Contains(err.Error(), "framelog.yaml:3") || !strings.Contains(err.Error(), "write ${file:a}") {
 		t.Errorf("a file is there already: %v", err)
 	}
-	got := map[string]string{}
-	if err := c.TakePasswords(func(id, url, p string) error { got[id] = p + " " + url; return nil }); err != nil {
+	want := []schemas.Camera{
+		{ID: "a", URL: "rtsps://x/", User: "u@v", Password: "${file:a}", InsecureTLS: true, Source: schemas.SourceFile},
+		{ID: "b", URL: "rtsp://x/", User: "u", Password: "${file:z}", Source: schemas.SourceFile},
+	}
+	taken := 0
+	if err := c.TakePasswords(func(cam schemas.Camera, password string) error {
+		taken++
+		if cam != want[0] || password != canary {
+			t.Errorf("%+v, %q", cam, password)
+		}
+		return nil
+	}); err != nil || taken != 1 {
+		t.Fatal(taken, err)
+	}
+	// What the children of up read has the same cameras, and no password.
+	b, err := yaml.Marshal(c)
+	if err != nil || strings.Contains(string(b), canary) {
+		t.Fatalf("%s, %v", b, err)
+	}
+	child, err := load(t, string(b), nil, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 1 || got["a"] != canary+" rtsp://u:${file:a}@x/" || c.Cameras[0].URL != "rtsp://u:${file:a}@x/" || c.Cameras[1].URL != "rtsp://u:${file:z}@x/" {
-		t.Errorf("%v %+v", got, c.Cameras)
+	for i, cam := range c.Records() {
+		if want[i].Origin = []string{"framelog:2", "framelog:5"}[i]; cam != want[i] {
+			t.Errorf("record %+v, want %+v", cam, want[i])
+		}
+		if got := child.Records()[i]; !got.Equal(cam) {
+			t.Errorf("read again %+v, want %+v", got, cam)
+		}
+	}
+}
+
+// TestName: a file has the name that it gives itself, or that of its path.
+func TestName(t *testing.T) {
+	dir := t.TempDir()
+	for _, tt := range []struct {
+		file, yaml, want string
+		named            bool
+	}{
+		{"framelog.yaml", "", "framelog", false},
+		{"my cams.v2.yml", "", "my cams.v2", false},
+		{"Küche", "", "Küche", false},
+		{"--demo.yaml", "", "demo", false},
+		{"a:b.yaml", "", "a-b", false},
+		{"(.yaml", "", "framelog", false},
+		{strings.Repeat("ü", 80) + ".yaml", "", strings.Repeat("ü", 63), false},
+		{"framelog.yaml", "name: Site 2_north\n", "Site 2_north", true},
+		{"framelog.yaml", "name: ''\n", "framelog", false},
+		{"framelog.yaml", "name: --demo\n", "", false},
+		{"framelog.yaml", "name: a:b\n", "", false},
+		{"framelog.yaml", "name: " + strings.Repeat("x", 64) + "\n", "", false},
+	} {
+		path := filepath.Join(dir, tt.file)
+		if err := os.WriteFile(path, []byte(tt.yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := testLoader().Load(path, nil, nil)
+		if tt.want == "" {
+			if !IsError(err) || !strings.Contains(err.Error(), ":1: name: ") {
+				t.Errorf("%s: %v", tt.yaml, err)
+			}
+			continue
+		}
+		if err != nil || c.Name != tt.want || c.Named() != tt.named {
+			t.Errorf("%s, %q: %+v, %v", tt.file, tt.yaml, c, err)
+		}
 	}
 }
 

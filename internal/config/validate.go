@@ -1,9 +1,11 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -49,8 +51,37 @@ func (c *Config) validate() error {
 	if c.SecretsDir == "" {
 		c.SecretsDir = filepath.Join(c.Data, "secrets")
 	}
+	if err := c.validateName(); err != nil {
+		return err
+	}
 	return c.validateCameras()
 }
+
+// fileName is what a configuration file may be called in the registry.
+var fileName = regexp.MustCompile(`^[\pL\pN][\pL\pN ._-]{0,62}$`)
+
+// validateName checks the name that the file gives itself, or makes one of its
+// path.
+func (c *Config) validateName() error {
+	c.named = c.Name != ""
+	switch {
+	case c.named && !fileName.MatchString(c.Name):
+		return c.Errorf("name", "want up to 63 letters, digits and any of \" ._-\", beginning with a letter or a digit, as office", "%q is no name", c.Name)
+	case c.named || c.Path == "":
+		return nil
+	}
+	base := filepath.Base(c.Path)
+	base = strings.TrimLeft(unnamed.ReplaceAllString(strings.TrimSuffix(base, filepath.Ext(base)), "-"), " ._-")
+	runes := []rune(base)
+	c.Name = cmp.Or(string(runes[:min(len(runes), 63)]), "framelog")
+	return nil
+}
+
+// unnamed is what fileName does not take.
+var unnamed = regexp.MustCompile(`[^\pL\pN ._-]`)
+
+// Named reports whether the file gives itself a name.
+func (c *Config) Named() bool { return c.named }
 
 // Element is the key of one value of a list. If the list was set as a whole, as
 // by a variable, the place of the value is that of the list.
@@ -84,20 +115,40 @@ func (c *Config) validateCameras() error {
 			return at("url", "give it one, as rtsp://10.0.0.5/stream1", "a camera needs a url")
 		}
 		first[cam.ID] = cam.Origin
-		if _, _, err := secrets.Extract(cam.URL, cam.ID); err != nil {
+		if _, _, err := cam.split(); err != nil {
 			return at("url", "", "%s", strings.TrimPrefix(err.Error(), "url: "))
 		}
 	}
 	return nil
 }
 
+// split is the camera as a record, and the password that stands in its URL.
+func (c Camera) split() (cam schemas.Camera, password string, err error) {
+	cam = schemas.Camera{
+		ID: c.ID, Label: c.Label, URL: c.URL, Transport: c.Transport, InsecureTLS: c.InsecureTLS,
+		NoAudio: c.NoAudio, Disabled: c.Disabled, Source: schemas.SourceFile,
+	}
+	password, err = secrets.Split(&cam, schemas.Camera{})
+	return cam, password, err
+}
+
+// Records are the cameras of the file as records, NAME:LINE being their origin.
+// TakePasswords has been called before.
+func (c *Config) Records() []schemas.Camera {
+	all := make([]schemas.Camera, len(c.Cameras))
+	for i, cam := range c.Cameras {
+		all[i], _, _ = cam.split() // validate has seen it
+		all[i].Origin = c.Name + cam.Origin[max(strings.LastIndexByte(cam.Origin, ':'), 0):]
+	}
+	return all
+}
+
 // TakePasswords replaces each plain password in the cameras' URLs with
-// ${file:<id>}, and calls store with the camera's id, the new URL and the
-// password. With a nil store a plain password is an error.
-func (c *Config) TakePasswords(store func(id, url, password string) error) error {
+// ${file:<id>}, and calls store with the camera's record and the password. With a
+// nil store a plain password is an error.
+func (c *Config) TakePasswords(store func(cam schemas.Camera, password string) error) error {
 	for i := range c.Cameras {
-		cam := &c.Cameras[i]
-		clean, password, err := secrets.Extract(cam.URL, cam.ID)
+		cam, password, err := c.Cameras[i].split()
 		if err != nil || password == "" {
 			continue // validate has seen it
 		}
@@ -106,13 +157,13 @@ func (c *Config) TakePasswords(store func(id, url, password string) error) error
 			return c.Errorf(key, "put it into the environment variable FRAMELOG_SECRET_X of ingest, or a file NAME in its secrets_dir, and write ${FRAMELOG_SECRET_X} or ${file:NAME} in its place",
 				"a password in the clear would stand in Kafka")
 		}
-		if err := store(cam.ID, clean, password); errors.Is(err, secrets.ErrHandMade) {
+		if err := store(cam, password); errors.Is(err, secrets.ErrHandMade) {
 			return c.Errorf(key, "remove that file, or write ${file:"+cam.ID+"} in place of the password",
 				"its password would be kept in the file %s of secrets_dir, and there is one that Framelog did not write", cam.ID)
 		} else if err != nil {
 			return err
 		}
-		cam.URL = clean
+		c.Cameras[i].URL = secrets.Join(cam)
 	}
 	return nil
 }

@@ -44,6 +44,9 @@ type Spec struct {
 	Name       string
 	Partitions int32             // at least; a topic with more keeps them
 	Configs    map[string]string // the settings that Framelog needs
+	// KeepPartitions lets a topic with fewer partitions keep them too: the hash of
+	// a record's key decides its partition, and must not change.
+	KeepPartitions bool
 	// RetentionBytes is the limit of all partitions together; each one gets its
 	// share as retention.bytes. 0 leaves the setting to Configs, below 0 is no
 	// limit.
@@ -296,7 +299,7 @@ func (e *ensurer) grow() {
 	req := kmsg.NewPtrCreatePartitionsRequest()
 	req.TimeoutMillis = 15_000
 	for _, name := range slices.Sorted(maps.Keys(e.partitions)) {
-		if n := e.partitions[name]; n == 0 || n >= e.specs[name].Partitions {
+		if n := e.partitions[name]; n == 0 || n >= e.specs[name].Partitions || e.specs[name].KeepPartitions {
 			continue
 		}
 		t := kmsg.NewCreatePartitionsRequestTopic()

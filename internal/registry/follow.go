@@ -19,16 +19,7 @@ const (
 	coalesce = 100 * time.Millisecond
 	// followRetry is how long Follow waits before it begins anew.
 	followRetry = time.Second
-	// endsRetry is how long it waits to ask again where topics end.
-	endsRetry = 250 * time.Millisecond
-	// unknownFor is how long all answers must be that a topic is unknown until
-	// that is believed: a broker that has just started says so of any.
-	unknownFor = 2 * time.Second
 )
-
-// ErrUnmade says that brokers do not know a topic, or a partition of it: nobody
-// has made it, or a broker does not know of it yet.
-var ErrUnmade = errors.New("the brokers do not know the topic")
 
 // Snapshot is the registry at one moment.
 type Snapshot struct {
@@ -101,6 +92,8 @@ func (c *Client) read(ctx context.Context, told func(Snapshot) error) error {
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchMinBytes(1),
+		// A partition whose start is found later waits for the fetch under way to end.
+		kgo.FetchMaxWait(500*time.Millisecond),
 	)...)
 	if err != nil {
 		return err
@@ -113,13 +106,15 @@ func (c *Client) read(ctx context.Context, told func(Snapshot) error) error {
 	}
 	v := view{
 		Snapshot: Snapshot{Cameras: map[string]schemas.Camera{}, Status: map[string]schemas.Status{}, Read: map[int32]int64{}},
-		cameras:  cams, ends: ends,
+		cameras:  cams, next: map[partition]int64{}, ends: ends,
 	}
 	var last time.Time // end of the last call of told
 	changed := true
 	for {
 		pollCtx, cancel := ctx, context.CancelFunc(func() {})
-		if changed && len(v.ends) == 0 {
+		if len(v.ends) > 0 {
+			pollCtx, cancel = context.WithTimeout(ctx, Quiet)
+		} else if changed {
 			wait := time.Until(last.Add(coalesce))
 			if wait <= 0 {
 				changed = false
@@ -132,6 +127,7 @@ func (c *Client) read(ctx context.Context, told func(Snapshot) error) error {
 			}
 		}
 		fetches := client.PollFetches(pollCtx)
+		quiet := len(v.ends) > 0 && pollCtx.Err() != nil
 		cancel()
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -145,11 +141,14 @@ func (c *Client) read(ctx context.Context, told func(Snapshot) error) error {
 				c.log.Warn("registry record cannot be read", "topic", r.Topic, "key", string(r.Key), "err", err)
 			}
 		})
+		if quiet {
+			v.lookForEnds(ctx, c.client)
+		}
 	}
 }
 
-// lostData says whether the log is not the one any more that was read so far:
-// then records may be gone that no tombstone takes back.
+// lostData reports that the log is not the one any more that was read so far: then
+// records may be gone that no tombstone takes back.
 func lostData(fetches kgo.Fetches) error {
 	var out error
 	fetches.EachError(func(_ string, _ int32, err error) {
@@ -162,66 +161,6 @@ func lostData(fetches kgo.Fetches) error {
 	return out
 }
 
-// EndOffsets gives where each partition of a topic ends that is not empty.
-// Errors: ErrUnmade; ctx's; Kafka's.
-func EndOffsets(ctx context.Context, adm *kadm.Client, topic string) (map[int32]int64, error) {
-	first, err := adm.ListStartOffsets(ctx, topic)
-	if err != nil {
-		return nil, fmt.Errorf("registry: list start of %s: %w", topic, err)
-	}
-	end, err := adm.ListEndOffsets(ctx, topic)
-	if err != nil {
-		return nil, fmt.Errorf("registry: list end of %s: %w", topic, err)
-	}
-	out := make(map[int32]int64)
-	for id, e := range end[topic] {
-		s, _ := first.Lookup(topic, id)
-		err := errors.Join(e.Err, s.Err)
-		if errors.Is(err, kerr.UnknownTopicOrPartition) {
-			return nil, fmt.Errorf("registry: list end of %s: %w", topic, ErrUnmade)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("registry: list end of %s: %w", topic, err)
-		}
-		if e.Offset > s.Offset {
-			out[id] = e.Offset
-		}
-	}
-	return out, nil
-}
-
-// waitEnds is EndOffsets of topics together, tried until it works or ctx ends. A
-// topic that nobody has made is empty.
-func waitEnds(ctx context.Context, adm *kadm.Client, topics ...string) (map[partition]int64, error) {
-	out := make(map[partition]int64)
-	for _, topic := range topics {
-		var unknown time.Time // since when
-		for {
-			ends, err := EndOffsets(ctx, adm, topic)
-			switch {
-			case !errors.Is(err, ErrUnmade):
-				unknown = time.Time{}
-			case unknown.IsZero():
-				unknown = time.Now()
-			case time.Since(unknown) >= unknownFor:
-				err = nil // and there are no ends
-			}
-			if err == nil {
-				for id, end := range ends {
-					out[partition{topic, id}] = end
-				}
-				break
-			}
-			select {
-			case <-time.After(endsRetry):
-			case <-ctx.Done():
-				return nil, fmt.Errorf("%w (%w)", ctx.Err(), err)
-			}
-		}
-	}
-	return out, nil
-}
-
 type partition struct {
 	topic string
 	id    int32
@@ -231,18 +170,45 @@ type partition struct {
 type view struct {
 	Snapshot
 	cameras string              // name of the topic of cameras; the other is of statuses
+	next    map[partition]int64 // the offset after the last record
 	ends    map[partition]int64 // of partitions not read to their end yet
 }
 
-func (v *view) apply(r *kgo.Record) error {
-	p := partition{r.Topic, r.Partition}
-	// The last record of a partition is never compacted away, so it comes.
-	if end, ok := v.ends[p]; ok && r.Offset+1 >= end {
+// read notes that a partition has been read up to offset next.
+func (v *view) read(p partition, next int64) {
+	v.next[p] = next
+	if end, ok := v.ends[p]; ok && next >= end {
 		delete(v.ends, p)
 	}
+	if p.topic == v.cameras {
+		v.Read[p.id] = next
+	}
+}
+
+// lookForEnds finds partitions that have been read to their end although no
+// record is there. If the brokers do not answer, it finds none: the consumer logs why.
+func (v *view) lookForEnds(ctx context.Context, client *kgo.Client) {
+	ctx, cancel := context.WithTimeout(ctx, endsLimit)
+	defer cancel()
+	next, ends := map[string]map[int32]int64{}, map[string]map[int32]int64{}
+	for p, end := range v.ends {
+		if ends[p.topic] == nil {
+			next[p.topic], ends[p.topic] = map[int32]int64{}, map[int32]int64{}
+		}
+		next[p.topic][p.id], ends[p.topic][p.id] = v.next[p], end
+	}
+	for topic := range ends {
+		done, _ := AtEnd(ctx, client, topic, next[topic], ends[topic])
+		for _, id := range done {
+			v.read(partition{topic, id}, ends[topic][id])
+		}
+	}
+}
+
+func (v *view) apply(r *kgo.Record) error {
+	v.read(partition{r.Topic, r.Partition}, r.Offset+1)
 	id := string(r.Key)
 	if r.Topic == v.cameras {
-		v.Read[r.Partition] = r.Offset + 1
 		if len(r.Value) == 0 {
 			delete(v.Cameras, id)
 			return nil

@@ -27,7 +27,7 @@ func TestOnKafka(t *testing.T) {
 	f.until(t, "nothing", func(s Snapshot) bool { return len(s.Cameras) == 0 })
 	must(t, c.Ensure(ctx))
 	must(t, c.Ensure(ctx))
-	r, err := c.Reconcile(ctx, "f.yaml", []schemas.Camera{fileCamera("one", "f.yaml:2"), fileCamera("two", "f.yaml:4")}, true)
+	r, err := c.Reconcile(ctx, File{Name: "f"}, []schemas.Camera{fileCamera("one", "f:2"), fileCamera("two", "f:4")}, true)
 	if err != nil || len(r.Added) != 2 {
 		t.Fatalf("%+v, %v", r, err)
 	}
@@ -39,5 +39,13 @@ func TestOnKafka(t *testing.T) {
 	f.until(t, "one camera, no status", func(s Snapshot) bool { return ids(s) == "two" && len(s.Status) == 0 })
 	if s, err := c.Load(ctx); err != nil || ids(s) != "two" || len(s.Status) != 0 {
 		t.Errorf("loaded %v, %v", s, err)
+	}
+	endTransaction(t, c, c.cfg.Names().Cameras(), "two")
+	s, err := c.Load(ctx)
+	if err != nil || ids(s) != "two" {
+		t.Errorf("with a partition that ends with what is no record: %v, %v", s, err)
+	}
+	if ends, err := c.End(ctx); err != nil || !s.Holds(ends) {
+		t.Errorf("read %v, ends %v, %v", s.Read, ends, err)
 	}
 }

@@ -4,12 +4,94 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/framelog/framelog/schemas"
 )
+
+// Demo is the name that the demo's cameras are kept under. No configuration file
+// can have it.
+const Demo = "--demo"
+
+// File is a configuration file that keeps cameras. They are known by its name, so
+// that it may be moved.
+type File struct {
+	Name  string
+	Named bool // the file gives itself this name
+	// Host and Path (absolute) are where it is.
+	Host, Path string
+	// OnlyHost says that no other host uses these brokers: the path alone tells
+	// where a file is.
+	OnlyHost bool
+}
+
+// NewFile is the configuration file at path on this host.
+func NewFile(name string, named bool, path string, onlyHost bool) (File, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return File{}, fmt.Errorf("registry: find the configuration file: %w", err)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return File{}, fmt.Errorf("registry: find the name of this host: %w", err)
+	}
+	return File{Name: name, Named: named, Host: host, Path: path, OnlyHost: onlyHost}, nil
+}
+
+func (f File) place() string {
+	if f.Path == "" { // the demo
+		return ""
+	}
+	return f.Host + ":" + f.Path
+}
+
+// keeps reports whether cam is one of this file's: of a file in the same place, or
+// of one with the name that this file gives itself. A second file that only happens
+// to have the same name, framelog.yaml mostly, is another one.
+func (f File) keeps(cam schemas.Camera) bool {
+	if cam.Source != schemas.SourceFile {
+		return false
+	}
+	host, path, _ := strings.Cut(cam.Place, ":")
+	if path != "" && path == f.Path && (f.OnlyHost || host == f.Host) {
+		return true
+	}
+	return f.Named && NameOf(cam.Origin) == f.Name
+}
+
+// knowsGone reports whether the file that keeps cam was on this host and is no more.
+func (f File) knowsGone(cam schemas.Camera) bool {
+	host, path, _ := strings.Cut(cam.Place, ":")
+	if path == "" || !f.OnlyHost && host != f.Host {
+		return false
+	}
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+}
+
+// NameOf is the name of the file in an origin NAME:LINE.
+func NameOf(origin string) string {
+	return origin[:max(strings.LastIndexByte(origin, ':'), 0)]
+}
+
+// Keeper says in words who keeps a camera.
+func Keeper(cam schemas.Camera) string {
+	name, line := NameOf(cam.Origin), cam.Origin[strings.LastIndexByte(cam.Origin, ':')+1:]
+	switch {
+	case cam.Source != schemas.SourceFile:
+		return "the API"
+	case name == Demo:
+		return "the demo"
+	}
+	return fmt.Sprintf("the configuration file %q (line %s)", name, line)
+}
 
 // Result is what Reconcile did, ids in order.
 type Result struct {
@@ -17,43 +99,53 @@ type Result struct {
 	// Kept are cameras that the file had once and has no more, which stay
 	// because prune was not asked for.
 	Kept []string
+	// Moved are the places of files that are gone and whose cameras this file has
+	// taken over.
+	Moved []string
 }
 
-// ConflictError says that a camera's id is taken by another keeper.
+// ConflictError says that the id of a camera is taken by another keeper.
 type ConflictError struct {
-	ID          string
-	Have, Wants string // origins: file:line, or "the API"
+	Have, Wants schemas.Camera
 }
 
 // Problem is the error without what to do about it.
 func (e *ConflictError) Problem() string {
-	return fmt.Sprintf("%s: camera %q is kept by %s already", e.Wants, e.ID, e.Have)
-}
-
-func (e *ConflictError) Error() string {
-	remedy := fmt.Sprintf("; it is removed by: framelog cameras remove %s", e.ID)
-	if old, file := FileOf(e.Have), FileOf(e.Wants); old != "" {
-		remedy = ""
-		if old != file {
-			remedy = fmt.Sprintf("; if that file was moved or renamed: framelog cameras apply -f %s --take-over %s", file, old)
-		}
+	what := fmt.Sprintf("%s has camera %q, which is kept by %s", Keeper(e.Wants), e.Wants.ID, Keeper(e.Have))
+	if e.Have.Place != "" && e.Have.Place != e.Wants.Place {
+		what += ", " + e.Have.Place + ","
 	}
-	return e.Problem() + ": remove it there, or give this one another id" + remedy
+	return what + " already"
 }
 
-// Reconcile makes the registry's cameras of a configuration file those of
-// cams, whose Origin is file:line. It touches no camera that is not of this
-// file: where the API or another file has one of the same id it writes
-// nothing and returns a ConflictError. Only what differs is written, and
-// cameras that the file has no more are removed only with prune.
-func (c *Client) Reconcile(ctx context.Context, file string, cams []schemas.Camera, prune bool) (Result, error) {
+// Remedy is what to do about it, as far as that does not depend on who runs the
+// brokers.
+func (e *ConflictError) Remedy() string {
+	name := NameOf(e.Have.Origin)
+	switch {
+	case e.Have.Source != schemas.SourceFile:
+		return "give this one another id, or run: framelog cameras remove " + e.Have.ID
+	case name == Demo, e.Have.Place == e.Wants.Place:
+		return "give one of them another id"
+	}
+	return fmt.Sprintf("if it is the same file, write this line into it: name: %s; else give this camera another id", name)
+}
+
+func (e *ConflictError) Error() string { return e.Problem() + ": " + e.Remedy() }
+
+// Reconcile makes the registry's cameras of a configuration file those of cams,
+// whose Origin is NAME:LINE. It touches no camera that is not of this file: if the
+// API or another file has one of the same id it writes nothing and returns a
+// ConflictError. Only what differs is written, and cameras that the file has no
+// more are removed only with prune.
+func (c *Client) Reconcile(ctx context.Context, file File, cams []schemas.Camera, prune bool) (Result, error) {
 	have, err := c.Load(ctx)
 	if err != nil {
 		return Result{}, err
 	}
 	p, err := planFile(have.Cameras, file, cams, prune)
 	if err != nil {
-		return Result{}, fmt.Errorf("registry: reconcile %s: %w", file, err)
+		return Result{}, fmt.Errorf("registry: reconcile %s: %w", file.Name, err)
 	}
 	now := time.Now()
 	for _, cam := range p.put {
@@ -75,22 +167,30 @@ type plan struct {
 	put []schemas.Camera
 }
 
-func planFile(have map[string]schemas.Camera, file string, cams []schemas.Camera, prune bool) (plan, error) {
+func planFile(have map[string]schemas.Camera, file File, cams []schemas.Camera, prune bool) (plan, error) {
 	var p plan
 	var errs []error
 	want := make(map[string]schemas.Camera, len(cams))
+	// A file that is gone is this one, moved or renamed, if they have a camera in common.
+	moved := make(map[string]bool) // by place
 	for _, cam := range cams {
-		cam.Source = schemas.SourceFile
+		if old := have[cam.ID]; file.knowsGone(old) {
+			moved[old.Place] = true
+		}
+	}
+	ours := func(old schemas.Camera) bool { return file.keeps(old) || moved[old.Place] }
+	for _, cam := range cams {
+		cam.Source, cam.Place = schemas.SourceFile, file.place()
 		if err := check(cam); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", cam.Origin, err))
 			continue
 		}
-		if !ofFile(cam, file) {
+		if NameOf(cam.Origin) != file.Name {
 			errs = append(errs, fmt.Errorf("camera %s: origin %q is not a line of this file", cam.ID, cam.Origin))
 			continue
 		}
 		if twin, ok := want[cam.ID]; ok {
-			errs = append(errs, &ConflictError{ID: cam.ID, Have: twin.Origin, Wants: cam.Origin})
+			errs = append(errs, &ConflictError{Have: twin, Wants: cam})
 			continue
 		}
 		want[cam.ID] = cam
@@ -98,8 +198,8 @@ func planFile(have map[string]schemas.Camera, file string, cams []schemas.Camera
 		switch {
 		case !ok:
 			p.Added = append(p.Added, cam.ID)
-		case !ofFile(old, file):
-			errs = append(errs, &ConflictError{ID: cam.ID, Have: origin(old), Wants: cam.Origin})
+		case !ours(old):
+			errs = append(errs, &ConflictError{Have: old, Wants: cam})
 			continue
 		case same(old, cam):
 			p.Unchanged = append(p.Unchanged, cam.ID)
@@ -110,7 +210,7 @@ func planFile(have map[string]schemas.Camera, file string, cams []schemas.Camera
 		p.put = append(p.put, cam)
 	}
 	for id, old := range have {
-		if _, ok := want[id]; ok || !ofFile(old, file) {
+		if _, ok := want[id]; ok || !ours(old) {
 			continue
 		}
 		if prune {
@@ -119,22 +219,11 @@ func planFile(have map[string]schemas.Camera, file string, cams []schemas.Camera
 			p.Kept = append(p.Kept, id)
 		}
 	}
+	p.Moved = slices.Sorted(maps.Keys(moved))
 	for _, ids := range [][]string{p.Added, p.Changed, p.Unchanged, p.Removed, p.Kept} {
 		slices.Sort(ids)
 	}
 	return p, errors.Join(errs...)
-}
-
-// ofFile says whether a camera is kept by a file: its origin is file:line.
-func ofFile(cam schemas.Camera, file string) bool {
-	return cam.Source == schemas.SourceFile && strings.Contains(cam.Origin, ":") && FileOf(cam.Origin) == file
-}
-
-func origin(cam schemas.Camera) string {
-	if cam.Source == schemas.SourceFile {
-		return cam.Origin
-	}
-	return "the API"
 }
 
 func same(a, b schemas.Camera) bool {

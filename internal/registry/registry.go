@@ -19,8 +19,10 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// Partitions of the cameras topic: the most ingest processes that share them.
-const Partitions = 32
+// Partitions of a new cameras topic: the most ingest processes that share the
+// cameras. A topic that has another number keeps it, since the number decides
+// where each camera's records are.
+const Partitions = 128
 
 // statusPartitions of the status topic. Every reader reads all of it.
 const statusPartitions = 1
@@ -28,11 +30,20 @@ const statusPartitions = 1
 // ensureLimit is how long the making of one topic may take.
 const ensureLimit = 15 * time.Second
 
+// fateLimit is how long a write that has run out of time waits for the word
+// whether its record has been written. The client gives up a record that it has
+// not sent yet within that time.
+const fateLimit = time.Second
+
+// ErrUncertain says that a record may or may not be written, now or later: it was
+// sent, and the brokers have not answered in time.
+var ErrUncertain = errors.New("it is not known whether the brokers have written it")
+
 // StaleAfter is the age at which a status says nothing about now any more:
 // its owner writes one every 10 s.
 const StaleAfter = 30 * time.Second
 
-// Stale says whether s is too old to believe: its owner is gone, or cannot
+// Stale reports whether s is too old to believe: its owner is gone, or cannot
 // reach the brokers.
 func Stale(s schemas.Status, now time.Time) bool { return now.Sub(s.Updated) > StaleAfter }
 
@@ -89,7 +100,7 @@ func (c *Client) Close() {
 // Ensure makes the two topics with their settings (compacted, retention -1).
 func (c *Client) Ensure(ctx context.Context) error {
 	for _, s := range []kafka.Spec{
-		{Name: c.cfg.Names().Cameras(), Partitions: Partitions},
+		{Name: c.cfg.Names().Cameras(), Partitions: Partitions, KeepPartitions: true},
 		{Name: c.cfg.Names().Status(), Partitions: statusPartitions},
 	} {
 		s.Configs = map[string]string{"cleanup.policy": "compact", "retention.ms": "-1"}
@@ -119,9 +130,9 @@ func ensure(ctx context.Context, cl *kgo.Client, s kafka.Spec) error {
 }
 
 // Put writes a camera's desired state and waits for the acknowledgement. It
-// refuses an invalid id and a URL that secrets.Check (or, for a camera of the
-// API, secrets.CheckAPI) refuses: no password gets into the registry. A zero
-// Updated becomes now.
+// refuses an invalid id and what secrets.Check refuses: no password gets into the
+// registry. A zero Updated becomes now. Errors: ErrUncertain if the record may
+// still arrive.
 func (c *Client) Put(ctx context.Context, cam schemas.Camera) error {
 	if err := check(cam); err != nil {
 		return fmt.Errorf("registry: put camera: %w", err)
@@ -145,7 +156,7 @@ func (c *Client) Put(ctx context.Context, cam schemas.Camera) error {
 	return nil
 }
 
-// check says whether a record may stand in the registry.
+// check reports why a record may not stand in the registry.
 func check(cam schemas.Camera) error {
 	if err := schemas.ValidateCameraID(cam.ID); err != nil {
 		return err
@@ -155,16 +166,10 @@ func check(cam schemas.Camera) error {
 	default:
 		return fmt.Errorf("camera %s: transport %q: want \"tcp\", \"udp\" or nothing", cam.ID, cam.Transport)
 	}
-	var err error
-	switch cam.Source {
-	case schemas.SourceFile:
-		err = secrets.Check(cam.URL)
-	case schemas.SourceAPI:
-		err = secrets.CheckAPI(cam.ID, cam.URL)
-	default:
+	if cam.Source != schemas.SourceFile && cam.Source != schemas.SourceAPI {
 		return fmt.Errorf("camera %s: source %q: want %q or %q", cam.ID, cam.Source, schemas.SourceFile, schemas.SourceAPI)
 	}
-	if err != nil {
+	if err := secrets.Check(cam); err != nil {
 		return fmt.Errorf("camera %s: %w", cam.ID, err)
 	}
 	return nil
@@ -188,8 +193,8 @@ func (c *Client) Withdraw(ctx context.Context, id string) error {
 	return nil
 }
 
-// produce waits for the acknowledgement or for ctx. In the latter case the
-// record may still arrive.
+// produce waits for the acknowledgement or for ctx. Errors: ErrUncertain, with
+// ctx's, if the record may still arrive.
 func (c *Client) produce(ctx context.Context, topic, key string, value []byte) error {
 	done := make(chan error, 1)
 	c.client.Produce(ctx, &kgo.Record{Topic: topic, Key: []byte(key), Value: value},
@@ -198,7 +203,12 @@ func (c *Client) produce(ctx context.Context, topic, key string, value []byte) e
 	case err := <-done:
 		return err
 	case <-ctx.Done():
-		return ctx.Err()
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(fateLimit):
+		return fmt.Errorf("%w: %w", ErrUncertain, ctx.Err())
 	}
 }
 

@@ -97,7 +97,7 @@ func TestPutLoadDelete(t *testing.T) {
 	for i := range 48 {
 		must(t, c.Delete(ctx, fmt.Sprintf("cam-%02d", i)))
 	}
-	must(t, c.Put(ctx, schemas.Camera{ID: "cam-48", URL: "rtsp://u:${file:cam-48}@h/", Label: "Gate", Source: schemas.SourceAPI}))
+	must(t, c.Put(ctx, schemas.Camera{ID: "cam-48", URL: "rtsp://h/", User: "u", Password: "${file:cam-48}", Label: "Gate", Source: schemas.SourceAPI}))
 	b.c.Compact()
 	s, err := c.Load(ctx)
 	must(t, err)
@@ -108,7 +108,8 @@ func TestPutLoadDelete(t *testing.T) {
 	for _, bad := range []schemas.Camera{
 		{ID: "Bad Id", URL: "rtsp://h/", Source: schemas.SourceAPI},
 		{ID: "x", URL: "rtsp://u:c4n4ry@h/", Source: schemas.SourceAPI},
-		{ID: "x", URL: "rtsp://u:${file:cam-48}@h/", Source: schemas.SourceAPI},
+		{ID: "x", URL: "rtsp://h/", User: "u", Password: "c4n4ry", Source: schemas.SourceAPI},
+		{ID: "x", URL: "rtsp://h/", User: "u", Password: "${file:cam-48}", Source: schemas.SourceAPI},
 		{ID: "x", URL: "http://h/", Source: schemas.SourceFile},
 		{ID: "x", URL: "rtsp://h/", Source: "me"},
 		{ID: "x", URL: "rtsp://h/", Source: schemas.SourceAPI, Transport: "pigeon"},
@@ -142,7 +143,7 @@ func TestTopicSettings(t *testing.T) {
 	adm := kadm.NewClient(c.client)
 	topics, err := adm.ListTopics(ctx, "t.cameras", "t.cameras.status")
 	must(t, err)
-	for name, parts := range map[string]int{"t.cameras": 32, "t.cameras.status": 1} {
+	for name, parts := range map[string]int{"t.cameras": 128, "t.cameras.status": 1} {
 		if n := len(topics[name].Partitions); n != parts {
 			t.Errorf("%s has %d partitions, want %d", name, n, parts)
 		}
@@ -158,11 +159,37 @@ func TestTopicSettings(t *testing.T) {
 	}
 	// The key decides the partition as franz-go has it for keyed records.
 	must(t, c.Put(ctx, apiCamera("front-door")))
-	want := int32(kgo.KafkaHasher(func([]byte) uint32 { return murmur2([]byte("front-door")) })(nil, 32))
+	want := int32(kgo.KafkaHasher(func([]byte) uint32 { return murmur2([]byte("front-door")) })(nil, 128))
 	ends, err := EndOffsets(ctx, adm, "t.cameras")
 	must(t, err)
 	if len(ends) != 1 || ends[want] != 1 {
 		t.Errorf("records in %v, want partition %d", ends, want)
+	}
+}
+
+// A topic keeps its number of partitions: with another one the records of a camera
+// would go to another partition, and old ones would stay where no tombstone comes.
+func TestTopicWithFewerPartitions(t *testing.T) {
+	b := newBroker(t)
+	c := connect(t, b)
+	ctx := limit(t, 2*testenv.Patience)
+	adm := kadm.NewClient(c.client)
+	_, err := adm.CreateTopic(ctx, 3, 1, nil, "t.cameras")
+	must(t, err)
+	must(t, c.Put(ctx, apiCamera("a")))
+	must(t, c.Ensure(ctx))
+	topics, err := adm.ListTopics(ctx, "t.cameras")
+	must(t, err)
+	configs, err := adm.DescribeTopicConfigs(ctx, "t.cameras")
+	must(t, err)
+	compacted := slices.ContainsFunc(configs[0].Configs, func(c kadm.Config) bool { return c.Key == "cleanup.policy" && c.MaybeValue() == "compact" })
+	if n := len(topics["t.cameras"].Partitions); n != 3 || !compacted {
+		t.Errorf("%d partitions, compacted %v", n, compacted)
+	}
+	must(t, c.Delete(ctx, "a"))
+	must(t, c.Put(ctx, apiCamera("b")))
+	if s, err := c.Load(ctx); err != nil || ids(s) != "b" {
+		t.Errorf("loaded %v, %v", s.Cameras, err)
 	}
 }
 
@@ -197,9 +224,30 @@ func TestLoadEndsWithItsContext(t *testing.T) {
 	if _, err := c.Load(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Load: %v", err)
 	}
-	if err := c.Put(ctx, apiCamera("x")); !errors.Is(err, context.DeadlineExceeded) {
+	if err := c.Put(ctx, apiCamera("x")); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrUncertain) {
+		t.Errorf("Put: %v", err) // it was never sent
+	}
+}
+
+// TestUncertainPut: a record that was sent may be written, although nobody has said
+// so in time.
+func TestUncertainPut(t *testing.T) {
+	b := newBroker(t)
+	c := connect(t, b)
+	must(t, c.Ensure(limit(t, testenv.Patience)))
+	must(t, c.Put(limit(t, testenv.Patience), apiCamera("a")))
+	release := make(chan struct{})
+	b.c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		b.c.SleepControl(func() { <-release })
+		return nil, nil, false
+	})
+	err := c.Put(limit(t, 100*time.Millisecond), apiCamera("b"))
+	if !errors.Is(err, ErrUncertain) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Put: %v", err)
 	}
+	close(release)
+	f := follow(t, c)
+	f.until(t, "the camera", func(s Snapshot) bool { return ids(s) == "a b" })
 }
 
 // follower keeps what Follow tells.
@@ -312,7 +360,6 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// A record that cannot be read hides no other, and changes nothing.
 // A snapshot that holds what End gave has what any client had put by then.
 func TestEndIsHeldOnceRead(t *testing.T) {
 	b := newBroker(t)
@@ -349,6 +396,7 @@ func TestEndIsHeldOnceRead(t *testing.T) {
 	}
 }
 
+// A record that cannot be read hides no other, and changes nothing.
 func TestPoisonRecord(t *testing.T) {
 	b := newBroker(t)
 	c := connect(t, b)

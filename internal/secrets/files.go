@@ -20,74 +20,90 @@ import (
 var ErrHandMade = errors.New("the file was not written by Framelog")
 
 // purpose is the line above a secret that says where it may go, and whether Store
-// has written it. A secret of one line has none.
-var purpose = regexp.MustCompile(`^for (insecure rtsps://|rtsps://)?(\S{1,300}:[0-9]{1,5})(, kept by Framelog)?$`)
+// has written it.
+var purpose = regexp.MustCompile(`^for ((?:insecure rtsps://|rtsps://)?\S{1,300}:[0-9]{1,5})(, kept by Framelog)?$`)
 
-// file is a file of the secrets directory taken apart.
-type file struct {
-	aim    aim  // where the secret may go; zero where that is not said
-	ours   bool // Store has written it
+// entry is one secret of a file.
+type entry struct {
+	aim    string // where the secret may go, as in purpose; empty if the file does not say
+	ours   bool   // Store has written it
 	secret string
 }
 
-// aim is where a secret goes, or may go: a host and port, and how well it is
-// guarded on its way, or has to be at least. The zero aim is anywhere.
-type aim struct {
-	site  string // host:port
-	guard guard
-}
-
-type guard int
-
-const (
-	unguarded guard = iota // rtsp: whoever is in between reads what is sent
-	encrypted              // rtsps with any certificate: it may go to anybody
-	verified               // rtsps
-)
-
-var guardNames = [...]string{unguarded: "", encrypted: "insecure rtsps://", verified: "rtsps://"}
-
-// String is the aim as it stands in a purpose.
-func (a aim) String() string { return guardNames[a.guard] + a.site }
-
-// aimOf is where the secrets of a camera go.
-func aimOf(cam schemas.Camera) (aim, error) {
-	site, err := Site(cam.URL)
-	if err != nil {
-		return aim{}, err
-	}
-	scheme, _, _ := cutScheme(cam.URL) // Site has seen it
+// aims are the purposes of secrets that may go to a camera: to its host and port,
+// and with no less TLS than is written. The first is the narrowest.
+func aims(cam schemas.Camera) []string {
+	s := site(cam.URL)
+	all := []string{"rtsps://" + s, "insecure rtsps://" + s, s}
+	scheme, _, _ := strings.Cut(cam.URL, "://")
 	switch {
-	case scheme != "rtsps":
-		return aim{site, unguarded}, nil
-	case cam.InsecureTLS:
-		return aim{site, encrypted}, nil
+	case !schemes[strings.ToLower(scheme)].tls:
+		return all[2:]
+	case cam.InsecureTLS: // any certificate: the password may go to anybody
+		return all[1:]
 	}
-	return aim{site, verified}, nil
+	return all
 }
 
-// parseFile reads "SECRET" or "for HOST:PORT\nSECRET". What a secret may hold is
-// checked where it is used.
-func parseFile(text string) file {
+// parseFile reads "SECRET", or "for HOST:PORT\nSECRET" once or several times. It
+// gives one entry at least. What a secret may hold is checked where it is used.
+func parseFile(text string) (entries []entry) {
 	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
-	first, rest, _ := strings.Cut(text, "\n")
-	m := purpose.FindStringSubmatch(strings.TrimSuffix(first, "\r"))
-	if m == nil || rest == "" {
-		return file{secret: text}
+	for {
+		first, rest, _ := strings.Cut(text, "\n")
+		m := purpose.FindStringSubmatch(strings.TrimSuffix(first, "\r"))
+		if m == nil || rest == "" {
+			break
+		}
+		e := entry{aim: strings.ToLower(m[1]), ours: m[2] != ""}
+		e.secret, text, _ = strings.Cut(rest, "\n")
+		e.secret = strings.TrimSuffix(e.secret, "\r")
+		entries = append(entries, e)
 	}
-	to := aim{strings.ToLower(m[2]), guard(slices.Index(guardNames[:], m[1]))}
-	return file{aim: to, ours: m[3] != "", secret: rest}
+	if text != "" || entries == nil {
+		entries = append(entries, entry{secret: text})
+	}
+	return entries
 }
 
-// readFile reads a file of the secrets directory. Its errors hold no path.
-func readFile(dir, name string) (file, error) {
-	text, err := readText(dir, name)
-	if err != nil {
-		return file{}, err
+// format is what parseFile reads as entries of Store's.
+func format(entries []entry) string {
+	var b strings.Builder
+	for _, e := range entries {
+		fmt.Fprintf(&b, "for %s, kept by Framelog\n%s\n", e.aim, e.secret)
 	}
-	return parseFile(text), nil
+	return b.String()
 }
 
+// choose is the place of the entry for a camera: the one with the narrowest
+// purpose that allows it, else the first.
+func choose(entries []entry, cam schemas.Camera) int {
+	for _, a := range aims(cam) {
+		if i := slices.IndexFunc(entries, func(e entry) bool { return e.aim == a }); i >= 0 {
+			return i
+		}
+	}
+	return 0
+}
+
+// stored are the passwords that Store has kept for camera id. Errors:
+// fs.ErrNotExist if there is no file, ErrHandMade if there may be anything else.
+func stored(dir, id string) (text string, entries []entry, err error) {
+	if err := schemas.ValidateCameraID(id); err != nil {
+		return "", nil, err
+	}
+	text, err = readText(dir, id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil, fs.ErrNotExist
+	}
+	entries = parseFile(text)
+	if err != nil || slices.ContainsFunc(entries, func(e entry) bool { return !e.ours }) {
+		return "", nil, ErrHandMade
+	}
+	return text, entries, nil
+}
+
+// readText reads a file of the secrets directory. Its errors hold no path.
 func readText(dir, name string) (string, error) {
 	// A root keeps links inside the directory: Kubernetes makes each file of a
 	// mounted secret a link, and any other link has no business there.
@@ -107,65 +123,68 @@ func readText(dir, name string) (string, error) {
 	} else if !info.Mode().IsRegular() {
 		return "", errors.New("not a regular file")
 	}
-	b, err := io.ReadAll(io.LimitReader(f, 2*maxSecret)) // with its purpose, and more than is taken
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return "", cause(err)
+	}
+	if len(b) > maxFile {
+		return "", fmt.Errorf("its file is longer than %d bytes", maxFile)
 	}
 	return string(b), nil
 }
 
 // Store keeps the password of a camera in the file dir/id (mode 0600, in a
 // directory of mode 0700 that it makes), at once or not at all, for the host and
-// port of the camera's URL alone, and for no less than its TLS: where it is rtsps
-// not for rtsp, and where it is without InsecureTLS not with it. Resolve finds it
-// as ${file:id}. A file that Store has not written stays as it is, and the error
-// is ErrHandMade. undo brings back what was there before, if that is wanted and
-// nobody has stored another password meanwhile; there is no harm in not calling
-// it.
+// port of the camera's URL alone, and for no less than its TLS: if it is rtsps not
+// for rtsp, and if it is without InsecureTLS not with it. Resolve finds it as
+// ${file:id}. Passwords for other hosts stay in the file until Forget, since the
+// record that names the new host may not be written. A file that Store has not
+// written stays as it is, and the error is ErrHandMade. undo brings back what was
+// there before, unless somebody has stored another password meanwhile; it need not
+// be called.
 func Store(dir string, cam schemas.Camera, password string) (undo func() error, err error) {
-	id := cam.ID
-	if err := schemas.ValidateCameraID(id); err != nil {
-		return nil, fmt.Errorf("secrets: store password: %w", err)
+	failed := func(err error) (func() error, error) {
+		return nil, fmt.Errorf("secrets: store password of %s: %w", cam.ID, err)
 	}
 	if password == "" || len(password) > maxSecret || strings.ContainsAny(password, "\x00\r\n") {
-		return nil, fmt.Errorf("secrets: store password of %s: want 1 to %d bytes on one line", id, maxSecret)
+		return failed(fmt.Errorf("want 1 to %d bytes on one line", maxSecret))
 	}
-	to, err := aimOf(cam)
-	if err != nil {
-		return nil, fmt.Errorf("secrets: store password of %s: %w", id, err)
+	if err := check(cam); err != nil {
+		return failed(err)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("secrets: make directory: %w", err)
+		return failed(err)
 	}
 	if err := os.Chmod(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("secrets: close directory to others: %w", err)
+		return failed(err)
 	}
-	old, err := readText(dir, id)
-	none := errors.Is(err, fs.ErrNotExist)
-	if !none && (err != nil || !parseFile(old).ours) {
-		return nil, fmt.Errorf("secrets: store password of %s: %w", id, ErrHandMade)
+	old, entries, err := stored(dir, cam.ID)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return failed(err)
 	}
-	text := fmt.Sprintf("for %s, kept by Framelog\n%s\n", to, password)
-	if err := writeText(dir, id, text); err != nil {
-		return nil, fmt.Errorf("secrets: store password of %s: %w", id, err)
+	aim := aims(cam)[0]
+	entries = slices.DeleteFunc(entries, func(e entry) bool { return e.aim == aim })
+	text := format(append([]entry{{aim, true, password}}, entries...))
+	if err := writeText(dir, cam.ID, text); err != nil {
+		return failed(err)
 	}
 	return func() error {
-		if now, err := readText(dir, id); err != nil || now != text {
+		if now, err := readText(dir, cam.ID); err != nil || now != text {
 			return nil //nolint:nilerr // it is another's by now, or gone
 		}
-		put := func() error { return writeText(dir, id, old) }
-		if none {
-			put = func() error { return os.Remove(filepath.Join(dir, id)) }
-		}
-		if err := put(); err != nil {
-			return fmt.Errorf("secrets: bring back password of %s: %w", id, err)
+		if err := writeText(dir, cam.ID, old); err != nil {
+			return fmt.Errorf("secrets: bring back password of %s: %w", cam.ID, err)
 		}
 		return nil
 	}, nil
 }
 
-// writeText makes dir/name hold text (mode 0600), at once or not at all.
+// writeText makes dir/name hold text (mode 0600), at once or not at all. Without
+// text it removes the file.
 func writeText(dir, name, text string) error {
+	if text == "" {
+		return os.Remove(filepath.Join(dir, name))
+	}
 	f, err := os.CreateTemp(dir, ".new-*") // 0600
 	if err != nil {
 		return err
@@ -178,42 +197,33 @@ func writeText(dir, name, text string) error {
 	return os.Rename(f.Name(), filepath.Join(dir, name))
 }
 
-// Forget removes what Store has kept, and says whether there was something;
-// other files stay.
-func Forget(dir, id string) (bool, error) {
-	if err := schemas.ValidateCameraID(id); err != nil {
-		return false, fmt.Errorf("secrets: forget password: %w", err)
+// Forget removes those passwords that Store has kept for id and none of the
+// cameras uses, whatever their ids, and reports whether there was one. Files that
+// Store has not written stay.
+func Forget(dir, id string, cameras map[string]schemas.Camera) (bool, error) {
+	_, entries, err := stored(dir, id)
+	if err != nil {
+		return false, nil //nolint:nilerr // there is none of Store's
 	}
-	if have, err := readFile(dir, id); err != nil || !have.ours {
-		return false, nil //nolint:nilerr // what cannot be read is not known to be Store's
+	var keep []entry
+	for i, e := range entries {
+		for _, cam := range cameras {
+			if Refers(id, cam) && choose(entries, cam) == i {
+				keep = append(keep, e)
+				break
+			}
+		}
 	}
-	if err := os.Remove(filepath.Join(dir, id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if len(keep) == len(entries) {
+		return false, nil
+	}
+	if err := writeText(dir, id, format(keep)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, fmt.Errorf("secrets: forget password of %s: %w", id, err)
 	}
 	return true, nil
 }
 
-// ForgetUnused is Forget for those of ids whose file none of the cameras refers
-// to any more, whatever has become of the camera of that id.
-func ForgetUnused(dir string, ids []string, cameras map[string]schemas.Camera) error {
-	var errs []error
-	for _, id := range ids {
-		if Refers(id, cameras) {
-			continue
-		}
-		if _, err := Forget(dir, id); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// Refers says whether one of the cameras refers to ${file:name}.
-func Refers(name string, cameras map[string]schemas.Camera) bool {
-	for _, c := range cameras {
-		if strings.Contains(c.URL, reference{file: name}.String()) {
-			return true
-		}
-	}
-	return false
+// Refers reports whether a camera refers to ${file:name}.
+func Refers(name string, cam schemas.Camera) bool {
+	return slices.Contains(references(cam), own(name))
 }

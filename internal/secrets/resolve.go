@@ -5,64 +5,86 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/framelog/framelog/schemas"
 )
 
-// maxSecret is the bytes of the largest secret.
-const maxSecret = 4096
+// The largest secret and the largest file of secrets, in bytes.
+const (
+	maxSecret = 4096
+	maxFile   = 16 * maxSecret
+)
 
-// Resolver puts secrets in the place of references. The zero Resolver knows
-// the environment and no files.
+// Resolver puts secrets in the place of references. The zero Resolver has none
+// to give.
+//
+// Whoever can write a record may name any host in it. So a secret goes only to a
+// host and port that a file of this machine names for it, and with no less TLS:
+// the file of the secret, or a camera of this machine's configuration file that
+// refers to it.
 type Resolver struct {
 	// Dir holds the files of ${file:NAME}. Empty: there are none.
 	Dir string
 	// LookupEnv finds environment variables. Default os.LookupEnv.
 	LookupEnv func(string) (string, bool)
+	// Cameras are those of this machine's configuration file.
+	Cameras []schemas.Camera
 }
 
-// Resolve gives cam's URL without its user info and with the secrets of its path
-// and query put in, percent-encoded; and user and password as plain text. It
-// reads the secrets anew at each call, so that one can be changed while cameras
-// run. A reference that stands alone before the @ may hold "user:password". A
-// literal user name is percent-decoded where it is encoded. A camera that is not
-// of a configuration file gets what CheckAPI lets it refer to, and only where
-// that is for its host and port, and its TLS: see Store. An error names the reference, never
-// a value. What Resolve gives is not to be shown: see Shown.
-func (r Resolver) Resolve(ctx context.Context, cam schemas.Camera) (bare, user, password string, err error) {
+// Resolve gives the URL of cam with user, password and the secrets of path and
+// query put in. It reads the secrets anew at each call, so that one can be changed
+// while cameras run. A reference for the user, without a password, may hold
+// "user:password". An error names the reference, never a value. The URL is not to
+// be shown: see Shown.
+func (r Resolver) Resolve(ctx context.Context, cam schemas.Camera) (*url.URL, error) {
 	if err := ctx.Err(); err != nil {
-		return "", "", "", err
+		return nil, err
 	}
-	c, err := split(cam.URL)
-	if err != nil {
-		return "", "", "", fmt.Errorf("url: %w", err)
+	if err := Check(cam); err != nil {
+		return nil, err
 	}
-	to, err := boundTo(cam)
-	if err != nil {
-		return "", "", "", err
-	}
-	if c.user.ref == nil {
-		user = plain(c.user.text)
-	} else if user, err = r.value(*c.user.ref, to); err != nil {
-		return "", "", "", err
-	}
-	if c.password.ref != nil {
-		if password, err = r.value(*c.password.ref, to); err != nil {
-			return "", "", "", err
+	values := make(map[string]string)
+	for _, ref := range references(cam) {
+		v, err := r.value(ref, cam)
+		if err != nil {
+			return nil, fmt.Errorf("secret %s: %w", ref, err)
 		}
-	} else if c.user.ref != nil {
-		user, password, _ = strings.Cut(user, ":")
+		values[ref] = v
 	}
-	bare, err = c.bare(func(ref reference, query bool) (string, error) {
-		v, err := r.value(ref, to)
-		return escape(v, query), err
-	})
+	u, err := url.Parse(fill(cam.URL, values))
 	if err != nil {
-		return "", "", "", err
+		return nil, errHost // it quotes its input
 	}
-	return bare, user, password, nil
+	user, password := cam.User, values[cam.Password]
+	if secret, ok := values[user]; ok {
+		user = secret
+		if cam.Password == "" {
+			user, password, _ = strings.Cut(secret, ":")
+		}
+	}
+	switch {
+	case password != "":
+		u.User = url.UserPassword(user, password)
+	case user != "":
+		u.User = url.User(user)
+	}
+	return u, nil
+}
+
+// fill puts the values of references into path and query.
+func fill(rawURL string, values map[string]string) string {
+	var b strings.Builder
+	at := 0
+	for _, m := range reference.FindAllStringIndex(rawURL, -1) {
+		b.WriteString(rawURL[at:m[0]])
+		b.WriteString(escape(values[rawURL[m[0]:m[1]]], strings.Contains(rawURL[:m[0]], "?")))
+		at = m[1]
+	}
+	return b.String() + rawURL[at:]
 }
 
 // escape is v as one value of a path or of a query (RFC 3986 section 3.3): it
@@ -83,61 +105,38 @@ func escape(v string, query bool) string {
 	return b.String()
 }
 
-// CheckHost says whether cam would get its secrets: they are there, and for its
-// host and port, and its TLS.
-func (r Resolver) CheckHost(cam schemas.Camera) error {
-	c, err := split(cam.URL)
-	if err != nil {
-		return fmt.Errorf("url: %w", err)
-	}
-	to, err := boundTo(cam)
-	if err != nil {
-		return err
-	}
-	for _, ref := range c.refs() {
-		if _, err := r.value(ref, to); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// boundTo is what cam's secrets must be for; zero where they may go anywhere,
-// since who writes configuration files reads secrets too.
-func boundTo(cam schemas.Camera) (aim, error) {
-	if cam.Source == schemas.SourceFile {
-		return aim{}, nil
-	}
-	if err := CheckAPI(cam.ID, cam.URL); err != nil {
-		return aim{}, err
-	}
-	return aimOf(cam)
-}
-
-// value is a secret that goes to where to says.
-func (r Resolver) value(ref reference, to aim) (string, error) {
-	v, err := r.read(ref, to)
-	if err != nil {
-		return "", fmt.Errorf("secret %v: %w", ref, err)
-	}
+// value is the secret of a reference, for cam.
+func (r Resolver) value(ref string, cam schemas.Camera) (string, error) {
+	v, err := r.read(ref, cam)
 	switch {
+	case err != nil:
+		return "", err
 	case v == "":
-		return "", fmt.Errorf("secret %v is empty", ref)
+		return "", errors.New("it is empty")
 	case len(v) > maxSecret:
-		return "", fmt.Errorf("secret %v is longer than %d bytes", ref, maxSecret)
+		return "", fmt.Errorf("it is longer than %d bytes", maxSecret)
 	case strings.ContainsAny(v, "\x00\r\n"):
-		return "", fmt.Errorf("secret %v has more than one line", ref)
+		return "", errors.New("it has more than one line")
 	}
 	return v, nil
 }
 
-func (r Resolver) read(ref reference, to aim) (string, error) {
-	if ref.file == "" {
+func (r Resolver) read(ref string, cam schemas.Camera) (string, error) {
+	allowed := aims(cam)
+	local := slices.ContainsFunc(r.Cameras, func(c schemas.Camera) bool {
+		return slices.Contains(references(c), ref) && slices.Contains(allowed, aims(c)[0])
+	})
+	name, isFile := strings.CutPrefix(strings.Trim(ref, "${}"), "file:")
+	if !isFile {
+		if !local {
+			return "", fmt.Errorf("no camera in the configuration file of this ingest process has it for %s: "+
+				"add this camera to that file, or keep the secret in a file of secrets_dir below a line \"for %[1]s\"", allowed[0])
+		}
 		lookup := r.LookupEnv
 		if lookup == nil {
 			lookup = os.LookupEnv
 		}
-		v, ok := lookup(ref.env)
+		v, ok := lookup(name)
 		if !ok {
 			return "", errors.New("this environment variable is not set for ingest")
 		}
@@ -146,21 +145,20 @@ func (r Resolver) read(ref reference, to aim) (string, error) {
 	if r.Dir == "" {
 		return "", errors.New("no secrets directory is configured")
 	}
-	f, err := readFile(r.Dir, ref.file)
+	text, err := readText(r.Dir, name)
 	if err != nil {
 		return "", err
 	}
+	entries := parseFile(text)
+	e := entries[choose(entries, cam)]
 	switch {
-	case to == aim{}, to.site == f.aim.site && to.guard >= f.aim.guard:
-		return f.secret, nil
-	case f.aim == aim{}:
-		return "", fmt.Errorf("its file is not for cameras of the API, whose callers could send it anywhere: write \"for %s\" in a line above the secret, or give the password to the API", to)
-	case to.site == f.aim.site && to.guard == encrypted:
-		return "", errors.New("it is for rtsps with a certificate that is checked: give the password anew, or leave insecure_tls out")
-	case to.site == f.aim.site:
-		return "", errors.New("it is for rtsps, and rtsp shows it on its way: give the password anew, or stay with rtsps")
+	case local || slices.Contains(allowed, e.aim):
+		return e.secret, nil
+	case e.aim == "":
+		return "", fmt.Errorf("nothing on this machine says that it is for %s: write \"for %[1]s\" in a line above the secret, "+
+			"or give the password anew, or for a camera of a configuration file add it to the one of this ingest process", allowed[0])
 	}
-	return "", fmt.Errorf("it is not for %s, but for another host or port: give the password anew", to.site)
+	return "", fmt.Errorf("it is not for %s, but for another host or port, or for more TLS: give the password anew", allowed[0])
 }
 
 // cause is err without its path: which file is told by the reference.

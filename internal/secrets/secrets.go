@@ -1,24 +1,28 @@
-// Package secrets keeps camera passwords out of the log: what a camera's URL
-// holds in the registry is references, which are replaced at each connection
-// attempt and nowhere else. A reference may stand for the user or the password
-// before the @, and anywhere in the path and the query, where many cameras want
-// their password; never in the host or the port.
+// Package secrets keeps camera passwords out of the log.
 //
-// A reference is ${FRAMELOG_SECRET_X}, an environment variable, or
-// ${file:NAME}, a file of the secrets directory. It stands for plain text:
-// since it is cut out before the URL is parsed, a password may hold any
-// character and is never percent-encoded. In a path or a query it is encoded
-// when it is put in, so that it cannot be more than one value there.
+// A URL as somebody types it is split once, by Split, where it comes in: a
+// configuration file, the API, the command line. From then on a camera is a
+// record (schemas.Camera) that has a URL without user and password, and both in
+// fields of their own. The record holds references in place of passwords:
+// ${FRAMELOG_SECRET_X} is an environment variable, ${file:NAME} a file of the
+// secrets directory. References may also stand in the path and the query of the
+// URL, where many cameras want their password; never in the host or the port.
 //
-// No error of this package repeats any part of a URL but a reference's name.
+// Only Resolver replaces references, at each connection attempt. It sends a
+// secret to no other host and port than this machine's own files name for it.
+//
+// No error of this package repeats any part of a URL but a reference.
 package secrets
 
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"net"
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -26,279 +30,95 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-var (
-	envName  = regexp.MustCompile(`^FRAMELOG_SECRET_[A-Z0-9_]{1,128}$`)
-	fileName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
-	// Greedy up to the last @ of a run without spaces, since a password may
-	// hold an @ itself: rather too much is taken out than too little.
-	userInfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)\S*@`)
-)
-
-// reference is one ${…}: exactly one field is set.
-type reference struct{ env, file string }
-
-func (r reference) String() string {
-	if r.file != "" {
-		return "${file:" + r.file + "}"
-	}
-	return "${" + r.env + "}"
-}
-
-// part is literal text or one reference.
-type part struct {
-	text string
-	ref  *reference
-}
-
-// camera is a camera's URL taken apart.
-type camera struct {
-	site           string // scheme://host:port
-	user, password part
-	rest           []part // path, query and fragment
-}
-
-func (c camera) refs() []reference {
-	var out []reference
-	for _, p := range append([]part{c.user, c.password}, c.rest...) {
-		if p.ref != nil {
-			out = append(out, *p.ref)
-		}
-	}
-	return out
-}
-
-// bare is the URL without its user info, with what value gives for each
-// reference of the path and the query.
-func (c camera) bare(value func(ref reference, query bool) (string, error)) (string, error) {
-	var b strings.Builder
-	b.WriteString(c.site)
-	query := false
-	for _, p := range c.rest {
-		text := p.text
-		if p.ref != nil {
-			var err error
-			if text, err = value(*p.ref, query); err != nil {
-				return "", err
-			}
-		}
-		b.WriteString(text)
-		query = query || strings.Contains(p.text, "?")
-	}
-	return b.String(), nil
+// schemes are what the URL of a camera may begin with. Each further kind of URL
+// is one more line.
+var schemes = map[string]struct {
+	port string // where the URL names none
+	tls  bool
+}{
+	"rtsp":  {"554", false}, // RFC 7826 section 4.2
+	"rtsps": {"322", true},
 }
 
 var (
-	errScheme  = errors.New("want a URL that begins with rtsp:// or rtsps://")
-	errLiteral = errors.New("holds a password in the clear: write a reference instead, " +
-		"rtsp://user:${FRAMELOG_SECRET_NAME}@host/ with that environment variable set for ingest, " +
-		"or ${file:NAME} with the password in that file of the secrets directory")
-	errInPath = errors.New("holds a password in the clear, in its path or query: write a reference in its place, " +
+	errScheme    = errors.New("want a URL that begins with " + strings.Join(slices.Sorted(maps.Keys(schemes)), ":// or ") + "://")
+	errReference = errors.New("a reference must be ${FRAMELOG_SECRET_NAME} (A-Z, 0-9 and _) " +
+		"or ${file:NAME} (letters, digits, '.', '_' and '-')")
+	errElsewhere = errors.New("a reference ${…} may only stand for the user or the password, before the @, or in the path or the query")
+	errMixed     = errors.New("user and password must each be one reference or plain text, not both mixed")
+	errInPath    = errors.New("holds a password in the clear, in its path or query: write a reference in its place, " +
 		"${FRAMELOG_SECRET_NAME} with that environment variable set for ingest, " +
 		"or ${file:NAME} with the password in that file of the secrets directory")
-	errElsewhere = errors.New("a reference ${…} may only stand for the user or the password, before the @, or in the path or the query")
-	errTwo       = errors.New("holds two passwords, and one is kept for a camera: write one of them to a file NAME " +
+	errLiteral = errors.New("holds a user or a password in the clear, which do not belong into the registry")
+	errTwo     = errors.New("holds two passwords, and one is kept for a camera: write one of them to a file NAME " +
 		"of the secrets directory, and ${file:NAME} in its place")
 	errMasked = errors.New("holds ***, which is shown in place of a password: write user and password anew")
 	errMoved  = errors.New("holds ***, which stands for a user and password of another host or port: write both anew")
 	errAt     = errors.New("holds an @ after the first /, ? or # behind which a password may end: percent-encode the password, " +
 		"%2F for /, %3F for ?, %23 for #, %3A for :, %40 for @ and %25 for %; an @ of the path is %40")
-	errHost   = errors.New("host or port is malformed")
-	errSpace  = errors.New("holds a space or a control character")
-	errMixed  = errors.New("user and password must each be one reference or plain text, not both mixed")
-	errOpen   = errors.New("a reference ${ is not closed by }")
-	errNoName = errors.New("a reference must be ${FRAMELOG_SECRET_NAME} (A-Z, 0-9 and _) " +
-		"or ${file:NAME} (letters, digits, '.', '_' and '-')")
+	errHost  = errors.New("host or port is malformed")
+	errSpace = errors.New("holds a space or a control character")
 )
 
-// split takes rawURL apart by these rules: references are known by ${ and end
-// at the first }; the authority ends at the first of / ? # (see cutHost); the user
-// info ends at the last @ of the authority.
-func split(rawURL string) (camera, error) {
-	scheme, rest, err := cutScheme(rawURL)
-	if err != nil {
-		return camera{}, err
-	}
-	for _, r := range rest {
-		if unicode.IsSpace(r) || unicode.IsControl(r) || r == unicode.ReplacementChar {
-			return camera{}, errSpace
-		}
-	}
-	info, host, path, err := cutHost(rest)
-	if err != nil {
-		return camera{}, err
-	}
-	if strings.Contains(host, "${") {
-		return camera{}, errElsewhere
-	}
-	c := camera{site: scheme + "://" + host}
-	if c.rest, err = parseRest(path); err != nil {
-		return camera{}, err
-	}
-	bare, err := c.bare(func(reference, bool) (string, error) { return "x", nil })
-	if err != nil {
-		return camera{}, err
-	}
-	if err := checkBare(bare); err != nil {
-		return camera{}, err
-	}
-	if len(literals(path)) > 0 {
-		return camera{}, errInPath
-	}
-	user, password, _ := cutColon(info)
-	if c.user, err = parsePart(user); err != nil {
-		return camera{}, err
-	}
-	if c.password, err = parsePart(password); err != nil {
-		return camera{}, err
-	}
-	if c.password.text != "" {
-		return camera{}, errLiteral
-	}
-	return c, nil
+// reference is one ${…}. It holds none of : / ? # @ but the colon of "file:".
+var reference = regexp.MustCompile(`\$\{(?:FRAMELOG_SECRET_[A-Z0-9_]{1,128}|file:[A-Za-z0-9][A-Za-z0-9._-]{0,127})\}`)
+
+// own is the reference to the file that holds the password of camera id.
+func own(id string) string { return "${file:" + id + "}" }
+
+// isReference reports whether s is one reference and nothing else.
+func isReference(s string) bool { return s != "" && reference.FindString(s) == s }
+
+// references are those that a camera refers to.
+func references(cam schemas.Camera) []string {
+	return reference.FindAllString(cam.User+" "+cam.Password+" "+cam.URL, -1)
 }
 
-func cutScheme(rawURL string) (scheme, rest string, err error) {
+// blank is s with each reference replaced by as many x: places in it are places
+// in s.
+func blank(s string) string {
+	return reference.ReplaceAllStringFunc(s, func(ref string) string { return strings.Repeat("x", len(ref)) })
+}
+
+// cut takes a URL apart: the authority is what stands before the first of / ? #,
+// and path is the rest. References are well formed then.
+func cut(rawURL string) (scheme, authority, path string, err error) {
 	scheme, rest, ok := strings.Cut(rawURL, "://")
 	scheme = strings.ToLower(scheme)
-	if !ok || (scheme != "rtsp" && scheme != "rtsps") {
-		return "", "", errScheme
+	if _, known := schemes[scheme]; !ok || !known {
+		return "", "", "", errScheme
 	}
-	return scheme, rest, nil
-}
-
-// authorityEnd is where the first of / ? # stands outside of references.
-func authorityEnd(s string) int {
-	for i := 0; i < len(s); i++ {
-		switch {
-		case strings.HasPrefix(s[i:], "${"):
-			if n := strings.IndexByte(s[i:], '}'); n > 0 {
-				i += n
-			}
-		case s[i] == '/' || s[i] == '?' || s[i] == '#':
-			return i
-		}
+	text := blank(rest)
+	if strings.Contains(text, "${") {
+		return "", "", "", errReference
 	}
-	return len(s)
-}
-
-// cutHost takes apart what follows the scheme: the user info, the host with its
-// port, and path, query and fragment. An @ of the latter is one of the path
-// where what stands before is whole without it; where that may as well be the
-// beginning of a password, as in user:12/3@host, the URL is refused, for what is
-// taken for the path is no secret.
-func cutHost(s string) (info, host, rest string, err error) {
-	end := authorityEnd(s)
-	host, rest = s[:end], s[end:]
-	if at := strings.LastIndexByte(host, '@'); at >= 0 {
-		info, host = host[:at], host[at+1:]
-	}
-	if !strings.Contains(rest, "@") {
-		return info, host, rest, nil
-	}
-	if checkBare("rtsp://"+host) != nil {
-		return "", "", "", errAt
-	}
-	// Of a password nothing may come before its colon, and no reference; *** is
-	// nobody's name.
-	if _, password, colon := cutColon(s[:end]); colon && info != masked && !strings.HasPrefix(password, "${") && !surelyHost(host) {
-		return "", "", "", errAt
-	}
-	return info, host, rest, nil
-}
-
-// surelyHost says whether a host with its port can hardly be a user with the
-// beginning of a password: it is an address or localhost. A name with a dot is
-// a user's as well, as in john.doe:2024/x@host.
-func surelyHost(host string) bool {
-	u, err := url.Parse("rtsp://" + host)
-	if err != nil {
-		return false
-	}
-	_, err = netip.ParseAddr(u.Hostname())
-	return err == nil || strings.EqualFold(u.Hostname(), "localhost")
-}
-
-// cutColon cuts at the first colon outside of references.
-func cutColon(s string) (before, after string, ok bool) {
-	for i := 0; i < len(s); i++ {
-		switch {
-		case strings.HasPrefix(s[i:], "${"):
-			if n := strings.IndexByte(s[i:], '}'); n > 0 {
-				i += n
-			}
-		case s[i] == ':':
-			return s[:i], s[i+1:], true
-		}
-	}
-	return s, "", false
-}
-
-func parsePart(s string) (part, error) {
-	at := strings.Index(s, "${")
-	if at < 0 {
-		return part{text: s}, nil
-	}
-	end := strings.IndexByte(s[at:], '}')
+	end := strings.IndexAny(text, "/?#")
 	if end < 0 {
-		return part{}, errOpen
+		end = len(rest)
 	}
-	if at != 0 || end != len(s)-1 {
-		return part{}, errMixed
-	}
-	ref, err := parseReference(s[2:end])
-	if err != nil {
-		return part{}, err
-	}
-	return part{ref: &ref}, nil
+	return scheme, rest[:end], rest[end:], nil
 }
 
-// parseReference reads what stands between ${ and }.
-func parseReference(name string) (reference, error) {
-	if f, ok := strings.CutPrefix(name, "file:"); ok {
-		if !fileName.MatchString(f) {
-			return reference{}, errNoName
-		}
-		return reference{file: f}, nil
-	}
-	if !envName.MatchString(name) {
-		return reference{}, errNoName
-	}
-	return reference{env: name}, nil
+func hasSpace(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r) || r == unicode.ReplacementChar
+	})
 }
 
-// parseRest reads a path with its query and fragment; there are no references
-// in a fragment, which no camera is told.
-func parseRest(s string) (parts []part, err error) {
-	for s != "" {
-		at := strings.Index(s, "${")
-		if at < 0 {
-			return append(parts, part{text: s}), nil
-		}
-		if strings.Contains(s[:at], "#") {
-			return nil, errElsewhere
-		}
-		end := strings.IndexByte(s[at:], '}')
-		if end < 0 {
-			return nil, errOpen
-		}
-		ref, err := parseReference(s[at+2 : at+end])
-		if err != nil {
-			return nil, err
-		}
-		parts = append(parts, part{text: s[:at]}, part{ref: &ref})
-		s = s[at+end+1:]
+// checkURL checks a URL without user and password. It does not repeat what
+// url.Parse says, which quotes its input.
+func checkURL(scheme, host, path string) error {
+	if hasSpace(host + path) {
+		return errSpace
 	}
-	return parts, nil
-}
-
-// checkBare checks a URL without user info. What url.Parse says of it is not
-// repeated: it quotes its input.
-func checkBare(bare string) error {
-	u, err := url.Parse(bare)
-	if err != nil || u.Hostname() == "" || u.User != nil {
-		return errHost
+	if reference.MatchString(host) {
+		return errElsewhere
 	}
-	if strings.HasSuffix(u.Host, ":") {
+	if _, fragment, _ := strings.Cut(path, "#"); reference.MatchString(fragment) {
+		return errElsewhere
+	}
+	u, err := url.Parse(scheme + "://" + host + blank(path))
+	if err != nil || u.Hostname() == "" || u.User != nil || strings.HasSuffix(u.Host, ":") {
 		return errHost
 	}
 	if p := u.Port(); p != "" {
@@ -309,90 +129,165 @@ func checkBare(bare string) error {
 	return nil
 }
 
-// Check says whether rawURL may stand in the registry: rtsp or rtsps, no
-// password in the clear, references well formed and where they may stand.
-func Check(rawURL string) error {
-	if _, err := split(rawURL); err != nil {
+// Check reports why cam may not stand in the registry: its URL is not of a
+// scheme that is known, a password stands in the clear, or a reference is
+// malformed or where none may be. A camera of the API may refer to
+// ${file:<its id>} alone.
+func Check(cam schemas.Camera) error {
+	if err := check(cam); err != nil {
 		return fmt.Errorf("url: %w", err)
 	}
-	return nil
-}
-
-// CheckAPI is Check for a camera that came over the API: it may refer to
-// ${file:<its own id>} only, so that no caller can have another camera's
-// password sent to a host of their choice.
-func CheckAPI(id, rawURL string) error {
-	c, err := split(rawURL)
-	if err != nil {
-		return fmt.Errorf("url: %w", err)
+	if cam.Source == schemas.SourceFile {
+		return nil
 	}
-	for _, r := range c.refs() {
-		if r.file != id {
-			return fmt.Errorf("url: refers to %v: a camera of the API may refer to ${file:%s} only", r, id)
+	for _, ref := range references(cam) {
+		if ref != own(cam.ID) {
+			return fmt.Errorf("url: refers to %s: a camera of the API may refer to %s only", ref, own(cam.ID))
 		}
 	}
 	return nil
 }
 
-// Extract takes a password in the clear out of rawURL and puts ${file:id} in
-// its place: that of the user info, and values of the path and the query whose
-// name says that they are one. password is empty where there is none, or a
-// reference already; then clean is rawURL. Passwords that differ are an error.
-// A password of the user info may hold @ and :, and any of / ? # percent-encoded;
-// percent-encoding is undone where the password looks encoded.
-func Extract(rawURL, id string) (clean, password string, err error) {
-	if err := schemas.ValidateCameraID(id); err != nil {
-		return "", "", err
+func check(cam schemas.Camera) error {
+	scheme, host, path, err := cut(cam.URL)
+	switch {
+	case err != nil:
+		return err
+	case strings.Contains(host, "@"):
+		return errLiteral
+	case strings.Contains(path, "@") && cam.User+cam.Password == "" && !certain("", host, host):
+		return errAt
+	case strings.Contains(cam.User, "${") && !isReference(cam.User):
+		return errMixed
+	case strings.ContainsFunc(cam.User, unicode.IsControl):
+		return errSpace
+	case cam.Password != "" && !isReference(cam.Password):
+		return errLiteral
 	}
-	scheme, rest, err := cutScheme(rawURL)
+	if err := checkURL(scheme, host, path); err != nil {
+		return err
+	}
+	if len(literals(path)) > 0 {
+		return errInPath
+	}
+	return nil
+}
+
+// Split takes the URL of cam, as somebody has typed it, apart: user and password
+// go into their fields. A password in the clear is returned, and ${file:<id>}
+// takes its place: that before the @, and values of the path and the query whose
+// name says that they are one. Passwords that differ are an error. password is
+// empty if there is none, or a reference already.
+//
+// *** before the @, which Public shows, stands for user and password of old. It
+// is an error if the URL goes to another host or port than old.
+//
+// A password before the @ may hold @ and :, and any of / ? # percent-encoded. Of
+// user and password percent-encoding is undone if they look encoded.
+func Split(cam *schemas.Camera, old schemas.Camera) (password string, err error) {
+	if err := schemas.ValidateCameraID(cam.ID); err != nil {
+		return "", err
+	}
+	next := *cam
+	if password, err = split(&next, old); err != nil {
+		return "", fmt.Errorf("url: %w", err)
+	}
+	*cam = next
+	return password, nil
+}
+
+func split(cam *schemas.Camera, old schemas.Camera) (password string, err error) {
+	scheme, authority, path, err := cut(cam.URL)
 	if err != nil {
-		return "", "", fmt.Errorf("url: %w", err)
+		return "", err
 	}
-	info, host, after, err := cutHost(rest)
-	if err != nil {
-		return "", "", fmt.Errorf("url: %w", err)
+	info, host := "", authority
+	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
+		info, host = authority[:at], authority[at+1:]
 	}
+	if strings.Contains(path, "@") && !certain(info, authority, host) {
+		return "", errAt
+	}
+	if err := checkURL(scheme, host, ""); err != nil {
+		return "", err
+	}
+	cam.URL = scheme + "://" + host
 	user, pass, _ := cutColon(info)
-	if user == masked || pass == masked {
-		return "", "", fmt.Errorf("url: %w", errMasked)
-	}
-	site := rest[:len(rest)-len(after)]
-	if pass != "" && !strings.Contains(pass, "${") {
-		password = plain(pass)
-		site = user + ":${file:" + id + "}@" + host
-	}
-	own := "${file:" + id + "}"
-	found := literals(after)
-	if (len(found) > 0 || password != "") && strings.Contains(rest, own) {
-		return "", "", fmt.Errorf("url: %w", errTwo) // its file is not to be written over
-	}
-	for i := len(found) - 1; i >= 0; i-- {
-		text := after[found[i].from:found[i].to]
-		if text == masked {
-			return "", "", fmt.Errorf("url: %w", errMasked)
+	switch {
+	case hasSpace(user):
+		return "", errSpace
+	case info == masked && old.User+old.Password != "":
+		if site(cam.URL) != site(old.URL) {
+			return "", errMoved
 		}
-		if strings.Contains(text, "${") {
-			return "", "", fmt.Errorf("url: %w", errMixed)
+		cam.User, cam.Password = old.User, old.Password
+	case user == masked || pass == masked:
+		return "", errMasked
+	case strings.Contains(user, "${") && !isReference(user), strings.Contains(pass, "${") && !isReference(pass):
+		return "", errMixed
+	default:
+		cam.User, cam.Password = plain(user), pass
+	}
+	found := literals(path)
+	literal := pass != "" && info != masked && !isReference(pass)
+	if (literal || len(found) > 0) && strings.Contains(cam.User+cam.Password+path, own(cam.ID)) {
+		return "", errTwo // the password that it refers to is not to be replaced
+	}
+	if literal {
+		password, cam.Password = plain(pass), own(cam.ID)
+	}
+	for _, v := range slices.Backward(found) {
+		text := path[v.from:v.to]
+		switch {
+		case text == masked:
+			return "", errMasked
+		case strings.Contains(text, "${"):
+			return "", errMixed
 		}
 		if p, err := url.PathUnescape(text); err == nil {
 			text = p
 		}
 		if password != "" && password != text {
-			return "", "", fmt.Errorf("url: %w", errTwo)
+			return "", errTwo
 		}
 		password = text
-		after = after[:found[i].from] + own + after[found[i].to:]
+		path = path[:v.from] + own(cam.ID) + path[v.to:]
 	}
-	if password != "" {
-		rawURL = scheme + "://" + site + after
-	}
-	if _, err := split(rawURL); err != nil {
-		return "", "", fmt.Errorf("url: %w", err)
-	}
-	return rawURL, password, nil
+	cam.URL = scheme + "://" + host + path
+	return password, check(*cam)
 }
 
-// plain undoes percent-encoding, where s holds nothing that would have to be
+// certain reports whether authority surely ends where it seems to, although an @
+// comes later. In user:12/3@host it does not: what looks like the path is the end
+// of a password.
+func certain(info, authority, host string) bool {
+	if checkURL("rtsp", host, "") != nil {
+		return false
+	}
+	_, password, colon := cutColon(authority)
+	if !colon || info == masked || strings.HasPrefix(password, "${") {
+		return true
+	}
+	// An address or localhost is hardly a user with the beginning of a password.
+	// A name with a dot may be one, as in john.doe:2024/x@host.
+	u, err := url.Parse("rtsp://" + host)
+	if err != nil {
+		return false
+	}
+	_, err = netip.ParseAddr(u.Hostname())
+	return err == nil || strings.EqualFold(u.Hostname(), "localhost")
+}
+
+// cutColon cuts at the first colon outside of references.
+func cutColon(s string) (before, after string, ok bool) {
+	i := strings.IndexByte(blank(s), ':')
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+1:], true
+}
+
+// plain undoes percent-encoding, if s holds nothing that would have to be
 // encoded and is encoded correctly; else s was never encoded.
 func plain(s string) string {
 	if strings.ContainsAny(s, "@/:#?") {
@@ -402,4 +297,34 @@ func plain(s string) string {
 		return p
 	}
 	return s
+}
+
+// Join is the URL from which Split makes the user, the password and the URL of
+// cam.
+func Join(cam schemas.Camera) string {
+	info := cam.User
+	if !isReference(info) {
+		info = url.User(info).String()
+	}
+	if cam.Password != "" {
+		info += ":" + cam.Password
+	}
+	if info == "" {
+		return cam.URL
+	}
+	return strings.Replace(cam.URL, "://", "://"+info+"@", 1)
+}
+
+// site is the host and port of a URL that checkURL takes, as host:port in lower
+// case. The port of the scheme stands for one that is not named.
+func site(rawURL string) string {
+	u, err := url.Parse(blank(rawURL))
+	if err != nil {
+		return ""
+	}
+	port := u.Port()
+	if port == "" {
+		port = schemes[u.Scheme].port
+	}
+	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }

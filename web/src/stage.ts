@@ -65,7 +65,8 @@ export class Stage {
     text(this.warning, model.view(camera).warning ?? '');
     const file = camera.source === 'file';
     this.remove.disabled = file;
-    text(this.kept, file ? `Kept by ${camera.origin}: remove it there.` : '');
+    const keeper = camera.origin?.startsWith('--demo:') ? 'framelog up --demo' : `the configuration file ${camera.origin}`;
+    text(this.kept, file ? `Kept by ${keeper}: remove it there.` : '');
     if (paused) this.screen.player.stop();
     else this.screen.player.want(model.wanted(camera));
     this.screen.update(camera);
