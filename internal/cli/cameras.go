@@ -1,5 +1,5 @@
-// Package cli is the subcommands of framelog that people type: what they print
-// is made to be read, and with --output json to be parsed.
+// Package cli holds the subcommands of framelog that people type. They print text for
+// people, and with --output json JSON for programs.
 package cli
 
 import (
@@ -30,7 +30,7 @@ type Registry interface {
 	Close()
 }
 
-// Env is what the subcommands work with; kong binds it to their Run.
+// Env holds what the subcommands need; kong passes it to their Run.
 type Env struct {
 	// Connect makes a client of the registry, which the subcommand closes, and
 	// names its brokers; it fails at once if none of them answers.
@@ -50,7 +50,8 @@ type Env struct {
 	// Timeout bounds one subcommand. Default 8 s.
 	Timeout time.Duration
 	// StopWait bounds how long a camera that is to be purged may take to stop.
-	// Default 45 s, which is longer than the word of an owner that died counts.
+	// Default 45 s, longer than it takes until the status of an owner that died is
+	// stale.
 	StopWait time.Duration
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
@@ -68,7 +69,7 @@ type CamerasCmd struct {
 
 func (c *CamerasCmd) json() bool { return c.Output == "json" }
 
-// UsageError is what the caller did wrong, and what to do instead.
+// UsageError says what the caller did wrong, and what to do instead.
 type UsageError struct{ What, Remedy string }
 
 func (e *UsageError) Error() string {
@@ -135,7 +136,7 @@ type AddCmd struct {
 	InsecureTLS bool   `name:"insecure-tls" help:"Take any certificate of an rtsps camera."`
 	NoAudio     bool   `name:"no-audio" help:"Leave the sound out."`
 	Disabled    bool   `help:"Add it switched off."`
-	Replace     bool   `help:"Change the camera where there is one of this id already."`
+	Replace     bool   `help:"Change the camera if there is one of this id already."`
 
 	PasswordStdin bool `name:"password-stdin" help:"Read the password of the URL's user from standard input, and keep it on this machine for the URL's host and port."`
 }
@@ -201,7 +202,7 @@ func (e *Env) keep(cam schemas.Camera, password string) (undo func() error, err 
 	return undo, err
 }
 
-// byHand says how a password is kept without Framelog.
+// byHand says how to keep a password without Framelog.
 func byHand(id string) string {
 	return fmt.Sprintf("write it to the file %[1]s in the secrets_dir of every ingest host, below a line \"for HOST:PORT\" with those of the camera, and put ${file:%[1]s} in its place, in single quotes", id)
 }

@@ -21,7 +21,7 @@ type ListCmd struct{}
 // listed is a camera in the JSON of list.
 type listed struct {
 	schemas.Camera
-	Status *schemas.Status `json:"status"` // null before any word of it
+	Status *schemas.Status `json:"status"` // null if ingest has never reported one
 	Stale  bool            `json:"stale"`  // the status is too old to believe
 }
 
@@ -100,8 +100,8 @@ func printList(env *Env, all []listed, now time.Time) error {
 	return env.printf("\n")
 }
 
-// condition is what a camera is doing and for how long, and why where that is
-// to be told.
+// condition is what a camera is doing and for how long, and a note that says why if
+// there is something to say.
 func condition(l listed, now time.Time) (state, note string) {
 	s := l.Status
 	switch {

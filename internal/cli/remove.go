@@ -33,7 +33,7 @@ type RemoveCmd struct {
 // removed is a camera in the JSON of remove.
 type removed struct {
 	ID       string   `json:"id"`
-	Password string   `json:"password"` // its file: "removed", "elsewhere", or "" where there is none of its own
+	Password string   `json:"password"` // its file: "removed", "elsewhere", or "" if it has none of its own
 	Topics   []string `json:"deleted_topics"`
 }
 
@@ -43,7 +43,7 @@ const (
 	passwordElsewhere = "elsewhere"
 )
 
-// Run removes all of the cameras, or none where one cannot be.
+// Run removes all of the cameras, or none if one of them cannot be removed.
 func (c *RemoveCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 	timeout, log := cmp.Or(env.Timeout, 8*time.Second), Log(nil)
 	if c.Purge {
@@ -159,9 +159,9 @@ func (e *Env) forgetPruned(ctx context.Context, r Registry, ids []string) error 
 	return nil
 }
 
-// stopped waits until nobody records the cameras any more: an owner deletes
-// the status of a camera that was removed when it has stopped, and that of an
-// owner that is no more gets old.
+// stopped waits until nobody records the cameras any more. An owner that has
+// stopped deletes the status of a camera that was removed; the status of an owner
+// that has died gets stale.
 func (c *RemoveCmd) stopped(ctx context.Context, env *Env, r Registry) error {
 	until := time.Now().Add(cmp.Or(env.StopWait, 45*time.Second))
 	for {
@@ -174,10 +174,10 @@ func (c *RemoveCmd) stopped(ctx context.Context, env *Env, r Registry) error {
 			if _, back := s.Cameras[id]; back {
 				return &UsageError{What: fmt.Sprintf("a camera %q was added again meanwhile; its footage stays", id)}
 			}
-			switch st, told := s.Status[id]; {
-			case told && registry.Stale(st, env.now()):
+			switch st, ok := s.Status[id]; {
+			case ok && registry.Stale(st, env.now()):
 				r.DeleteStatus(id)
-			case told:
+			case ok:
 				owner, busy = st.Owner, id
 			}
 		}
@@ -193,8 +193,8 @@ func (c *RemoveCmd) stopped(ctx context.Context, env *Env, r Registry) error {
 	}
 }
 
-// purge deletes a camera's topics, again while there are some: an owner that
-// has not heard of its removal makes new ones.
+// purge deletes a camera's topics, and again while there are some: an owner that
+// does not know yet that the camera is removed makes new ones.
 func purge(ctx context.Context, log Log, id string) ([]string, error) {
 	all := []string{}
 	for quiet := 0; quiet < 3; quiet++ {

@@ -60,7 +60,7 @@ type Camera struct {
 	ID          string `yaml:"id" doc:"What the camera is called in topics and URLs, for ever: 1 to 63 of a-z, 0-9 and -, not beginning with -. Needed."`
 	Label       string `yaml:"label" default:"" doc:"What people read."`
 	URL         string `yaml:"url" doc:"rtsp:// or rtsps://. User and password, and values in its path and query, may be ${FRAMELOG_SECRET_X} (an environment variable) or ${file:NAME} (a file in secrets_dir); framelog up puts a plain password into such a file. A secret goes to the host and port of the cameras here that use it, and to no other. Needed."`
-	Transport   string `yaml:"transport" default:"" oneof:",tcp,udp" doc:"Empty: TCP, and UDP where that gives nothing."`
+	Transport   string `yaml:"transport" default:"" oneof:",tcp,udp" doc:"Empty: TCP first, then UDP."`
 	InsecureTLS bool   `yaml:"insecure_tls" default:"false" doc:"Take any certificate of an rtsps camera."`
 	NoAudio     bool   `yaml:"no_audio" default:"false" doc:"Leave the sound out."`
 	Disabled    bool   `yaml:"disabled" default:"false" doc:"Do not connect to it."`

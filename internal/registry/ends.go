@@ -15,8 +15,8 @@ import (
 const (
 	// endsRetry is how long waitEnds waits to ask again where topics end.
 	endsRetry = 250 * time.Millisecond
-	// unknownFor is how long all answers must be that a topic is unknown until
-	// that is believed: a broker that has just started says so of any.
+	// unknownFor is how long brokers must say that they do not know a topic until
+	// waitEnds believes it: a broker that has just started says so of all topics.
 	unknownFor = 2 * time.Second
 	// Quiet is how long a reader that has not reached the end waits for records
 	// before it asks AtEnd.
@@ -25,12 +25,12 @@ const (
 	endsLimit = 2 * time.Second
 )
 
-// ErrUnmade says that brokers do not know a topic, or a partition of it: nobody
+// ErrNoTopic says that brokers do not know a topic, or a partition of it: nobody
 // has made it, or a broker does not know of it yet.
-var ErrUnmade = errors.New("the brokers do not know the topic")
+var ErrNoTopic = errors.New("the brokers do not know the topic")
 
-// EndOffsets gives where each partition of a topic ends that is not empty.
-// Errors: ErrUnmade; ctx's; Kafka's.
+// EndOffsets gives the end offset of each partition of a topic that is not empty.
+// Errors: ErrNoTopic; ctx's; Kafka's.
 func EndOffsets(ctx context.Context, adm *kadm.Client, topic string) (map[int32]int64, error) {
 	first, err := adm.ListStartOffsets(ctx, topic)
 	if err != nil {
@@ -45,7 +45,7 @@ func EndOffsets(ctx context.Context, adm *kadm.Client, topic string) (map[int32]
 		s, _ := first.Lookup(topic, id)
 		err := errors.Join(e.Err, s.Err)
 		if errors.Is(err, kerr.UnknownTopicOrPartition) {
-			return nil, fmt.Errorf("registry: list end of %s: %w", topic, ErrUnmade)
+			return nil, fmt.Errorf("registry: list end of %s: %w", topic, ErrNoTopic)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("registry: list end of %s: %w", topic, err)
@@ -57,8 +57,8 @@ func EndOffsets(ctx context.Context, adm *kadm.Client, topic string) (map[int32]
 	return out, nil
 }
 
-// waitEnds is EndOffsets of topics together, tried until it works or ctx ends. A
-// topic that nobody has made is empty.
+// waitEnds is EndOffsets of several topics. It tries until it works or ctx ends. A
+// topic that does not exist is empty.
 func waitEnds(ctx context.Context, adm *kadm.Client, topics ...string) (map[partition]int64, error) {
 	out := make(map[partition]int64)
 	for _, topic := range topics {
@@ -66,7 +66,7 @@ func waitEnds(ctx context.Context, adm *kadm.Client, topics ...string) (map[part
 		for {
 			ends, err := EndOffsets(ctx, adm, topic)
 			switch {
-			case !errors.Is(err, ErrUnmade):
+			case !errors.Is(err, ErrNoTopic):
 				unknown = time.Time{}
 			case unknown.IsZero():
 				unknown = time.Now()

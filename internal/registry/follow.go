@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	// coalesce is the least time from the end of one call of Follow's callee to the next.
+	// coalesce is the least time from the end of one call of Follow's function to the
+	// next.
 	coalesce = 100 * time.Millisecond
-	// followRetry is how long Follow waits before it begins anew.
+	// followRetry is how long Follow waits before it reads everything again.
 	followRetry = time.Second
 )
 
@@ -25,8 +26,7 @@ const (
 type Snapshot struct {
 	Cameras map[string]schemas.Camera
 	Status  map[string]schemas.Status
-	// Read is up to where each partition of the topic of cameras has been read:
-	// the next offset.
+	// Read is the next offset to read of each partition of the topic of cameras.
 	Read map[int32]int64
 }
 
@@ -41,18 +41,18 @@ func (s Snapshot) Holds(ends map[int32]int64) bool {
 	return true
 }
 
-// End gives where each partition of the topic of cameras ends that is not
-// empty. A topic that nobody has made is empty.
+// End gives the end offset of each partition of the topic of cameras that is not
+// empty. A topic that does not exist is empty.
 func (c *Client) End(ctx context.Context) (map[int32]int64, error) {
 	ends, err := EndOffsets(ctx, kadm.NewClient(c.client), c.cfg.Names().Cameras())
-	if errors.Is(err, ErrUnmade) {
+	if errors.Is(err, ErrNoTopic) {
 		return nil, nil
 	}
 	return ends, err
 }
 
-// Load reads both topics to their end as of the call. Topics that nobody has
-// made yet are empty. It waits for brokers until ctx ends.
+// Load reads both topics to their end as of the call. Topics that do not exist are
+// empty. It waits for brokers until ctx ends.
 func (c *Client) Load(ctx context.Context) (Snapshot, error) {
 	var out Snapshot
 	done := errors.New("read to the end")
@@ -63,17 +63,17 @@ func (c *Client) Load(ctx context.Context) (Snapshot, error) {
 	return Snapshot{}, fmt.Errorf("registry: load: %w", err)
 }
 
-// Follow calls changed with the registry each time that something in it has
-// changed, at most every 100 ms, first when both topics have been read to
-// their end, until ctx ends; it returns ctx's error. The maps are the callee's
-// to keep. With the brokers away nothing changes, until they are back.
+// Follow calls changed with the registry when both topics have been read to their
+// end, and then each time that something in it has changed, at most every 100 ms. It
+// ends with ctx and returns ctx's error. changed may keep the maps. While the
+// brokers are away nothing changes.
 func (c *Client) Follow(ctx context.Context, changed func(Snapshot)) error {
 	for {
 		err := c.read(ctx, func(s Snapshot) error { changed(s); return nil })
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		c.log.Warn("registry is read anew", "err", err)
+		c.log.Warn("the registry is read again from its start", "err", err)
 		select {
 		case <-time.After(followRetry):
 		case <-ctx.Done():
@@ -82,10 +82,10 @@ func (c *Client) Follow(ctx context.Context, changed func(Snapshot)) error {
 	}
 }
 
-// read follows both topics with one consumer, from their start. It returns
-// told's error, or ctx's, or says that the topics are not those any more of
-// which it has read the start.
-func (c *Client) read(ctx context.Context, told func(Snapshot) error) error {
+// read follows both topics with one consumer, from their start, and calls changed as
+// Follow does. It returns the error of changed, or ctx's, or says that the topics
+// have been made anew since it began.
+func (c *Client) read(ctx context.Context, changed func(Snapshot) error) error {
 	cams, status := c.cfg.Names().Cameras(), c.cfg.Names().Status()
 	client, err := kgo.NewClient(append(c.cfg.Options(c.log),
 		kgo.ConsumeTopics(cams, status), // without a group: all partitions, also of topics that come later
@@ -108,17 +108,17 @@ func (c *Client) read(ctx context.Context, told func(Snapshot) error) error {
 		Snapshot: Snapshot{Cameras: map[string]schemas.Camera{}, Status: map[string]schemas.Status{}, Read: map[int32]int64{}},
 		cameras:  cams, next: map[partition]int64{}, ends: ends,
 	}
-	var last time.Time // end of the last call of told
-	changed := true
+	var last time.Time // end of the last call of changed
+	dirty := true
 	for {
 		pollCtx, cancel := ctx, context.CancelFunc(func() {})
 		if len(v.ends) > 0 {
 			pollCtx, cancel = context.WithTimeout(ctx, Quiet)
-		} else if changed {
+		} else if dirty {
 			wait := time.Until(last.Add(coalesce))
 			if wait <= 0 {
-				changed = false
-				if err := told(v.clone()); err != nil {
+				dirty = false
+				if err := changed(v.clone()); err != nil {
 					return err
 				}
 				last = time.Now()
@@ -136,7 +136,7 @@ func (c *Client) read(ctx context.Context, told func(Snapshot) error) error {
 			return err
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
-			changed = true
+			dirty = true
 			if err := v.apply(r); err != nil {
 				c.log.Warn("registry record cannot be read", "topic", r.Topic, "key", string(r.Key), "err", err)
 			}

@@ -27,7 +27,7 @@ const Partitions = 128
 // statusPartitions of the status topic. Every reader reads all of it.
 const statusPartitions = 1
 
-// ensureLimit is how long the making of one topic may take.
+// ensureLimit bounds how long one topic may take.
 const ensureLimit = 15 * time.Second
 
 // fateLimit is how long a write that has run out of time waits for the word
@@ -54,12 +54,12 @@ type Client struct {
 	client *kgo.Client   // produces and administers; readers have their own
 	leave  time.Duration // how long Close waits for statuses
 
-	// Statuses on their way. A newer one takes the place of one that waits,
-	// so what waits is bounded by the number of cameras.
+	// Statuses on their way. A newer one replaces one that waits, so the number of
+	// cameras bounds them.
 	mu      sync.Mutex
 	waiting map[string][]byte // by camera, nil: a tombstone
-	flying  map[string]bool
-	landed  chan struct{} // of Close, which waits: closed when none flies any more; else nil
+	sending map[string]bool   // by camera
+	idle    chan struct{}     // not nil while Close waits: closed when nothing is being sent any more
 }
 
 // Connect makes a Client. It does not wait for a broker.
@@ -76,23 +76,23 @@ func Connect(cfg kafka.Config, log *slog.Logger) (*Client, error) {
 	}
 	return &Client{
 		cfg: cfg, log: log, client: client,
-		waiting: make(map[string][]byte), flying: make(map[string]bool), leave: time.Second,
+		waiting: make(map[string][]byte), sending: make(map[string]bool), leave: time.Second,
 	}, nil
 }
 
-// Close gives statuses that wait a second to leave, and frees the client.
+// Close waits up to a second until the statuses are sent, and frees the client.
 func (c *Client) Close() {
-	landed := make(chan struct{})
+	idle := make(chan struct{})
 	c.mu.Lock()
-	if len(c.flying) == 0 {
-		close(landed)
+	if len(c.sending) == 0 {
+		close(idle)
 	} else {
-		c.landed = landed
+		c.idle = idle
 	}
 	c.mu.Unlock()
 	select {
-	case <-landed:
-	case <-time.After(c.leave): // the brokers are away, which others say
+	case <-idle:
+	case <-time.After(c.leave): // the brokers are away, which other messages say
 	}
 	c.client.Close()
 }
@@ -111,8 +111,8 @@ func (c *Client) Ensure(ctx context.Context) error {
 	return nil
 }
 
-// ensure is kafka.Ensure, again while brokers know the name of a topic that
-// was made a moment ago and nothing else of it.
+// ensure is kafka.Ensure. It tries again while brokers know only the name of a
+// topic that was made a moment ago.
 func ensure(ctx context.Context, cl *kgo.Client, s kafka.Spec) error {
 	ctx, cancel := context.WithTimeout(ctx, ensureLimit)
 	defer cancel()
@@ -229,17 +229,17 @@ func (c *Client) DeleteStatus(id string) { c.sendStatus(id, nil) }
 func (c *Client) sendStatus(id string, value []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.flying[id] {
+	if c.sending[id] {
 		c.waiting[id] = value
 		return
 	}
-	c.flying[id] = true
-	c.fly(id, value)
+	c.sending[id] = true
+	c.send(id, value)
 }
 
-// fly sends a status, and then the one that has come to wait meanwhile.
-// c.mu is held; the promise runs later, on a goroutine of the client.
-func (c *Client) fly(id string, value []byte) {
+// send sends a status, and then the one that waits by then. c.mu is held. The
+// promise runs later, on a goroutine of the client.
+func (c *Client) send(id string, value []byte) {
 	r := &kgo.Record{Topic: c.cfg.Names().Status(), Key: []byte(id), Value: value}
 	c.client.TryProduce(context.Background(), r, func(_ *kgo.Record, err error) {
 		if err != nil && !errors.Is(err, kgo.ErrClientClosed) {
@@ -247,21 +247,21 @@ func (c *Client) fly(id string, value []byte) {
 		}
 		// A promise must not produce: with the client's queue full it would
 		// be called again from within.
-		go c.flown(id)
+		go c.sent(id)
 	})
 }
 
-func (c *Client) flown(id string) {
+func (c *Client) sent(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if next, ok := c.waiting[id]; ok {
 		delete(c.waiting, id)
-		c.fly(id, next)
+		c.send(id, next)
 		return
 	}
-	delete(c.flying, id)
-	if len(c.flying) == 0 && c.landed != nil {
-		close(c.landed)
-		c.landed = nil
+	delete(c.sending, id)
+	if len(c.sending) == 0 && c.idle != nil {
+		close(c.idle)
+		c.idle = nil
 	}
 }
