@@ -14,8 +14,8 @@ import (
 
 func TestResolve(t *testing.T) {
 	dir := t.TempDir()
-	odd := `p@ss/w:o#r?d%20 ${file:x} "ü`
-	if err := store(dir, "door", "rtsp://h/", odd); err != nil {
+	special := `p@ss/w:o#r?d%20 ${file:x} "ü`
+	if err := store(dir, "door", "rtsp://h/", special); err != nil {
 		t.Fatal(err)
 	}
 	write := func(name, text string) {
@@ -47,16 +47,16 @@ func TestResolve(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := func(k string) (string, bool) {
-		v, ok := map[string]string{"FRAMELOG_SECRET_X": odd, "FRAMELOG_SECRET_NONE": ""}[k]
+		v, ok := map[string]string{"FRAMELOG_SECRET_X": special, "FRAMELOG_SECRET_NONE": ""}[k]
 		return v, ok
 	}
 	for _, tt := range []struct{ url, bare, user, password, fails string }{
 		{url: "rtsp://h/p?q#f", bare: "rtsp://h/p?q#f"},
 		{url: "rtsp://10.0.0.5:554/live@main?x=a:b@c", bare: "rtsp://10.0.0.5:554/live@main?x=a:b@c"},
-		{url: "rtsp://u:${file:door}@h/a@b", bare: "rtsp://h/a@b", user: "u", password: odd},
+		{url: "rtsp://u:${file:door}@h/a@b", bare: "rtsp://h/a@b", user: "u", password: special},
 		{url: "RTSPS://h:322/p", bare: "rtsps://h:322/p"},
-		{url: "rtsp://u:${file:door}@h:554/p", bare: "rtsp://h:554/p", user: "u", password: odd},
-		{url: "rtsp://u:${FRAMELOG_SECRET_X}@h/p", bare: "rtsp://h/p", user: "u", password: odd},
+		{url: "rtsp://u:${file:door}@h:554/p", bare: "rtsp://h:554/p", user: "u", password: special},
+		{url: "rtsp://u:${FRAMELOG_SECRET_X}@h/p", bare: "rtsp://h/p", user: "u", password: special},
 		{url: "rtsp://${file:both}@h/p", bare: "rtsp://h/p", user: "ann", password: "s:3"},
 		{url: "rtsp://${file:both}:${file:dos}@h/p", bare: "rtsp://h/p", user: "ann:s:3", password: "abc"},
 		{url: "rtsp://u:${file:link}@h/p", bare: "rtsp://h/p", user: "u", password: "abc"},
