@@ -40,7 +40,17 @@ func TestOnKafka(t *testing.T) {
 	if s, err := c.Load(ctx); err != nil || ids(s) != "two" || len(s.Status) != 0 {
 		t.Errorf("loaded %v, %v", s, err)
 	}
+	endOf := func() (sum int64) {
+		ends, err := c.End(ctx)
+		must(t, err)
+		for _, end := range ends {
+			sum += end
+		}
+		return sum
+	}
+	before := endOf()
 	endTransaction(t, c, c.cfg.Names().Cameras(), "two")
+	testenv.Wait(t, testenv.Patience, "a record and the end of its transaction", func() bool { return endOf() == before+2 })
 	s, err := c.Load(ctx)
 	if err != nil || ids(s) != "two" {
 		t.Errorf("with a partition that ends with what is no record: %v, %v", s, err)
