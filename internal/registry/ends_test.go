@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -47,10 +48,17 @@ func TestEndIsNoRecord(t *testing.T) {
 	if ends, err := c.End(ctx); err != nil || !s.Holds(ends) {
 		t.Errorf("read %v, ends %v, %v", s.Read, ends, err)
 	}
+	c.recheck = 300 * time.Millisecond
 	f := follow(t, c)
 	f.until(t, "the camera", func(s Snapshot) bool { return ids(s) == "a" })
 	must(t, c.Put(ctx, apiCamera("b")))
 	f.until(t, "what comes after", func(s Snapshot) bool { return ids(s) == "a b" })
+
+	// The same while the registry is followed.
+	endTransaction(t, c, "t.cameras", "c")
+	ends, err := c.End(ctx)
+	must(t, err)
+	f.until(t, "the end", func(s Snapshot) bool { return ids(s) == "a b c" && s.Holds(ends) })
 }
 
 // TestEndIsCompactedAway: the last records of a partition are gone, as after

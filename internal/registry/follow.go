@@ -111,23 +111,23 @@ func (c *Client) read(ctx context.Context, changed func(Snapshot) error) error {
 	var last time.Time // end of the last call of changed
 	dirty := true
 	for {
-		pollCtx, cancel := ctx, context.CancelFunc(func() {})
+		wait := c.recheck
 		if len(v.ends) > 0 {
-			pollCtx, cancel = context.WithTimeout(ctx, Quiet)
+			wait = Quiet
 		} else if dirty {
-			wait := time.Until(last.Add(coalesce))
-			if wait <= 0 {
+			if rest := time.Until(last.Add(coalesce)); rest > 0 {
+				wait = rest
+			} else {
 				dirty = false
 				if err := changed(v.clone()); err != nil {
 					return err
 				}
 				last = time.Now()
-			} else {
-				pollCtx, cancel = context.WithTimeout(ctx, wait)
 			}
 		}
+		pollCtx, cancel := context.WithTimeout(ctx, wait)
 		fetches := client.PollFetches(pollCtx)
-		quiet := len(v.ends) > 0 && pollCtx.Err() != nil
+		quiet := pollCtx.Err() != nil
 		cancel()
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -141,8 +141,12 @@ func (c *Client) read(ctx context.Context, changed func(Snapshot) error) error {
 				c.log.Warn("registry record cannot be read", "topic", r.Topic, "key", string(r.Key), "err", err)
 			}
 		})
-		if quiet {
-			v.lookForEnds(ctx, c.client)
+		switch {
+		case !quiet:
+		case len(v.ends) > 0:
+			v.lookForEnds(ctx, c.client, v.ends)
+		case !dirty: // what came after the end of the first reading may be gone too
+			dirty = v.lookForEnds(ctx, c.client, v.behind(ctx, c))
 		}
 	}
 }
@@ -185,24 +189,45 @@ func (v *view) read(p partition, next int64) {
 	}
 }
 
-// lookForEnds finds partitions that have been read to their end although no
-// record is there. If the brokers do not answer, it finds none: the consumer logs why.
-func (v *view) lookForEnds(ctx context.Context, client *kgo.Client) {
+// lookForEnds finds partitions that have been read up to their end although no
+// record is there, and reports whether there are any. If the brokers do not answer,
+// it finds none: the consumer logs why.
+func (v *view) lookForEnds(ctx context.Context, client *kgo.Client, ends map[partition]int64) (found bool) {
 	ctx, cancel := context.WithTimeout(ctx, endsLimit)
 	defer cancel()
-	next, ends := map[string]map[int32]int64{}, map[string]map[int32]int64{}
-	for p, end := range v.ends {
-		if ends[p.topic] == nil {
-			next[p.topic], ends[p.topic] = map[int32]int64{}, map[int32]int64{}
+	next, byTopic := map[string]map[int32]int64{}, map[string]map[int32]int64{}
+	for p, end := range ends {
+		if byTopic[p.topic] == nil {
+			next[p.topic], byTopic[p.topic] = map[int32]int64{}, map[int32]int64{}
 		}
-		next[p.topic][p.id], ends[p.topic][p.id] = v.next[p], end
+		next[p.topic][p.id], byTopic[p.topic][p.id] = v.next[p], end
 	}
-	for topic := range ends {
-		done, _ := AtEnd(ctx, client, topic, next[topic], ends[topic])
+	for topic, ends := range byTopic {
+		done, _ := AtEnd(ctx, client, topic, next[topic], ends)
 		for _, id := range done {
-			v.read(partition{topic, id}, ends[topic][id])
+			v.read(partition{topic, id}, ends[id])
+			found = true
 		}
 	}
+	return found
+}
+
+// behind gives the ends of partitions of the topic of cameras that have not been
+// read up to there.
+func (v *view) behind(ctx context.Context, c *Client) map[partition]int64 {
+	ctx, cancel := context.WithTimeout(ctx, endsLimit)
+	defer cancel()
+	ends, err := c.End(ctx)
+	if err != nil {
+		return nil
+	}
+	out := make(map[partition]int64)
+	for id, end := range ends {
+		if p := (partition{v.cameras, id}); v.next[p] < end {
+			out[p] = end
+		}
+	}
+	return out
 }
 
 func (v *view) apply(r *kgo.Record) error {

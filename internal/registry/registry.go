@@ -54,6 +54,10 @@ type Client struct {
 	client *kgo.Client   // produces and administers; readers have their own
 	leave  time.Duration // how long Close waits for statuses
 
+	// recheck is how long nothing new comes until Follow asks whether the topic of
+	// cameras ends where it has read up to.
+	recheck time.Duration
+
 	// Statuses on their way. A newer one replaces one that waits, so the number of
 	// cameras bounds them.
 	mu      sync.Mutex
@@ -76,7 +80,7 @@ func Connect(cfg kafka.Config, log *slog.Logger) (*Client, error) {
 	}
 	return &Client{
 		cfg: cfg, log: log, client: client,
-		waiting: make(map[string][]byte), sending: make(map[string]bool), leave: time.Second,
+		waiting: make(map[string][]byte), sending: make(map[string]bool), leave: time.Second, recheck: 30 * time.Second,
 	}, nil
 }
 
