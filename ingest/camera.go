@@ -10,13 +10,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/internal/share"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -28,33 +28,10 @@ var (
 	errEnded    = errors.New("connection ended")
 )
 
-// desertedAfter is how long nothing must have come into a camera's index until
-// the owner from whom its log was taken takes it back: twice the longest
-// fragment, of which the index tells only when it has ended.
+// desertedAfter is how long a camera's index must not grow until the owner from
+// whom the log was taken takes it back: twice the longest fragment, since the
+// index tells of a fragment when it has ended.
 const desertedAfter = 2 * time.Minute
-
-// claim is the one decision whether a camera that leaves this process has its
-// log here, and so is recorded until the new owner has it, or never will.
-type claim struct{ state atomic.Int32 }
-
-const (
-	claimOpen  = iota // nobody has decided
-	claimTaken        // the log was opened
-	claimGiven        // it is not to be
-)
-
-// renew leaves the decision open again, for a run that has no log yet.
-func (c *claim) renew() { c.state.Store(claimOpen) }
-
-// take says whether the log may be opened.
-func (c *claim) take() bool {
-	return c.state.CompareAndSwap(claimOpen, claimTaken) || c.state.Load() == claimTaken
-}
-
-// give says whether the log was not opened; it will not be then.
-func (c *claim) give() bool {
-	return c.state.CompareAndSwap(claimOpen, claimGiven) || c.state.Load() == claimGiven
-}
 
 // assembler is what a camera needs of an [assemble.Assembler].
 type assembler interface {
@@ -74,9 +51,7 @@ type camera struct {
 	m       *metrics
 	reserve *reserve
 	cam     schemas.Camera
-	reason  string // of opening the log
 	board   *board
-	claim   claim     // on the log
 	source  Source    // from the first connection on; nil again once it panicked
 	asm     assembler // of this run's recorder; made and trusted as the source is
 	drops   drops     // of the source's goroutine
@@ -84,23 +59,44 @@ type camera struct {
 	refused bool      // a chunk of this fragment or the one before was not taken; of the recorder's goroutine
 }
 
-func newCamera(cfg *Config, deps *Deps, m *metrics, res *reserve, log *slog.Logger, cam schemas.Camera, reason string) *camera {
+func newCamera(cfg *Config, deps *Deps, m *metrics, res *reserve, log *slog.Logger, cam schemas.Camera) *camera {
 	state := schemas.StateConnecting
 	if cam.Disabled {
 		state = schemas.StateDisabled
 	}
 	log = log.With("camera", cam.ID)
 	return &camera{
-		cfg: cfg, deps: deps, m: m, reserve: res, cam: cam, reason: reason,
+		cfg: cfg, deps: deps, m: m, reserve: res, cam: cam,
 		log: log, trouble: newTroubleLog(log),
 		board: newBoard(schemas.Status{Camera: cam.ID, Owner: cfg.Instance, Host: cfg.Host, State: state},
 			cfg.StatusEvery, deps.Registry.PutStatus),
 	}
 }
 
-// run records until ctx ends, or another owner has the log (errFenced), or the
-// log ended under it (errLogEnded). Nothing of the camera is left when it returns.
-func (c *camera) run(ctx context.Context) error {
+// Run is share.Work's: it records until ctx ends, another owner has the log
+// (errFenced), or the log ends under it (errLogEnded).
+func (c *camera) Run(ctx context.Context, reason string, mayOpen func() bool) error {
+	err := c.protect(func() error { return c.run(ctx, reason, mayOpen) })
+	switch {
+	case errors.Is(err, errFenced):
+		c.m.fenced.WithLabelValues(c.cam.ID).Inc()
+		c.board.state(schemas.StateAway, err)
+		return share.ErrFenced
+	case errors.Is(err, errLogEnded):
+		c.board.state(schemas.StateAway, err)
+	case err != nil:
+		// run itself has panicked, which connections cannot make it do.
+		c.board.state(schemas.StateAway, err)
+		c.board.run(ctx)
+	}
+	return err
+}
+
+// Mute is share.Work's: it stops the status from being written, or lets it go on.
+func (c *camera) Mute(on bool) { c.board.mute(on) }
+
+// run is Run for once. Nothing of the camera is left when it returns.
+func (c *camera) run(ctx context.Context, reason string, mayOpen func() bool) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -117,18 +113,18 @@ func (c *camera) run(ctx context.Context) error {
 	c.m.noSound.WithLabelValues(c.cam.ID)
 	rec := &lateRecorder{wrote: c.wrote}
 	rec.open = func() CameraWriter {
-		if ctx.Err() != nil || !c.claim.take() {
+		if ctx.Err() != nil || !mayOpen() {
 			return nil // it is another's to open by now
 		}
-		c.log.Info("log is opened", "reason", c.reason)
-		w := c.deps.Open(context.WithoutCancel(ctx), schemas.Topic{Camera: c.cam.ID}, c.openOptions())
+		c.log.Info("log is opened", "reason", reason)
+		w := c.deps.Open(context.WithoutCancel(ctx), schemas.Topic{Camera: c.cam.ID}, c.openOptions(reason))
 		wg.Go(func() { c.watch(ctx, w, cancel) })
 		return w
 	}
 	// A camera that takes one client only gives no connection as long as the
-	// owner before has one: so the log is opened without, which ends that.
-	// But where nobody records there is nobody to end.
-	force := c.reason != openDeserted
+	// owner before has one: so the log is opened without, which ends that. A log
+	// that is deserted has no such owner.
+	force := reason != share.ReasonDeserted
 	takeOver := time.AfterFunc(c.cfg.OpenWait, func() { rec.writer(force) })
 	defer takeOver.Stop()
 
@@ -136,25 +132,25 @@ func (c *camera) run(ctx context.Context) error {
 
 	closing, stop := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.CloseWait)
 	defer stop()
-	lost := context.Cause(ctx)
-	if !errors.Is(lost, errFenced) && !errors.Is(lost, errLogEnded) {
-		lost = nil
+	cause := context.Cause(ctx)
+	if !errors.Is(cause, errFenced) && !errors.Is(cause, errLogEnded) {
+		cause = nil
 	}
-	if err := rec.close(closing); err != nil && lost == nil {
+	if err := rec.close(closing); err != nil && cause == nil {
 		c.log.Warn("log was not closed cleanly; the next owner settles it", "err", clean(err))
 	}
-	return lost
+	return cause
 }
 
-// mourn shows that another process has the camera, which the group says is
-// ours, until ctx ends, or its index has not grown for desertedAfter and takeBack
-// agrees. It waits a while before: mostly we are about to hear
-// that the camera has moved, and its new owner's status must stand.
-func (c *camera) mourn(ctx context.Context, takeBack func() bool) {
+// WaitReclaim is share.Work's. It shows in the status that another process
+// records this camera, and returns nil when the index has not grown for
+// desertedAfter. It waits a while before: mostly we are about to hear that the
+// camera has moved, and its new owner's status must stand.
+func (c *camera) WaitReclaim(ctx context.Context) error {
 	select {
 	case <-time.After(2 * c.cfg.SessionTimeout):
 	case <-ctx.Done():
-		return
+		return ctx.Err()
 	}
 	c.log.Error("camera stays with another ingest process although the group gave it to this one: "+
 		"are there two groups on one log? It is taken back once nobody records it", "err", errFenced)
@@ -171,25 +167,25 @@ func (c *camera) mourn(ctx context.Context, takeBack func() bool) {
 		now, err := c.deps.IndexEnd(ctx, schemas.Topic{Camera: c.cam.ID})
 		switch {
 		case ctx.Err() != nil:
-			return
+			return ctx.Err()
 		case err != nil:
-			end = -1 // nor can others write where we cannot read
+			end = -1 // others cannot write either if we cannot read
 		case now != end:
 			end, since = now, time.Now()
-		case time.Since(since) >= desertedAfter && takeBack():
-			return
+		case time.Since(since) >= desertedAfter:
+			return nil
 		}
 		select {
 		case <-look.C:
 		case <-ctx.Done():
-			return
+			return ctx.Err()
 		}
 	}
 }
 
-func (c *camera) openOptions() medialog.OpenOptions {
+func (c *camera) openOptions(reason string) medialog.OpenOptions {
 	return medialog.OpenOptions{
-		Writer: c.cfg.Instance, Host: c.cfg.Host, Reason: c.reason, Admit: c.reserve.Admit,
+		Writer: c.cfg.Instance, Host: c.cfg.Host, Reason: reason, Admit: c.reserve.Admit,
 	}
 }
 

@@ -20,7 +20,6 @@ type metrics struct {
 	dropped, frozen    *prometheus.CounterVec
 	noSound            *prometheus.GaugeVec
 	panics             prometheus.Counter
-	partitions         prometheus.Gauge
 	assembler          *assemble.Metrics
 }
 
@@ -43,9 +42,6 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "framelog_ingest_panics_total", Help: "Panics in a camera's code, each of which ended a connection.",
 		}),
-		partitions: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "framelog_ingest_partitions", Help: "Partitions of the cameras topic that this process owns.",
-		}),
 	}
 }
 
@@ -59,9 +55,12 @@ func (m *metrics) forget(camera string) {
 	m.assembler.Forget(camera)
 }
 
-// register registers everything with reg. It fails where a name is taken.
-func (m *metrics) register(reg prometheus.Registerer, cameras prometheus.Collector) error {
-	for _, c := range []prometheus.Collector{m.reconnects, m.fenced, m.dropped, m.frozen, m.noSound, m.panics, m.partitions, cameras} {
+// register registers everything with reg. It fails if a name is taken.
+func (m *metrics) register(reg prometheus.Registerer, cameras prometheus.Collector, partitions func() int) error {
+	owned := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "framelog_ingest_partitions", Help: "Partitions of the cameras topic that this process owns.",
+	}, func() float64 { return float64(partitions()) })
+	for _, c := range []prometheus.Collector{m.reconnects, m.fenced, m.dropped, m.frozen, m.noSound, m.panics, owned, cameras} {
 		if err := reg.Register(c); err != nil {
 			return err
 		}

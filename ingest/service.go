@@ -12,27 +12,28 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/internal/share"
 	"github.com/framelog/framelog/schemas"
 )
+
+// groupName is the consumer group in which ingest processes share the cameras.
+const groupName = "framelog-ingest"
 
 // Config is an ingest process's settings. The zero value of each field but
 // Kafka means its default.
 type Config struct {
 	Kafka kafka.Config
 
-	// Instance names this process in statuses and in the log; it must differ
-	// between processes. Default: host, process id and a random number.
+	// Instance names this process in statuses, in the log and in the consumer
+	// group: one that is started again under it within SessionTimeout has its
+	// cameras back at once. It must differ between processes. Default: host,
+	// process id and a random number, and no name in the group, so that a
+	// process that died comes back as another.
 	Instance string
-	// Static is this process's name in the consumer group (Kafka's group
-	// instance id, KIP-345): one that is started again under it within
-	// SessionTimeout has its cameras back at once. No two processes may have
-	// the same. Default: none, and a process that died comes back as another.
-	Static string
 	// Host is where it runs. Default: the host's name.
 	Host string
 
@@ -49,7 +50,7 @@ type Config struct {
 	// Default 5s.
 	OpenWait time.Duration
 	// ReleaseWait is how long a camera that went to another process is
-	// recorded where that does not begin. Default 30s.
+	// recorded here if that one does not begin. Default 30s.
 	ReleaseWait time.Duration
 	// CloseWait is how long the end of a camera waits for Kafka to take what
 	// was recorded. Default 5s.
@@ -68,8 +69,7 @@ type Config struct {
 	ReservePath  string
 	ReserveBytes int64
 
-	// kafkaOpts are for tests: they let a process lose its connections.
-	kafkaOpts []kgo.Opt
+	member string // Instance as it was configured
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -80,6 +80,7 @@ func (c Config) withDefaults() (Config, error) {
 		}
 		c.Host = host
 	}
+	c.member = c.Instance
 	if c.Instance == "" {
 		c.Instance = fmt.Sprintf("%s-%d-%04x", c.Host, os.Getpid(), rand.N(1<<16))
 	}
@@ -129,51 +130,24 @@ type Deps struct {
 	// (medialog.Log.IndexEnd).
 	IndexEnd func(ctx context.Context, t schemas.Topic) (int64, error)
 	// Forget is told of a camera that is no longer recorded here
-	// (medialog.Log.Forget); nil does nothing.
+	// (medialog.Log.Forget). nil: nobody is told.
 	Forget func(camera string)
 
 	newAssembler func(assemble.Config, assemble.Recorder) assembler // tests have their own
 }
 
 // Service records the cameras that the consumer group gives to this process.
-//
-// Who owns a camera: a partition that was assigned is ours until it is
-// revoked. Being lost changes nothing, since it comes of any broker's restart;
-// the next assignment decides. A camera that has gone to another process is
-// recorded here until that one opens its log, or ReleaseWait has passed; where
-// it has no log here yet, not at all. One of ours whose log another process has
-// taken waits for the next assignment, or until nothing comes into that log.
+// [share.Cameras] decides which camera runs when.
 type Service struct {
 	cfg     Config
 	deps    Deps
 	log     *slog.Logger
 	metrics *metrics
 	reserve *reserve
-	wg      sync.WaitGroup // runners
+	cameras *share.Cameras
 
-	mu      sync.Mutex
-	parts   map[int32]*part
-	runners map[string]*runner // by camera
-	ending  map[string]*runner // the last one of a camera that was told to stop
-	joined  bool               // the group has settled once
-	closed  bool
-}
-
-// part is a partition that is ours.
-type part struct {
-	lost  bool // perhaps not any more
-	known bool // its cameras have been read
-}
-
-// runner is one camera while it runs here.
-type runner struct {
-	*camera
-	part    int32
-	cancel  context.CancelFunc
-	done    chan struct{}
-	release *time.Timer // stops it; nil: it is ours
-	fenced  bool        // another process has the log
-	removed bool        // the registry has it no more
+	mu   sync.Mutex
+	runs map[string]*camera // the newest of each camera, until it is forgotten
 }
 
 // New makes a Service; Run runs it. reg may be nil.
@@ -185,8 +159,12 @@ func New(cfg Config, deps Deps, log *slog.Logger, reg prometheus.Registerer) (*S
 	s := &Service{
 		cfg: cfg, log: log, metrics: newMetrics(reg),
 		reserve: &reserve{path: cfg.ReservePath, bytes: cfg.ReserveBytes, log: log, free: freeBytes},
-		parts:   make(map[int32]*part), runners: make(map[string]*runner), ending: make(map[string]*runner),
+		runs:    make(map[string]*camera),
 	}
+	s.cameras = share.New(share.Config{
+		Kafka: cfg.Kafka, Group: groupName, Instance: cfg.member, Doing: "recorded",
+		SessionTimeout: cfg.SessionTimeout, ReleaseWait: cfg.ReleaseWait, RetryWait: cfg.ReconnectMin,
+	}, role{s}, log)
 	if deps.newAssembler == nil {
 		deps.newAssembler = func(c assemble.Config, rec assemble.Recorder) assembler {
 			return assemble.New(c, rec, s.metrics.assembler)
@@ -194,7 +172,7 @@ func New(cfg Config, deps Deps, log *slog.Logger, reg prometheus.Registerer) (*S
 	}
 	s.deps = deps
 	if reg != nil {
-		if err := s.metrics.register(reg, newCensus(s.count)); err != nil {
+		if err := s.metrics.register(reg, newCensus(s.count), s.cameras.Partitions); err != nil {
 			return nil, fmt.Errorf("ingest: register metrics: %w", err)
 		}
 	}
@@ -208,14 +186,10 @@ func (s *Service) Run(ctx context.Context) error {
 	if err := s.ensure(ctx); err != nil {
 		return nil // ctx has ended
 	}
-	g, err := newGroup(s.cfg.Kafka, s.cfg.Static, s.cfg.SessionTimeout, s, s.log, s.cfg.kafkaOpts...)
+	err := s.cameras.Run(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("ingest: share cameras: %w", err)
 	}
-	g.run(ctx)
-	s.close()
-	g.leave(2 * time.Second) // while the cameras end
-	s.wg.Wait()
 	s.log.Info("ingest has ended")
 	return nil
 }
@@ -244,18 +218,11 @@ func (s *Service) ensure(ctx context.Context) error {
 	}
 }
 
-// Ready says whether this process has taken up its cameras. Brokers that go
-// away later change nothing: it goes on recording.
+// Ready returns an error until this process has taken up its cameras. Brokers
+// that go away later change nothing: it goes on recording.
 func (s *Service) Ready() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.joined {
-		return errors.New("ingest: the consumer group is not joined yet")
-	}
-	for _, p := range s.parts {
-		if !p.known && !p.lost {
-			return errors.New("ingest: the cameras are not read yet")
-		}
+	if err := s.cameras.Ready(); err != nil {
+		return fmt.Errorf("ingest: %w", err)
 	}
 	return nil
 }
@@ -264,8 +231,34 @@ func (s *Service) count() map[schemas.State]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := make(map[schemas.State]int)
-	for _, r := range s.runners {
-		n[r.board.current()]++
+	for _, c := range s.runs {
+		n[c.board.current()]++
 	}
 	return n
+}
+
+// role is what share.Cameras sees of a Service.
+type role struct{ s *Service }
+
+func (r role) NewWork(cam schemas.Camera) share.Work {
+	s := r.s
+	c := newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, cam)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.runs[cam.ID] = c
+	return c
+}
+
+func (r role) Forget(id string, removed bool) {
+	s := r.s
+	s.mu.Lock()
+	delete(s.runs, id)
+	s.mu.Unlock()
+	s.metrics.forget(id)
+	if s.deps.Forget != nil {
+		s.deps.Forget(id)
+	}
+	if removed {
+		s.deps.Registry.DeleteStatus(id)
+	}
 }

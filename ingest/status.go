@@ -133,8 +133,8 @@ func (b *board) problem(kind int, text string) {
 	b.change(func() { b.problems[kind] = text })
 }
 
-// hush stops the status from being written, or lets it go on.
-func (b *board) hush(quiet bool) {
+// mute stops the status from being written, or lets it go on.
+func (b *board) mute(quiet bool) {
 	b.change(func() { b.quiet = quiet })
 }
 

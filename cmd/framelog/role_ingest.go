@@ -88,7 +88,7 @@ func record(ctx context.Context, p *process) error {
 	defer mlog.Close()
 	ic := ingest.Config{
 		Kafka:          kafkaConfig(cfg, "framelog-ingest"),
-		Static:         own.Instance,
+		Instance:       own.Instance,
 		SessionTimeout: time.Duration(own.SessionTimeout), ReconnectMax: time.Duration(own.ReconnectMax),
 		Assembler: assemble.Config{MinFragment: time.Duration(own.MinFragment), ChunkDuration: time.Duration(own.ChunkDuration)},
 	}

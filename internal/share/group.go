@@ -1,4 +1,4 @@
-package ingest
+package share
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,45 +16,42 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/schemas"
 )
 
-// groupName is the consumer group in which ingest processes share the cameras.
-const groupName = "framelog-ingest"
+// endsRetry is the pause before the ends of partitions are asked for again.
+const endsRetry = 250 * time.Millisecond
 
-// member is told what becomes of partitions of the cameras topic. Its methods
-// are called one at a time and return soon.
+// member is told what becomes of partitions of the cameras topic. Cameras is
+// one, and has the meaning of each method. They are called one at a time.
 type member interface {
-	// assigned: these partitions are ours from now on (perhaps again). It is
-	// called each time that the group has settled, even with none.
-	assigned(parts []int32)
-	// revoked: these go to another member.
-	revoked(parts []int32)
-	// lost: the group has given us up, or no broker answers. Whether these
-	// are still ours the next assigned tells.
-	lost(parts []int32)
-	// desired: these are the cameras of a partition of ours. The map is the
-	// callee's to keep.
-	desired(part int32, cams map[string]schemas.Camera)
+	Assigned(partitions []int32)
+	Revoked(partitions []int32)
+	Lost(partitions []int32)
+	// Desired keeps the map.
+	Desired(partition int32, cams map[string]schemas.Camera)
 }
 
 // group reads the partitions of the cameras topic that the consumer group
 // gives to this process: each from its start to its end, as of the assignment,
 // and what comes after. Nothing is ever committed.
+//
+// What it costs does not grow with the number of partitions: one request a
+// broker asks where all of them begin and end, and one fetches all.
 type group struct {
+	cfg    Config
 	log    *slog.Logger
 	topic  string
 	name   string // of the group
-	static string // group instance id; "": a member like any other
 	member member
 	client *kgo.Client    // not for callbacks, which may come before it is set
 	wg     sync.WaitGroup // searches for ends
 	quit   chan struct{}  // closed when run ends
 
-	mu    sync.Mutex // guards parts and all calls of member
-	parts map[int32]*reading
+	mu      sync.Mutex // guards what follows and all calls of member
+	parts   map[int32]*reading
+	trouble time.Time // since when the group cannot be managed; zero: it can
 }
 
 // reading is how far a partition has been read.
@@ -65,20 +63,20 @@ type reading struct {
 
 func (r *reading) done() bool { return r.end >= 0 && r.next >= r.end }
 
-func newGroup(cfg kafka.Config, static string, session time.Duration, m member, log *slog.Logger, opts ...kgo.Opt) (*group, error) {
+func newGroup(cfg Config, m member, log *slog.Logger) (*group, error) {
 	g := &group{
-		log: log, topic: cfg.Names().Cameras(), name: cfg.Prefix + groupName, static: static, member: m,
+		cfg: cfg, log: log, topic: cfg.Kafka.Names().Cameras(), name: cfg.Kafka.Prefix + cfg.Group, member: m,
 		quit: make(chan struct{}), parts: make(map[int32]*reading),
 	}
-	opts = append(cfg.Options(log), append([]kgo.Opt{
+	opts := append(cfg.Kafka.Options(log), append([]kgo.Opt{
 		kgo.ConsumerGroup(g.name),
 		kgo.ConsumeTopics(g.topic),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
-		kgo.SessionTimeout(session),
-		kgo.HeartbeatInterval(session / 4),
+		kgo.SessionTimeout(cfg.SessionTimeout),
+		kgo.HeartbeatInterval(cfg.SessionTimeout / 4),
 		// A member that died in the middle of a rebalance keeps the others
 		// waiting no longer than one that died at another time.
-		kgo.RebalanceTimeout(session),
+		kgo.RebalanceTimeout(cfg.SessionTimeout),
 		kgo.DisableAutoCommit(),
 		kgo.AdjustFetchOffsetsFn(fromStart),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
@@ -91,19 +89,20 @@ func newGroup(cfg kafka.Config, static string, session time.Duration, m member, 
 		kgo.OnPartitionsAssigned(g.onAssigned),
 		kgo.OnPartitionsRevoked(g.onRevoked),
 		kgo.OnPartitionsLost(g.onLost),
-	}, opts...)...)
-	if static != "" {
-		opts = append(opts, kgo.InstanceID(static))
+		kgo.WithHooks(troubleHook{g}),
+	}, cfg.Options...)...)
+	if cfg.Instance != "" {
+		opts = append(opts, kgo.InstanceID(cfg.Instance))
 	}
 	client, err := kgo.NewClient(opts...)
 	if err != nil {
-		return nil, fmt.Errorf("ingest: join group: %w", err)
+		return nil, fmt.Errorf("share: join group: %w", err)
 	}
 	g.client = client
 	return g, nil
 }
 
-// fromStart lets committed offsets, whoever wrote them, mean nothing.
+// fromStart makes the client ignore committed offsets, whoever wrote them.
 func fromStart(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	for _, parts := range offsets {
 		for p := range parts {
@@ -134,7 +133,7 @@ func (g *group) leave(timeout time.Duration) {
 	close(g.quit)
 	id, _ := g.client.GroupMetadata()
 	err := g.client.LeaveGroupContext(ctx)
-	if err == nil && g.static != "" && id != "" {
+	if err == nil && g.cfg.Instance != "" && id != "" {
 		err = g.leaveStatic(ctx, id)
 	}
 	if err != nil {
@@ -144,12 +143,12 @@ func (g *group) leave(timeout time.Duration) {
 	g.wg.Wait()
 }
 
-// leaveStatic leaves as the static member that id was: the client leaves its
-// place to a process that takes it up again, but this one has ended for good.
-// The id keeps a successor of the same name in the group.
+// leaveStatic leaves as the static member that id was. The client alone would
+// keep the place for a process that comes back under the name, but this one has
+// ended for good. The id keeps a successor of the same name in the group.
 func (g *group) leaveStatic(ctx context.Context, id string) error {
 	m := kmsg.NewLeaveGroupRequestMember()
-	m.MemberID, m.InstanceID = id, &g.static
+	m.MemberID, m.InstanceID = id, &g.cfg.Instance
 	req := kmsg.NewPtrLeaveGroupRequest()
 	req.Group, req.Members = g.name, append(req.Members, m)
 	resp, err := req.RequestWith(ctx, g.client)
@@ -168,18 +167,65 @@ func (g *group) leaveStatic(ctx context.Context, id string) error {
 	return nil
 }
 
-// take takes what was read. Of the partitions that it returns the log was cut
-// back: what stood there after the cut may be gone, and no tombstone says so.
+// confirm asks the group whether this process is a member of its current
+// generation: then no other process has its partitions.
+func (g *group) confirm(ctx context.Context) error {
+	req := kmsg.NewPtrHeartbeatRequest()
+	req.Group = g.name
+	req.MemberID, req.Generation = g.client.GroupMetadata()
+	if req.MemberID == "" {
+		return errNotJoined
+	}
+	if g.cfg.Instance != "" {
+		req.InstanceID = &g.cfg.Instance
+	}
+	resp, err := req.RequestWith(ctx, g.client)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	if err != nil {
+		return fmt.Errorf("share: confirm membership: %w", err)
+	}
+	return nil
+}
+
+// troubleHook is told why the client has left the group.
+type troubleHook struct{ g *group }
+
+func (h troubleHook) OnGroupManageError(err error) { h.g.onTrouble(err) }
+
+// onTrouble logs that the group cannot be managed, once until it can.
+func (g *group) onTrouble(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.trouble.IsZero() {
+		return
+	}
+	g.trouble = time.Now()
+	if errors.Is(err, kerr.FencedInstanceID) {
+		g.log.Error("another process has joined the group under the same name: this one gets no more cameras", "instance", g.cfg.Instance, "group", g.name)
+		return
+	}
+	g.log.Warn("the brokers do not keep this process in its group; its cameras go on being "+g.cfg.Doing,
+		"brokers", strings.Join(g.cfg.Kafka.Brokers, ","), "group", g.name, "err", err)
+}
+
+// settled logs that trouble is over. g.mu is held.
+func (g *group) settled() {
+	if !g.trouble.IsZero() {
+		g.log.Info("the group is joined again", "group", g.name, "after", time.Since(g.trouble).Round(time.Millisecond))
+		g.trouble = time.Time{}
+	}
+}
+
+// take takes what was read. The log of the partitions that it returns was cut
+// back: records behind the cut may be gone, and no tombstone says so.
 func (g *group) take(fetches kgo.Fetches) (cut []int32) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	fetches.EachError(func(_ string, p int32, err error) {
-		if errors.Is(err, kgo.ErrClientClosed) {
-			return
-		}
-		if errors.Is(err, kerr.FencedInstanceID) {
-			g.log.Error("another ingest process has joined under the same name: this one gets no more cameras", "ingest.instance", g.static)
-			return
+		if _, ok := errors.AsType[*kgo.ErrGroupSession](err); ok || errors.Is(err, kgo.ErrClientClosed) {
+			return // the first is onTrouble's
 		}
 		g.log.Warn("cameras topic cannot be read", "partition", p, "err", err)
 		if _, ok := errors.AsType[*kgo.ErrDataLoss](err); ok && g.parts[p] != nil {
@@ -210,15 +256,15 @@ func (g *group) take(fetches kgo.Fetches) (cut []int32) {
 	})
 	for p := range touched {
 		if part := g.parts[p]; part.done() {
-			g.member.desired(p, maps.Clone(part.cams))
+			g.member.Desired(p, maps.Clone(part.cams))
 		}
 	}
 	return cut
 }
 
-// readAgain has partitions read from their start: the client itself goes on
-// where the log was cut. Until they are read nothing is told of them, so that
-// their cameras go on as they are. No rebalance may run meanwhile.
+// readAgain has partitions read from their start; the client alone would go on
+// at the cut. Until they are read nothing is told of them, so that their cameras
+// go on as they are. No rebalance may run meanwhile.
 func (g *group) readAgain(parts []int32) {
 	if len(parts) == 0 {
 		return
@@ -228,7 +274,7 @@ func (g *group) readAgain(parts []int32) {
 	g.mu.Unlock()
 	start := make(map[int32]kgo.EpochOffset, len(parts))
 	for _, p := range parts {
-		// Where the log begins later, the client resets to its start.
+		// If the log begins later, the client resets to its start.
 		start[p] = kgo.EpochOffset{Epoch: -1, Offset: 0}
 	}
 	g.client.SetOffsets(map[string]map[int32]kgo.EpochOffset{g.topic: start})
@@ -237,8 +283,9 @@ func (g *group) readAgain(parts []int32) {
 func (g *group) onAssigned(_ context.Context, client *kgo.Client, added map[string][]int32) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.settled()
 	parts := added[g.topic]
-	g.member.assigned(parts)
+	g.member.Assigned(parts)
 	g.begin(client, parts...)
 }
 
@@ -248,7 +295,7 @@ func (g *group) onRevoked(_ context.Context, _ *kgo.Client, gone map[string][]in
 	for _, p := range gone[g.topic] {
 		delete(g.parts, p)
 	}
-	g.member.revoked(gone[g.topic])
+	g.member.Revoked(gone[g.topic])
 }
 
 func (g *group) onLost(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
@@ -257,7 +304,7 @@ func (g *group) onLost(_ context.Context, _ *kgo.Client, gone map[string][]int32
 	for _, p := range gone[g.topic] {
 		delete(g.parts, p)
 	}
-	g.member.lost(gone[g.topic])
+	g.member.Lost(gone[g.topic])
 }
 
 // begin has partitions read from their start, and looks where they end now.
@@ -295,7 +342,7 @@ func (g *group) findEnds(client *kgo.Client, parts map[int32]*reading) {
 		select {
 		case <-g.quit:
 			return
-		case <-time.After(250 * time.Millisecond):
+		case <-time.After(endsRetry):
 		}
 		if !g.current(parts) {
 			return
@@ -303,7 +350,7 @@ func (g *group) findEnds(client *kgo.Client, parts map[int32]*reading) {
 	}
 }
 
-// current says whether any of these readings is still wanted.
+// current reports whether any of these readings is still wanted.
 func (g *group) current(parts map[int32]*reading) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -324,7 +371,7 @@ func (g *group) setEnds(parts map[int32]*reading, ends map[int32]int64) {
 		}
 		r.end = ends[p] // 0: it is empty
 		if r.done() {
-			g.member.desired(p, maps.Clone(r.cams))
+			g.member.Desired(p, maps.Clone(r.cams))
 		}
 	}
 }

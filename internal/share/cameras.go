@@ -1,0 +1,365 @@
+package share
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// Cameras are the cameras of this process: it is told which they are, and runs
+// the role's work on each of them.
+//
+// The methods Assigned, Revoked, Lost and Desired are for the consumer group,
+// which [Cameras.Run] joins; they return soon.
+type Cameras struct {
+	cfg  Config
+	role Role
+	log  *slog.Logger
+	wg   sync.WaitGroup // runs
+
+	mu         sync.Mutex // guards what follows and all cameras; the role is called with it held
+	partitions map[int32]*partition
+	cameras    map[string]*camera // those that are not absent
+	joined     bool               // the group has settled once
+	closed     bool
+	confirm    func(context.Context) error // asks the group whether this process is a member of its generation
+
+	observe func(c *camera, e event, reason string) // of tests: told of each event before it takes effect; may be nil
+}
+
+// partition is a partition of the cameras topic that is ours.
+type partition struct {
+	unconfirmed bool // the group has not said whether it is ours still
+	known       bool // its cameras have been read
+}
+
+// camera is a camera that is not absent.
+type camera struct {
+	partition int32
+	record    schemas.Camera // the newest
+	state     state
+	reason    string      // of the next run
+	run       *run        // the newest; nil: there was none
+	release   *time.Timer // nil: it does not run
+	log       *slog.Logger
+}
+
+// run is one life of a camera's work. Its goroutine runs the work, again and
+// again, until ctx ends.
+type run struct {
+	work    Work
+	reason  string
+	ctx     context.Context //nolint:containedctx // the run's life, ended by stopRun
+	stop    context.CancelFunc
+	waitCtx context.Context //nolint:containedctx // of the wait for the log, ended by endReclaimWait
+	endWait context.CancelFunc
+}
+
+// New makes Cameras of which there are none yet.
+func New(cfg Config, role Role, log *slog.Logger) *Cameras {
+	return &Cameras{
+		cfg: cfg.withDefaults(), role: role, log: log,
+		partitions: make(map[int32]*partition), cameras: make(map[string]*camera),
+		confirm: func(context.Context) error { return nil }, // without a group, the caller's word counts
+	}
+}
+
+// errNotJoined: there is no group to confirm anything yet.
+var errNotJoined = errors.New("share: the group is not joined")
+
+// Run joins the consumer group and works on the cameras that it gives to this
+// process until ctx ends. Then it ends all work, leaves the group and waits.
+// Brokers that are away are waited for.
+func (s *Cameras) Run(ctx context.Context) error {
+	s.setConfirm(func(context.Context) error { return errNotJoined })
+	g, err := newGroup(s.cfg, s, s.log)
+	if err != nil {
+		return err
+	}
+	s.setConfirm(g.confirm)
+	g.run(ctx)
+	s.Close()
+	g.leave(2 * time.Second) // while the runs end
+	s.wg.Wait()
+	return nil
+}
+
+func (s *Cameras) setConfirm(f func(context.Context) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.confirm = f
+}
+
+// Ready returns an error until this process has taken up its cameras. Brokers
+// that go away later change nothing: the work goes on.
+func (s *Cameras) Ready() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.joined {
+		return errors.New("the consumer group is not joined yet")
+	}
+	for _, p := range s.partitions {
+		if !p.known && !p.unconfirmed {
+			return errors.New("the cameras are not read yet")
+		}
+	}
+	return nil
+}
+
+// Partitions is how many partitions of the cameras topic are ours.
+func (s *Cameras) Partitions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.partitions)
+}
+
+// Assigned: these partitions are ours from now on, perhaps again. The group
+// calls it each time that it has settled, even with none: what it had lost and
+// does not give back then is another process's.
+func (s *Cameras) Assigned(ids []int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.joined = true
+	for _, id := range ids {
+		s.partitions[id] = &partition{}
+	}
+	s.tell(ids, evAssigned)
+	var gone []int32
+	for id, p := range s.partitions {
+		if p.unconfirmed {
+			gone = append(gone, id)
+		}
+	}
+	s.give(gone)
+}
+
+// Revoked: these partitions go to another process.
+func (s *Cameras) Revoked(ids []int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.give(slices.DeleteFunc(slices.Clone(ids), func(id int32) bool { return s.partitions[id] == nil }))
+}
+
+// give gives partitions of ours away. s.mu is held.
+func (s *Cameras) give(ids []int32) {
+	for _, id := range ids {
+		delete(s.partitions, id)
+	}
+	s.tell(ids, evRevoked)
+}
+
+// Lost: the group has given this process up, or no broker answers. The next
+// Assigned tells whether these partitions are ours still.
+func (s *Cameras) Lost(ids []int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	var news []int32
+	for _, id := range ids {
+		if p := s.partitions[id]; p != nil && !p.unconfirmed {
+			p.unconfirmed = true
+			news = append(news, id)
+		}
+	}
+	s.tell(news, evGroupLost)
+}
+
+// tell has an event happen to all cameras of some partitions. s.mu is held.
+func (s *Cameras) tell(ids []int32, e event) {
+	if len(ids) == 0 {
+		return
+	}
+	for _, c := range s.cameras {
+		if slices.Contains(ids, c.partition) {
+			s.happen(c, e, "")
+		}
+	}
+}
+
+// Desired: these are the cameras of a partition of ours, which was read to its
+// end. What it says of a partition that may not be ours any more does not count.
+func (s *Cameras) Desired(id int32, cams map[string]schemas.Camera) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.partitions[id]
+	if p == nil || p.unconfirmed || s.closed {
+		return
+	}
+	reason := ReasonAdded
+	if !p.known {
+		reason, p.known = ReasonAssigned, true
+	}
+	for cam, c := range s.cameras {
+		if _, ok := cams[cam]; !ok && c.partition == id {
+			s.happen(c, evRemoved, "")
+		}
+	}
+	for cam, record := range cams {
+		c := s.cameras[cam]
+		if c == nil {
+			c = &camera{log: s.log.With("camera", cam), record: record}
+			s.cameras[cam] = c
+		}
+		e, why := evWanted, reason
+		if !c.record.Equal(record) {
+			e, why = evChanged, ReasonChanged
+		}
+		c.partition, c.record = id, record
+		s.happen(c, e, why)
+	}
+}
+
+// Close ends all work. The runs end soon after.
+func (s *Cameras) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.closed = true
+	for _, c := range s.cameras {
+		s.happen(c, evClosed, "")
+	}
+}
+
+// happen has an event happen to a camera, and gives the actions that were
+// taken. s.mu is held.
+func (s *Cameras) happen(c *camera, e event, reason string) []action {
+	if s.observe != nil {
+		s.observe(c, e, reason)
+	}
+	r, ok := next(c.state, e)
+	if !ok {
+		// A fault of ours. The camera stays as it is.
+		c.log.Error("an event that cannot happen", "state", c.state, "event", e)
+		return nil
+	}
+	if r.say.text != "" {
+		c.log.Log(context.Background(), r.say.level, r.say.text)
+	}
+	c.log.Debug("camera changes its state", "from", c.state, "event", e, "to", r.next, "why", r.why)
+	c.state = r.next
+	for _, a := range r.actions {
+		s.act(c, a, reason)
+	}
+	return r.actions
+}
+
+// act takes one action. s.mu is held.
+func (s *Cameras) act(c *camera, a action, reason string) {
+	switch a {
+	case setReason:
+		c.reason = reason
+	case startRun:
+		r := &run{work: s.role.NewWork(c.record), reason: c.reason}
+		r.ctx, r.stop = context.WithCancel(context.Background())
+		c.run = r
+		s.wg.Go(func() { s.live(c, r) })
+	case stopRun:
+		c.run.stop()
+	case awaitReclaim:
+		c.run.waitCtx, c.run.endWait = context.WithCancel(c.run.ctx)
+	case endReclaimWait:
+		c.run.endWait()
+	case startReleaseTimer:
+		var t *time.Timer
+		t = time.AfterFunc(s.cfg.ReleaseWait, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if c.release == t { // else it was stopped a moment ago
+				c.release = nil
+				s.happen(c, evReleaseTimeout, "")
+			}
+		})
+		c.release = t
+	case stopReleaseTimer:
+		c.release.Stop()
+		c.release = nil
+	case mute, unmute:
+		c.run.work.Mute(a == mute)
+	case forget, forgetRemoved:
+		delete(s.cameras, c.record.ID)
+		s.role.Forget(c.record.ID, a == forgetRemoved)
+	case runAgain, permit, refuse: // the run's goroutine does these
+	}
+}
+
+// live is a run's goroutine.
+func (s *Cameras) live(c *camera, r *run) {
+	defer r.stop()
+	for r.ctx.Err() == nil {
+		err := r.work.Run(r.ctx, r.reason, func() bool { return s.mayOpen(c) })
+		e := evRunFailed
+		if errors.Is(err, ErrFenced) {
+			e = evLogTaken
+		}
+		switch actions := s.happenWhileItRuns(c, r, e, ReasonDeserted); {
+		case slices.Contains(actions, runAgain):
+			c.log.Warn("work on the camera has ended; it begins again", "err", err)
+			pause(r.ctx, s.cfg.RetryWait)
+		case slices.Contains(actions, awaitReclaim):
+			s.reclaim(c, r)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.happen(c, evRunEnded, "")
+}
+
+// happenWhileItRuns is happen, unless the run was told to stop: then only its
+// end is of interest.
+func (s *Cameras) happenWhileItRuns(c *camera, r *run, e event, reason string) []action {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.ctx.Err() != nil {
+		return nil
+	}
+	return s.happen(c, e, reason)
+}
+
+// mayOpen reports whether a camera's run may open the log.
+func (s *Cameras) mayOpen(c *camera) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Contains(s.happen(c, evOpenAsked, ""), permit)
+}
+
+// reclaim waits until the log of a camera of ours, which another process has
+// taken, may be opened again: as far as the work can tell, and by the group.
+func (s *Cameras) reclaim(c *camera, r *run) {
+	for r.waitCtx.Err() == nil && r.work.WaitReclaim(r.waitCtx) != nil {
+	}
+	for r.ctx.Err() == nil {
+		s.mu.Lock()
+		confirm := s.confirm
+		s.mu.Unlock()
+		err := confirm(r.ctx)
+		if err == nil {
+			s.happenWhileItRuns(c, r, evReclaimed, "")
+			return
+		}
+		c.log.Debug("the group does not confirm that the camera is ours", "err", err)
+		pause(r.ctx, s.cfg.RetryWait)
+	}
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}

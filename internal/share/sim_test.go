@@ -1,0 +1,551 @@
+package share
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// TestSimulation has a group move partitions about between three processes in
+// every way that it does: revoked, lost and given back, lost and given to
+// another, heard late; with processes that end, die and come back, records that
+// change, cameras that are removed and come back, logs that are deleted, openings
+// that take their time, and cameras that do too or take one client only. What
+// happens at the same moment has no order, so a seed does not replay exactly.
+//
+// It drives the table of machine.go through Cameras, and each row must be
+// reached. FRAMELOG_TEST_SCHEDULES is the number of schedules, default 300.
+func TestSimulation(t *testing.T) {
+	schedules := 300
+	if s := os.Getenv("FRAMELOG_TEST_SCHEDULES"); s != "" {
+		schedules, _ = strconv.Atoi(s)
+	}
+	reached := make(map[at]int)
+	for seed := range uint64(schedules) {
+		synctest.Test(t, func(t *testing.T) { simulate(t, seed, reached) })
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+	if schedules < 300 {
+		return
+	}
+	for a := range table {
+		if reached[a] == 0 {
+			t.Errorf("%v: no schedule has reached this row: it cannot happen, or is not tested", a)
+		}
+	}
+	rarest := slices.SortedFunc(maps.Keys(reached), func(a, b at) int { return reached[a] - reached[b] })
+	for _, a := range rarest[:5] {
+		t.Logf("%v: %d times", a, reached[a])
+	}
+}
+
+// sim is one schedule. The test's goroutine is the group and the registry: what
+// it writes here others read under mu.
+type sim struct {
+	t       *testing.T
+	r       *rand.Rand
+	logs    *fakeLogs
+	reached map[at]int
+
+	mu        sync.Mutex
+	calm      bool // cameras answer at once
+	owner     []*simProcess
+	processes []*simProcess
+	cams      []map[string]schemas.Camera // by partition
+	seats     map[string]chan struct{}    // of cameras that take one client only
+	did       []string
+}
+
+type simProcess struct {
+	sim     *sim
+	name    string
+	role    *fakeRole
+	cameras *Cameras
+
+	// Guarded by sim.mu.
+	told   map[int32]bool  // partitions that it was last told to have
+	fenced map[string]bool // cameras whose log was taken, and which the group has not confirmed since
+}
+
+const simPartitions = 3
+
+func simulate(t *testing.T, seed uint64, reached map[at]int) {
+	s := &sim{
+		t: t, r: rand.New(rand.NewPCG(seed, 0)), logs: newFakeLogs(), reached: reached,
+		owner: make([]*simProcess, simPartitions), seats: make(map[string]chan struct{}),
+	}
+	for p := range simPartitions {
+		a, b := testCamera(fmt.Sprintf("p%d-a", p)), testCamera(fmt.Sprintf("p%d-single", p))
+		s.cams = append(s.cams, cameraMap(a, b))
+		s.seats[b.ID] = make(chan struct{}, 1)
+	}
+	for _, name := range []string{"one", "two", "three"} {
+		s.processes = append(s.processes, s.start(name))
+	}
+	for p := range simPartitions {
+		s.give(p, s.processes[s.r.IntN(len(s.processes))])
+	}
+	for range 5 + s.r.IntN(25) {
+		s.step()
+		s.check()
+	}
+
+	s.mu.Lock()
+	s.calm = true
+	s.mu.Unlock()
+	after(6 * time.Minute)
+	before := s.logs.opens()
+	after(10 * time.Minute)
+	if now := s.logs.opens(); len(now) != len(before) {
+		t.Errorf("logs change hands for ever: %v", now[len(before):])
+	}
+	s.checkEnd()
+	for _, p := range s.processes {
+		p.end()
+	}
+	if t.Failed() {
+		t.Logf("schedule:\n%s\nopenings:\n%s", strings.Join(s.did, "\n"), strings.Join(s.logs.opens(), "\n"))
+	}
+}
+
+// upTo is of what runs beside: its order is nobody's.
+func upTo(d time.Duration) time.Duration { return rand.N(d) + 1 }
+
+// pause is mostly short, so that much happens at a time.
+func (s *sim) pause(d time.Duration) {
+	if s.r.IntN(3) == 0 {
+		d = min(d, 500*time.Millisecond)
+	}
+	after(time.Duration(s.r.Int64N(int64(d)) + 1))
+}
+
+func (s *sim) start(name string) *simProcess {
+	p := &simProcess{
+		sim: s, name: name, role: newFakeRole(s.t, name, s.logs),
+		told: make(map[int32]bool), fenced: make(map[string]bool),
+	}
+	p.role.connect, p.role.lag, p.role.again = s.connect, upTo, func() bool { return !s.isCalm() }
+	p.role.fails = func() bool { return !s.isCalm() && rand.N(4) == 0 }
+	p.cameras = New(Config{Doing: "recorded"}, p.role, slog.New(slog.DiscardHandler))
+	p.cameras.confirm = p.confirm
+	p.cameras.observe = p.observe
+	p.assigned()
+	return p
+}
+
+// end ends a process, as Run does.
+func (p *simProcess) end() {
+	p.cameras.Close()
+	p.cameras.wg.Wait()
+	if n := len(p.cameras.cameras); n != 0 {
+		p.sim.t.Errorf("%s: %d cameras are left", p.name, n)
+	}
+}
+
+func (s *sim) isCalm() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calm
+}
+
+// connect is a camera's: it takes its time, or is away for a while.
+func (s *sim) connect(ctx context.Context, cam schemas.Camera) func() {
+	for {
+		wait, away := time.Millisecond, false
+		if !s.isCalm() {
+			wait, away = upTo(6*time.Second), rand.N(5) == 0
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil
+		}
+		seat := s.seats[cam.ID]
+		switch {
+		case away:
+		case seat == nil:
+			return func() {}
+		default:
+			select {
+			case seat <- struct{}{}:
+				return func() { <-seat }
+			default:
+			}
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// confirm is the group's word.
+func (p *simProcess) confirm(context.Context) error {
+	s := p.sim
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := range p.told {
+		if s.owner[id] != p {
+			return errors.New("not a member of this generation")
+		}
+	}
+	return nil
+}
+
+// observe sees each event of a process's cameras, and judges it.
+func (p *simProcess) observe(c *camera, e event, _ string) {
+	s := p.sim
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := c.record.ID
+	r, ok := next(c.state, e)
+	if !ok {
+		s.t.Errorf("%s: %s: %v: the table does not have it", p.name, id, at{c.state, e})
+		return
+	}
+	s.reached[at{c.state, e}]++
+	switch {
+	case slices.Contains(r.actions, permit):
+		if !p.told[c.partition] {
+			s.t.Errorf("%s: %s is opened, and was given away", p.name, id)
+		}
+		if p.fenced[id] {
+			s.t.Errorf("%s: %s is opened; its log was taken, and the group has not confirmed since that it is ours", p.name, id)
+		}
+	case e == evLogTaken:
+		p.fenced[id] = true
+	case e == evReclaimed:
+		if s.owner[c.partition] != p {
+			s.t.Errorf("%s: %s is taken back from its owner", p.name, id)
+		}
+		delete(p.fenced, id)
+	case e == evRemoved: // what has its name later is another camera
+		delete(p.fenced, id)
+	}
+}
+
+// The group's calls. What a process was told counts when the call returns.
+
+func (p *simProcess) assigned(ids ...int32) {
+	s := p.sim
+	s.mu.Lock()
+	for _, id := range ids {
+		p.told[id] = true
+		for cam := range s.cams[id] {
+			delete(p.fenced, cam)
+		}
+	}
+	s.mu.Unlock()
+	p.cameras.Assigned(ids)
+	p.forget()
+}
+
+// forget notes which partitions a process does not think to have any more.
+func (p *simProcess) forget() {
+	p.cameras.mu.Lock()
+	have := slices.Collect(maps.Keys(p.cameras.partitions))
+	p.cameras.mu.Unlock()
+	p.sim.mu.Lock()
+	defer p.sim.mu.Unlock()
+	maps.DeleteFunc(p.told, func(id int32, _ bool) bool { return !slices.Contains(have, id) })
+}
+
+func (p *simProcess) revoked(id int) {
+	p.cameras.Revoked([]int32{int32(id)})
+	p.forget()
+}
+
+func (p *simProcess) lost(id int) { p.cameras.Lost([]int32{int32(id)}) }
+
+func (s *sim) setOwner(id int, p *simProcess) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.owner[id] = p
+}
+
+// give gives a partition to a process, which reads it.
+func (s *sim) give(id int, to *simProcess) {
+	s.setOwner(id, to)
+	to.assigned(int32(id))
+	if s.r.IntN(4) == 0 {
+		s.pause(3 * time.Second)
+	}
+	s.news(id)
+}
+
+// news tells a partition's owner its cameras.
+func (s *sim) news(id int) { s.owner[id].cameras.Desired(int32(id), maps.Clone(s.cams[id])) }
+
+func (s *sim) set(id int, cams map[string]schemas.Camera) {
+	s.mu.Lock()
+	s.cams[id] = cams
+	s.mu.Unlock()
+	s.news(id)
+}
+
+func (s *sim) step() {
+	s.pause(8 * time.Second)
+	id := s.r.IntN(simPartitions)
+	from, to := s.owner[id], s.processes[s.r.IntN(len(s.processes))]
+	what := s.r.IntN(14)
+	if from == to && (what <= 1 || what == 3) {
+		what = 2
+	}
+	s.did = append(s.did, fmt.Sprintf("%v: %d of p%d, %s to %s", time.Now().Format("04:05.000"), what, id, from.name, to.name))
+	switch what {
+	case 0, 1: // a rebalance
+		from.revoked(id)
+		s.pause(time.Second)
+		from.assigned()
+		s.give(id, to)
+	case 2: // a broker's restart
+		from.lost(id)
+		s.pause(8 * time.Second)
+		if s.r.IntN(4) == 0 {
+			from.revoked(id)
+			s.pause(4 * time.Second)
+		}
+		s.give(id, from)
+	case 3: // the group gives it up, which it hears late or after all has passed
+		if s.r.IntN(2) == 0 {
+			from.lost(id)
+		}
+		s.pause(8 * time.Second)
+		s.give(id, to)
+		s.pause(40 * time.Second)
+		from.lost(id)
+		s.pause(4 * time.Second)
+		from.assigned()
+	case 4: // revoked, and given back
+		from.revoked(id)
+		s.pause(35 * time.Second)
+		s.give(id, from)
+	case 5: // somebody changes the cameras
+		s.set(id, s.changed(id))
+	case 6: // a camera is removed, and comes back
+		all := s.cams[id]
+		some := maps.Clone(all)
+		for cam := range some {
+			delete(some, cam)
+			break
+		}
+		s.set(id, some)
+		s.pause(3 * time.Second)
+		if s.r.IntN(2) == 0 {
+			from.lost(id)
+			s.pause(3 * time.Second)
+			s.setCams(id, all)
+			s.give(id, from)
+			return
+		}
+		if s.r.IntN(2) == 0 {
+			s.news(id) // of another camera
+		}
+		if s.r.IntN(2) == 0 {
+			all = s.changed(id, all)
+		}
+		s.set(id, all)
+	case 7: // removed while it moves
+		all := s.cams[id]
+		s.set(id, nil)
+		s.pause(time.Second)
+		from.revoked(id)
+		s.pause(time.Second)
+		s.setCams(id, all)
+		s.give(id, to)
+	case 8: // news of something else
+		s.news(id)
+	case 9:
+		s.purge(id)
+	case 10: // somebody who is no owner opens the log, and is gone
+		for cam := range s.cams[id] {
+			s.logs.open(&fakeWriter{camera: cam, process: "nobody", over: true}, "", 0)
+		}
+		s.pause(6 * time.Minute)
+	case 11: // a process ends or dies, and comes back
+		s.replace(from)
+	case 12, 13: // much of it at a time
+		s.burst(id, from)
+	}
+}
+
+// burst has much happen to a partition of one process, before its runs can end.
+func (s *sim) burst(id int, p *simProcess) {
+	all := s.cams[id]
+	const ours, unconfirmed, gone = 0, 1, 2
+	is := ours
+	for range 4 + s.r.IntN(10) {
+		after(time.Duration(s.r.Int64N(int64(700 * time.Millisecond))))
+		what := s.r.IntN(8)
+		s.did = append(s.did, fmt.Sprintf("  %v: %d, is %d", time.Now().Format("04:05.000"), what, is))
+		switch {
+		case what == 0:
+			s.purge(id)
+		case is == ours && what == 1:
+			p.lost(id)
+			is = unconfirmed
+		case is == ours && what == 2:
+			p.revoked(id)
+			is = gone
+		case is == ours && what == 3:
+			s.set(id, nil)
+		case is == ours && what == 4:
+			s.set(id, all)
+		case is == ours && what == 5:
+			s.news(id)
+		case is == ours:
+			all = s.changed(id, all)
+			s.set(id, all)
+		case is == unconfirmed && what < 4:
+			p.assigned() // without it
+			is = gone
+		case is == unconfirmed && what < 7:
+			p.assigned(int32(id))
+			is = ours
+		case is == gone && what < 4:
+			p.assigned(int32(id))
+			is = ours
+		}
+	}
+	if s.r.IntN(3) == 0 {
+		s.replace(p)
+		p = s.owner[id]
+		is = ours
+	}
+	s.setCams(id, all)
+	if is == ours {
+		s.news(id)
+	} else {
+		s.give(id, p)
+	}
+}
+
+// purge deletes the logs of a partition's cameras.
+func (s *sim) purge(id int) {
+	for cam := range s.cams[id] {
+		if w := s.logs.newest(cam); w != nil {
+			select {
+			case <-w.deleted:
+			default:
+				close(w.deleted)
+			}
+		}
+	}
+}
+
+func (s *sim) setCams(id int, cams map[string]schemas.Camera) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cams[id] = cams
+}
+
+// changed is a partition's cameras with other URLs.
+func (s *sim) changed(id int, cams ...map[string]schemas.Camera) map[string]schemas.Camera {
+	cams = append(cams, s.cams[id])
+	out := make(map[string]schemas.Camera)
+	for cam, c := range cams[0] {
+		c.URL += "x"
+		out[cam] = c
+	}
+	return out
+}
+
+// replace ends a process, properly or not. Another one has its partitions at
+// once or after a while.
+func (s *sim) replace(p *simProcess) {
+	// What it is doing meanwhile ends with it too.
+	switch s.r.IntN(4) {
+	case 0:
+		p.lost(s.r.IntN(simPartitions))
+	case 1:
+		s.set(s.r.IntN(simPartitions), nil)
+	}
+	killed := s.r.IntN(2) == 0
+	if killed {
+		p.role.kill()
+	}
+	p.cameras.Close()
+	i := slices.Index(s.processes, p)
+	s.processes[i] = s.start(p.name)
+	if killed {
+		s.pause(8 * time.Second) // the session
+	}
+	for id, o := range s.owner {
+		if len(s.cams[id]) == 0 {
+			s.setCams(id, cameraMap(testCamera(fmt.Sprintf("p%d-a", id)), testCamera(fmt.Sprintf("p%d-single", id))))
+		}
+		if o == p {
+			s.give(id, s.processes[s.r.IntN(len(s.processes))])
+		} else {
+			s.news(id)
+		}
+	}
+	p.end()
+}
+
+// check is of any moment: nobody thinks for long that it records, whose log
+// another process has taken.
+func (s *sim) check() {
+	for _, p := range s.processes {
+		p.cameras.mu.Lock()
+		for id, c := range p.cameras.cameras {
+			p.role.mu.Lock()
+			w := p.role.works[id].writer
+			p.role.mu.Unlock()
+			if w == nil || c.state != recording && c.state != recordingUnconfirmed && c.state != releasing {
+				continue
+			}
+			select {
+			case <-w.fenced:
+				if time.Since(w.fencedAt()) > 3*time.Second {
+					s.t.Errorf("%s: %s is %v; its log was taken %v ago", p.name, id, c.state, time.Since(w.fencedAt()))
+				}
+			default:
+			}
+		}
+		p.cameras.mu.Unlock()
+	}
+}
+
+// checkEnd is of the time when all has settled: each camera is recorded by the
+// process that has its partition, with the newest record, and by no other.
+func (s *sim) checkEnd() {
+	for id, o := range s.owner {
+		for cam, record := range s.cams[id] {
+			if by := s.logs.recordedBy(cam); by != o.name {
+				s.t.Errorf("%s is %s's, and is recorded by %q", cam, o.name, by)
+				continue
+			}
+			if w := s.logs.newest(cam); !w.record.Equal(record) {
+				s.t.Errorf("%s is recorded with an old record", cam)
+			}
+		}
+	}
+	for _, p := range s.processes {
+		for cam, c := range p.cameras.cameras {
+			w := p.role.works[cam]
+			switch _, wanted := s.cams[c.partition][cam]; {
+			case s.owner[c.partition] != p || !wanted:
+				s.t.Errorf("%s: %s is still here, %v", p.name, cam, c.state)
+			case c.state != recording || w.isMuted():
+				s.t.Errorf("%s: %s is %v, muted: %v", p.name, cam, c.state, w.isMuted())
+			}
+		}
+	}
+}
