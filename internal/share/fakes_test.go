@@ -81,7 +81,7 @@ func (l *fakeLogs) land(w *fakeWriter, reason string) {
 	if c.newest != nil {
 		close(c.newest.fenced)
 		c.newest.taken = time.Now()
-		if c.newest.writes() {
+		if c.newest.writes() && !w.writes() {
 			c.active = time.Now()
 		}
 	}
@@ -182,6 +182,8 @@ type fakeRole struct {
 	connect func(ctx context.Context, cam schemas.Camera) (leave func())
 	// lag is how long something of no importance takes, up to d. Default: no time.
 	lag func(d time.Duration) time.Duration
+	// slow is how long a run takes to end, besides lag.
+	slow time.Duration
 	// again reports whether a run opens its log anew now, as after a failed
 	// attempt. Default: never.
 	again func() bool
@@ -273,12 +275,12 @@ func (w *fakeWork) WaitReclaim(ctx context.Context) error {
 }
 
 // open opens the log, if it may.
-func (w *fakeWork) open(reason string, mayOpen func() bool) {
+func (w *fakeWork) open(reason string, pictures bool, mayOpen func() bool) {
 	r := w.role
 	if !mayOpen() {
 		return
 	}
-	wr := &fakeWriter{camera: w.record.ID, process: r.process, record: w.record}
+	wr := &fakeWriter{camera: w.record.ID, process: r.process, record: w.record, began: pictures}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.dead {
@@ -291,6 +293,8 @@ func (w *fakeWork) open(reason string, mayOpen func() bool) {
 	r.logs.open(wr, reason, r.lag(2*time.Second))
 }
 
+// Run records from the first picture on; after openWait it opens the log without
+// one.
 func (w *fakeWork) Run(ctx context.Context, reason string, mayOpen func() bool) error {
 	r := w.role
 	r.count(w.record.ID, 1)
@@ -322,8 +326,8 @@ func (w *fakeWork) Run(ctx context.Context, reason string, mayOpen func() bool) 
 	var again <-chan time.Time
 	var fenced, deleted <-chan struct{}
 	var noticed <-chan time.Time // the writer learns of it a little later
-	begin := func() {
-		w.open(reason, mayOpen)
+	begin := func(pictures bool) {
+		w.open(reason, pictures, mayOpen)
 		if w.writer != nil {
 			fenced, deleted = w.writer.fenced, w.writer.deleted
 		}
@@ -334,9 +338,8 @@ func (w *fakeWork) Run(ctx context.Context, reason string, mayOpen func() bool) 
 		case <-pictures:
 			pictures, force = nil, nil
 			if w.writer == nil {
-				begin()
-			}
-			if w.writer != nil {
+				begin(true)
+			} else {
 				w.writer.begin()
 			}
 			if r.again != nil {
@@ -348,16 +351,12 @@ func (w *fakeWork) Run(ctx context.Context, reason string, mayOpen func() bool) 
 				return errEnded
 			}
 			if reason != ReasonDeserted {
-				begin() // which ends an owner before that has the only place
+				begin(false) // which ends an owner before that has the only place
 			}
 		case <-again:
 			again = time.After(r.lag(20 * time.Second))
 			if noticed == nil && r.again() {
-				before := w.writer
-				begin()
-				if w.writer != before {
-					w.writer.begin()
-				}
+				begin(true)
 			}
 		case <-fenced:
 			fenced = nil
@@ -367,13 +366,16 @@ func (w *fakeWork) Run(ctx context.Context, reason string, mayOpen func() bool) 
 		case <-deleted:
 			return errEnded
 		case <-ctx.Done():
+			if w.writer != nil {
+				w.writer.end()
+			}
 			time.Sleep(r.lag(2 * time.Second))
 			if r.lag(3) > 1 { // a picture crosses the end
 				if mayOpen() {
 					r.t.Errorf("%s: %s: may open after it was told to stop", r.process, w.record.ID)
 				}
 			}
-			time.Sleep(r.lag(2 * time.Second)) // until the log has everything
+			time.Sleep(r.slow + r.lag(2*time.Second)) // until the log has everything
 			return nil
 		}
 	}

@@ -11,6 +11,7 @@ func TestTable(t *testing.T) {
 	ends := func(s state) bool {
 		return slices.Contains([]state{restarting, restartingUnconfirmed, stopping, removing}, s)
 	}
+	ours := []state{waiting, recording, waitingUnconfirmed, recordingUnconfirmed}
 	for a, r := range table {
 		does := func(want action) bool { return slices.Contains(r.actions, want) }
 		check := func(ok bool, what string) {
@@ -27,7 +28,9 @@ func TestTable(t *testing.T) {
 		check(does(mute) == does(startReleaseTimer), "another process speaks for what is released")
 		check(does(unmute) == (a.state == releasing && !ends(r.next) && r.next != releasing), "this process speaks for what is its own")
 		check((does(permit) || does(refuse)) == (a.event == evOpenAsked), "a question has an answer")
+		check(does(permit) == (a.event == evOpenAsked && slices.Contains(ours, a.state)), "a run may open the log of what is ours, and no other's")
 		check(does(awaitReclaim) == (r.next == fenced && a.state != fenced), "what is fenced waits")
+		check(does(runAgain) == (a.event == evRunFailed && !ends(r.next)), "a run that failed begins again where it is wanted")
 		check(a.event != evRunEnded || ends(a.state), "a run that was not told to stop has not ended")
 	}
 }

@@ -79,6 +79,7 @@ type simProcess struct {
 
 	// Guarded by sim.mu.
 	told   map[int32]bool  // partitions that it was last told to have
+	missed map[string]bool // cameras that the registry did not have at its last word
 	fenced map[string]bool // cameras whose log was taken, and which the group has not confirmed since
 }
 
@@ -137,7 +138,7 @@ func (s *sim) pause(d time.Duration) {
 func (s *sim) start(name string) *simProcess {
 	p := &simProcess{
 		sim: s, name: name, role: newFakeRole(s.t, name, s.logs),
-		told: make(map[int32]bool), fenced: make(map[string]bool),
+		told: make(map[int32]bool), fenced: make(map[string]bool), missed: make(map[string]bool),
 	}
 	p.role.connect, p.role.lag, p.role.again = s.connect, upTo, func() bool { return !s.isCalm() }
 	p.role.fails = func() bool { return !s.isCalm() && rand.N(4) == 0 }
@@ -237,6 +238,11 @@ func (p *simProcess) observe(c *camera, e event, _ string) {
 		delete(p.fenced, id)
 	case e == evRemoved: // what has its name later is another camera
 		delete(p.fenced, id)
+		p.missed[id] = true
+	case e == evWanted || e == evChanged:
+		delete(p.missed, id)
+	case r.next == absent && slices.Contains(r.actions, forgetRemoved) != p.missed[id]:
+		s.t.Errorf("%s: %s has ended, and its status stays or goes wrongly: %v", p.name, id, c.state)
 	}
 }
 
