@@ -28,14 +28,17 @@ func after(d time.Duration) {
 	synctest.Wait()
 }
 
+// always lets a camera open its log.
+func always() bool { return true }
+
 // runCamera runs a camera beside the test; the function ends it.
 func runCamera(t *testing.T, w *world, cam schemas.Camera) (c *camera, end func() error) {
 	t.Helper()
 	s := w.service(t, Config{})
-	c = newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, cam, "test")
+	c = newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, cam)
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan error, 1)
-	go func() { result <- c.run(ctx) }()
+	go func() { result <- c.run(ctx, "test", always) }()
 	return c, func() error {
 		cancel()
 		return <-result
@@ -299,10 +302,10 @@ func TestFrameTimeReachesTheAssembler(t *testing.T) {
 		s := w.service(t, Config{})
 		asm := &passAssembler{}
 		s.deps.newAssembler = func(assemble.Config, assemble.Recorder) assembler { return asm }
-		c := newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera("a"), "test")
+		c := newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera("a"))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- c.run(ctx) }()
+		go func() { done <- c.run(ctx, "test", always) }()
 		after(time.Second)
 		cancel()
 		if err := <-done; err != nil {
@@ -386,7 +389,7 @@ func TestRefusedFootageIsShown(t *testing.T) {
 func TestRefusedFromTheStart(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		s := w.service(t, Config{})
-		c := newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera("a"), "test")
+		c := newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera("a"))
 		c.wrote(true, medialog.ErrFenced)
 		if got := c.board.current(); got != schemas.StateConnecting {
 			t.Errorf("a writer that has ended: %s", got)
@@ -404,7 +407,7 @@ func TestRefusedFromTheStart(t *testing.T) {
 func TestRefusedLaterIsShownAllTheTime(t *testing.T) {
 	w := newWorld(t)
 	s := w.service(t, Config{})
-	c := newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera("a"), "test")
+	c := newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera("a"))
 	later := fmt.Errorf("%w: %s", medialog.ErrRefused, schemas.ReasonProduce)
 	for i, tt := range []struct {
 		begins bool
@@ -431,9 +434,9 @@ func TestRefusedLaterIsShownAllTheTime(t *testing.T) {
 func TestFencedCameraEnds(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		s := w.service(t, Config{})
-		c := newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera("a"), "test")
+		c := newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera("a"))
 		result := make(chan error, 1)
-		go func() { result <- c.run(t.Context()) }()
+		go func() { result <- c.run(t.Context(), "test", always) }()
 		after(time.Second)
 		w.logs.of("a").fence()
 		if err := <-result; !errors.Is(err, errFenced) {
@@ -447,10 +450,7 @@ func TestFencedCameraEnds(t *testing.T) {
 func TestLogEndedIsOpenedAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		s := w.service(t, Config{})
-		s.mu.Lock()
-		s.parts[0] = &part{}
-		s.start(0, testCamera("a"), "test")
-		s.mu.Unlock()
+		take(s, testCamera("a"))
 		after(time.Second)
 		first := w.logs.of("a")
 		first.end(medialog.ErrNoTopic)
@@ -462,8 +462,7 @@ func TestLogEndedIsOpenedAgain(t *testing.T) {
 		if st := w.registry.of("a"); st.State != schemas.StateLive {
 			t.Errorf("status %+v", st)
 		}
-		s.close()
-		s.wg.Wait()
+		finish(t, s)
 	})
 }
 

@@ -8,16 +8,17 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/internal/share"
 	"github.com/framelog/framelog/schemas"
 )
 
 // take gives a service partition 1 with cameras, as the group would.
 func take(s *Service, cams ...schemas.Camera) {
-	s.assigned([]int32{1})
-	s.desired(1, cameraMap(cams...))
+	s.cameras.Assigned([]int32{1})
+	s.cameras.Desired(1, cameraMap(cams...))
 }
 
-// recordedBy says that it is this process that records camera a.
+// recordedBy checks that this process records camera a.
 func recordedBy(t *testing.T, w *world, owner string) {
 	t.Helper()
 	if wr := w.logs.of("a"); wr.owner != owner || time.Since(wr.state().last) > time.Second {
@@ -28,10 +29,9 @@ func recordedBy(t *testing.T, w *world, owner string) {
 // finish ends a service as Run does.
 func finish(t *testing.T, s *Service) {
 	t.Helper()
-	s.close()
-	s.wg.Wait()
-	if len(s.runners)+len(s.ending) != 0 {
-		t.Errorf("left over: %v, %v", s.runners, s.ending)
+	s.cameras.Close()
+	if n := len(s.runs); n != 0 {
+		t.Errorf("%d cameras are left", n)
 	}
 }
 
@@ -41,12 +41,12 @@ func TestCamerasFollowTheRegistry(t *testing.T) {
 		if s.Ready() == nil {
 			t.Error("ready before the group is joined")
 		}
-		s.assigned([]int32{1})
+		s.cameras.Assigned([]int32{1})
 		if s.Ready() == nil {
 			t.Error("ready before the cameras are read")
 		}
 		a, b := testCamera("a"), testCamera("b")
-		s.desired(1, cameraMap(a, b))
+		s.cameras.Desired(1, cameraMap(a, b))
 		after(time.Second)
 		if err := s.Ready(); err != nil {
 			t.Error(err)
@@ -60,72 +60,34 @@ func TestCamerasFollowTheRegistry(t *testing.T) {
 		}
 
 		a.Label = "Gate" // nothing to do
-		s.desired(1, cameraMap(a, b))
+		s.cameras.Desired(1, cameraMap(a, b))
 		after(time.Second)
 		if w.logs.of("a") != first {
 			t.Error("another label began the camera anew")
 		}
 
 		a.URL += "/2"
-		s.desired(1, cameraMap(a, b))
+		s.cameras.Desired(1, cameraMap(a, b))
 		after(time.Second)
 		second := w.logs.of("a")
 		if second == first || !first.isClosed() || w.logs.of("b") != other {
 			t.Error("another URL did not begin this camera anew, and no other")
 		}
-		if _, got := w.logs.opens(); got != openChanged {
+		if _, got := w.logs.opens(); got != share.ReasonChanged {
 			t.Errorf("opened because %q", got)
 		}
 
 		a.Disabled = true
-		s.desired(1, cameraMap(a, b))
+		s.cameras.Desired(1, cameraMap(a, b))
 		after(time.Millisecond)
 		if !second.isClosed() || w.registry.of("a").State != schemas.StateDisabled {
 			t.Errorf("disabled: %+v", w.registry.of("a"))
 		}
 
-		s.desired(1, cameraMap(a))
+		s.cameras.Desired(1, cameraMap(a))
 		after(time.Millisecond)
 		if !other.isClosed() || w.registry.removed() != "b" || w.registry.of("b").Camera != "" {
 			t.Errorf("removed: closed %v, deleted %v", other.isClosed(), w.registry.removed())
-		}
-		finish(t, s)
-	})
-}
-
-func TestLostStopsNothing(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		s := w.service(t, Config{})
-		take(s, testCamera("a"))
-		after(time.Second)
-		first := w.logs.of("a")
-		s.lost([]int32{1})
-		after(time.Hour)
-		s.assigned([]int32{1})
-		after(time.Second) // the partition is read again
-		s.desired(1, cameraMap(testCamera("a")))
-		after(time.Minute)
-		if w.logs.of("a") != first || first.isClosed() || first.state().longest > 150*time.Millisecond {
-			t.Errorf("recording was interrupted: closed %v, longest pause %v", first.isClosed(), first.state().longest)
-		}
-		finish(t, s)
-	})
-}
-
-func TestLostAndNotGivenBack(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		s := w.service(t, Config{})
-		take(s, testCamera("a"))
-		after(time.Second)
-		s.lost([]int32{1})
-		s.assigned(nil)
-		after(29 * time.Second)
-		if w.logs.of("a").isClosed() {
-			t.Error("ended before its time")
-		}
-		after(2 * time.Second)
-		if !w.logs.of("a").isClosed() {
-			t.Error("runs although it belongs to somebody else")
 		}
 		finish(t, s)
 	})
@@ -137,7 +99,7 @@ func TestRevoked(t *testing.T) {
 		take(s, testCamera("a"), testCamera("b"))
 		after(time.Second)
 		a, b := w.logs.of("a"), w.logs.of("b")
-		s.revoked([]int32{1})
+		s.cameras.Revoked([]int32{1})
 		after(time.Second)
 		before := w.registry.of("a").Updated
 		after(15 * time.Second)
@@ -163,28 +125,6 @@ func TestRevoked(t *testing.T) {
 	})
 }
 
-func TestRevokedAndGivenBack(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		s := w.service(t, Config{})
-		take(s, testCamera("a"))
-		after(time.Second)
-		first := w.logs.of("a")
-		for range 5 {
-			s.revoked([]int32{1})
-			after(20 * time.Second)
-			take(s, testCamera("a"))
-			after(20 * time.Second)
-		}
-		if w.logs.of("a") != first || first.isClosed() || first.state().longest > 150*time.Millisecond {
-			t.Error("recording was interrupted")
-		}
-		if age := time.Since(w.registry.of("a").Updated); age > 10*time.Second {
-			t.Errorf("status is %v old", age)
-		}
-		finish(t, s)
-	})
-}
-
 // Two owners at once must not fight: who is fenced waits for an assignment, or
 // for the other to end.
 func TestFencedByAnotherOwner(t *testing.T) {
@@ -202,12 +142,12 @@ func TestFencedByAnotherOwner(t *testing.T) {
 		if st := w.registry.of("a"); st.State != schemas.StateAway || !strings.Contains(st.Error, "another ingest") {
 			t.Errorf("status %+v", st)
 		}
-		s.desired(1, cameraMap(testCamera("a"), testCamera("b"))) // something else has changed
+		s.cameras.Desired(1, cameraMap(testCamera("a"), testCamera("b"))) // something else has changed
 		after(time.Minute)
 		if got, _ := w.logs.opens(); got != "a b" {
 			t.Errorf("opened %s", got)
 		}
-		s.lost([]int32{1})
+		s.cameras.Lost([]int32{1})
 		take(s, testCamera("a"), testCamera("b"))
 		after(time.Second)
 		if got, _ := w.logs.opens(); got != "a b a" || w.logs.of("a").state().chunks == 0 {
@@ -216,14 +156,14 @@ func TestFencedByAnotherOwner(t *testing.T) {
 
 		w.logs.of("a").fence()
 		after(time.Hour)
-		s.lost([]int32{1})
+		s.cameras.Lost([]int32{1})
 		w.logs.elsewhere("a", false)
 		after(time.Hour)
 		if got, _ := w.logs.opens(); got != "a b a" {
 			t.Errorf("taken back by who may be owner no more: opened %s", got)
 		}
-		s.assigned([]int32{1})
-		s.desired(1, cameraMap(testCamera("b")))
+		s.cameras.Assigned([]int32{1})
+		s.cameras.Desired(1, cameraMap(testCamera("b")))
 		after(time.Second)
 
 		w.logs.elsewhere("b", true)
@@ -232,7 +172,7 @@ func TestFencedByAnotherOwner(t *testing.T) {
 		w.logs.elsewhere("b", false)
 		after(desertedAfter + time.Minute)
 		got, why := w.logs.opens()
-		if got != "a b a b" || why != openDeserted || w.logs.of("b").state().chunks == 0 || w.registry.of("b").State != schemas.StateLive {
+		if got != "a b a b" || why != share.ReasonDeserted || w.logs.of("b").state().chunks == 0 || w.registry.of("b").State != schemas.StateLive {
 			t.Errorf("nobody else records: opened %s (%s), %+v", got, why, w.registry.of("b"))
 		}
 		finish(t, s)
@@ -260,7 +200,7 @@ func TestReleasedBeforeItHasALog(t *testing.T) {
 				one, two := w.service(t, Config{Instance: "one"}), w.service(t, Config{Instance: "two"})
 				take(one, testCamera("a"))
 				after(2 * time.Second)
-				one.revoked([]int32{1})
+				one.cameras.Revoked([]int32{1})
 				take(two, testCamera("a"))
 				after(time.Minute)
 				if got, _ := w.logs.opens(); got != "a" {
@@ -283,7 +223,7 @@ func TestOpenedAcrossAHandover(t *testing.T) {
 		after(time.Second)
 		take(one, testCamera("a"))
 		after(time.Second) // the newest opening is the old owner's
-		one.revoked([]int32{1})
+		one.cameras.Revoked([]int32{1})
 		after(time.Minute)
 		if wr := w.logs.of("a"); wr.owner != "one" || !wr.isClosed() {
 			t.Fatalf("%s has the log", wr.owner)
@@ -301,7 +241,7 @@ func TestReleasedBeforeItHasALogAgain(t *testing.T) {
 	for name, end := range map[string]func(*fakeLogs){
 		"taken back": func(l *fakeLogs) {
 			l.of("a").fence()
-			after(2*longSession + desertedAfter + time.Minute)
+			after(20*time.Second + desertedAfter + time.Minute)
 		},
 		"ended": func(l *fakeLogs) {
 			l.of("a").end(medialog.ErrNoTopic)
@@ -324,14 +264,14 @@ func TestReleasedBeforeItHasALogAgain(t *testing.T) {
 						return steady(0)(ctx, s)
 					})
 				}
-				one, two := w.service(t, Config{Instance: "one", SessionTimeout: longSession}), w.service(t, Config{Instance: "two"})
+				one, two := w.service(t, Config{Instance: "one", SessionTimeout: 10 * time.Second}), w.service(t, Config{Instance: "two"})
 				take(one, testCamera("a"))
 				after(time.Second)
 				mu.Lock()
 				away = true
 				mu.Unlock()
 				end(w.logs)
-				one.revoked([]int32{1})
+				one.cameras.Revoked([]int32{1})
 				take(two, testCamera("a"))
 				after(time.Second)
 				mu.Lock()
@@ -379,7 +319,7 @@ func TestLostOwnerIsSilent(t *testing.T) {
 		one, two := w.service(t, Config{Instance: "one"}), w.service(t, Config{Instance: "two"})
 		take(one, testCamera("a"))
 		after(time.Second)
-		one.lost([]int32{1})
+		one.cameras.Lost([]int32{1})
 		take(two, testCamera("a"))
 		after(time.Second)
 		for range 60 {
@@ -388,50 +328,17 @@ func TestLostOwnerIsSilent(t *testing.T) {
 				t.Fatalf("status %+v", st)
 			}
 		}
-		two.desired(1, nil)
+		two.cameras.Desired(1, nil)
 		after(time.Hour)
 		if st := w.registry.of("a"); st.Camera != "" {
 			t.Errorf("removed, and has the status %+v", st)
 		}
-		one.assigned([]int32{1})
-		one.desired(1, cameraMap(testCamera("a")))
+		one.cameras.Assigned([]int32{1})
+		one.cameras.Desired(1, cameraMap(testCamera("a")))
 		after(time.Second)
 		recordedBy(t, w, "one")
 		finish(t, one)
 		finish(t, two)
-	})
-}
-
-// A log that ends under a camera that is given away is the new owner's to open.
-func TestLogEndsWhileReleased(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		s := w.service(t, Config{})
-		take(s, testCamera("a"))
-		after(time.Second)
-		s.revoked([]int32{1})
-		w.logs.of("a").end(medialog.ErrNoTopic)
-		after(time.Minute)
-		if got, _ := w.logs.opens(); got != "a" {
-			t.Errorf("opened %s", got)
-		}
-		finish(t, s)
-	})
-}
-
-func TestRemovalAndBack(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		s := w.service(t, Config{})
-		take(s, testCamera("a"))
-		after(time.Second)
-		for range 10 { // faster than a camera ends
-			s.desired(1, nil)
-			s.desired(1, cameraMap(testCamera("a")))
-		}
-		after(time.Second)
-		if st := w.registry.of("a"); st.State != schemas.StateLive || w.logs.of("a").isClosed() {
-			t.Errorf("status %+v", st)
-		}
-		finish(t, s)
 	})
 }
 
@@ -455,7 +362,7 @@ func TestCameraWithOneClient(t *testing.T) {
 		take(one, testCamera("a"))
 		after(time.Minute)
 		first := w.logs.of("a")
-		one.revoked([]int32{1})
+		one.cameras.Revoked([]int32{1})
 		take(two, testCamera("a"))
 		after(4 * time.Second)
 		if w.logs.of("a") != first || time.Since(first.state().last) > time.Second {

@@ -83,7 +83,7 @@ func (s *Cameras) Run(ctx context.Context) error {
 	}
 	s.setConfirm(g.confirm)
 	g.run(ctx)
-	s.Close()
+	s.end()
 	g.leave(2 * time.Second) // while the runs end
 	s.wg.Wait()
 	return nil
@@ -222,8 +222,14 @@ func (s *Cameras) Desired(id int32, cams map[string]schemas.Camera) {
 	}
 }
 
-// Close ends all work. The runs end soon after.
+// Close ends all work and waits for it. Run does so too.
 func (s *Cameras) Close() {
+	s.end()
+	s.wg.Wait()
+}
+
+// end tells all work to end.
+func (s *Cameras) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

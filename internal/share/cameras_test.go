@@ -41,7 +41,6 @@ func (p *process) work(camera string) *fakeWork {
 func (p *process) finish(t *testing.T) {
 	t.Helper()
 	p.Close()
-	p.wg.Wait()
 	if n := len(p.cameras); n != 0 {
 		t.Errorf("%d cameras are left", n)
 	}
@@ -145,7 +144,7 @@ func TestOneProcess(t *testing.T) {
 			after(time.Second)
 		}},
 		"the process ends, and the group goes on": {do: func(_ *testing.T, p *process) {
-			p.Close()
+			p.end()
 			p.Assigned([]int32{2})
 			p.Desired(2, cameraMap(b))
 			p.Lost(part1)

@@ -106,6 +106,9 @@ func onKafka(t *testing.T) *cluster {
 
 // onBoth runs f on the fake broker and on Apache Kafka.
 func onBoth(t *testing.T, f func(t *testing.T, c *cluster)) {
+	if testing.Short() {
+		t.Parallel() // they wait for sessions to end
+	}
 	t.Run("fake", func(t *testing.T) { f(t, onFake(t)) })
 	t.Run("kafka", func(t *testing.T) { f(t, onKafka(t)) })
 }

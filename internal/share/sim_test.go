@@ -152,7 +152,6 @@ func (s *sim) start(name string) *simProcess {
 // end ends a process, as Run does.
 func (p *simProcess) end() {
 	p.cameras.Close()
-	p.cameras.wg.Wait()
 	if n := len(p.cameras.cameras); n != 0 {
 		p.sim.t.Errorf("%s: %d cameras are left", p.name, n)
 	}
@@ -486,7 +485,7 @@ func (s *sim) replace(p *simProcess) {
 	if killed {
 		p.role.kill()
 	}
-	p.cameras.Close()
+	p.cameras.end()
 	i := slices.Index(s.processes, p)
 	s.processes[i] = s.start(p.name)
 	if killed {
