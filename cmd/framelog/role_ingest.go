@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"os"
 	"runtime"
 	"strings"
 	"time"
@@ -30,7 +32,8 @@ func ingestRole() role {
 		prepare: func(_ context.Context, u *up) error {
 			if own := config.Get[ingestConfig](u.cfg); own.Instance == "" {
 				// All ingest processes of this parent get the same name, and nobody else does.
-				own.Instance = fmt.Sprintf("up-%016x", rand.Uint64())
+				host, _ := os.Hostname()
+				own.Instance = fmt.Sprintf("%s-%08x", cmp.Or(host, "up"), rand.Uint32())
 			}
 			return nil
 		},
@@ -39,7 +42,7 @@ func ingestRole() role {
 
 // ingestConfig says how cameras are recorded.
 type ingestConfig struct {
-	Instance       string          `yaml:"instance" default:"" doc:"Name of this ingest process. No other ingest process may have it, and it must stay the same when the process is started again: then it gets its cameras back at once. Empty: other processes take them over after session_timeout. framelog up makes a name."`
+	Instance       string          `yaml:"instance" default:"" doc:"Name of this ingest process: the owner in the statuses of its cameras, and its name in the log and in the consumer group. No other ingest process may have it, and it must stay the same when the process is started again: then it gets its cameras back at once. Empty: other processes take them over after session_timeout. framelog up makes a name."`
 	MinFragment    config.Duration `yaml:"min_fragment" default:"1s" min:"1s" max:"30s" doc:"Shortest fragment, which is an HLS segment. A fragment ends at the first keyframe that comes after this time."`
 	ChunkDuration  config.Duration `yaml:"chunk_duration" default:"200ms" min:"40ms" max:"2s" doc:"Length of a chunk, which is a record in Kafka and a part of low-latency HLS. Shorter means less delay and more work."`
 	SessionTimeout config.Duration `yaml:"session_timeout" default:"8s" min:"6s" max:"10s" doc:"How long after the death of an ingest process the others take its cameras."`

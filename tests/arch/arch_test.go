@@ -62,6 +62,7 @@ func ours(path string) string {
 // The stages meet only in the log.
 func TestStagesNeverImportEachOther(t *testing.T) {
 	stages := []string{"ingest", "processors", "egress", "monitor"}
+	common := []string{"internal/medialog", "internal/cmaf", "internal/kafka", "internal/share"}
 	stage := func(dir string) string {
 		i := slices.IndexFunc(stages, func(s string) bool { return under(dir, s) })
 		if i < 0 {
@@ -76,7 +77,7 @@ func TestStagesNeverImportEachOther(t *testing.T) {
 			case to == "":
 			case from != "" && from != to:
 				t.Errorf("%s imports %s", p.dir, ours(d))
-			case under(p.dir, "schemas") || p.dir == "internal/medialog" || p.dir == "internal/cmaf" || p.dir == "internal/kafka":
+			case under(p.dir, "schemas") || slices.Contains(common, p.dir):
 				t.Errorf("%s, which all stages import, imports %s", p.dir, ours(d))
 			}
 		}
