@@ -5,7 +5,8 @@ import (
 	"log/slog"
 )
 
-// state is what a camera is in this process.
+// state is what a camera is in this process. A camera is ours if the group gave
+// its partition to this process.
 type state uint8
 
 const (
@@ -140,7 +141,7 @@ var table = map[at]row{
 	{recordingUnconfirmed, evAssigned}:  {recording, nil, "it stayed ours, and its run goes on untouched", line{}},
 	{recordingUnconfirmed, evRevoked}:   {releasing, do(mute, startReleaseTimer), "as a camera that is recorded", info("camera goes to another process; this one goes on until that one has begun")},
 	{recordingUnconfirmed, evOpenAsked}: {recordingUnconfirmed, do(permit), "as while it is ours", line{}},
-	{recordingUnconfirmed, evLogTaken}:  {stopping, do(stopRun), "it has moved, by all that is known", info("camera is handed over")},
+	{recordingUnconfirmed, evLogTaken}:  {stopping, do(stopRun), "group and log say that it has moved", info("camera is handed over")},
 	{recordingUnconfirmed, evRunFailed}: {waitingUnconfirmed, do(runAgain), "mostly it stays ours", line{}},
 	{recordingUnconfirmed, evClosed}:    {stopping, do(stopRun), "the process ends", line{}},
 
@@ -151,7 +152,7 @@ var table = map[at]row{
 	{releasing, evReleaseTimeout}: {stopping, do(stopRun), "a camera that nobody takes may have been removed", warn("camera was given away and no other process has begun; the work on it ends here")},
 	{releasing, evClosed}:         {stopping, do(stopReleaseTimer, stopRun), "the process ends", line{}},
 
-	{fenced, evWanted}:    {fenced, nil, "another process records it", line{}},
+	{fenced, evWanted}:    {fenced, nil, "another process records it still", line{}},
 	{fenced, evChanged}:   {fenced, do(setReason, endReclaimWait), "who owns it uses the new record; the group says whether we do", info("camera has changed")},
 	{fenced, evRemoved}:   {removing, do(stopRun), "a removal stops at once", info("camera is removed")},
 	{fenced, evGroupLost}: {stopping, do(stopRun), "its owner speaks for it", line{}},
