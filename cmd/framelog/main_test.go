@@ -359,19 +359,17 @@ func TestWindow(t *testing.T) {
 // TestParentKilled: kill -9 of the parent ends its children too. The next start
 // works at once, with all that the broker had.
 func TestParentKilled(t *testing.T) {
-	f := testenv.Up(t, testenv.UpOptions{Config: "ingest: {disk_reserve: 0}\ncameras:\n  - id: front\n    url: rtsp://127.0.0.1:1/live\n"})
-	f.Wait(t, testenv.Patience, "the camera", func() bool {
+	f := testenv.Up(t, testenv.UpOptions{Config: "ingest: {disk_reserve: 0, instance: north-1}\ncameras:\n  - id: front\n    url: rtsp://127.0.0.1:1/live\n"})
+	front := func() bool { // as the configured instance tells it
 		_, body, err := f.Get(t, "/v1/cameras")
-		return err == nil && strings.Contains(string(body), `"front"`)
-	})
+		return err == nil && strings.Contains(string(body), `"front"`) && strings.Contains(string(body), `"owner":"north-1"`)
+	}
+	f.Wait(t, testenv.Patience, "the camera", front)
 	f.Signal(syscall.SIGKILL)
 	<-f.Done()
 	f.Start(t)
 	f.WaitReady(t)
-	f.Wait(t, testenv.Patience, "the camera again", func() bool {
-		_, body, err := f.Get(t, "/v1/cameras")
-		return err == nil && strings.Contains(string(body), `"front"`)
-	})
+	f.Wait(t, testenv.Patience, "the camera again", front)
 	if n := len(f.Children()["broker"]); n != 1 {
 		t.Errorf("%d brokers", n)
 	}
