@@ -3,13 +3,12 @@ package share
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +18,11 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
+var (
+	simSeed  = flag.Uint64("sim.seed", 0, "run only this schedule of the simulation")
+	simCount = flag.Int("sim.count", 300, "schedules that the simulation runs")
+)
+
 // TestSimulation has a group move partitions about between three processes in
 // every way that it does: revoked, lost and given back, lost and given to
 // another, heard late; with processes that end, die and come back, records that
@@ -26,22 +30,21 @@ import (
 // that take their time, and cameras that do too or take one client only. What
 // happens at the same moment has no order, so a seed does not replay exactly.
 //
-// It drives the table of machine.go through Cameras, and each row must be
-// reached. FRAMELOG_TEST_SCHEDULES is the number of schedules, default 300.
+// It drives the table of machine.go through Cameras, and reaches each row.
 func TestSimulation(t *testing.T) {
-	schedules := 300
-	if s := os.Getenv("FRAMELOG_TEST_SCHEDULES"); s != "" {
-		schedules, _ = strconv.Atoi(s)
+	first, n := uint64(1), uint64(*simCount)
+	if *simSeed != 0 {
+		first, n = *simSeed, 1
 	}
 	reached := make(map[at]int)
-	for seed := range uint64(schedules) {
+	for seed := first; seed < first+n; seed++ {
 		synctest.Test(t, func(t *testing.T) { simulate(t, seed, reached) })
 		if t.Failed() {
-			t.Fatalf("seed %d", seed)
+			t.Fatalf("schedule %d; again: go test ./internal/share -run TestSimulation -sim.seed=%d", seed, seed)
 		}
 	}
-	if schedules < 300 {
-		return
+	if n < 300 {
+		return // too few to reach all
 	}
 	for a := range table {
 		if reached[a] == 0 {
