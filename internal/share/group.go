@@ -68,12 +68,12 @@ func newGroup(cfg Config, m member, log *slog.Logger) (*group, error) {
 		cfg: cfg, log: log, topic: cfg.Kafka.Names().Cameras(), name: cfg.Kafka.Prefix + cfg.Group, member: m,
 		quit: make(chan struct{}), parts: make(map[int32]*reading),
 	}
-	opts := append(cfg.Kafka.Options(log), append([]kgo.Opt{
+	opts := append(cfg.Kafka.Options(log),
 		kgo.ConsumerGroup(g.name),
 		kgo.ConsumeTopics(g.topic),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.SessionTimeout(cfg.SessionTimeout),
-		kgo.HeartbeatInterval(cfg.SessionTimeout / 4),
+		kgo.HeartbeatInterval(cfg.SessionTimeout/4),
 		// A member that died in the middle of a rebalance keeps the others
 		// waiting no longer than one that died at another time.
 		kgo.RebalanceTimeout(cfg.SessionTimeout),
@@ -83,14 +83,14 @@ func newGroup(cfg Config, m member, log *slog.Logger) (*group, error) {
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchMinBytes(1),
 		// A partition that is added waits for the fetch under way to end.
-		kgo.FetchMaxWait(500 * time.Millisecond),
+		kgo.FetchMaxWait(500*time.Millisecond),
 		// No partition changes hands while its records are taken.
 		kgo.BlockRebalanceOnPoll(),
 		kgo.OnPartitionsAssigned(g.onAssigned),
 		kgo.OnPartitionsRevoked(g.onRevoked),
 		kgo.OnPartitionsLost(g.onLost),
 		kgo.WithHooks(troubleHook{g}),
-	}, cfg.Options...)...)
+	)
 	if cfg.Instance != "" {
 		opts = append(opts, kgo.InstanceID(cfg.Instance))
 	}

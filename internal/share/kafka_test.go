@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/internal/registry"
@@ -136,8 +135,9 @@ func (c *cluster) named(t *testing.T, instance, name string, session time.Durati
 	p := &running{process: newProcess(t, name, c.logs)}
 	p.cfg = Config{
 		Kafka: c.kafka, Group: "framelog-test", Instance: instance, Doing: "recorded",
-		SessionTimeout: session, Options: []kgo.Opt{kgo.Dialer(p.net.dial)},
+		SessionTimeout: session,
 	}.withDefaults()
+	p.cfg.Kafka.Dial = p.net.dial
 	p.log = textLog(c.log).With("process", name)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

@@ -15,8 +15,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/schemas"
 )
@@ -96,10 +94,6 @@ type Config struct {
 	// RetryWait is the pause before a run that failed is begun again. Default
 	// 500ms.
 	RetryWait time.Duration
-
-	// Options are added to the Kafka client's (tests let a process lose its
-	// connections).
-	Options []kgo.Opt
 }
 
 func (c Config) withDefaults() Config {
