@@ -362,10 +362,12 @@ func (s *Cameras) reclaim(c *camera, r *run) {
 	}
 }
 
-// pause waits for d, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
+// pause waits for d. It reports whether ctx has not ended before.
+func pause(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):
+		return true
 	case <-ctx.Done():
+		return false
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -19,9 +18,6 @@ import (
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/schemas"
 )
-
-// endsRetry is the pause before the ends of partitions are asked for again.
-const endsRetry = 250 * time.Millisecond
 
 // member is told what becomes of partitions of the cameras topic. Cameras is
 // one, and has the meaning of each method. They are called one at a time.
@@ -38,7 +34,8 @@ type member interface {
 // and what comes after. Nothing is ever committed.
 //
 // What it costs does not grow with the number of partitions: one request a
-// broker asks where all of them begin and end, and one fetches all.
+// broker asks where all of them begin and end, and one fetches all. Only a
+// partition that ends with what is no record costs a request of its own.
 type group struct {
 	cfg    Config
 	log    *slog.Logger
@@ -53,15 +50,6 @@ type group struct {
 	parts   map[int32]*reading
 	trouble time.Time // since when the group cannot be managed; zero: it can
 }
-
-// reading is how far a partition has been read.
-type reading struct {
-	cams map[string]schemas.Camera
-	next int64 // offset after the last record
-	end  int64 // offset to read to; -1: not known yet
-}
-
-func (r *reading) done() bool { return r.end >= 0 && r.next >= r.end }
 
 func newGroup(cfg Config, m member, log *slog.Logger) (*group, error) {
 	g := &group{
@@ -318,60 +306,17 @@ func (g *group) begin(client *kgo.Client, parts ...int32) {
 		fresh[p] = &reading{cams: make(map[string]schemas.Camera), end: -1}
 		g.parts[p] = fresh[p]
 	}
-	g.wg.Go(func() { g.findEnds(client, fresh) })
-}
-
-// findEnds asks for the ends of partitions until it gets them.
-func (g *group) findEnds(client *kgo.Client, parts map[int32]*reading) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	g.wg.Go(func() {
-		select {
-		case <-g.quit:
-			cancel()
-		case <-ctx.Done():
-		}
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		g.wg.Go(func() {
+			select {
+			case <-g.quit:
+				cancel()
+			case <-ctx.Done():
+			}
+		})
+		g.findEnds(ctx, client, fresh)
+		g.reachEnds(ctx, fresh)
 	})
-	adm := kadm.NewClient(client)
-	for {
-		ends, err := registry.EndOffsets(ctx, adm, g.topic)
-		if err == nil {
-			g.setEnds(parts, ends)
-			return
-		}
-		select {
-		case <-g.quit:
-			return
-		case <-time.After(endsRetry):
-		}
-		if !g.current(parts) {
-			return
-		}
-	}
-}
-
-// current reports whether any of these readings is still wanted.
-func (g *group) current(parts map[int32]*reading) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for p, r := range parts {
-		if g.parts[p] == r {
-			return true
-		}
-	}
-	return false
-}
-
-func (g *group) setEnds(parts map[int32]*reading, ends map[int32]int64) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for p, r := range parts {
-		if g.parts[p] != r {
-			continue // given away meanwhile
-		}
-		r.end = ends[p] // 0: it is empty
-		if r.done() {
-			g.member.Desired(p, maps.Clone(r.cams))
-		}
-	}
 }

@@ -233,3 +233,32 @@ func TestInstanceIsInTheGroup(t *testing.T) {
 		t.Error("one that is no member is confirmed")
 	}
 }
+
+// A partition may end with what is no record, as after compaction: it has been
+// read when nothing comes before its end.
+func TestEndIsNoRecord(t *testing.T) {
+	_, cfg, topic := camerasTopic(t, 2)
+	log := slog.New(slog.DiscardHandler)
+	client, err := kgo.NewClient(append(cfg.Options(log), kgo.TransactionalID("test"), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	cam := testCamera("a")
+	value, err := schemas.EncodeCamera(&cam)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Partition: 1, Key: []byte("a"), Value: value}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
+		t.Fatal(err)
+	}
+	m := newMemberLog()
+	runGroup(t, Config{Kafka: cfg}, m, log)
+	testenv.Wait(t, testenv.Patience, "the camera", func() bool { ids, n := m.all(); return ids == "a" && n == 2 })
+}
