@@ -440,3 +440,67 @@ func TestUnitsAreCounted(t *testing.T) {
 		}
 	}
 }
+
+// If this process stands still, no camera is blamed for what comes of it: that
+// is told instead. Only a live source's clock tells it.
+func TestStandstillIsNotTheCamerasFault(t *testing.T) {
+	const froze, thawed = 20 * time.Second, 51 * time.Second
+	s := stream{frame: 3600, gop: 200} // a keyframe every 8 s
+	for name, c := range map[string]struct {
+		live   bool
+		frozen bool // else the camera alone sends nothing
+		lost   bool // packets while it stood still
+		want   []string
+	}{
+		"live":                 {true, true, false, []string{"stood still for 31s", ""}},
+		"live, packets lost":   {true, true, true, []string{"stood still for 31s", ""}},
+		"not live":             {false, true, false, nil},
+		"the camera is silent": {true, false, false, []string{"more than 10s apart", "no keyframe for 20s", "more than 10s apart", ""}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var m memory
+			var told []string
+			m.t, m.loose = t, true
+			a := New(Config{Live: c.live, Problem: func(p string) { told = append(told, p) }}, &m, nil)
+			if err := a.Tracks(s.tracks()); err != nil {
+				t.Fatal(err)
+			}
+			ticked := epoch.Add(-time.Second)
+			for _, u := range s.units(100 * time.Second) {
+				at := u.Captured.Sub(epoch)
+				now := u.Captured
+				switch waits := at >= froze && at < froze+200*time.Millisecond; {
+				case waits && c.frozen:
+					now = epoch.Add(thawed) // it came, and waited here
+				case at >= froze && at < thawed:
+					continue // the camera could not send it
+				}
+				for x := ticked.Add(time.Second); !c.frozen && x.Before(now); x = x.Add(time.Second) {
+					ticked = x
+					_ = a.Tick(x)
+				}
+				if now.Sub(ticked) >= time.Second {
+					ticked = now
+					_ = a.Tick(now)
+				}
+				if c.lost && at == thawed+2*time.Second { // the late ones
+					u.Lost, u.Broken = 7, true
+				}
+				if err := a.Unit(u); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if len(told) != len(c.want) {
+				t.Fatalf("told %q, want %q", told, c.want)
+			}
+			for i, w := range c.want {
+				if w == "" != (told[i] == "") || !strings.Contains(told[i], w) {
+					t.Errorf("told %q, want %q", told, c.want)
+				}
+			}
+			if m.sessions != 1 {
+				t.Errorf("%d sessions", m.sessions)
+			}
+		})
+	}
+}

@@ -4,8 +4,8 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // Why a unit did not get into a chunk, as the metric has it.
 const (
-	dropBeforeKeyframe = "before-keyframe" // before a connection's first keyframe, or leading pictures where a session starts
-	dropBroken         = "broken"          // damaged, says the source
+	dropBeforeKeyframe = "before-keyframe" // before a connection's first keyframe, or leading pictures at a session's start
+	dropBroken         = "broken"          // damaged, by the source's word
 	dropInvalid        = "invalid"         // no picture, wrong lengths, no frame of sound
 	dropGap            = "gap"             // after a cap, up to the next keyframe
 	dropQueue          = "queue"           // sound beyond audio_queue, or of a clock that was set

@@ -15,11 +15,11 @@ type order struct {
 	frame int64 // nominal duration
 	first int64 // the PTS that is shown first
 	move  int64 // from PTS to media time
-	extra int64 // added to DTS where depth was set too low
+	extra int64 // added to DTS if depth was set too low
 
 	shown []int64 // the latest presentation times in rising order
 	last  int64   // the latest DTS, less move
-	begun bool    // there is one
+	begun bool    // there was one
 }
 
 // peek is what next would give, in media time, for a unit that is shown after
@@ -29,7 +29,7 @@ func (o *order) peek(pts int64) int64 {
 }
 
 // next is the DTS, in media time, of the next unit in decoding order: always
-// above the one before. deeper says that pts came too late for the depth: then
+// above the one before. deeper reports that pts came too late for the depth: then
 // decode times go on evenly, some of them after their presentation time.
 func (o *order) next(pts int64) (dts int64, deeper bool) {
 	at, _ := slices.BinarySearch(o.shown, pts+1)

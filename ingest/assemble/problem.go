@@ -1,104 +1,84 @@
 package assemble
 
-import (
-	"fmt"
-	"time"
+import "time"
 
-	"github.com/framelog/framelog/schemas"
-)
-
-// oddity is a kind of what is odd about a camera. Of several the first is told.
-type oddity int
+// problem is a kind of what can be wrong with a camera's stream. Of several that
+// there are at once the first is told.
+type problem int
 
 const (
-	oddKeyframe oddity = iota // none comes
-	oddLost                   // packets are missing; what is damaged for it comes with it
-	oddDamaged                // what comes as pictures or sound is none
-	oddClock                  // its timestamps have jumped
-	oddInterval               // keyframes are far apart
-	oddOpenGOP                // some browsers cannot begin at its keyframes
-	oddities
+	problemStoodStill problem = iota // this process did not run; whatever else is seen then may come of it
+	problemKeyframe                  // none comes
+	problemLost                      // packets are missing; what is damaged for it comes with it
+	problemDamaged                   // what comes as pictures or sound is none
+	problemClock                     // its timestamps have jumped
+	problemInterval                  // keyframes are far apart
+	problemOpenGOP                   // some browsers cannot begin at its keyframes
+	problemKinds
 )
 
-// odd is one oddity in words for people, and how long it is told.
-type odd struct {
-	text  string // "": there is none
-	until time.Time
+// problems holds what is wrong with a camera's stream now, and tells the first
+// of it when that changes.
+type problems struct {
+	hold  time.Duration // how long each is told after it was last seen
+	tell  func(text string)
+	found [problemKinds]struct {
+		text  string // in words for people; "": there is none
+		until time.Time
+	}
+	told string
 }
 
-// notice tells of an oddity from now on, until it has not been seen for
-// ProblemHold: what comes and goes in a second would be told to nobody.
-func (a *Assembler) notice(kind oddity, text string, now time.Time) {
-	a.odd[kind] = odd{text, now.Add(a.cfg.ProblemHold)}
-	a.report()
+// notice tells of a problem from now on, until it has not been seen for hold:
+// nobody would see what comes and goes in a second. While this process is known
+// to have stood still, nothing else is noticed: a camera is not to be blamed for
+// what this machine did.
+func (p *problems) notice(kind problem, text string, now time.Time) {
+	if kind != problemStoodStill && p.found[problemStoodStill].text != "" {
+		return
+	}
+	p.found[kind].text, p.found[kind].until = text, now.Add(p.hold)
+	p.report()
 }
 
-// forgive ends what has not been seen for long enough. A clock that was set
-// back must not make an oddity last.
-func (a *Assembler) forgive(now time.Time) {
-	for i := range a.odd {
-		if o := &a.odd[i]; o.text != "" && (!now.Before(o.until) || o.until.Sub(now) > a.cfg.ProblemHold) {
-			*o = odd{}
+// expire ends the problems that have not been seen for long enough. A clock that
+// was set back must not make one last.
+func (p *problems) expire(now time.Time) {
+	for kind := range p.found {
+		f := &p.found[kind]
+		if f.text != "" && (!now.Before(f.until) || f.until.Sub(now) > p.hold) {
+			f.text = ""
 		}
 	}
-	a.report()
+	p.report()
 }
 
-// report tells the problem where it has changed.
-func (a *Assembler) report() {
-	problem := ""
-	for i := range a.odd {
-		if problem = a.odd[i].text; problem != "" {
+// end ends one problem, and reset all.
+func (p *problems) end(kind problem) {
+	p.found[kind].text = ""
+	p.report()
+}
+
+func (p *problems) reset() {
+	for kind := range p.found {
+		p.found[kind].text = ""
+	}
+	p.report()
+}
+
+// report tells the first problem if it has changed.
+func (p *problems) report() {
+	text := ""
+	for kind := range p.found {
+		if text = p.found[kind].text; text != "" {
 			break
 		}
 	}
-	if problem == a.problem {
+	if text == p.told {
 		return
 	}
-	a.problem = problem
-	if a.cfg.Problem != nil {
-		a.cfg.Problem(problem)
+	p.told = text
+	if p.tell != nil {
+		p.tell(text)
 	}
-}
-
-// watchKeyframes looks how long ago the latest keyframe came. Where keyframes
-// come far apart, and come, that alone is told: else the two texts would take
-// turns in every interval.
-func (a *Assembler) watchKeyframes(now time.Time) {
-	since := now.Sub(a.keyed)
-	limit := a.cfg.KeyframeTimeout
-	if a.session.open {
-		limit = max(limit, a.apart*3/2)
-	}
-	if since > limit {
-		a.notice(oddKeyframe, fmt.Sprintf("no keyframe for %v: %s", a.cfg.KeyframeTimeout, a.keyframeRemedy()), now)
-	}
-	if since > a.cfg.LongInterval && a.session.open {
-		a.notice(oddInterval, fmt.Sprintf("keyframes are more than %v apart, so viewers wait long for a first picture: %s",
-			a.cfg.LongInterval, a.keyframeRemedy()), now)
-	}
-}
-
-// keyframeRemedy is what helps where keyframes are missing, by what the camera
-// sends instead.
-func (a *Assembler) keyframeRemedy() string {
-	switch {
-	case a.bad > a.good:
-		return "most of what the camera sends as pictures is damaged"
-	case a.starts.refresh || a.starts.refreshed:
-		return "the camera uses intra refresh, and players can begin at keyframes (IDR) only: turn intra refresh off and IDR on in the camera"
-	case max(a.starts.intra, a.starts.intraBefore) > 1:
-		return "the camera sends I-frames that are no IDR, and players cannot begin there: turn IDR on in the camera"
-	}
-	return "set a shorter keyframe (I-frame, IDR) interval in the camera, and turn intra refresh off if it is on"
-}
-
-// clockSet tells of a jump of the camera's timestamps by ticks of
-// schemas.MediaTimescale.
-func (a *Assembler) clockSet(ticks int64, now time.Time) {
-	way := "forward"
-	if ticks < 0 {
-		way = "back"
-	}
-	a.notice(oddClock, fmt.Sprintf("the camera's clock jumped %s by %v: set its time with NTP, or update its firmware if this comes again", way, schemas.FromTicks(ticks).Abs().Round(time.Second)), now)
 }

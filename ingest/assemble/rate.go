@@ -1,13 +1,15 @@
 package assemble
 
 import (
+	"cmp"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/framelog/framelog/schemas"
 )
 
-// defaultFrame stands where nothing tells the frame time: 25 a second.
+// defaultFrame is the frame time that is taken if nothing tells it: 25 a second.
 const defaultFrame = schemas.MediaTimescale / 25
 
 // rateWindow is over how many pictures the frame time is measured.
@@ -15,37 +17,39 @@ const rateWindow = 64
 
 // rate is the frame time of a camera and the part target that follows from it.
 // A part target stands in a playlist for the playlist's whole life, so it
-// changes only where chunks would fall out of it.
+// changes only if chunks would fall out of it.
 type rate struct {
 	frame uint32 // ticks of schemas.MediaTimescale
 	part  uint32 // PART-TARGET, in the same
 	count int    // pictures of a full chunk
+	chunk int64  // Config.ChunkDuration in ticks
 
 	deltas []int64 // the latest differences of DTS, a ring
 	at     int
 	buf    []int64
 }
 
-// nominal is the frame time as far as it is known.
-func (r *rate) nominal(a *Assembler) uint32 {
-	switch {
-	case r.frame != 0:
-		return r.frame
-	case a.info.Frame != 0:
-		return a.info.Frame
-	case a.cfg.FrameTime > 0:
-		return uint32(min(max(schemas.Ticks(a.cfg.FrameTime), 90), 10*schemas.MediaTimescale))
+// announced is the frame time as the camera tells it, in ticks: that of the SPS,
+// else that of the SDP; 0: it does not say.
+func announced(sps uint32, sdp time.Duration) uint32 {
+	if sps == 0 && sdp > 0 {
+		return uint32(min(max(schemas.Ticks(sdp), 90), 10*schemas.MediaTimescale))
 	}
-	return defaultFrame
+	return sps
+}
+
+// nominal is the frame time as far as it is known; said is what was announced.
+func (r *rate) nominal(said uint32) uint32 {
+	return cmp.Or(r.frame, said, defaultFrame)
 }
 
 // probe finds the frame time from a session's first units. What the SPS or the
-// SDP says counts only where the units agree: cameras often say one rate and
+// SDP says counts only if the units agree: cameras often say one rate and
 // send another.
 //
-// depth is how deeply pictures are reordered: as many of the latest may lack
-// others between them, and tell nothing.
-func (r *rate) probe(a *Assembler, lead []unit, depth int) {
+// said is what was announced. depth is how deeply pictures are reordered: as many
+// of the latest may lack others between them, and tell nothing.
+func (r *rate) probe(lead []unit, depth int, said uint32) {
 	r.buf = r.buf[:0]
 	for _, v := range lead {
 		r.buf = append(r.buf, v.pts)
@@ -64,20 +68,13 @@ func (r *rate) probe(a *Assembler, lead []unit, depth int) {
 		}
 		frame, _ = typical(r.buf[1:])
 	}
-	said := a.info.Frame
-	if said == 0 {
-		said = uint32(max(schemas.Ticks(a.cfg.FrameTime), 0))
-	}
 	if frame == 0 && r.frame != 0 {
 		said = r.frame // too few units: as before
 	}
 	if said != 0 && (frame == 0 || near(frame, said, 15) || near(mean, said, 15)) {
 		frame = said
 	}
-	if frame == 0 {
-		frame = defaultFrame
-	}
-	r.use(a, frame)
+	r.use(cmp.Or(frame, defaultFrame))
 }
 
 // see takes the difference of two decode times.
@@ -94,20 +91,20 @@ func (r *rate) see(d int64) {
 // latest pictures agree on it: a rate that goes up and down all the time would
 // make a new layout as often. It is called between fragments, since a fragment
 // has one part target.
-func (r *rate) renew(a *Assembler) {
+func (r *rate) renew() {
 	// Below a rate of 2 a second a fragment has too few pictures to judge by.
 	if len(r.deltas) < 2 || (len(r.deltas) < rateWindow/4 && r.frame < schemas.MediaTimescale/4) {
 		return
 	}
 	r.buf = append(r.buf[:0], r.deltas...)
 	if f, agree := typical(r.buf); f != 0 && agree*4 >= len(r.buf)*3 && !near(f, r.frame, 2) {
-		r.use(a, f)
+		r.use(f)
 	}
 }
 
-// use sets the frame time, and the part target where the present one does not
-// do for it.
-func (r *rate) use(a *Assembler, frame uint32) {
+// use sets the frame time, and another part target if chunks would fall out of
+// the present one.
+func (r *rate) use(frame uint32) {
 	r.frame = frame
 	if r.part != 0 {
 		// Whole pictures that fit must fill at least 85 per cent.
@@ -116,13 +113,13 @@ func (r *rate) use(a *Assembler, frame uint32) {
 			return
 		}
 	}
-	r.count = int(max(1, schemas.Ticks(a.cfg.ChunkDuration)/int64(frame)))
+	r.count = int(max(1, r.chunk/int64(frame)))
 	r.part = schemas.PartTarget(r.count, frame)
 }
 
-// typical is the frame time of differences: the mean of those near the median,
-// and the usual rate that is meant where it is near one; agree is how many are
-// near. It sorts d. 0: it cannot be told.
+// typical is the frame time of differences: the mean of those near the median, or
+// the usual frame time if the mean is near one; agree is how many are near the
+// median. It sorts d. 0: it cannot be told.
 func typical(d []int64) (frame uint32, agree int) {
 	slices.Sort(d)
 	m := d[len(d)/2]
@@ -150,7 +147,7 @@ func typical(d []int64) (frame uint32, agree int) {
 // near one are taken for it, so that jitter makes no new layout.
 var usualFrames = [...]int64{90000, 45000, 30000, 22500, 18000, 15000, 11250, 9000, 7500, 7200, 6000, 5000, 4500, 3750, 3600, 3003, 3000, 1800, 1502, 1500}
 
-// near says whether a and b differ by at most percent of b.
+// near reports whether a and b differ by at most percent of b.
 func near(a, b uint32, percent int64) bool {
 	d := int64(a) - int64(b)
 	return max(d, -d)*100 <= int64(b)*percent

@@ -4,7 +4,19 @@ import (
 	"math"
 	"time"
 
+	"github.com/framelog/framelog/internal/codec"
 	"github.com/framelog/framelog/schemas"
+)
+
+// Why a session began, as the metric has it.
+const (
+	sessionConnect     = "connect"      // the source connected
+	sessionTracks      = "tracks"       // other tracks or another decoder configuration
+	sessionDrift       = "drift"        // public time and wall clock have come apart
+	sessionClock       = "clock"        // the camera's clock was set
+	sessionReorder     = "reorder"      // pictures are reordered more deeply than was known
+	sessionAudioStart  = "audio-start"  // sound came
+	sessionAudioSilent = "audio-silent" // sound went
 )
 
 // How many units a session's lead holds at most, and how many it needs to see
@@ -14,15 +26,46 @@ const (
 	leadReorder = 6
 )
 
+// timeline is what leads from pictures and sound that have come to chunks that the
+// recorder has: sessions, decode times, fragments.
+type timeline struct {
+	cfg Config
+	rec Recorder
+	m   *cameraMetrics
+
+	video schemas.Track
+	info  codec.VideoInfo
+	sound *sound // of the tracks told last; nil: none
+	next  string // why the next session begins
+	depth int    // of reordering, learnt from this configuration's pictures
+
+	session session
+	closing closing
+	frag    fragment
+	rate    rate
+	lost    schemas.Lost // not yet told to the recorder
+
+	stats Stats
+}
+
+// Stats is what the camera's status tells about its pictures.
+type Stats struct {
+	Video, Audio  schemas.Codec // of the session; Audio is empty without sound
+	Width, Height uint16
+	Recording     bool // a session is open
+	// Blocked is why nothing is recorded although units come; else "".
+	Blocked string
+}
+
 // session is one unbroken run of time: one origin for all tracks.
 type session struct {
-	open   bool
-	origin int64     // PTS of the first picture
-	base   int64     // its DTS in media time: the wall clock in ticks
-	public time.Time // its public time: the wall clock
-	shift  int64     // added to PTS since the camera's clock was set
-	newest int64     // the highest PTS seen, shift included
-	seen   time.Time // when it came
+	running bool
+	origin  int64     // PTS of the first picture
+	base    int64     // its DTS in media time: the source's clock in ticks
+	public  time.Time // its public time: the source's clock
+	shift   int64     // added to PTS since the camera's clock was set
+	newest  int64     // the highest PTS seen, shift included
+	seen    time.Time // when it came
 
 	// lead holds the first units until frame time and depth of reordering are
 	// known, then it is nil.
@@ -34,9 +77,9 @@ type session struct {
 
 	sound  *sound // that the session has; nil: none
 	chosen bool   // sound is decided: chunk 0 is written
-	// leading says that leading pictures of the one at PTS joined may still
-	// come, before which there was nothing: they are left out. missed says that
-	// the camera was recorded before, so that they count as lost.
+	// leading: leading pictures of the one at PTS joined may still come. Before
+	// that one there was nothing, so they are left out. missed: the camera was
+	// recorded before, so they count as lost.
 	leading, missed bool
 	joined          int64
 
@@ -55,23 +98,48 @@ func (s *session) see(v unit) {
 	}
 }
 
+// join lets the pictures begin with v, behind a gap or at the session's start: its
+// leading pictures are left out, and so it decodes alone.
+func (s *session) join(v *unit) {
+	s.leading, s.joined = v.openGOP, v.pts
+	v.openGOP = false
+}
+
+// leavesOut reports whether v is a leading picture that does not
+// decode, since there is nothing before the one that it leads to.
+func (s *session) leavesOut(v *unit, c schemas.Codec) bool {
+	if !s.leading {
+		return false
+	}
+	switch {
+	case v.picture == codec.RASL:
+		return true
+	case v.picture == codec.RADL:
+		return false
+	case c == schemas.H264 && v.picture == codec.Trailing && v.pts < s.joined:
+		return true
+	}
+	s.leading = v.pts <= s.joined // else all of them have come
+	return false
+}
+
 // begin starts a session with the picture v.
-func (a *Assembler) begin(v unit) {
-	a.m.session(a.next)
-	missed := a.next != sessionConnect
-	a.next = ""
-	a.lost = schemas.Lost{} // of what came before, which is counted alone
-	a.session = session{
-		open: true, origin: v.pts, newest: v.pts, seen: v.captured,
+func (t *timeline) begin(v unit) {
+	t.m.session(t.next)
+	missed := t.next != sessionConnect
+	t.next = ""
+	t.lost = schemas.Lost{} // of what came before, which is counted alone
+	t.session = session{
+		running: true, origin: v.pts, newest: v.pts, seen: v.captured,
 		base:   schemas.Ticks(time.Duration(v.captured.UnixNano())),
 		public: v.captured, driftSince: v.captured, missed: missed,
 		lead: make([]unit, 0, 16),
 	}
-	a.session.join(&v)
-	a.rate.deltas = a.rate.deltas[:0]
-	a.stats.Video, a.stats.Audio = a.video.Codec, ""
-	a.stats.Width, a.stats.Height, a.stats.Recording = a.video.Width, a.video.Height, true
-	a.hold(v)
+	t.session.join(&v)
+	t.rate.deltas = t.rate.deltas[:0]
+	t.stats.Video, t.stats.Audio = t.video.Codec, ""
+	t.stats.Width, t.stats.Height, t.stats.Recording = t.video.Width, t.video.Height, true
+	t.hold(v)
 }
 
 const (
@@ -83,136 +151,112 @@ const (
 
 // end closes the session: everything that it holds is written, or waits for
 // the last of its sound. Sound belongs to it that is heard before the PTS until.
-func (a *Assembler) end(until int64) {
-	a.close()
-	s := &a.session
-	if !s.open {
+func (t *timeline) end(until int64) {
+	t.close()
+	s := &t.session
+	if !s.running {
 		return
 	}
 	if s.lead != nil {
-		a.resolve()
+		t.resolve()
 	}
 	if until == untilShown {
-		until = s.newest + int64(a.rate.frame)
+		until = s.newest + int64(t.rate.frame)
 	}
 	s.until = until
 	if s.held != nil {
-		a.add(*s.held, int64(a.rate.frame), true)
+		t.add(*s.held, int64(t.rate.frame), true)
 	}
-	a.flushGap()
-	if s.sound != a.sound {
-		a.discard(s.sound)
+	t.flushGap()
+	if s.sound != t.sound {
+		s.sound.discard()
 	}
-	if a.closing.chunk == nil {
-		a.sound.part()
+	if t.closing.chunk == nil {
+		t.sound.leave()
 	}
 	*s = session{}
-	a.frag = fragment{}
-	a.stats.Recording = false
+	t.frag = fragment{}
+	t.stats.Recording = false
 }
 
-// closing is the last chunk of a session that has ended, which lacks some of
-// its sound: that comes a little after the pictures beside it, and without it
-// players would stand at the seam. It is written once the sound is there, at
-// the latest a chunk's duration later, and before anything of the next session,
-// which does not wait for it: its lead takes as long.
-type closing struct {
-	chunk *schemas.Chunk // nil: none waits
-	sound *sound
-	limit int64        // media time, in the sound's ticks, at which the session ends
-	lost  schemas.Lost // in its fragment
-	since time.Time    // when the last picture came
-}
-
-// close writes the chunk that waits for sound, if there is one.
-func (a *Assembler) close() {
-	c := a.closing
-	if c.chunk == nil {
-		return
-	}
-	a.closing = closing{}
-	lost := a.lost
-	a.lost = c.lost
-	a.takeRun(c.chunk, c.sound, c.limit)
-	a.record(c.chunk)
-	a.lost = lost
-	c.sound.part()
-}
-
-// steady keeps the timeline whole where the camera's clock is set: time goes
-// on as if nothing had been, and a new session begins at the next keyframe. A
-// jump forward that the wall clock made too is a hole, not a step.
-func (a *Assembler) steady(v *unit) {
-	s := &a.session
+// steady keeps the timeline whole if the camera's clock is set: time goes on as if
+// nothing had been, and a new session begins at the next keyframe. A jump forward
+// that the source's clock made too is a hole, not a step. jumped is by how many
+// ticks of schemas.MediaTimescale the camera's clock was set; 0: it was not.
+func (t *timeline) steady(v *unit) (jumped int64) {
+	s := &t.session
 	v.pts += s.shift
-	limit := schemas.Ticks(a.cfg.ClockStep)
+	limit := schemas.Ticks(t.cfg.ClockStep)
 	d := v.pts - s.newest
 	if d >= -limit && (d <= limit || d-schemas.Ticks(v.captured.Sub(s.seen)) <= limit) {
-		return
+		return 0
 	}
-	a.clockSet(d, v.captured)
-	move := s.newest + int64(a.rate.nominal(a)) - v.pts
+	move := s.newest + int64(t.rate.nominal(t.announced())) - v.pts
 	s.shift += move
 	v.pts += move
-	a.want(sessionClock)
+	t.want(sessionClock)
+	return d
 }
+
+// announced is the frame time that the camera announces.
+func (t *timeline) announced() uint32 { return announced(t.info.Frame, t.cfg.FrameTime) }
 
 // want makes a new session begin at the next keyframe.
-func (a *Assembler) want(reason string) {
-	if a.next == "" {
-		a.next = reason
+func (t *timeline) want(reason string) {
+	if t.next == "" {
+		t.next = reason
 	}
 }
 
-// due says whether a fragment that has lasted until v may end there. Half a
+// due reports whether a fragment that has lasted until v may end there. Half a
 // frame is allowed for the jitter of timestamps.
-func (a *Assembler) due(v unit) bool {
-	if a.session.lead != nil {
+func (t *timeline) due(v unit) bool {
+	if t.session.lead != nil {
 		return false
 	}
-	if !a.frag.open {
+	if !t.frag.unfinished {
 		return true
 	}
-	dts := a.session.order.peek(v.pts)
-	return dts-a.frag.start+int64(a.rate.frame)/2 >= schemas.Ticks(a.cfg.MinFragment)
+	dts := t.session.order.peek(v.pts)
+	return dts-t.frag.start+int64(t.rate.frame)/2 >= schemas.Ticks(t.cfg.MinFragment)
 }
 
 // hold keeps a session's first units back until they tell what must be known
 // before anything can be written.
-func (a *Assembler) hold(v unit) {
-	s := &a.session
+func (t *timeline) hold(v unit) {
+	s := &t.session
 	s.lead = append(s.lead, v)
 	s.leadBytes += len(v.data)
 	n, span := len(s.lead), schemas.FromTicks(s.newest-s.origin)
-	known := a.info.Reorder >= 0 || a.depth > 0 || n >= leadReorder || span >= time.Second
-	// Where pictures are reordered, those between the latest are still to come.
-	enough := n >= 2 && span >= a.cfg.ChunkDuration && (n >= 4+max(a.info.Reorder, a.depth) || span >= time.Second)
-	if (known && enough) || n >= leadMax || s.leadBytes >= a.cfg.MaxChunkBytes {
-		a.resolve()
+	known := t.info.Reorder >= 0 || t.depth > 0 || n >= leadReorder || span >= time.Second
+	// If pictures are reordered, those between the latest are still to come.
+	enough := n >= 2 && span >= t.cfg.ChunkDuration && (n >= 4+max(t.info.Reorder, t.depth) || span >= time.Second)
+	if (known && enough) || n >= leadMax || s.leadBytes >= t.cfg.MaxChunkBytes {
+		t.resolve()
 	}
 }
 
 // resolve ends the lead and lets its units go their way.
-func (a *Assembler) resolve() {
-	a.close()
-	a.rec.NewSession()
-	s := &a.session
+func (t *timeline) resolve() {
+	t.close()
+	t.rec.NewSession()
+	s := &t.session
 	lead := s.lead
 	s.lead = nil
-	depth := max(a.info.Reorder, a.depth, depthOf(lead))
-	a.rate.probe(a, lead, depth)
-	a.depth = max(a.depth, depthOf(lead))
-	s.order = order{depth: min(depth, maxDepth), frame: int64(a.rate.frame), first: s.origin}
+	depth := max(t.info.Reorder, t.depth, depthOf(lead))
+	t.rate.probe(lead, depth, t.announced())
+	t.depth = max(t.depth, depthOf(lead))
+	s.order = order{depth: min(depth, maxDepth), frame: int64(t.rate.frame), first: s.origin}
 	for _, v := range lead {
 		s.order.first = min(s.order.first, v.pts)
 	}
 	// The first picture's DTS is the session's base.
 	s.order.move = s.base - s.order.first + int64(s.order.depth)*s.order.frame
-	if a.sound != nil {
-		a.sound.align(a, lead[0])
+	if t.sound != nil {
+		t.sound.align(lead[0], s.order.move, t.cfg.ClockStep)
 	}
 	for _, v := range lead {
-		a.place(v)
+		t.place(v)
 	}
 }
 
@@ -234,60 +278,68 @@ func depthOf(units []unit) int {
 
 // place gives v its decode time, and lets the unit before it go, whose
 // duration is known now.
-func (a *Assembler) place(v unit) {
-	s := &a.session
-	starts := v.start && a.due(v)
+func (t *timeline) place(v unit) {
+	s := &t.session
+	starts := v.start && t.due(v)
 	switch {
-	case starts && !a.frag.open && v.open: // behind a gap
+	case starts && !t.frag.unfinished && v.openGOP: // behind a gap
 		s.join(&v)
 		s.missed = true
-	case !starts && v.open: // inside a fragment
-		v.start, v.open = false, false
+	case !starts && v.openGOP: // inside a fragment
+		v.start, v.openGOP = false, false
 	}
 	dts, deeper := s.order.next(v.pts)
 	if deeper {
-		a.depth = max(a.depth, s.order.depth)
-		a.want(sessionReorder)
+		t.depth = max(t.depth, s.order.depth)
+		t.want(sessionReorder)
 	}
 	v.dts = dts
 	v.pts += s.order.move
-	a.watchDrift(&v)
+	t.watchDrift(&v)
 	if s.held != nil {
 		d := v.dts - s.held.dts
-		a.rate.see(d)
-		a.add(*s.held, d, starts && a.frag.open)
+		t.rate.see(d)
+		t.add(*s.held, d, starts && t.frag.unfinished)
 	}
 	if starts {
-		a.beginFragment(&v)
+		t.beginFragment(&v)
 	}
 	s.heldUnit = v
 	s.held = &s.heldUnit
 }
 
-// watchDrift compares public time with the wall clock, where the source is live.
+// leaveOut counts a leading picture that is left out.
+func (t *timeline) leaveOut() {
+	t.m.drop(dropBeforeKeyframe, 1)
+	if t.session.missed {
+		t.lost.Units++
+	}
+}
+
+// watchDrift compares public time with the wall clock, if the source is live.
 // Delays of the network are always positive and mostly short, so the smallest
 // difference of a while is the difference of the clocks.
-func (a *Assembler) watchDrift(v *unit) {
-	if !a.cfg.Live {
+func (t *timeline) watchDrift(v *unit) {
+	if !t.cfg.Live {
 		return
 	}
-	s := &a.session
-	d := v.captured.Sub(a.publicTime(v.dts))
+	s := &t.session
+	d := v.captured.Sub(t.publicTime(v.dts))
 	if !s.drifted || d < s.drift {
 		s.drift, s.drifted = d, true
 	}
 	switch passed := v.captured.Sub(s.driftSince); {
 	case passed < 0: // the wall clock was set back
 		s.driftSince, s.drifted = v.captured, false
-	case passed >= a.cfg.DriftWindow:
-		if s.drift.Abs() > a.cfg.MaxDrift {
-			a.want(sessionDrift)
+	case passed >= t.cfg.DriftWindow:
+		if s.drift.Abs() > t.cfg.MaxDrift {
+			t.want(sessionDrift)
 		}
 		s.driftSince, s.drifted = v.captured, false
 	}
 }
 
 // publicTime is the public time of a media time.
-func (a *Assembler) publicTime(dts int64) time.Time {
-	return a.session.public.Add(schemas.FromTicks(dts - a.session.base))
+func (t *timeline) publicTime(dts int64) time.Time {
+	return t.session.public.Add(schemas.FromTicks(dts - t.session.base))
 }

@@ -10,6 +10,7 @@ import (
 // sound is the audio track of a connection: frames that wait for the pictures
 // beside them.
 type sound struct {
+	m        *cameraMetrics
 	track    schemas.Track
 	duration func(frame []byte) uint32
 
@@ -20,7 +21,7 @@ type sound struct {
 	any   bool
 	pts   int64 // of the newest frame, as it came
 	shift int64
-	seen  time.Time // when it came; also says that there is sound
+	seen  time.Time // when it came
 
 	// The session's.
 	aligned bool
@@ -38,12 +39,12 @@ type frame struct {
 	data     []byte
 }
 
-func newSound(t schemas.Track) (*sound, error) {
+func newSound(t schemas.Track, m *cameraMetrics) (*sound, error) {
 	d, err := codec.FrameDuration(t)
 	if err != nil {
 		return nil, err
 	}
-	return &sound{track: t, duration: d}, nil
+	return &sound{m: m, track: t, duration: d}, nil
 }
 
 // ticks is v of schemas.MediaTimescale in the track's own.
@@ -51,51 +52,24 @@ func (s *sound) ticks(v int64) int64 {
 	return schemas.Rescale(v, schemas.MediaTimescale, s.track.Timescale)
 }
 
-// takeSound queues one frame.
-func (a *Assembler) takeSound(u *Unit) {
-	s := a.sound
-	if s == nil || u.Track != s.track.ID {
-		a.m.drop(dropNoTrack, 1)
-		return
-	}
-	if u.Broken {
-		a.lose(dropBroken, u.Captured)
-		return
-	}
-	d := s.duration(u.Data)
-	if d == 0 {
-		a.lose(dropInvalid, u.Captured)
-		return
-	}
+// push queues one frame that lasts d. stepped reports that the sound's clock was
+// set, by more than limit; the frames go on then as if it had not been.
+func (s *sound) push(u *Unit, d uint32, limit time.Duration) (stepped bool) {
 	if s.any {
-		limit := s.ticks(schemas.Ticks(a.cfg.ClockStep))
+		most := s.ticks(schemas.Ticks(limit))
 		passed := s.ticks(schemas.Ticks(u.Captured.Sub(s.seen)))
-		if step := u.PTS - s.pts; step < -limit || (step > limit && step-passed > limit) {
+		if step := u.PTS - s.pts; step < -most || (step > most && step-passed > most) {
 			s.shift += s.pts + int64(d) - u.PTS
-			if a.session.open {
-				a.want(sessionClock)
-			}
+			stepped = true
 		}
 	}
 	s.any, s.pts, s.seen = true, u.PTS, u.Captured
 	s.queue = append(s.queue, frame{pts: u.PTS, shift: s.shift, duration: d, data: u.Data})
 	s.bytes += len(u.Data)
-	for len(s.queue) > a.cfg.AudioQueue || s.bytes > a.cfg.AudioQueueBytes {
-		if a.session.open {
-			a.m.drop(dropQueue, s.drop(1))
-		} else {
-			a.m.drop(dropBeforeKeyframe, s.drop(1))
-		}
-	}
-	if a.session.chosen && a.session.sound != s {
-		a.want(sessionAudioStart)
-	}
-	if c := &a.closing; c.chunk != nil && c.sound == s && s.reaches(c.limit) {
-		a.close()
-	}
+	return stepped
 }
 
-// drop throws away the first n frames and says how many.
+// drop throws away the first n frames and returns n.
 func (s *sound) drop(n int) int {
 	for i := range n {
 		s.bytes -= len(s.queue[i].data)
@@ -116,10 +90,11 @@ func (s *sound) dropBefore(dts int64) int {
 }
 
 // align fixes sound and pictures to each other, for the whole session, by the
-// origin that their timestamps share. Where those contradict the arrival of
-// both (one clock was set and the other not yet), arrival decides.
-func (s *sound) align(a *Assembler, first unit) {
-	shown := first.pts + a.session.order.move // media time
+// origin that their timestamps share. If those contradict the arrival of
+// both (one clock was set and the other not yet), arrival decides: by more than
+// limit. move is from the pictures' PTS to media time.
+func (s *sound) align(first unit, move int64, limit time.Duration) {
+	shown := first.pts + move // media time
 	s.offset = s.ticks(shown) - s.ticks(first.pts)
 	s.from, s.begun, s.aligned = s.ticks(shown), false, true
 	if !s.any {
@@ -131,84 +106,78 @@ func (s *sound) align(a *Assembler, first unit) {
 	for n < len(s.queue) && s.queue[n].shift != s.shift {
 		n++
 	}
-	a.m.drop(dropQueue, s.drop(n))
+	s.m.drop(dropQueue, s.drop(n))
 	for i := range s.queue {
 		s.queue[i].shift = 0
 	}
 	s.shift = 0
 	ahead := (s.pts - s.ticks(first.pts)) - s.ticks(schemas.Ticks(s.seen.Sub(first.captured)))
-	if limit := s.ticks(schemas.Ticks(a.cfg.ClockStep)); ahead > limit || ahead < -limit {
+	if most := s.ticks(schemas.Ticks(limit)); ahead > most || ahead < -most {
 		s.offset -= ahead
 	}
 }
 
-// discard throws away what is left of a track that has ended.
-func (a *Assembler) discard(s *sound) {
+// discard throws away what is left of a track that has ended; nil has nothing.
+func (s *sound) discard() {
 	if s != nil {
-		a.m.drop(dropAudio, s.drop(len(s.queue)))
+		s.m.drop(dropAudio, s.drop(len(s.queue)))
 	}
 }
 
-// chooseSound decides, when a session's first chunk is written, whether it has
-// sound: only where some has come of late. None of it need wait in the queue:
-// a camera may send it in packets of half a second, of which the session before
-// took the latest.
-func (a *Assembler) chooseSound(now time.Time) {
-	s := &a.session
-	s.chosen = true
-	if q := a.sound; q != nil && q.aligned && q.any && now.Sub(q.seen) <= a.cfg.AudioSilence {
-		s.sound = q
-		a.stats.Audio = q.track.Codec
-	}
+// recent reports whether sound has come of late: within limit. None of it need
+// wait in the queue: a camera may send it in packets of half a second, of which
+// the session before took the latest.
+func (s *sound) recent(now time.Time, limit time.Duration) bool {
+	return s != nil && s.aligned && s.any && now.Sub(s.seen) <= limit
 }
 
 // farAhead is by how much sound may be ahead of the pictures, in seconds,
 // before its clock is taken to be wrong.
 const farAhead = 30
 
-// takeRun puts into c the sound of q that begins before the media time limit,
-// in q's ticks, as far as it has come and goes on without a hole: what is behind
-// one is left for the next chunk. wrong says that its clock cannot be right.
-func (a *Assembler) takeRun(c *schemas.Chunk, q *sound, limit int64) (wrong bool) {
+// takeRun puts into c the sound that begins before the media time limit, in its
+// own ticks, as far as it has come and goes on without a hole: what is behind one
+// is left for the next chunk. wrong reports that its clock cannot be right.
+func (s *sound) takeRun(c *schemas.Chunk, limit int64) (wrong bool) {
 	var run []schemas.Sample
 	n, early := 0, 0
-	for ; n < len(q.queue) && len(run) < maxChunkSamples; n++ {
-		x := &q.queue[n]
-		dts := x.pts + x.shift + q.offset
-		if !q.begun && dts < q.from {
+	for ; n < len(s.queue) && len(run) < maxChunkSamples; n++ {
+		x := &s.queue[n]
+		dts := x.pts + x.shift + s.offset
+		if !s.begun && dts < s.from {
 			early++
 			continue
 		}
 		if dts >= limit {
 			break
 		}
-		if q.begun {
-			d := dts - q.next
+		if s.begun {
+			d := dts - s.next
 			if d > int64(x.duration)/2 {
 				if len(run) > 0 {
 					break
 				}
 			} else {
-				wrong = wrong || d < -int64(q.track.Timescale)
-				dts = q.next // jitter, or a frame too many
+				wrong = wrong || d < -int64(s.track.Timescale)
+				dts = s.next // jitter, or a frame too many
 			}
 		}
 		run = append(run, schemas.Sample{DTS: dts, Duration: x.duration, Sync: true, Data: x.data})
-		q.begun, q.next = true, dts+int64(x.duration)
+		s.begun, s.next = true, dts+int64(x.duration)
 	}
-	q.drop(n)
-	a.m.drop(dropBeforeKeyframe, early)
+	s.drop(n)
+	s.m.drop(dropBeforeKeyframe, early)
 	if len(run) > 0 {
-		c.Runs = append(c.Runs, schemas.Run{Track: q.track.ID, Samples: run})
+		c.Runs = append(c.Runs, schemas.Run{Track: s.track.ID, Samples: run})
 	}
-	if len(q.queue) > 0 && q.queue[0].pts+q.queue[0].shift+q.offset-limit > farAhead*int64(q.track.Timescale) {
-		a.m.drop(dropQueue, q.drop(len(q.queue)))
+	if len(s.queue) > 0 && s.queue[0].pts+s.queue[0].shift+s.offset-limit > farAhead*int64(s.track.Timescale) {
+		s.m.drop(dropQueue, s.drop(len(s.queue)))
 		wrong = true
 	}
 	return wrong
 }
 
-// reaches says whether all sound before the media time limit has come.
+// reaches reports whether all sound before the media time limit has come.
 func (s *sound) reaches(limit int64) bool {
 	n := len(s.queue)
 	if n == 0 {
@@ -218,8 +187,8 @@ func (s *sound) reaches(limit int64) bool {
 	return x.pts+x.shift+s.offset+int64(x.duration) >= limit
 }
 
-// part leaves the session: the next one aligns the sound anew.
-func (s *sound) part() {
+// leave ends the sound's session: the next one aligns it anew.
+func (s *sound) leave() {
 	if s != nil {
 		s.aligned, s.begun = false, false
 	}

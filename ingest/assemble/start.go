@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/internal/codec"
-	"github.com/framelog/framelog/schemas"
 )
 
 // usableInterval is how far apart pictures that always decode alone (IDR, BLA)
@@ -12,15 +11,15 @@ import (
 const usableInterval = 5 * time.Second
 
 // starts knows which pictures of a connection a fragment may start at, and what
-// the camera sends where there are none.
+// the camera sends if there are none.
 //
 // An IDR or a BLA always decodes alone. So does a CRA or a recovery point, the
-// first picture of a GOP that need not be closed, where no leading pictures
+// first picture of a GOP that need not be closed, if no leading pictures
 // follow it: those come after it and are shown before it, and may need the GOP
 // before. Whether some follow is known with the unit behind it, for which the
 // picture waits.
 //
-// Where leading pictures follow, a fragment starts there only if the stream
+// If leading pictures follow, a fragment starts there only if the stream
 // brings nothing better: while the latest two IDRs came within usableInterval,
 // and the latest is no older than that, it is no start. So a stream of CRAs
 // waits for nothing, and one that mixes both is cut at its IDRs from the second
@@ -34,15 +33,15 @@ type starts struct {
 	refresh bool // a gradual refresh
 	intra   int  // I pictures at which no decoder can begin
 
-	// What came between the two latest starts: the problem keeps its words while
-	// the same comes again.
+	// What came between the two latest starts, so that a problem keeps its words
+	// while the same comes again.
 	refreshed   bool
 	intraBefore int
 
 	referenceB bool // the stream has B pictures to which others refer
 }
 
-// sawIDR takes note of an IDR.
+// sawIDR notes an IDR.
 func (s *starts) sawIDR(now time.Time) {
 	since := now.Sub(s.idr)
 	s.often = !s.idr.IsZero() && since >= 0 && since <= usableInterval
@@ -56,76 +55,51 @@ func (s *starts) better(now time.Time) bool {
 	return s.often && since >= 0 && since <= usableInterval
 }
 
-// resolveStart lets the picture that waits go on, now that the unit behind it is
-// known (nil: none follows, and a fragment of one picture is of no use).
-func (a *Assembler) resolveStart(follower *codec.Unit, pts int64) {
-	v := a.starts.waits
-	if v == nil {
-		return
+// saw notes what the camera sends beside keyframes.
+func (s *starts) saw(u *codec.Unit) {
+	s.refresh = s.refresh || u.Refresh
+	s.referenceB = s.referenceB || u.ReferenceB
+	if u.Intra {
+		s.intra++
 	}
-	a.starts.waits = nil
-	if follower != nil {
-		v.start = true
-		if v.picture == codec.CRA {
-			// Leading pictures come before all others (ITU-T H.265 section
-			// 7.4.2.2); behind a RADL there may still be a RASL.
-			v.open = follower.Picture == codec.RASL || follower.Picture == codec.RADL
-		} else {
-			// The second field of a picture has its time: what follows that is
-			// not known.
-			v.open = follower.Picture == codec.Trailing && pts <= v.pts
-		}
-	}
-	a.take(*v)
 }
 
-// mayStart decides whether a fragment can start with v, and takes note of it.
-func (a *Assembler) mayStart(v *unit) {
+// resolve gives back the picture that waits, if one does, now that the unit behind
+// it is known: follower, shown at pts. A nil follower means that none comes, and a
+// fragment of one picture is of no use.
+func (s *starts) resolve(follower *codec.Unit, pts int64) *unit {
+	v := s.waits
+	s.waits = nil
+	if v == nil || follower == nil {
+		return v
+	}
+	v.start = true
+	if v.picture == codec.CRA {
+		// Leading pictures come before all others (ITU-T H.265 section
+		// 7.4.2.2); behind a RADL there may still be a RASL.
+		v.openGOP = follower.Picture == codec.RASL || follower.Picture == codec.RADL
+	} else {
+		// The second field of a picture has its time: what follows that is
+		// not known.
+		v.openGOP = follower.Picture == codec.Trailing && pts <= v.pts
+	}
+	return v
+}
+
+// decide settles whether a fragment can start with v, and notes it. recording
+// means that a session is running. risky reports that v starts an open GOP with
+// which some browsers cannot begin.
+func (s *starts) decide(v *unit, recording bool) (risky bool) {
 	if v.picture == codec.Start {
-		a.starts.sawIDR(v.captured)
+		s.sawIDR(v.captured)
 	}
-	if v.open && a.session.open && a.starts.better(v.captured) {
-		v.start, v.open = false, false
+	if v.openGOP && recording && s.better(v.captured) {
+		v.start, v.openGOP = false, false
 	}
-	if v.start && v.picture == codec.Recovery && a.starts.referenceB {
-		a.notice(oddOpenGOP, "the camera sends open GOPs with B-frames as references, with which Chrome may not begin to play: "+
-			"turn closed GOPs (IDR) on in the camera, or B-frames off", v.captured)
-	}
-	if v.start {
-		a.starts.refreshed, a.starts.intraBefore = a.starts.refresh, a.starts.intra
-		a.starts.refresh, a.starts.intra = false, 0
-	}
-}
-
-// join has the pictures begin with v, behind a gap or a session's start: its
-// leading pictures are left out, and so it decodes alone.
-func (s *session) join(v *unit) {
-	s.leading, s.joined = v.open, v.pts
-	v.open = false
-}
-
-// leaveOut counts a leading picture that is left out.
-func (a *Assembler) leaveOut() {
-	a.m.drop(dropBeforeKeyframe, 1)
-	if a.session.missed {
-		a.lost.Units++
-	}
-}
-
-// leavesOut reports whether v is a leading picture that does not
-// decode, since there is nothing before the one that it leads to.
-func (s *session) leavesOut(v *unit, c schemas.Codec) bool {
-	if !s.leading {
+	if !v.start {
 		return false
 	}
-	switch {
-	case v.picture == codec.RASL:
-		return true
-	case v.picture == codec.RADL:
-		return false
-	case c == schemas.H264 && v.picture == codec.Trailing && v.pts < s.joined:
-		return true
-	}
-	s.leading = v.pts <= s.joined // else all of them have come
-	return false
+	s.refreshed, s.intraBefore = s.refresh, s.intra
+	s.refresh, s.intra = false, 0
+	return v.picture == codec.Recovery && s.referenceB
 }

@@ -3,6 +3,8 @@ package assemble
 import (
 	"errors"
 	"time"
+
+	"github.com/framelog/framelog/internal/codec"
 )
 
 // ErrUnsupported: what the camera sends cannot be recorded.
@@ -21,11 +23,23 @@ type Unit struct {
 	// source the wall clock when it arrived, of a file or a replay the time of
 	// the footage. The public time of a session is that of its first unit.
 	Captured time.Time
-	// CameraTime is the camera's own clock for the unit where RTCP sender
+	// CameraTime is the camera's own clock for the unit if RTCP sender
 	// reports give it, else zero.
 	CameraTime time.Time
 	// Lost is how many RTP packets of this track are known to be missing
-	// since the unit before; Broken says that this unit itself is damaged.
+	// since the unit before; Broken means that this unit itself is damaged.
 	Lost   uint32
 	Broken bool
+}
+
+// unit is an access unit of video on its way to a chunk.
+type unit struct {
+	data     []byte
+	pts      int64 // extended RTP time, moved over steps of the camera's clock
+	dts      int64 // media time
+	captured time.Time
+	camera   time.Time
+	picture  codec.Picture
+	start    bool // a fragment can begin here
+	openGOP  bool // but its leading pictures need the fragment before
 }

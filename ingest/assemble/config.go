@@ -1,0 +1,94 @@
+package assemble
+
+import (
+	"cmp"
+	"time"
+)
+
+// maxChunkSamples bounds the samples of a run if time does not: a camera may send
+// any number with the same timestamp.
+const maxChunkSamples = 256
+
+// Config is an assembler's settings. The zero value of each field means its
+// default.
+type Config struct {
+	// Camera is the label of the metrics.
+	Camera string
+	// MinFragment is the shortest fragment: one begins at the first keyframe
+	// that comes at least so long after the last one's start. Default and
+	// minimum 1s.
+	MinFragment time.Duration
+	// ChunkDuration is how long a chunk is at most before PART-TARGET's
+	// allowance (see schemas.PartTarget); a chunk has at least one frame.
+	// Default 200ms.
+	ChunkDuration time.Duration
+	// MaxFragmentDuration and MaxFragmentBytes close a fragment without a
+	// keyframe: it is truncated with schemas.ReasonCap and what follows, up to
+	// the next keyframe, is a gap. Default 60s and 64 MiB.
+	MaxFragmentDuration time.Duration
+	MaxFragmentBytes    int64
+	// MaxChunkBytes closes a chunk before it is full, so that it fits in a
+	// Kafka record. One access unit larger than that is a chunk alone. It also
+	// bounds what is kept while a session's frame rate is found out. Default
+	// 4 MiB.
+	MaxChunkBytes int
+	// KeyframeTimeout is how long a camera may send no keyframe before that is
+	// its problem. Default 20s.
+	KeyframeTimeout time.Duration
+	// LongInterval is how far apart keyframes may be before that is the camera's
+	// problem. Default 10s.
+	LongInterval time.Duration
+	// ClockStep is by how much the camera's clock must jump, against the order
+	// of its units and their arrival, to count as set anew. Default 3s.
+	ClockStep time.Duration
+	// Live says that Unit.Captured and Tick are the wall clock. Then a session
+	// ends where public time and wall clock have come apart, by more than
+	// MaxDrift in the smallest difference of DriftWindow (default 500ms and 10s),
+	// and a clock that stands still between two ticks means that this process
+	// did.
+	Live        bool
+	MaxDrift    time.Duration
+	DriftWindow time.Duration
+	// AudioSilence is how long a session's sound may be missing. Default 2s.
+	AudioSilence time.Duration
+	// AudioQueue and AudioQueueBytes bound the sound that waits for the
+	// pictures beside it; the oldest is dropped beyond them, and counted.
+	// Default 1024 frames and 2 MiB.
+	AudioQueue      int
+	AudioQueueBytes int
+	// FrameTime is the duration of a picture as the camera's SDP has it; 0
+	// if it does not say. The first units of a session confirm it, or the
+	// SPS's, or give another.
+	FrameTime time.Duration
+	// ProblemHold is how long a problem is told after it was last seen.
+	// Default 15s.
+	ProblemHold time.Duration
+	// Problem, if set, is told what is wrong with the camera's stream, and ""
+	// when that is over. It is called from the goroutine that calls the assembler.
+	Problem func(problem string)
+}
+
+// withDefaults fills in what is not set.
+func (c Config) withDefaults() Config {
+	c.MinFragment = max(c.MinFragment, time.Second)
+	c.ChunkDuration = or(c.ChunkDuration, 200*time.Millisecond)
+	c.MaxFragmentDuration = or(c.MaxFragmentDuration, time.Minute)
+	c.MaxFragmentBytes = or(c.MaxFragmentBytes, 64<<20)
+	c.MaxChunkBytes = or(c.MaxChunkBytes, 4<<20)
+	c.KeyframeTimeout = or(c.KeyframeTimeout, 20*time.Second)
+	c.LongInterval = or(c.LongInterval, 10*time.Second)
+	c.ClockStep = or(c.ClockStep, 3*time.Second)
+	c.MaxDrift = or(c.MaxDrift, 500*time.Millisecond)
+	c.DriftWindow = or(c.DriftWindow, 10*time.Second)
+	c.AudioSilence = or(c.AudioSilence, 2*time.Second)
+	c.AudioQueue = or(c.AudioQueue, 1024)
+	c.AudioQueueBytes = or(c.AudioQueueBytes, 2<<20)
+	c.ProblemHold = or(c.ProblemHold, 15*time.Second)
+	return c
+}
+
+// or is v, or the default if v is not positive.
+func or[T cmp.Ordered](v, def T) T {
+	var zero T
+	return cmp.Or(max(v, zero), def)
+}
