@@ -105,7 +105,7 @@ func record(ctx context.Context, p *process) error {
 			return rtsp.New(rtsp.Config{
 				URL:       func(ctx context.Context) (*url.URL, error) { return resolver.Resolve(ctx, cam) },
 				Shown:     secrets.Shown(cam),
-				Transport: cam.Transport, InsecureTLS: cam.InsecureTLS,
+				Transport: cam.Transport, InsecureTLS: cam.InsecureTLS, NoAudio: cam.NoAudio,
 				ConnectTimeout: time.Duration(own.ConnectTimeout), StallTimeout: time.Duration(own.StallTimeout),
 			})
 		},

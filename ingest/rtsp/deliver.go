@@ -179,6 +179,12 @@ func (d *deliver) format(id uint8, f *gstreamer.RTSPFormat) error {
 	return d.tell()
 }
 
+// lacksSound reports whether the camera announces sound, and none has come.
+func (d *deliver) lacksSound() bool {
+	announced := slices.ContainsFunc(d.conn.Selected(), func(t gstreamer.RTSPTrack) bool { return t.ID == schemas.AudioTrack })
+	return announced && d.track(schemas.AudioTrack) == nil
+}
+
 func (d *deliver) heldTrack(id uint8) bool {
 	return slices.ContainsFunc(d.held, func(u ingest.Unit) bool { return u.Track == id })
 }

@@ -43,6 +43,7 @@ type Config struct {
 	StallTimeout   time.Duration // without a unit of video; default 10s
 	CloseTimeout   time.Duration // for GStreamer to let go of a connection; default 5s
 	Latency        time.Duration // how long a missing packet is waited for over UDP; default 200ms
+	NoAudio        bool          // ask for no sound
 	InsecureTLS    bool          // rtsps with any certificate, not only those that the system's authorities have signed
 
 	// AudioWait is how long the first video waits for announced sound to
@@ -204,6 +205,7 @@ func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink i
 		ConnectTimeout: s.cfg.ConnectTimeout,
 		Reopen:         s.reopen,
 		InsecureTLS:    s.cfg.InsecureTLS,
+		NoAudio:        s.cfg.NoAudio,
 		QueueUnits:     s.cfg.QueueUnits,
 		QueueBytes:     s.cfg.QueueBytes,
 	}
@@ -223,7 +225,7 @@ func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink i
 	defer func() {
 		live = r.deliver.live
 		if live && time.Since(r.deliver.first) > s.cfg.AudioWait {
-			s.silent = r.deliver.track(schemas.AudioTrack) == nil
+			s.silent = r.deliver.lacksSound()
 		}
 		closed := conn.Close(s.cfg.CloseTimeout)
 		r.tellDropped()
@@ -294,9 +296,8 @@ const pace = 40 * time.Millisecond
 const tickEvery = time.Second
 
 func (r *run) loop(ctx context.Context) error {
-	began := time.Now()
-	video := began // the last unit of video, or the start
 	var ticked time.Time
+	dog := newWatchdog(time.Now())
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -315,7 +316,9 @@ func (r *run) loop(ctx context.Context) error {
 			return r.conn.Err()
 		case <-timer.C:
 		}
-		if now := time.Now(); now.Sub(ticked) >= tickEvery {
+		now := time.Now()
+		dog.look(now)
+		if now.Sub(ticked) >= tickEvery {
 			ticked = now
 			if err := r.deliver.sink.Tick(now); err != nil {
 				return err
@@ -325,24 +328,24 @@ func (r *run) loop(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		now := time.Now()
+		now = time.Now()
 		if saw {
-			video = now
+			dog.video = now
 		}
 		if !r.playing && r.conn.Playing() {
 			r.plays()
-			video = now
+			dog.video = now
 			if !r.hasVideo() {
 				r.ours = true
 				return errNoTrack
 			}
 		}
-		limit := video.Add(r.cfg.StallTimeout)
+		limit := dog.video.Add(r.cfg.StallTimeout)
 		switch {
 		case !r.playing:
-			limit = began.Add(r.cfg.ConnectTimeout)
+			limit = dog.began.Add(r.cfg.ConnectTimeout)
 		case !r.deliver.sawVideo && r.auto:
-			limit = video.Add(min(r.cfg.StallTimeout, r.cfg.NoDataTimeout))
+			limit = dog.video.Add(min(r.cfg.StallTimeout, r.cfg.NoDataTimeout))
 		}
 		if !now.Before(limit) {
 			r.ours = true

@@ -1,6 +1,8 @@
 package rtsp_test
 
 import (
+	"context"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -85,31 +87,83 @@ func TestNoiseAsSoundHarmsNothing(t *testing.T) {
 	}
 }
 
+// waited is how long the first picture that a sink got was held back.
+func (s *sink) waited() time.Duration {
+	u := s.of(schemas.VideoTrack)[0]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.came[0].Sub(u.Captured)
+}
+
 // A camera that announces sound and sends none makes only the first connection
-// wait for it.
-func TestAnnouncedSoundThatNeverCame(t *testing.T) {
-	feed := clip(t, testenv.Clip{Seconds: 3, Audio: "aac"}).With(true, 1)
-	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
-	cam := srv.Camera("c")
-	cam.Mute(true)
-	src := rtsp.New(rtsp.Config{URL: fixed(t, srv.URL("c")), AudioWait: time.Second})
-	var waited []time.Duration
-	for range 2 {
-		s := &sink{}
-		done := make(chan error, 1)
-		go func() { done <- src.Run(t.Context(), s) }()
-		eventually(t, "two seconds of pictures", func() bool { return len(s.of(schemas.VideoTrack)) > 60 })
-		u := s.of(schemas.VideoTrack)[0]
-		s.mu.Lock()
-		waited = append(waited, s.came[0].Sub(u.Captured))
-		s.mu.Unlock()
-		cam.Drop()
-		if err := <-done; err == nil {
-			t.Error("no error")
-		}
+// wait for it. One that announces none makes no connection wait, and if it
+// announces sound later, that is waited for.
+func TestWaitForAnnouncedSound(t *testing.T) {
+	const wait = 3 * time.Second
+	sound := clip(t, testenv.Clip{Seconds: 3, Audio: "aac"}).With(true, 1)
+	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{
+		{Path: "mute", Feed: sound},
+		{Path: "video", Feed: clip(t, testenv.Clip{Seconds: 3}).With(true, 1)},
+		{Path: "late", Feed: sound, AudioAfter: 500 * time.Millisecond},
+	}})
+	srv.Camera("mute").Mute(true)
+	type connection struct {
+		path   string
+		waits  bool // the first pictures, for all of the time
+		tracks int  // told first
 	}
-	if waited[0] < 900*time.Millisecond || waited[1] > 900*time.Millisecond {
-		t.Errorf("the first pictures waited %v", waited)
+	for name, all := range map[string][]connection{
+		"announced, never comes": {{"mute", true, 1}, {"mute", false, 1}},
+		"announced later":        {{"video", false, 1}, {"late", false, 2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			at := 0
+			src := rtsp.New(rtsp.Config{AudioWait: wait, URL: func(ctx context.Context) (*url.URL, error) { return fixed(t, srv.URL(all[at].path))(ctx) }})
+			for i, c := range all {
+				at = i
+				s := &sink{}
+				ctx, stop := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- src.Run(ctx, s) }()
+				eventually(t, "pictures for longer than the wait", func() bool {
+					us := s.of(schemas.VideoTrack)
+					return len(us) > 0 && us[len(us)-1].Captured.Sub(us[0].Captured) > wait+500*time.Millisecond
+				})
+				if got := s.waited(); c.waits != (got >= wait) {
+					t.Errorf("connection %d: the first picture waited %v of %v", i, got, wait)
+				}
+				if n := len(s.sessions()[0]); n != c.tracks {
+					t.Errorf("connection %d begins with %d tracks, want %d", i, n, c.tracks)
+				}
+				stop()
+				if err := <-done; !errors.Is(err, context.Canceled) {
+					t.Errorf("connection %d: %v", i, err)
+				}
+			}
+		})
+	}
+}
+
+// Of a camera that is recorded without sound none is asked for, and so none is
+// waited for.
+func TestNoAudio(t *testing.T) {
+	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: clip(t, testenv.Clip{Seconds: 3, Audio: "aac"}).With(true, 1)}}})
+	srv.Camera("c").Mute(true)
+	s, _, _ := start(t, rtsp.Config{URL: fixed(t, srv.URL("c")), NoAudio: true})
+	eventually(t, "pictures", func() bool { return len(s.of(schemas.VideoTrack)) > 0 })
+	if got := s.waited(); got > testenv.Patience/4 { // of half of it
+		t.Errorf("the first picture waited %v", got)
+	}
+	srv.Camera("c").Mute(false)
+	eventually(t, "a second of pictures", func() bool { return len(s.of(schemas.VideoTrack)) > 30 })
+	if len(s.of(schemas.AudioTrack)) > 0 || len(s.sessions()) != 1 || len(s.sessions()[0]) != 1 {
+		t.Errorf("%d frames of sound, tracks %v", len(s.of(schemas.AudioTrack)), s.sessions())
+	}
+	for _, e := range s.observed() {
+		if e.Kind == ingest.EventSound && e.Problem != "" {
+			t.Errorf("told a problem of sound that is not wanted: %s", e.Problem)
+		}
 	}
 }
 

@@ -197,6 +197,9 @@ func element(e *gst.Element) *C.GstElement { return (*C.GstElement)(e.Unsafe()) 
 // selectStream takes the first video and the first audio that it knows.
 func (r *RTSP) selectStream(_ *gst.Element, stream uint, caps *gst.Caps) bool {
 	t, media := rtspStream(caps)
+	if media == "audio" && r.opt.NoAudio {
+		return false
+	}
 	chain := chainOf(t, caps)
 	r.mu.Lock()
 	defer r.mu.Unlock()

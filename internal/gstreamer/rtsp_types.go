@@ -18,6 +18,7 @@ type RTSPOptions struct {
 	// that it refuses are sent twice; without Reopen they are sent once.
 	Reopen      bool
 	InsecureTLS bool // take any certificate, not only those that the system's authorities have signed
+	NoAudio     bool // ask the camera for no sound
 
 	QueueUnits int   // units that wait for Take; default 1024
 	QueueBytes int64 // bytes that wait for Take; default 16 MiB

@@ -1,0 +1,26 @@
+package rtsp
+
+import "time"
+
+// standstill is how late a look at the connection must be, which is due every
+// pace, until it is clear that this process did not run in between.
+const standstill = time.Second
+
+// watchdog holds the times from which a connection's limits count. Time in which
+// this process stood still does not count: the camera could not be heard.
+type watchdog struct {
+	began  time.Time // the attempt
+	video  time.Time // when the last unit of video came, or PLAY was accepted
+	looked time.Time // the last look at the connection
+}
+
+func newWatchdog(now time.Time) watchdog { return watchdog{began: now, video: now, looked: now} }
+
+// look notes that the connection is looked at. It comes before what has come is
+// taken.
+func (w *watchdog) look(now time.Time) {
+	if stood := now.Sub(w.looked); stood > standstill {
+		w.began, w.video = w.began.Add(stood), w.video.Add(stood)
+	}
+	w.looked = now
+}
