@@ -56,7 +56,10 @@ type camera struct {
 	asm     assembler // of this run's recorder; made and trusted as the source is
 	drops   drops     // of the source's goroutine
 	noSound string    // the problem of the sound; of the source's goroutine
-	refused bool      // a chunk of this fragment or the one before was not taken; of the recorder's goroutine
+	// Of the recorder's goroutine: a chunk of this fragment or the one before was not
+	// taken; and how much was not, since that was logged.
+	refused    bool
+	refusedFor time.Duration
 }
 
 func newCamera(cfg *Config, deps *Deps, m *metrics, res *reserve, log *slog.Logger, cam schemas.Camera) *camera {
@@ -231,19 +234,27 @@ func (c *camera) watch(ctx context.Context, w CameraWriter, end context.CancelCa
 	}
 }
 
-// wrote is told how the log took a chunk, and whether it begins a fragment. A
-// camera whose footage is refused is live too, with that as its problem.
-func (c *camera) wrote(begins bool, err error) {
+// wrote is told how the log took a chunk that lasts d, and whether it begins a
+// fragment. A camera whose footage is refused is live too, with that as its problem.
+func (c *camera) wrote(begins bool, d time.Duration, err error) {
 	switch {
 	case err != nil:
 		c.refused = true
-		c.board.problem(problemRecord, "footage is not recorded: "+cleanText(refusal(err)))
+		text := cleanText(refusal(err))
+		c.board.problem(problemRecord, notRecorded+": "+text)
+		if errors.Is(err, medialog.ErrRefused) {
+			c.refusedFor += d
+			c.trouble.tell(slog.LevelWarn, notRecorded, slog.String("reason", text))
+		}
 	case begins && c.refused:
 		// That a chunk is taken means little: Kafka may refuse it later, which
 		// the chunks after it are told. So a fragment must be taken whole.
 		c.refused = false
 	case begins:
 		c.board.problem(problemRecord, "")
+		if c.trouble.over(notRecorded, "footage is recorded again", "not_recorded", c.refusedFor.Round(100*time.Millisecond)) {
+			c.refusedFor = 0
+		}
 	}
 	if err != nil && !errors.Is(err, medialog.ErrRefused) {
 		return

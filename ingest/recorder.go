@@ -28,8 +28,10 @@ var errRecorderClosed = errors.New("ingest: recorder is closed")
 // lateRecorder opens the log with the first chunk, not before: opening takes
 // the log away from the owner before, who records until then.
 type lateRecorder struct {
-	open  func() CameraWriter          // nil: it is not to be opened
-	wrote func(begins bool, err error) // told of each Write; begins: a fragment
+	open func() CameraWriter // nil: it is not to be opened
+	// wrote is told of each Write: whether the chunk begins a fragment, how long it
+	// is, and what came of it.
+	wrote func(begins bool, d time.Duration, err error)
 
 	mu      sync.Mutex
 	w       CameraWriter
@@ -65,9 +67,9 @@ func (r *lateRecorder) Write(c *schemas.Chunk) error {
 	if w == nil {
 		return errRecorderClosed
 	}
-	begins := c.Index == 0 // c is the writer's from now on
+	begins, d := c.Index == 0, schemas.FromTicks(c.MediaEnd()-c.MediaStart()) // c is the writer's from now on
 	err := w.Write(c)
-	r.wrote(begins, err)
+	r.wrote(begins, d, err)
 	return err
 }
 

@@ -311,7 +311,7 @@ func (a *passAssembler) Unit(u Unit) error {
 		a.rec.NewSession()
 		a.fresh = false
 	}
-	_ = a.rec.Write(&schemas.Chunk{Start: u.Captured})
+	_ = a.rec.Write(&schemas.Chunk{Start: u.Captured, Runs: []schemas.Run{{Track: schemas.VideoTrack, Samples: []schemas.Sample{{Duration: 9000, Sync: true, Data: u.Data}}}}})
 	return nil
 }
 

@@ -97,15 +97,17 @@ func (l *troubleLog) of(text string, now time.Time) *trouble {
 	return t
 }
 
-// over logs that there is no trouble of message msg any more, where a line says
-// that there is.
-func (l *troubleLog) over(msg, end string) {
+// over logs end, that there is no trouble of message msg any more, if a line says
+// that there is. It reports whether it did.
+func (l *troubleLog) over(msg, end string, args ...any) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open[msg] {
-		delete(l.open, msg)
-		l.log.Info(end)
+	if !l.open[msg] {
+		return false
 	}
+	delete(l.open, msg)
+	l.log.Info(end, args...)
+	return true
 }
 
 // isLive logs that the camera is live, where no line since the last one of these
@@ -125,6 +127,7 @@ func (l *troubleLog) isLive() {
 const (
 	noConnection    = "camera has no connection"
 	cameraProblem   = "camera problem"
+	notRecorded     = "footage is not recorded"
 	noSoundRecorded = "camera's sound is not recorded"
 	fallbackToUDP   = "camera gives nothing over TCP; UDP comes next"
 )

@@ -1,0 +1,71 @@
+package rtsp_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/ingest/assemble"
+	"github.com/framelog/framelog/ingest/rtsp"
+	"github.com/framelog/framelog/internal/camsim"
+	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+// freezeURL has this test binary be a process that is frozen.
+const freezeURL = "FRAMELOG_TEST_RTSP_FREEZE"
+
+// said is a recorder that prints when it gets its first chunk.
+type said struct{ any bool }
+
+func (s *said) Write(*schemas.Chunk) error {
+	if !s.any {
+		fmt.Println("RECORDS")
+	}
+	s.any = true
+	return nil
+}
+
+func (*said) NewSession()                         {}
+func (*said) Truncate(string)                     {}
+func (*said) Gap(time.Time, int64, int64, string) {}
+func (*said) Lost(schemas.Lost)                   {}
+
+// A process that is stopped for longer than all limits of the camera goes on with
+// the same connection, and tells that it stood still; it does not say that the
+// camera did.
+func TestFrozenProcess(t *testing.T) {
+	const limit = 3 * time.Second
+	if url := os.Getenv(freezeURL); url != "" {
+		asm := assemble.New(assemble.Config{
+			Live: true, KeyframeTimeout: limit, LongInterval: limit, Problem: func(p string) { fmt.Printf("PROBLEM %q\n", p) },
+		}, &said{}, nil)
+		fmt.Println("ENDED", rtsp.New(rtsp.Config{URL: fixed(t, url), ConnectTimeout: testenv.Patience, StallTimeout: limit, NoDataTimeout: limit}).Run(t.Context(), asm))
+		return
+	}
+	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: clip(t, testenv.Clip{Seconds: 3}).With(true, 1)}}})
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, "-test.run=^TestFrozenProcess$", "-test.v")
+	cmd.Env = append(os.Environ(), freezeURL+"="+srv.URL("c"))
+	p := testenv.Start(t, "frozen", cmd)
+	testenv.Wait(t, testenv.Patience, "it records", func() bool { return strings.Contains(p.Log.String(), "RECORDS") })
+	if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * limit)
+	if err := syscall.Kill(p.PID(), syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	testenv.Wait(t, testenv.Patience, "it tells that it stood still", func() bool { return strings.Contains(p.Log.String(), "stood still") })
+	time.Sleep(limit) // what is wrong would be told by then
+	if text := p.Log.String(); strings.Contains(text, "ENDED") || strings.Count(text, "PROBLEM") != 1 {
+		t.Errorf("it said:\n%s", text)
+	}
+}
