@@ -100,15 +100,8 @@ func record(ctx context.Context, p *process) error {
 	}
 	resolver := secrets.Resolver{Dir: cfg.SecretsDir, Cameras: cfg.Records()}
 	svc, err := ingest.New(ic, ingest.Deps{
-		Registry: cams,
-		NewSource: func(cam schemas.Camera) ingest.Source {
-			return rtsp.New(rtsp.Config{
-				URL:       func(ctx context.Context) (*url.URL, error) { return resolver.Resolve(ctx, cam) },
-				Shown:     secrets.Shown(cam),
-				Transport: cam.Transport, InsecureTLS: cam.InsecureTLS, NoAudio: cam.NoAudio,
-				ConnectTimeout: time.Duration(own.ConnectTimeout), StallTimeout: time.Duration(own.StallTimeout),
-			})
-		},
+		Registry:  cams,
+		NewSource: cameraKinds(own, resolver).Source,
 		Open: func(ctx context.Context, t schemas.Topic, o medialog.OpenOptions) ingest.CameraWriter {
 			return mlog.Open(ctx, t, o)
 		},
@@ -120,4 +113,17 @@ func record(ctx context.Context, p *process) error {
 	}
 	p.started(svc.Ready)
 	return svc.Run(ctx)
+}
+
+// cameraKinds are the kinds of cameras that are recorded, by the scheme of their URL.
+func cameraKinds(own *ingestConfig, resolver secrets.Resolver) ingest.Kinds {
+	overRTSP := ingest.Kind{Check: rtsp.Check, New: func(cam schemas.Camera) ingest.Source {
+		return rtsp.New(rtsp.Config{
+			URL:       func(ctx context.Context) (*url.URL, error) { return resolver.Resolve(ctx, cam) },
+			Shown:     secrets.Shown(cam),
+			Transport: cam.Transport, InsecureTLS: cam.InsecureTLS, NoAudio: cam.NoAudio,
+			ConnectTimeout: time.Duration(own.ConnectTimeout), StallTimeout: time.Duration(own.StallTimeout),
+		})
+	}}
+	return ingest.Kinds{"rtsp": overRTSP, "rtsps": overRTSP}
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/framelog/framelog/ingest"
@@ -69,6 +70,15 @@ type Config struct {
 	QueueBytes int64 // default 16 MiB
 }
 
+// Check reports what of a camera's record RTSP cannot do.
+func Check(cam schemas.Camera) error {
+	if scheme, _, _ := strings.Cut(cam.URL, ":"); strings.EqualFold(scheme, "rtsps") && cam.Transport == TransportUDP {
+		// The media of rtsps would go in the clear over UDP.
+		return fmt.Errorf("%w: rtsps carries media in its own connection (set the transport to tcp)", ErrRefused)
+	}
+	return nil
+}
+
 // New makes a source of one camera.
 func New(cfg Config) ingest.Source {
 	def := func(d *time.Duration, v time.Duration) {
@@ -111,13 +121,6 @@ func (s *source) Run(ctx context.Context, sink ingest.Sink) error {
 	u, err := s.await(ctx)
 	if err != nil {
 		return err
-	}
-	if u.Scheme != "rtsp" && u.Scheme != "rtsps" || u.Host == "" {
-		return &Error{Kind: ErrRefused, Where: s.where(u), Cause: "not an rtsp:// or rtsps:// address", Remedy: "correct the camera's URL"}
-	}
-	// Over UDP the media of rtsps would go in the clear.
-	if u.Scheme == "rtsps" && s.cfg.Transport == TransportUDP {
-		return &Error{Kind: ErrRefused, Where: s.where(u), Cause: "rtsps carries media in its own connection", Remedy: "set the transport to tcp"}
 	}
 	err = s.run(ctx, u, sink)
 	var failed *Error
