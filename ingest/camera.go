@@ -110,7 +110,7 @@ func (c *camera) run(ctx context.Context, reason string, mayOpen func() bool) er
 		return nil
 	}
 
-	for _, v := range []*prometheus.CounterVec{c.m.reconnects, c.m.dropped, c.m.frozen} {
+	for _, v := range []*prometheus.CounterVec{c.m.reconnects, c.m.dropped, c.m.unreleased} {
 		v.WithLabelValues(c.cam.ID) // there from the start, at 0
 	}
 	c.m.noSound.WithLabelValues(c.cam.ID)
@@ -424,9 +424,9 @@ func (t *tap) Observe(e Event) {
 		if time.Since(c.drops.logged) >= dropsEvery {
 			c.logDrops()
 		}
-	case EventFrozen:
-		c.m.frozen.WithLabelValues(c.cam.ID).Inc()
-		c.log.Error("GStreamer does not let go of a connection to the camera; its memory is held until it does", "transport", e.Transport)
+	case EventUnreleased:
+		c.m.unreleased.WithLabelValues(c.cam.ID).Inc()
+		c.log.Error("GStreamer has not released a connection to the camera; its memory is held until it does", "transport", e.Transport)
 	case EventFrameTime:
 		// An error is a panic, which the source's next call finds.
 		_ = t.withAssembler(func(asm assembler) error { asm.FrameTime(e.FrameTime); return nil })

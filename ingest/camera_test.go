@@ -254,7 +254,7 @@ func TestDropsAreCountedAndLogged(t *testing.T) {
 					o.Observe(Event{Kind: EventDropped, Units: 3})
 					time.Sleep(200 * time.Millisecond)
 				}
-				o.Observe(Event{Kind: EventFrozen})
+				o.Observe(Event{Kind: EventUnreleased})
 				o.Observe(Event{Kind: EventEnded})
 				<-ctx.Done()
 				return ctx.Err()
@@ -265,8 +265,8 @@ func TestDropsAreCountedAndLogged(t *testing.T) {
 		if n := testutil.ToFloat64(c.m.dropped.WithLabelValues("a")); n != 300 {
 			t.Errorf("%v units are counted", n)
 		}
-		if n := testutil.ToFloat64(c.m.frozen.WithLabelValues("a")); n != 1 {
-			t.Errorf("%v frozen connections are counted", n)
+		if n := testutil.ToFloat64(c.m.unreleased.WithLabelValues("a")); n != 1 {
+			t.Errorf("%v unreleased connections are counted", n)
 		}
 		units, lines := 0, 0
 		for line := range strings.Lines(w.log.String()) {
@@ -279,8 +279,8 @@ func TestDropsAreCountedAndLogged(t *testing.T) {
 		if units != 300 || lines != 3 { // at once, after ten seconds, at the end
 			t.Errorf("%d units in %d lines", units, lines)
 		}
-		if n := strings.Count(w.log.String(), "does not let go"); n != 1 {
-			t.Errorf("%d lines about the frozen connection", n)
+		if n := strings.Count(w.log.String(), "has not released"); n != 1 {
+			t.Errorf("%d lines about the unreleased connection", n)
 		}
 		if err := end(); err != nil {
 			t.Error(err)

@@ -65,9 +65,9 @@ type EventKind string
 // The kinds of events, the steps in the order in which they come.
 const (
 	EventConnecting EventKind = "connecting"
-	EventPlaying    EventKind = "playing"  // PLAY is accepted
-	EventLive       EventKind = "live"     // units are delivered
-	EventFallback   EventKind = "fallback" // TCP gave nothing: UDP comes next
+	EventPlaying    EventKind = "playing"    // PLAY is accepted
+	EventDelivering EventKind = "delivering" // units come
+	EventFallback   EventKind = "fallback"   // TCP gave nothing: UDP comes next
 	EventEnded      EventKind = "ended"
 	// EventFrameTime: how long a picture lasts by the SDP, 0 where it does not
 	// say; it comes before the tracks.
@@ -78,9 +78,9 @@ const (
 	// EventDropped: units were dropped because the queue between the source
 	// and its sink was full.
 	EventDropped EventKind = "dropped"
-	// EventFrozen: the connection did not stop in time, so that its memory and
+	// EventUnreleased: GStreamer has not released the connection in time, so its memory and
 	// threads are still held.
-	EventFrozen EventKind = "frozen"
+	EventUnreleased EventKind = "unreleased"
 )
 
 // Unit is one access unit of video or one frame of audio.

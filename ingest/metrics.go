@@ -16,11 +16,11 @@ var states = [...]schemas.State{
 // metrics of a [Service] and its cameras. Those with the label camera go when
 // the camera goes.
 type metrics struct {
-	reconnects, fenced *prometheus.CounterVec
-	dropped, frozen    *prometheus.CounterVec
-	noSound            *prometheus.GaugeVec
-	panics             prometheus.Counter
-	assembler          *assemble.Metrics
+	reconnects, fenced  *prometheus.CounterVec
+	dropped, unreleased *prometheus.CounterVec
+	noSound             *prometheus.GaugeVec
+	panics              prometheus.Counter
+	assembler           *assemble.Metrics
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -33,8 +33,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		fenced:     perCamera("framelog_ingest_fenced_total", "Times that another process took over a camera's log."),
 		dropped: perCamera("framelog_ingest_queue_dropped_units_total",
 			"Access units and frames of sound that were dropped because ingest did not take them off GStreamer in time."),
-		frozen: perCamera("framelog_ingest_frozen_connections_total",
-			"Connections to cameras that GStreamer did not let go of in time, whose memory and threads may still be held."),
+		unreleased: perCamera("framelog_ingest_unreleased_connections_total",
+			"Connections to cameras that GStreamer did not release in time, whose memory and threads may still be held."),
 		noSound: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "framelog_ingest_sound_unusable",
 			Help: "1 where a camera announces sound that cannot be recorded, else 0.",
@@ -48,7 +48,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 // forget removes what is kept of a camera.
 func (m *metrics) forget(camera string) {
 	l := prometheus.Labels{"camera": camera}
-	for _, v := range []*prometheus.CounterVec{m.reconnects, m.fenced, m.dropped, m.frozen} {
+	for _, v := range []*prometheus.CounterVec{m.reconnects, m.fenced, m.dropped, m.unreleased} {
 		v.DeletePartialMatch(l)
 	}
 	m.noSound.DeletePartialMatch(l)
@@ -60,7 +60,7 @@ func (m *metrics) register(reg prometheus.Registerer, cameras prometheus.Collect
 	owned := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "framelog_ingest_partitions", Help: "Partitions of the cameras topic that this process owns.",
 	}, func() float64 { return float64(partitions()) })
-	for _, c := range []prometheus.Collector{m.reconnects, m.fenced, m.dropped, m.frozen, m.noSound, m.panics, owned, cameras} {
+	for _, c := range []prometheus.Collector{m.reconnects, m.fenced, m.dropped, m.unreleased, m.noSound, m.panics, owned, cameras} {
 		if err := reg.Register(c); err != nil {
 			return err
 		}

@@ -18,9 +18,9 @@ type clock struct {
 // mapping holds the clocks of both tracks of a connection.
 type mapping struct{ video, audio clock }
 
-// believable bounds what a camera may say of its clocks: the start of a range
-// is this near to its first packet, and reports put the tracks no further
-// apart than this from how they arrived. Some cameras send RTP-Info with
+// believable is how far what a camera tells of its clocks may be from what is seen:
+// the start of a range from the first packet, and the distance of the tracks by
+// their reports from that by their arrival. Some cameras send RTP-Info with
 // rtptime=0, or reports from two clocks.
 const believable = 10 * time.Second
 

@@ -30,8 +30,8 @@ type deliver struct {
 	tracks   []schemas.Track // those that have come, the video first
 	told     []schemas.Track // what the sink knows
 	sawVideo bool
-	first    time.Time // the first unit of video
-	live     bool      // the sink has tracks
+	first    time.Time // when the first unit of video came
+	live     bool      // the sink was told tracks
 
 	held      []ingest.Unit // until live
 	heldBytes int64
@@ -39,7 +39,7 @@ type deliver struct {
 	aligned bool
 	offset  int64 // of sound, in its timescale
 
-	refused string // encoding of sound that came and cannot be recorded; "": none
+	refused string // encoding of the sound that came and cannot be recorded; "": none
 }
 
 func newDeliver(sink ingest.Sink, conn connection, wait time.Duration, units int, bytes int64) *deliver {
@@ -60,7 +60,7 @@ func (d *deliver) item(it gstreamer.RTSPItem) error {
 		Broken:     it.Unit.Damaged,
 	}
 	if d.track(u.Track) == nil {
-		return nil // of a format that is none of ours
+		return nil // its format is none that the log keeps
 	}
 	if u.Track == schemas.VideoTrack && !d.sawVideo {
 		d.sawVideo, d.first = true, u.Captured
@@ -99,7 +99,7 @@ func (d *deliver) drop(n int) {
 
 // flush begins the delivery with what there is. Sound goes first: it may have
 // come later than the pictures beside it, as packets of several frames do, and
-// a session's first chunk has sound only where some is there before it is
+// a session's first chunk has sound only if some has come before that chunk is
 // closed.
 func (d *deliver) flush() error {
 	if d.live || !d.sawVideo {
@@ -139,8 +139,8 @@ func (d *deliver) track(id uint8) *schemas.Track {
 	return nil
 }
 
-// format takes a track's new format. Where the delivery has begun, a change
-// that matters is told at once.
+// format takes a track's new format. If the delivery has begun, the sink is told at
+// once of a change that matters.
 func (d *deliver) format(id uint8, f *gstreamer.RTSPFormat) error {
 	t, ok := trackOf(id, f)
 	if ok && !t.Codec.Video() {

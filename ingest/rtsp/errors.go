@@ -12,19 +12,18 @@ import (
 
 // Kinds of failure, for errors.Is.
 var (
-	// ErrRefused: the camera answers, and says no. It takes a person to
-	// change that.
+	// ErrRefused: the camera answers and refuses. Only a person can change that.
 	ErrRefused = fmt.Errorf("rtsp: %w", ingest.ErrRefused)
-	// ErrUnsupported: the camera's video is none that the log keeps.
+	// ErrUnsupported: the log cannot keep the camera's video.
 	ErrUnsupported = fmt.Errorf("rtsp: %w", ingest.ErrUnsupported)
 	// ErrAway: nothing answers, or the connection ended.
 	ErrAway = fmt.Errorf("rtsp: %w", ingest.ErrAway)
-	// ErrStalled: the connection stands, and no video comes.
+	// ErrStalled: there is a connection, and no video comes.
 	ErrStalled = fmt.Errorf("rtsp: %w", ingest.ErrStalled)
 )
 
 // Error is why a connection ended. Its text holds host and path of the camera,
-// as Config.Shown has them, and never user info, query or what the camera said.
+// as Config.Shown has them, and never user info, query or what the camera sent.
 type Error struct {
 	Kind   error  // one of the kinds above
 	Where  string // host and path
@@ -34,14 +33,14 @@ type Error struct {
 
 	tryOther bool // another transport may do better
 	noData   bool // PLAY was accepted, and not one packet of video came
-	probe    bool // GStreamer does not tell who answers, or why nobody does
-	early    bool // the connection broke off before PLAY was accepted
-	login    bool // the credentials, or that there are none, are the reason
+	probe    bool // GStreamer does not tell what answers, or why nothing does
+	early    bool // the connection ended before PLAY was accepted
+	login    bool // the credentials are wrong or missing
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%v: %s: %s", e.Kind, e.Where, e.Short()) }
 
-// Short is cause and remedy alone, for where kind and camera are known.
+// Short is cause and remedy alone, for readers that know kind and camera.
 func (e *Error) Short() string {
 	if e.Remedy == "" {
 		return e.Cause
@@ -67,8 +66,8 @@ const (
 	resourceSettings      = 13 // an SDP without streams
 	resourceNotAuthorized = 15
 
-	// streamCodecNotFound is what rtspsrc says when the camera has refused all
-	// streams that were asked for (461), or none was.
+	// streamCodecNotFound is rtspsrc's error if the camera has refused all
+	// streams that were asked for (461), or none was asked for.
 	streamCodecNotFound = 6
 )
 
@@ -81,8 +80,8 @@ type course struct {
 	live      bool // units were delivered
 }
 
-// explain turns what ended a connection into an *Error. Errors that are none of
-// the camera's, such as a missing plugin, pass as they are.
+// explain turns what ended a connection into an *Error. Errors that do not come
+// from the camera, such as a missing plugin, pass as they are.
 func explain(err error, where string, c course) error {
 	e := &Error{Kind: ErrAway, Where: where}
 	var (
@@ -108,8 +107,8 @@ func explain(err error, where string, c course) error {
 		e.Cause = fmt.Sprintf("the camera's video is %s, which is not recorded", printable(unsupported.Encoding))
 		e.Remedy = "set it to H.264, H.265 or MJPEG"
 	case errors.As(err, &certificate):
-		e.Kind, e.Cause = ErrRefused, "the camera's certificate is of no authority that is trusted here"
-		e.Remedy = "add the authority to those of this system with update-ca-certificates, or set insecure_tls for this camera"
+		e.Kind, e.Cause = ErrRefused, "the camera's certificate is not signed by an authority that this system trusts"
+		e.Remedy = "add the authority with update-ca-certificates, or set insecure_tls for this camera"
 		if certificate.Expired {
 			e.Cause = "the camera's certificate has expired or is not valid yet"
 			e.Remedy = "set the camera's clock and renew its certificate"
@@ -125,7 +124,7 @@ func explain(err error, where string, c course) error {
 	return e
 }
 
-// stalled says what does not come although PLAY was accepted.
+// stalled fills in what does not come although PLAY was accepted.
 func (e *Error) stalled(c course) {
 	e.Kind, e.tryOther = ErrStalled, !c.live
 	switch {
@@ -144,8 +143,8 @@ func (e *Error) stalled(c course) {
 	}
 }
 
-// ofBoth is why neither transport gives video, where either may be used: TCP
-// failed with e, and UDP with udp.
+// ofBoth is why neither transport gives video: TCP failed with e, and UDP with
+// udp.
 func (e *Error) ofBoth(udp *Error) *Error {
 	switch {
 	case !udp.tryOther:

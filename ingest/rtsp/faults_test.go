@@ -412,9 +412,9 @@ func TestDropsAndFrozenPipelinesAreTold(t *testing.T) {
 	}
 	// A pipeline may stop before who waits for it gets to see that the time is
 	// over, which is in time then.
-	for try := 1; !slices.Contains(s.states(), ingest.EventFrozen); try++ {
+	for try := 1; !slices.Contains(s.states(), ingest.EventUnreleased); try++ {
 		if try == 20 {
-			t.Fatalf("no pipeline is told as frozen, the last time: %v", s.states())
+			t.Fatalf("no pipeline is told as unreleased, the last time: %v", s.states())
 		}
 		s, stop, wait = start(t, cfg)
 		eventually(t, "pictures", func() bool { return len(s.of(1)) > 3 })

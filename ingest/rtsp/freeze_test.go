@@ -16,7 +16,7 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// freezeURL has this test binary be a process that is frozen.
+// freezeURL makes this test binary the process that is stopped.
 const freezeURL = "FRAMELOG_TEST_RTSP_FREEZE"
 
 // said is a recorder that prints when it gets its first chunk.

@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// login keeps a source from being locked out: many cameras lock an account, or
-// an address, after some five wrong passwords.
+// login keeps a camera from locking this source out: many cameras lock an account,
+// or an address, after about five wrong passwords.
 type login struct {
-	refused string        // URL whose credentials the camera did not take; "": none
-	wait    time.Duration // before it is tried again, the last time
-	until   time.Time     // it is not tried before
-	good    string        // URL whose credentials the camera took last
+	refused string        // URL whose credentials the camera did not accept; "": none
+	wait    time.Duration // the latest pause, without its random part
+	until   time.Time     // refused is not tried before
+	good    string        // URL whose credentials the camera accepted last
 }
 
-// await waits as long as the camera refuses what the URL holds, and gives the
-// URL then: at once where a secret of it changes.
+// await returns the URL to connect to. If the camera has refused its credentials,
+// await first waits until they may be tried again, or until one of them changes.
 func (s *source) await(ctx context.Context) (*url.URL, error) {
 	for {
 		u, err := s.cfg.URL(ctx)
@@ -37,9 +37,9 @@ func (s *source) await(ctx context.Context) (*url.URL, error) {
 	}
 }
 
-// refuse notes that the camera did not take the credentials of a URL, and gives
-// how long they are not tried again. Where it took them before, the camera may
-// just have started and not know its users yet: once they are tried again at once.
+// refuse notes that the camera did not accept the credentials of a URL, and returns
+// for how long they are not tried again. A camera that accepted them before may just
+// have started and not know its users yet: then they are tried again at once, once.
 func (l *login) refuse(url string, lo, hi time.Duration) time.Duration {
 	if url != l.refused {
 		l.refused, l.wait = url, 0
@@ -54,7 +54,7 @@ func (l *login) refuse(url string, lo, hi time.Duration) time.Duration {
 	return pause
 }
 
-// accept notes that the camera took them.
+// accept notes that the camera accepted the credentials of a URL.
 func (l *login) accept(url string) { *l = login{good: url} }
 
 // plain is a duration without the zeros at its end: "1m", not "1m0s".

@@ -28,9 +28,9 @@ const (
 	peerFailedTLS // TLS, and no handshake with us
 )
 
-// prober asks who answers at an address, with connections of its own that end
-// at once. It sends no credentials and no path: one OPTIONS request, and the
-// greeting of TLS.
+// prober finds out what answers at an address, with connections of its own that end
+// at once. It sends no credentials and no path: one OPTIONS request, and TLS's
+// ClientHello.
 type prober struct {
 	host, port string
 	step       time.Duration // limit of each connection, and of each answer
@@ -42,8 +42,8 @@ const options = "OPTIONS * RTSP/1.0\r\nCSeq: 1\r\nUser-Agent: Framelog\r\n\r\n"
 // headBytes is how much of an answer is looked at.
 const headBytes = 8
 
-// find asks in the way that the URL says first, and then in the others. An error
-// says that there was no connection.
+// find asks first as the URL says, and then in the other way. An error means that
+// there was no connection.
 func (p prober) find(ctx context.Context, secure bool) (peer, error) {
 	ways := []func(context.Context) (peer, error){p.plain, p.secured}
 	if secure {
@@ -56,10 +56,10 @@ func (p prober) find(ctx context.Context, secure bool) (peer, error) {
 		case err != nil && i == 0:
 			return found, err
 		case err != nil:
-			return found, nil // it took one connection and no other one
+			return found, nil // it accepted one connection and not the second
 		}
-		// What says more than that nothing can be understood ends the search. An
-		// alert of TLS for an answer without says only that TLS must be asked.
+		// A known answer ends the search. An alert of TLS in answer to plain RTSP
+		// only tells to ask with TLS.
 		if got != peerSilent && got != peerCloses && got != peerOther && !(got == peerTLS && i == 0 && !secure) {
 			return got, nil
 		}
@@ -73,8 +73,8 @@ func (p prober) plain(ctx context.Context) (peer, error) {
 	return p.talk(ctx, func(c *headConn) peer { return c.ask([]byte(options)) })
 }
 
-// secured asks for TLS, and inside it for RTSP. Any certificate will do: nothing
-// is told to the peer that is not told to anybody.
+// secured asks for TLS, and inside it for RTSP. It accepts any certificate: what it
+// sends is no secret.
 func (p prober) secured(ctx context.Context) (peer, error) {
 	return p.talk(ctx, func(c *headConn) peer {
 		t := tls.Client(c, &tls.Config{ServerName: p.host, InsecureSkipVerify: true, MinVersion: tls.VersionTLS10}) //nolint:gosec // see above
@@ -97,8 +97,8 @@ func (p prober) secured(ctx context.Context) (peer, error) {
 	})
 }
 
-// talk makes one connection for f, which is over when f returns, when the limit
-// has passed, or when ctx ends.
+// talk makes one connection for f. The connection ends when f returns, when the
+// limit has passed, or when ctx ends.
 func (p prober) talk(ctx context.Context, f func(c *headConn) peer) (peer, error) {
 	d := net.Dialer{Timeout: p.step}
 	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(p.host, p.port))
@@ -139,7 +139,8 @@ func (c *headConn) ask(request []byte) peer {
 	return c.answer(err)
 }
 
-// answer is who begins an answer so. err is what ended the reading.
+// answer is the peer whose answer begins with the bytes read. err is what ended the
+// reading.
 func (c *headConn) answer(err error) peer {
 	h := c.head
 	starts := func(s string) bool { return bytes.HasPrefix(h, []byte(s)) }
@@ -161,7 +162,7 @@ func (c *headConn) answer(err error) peer {
 	return peerCloses
 }
 
-// found is who answered a source's last probe.
+// found is what answered a source's last probe.
 type found struct {
 	addr   string
 	secure bool
@@ -169,10 +170,10 @@ type found struct {
 	at     time.Time
 }
 
-// diagnose finds out why there is no stream, which GStreamer does not tell: it
-// makes connections of its own and looks who answers. Who answered is believed
-// for ProbeEvery, so that a camera is seldom asked; where nobody answers, nobody
-// is disturbed, and it is asked each time.
+// diagnose finds out why there is no stream, since GStreamer does not tell it: it
+// makes connections of its own and looks what answers. An answer is kept for
+// ProbeEvery, so that a camera is seldom asked. If nothing answers, nothing is
+// disturbed either, and it asks each time.
 func (s *source) diagnose(ctx context.Context, e *Error, u *url.URL) {
 	p := prober{host: u.Hostname(), port: port(u), step: min(s.cfg.ConnectTimeout, probeStep)}
 	now := found{addr: net.JoinHostPort(p.host, p.port), secure: u.Scheme == "rtsps", at: time.Now()}
@@ -189,7 +190,7 @@ func (s *source) diagnose(ctx context.Context, e *Error, u *url.URL) {
 	e.wrongPeer(now)
 }
 
-// port is a camera's, that of the scheme where its URL names none (RFC 7826
+// port is the camera's port: that of the scheme if its URL names none (RFC 7826
 // section 4.2).
 func port(u *url.URL) string {
 	switch {
@@ -204,7 +205,7 @@ func port(u *url.URL) string {
 // probeStep bounds each connection of a probe.
 const probeStep = 2 * time.Second
 
-// noPeer says why there is no connection.
+// noPeer fills in why there is no connection.
 func (e *Error) noPeer(err error, host, addr string) {
 	var dns *net.DNSError
 	switch {
@@ -230,8 +231,8 @@ const (
 	restart   = "close other connections to the camera, or restart it"
 )
 
-// wrongPeer says who answers in place of a camera that is as its URL says. Where
-// there is such a camera, what GStreamer's error says stands.
+// wrongPeer fills in what answers in place of a camera as the URL describes it. If
+// such a camera answers, the text of GStreamer's error stays.
 func (e *Error) wrongPeer(f found) {
 	checkPort := checkPort
 	if strings.HasSuffix(f.addr, ":1935") {

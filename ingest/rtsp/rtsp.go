@@ -1,8 +1,8 @@
 // Package rtsp is the source for RTSP cameras (RFC 2326): H.264, H.265 and
-// MJPEG, with AAC or Opus as they come and other sound as AAC, or none where it
-// cannot be decoded, which is told. GStreamer does
-// the protocol (internal/gstreamer); here are the choice of transport, the
-// offset between sound and picture, and what an error means.
+// MJPEG, with AAC or Opus as they come and other sound as AAC. Sound that cannot be
+// decoded is left out and told as a problem. GStreamer does the protocol
+// (internal/gstreamer); here are the choice of transport, the offset between sound
+// and picture, and what an error means.
 package rtsp
 
 import (
@@ -21,7 +21,7 @@ import (
 
 // Transports of RTP.
 const (
-	TransportAuto = ""    // TCP; where the camera refuses it or sends nothing, UDP, but for rtsps
+	TransportAuto = ""    // TCP; if the camera refuses it or sends nothing over it, UDP, except for rtsps
 	TransportTCP  = "tcp" // interleaved in the RTSP connection
 	TransportUDP  = "udp"
 )
@@ -42,26 +42,26 @@ type Config struct {
 	ConnectTimeout time.Duration // until the camera has accepted PLAY; default 5s
 	NoDataTimeout  time.Duration // of TransportAuto: from PLAY to the first video over TCP, before UDP is tried; default 5s
 	StallTimeout   time.Duration // without a unit of video; default 10s
-	CloseTimeout   time.Duration // for GStreamer to let go of a connection; default 5s
+	CloseTimeout   time.Duration // until GStreamer must have released a connection; default 5s
 	Latency        time.Duration // how long a missing packet is waited for over UDP; default 200ms
 	NoAudio        bool          // ask for no sound
 	InsecureTLS    bool          // rtsps with any certificate, not only those that the system's authorities have signed
 
-	// AudioWait is how long the first video waits for announced sound to
-	// come, so that one session has both; default 2s. Sound that comes later
-	// is told as a change of tracks. After a connection to which none came in
-	// so long, the next one does not wait.
+	// AudioWait is how long the first video waits for announced sound, so that
+	// one session has both; default 2s. Sound that comes later is told as a change
+	// of tracks. If none came to a connection in that time, the next connection does
+	// not wait.
 	AudioWait time.Duration
 
 	// Credentials that the camera refuses are not tried again before LoginWait
 	// has passed, then twice as long each time up to LoginWaitMax, each with up
 	// to a half more at random; default 1m and 15m. Meanwhile URL is asked
-	// every SecretEvery, and others are tried at once; default 2s.
+	// every SecretEvery (default 2s), and other credentials are tried at once.
 	LoginWait, LoginWaitMax time.Duration
 	SecretEvery             time.Duration
 
-	// ProbeEvery is how long it is believed who answered at the camera's address
-	// in place of the camera, before connections are made again to find out; default 1m.
+	// ProbeEvery is how long the answer to the question what answers at the camera's
+	// address is kept, before new connections are made to find out; default 1m.
 	ProbeEvery time.Duration
 
 	// Queue between GStreamer and Run's goroutine. Units beyond it are
@@ -104,19 +104,19 @@ func New(cfg Config) ingest.Source {
 	return &source{cfg: cfg}
 }
 
-// source is one camera. What it learns of it counts for all its connections.
+// source is one camera. What it learns of the camera serves all its connections.
 type source struct {
 	cfg    Config
-	useUDP bool // TransportAuto found that TCP gives nothing here
+	useUDP bool // TransportAuto found that TCP gives no video
 	login  login
 	silent bool // the announced sound did not come to the connection before
-	reopen bool // the camera closed a connection before PLAY, maybe after its challenge
+	reopen bool // the camera closed a connection before PLAY, perhaps after its challenge
 	found  found
 }
 
-// Run makes one connection and delivers its units until it ends. Before, it
-// waits where the camera has refused the credentials. It returns ctx's error,
-// the sink's, or an *Error.
+// Run makes one connection and delivers its units until it ends. If the camera has
+// refused the credentials, Run first waits. It returns ctx's error, the sink's, or an
+// *Error.
 func (s *source) Run(ctx context.Context, sink ingest.Sink) error {
 	u, err := s.await(ctx)
 	if err != nil {
@@ -135,13 +135,13 @@ func (s *source) Run(ctx context.Context, sink ingest.Sink) error {
 		}
 		if s.login.refuse(u.String(), s.cfg.LoginWait, s.cfg.LoginWaitMax) > 0 {
 			// The same text each time, however long the pause is.
-			failed.Remedy += fmt.Sprintf("; what was refused is tried again after %s at first, later after %s, because cameras lock out who is wrong often",
+			failed.Remedy += fmt.Sprintf("; what was refused is tried again after %s at first, later after %s, because cameras lock out after several wrong attempts",
 				plain(s.cfg.LoginWait), plain(s.cfg.LoginWaitMax))
 		}
 	}
 	switch {
 	case !errors.As(err, &failed) || !failed.probe:
-		s.found = found{} // it is old: the camera has come further
+		s.found = found{} // out of date: the connection came further
 	case ctx.Err() == nil:
 		s.diagnose(ctx, failed, u)
 	}
@@ -151,7 +151,7 @@ func (s *source) Run(ctx context.Context, sink ingest.Sink) error {
 // Live reports true: units are captured by the wall clock when they arrive.
 func (s *source) Live() bool { return true }
 
-// run makes one connection over the transport that there is for it.
+// run makes one connection, over TCP or UDP as the camera is set and what was learnt.
 func (s *source) run(ctx context.Context, u *url.URL, sink ingest.Sink) error {
 	auto := s.cfg.Transport == TransportAuto && u.Scheme != "rtsps"
 	udp := s.cfg.Transport == TransportUDP || auto && s.useUDP
@@ -170,8 +170,8 @@ func (s *source) run(ctx context.Context, u *url.URL, sink ingest.Sink) error {
 			err = overTCP.ofBoth(failed)
 		}
 	}
-	// UDP is remembered until it gives nothing: that a camera was away for a
-	// while tells nothing of it.
+	// UDP is remembered until it gives nothing. That the camera was away for a
+	// while is no sign of that.
 	switch failed = nil; {
 	case udp && live:
 		s.useUDP = true
@@ -189,7 +189,8 @@ func (s *source) where(u *url.URL) string {
 	return where(u)
 }
 
-// connect makes one attempt over one transport. live: units were delivered.
+// connect makes one attempt over one transport. live reports that units were
+// delivered.
 func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink ingest.Sink) (live bool, err error) {
 	transport := TransportTCP
 	if udp {
@@ -199,7 +200,7 @@ func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink i
 	location := *u
 	location.User = nil
 	if u.Scheme == "rtsps" && u.Port() == "" {
-		location.Host += ":" + port(u) // GStreamer takes 554
+		location.Host += ":" + port(u) // GStreamer would use 554
 	}
 	opt := gstreamer.RTSPOptions{
 		Location:       location.String(),
@@ -232,8 +233,8 @@ func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink i
 		}
 		closed := conn.Close(s.cfg.CloseTimeout)
 		r.tellDropped()
-		if errors.Is(closed, gstreamer.ErrFrozen) {
-			r.tell(ingest.EventFrozen)
+		if errors.Is(closed, gstreamer.ErrUnreleased) {
+			r.tell(ingest.EventUnreleased)
 		}
 		r.tell(ingest.EventEnded)
 		if err != nil && r.ours {
@@ -253,11 +254,11 @@ type run struct {
 	deliver   *deliver
 	auto      bool // another transport may be tried
 	playing   bool
-	described bool   // what the camera says of its video was told
-	dropped   uint64 // units that were told of
-	sound     string // the problem of the sound that was told
-	soundTold bool
-	ours      bool // loop's error is the connection's, not the sink's or ctx's
+	described bool   // the sink was told the frame time
+	dropped   uint64 // units that were dropped and told
+	sound     string // the problem of the sound, as it was told last
+	soundTold bool   // it was told, even if it is ""
+	ours      bool   // loop's error is the connection's, not the sink's or ctx's
 }
 
 func (r *run) hasVideo() bool {
@@ -282,17 +283,17 @@ func (r *run) tellDropped() {
 	}
 }
 
-// Loop's own reasons to end.
+// What loop ends with, besides the errors of others.
 var (
 	errNoAnswer = errors.New("no answer in time")
 	errNoVideo  = errors.New("no video in time")
 	errNoTrack  = errors.New("no video announced")
 )
 
-// pace is how often a connection looks at what has come. All connections do it
-// at the same multiples of it, so that the process wakes once for all of them,
-// and their chunks go to Kafka in fewer requests. It adds half of it to the
-// delay; half of it costs an eighth more CPU time.
+// pace is how often a connection looks at what has come. All connections do so at
+// the same multiples of it: the process wakes once for all of them, and their chunks
+// go to Kafka in fewer requests. It adds half of pace to the delay. Half the pace
+// costs an eighth more CPU time.
 const pace = 40 * time.Millisecond
 
 // tickEvery is how often the sink is told the time.
@@ -361,8 +362,8 @@ func (r *run) loop(ctx context.Context) error {
 	}
 }
 
-// describe tells what SDP says of the video, once that was chosen, which is
-// before the first of its units.
+// describe tells the frame time that SDP gives, once the video was chosen. That is
+// before the first unit of it.
 func (r *run) describe() {
 	if r.described {
 		return
@@ -372,7 +373,7 @@ func (r *run) describe() {
 			continue
 		}
 		r.described = true
-		// 0 too: what the connection before told does not hold any more.
+		// 0 is told too: it replaces what the connection before told.
 		observe(r.deliver.sink, ingest.Event{Kind: ingest.EventFrameTime, Transport: r.transport, FrameTime: t.FrameTime})
 	}
 }
@@ -383,7 +384,7 @@ func (r *run) plays() {
 	r.tell(ingest.EventPlaying)
 }
 
-// items delivers what is in the queue. saw: there was video in it.
+// items delivers what is in the queue. saw reports that there was video in it.
 func (r *run) items() (saw bool, err error) {
 	wasLive := r.deliver.live
 	r.describe()
@@ -402,7 +403,7 @@ func (r *run) items() (saw bool, err error) {
 		if !r.playing {
 			r.plays()
 		}
-		r.tell(ingest.EventLive)
+		r.tell(ingest.EventDelivering)
 	}
 	return saw, nil
 }

@@ -382,7 +382,7 @@ func asSent(t *testing.T, clip *camsim.Clip, sent []camsim.Sent, s *sink) {
 func TestStates(t *testing.T) {
 	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: clip(t, testenv.Clip{Seconds: 3}).With(true, 1)}}})
 	s, stop, wait := start(t, rtsp.Config{URL: fixed(t, srv.URL("c"))})
-	eventually(t, "live", func() bool { return slices.Contains(s.states(), ingest.EventLive) })
+	eventually(t, "live", func() bool { return slices.Contains(s.states(), ingest.EventDelivering) })
 	stop()
 	if err := wait(); !errors.Is(err, context.Canceled) {
 		t.Error(err)

@@ -11,12 +11,12 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// soundPatience is how long packets of sound may come without a frame of it
+// soundPatience is how long packets of sound may come without a frame of sound
 // until that is a problem.
 const soundPatience = 10 * time.Second
 
-// tellSound tells what is wrong with the camera's sound, and "" where nothing
-// is, once that is known and whenever it changes.
+// tellSound tells what is wrong with the camera's sound ("": nothing), once that is
+// known and whenever it changes.
 func (r *run) tellSound(now time.Time) {
 	if !r.playing {
 		return
@@ -29,9 +29,8 @@ func (r *run) tellSound(now time.Time) {
 	observe(r.deliver.sink, ingest.Event{Kind: ingest.EventSound, Transport: r.transport, Problem: problem})
 }
 
-// soundProblem is what is wrong with the sound. known is false while sound that
-// was announced may still come: that it has not come yet must not take back what
-// the connection before has told.
+// soundProblem is what is wrong with the sound. known is false while announced sound
+// may still come: until then the problem that the connection before told stays.
 func (r *run) soundProblem(now time.Time) (problem string, known bool) {
 	if encoding, err := r.conn.NoSound(); err != nil {
 		var missing *gstreamer.MissingError
@@ -72,15 +71,15 @@ func cannotDecode(encoding string) string {
 	return fmt.Sprintf("the sound is %s, which GStreamer here cannot decode: recorded without sound; set AAC, G.711 or Opus on the camera", soundName(encoding))
 }
 
-// announcedAs is for packets that are not what SDP says of them.
+// announcedAs is the problem of packets that are not what SDP announces.
 func announcedAs(name string) string {
 	return fmt.Sprintf("the sound is announced as %s and cannot be read as that: recorded without sound; set another kind of sound on the camera", name)
 }
 
-// soundNames are what people call an encoding that SDP names otherwise.
+// soundNames are encodings under the names that people use.
 var soundNames = map[string]string{
 	"PCMU": "G.711", "PCMA": "G.711", "MPA": "MP3", "MPEG4-GENERIC": "AAC", "MP4A-LATM": "AAC", "AC3": "AC-3", "EAC3": "E-AC-3", "OPUS": "Opus",
-	// As GStreamer names what its parsers give.
+	// GStreamer's names of media types.
 	"mpeg": "AAC", "x-opus": "Opus",
 }
 

@@ -78,7 +78,7 @@ func TestNoiseAsSoundHarmsNothing(t *testing.T) {
 					t.Fatalf("picture %d is %d ticks after the one before", i+1, d)
 				}
 			}
-			if st := s.states(); st[len(st)-1] != ingest.EventLive {
+			if st := s.states(); st[len(st)-1] != ingest.EventDelivering {
 				t.Errorf("%v, %v", st, wait())
 			}
 			p, _ := s.soundProblem()

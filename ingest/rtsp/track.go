@@ -8,8 +8,8 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// trackOf describes a format in the log's words; ok is false where the log has
-// no codec for it, or its description is not complete.
+// trackOf describes a format as the log does. ok is false if the log has no codec
+// for it, or if its description is not complete.
 func trackOf(id uint8, f *gstreamer.RTSPFormat) (t schemas.Track, ok bool) {
 	t = schemas.Track{ID: id, Config: f.Config}
 	switch f.Media {

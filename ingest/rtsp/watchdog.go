@@ -2,12 +2,12 @@ package rtsp
 
 import "time"
 
-// standstill is how late a look at the connection must be, which is due every
-// pace, until it is clear that this process did not run in between.
+// standstill is how long after the last look at a connection the next one may come.
+// One is due every pace, so later ones mean that this process did not run.
 const standstill = time.Second
 
 // watchdog holds the times from which a connection's limits count. Time in which
-// this process stood still does not count: the camera could not be heard.
+// this process stood still does not count: nothing could be received then.
 type watchdog struct {
 	began  time.Time // the attempt
 	video  time.Time // when the last unit of video came, or PLAY was accepted

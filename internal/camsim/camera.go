@@ -25,11 +25,11 @@ type CameraConfig struct {
 	// Feed is what it sends. A clip begins with the first client's PLAY; it
 	// runs on from there whether there are clients or not, as cameras do.
 	Feed Feed
-	// User and Password; empty means that everyone may read.
+	// User and Password; empty: no client needs them.
 	User, Password string
 	// OneClient refuses a second client with 503.
 	OneClient bool
-	// SenderReports says when RTCP tells the camera's clock.
+	// SenderReports is when RTCP tells the camera's clock.
 	SenderReports SenderReports
 	// NoRTPInfo leaves RTP-Info out of the answer to PLAY.
 	NoRTPInfo bool
@@ -282,7 +282,7 @@ func (c *Camera) change(next, prev Feed) Feed {
 	return next
 }
 
-// admit says whether a client may have the stream; session is nil at DESCRIBE.
+// admit reports whether a client may have the stream; session is nil at DESCRIBE.
 func (c *Camera) admit(session *gortsplib.ServerSession) (*gortsplib.ServerStream, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -348,7 +348,7 @@ func (c *Camera) Clients() int {
 	return len(c.clients)
 }
 
-// Over says whether the feed has sent all it has: a clip that is not looped.
+// Over reports whether the feed has sent all it has: a clip that is not looped.
 func (c *Camera) Over() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

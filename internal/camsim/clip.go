@@ -43,7 +43,7 @@ type Feed interface {
 	// Tracks is what the camera describes; the video comes first.
 	Tracks() []schemas.Track
 	// play delivers units at their time until the feed or ctx ends. It calls
-	// emit from one goroutine. live says whether it must run from the
+	// emit from one goroutine. live reports whether it must run from the
 	// camera's start on, or waits for the first client.
 	play(ctx context.Context, emit func(Unit)) error
 	live() bool
@@ -193,7 +193,7 @@ func (c *Clip) play(ctx context.Context, emit func(Unit)) error {
 		lanes[t.ID] = l
 	}
 	length, scale := c.length(c.Media[0].ID), c.Media[0].Timescale
-	// Below zero where B-frames or priming come first.
+	// Below zero if B-frames or priming come first.
 	lead := span(c.Units[0].DTS, lanes[c.Units[0].Track].scale)
 	start := time.Now()
 	timer := time.NewTimer(0)

@@ -119,8 +119,8 @@ func (c *Camera) GarbageBytes(n int) []byte {
 
 // Switch goes on with another feed at once: another resolution, GOP length or
 // other parameter sets. Timestamps go on without a break. Clients are cut off
-// where codecs or the configuration of the sound differ. It returns when the
-// new feed has been taken over, or false where the server has closed.
+// if codecs or the configuration of the sound differ. It returns when the
+// new feed has been taken over, or false if the server has closed.
 func (c *Camera) Switch(f Feed) bool {
 	select {
 	case c.swap <- f:
@@ -153,7 +153,7 @@ func (c *Camera) corrupt(p *rtp.Packet) bool {
 	return true
 }
 
-// held says whether a fault keeps the unit back.
+// held reports whether a fault keeps the unit back.
 func (c *Camera) held(l *sendLane, u Unit) bool {
 	video := l.track.Codec.Video()
 	switch {

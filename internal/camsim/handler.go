@@ -95,7 +95,7 @@ func (h *handler) OnResponse(sc *gortsplib.ServerConn, res *base.Response) {
 	}
 }
 
-// OnConnClose frees the camera where a connection ended within PLAY.
+// OnConnClose frees the camera if a connection ended within PLAY.
 func (h *handler) OnConnClose(ctx *gortsplib.ServerHandlerOnConnCloseCtx) {
 	if p, ok := ctx.Conn.UserData().(*playing); ok && p != nil {
 		ctx.Conn.SetUserData(nil)
@@ -110,7 +110,7 @@ func (h *handler) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) 
 	}
 }
 
-// OnStreamWriteError says that a client's queue was full.
+// OnStreamWriteError is called when a client's queue was full.
 func (h *handler) OnStreamWriteError(ctx *gortsplib.ServerHandlerOnStreamWriteErrorCtx) {
 	if c, ok := ctx.Session.UserData().(*Camera); ok {
 		c.overflow.Add(1)

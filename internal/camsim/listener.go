@@ -135,7 +135,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// wrote says whether a packet was the last of its source to go out.
+// wrote reports whether a packet was the last of its source to go out.
 func (c *conn) wrote(ssrc uint32, seq uint16) bool {
 	c.outMu.Lock()
 	defer c.outMu.Unlock()

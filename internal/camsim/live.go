@@ -163,7 +163,7 @@ func (l *Live) failure() error {
 }
 
 // run is the goroutine that draws, one picture and its share of sound at a
-// time, and owns the encoders. Where it could not keep up it leaves pictures
+// time, and owns the encoders. If it cannot keep up it leaves pictures
 // out, with their numbers and times, and no sound.
 func (l *Live) run(ctx context.Context, video, audio *gstreamer.Encoder) {
 	defer close(l.done)

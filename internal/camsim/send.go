@@ -105,7 +105,7 @@ func (c *Camera) emit(u Unit) {
 	}
 }
 
-// Flushed says whether what was sent so far is in the connections of all
+// Flushed reports whether what was sent so far is in the connections of all
 // clients that play over TCP, and not in their queues any more, which Drop
 // empties. A client that came when a track had ended has nothing of that track
 // and makes it false.
@@ -139,7 +139,7 @@ func (c *Camera) Flushed() bool {
 }
 
 // flush waits until that is so, or for ten seconds: a client may not read, or
-// have lost the last packet. It is false where ctx ended.
+// have lost the last packet. It is false if ctx ended.
 func (c *Camera) flush(ctx context.Context) bool {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -153,7 +153,7 @@ func (c *Camera) flush(ctx context.Context) bool {
 	return ctx.Err() == nil
 }
 
-// report sends a sender report where one is due.
+// report sends a sender report if one is due.
 func (c *Camera) report(l *sendLane, rec Sent) {
 	now := rec.At
 	if c.cfg.SenderReports.Off || c.faults.noReports || c.began.IsZero() || now.Before(l.report) || l.ssrc == 0 {

@@ -91,7 +91,7 @@ func (s Strip) Draw(luma []byte, stride, width, height int) {
 	}
 }
 
-// ReadStrip reads the strip of a luma plane. It returns [ErrNoStrip] where the
+// ReadStrip reads the strip of a luma plane. It returns [ErrNoStrip] if the
 // checksum does not fit.
 func ReadStrip(luma []byte, stride, width, height int) (Strip, error) {
 	const most = 1 << 15 // pixels either way

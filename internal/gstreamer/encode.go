@@ -13,8 +13,8 @@ import (
 
 // EncodedUnit is one access unit that an [Encoder] made.
 type EncodedUnit struct {
-	PTS  time.Duration // as it was pushed; for AAC of the frame's first sample, without the encoder's delay taken off
-	DTS  time.Duration // may be below zero where there are B-frames
+	PTS  time.Duration // as it was pushed; for AAC of the frame's first sample, with the encoder's delay still in it
+	DTS  time.Duration // may be below zero if there are B-frames
 	Sync bool
 	Data []byte // NAL units with 4-byte lengths, or a raw AAC frame; the receiver's to keep
 }
@@ -90,7 +90,7 @@ func NewH264Encoder(c H264Config, deliver func(config []byte, u EncodedUnit)) (*
 }
 
 // NewAACEncoder starts an encoder of interleaved 16-bit little-endian samples
-// to AAC-LC. deliver is called as [NewH264Encoder] says, with the
+// to AAC-LC. deliver is called as that of [NewH264Encoder], with the
 // AudioSpecificConfig.
 func NewAACEncoder(c AACConfig, deliver func(config []byte, u EncodedUnit)) (*Encoder, error) {
 	if c.Bitrate == 0 {
@@ -170,7 +170,7 @@ func (e *Encoder) Push(data []byte, pts, duration time.Duration) error {
 	return nil
 }
 
-// failure is the error that stands on the bus, or what the flow return says.
+// failure is the error that is on the bus, or else the flow return.
 func (e *Encoder) failure(r gst.FlowReturn) error {
 	bus := e.pipeline.GetPipelineBus()
 	for m := bus.Pop(); m != nil; m = bus.Pop() {

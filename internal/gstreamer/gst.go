@@ -13,8 +13,8 @@ import (
 	"github.com/go-gst/go-gst/gst"
 )
 
-// debianPackage tells which Debian or Ubuntu package holds an element. An
-// element that is not named here is taken for one of the base plugins.
+// debianPackage is the Debian or Ubuntu package that holds an element. An element
+// that is not named here counts as one of the base plugins.
 func debianPackage(element string) string {
 	switch element {
 	case "rtspsrc", "rtpbin", "aacparse", "jpegenc", "jpegdec", "udpsrc":
@@ -47,7 +47,7 @@ func (e *MissingError) Error() string {
 		strings.Join(e.Elements, ", "), strings.Join(e.Packages, " "))
 }
 
-// initOnce guards what go-gst writes down at each of its own Init.
+// initOnce guards the variables that go-gst writes at each of its own Init.
 var initOnce sync.Once
 
 // Init makes GStreamer ready. It may be called any number of times, from any
@@ -60,19 +60,18 @@ func Init() error {
 	return Require("queue", "appsink")
 }
 
-// resumeNoTLS has no session of TLS resumed in this process. GLib keeps
-// sessions by address and port and checks no certificate where one is resumed:
-// a camera of which any certificate is taken would make whatever answers there
-// good for cameras whose certificate is to be checked. Tickets are all that it
-// resumes by, and this variable is the only way to refuse them (glib-networking,
-// GnuTLS's priority strings).
+// resumeNoTLS turns the resumption of TLS sessions off in this process. GLib keeps
+// sessions by address and port, and checks no certificate when it resumes one: after
+// a connection that accepts any certificate, one that must check it would accept it
+// too. GLib resumes by tickets alone, and this variable is the only way to refuse
+// them (glib-networking, GnuTLS's priority strings).
 func resumeNoTLS() {
 	const name = "G_TLS_GNUTLS_PRIORITY"
-	_ = os.Setenv(name, cmp.Or(os.Getenv(name), "NORMAL:%COMPAT")+":%NO_TICKETS") // fails for malformed names alone
+	_ = os.Setenv(name, cmp.Or(os.Getenv(name), "NORMAL:%COMPAT")+":%NO_TICKETS") // it fails only for a malformed name
 }
 
-// Require returns a [*MissingError] where an element is not installed. Init
-// comes before it.
+// Require returns a [*MissingError] if an element is not installed. Call Init
+// before.
 func Require(elements ...string) error {
 	var e MissingError
 	for _, name := range elements {
@@ -90,5 +89,5 @@ func Require(elements ...string) error {
 	return &e
 }
 
-// Has says whether an element is installed.
+// Has reports whether an element is installed.
 func Has(element string) bool { return gst.Find(element) != nil }

@@ -50,8 +50,8 @@ static void damaged(Track *t, gint64 ext) {
   t->damaged[t->next_damaged++ % DAMAGED] = ext;
 }
 
-// begins_unit says whether a video payload begins an access unit, as far as a
-// look at it tells; sound is not cut into packets.
+// begins_unit reports whether a video payload begins an access unit, as far as its
+// first bytes tell. Sound is not cut into packets.
 static gboolean begins_unit(int payload, const guint8 *p, guint size) {
   switch (payload) {
   case FL_RTSP_H264: // RFC 6184, 5.2; the first slice has first_mb_in_slice 0, one bit that is set
@@ -100,8 +100,8 @@ static GstBuffer *on_packet(Track *t, GstBuffer *b) {
     gint64 before = t->ext;
     t->ext += (gint32)(time - (guint32)before);
     guint16 missing = seq - t->seq - 1;
-    // The jitterbuffer gives packets in order; a number that goes back is a
-    // sender that began anew, of which nothing can be said.
+    // The jitterbuffer gives packets in order. If the number goes back, the sender
+    // began anew, and nothing is known of what is missing.
     if (missing != 0 && missing < 0x8000) {
       t->lost += missing;
       if (t->payload != FL_RTSP_SOUND && t->payload < FL_RTSP_G726) {
@@ -147,8 +147,8 @@ static GstPadProbeReturn before_depay(GstPad *pad, GstPadProbeInfo *info, gpoint
   return GST_PAD_PROBE_OK;
 }
 
-// after_depay replaces the segment by one without bounds: ours are RTP times,
-// and what a server says of its range must not cut anything.
+// after_depay replaces the segment by one without bounds: our times are RTP times,
+// and the range that a server announces must not cut anything off.
 static GstPadProbeReturn after_depay(GstPad *pad, GstPadProbeInfo *info, gpointer p) {
   GstEvent *e = info->data;
   if (GST_EVENT_TYPE(e) == GST_EVENT_SEGMENT) {
@@ -266,8 +266,8 @@ static GstFlowReturn on_sample(GstAppSink *sink, gpointer p) {
   return GST_FLOW_OK;
 }
 
-// on_video_eos tells of the end of the video. The pipeline's own end comes only
-// when all of its sinks have seen it, which sound that is not decoded never does.
+// on_video_eos tells of the end of the video. The pipeline's own end comes only when
+// all of its sinks have seen the end, and that of sound that is not decoded never does.
 static void on_video_eos(GstAppSink *sink, gpointer p) {
   framelogRTSPMessage(((Track *)p)->queue->conn, FL_RTSP_VIDEO_EOS, NULL, 0, 0);
 }
@@ -313,10 +313,10 @@ static GstPadProbeReturn on_rtcp(GstPad *pad, GstPadProbeInfo *info, gpointer p)
   return GST_PAD_PROBE_OK;
 }
 
-// before_jitterbuffer takes the range of the answer to PLAY away. A jitterbuffer
-// that knows where it ends puts an end of stream there by the clock, and throws
-// away what comes later: the last pictures, where they are a little late, and
-// all of them where a camera names a range and goes on.
+// before_jitterbuffer removes the range of the answer to PLAY. A jitterbuffer that
+// knows the end ends the stream then, by the clock, and throws away what comes later:
+// the last pictures if they are a little late, and all pictures if a camera names a
+// range and goes on.
 static GstPadProbeReturn before_jitterbuffer(GstPad *pad, GstPadProbeInfo *info, gpointer p) {
   GstEvent *e = info->data;
   if (GST_EVENT_TYPE(e) == GST_EVENT_CAPS) {
@@ -374,7 +374,7 @@ static GstBusSyncReply on_message(GstBus *bus, GstMessage *m, gpointer p) {
     gst_message_parse_error_details(m, &details);
     if (details != NULL)
       gst_structure_get_uint(details, "rtsp-status-code", &status);
-    // A depayloader calls it an error when a packet is nonsense, and goes on.
+    // A depayloader posts an error if a packet makes no sense, and goes on.
     if (e->domain != GST_STREAM_ERROR || g_strcmp0(GST_OBJECT_NAME(GST_MESSAGE_SRC(m)), "depay") != 0)
       framelogRTSPMessage(conn, fl_rtsp_of_sound(GST_MESSAGE_SRC(m)) ? FL_RTSP_SOUND_ERROR : FL_RTSP_ERROR,
                           (char *)g_quark_to_string(e->domain), e->code, status);
@@ -425,20 +425,19 @@ static void login_free(gpointer p, GClosure *closure) {
   g_free(l);
 }
 
-// before_send stops rtspsrc, which would send credentials that are refused
-// eight times: many cameras lock who is wrong so often. A request is sent once
-// with the credentials that there were (none, or with a nonce that may have
-// become stale) and once more with the answer to the challenge of the first.
-// That its message carries an answer already says that this was refused too, or
-// that rtspsrc has reopened the connection, which the message does not show:
-// where it may do that, a request is sent once more.
+// before_send stops rtspsrc from sending refused credentials again: it would do so
+// eight times, and many cameras lock an account after fewer. A request is sent once
+// with the credentials that there were (none, or with a nonce that may be stale) and
+// once more with the answer to the first one's challenge. If the message already
+// carries an answer, that was refused too, or rtspsrc has reopened the connection; the
+// message does not show which. If rtspsrc may reopen it, a request is sent once more.
 static gboolean before_send(GstElement *src, GstRTSPMessage *m, gpointer p) {
   Login *l = p;
   GstRTSPMethod method;
   const char *uri;
   char *answer;
   if (l->refused)
-    return FALSE; // nor TEARDOWN, which would carry them again
+    return FALSE; // not even TEARDOWN, which would carry them again
   if (gst_rtsp_message_parse_request(m, &method, &uri, NULL) != GST_RTSP_OK)
     return TRUE;
   if (method != l->method || g_strcmp0(uri, l->uri) != 0) {
@@ -446,7 +445,7 @@ static gboolean before_send(GstElement *src, GstRTSPMessage *m, gpointer p) {
     g_free(l->uri);
     l->uri = g_strdup(uri);
     l->sent = 0;
-    if (method == GST_RTSP_PLAY) // from here on, a connection that ends has ended
+    if (method == GST_RTSP_PLAY) // from now on a connection that ends is not reopened
       g_object_set(src, "udp-reconnect", FALSE, NULL);
   }
   if (++l->sent > l->allowed && gst_rtsp_message_get_header(m, GST_RTSP_HDR_AUTHORIZATION, &answer, 0) == GST_RTSP_OK) {

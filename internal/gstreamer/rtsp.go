@@ -21,15 +21,15 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// RTSP is one connection to a camera: rtspsrc, then for the video and the first
-// audio a depayloader, a parser and an appsink. GStreamer's threads only put
-// what they have into a bounded queue, which one goroutine empties by Take, at
-// its own pace: nothing wakes it, since a wake-up of a Go thread for each unit
-// costs as much as all of GStreamer's work on it.
+// RTSP is one connection to a camera: rtspsrc, and then for the first video and the
+// first audio a depayloader, a parser and an appsink. GStreamer's threads only put
+// what they have into a bounded queue. One goroutine empties it by Take, at its own
+// pace. Nothing wakes that goroutine: to wake a Go thread for each unit would cost as
+// much as all of GStreamer's work on it.
 //
-// Times are not GStreamer's. A probe in C before each depayloader replaces
-// them by the extended RTP time, which the elements behind it only carry, so
-// that neither the jitterbuffer's clock nor a sender report changes them.
+// Times are not GStreamer's. A probe in C before each depayloader replaces them by
+// the extended RTP time. The elements behind it only carry that on, so neither the
+// jitterbuffer's clock nor a sender report changes it.
 type RTSP struct {
 	opt      RTSPOptions
 	handle   cgo.Handle
@@ -41,7 +41,7 @@ type RTSP struct {
 	collecting sync.Mutex // held while units move from waiting to queue; before mu
 	waiting    *C.FlQueue // until the pipeline has stopped
 
-	mu           sync.Mutex // guards what follows; held for short, never over calls into GStreamer
+	mu           sync.Mutex // guards what follows; held for a short time, never over calls into GStreamer
 	selected     []RTSPTrack
 	chains       map[uint8]*rtspChain // of what is selected
 	linked       map[uint8]bool
@@ -49,7 +49,7 @@ type RTSP struct {
 	reports      map[uint32]rtspReport // by SSRC
 	playing      bool
 	noSound      string    // encoding of sound that was announced and does not come
-	noSoundErr   error     // why, where an element failed
+	noSoundErr   error     // why, if an element failed
 	soundStream  uint      // rtspsrc's number of the sound that is selected
 	soundArrived time.Time // its first packet; zero: none yet
 	err          error
@@ -75,8 +75,8 @@ type rtspReport struct {
 	ntp  time.Time
 }
 
-// OpenRTSP begins to connect and returns at once; what comes of it is told by
-// Take and Done. Close it. Errors: *MissingError.
+// OpenRTSP begins to connect and returns at once. Take and Done tell what comes of
+// it. The caller must Close it. Errors: *MissingError.
 func OpenRTSP(opt RTSPOptions) (*RTSP, error) {
 	if opt.Latency == 0 {
 		opt.Latency = 200 * time.Millisecond
@@ -147,9 +147,9 @@ func (r *RTSP) build() error {
 	for name, value := range map[string]string{
 		"protocols":   protocols,
 		"latency":     fmt.Sprint(latency),
-		"buffer-mode": "none", // the jitterbuffer's times are not used, but "auto" would hold packets back by them
+		"buffer-mode": "none", // "auto" would hold packets back by the jitterbuffer's times, which are not used
 		"ntp-sync":    "false",
-		// Data that does not come is our caller's to notice.
+		// The caller notices if no data comes.
 		"timeout":                "0",
 		"tcp-timeout":            fmt.Sprint((r.opt.ConnectTimeout + time.Second).Microseconds()), // the caller's own limit comes first
 		"do-retransmission":      "false",
@@ -251,8 +251,8 @@ func rtspStream(caps *gst.Caps) (t RTSPTrack, media string) {
 	return t, media
 }
 
-// rtspFrameTime reads the attributes of SDP, which caps have under "a-" but for
-// those that begin with "x-".
+// rtspFrameTime reads the attributes of SDP. Caps have them with "a-" before the
+// name, except those that begin with "x-".
 func rtspFrameTime(s *gst.Structure) time.Duration {
 	for _, name := range []string{"a-framerate", "x-framerate"} {
 		v, err := s.GetValue(name)
@@ -267,7 +267,7 @@ func rtspFrameTime(s *gst.Structure) time.Duration {
 	return 0
 }
 
-// addTrack puts the elements of a stream behind it. It runs on a thread of
+// addTrack puts the elements of a stream behind its pad. It runs on a thread of
 // rtspsrc, before the stream's first packet.
 func (r *RTSP) addTrack(pad *gst.Pad) error {
 	caps := pad.GetCurrentCaps()
@@ -351,14 +351,14 @@ func (r *RTSP) watchBus() {
 	C.fl_rtsp_watch_bus(element(r.pipeline.Element), C.uintptr_t(r.handle))
 }
 
-// watch has a track's units handed over.
+// watch begins to hand over a track's units.
 func (r *RTSP) watch(depay, sink *gst.Element, track uint8, clockRate uint32, payload int) {
 	C.fl_rtsp_attach(element(depay), element(sink), r.waiting, C.guint8(track), C.guint32(clockRate), C.int(payload))
 }
 
 // Take empties the queue. What it returns is valid until the next Take; the
-// Data of units stays. Call it every some 40 ms: it costs nothing where there
-// is nothing.
+// Data of units stays. Call it about every 40 ms: it costs nothing if the queue is
+// empty.
 func (r *RTSP) Take() []RTSPItem {
 	r.collect()
 	return r.queue.take()
@@ -367,8 +367,8 @@ func (r *RTSP) Take() []RTSPItem {
 // Dropped is how many units were dropped because the queue was full.
 func (r *RTSP) Dropped() uint64 { return r.queue.droppedUnits() }
 
-// Done is closed when the connection has ended, and Err then says why. There
-// may still be units to Take.
+// Done is closed when the connection has ended. Err then returns why. There may
+// still be units to Take.
 func (r *RTSP) Done() <-chan struct{} { return r.done }
 
 // Err is why the connection ended: *RTSPError, *RTSPUnsupportedError,
@@ -379,15 +379,15 @@ func (r *RTSP) Err() error {
 	return r.err
 }
 
-// Playing says whether the camera has accepted PLAY.
+// Playing reports whether the camera has accepted PLAY.
 func (r *RTSP) Playing() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.playing
 }
 
-// Selected are the tracks that the connection asked the camera for, without
-// sound whose elements have failed; complete once it is playing.
+// Selected are the tracks that the connection asked the camera for, without sound
+// whose elements have failed. They are complete once it is playing.
 func (r *RTSP) Selected() []RTSPTrack {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -438,9 +438,9 @@ func (r *RTSP) failLocked(err error) {
 	}
 }
 
-// Close ends the connection and waits until GStreamer has let go of it, at
-// most for limit: then it returns ErrFrozen, and the rest is done when and if
-// the pipeline stops. It is idempotent.
+// Close ends the connection and waits until GStreamer has released it. After limit
+// it returns ErrUnreleased, and the rest is done if and when the pipeline stops. It may
+// be called again.
 func (r *RTSP) Close(limit time.Duration) error {
 	r.closeOnce.Do(func() { r.closeErr = r.close(limit) })
 	return r.closeErr
@@ -488,6 +488,6 @@ func (r *RTSP) close(limit time.Duration) error {
 		}
 		return nil
 	case <-timer.C:
-		return ErrFrozen
+		return ErrUnreleased
 	}
 }

@@ -21,8 +21,7 @@ enum { FL_RTSP_ERROR = 1, FL_RTSP_EOS, FL_RTSP_PLAYING, FL_RTSP_CERTIFICATE, FL_
 // Payloads whose units are cut into packets.
 enum { FL_RTSP_SOUND = 0, FL_RTSP_H264, FL_RTSP_H265, FL_RTSP_JPEG };
 
-// FL_RTSP_G726 and so many more is G.726 with codewords of so many bits, packed as
-// RFC 3551 has them.
+// FL_RTSP_G726 + n is G.726 with codewords of n bits, packed as RFC 3551 has them.
 enum { FL_RTSP_G726 = 16 };
 
 // What is told with each unit.
@@ -42,8 +41,8 @@ typedef struct {
   int width, height, rate, channels;
 } FlFormat;
 
-// A unit that waits for Go, and before it its format, where that is new. What
-// the pointers point to lives until fl_rtsp_free.
+// A unit that waits for Go, with its format if that is new. What the pointers point
+// to lives until fl_rtsp_free.
 typedef struct FlItem {
   struct FlItem *next;
   guint8 track;
@@ -57,9 +56,9 @@ typedef struct FlItem {
   GstBuffer *config;
 } FlItem;
 
-// What waits for Go, of one connection. Go looks at it every some
-// milliseconds: a call for each unit would wake a thread of Go's each time,
-// which costs more than the unit.
+// The units of one connection that wait for Go. Go looks at it every few
+// milliseconds: a call for each unit would wake one of Go's threads each time, which
+// costs more than the unit.
 typedef struct {
   uintptr_t conn;
   GMutex lock;
@@ -68,7 +67,7 @@ typedef struct {
   gsize bytes;
 } FlQueue;
 
-// From so much on the streaming thread calls into Go to have the queue emptied.
+// If the queue holds this much, the streaming thread calls into Go to empty it.
 #define FL_RTSP_QUEUE_COUNT 64
 #define FL_RTSP_QUEUE_BYTES (1 << 20)
 
@@ -94,22 +93,22 @@ void fl_rtsp_attach(GstElement *depay, GstElement *sink, FlQueue *queue, guint8 
 // fl_rtsp_decoded watches decoded sound before the element that converts it.
 void fl_rtsp_decoded(GstElement *convert, guint32 clock_rate);
 
-// fl_rtsp_entry makes the sink pad of a bin's first element the bin's. sound is
-// the connection, where the bin is that of the sound, else 0.
+// fl_rtsp_entry makes the sink pad of a bin's first element the bin's. sound is the
+// connection if the bin is that of the sound, else 0.
 void fl_rtsp_entry(GstElement *bin, GstElement *first, uintptr_t sound);
 
 // fl_rtsp_sound_depayloader finds, in the registry, the depayloader of the
-// highest rank that takes an RTP stream and gives sound that some decoder takes.
+// highest rank that accepts an RTP stream and gives sound that some decoder accepts.
 // NULL: there is none. The caller frees the name.
 char *fl_rtsp_sound_depayloader(GstCaps *stream);
 
 // fl_rtsp_repack_g726 puts the codewords of a payload, each of so many bits, from the
 // order of RFC 3551 (4.5.4: the first in the lowest bits of the first octet) into
-// that of AAL2, which decoders take. The depayloader does it for two and four
+// that of AAL2, which decoders expect. The depayloader does it for two and four
 // bits alone.
 void fl_rtsp_repack_g726(guint8 *p, guint size, int bits);
 
-// fl_rtsp_of_sound says whether an element belongs to the sound.
+// fl_rtsp_of_sound reports whether an element belongs to the sound.
 gboolean fl_rtsp_of_sound(GstObject *o);
 
 // fl_rtsp_watch_sdp completes the SDP of a camera before the streams are made of it.
@@ -126,9 +125,9 @@ void fl_rtsp_watch_bus(GstElement *pipeline, uintptr_t conn);
 // fl_rtsp_watch_certificate tells of a certificate that did not pass the check.
 void fl_rtsp_watch_certificate(GstElement *rtspsrc, uintptr_t conn);
 
-// fl_rtsp_watch_login has credentials that the camera refuses sent once, and
-// tells of it as an error with status 401. reopen: a connection that ends before
-// PLAY is made anew, and they may be sent twice.
+// fl_rtsp_watch_login makes rtspsrc send credentials that the camera refuses once, and
+// tells of the refusal as an error with status 401. reopen: a connection that ends
+// before PLAY is made anew, and they may be sent twice.
 void fl_rtsp_watch_login(GstElement *rtspsrc, uintptr_t conn, gboolean reopen);
 
 #endif

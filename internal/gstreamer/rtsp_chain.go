@@ -2,11 +2,11 @@ package gstreamer
 
 import "strings"
 
-// rtspChain is what stands between rtspsrc and the appsink for an encoding.
+// rtspChain is the elements between rtspsrc and the appsink for an encoding.
 type rtspChain struct {
 	// elements in launch syntax; the one named depay is the depayloader.
 	stages []string
-	// payload is the form of the packets, where rtsp.c must know it.
+	// payload is the form of the packets, if rtsp.c must know it; else 0.
 	payload int
 	// delay is the samples that an encoder puts before the first.
 	delay int64
@@ -19,9 +19,9 @@ const rtspSink = "appsink name=sink sync=false async=false enable-last-sample=fa
 // end the whole connection over it.
 const soundShield = "errorignore name=shield convert-to=not-linked"
 
-// aacDelay is the priming of libavcodec's AAC encoder in samples: one frame,
-// which it puts before the sound and GStreamer does not take off. The test of
-// the beep holds it true.
+// aacDelay is the priming of libavcodec's AAC encoder in samples: one frame. The
+// encoder puts it before the sound, and GStreamer does not take it off. The test with
+// the beep checks it.
 const aacDelay = 1024
 
 // As in rtsp.h.
@@ -31,7 +31,7 @@ const (
 	payloadJPEG
 )
 
-// payloadG726 and so many more is G.726 with codewords of so many bits.
+// payloadG726 + n is G.726 with codewords of n bits.
 const payloadG726 = 16
 
 // rtspChains by encoding name of SDP, in upper case: what the log keeps as the
@@ -39,8 +39,8 @@ const payloadG726 = 16
 //
 // H.264 and H.265 leave the depayloader with lengths instead of start codes:
 // byte streams are searched and get delimiters. It takes parameter sets out of
-// the stream then, and config-interval=-1 has the parser put them back before
-// each IDR, so that they stand in band and in the decoder configuration.
+// the stream then, and config-interval=-1 makes the parser put them back before
+// each IDR, so that they are in band and in the decoder configuration.
 var rtspChains = map[string]*rtspChain{
 	"H264": {payload: payloadH264, stages: []string{
 		"rtph264depay name=depay", "video/x-h264,stream-format=avc,alignment=au",
@@ -57,11 +57,10 @@ var rtspChains = map[string]*rtspChain{
 	"OPUS":          {stages: []string{soundShield, "rtpopusdepay name=depay"}},
 }
 
-// soundDepayloaders are those whose sound is decoded.
-// A camera must not be able to end the process, and some depayloaders of GStreamer
-// 1.22 abort it over a packet that makes no sense, or crash: those of robust MP3
-// (RFC 5219), QCELP and SBC. Put a new one in when
-// TestNoiseAsSoundHarmsNothing has it.
+// soundDepayloaders are the depayloaders that are used for sound that is decoded. A
+// camera must not be able to end the process, and some depayloaders of GStreamer 1.22
+// crash or abort it if a packet makes no sense: those of robust MP3 (RFC 5219), QCELP
+// and SBC. Before one is added here, it must pass TestNoiseAsSoundHarmsNothing.
 var soundDepayloaders = map[string]bool{
 	"rtppcmudepay":   true,
 	"rtppcmadepay":   true,
@@ -79,14 +78,14 @@ var soundDepayloaders = map[string]bool{
 	"rtpvorbisdepay": true,
 }
 
-// g726Payloads are the names of RFC 3551. Those of AAL2 have another order of bits,
-// which decoders take.
+// g726Payloads are the encodings of RFC 3551 by name. Those of AAL2 have another order
+// of bits, the one that decoders expect.
 var g726Payloads = map[string]int{
 	"G726": payloadG726 + 4, "G726-16": payloadG726 + 2, "G726-24": payloadG726 + 3, "G726-32": payloadG726 + 4, "G726-40": payloadG726 + 5,
 }
 
-// toAAC is for sound that no browser plays: decoded by what GStreamer's registry
-// has for it, and encoded once.
+// toAAC is the chain for sound that no browser plays: a decoder from GStreamer's
+// registry, and one encoder.
 func toAAC(encoding, depayloader string) *rtspChain {
 	return &rtspChain{
 		payload: g726Payloads[encoding],

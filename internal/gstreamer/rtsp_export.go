@@ -15,7 +15,7 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// These are called by rtsp.c on GStreamer's threads. They hand over and return.
+// rtsp.c calls these functions on GStreamer's threads. They hand over and return.
 
 func rtspOf(conn C.uintptr_t) *RTSP { return cgo.Handle(conn).Value().(*RTSP) }
 
@@ -50,8 +50,8 @@ func framelogRTSPStart(conn C.uintptr_t, id C.guint8, s *C.FlStart) {
 //export framelogRTSPFull
 func framelogRTSPFull(conn C.uintptr_t) { rtspOf(conn).collect() }
 
-// collect moves what waits in C into the queue, copying each unit once. The
-// consumer calls it, and a streaming thread where the consumer is late.
+// collect moves what waits in C into the queue, copying each unit once. The consumer
+// calls it, and a streaming thread does if the consumer is late.
 func (r *RTSP) collect() {
 	r.collecting.Lock()
 	defer r.collecting.Unlock()
@@ -124,8 +124,8 @@ func framelogRTSPReport(conn C.uintptr_t, ssrc C.guint32, ntp C.guint64, rtp C.g
 	r := rtspOf(conn)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	// Only two tracks are selected; a camera that changes SSRC all the time
-	// fills no memory.
+	// Only two tracks are selected. This bounds the memory if a camera changes its
+	// SSRC all the time.
 	if _, ok := r.reports[uint32(ssrc)]; !ok && len(r.reports) >= 16 {
 		clear(r.reports)
 	}

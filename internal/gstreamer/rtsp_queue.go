@@ -11,20 +11,20 @@ import (
 // access point: a camera may send none.
 const maxSkip = 1500
 
-// rtspQueue holds what GStreamer's threads have handed over until one
-// goroutine takes it. Where it is full, whole units are dropped: of the video
-// up to the next random access point, since what lies between would not decode.
+// rtspQueue holds what GStreamer's threads have handed over until one goroutine takes
+// it. If it is full, whole units are dropped: those of the video up to the next random
+// access point, since the units in between would not decode.
 type rtspQueue struct {
 	maxUnits int
 	maxBytes int64
 
 	mu      sync.Mutex
 	items   []RTSPItem
-	spare   []RTSPItem // the slice that take gave out last
+	spare   []RTSPItem // the slice that take returned last
 	bytes   int64
 	dropped uint64
 	skip    bool             // video is dropped up to the next random access point
-	skipped int              // units of video for which there was room, since that began
+	skipped int              // units of video that were dropped although there was room, since then
 	missing map[uint8]uint32 // packets of dropped units, by track
 }
 
@@ -32,8 +32,8 @@ func newRTSPQueue(units int, bytes int64) *rtspQueue {
 	return &rtspQueue{maxUnits: units, maxBytes: bytes, missing: map[uint8]uint32{}}
 }
 
-// put takes an item or drops it. media is the format's, by which random access
-// points are known.
+// put takes an item or drops it. media is the track's format, which tells how to find
+// random access points.
 func (q *rtspQueue) put(it RTSPItem, media string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -41,7 +41,7 @@ func (q *rtspQueue) put(it RTSPItem, media string) {
 		full := len(q.items) >= q.maxUnits || q.bytes+int64(len(it.Unit.Data)) > q.maxBytes
 		video := it.Track == schemas.VideoTrack
 		if video && q.skip && !full && q.skipped >= maxSkip {
-			q.skip = false // it has none: what comes tells why
+			q.skip = false // it has none; the units that come show why
 		}
 		if full || video && q.skip && !randomAccess(media, it.Unit.Data) {
 			if video && !full {
@@ -70,7 +70,7 @@ func (q *rtspQueue) put(it RTSPItem, media string) {
 func (q *rtspQueue) take() []RTSPItem {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	clear(q.spare) // its units are the caller's alone now
+	clear(q.spare) // the caller alone has its units now
 	got := q.items
 	q.items, q.spare = q.spare[:0], got
 	q.bytes = 0
@@ -83,7 +83,7 @@ func (q *rtspQueue) droppedUnits() uint64 {
 	return q.dropped
 }
 
-// randomAccess says whether a decoder can start at a unit: an IDR or a recovery
+// randomAccess reports whether a decoder can start at a unit: an IDR or a recovery
 // point of H.264, an IRAP of H.265, any JPEG.
 func randomAccess(media string, unit []byte) bool {
 	var c schemas.Codec

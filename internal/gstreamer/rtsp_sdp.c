@@ -9,7 +9,7 @@
 // In rtsp_sdp.go.
 extern char *framelogRTSPParameters(char *);
 
-// has_rtpmap says whether a media section describes a payload type.
+// has_rtpmap reports whether a media section describes a payload type.
 static gboolean has_rtpmap(const GstSDPMedia *m, guint payload) {
   const char *v;
   for (guint i = 0; (v = gst_sdp_media_get_attribute_val_n(m, "rtpmap", i)) != NULL; i++)
@@ -19,8 +19,8 @@ static gboolean has_rtpmap(const GstSDPMedia *m, guint payload) {
 }
 
 // add_rtpmaps describes the static payload types (RFC 3551, 6) that a media section
-// does not: rtspsrc knows their clock rate alone. Sound of which nothing is known
-// gets a name that nothing decodes: rtspsrc would leave it out without a word.
+// does not describe: rtspsrc knows only their clock rate. Sound of an unknown type gets
+// a name that nothing decodes: else rtspsrc would leave it out without telling.
 static void add_rtpmaps(GstSDPMedia *m) {
   for (guint i = 0; i < gst_sdp_media_formats_len(m); i++) {
     const char *format = gst_sdp_media_get_format(m, i);

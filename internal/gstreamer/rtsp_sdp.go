@@ -13,8 +13,8 @@ import (
 )
 
 // framelogRTSPParameters is called by rtsp_sdp.c with the value of each fmtp
-// attribute. It returns what is to stand there instead, which the caller frees;
-// nil: it stays as it is.
+// attribute. It returns another value for it, which the caller frees, or nil if the
+// value stays.
 //
 //export framelogRTSPParameters
 func framelogRTSPParameters(value *C.char) *C.char {
@@ -26,8 +26,8 @@ func framelogRTSPParameters(value *C.char) *C.char {
 }
 
 // withVorbisComment puts an empty comment header into the configuration of Vorbis
-// (RFC 5215, 3.2.1) where it has none: ffmpeg leaves it out, and decoders wait for
-// all three headers.
+// (RFC 5215, 3.2.1) if it has none: ffmpeg leaves it out, and decoders wait for all
+// three headers.
 func withVorbisComment(fmtp string) string {
 	const name = "configuration="
 	from := strings.Index(fmtp, name)
@@ -53,9 +53,9 @@ func withVorbisComment(fmtp string) string {
 var vorbisComment = []byte("\x03vorbis\x00\x00\x00\x00\x00\x00\x00\x00\x01")
 
 // addVorbisComment returns a configuration of one set of headers with a comment
-// header, or nil where it is none such or has one.
+// header, or nil if config is no such configuration or has a comment header.
 //
-// Before the headers stand: 4 bytes, how many sets; 3 bytes, the set's name; 2
+// Before the headers come: 4 bytes, how many sets; 3 bytes, the set's name; 2
 // bytes, how long its headers are; 1 byte, how many headers there are, without the
 // last; the length of each, without the last.
 func addVorbisComment(config []byte) []byte {

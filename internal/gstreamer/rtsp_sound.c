@@ -24,8 +24,8 @@ void fl_rtsp_repack_g726(guint8 *p, guint size, int bits) {
   }
 }
 
-// gives_sound says whether a depayloader gives sound that needs no decoder, or
-// that one of decoders takes.
+// gives_sound reports whether a depayloader gives sound that needs no decoder, or
+// that one of decoders accepts.
 static gboolean gives_sound(GstElementFactory *depay, GList *decoders) {
   const GList *l = gst_element_factory_get_static_pad_templates(depay);
   for (; l != NULL; l = l->next) {
@@ -73,9 +73,9 @@ gboolean fl_rtsp_of_sound(GstObject *o) {
   return FALSE;
 }
 
-// after_decoder leaves sound out whose time is not known yet: a decoder may take
-// the first frame, which has a time, for the state that it needs, and count those
-// after it from 0. RTP times are far above that by their bias.
+// after_decoder leaves out sound whose time is not known yet: a decoder may consume
+// the first frame, which has a time, to build its state, and count the frames after it
+// from 0. RTP times are far above that by their bias.
 static GstPadProbeReturn after_decoder(GstPad *pad, GstPadProbeInfo *info, gpointer p) {
   guint64 lowest = gst_util_uint64_scale(FL_RTSP_BIAS / 2, GST_SECOND, GPOINTER_TO_UINT(p));
   GstClockTime pts = GST_BUFFER_PTS((GstBuffer *)info->data);
@@ -88,15 +88,15 @@ void fl_rtsp_decoded(GstElement *convert, guint32 clock_rate) {
   gst_object_unref(pad);
 }
 
-// before_sound stands before all elements of the sound. A depayloader that does
-// not take what SDP says of it refuses the caps, which would end the connection:
-// its packets are left out instead.
+// before_sound comes before all elements of the sound. If a depayloader does not
+// accept what SDP tells of the sound, it refuses the caps, which would end the
+// connection: its packets are left out instead.
 static GstPadProbeReturn before_sound(GstPad *pad, GstPadProbeInfo *info, gpointer p) {
   static const char *refused = "framelog-refused";
   if (info->type & GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM) {
     if (GST_QUERY_TYPE(info->data) != GST_QUERY_ACCEPT_CAPS)
       return GST_PAD_PROBE_OK;
-    gst_query_set_accept_caps_result(info->data, TRUE); // what becomes of them is seen when they come
+    gst_query_set_accept_caps_result(info->data, TRUE); // the caps event, when it comes, shows whether they are accepted
     return GST_PAD_PROBE_HANDLED;
   }
   if (!(info->type & GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM))
@@ -111,7 +111,7 @@ static GstPadProbeReturn before_sound(GstPad *pad, GstPadProbeInfo *info, gpoint
   if (!ok)
     framelogRTSPMessage((uintptr_t)p, FL_RTSP_SOUND_ERROR, (char *)g_quark_to_string(GST_CORE_ERROR),
                         GST_CORE_ERROR_NEGOTIATION, 0);
-  return GST_PAD_PROBE_DROP; // it was sent
+  return GST_PAD_PROBE_DROP; // it was sent above
 }
 
 void fl_rtsp_entry(GstElement *bin, GstElement *first, uintptr_t sound) {

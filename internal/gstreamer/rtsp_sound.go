@@ -14,8 +14,8 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// notSound are encodings that stand among those of sound in SDP and are none:
-// keys that were pressed (RFC 4733), and the noise of silence (RFC 3389).
+// notSound are encodings that SDP lists with those of sound and that are no sound:
+// telephone keys (RFC 4733), and comfort noise (RFC 3389).
 var notSound = map[string]bool{"TELEPHONE-EVENT": true, "CN": true}
 
 // chainOf is what leads a stream from rtspsrc to the log; nil: nothing does.
@@ -42,15 +42,15 @@ func watchDecoded(bin *gst.Bin, clockRate uint32) {
 	}
 }
 
-// noSoundLocked remembers sound that was announced and has no chain. It counts
-// only where no other is selected.
+// noSoundLocked remembers sound that was announced and has no chain. It counts only
+// if no other sound is selected.
 func (r *RTSP) noSoundLocked(t RTSPTrack) {
 	if r.noSound == "" && t.Encoding != "" && !notSound[t.Encoding] {
 		r.noSound = t.Encoding
 	}
 }
 
-// failSound gives the sound of this connection up. The video goes on.
+// failSound ends the sound of this connection. The video goes on.
 func (r *RTSP) failSound(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -63,8 +63,8 @@ func (r *RTSP) failSound(err error) {
 	}
 }
 
-// videoEnded ends the connection where no sound has come whose end is still to
-// be waited for.
+// videoEnded ends the connection, unless sound has come: then the end of the sound is
+// waited for.
 func (r *RTSP) videoEnded() {
 	r.collect()
 	r.mu.Lock()
@@ -74,19 +74,19 @@ func (r *RTSP) videoEnded() {
 	}
 }
 
-// SoundArrived is when the first packet came of the sound that is selected, even
-// where its payload type is none of those that SDP names for it and it is left out;
-// zero: none came.
+// SoundArrived is when the first packet of the selected sound came; zero: none came.
+// Packets count even if they are left out because SDP does not name their payload
+// type.
 func (r *RTSP) SoundArrived() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.soundArrived
 }
 
-// NoSound tells of sound that the camera announces and that does not come: its
-// encoding, as in SDP and in upper case ("PAYLOAD-TYPE-77" where SDP does not name
-// it), or "" where there is none such, and why:
-// *RTSPUnsupportedError, *MissingError, or another error of its elements.
+// NoSound is the encoding of sound that the camera announces and that cannot be
+// received, as in SDP and in upper case ("PAYLOAD-TYPE-77" if SDP does not name it); "":
+// there is none. The error is why: *RTSPUnsupportedError, *MissingError, or another
+// error of its elements.
 func (r *RTSP) NoSound() (encoding string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

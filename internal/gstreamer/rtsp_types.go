@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// RTSPOptions says what to connect to. All fields but Location may be zero.
+// RTSPOptions are the options of a connection. All fields but Location may be zero.
 type RTSPOptions struct {
 	Location       string        // rtsp:// or rtsps:// URL without user info
 	User, Password string        // for Digest or Basic
@@ -14,10 +14,10 @@ type RTSPOptions struct {
 	Latency        time.Duration // how long a missing packet is waited for over UDP; default 200ms
 	ConnectTimeout time.Duration // of the TCP connection and of each RTSP answer; default 5s
 	// Reopen is for a camera that closes the connection after each challenge
-	// (401): the answer goes over a new one. Where a camera does not, credentials
-	// that it refuses are sent twice; without Reopen they are sent once.
+	// (401): the answer goes over a new connection. With Reopen, credentials that the
+	// camera refuses are sent twice, else once.
 	Reopen      bool
-	InsecureTLS bool // take any certificate, not only those that the system's authorities have signed
+	InsecureTLS bool // accept any certificate, not only those that the system's authorities have signed
 	NoAudio     bool // ask the camera for no sound
 
 	QueueUnits int   // units that wait for Take; default 1024
@@ -30,7 +30,7 @@ type RTSPTrack struct {
 	Encoding  string // as in SDP, upper case: "H264", "PCMU"
 	ClockRate uint32 // of RTP
 	// FrameTime is the duration of a picture as SDP has it (RFC 8866, 6.13,
-	// and the x-framerate of older cameras); 0: it does not say.
+	// and the x-framerate of older cameras); 0: SDP does not tell it.
 	FrameTime time.Duration
 }
 
@@ -50,7 +50,7 @@ type RTSPReport struct {
 	NTP  time.Time
 }
 
-// RTSPFormat is what a parser tells of a track.
+// RTSPFormat is a track's format as its parser gives it.
 type RTSPFormat struct {
 	Media         string // "video/x-h264"
 	Config        []byte // codec_data
@@ -63,8 +63,8 @@ type RTSPFormat struct {
 type RTSPUnit struct {
 	// PTS is RTP time since 0 of the track's first cycle of 2^32 ticks, in
 	// units of the format's timescale: 90000 for video, Rate for audio. It
-	// goes back where the camera's time does. It is exact where that timescale
-	// is the track's clock rate.
+	// goes back if the camera's time does. It is exact if that timescale is the
+	// track's clock rate.
 	PTS     int64
 	Data    []byte
 	Arrived time.Time
@@ -73,8 +73,8 @@ type RTSPUnit struct {
 	Damaged bool      // packets of this unit are missing
 }
 
-// RTSPItem is a unit of a track, or where Format is set, the format of those
-// that follow.
+// RTSPItem is a unit of a track, or if Format is set, the format of those that
+// follow.
 type RTSPItem struct {
 	Track  uint8
 	Format *RTSPFormat
@@ -83,8 +83,8 @@ type RTSPItem struct {
 	packets uint32
 }
 
-// RTSPError is what a pipeline failed of. It holds numbers only: GStreamer's
-// messages may hold what was sent and received.
+// RTSPError is why a pipeline failed. It holds numbers only: GStreamer's messages may
+// hold what was sent and received.
 type RTSPError struct {
 	Domain string // the GError's, as "gst-resource-error-quark"
 	Code   int
@@ -103,9 +103,9 @@ var (
 	ErrRTSPEnded     = errors.New("gstreamer: the camera ended the stream")
 	ErrRTSPRestarted = errors.New("gstreamer: the camera began a track anew")
 	ErrRTSPClosed    = errors.New("gstreamer: connection is closed")
-	// ErrFrozen: a pipeline did not stop in time. What it holds stays
+	// ErrUnreleased: a pipeline did not stop in time. What it holds stays
 	// allocated until it does.
-	ErrFrozen = errors.New("gstreamer: pipeline is frozen")
+	ErrUnreleased = errors.New("gstreamer: pipeline did not stop in time")
 )
 
 // RTSPUnsupportedError names an encoding that the log has no codec for.
