@@ -141,8 +141,8 @@ func newCamera(s *Server, cfg CameraConfig) (*Camera, error) {
 	return c, c.describe(cfg.Feed.Tracks())
 }
 
-// describe makes a stream of the tracks. Lanes go on where the codec and the
-// timescale of their track stay.
+// describe makes a stream of the tracks. Lanes go on if the codec and the
+// timescale of their track stay the same.
 func (c *Camera) describe(tracks []schemas.Track) error {
 	old := map[uint8]*sendLane{}
 	for _, l := range c.lanes {
@@ -213,8 +213,8 @@ func (c *Camera) run(ctx context.Context) {
 		}
 		c.set(func() { c.over = true })
 		if c.cfg.HangUp {
-			// What waits in the clients' queues goes out first. Half a second
-			// is for UDP, where nobody knows of it.
+			// What waits in the clients' queues goes out first. The half
+			// second is for UDP, whose queues cannot be seen.
 			select {
 			case <-ctx.Done():
 				return
@@ -235,8 +235,8 @@ func (c *Camera) run(ctx context.Context) {
 	}
 }
 
-// change prepares for another feed. Clients stay where its tracks have the
-// same codecs; only their parameter sets may differ then.
+// change prepares for another feed. Clients stay if its tracks have the same codecs:
+// then only their parameter sets may differ.
 func (c *Camera) change(next, prev Feed) Feed {
 	c.mu.Lock()
 	defer c.mu.Unlock()
