@@ -1,13 +1,12 @@
 // Package ingest turns cameras into the log: a [Source] delivers access units,
-// the assembler (ingest/assemble) makes chunks of them, the log's writer takes
-// the chunks. Each kind of source has a folder of its own.
+// the assembler (assemble) makes chunks of them, the log's writer takes the chunks;
+// camera holds a camera's life. Each kind of source has a folder of its own.
 package ingest
 
 import (
 	"context"
 	"time"
 
-	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -83,5 +82,24 @@ const (
 	EventUnreleased EventKind = "unreleased"
 )
 
-// Unit is one access unit of video or one frame of audio.
-type Unit = assemble.Unit
+// Unit is one access unit as a source delivers it: presentation time alone,
+// since RTP carries no other.
+type Unit struct {
+	Track uint8
+	// PTS is the extended RTP time, in the track's timescale; its origin is
+	// the same instant for all tracks of a connection. It is exact: no skew
+	// correction, no smoothing.
+	PTS  int64
+	Data []byte // as schemas.Codec says
+	// Captured is when the unit was captured, by the source's clock: of a live
+	// source the wall clock when it arrived, of a file or a replay the time of
+	// the footage. The public time of a session is that of its first unit.
+	Captured time.Time
+	// CameraTime is the camera's own clock for the unit if RTCP sender
+	// reports give it, else zero.
+	CameraTime time.Time
+	// Lost is how many RTP packets of this track are known to be missing
+	// since the unit before; Broken means that this unit itself is damaged.
+	Lost   uint32
+	Broken bool
+}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/ingest/assemble"
+	"github.com/framelog/framelog/ingest/camera"
 	"github.com/framelog/framelog/ingest/rtsp"
 	"github.com/framelog/framelog/internal/config"
 	"github.com/framelog/framelog/internal/gstreamer"
@@ -89,7 +90,7 @@ func record(ctx context.Context, p *process) error {
 		return err
 	}
 	defer mlog.Close()
-	ic := ingest.Config{
+	ic := camera.Config{
 		Kafka:          kafkaConfig(cfg, "framelog-ingest"),
 		Instance:       own.Instance,
 		SessionTimeout: time.Duration(own.SessionTimeout), ReconnectMax: time.Duration(own.ReconnectMax),
@@ -99,10 +100,10 @@ func record(ctx context.Context, p *process) error {
 		ic.ReservePath, ic.ReserveBytes = cfg.Data, int64(own.DiskReserve)
 	}
 	resolver := secrets.Resolver{Dir: cfg.SecretsDir, Cameras: cfg.Records()}
-	svc, err := ingest.New(ic, ingest.Deps{
+	svc, err := camera.New(ic, camera.Deps{
 		Registry:  cams,
 		NewSource: cameraKinds(own, resolver).Source,
-		Open: func(ctx context.Context, t schemas.Topic, o medialog.OpenOptions) ingest.CameraWriter {
+		Open: func(ctx context.Context, t schemas.Topic, o medialog.OpenOptions) camera.Writer {
 			return mlog.Open(ctx, t, o)
 		},
 		IndexEnd: mlog.IndexEnd,

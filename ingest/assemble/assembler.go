@@ -8,6 +8,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/internal/codec"
 	"github.com/framelog/framelog/schemas"
 )
@@ -71,7 +72,7 @@ func (a *Assembler) Tracks(tracks []schemas.Track) error {
 	}
 	info, err := codec.Video(video.Codec, video.Config)
 	if err != nil {
-		return fmt.Errorf("assemble: begin video: %w: %w", ErrUnsupported, err)
+		return fmt.Errorf("assemble: begin video: %w: %w", ingest.ErrUnsupported, err)
 	}
 	if video.Width == 0 || video.Height == 0 {
 		video.Width, video.Height = uint16(min(info.Width, math.MaxUint16)), uint16(min(info.Height, math.MaxUint16))
@@ -79,7 +80,7 @@ func (a *Assembler) Tracks(tracks []schemas.Track) error {
 	var s *sound
 	if audio != nil {
 		if s, err = newSound(*audio, a.m); err != nil {
-			return fmt.Errorf("assemble: begin audio: %w: %w", ErrUnsupported, err)
+			return fmt.Errorf("assemble: begin audio: %w: %w", ingest.ErrUnsupported, err)
 		}
 	}
 	a.resolveStart(nil, 0)
@@ -115,16 +116,16 @@ func pickTracks(tracks []schemas.Track) (video schemas.Track, audio *schemas.Tra
 		case t.ID == schemas.AudioTrack && (t.Codec == schemas.AAC || t.Codec == schemas.Opus) && audio == nil:
 			audio = &tracks[i]
 		default:
-			return video, nil, fmt.Errorf("assemble: begin tracks: %w: track %d (%s) is neither picture nor sound that the log takes", ErrUnsupported, t.ID, t.Codec)
+			return video, nil, fmt.Errorf("assemble: begin tracks: %w: track %d (%s) is neither picture nor sound that the log takes", ingest.ErrUnsupported, t.ID, t.Codec)
 		}
 	}
 	switch {
 	case n == 0:
-		return video, nil, fmt.Errorf("assemble: begin tracks: %w: no video, and sound alone is not recorded", ErrUnsupported)
+		return video, nil, fmt.Errorf("assemble: begin tracks: %w: no video, and sound alone is not recorded", ingest.ErrUnsupported)
 	case n > 1:
-		return video, nil, fmt.Errorf("assemble: begin tracks: %w: %d tracks of video, want one", ErrUnsupported, n)
+		return video, nil, fmt.Errorf("assemble: begin tracks: %w: %d tracks of video, want one", ingest.ErrUnsupported, n)
 	case video.Timescale != schemas.MediaTimescale:
-		return video, nil, fmt.Errorf("assemble: begin tracks: %w: video has %d ticks a second, want %d", ErrUnsupported, video.Timescale, schemas.MediaTimescale)
+		return video, nil, fmt.Errorf("assemble: begin tracks: %w: video has %d ticks a second, want %d", ingest.ErrUnsupported, video.Timescale, schemas.MediaTimescale)
 	}
 	return video, audio, nil
 }
@@ -136,7 +137,7 @@ func sameTrack(a, b schemas.Track) bool {
 
 // Unit implements ingest.Sink. What cannot be used is counted and dropped; the only
 // error is a unit before Tracks.
-func (a *Assembler) Unit(u Unit) error {
+func (a *Assembler) Unit(u ingest.Unit) error {
 	if !a.ready {
 		return errors.New("assemble: take unit: no tracks were told")
 	}
@@ -244,7 +245,7 @@ func (a *Assembler) clockSet(ticks int64, now time.Time) {
 }
 
 // takeSound queues one frame of sound.
-func (a *Assembler) takeSound(u *Unit) {
+func (a *Assembler) takeSound(u *ingest.Unit) {
 	s := a.sound
 	if s == nil || u.Track != s.track.ID {
 		a.m.drop(dropNoTrack, 1)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/internal/codec/codectest"
 	"github.com/framelog/framelog/schemas"
 )
@@ -51,7 +52,7 @@ func TestConstantRates(t *testing.T) {
 }
 
 // wantPTS says whether presentation times differ as those of the camera do.
-func wantPTS(t testing.TB, got []schemas.Sample, want []Unit) {
+func wantPTS(t testing.TB, got []schemas.Sample, want []ingest.Unit) {
 	t.Helper()
 	if len(got) == 0 || len(got) != len(want) {
 		return
@@ -67,7 +68,7 @@ func wantPTS(t testing.TB, got []schemas.Sample, want []Unit) {
 
 // wantLipSync says whether sound and pictures stand to each other as in the
 // camera's time, to half a frame of sound.
-func wantLipSync(t *testing.T, m *memory, us []Unit) {
+func wantLipSync(t *testing.T, m *memory, us []ingest.Unit) {
 	t.Helper()
 	video, audio, units := m.samples(1), m.samples(2), only(us, 2)
 	if len(video) == 0 || len(audio) != len(units) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/Eyevinn/mp4ff/mp4"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/internal/codec/codectest"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
@@ -93,9 +94,9 @@ func TestDecodeTimes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			clip := makeClip(t, c.args)
-			var us []Unit
+			var us []ingest.Unit
 			for _, s := range clip.samples {
-				us = append(us, Unit{
+				us = append(us, ingest.Unit{
 					Track: 1, PTS: int64(s.DecodeTime) + int64(s.CompositionTimeOffset) + 1<<40, Data: s.Data,
 					Captured: epoch.Add(schemas.FromTicks(int64(s.DecodeTime))),
 				})
@@ -155,9 +156,9 @@ func TestReorderWithoutVUI(t *testing.T) {
 	c := makeClip(t, "testsrc2=s=128x96:r=25:d=4 -c:v libx264 -bf 3 -g 50 -x264-params b-adapt=0:b-pyramid=normal -bsf:v filter_units=remove_types=6")
 	told := stream{frame: 3600, gop: 50}.tracks()[0]
 	told.Config = codectest.H264{Reorder: -1}.Config()
-	var us []Unit
+	var us []ingest.Unit
 	for _, s := range c.samples {
-		us = append(us, Unit{Track: 1, PTS: int64(s.DecodeTime) + int64(s.CompositionTimeOffset), Data: s.Data, Captured: epoch.Add(schemas.FromTicks(int64(s.DecodeTime)))})
+		us = append(us, ingest.Unit{Track: 1, PTS: int64(s.DecodeTime) + int64(s.CompositionTimeOffset), Data: s.Data, Captured: epoch.Add(schemas.FromTicks(int64(s.DecodeTime)))})
 	}
 	var m memory
 	run(t, Config{Live: true}, []schemas.Track{told}, us, &m)

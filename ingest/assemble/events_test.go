@@ -12,12 +12,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/internal/codec/codectest"
 	"github.com/framelog/framelog/schemas"
 )
 
 // later moves units in time: their arrival by wall, their timestamps by media.
-func later(us []Unit, wall, media time.Duration) []Unit {
+func later(us []ingest.Unit, wall, media time.Duration) []ingest.Unit {
 	us = slices.Clone(us)
 	for i := range us {
 		us[i].Captured = us[i].Captured.Add(wall)
@@ -86,24 +87,24 @@ func TestGOPStretches(t *testing.T) {
 func TestProblems(t *testing.T) {
 	s := stream{frame: 3600, gop: 25}
 	for name, c := range map[string]struct {
-		change func(us []Unit) []Unit
+		change func(us []ingest.Unit) []ingest.Unit
 		want   string
 	}{
-		"loss":   {func(us []Unit) []Unit { us[100].Lost = 3; return us }, "packets are lost"},
-		"damage": {func(us []Unit) []Unit { us[100].Broken = true; return us }, "damaged and left out"},
-		"clock forward": {func(us []Unit) []Unit {
+		"loss":   {func(us []ingest.Unit) []ingest.Unit { us[100].Lost = 3; return us }, "packets are lost"},
+		"damage": {func(us []ingest.Unit) []ingest.Unit { us[100].Broken = true; return us }, "damaged and left out"},
+		"clock forward": {func(us []ingest.Unit) []ingest.Unit {
 			for i := 100; i < len(us); i++ {
 				us[i].PTS += 3600 * schemas.MediaTimescale
 			}
 			return us
 		}, "clock jumped forward by 1h0m0s"},
-		"clock back": {func(us []Unit) []Unit {
+		"clock back": {func(us []ingest.Unit) []ingest.Unit {
 			for i := 100; i < len(us); i++ {
 				us[i].PTS -= 3600 * schemas.MediaTimescale
 			}
 			return us
 		}, "clock jumped back by 1h0m0s"},
-		"nothing": {func(us []Unit) []Unit { return us }, ""},
+		"nothing": {func(us []ingest.Unit) []ingest.Unit { return us }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			us := c.change(s.units(30 * time.Second))
@@ -214,7 +215,7 @@ func TestClockJumps(t *testing.T) {
 		for _, at := range []time.Duration{10 * time.Second, 10*time.Second + 600*time.Millisecond} {
 			t.Run(name+at.String(), func(t *testing.T) {
 				us := s.units(20 * time.Second)
-				i := slices.IndexFunc(us, func(u Unit) bool { return u.Captured.Sub(epoch) >= at })
+				i := slices.IndexFunc(us, func(u ingest.Unit) bool { return u.Captured.Sub(epoch) >= at })
 				us = append(us[:i:i], later(us[i:], 0, jump)...)
 				m := memory{loose: true}
 				run(t, Config{Live: true}, s.tracks(), us, &m)
@@ -281,7 +282,7 @@ func TestLongHoleIsNoStep(t *testing.T) {
 func TestLoss(t *testing.T) {
 	s := stream{frame: 3000, gop: 60}
 	us := s.units(10 * time.Second)
-	var sent []Unit
+	var sent []ingest.Unit
 	for i, u := range us {
 		switch {
 		case i%37 == 5: // lost altogether
@@ -300,7 +301,7 @@ func TestLoss(t *testing.T) {
 	}
 	m := memory{loose: true}
 	run(t, Config{Live: true}, s.tracks(), sent, &m)
-	good := slices.DeleteFunc(slices.Clone(sent), func(u Unit) bool { return u.Broken || len(u.Data) < 16 })
+	good := slices.DeleteFunc(slices.Clone(sent), func(u ingest.Unit) bool { return u.Broken || len(u.Data) < 16 })
 	wantAll(t, m.samples(1), good)
 	wantPTS(t, m.samples(1), good)
 	packets := uint32(0)
@@ -386,7 +387,7 @@ func TestTracksRefused(t *testing.T) {
 		"other":      {good[0], {ID: 3, Codec: "text", Timescale: 48000}},
 	}
 	for name, tracks := range bad {
-		if err := New(Config{Live: true}, &memory{t: t}, nil).Tracks(tracks); !errors.Is(err, ErrUnsupported) {
+		if err := New(Config{Live: true}, &memory{t: t}, nil).Tracks(tracks); !errors.Is(err, ingest.ErrUnsupported) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

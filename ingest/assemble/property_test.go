@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/internal/codec/codectest"
 	"github.com/framelog/framelog/schemas"
 )
@@ -23,7 +24,7 @@ func chaos(script []byte) []any {
 	now, pts, apts := epoch, int64(1<<33), int64(1<<33)*48/90
 	for n := uint64(0); len(script) >= 3; n, script = n+1, script[3:] {
 		arg := int64(binary.LittleEndian.Uint16(script[1:]))
-		u := Unit{Track: 1, Captured: now, Data: codectest.Unit264(n%40 == 0, n, 20+int(arg%100))}
+		u := ingest.Unit{Track: 1, Captured: now, Data: codectest.Unit264(n%40 == 0, n, 20+int(arg%100))}
 		switch script[0] % 32 {
 		case 0: // the camera's clock is set
 			pts += (arg - 1<<15) * 1000
@@ -85,14 +86,14 @@ func chaos(script []byte) []any {
 func holdTrue(t testing.TB, calls []any) {
 	m := memory{t: t, loose: true, maxChunk: 4000}
 	a := New(Config{Live: true, Camera: "c", MaxFragmentDuration: 4 * time.Second, MaxFragmentBytes: 20_000, MaxChunkBytes: 4000, AudioQueue: 50}, &m, nil)
-	var in [3][]Unit
+	var in [3][]ingest.Unit
 	for _, c := range calls {
 		switch c := c.(type) {
 		case []schemas.Track:
 			if err := a.Tracks(c); err != nil {
 				t.Fatal(err)
 			}
-		case Unit:
+		case ingest.Unit:
 			in[c.Track] = append(in[c.Track], c)
 			if err := a.Unit(c); err != nil {
 				t.Fatal(err)

@@ -3,6 +3,7 @@ package assemble
 import (
 	"time"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/internal/codec"
 	"github.com/framelog/framelog/schemas"
 )
@@ -54,7 +55,7 @@ func (s *sound) ticks(v int64) int64 {
 
 // push queues one frame that lasts d. stepped reports that the sound's clock was
 // set, by more than limit; the frames go on then as if it had not been.
-func (s *sound) push(u *Unit, d uint32, limit time.Duration) (stepped bool) {
+func (s *sound) push(u *ingest.Unit, d uint32, limit time.Duration) (stepped bool) {
 	if s.any {
 		most := s.ticks(schemas.Ticks(limit))
 		passed := s.ticks(schemas.Ticks(u.Captured.Sub(s.seen)))

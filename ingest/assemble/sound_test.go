@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/internal/codec/codectest"
 	"github.com/framelog/framelog/schemas"
 )
@@ -66,8 +67,8 @@ func TestSeamWaitsForSound(t *testing.T) {
 					us[i].Captured = us[i].Captured.Add(late)
 				}
 			}
-			slices.SortStableFunc(us, func(a, b Unit) int { return a.Captured.Compare(b.Captured) })
-			seam := slices.IndexFunc(us, func(u Unit) bool { return u.Track == schemas.VideoTrack && u.Captured.Sub(epoch) == at })
+			slices.SortStableFunc(us, func(a, b ingest.Unit) int { return a.Captured.Compare(b.Captured) })
+			seam := slices.IndexFunc(us, func(u ingest.Unit) bool { return u.Track == schemas.VideoTrack && u.Captured.Sub(epoch) == at })
 			m := memory{t: t}
 			a := New(Config{Live: true}, &m, nil)
 			feed(t, a, one.tracks(), us[:seam])
@@ -75,7 +76,7 @@ func TestSeamWaitsForSound(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, u := range us[seam:] {
-				feed(t, a, nil, []Unit{u})
+				feed(t, a, nil, []ingest.Unit{u})
 				if m.open != nil && m.sessions == 1 && u.Captured.Sub(epoch) > at+300*time.Millisecond {
 					t.Fatalf("the old session's last chunk is not written at %v", u.Captured.Sub(epoch))
 				}
@@ -136,14 +137,14 @@ func TestSeamWithoutMoreSound(t *testing.T) {
 			us[i].Captured = us[i].Captured.Add(150 * time.Millisecond)
 		}
 	}
-	slices.SortStableFunc(us, func(a, b Unit) int { return a.Captured.Compare(b.Captured) })
+	slices.SortStableFunc(us, func(a, b ingest.Unit) int { return a.Captured.Compare(b.Captured) })
 	var m memory
 	m.t = t
 	a := New(Config{Live: true, DriftWindow: 3 * time.Second}, &m, nil)
 	feed(t, a, s.tracks(), nil)
 	heard, last := 0, int64(0)
 	for _, u := range us {
-		feed(t, a, nil, []Unit{u})
+		feed(t, a, nil, []ingest.Unit{u})
 		if a.closing.chunk != nil {
 			last = a.closing.limit
 			break
@@ -188,13 +189,13 @@ func TestNetworkStallIsNoDrift(t *testing.T) {
 			us[i].Captured = u.Captured.Add(300 * time.Millisecond * time.Duration(u.Track-1))
 		}
 	}
-	slices.SortStableFunc(us, func(a, b Unit) int { return a.Captured.Compare(b.Captured) })
+	slices.SortStableFunc(us, func(a, b ingest.Unit) int { return a.Captured.Compare(b.Captured) })
 	for i, u := range us {
 		if d := u.Captured.Sub(epoch); d > 15*time.Second && d < 20*time.Second {
 			us[i].Captured = epoch.Add(20 * time.Second)
 		}
 	}
-	slices.SortStableFunc(us, func(a, b Unit) int { return a.Captured.Compare(b.Captured) })
+	slices.SortStableFunc(us, func(a, b ingest.Unit) int { return a.Captured.Compare(b.Captured) })
 	var m memory
 	run(t, Config{Live: true}, s.tracks(), us, &m)
 	wantAll(t, m.samples(1), only(us, 1))
@@ -213,7 +214,7 @@ func TestSoundLateSilentJittery(t *testing.T) {
 				us[i].Captured = us[i].Captured.Add(350 * time.Millisecond)
 			}
 		}
-		slices.SortStableFunc(us, func(a, b Unit) int { return a.Captured.Compare(b.Captured) })
+		slices.SortStableFunc(us, func(a, b ingest.Unit) int { return a.Captured.Compare(b.Captured) })
 		var m memory
 		run(t, Config{Live: true}, s.tracks(), us, &m)
 		wantAll(t, m.samples(1), only(us, 1))
@@ -231,7 +232,7 @@ func TestSoundLateSilentJittery(t *testing.T) {
 				us[i].PTS += int64(i%7*100 - 300)
 			}
 		}
-		us = slices.DeleteFunc(us, func(u Unit) bool { return u.Track == 2 && u.PTS < 1<<33*48/90 })
+		us = slices.DeleteFunc(us, func(u ingest.Unit) bool { return u.Track == 2 && u.PTS < 1<<33*48/90 })
 		var m memory
 		run(t, Config{Live: true}, s.tracks(), us, &m)
 		snd := m.samples(2)
@@ -243,7 +244,7 @@ func TestSoundLateSilentJittery(t *testing.T) {
 		}
 	})
 	t.Run("silent for a while", func(t *testing.T) {
-		us := slices.DeleteFunc(s.units(30*time.Second), func(u Unit) bool {
+		us := slices.DeleteFunc(s.units(30*time.Second), func(u ingest.Unit) bool {
 			d := u.Captured.Sub(epoch)
 			return u.Track == 2 && d > 10*time.Second && d < 20*time.Second
 		})
@@ -265,7 +266,7 @@ func TestSoundLateSilentJittery(t *testing.T) {
 	})
 	t.Run("holes", func(t *testing.T) {
 		n := 0
-		us := slices.DeleteFunc(s.units(10*time.Second), func(u Unit) bool {
+		us := slices.DeleteFunc(s.units(10*time.Second), func(u ingest.Unit) bool {
 			n++
 			return u.Track == 2 && n%60 > 50
 		})
@@ -278,7 +279,7 @@ func TestSoundLateSilentJittery(t *testing.T) {
 
 // wantSoundTimes says whether sound stands in media time as the camera has it,
 // to half a frame.
-func wantSoundTimes(t *testing.T, m *memory, us []Unit) {
+func wantSoundTimes(t *testing.T, m *memory, us []ingest.Unit) {
 	t.Helper()
 	got := m.samples(2)
 	if len(got) != len(us) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/internal/codec/codectest"
 	"github.com/framelog/framelog/schemas"
 )
@@ -19,7 +20,7 @@ import (
 //
 // Pictures are shown in this order, but leading ones before the picture that
 // they follow.
-func pictures(c schemas.Codec, text string) []Unit {
+func pictures(c schemas.Codec, text string) []ingest.Unit {
 	shown := make([]int, len(text))
 	for i := 0; i < len(text); {
 		n := 0
@@ -30,7 +31,7 @@ func pictures(c schemas.Codec, text string) []Unit {
 		shown[i] = i + n
 		i += 1 + n
 	}
-	us := make([]Unit, len(text))
+	us := make([]ingest.Unit, len(text))
 	for i, kind := range text {
 		n := uint64(i)
 		var data []byte
@@ -52,7 +53,7 @@ func pictures(c schemas.Codec, text string) []Unit {
 			types := map[rune]byte{'I': 20, 'B': 16, 'C': 21, 'l': 8, 'd': 6, 'P': 1}
 			data = codectest.Unit265(types[kind], n, 40)
 		}
-		us[i] = Unit{Track: 1, PTS: 1<<40 + int64(shown[i])*3600, Data: data, Captured: epoch.Add(time.Duration(i) * 40 * time.Millisecond)}
+		us[i] = ingest.Unit{Track: 1, PTS: 1<<40 + int64(shown[i])*3600, Data: data, Captured: epoch.Add(time.Duration(i) * 40 * time.Millisecond)}
 	}
 	return us
 }
@@ -69,11 +70,11 @@ func reordering(c schemas.Codec) []schemas.Track {
 func gop(begin string, n int) string { return begin + strings.Repeat("P", n-len(begin)) }
 
 // starting is where the fragments of m start among us, with + where open.
-func starting(m *memory, us []Unit) string {
+func starting(m *memory, us []ingest.Unit) string {
 	var all []string
 	for _, f := range m.fragments {
 		first := f.chunks[0].Video()[0]
-		at := fmt.Sprint(slices.IndexFunc(us, func(u Unit) bool { return string(u.Data) == string(first.Data) }))
+		at := fmt.Sprint(slices.IndexFunc(us, func(u ingest.Unit) bool { return string(u.Data) == string(first.Data) }))
 		if f.chunks[0].OpenGOP {
 			at += "+"
 		}
@@ -138,7 +139,7 @@ func TestStarts(t *testing.T) {
 				if s.PTSOffset < 0 {
 					t.Errorf("sample %d is decoded %d ticks after it is shown", i, -s.PTSOffset)
 				}
-				at := slices.IndexFunc(us, func(u Unit) bool { return string(u.Data) == string(s.Data) })
+				at := slices.IndexFunc(us, func(u ingest.Unit) bool { return string(u.Data) == string(s.Data) })
 				alone := strings.ContainsRune("IBCR", rune(text[at])) && at+1 < len(text) && !strings.ContainsRune("ld", rune(text[at+1]))
 				if want := first[s.DTS] || alone || text[at] == 'B'; s.Sync != want {
 					t.Errorf("unit %d (%c) is a sync sample: %v, want %v", at, text[at], s.Sync, want)

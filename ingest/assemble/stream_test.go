@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/internal/codec/codectest"
 	"github.com/framelog/framelog/schemas"
 )
@@ -42,14 +43,14 @@ func (s stream) tracks() []schemas.Track {
 }
 
 // units is what the camera sends over d, by arrival.
-func (s stream) units(d time.Duration) []Unit {
+func (s stream) units(d time.Duration) []ingest.Unit {
 	rnd := rand.New(rand.NewPCG(s.seed, 1))
 	pattern := s.reorder
 	if pattern == nil {
 		pattern = []int{0}
 	}
 	size := max(s.size, 16)
-	var us []Unit
+	var us []ingest.Unit
 	const origin = 1 << 33
 	total := int(float64(schemas.Ticks(d)) / s.frame)
 	for i := 0; i < total; i++ {
@@ -71,25 +72,25 @@ func (s stream) units(d time.Duration) []Unit {
 		if s.codec == schemas.MJPEG {
 			data = append([]byte{0xff, 0xd8, 0xff, 0xe0}, data...)
 		}
-		us = append(us, Unit{
+		us = append(us, ingest.Unit{
 			Track: schemas.VideoTrack, PTS: pts, Data: data,
 			Captured: epoch.Add(schemas.FromTicks(int64(float64(i) * s.frame))),
 		})
 	}
 	if s.aac {
 		for i := int64(0); i*1024*90/48 < schemas.Ticks(d)*1000/1000; i++ {
-			us = append(us, Unit{
+			us = append(us, ingest.Unit{
 				Track: schemas.AudioTrack, PTS: origin*48/90 + 1 + i*1024, Data: codectest.Unit264(false, 1<<40|uint64(i), 16),
 				Captured: epoch.Add(time.Duration(i*1024+1024) * time.Second / 48000),
 			})
 		}
 	}
-	slices.SortStableFunc(us, func(a, b Unit) int { return a.Captured.Compare(b.Captured) })
+	slices.SortStableFunc(us, func(a, b ingest.Unit) int { return a.Captured.Compare(b.Captured) })
 	return us
 }
 
 // run gives units to a new assembler, and flushes.
-func run(t testing.TB, cfg Config, tracks []schemas.Track, us []Unit, m *memory) *Assembler {
+func run(t testing.TB, cfg Config, tracks []schemas.Track, us []ingest.Unit, m *memory) *Assembler {
 	t.Helper()
 	m.t = t
 	a := New(cfg, m, nil)
@@ -98,7 +99,7 @@ func run(t testing.TB, cfg Config, tracks []schemas.Track, us []Unit, m *memory)
 	return a
 }
 
-func feed(t testing.TB, a *Assembler, tracks []schemas.Track, us []Unit) {
+func feed(t testing.TB, a *Assembler, tracks []schemas.Track, us []ingest.Unit) {
 	t.Helper()
 	if tracks != nil {
 		if err := a.Tracks(tracks); err != nil {
@@ -113,12 +114,12 @@ func feed(t testing.TB, a *Assembler, tracks []schemas.Track, us []Unit) {
 }
 
 // only is the units of one track.
-func only(us []Unit, track uint8) []Unit {
-	return slices.DeleteFunc(slices.Clone(us), func(u Unit) bool { return u.Track != track })
+func only(us []ingest.Unit, track uint8) []ingest.Unit {
+	return slices.DeleteFunc(slices.Clone(us), func(u ingest.Unit) bool { return u.Track != track })
 }
 
 // wantAll says whether the samples are exactly the units, in their order.
-func wantAll(t testing.TB, got []schemas.Sample, want []Unit) {
+func wantAll(t testing.TB, got []schemas.Sample, want []ingest.Unit) {
 	t.Helper()
 	if len(got) != len(want) {
 		t.Errorf("%d samples of %d units", len(got), len(want))

@@ -1,4 +1,4 @@
-package ingest
+package camera
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/internal/medialog"
@@ -89,7 +90,7 @@ func newFakeLogs() *fakeLogs {
 	return &fakeLogs{writers: make(map[string]*fakeWriter), forgotten: make(map[string]bool), strangers: make(map[string]bool), ends: make(map[string]int64)}
 }
 
-func (l *fakeLogs) Open(_ context.Context, t schemas.Topic, o medialog.OpenOptions) CameraWriter {
+func (l *fakeLogs) Open(_ context.Context, t schemas.Topic, o medialog.OpenOptions) Writer {
 	w := &fakeWriter{logs: l, topic: t.Camera, owner: o.Writer, ready: make(chan struct{}), fenced: make(chan struct{})}
 	lag := time.Duration(0)
 	if l.lag != nil {
@@ -255,14 +256,14 @@ func (r *fakeRegistry) of(id string) schemas.Status {
 }
 
 // sourceFunc is a Source.
-type sourceFunc func(ctx context.Context, s Sink) error
+type sourceFunc func(ctx context.Context, s ingest.Sink) error
 
-func (f sourceFunc) Run(ctx context.Context, s Sink) error { return f(ctx, s) }
-func (f sourceFunc) Live() bool                            { return true }
+func (f sourceFunc) Run(ctx context.Context, s ingest.Sink) error { return f(ctx, s) }
+func (f sourceFunc) Live() bool                                   { return true }
 
 // steady sends a keyframe every 100 ms for d, or for ever with 0.
 func steady(d time.Duration) sourceFunc {
-	return func(ctx context.Context, s Sink) error {
+	return func(ctx context.Context, s ingest.Sink) error {
 		if err := s.Tracks([]schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264, Width: 640, Height: 360}}); err != nil {
 			return err
 		}
@@ -272,7 +273,7 @@ func steady(d time.Duration) sourceFunc {
 		for {
 			select {
 			case now := <-tick.C:
-				if err := s.Unit(Unit{Track: schemas.VideoTrack, Captured: now, Data: make([]byte, 1000)}); err != nil {
+				if err := s.Unit(ingest.Unit{Track: schemas.VideoTrack, Captured: now, Data: make([]byte, 1000)}); err != nil {
 					return err
 				}
 				if d > 0 && now.Sub(began) >= d {
@@ -286,7 +287,7 @@ func steady(d time.Duration) sourceFunc {
 }
 
 // mute connects and sends nothing.
-func mute(ctx context.Context, s Sink) error {
+func mute(ctx context.Context, s ingest.Sink) error {
 	if err := s.Tracks([]schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264}}); err != nil {
 		return err
 	}
@@ -303,7 +304,7 @@ type passAssembler struct {
 
 func (a *passAssembler) Tracks([]schemas.Track) error { a.fresh = true; return nil }
 
-func (a *passAssembler) Unit(u Unit) error {
+func (a *passAssembler) Unit(u ingest.Unit) error {
 	if len(u.Data) == 0 {
 		panic("rtsp://viewer:" + canary + "@host/ broke the assembler")
 	}
@@ -344,13 +345,13 @@ type world struct {
 	registry *fakeRegistry
 	log      *lockedBuffer
 	// source makes the connections; default: steady(0).
-	source func(instance string, cam schemas.Camera) Source
+	source func(instance string, cam schemas.Camera) ingest.Source
 }
 
 func newWorld(t *testing.T) *world {
 	w := &world{
 		logs: newFakeLogs(), registry: newFakeRegistry(), log: &lockedBuffer{},
-		source: func(string, schemas.Camera) Source { return steady(0) },
+		source: func(string, schemas.Camera) ingest.Source { return steady(0) },
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -371,7 +372,7 @@ func (w *world) service(t *testing.T, cfg Config) *Service {
 	instance := cfg.Instance
 	s, err := New(cfg, Deps{
 		Registry:     w.registry,
-		NewSource:    func(cam schemas.Camera) Source { return w.source(instance, cam) },
+		NewSource:    func(cam schemas.Camera) ingest.Source { return w.source(instance, cam) },
 		Open:         w.logs.Open,
 		IndexEnd:     w.logs.IndexEnd,
 		newAssembler: func(_ assemble.Config, rec assemble.Recorder) assembler { return &passAssembler{rec: rec} },

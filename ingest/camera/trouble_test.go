@@ -1,4 +1,4 @@
-package ingest
+package camera
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -32,10 +33,10 @@ func lines(w *world, began time.Time, texts ...string) (out []string) {
 	return out
 }
 
-func failing(err func(n int) error) func(string, schemas.Camera) Source {
+func failing(err func(n int) error) func(string, schemas.Camera) ingest.Source {
 	n := 0
-	return func(string, schemas.Camera) Source {
-		return sourceFunc(func(context.Context, Sink) error {
+	return func(string, schemas.Camera) ingest.Source {
+		return sourceFunc(func(context.Context, ingest.Sink) error {
 			n++
 			return err(n)
 		})
@@ -70,7 +71,7 @@ func TestTroubleIsLoggedSeldom(t *testing.T) {
 		texts []string
 		most  int // lines in 6 h
 	}{
-		"one text":      {func(int) error { return fmt.Errorf("%w: video is vp8", ErrUnsupported) }, []string{"vp8"}, 12},
+		"one text":      {func(int) error { return fmt.Errorf("%w: video is vp8", ingest.ErrUnsupported) }, []string{"vp8"}, 12},
 		"two by turns":  {func(n int) error { return []error{errors.New("broke off"), errors.New("no answer")}[n%2] }, []string{"broke off", "no answer"}, 24},
 		"with a number": {func(n int) error { return fmt.Errorf("clock jumped by %ds", n) }, []string{"clock jumped"}, 12},
 		"always new":    {func(n int) error { return errors.New("odd " + strings.Repeat("x", n%5)) }, []string{"odd"}, 60},
@@ -95,11 +96,11 @@ func TestTroubleIsLoggedSeldom(t *testing.T) {
 
 // once sends one picture, and ends after d.
 func once(d time.Duration) sourceFunc {
-	return func(ctx context.Context, s Sink) error {
+	return func(ctx context.Context, s ingest.Sink) error {
 		if err := s.Tracks([]schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264}}); err != nil {
 			return err
 		}
-		if err := s.Unit(Unit{Track: schemas.VideoTrack, Captured: time.Now(), Data: make([]byte, 10)}); err != nil {
+		if err := s.Unit(ingest.Unit{Track: schemas.VideoTrack, Captured: time.Now(), Data: make([]byte, 10)}); err != nil {
 			return err
 		}
 		select {
@@ -125,8 +126,8 @@ func TestTroubleAfterLive(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {
 				began := time.Now()
 				const day = 6 * time.Hour // and then it is away for good
-				w.source = func(string, schemas.Camera) Source {
-					return sourceFunc(func(ctx context.Context, s Sink) error {
+				w.source = func(string, schemas.Camera) ingest.Source {
+					return sourceFunc(func(ctx context.Context, s ingest.Sink) error {
 						if time.Since(began) < day && time.Since(began)%(tt.live+tt.away) < tt.live {
 							return once(tt.live-time.Since(began)%(tt.live+tt.away))(ctx, s)
 						}

@@ -1,4 +1,4 @@
-package ingest
+package camera
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
@@ -47,8 +48,8 @@ func runCamera(t *testing.T, w *world, cam schemas.Camera) (c *camera, end func(
 
 func TestLogIsOpenedWithTheFirstChunk(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		w.source = func(string, schemas.Camera) Source {
-			return sourceFunc(func(ctx context.Context, s Sink) error {
+		w.source = func(string, schemas.Camera) ingest.Source {
+			return sourceFunc(func(ctx context.Context, s ingest.Sink) error {
 				time.Sleep(3 * time.Second)
 				return steady(0)(ctx, s)
 			})
@@ -87,16 +88,16 @@ func TestLogIsOpenedWithTheFirstChunk(t *testing.T) {
 
 func TestLogIsOpenedWithoutConnection(t *testing.T) {
 	for name, tt := range map[string]struct {
-		source Source
+		source ingest.Source
 		opens  bool
 	}{
-		"no connection": {sourceFunc(func(ctx context.Context, _ Sink) error { <-ctx.Done(); return ctx.Err() }), true},
-		"refused":       {sourceFunc(func(context.Context, Sink) error { return ErrRefused }), true},
+		"no connection": {sourceFunc(func(ctx context.Context, _ ingest.Sink) error { <-ctx.Done(); return ctx.Err() }), true},
+		"refused":       {sourceFunc(func(context.Context, ingest.Sink) error { return ingest.ErrRefused }), true},
 		"no keyframe":   {sourceFunc(mute), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {
-				w.source = func(string, schemas.Camera) Source { return tt.source }
+				w.source = func(string, schemas.Camera) ingest.Source { return tt.source }
 				_, end := runCamera(t, w, testCamera("a"))
 				after(4900 * time.Millisecond)
 				if w.logs.of("a") != nil {
@@ -119,17 +120,17 @@ func TestStates(t *testing.T) {
 		err  error
 		want schemas.State
 	}{
-		"refused":     {fmt.Errorf("rtsp: connect: 401: %w", ErrRefused), schemas.StateRefused},
-		"away":        {fmt.Errorf("rtsp: connect: %w", ErrAway), schemas.StateAway},
-		"stalled":     {ErrStalled, schemas.StateAway},
-		"unsupported": {fmt.Errorf("rtsp: vp8: %w", ErrUnsupported), schemas.StateUnusable},
+		"refused":     {fmt.Errorf("rtsp: connect: 401: %w", ingest.ErrRefused), schemas.StateRefused},
+		"away":        {fmt.Errorf("rtsp: connect: %w", ingest.ErrAway), schemas.StateAway},
+		"stalled":     {ingest.ErrStalled, schemas.StateAway},
+		"unsupported": {fmt.Errorf("rtsp: vp8: %w", ingest.ErrUnsupported), schemas.StateUnusable},
 		"unknown":     {errors.New("something"), schemas.StateAway},
 		"ended":       {nil, schemas.StateAway},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {
-				w.source = func(string, schemas.Camera) Source {
-					return sourceFunc(func(context.Context, Sink) error {
+				w.source = func(string, schemas.Camera) ingest.Source {
+					return sourceFunc(func(context.Context, ingest.Sink) error {
 						if tt.err == nil {
 							return nil
 						}
@@ -166,10 +167,10 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 		want string
 	}{
 		{fmt.Errorf("connect: %w", shortError{}), "nothing listens at h:554"},
-		{fmt.Errorf("ingest: begin video: %w: no SPS", ErrUnsupported), "no SPS"},
-		{fmt.Errorf("connect: %w", ErrAway), "connect: camera is away"},
+		{fmt.Errorf("ingest: begin video: %w: no SPS", ingest.ErrUnsupported), "no SPS"},
+		{fmt.Errorf("connect: %w", ingest.ErrAway), "connect: camera is away"},
 		{errors.New("secret ${file:a}: not there"), "secret ${file:a}: not there"},
-		{fmt.Errorf("%w: at rtsp://viewer:%s@h/", ErrRefused, canary), "at rtsp://***@h/"},
+		{fmt.Errorf("%w: at rtsp://viewer:%s@h/", ingest.ErrRefused, canary), "at rtsp://***@h/"},
 	} {
 		var got schemas.Status
 		b := newBoard(schemas.Status{}, time.Second, func(s schemas.Status) { got = s })
@@ -185,15 +186,15 @@ func TestReconnects(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		var began []time.Time
 		var ended time.Time
-		w.source = func(string, schemas.Camera) Source {
-			return sourceFunc(func(ctx context.Context, s Sink) error {
+		w.source = func(string, schemas.Camera) ingest.Source {
+			return sourceFunc(func(ctx context.Context, s ingest.Sink) error {
 				began = append(began, time.Now())
 				if len(began) == 12 { // long enough to be trusted again
 					err := steady(time.Minute)(ctx, s)
 					ended = time.Now()
 					return err
 				}
-				return ErrAway
+				return ingest.ErrAway
 			})
 		}
 		_, end := runCamera(t, w, testCamera("a"))
@@ -228,9 +229,9 @@ func TestReconnects(t *testing.T) {
 func TestOneSourceForAllConnections(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		made, runs := 0, 0
-		w.source = func(string, schemas.Camera) Source {
+		w.source = func(string, schemas.Camera) ingest.Source {
 			made++
-			return sourceFunc(func(context.Context, Sink) error { runs++; return ErrAway })
+			return sourceFunc(func(context.Context, ingest.Sink) error { runs++; return ingest.ErrAway })
 		}
 		_, end := runCamera(t, w, testCamera("a"))
 		after(time.Minute)
@@ -247,15 +248,15 @@ func TestOneSourceForAllConnections(t *testing.T) {
 // name, but not each time.
 func TestDropsAreCountedAndLogged(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		w.source = func(string, schemas.Camera) Source {
-			return sourceFunc(func(ctx context.Context, s Sink) error {
-				o := s.(Observer)
+		w.source = func(string, schemas.Camera) ingest.Source {
+			return sourceFunc(func(ctx context.Context, s ingest.Sink) error {
+				o := s.(ingest.Observer)
 				for range 100 {
-					o.Observe(Event{Kind: EventDropped, Units: 3})
+					o.Observe(ingest.Event{Kind: ingest.EventDropped, Units: 3})
 					time.Sleep(200 * time.Millisecond)
 				}
-				o.Observe(Event{Kind: EventUnreleased})
-				o.Observe(Event{Kind: EventEnded})
+				o.Observe(ingest.Event{Kind: ingest.EventUnreleased})
+				o.Observe(ingest.Event{Kind: ingest.EventEnded})
 				<-ctx.Done()
 				return ctx.Err()
 			})
@@ -292,9 +293,9 @@ func TestDropsAreCountedAndLogged(t *testing.T) {
 // tracks.
 func TestFrameTimeReachesTheAssembler(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		w.source = func(string, schemas.Camera) Source {
-			return sourceFunc(func(ctx context.Context, s Sink) error {
-				s.(Observer).Observe(Event{Kind: EventFrameTime, FrameTime: 500 * time.Millisecond})
+		w.source = func(string, schemas.Camera) ingest.Source {
+			return sourceFunc(func(ctx context.Context, s ingest.Sink) error {
+				s.(ingest.Observer).Observe(ingest.Event{Kind: ingest.EventFrameTime, FrameTime: 500 * time.Millisecond})
 				<-ctx.Done()
 				return ctx.Err()
 			})
@@ -319,22 +320,22 @@ func TestFrameTimeReachesTheAssembler(t *testing.T) {
 
 func TestPanicsHarmOneConnection(t *testing.T) {
 	for name, bad := range map[string]sourceFunc{
-		"source": func(context.Context, Sink) error { panic("rtsp://viewer:" + canary + "@host/ broke") },
-		"assembler": func(_ context.Context, s Sink) error {
+		"source": func(context.Context, ingest.Sink) error { panic("rtsp://viewer:" + canary + "@host/ broke") },
+		"assembler": func(_ context.Context, s ingest.Sink) error {
 			if err := s.Tracks(nil); err != nil {
 				return err
 			}
-			if err := s.Unit(Unit{}); err == nil {
+			if err := s.Unit(ingest.Unit{}); err == nil {
 				return errors.New("a panic gave no error")
 			}
-			return s.Unit(Unit{}) // once more
+			return s.Unit(ingest.Unit{}) // once more
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {
 				attempts := 0
-				w.source = func(string, schemas.Camera) Source {
-					return sourceFunc(func(ctx context.Context, s Sink) error {
+				w.source = func(string, schemas.Camera) ingest.Source {
+					return sourceFunc(func(ctx context.Context, s ingest.Sink) error {
 						if attempts++; attempts == 1 {
 							return bad(ctx, s)
 						}
@@ -513,7 +514,7 @@ func TestLogEndedIsOpenedAgain(t *testing.T) {
 
 func TestDisabledCamera(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		w.source = func(string, schemas.Camera) Source { t.Error("connected"); return steady(0) }
+		w.source = func(string, schemas.Camera) ingest.Source { t.Error("connected"); return steady(0) }
 		cam := testCamera("a")
 		cam.Disabled = true
 		_, end := runCamera(t, w, cam)
@@ -551,13 +552,13 @@ func TestReserve(t *testing.T) {
 
 func TestNoAudio(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		w.source = func(string, schemas.Camera) Source {
-			return sourceFunc(func(ctx context.Context, s Sink) error {
+		w.source = func(string, schemas.Camera) ingest.Source {
+			return sourceFunc(func(ctx context.Context, s ingest.Sink) error {
 				err := s.Tracks([]schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264}, {ID: schemas.AudioTrack, Codec: schemas.AAC}})
 				for range 3 {
-					err = errors.Join(err, s.Unit(Unit{Track: schemas.AudioTrack, Captured: time.Now(), Data: []byte{1}}))
+					err = errors.Join(err, s.Unit(ingest.Unit{Track: schemas.AudioTrack, Captured: time.Now(), Data: []byte{1}}))
 				}
-				err = errors.Join(err, s.Unit(Unit{Track: schemas.VideoTrack, Captured: time.Now(), Data: []byte{1}}))
+				err = errors.Join(err, s.Unit(ingest.Unit{Track: schemas.VideoTrack, Captured: time.Now(), Data: []byte{1}}))
 				if err != nil {
 					return err
 				}

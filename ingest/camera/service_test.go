@@ -1,4 +1,4 @@
-package ingest
+package camera
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/internal/medialog"
@@ -47,7 +48,7 @@ func TestChangesAreFollowed(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	s, err := New(Config{Kafka: cfg, Instance: "north-1"}, Deps{
 		Registry:     cameras,
-		NewSource:    func(cam schemas.Camera) Source { return w.source("north-1", cam) },
+		NewSource:    func(cam schemas.Camera) ingest.Source { return w.source("north-1", cam) },
 		Open:         w.logs.Open,
 		IndexEnd:     w.logs.IndexEnd,
 		Forget:       w.logs.forget,
@@ -165,4 +166,4 @@ func TestConfig(t *testing.T) {
 }
 
 // The log's writer is what a Service records to.
-var _ CameraWriter = (*medialog.Writer)(nil)
+var _ Writer = (*medialog.Writer)(nil)

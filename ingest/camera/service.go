@@ -1,4 +1,4 @@
-package ingest
+package camera
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/internal/medialog"
@@ -122,10 +123,10 @@ type Deps struct {
 	// NewSource makes what connects to a camera: one for all connections, so
 	// that it can remember what it learnt of the camera, until the camera's
 	// record changes.
-	NewSource func(cam schemas.Camera) Source
+	NewSource func(cam schemas.Camera) ingest.Source
 	// Open opens a camera's log; it returns at once (medialog.Log.Open). ctx
 	// does not end while the writer is in use.
-	Open func(ctx context.Context, t schemas.Topic, o medialog.OpenOptions) CameraWriter
+	Open func(ctx context.Context, t schemas.Topic, o medialog.OpenOptions) Writer
 	// IndexEnd is the offset at which a camera's index ends
 	// (medialog.Log.IndexEnd).
 	IndexEnd func(ctx context.Context, t schemas.Topic) (int64, error)

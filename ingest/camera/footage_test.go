@@ -1,4 +1,4 @@
-package ingest
+package camera
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/internal/codec/codectest"
 	"github.com/framelog/framelog/schemas"
@@ -22,7 +23,7 @@ func (f footage) Live() bool { return f.begin.IsZero() }
 
 // Run delivers the footage: a live one by the wall clock, another one within some
 // twenty seconds and by a clock that is 2 per cent fast.
-func (f footage) Run(ctx context.Context, s Sink) error {
+func (f footage) Run(ctx context.Context, s ingest.Sink) error {
 	const frames, gop, fps, rate = 3600 * 5, 10, 5, 8000
 	begin := f.begin
 	if f.Live() {
@@ -47,10 +48,10 @@ func (f footage) Run(ctx context.Context, s Sink) error {
 			time.Sleep(1100 * time.Millisecond) // the wall clock moves as it likes
 		}
 		for ; sound*1024*fps < n*rate && err == nil; sound++ {
-			err = s.Unit(Unit{Track: schemas.AudioTrack, PTS: sound * 1024, Data: codectest.Unit264(false, uint64(sound), 16), Captured: now})
+			err = s.Unit(ingest.Unit{Track: schemas.AudioTrack, PTS: sound * 1024, Data: codectest.Unit264(false, uint64(sound), 16), Captured: now})
 		}
 		if err == nil {
-			err = s.Unit(Unit{Track: schemas.VideoTrack, PTS: n * schemas.MediaTimescale / fps, Data: codectest.Unit264(n%gop == 0, uint64(n), 32), Captured: now})
+			err = s.Unit(ingest.Unit{Track: schemas.VideoTrack, PTS: n * schemas.MediaTimescale / fps, Data: codectest.Unit264(n%gop == 0, uint64(n), 32), Captured: now})
 		}
 	}
 	close(f.done)
@@ -68,7 +69,7 @@ func TestFootageFasterThanTime(t *testing.T) {
 		w.logs.keep = true
 		record := func(id string, begin time.Time) (*fakeWriter, time.Duration) {
 			src := footage{begin: begin, done: make(chan struct{})}
-			w.source = func(string, schemas.Camera) Source { return src }
+			w.source = func(string, schemas.Camera) ingest.Source { return src }
 			s := w.service(t, Config{})
 			s.deps.newAssembler = func(cfg assemble.Config, rec assemble.Recorder) assembler { return assemble.New(cfg, rec, nil) }
 			c := newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera(id))

@@ -1,4 +1,4 @@
-package ingest
+package camera
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/internal/share"
@@ -35,7 +36,7 @@ const desertedAfter = 2 * time.Minute
 
 // assembler is what a camera needs of an [assemble.Assembler].
 type assembler interface {
-	Sink
+	ingest.Sink
 	Flush()
 	Stats() assemble.Stats
 	FrameTime(d time.Duration)
@@ -52,10 +53,10 @@ type camera struct {
 	reserve *reserve
 	cam     schemas.Camera
 	board   *board
-	source  Source    // from the first connection on; nil again once it panicked
-	asm     assembler // of this run's recorder; made and trusted as the source is
-	drops   drops     // of the source's goroutine
-	noSound string    // the problem of the sound; of the source's goroutine
+	source  ingest.Source // from the first connection on; nil again once it panicked
+	asm     assembler     // of this run's recorder; made and trusted as the source is
+	drops   drops         // of the source's goroutine
+	noSound string        // the problem of the sound; of the source's goroutine
 	// Of the recorder's goroutine: a chunk of this fragment or the one before was not
 	// taken; and how much was not, since that was logged.
 	refused    bool
@@ -115,7 +116,7 @@ func (c *camera) run(ctx context.Context, reason string, mayOpen func() bool) er
 	}
 	c.m.noSound.WithLabelValues(c.cam.ID)
 	rec := &lateRecorder{wrote: c.wrote}
-	rec.open = func() CameraWriter {
+	rec.open = func() Writer {
 		if ctx.Err() != nil || !mayOpen() {
 			return nil // it is another's to open by now
 		}
@@ -207,7 +208,7 @@ func (c *camera) assemblerConfig(live bool) assemble.Config {
 }
 
 // watch waits for the end of w's hold of the log, and ends the camera then.
-func (c *camera) watch(ctx context.Context, w CameraWriter, end context.CancelCauseFunc) {
+func (c *camera) watch(ctx context.Context, w Writer, end context.CancelCauseFunc) {
 	slow := time.NewTimer(c.cfg.OpenWait)
 	defer slow.Stop()
 	ready := w.Ready()
@@ -390,14 +391,14 @@ func (t *tap) Tracks(tracks []schemas.Track) error {
 	return t.withAssembler(func(asm assembler) error {
 		t.connected = true
 		err := asm.Tracks(tracks)
-		if err != nil && !errors.Is(err, ErrUnsupported) {
-			err = fmt.Errorf("%w: %w", ErrUnsupported, err)
+		if err != nil && !errors.Is(err, ingest.ErrUnsupported) {
+			err = fmt.Errorf("%w: %w", ingest.ErrUnsupported, err)
 		}
 		return err
 	})
 }
 
-func (t *tap) Unit(u Unit) error {
+func (t *tap) Unit(u ingest.Unit) error {
 	if t.c.cam.NoAudio && u.Track != schemas.VideoTrack {
 		return nil
 	}
@@ -415,27 +416,27 @@ type drops struct {
 }
 
 // Observe counts what a connection lost, and logs it.
-func (t *tap) Observe(e Event) {
+func (t *tap) Observe(e ingest.Event) {
 	c := t.c
 	switch e.Kind {
-	case EventDropped:
+	case ingest.EventDropped:
 		c.m.dropped.WithLabelValues(c.cam.ID).Add(float64(e.Units))
 		c.drops.units += e.Units
 		if time.Since(c.drops.logged) >= dropsEvery {
 			c.logDrops()
 		}
-	case EventUnreleased:
+	case ingest.EventUnreleased:
 		c.m.unreleased.WithLabelValues(c.cam.ID).Inc()
 		c.log.Error("GStreamer has not released a connection to the camera; its memory is held until it does", "transport", e.Transport)
-	case EventFrameTime:
+	case ingest.EventFrameTime:
 		// An error is a panic, which the source's next call finds.
 		_ = t.withAssembler(func(asm assembler) error { asm.FrameTime(e.FrameTime); return nil })
-	case EventSound:
+	case ingest.EventSound:
 		c.sound(e.Problem)
-	case EventFallback:
+	case ingest.EventFallback:
 		c.trouble.tell(slog.LevelInfo, fallbackToUDP, slog.String("err", clean(e.Err)))
 	default:
-		if e.Kind == EventEnded && c.drops.units > 0 {
+		if e.Kind == ingest.EventEnded && c.drops.units > 0 {
 			c.logDrops()
 		}
 		c.log.Debug("connection", "step", e.Kind, "transport", e.Transport)

@@ -1,4 +1,4 @@
-package ingest
+package camera
 
 import (
 	"github.com/prometheus/client_golang/prometheus"

@@ -1,4 +1,4 @@
-package ingest
+package camera
 
 import (
 	"context"
@@ -10,8 +10,8 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// CameraWriter is a camera's log, open for writing. *medialog.Writer is one.
-type CameraWriter interface {
+// Writer is a camera's log, open for writing. *medialog.Writer is one.
+type Writer interface {
 	assemble.Recorder
 	// Ready is closed once the log is ours.
 	Ready() <-chan struct{}
@@ -28,19 +28,19 @@ var errRecorderClosed = errors.New("ingest: recorder is closed")
 // lateRecorder opens the log with the first chunk, not before: opening takes
 // the log away from the owner before, who records until then.
 type lateRecorder struct {
-	open func() CameraWriter // nil: it is not to be opened
+	open func() Writer // nil: it is not to be opened
 	// wrote is told of each Write: whether the chunk begins a fragment, how long it
 	// is, and what came of it.
 	wrote func(begins bool, d time.Duration, err error)
 
 	mu      sync.Mutex
-	w       CameraWriter
+	w       Writer
 	session bool // began before the log was open
 	closed  bool
 }
 
 // writer is the log, which is opened where it is not yet and force says so.
-func (r *lateRecorder) writer(force bool) CameraWriter {
+func (r *lateRecorder) writer(force bool) Writer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.w == nil && force && !r.closed {

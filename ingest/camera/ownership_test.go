@@ -1,4 +1,4 @@
-package ingest
+package camera
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/internal/share"
 	"github.com/framelog/framelog/schemas"
@@ -182,16 +183,16 @@ func TestFencedByAnotherOwner(t *testing.T) {
 // The new owner is quicker than the old one, which had no log yet and must not
 // take it any more: with its first picture, or because it gets none.
 func TestReleasedBeforeItHasALog(t *testing.T) {
-	for name, old := range map[string]Source{
-		"late": sourceFunc(func(ctx context.Context, s Sink) error {
+	for name, old := range map[string]ingest.Source{
+		"late": sourceFunc(func(ctx context.Context, s ingest.Sink) error {
 			time.Sleep(3 * time.Second)
 			return steady(0)(ctx, s)
 		}),
-		"away": sourceFunc(func(context.Context, Sink) error { return ErrAway }),
+		"away": sourceFunc(func(context.Context, ingest.Sink) error { return ingest.ErrAway }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {
-				w.source = func(instance string, _ schemas.Camera) Source {
+				w.source = func(instance string, _ schemas.Camera) ingest.Source {
 					if instance == "one" {
 						return old
 					}
@@ -252,12 +253,12 @@ func TestReleasedBeforeItHasALogAgain(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {
 				var mu sync.Mutex
 				away := false
-				w.source = func(instance string, _ schemas.Camera) Source {
-					return sourceFunc(func(ctx context.Context, s Sink) error {
+				w.source = func(instance string, _ schemas.Camera) ingest.Source {
+					return sourceFunc(func(ctx context.Context, s ingest.Sink) error {
 						mu.Lock()
 						defer mu.Unlock()
 						if instance == "one" && away {
-							return ErrAway
+							return ingest.ErrAway
 						}
 						mu.Unlock()
 						defer mu.Lock()
@@ -293,8 +294,8 @@ func TestReleasedBeforeItHasALogAgain(t *testing.T) {
 // status says that it is.
 func TestTwoOwnersOfACameraThatIsAway(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		w.source = func(string, schemas.Camera) Source {
-			return sourceFunc(func(context.Context, Sink) error { return ErrAway })
+		w.source = func(string, schemas.Camera) ingest.Source {
+			return sourceFunc(func(context.Context, ingest.Sink) error { return ingest.ErrAway })
 		}
 		one, two := w.service(t, Config{Instance: "one"}), w.service(t, Config{Instance: "two"})
 		take(one, testCamera("a"))
@@ -347,12 +348,12 @@ func TestLostOwnerIsSilent(t *testing.T) {
 func TestCameraWithOneClient(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		seat := make(chan struct{}, 1)
-		w.source = func(string, schemas.Camera) Source {
-			return sourceFunc(func(ctx context.Context, s Sink) error {
+		w.source = func(string, schemas.Camera) ingest.Source {
+			return sourceFunc(func(ctx context.Context, s ingest.Sink) error {
 				select {
 				case seat <- struct{}{}:
 				default:
-					return ErrRefused
+					return ingest.ErrRefused
 				}
 				defer func() { <-seat }()
 				return steady(0)(ctx, s)
