@@ -5,8 +5,12 @@ import (
 	"strings"
 
 	"github.com/framelog/framelog/ingest"
+	"github.com/framelog/framelog/internal/secrets"
 	"github.com/framelog/framelog/schemas"
 )
+
+// maxErrorText is the bytes of the longest error in a status.
+const maxErrorText = 300
 
 // stateOf is the state of a camera whose connection ended with err.
 func stateOf(err error) schemas.State {
@@ -20,9 +24,9 @@ func stateOf(err error) schemas.State {
 	}
 }
 
-// short is an error's text for a status, which stands beside camera and state:
-// it begins with what is wrong. Errors that have a method Short say it
-// themselves; of others it is what follows the kind.
+// short is an error's text for a status. The status names camera and state already, so
+// the text begins with what is wrong. It is that of a method Short if the error has
+// one, else what follows the kind.
 func short(err error) string {
 	var s interface{ Short() string }
 	if errors.As(err, &s) {
@@ -35,4 +39,16 @@ func short(err error) string {
 		}
 	}
 	return text
+}
+
+// clean is an error's text for people: without credentials, on one line, and not too
+// long.
+func clean(err error) string { return cleanText(err.Error()) }
+
+func cleanText(text string) string {
+	text = strings.Join(strings.Fields(secrets.Redact(text)), " ")
+	if len(text) > maxErrorText {
+		text = text[:maxErrorText] + "…"
+	}
+	return strings.ToValidUTF8(text, "")
 }

@@ -72,7 +72,7 @@ func TestFootageFasterThanTime(t *testing.T) {
 			w.source = func(string, schemas.Camera) ingest.Source { return src }
 			s := w.service(t, Config{})
 			s.deps.newAssembler = func(cfg assemble.Config, rec assemble.Recorder) assembler { return assemble.New(cfg, rec, nil) }
-			c := newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera(id))
+			c := newRecording(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera(id))
 			ctx, cancel := context.WithCancel(t.Context())
 			result := make(chan error, 1)
 			began := time.Now()

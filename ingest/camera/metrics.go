@@ -37,7 +37,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			"Connections to cameras that GStreamer did not release in time, whose memory and threads may still be held."),
 		noSound: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "framelog_ingest_sound_unusable",
-			Help: "1 where a camera announces sound that cannot be recorded, else 0.",
+			Help: "1 if a camera announces sound that cannot be recorded, else 0.",
 		}, []string{"camera"}),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "framelog_ingest_panics_total", Help: "Panics in a camera's code, each of which ended a connection.",
@@ -46,13 +46,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 }
 
 // forget removes what is kept of a camera.
-func (m *metrics) forget(camera string) {
-	l := prometheus.Labels{"camera": camera}
+func (m *metrics) forget(id string) {
+	l := prometheus.Labels{"camera": id}
 	for _, v := range []*prometheus.CounterVec{m.reconnects, m.fenced, m.dropped, m.unreleased} {
 		v.DeletePartialMatch(l)
 	}
 	m.noSound.DeletePartialMatch(l)
-	m.assembler.Forget(camera)
+	m.assembler.Forget(id)
 }
 
 // register registers everything with reg. It fails if a name is taken.
@@ -68,7 +68,7 @@ func (m *metrics) register(reg prometheus.Registerer, cameras prometheus.Collect
 	return nil
 }
 
-// census counts cameras by state when it is asked.
+// census counts cameras by state when metrics are read.
 type census struct {
 	desc  *prometheus.Desc
 	count func() map[schemas.State]int

@@ -13,33 +13,33 @@ import (
 // Writer is a camera's log, open for writing. *medialog.Writer is one.
 type Writer interface {
 	assemble.Recorder
-	// Ready is closed once the log is ours.
+	// Ready is closed once this writer has the log.
 	Ready() <-chan struct{}
 	// Fenced is closed once nothing that is written counts any more. Err then
-	// says why: medialog.ErrFenced where another writer has the log.
+	// returns why: medialog.ErrFenced if another writer has the log.
 	Fenced() <-chan struct{}
 	Err() error
 	// Close waits until all that was written is in the log, or ctx ends.
 	Close(ctx context.Context) error
 }
 
-var errRecorderClosed = errors.New("ingest: recorder is closed")
+var errRecorderClosed = errors.New("camera: recorder is closed")
 
-// lateRecorder opens the log with the first chunk, not before: opening takes
-// the log away from the owner before, who records until then.
+// lateRecorder opens the log with the first chunk, not before: opening takes the log
+// away from the owner before, which records until then.
 type lateRecorder struct {
-	open func() Writer // nil: it is not to be opened
+	open func() Writer // returns nil if the log must not be opened
 	// wrote is told of each Write: whether the chunk begins a fragment, how long it
 	// is, and what came of it.
 	wrote func(begins bool, d time.Duration, err error)
 
 	mu      sync.Mutex
 	w       Writer
-	session bool // began before the log was open
+	session bool // one began before the log was open
 	closed  bool
 }
 
-// writer is the log, which is opened where it is not yet and force says so.
+// writer is the log. If it is not open yet, writer opens it if force is set.
 func (r *lateRecorder) writer(force bool) Writer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -54,7 +54,7 @@ func (r *lateRecorder) writer(force bool) Writer {
 
 func (r *lateRecorder) NewSession() {
 	r.mu.Lock()
-	r.session = true // before the log is open; of no matter after
+	r.session = true // matters only before the log is open
 	w := r.w
 	r.mu.Unlock()
 	if w != nil {
@@ -79,7 +79,7 @@ func (r *lateRecorder) Truncate(reason string) {
 	}
 }
 
-// Gap before the log is open is no gap: another owner may have recorded it.
+// Gap ignores what comes before the log is open: another owner may have recorded it.
 func (r *lateRecorder) Gap(start time.Time, media, duration int64, reason string) {
 	if w := r.writer(false); w != nil {
 		w.Gap(start, media, duration, reason)
@@ -92,7 +92,7 @@ func (r *lateRecorder) Lost(l schemas.Lost) {
 	}
 }
 
-// close closes the log where it is open; nothing opens it any more.
+// close closes the log if it is open. Nothing opens it after that.
 func (r *lateRecorder) close(ctx context.Context) error {
 	r.mu.Lock()
 	r.closed = true

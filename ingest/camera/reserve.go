@@ -10,7 +10,7 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// reserve refuses footage while less disk is free than is to be kept free.
+// reserve refuses footage while less disk is free than the reserve.
 type reserve struct {
 	path  string
 	bytes int64
@@ -22,8 +22,8 @@ type reserve struct {
 	full bool
 }
 
-// Admit is asked at each fragment: schemas.ReasonStorage refuses it. A disk
-// that cannot be looked at refuses nothing.
+// Admit is asked at each fragment. It returns schemas.ReasonStorage to refuse the
+// fragment, else "". If the free space cannot be read, it refuses nothing.
 func (r *reserve) Admit() string {
 	if r.bytes <= 0 || r.path == "" {
 		return ""
@@ -59,7 +59,7 @@ func (r *reserve) look() {
 	r.full = full
 }
 
-// freeBytes is what a process without privileges may still write at path.
+// freeBytes is how many bytes a process without privileges may still write at path.
 func freeBytes(path string) (int64, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(path, &s); err != nil {

@@ -13,17 +13,18 @@ import (
 const (
 	troublePause    = time.Minute      // from the first line to the second; each pause after it is twice as long
 	troublePauseMax = time.Hour        // the longest pause
-	troubleNewAfter = 30 * time.Minute // what was not seen for so long is new; longer than any pause between two attempts to connect
-	// liveHolds: trouble that was seen before the camera was told to be live is
-	// logged again so long after it, since the log would say that it is live.
+	troubleNewAfter = 30 * time.Minute // a trouble that was not seen for so long is new; longer than any pause between two attempts to connect
+	// liveHolds is how long the line that the camera is live may be the last one
+	// although there is trouble again, which was seen before that line.
 	liveHolds = 10 * time.Minute
 	// maxTroubles is how many texts are remembered of a camera.
 	maxTroubles = 16
 )
 
-// troubleLog logs what is wrong with one camera: a new trouble at once, the same
-// one again after a pause that grows. Each text has pauses of its own, so that
-// two that take turns are no news. Its methods may be called from any goroutine.
+// troubleLog logs what is wrong with one camera: a new trouble at once, and the same
+// one again after a pause that grows. Each text has pauses of its own, so that two
+// texts that take turns do not count as new. Its methods may be called from any
+// goroutine.
 type troubleLog struct {
 	log *slog.Logger
 
@@ -33,19 +34,19 @@ type troubleLog struct {
 	live     time.Time           // when it was logged that the camera is live
 }
 
-// trouble is one text.
+// trouble is what is known of one text.
 type trouble struct {
 	first, seen, logged time.Time
 	pause               time.Duration // until it is logged again
-	times               int           // that it was seen
+	times               int           // how often it was seen
 }
 
 func newTroubleLog(log *slog.Logger) *troubleLog {
 	return &troubleLog{log: log, troubles: make(map[string]*trouble), open: make(map[string]bool)}
 }
 
-// tell logs msg with what is wrong, or counts it where that was logged a short
-// while ago. A later line has how often it was seen, and within what time.
+// tell logs msg with what is wrong, or only counts it if that was logged a short while
+// ago. A later line tells how often it was seen, and within what time.
 func (l *troubleLog) tell(level slog.Level, msg string, what slog.Attr, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -69,8 +70,8 @@ func (l *troubleLog) tell(level slog.Level, msg string, what slog.Attr, args ...
 	l.log.Log(context.Background(), level, msg, append([]any{what}, args...)...)
 }
 
-// of is what is known of a text, which may be nothing yet. Beyond maxTroubles
-// the one goes that was not seen for the longest time.
+// of is what is known of a text, which may be nothing yet. Beyond maxTroubles the text
+// is forgotten that was not seen for the longest time.
 func (l *troubleLog) of(text string, now time.Time) *trouble {
 	key := strings.Map(func(r rune) rune {
 		if unicode.IsDigit(r) {
@@ -110,8 +111,8 @@ func (l *troubleLog) over(msg, end string, args ...any) bool {
 	return true
 }
 
-// isLive logs that the camera is live, where no line since the last one of these
-// says that it has no connection.
+// isLive logs that the camera is live: the first time, and whenever a line since the
+// last time tells that the camera has no connection.
 func (l *troubleLog) isLive() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -33,10 +33,10 @@ func after(d time.Duration) {
 func always() bool { return true }
 
 // runCamera runs a camera beside the test; the function ends it.
-func runCamera(t *testing.T, w *world, cam schemas.Camera) (c *camera, end func() error) {
+func runCamera(t *testing.T, w *world, cam schemas.Camera) (c *recording, end func() error) {
 	t.Helper()
 	s := w.service(t, Config{})
-	c = newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, cam)
+	c = newRecording(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, cam)
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan error, 1)
 	go func() { result <- c.run(ctx, "test", always) }()
@@ -173,7 +173,7 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 		{fmt.Errorf("%w: at rtsp://viewer:%s@h/", ingest.ErrRefused, canary), "at rtsp://***@h/"},
 	} {
 		var got schemas.Status
-		b := newBoard(schemas.Status{}, time.Second, func(s schemas.Status) { got = s })
+		b := newStatus(schemas.Status{}, time.Second, func(s schemas.Status) { got = s })
 		b.state(schemas.StateAway, tt.err)
 		b.write()
 		if got.Error != tt.want {
@@ -303,7 +303,7 @@ func TestFrameTimeReachesTheAssembler(t *testing.T) {
 		s := w.service(t, Config{})
 		asm := &passAssembler{}
 		s.deps.newAssembler = func(assemble.Config, assemble.Recorder) assembler { return asm }
-		c := newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera("a"))
+		c := newRecording(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera("a"))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- c.run(ctx, "test", always) }()
@@ -347,10 +347,10 @@ func TestPanicsHarmOneConnection(t *testing.T) {
 				if s := w.registry.of("a"); s.State != schemas.StateLive || s.Error != "" {
 					t.Errorf("status %+v", s)
 				}
-				if text := w.registry.text() + w.log.String(); strings.Contains(text, canary) || !strings.Contains(text, "camera_test.go") {
+				if text := w.registry.text() + w.log.String(); strings.Contains(text, canary) || !strings.Contains(text, "recording_test.go") {
 					t.Errorf("want the stack and not the password in %s", text)
 				}
-				if c.board.current() != schemas.StateLive {
+				if c.status.current() != schemas.StateLive {
 					t.Error("camera is not live")
 				}
 				if err := end(); err != nil {
@@ -361,126 +361,10 @@ func TestPanicsHarmOneConnection(t *testing.T) {
 	}
 }
 
-func TestRefusedFootageIsShown(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		_, end := runCamera(t, w, testCamera("a"))
-		after(time.Second)
-		log := w.logs.of("a")
-		refuse := func(err error) {
-			w.logs.mu.Lock()
-			log.refuse = err
-			w.logs.mu.Unlock()
-			after(time.Second)
-		}
-		refuse(errors.New("budget"))
-		if s := w.registry.of("a"); s.State != schemas.StateLive || !strings.Contains(s.Problem, "budget") {
-			t.Errorf("status %+v", s)
-		}
-		refuse(nil)
-		if s := w.registry.of("a"); s.Problem != "" {
-			t.Errorf("status %+v", s)
-		}
-		if err := end(); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-// A camera that is refused from its first chunk on is live and says so.
-func TestRefusedFromTheStart(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		s := w.service(t, Config{})
-		c := newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera("a"))
-		c.wrote(true, time.Second, medialog.ErrFenced)
-		if got := c.board.current(); got != schemas.StateConnecting {
-			t.Errorf("a writer that has ended: %s", got)
-		}
-		c.wrote(true, time.Second, fmt.Errorf("%w: %s", medialog.ErrRefused, schemas.ReasonStorage))
-		c.board.write()
-		if s := w.registry.of("a"); s.State != schemas.StateLive || !strings.Contains(s.Problem, "storage") {
-			t.Errorf("status %+v", s)
-		}
-	})
-}
-
-// Where Kafka takes the first chunk of each fragment and refuses it later, only
-// the second is an error: the problem stands until a fragment is whole.
-func TestRefusedLaterIsShownAllTheTime(t *testing.T) {
-	w := newWorld(t)
-	s := w.service(t, Config{})
-	c := newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera("a"))
-	later := fmt.Errorf("%w: %s", medialog.ErrRefused, schemas.ReasonProduce)
-	for i, tt := range []struct {
-		begins bool
-		err    error
-		want   string
-	}{
-		{true, nil, ""},
-		{false, later, "Kafka refuses it"},
-		{false, later, "Kafka refuses it"},
-		{true, nil, "Kafka refuses it"},
-		{false, later, "Kafka refuses it"},
-		{true, nil, "Kafka refuses it"},
-		{false, nil, "Kafka refuses it"},
-		{true, nil, ""},
-	} {
-		c.wrote(tt.begins, time.Second, tt.err)
-		c.board.write()
-		if got := w.registry.of("a").Problem; tt.want == "" && got != "" || !strings.Contains(got, tt.want) || strings.Contains(got, "medialog") {
-			t.Errorf("after chunk %d: %q, want %q", i, got, tt.want)
-		}
-	}
-}
-
-// That footage is refused is logged once when it begins, with the reason and what
-// helps, and once when it ends, with how much it was.
-func TestRefusalIsLogged(t *testing.T) {
-	inBubble(t, func(t *testing.T, w *world) {
-		began := time.Now()
-		_, end := runCamera(t, w, testCamera("a"))
-		after(time.Second)
-		refuse := func(reason string, d time.Duration) {
-			w.logs.mu.Lock()
-			w.logs.writers["a"].refuse = nil
-			if reason != "" {
-				w.logs.writers["a"].refuse = fmt.Errorf("%w: %s", medialog.ErrRefused, reason)
-			}
-			w.logs.mu.Unlock()
-			after(d)
-		}
-		want := func(times int, texts ...string) {
-			t.Helper()
-			if got := len(lines(w, began, texts[0])); got != times {
-				t.Errorf("%d lines of %q, want %d", got, texts[0], times)
-			}
-			for _, text := range texts {
-				if !strings.Contains(w.log.String(), text) {
-					t.Errorf("no line has %q", text)
-				}
-			}
-		}
-		refuse(schemas.ReasonBudget, 11*time.Second)
-		want(1, notRecorded, "look at the brokers and their disks (budget)")
-		refuse("", 2*time.Second)
-		want(1, "footage is recorded again", "not_recorded=11s")
-		for range 60 { // five seconds of ten, for ten minutes
-			refuse(schemas.ReasonBudget, 5*time.Second)
-			refuse("", 5*time.Second)
-		}
-		// After a minute, then after pauses that grow: what was not logged stands in
-		// the next line.
-		want(4, notRecorded, "times=")
-		want(4, "footage is recorded again", "not_recorded=30s", "not_recorded=1m0s", "not_recorded=2m0s")
-		if err := end(); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
 func TestFencedCameraEnds(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		s := w.service(t, Config{})
-		c := newCamera(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera("a"))
+		c := newRecording(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera("a"))
 		result := make(chan error, 1)
 		go func() { result <- c.run(t.Context(), "test", always) }()
 		after(time.Second)

@@ -1,0 +1,102 @@
+package camera
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/framelog/framelog/ingest"
+	"github.com/framelog/framelog/ingest/assemble"
+	"github.com/framelog/framelog/schemas"
+)
+
+// connector connects to one camera, again and again.
+type connector struct {
+	cfg     *Config
+	deps    *Deps
+	cam     schemas.Camera
+	m       *metrics
+	status  *status
+	trouble *troubleLog
+	guard   guard
+	sink    *sink
+	source  ingest.Source // from the first connection on; nil again once it panicked
+}
+
+// soon is how long the pauses between attempts stay short after a good connection has
+// ended: mostly the camera is back within seconds, and footage is missing until then.
+const soon = 10 * time.Second
+
+// run connects, and connects again, until ctx ends. What comes goes to rec.
+// takeOver stops while there is a connection.
+func (c *connector) run(ctx context.Context, rec assemble.Recorder, takeOver *time.Timer) {
+	wait := c.cfg.ReconnectMin
+	var ended time.Time // when a good connection ended
+	c.sink.asm = nil
+	for {
+		c.sink.begin(takeOver)
+		began := time.Now()
+		err := c.connect(ctx, rec)
+		if !c.sink.flush() {
+			c.sink.asm = nil // it panicked: what it holds cannot be trusted
+			rec.Truncate(schemas.ReasonSource)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if c.sink.connected {
+			takeOver.Reset(c.cfg.OpenWait)
+		}
+		if err == nil {
+			err = errEnded
+		}
+		if c.sink.connected && time.Since(began) > c.cfg.ReconnectMax {
+			wait, ended = c.cfg.ReconnectMin, time.Now()
+		}
+		if time.Since(ended) < soon {
+			wait = min(wait, 2*c.cfg.ReconnectMin)
+		}
+		c.status.state(stateOf(err), err)
+		pause := wait/2 + rand.N(wait/2+1)
+		c.trouble.tell(slog.LevelWarn, noConnection, slog.String("err", clean(err)), "state", stateOf(err), "retry_in", pause.Round(time.Millisecond))
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+		wait = min(2*wait, c.cfg.ReconnectMax)
+		c.m.reconnects.WithLabelValues(c.cam.ID).Inc()
+	}
+}
+
+// connect makes one connection and delivers to the sink until it ends.
+func (c *connector) connect(ctx context.Context, rec assemble.Recorder) error {
+	return c.guard.run(func() error {
+		src := c.source
+		if c.source = nil; src == nil {
+			src = c.deps.NewSource(c.cam)
+		}
+		if c.sink.asm == nil {
+			c.sink.asm = c.deps.newAssembler(c.assemblerConfig(src.Live()), rec)
+		}
+		err := src.Run(ctx, c.sink)
+		c.source = src // it did not panic, so what it holds can be trusted
+		return err
+	})
+}
+
+// assemblerConfig is the settings of an assembler of this camera.
+func (c *connector) assemblerConfig(live bool) assemble.Config {
+	a := c.cfg.Assembler
+	a.Camera, a.Live = c.cam.ID, live
+	a.Problem = func(p string) {
+		if p != "" {
+			c.trouble.tell(slog.LevelWarn, cameraProblem, slog.String("problem", p))
+		} else {
+			c.trouble.over(cameraProblem, "camera problem is over")
+		}
+		c.status.problem(problemSource, p)
+	}
+	return a
+}

@@ -1,0 +1,27 @@
+package camera
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// guard keeps a panic in one camera's code from the rest of the process.
+type guard struct {
+	panics prometheus.Counter
+	log    *slog.Logger
+}
+
+// run runs f, and turns a panic of it into an error.
+func (g guard) run(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			g.panics.Inc()
+			err = fmt.Errorf("camera: run: panic: %v", v)
+			g.log.Error("camera panicked", "err", clean(err), "stack", string(debug.Stack()))
+		}
+	}()
+	return f()
+}

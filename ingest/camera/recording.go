@@ -1,0 +1,205 @@
+package camera
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/internal/share"
+	"github.com/framelog/framelog/schemas"
+)
+
+var (
+	// errFenced: another ingest has opened the camera's log.
+	errFenced = errors.New("another ingest process has taken over this camera's log")
+	// errLogEnded: the log's topics were deleted, or the writer gave up.
+	errLogEnded = errors.New("the camera's log has ended, and is opened again")
+)
+
+// desertedAfter is how long a camera's index must not grow until the owner from
+// whom the log was taken takes it back: twice the longest fragment, since the
+// index tells of a fragment when it has ended.
+const desertedAfter = 2 * time.Minute
+
+// recording records one camera: it connects again and again, and writes what comes.
+// Its faults, panics included, harm no other camera.
+type recording struct {
+	cfg       *Config
+	deps      *Deps
+	log       *slog.Logger
+	m         *metrics
+	reserve   *reserve
+	cam       schemas.Camera
+	status    *status
+	guard     guard
+	connector *connector
+	intake    *intake
+}
+
+func newRecording(cfg *Config, deps *Deps, m *metrics, res *reserve, log *slog.Logger, cam schemas.Camera) *recording {
+	state := schemas.StateConnecting
+	if cam.Disabled {
+		state = schemas.StateDisabled
+	}
+	log = log.With("camera", cam.ID)
+	st := newStatus(schemas.Status{Camera: cam.ID, Owner: cfg.Instance, Host: cfg.Host, State: state}, cfg.StatusEvery, deps.Registry.PutStatus)
+	trouble, g := newTroubleLog(log), guard{panics: m.panics, log: log}
+	return &recording{
+		cfg: cfg, deps: deps, log: log, m: m, reserve: res, cam: cam, status: st, guard: g,
+		connector: &connector{
+			cfg: cfg, deps: deps, cam: cam, m: m, status: st, trouble: trouble, guard: g,
+			sink: &sink{id: cam.ID, noAudio: cam.NoAudio, log: log, m: m, status: st, trouble: trouble, guard: g},
+		},
+		intake: &intake{status: st, trouble: trouble},
+	}
+}
+
+// Run is share.Work's: it records until ctx ends, another owner has the log
+// (errFenced), or the log ends under it (errLogEnded).
+func (c *recording) Run(ctx context.Context, reason string, mayOpen func() bool) error {
+	err := c.guard.run(func() error { return c.run(ctx, reason, mayOpen) })
+	switch {
+	case errors.Is(err, errFenced):
+		c.m.fenced.WithLabelValues(c.cam.ID).Inc()
+		c.status.state(schemas.StateAway, err)
+		return share.ErrFenced
+	case errors.Is(err, errLogEnded):
+		c.status.state(schemas.StateAway, err)
+	case err != nil:
+		// run itself has panicked, which connections cannot make it do.
+		c.status.state(schemas.StateAway, err)
+		c.status.run(ctx)
+	}
+	return err
+}
+
+// Mute is share.Work's: it stops the status from being written, or lets it go on.
+func (c *recording) Mute(on bool) { c.status.mute(on) }
+
+// run is Run for once. Nothing of the camera is left when it returns.
+func (c *recording) run(ctx context.Context, reason string, mayOpen func() bool) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	wg.Go(func() { c.status.run(ctx) })
+	if c.cam.Disabled {
+		<-ctx.Done()
+		return nil
+	}
+
+	for _, v := range []*prometheus.CounterVec{c.m.reconnects, c.m.dropped, c.m.unreleased} {
+		v.WithLabelValues(c.cam.ID) // so that the metric is there from the start, at 0
+	}
+	c.m.noSound.WithLabelValues(c.cam.ID)
+	rec := &lateRecorder{wrote: c.intake.wrote}
+	rec.open = func() Writer {
+		if ctx.Err() != nil || !mayOpen() {
+			return nil // the camera is another process's by now
+		}
+		c.log.Info("log is opened", "reason", reason)
+		w := c.deps.Open(context.WithoutCancel(ctx), schemas.Topic{Camera: c.cam.ID}, c.openOptions(reason))
+		wg.Go(func() { c.watch(ctx, w, cancel) })
+		return w
+	}
+	// A camera that accepts one client only gives no connection as long as the owner
+	// before has one: so the log is opened without a connection, which ends the other
+	// one. A log that is deserted has no such owner.
+	force := reason != share.ReasonDeserted
+	takeOver := time.AfterFunc(c.cfg.OpenWait, func() { rec.writer(force) })
+	defer takeOver.Stop()
+
+	c.connector.run(ctx, rec, takeOver)
+
+	closing, stop := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.CloseWait)
+	defer stop()
+	cause := context.Cause(ctx)
+	if !errors.Is(cause, errFenced) && !errors.Is(cause, errLogEnded) {
+		cause = nil
+	}
+	if err := rec.close(closing); err != nil && cause == nil {
+		c.log.Warn("log was not closed cleanly; the next owner settles it", "err", clean(err))
+	}
+	return cause
+}
+
+// WaitReclaim is share.Work's. It shows in the status that another process records
+// this camera, and returns nil when the index has not grown for desertedAfter. It waits
+// a while before: mostly the group is about to tell that the camera has moved, and then
+// only the new owner may write the status.
+func (c *recording) WaitReclaim(ctx context.Context) error {
+	select {
+	case <-time.After(2 * c.cfg.SessionTimeout):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	c.log.Error("camera stays with another ingest process although the group gave it to this one: "+
+		"are there two groups on one log? It is taken back once no process records it", "err", errFenced)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	showing, stop := context.WithCancel(ctx)
+	defer stop()
+	wg.Go(func() { c.status.run(showing) })
+	look := time.NewTicker(desertedAfter / 8)
+	defer look.Stop()
+	end := int64(-1)
+	var since time.Time // of which end is known
+	for {
+		now, err := c.deps.IndexEnd(ctx, schemas.Topic{Camera: c.cam.ID})
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			end = -1 // others cannot write either if we cannot read
+		case now != end:
+			end, since = now, time.Now()
+		case time.Since(since) >= desertedAfter:
+			return nil
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (c *recording) openOptions(reason string) medialog.OpenOptions {
+	return medialog.OpenOptions{
+		Writer: c.cfg.Instance, Host: c.cfg.Host, Reason: reason, Admit: c.reserve.Admit,
+	}
+}
+
+// watch waits until w is fenced or the log has ended, and ends the run then.
+func (c *recording) watch(ctx context.Context, w Writer, end context.CancelCauseFunc) {
+	slow := time.NewTimer(c.cfg.OpenWait)
+	defer slow.Stop()
+	ready := w.Ready()
+	for {
+		select {
+		case <-ready:
+			ready = nil
+			slow.Stop()
+			c.status.problem(problemLog, "")
+		case <-slow.C:
+			c.status.problem(problemLog, "Kafka does not answer, and footage waits in memory: look at the brokers")
+		case <-w.Fenced():
+			switch err := w.Err(); {
+			case ctx.Err() != nil: // it was closed
+			case errors.Is(err, medialog.ErrFenced):
+				end(errFenced)
+			default:
+				end(fmt.Errorf("%w: %w", errLogEnded, err))
+			}
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
