@@ -63,3 +63,28 @@ func TestAssemblerIsPure(t *testing.T) {
 		}
 	}
 }
+
+// The rooms of ingest: what each may import of ours. The root is the contract between
+// sources and a camera's life, so neither knows the other.
+func TestRoomsOfIngest(t *testing.T) {
+	may := map[string][]string{
+		"ingest":          {"schemas"},
+		"ingest/assemble": {"schemas", "ingest", "internal/codec"},
+		"ingest/camera":   {"schemas", "ingest", "ingest/assemble", "internal/kafka", "internal/medialog", "internal/secrets", "internal/share"},
+		"ingest/rtsp":     {"schemas", "ingest", "internal/codec", "internal/gstreamer"},
+	}
+	for _, p := range packages(t) {
+		if !under(p.dir, "ingest") {
+			continue
+		}
+		allowed, ok := may[p.dir]
+		if !ok {
+			t.Errorf("%s is no room of ingest that is known here", p.dir)
+		}
+		for _, d := range p.imports {
+			if o := ours(d); o != "" && !slices.Contains(allowed, o) {
+				t.Errorf("%s imports %s", p.dir, o)
+			}
+		}
+	}
+}
