@@ -12,21 +12,21 @@ import (
 
 // Source connects to one camera.
 type Source interface {
-	// Run makes one connection, delivers to s until it ends, and returns why.
-	// It is called again and again, never twice at a time: a Source may
-	// remember what works with its camera. All calls of s come from one
-	// goroutine at a time. Run owns what it starts: when it returns, nothing
-	// of it is left. Errors carry no secret.
+	// Run makes one connection, delivers to s until the connection ends, and
+	// returns why it ended. It is called again and again, never twice at a time: a
+	// Source may remember what works with its camera. All calls of s come from one
+	// goroutine at a time. When Run returns, nothing that it started is left. Errors
+	// hold no secret.
 	Run(ctx context.Context, s Sink) error
-	// Live reports whether the source's clock is the wall clock: that of
-	// Sink.Tick and Unit.Captured. Then the footage must keep up with it. A file,
-	// an upload or a replay is not live: its clock is the time of its footage,
-	// however fast it is delivered.
+	// Live reports whether the source's clock (Sink.Tick, Unit.Captured) is the wall
+	// clock. Then a session ends where the footage does not keep up with it. A file,
+	// an upload or a replay is not live: its clock is the time of its footage, however
+	// fast it is delivered.
 	Live() bool
 }
 
-// Sink takes what a source delivers. Its methods never block; an error means
-// that this connection is of no use and Run should return it.
+// Sink takes what a source delivers. Its methods never block. An error means that
+// this connection is of no use, and Run returns it.
 type Sink interface {
 	// Tracks tells the tracks that follow, before the first unit, and again
 	// when a decoder configuration changes or a track comes or goes: each
@@ -35,15 +35,16 @@ type Sink interface {
 	// Unit takes one access unit of video or one frame of audio, in decode
 	// order within its track. It keeps u.Data.
 	Unit(u Unit) error
-	// Tick tells the time by the source's clock. A source calls it about once
-	// a second of that clock, from Run's start to its end, also while no unit
-	// comes: only so can a missing keyframe or missing sound be noticed.
+	// Tick tells the time by the source's clock. A source calls it about once a
+	// second of that clock, from Run's start to its end, also while no unit comes:
+	// by this a missing keyframe or missing sound is noticed, and for a live source
+	// that this process stood still.
 	Tick(now time.Time) error
 }
 
-// Observer is a Sink that is told, too, what becomes of a connection besides
-// its media. A [Source] asks its sink whether it is one; Observe is called from
-// the goroutine that calls the sink, and does not block.
+// Observer is a Sink that is also told of the steps of a connection. A [Source] checks
+// whether its sink is one. Observe is called from the goroutine that calls the sink,
+// and does not block.
 type Observer interface {
 	Observe(e Event)
 }
@@ -68,22 +69,22 @@ const (
 	EventDelivering EventKind = "delivering" // units come
 	EventFallback   EventKind = "fallback"   // TCP gave nothing: UDP comes next
 	EventEnded      EventKind = "ended"
-	// EventFrameTime: how long a picture lasts by the SDP, 0 where it does not
-	// say; it comes before the tracks.
+	// EventFrameTime: how long a picture lasts by the SDP; 0: it does not say. It
+	// comes before the tracks.
 	EventFrameTime EventKind = "frame-time"
-	// EventSound: what is wrong with the camera's sound, "" where nothing is, in
-	// words for people. The pictures are recorded all the same.
+	// EventSound: what is wrong with the camera's sound, in words for people; "":
+	// nothing. The pictures are recorded all the same.
 	EventSound EventKind = "sound"
 	// EventDropped: units were dropped because the queue between the source
 	// and its sink was full.
 	EventDropped EventKind = "dropped"
-	// EventUnreleased: GStreamer has not released the connection in time, so its memory and
-	// threads are still held.
+	// EventUnreleased: GStreamer has not released the connection in time, so its
+	// memory and threads are still held.
 	EventUnreleased EventKind = "unreleased"
 )
 
-// Unit is one access unit as a source delivers it: presentation time alone,
-// since RTP carries no other.
+// Unit is one access unit of video or one frame of audio. It has a presentation time
+// alone, since RTP carries no other.
 type Unit struct {
 	Track uint8
 	// PTS is the extended RTP time, in the track's timescale; its origin is

@@ -51,7 +51,7 @@ func TestConstantRates(t *testing.T) {
 	}
 }
 
-// wantPTS says whether presentation times differ as those of the camera do.
+// wantPTS reports whether presentation times differ as those of the camera do.
 func wantPTS(t testing.TB, got []schemas.Sample, want []ingest.Unit) {
 	t.Helper()
 	if len(got) == 0 || len(got) != len(want) {
@@ -66,7 +66,7 @@ func wantPTS(t testing.TB, got []schemas.Sample, want []ingest.Unit) {
 	}
 }
 
-// wantLipSync says whether sound and pictures stand to each other as in the
+// wantLipSync reports whether sound and pictures stand to each other as in the
 // camera's time, to half a frame of sound.
 func wantLipSync(t *testing.T, m *memory, us []ingest.Unit) {
 	t.Helper()

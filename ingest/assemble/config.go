@@ -41,7 +41,7 @@ type Config struct {
 	// ClockStep is by how much the camera's clock must jump, against the order
 	// of its units and their arrival, to count as set anew. Default 3s.
 	ClockStep time.Duration
-	// Live says that Unit.Captured and Tick are the wall clock. Then a session
+	// Live: Unit.Captured and Tick are the wall clock. Then a session
 	// ends where public time and wall clock have come apart, by more than
 	// MaxDrift in the smallest difference of DriftWindow (default 500ms and 10s),
 	// and a clock that stands still between two ticks means that this process

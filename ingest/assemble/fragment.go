@@ -41,8 +41,8 @@ func (t *timeline) samples() []schemas.Sample {
 	return make([]schemas.Sample, 0, min(t.rate.count+1, maxChunkSamples))
 }
 
-// add takes a picture and the time d to the next one. last says that the
-// fragment ends with it.
+// add takes a picture and the time d to the next one. last: the fragment ends with
+// it.
 //
 // A chunk may not be longer than its part target. Time that does not fit is
 // left out: the sample keeps the nominal duration, the chunk ends, and the

@@ -7,7 +7,7 @@ import (
 
 // keyframes knows when a connection's keyframes came, by the source's clock.
 type keyframes struct {
-	latest time.Time     // zero: none yet, nor has anything begun to wait for one
+	latest time.Time     // zero: none came, and none is waited for yet
 	apart  time.Duration // of keyframes, as seen lately; what was seen earlier counts less
 	good   int           // pictures since the latest
 	bad    int           // and what was none

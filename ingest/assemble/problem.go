@@ -30,7 +30,7 @@ type problems struct {
 }
 
 // notice tells of a problem from now on, until it has not been seen for hold:
-// nobody would see what comes and goes in a second. While this process is known
+// what comes and goes in a second could not be read. While this process is known
 // to have stood still, nothing else is noticed: a camera is not to be blamed for
 // what this machine did.
 func (p *problems) notice(kind problem, text string, now time.Time) {

@@ -65,7 +65,7 @@ func TestStrongJitterFillsParts(t *testing.T) {
 	}
 }
 
-// wantNoHole says whether each picture begins where the one before it ends.
+// wantNoHole reports whether each picture begins where the one before it ends.
 func wantNoHole(t *testing.T, m *memory) {
 	t.Helper()
 	v := m.samples(1)

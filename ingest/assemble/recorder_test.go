@@ -23,7 +23,7 @@ type memory struct {
 	lastEnd   map[uint8]int64
 	loose     bool // parts may be shorter than 85 per cent
 	parts     int
-	maxChunk  int // bytes of pictures, where there is more than one; 0: any
+	maxChunk  int // bytes of pictures, if there is more than one; 0: any
 }
 
 type recorded struct {
@@ -100,7 +100,7 @@ func (m *memory) Write(c *schemas.Chunk) error {
 	return nil
 }
 
-// ended counts the sessions whose last chunk says that the source ended.
+// ended counts the sessions whose last chunk tells that the source ended.
 func (m *memory) ended() (n int) {
 	m.t.Helper()
 	for i, f := range m.fragments {

@@ -125,9 +125,9 @@ func (s *sound) discard() {
 	}
 }
 
-// recent reports whether sound has come of late: within limit. None of it need
-// wait in the queue: a camera may send it in packets of half a second, of which
-// the session before took the latest.
+// recent reports whether sound has come within limit. The queue may be empty all the
+// same: a camera may send sound in packets of half a second, and the session before
+// took the latest.
 func (s *sound) recent(now time.Time, limit time.Duration) bool {
 	return s != nil && s.aligned && s.any && now.Sub(s.seen) <= limit
 }

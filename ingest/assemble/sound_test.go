@@ -51,7 +51,7 @@ func TestNewSessionLosesNoSound(t *testing.T) {
 	}
 }
 
-// Where a session ends while the camera goes on, the sound beside its last
+// If a session ends while the camera goes on, the sound beside its last
 // pictures comes after the next session's first ones. Each session has its own
 // all the same, so that a player finds no hole at the seam.
 func TestSeamWaitsForSound(t *testing.T) {
@@ -127,7 +127,7 @@ func TestSeamWaitsForSound(t *testing.T) {
 	}
 }
 
-// The chunk that waits for its sound gets what has come, where the track ends.
+// The chunk that waits for its sound gets what has come if the track ends.
 func TestSeamWithoutMoreSound(t *testing.T) {
 	s := stream{frame: 3600, gop: 25, aac: true}
 	us := s.units(20 * time.Second)
@@ -277,7 +277,7 @@ func TestSoundLateSilentJittery(t *testing.T) {
 	})
 }
 
-// wantSoundTimes says whether sound stands in media time as the camera has it,
+// wantSoundTimes reports whether sound stands in media time as the camera has it,
 // to half a frame.
 func wantSoundTimes(t *testing.T, m *memory, us []ingest.Unit) {
 	t.Helper()

@@ -164,7 +164,7 @@ func TestStartsWithFields(t *testing.T) {
 	}
 }
 
-// Where the camera goes on in another session, the pictures that lead to its
+// If the camera goes on in another session, the pictures that lead to its
 // first one are lost, and said to be.
 func TestSessionStartsOpen(t *testing.T) {
 	for _, c := range []schemas.Codec{schemas.H264, schemas.H265} {
@@ -195,7 +195,7 @@ func TestStartsOpenBehindGap(t *testing.T) {
 	}
 }
 
-// Where no picture can begin a fragment, the remedy is told that helps.
+// If no picture can begin a fragment, the remedy that helps is told.
 func TestRemedies(t *testing.T) {
 	repeat := func(gop string) string { return strings.Repeat(gop, 30) }
 	for _, c := range []struct {

@@ -118,7 +118,7 @@ func only(us []ingest.Unit, track uint8) []ingest.Unit {
 	return slices.DeleteFunc(slices.Clone(us), func(u ingest.Unit) bool { return u.Track != track })
 }
 
-// wantAll says whether the samples are exactly the units, in their order.
+// wantAll reports whether the samples are exactly the units, in their order.
 func wantAll(t testing.TB, got []schemas.Sample, want []ingest.Unit) {
 	t.Helper()
 	if len(got) != len(want) {

@@ -117,7 +117,7 @@ type Deps struct {
 	// (medialog.Log.IndexEnd).
 	IndexEnd func(ctx context.Context, t schemas.Topic) (int64, error)
 	// Forget is told of a camera that is no longer recorded here
-	// (medialog.Log.Forget). nil: nobody is told.
+	// (medialog.Log.Forget). It may be nil.
 	Forget func(id string)
 
 	newAssembler func(assemble.Config, assemble.Recorder) assembler // tests have their own

@@ -46,7 +46,7 @@ func (l *fakeLogs) IndexEnd(_ context.Context, t schemas.Topic) (int64, error) {
 	return l.ends[t.Camera], nil
 }
 
-// elsewhere says that somebody else records a camera, or no more.
+// elsewhere sets whether another process records a camera.
 func (l *fakeLogs) elsewhere(camera string, does bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -53,7 +53,7 @@ func TestRefusedFromTheStart(t *testing.T) {
 	})
 }
 
-// Where Kafka takes the first chunk of each fragment and refuses it later, only
+// If Kafka takes the first chunk of each fragment and refuses it later, only
 // the second is an error: the problem stands until a fragment is whole.
 func TestRefusedLaterIsShownAllTheTime(t *testing.T) {
 	w := newWorld(t)
@@ -126,4 +126,3 @@ func TestRefusalIsLogged(t *testing.T) {
 		}
 	})
 }
-

@@ -126,7 +126,7 @@ func TestRevoked(t *testing.T) {
 	})
 }
 
-// Two owners at once must not fight: who is fenced waits for an assignment, or
+// Two owners at once must not fight: the one that is fenced waits for an assignment, or
 // for the other to end.
 func TestFencedByAnotherOwner(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
@@ -215,8 +215,8 @@ func TestReleasedBeforeItHasALog(t *testing.T) {
 	}
 }
 
-// The old owner opens its log just before it is told to let go, and the log
-// takes its opening after the new owner's: nobody would record once it ends.
+// The old owner opens its log just before it is told to release the camera, and the log
+// takes its opening after the new owner's: no process would record once it ends.
 func TestOpenedAcrossAHandover(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		one, two := w.service(t, Config{Instance: "one"}), w.service(t, Config{Instance: "two"})
@@ -344,7 +344,7 @@ func TestLostOwnerIsSilent(t *testing.T) {
 }
 
 // A camera that takes one client only changes hands too: the new owner opens
-// its log without a connection, which makes the old one let go.
+// its log without a connection, which ends the old one's connection.
 func TestCameraWithOneClient(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		seat := make(chan struct{}, 1)

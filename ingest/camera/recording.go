@@ -149,7 +149,7 @@ func (c *recording) WaitReclaim(ctx context.Context) error {
 	look := time.NewTicker(desertedAfter / 8)
 	defer look.Stop()
 	end := int64(-1)
-	var since time.Time // of which end is known
+	var since time.Time // when the index ended at end for the first time
 	for {
 		now, err := c.deps.IndexEnd(ctx, schemas.Topic{Camera: c.cam.ID})
 		switch {

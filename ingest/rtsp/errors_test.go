@@ -109,7 +109,7 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// A camera of which any certificate is taken does not make it good for others:
+// That any certificate is accepted of one camera does not make it good for others:
 // TLS resumes the session that it had, and checks no certificate then.
 func TestCertificateIsCheckedAfterAnyWasTaken(t *testing.T) {
 	feed := clip(t, testenv.Clip{Seconds: 3}).With(true, 1)

@@ -117,7 +117,7 @@ func TestSoundIsInTime(t *testing.T) {
 				v := s.of(1)
 				return len(v) >= 75 && len(s.of(2)) > 50 && (c.cfg.SenderReports.Off || slices.ContainsFunc(v, told))
 			})
-			// Where arrival decides, sound is as far off as one of the first
+			// If arrival decides, sound is as far off as one of the first
 			// units was late on its way.
 			limit := c.limit
 			if c.cfg.NoRTPInfo {
@@ -335,7 +335,7 @@ func TestLoss(t *testing.T) {
 	}
 }
 
-// Garbage from a camera harms nobody: the stream goes on, or ends with an error
+// Garbage from a camera harms no other: the stream goes on, or ends with an error
 // by which one connects anew.
 func TestGarbage(t *testing.T) {
 	feed := clip(t, testenv.Clip{Seconds: 3}).With(true, 1)

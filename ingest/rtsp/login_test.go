@@ -186,7 +186,7 @@ func (g *guarded) login(t *testing.T, password string) *url.URL {
 	return u
 }
 
-// Cameras lock who is wrong a few times: a password that is not accepted is
+// Cameras lock accounts after a few wrong passwords: a password that is not accepted is
 // sent once an attempt, also where a second connection is needed for it.
 func TestWrongPasswordIsSentOnce(t *testing.T) {
 	for name, g := range map[string]*guarded{

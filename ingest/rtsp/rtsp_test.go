@@ -244,7 +244,7 @@ func compare(t *testing.T, track schemas.Track, sent []camsim.Sent, got []ingest
 	}
 }
 
-// lossless runs a test over UDP, where a busy machine may throw packets away
+// lossless runs a test over UDP, on which a busy machine may drop packets
 // by itself: then again. f collects, ending early where dropped says so, and
 // what it returns judges.
 func lossless(t *testing.T, udp bool, f func(dropped func() bool) (judge func())) {

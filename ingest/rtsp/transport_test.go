@@ -141,7 +141,7 @@ func TestUDPWhereTCPGivesNothing(t *testing.T) {
 	}
 }
 
-// Where no video comes, the transport is named, and what helps.
+// If no video comes, the error names the transport and what helps.
 func TestNoVideoNamesTheTransport(t *testing.T) {
 	feed := clip(t, testenv.Clip{Seconds: 3}).With(true, 1)
 	for name, c := range map[string]struct {
@@ -250,7 +250,7 @@ func asServed(t *testing.T, want *camsim.Clip, s *sink) {
 // used is what a process has of what connections take.
 func used(t *testing.T) (goroutines, threads, files int) {
 	t.Helper()
-	// Twice: what one collection's finalizers let go of is garbage of the next.
+	// Twice: what the finalizers of one collection release is garbage for the next.
 	runtime.GC()
 	runtime.GC()
 	count := func(dir string) int {
