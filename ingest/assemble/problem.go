@@ -53,7 +53,8 @@ func (p *problems) expire(now time.Time) {
 	p.report()
 }
 
-// end ends one problem, and reset all.
+// end ends one problem. reset ends all but a standstill, whose consequences a camera is
+// not to be blamed for on its next connection either.
 func (p *problems) end(kind problem) {
 	p.found[kind].text = ""
 	p.report()
@@ -61,7 +62,9 @@ func (p *problems) end(kind problem) {
 
 func (p *problems) reset() {
 	for kind := range p.found {
-		p.found[kind].text = ""
+		if problem(kind) != problemStoodStill {
+			p.found[kind].text = ""
+		}
 	}
 	p.report()
 }

@@ -190,3 +190,30 @@ func TestStandstillIsNotTheCamerasFault(t *testing.T) {
 		})
 	}
 }
+
+// A standstill often ends the connection. It is told all the same for as long as
+// other problems, and is over by itself.
+func TestStandstillOutlastsItsConnection(t *testing.T) {
+	s := stream{frame: 3600, gop: 25}
+	var told []string
+	m := memory{t: t}
+	a := New(Config{Live: true, Problem: func(p string) { told = append(told, p) }}, &m, nil)
+	us := s.units(2 * time.Second)
+	feed(t, a, s.tracks(), us)
+	_ = a.Tick(epoch.Add(30 * time.Second))
+	a.Flush()
+	if len(told) != 1 || !strings.Contains(told[0], "stood still for 28s") {
+		t.Fatalf("told %q", told)
+	}
+	feed(t, a, s.tracks(), later(us, 31*time.Second, 0))
+	for s := 33; s <= 44; s++ {
+		_ = a.Tick(epoch.Add(time.Duration(s) * time.Second))
+	}
+	if len(told) != 1 {
+		t.Errorf("told %q too early", told)
+	}
+	_ = a.Tick(epoch.Add(45 * time.Second))
+	if len(told) != 2 || told[1] != "" {
+		t.Errorf("told %q", told)
+	}
+}

@@ -78,6 +78,7 @@ type course struct {
 	playing   bool // PLAY was accepted
 	packets   bool // the first packet of video came
 	live      bool // units were delivered
+	stood     bool // this process stood still just before
 }
 
 // explain turns what ended a connection into an *Error. Errors that do not come
@@ -90,6 +91,8 @@ func explain(err error, where string, c course) error {
 		certificate *gstreamer.RTSPCertificateError
 	)
 	switch {
+	case c.stood && away(err):
+		e.Cause, e.Remedy = "the connection ended after ingest had stood still", "look whether this machine is suspended or has too little CPU"
 	case errors.Is(err, errNoAnswer):
 		e.Cause = "the camera did not begin its stream in time"
 		e.Remedy = restart
@@ -122,6 +125,12 @@ func explain(err error, where string, c course) error {
 		return err
 	}
 	return e
+}
+
+// away reports whether err is that the connection ended or nothing came.
+func away(err error) bool {
+	var pipe *gstreamer.RTSPError
+	return errors.As(err, &pipe) && pipe.Status == 0 || errors.Is(err, errNoAnswer) || errors.Is(err, errNoVideo) || errors.Is(err, gstreamer.ErrRTSPEnded)
 }
 
 // stalled fills in what does not come although PLAY was accepted.

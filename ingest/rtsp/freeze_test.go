@@ -47,25 +47,34 @@ func TestFrozenProcess(t *testing.T) {
 		fmt.Println("ENDED", rtsp.New(rtsp.Config{URL: fixed(t, url), ConnectTimeout: testenv.Patience, StallTimeout: limit, NoDataTimeout: limit}).Run(t.Context(), asm))
 		return
 	}
-	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: clip(t, testenv.Clip{Seconds: 3}).With(true, 1)}}})
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(self, "-test.run=^TestFrozenProcess$", "-test.v")
-	cmd.Env = append(os.Environ(), freezeURL+"="+srv.URL("c"))
-	p := testenv.Start(t, "frozen", cmd)
-	testenv.Wait(t, testenv.Patience, "it records", func() bool { return strings.Contains(p.Log.String(), "RECORDS") })
-	if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	time.Sleep(2 * limit)
-	if err := syscall.Kill(p.PID(), syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	testenv.Wait(t, testenv.Patience, "it tells that it stood still", func() bool { return strings.Contains(p.Log.String(), "stood still") })
-	time.Sleep(limit) // what is wrong would be told by then
-	if text := p.Log.String(); strings.Contains(text, "ENDED") || strings.Count(text, "PROBLEM") != 1 {
-		t.Errorf("it said:\n%s", text)
+	for name, drops := range map[string]bool{"the camera goes on": false, "the camera ends the connection": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: clip(t, testenv.Clip{Seconds: 3}).With(true, 1)}}})
+			self, err := os.Executable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(self, "-test.run=^TestFrozenProcess$", "-test.v")
+			cmd.Env = append(os.Environ(), freezeURL+"="+srv.URL("c"))
+			p := testenv.Start(t, "frozen", cmd)
+			testenv.Wait(t, testenv.Patience, "it records", func() bool { return strings.Contains(p.Log.String(), "RECORDS") })
+			p.Signal(syscall.SIGSTOP)
+			time.Sleep(2 * limit)
+			if drops {
+				srv.Camera("c").Drop()
+			}
+			p.Signal(syscall.SIGCONT)
+			testenv.Wait(t, testenv.Patience, "it tells that it stood still", func() bool { return strings.Contains(p.Log.String(), "stood still for") })
+			if drops {
+				testenv.Wait(t, testenv.Patience, "the connection ends", func() bool { return strings.Contains(p.Log.String(), "ENDED") })
+			} else {
+				time.Sleep(limit) // what is wrong would be told by then
+			}
+			text := p.Log.String()
+			if strings.Count(text, "PROBLEM") != 1 || strings.Contains(text, "ENDED") != drops || drops && !strings.Contains(text, "after ingest had stood still") {
+				t.Errorf("it said:\n%s", text)
+			}
+		})
 	}
 }

@@ -239,7 +239,7 @@ func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink i
 		r.tell(ingest.EventEnded)
 		if err != nil && r.ours {
 			_, _, packets := conn.Start(schemas.VideoTrack)
-			err = explain(err, s.where(u), course{transport: transport, video: r.hasVideo(), playing: r.playing, packets: packets, live: live})
+			err = explain(err, s.where(u), course{transport: transport, video: r.hasVideo(), playing: r.playing, packets: packets, live: live, stood: r.dog.blames(time.Now())})
 		}
 	}()
 	return false, r.loop(ctx)
@@ -258,7 +258,8 @@ type run struct {
 	dropped   uint64 // units that were dropped and told
 	sound     string // the problem of the sound, as it was told last
 	soundTold bool   // it was told, even if it is ""
-	ours      bool   // loop's error is the connection's, not the sink's or ctx's
+	dog       *watchdog
+	ours      bool // loop's error is the connection's, not the sink's or ctx's
 }
 
 func (r *run) hasVideo() bool {
@@ -301,7 +302,16 @@ const tickEvery = time.Second
 
 func (r *run) loop(ctx context.Context) error {
 	var ticked time.Time
-	dog := newWatchdog(time.Now())
+	r.dog = newWatchdog(time.Now())
+	dog := r.dog
+	look := func(now time.Time) error {
+		dog.look(now)
+		if now.Sub(ticked) < tickEvery {
+			return nil
+		}
+		ticked = now
+		return r.deliver.sink.Tick(now)
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -310,6 +320,9 @@ func (r *run) loop(ctx context.Context) error {
 			return ctx.Err()
 		case <-r.conn.Done():
 			// What came before the end is delivered.
+			if err := look(time.Now()); err != nil {
+				return err
+			}
 			if _, err := r.items(); err != nil {
 				return err
 			}
@@ -320,19 +333,14 @@ func (r *run) loop(ctx context.Context) error {
 			return r.conn.Err()
 		case <-timer.C:
 		}
-		now := time.Now()
-		dog.look(now)
-		if now.Sub(ticked) >= tickEvery {
-			ticked = now
-			if err := r.deliver.sink.Tick(now); err != nil {
-				return err
-			}
+		if err := look(time.Now()); err != nil {
+			return err
 		}
 		saw, err := r.items()
 		if err != nil {
 			return err
 		}
-		now = time.Now()
+		now := time.Now()
 		if saw {
 			dog.video = now
 		}

@@ -21,6 +21,10 @@ func TestWatchdog(t *testing.T) {
 		for _, d := range c.looks {
 			dog.look(began.Add(d))
 		}
+		last := began.Add(c.looks[len(c.looks)-1])
+		if got, want := dog.blames(last), c.want > 0; got != want || dog.blames(last.Add(aftermath)) {
+			t.Errorf("%s: blames the standstill: %v, want %v", name, got, want)
+		}
 		if got := dog.began.Sub(began); got != c.want || dog.video.Sub(began) != got {
 			t.Errorf("%s: moved by %v and %v, want %v", name, got, dog.video.Sub(began), c.want)
 		}
