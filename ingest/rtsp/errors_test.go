@@ -87,7 +87,6 @@ func TestFailures(t *testing.T) {
 		"host":     {"rtsp://no-such-host.invalid/c", rtsp.ErrAway, "the host name no-such-host.invalid is not known (check"},
 		"untrusty": {tlsSrv.URL("c"), rtsp.ErrRefused, "set insecure_tls"},
 		"busy":     {refusing.URL("c"), rtsp.ErrAway, "503"},
-		"scheme":   {"http://127.0.0.1/c", rtsp.ErrRefused, "rtsp://"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

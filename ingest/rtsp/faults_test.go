@@ -219,7 +219,7 @@ func TestStall(t *testing.T) {
 	if d < limit || d > limit+6*time.Second+pauses.Sum(sent[len(sent)-1].At, time.Now()) {
 		t.Errorf("after %v", d)
 	}
-	if got := fmt.Sprint(s.states()); got != "[connecting playing live ended]" {
+	if got := fmt.Sprint(s.states()); got != "[connecting playing delivering ended]" {
 		t.Error(got)
 	}
 }

@@ -387,7 +387,7 @@ func TestStates(t *testing.T) {
 	if err := wait(); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	if got := fmt.Sprint(s.states()); got != "[connecting playing live ended]" {
+	if got := fmt.Sprint(s.states()); got != "[connecting playing delivering ended]" {
 		t.Error(got)
 	}
 }

@@ -126,7 +126,7 @@ func TestUDPWhereTCPGivesNothing(t *testing.T) {
 				cancel()
 				<-done
 			}
-			want := "[connecting ended fallback connecting playing live ended connecting ended connecting playing live ended]"
+			want := "[connecting ended fallback connecting playing delivering ended connecting ended connecting playing delivering ended]"
 			if silent {
 				want = strings.Replace(want, "connecting", "connecting playing", 1)
 			}
