@@ -26,8 +26,8 @@ const (
 	leadReorder = 6
 )
 
-// timeline is what leads from pictures and sound that have come to chunks that the
-// recorder has: sessions, decode times, fragments.
+// timeline makes sessions, fragments and chunks of pictures and sound, and gives them to
+// the recorder.
 type timeline struct {
 	cfg Config
 	rec Recorder
@@ -52,7 +52,7 @@ type timeline struct {
 type Stats struct {
 	Video, Audio  schemas.Codec // of the session; Audio is empty without sound
 	Width, Height uint16
-	Recording     bool // a session is open
+	Recording     bool // a session is running
 	// Blocked is why nothing is recorded although units come; else "".
 	Blocked string
 }
@@ -105,8 +105,8 @@ func (s *session) join(v *unit) {
 	v.openGOP = false
 }
 
-// leavesOut reports whether v is a leading picture that does not
-// decode, since there is nothing before the one that it leads to.
+// leavesOut reports whether v is a leading picture that does not decode, because
+// there is nothing before the picture that it leads to.
 func (s *session) leavesOut(v *unit, c schemas.Codec) bool {
 	if !s.leading {
 		return false
@@ -149,8 +149,8 @@ const (
 	untilShown = math.MinInt64
 )
 
-// end closes the session: everything that it holds is written, or waits for
-// the last of its sound. Sound belongs to it that is heard before the PTS until.
+// end closes the session: everything that it holds is written, or waits for the last
+// of its sound. Sound before the PTS until belongs to the session.
 func (t *timeline) end(until int64) {
 	t.close()
 	s := &t.session
