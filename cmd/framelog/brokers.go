@@ -110,9 +110,9 @@ func checkBrokers(ctx context.Context, cfg *config.Config) error {
 
 // Times of brokerWait.
 const (
-	askAgain   = time.Second // from one question to the next
-	remindMin  = time.Minute // from the first line of the log to the second, doubled each time
-	remindMost = time.Hour
+	askAgain    = time.Second // from one question to the next
+	remindFirst = time.Minute // from the first line of the log to the second, doubled each time
+	remindMost  = time.Hour
 )
 
 // brokerWait waits for the brokers at the start of a process. That nobody
@@ -151,7 +151,7 @@ func (w *brokerWait) why() string { return w.away.Load().(string) }
 // run returns nil when a broker has answered. Errors: that of ctx. It logs at
 // once that the brokers are away, and then after 1, 2, 4… minutes.
 func (w *brokerWait) run(ctx context.Context) error {
-	began, remind, pause := time.Now(), time.Duration(0), remindMin
+	began, remind, pause := time.Now(), time.Duration(0), remindFirst
 	for {
 		err := w.ask(ctx)
 		if ctx.Err() != nil {

@@ -158,9 +158,9 @@ func (e *Error) ofBoth(udp *Error) *Error {
 	switch {
 	case !udp.tryOther:
 		return udp
-	case e.Kind == ErrStalled && !e.noData:
+	case errors.Is(e.Kind, ErrStalled) && !e.noData:
 		return e // packets come over TCP, but no picture
-	case udp.Kind == ErrStalled && !udp.noData:
+	case errors.Is(udp.Kind, ErrStalled) && !udp.noData:
 		return udp // packets come over UDP, but no picture
 	case e.noData && udp.noData:
 		udp.Cause = "connected, but no video comes, neither over TCP nor over UDP"

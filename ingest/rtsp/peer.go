@@ -60,7 +60,7 @@ func (p prober) find(ctx context.Context, secure bool) (peer, error) {
 		}
 		// A known answer ends the search. An alert of TLS in answer to plain RTSP
 		// only tells to ask with TLS.
-		if got != peerSilent && got != peerCloses && got != peerOther && !(got == peerTLS && i == 0 && !secure) {
+		if got != peerSilent && got != peerCloses && got != peerOther && (got != peerTLS || i > 0 || secure) {
 			return got, nil
 		}
 		found = max(found, got)

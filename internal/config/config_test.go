@@ -57,7 +57,8 @@ func (e *egressKeys) Check(c *Config) error {
 func testLoader() Loader {
 	return Loader{
 		Sections: Sections{
-			{Key: "egress", Into: new(egressKeys)}, {Key: "broker", Into: new(brokerKeys)},
+			{Key: "egress", Into: new(egressKeys)},
+			{Key: "broker", Into: new(brokerKeys)},
 			{Key: "processors", Into: &Sections{{Key: "motion", Into: new(motionKeys)}}},
 		},
 		OwnEnv: []string{"FRAMELOG_PROCESSOR_"},

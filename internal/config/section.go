@@ -94,7 +94,7 @@ func mapSlice(v reflect.Value) yaml.MapSlice {
 	var out yaml.MapSlice
 	for f, fv := range fields(v) {
 		key, _ := keyOf(f)
-		var value any = fv.Interface()
+		value := fv.Interface()
 		if isMapping(f.Type) {
 			value = mapSlice(fv)
 		}

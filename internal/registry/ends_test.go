@@ -78,6 +78,7 @@ func TestEndIsCompactedAway(t *testing.T) {
 			must(t, err)
 			var part int32
 			for part = range ends {
+				break // that of the camera: empty partitions have no end
 			}
 			first := fetchBatch(t, c, topics["t.cameras"], part)
 			for range 2 {
@@ -153,7 +154,12 @@ func TestAtEnd(t *testing.T) {
 		next, end int64
 		want      bool
 	}{
-		{0, 6, false}, {1, 6, false}, {2, 6, false}, {3, 6, false}, {4, 6, false}, {5, 6, true},
+		{0, 6, false},
+		{1, 6, false},
+		{2, 6, false},
+		{3, 6, false},
+		{4, 6, false},
+		{5, 6, true},
 		{3, 4, false}, // a record comes, later than asked for
 		{6, 7, false}, // the leader does not know of so much
 	} {

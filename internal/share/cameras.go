@@ -118,7 +118,7 @@ func (s *Cameras) Partitions() int {
 	return len(s.partitions)
 }
 
-// Assigned: these partitions are ours from now on, perhaps again. The group
+// Assigned says that these partitions are ours from now on, perhaps again. The group
 // calls it each time that it has settled, even with none: what it had lost and
 // does not give back then is another process's.
 func (s *Cameras) Assigned(ids []int32) {
@@ -141,7 +141,7 @@ func (s *Cameras) Assigned(ids []int32) {
 	s.give(gone)
 }
 
-// Revoked: these partitions go to another process.
+// Revoked says that these partitions go to another process.
 func (s *Cameras) Revoked(ids []int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,7 +159,7 @@ func (s *Cameras) give(ids []int32) {
 	s.tell(ids, evRevoked)
 }
 
-// Lost: the group has given this process up, or no broker answers. The next
+// Lost says that the group has given this process up, or no broker answers. The next
 // Assigned tells whether these partitions are ours still.
 func (s *Cameras) Lost(ids []int32) {
 	s.mu.Lock()
@@ -189,7 +189,7 @@ func (s *Cameras) tell(ids []int32, e event) {
 	}
 }
 
-// Desired: these are the cameras of a partition of ours, which was read to its
+// Desired tells the cameras of a partition of ours, which was read to its
 // end. What it says of a partition that may not be ours any more does not count.
 func (s *Cameras) Desired(id int32, cams map[string]schemas.Camera) {
 	s.mu.Lock()
@@ -347,6 +347,7 @@ func (s *Cameras) mayOpen(c *camera) bool {
 // taken, may be opened again: as far as the work can tell, and by the group.
 func (s *Cameras) reclaim(c *camera, r *run) {
 	for r.waitCtx.Err() == nil && r.work.WaitReclaim(r.waitCtx) != nil {
+		pause(r.waitCtx, s.cfg.RetryWait)
 	}
 	for r.ctx.Err() == nil {
 		s.mu.Lock()
