@@ -1,5 +1,6 @@
 # make up         everything on this machine, with two demo cameras
 # make build      bin/framelog
+# make check      format, vet, lint, unit tests: no Kafka, no browser, no FFmpeg
 # make test       the whole suite but what takes long
 # make test-long  that with all that takes long
 # make bench      speed and memory beside FFmpeg and GStreamer
@@ -12,7 +13,7 @@ TEST_FLAGS ?=
 PKG ?= ./...
 BENCH_FLAGS ?=
 
-.PHONY: up build page test test-long test-web test-go vet lint bench deps deps-test clean
+.PHONY: up build page check test test-long test-web test-go vet lint bench deps deps-test clean
 
 up: deps
 	@$(MAKE) --no-print-directory build
@@ -35,6 +36,11 @@ deps:
 
 deps-test:
 	@scripts/deps.sh test
+
+# For while you work. Tests that need more than Go and GStreamer skip (testenv.SkipShort),
+# and the simulation of the log runs 300 schedules.
+check: build lint test-web
+	$(GO) list ./... | sed '\|/tests/|d' | xargs $(GO) test -short
 
 test: deps-test
 	@$(MAKE) --no-print-directory build vet test-web test-go

@@ -1,7 +1,6 @@
 package compat
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -239,7 +238,7 @@ func TestLongKeyframeIntervalBegins(t *testing.T) {
 			continue
 		}
 		first := w.all[0].At.Sub(s.runs[0].began)
-		t.Log(fmt.Sprintf("%s: first picture %v after the camera's, that of %v", w.name, first.Round(10*time.Millisecond), w.all[0].Shown))
+		t.Logf("%s: first picture %v after the camera's, that of %v", w.name, first.Round(10*time.Millisecond), w.all[0].Shown)
 		// Whoever connects within the first interval waits for the second.
 		if limit := s.strain.Stretch(8*time.Second + 4*time.Second); first > limit {
 			t.Errorf("%s: the first picture came %v after the camera's, limit %v", w.name, first, limit)

@@ -33,6 +33,7 @@ type Page struct {
 // as a snap alone, which cannot run here).
 func Chromium(t testing.TB) *Browser {
 	t.Helper()
+	SkipShort(t, "Chromium")
 	opts := []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(chromiumPath(t)),
 		chromedp.UserDataDir(chromiumProfile(t)),

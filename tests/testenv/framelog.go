@@ -28,6 +28,7 @@ var binary struct {
 // with the race detector where the tests have it.
 func Binary(t testing.TB) string {
 	t.Helper()
+	SkipShort(t, "the framelog binary")
 	if v := os.Getenv(BinaryVariable); v != "" {
 		return v
 	}

@@ -35,6 +35,7 @@ var portLine = regexp.MustCompile(`(?m)^PORT (\d+)$`)
 // its start to each client and then ends; a live pattern goes on.
 func StartGstRTSPServer(t testing.TB, o GstRTSPOptions) *GstRTSPServer {
 	t.Helper()
+	SkipShort(t, "GStreamer's RTSP server")
 	const python = "/usr/bin/python3" // Debian's, which python3-gi belongs to
 	check := exec.CommandContext(t.Context(), python, "-c", "import gi; gi.require_version('GstRtspServer', '1.0')")
 	if out, err := check.CombinedOutput(); err != nil {
@@ -42,7 +43,11 @@ func StartGstRTSPServer(t testing.TB, o GstRTSPOptions) *GstRTSPServer {
 	}
 	args := []string{filepath.Join(Root(t), "tests/testenv/testdata/rtsp_server.py"), "--port", fmt.Sprint(o.Port)}
 	for _, f := range []struct{ flag, value string }{
-		{"--file", o.File}, {"--launch", o.Launch}, {"--video", o.Video}, {"--audio", o.Audio}, {"--size", o.Size},
+		{"--file", o.File},
+		{"--launch", o.Launch},
+		{"--video", o.Video},
+		{"--audio", o.Audio},
+		{"--size", o.Size},
 		{"--user", o.User},
 	} {
 		if f.value != "" {

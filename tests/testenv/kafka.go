@@ -46,6 +46,7 @@ type KafkaBroker struct {
 // Kafka starts a broker of the test's own and waits until it answers.
 func Kafka(t testing.TB) *KafkaBroker {
 	t.Helper()
+	SkipShort(t, "Apache Kafka")
 	if b := external(); b != nil {
 		return b
 	}
@@ -86,6 +87,7 @@ var shared struct {
 // process. Tests keep apart by topic names.
 func SharedKafka(t testing.TB) *KafkaBroker {
 	t.Helper()
+	SkipShort(t, "Apache Kafka")
 	if b := external(); b != nil {
 		return b
 	}

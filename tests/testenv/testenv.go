@@ -79,9 +79,20 @@ func Missing(t testing.TB, format string, args ...any) {
 	t.Skipf("testenv: "+format, args...)
 }
 
-// Tool is the path of a program, or the test ends as in Missing.
+// SkipShort skips a test under -short (make check), because it needs more than
+// Go and GStreamer. need names that, as in "Apache Kafka".
+func SkipShort(t testing.TB, need string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skipf("testenv: -short: this test needs %s (make test runs it)", need)
+	}
+}
+
+// Tool is the path of a program, or the test ends as in Missing. Under -short
+// the test is skipped.
 func Tool(t testing.TB, name, debianPackage string) string {
 	t.Helper()
+	SkipShort(t, name)
 	path, err := exec.LookPath(name)
 	if err != nil && name == "nginx" {
 		path, err = exec.LookPath("/usr/sbin/nginx") // not in everybody's PATH
