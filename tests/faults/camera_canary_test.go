@@ -18,6 +18,7 @@ import (
 	"github.com/framelog/framelog/internal/camsim"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/oracle/hlscheck"
+	"github.com/framelog/framelog/tests/system"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
@@ -99,30 +100,21 @@ func TestCanaryOfCanaries(t *testing.T) {
 // environment of who needs them: no log, metric, error, record, answer,
 // playlist, file or command line holds one, whatever goes wrong.
 func TestNoPasswordAnywhere(t *testing.T) {
-	clip := camLoad(t, camSmall)
+	clip := system.Loop(t, small)
 	login := func(path, password string) camsim.CameraConfig {
 		return camsim.CameraConfig{Path: path, Feed: clip, User: "viewer", Password: password}
 	}
 	serve := func(auth camsim.Auth, tls bool) *camsim.Server {
-		s, err := camsim.Start(t.Context(), camsim.Config{Auth: auth, TLS: tls, Cameras: []camsim.CameraConfig{
+		return system.Serve(t, camsim.Config{Auth: auth, TLS: tls, Cameras: []camsim.CameraConfig{
 			login("plain", canary), login("odd", map[camsim.Auth]string{camsim.AuthDigest: oddPassword, camsim.AuthBasic: oddBasic}[auth]),
 			login("at", canary+"@"+canary),
 		}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(s.Close)
-		return s
 	}
 	// Cheap cameras want their password in the path, and have no other.
-	inPath, err := camsim.Start(t.Context(), camsim.Config{Cameras: []camsim.CameraConfig{
+	inPath := system.Serve(t, camsim.Config{Cameras: []camsim.CameraConfig{
 		{Path: "user=viewer&password=" + canary + "&channel=1", Feed: clip},
 		{Path: "user=viewer_password=" + canary + "_channel=1", Feed: clip},
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(inPath.Close)
 	digest, basic, secure := serve(camsim.AuthDigest, false), serve(camsim.AuthBasic, false), serve(camsim.AuthBasic, true)
 	gone := fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))
 
@@ -167,27 +159,27 @@ func TestNoPasswordAnywhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := &leak{t: t, found: map[string]bool{}, places: map[string]int{}}
-	s := &camScene{history: map[string][]camStatus{}}
+	s := &scene{}
 	s.Framelog = testenv.Up(t, testenv.UpOptions{Data: data, Config: config.String(), NoWait: true, Env: []string{
 		"FRAMELOG_SECRET_RIGHT=" + canary, "FRAMELOG_SECRET_WRONG=" + canary + "-wrong",
 		"FRAMELOG_SECRET_ODD=" + oddBasic, "FRAMELOG_SECRET_BOTH=viewer:" + canary,
 	}})
+	s.follow(t, s.URL)
 	ctx, cancel := context.WithCancel(t.Context())
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	defer cancel()
-	beside.Go(func() { s.follow(ctx) })
 	beside.Go(func() { l.commandLines(ctx, s.PID()) })
 	s.WaitReady(t)
 
 	l.typed(s, digest, basic, inPath, want)
 	for id, state := range want {
-		s.named(t, id, time.Time{}, string(state), func(x camStatus) bool { return x.State == state })
+		s.waitSaid(t, id, time.Time{}, string(state), func(x status) bool { return x.State == state })
 	}
 	if t.Failed() {
 		return // what has not run cannot leak
 	}
-	s.connect(t)
+	s.reader = openLog(t, s.Broker)
 	l.playlists(s, want)
 	l.answers(s, want)
 	l.commands(s)
@@ -238,7 +230,7 @@ func (l *leak) commandLines(ctx context.Context, parent int) {
 }
 
 // ask sends a request and searches the answer, headers too.
-func (l *leak) ask(s *camScene, method, path, contentType, body string) int {
+func (l *leak) ask(s *scene, method, path, contentType, body string) int {
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(l.t.Context(), testenv.Patience)
 	defer cancel()
@@ -264,7 +256,7 @@ func (l *leak) ask(s *camScene, method, path, contentType, body string) int {
 
 // typed is what people type into the page, right and wrong. It adds to want
 // what is taken.
-func (l *leak) typed(s *camScene, digest, basic, inPath *camsim.Server, want map[string]schemas.State) {
+func (l *leak) typed(s *scene, digest, basic, inPath *camsim.Server, want map[string]schemas.State) {
 	const kind = "application/json"
 	url := func(u string) string { return fmt.Sprintf(`{"url":%q,"label":"typed"}`, u) }
 	seen := func(id string) {
@@ -327,7 +319,7 @@ func (l *leak) typed(s *camScene, digest, basic, inPath *camsim.Server, want map
 }
 
 // answers searches all that can be fetched.
-func (l *leak) answers(s *camScene, want map[string]schemas.State) {
+func (l *leak) answers(s *scene, want map[string]schemas.State) {
 	paths := []string{"/", "/metrics", "/healthz", "/readyz", "/v1/cameras", "/v1/nothing", "/v1/cameras/nobody", "/hls/nobody/index.m3u8"}
 	for id := range want {
 		paths = append(paths, "/v1/cameras/"+id)
@@ -363,12 +355,12 @@ func (l *leak) answers(s *camScene, want map[string]schemas.State) {
 }
 
 // playlists searches what a viewer gets of the cameras that are live.
-func (l *leak) playlists(s *camScene, want map[string]schemas.State) {
+func (l *leak) playlists(s *scene, want map[string]schemas.State) {
 	for id, state := range want {
 		if state != schemas.StateLive {
 			continue
 		}
-		s.more(l.t, id, time.Time{}, 2)
+		s.grown(l.t, id, time.Time{}, 2)
 		base := "/hls/" + id + "/"
 		text := l.fetched(s, base+"index.m3u8")
 		l.search("playlist", id, text)
@@ -392,11 +384,11 @@ func (l *leak) playlists(s *camScene, want map[string]schemas.State) {
 
 // fetched is what stands at a path, once it is there: egress lets nobody wait
 // for long, and nobody has asked for these cameras before.
-func (l *leak) fetched(s *camScene, path string) (body []byte) {
+func (l *leak) fetched(s *scene, path string) (body []byte) {
 	l.t.Helper()
 	status := 0
 	var err error
-	if !camWait(l.t, 2*testenv.Patience, func() bool {
+	if !testenv.Poll(l.t, 2*testenv.Patience, func() bool {
 		status, body, err = s.Get(l.t, path)
 		return err == nil && status == http.StatusOK && len(body) > 0
 	}) {

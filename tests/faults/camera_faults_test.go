@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,56 +14,28 @@ import (
 	"github.com/framelog/framelog/internal/camsim"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/oracle/hlscheck"
+	"github.com/framelog/framelog/tests/system"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// camFault is a camera with which something goes wrong.
-type camFault struct {
-	id      string
-	clip    testenv.Clip
-	feed    func(t *testing.T) *camsim.Clip // instead of clip
-	config  camsim.CameraConfig
-	options string // more of its configuration
-	before  func(*camsim.Server)
-	// run has the fault begin and end, and looks at what comes of it. It runs
+// cameraFault is a camera with which something goes wrong.
+type cameraFault struct {
+	camera
+	// run has the fault begin and end, and checks what becomes of it. It runs
 	// beside those of all other cameras.
-	run func(t *testing.T, s *camScene, id string)
+	run func(t *testing.T, s *cameraScene, id string)
 }
 
-// cam is the camera of a server.
-func (s *camScene) cam(id string) *camsim.Camera { return s.servers[id].Camera("cam") }
-
-// The clips are small: all cameras run at once.
-var (
-	camSmall = testenv.Clip{Size: "320x240", FPS: 15, Seconds: 6, KBits: 300}
-	camLarge = testenv.Clip{Size: "480x360", FPS: 15, Seconds: 6, KBits: 300}
-	camSound = testenv.Clip{Size: "320x240", FPS: 15, Seconds: 6, KBits: 300, Audio: "aac"}
-)
-
-func (c camFault) make(t *testing.T) *camsim.Clip {
-	t.Helper()
-	if c.feed != nil {
-		return c.feed(t)
-	}
-	if c.clip == (testenv.Clip{}) {
-		c.clip = camSmall
-	}
-	return camLoad(t, c.clip)
+// cameraScene is the scene of all these cameras.
+type cameraScene struct {
+	*scene
+	pauses *testenv.Pauses
 }
 
-func camLoad(t *testing.T, c testenv.Clip) *camsim.Clip {
-	t.Helper()
-	clip, err := camsim.LoadMP4(c.File(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return clip.With(true, 1)
-}
-
-// stretched is a camera's night: keyframes each second, then 20 s without, then
-// each second again, all with the same parameter sets. It begins when Framelog
-// connects: calm is for the test to come to watch it, and the end for it to see
-// what has become of it.
+// stretched makes a clip with a keyframe each second, then none for 20 s, then
+// again one each second, all with the same parameter sets, as cameras send at
+// night. The clip begins when Framelog connects: in the calm at first the test
+// begins to watch, and at the end it sees what has become of it.
 func stretched(t *testing.T) *camsim.Clip {
 	t.Helper()
 	const calm, long, total = 30, 20, 210
@@ -82,85 +53,74 @@ func stretched(t *testing.T) *camsim.Clip {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("ffmpeg: %v\n%s", err, out)
 	}
-	clip, err := camsim.LoadMP4(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return clip
+	return system.Load(t, path)
 }
 
-// live waits until the camera has recorded for a while and nothing is wrong.
-func (s *camScene) live(t *testing.T, id string) {
+// waitRecorded waits until the camera has recorded for a while and has no problem.
+func (s *cameraScene) waitRecorded(t *testing.T, id string) {
 	t.Helper()
-	if !camWait(t, 2*testenv.Patience, func() bool {
-		h := s.said(id)
-		return len(h) > 0 && h[len(h)-1].clean()
-	}) {
-		t.Fatalf("%s: never live; the API said:\n%s", id, camLines(s.said(id)))
+	if !s.waitClean(t, id) {
+		t.FailNow()
 	}
-	s.more(t, id, time.Now(), 2)
+	s.grown(t, id, time.Now(), 2)
+}
+
+// waitRecovered waits until the camera has no problem any more and has recorded n
+// more fragments. It checks that all fragments are whole, and returns them.
+func (s *cameraScene) waitRecovered(t *testing.T, id string, n int) []schemas.Entry {
+	t.Helper()
+	s.waitClean(t, id)
+	all := s.grown(t, id, time.Now(), n)
+	checkWhole(t, id, all)
+	return all
 }
 
 // away is a fault that ends the connection: begin and end switch it, and the
 // API says text meanwhile.
-func away(text string, begin, end func(*camsim.Server)) func(*testing.T, *camScene, string) {
-	return func(t *testing.T, s *camScene, id string) {
-		s.live(t, id)
+func away(text string, begin, end func(*camsim.Server)) func(*testing.T, *cameraScene, string) {
+	return func(t *testing.T, s *cameraScene, id string) {
+		s.waitRecorded(t, id)
 		from := time.Now()
 		begin(s.servers[id])
-		s.problem(t, id, from, schemas.StateAway, text)
+		s.waitProblem(t, id, from, schemas.StateAway, text)
 		end(s.servers[id])
-		s.cleared(t, id)
-		all := s.more(t, id, time.Now(), 3)
-		dense(t, id, all)
-		s.intact(t, id, all)
-		wantSessions(t, id, all, 2)
+		all := s.waitRecovered(t, id, 3)
+		s.checkIntact(t, id, all)
+		checkSessions(t, id, all, 2)
 	}
 }
 
 // late is a camera that is away when Framelog starts.
-func late(text string, end func(*camsim.Server) error) func(*testing.T, *camScene, string) {
-	return func(t *testing.T, s *camScene, id string) {
-		s.problem(t, id, time.Time{}, schemas.StateAway, text)
+func late(text string, end func(*camsim.Server) error) func(*testing.T, *cameraScene, string) {
+	return func(t *testing.T, s *cameraScene, id string) {
+		s.waitProblem(t, id, time.Time{}, schemas.StateAway, text)
 		if all := s.entries(t, id); len(all) > 0 {
-			t.Errorf("%s: footage of a camera that is away:\n%s", id, camIndex(all))
+			t.Errorf("%s: footage of a camera that is away:\n%s", id, table(all))
 		}
 		if err := end(s.servers[id]); err != nil {
 			t.Fatal(err)
 		}
-		s.cleared(t, id)
-		all := s.more(t, id, time.Now(), 3)
-		dense(t, id, all)
-		s.intact(t, id, all)
-		wantSessions(t, id, all, 1)
+		all := s.waitRecovered(t, id, 3)
+		s.checkIntact(t, id, all)
+		checkSessions(t, id, all, 1)
 	}
 }
 
-// clockJump moves the camera's timestamps: nothing is lost, and public time
-// goes on as if nothing had been.
-func clockJump(d time.Duration) func(*testing.T, *camScene, string) {
-	return func(t *testing.T, s *camScene, id string) {
-		s.live(t, id)
+// clockJump moves the camera's timestamps. Nothing goes missing, and public time
+// goes on without a step.
+func clockJump(d time.Duration) func(*testing.T, *cameraScene, string) {
+	return func(t *testing.T, s *cameraScene, id string) {
+		s.waitRecorded(t, id)
 		from := time.Now()
-		s.cam(id).Jump(d)
-		s.problem(t, id, from, schemas.StateLive, "clock")
-		s.cleared(t, id)
-		all := s.more(t, id, time.Now(), 3)
-		dense(t, id, all)
-		if m := s.intact(t, id, all); len(m.missing) > 0 {
-			t.Errorf("%s: %d pictures are missing", id, len(m.missing))
-		}
-		wantSessions(t, id, all, 2)
-		if all[0].Layout.Audio != "" {
-			m := match(t, s.cam(id), schemas.AAC, schemas.AudioTrack, s.footage(t, id, all, schemas.AudioTrack))
-			if len(m.strange) > 0 || len(m.missing) > 0 {
-				t.Errorf("%s: sound: %d frames never sent, %d missing", id, len(m.strange), len(m.missing))
-			}
-		}
-		// Public time goes by when a session's first footage comes, which may be
+		s.servers.camera(id).Jump(d)
+		s.waitProblem(t, id, from, schemas.StateLive, "clock")
+		all := s.waitRecovered(t, id, 3)
+		s.checkComplete(t, id, all)
+		checkSessions(t, id, all, 2)
+		// A session's public time begins when its first footage comes, which may be
 		// late by as much as the camera or the machine.
 		limit := 700*time.Millisecond + s.pauses.Longest(time.Time{}, time.Now())
-		for _, u := range s.cam(id).Sent() {
+		for _, u := range s.servers.camera(id).Sent() {
 			limit = max(limit, 700*time.Millisecond+u.At.Sub(u.Clock))
 		}
 		for i := range all[1:] {
@@ -171,175 +131,96 @@ func clockJump(d time.Duration) func(*testing.T, *camScene, string) {
 	}
 }
 
-var camFaults = []camFault{
+// refuse and admit have a camera refuse and take connections.
+func refuse(s *camsim.Server) { s.Camera("cam").Refuse(true) }
+func admit(s *camsim.Server)  { s.Camera("cam").Refuse(false) }
+
+var cameraFaults = []cameraFault{
 	{
-		id: "late-port", before: func(s *camsim.Server) { s.Down() },
-		run: late("nothing listens at", func(s *camsim.Server) error { return s.Up() }),
+		camera{id: "late-port", before: func(s *camsim.Server) { s.Down() }},
+		late("nothing listens at", func(s *camsim.Server) error { return s.Up() }),
 	},
 	{
-		id: "late-busy", before: func(s *camsim.Server) { s.Camera("cam").Refuse(true) },
-		run: late("no room for another viewer", func(s *camsim.Server) error { s.Camera("cam").Refuse(false); return nil }),
+		camera{id: "late-busy", before: refuse},
+		late("no room for another viewer", func(s *camsim.Server) error { admit(s); return nil }),
 	},
 	{
-		id: "drops",
-		run: away("broke off|ended the stream|no room for another viewer",
-			func(s *camsim.Server) { s.Camera("cam").Refuse(true); s.Camera("cam").Drop() },
-			func(s *camsim.Server) { s.Camera("cam").Refuse(false) }),
+		camera{id: "drops"},
+		away("broke off|ended the stream|no room for another viewer", func(s *camsim.Server) { refuse(s); s.Camera("cam").Drop() }, admit),
 	},
 	{
-		id: "stalls",
-		run: away("has stopped sending video|no video comes",
+		camera{id: "stalls"},
+		away("has stopped sending video|no video comes",
 			func(s *camsim.Server) { s.Camera("cam").Stall(true) },
 			func(s *camsim.Server) { s.Camera("cam").Stall(false) }),
 	},
-	{id: "resizes", run: resizes},
-	{id: "clock-forward", run: clockJump(time.Hour)},
-	{id: "clock-back", clip: camSound, run: clockJump(-time.Hour)},
-	{id: "stretches", feed: stretched, run: stretches},
-	{id: "no-keyframe", run: noKeyframe},
-	{id: "never-keyframe", before: func(s *camsim.Server) { s.Camera("cam").NoKeyframes(true) }, run: neverKeyframe},
-	{id: "loses", options: "transport: udp", run: loses},
-	{id: "babbles", run: babbles},
-	{id: "corrupts", run: corrupts},
-	{id: "noise", run: noise},
+	{camera{id: "resizes"}, resizes},
+	{camera{id: "clock-forward"}, clockJump(time.Hour)},
+	{camera{id: "clock-back", clip: withSound}, clockJump(-time.Hour)},
+	{camera{id: "stretches", feed: stretched}, stretches},
+	{camera{id: "no-keyframe"}, noKeyframe},
+	{camera{id: "never-keyframe", before: func(s *camsim.Server) { s.Camera("cam").NoKeyframes(true) }}, neverKeyframe},
+	{camera{id: "loses", options: "transport: udp"}, loses},
+	{camera{id: "babbles"}, babbles},
+	{camera{id: "corrupts"}, corrupts},
+	{camera{id: "noise"}, noise},
 	{
-		id: "late-report", clip: camSound, run: lateReport,
-		config: camsim.CameraConfig{NoRTPInfo: true, SenderReports: camsim.SenderReports{After: 6 * time.Second, Every: 2 * time.Second}},
+		camera{id: "late-report", clip: withSound, config: camsim.CameraConfig{
+			NoRTPInfo: true, SenderReports: camsim.SenderReports{After: 6 * time.Second, Every: 2 * time.Second},
+		}},
+		lateReport,
 	},
 }
 
-// TestCameraFaults has all that goes wrong with cameras go wrong at the same
-// time, each with a camera of its own: it is named, it ends by itself, what was
-// recorded is what was sent, and a healthy camera beside them knows nothing of
-// it.
+// TestCameraFaults has all that can go wrong with cameras go wrong at the same
+// time, each with a camera of its own. Each fault is named, and its end too. What
+// was recorded is what was sent. A healthy camera beside them is not disturbed.
 func TestCameraFaults(t *testing.T) {
-	all := append([]camFault{{id: "healthy", clip: camSound}}, camFaults...)
+	faults := cameraFaults
 	if only := os.Getenv("FRAMELOG_TEST_FAULT"); only != "" { // one alone, to look at it
-		all = slices.DeleteFunc(all, func(c camFault) bool { return c.id != "healthy" && c.id != only })
+		faults = slices.DeleteFunc(slices.Clone(faults), func(c cameraFault) bool { return c.id != only })
 	}
-	s := &camScene{servers: map[string]*camsim.Server{}, history: map[string][]camStatus{}, pauses: testenv.WatchPauses(t)}
-	var config strings.Builder
-	config.WriteString("ingest:\n  reconnect_max: 2s\n  stall_timeout: 6s\n  disk_reserve: 0\ncameras:\n")
-	for _, c := range all {
-		c.config.Path, c.config.Feed = "cam", c.make(t)
-		// A port that nobody else is given while the camera is down.
-		listen := fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))
-		server, err := camsim.Start(t.Context(), camsim.Config{Listen: listen, Cameras: []camsim.CameraConfig{c.config}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(server.Close)
-		s.servers[c.id] = server
-		if c.before != nil {
-			c.before(server)
-		}
-		fmt.Fprintf(&config, "  - id: %s\n    url: %s\n", c.id, server.URL("cam"))
-		if c.options != "" {
-			fmt.Fprintf(&config, "    %s\n", c.options)
-		}
+	cameras := []camera{{id: "healthy", clip: withSound}}
+	for _, c := range faults {
+		cameras = append(cameras, c.camera)
 	}
-	s.Framelog = testenv.Up(t, testenv.UpOptions{Config: config.String()})
-	s.connect(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var following sync.WaitGroup
-	defer following.Wait()
-	defer cancel()
-	following.Go(func() { s.follow(ctx) })
-	s.live(t, "healthy")
-	s.listed(t, "healthy")
+	s := &cameraScene{pauses: testenv.WatchPauses(t)}
+	s.scene = start(t, cameras, "ingest:\n  reconnect_max: 2s\n  stall_timeout: 6s\n  disk_reserve: 0\n")
+	s.follow(t, s.URL)
+	s.waitRecorded(t, "healthy")
+	waitPlaylist(t, s.URL, "healthy", nil)
 	began := time.Now()
-	healthy := camWatch(t, hlscheck.Config{URL: s.URL + "/hls/healthy/index.m3u8", LowLatency: true, Strict: true, MaxStall: testenv.Patience / 2})
+	healthy := system.Watch(t, hlscheck.Config{URL: system.Multivariant(s.URL, "healthy"), LowLatency: true, Strict: true, MaxStall: testenv.Patience / 2})
 
 	var running sync.WaitGroup
-	for _, c := range all {
-		if c.run != nil {
-			// Not t.Parallel: as many run at once as there are, whatever the
-			// number of processors.
-			running.Go(func() { t.Run(c.id, func(t *testing.T) { c.run(t, s, c.id) }) })
-		}
+	for _, c := range faults {
+		// Not t.Parallel, which runs only as many at once as there are processors.
+		running.Go(func() { t.Run(c.id, func(t *testing.T) { c.run(t, s, c.id) }) })
 	}
 	running.Wait()
 	watched := time.Since(began) - s.pauses.Sum(began, time.Now())
 
-	entries := s.more(t, "healthy", time.Now(), 2)
-	dense(t, "healthy", entries)
-	if m := s.intact(t, "healthy", entries); len(m.missing) > 0 {
-		t.Errorf("healthy: %d pictures are missing", len(m.missing))
-	}
-	sound := match(t, s.cam("healthy"), schemas.AAC, schemas.AudioTrack, s.footage(t, "healthy", entries, schemas.AudioTrack))
-	if len(sound.strange) > 0 || len(sound.missing) > 0 {
-		t.Errorf("healthy: sound: %d frames never sent, %d missing", len(sound.strange), len(sound.missing))
-	}
+	entries := s.grown(t, "healthy", time.Now(), 2)
+	checkWhole(t, "healthy", entries)
+	s.checkComplete(t, "healthy", entries)
 	for i, e := range entries {
 		p := &entries[max(i-1, 0)]
 		if e.Session != p.Session && !corrected(p, &e) || e.Layout != p.Layout || e.Lost != (schemas.Lost{}) ||
 			i > 0 && e.Media != p.MediaEnd() {
-			t.Errorf("healthy: fragment %d is not as the others:\n%s", e.Seq, camIndex(entries))
+			t.Errorf("healthy: fragment %d is not as the others:\n%s", e.Seq, table(entries))
 			break
 		}
 	}
-	healthy.lists(t, "healthy", entries)
-	stats := healthy.end(t, "healthy")
+	waitListed(t, healthy, "healthy", entries)
+	stats := healthy.End(t, "healthy")
 	if want := int(watched.Seconds() * 0.8); stats.Segments < want || stats.SegmentsFetched < want || stats.Gaps > 0 || stats.Discontinuities > corrections(entries) {
 		t.Errorf("healthy: want %d segments without a break, saw %+v", want, stats)
 	}
-	// Until it was well it may have waited for its log, which a machine that
-	// starts so many at once may take a while to open.
+	// Before began the camera may have waited for its log: a machine that starts so
+	// many cameras at once may take a while to open it.
 	for _, x := range s.since("healthy", began) {
 		if !x.clean() {
 			t.Errorf("healthy: the API said %v", x)
 		}
 	}
-	if t.Failed() {
-		for _, c := range all {
-			t.Logf("%s: the API said:\n%s", c.id, camLines(s.said(c.id)))
-		}
-	}
-}
-
-// camWatcher runs a strict client beside the test until it is ended.
-type camWatcher struct {
-	*hlscheck.Watcher
-	stop func() error
-}
-
-func camWatch(t *testing.T, cfg hlscheck.Config) *camWatcher {
-	t.Helper()
-	w := hlscheck.New(cfg)
-	ctx, cancel := context.WithCancel(t.Context())
-	result := make(chan error, 1)
-	go func() { result <- w.Run(ctx) }()
-	stop := sync.OnceValue(func() error {
-		cancel()
-		return <-result
-	})
-	t.Cleanup(func() { _ = stop() })
-	return &camWatcher{w, stop}
-}
-
-// lists waits until the client has seen the last of entries listed.
-func (w *camWatcher) lists(t *testing.T, id string, entries []schemas.Entry) {
-	t.Helper()
-	last := entries[len(entries)-1].Seq
-	if !camWait(t, 2*testenv.Patience, func() bool { return w.Stats().Last >= last }) {
-		t.Errorf("%s: segment %d was not listed, saw %+v", id, last, w.Stats())
-	}
-}
-
-// end ends the watch and reports what is wrong, but for what is known.
-func (w *camWatcher) end(t *testing.T, id string, known ...func(hlscheck.Violation) bool) hlscheck.Stats {
-	t.Helper()
-	if err := w.stop(); err != nil {
-		t.Errorf("%s: %v", id, err)
-	}
-	v := slices.DeleteFunc(w.Violations(), func(v hlscheck.Violation) bool {
-		return slices.ContainsFunc(known, func(k func(hlscheck.Violation) bool) bool { return k(v) })
-	})
-	for _, x := range v[:min(len(v), 10)] {
-		t.Errorf("%s: %v", id, x)
-	}
-	stats := w.Stats()
-	stats.Latency = nil
-	return stats
 }

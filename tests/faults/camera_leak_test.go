@@ -17,7 +17,7 @@ import (
 )
 
 // commands searches what the command line and wrong configurations say.
-func (l *leak) commands(s *camScene) {
+func (l *leak) commands(s *scene) {
 	l.t.Helper()
 	n := 0
 	run := func(code int, args ...string) {
@@ -82,7 +82,7 @@ func (l *leak) commands(s *camScene) {
 }
 
 // environments: only up, which was given it, and ingest have the secrets.
-func (l *leak) environments(s *camScene) {
+func (l *leak) environments(s *scene) {
 	for role, pids := range s.Children() {
 		for _, pid := range pids {
 			b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
@@ -102,7 +102,7 @@ func (l *leak) environments(s *camScene) {
 }
 
 // records searches key, value and headers of every record of every topic.
-func (l *leak) records(s *camScene) {
+func (l *leak) records(s *scene) {
 	ctx, cancel := context.WithTimeout(l.t.Context(), 3*testenv.Patience)
 	defer cancel()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(s.Broker))

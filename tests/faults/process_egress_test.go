@@ -1,97 +1,67 @@
 package faults
 
 import (
-	"context"
 	"fmt"
-	"net/http"
-	"os"
-	"os/exec"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/framelog/framelog/tests/system"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// procRole is one role as a process of its own.
-type procRole struct {
-	*testenv.Process
-	url string
-}
-
-// procStart starts `framelog ROLE` with a configuration, and waits until it is
-// ready.
-func procStart(t *testing.T, role, config string) *procRole {
+// playlistText fetches the text of a camera's media playlist; "" if there is none
+// with a segment.
+func playlistText(t *testing.T, base, id string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), role+".yaml")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	addr, flag := fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t)), "--http"
-	if role == "egress" {
-		flag = "--listen"
-	}
-	cmd := exec.CommandContext(context.Background(), testenv.Binary(t), role, "--config", path, flag, addr)
-	p := &procRole{testenv.Start(t, "framelog "+role, cmd), "http://" + addr}
-	p.Wait(t, 2*testenv.Patience, "ready", func() bool {
-		status, _, err := testenv.Get(t, p.url+"/readyz")
-		return err == nil && status == http.StatusOK
-	})
-	return p
-}
-
-// procComparable is a playlist as far as it depends on the log alone and not
-// on the moment: without parts that are to come.
-func procComparable(t *testing.T, base, id string) (from, to uint64, lines string) {
-	t.Helper()
-	p, u := procPlaylist(t, base, id)
+	p, u := system.Playlist(t, system.Multivariant(base, id))
 	if p == nil || len(p.Segments) == 0 {
-		return 0, 0, ""
+		return ""
 	}
 	_, body, err := testenv.Get(t, u)
 	if err != nil {
-		return 0, 0, ""
+		return ""
 	}
-	return p.Sequence, p.Segments[len(p.Segments)-1].Seq, string(body)
+	return string(body)
 }
 
-// All egress processes serve the same playlists and the same bytes, whatever
-// their mode, and whether they saw the footage come or made it from the log.
+// All egress processes serve the same playlists and the same bytes, whatever their
+// mode, and whether they followed the footage or read it back from the log.
 func TestEgressProcessesAreAlike(t *testing.T) {
 	t.Parallel()
-	ids, config := procCameras(t, 2, 300)
-	f := testenv.Up(t, testenv.UpOptions{Config: config + "egress:\n  window: 20s\n"})
-	l := procConnect(t, f.Broker)
-	l.grown(t, ids, time.Time{}, 1)
+	s := start(t, simple(2, 300), "egress:\n  window: 20s\n")
+	s.allGrown(t, s.ids, time.Time{}, 1)
 	more := func(mode string) string {
 		dir := filepath.Join(t.TempDir(), mode)
-		return fmt.Sprintf("listen: 127.0.0.1:0\ndata: %s\nbroker_listen: %s\negress:\n  window: 20s\n  mode: %s\n", dir, f.Broker, mode)
+		return fmt.Sprintf("listen: 127.0.0.1:0\ndata: %s\nbroker_listen: %s\negress:\n  window: 20s\n  mode: %s\n", dir, s.Broker, mode)
 	}
-	always := procStart(t, "egress", more("always"))
-	demand := procStart(t, "egress", more("on_demand"))
-	bases := []string{f.URL, always.url, demand.url}
-	for _, id := range ids { // all see the footage come from here on
+	always := startRole(t, "egress", more("always"))
+	demand := startRole(t, "egress", more("on_demand"))
+	bases := []string{s.URL, always.url, demand.url}
+	for _, id := range s.ids { // from here on all follow the cameras
 		for _, b := range bases {
-			procFiles(t, b, id)
+			fileHashes(t, b, id)
 		}
 	}
-	l.grown(t, ids, time.Now(), 6)
+	s.allGrown(t, s.ids, time.Now(), 6)
 
-	// Playlists are compared where all were fetched between two changes.
+	// Playlists are compared when all were fetched between two changes.
 	same := func(what string, bases []string) {
 		t.Helper()
-		for _, id := range ids {
+		for _, id := range s.ids {
 			var texts []string
-			if !camWait(t, 3*testenv.Patience, func() bool {
+			if !testenv.Poll(t, 3*testenv.Patience, func() bool {
 				texts = make([]string, len(bases))
 				var all sync.WaitGroup // at once: a part lasts 200 ms
 				for i, b := range bases {
-					all.Go(func() { _, _, texts[i] = procComparable(t, b, id) })
+					all.Go(func() { texts[i] = playlistText(t, b, id) })
 				}
 				all.Wait()
-				return texts[0] != "" && !differs(texts)
+				return texts[0] != "" && len(slices.Compact(slices.Clone(texts))) == 1
 			}) {
 				t.Errorf("%s: playlists of %s never agree:\n%s", what, id, strings.Join(texts, "\n---\n"))
 			}
@@ -100,34 +70,23 @@ func TestEgressProcessesAreAlike(t *testing.T) {
 	same("running", bases)
 
 	files := map[string]string{}
-	for _, id := range ids {
-		for path, sum := range procFiles(t, f.URL, id) {
-			files[path] = sum
-		}
+	for _, id := range s.ids {
+		maps.Copy(files, fileHashes(t, s.URL, id))
 	}
-	procSame(t, always.url, files)
-	procSame(t, demand.url, files)
+	checkFiles(t, always.url, files)
+	checkFiles(t, demand.url, files)
 
-	// After a restart nothing is cached: all is made from the log.
-	if f.Kill(t, "egress") != 1 {
+	// After a restart nothing is cached: all is read back from the log.
+	if s.Kill(t, "egress") != 1 {
 		t.Fatal("there is no egress to kill")
 	}
 	always.KillTree()
-	again := procStart(t, "egress", more("always"))
-	f.WaitReady(t)
-	procSame(t, f.URL, files)
-	procSame(t, again.url, files)
-	same("started again", []string{f.URL, again.url, demand.url})
-	// What has left the playlists is there as long as the log has it.
-	fresh := procStart(t, "egress", more("on_demand"))
-	procSame(t, fresh.url, files)
-}
-
-func differs(texts []string) bool {
-	for _, x := range texts {
-		if x != texts[0] {
-			return true
-		}
-	}
-	return false
+	again := startRole(t, "egress", more("always"))
+	s.WaitReady(t)
+	checkFiles(t, s.URL, files)
+	checkFiles(t, again.url, files)
+	same("started again", []string{s.URL, again.url, demand.url})
+	// What has left the playlists is served as long as the log has it.
+	fresh := startRole(t, "egress", more("on_demand"))
+	checkFiles(t, fresh.url, files)
 }

@@ -26,48 +26,47 @@ func TestKafkaAway(t *testing.T) {
 		return time.Minute
 	}
 	k := testenv.OwnKafka(t)
-	ids, config := procCameras(t, 1, 200)
-	big, more := procCamera(t, "big", testenv.Clip{Seconds: 6, KBits: 4000})
-	ids = append(ids, big)
-	// The playlist's window is longer than Kafka is away on a slow machine: else
-	// all that was listed is gone from it when it goes on.
-	f := testenv.Up(t, testenv.UpOptions{Config: config + more + fmt.Sprintf("brokers: [%s]\ntopics:\n  budget: %d\negress:\n  window: 5m\n", k.Brokers[0], budget)})
-	l := procConnect(t, k.Brokers...)
-	l.grown(t, ids, time.Time{}, 2)
-	watchers := procWatch(t, f.URL, ids, -1)
-	l.grown(t, ids, time.Now(), 2)
-	children := f.Children()
+	const big = "big"
+	cameras := append(simple(1, 200), camera{id: big, clip: testenv.Clip{Seconds: 6, KBits: 4000}})
+	// The playlist's window is longer than Kafka is away on a slow machine. Else no
+	// segment that was listed before would be listed when it goes on.
+	s := start(t, cameras, fmt.Sprintf("topics:\n  budget: %d\negress:\n  window: 5m\n", budget), k.Brokers...)
+	ids := s.ids
+	s.allGrown(t, ids, time.Time{}, 2)
+	clients := watchAll(t, s.URL, ids, -1)
+	s.allGrown(t, ids, time.Now(), 2)
+	children := s.Children()
 
 	// calm checks what must hold however long brokers are away.
-	calm := func(what string, before procIndex) procIndex {
+	calm := func(what string, before indexes) indexes {
 		t.Helper()
-		after := l.kept(t, before)
+		after := s.checkKept(t, before)
 		for _, id := range ids {
 			n := len(before[id])
 			for i, e := range after[id][n:] {
 				p := after[id][n+i-1]
 				again := e.Session != p.Session || e.Start.Sub(p.End()).Abs() > time.Millisecond
 				if again && !corrected(&p, &e) || e.Media != p.MediaEnd() {
-					t.Errorf("%s: %s was interrupted at fragment %d:\n%s", what, id, e.Seq, camIndex(after[id][n-1:]))
+					t.Errorf("%s: %s was interrupted at fragment %d:\n%s", what, id, e.Seq, table(after[id][n-1:]))
 					break
 				}
 			}
 		}
-		if n := procMetric(t, f.URL, "framelog_ingest_reconnects_total", `role="ingest"`); n != 0 {
-			t.Errorf("%s: cameras were connected %v times again", what, n)
+		if n := metric(t, s.URL, "framelog_ingest_reconnects_total", `role="ingest"`); n != 0 {
+			t.Errorf("%s: cameras were reconnected %v times", what, n)
 		}
-		if now := f.Children(); !maps.EqualFunc(children, now, func(a, b []int) bool { return fmt.Sprint(a) == fmt.Sprint(b) }) {
+		if now := s.Children(); !maps.EqualFunc(children, now, func(a, b []int) bool { return fmt.Sprint(a) == fmt.Sprint(b) }) {
 			t.Errorf("%s: processes were %v, are %v", what, children, now)
 		}
 		return after
 	}
 
-	before := l.index(t, ids)
+	before := s.indexes(t, ids)
 	killed := time.Now()
 	k.Kill(t)
 	k.Start(t)
 	t.Logf("killed: Kafka was away for %v", time.Since(killed).Round(time.Millisecond))
-	l.grown(t, ids, time.Now(), 2)
+	s.allGrown(t, ids, time.Now(), 2)
 	// Never did more wait than what came until now: on a busy machine that may be
 	// more than memory holds.
 	behind := time.Since(killed)
@@ -77,33 +76,29 @@ func TestKafkaAway(t *testing.T) {
 		}
 		for _, e := range all {
 			if e.Kind != schemas.KindWhole {
-				t.Errorf("killed: %s has other than whole fragments:\n%s", id, camIndex(all))
+				t.Errorf("killed: %s has other than whole fragments:\n%s", id, table(all))
 				break
 			}
 		}
 	}
 
-	before = l.index(t, ids)
+	before = s.indexes(t, ids)
 	killed = time.Now()
 	k.Kill(t)
 	lasts(t, 30*time.Second)
 	started := time.Now() // it is away until then at least, and at most until
 	k.Start(t)
 	back := time.Now()
-	l.grown(t, ids, back.Add(5*time.Second), 2)
+	s.allGrown(t, ids, back.Add(5*time.Second), 2)
 	behind = time.Since(killed)
 	// At once, for to read all the log takes a while; but egress may come back to
 	// Kafka later than we.
-	index := l.entries(t, big)
-	var p *hlscheck.Media
-	testenv.Wait(t, 2*testenv.Patience, "a playlist that goes on", func() bool {
-		p, _ = procPlaylist(t, f.URL, big)
-		return p != nil && p.Open.Seq > index[len(index)-1].Seq
-	})
+	index := s.entries(t, big)
+	p, _ := waitPlaylist(t, s.URL, big, func(p *hlscheck.Media) bool { return p.Open.Seq > index[len(index)-1].Seq })
 	after := calm("away", before)
 	for _, e := range after[ids[0]][len(before[ids[0]]):] {
 		if e.Kind != schemas.KindWhole && behind < holds(ids[0]) {
-			t.Errorf("away: memory holds all of %s, and it has gaps:\n%s", ids[0], camIndex(after[ids[0]]))
+			t.Errorf("away: memory holds all of %s, and it has gaps:\n%s", ids[0], table(after[ids[0]]))
 			break
 		}
 	}
@@ -143,19 +138,19 @@ func TestKafkaAway(t *testing.T) {
 		len(gaps), began.Sub(killed).Round(time.Millisecond), all.Sub(back).Round(time.Millisecond), waited)
 	if runs != 1 || waited > budget || waited < budget*2/3 || ended.Before(started.Add(-2*time.Second)) || all.After(back.Add(soon)) {
 		t.Errorf("away: %d runs of gaps, %d bytes before the first (the budget is %d), the end %v after Kafka was started, of the last one %v after the return:\n%s",
-			runs, waited, budget, ended.Sub(started), all.Sub(back), camIndex(after[big][len(before[big]):]))
+			runs, waited, budget, ended.Sub(started), all.Sub(back), table(after[big][len(before[big]):]))
 	}
 	listed := 0
-	for _, s := range p.Segments {
-		if gaps[s.Seq] && s.Seq > before[big][len(before[big])-1].Seq {
+	for _, x := range p.Segments {
+		if gaps[x.Seq] && x.Seq > before[big][len(before[big])-1].Seq {
 			listed++
 		}
-		if gaps[s.Seq] != s.Gap {
-			t.Errorf("away: segment %d: EXT-X-GAP is %v", s.Seq, s.Gap)
+		if gaps[x.Seq] != x.Gap {
+			t.Errorf("away: segment %d: EXT-X-GAP is %v", x.Seq, x.Gap)
 		}
 	}
 	if listed == 0 {
 		t.Errorf("away: the playlist has segments %d to %d, and none of the gaps", p.Sequence, p.Open.Seq)
 	}
-	watchers.end(t, 10)
+	clients.end(t, 10)
 }

@@ -99,7 +99,7 @@ func chromiumProfile(t testing.TB) string {
 		t.Fatalf("testenv: make profile: %v", err)
 	}
 	t.Cleanup(func() {
-		// The test's context is done by now: waitFor would not wait.
+		// The test's context is done by now: Poll would not wait.
 		for end := time.Now().Add(Patience); os.RemoveAll(dir) != nil && time.Now().Before(end); {
 			time.Sleep(20 * time.Millisecond)
 		}
@@ -163,7 +163,7 @@ func (p *Page) Eval(expression string, result any) {
 // Wait polls a JavaScript condition.
 func (p *Page) Wait(timeout time.Duration, condition string) {
 	p.t.Helper()
-	if !waitFor(p.t, timeout, func() bool {
+	if !Poll(p.t, timeout, func() bool {
 		var ok bool
 		p.Eval("!!("+condition+")", &ok)
 		return ok

@@ -229,7 +229,7 @@ func (k *KafkaBroker) Start(t testing.TB) {
 	}
 	k.proc = p
 	up := false
-	waitFor(t, 3*Patience, func() bool {
+	Poll(t, 3*Patience, func() bool {
 		select {
 		case <-p.Done():
 			return true

@@ -121,7 +121,7 @@ func (p *Process) ExitCode(timeout time.Duration) int {
 func (p *Process) Wait(t testing.TB, timeout time.Duration, what string, cond func() bool) {
 	t.Helper()
 	ended := false
-	if !waitFor(t, timeout, func() bool {
+	if !Poll(t, timeout, func() bool {
 		select {
 		case <-p.done:
 			ended = true

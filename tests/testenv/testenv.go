@@ -155,23 +155,23 @@ func FreePort(t testing.TB) int {
 // Wait polls cond until it is true, or fails the test after timeout with what.
 func Wait(t testing.TB, timeout time.Duration, what string, cond func() bool) {
 	t.Helper()
-	if !waitFor(t, timeout, cond) {
+	if !Poll(t, timeout, cond) {
 		t.Fatalf("testenv: waited %v in vain for %s", timeout, what)
 	}
 }
 
-// waitFor polls cond until it is true, the time is over or the test ended.
-func waitFor(t testing.TB, timeout time.Duration, cond func() bool) bool {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
+// Poll calls cond until it is true, the timeout is over or the test has ended. It
+// reports whether cond came true. The first calls come quickly one after another,
+// later ones every 50 ms: cond may cost the system that is tested some work.
+func Poll(t testing.TB, timeout time.Duration, cond func() bool) bool {
 	end := time.NewTimer(timeout)
 	defer end.Stop()
-	for {
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		if cond() {
 			return true
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(pause):
 		case <-end.C:
 			return cond()
 		case <-t.Context().Done():
