@@ -3,46 +3,14 @@ package e2e
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/framelog/framelog/internal/camsim"
+	"github.com/framelog/framelog/tests/system"
 	"github.com/framelog/framelog/tests/testenv"
 )
-
-// report is what the page tells of one of its players.
-type report struct {
-	Camera      string   `json:"camera"`
-	Mode        string   `json:"mode"`
-	State       string   `json:"state"`
-	CurrentTime float64  `json:"currentTime"`
-	Delay       *float64 `json:"delay"`
-	Width       int      `json:"width"`
-	Frames      int      `json:"frames"`
-	Dropped     int      `json:"dropped"`
-	Stalls      int      `json:"stalls"`
-	FatalErrors int      `json:"fatalErrors"`
-	Rebuilds    int      `json:"rebuilds"`
-	FirstMS     *float64 `json:"firstPictureMs"`
-	Errors      []string `json:"errors"`
-}
-
-func players(p *testenv.Page) []report {
-	var all []report
-	p.Eval("window.framelog ? window.framelog.players() : []", &all)
-	return all
-}
-
-func focused(p *testenv.Page) report {
-	all := players(p)
-	i := slices.IndexFunc(all, func(r report) bool { return r.Mode == "focus" })
-	if i < 0 {
-		return report{}
-	}
-	return all[i]
-}
 
 // tellFailure says what the page had when a test failed, with a picture of it.
 func tellFailure(t *testing.T, p *testenv.Page) {
@@ -51,7 +19,7 @@ func tellFailure(t *testing.T, p *testenv.Page) {
 		if !t.Failed() {
 			return
 		}
-		for _, r := range players(p) {
+		for _, r := range system.Players(p) {
 			t.Logf("player: %+v", r)
 		}
 		var text string
@@ -106,8 +74,8 @@ func TestBrowserPlays(t *testing.T) {
 		return l
 	}
 	small := live(640, 360)
-	cam, url := camera(t, camsim.CameraConfig{Feed: small, SentLimit: 100_000})
-	f := testenv.Up(t, testenv.UpOptions{Config: cameras(map[string]string{"cam": url})})
+	cam, url := system.Camera(t, camsim.CameraConfig{Feed: small, SentLimit: 100_000})
+	f := testenv.Up(t, testenv.UpOptions{Config: system.Cameras(map[string]string{"cam": url})})
 	p := b.Open(t, testenv.Nginx(t, "", f.URL)+"/#cam")
 	tellFailure(t, p)
 
@@ -115,12 +83,12 @@ func TestBrowserPlays(t *testing.T) {
 	p.Eval(sampler, nil)
 	var all []look
 	// play watches for so long, and gives back how the player is then.
-	play := func(d time.Duration, what string) report {
+	play := func(d time.Duration, what string) system.Player {
 		t.Helper()
-		before, began := focused(p), time.Now()
+		before, began := system.Focused(p), time.Now()
 		<-time.After(d) // the browser looks on
 		factor := strain.Factor()
-		after, took := focused(p), time.Since(began)
+		after, took := system.Focused(p), time.Since(began)
 		awake := took - pauses.Sum(began, time.Now())
 		now := looks(p)
 		all = append(all, now...)
@@ -215,9 +183,9 @@ func TestDemoPage(t *testing.T) {
 	}
 	both("both live", "window.framelog && window.framelog.cameras().filter(c => c.status && c.status.state === 'live').length === 2")
 	both("both playing", "window.framelog.players().filter(p => p.state === 'playing' && p.frames > 0).length === 2")
-	before := players(p)
+	before := system.Players(p)
 	p.Wait(2*testenv.Patience, "window.framelog.players().every(p => p.state === 'playing') && window.framelog.players().filter(p => p.frames > 100).length === 2")
-	for i, r := range players(p) {
+	for i, r := range system.Players(p) {
 		t.Logf("%s: %+v", r.Camera, r)
 		// A player that was made anew counts its time from another place.
 		stands := r.Rebuilds == before[i].Rebuilds && r.CurrentTime <= before[i].CurrentTime

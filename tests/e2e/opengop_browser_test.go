@@ -19,6 +19,7 @@ import (
 
 	"github.com/framelog/framelog/internal/camsim"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/system"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
@@ -150,13 +151,13 @@ func TestBrowserPlaysOpenGOPs(t *testing.T) {
 	b := testenv.Chromium(t)
 	file := numbered(t, 12, "-c:v", "libx264", "-preset", "veryfast",
 		"-x264-params", "keyint=27:min-keyint=27:scenecut=0:bframes=3:b-adapt=0:b-pyramid=none:open-gop=1")
-	clip := load(t, file)
+	clip := system.Load(t, file)
 	starts := gopStarts(clip)[1:] // ingest joins the camera at the second
 	last := len(clip.Of(schemas.VideoTrack)) - 1
-	cam, url := camera(t, camsim.CameraConfig{Feed: from(t, clip, 1), HangUp: true})
-	f := testenv.Up(t, testenv.UpOptions{Config: cameras(map[string]string{"cam": url})})
+	cam, url := system.Camera(t, camsim.CameraConfig{Feed: from(t, clip, 1), HangUp: true})
+	f := testenv.Up(t, testenv.UpOptions{Config: system.Cameras(map[string]string{"cam": url})})
 	base := playerPage(t, f.URL)
-	multivariant := f.URL + "/hls/cam/index.m3u8"
+	multivariant := system.Multivariant(f.URL, "cam")
 	fatal := func(p *testenv.Page, what string) {
 		t.Helper()
 		var errors []string
@@ -167,7 +168,7 @@ func TestBrowserPlaysOpenGOPs(t *testing.T) {
 	}
 
 	testenv.Wait(t, testenv.Patience, "some segments", func() bool {
-		p := playlist(t, multivariant)
+		p := system.MediaPlaylist(t, multivariant)
 		return p != nil && len(p.Segments) >= 4
 	})
 	live := b.Open(t, base)

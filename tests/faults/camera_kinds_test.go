@@ -86,7 +86,7 @@ func stretches(t *testing.T, s *cameraScene, id string) {
 			t.Errorf("%s: fragment %d has layout %d with target %d, want %d with %d", id, e.Seq, e.Layout.ID, e.Layout.Target, layout, target)
 		}
 	}
-	m, _ := system.Playlist(t, system.Multivariant(s.URL, id))
+	m := system.MediaPlaylist(t, system.Multivariant(s.URL, id))
 	if m == nil || m.EndList || m.Target != 30*time.Second || m.Sequence > long.Seq || m.Open.Seq <= long.Seq {
 		t.Errorf("%s: the playlist does not go on over fragment %d: %+v", id, long.Seq, m)
 	}

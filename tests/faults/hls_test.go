@@ -5,8 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
-	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,16 +16,16 @@ import (
 )
 
 // waitPlaylist waits until a camera's media playlist has a segment and cond holds
-// for it; cond may be nil. It returns the playlist and its URL. A request that
-// comes first may have to wait for longer than egress allows, and a strict client
-// takes that for a fault.
-func waitPlaylist(t *testing.T, base, id string, cond func(*hlscheck.Media) bool) (p *hlscheck.Media, url string) {
+// for it; cond may be nil. The first request for a camera may have to wait for
+// longer than egress allows, and a strict client takes that for a fault: the test
+// waits here before it starts one.
+func waitPlaylist(t *testing.T, base, id string, cond func(*system.Playlist) bool) (p *system.Playlist) {
 	t.Helper()
 	testenv.Wait(t, 2*testenv.Patience, "a playlist of "+id, func() bool {
-		p, url = system.Playlist(t, system.Multivariant(base, id))
+		p = system.MediaPlaylist(t, system.Multivariant(base, id))
 		return p != nil && len(p.Segments) > 0 && (cond == nil || cond(p))
 	})
-	return p, url
+	return p
 }
 
 // fileHash fetches a file, waiting until it is there, and hashes it.
@@ -50,14 +48,14 @@ func fileHash(t *testing.T, url string) string {
 // playlist. It returns their hashes by path.
 func fileHashes(t *testing.T, base, id string) map[string]string {
 	t.Helper()
-	p, url := waitPlaylist(t, base, id, nil)
+	p := waitPlaylist(t, base, id, nil)
 	files := map[string]string{}
 	for _, s := range p.Segments {
 		for _, ref := range []string{s.Map, s.URI} {
 			if ref == "" || s.Gap && ref == s.URI {
 				continue // a gap has no bytes, and one at the head needs no map
 			}
-			path := strings.TrimPrefix(system.Resolve(t, url, ref), base)
+			path := strings.TrimPrefix(system.Resolve(t, p.URL, ref), base)
 			if files[path] == "" {
 				files[path] = fileHash(t, base+path)
 			}
@@ -77,29 +75,6 @@ func checkFiles(t *testing.T, base string, files map[string]string) {
 			t.Errorf("%s has other bytes than before", path)
 		}
 	}
-}
-
-// metric sums a metric's samples whose labels contain label. /metrics leaves out
-// a role that does not answer in time, so metric asks until there are samples.
-func metric(t *testing.T, base, name, label string) (sum float64) {
-	t.Helper()
-	re := regexp.MustCompile(`(?m)^` + name + `(\{[^}]*\})? (\S+)$`)
-	if !testenv.Poll(t, 2*testenv.Patience, func() (found bool) {
-		_, body, err := testenv.Get(t, base+"/metrics")
-		if err != nil {
-			return false
-		}
-		for _, m := range re.FindAllStringSubmatch(string(body), -1) {
-			v, err := strconv.ParseFloat(m[2], 64)
-			if err == nil && strings.Contains(m[1], label) {
-				sum, found = sum+v, true
-			}
-		}
-		return found
-	}) {
-		t.Errorf("no metric %s with %s", name, label)
-	}
-	return sum
 }
 
 // clients are HLS clients by name.

@@ -73,7 +73,7 @@ func TestIngestProcessesShareCameras(t *testing.T) {
 			if len(per) != 2 || total != len(ids) || !joined.ready(t) {
 				return false
 			}
-			runs := func(r *role) int { return int(metric(t, r.url, "framelog_ingest_cameras", "state")) }
+			runs := func(r *role) int { return int(system.Metric(t, r.url, "framelog_ingest_cameras", "state")) }
 			there := runs(joined)
 			return there > 0 && runs(stayed)+there == len(ids)
 		})

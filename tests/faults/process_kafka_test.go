@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/schemas"
-	"github.com/framelog/framelog/tests/oracle/hlscheck"
+	"github.com/framelog/framelog/tests/system"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
@@ -52,7 +52,7 @@ func TestKafkaAway(t *testing.T) {
 				}
 			}
 		}
-		if n := metric(t, s.URL, "framelog_ingest_reconnects_total", `role="ingest"`); n != 0 {
+		if n := system.Metric(t, s.URL, "framelog_ingest_reconnects_total", `role="ingest"`); n != 0 {
 			t.Errorf("%s: cameras were reconnected %v times", what, n)
 		}
 		if now := s.Children(); !maps.EqualFunc(children, now, func(a, b []int) bool { return fmt.Sprint(a) == fmt.Sprint(b) }) {
@@ -94,7 +94,7 @@ func TestKafkaAway(t *testing.T) {
 	// At once, for to read all the log takes a while; but egress may come back to
 	// Kafka later than we.
 	index := s.entries(t, big)
-	p, _ := waitPlaylist(t, s.URL, big, func(p *hlscheck.Media) bool { return p.Open.Seq > index[len(index)-1].Seq })
+	p := waitPlaylist(t, s.URL, big, func(p *system.Playlist) bool { return p.Open.Seq > index[len(index)-1].Seq })
 	after := calm("away", before)
 	for _, e := range after[ids[0]][len(before[ids[0]]):] {
 		if e.Kind != schemas.KindWhole && behind < holds(ids[0]) {

@@ -75,7 +75,7 @@ func TestProcessesKilled(t *testing.T) {
 			}
 		}
 		if c.calm {
-			if n := metric(t, s.URL, "framelog_ingest_reconnects_total", `role="ingest"`); n != 0 {
+			if n := system.Metric(t, s.URL, "framelog_ingest_reconnects_total", `role="ingest"`); n != 0 {
 				t.Errorf("%s killed: cameras were reconnected %v times", c.name, n)
 			}
 		}

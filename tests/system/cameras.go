@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -96,4 +98,28 @@ func Statuses(t testing.TB, base string) (map[string]Status, error) {
 		}
 	}
 	return all, nil
+}
+
+// Metric sums the samples of a metric whose labels contain label; "" takes all.
+// /metrics leaves out a role that does not answer in time, so Metric asks until
+// there are samples.
+func Metric(t testing.TB, base, name, label string) (sum float64) {
+	t.Helper()
+	re := regexp.MustCompile(`(?m)^` + name + `(\{[^}]*\})? (\S+)$`)
+	if !testenv.Poll(t, 2*testenv.Patience, func() (found bool) {
+		_, body, err := testenv.Get(t, base+"/metrics")
+		if err != nil {
+			return false
+		}
+		for _, m := range re.FindAllStringSubmatch(string(body), -1) {
+			v, err := strconv.ParseFloat(m[2], 64)
+			if err == nil && strings.Contains(m[1], label) {
+				sum, found = sum+v, true
+			}
+		}
+		return found
+	}) {
+		t.Errorf("system: no metric %s with %s", name, label)
+	}
+	return sum
 }

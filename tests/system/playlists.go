@@ -15,31 +15,36 @@ import (
 // Multivariant is the URL of a camera's multivariant playlist.
 func Multivariant(base, id string) string { return base + "/hls/" + id + "/index.m3u8" }
 
-// Playlist fetches the multivariant playlist at multivariant and the media
-// playlist that it names first. It returns the media playlist and its URL, or nil
-// if one of them is not there (yet). A playlist that does not parse fails the
-// test, which goes on.
-func Playlist(t testing.TB, multivariant string) (*hlscheck.Media, string) {
+// Playlist is a media playlist.
+type Playlist struct {
+	*hlscheck.Media
+	URL  string
+	Text string
+}
+
+// MediaPlaylist fetches the multivariant playlist at multivariant and the media
+// playlist that it names first. It returns nil if one of them is not there (yet).
+// A playlist that does not parse fails the test, which goes on.
+func MediaPlaylist(t testing.TB, multivariant string) *Playlist {
 	t.Helper()
 	text, ok := fetch(t, multivariant)
 	if !ok {
-		return nil, ""
+		return nil
 	}
 	m, err := hlscheck.ParseMultivariant(text)
 	if err != nil {
 		t.Errorf("system: %s: %v", multivariant, err)
-		return nil, ""
+		return nil
 	}
-	u := Resolve(t, multivariant, m.Variants[0].URI)
-	if text, ok = fetch(t, u); !ok {
-		return nil, ""
+	p := &Playlist{URL: Resolve(t, multivariant, m.Variants[0].URI)}
+	if p.Text, ok = fetch(t, p.URL); !ok {
+		return nil
 	}
-	p, err := hlscheck.ParseMedia(text)
-	if err != nil {
-		t.Errorf("system: %s: %v", u, err)
-		return nil, ""
+	if p.Media, err = hlscheck.ParseMedia(p.Text); err != nil {
+		t.Errorf("system: %s: %v", p.URL, err)
+		return nil
 	}
-	return p, u
+	return p
 }
 
 func fetch(t testing.TB, u string) (text string, ok bool) {

@@ -11,15 +11,12 @@ import (
 
 // GstRTSPOptions says what GStreamer's RTSP server serves.
 type GstRTSPOptions struct {
-	File    string // an MP4; empty: a live test pattern in H.264
-	Launch  string // instead: a pipeline as for gst-launch, with payloaders named pay0 and pay1
-	Video   string // codec of the file: "h264" (default), "h265", "mjpeg"
-	Audio   string // "aac", "opus" or "" for none; of a file with raw sound also those of ENCODED in rtsp_server.py
-	BFrames int    // of the live pattern
-	Size    string // of the live pattern, default "640x360"
-	User    string // where set, Digest authentication is asked for
-	Pass    string
-	Port    int // default any
+	File   string // an MP4; empty: a live test pattern in H.264
+	Launch string // instead: a pipeline as for gst-launch, with payloaders named pay0 and pay1
+	Video  string // codec of the file: "h264" (default), "h265", "mjpeg"
+	Audio  string // "aac", "opus" or "" for none; of a file with raw sound also those of ENCODED in rtsp_server.py
+	User   string // where set, Digest authentication is asked for
+	Pass   string
 }
 
 // GstRTSPServer is a camera that is not ours.
@@ -41,21 +38,17 @@ func StartGstRTSPServer(t testing.TB, o GstRTSPOptions) *GstRTSPServer {
 	if out, err := check.CombinedOutput(); err != nil {
 		Missing(t, "GStreamer's RTSP server is not installed (Debian packages python3-gi and gir1.2-gst-rtsp-server-1.0): %v %s", err, out)
 	}
-	args := []string{filepath.Join(Root(t), "tests/testenv/testdata/rtsp_server.py"), "--port", fmt.Sprint(o.Port)}
+	args := []string{filepath.Join(Root(t), "tests/testenv/testdata/rtsp_server.py")}
 	for _, f := range []struct{ flag, value string }{
 		{"--file", o.File},
 		{"--launch", o.Launch},
 		{"--video", o.Video},
 		{"--audio", o.Audio},
-		{"--size", o.Size},
 		{"--user", o.User},
 	} {
 		if f.value != "" {
 			args = append(args, f.flag, f.value)
 		}
-	}
-	if o.BFrames > 0 {
-		args = append(args, "--bframes", fmt.Sprint(o.BFrames))
 	}
 	cmd := exec.CommandContext(t.Context(), python, args...)
 	if o.User != "" {

@@ -256,12 +256,6 @@ func (k *KafkaBroker) answers(t testing.TB) bool {
 	return err == nil && len(b) > 0
 }
 
-// Stop ends the broker as an operator would; data and port stay.
-func (k *KafkaBroker) Stop(t testing.TB) { k.end(t, syscall.SIGTERM) }
-
-// Kill ends the broker as a power failure would; data and port stay.
-func (k *KafkaBroker) Kill(t testing.TB) { k.end(t, syscall.SIGKILL) }
-
 // Signal sends sig to the broker: SIGSTOP makes it hang, SIGCONT go on.
 func (k *KafkaBroker) Signal(t testing.TB, sig syscall.Signal) {
 	t.Helper()
@@ -273,18 +267,12 @@ func (k *KafkaBroker) Signal(t testing.TB, sig syscall.Signal) {
 	k.proc.Signal(sig)
 }
 
-func (k *KafkaBroker) end(t testing.TB, sig syscall.Signal) {
+// Kill ends the broker as a power failure would. Data and port stay.
+func (k *KafkaBroker) Kill(t testing.TB) {
 	t.Helper()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.proc == nil {
-		return
-	}
-	k.proc.Signal(sig)
-	select {
-	case <-k.proc.Done():
-	case <-time.After(Patience):
-		t.Logf("testenv: Kafka does not end on %v: killed", sig)
+	if k.proc != nil {
 		k.proc.KillTree()
 	}
 }

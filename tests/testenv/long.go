@@ -5,10 +5,13 @@ import (
 	"testing"
 )
 
-// Long skips a test that takes long, unless FRAMELOG_TEST_LONG is 1.
+// IsLong reports whether FRAMELOG_TEST_LONG is 1, as in `make test-long`.
+func IsLong() bool { return os.Getenv("FRAMELOG_TEST_LONG") == "1" }
+
+// Long skips a test that takes long, unless IsLong.
 func Long(t testing.TB) {
 	t.Helper()
-	if os.Getenv("FRAMELOG_TEST_LONG") != "1" {
+	if !IsLong() {
 		t.Skip("testenv: this test takes long: FRAMELOG_TEST_LONG=1 runs it (make test-long)")
 	}
 }

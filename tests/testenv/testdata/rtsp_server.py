@@ -1,7 +1,7 @@
 """GStreamer's own RTSP server: a camera that is not Framelog's.
 
-Serves /cam from an MP4 file (each client gets it from its start) or from a
-live test pattern. Prints "PORT <n>" once it listens.
+Serves /cam from an MP4 file, from its start for each client, or a live test
+pattern without sound. Prints "PORT <n>" once it listens.
 """
 import argparse
 import os
@@ -51,12 +51,8 @@ def main():
     a.add_argument("--launch", help="the whole pipeline, with payloaders named pay0, pay1")
     a.add_argument("--video", default="h264", choices=VIDEO)
     a.add_argument("--audio", default="", choices=["", *AUDIO])
-    a.add_argument("--bframes", type=int, default=0)
-    a.add_argument("--size", default="640x360")
-    a.add_argument("--fps", type=int, default=30)
     a.add_argument("--user")
     a.add_argument("--password-env", help="environment variable that holds the password")
-    a.add_argument("--port", default="0")
     args = a.parse_args()
     Gst.init(None)
 
@@ -68,17 +64,14 @@ def main():
         if args.audio:
             launch += " d.audio_0 ! queue max-size-time=0 max-size-bytes=0 ! " + AUDIO[args.audio]
     else:
-        w, h = args.size.split("x")
         launch = (
-            "videotestsrc is-live=true pattern=ball ! video/x-raw,width=%s,height=%s,framerate=%d/1"
-            " ! x264enc speed-preset=veryfast bitrate=1000 key-int-max=%d bframes=%d b-adapt=false %s ! %s"
-        ) % (w, h, args.fps, args.fps, args.bframes, "" if args.bframes else "tune=zerolatency", VIDEO["h264"])
-        if args.audio:
-            launch += " audiotestsrc is-live=true ! audioconvert ! avenc_aac ! " + AUDIO["aac"]
+            "videotestsrc is-live=true pattern=ball ! video/x-raw,width=640,height=360,framerate=30/1"
+            " ! x264enc speed-preset=veryfast bitrate=1000 key-int-max=30 tune=zerolatency ! " + VIDEO["h264"]
+        )
 
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
-    server.set_service(args.port)
+    server.set_service("0")
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch("( " + launch + " )")
     factory.set_shared(not args.file and not args.launch)
