@@ -1,10 +1,7 @@
 package rtsp_test
 
 import (
-	"bufio"
 	"errors"
-	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -18,29 +15,7 @@ import (
 // and every other request with 200.
 func describing(t *testing.T, status, sdp string) string {
 	t.Helper()
-	return listen(t, func(c net.Conn) {
-		r := bufio.NewReader(c)
-		method, cseq := "", ""
-		for {
-			line, err := r.ReadString('\n')
-			if err != nil {
-				return
-			}
-			switch {
-			case method == "":
-				method, _, _ = strings.Cut(line, " ")
-			case strings.HasPrefix(line, "CSeq:"):
-				cseq = line
-			case line == "\r\n":
-				if method == "DESCRIBE" {
-					fmt.Fprintf(c, "RTSP/1.0 %s\r\n%sContent-Type: application/sdp\r\nContent-Length: %d\r\n\r\n%s", status, cseq, len(sdp), sdp)
-				} else {
-					fmt.Fprintf(c, "RTSP/1.0 200 OK\r\n%sPublic: DESCRIBE, SETUP, PLAY, TEARDOWN\r\n\r\n", cseq)
-				}
-				method = ""
-			}
-		}
-	})
+	return "rtsp://" + testenv.ServeSDP(t, status, sdp) + "/c"
 }
 
 // What a camera answers to DESCRIBE is explained, and never repeated.

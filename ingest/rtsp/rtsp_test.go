@@ -139,32 +139,11 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	testenv.Wait(t, testenv.Patience, what, ok)
 }
 
-// listen calls serve for each connection, in a goroutine of its own, until the
-// test ends. It gives back the URL of a camera there.
+// listen calls serve for each connection, until the test ends. It returns the URL of
+// a camera there.
 func listen(t *testing.T, serve func(c net.Conn)) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	t.Cleanup(func() {
-		ln.Close()
-		wg.Wait()
-	})
-	wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				defer c.Close()
-				serve(c)
-			})
-		}
-	})
-	return "rtsp://" + ln.Addr().String() + "/c"
+	return "rtsp://" + testenv.ServeTCP(t, serve) + "/c"
 }
 
 func server(t *testing.T, cfg camsim.Config) *camsim.Server {

@@ -1,62 +1,16 @@
 package gstreamer
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
 )
-
-// describing is the URL of a camera that answers DESCRIBE with an SDP, and nothing
-// after it.
-func describing(t *testing.T, sdp string) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	t.Cleanup(func() { l.Close(); <-done })
-	go func() {
-		defer close(done)
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer c.Close()
-		r := bufio.NewReader(c)
-		method, cseq := "", ""
-		for {
-			line, err := r.ReadString('\n')
-			if err != nil {
-				return
-			}
-			switch {
-			case method == "":
-				method, _, _ = strings.Cut(line, " ")
-			case strings.HasPrefix(line, "CSeq:"):
-				cseq = line
-			case line == "\r\n" && method == "DESCRIBE":
-				fmt.Fprintf(c, "RTSP/1.0 200 OK\r\n%sContent-Type: application/sdp\r\nContent-Length: %d\r\n\r\n%s", cseq, len(sdp), sdp)
-				method = ""
-			case line == "\r\n" && method == "OPTIONS":
-				fmt.Fprintf(c, "RTSP/1.0 200 OK\r\n%sPublic: DESCRIBE, SETUP, PLAY, TEARDOWN\r\n\r\n", cseq)
-				method = ""
-			case line == "\r\n":
-				fmt.Fprintf(c, "RTSP/1.0 500 no\r\n%s\r\n", cseq)
-				method = ""
-			}
-		}
-	}()
-	return "rtsp://" + l.Addr().String() + "/"
-}
 
 // Static payload types need no rtpmap (RFC 3551, 6); where there is one, it holds.
 func TestStaticPayloadTypes(t *testing.T) {
@@ -89,7 +43,7 @@ func TestStaticPayloadTypes(t *testing.T) {
 			if rtpmap != "" {
 				sdp += "a=" + rtpmap + "\r\n"
 			}
-			r, err := OpenRTSP(RTSPOptions{Location: describing(t, sdp), ConnectTimeout: testenv.Patience})
+			r, err := OpenRTSP(RTSPOptions{Location: "rtsp://" + testenv.ServeSDP(t, "200 OK", sdp) + "/", ConnectTimeout: testenv.Patience})
 			if err != nil {
 				t.Fatal(err)
 			}

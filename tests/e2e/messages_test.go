@@ -24,34 +24,6 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// serve calls f for each connection, in a goroutine of its own, until the test
-// ends. It returns the address.
-func serve(t *testing.T, f func(c net.Conn)) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	t.Cleanup(func() {
-		ln.Close()
-		wg.Wait()
-	})
-	wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				defer c.Close()
-				f(c)
-			})
-		}
-	})
-	return ln.Addr().String()
-}
-
 var clientPort = regexp.MustCompile(`client_port=\d+-\d+`)
 
 // withoutUDP is a router in front of a camera that lets no UDP through: it has the
@@ -60,7 +32,7 @@ func withoutUDP(t *testing.T, camera string) string {
 	t.Helper()
 	port := testenv.FreePort(t) &^ 1
 	nowhere := fmt.Appendf(nil, "client_port=%d-%d", port, port+1)
-	return serve(t, func(client net.Conn) {
+	return testenv.ServeTCP(t, func(client net.Conn) {
 		server, err := net.Dial("tcp", camera)
 		if err != nil {
 			return
@@ -104,11 +76,11 @@ func TestWrongPeersAreNamed(t *testing.T) {
 	_, plain := system.Camera(t, camsim.CameraConfig{Feed: feed})
 	secure := system.Serve(t, camsim.Config{TLS: true, Cameras: []camsim.CameraConfig{{Path: "cam", Feed: feed}}})
 	foreign := testenv.StartGstRTSPServer(t, testenv.GstRTSPOptions{})
-	ssh := serve(t, func(c net.Conn) {
+	ssh := testenv.ServeTCP(t, func(c net.Conn) {
 		fmt.Fprint(c, "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u7\r\n")
 		_, _ = io.Copy(io.Discard, c)
 	})
-	silent := serve(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	silent := testenv.ServeTCP(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 
 	type want struct{ url, more, text string }
 	host := func(raw string) string {
