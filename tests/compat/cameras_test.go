@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/system"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
@@ -120,8 +121,12 @@ func TestCameras(t *testing.T) {
 		over := time.Now().Add(26 * time.Second)
 		testenv.Wait(t, testenv.Patience, "the cameras", func() bool {
 			done := 0
+			said, err := system.Statuses(t, f.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
 			for _, tr := range some {
-				if st := status(t, f, tr.id); st.State == schemas.StateLive {
+				if st := said[tr.id]; st.State == schemas.StateLive {
 					tr.live, tr.problem, tr.video = true, st.Problem, st.Video
 				} else if !tr.live {
 					tr.problem = st.Error
@@ -144,38 +149,18 @@ func TestCameras(t *testing.T) {
 	x.check(t)
 }
 
-func status(t *testing.T, f *testenv.Framelog, id string) schemas.Status {
-	t.Helper()
-	var list struct {
-		Cameras []struct {
-			ID     string
-			Status *schemas.Status
-		}
-	}
-	f.JSON(t, "/v1/cameras", &list)
-	for _, c := range list.Cameras {
-		if c.ID == id && c.Status != nil {
-			return *c.Status
-		}
-	}
-	return schemas.Status{}
-}
-
-var extinf = regexp.MustCompile(`#EXTINF:([0-9.]+)`)
-
 // recorded is how much footage a camera's playlist lists.
 func recorded(t *testing.T, f *testenv.Framelog, id string) time.Duration {
 	t.Helper()
-	_, b, err := f.Get(t, "/hls/"+id+"/raw.m3u8")
-	if err != nil {
+	p := system.MediaPlaylist(t, system.Multivariant(f.URL, id))
+	if p == nil {
 		return 0
 	}
-	sum := 0.0
-	for _, m := range extinf.FindAllSubmatch(b, -1) {
-		d, _ := strconv.ParseFloat(string(m[1]), 64)
-		sum += d
+	var sum time.Duration
+	for _, s := range p.Segments {
+		sum += s.Duration
 	}
-	return time.Duration(sum * float64(time.Second))
+	return sum
 }
 
 var volume = regexp.MustCompile(`max_volume: (-?[0-9.]+) dB`)

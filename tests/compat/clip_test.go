@@ -5,13 +5,10 @@ package compat
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -99,17 +96,11 @@ func makeClip(t *testing.T, first int, from time.Duration, pieces ...piece) clip
 	for _, p := range pieces {
 		c.pieces = append(c.pieces, p.withDefaults())
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "2 %d %v %+v", first, from, c.pieces))
 	format := "mpegts"
 	if c.pieces[0].Codec == "mjpeg" {
 		format = "matroska"
 	}
-	dir := testenv.Cache(t, "clips")
-	c.path = filepath.Join(dir, "compat-"+hex.EncodeToString(sum[:8])+"."+format)
-	err := testenv.Locked(t, c.path+".lock", func() error {
-		if _, err := os.Stat(c.path); err == nil {
-			return nil
-		}
+	c.path = testenv.CachedFile(t, "compat-"+testenv.Digest(fmt.Sprintf("2 %d %v %+v", first, from, c.pieces))+"."+format, func(path string) error {
 		var whole bytes.Buffer
 		n, at := first, from
 		for _, p := range c.pieces {
@@ -120,14 +111,8 @@ func makeClip(t *testing.T, first int, from time.Duration, pieces ...piece) clip
 			whole.Write(b)
 			n, at = n+p.frames(), at+p.Long
 		}
-		if err := os.WriteFile(c.path+".part", whole.Bytes(), 0o644); err != nil {
-			return err
-		}
-		return os.Rename(c.path+".part", c.path)
+		return os.WriteFile(path, whole.Bytes(), 0o644)
 	})
-	if err != nil {
-		t.Fatalf("make clip: %v", err)
-	}
 	return c
 }
 
@@ -215,24 +200,11 @@ func (c clip) then(t *testing.T, pieces ...piece) clip {
 // second, encoded as told to ffmpeg in args.
 func beeps(t *testing.T, long time.Duration, ext string, args ...string) string {
 	t.Helper()
-	sum := sha256.Sum256(fmt.Appendf(nil, "1 %v %q", long, args))
-	path := filepath.Join(testenv.Cache(t, "clips"), "beeps-"+hex.EncodeToString(sum[:8])+"."+ext)
-	err := testenv.Locked(t, path+".lock", func() error {
-		if _, err := os.Stat(path); err == nil {
-			return nil
-		}
+	return testenv.CachedFile(t, "beeps-"+testenv.Digest(fmt.Sprintf("1 %v %q", long, args))+"."+ext, func(path string) error {
 		all := append([]string{
-			"-hide_banner", "-loglevel", "error", "-y", "-f", "lavfi", "-i",
+			"-y", "-f", "lavfi", "-i",
 			fmt.Sprintf("aevalsrc='0.4*sin(2*PI*1000*t)*lt(mod(t,1),0.1)':s=48000:d=%.3f", long.Seconds()),
 		}, args...)
-		part := strings.TrimSuffix(path, "."+ext) + ".part." + ext
-		if out, err := exec.CommandContext(t.Context(), testenv.Tool(t, "ffmpeg", "ffmpeg"), append(all, part)...).CombinedOutput(); err != nil {
-			return fmt.Errorf("ffmpeg: %w\n%s", err, out)
-		}
-		return os.Rename(part, path)
+		return testenv.FFmpeg(t, append(all, path)...)
 	})
-	if err != nil {
-		t.Fatalf("make sound: %v", err)
-	}
-	return path
 }

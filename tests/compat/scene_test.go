@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/framelog/framelog/tests/oracle/hlscheck"
+	"github.com/framelog/framelog/tests/system"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
@@ -253,22 +253,9 @@ func (sc scene) play(t *testing.T) *shown {
 // holes is the time without footage in the playlist: gaps, and between sessions.
 func holes(t *testing.T, f *testenv.Framelog, camera string) (all []time.Duration) {
 	t.Helper()
-	_, b, err := f.Get(t, "/hls/"+camera+"/index.m3u8")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := hlscheck.ParseMultivariant(string(b))
-	if err != nil || len(m.Variants) == 0 {
-		t.Errorf("multivariant playlist: %v\n%s", err, b)
-		return nil
-	}
-	_, b, err = f.Get(t, "/hls/"+camera+"/"+m.Variants[len(m.Variants)-1].URI)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := hlscheck.ParseMedia(string(b))
-	if err != nil {
-		t.Errorf("media playlist: %v\n%s", err, b)
+	p := system.MediaPlaylist(t, system.Multivariant(f.URL, camera))
+	if p == nil {
+		t.Error("there is no playlist")
 		return nil
 	}
 	last := -1

@@ -1,12 +1,8 @@
 package compat
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"github.com/bluenviron/gortsplib/v5"
@@ -103,21 +99,8 @@ func streams(url string) int {
 // join puts sound beside a clip's pictures, as they are.
 func join(t *testing.T, c clip, sound string) string {
 	t.Helper()
-	sum := sha256.Sum256([]byte("1 " + c.path + sound))
-	path := filepath.Join(testenv.Cache(t, "clips"), "joined-"+hex.EncodeToString(sum[:8])+".ts")
-	err := testenv.Locked(t, path+".lock", func() error {
-		if _, err := os.Stat(path); err == nil {
-			return nil
-		}
-		cmd := exec.CommandContext(t.Context(), testenv.Tool(t, "ffmpeg", "ffmpeg"), "-nostdin", "-hide_banner", "-loglevel", "error", "-y",
-			"-i", c.path, "-itsoffset", fmt.Sprint(before.Seconds()), "-i", sound, "-map", "0:v", "-map", "1:a", "-c", "copy", "-f", "mpegts", path+".part")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("ffmpeg: %w\n%s", err, out)
-		}
-		return os.Rename(path+".part", path)
+	return testenv.CachedFile(t, "joined-"+testenv.Digest("1", c.path, sound)+".ts", func(path string) error {
+		return testenv.FFmpeg(t, "-y", "-i", c.path, "-itsoffset", fmt.Sprint(before.Seconds()), "-i", sound,
+			"-map", "0:v", "-map", "1:a", "-c", "copy", "-f", "mpegts", path)
 	})
-	if err != nil {
-		t.Fatalf("join: %v", err)
-	}
-	return path
 }

@@ -201,8 +201,8 @@ func sessions(entries []schemas.Entry) int {
 // corrected reports whether e, which follows p, begins a session because that of
 // p began late. If the machine stands still while a session's first picture
 // comes, the session's public time is ahead of the clock for good, and ingest
-// soon begins another session (assemble.Config.MaxDrift). Nothing else has public time go back
-// that far under one writer.
+// soon begins another session (assemble.Config.MaxDrift).
+// Nothing else has public time go back that far under one writer.
 func corrected(p, e *schemas.Entry) bool {
 	return e.Session != p.Session && e.Epoch == p.Epoch && p.End().Sub(e.Start) > 300*time.Millisecond
 }

@@ -1,5 +1,5 @@
-// Package testclip makes clips for tests with the ffmpeg of this machine, and
-// reads decoded frames back with it.
+// Package testclip makes clips for tests with ffmpeg, and reads decoded frames back
+// with it.
 package testclip
 
 import (
@@ -8,7 +8,6 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -33,15 +32,16 @@ type Spec struct {
 	Bitrate string
 }
 
-// Make encodes a clip. The test is skipped where there is no ffmpeg.
+// Make encodes a clip, or takes it from the cache. Without ffmpeg the test is
+// skipped.
 func Make(t testing.TB, s Spec) *camsim.Clip {
 	t.Helper()
 	c, _ := MakeFile(t, s)
 	return c
 }
 
-// MakeFile is [Make] and gives the path of the MP4 file, which holds all but
-// G.711 sound.
+// MakeFile is [Make], and returns the path of the MP4 file too. The file has
+// everything but G.711 sound.
 func MakeFile(t testing.TB, s Spec) (*camsim.Clip, string) {
 	t.Helper()
 	testenv.Tool(t, "ffmpeg", "ffmpeg")
@@ -63,8 +63,7 @@ func MakeFile(t testing.TB, s Spec) (*camsim.Clip, string) {
 	if s.Bitrate == "" {
 		s.Bitrate = "500k"
 	}
-	path := filepath.Join(t.TempDir(), "clip.mp4")
-	args := []string{"-hide_banner", "-loglevel", "error", "-y"}
+	args := []string{"-y"}
 	d := fmt.Sprintf("%.3f", s.Duration.Seconds())
 	if s.Video != "" {
 		args = append(args, "-f", "lavfi", "-i", fmt.Sprintf("%s=size=%s:rate=%d:duration=%s", s.Pattern, s.Size, s.FPS, d))
@@ -97,12 +96,11 @@ func MakeFile(t testing.TB, s Spec) (*camsim.Clip, string) {
 	default: // none, or G.711, which is made below
 	}
 	var clip *camsim.Clip
+	var path string
 	if s.Video != "" || !g711 {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-		defer cancel()
-		if out, err := exec.CommandContext(ctx, "ffmpeg", append(args, path)...).CombinedOutput(); err != nil {
-			t.Fatalf("ffmpeg: %v\n%s", err, out)
-		}
+		path = testenv.CachedFile(t, "testclip-"+testenv.Digest(args...)+".mp4", func(path string) error {
+			return testenv.FFmpeg(t, append(args, path)...)
+		})
 		var err error
 		if clip, err = camsim.LoadMP4(path); err != nil {
 			t.Fatal(err)
@@ -128,10 +126,10 @@ type Frame struct {
 	Hash string
 }
 
-// Frames reads one stream of an input with ffmpeg, which gets the given
-// options before -i, and gives its frames in order: decoded pictures of "v";
-// the encoded frames of "a", since decoders disagree on what to do with the
-// priming. An error of ffmpeg after frames came is none: cameras hang up.
+// Frames reads one stream of an input with ffmpeg, which gets the given options
+// before -i. It returns the stream's frames in order: decoded pictures for "v",
+// encoded frames for "a", because decoders disagree on what to do with the priming.
+// An error of ffmpeg after the first frame is ignored: cameras hang up.
 func Frames(ctx context.Context, input, stream string, options ...string) ([]Frame, error) {
 	args := append([]string{"-hide_banner", "-loglevel", "error"}, options...)
 	args = append(args, "-i", input, "-map", "0:"+stream)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -89,22 +88,18 @@ func (c Clip) args() []string {
 func (c Clip) File(t testing.TB) string {
 	t.Helper()
 	args := c.withDefaults().args()
-	dir := Cache(t, "clips")
-	path := filepath.Join(dir, c.withDefaults().Codec+"-"+hash(args...)+".mp4")
-	err := Locked(t, filepath.Join(dir, "lock"), func() error {
-		if _, err := os.Stat(path); err == nil {
-			return nil
-		}
-		part := path + ".part"
-		if out, err := ffmpeg(t, append(args, "-y", part)...).CombinedOutput(); err != nil {
-			return fmt.Errorf("ffmpeg: %w\n%s", err, out)
-		}
-		return os.Rename(part, path)
+	return CachedFile(t, c.withDefaults().Codec+"-"+Digest(args...)+".mp4", func(path string) error {
+		return FFmpeg(t, append(args, "-y", path)...)
 	})
-	if err != nil {
-		t.Fatalf("testenv: make clip: %v", err)
+}
+
+// FFmpeg runs ffmpeg with these arguments.
+func FFmpeg(t testing.TB, args ...string) error {
+	t.Helper()
+	if out, err := ffmpeg(t, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("ffmpeg: %w\n%s", err, out)
 	}
-	return path
+	return nil
 }
 
 func ffmpeg(t testing.TB, args ...string) *exec.Cmd {

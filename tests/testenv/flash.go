@@ -24,24 +24,10 @@ const (
 // sound is raw.
 func FlashAndBeep(t testing.TB, seconds int) string {
 	t.Helper()
-	dir := Cache(t, "clips")
-	path := filepath.Join(dir, fmt.Sprintf("flash-%d.mov", seconds))
-	err := Locked(t, filepath.Join(dir, "lock"), func() error {
-		if _, err := os.Stat(path); err == nil {
-			return nil
-		}
-		part := path + ".part"
-		cmd := ffmpeg(t, "-f", "lavfi", "-i", fmt.Sprintf(flashes, seconds), "-f", "lavfi", "-i", fmt.Sprintf(beeps, seconds),
-			"-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "veryfast", "-bf", "0", "-g", "25", "-c:a", "pcm_s16le", "-f", "mov", "-y", part)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("ffmpeg: %w\n%s", err, out)
-		}
-		return os.Rename(part, path)
+	return CachedFile(t, fmt.Sprintf("flash-%d.mov", seconds), func(path string) error {
+		return FFmpeg(t, "-f", "lavfi", "-i", fmt.Sprintf(flashes, seconds), "-f", "lavfi", "-i", fmt.Sprintf(beeps, seconds),
+			"-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "veryfast", "-bf", "0", "-g", "25", "-c:a", "pcm_s16le", "-f", "mov", "-y", path)
 	})
-	if err != nil {
-		t.Fatalf("testenv: make flashes and beeps: %v", err)
-	}
-	return path
 }
 
 // Beep is the beep that was heard at one flash.

@@ -185,7 +185,7 @@ func (k *KafkaBroker) command(ctx context.Context, class string, args ...string)
 func kafkaJars(t testing.TB) string {
 	t.Helper()
 	cache := Cache(t, "kafka")
-	jars := filepath.Join(cache, "jars-"+hash(string(kafkaPOM)))
+	jars := filepath.Join(cache, "jars-"+Digest(string(kafkaPOM)))
 	err := Locked(t, filepath.Join(cache, "lock"), func() error {
 		if _, err := os.Stat(jars); err == nil {
 			return nil

@@ -69,6 +69,28 @@ func Locked(t testing.TB, path string, fn func() error) error {
 	return fn()
 }
 
+// CachedFile returns the path of a file in the cache's folder of clips. If it is not
+// there, build writes it to another path with the same extension, which is then
+// renamed. The name must tell everything that the content depends on (see Digest).
+func CachedFile(t testing.TB, name string, build func(path string) error) string {
+	t.Helper()
+	dir := Cache(t, "clips")
+	path, unfinished := filepath.Join(dir, name), filepath.Join(dir, "unfinished-"+name)
+	err := Locked(t, filepath.Join(dir, "lock"), func() error {
+		if _, err := os.Stat(path); err == nil {
+			return nil
+		}
+		if err := build(unfinished); err != nil {
+			return err
+		}
+		return os.Rename(unfinished, path)
+	})
+	if err != nil {
+		t.Fatalf("testenv: make %s: %v", name, err)
+	}
+	return path
+}
+
 // Missing ends a test that lacks something of the machine: a skip with the
 // reason, but a failure where CI=true, so that nothing is left out unseen.
 func Missing(t testing.TB, format string, args ...any) {
@@ -190,8 +212,8 @@ func dials(port int) bool {
 	return true
 }
 
-// hash is a short name for what parts say.
-func hash(parts ...string) string {
+// Digest is a short name for what parts say.
+func Digest(parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {
 		fmt.Fprintf(h, "%d:%s", len(p), p)
