@@ -1,12 +1,10 @@
-// Package arch holds the structure of the code: who may import whom, and what
-// no file may contain.
+// Package arch tests the structure of the code: which package may import which, and
+// what no file may contain.
 package arch
 
 import (
 	"bytes"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,12 +15,11 @@ import (
 
 const module = "github.com/framelog/framelog"
 
-// pkg is one package of ours: its folder, what its code imports, and what
-// its tests import besides.
+// pkg is one package of ours. imports are what its code imports, deps those and
+// what they need, testImports what its tests import.
 type pkg struct {
-	dir             string
-	imports, deps   []string
-	imports4Testing []string
+	dir                        string
+	imports, deps, testImports []string
 }
 
 func packages(t *testing.T) []pkg {
@@ -40,7 +37,7 @@ func packages(t *testing.T) []pkg {
 	for _, l := range strings.Split(strings.TrimSpace(string(out)), "\n") {
 		f := strings.Split(l, "|")
 		p := pkg{dir: strings.TrimPrefix(strings.TrimPrefix(f[0], module), "/")}
-		p.imports, p.deps, p.imports4Testing = strings.Split(f[1], ","), strings.Split(f[2], ","), strings.Split(f[3], ",")
+		p.imports, p.deps, p.testImports = strings.Split(f[1], ","), strings.Split(f[2], ","), strings.Split(f[3], ",")
 		all = append(all, p)
 	}
 	if len(all) < 10 {
@@ -51,7 +48,7 @@ func packages(t *testing.T) []pkg {
 
 func under(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
 
-// ours is an import path as a folder of the repository, "" where it is not ours.
+// ours returns the folder of a package of ours, given its import path; "" for others.
 func ours(path string) string {
 	if !under(path, module) {
 		return ""
@@ -59,7 +56,7 @@ func ours(path string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(path, module), "/")
 }
 
-// The stages meet only in the log.
+// Stages meet only in the log.
 func TestStagesNeverImportEachOther(t *testing.T) {
 	stages := []string{"ingest", "processors", "egress", "monitor"}
 	common := []string{"internal/medialog", "internal/cmaf", "internal/kafka", "internal/share"}
@@ -71,7 +68,7 @@ func TestStagesNeverImportEachOther(t *testing.T) {
 		return stages[i]
 	}
 	for _, p := range packages(t) {
-		for _, d := range slices.Concat(p.deps, p.imports4Testing) {
+		for _, d := range slices.Concat(p.deps, p.testImports) {
 			to, from := stage(ours(d)), stage(p.dir)
 			switch {
 			case to == "":
@@ -98,10 +95,10 @@ func TestSchemasImportNothingOfOurs(t *testing.T) {
 	}
 }
 
-// GStreamer's bindings stand behind one package: upstream retracted them.
+// One package alone uses GStreamer's bindings, because upstream has retracted them.
 func TestOneImporterOfGStreamer(t *testing.T) {
 	for _, p := range packages(t) {
-		for _, d := range slices.Concat(p.imports, p.imports4Testing) {
+		for _, d := range slices.Concat(p.imports, p.testImports) {
 			if strings.HasPrefix(d, "github.com/go-gst/") && p.dir != "internal/gstreamer" && p.dir != "" {
 				t.Errorf("%s imports %s", p.dir, d)
 			}
@@ -120,25 +117,17 @@ func TestProductDoesNotImportTests(t *testing.T) {
 	}
 }
 
-// Files say where packages come from by name, never by the host of a registry
-// or mirror; and nothing of the machine that they were written on.
+// Files name packages, never the host of a registry or mirror.
 func TestNoHostsOfRegistries(t *testing.T) {
-	root := testenv.Root(t)
-	cmd := exec.CommandContext(t.Context(), "git", "ls-files", "-z")
-	cmd.Dir = root
-	out, err := cmd.Output()
-	if err != nil {
-		t.Skipf("no git checkout: %v", err)
-	}
 	// Put together from pieces, so that this file does not find itself.
 	hosts := regexp.MustCompile(`(?i)` + strings.Join([]string{
 		`registry\.` + `npmjs`, `proxy\.` + `golang\.org`, `sum\.` + `golang\.org`, `repo1?\.` + `maven`, `deb\.` + `debian\.org`,
 		`pypi\.` + `org`, `docker\.` + `io`, `ghcr\.` + `io`, `quay\.` + `io`, `archive\.` + `ubuntu`, `GOPROXY` + `=http`,
 	}, "|"))
-	for _, name := range strings.Split(strings.Trim(string(out), "\x00"), "\x00") {
-		b, err := os.ReadFile(filepath.Join(root, name))
-		if err != nil || bytes.IndexByte(b, 0) >= 0 {
-			continue // removed and not committed, or binary
+	for _, name := range tracked(t) {
+		b := read(t, name)
+		if bytes.IndexByte(b, 0) >= 0 {
+			continue // binary
 		}
 		for i, l := range strings.Split(string(b), "\n") {
 			if m := hosts.FindString(l); m != "" {
