@@ -28,9 +28,9 @@ type Page struct {
 	problems []string
 }
 
-// Chromium starts a headless browser that plays video without a gesture and
-// calls nobody at home. It skips where Chromium is no package (Ubuntu has it
-// as a snap alone, which cannot run here).
+// Chromium starts a headless browser that plays video without a gesture and calls
+// no server of its makers. The test is skipped if Chromium is not a package (Ubuntu
+// has only a snap, which cannot run here).
 func Chromium(t testing.TB) *Browser {
 	t.Helper()
 	SkipShort(t, "Chromium")
@@ -44,7 +44,7 @@ func Chromium(t testing.TB) *Browser {
 		"no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "no-default-browser-check",
 		"disable-background-networking", "disable-component-update", "disable-sync", "disable-default-apps",
 		"disable-extensions", "disable-dev-shm-usage", "mute-audio",
-		// A tab that is not in front must go on as if it were.
+		// A tab in the background must go on like one in front.
 		"disable-background-timer-throttling", "disable-backgrounding-occluded-windows", "disable-renderer-backgrounding",
 	} {
 		opts = append(opts, chromedp.Flag(f, true))
@@ -55,7 +55,7 @@ func Chromium(t testing.TB) *Browser {
 	t.Cleanup(func() {
 		done, stop := context.WithTimeout(ctx, 10*time.Second)
 		defer stop()
-		_ = chromedp.Cancel(done) // asks it to close; what stays is killed with the allocator
+		_ = chromedp.Cancel(done) // asks it to close; cancelAlloc kills what is left
 		cancel()
 		cancelAlloc()
 	})
@@ -80,11 +80,11 @@ func chromiumPath(t testing.TB) string {
 	if b, _ := os.ReadFile("/etc/os-release"); strings.Contains(string(b), "\nID=debian\n") {
 		Missing(t, "chromium is not installed (Debian package chromium)")
 	}
-	t.Skip("testenv: Chromium is no package here (on Ubuntu it is a snap): browser tests need Debian's")
+	t.Skip("testenv: Chromium is not a package here (on Ubuntu it is a snap); browser tests need Debian's")
 	return ""
 }
 
-// wrapsSnap knows Ubuntu's transitional package: a short script.
+// wrapsSnap reports whether path is Ubuntu's transitional package: a short script.
 func wrapsSnap(path string) bool {
 	b, err := os.ReadFile(path)
 	return err == nil && len(b) < 1<<16 && strings.Contains(string(b), "/snap/bin")
@@ -94,12 +94,12 @@ func wrapsSnap(path string) bool {
 // while they end, so removing it may take more than one try.
 func chromiumProfile(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "framelog-chromium-") //nolint:usetesting // t.TempDir fails the test where one try is not enough
+	dir, err := os.MkdirTemp("", "framelog-chromium-") //nolint:usetesting // t.TempDir fails the test if one try is not enough
 	if err != nil {
 		t.Fatalf("testenv: make profile: %v", err)
 	}
 	t.Cleanup(func() {
-		// The test's context is done by now: Poll would not wait.
+		// The test's context is done by now, so Poll would not wait.
 		for end := time.Now().Add(Patience); os.RemoveAll(dir) != nil && time.Now().Before(end); {
 			time.Sleep(20 * time.Millisecond)
 		}
@@ -145,8 +145,8 @@ func (p *Page) take(m chromedp.ConsoleMessage) {
 	}
 }
 
-// Eval runs a JavaScript expression, awaits it where it is a promise, and
-// writes its value to result (a pointer as for json.Unmarshal, or nil).
+// Eval runs a JavaScript expression, awaits it if it is a promise, and writes its
+// value to result (a pointer as for json.Unmarshal, or nil).
 func (p *Page) Eval(expression string, result any) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, 2*Patience)
@@ -168,7 +168,7 @@ func (p *Page) Wait(timeout time.Duration, condition string) {
 		p.Eval("!!("+condition+")", &ok)
 		return ok
 	}) {
-		p.t.Fatalf("testenv: page: waited %v in vain for %s\nconsole:\n%s", timeout, condition, strings.Join(p.Console(), "\n"))
+		p.t.Fatalf("testenv: page: waited %v for %s\nconsole:\n%s", timeout, condition, strings.Join(p.Console(), "\n"))
 	}
 }
 
@@ -194,7 +194,7 @@ func (p *Page) Type(selector, text string) {
 	p.do("type into "+selector, chromedp.SendKeys(chromedp.CSS(selector), text, chromedp.NodeVisible))
 }
 
-// Screenshot is what the page shows, as PNG.
+// Screenshot returns what the page shows, as PNG.
 func (p *Page) Screenshot() []byte {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, 2*Patience)
@@ -206,14 +206,15 @@ func (p *Page) Screenshot() []byte {
 	return png
 }
 
-// Console is all that the page has written to its console.
+// Console returns all that the page has written to its console.
 func (p *Page) Console() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append([]string(nil), p.console...)
 }
 
-// Problems is the errors among them, uncaught exceptions and failed requests.
+// Problems returns the errors among them, uncaught exceptions and failed requests
+// too.
 func (p *Page) Problems() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -14,12 +14,11 @@ import (
 	"time"
 )
 
-// Clip is an MP4 file that a test wants: FFmpeg's moving test pattern, which
-// carries time and frame number in the picture, and a tone whose frequency
-// rises, so that no two frames are alike.
+// Clip describes an MP4 file: FFmpeg's moving test pattern, which shows time and
+// frame number, and a tone whose frequency rises, so that no two frames are alike.
 type Clip struct {
 	Codec   string // "h264" (default), "h265" or "mjpeg"
-	BFrames int    // between two others, 0: none
+	BFrames int    // between two other frames; 0: none
 	Audio   string // "aac", "opus", "" for none
 	Size    string // default "640x360"
 	FPS     int    // default 30
@@ -75,8 +74,8 @@ func (c Clip) args() []string {
 	}
 	switch c.Audio {
 	case "aac":
-		// Without noise substitution: what a decoder makes of that hangs on
-		// where it began.
+		// Without noise substitution, whose decoded sound depends on where the
+		// decoder began.
 		a = append(a, "-c:a", "aac", "-b:a", "96k", "-aac_pns", "0")
 	case "opus":
 		a = append(a, "-c:a", "libopus", "-b:a", "64k")
@@ -115,19 +114,19 @@ type Hash struct {
 	Sum  string // MD5 of its bytes
 }
 
-// Hashes is what FFmpeg read from an input, in its order.
+// Hashes are the frames that FFmpeg read from an input, in their order.
 type Hashes struct {
 	Video, Audio []Hash
-	// TimeBase is what one unit of PTS is, "1/90000" say.
+	// The unit of PTS in seconds, as in "1/90000".
 	VideoTimeBase, AudioTimeBase string
 }
 
-// HashOptions says how FrameHashes reads.
+// HashOptions are options of FrameHashes.
 type HashOptions struct {
-	Input   []string      // options in front of the input, "-live_start_index", "0" say
-	Output  []string      // options behind it: "-frames:v", "300" say
+	Input   []string      // options in front of the input, as in "-live_start_index", "0"
+	Output  []string      // options after it, as in "-frames:v", "300"
 	Copy    bool          // hash packets instead of decoded frames
-	Timeout time.Duration // default 3 minutes; what was read until then counts
+	Timeout time.Duration // default 3 minutes; what was read until then is returned
 	NoAudio bool
 }
 
@@ -169,13 +168,13 @@ func FrameHashes(t testing.TB, input string, o HashOptions) Hashes {
 		t.Fatalf("testenv: read frames of %s: %v, %v\n%s", input, err, perr, errs.String())
 	}
 	if errs.Len() > 0 {
-		t.Logf("ffmpeg says of %s:\n%s", input, errs.String())
+		t.Logf("what ffmpeg printed on %s:\n%s", input, errs.String())
 	}
 	return h
 }
 
-// parseHashes reads FFmpeg's framehash format: comments with what the streams
-// are, then "stream, dts, pts, duration, size, hash".
+// parseHashes reads FFmpeg's framehash format: comments that describe the streams,
+// then "stream, dts, pts, duration, size, hash".
 func parseHashes(b []byte) (Hashes, error) {
 	var h Hashes
 	audio := map[string]bool{}
@@ -189,7 +188,7 @@ func parseHashes(b []byte) (Hashes, error) {
 		}
 		if rest, ok := strings.CutPrefix(line, "#tb "); ok {
 			id, tb, _ := strings.Cut(rest, ": ")
-			// Time bases stand before the media types in some versions.
+			// Some versions write time bases before media types.
 			if id == "0" {
 				h.VideoTimeBase = tb
 			} else {
@@ -225,7 +224,7 @@ func parseHashes(b []byte) (Hashes, error) {
 	return h, s.Err()
 }
 
-// Probed is what ffprobe says of an input.
+// Probed is what ffprobe prints on an input.
 type Probed struct {
 	Streams []ProbedStream `json:"streams"`
 }
@@ -258,7 +257,7 @@ func Probe(t testing.TB, input string) Probed {
 	return p
 }
 
-// Stream is the first stream of a kind, "video" or "audio".
+// Stream returns the first stream of a kind, "video" or "audio".
 func (p Probed) Stream(kind string) (ProbedStream, bool) {
 	for _, s := range p.Streams {
 		if s.CodecType == kind {

@@ -6,7 +6,7 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// Every clip is what was asked for, and no two of its frames are alike.
+// Every clip has the codecs that it should, and no two of its frames are alike.
 func TestClips(t *testing.T) {
 	for name, c := range map[string]struct {
 		clip    testenv.Clip

@@ -12,16 +12,16 @@ import (
 	"time"
 )
 
-// flashes are black pictures that are white for the first fifth of each second,
-// and beeps a tone of 1 kHz in the same fifths.
+// flashes is a source of pictures that are white for the first fifth of each
+// second, else black; beeps is one of a tone of 1 kHz in the same fifths.
 const (
 	flashes = "color=black:size=320x240:rate=25:duration=%[1]d,drawbox=color=white:t=fill:enable='lt(mod(n,25),5)'"
 	beeps   = "aevalsrc='if(lt(mod(t,1),0.2),0.5*sin(2*PI*1000*t),0)':s=48000:d=%[1]d"
 )
 
-// FlashAndBeep is a file of so many seconds: each second begins with a flash of
-// the picture (H.264, 25/s, GOPs of 1 s) and a beep of 1 kHz, both of 200 ms. The
-// sound is raw.
+// FlashAndBeep returns the path of a file of so many seconds. Each second begins
+// with a flash of the picture (H.264, 25/s, GOPs of 1 s) and a beep of 1 kHz, both
+// of 200 ms. The sound is raw.
 func FlashAndBeep(t testing.TB, seconds int) string {
 	t.Helper()
 	return CachedFile(t, fmt.Sprintf("flash-%d.mov", seconds), func(path string) error {
@@ -30,14 +30,14 @@ func FlashAndBeep(t testing.TB, seconds int) string {
 	})
 }
 
-// Beep is the beep that was heard at one flash.
+// Beep is the beep at one flash.
 type Beep struct {
-	After time.Duration // from the flash's begin to the beep's; negative: it is early
-	Hz    float64       // its tone, in the middle
+	After time.Duration // from the start of the flash to that of the beep; negative: the beep is early
+	Hz    float64       // its frequency, in the middle
 }
 
-// Beeps decodes pictures and sound of a file or URL made of FlashAndBeep, for
-// so long, and returns what was heard at each flash.
+// Beeps decodes pictures and sound of a file or URL that is made of FlashAndBeep,
+// and returns the beep at each flash. length is how much of it is decoded.
 func Beeps(t testing.TB, input string, options []string, length time.Duration) []Beep {
 	t.Helper()
 	dir := t.TempDir()
@@ -49,8 +49,8 @@ func Beeps(t testing.TB, input string, options []string, length time.Duration) [
 	if out, err := ffmpeg(t, args...).CombinedOutput(); err != nil {
 		t.Fatalf("testenv: decode %s: %v\n%s", input, err, out)
 	}
-	var shown, heard []float64 // when flashes and beeps begin
-	lit := true                // what lasts from the start on has no begin
+	var shown, heard []float64 // in seconds: when flashes and beeps begin
+	lit := true                // what lasts from the first frame on has no start
 	for _, f := range frames(t, pictures) {
 		on := f.values["lavfi.signalstats.YAVG"] > 100
 		if on && !lit {
@@ -90,7 +90,7 @@ func Beeps(t testing.TB, input string, options []string, length time.Duration) [
 	return out
 }
 
-// frame is what ffmpeg's filter metadata prints of one.
+// frame is what ffmpeg's metadata filter prints on one frame.
 type frame struct {
 	time   float64
 	values map[string]float64

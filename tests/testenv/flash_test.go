@@ -8,7 +8,7 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// The measure gives for the file itself what it was made of.
+// Beeps finds in the file what FlashAndBeep has put there.
 func TestFlashAndBeep(t *testing.T) {
 	beeps := testenv.Beeps(t, testenv.FlashAndBeep(t, 8), nil, 8*time.Second)
 	if len(beeps) != 7 { // the first begins before there is anything else

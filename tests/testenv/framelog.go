@@ -24,8 +24,8 @@ var binary struct {
 	path string
 }
 
-// Binary is the framelog binary, built once a test process from this tree,
-// with the race detector where the tests have it.
+// Binary returns the path of the framelog binary. It is built from this tree, once
+// per test process, with the race detector if the tests have it.
 func Binary(t testing.TB) string {
 	t.Helper()
 	SkipShort(t, "the framelog binary")
@@ -43,8 +43,9 @@ func Binary(t testing.TB) string {
 		name += "-race"
 		args = append(args, "-race")
 	}
-	// One path for all test processes, and the link is skipped where nothing
-	// changed. Built aside and renamed: another test may be running it.
+	// One path for all test processes: go build does not link again if nothing has
+	// changed. It is built under another name and renamed, because another test may
+	// be running it.
 	dir := Cache(t, "bin")
 	path, part := filepath.Join(dir, name), filepath.Join(dir, name+".part")
 	err := Locked(t, filepath.Join(dir, name+".lock"), func() error {
@@ -68,13 +69,13 @@ func Binary(t testing.TB) string {
 	return path
 }
 
-// UpOptions says how Up starts framelog.
+// UpOptions are options of Up.
 type UpOptions struct {
 	// Config is YAML below the lines that Up writes itself: listen, data and
 	// broker_listen.
 	Config string
 	Args   []string // more arguments of `framelog up`
-	Env    []string // more of the environment, KEY=value
+	Env    []string // more variables of the environment, as KEY=value
 	Data   string   // data directory, default a fresh one
 	Port   int      // of HTTP, default a free one
 	// NoWait returns at once instead of waiting for /readyz.
@@ -87,7 +88,7 @@ type Framelog struct {
 	URL    string // http://127.0.0.1:port
 	Data   string
 	Broker string // address of the embedded broker
-	// Env is more of the environment for the next Start.
+	// Env has more variables of the environment for the next Start.
 	Env []string
 
 	binary, config string
@@ -119,11 +120,11 @@ func Up(t testing.TB, o UpOptions) *Framelog {
 	return f
 }
 
-// Start starts it again after Terminate or KillAll, on the same ports and data.
+// Start starts it again after Stop or KillAll, on the same ports and data.
 func (f *Framelog) Start(t testing.TB) {
 	t.Helper()
-	// Not bound to the test's context: it is ended by the test's cleanup, which
-	// can tell what it printed.
+	// Not bound to the test's context: the test's cleanup ends it, and then logs
+	// what it printed.
 	cmd := exec.CommandContext(context.Background(), f.binary, append([]string{"up", "--config", f.config}, f.args...)...)
 	cmd.Env = append(os.Environ(), f.Env...)
 	f.Process = Start(t, "framelog up", cmd)
@@ -177,7 +178,7 @@ func (f *Framelog) JSON(t testing.TB, path string, into any) {
 	}
 }
 
-// Children is the process ids of the children of `framelog up` by role.
+// Children returns the process ids of the children of `framelog up`, by role.
 func (f *Framelog) Children() map[string][]int {
 	roles := map[string][]int{}
 	for _, pid := range Descendants(f.PID()) {
@@ -202,7 +203,7 @@ func (f *Framelog) Kill(t testing.TB, role string) (killed int) {
 		switch err := syscall.Kill(pid, syscall.SIGKILL); {
 		case err == nil:
 			killed++
-		case errors.Is(err, syscall.ESRCH): // it ended by itself just now
+		case errors.Is(err, syscall.ESRCH): // it has just ended
 		default:
 			t.Fatalf("testenv: kill %s (%d): %v", role, pid, err)
 		}

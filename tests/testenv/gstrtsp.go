@@ -9,17 +9,17 @@ import (
 	"testing"
 )
 
-// GstRTSPOptions says what GStreamer's RTSP server serves.
+// GstRTSPOptions are options of StartGstRTSPServer.
 type GstRTSPOptions struct {
 	File   string // an MP4; empty: a live test pattern in H.264
-	Launch string // instead: a pipeline as for gst-launch, with payloaders named pay0 and pay1
+	Launch string // instead of File: a pipeline as for gst-launch, with payloaders named pay0 and pay1
 	Video  string // codec of the file: "h264" (default), "h265", "mjpeg"
 	Audio  string // "aac", "opus" or "" for none; of a file with raw sound also those of ENCODED in rtsp_server.py
-	User   string // where set, Digest authentication is asked for
+	User   string // if set, the server asks for Digest authentication
 	Pass   string
 }
 
-// GstRTSPServer is a camera that is not ours.
+// GstRTSPServer is a camera that does not use our code.
 type GstRTSPServer struct {
 	*Process
 	Port int
@@ -33,7 +33,7 @@ var portLine = regexp.MustCompile(`(?m)^PORT (\d+)$`)
 func StartGstRTSPServer(t testing.TB, o GstRTSPOptions) *GstRTSPServer {
 	t.Helper()
 	SkipShort(t, "GStreamer's RTSP server")
-	const python = "/usr/bin/python3" // Debian's, which python3-gi belongs to
+	const python = "/usr/bin/python3" // Debian's Python, for which python3-gi is installed
 	check := exec.CommandContext(t.Context(), python, "-c", "import gi; gi.require_version('GstRtspServer', '1.0')")
 	if out, err := check.CombinedOutput(); err != nil {
 		Missing(t, "GStreamer's RTSP server is not installed (Debian packages python3-gi and gir1.2-gst-rtsp-server-1.0): %v %s", err, out)

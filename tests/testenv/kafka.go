@@ -28,11 +28,11 @@ var kafkaPOM []byte
 const KafkaVersion = "4.1.0"
 
 // BrokersVariable names other brokers to test against, host:port separated by
-// commas (Redpanda, say). Tests that need to stop a broker then skip.
+// commas (as of Redpanda). Tests that need to stop a broker then skip.
 const BrokersVariable = "FRAMELOG_TEST_BROKERS"
 
-// KafkaBroker is Apache Kafka in KRaft mode, broker and controller in one
-// process, or whatever FRAMELOG_TEST_BROKERS names.
+// KafkaBroker is Apache Kafka in KRaft mode, with broker and controller in one
+// process, or the brokers that FRAMELOG_TEST_BROKERS names.
 type KafkaBroker struct {
 	Brokers []string
 
@@ -61,8 +61,8 @@ func Kafka(t testing.TB) *KafkaBroker {
 	return k
 }
 
-// OwnKafka is Kafka for tests that stop it: they skip where the brokers are
-// somebody else's.
+// OwnKafka is Kafka for tests that stop the broker. They are skipped if
+// FRAMELOG_TEST_BROKERS is set.
 func OwnKafka(t testing.TB) *KafkaBroker {
 	t.Helper()
 	if external() != nil {
@@ -101,8 +101,9 @@ func SharedKafka(t testing.TB) *KafkaBroker {
 	return shared.broker
 }
 
-// runDir is a folder that lives as long as this test process. Nothing runs
-// when that ends, so the next one removes what dead ones left.
+// runDir makes a folder that is used as long as this test process lives. No code
+// runs when the process ends, so the next process removes the folders of processes
+// that are gone.
 func runDir(t testing.TB) string {
 	t.Helper()
 	all := Cache(t, "run")
@@ -120,7 +121,7 @@ func runDir(t testing.TB) string {
 	return dir
 }
 
-// newKafka fetches Kafka where that was not done yet, and formats its storage.
+// newKafka fetches Kafka if it is not in the cache, and formats its storage.
 func newKafka(t testing.TB, dir string) *KafkaBroker {
 	t.Helper()
 	k := &KafkaBroker{dir: dir, log: &Log{}}
@@ -143,8 +144,8 @@ func newKafka(t testing.TB, dir string) *KafkaBroker {
 	return k
 }
 
-// kafkaProperties is small and quick: no waiting for other group members, and
-// retention looked at each second.
+// kafkaProperties make a small and quick broker: groups do not wait for more
+// members, and retention is applied each second.
 const kafkaProperties = `process.roles=broker,controller
 node.id=1
 listeners=PLAINTEXT://127.0.0.1:%[1]d,CONTROLLER://127.0.0.1:%[2]d
@@ -181,7 +182,7 @@ func (k *KafkaBroker) command(ctx context.Context, class string, args ...string)
 	return cmd
 }
 
-// kafkaJars is the class path. The jars come from Maven Central, once.
+// kafkaJars returns the class path. Maven fetches the jars once.
 func kafkaJars(t testing.TB) string {
 	t.Helper()
 	cache := Cache(t, "kafka")
@@ -277,5 +278,5 @@ func (k *KafkaBroker) Kill(t testing.TB) {
 	}
 }
 
-// Log is what the broker has printed so far.
+// Log returns what the broker has printed so far.
 func (k *KafkaBroker) Log() *Log { return k.log }

@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// Patience is how long tests wait for what has no time limit of its own. It
-// bounds how long a failure takes and judges nothing: a machine that others
-// use too stands still for seconds now and then.
+// Patience is how long tests wait for a condition that has no time limit. It only
+// bounds how long a failed test takes: a machine that others use too stands still
+// for seconds now and then.
 const Patience = time.Minute
 
-// Pauses is how long the machine stood still, as far as a goroutine with
-// nothing to do can tell: what a test measures may be late by as much through
-// no fault of what it measures.
+// Pauses records when the machine stood still, as seen by a goroutine that has
+// nothing else to do. What a test measures may be late by as much, without a fault
+// in what it tests.
 type Pauses struct {
 	mu  sync.Mutex
 	all []pause
@@ -67,7 +67,7 @@ func (p *Pauses) beat() {
 	p.at = now
 }
 
-// Longest is the longest pause that lies, if only in part, between from and to.
+// Longest returns the longest pause that overlaps the time between from and to.
 func (p *Pauses) Longest(from, to time.Time) (d time.Duration) {
 	for _, x := range p.between(from, to) {
 		d = max(d, x.to.Sub(x.from))
@@ -75,7 +75,7 @@ func (p *Pauses) Longest(from, to time.Time) (d time.Duration) {
 	return d
 }
 
-// Sum is all such pauses together.
+// Sum returns the sum of all such pauses.
 func (p *Pauses) Sum(from, to time.Time) (d time.Duration) {
 	for _, x := range p.between(from, to) {
 		d += x.to.Sub(x.from)
@@ -84,7 +84,7 @@ func (p *Pauses) Sum(from, to time.Time) (d time.Duration) {
 }
 
 func (p *Pauses) between(from, to time.Time) (all []pause) {
-	p.beat() // the one that may be going on
+	p.beat() // counts the pause that may be going on
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, x := range p.all {
@@ -95,8 +95,8 @@ func (p *Pauses) between(from, to time.Time) (all []pause) {
 	return all
 }
 
-// Strain is how much more there was to do on this machine than it can, while a
-// test ran: limits that hold on a machine of the test's own are judged by it.
+// Strain measures how overloaded the machine was while a test ran. Tests stretch by
+// it the limits that hold on an idle machine.
 type Strain struct {
 	mu      sync.Mutex
 	running float64 // sum over samples
@@ -127,13 +127,13 @@ func WatchStrain(t testing.TB) *Strain {
 	t.Cleanup(func() {
 		close(end)
 		<-ended
-		t.Logf("testenv: the machine had %.1f times its work", s.Factor())
+		t.Logf("testenv: the machine had %.1f runnable tasks per processor", s.Factor())
 	})
 	return s
 }
 
-// sample reads /proc/stat: how many tasks want to run, and what the machine's
-// own host has taken from it.
+// sample reads /proc/stat: how many tasks are runnable, and how much time a
+// hypervisor has taken (steal).
 func (s *Strain) sample() {
 	b, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -165,8 +165,8 @@ func (s *Strain) sample() {
 	}
 }
 
-// Factor is 1 where there was a processor for every task that wanted to run,
-// 3 where there were three tasks a processor.
+// Factor is 1 if there was a processor for every runnable task, 3 if there were
+// three tasks per processor.
 func (s *Strain) Factor() float64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -180,14 +180,14 @@ func (s *Strain) Factor() float64 {
 	return f
 }
 
-// Stretch is d, longer by the factor.
+// Stretch returns d times the factor.
 func (s *Strain) Stretch(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * s.Factor())
 }
 
-// UDPDrops is how many datagrams this machine (or container) has thrown away
-// because their reader did not come in time, since it started. Nobody promises
-// that UDP arrives: what a test sends over it is there unless this has grown.
+// UDPDrops returns how many datagrams this machine (or container) has dropped since
+// it started because their socket's buffer was full. UDP may lose packets: a test
+// may rely on all of them only if this number has not grown.
 func UDPDrops(t testing.TB) int {
 	t.Helper()
 	f, err := os.Open("/proc/self/net/snmp")

@@ -40,8 +40,8 @@ var spawner = sync.OnceValue(func() chan<- func() {
 	return work
 })
 
-// crash is what a Go program prints that crashes or has a data race, or what its
-// supervisor does.
+// crash matches what a Go program prints when it crashes or has a data race, and
+// what its supervisor prints then.
 var crash = regexp.MustCompile(`(?m)WARNING: DATA RACE|^(.*msg=")?(panic: |fatal error: |SIG[A-Z]+: )|why="signal: (aborted|segmentation fault|bus error|illegal instruction)`)
 
 // Start starts cmd in a process group of its own. The kernel kills it when the
@@ -95,14 +95,14 @@ func spawn(name string, cmd *exec.Cmd, log *Log) (*Process, error) {
 	return p, nil
 }
 
-// PID is the process id.
+// PID returns the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Done is closed once the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// ExitCode waits up to timeout for the end; -1 where a signal ended it or it
-// did not end.
+// ExitCode waits up to timeout for the process to end. It returns -1 if a signal
+// ended the process, or if it did not end.
 func (p *Process) ExitCode(timeout time.Duration) int {
 	select {
 	case <-p.done:
@@ -129,7 +129,7 @@ func (p *Process) Wait(t testing.TB, timeout time.Duration, what string, cond fu
 		}
 		return cond() || ended
 	}) {
-		t.Fatalf("testenv: waited %v in vain for %s: %s", timeout, p.Name, what)
+		t.Fatalf("testenv: waited %v for %s: %s", timeout, p.Name, what)
 	}
 	if ended && !cond() {
 		t.Fatalf("testenv: %s ended (%v) before %s", p.Name, p.cmd.ProcessState, what)
@@ -155,11 +155,11 @@ func (p *Process) Terminate(timeout time.Duration) {
 	p.KillTree()
 }
 
-// KillTree kills the process and all that descends from it, and waits.
+// KillTree kills the process and its descendants, and waits for its end.
 func (p *Process) KillTree() {
 	pids := append(Descendants(p.PID()), p.PID())
 	select {
-	case <-p.done: // its number may be another's by now
+	case <-p.done: // its id may be another process's by now
 		pids = pids[:0]
 	default:
 	}
@@ -170,7 +170,7 @@ func (p *Process) KillTree() {
 	<-p.done
 }
 
-// Descendants is the ids of all processes below pid.
+// Descendants returns the ids of all processes below pid.
 func Descendants(pid int) []int {
 	children := map[int][]int{}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
@@ -202,7 +202,7 @@ func Descendants(pid int) []int {
 	return all
 }
 
-// CommandLine is the arguments of a process, empty where it is gone.
+// CommandLine returns the arguments of a process; none if it has ended.
 func CommandLine(pid int) []string {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	if err != nil || len(b) == 0 {
@@ -211,7 +211,7 @@ func CommandLine(pid int) []string {
 	return strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
 }
 
-// Log keeps what processes print. It is safe for use by several.
+// Log keeps what processes print. It is safe for concurrent use.
 type Log struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -224,21 +224,21 @@ func (l *Log) Write(b []byte) (int, error) {
 	return l.buf.Write(b)
 }
 
-// String is everything so far.
+// String returns everything so far.
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.buf.String()
 }
 
-// Contains says whether s has been printed.
+// Contains reports whether s has been printed.
 func (l *Log) Contains(s string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return bytes.Contains(l.buf.Bytes(), []byte(s))
 }
 
-// Tail is the last n lines.
+// Tail returns the last n lines.
 func (l *Log) Tail(n int) string {
 	lines := strings.Split(strings.TrimRight(l.String(), "\n"), "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")

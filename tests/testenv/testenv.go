@@ -1,11 +1,11 @@
-// Package testenv gives tests the world around Framelog: a real Apache Kafka,
-// the framelog binary, Nginx, Chromium, FFmpeg, and an RTSP server that is not
-// ours. Everything runs as plain processes on free ports, in folders of its
-// own, and ends with the test (or, where it is shared, with the test process).
+// Package testenv runs what tests need beside Framelog's packages: a real Apache
+// Kafka, the framelog binary, Nginx, Chromium, FFmpeg, and GStreamer's RTSP server.
+// Everything runs as plain processes on free ports, in separate folders, and ends
+// with the test (or with the test process, if it is shared).
 //
-// What is fetched or made once (Kafka's jars, clips) lies in .cache/ at the
-// root of the repository. A tool that is missing skips the test with the
-// reason, or fails it where the environment has CI=true.
+// What is fetched or made once (Kafka's jars, clips) is kept in .cache/ at the root
+// of the repository. If a tool is missing, the test is skipped with the reason.
+// With CI=true in the environment it fails.
 package testenv
 
 import (
@@ -27,7 +27,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Root is the root of the repository.
+// Root returns the root of the repository.
 func Root(t testing.TB) string {
 	t.Helper()
 	_, file, _, ok := runtime.Caller(0)
@@ -37,7 +37,8 @@ func Root(t testing.TB) string {
 	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
 }
 
-// Cache is the folder <root>/.cache/<elem...>, made where it is missing.
+// Cache returns the folder <root>/.cache/<elem...>. It makes the folder if it is
+// missing.
 func Cache(t testing.TB, elem ...string) string {
 	t.Helper()
 	dir := filepath.Join(append([]string{Root(t), ".cache"}, elem...)...)
@@ -47,9 +48,9 @@ func Cache(t testing.TB, elem ...string) string {
 	return dir
 }
 
-// Locked runs fn while no other test process is in Locked with the same path:
-// packages are tested in parallel and share the cache. The lock goes with the
-// process, however that ends.
+// Locked runs fn while no other call of Locked with the same path runs, in this or
+// another test process: packages are tested in parallel and share the cache. The
+// lock is released when the process ends, however it ends.
 func Locked(t testing.TB, path string, fn func() error) error {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
@@ -91,8 +92,8 @@ func CachedFile(t testing.TB, name string, build func(path string) error) string
 	return path
 }
 
-// Missing ends a test that lacks something of the machine: a skip with the
-// reason, but a failure where CI=true, so that nothing is left out unseen.
+// Missing ends a test for which the machine lacks something. It skips the test with
+// the reason. With CI=true it fails the test, so that CI leaves nothing out.
 func Missing(t testing.TB, format string, args ...any) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
@@ -110,14 +111,14 @@ func SkipShort(t testing.TB, need string) {
 	}
 }
 
-// Tool is the path of a program, or the test ends as in Missing. Under -short
-// the test is skipped.
+// Tool returns the path of a program, or ends the test as Missing does. Under
+// -short the test is skipped.
 func Tool(t testing.TB, name, debianPackage string) string {
 	t.Helper()
 	SkipShort(t, name)
 	path, err := exec.LookPath(name)
 	if err != nil && name == "nginx" {
-		path, err = exec.LookPath("/usr/sbin/nginx") // not in everybody's PATH
+		path, err = exec.LookPath("/usr/sbin/nginx") // not in every user's PATH
 	}
 	if err != nil {
 		Missing(t, "%s is not installed (Debian package %s)", name, debianPackage)
@@ -128,14 +129,14 @@ func Tool(t testing.TB, name, debianPackage string) string {
 var ports struct {
 	sync.Mutex
 	given map[int]bool
-	locks *os.File // a byte for each port; open as long as this process lives
+	locks *os.File // a byte for each port; locked as long as this process lives
 }
 
-// FreePort is a TCP port of 127.0.0.1 that nobody listens on now, and that
-// stays free for who asked: it is below those that systems give to whoever
-// asks for any (IANA: from 49152 on, Linux: from 32768 on), and none is given
-// twice, neither by this test process nor by another that runs beside it.
-// Prefer listening on port 0 where the listener is ours and never goes.
+// FreePort returns a TCP port of 127.0.0.1 on which no process listens, and which
+// stays free for the caller. It is below the ports that systems choose for port 0
+// (IANA: from 49152 on, Linux: from 32768 on), and no port is returned twice,
+// neither by this test process nor by another one beside it. A listener of the test
+// itself that stays open should use port 0 instead.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	ports.Lock()
@@ -152,7 +153,7 @@ func FreePort(t testing.TB) int {
 		if ports.given[port] {
 			continue
 		}
-		// Before anybody looks whether it is free: who has it may be about to
+		// Locked before the test whether it is free: its owner may be about to
 		// listen.
 		lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: int64(port), Len: 1}
 		err := unix.FcntlFlock(ports.locks.Fd(), unix.F_OFD_SETLK, &lock)
@@ -178,7 +179,7 @@ func FreePort(t testing.TB) int {
 func Wait(t testing.TB, timeout time.Duration, what string, cond func() bool) {
 	t.Helper()
 	if !Poll(t, timeout, cond) {
-		t.Fatalf("testenv: waited %v in vain for %s", timeout, what)
+		t.Fatalf("testenv: waited %v for %s", timeout, what)
 	}
 }
 
@@ -202,7 +203,7 @@ func Poll(t testing.TB, timeout time.Duration, cond func() bool) bool {
 	}
 }
 
-// dials says whether something listens on 127.0.0.1:port.
+// dials reports whether a process listens on 127.0.0.1:port.
 func dials(port int) bool {
 	c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), time.Second)
 	if err != nil {
@@ -212,7 +213,7 @@ func dials(port int) bool {
 	return true
 }
 
-// Digest is a short name for what parts say.
+// Digest returns a short hash of parts, for file names.
 func Digest(parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {

@@ -10,11 +10,11 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// portsVariable has this test program ask for ports as another one would.
+// portsVariable makes this test program ask for ports, as another test process.
 const portsVariable = "FRAMELOG_TEST_PORTS"
 
-// No port is given twice, also not by two test processes that run at the same
-// time and have not listened yet.
+// No port is returned twice, not even by two test processes that run at the same
+// time and do not listen yet.
 func TestFreePort(t *testing.T) {
 	const each = 300
 	if os.Getenv(portsVariable) != "" {

@@ -44,7 +44,7 @@ const (
 	Multi        Rule = "multivariant"           // 4.4.6
 )
 
-// Violation is one breach of one rule.
+// Violation says that one rule is broken.
 type Violation struct {
 	Rule   Rule
 	Where  string // the playlist or file
@@ -56,13 +56,13 @@ func (v Violation) String() string {
 	return fmt.Sprintf("%s %s: %s: %s", v.At.Format("15:04:05.000"), v.Rule, v.Where, v.Detail)
 }
 
-// report takes violations; Where and At are filled in by whom it belongs to.
+// report takes violations. Its owner fills in Where and At.
 type report func(r Rule, format string, args ...any)
 
-// Durations in playlists are decimal text: this much they may be off.
+// Durations in playlists are decimal text, and may differ by this much.
 const rounding = 2 * time.Millisecond
 
-// Check looks at one playlist alone.
+// Check checks the rules that concern one playlist alone.
 func (m *Media) Check(strict bool, bad report) {
 	if m.needs > m.Version {
 		bad(Version, "EXT-X-VERSION %d, but %s needs %d", m.Version, m.needsBy, m.needs)
@@ -90,7 +90,7 @@ func (m *Media) Check(strict bool, bad report) {
 	}
 }
 
-// fits says whether d, rounded to the nearest second, is at most target.
+// fits reports whether d, rounded to the nearest second, is at most target.
 func fits(d, target time.Duration) bool {
 	return math.Round(d.Seconds()) <= target.Seconds()
 }
@@ -109,7 +109,7 @@ func (m *Media) checkControl(bad report) {
 	if c.SkipUntil > 0 && c.SkipUntil < 6*m.Target {
 		bad(SkipUntil, "CAN-SKIP-UNTIL %v, want at least six times %v", c.SkipUntil, m.Target)
 	}
-	// Twice is the least that is allowed, three times what should be.
+	// Twice is the least that is allowed; three times is recommended.
 	if m.PartTarget > 0 && c.PartHoldBack+rounding < 3*m.PartTarget {
 		bad(PartHoldBack, "PART-HOLD-BACK %v, want at least three times %v", c.PartHoldBack, m.PartTarget)
 	}
@@ -127,7 +127,7 @@ func (m *Media) checkSegment(s *Segment, strict bool, bad report) {
 	}
 	m.checkParts(s, strict, bad)
 	if len(s.Parts) > 0 {
-		// Parts are rounded each.
+		// Each part is rounded.
 		if diff := s.Duration - sum(s.Parts); diff.Abs() > rounding+time.Duration(len(s.Parts))*time.Millisecond {
 			bad(PartSum, "segment %d: EXTINF %v, but its %d parts make %v", s.Seq, s.Duration, len(s.Parts), sum(s.Parts))
 		}
@@ -142,9 +142,9 @@ func sum(parts []Part) time.Duration {
 	return d
 }
 
-// checkParts: no part is longer than the target. None is shorter than 85 % of
-// it, but for a segment's last, GAPs, those in front of a GAP and, unless
-// strict (Framelog promises more than it must), independent ones.
+// checkParts: no part is longer than the target. None is shorter than 85 % of it,
+// except a segment's last, GAPs, those before a GAP and, unless strict (Framelog
+// promises more than the RFC asks for), independent ones.
 func (m *Media) checkParts(s *Segment, strict bool, bad report) {
 	if len(s.Parts) > 0 && m.PartTarget == 0 {
 		bad(PartLength, "segment %d: parts without EXT-X-PART-INF", s.Seq)
@@ -160,7 +160,7 @@ func (m *Media) checkParts(s *Segment, strict bool, bad report) {
 		if s.Gap && !p.Gap {
 			bad(Gap, "part %d.%d is there, its segment is a gap", s.Seq, i)
 		}
-		// Only the next part shows that one was not the last of its segment.
+		// Only the next part shows that this one was not the last of its segment.
 		last := i == len(s.Parts)-1
 		exempt := last || p.Gap || s.Parts[i+1].Gap || (p.Independent && !strict)
 		if least := m.PartTarget * 85 / 100; !exempt && p.Duration+rounding/2 < least {
@@ -174,7 +174,7 @@ func (m *Media) checkParts(s *Segment, strict bool, bad report) {
 
 // checkDates: within a discontinuity, dates follow from durations.
 func (m *Media) checkDates(bad report) {
-	var clock time.Time // where the segment should begin
+	var clock time.Time // when the segment should begin
 	if len(m.Segments) > 0 && m.Segments[0].PDT.IsZero() && m.Skipped < 0 {
 		bad(Date, "segment %d is the first and has no EXT-X-PROGRAM-DATE-TIME", m.Segments[0].Seq)
 	}
@@ -226,7 +226,7 @@ func (m *Media) checkHints(bad report) {
 	}
 }
 
-// Hint is the URI of the hinted part, "" without.
+// Hint returns the URI of the hinted part, "" if there is none.
 func (m *Media) Hint() string {
 	for _, h := range m.Hints {
 		if h.Type == "PART" {
@@ -236,8 +236,8 @@ func (m *Media) Hint() string {
 	return ""
 }
 
-// Last is the sequence number of the last complete segment; ok is false where
-// there is none.
+// Last is the sequence number of the last complete segment; ok is false if there is
+// none.
 func (m *Media) Last() (seq uint64, ok bool) {
 	if m.Open.Seq == m.Sequence {
 		return 0, false
@@ -245,9 +245,9 @@ func (m *Media) Last() (seq uint64, ok bool) {
 	return m.Open.Seq - 1, true
 }
 
-// Has says whether the playlist answers a blocking request for part of
-// segment msn (part -1: the whole segment; RFC 6.2.5.2). A part behind the
-// last of a segment is the first of the next.
+// Has reports whether the playlist answers a blocking request for part of segment
+// msn (part -1: the whole segment; RFC 6.2.5.2). The part after the last of a
+// segment is the first of the next.
 func (m *Media) Has(msn uint64, part int) bool {
 	if m.EndList || m.Open.Seq > msn+1 {
 		return true

@@ -10,7 +10,7 @@ import (
 	"github.com/Eyevinn/mp4ff/mp4"
 )
 
-// initFile is what an initialization segment says.
+// initFile is what an initialization segment describes.
 type initFile struct {
 	tracks map[uint32]track
 }
@@ -49,11 +49,10 @@ func parseInit(b []byte) (*initFile, error) {
 	return f, nil
 }
 
-// boxes reads the top level of a file and refuses rubbish between or behind
-// the boxes.
+// boxes reads the top level of a file. It refuses bytes between or after the boxes.
 func boxes(b []byte) (out []mp4.Box, err error) {
 	defer func() {
-		// The library panics on some broken files; here they are a finding.
+		// The library panics on some broken files. Here that is a violation.
 		if r := recover(); r != nil {
 			err = fmt.Errorf("unreadable: %v", r)
 		}
@@ -80,7 +79,7 @@ func boxes(b []byte) (out []mp4.Box, err error) {
 type span struct {
 	start, end uint64 // ticks
 	timescale  uint32
-	sync       bool // the first sample is one
+	sync       bool // the first sample is a sync sample
 	samples    int
 }
 
@@ -88,8 +87,9 @@ func (s span) duration() time.Duration {
 	return time.Duration(float64(s.end-s.start) / float64(s.timescale) * float64(time.Second))
 }
 
-// parseFragments reads a segment or a part: moof and mdat in turn, all samples
-// inside their mdat and next to each other, media time without a step back.
+// parseFragments reads a segment or a part. It must have moof and mdat in turn, all
+// samples inside their mdat and next to each other, and media time that never goes
+// back.
 func (f *initFile) parseFragments(b []byte) (map[uint32]*span, error) {
 	all, err := boxes(b)
 	if err != nil {
@@ -177,7 +177,7 @@ func (f *initFile) fragment(moof *mp4.MoofBox, moofAt, first, end uint64, spans 
 	return nil
 }
 
-// mediaClock holds what segments, one after the other, must agree on.
+// mediaClock is what consecutive segments must agree on.
 type mediaClock struct {
 	ends map[uint32]uint64
 	seq  uint64
@@ -185,8 +185,8 @@ type mediaClock struct {
 	any  bool
 }
 
-// segment checks one segment behind the one before it. Where it is strict,
-// media time goes on over discontinuities too.
+// segment checks one segment against the one before it. If strict, media time must
+// go on over discontinuities too.
 func (c *mediaClock) segment(s *Segment, f *initFile, b []byte, strict bool, bad report) {
 	spans, err := f.parseFragments(b)
 	if err != nil {
@@ -196,7 +196,7 @@ func (c *mediaClock) segment(s *Segment, f *initFile, b []byte, strict bool, bad
 	if c.ends == nil || (c.any && c.disc != s.DiscSeq && s.Seq > c.seq && !strict) {
 		c.ends = map[uint32]uint64{}
 	}
-	// One whose first request was interrupted comes behind those after it.
+	// A segment whose first request was interrupted comes after later ones.
 	late := c.any && s.Seq < c.seq
 	if !late {
 		c.seq, c.disc, c.any = s.Seq, s.DiscSeq, true
@@ -230,6 +230,6 @@ func (c *mediaClock) segment(s *Segment, f *initFile, b []byte, strict bool, bad
 	}
 }
 
-// lengthTolerance is how far EXTINF may be from the media: one frame of a slow
-// camera, since the last frame's duration is a guess where a camera stopped.
+// lengthTolerance is how far EXTINF may be from the media's duration: one frame of
+// a slow camera, because the last frame's duration is a guess if a camera stopped.
 const lengthTolerance = 100 * time.Millisecond

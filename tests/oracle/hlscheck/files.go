@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// files fetches what m lists and was not fetched yet, in order.
+// files fetches, in order, what m lists and was not fetched yet.
 func (w *Watcher) files(ctx context.Context, u string, m *Media) {
 	if w.cfg.NoMedia {
 		return
@@ -22,7 +22,7 @@ func (w *Watcher) files(ctx context.Context, u string, m *Media) {
 	}
 	w.fetchParts(ctx, u, &m.Open)
 	if fresh && len(m.Segments) > 1 {
-		// Something old again: the same URL has the same bytes.
+		// Fetch an old file again: the same URL must have the same bytes.
 		s := &m.Segments[int(m.Open.Seq)%(len(m.Segments)-1)]
 		if at := resolve(u, s.URI); !s.Gap {
 			if _, ok := w.hashes[at]; ok {
@@ -33,7 +33,7 @@ func (w *Watcher) files(ctx context.Context, u string, m *Media) {
 	}
 }
 
-// file fetches a file and compares it with what it was before.
+// file fetches a file and compares it with what it was at the last fetch.
 func (w *Watcher) file(ctx context.Context, u string) ([]byte, bool) {
 	b, _, err := w.get(ctx, u)
 	if err != nil {
@@ -70,7 +70,7 @@ func (w *Watcher) fetchParts(ctx context.Context, u string, s *Segment) {
 		return
 	}
 	if _, ok := w.hashes[resolve(u, s.URI)]; ok && s.URI != "" {
-		return // the segment is there: its parts have been looked at
+		return // the segment is complete: its parts have been checked
 	}
 	for _, p := range s.Parts {
 		at := resolve(u, p.URI)
@@ -110,7 +110,8 @@ func (w *Watcher) fetchParts(ctx context.Context, u string, s *Segment) {
 	}
 }
 
-// fetchSegment fetches a segment that was not fetched yet; true where it did.
+// fetchSegment fetches a segment that was not fetched yet. It reports whether it
+// did.
 func (w *Watcher) fetchSegment(ctx context.Context, u string, s *Segment) bool {
 	at := resolve(u, s.URI)
 	if _, ok := w.hashes[at]; ok || s.Gap || ctx.Err() != nil {
@@ -142,10 +143,10 @@ func (w *Watcher) fetchSegment(ctx context.Context, u string, s *Segment) bool {
 	return true
 }
 
-// fetchHint asks for a part before it is there. The answer comes when it is,
-// or says that there will be none: at once where the fragment has ended since
-// the playlist was made, as it may have. Whether that was right, the next
-// playlists tell.
+// fetchHint asks for a part before it is there. The server answers when it is
+// there, or says that it never will be. It may say so at once, because the fragment
+// may have ended since the playlist was made. The next playlists show whether that
+// was right.
 func (w *Watcher) fetchHint(ctx context.Context, u, uri string) {
 	at := resolve(u, uri)
 	if _, ok := w.hashes[at]; ok {

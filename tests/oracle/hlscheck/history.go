@@ -4,7 +4,7 @@ import (
 	"time"
 )
 
-// history is what one media playlist has said over its life. It takes the
+// history is what is known of one media playlist over its life. It takes the
 // playlist's states in the order in which a client saw them.
 type history struct {
 	strict bool
@@ -29,8 +29,8 @@ func newHistory(strict bool) *history {
 	return &history{strict: strict, segments: map[uint64]Segment{}, open: map[uint64]uint64{}, uris: map[string]uint64{}, parts: map[partID]Part{}}
 }
 
-// take looks at the next state of the playlist. delta says that it came as a
-// delta update (and was applied): what is wrong then is the update's fault.
+// take checks the next state of the playlist. delta tells that it came as a delta
+// update, which was applied: what is wrong then is wrong in the update.
 func (h *history) take(m *Media, delta bool, bad report) {
 	m.Check(h.strict, bad)
 	if delta {
@@ -58,8 +58,8 @@ func (h *history) take(m *Media, delta bool, bad report) {
 	h.last = m
 }
 
-// footageLeft says whether more than gaps have left the window: those before a
-// camera's first fragment leave all at once.
+// footageLeft reports whether more than gaps have left the window. Gaps before a
+// camera's first fragment leave it all at once.
 func footageLeft(was, is *Media) bool {
 	for _, s := range was.Segments {
 		if s.Seq < is.Sequence && !s.Gap {
@@ -69,7 +69,7 @@ func footageLeft(was, is *Media) bool {
 	return was.Skipped > 0
 }
 
-// changes says whether the window holds more than one session or configuration.
+// changes reports whether the window holds more than one session or configuration.
 func changes(m *Media) bool {
 	for _, s := range m.Segments {
 		if first := m.Segments[0]; s.DiscSeq != first.DiscSeq || s.Map != first.Map {
@@ -80,8 +80,9 @@ func changes(m *Media) bool {
 }
 
 func (h *history) compare(was, is *Media, bad report) {
-	// RFC 8216bis wants both unchanged. Ours is one playlist for a camera's life,
-	// whose fragments may become longer: players take that, and none takes an end.
+	// RFC 8216bis wants both unchanged. Framelog has one playlist for a camera's
+	// life, whose fragments may become longer: players accept that, and none
+	// accepts an end of the playlist.
 	if is.Target < was.Target {
 		bad(Constant, "EXT-X-TARGETDURATION fell from %v to %v", was.Target, is.Target)
 	}
@@ -121,8 +122,8 @@ func (h *history) compare(was, is *Media, bad report) {
 	}
 }
 
-// segment compares the i-th with what was said of it before; false where the
-// numbers as a whole do not fit any more.
+// segment compares the i-th segment with what is known of it. It returns false if
+// the numbers as a whole do not fit any more.
 func (h *history) segment(m *Media, i int, bad report) bool {
 	s := m.Segments[i]
 	if at, ok := h.uris[s.URI]; ok && at != s.Seq {
@@ -145,21 +146,21 @@ func (h *history) segment(m *Media, i int, bad report) bool {
 		diff("EXT-X-PROGRAM-DATE-TIME", was.PDT, s.PDT)
 	case was.Gap != s.Gap:
 		diff("EXT-X-GAP", was.Gap, s.Gap)
-	case was.Map != s.Map && !s.Gap: // nobody loads what is a gap; at the head it need have none
+	case was.Map != s.Map && !s.Gap: // a gap is never loaded; at the head it may have no map
 		diff("EXT-X-MAP", was.Map, s.Map)
 	}
 	if was.DiscSeq != s.DiscSeq {
 		bad(DiscSequence, "segment %d: discontinuity sequence number was %d, is %d", s.Seq, was.DiscSeq, s.DiscSeq)
 	}
-	// At the head of the playlist the tag may go, and the number counts it.
+	// At the head of the playlist the tag may go: the number counts it then.
 	if was.Discontinuity != s.Discontinuity && (i > 0 || s.Discontinuity) {
 		diff("EXT-X-DISCONTINUITY", was.Discontinuity, s.Discontinuity)
 	}
 	return true
 }
 
-// opened: a segment's discontinuity sequence number is the same from its first
-// part on.
+// opened checks that a segment's discontinuity sequence number is the same from its
+// first part on.
 func (h *history) opened(s *Segment, bad report) {
 	if was, ok := h.open[s.Seq]; ok && was != s.DiscSeq {
 		bad(DiscSequence, "segment %d: discontinuity sequence number was %d in its first parts, is %d", s.Seq, was, s.DiscSeq)
@@ -169,11 +170,11 @@ func (h *history) opened(s *Segment, bad report) {
 	}
 }
 
-// takeParts: a part that was listed stays as it was for as long as the
-// segment's parts are listed at all.
+// takeParts checks that a listed part does not change as long as the segment's
+// parts are listed.
 func (h *history) takeParts(s *Segment, complete bool, bad report) {
 	if complete && len(s.Parts) == 0 {
-		return // old segments lose their parts
+		return // parts of old segments are no longer listed
 	}
 	for i, p := range s.Parts {
 		id := partID{s.Seq, i}
@@ -187,8 +188,8 @@ func (h *history) takeParts(s *Segment, complete bool, bad report) {
 	}
 }
 
-// hinted: what was hinted at is the next part, unless the playlist ended
-// there or goes on with a discontinuity or a gap.
+// hinted checks that the hinted part became the next part, unless the playlist
+// ended there or goes on with a discontinuity or a gap.
 func (h *history) hinted(m *Media, bad report) {
 	if h.hint != "" {
 		next, there, excused := h.after(m)
@@ -212,8 +213,8 @@ func (h *history) hinted(m *Media, bad report) {
 	}
 }
 
-// after is the part that stands where the hint was made, or, where its segment
-// ended there, the first of the next.
+// after returns the part at the place of the hint, or the first of the next segment
+// if the hint's segment ended there.
 func (h *history) after(m *Media) (p Part, there, excused bool) {
 	all := append(append([]Segment{}, m.Segments...), m.Open)
 	for _, s := range all {

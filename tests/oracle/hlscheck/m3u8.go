@@ -1,7 +1,7 @@
-// Package hlscheck watches HLS as a strict client would and says what breaks
-// the specification: RFC 8216bis (draft-pantos-hls-rfc8216bis, here "the
-// RFC"), plain and low latency. It shares no code with what it checks: the
-// parser, the rules and the client are its own.
+// Package hlscheck is a strict HLS client that reports what breaks the
+// specification, RFC 8216bis (draft-pantos-hls-rfc8216bis, here "the RFC"), with
+// and without low latency. It shares no code with what it checks: parser, rules and
+// client are separate.
 package hlscheck
 
 import (
@@ -26,16 +26,16 @@ type Media struct {
 	EndList               bool
 	Type                  string // EXT-X-PLAYLIST-TYPE
 	// Skipped is how many segments a delta update left out at its start (RFC
-	// 4.4.5.2); -1 where there is no EXT-X-SKIP.
+	// 4.4.5.2); -1 if there is no EXT-X-SKIP.
 	Skipped  int
 	Segments []Segment
-	// Open is the segment in progress: what stands behind the last URI. It has
-	// no URI and no duration.
+	// Open is the segment in progress: what follows the last URI. It has no URI and
+	// no duration.
 	Open    Segment
 	Hints   []Hint
 	Reports []Report
 
-	needs   int    // the least EXT-X-VERSION that what was used allows (RFC 8)
+	needs   int    // the least EXT-X-VERSION that the tags in use allow (RFC 8)
 	needsBy string // the tag that needs it
 }
 
@@ -45,7 +45,7 @@ type Control struct {
 	SkipUntil, HoldBack, PartHoldBack time.Duration // 0: absent
 }
 
-// Segment is a media segment with the tags that stand in front of it.
+// Segment is a media segment with the tags before it.
 type Segment struct {
 	Seq           uint64
 	URI           string
@@ -55,7 +55,7 @@ type Segment struct {
 	PDT           time.Time // zero without EXT-X-PROGRAM-DATE-TIME
 	Gap           bool
 	Map           string // URI of the EXT-X-MAP that applies, "" without
-	MapHere       bool   // the tag stands in front of this segment
+	MapHere       bool   // the tag is before this segment
 	Parts         []Part
 }
 
@@ -98,7 +98,7 @@ type Variant struct {
 // playlist.
 var ErrKind = errors.New("the other kind of playlist")
 
-// tags of each kind that are known; all other #EXT tags must be ignored (RFC 6.3.1).
+// The tags of each kind; all other #EXT tags must be ignored (RFC 6.3.1).
 var (
 	mediaTags = []string{
 		"TARGETDURATION", "MEDIA-SEQUENCE", "DISCONTINUITY-SEQUENCE", "ENDLIST", "PLAYLIST-TYPE", "I-FRAMES-ONLY",
@@ -121,8 +121,8 @@ func among(s string, all []string) bool {
 	return false
 }
 
-// line is one line of a playlist: a tag without "#EXT-X-" ("INF" for EXTINF)
-// and what stands behind its colon, or a URI.
+// line is one line of a playlist: a tag without "#EXT-X-" ("INF" for EXTINF) and
+// what follows its colon, or a URI.
 type line struct {
 	number   int
 	tag      string
@@ -135,7 +135,7 @@ func (l line) err(format string, args ...any) error {
 	return fmt.Errorf("line %d: "+format, append([]any{l.number}, args...)...)
 }
 
-// lines cuts a playlist up (RFC 4.1).
+// lines splits a playlist into lines (RFC 4.1).
 func lines(text string) ([]line, error) {
 	if !utf8.ValidString(text) {
 		return nil, errors.New("not UTF-8")
@@ -184,8 +184,8 @@ func lines(text string) ([]line, error) {
 	return out, nil
 }
 
-// attributes reads an attribute list (RFC 4.2). Quoted values keep their
-// quotes, so that types can be told apart.
+// attributes reads an attribute list (RFC 4.2). Quoted values keep their quotes, so
+// that types can be distinguished.
 func (l line) attributes() (map[string]string, error) {
 	a := map[string]string{}
 	rest := l.value
@@ -281,7 +281,7 @@ func (l line) integer(v string) (uint64, error) {
 	return n, nil
 }
 
-// integer reads a decimal-integer of RFC 4.2: digits alone, below 2^64.
+// integer reads a decimal-integer of RFC 4.2: only digits, below 2^64.
 func integer(v string) (uint64, error) {
 	if v == "" || strings.Trim(v, "0123456789") != "" {
 		return 0, fmt.Errorf("%q is no decimal integer", v)

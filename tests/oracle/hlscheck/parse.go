@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// ParseMedia reads a media playlist and refuses what the syntax of RFC 4 does
-// not allow. Rules about meaning are Check's.
+// ParseMedia reads a media playlist. It refuses what the syntax of RFC 4 does not
+// allow. Check checks the rules about meaning.
 func ParseMedia(text string) (*Media, error) {
 	all, err := lines(text)
 	if err != nil {
@@ -26,7 +26,7 @@ func ParseMedia(text string) (*Media, error) {
 type parser struct {
 	m    *Media
 	seen map[string]bool
-	next Segment // being put together
+	next Segment // being read
 	inf  bool    // EXTINF was seen for it
 	mapr string
 	// tags that belong to the segment came after its first part
@@ -182,7 +182,7 @@ func (p *parser) segmentTag(l line) (err error) {
 		}
 		return nil
 	case "GAP":
-		// May stand behind the parts: it says of the whole segment that it is not there.
+		// May come after the parts: it says that the whole segment is not there.
 		s.Gap = true
 		return nil
 	case "PART":
@@ -288,7 +288,7 @@ func (p *parser) finish() (*Media, error) {
 func (m *Media) number() {
 	seq, disc := m.Sequence, m.DiscontinuitySequence
 	if m.Skipped > 0 {
-		seq += uint64(m.Skipped) // how many discontinuities were skipped, only Apply knows
+		seq += uint64(m.Skipped) // only Apply knows how many discontinuities were skipped
 	}
 	for i := range m.Segments {
 		if m.Segments[i].Discontinuity {

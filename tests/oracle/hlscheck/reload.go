@@ -159,8 +159,7 @@ func (w *Watcher) probe(ctx context.Context, u string, m *Media) {
 		if w.cfg.Interruptions && got >= 500 {
 			return
 		}
-		// At once is before anything could have come of waiting, seen from a
-		// machine that is busy.
+		// "At once" means sooner than after any wait, on a busy machine.
 		if d := time.Since(began); got != p.status || d > max(5*m.Target, 10*time.Second) {
 			w.bad(Blocking, "asked for %s: status %d after %v, want %d at once", p.what, got, d, p.status)
 		}

@@ -13,18 +13,18 @@ import (
 	"time"
 )
 
-// Config says what a Watcher watches, and how strictly.
+// Config tells what a Watcher watches, and how strictly.
 type Config struct {
 	// URL of the multivariant playlist.
 	URL string
-	// Client fetches; default one of the watcher's own.
+	// Client fetches. Default: a new one.
 	Client *http.Client
 	// LowLatency: blocking reloads, delta updates, parts and hints. Else the
 	// playlist is polled as RFC 6.3.4 says, and parts are not fetched.
 	LowLatency bool
-	// Strict holds Framelog to what it promises beyond the RFC: segments are
-	// their parts, media time never goes back, every segment's first part is
-	// independent and no shorter than others.
+	// Strict checks what Framelog promises beyond the RFC: segments are the same
+	// bytes as their parts, media time never goes back, every segment's first part
+	// is independent and no shorter than others.
 	Strict bool
 	// Interruptions: requests that fail are counted and tried again; without
 	// it they are violations. For tests that kill servers.
@@ -32,12 +32,12 @@ type Config struct {
 	// MaxStall is how long a live playlist may stand still. 0: 1.5 target
 	// durations and a poll's time (RFC 6.2.2). Negative: for ever.
 	MaxStall time.Duration
-	// NoMedia: playlists alone.
+	// NoMedia: fetch playlists alone.
 	NoMedia bool
 }
 
-// Stats is what a Watcher has seen: a test that asks for no violations must
-// ask for these too.
+// Stats is what a Watcher has seen. A test that wants no violations must check
+// these too: a watcher that sees nothing finds nothing.
 type Stats struct {
 	Playlists, Reloads, Blocking, Deltas int
 	Segments, Gaps, Discontinuities      int // listed
@@ -65,12 +65,12 @@ type Watcher struct {
 	inits  map[string]*initFile
 	hashes map[string][sha256.Size]byte // of every file fetched, by URL
 	parts  map[string][]byte            // bytes of parts whose segment is not there yet
-	// refused is the hinted parts that there would never be, by URL.
+	// refused has the hinted parts that the server said would never come, by URL.
 	refused map[string]bool
 	clock   mediaClock
 }
 
-// maxViolations bounds the list: a broken server breaks rules a thousand times.
+// maxViolations bounds the list: a broken server breaks a rule at every reload.
 const maxViolations = 200
 
 // New makes a Watcher.
@@ -84,14 +84,14 @@ func New(cfg Config) *Watcher {
 	}
 }
 
-// Violations is what was found so far.
+// Violations returns what was found so far.
 func (w *Watcher) Violations() []Violation {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append([]Violation(nil), w.violations...)
 }
 
-// Stats is what was seen so far.
+// Stats returns what was seen so far.
 func (w *Watcher) Stats() Stats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -106,7 +106,7 @@ func (w *Watcher) bad(r Rule, format string, args ...any) {
 	v := Violation{r, w.where, fmt.Sprintf(format, args...), time.Now()}
 	for i := range w.violations {
 		if o := &w.violations[i]; o.Rule == v.Rule && o.Where == v.Where && o.Detail == v.Detail {
-			return // each reload says it again
+			return // each reload finds it again
 		}
 	}
 	if len(w.violations) < maxViolations {
@@ -120,8 +120,8 @@ func (w *Watcher) count(fn func(*Stats)) {
 	fn(&w.stats)
 }
 
-// Run watches until ctx ends or the stream does. It returns an error only
-// where there was nothing to watch at all.
+// Run watches until ctx ends or the stream does. It returns an error only if there
+// was nothing to watch at all.
 func (w *Watcher) Run(ctx context.Context) error {
 	done := ""
 	for ctx.Err() == nil {
@@ -147,7 +147,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	return nil
 }
 
-// variant fetches the multivariant playlist and gives the URL of the first
+// variant fetches the multivariant playlist and returns the URL of the first
 // variant.
 func (w *Watcher) variant(ctx context.Context) (string, error) {
 	w.where = w.cfg.URL
@@ -201,7 +201,7 @@ func (w *Watcher) get(ctx context.Context, u string) ([]byte, http.Header, error
 	return b, resp.Header, err
 }
 
-// failed takes note of a request that failed, unless the watch is over.
+// failed counts or reports a request that failed, unless the watch is over.
 func (w *Watcher) failed(ctx context.Context, u string, err error) {
 	switch {
 	case ctx.Err() != nil:
@@ -212,7 +212,7 @@ func (w *Watcher) failed(ctx context.Context, u string, err error) {
 	}
 }
 
-// text fetches a playlist. An error that excused takes is no fault.
+// text fetches a playlist. An error for which excused is true is no violation.
 func (w *Watcher) text(ctx context.Context, u string, excused func(error) bool) (string, error) {
 	b, header, err := w.get(ctx, u)
 	if err != nil {
@@ -255,7 +255,7 @@ func (w *Watcher) playlist(ctx context.Context, u string) {
 		}
 		last := w.hist.last
 		if !ok {
-			a = ask{} // what was known may be wrong: begin afresh
+			a = ask{} // what was known may be wrong: ask for the whole playlist
 			if !w.pause(ctx, 250*time.Millisecond) {
 				return
 			}
@@ -291,7 +291,7 @@ func (w *Watcher) playlist(ctx context.Context, u string) {
 	}
 }
 
-// stalled looks whether a playlist stands still for too long.
+// stalled checks that a playlist does not stand still for too long.
 func (w *Watcher) stalled(moved time.Time, m *Media) {
 	if m == nil || w.cfg.MaxStall < 0 {
 		return
@@ -340,7 +340,7 @@ func (w *Watcher) tally(last, m *Media) {
 	})
 }
 
-// End is the date of the playlist's end, zero where it has none.
+// End returns the date of the playlist's end, zero if it has none.
 func (m *Media) End() time.Time {
 	if !m.Open.PDT.IsZero() {
 		return m.Open.PDT.Add(sum(m.Open.Parts))

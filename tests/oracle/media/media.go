@@ -1,5 +1,5 @@
-// Package media compares sequences of frames by content: what came out of a
-// system with what went in.
+// Package media compares the frames that came out of a system with those that went
+// in.
 package media
 
 import (
@@ -9,8 +9,7 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// Diff tells where got departs from want; empty where they are the same,
-// frame by frame.
+// Diff tells where got differs from want; "" if all frames are the same.
 func Diff(want, got []testenv.Hash) string {
 	for i := range min(len(want), len(got)) {
 		if want[i].Sum != got[i].Sum {
@@ -26,7 +25,7 @@ func Diff(want, got []testenv.Hash) string {
 	return ""
 }
 
-// whence tells where a frame that stands in the wrong place belongs.
+// whence tells where a frame that is in the wrong place belongs.
 func whence(want []testenv.Hash, sum string, at int) string {
 	for d := 1; d < len(want); d++ {
 		if i := at + d; i < len(want) && want[i].Sum == sum {
@@ -39,9 +38,9 @@ func whence(want []testenv.Hash, sum string, at int) string {
 	return ": it is no frame of the source (damaged?)"
 }
 
-// Window tells where got departs from a run of frames within want: a client
-// that joined late or left early sees a run without holes. from is where the
-// run begins.
+// Window tells where got differs from a run of frames within want, as a client sees
+// that joins late or leaves early. from is the index in want at which the run
+// begins.
 func Window(want, got []testenv.Hash) (from int, diff string) {
 	if len(got) == 0 {
 		return 0, "no frames"
@@ -66,7 +65,7 @@ func Loops(want, got []testenv.Hash) (from int, diff string) {
 	return Window(all, got)
 }
 
-// Summary is a sequence in one line, for logs.
+// Summary describes a sequence in one line, for logs.
 func Summary(h []testenv.Hash) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d frames", len(h))
