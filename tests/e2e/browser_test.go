@@ -12,7 +12,8 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// tellFailure says what the page had when a test failed, with a picture of it.
+// tellFailure logs what the page shows and has requested if the test fails, and
+// keeps a screenshot of it.
 func tellFailure(t *testing.T, p *testenv.Page) {
 	t.Helper()
 	t.Cleanup(func() {
@@ -28,7 +29,7 @@ func tellFailure(t *testing.T, p *testenv.Page) {
 		var urls []string
 		p.Eval("performance.getEntriesByType('resource').map(r => r.responseStatus + ' ' + r.transferSize + ' ' + Math.round(r.startTime) + '+' + Math.round(r.duration) + ' ' + r.name).slice(-40)", &urls)
 		t.Logf("requests:\n%s", strings.Join(urls, "\n"))
-		// Not the test's own folder, which goes with it.
+		// Not the test's own folder, which is removed with the test.
 		dir, err := os.MkdirTemp("", "framelog-screenshot-") //nolint:usetesting // see above
 		if err == nil {
 			err = os.WriteFile(filepath.Join(dir, "page.png"), p.Screenshot(), 0o644)
@@ -41,8 +42,8 @@ func tellFailure(t *testing.T, p *testenv.Page) {
 	})
 }
 
-// noProblems wants nothing on the page's console but 503, which says that a
-// camera is not there yet, or away.
+// noProblems checks that the page's console has no error but 503, the answer for a
+// camera that has no footage yet or is away.
 func noProblems(t *testing.T, p *testenv.Page) {
 	t.Helper()
 	for _, x := range p.Problems() {
@@ -52,21 +53,20 @@ func noProblems(t *testing.T, p *testenv.Page) {
 	}
 }
 
-// longestStall is how long the picture may stand while there is footage: a
-// player that has run dry gathers a little first. On a machine that has more to
-// do than it can it may stand longer by as much, and by how long that stood
-// still itself.
+// longestStall is how long the picture may stand still while there is footage: a
+// player whose buffer has run empty fills it a little first. On an overloaded
+// machine that takes longer, by testenv.Strain and testenv.Pauses.
 const longestStall = 3 * time.Second
 
-// Chromium plays a camera through Nginx with low latency: time advances, the
-// picture changes, nothing stalls and nothing is fatal, while the camera drops
-// its connection and changes its resolution.
+// Chromium plays a camera through Nginx with low latency, while the camera drops
+// its connection and changes its resolution. Time advances, the picture changes, no
+// picture stands still for too long, and no error is fatal.
 func TestBrowserPlays(t *testing.T) {
 	strain, pauses := testenv.WatchStrain(t), testenv.WatchPauses(t)
 	b := testenv.Chromium(t)
 	live := func(width, height int) *camsim.Live {
-		// Two GOPs a fragment: a camera on a busy machine leaves pictures out,
-		// which makes the GOPs longer, and must not make a new layout of it.
+		// Two GOPs a fragment: on a busy machine the camera leaves pictures out.
+		// That makes the GOPs longer, and must not cause a new layout.
 		l, err := camsim.NewLive(t.Context(), camsim.LiveConfig{Width: width, Height: height, KeyInterval: 13, Audio: true})
 		if err != nil {
 			t.Fatal(err)
@@ -82,11 +82,11 @@ func TestBrowserPlays(t *testing.T) {
 	p.Wait(2*testenv.Patience, "window.framelog && window.framelog.players().some(p => p.mode === 'focus' && p.state === 'playing')")
 	p.Eval(sampler, nil)
 	var all []look
-	// play watches for so long, and gives back how the player is then.
+	// play watches the player for d, and returns its state then.
 	play := func(d time.Duration, what string) system.Player {
 		t.Helper()
 		before, began := system.Focused(p), time.Now()
-		<-time.After(d) // the browser looks on
+		<-time.After(d) // the time that is measured
 		factor := strain.Factor()
 		after, took := system.Focused(p), time.Since(began)
 		awake := took - pauses.Sum(began, time.Now())
@@ -109,7 +109,7 @@ func TestBrowserPlays(t *testing.T) {
 			t.Fatalf("%s: the clock in the picture was never read", what)
 		}
 		by := delays(now)
-		t.Logf("%s: %d pictures seen in %v, camera to screen p50 %v, p90 %v, most %v; %d dropped, %d stalls, %d times made anew %v",
+		t.Logf("%s: %d pictures seen in %v, camera to screen p50 %v, p90 %v, most %v; %d dropped, %d stalls, %d times rebuilt %v",
 			what, len(pictures), took.Round(time.Second), by[len(by)/2], by[len(by)*9/10], by[len(by)-1],
 			after.Dropped, after.Stalls, after.Rebuilds, after.Errors)
 		if by[len(by)/2] < 0 || by[len(by)/2] > strain.Stretch(10*time.Second) {
@@ -121,12 +121,11 @@ func TestBrowserPlays(t *testing.T) {
 	if r := play(50*time.Second, "at first"); r.FirstMS != nil {
 		t.Logf("first picture after %.0f ms", *r.FirstMS)
 	}
-	cam.Refuse(true) // until that has been seen
+	cam.Refuse(true) // until the page has shown it
 	cam.Drop()
 	p.Wait(2*testenv.Patience, "window.framelog.cameras()[0].status.state !== 'live'")
 	cam.Refuse(false)
-	// The player may still say that it plays, from what it had: the camera must
-	// be back first.
+	// The player may still play what it has: the camera must be back first.
 	p.Wait(2*testenv.Patience, "window.framelog.cameras()[0].status.state === 'live'")
 	p.Wait(2*testenv.Patience, "window.framelog.players().some(p => p.mode === 'focus' && p.state === 'playing')")
 	all = append(all, looks(p)...)
@@ -143,14 +142,14 @@ func TestBrowserPlays(t *testing.T) {
 		t.Logf("the camera was away from %v to %v", clock(h.from), clock(h.to))
 	}
 	for _, s := range stalls(all, nil, 500*time.Millisecond) {
-		t.Logf("the picture stood %s", s)
+		t.Logf("the picture stood still %s", s)
 	}
 	patience := strain.Stretch(longestStall) + pauses.Longest(time.Time{}, time.Now())
 	t.Logf("the picture may stand for %v", patience.Round(time.Millisecond))
 	for _, s := range stalls(all, away, patience) {
 		t.Errorf("stalled: %s", s)
 	}
-	// Its one playlist goes on through all of this.
+	// The playlist is one and the same through all of this.
 	for _, e := range r.Errors {
 		if strings.HasPrefix(e, "made anew") {
 			t.Errorf("the player was %s", e)
@@ -167,9 +166,8 @@ func TestDemoPage(t *testing.T) {
 	began := time.Now()
 	p := b.Open(t, f.URL)
 	tellFailure(t, p)
-	// 5 s are promised, on a machine with nothing else to do: this one has all
-	// of Framelog instrumented on it, and the cameras, and the browser, and may
-	// stand still meanwhile.
+	// 5 s are promised, on an idle machine. This one runs Framelog with the race
+	// detector, the cameras and the browser.
 	const limit = 15 * time.Second
 	both := func(what, condition string) {
 		t.Helper()
@@ -187,7 +185,7 @@ func TestDemoPage(t *testing.T) {
 	p.Wait(2*testenv.Patience, "window.framelog.players().every(p => p.state === 'playing') && window.framelog.players().filter(p => p.frames > 100).length === 2")
 	for i, r := range system.Players(p) {
 		t.Logf("%s: %+v", r.Camera, r)
-		// A player that was made anew counts its time from another place.
+		// A player that was rebuilt counts its time from another start.
 		stands := r.Rebuilds == before[i].Rebuilds && r.CurrentTime <= before[i].CurrentTime
 		if r.Mode != "wall" || stands || r.FatalErrors > 0 {
 			t.Errorf("%s does not go on: %+v, before %+v", r.Camera, r, before[i])

@@ -23,8 +23,8 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// numbered makes a clip of open GOPs with the number of each picture in its
-// upper 32 rows: a square a bit, the lowest first, black or white.
+// numbered makes a clip of open GOPs that shows the number of each picture in its
+// upper 32 rows: one square for each bit, the lowest first, black or white.
 func numbered(t *testing.T, seconds int, encoder ...string) string {
 	t.Helper()
 	bin := testenv.Tool(t, "ffmpeg", "ffmpeg")
@@ -116,12 +116,12 @@ func proxy(t *testing.T, to string) http.Handler {
 		t.Fatal(err)
 	}
 	p := httputil.NewSingleHostReverseProxy(u)
-	p.ErrorLog = log.New(io.Discard, "", 0) // players go away in the middle
+	p.ErrorLog = log.New(io.Discard, "", 0) // players may leave before the end of an answer
 	return p
 }
 
-// bounded is a live playlist of one session without parts and without its first
-// n segments, and with an end: what a player has to begin with.
+// bounded makes a playlist with an end of a live playlist of one session, without
+// parts and without the first n segments, so that a player begins with segment n.
 func bounded(live string, n int) string {
 	var b strings.Builder
 	b.WriteString("#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:4\n")
@@ -144,9 +144,9 @@ func bounded(live string, n int) string {
 }
 
 // hls.js in Chromium plays a camera's open GOPs, live and from any segment. Each
-// picture is the right one, also in the first segment that the player has, which
-// stands at time 0. No B picture is a reference here: Chromium gives up where
-// pictures behind the first dismiss references from before it.
+// picture is the right one, also in the first segment that the player has, which is
+// at time 0. No B picture is a reference here: Chromium fails if pictures after the
+// first drop references from before it.
 func TestBrowserPlaysOpenGOPs(t *testing.T) {
 	b := testenv.Chromium(t)
 	file := numbered(t, 12, "-c:v", "libx264", "-preset", "veryfast",

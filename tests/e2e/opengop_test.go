@@ -15,7 +15,8 @@ import (
 )
 
 // gopStart is a picture at which a GOP of a clip starts: its place in display
-// order, and how many pictures behind it in decoding order are shown before it.
+// order, and how many pictures that follow it in decoding order are shown before
+// it.
 type gopStart struct{ shown, leading int }
 
 func gopStarts(c *camsim.Clip) []gopStart {
@@ -39,7 +40,7 @@ func gopStarts(c *camsim.Clip) []gopStart {
 	return all
 }
 
-// from is the clip from its n-th GOP on: what a client gets that joins there.
+// from returns the clip from its n-th GOP on: what a client gets that joins there.
 func from(t *testing.T, c *camsim.Clip, n int) *camsim.Clip {
 	t.Helper()
 	units := c.Of(schemas.VideoTrack)
@@ -59,7 +60,7 @@ func from(t *testing.T, c *camsim.Clip, n int) *camsim.Clip {
 	return nil
 }
 
-// openClips is the encodings whose GOPs need the one before.
+// openClips are encodings whose GOPs need the GOP before.
 var openClips = []struct {
 	name string
 	clip testenv.Clip
@@ -68,9 +69,9 @@ var openClips = []struct {
 	{"h265 with CRA and RASL", testenv.Clip{Codec: "h265", Seconds: 8, FPS: 25, BFrames: 4, OpenGOP: true}},
 }
 
-// A camera that sends no IDR is recorded from the first picture at which a
-// decoder can begin. Whoever plays on from there sees every picture, and who
-// joins at any segment sees all but those that lead to its first.
+// A camera that sends no IDR is recorded from the first picture at which a decoder
+// can begin. A player that begins there shows every picture. A player that joins at
+// any segment shows all but the leading pictures of its first.
 func TestOpenGOPs(t *testing.T) {
 	for _, c := range openClips {
 		t.Run(c.name, func(t *testing.T) {
@@ -94,7 +95,7 @@ func TestOpenGOPs(t *testing.T) {
 				t.Fatalf("%d segments of %d GOPs", len(p.Segments), len(starts))
 			}
 			if p.Independent {
-				t.Error("the playlist says that its segments are independent")
+				t.Error("the playlist claims that its segments are independent")
 			}
 
 			got := testenv.FrameHashes(t, hls, testenv.HashOptions{Input: fromTheStart, NoAudio: true}).Video
@@ -108,7 +109,7 @@ func TestOpenGOPs(t *testing.T) {
 				got := testenv.FrameHashes(t, hls, testenv.HashOptions{
 					Input: input, NoAudio: true, Output: []string{"-frames:v", fmt.Sprint(len(want) + s.leading)},
 				}).Video
-				// Some decoders show what they made of the leading pictures.
+				// Some decoders show what they make of the leading pictures.
 				junk := slices.IndexFunc(got, func(h testenv.Hash) bool { return h.Sum == want[0].Sum })
 				if junk < 0 || junk > s.leading {
 					t.Errorf("segment %d, from picture %d on: %d pictures come before it, %d lead", i, s.shown, junk, s.leading)

@@ -1,5 +1,5 @@
-// Package e2e runs the whole of Framelog: cameras over RTSP in, HLS through
-// Nginx out, and looks at the content.
+// Package e2e runs the whole of Framelog, with cameras over RTSP and HLS through
+// Nginx, and checks what comes out.
 package e2e
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// cases are the encodings that must come out as they went in.
+// cases are encodings that must come out as they went in.
 var cases = []struct {
 	name string
 	clip testenv.Clip
@@ -82,8 +82,8 @@ func TestSamplesInAreSamplesOut(t *testing.T) {
 	}
 }
 
-// fromTheStart makes FFmpeg read a live playlist from its first segment, and
-// take its end for that of the stream once it has not grown for three reloads.
+// fromTheStart makes FFmpeg read a live playlist from its first segment, and end
+// once the playlist has not grown for three reloads.
 var fromTheStart = []string{"-live_start_index", "0", "-max_reload", "3", "-m3u8_hold_counters", "3"}
 
 // compare reads file and URL with FFmpeg and compares every frame.
@@ -102,7 +102,7 @@ func compare(t *testing.T, file, url string, audio bool) {
 	live.Copy = true
 	wantA := testenv.FrameHashes(t, file, testenv.HashOptions{Copy: true}).Audio
 	gotA := testenv.FrameHashes(t, url, live).Audio
-	// The encoder's priming lies before the first picture: it is not recorded.
+	// The encoder's priming is before the first picture, and not recorded.
 	from, d := media.Window(wantA, gotA)
 	if d != "" || from > 2 || from+len(gotA) != len(wantA) {
 		t.Errorf("sound: %s, from frame %d (in: %s; out: %s)", d, from, media.Summary(wantA), media.Summary(gotA))
@@ -113,15 +113,16 @@ func compare(t *testing.T, file, url string, audio bool) {
 	if len(gotA) < 2 || len(wantA) < from+2 {
 		t.Fatalf("sound: %d frames of %d", len(gotA), len(wantA))
 	}
-	// A decoder's first frame depends on what it had before, which is nothing here.
+	// A decoder's first frame depends on the frame before, which it does not have
+	// here.
 	if d := media.Diff(wantA[from+1:], gotA[1:]); d != "" {
 		t.Errorf("decoded sound: %s (in: %s; out: %s)", d, media.Summary(wantA), media.Summary(gotA))
 	}
 }
 
-// The same with a camera that is not ours: GStreamer's RTSP server. It serves
-// the file to each connection from its start, so that after its end the camera
-// comes back with the same again, as a new session.
+// The same with a camera that does not use our code: GStreamer's RTSP server. It
+// serves each connection the file from its start, so that after the file's end the
+// camera comes back with the same footage, as a new session.
 func TestSamplesOfGStreamersServer(t *testing.T) {
 	file := testenv.Clip{Seconds: 6, BFrames: 2, Audio: "aac"}.File(t)
 	s := testenv.StartGstRTSPServer(t, testenv.GstRTSPOptions{File: file, Audio: "aac", User: "viewer", Pass: "canary-e2e"})

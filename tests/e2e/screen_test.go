@@ -51,19 +51,19 @@ const sampler = `(() => {
 
 // look is one reading of the strip, in milliseconds since the Unix epoch.
 type look struct {
-	At    int64 `json:"at"`    // when it was on the screen
+	At    int64 `json:"at"`    // when it was read on the screen
 	Taken int64 `json:"taken"` // when the camera took it
-	Ahead int64 `json:"ahead"` // what the player had beyond it, in ms
+	Ahead int64 `json:"ahead"` // what the player had buffered after it, in ms
 }
 
-// looks is the readings since the last call.
+// looks returns the readings since the last call.
 func looks(p *testenv.Page) []look {
 	var all []look
 	p.Eval("window.seen.splice(0)", &all)
 	return all
 }
 
-// delays is from camera to screen, in order.
+// delays returns the delays from camera to screen, sorted.
 func delays(all []look) []time.Duration {
 	var d []time.Duration
 	for _, l := range all {
@@ -73,12 +73,12 @@ func delays(all []look) []time.Duration {
 	return d
 }
 
-// hole is a time in which a camera sent nothing that can be decoded.
+// hole is a time in which a camera sent nothing that a client can decode.
 type hole struct{ from, to int64 } // ms
 
-// holes is where a camera sent no picture to anyone for more than limit, or
-// none that can be decoded: after a connection was cut all waits for the next
-// random access point.
+// holes returns the times, longer than limit, in which a camera sent no picture to
+// any client, or none that can be decoded: after a connection was cut, clients wait
+// for the next random access point.
 func holes(sent []camsim.Sent, limit time.Duration) []hole {
 	var all []hole
 	last, cut := int64(0), false
@@ -102,11 +102,10 @@ func holes(sent []camsim.Sent, limit time.Duration) []hole {
 	return all
 }
 
-// stalls is where the picture stood still for longer than patience although
-// there was footage. How long it stood is measured on the screen, from one
-// change of the picture to the next. From that goes the time in which the
-// camera, by its own account, was away: what it did not send nobody can show.
-// Each is told with how long it was beyond that.
+// stalls describes the times in which the picture stood still for longer than
+// patience although there was footage. It measures on the screen, from one change
+// of the picture to the next, and subtracts the holes of the camera: what it did
+// not send cannot be shown.
 func stalls(all []look, away []hole, patience time.Duration) []string {
 	var bad []string
 	for i, since := 1, 0; i < len(all); i++ {
@@ -115,8 +114,7 @@ func stalls(all []look, away []hole, patience time.Duration) []string {
 		}
 		stood := all[i].At - all[since].At
 		for _, h := range away {
-			// The hole may be in what was seen before and after, or still to
-			// come to the screen.
+			// The hole may be within what the screen has shown, or still to come.
 			if h.to > all[since].Taken && h.from < all[i].At {
 				stood -= h.to - h.from
 			}
@@ -132,10 +130,10 @@ func stalls(all []look, away []hole, patience time.Duration) []string {
 
 func clock(ms int64) string { return time.UnixMilli(ms).Format("15:04:05.000") }
 
-// The judge of stalls knows a stall from a camera that is away.
+// stalls distinguishes a stall from a camera that is away.
 func TestStallsAreTold(t *testing.T) {
-	// play is a screen that shows what was taken a second ago, ten times a
-	// second, but stands in [from, to).
+	// play reads a screen ten times a second. It shows what was taken a second ago,
+	// but stands still in [from, to).
 	play := func(from, to int64) (all []look) {
 		shown := int64(0)
 		for at := int64(10_000); at < 20_000; at += 100 {

@@ -73,9 +73,9 @@ func TestCutBehindAKeyframe(t *testing.T) {
 	all := looks(p)
 	away := holes(cam.Sent(), 500*time.Millisecond)
 	patience := strain.Stretch(longestStall) + pauses.Longest(time.Time{}, time.Now())
-	t.Logf("%d of %d sessions ended right after a keyframe; the picture may stand for %v", cuts, rounds, patience.Round(time.Millisecond))
+	t.Logf("%d of %d sessions ended right after a keyframe; the picture may stand still for %v", cuts, rounds, patience.Round(time.Millisecond))
 	for _, s := range stalls(all, away, 500*time.Millisecond) {
-		t.Logf("the picture stood %s", s)
+		t.Logf("the picture stood still %s", s)
 	}
 	for _, s := range stalls(all, away, patience) {
 		t.Errorf("stalled: %s", s)

@@ -16,15 +16,15 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// soundSeconds is how long the cameras of these tests send, and heardSeconds how
-// much of it is listened to.
+// soundSeconds is how long the cameras of these tests send, heardSeconds how much
+// of it the tests decode.
 const (
 	soundSeconds = 9
 	heardSeconds = 6
 )
 
-// Sound of these kinds is heard beside its picture: a few of those of
-// TestEverySoundIsHeard.
+// Sound of these kinds is heard together with its picture. TestEverySoundIsHeard
+// has more kinds.
 func TestSoundIsHeard(t *testing.T) {
 	testSounds(t, map[string]func(*testing.T) string{
 		"mp3":     served("mp3"),
@@ -53,8 +53,8 @@ func TestEverySoundIsHeard(t *testing.T) {
 		}
 		t.Run(strings.Join(names, " "), func(t *testing.T) { testSounds(t, cases) })
 	}
-	// By packets that GStreamer did not make: its own G.726 is packed in ways that
-	// RFC 3551 does not know.
+	// The test makes the packets itself, because GStreamer packs G.726 in other
+	// ways than RFC 3551.
 	for _, k := range []struct{ format, prefix string }{{"g726le", ""}, {"g726", "AAL2-"}} {
 		cases := map[string]func(*testing.T) string{}
 		for bits := 2; bits <= 5; bits++ {
@@ -65,7 +65,7 @@ func TestEverySoundIsHeard(t *testing.T) {
 	}
 }
 
-// testSounds runs the cameras, by their names, and listens to each over HLS.
+// testSounds records the cameras, by their names, and decodes each over HLS.
 func testSounds(t *testing.T, cases map[string]func(*testing.T) string) {
 	urls := map[string]string{}
 	for name, url := range cases {
@@ -96,7 +96,7 @@ func testSounds(t *testing.T, cases map[string]func(*testing.T) string) {
 	}
 }
 
-// footage is how many segments of a playlist are no gaps; m may be nil.
+// footage counts the segments of a playlist that are not gaps; m may be nil.
 func footage(m *system.Playlist) int {
 	n := 0
 	if m != nil {
@@ -116,8 +116,8 @@ func served(audio string) func(*testing.T) string {
 	}
 }
 
-// packets is a camera of ours whose RTP packets of sound are made by the test,
-// one after another, each of so many ticks.
+// packets is a simulated camera whose RTP packets of sound the test makes, each of
+// so many ticks.
 func packets(rtpmap string, ticks int, payloads func(t *testing.T, file string) [][]byte) func(*testing.T) string {
 	return func(t *testing.T) string {
 		file := testenv.FlashAndBeep(t, soundSeconds)
@@ -126,12 +126,13 @@ func packets(rtpmap string, ticks int, payloads func(t *testing.T, file string) 
 	}
 }
 
-// withSound is the pictures of a file with these RTP payloads beside them.
+// withSound joins the pictures of a file and a track of sound with these RTP
+// payloads.
 func withSound(t *testing.T, file, rtpmap string, ticks int, payloads [][]byte) *camsim.Clip {
 	t.Helper()
 	mp4 := filepath.Join(t.TempDir(), "pictures.mp4")
 	run(t, "-i", file, "-an", "-c", "copy", mp4)
-	rate := uint32(90000) // of payload type 14
+	rate := uint32(90000) // for payload type 14
 	if _, text, ok := strings.Cut(rtpmap, "/"); ok {
 		if _, err := fmt.Sscan(text, &rate); err != nil {
 			t.Fatal(err)
@@ -164,7 +165,7 @@ func run(t *testing.T, args ...string) []byte {
 	return out
 }
 
-// g726 is the sound of a file in G.726 with so many bits a sample, 20 ms a
+// g726 encodes the sound of a file in G.726 with so many bits a sample, 20 ms a
 // packet. format is ffmpeg's: "g726le" has the order of bits of RFC 3551, "g726"
 // that of AAL2.
 func g726(format string, bits int) func(t *testing.T, file string) [][]byte {
@@ -178,8 +179,8 @@ func g726(format string, bits int) func(t *testing.T, file string) [][]byte {
 	}
 }
 
-// mp3 is the sound of a file in MP3 of 64 kbit/s and 48 kHz, a frame of 2160 ticks a
-// packet, with the header of RFC 2250 (3.5) before it.
+// mp3 encodes the sound of a file in MP3 of 64 kbit/s and 48 kHz, a frame of 2160
+// ticks a packet, with the header of RFC 2250 (3.5) before it.
 func mp3(t *testing.T, file string) [][]byte {
 	raw := run(t, "-i", file, "-vn", "-ar", "48000", "-ac", "1", "-c:a", "libmp3lame", "-b:a", "64k", "-write_xing", "0", "-id3v2_version", "0", "-f", "mp3", "-")
 	var out [][]byte
@@ -189,7 +190,8 @@ func mp3(t *testing.T, file string) [][]byte {
 	return out
 }
 
-// Sound that GStreamer cannot decode is named, and the pictures are recorded.
+// Sound that GStreamer cannot decode is a named problem of the camera, whose
+// pictures are recorded.
 func TestSoundThatCannotBeDecodedIsNamed(t *testing.T) {
 	file := testenv.FlashAndBeep(t, soundSeconds)
 	payloads := make([][]byte, soundSeconds*50)

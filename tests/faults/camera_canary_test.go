@@ -26,47 +26,48 @@ import (
 // encoding of text changes.
 const canary = "c4n4ryPassw0rd"
 
-// oddPassword has all that has a meaning in URLs, and the canary on both sides
-// of each.
+// oddPassword has all characters that have a meaning in URLs, with the canary on
+// both sides of each.
 const oddPassword = canary + "@" + canary + ":" + canary + "/" + canary + "#" + canary + "?" + canary + "%" + canary
 
-// oddBasic is the same for Basic authentication: the library of our cameras
-// takes no colon there, which RFC 7617 allows.
+// oddBasic is the same for Basic authentication, without the colon: RFC 7617 allows
+// it, but the simulated camera's library does not.
 const oddBasic = canary + "@" + canary + "/" + canary + "#" + canary + "?" + canary + "%" + canary
 
-// inURL is a password as it is typed into a URL: with all encoded that has a
-// meaning there.
+// inURL encodes a password for a URL, as people must type it.
 var inURL = strings.NewReplacer("%", "%25", "/", "%2F", "?", "%3F", "#", "%23", "@", "%40", ":", "%3A").Replace
 
-// canaries are the forms in which it could get out: as it is, and within
+// canaries are the forms in which the canary could leak: as it is, and within
 // base64 (Basic authentication) at any of the three alignments.
 var canaries = func() [][]byte {
 	all := [][]byte{[]byte(canary)}
 	for lead := range 3 {
 		b := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", lead) + canary))
-		// Characters at the ends hang on what stands beside.
+		// Characters at the ends depend on those beside them.
 		all = append(all, []byte(b[(lead*8+5)/6:len(canary)*8/6]))
 	}
 	return all
 }()
 
-// leak reports where the canary is found. Several may search at once.
+// leak reports where the canary is found. It is safe for concurrent use.
 type leak struct {
 	t  *testing.T
 	mu sync.Mutex
-	// found is where; places is how much was searched.
+	// found is where the canary was found; places counts what was searched, by
+	// kind.
 	found  map[string]bool
 	places map[string]int
 }
 
-// count notes that a place was searched.
+// count counts one more place of a kind.
 func (l *leak) count(where string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.places[where]++
 }
 
-// search looks through bytes. where is a kind of place, detail which of them.
+// search searches b for the canary. where is the kind of place, detail the place
+// itself.
 func (l *leak) search(where, detail string, b []byte) {
 	l.count(where)
 	l.mu.Lock()
@@ -96,9 +97,9 @@ func TestCanaryOfCanaries(t *testing.T) {
 	}
 }
 
-// Passwords of cameras are nowhere but in the secrets directory and in the
-// environment of who needs them: no log, metric, error, record, answer,
-// playlist, file or command line holds one, whatever goes wrong.
+// Passwords of cameras are only in the secrets directory and in the environment of
+// ingest. No log, metric, error, record, answer, playlist, file or command line has
+// one, whatever goes wrong.
 func TestNoPasswordAnywhere(t *testing.T) {
 	clip := system.Loop(t, small)
 	login := func(path, password string) camsim.CameraConfig {
@@ -110,7 +111,7 @@ func TestNoPasswordAnywhere(t *testing.T) {
 			login("at", canary+"@"+canary),
 		}})
 	}
-	// Cheap cameras want their password in the path, and have no other.
+	// Cheap cameras want their password in the path.
 	inPath := system.Serve(t, camsim.Config{Cameras: []camsim.CameraConfig{
 		{Path: "user=viewer&password=" + canary + "&channel=1", Feed: clip},
 		{Path: "user=viewer_password=" + canary + "_channel=1", Feed: clip},
@@ -177,7 +178,7 @@ func TestNoPasswordAnywhere(t *testing.T) {
 		s.waitSaid(t, id, time.Time{}, string(state), func(x status) bool { return x.State == state })
 	}
 	if t.Failed() {
-		return // what has not run cannot leak
+		return // a camera that has not run cannot leak
 	}
 	s.reader = openLog(t, s.Broker)
 	l.playlists(s, want)
@@ -186,7 +187,7 @@ func TestNoPasswordAnywhere(t *testing.T) {
 	l.environments(s)
 	l.records(s)
 	killed := s.Children()["ingest"]
-	s.Kill(t, "ingest") // what the supervisor has to say
+	s.Kill(t, "ingest") // so that the supervisor logs its end
 	s.Wait(t, 2*testenv.Patience, "a new ingest", func() bool {
 		now := s.Children()["ingest"]
 		return len(now) > 0 && !slices.Equal(now, killed)
@@ -213,7 +214,8 @@ func TestNoPasswordAnywhere(t *testing.T) {
 	}
 }
 
-// commandLines looks at those of all processes again and again.
+// commandLines searches the command lines of all processes, again and again, until
+// ctx ends.
 func (l *leak) commandLines(ctx context.Context, parent int) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -229,7 +231,8 @@ func (l *leak) commandLines(ctx context.Context, parent int) {
 	}
 }
 
-// ask sends a request and searches the answer, headers too.
+// ask sends a request and searches the answer with its headers. It returns the
+// status.
 func (l *leak) ask(s *scene, method, path, contentType, body string) int {
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(l.t.Context(), testenv.Patience)
@@ -254,8 +257,8 @@ func (l *leak) ask(s *scene, method, path, contentType, body string) int {
 	return resp.StatusCode
 }
 
-// typed is what people type into the page, right and wrong. It adds to want
-// what is taken.
+// typed sends what people type into the page, right and wrong. It adds the cameras
+// that are accepted to want.
 func (l *leak) typed(s *scene, digest, basic, inPath *camsim.Server, want map[string]schemas.State) {
 	const kind = "application/json"
 	url := func(u string) string { return fmt.Sprintf(`{"url":%q,"label":"typed"}`, u) }
@@ -266,7 +269,7 @@ func (l *leak) typed(s *scene, digest, basic, inPath *camsim.Server, want map[st
 			return err == nil && status == http.StatusOK
 		})
 	}
-	seen("digest-env") // those of the file may come after all roles are ready
+	seen("digest-env") // cameras of the file may come after all roles are ready
 	for _, c := range []struct {
 		id, kind, body string
 		code           int
@@ -305,11 +308,11 @@ func (l *leak) typed(s *scene, digest, basic, inPath *camsim.Server, want map[st
 			want[c.id] = c.state
 		}
 	}
-	// Changed, and taken away with its password.
+	// A camera is changed, and removed with its password.
 	for _, password := range []string{canary, oddPassword} {
 		l.ask(s, http.MethodPut, "/v1/cameras/typed-brief", kind, url("rtsp://viewer:"+inURL(password)+"@"+digest.Addr()+"/odd"))
 	}
-	seen("typed-brief") // PUT does not wait for that for long
+	seen("typed-brief") // PUT may answer before the camera is there
 	if code := l.ask(s, http.MethodDelete, "/v1/cameras/typed-brief", kind, ""); code != http.StatusNoContent {
 		l.t.Errorf("DELETE: status %d", code)
 	}
@@ -318,7 +321,7 @@ func (l *leak) typed(s *scene, digest, basic, inPath *camsim.Server, want map[st
 	}
 }
 
-// answers searches all that can be fetched.
+// answers searches the answers to all requests that read.
 func (l *leak) answers(s *scene, want map[string]schemas.State) {
 	paths := []string{"/", "/metrics", "/healthz", "/readyz", "/v1/cameras", "/v1/nothing", "/v1/cameras/nobody", "/hls/nobody/index.m3u8"}
 	for id := range want {
@@ -354,7 +357,7 @@ func (l *leak) answers(s *scene, want map[string]schemas.State) {
 	l.search("answer", "GET /v1/cameras/events", b)
 }
 
-// playlists searches what a viewer gets of the cameras that are live.
+// playlists searches the playlists and segments of the cameras that are live.
 func (l *leak) playlists(s *scene, want map[string]schemas.State) {
 	for id, state := range want {
 		if state != schemas.StateLive {
@@ -382,8 +385,8 @@ func (l *leak) playlists(s *scene, want map[string]schemas.State) {
 	}
 }
 
-// fetched is what stands at a path, once it is there: egress lets nobody wait
-// for long, and nobody has asked for these cameras before.
+// fetched fetches a path, waiting until it is there: the first request for a camera
+// may have to wait for longer than egress allows.
 func (l *leak) fetched(s *scene, path string) (body []byte) {
 	l.t.Helper()
 	status := 0

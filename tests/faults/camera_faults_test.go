@@ -21,8 +21,8 @@ import (
 // cameraFault is a camera with which something goes wrong.
 type cameraFault struct {
 	camera
-	// run has the fault begin and end, and checks what becomes of it. It runs
-	// beside those of all other cameras.
+	// run has the fault begin and end, and checks what becomes of it. The faults of
+	// all cameras run at the same time.
 	run func(t *testing.T, s *cameraScene, id string)
 }
 
@@ -34,8 +34,8 @@ type cameraScene struct {
 
 // stretched makes a clip with a keyframe each second, then none for 20 s, then
 // again one each second, all with the same parameter sets, as cameras send at
-// night. The clip begins when Framelog connects: in the calm at first the test
-// begins to watch, and at the end it sees what has become of it.
+// night. The clip begins when Framelog connects. Before the long GOP the test has
+// time to begin to watch, and after it to see what has become of it.
 func stretched(t *testing.T) *camsim.Clip {
 	t.Helper()
 	const calm, long, total = 30, 20, 210

@@ -179,11 +179,11 @@ func loses(t *testing.T, s *cameraScene, id string) {
 			broken++
 		}
 	}
-	t.Logf("%d packets lost, %d pictures damaged; the log tells of %+v; %d pictures are missing", lost, broken, told, len(m.missing))
+	t.Logf("%d packets lost, %d pictures damaged; the entries count %+v; %d pictures are missing", lost, broken, told, len(m.missing))
 	// The machine may have dropped packets too, beside those that the camera left out.
 	drops = testenv.UDPDrops(t) - drops
 	if n := int(told.Packets); lost == 0 || n < lost || n > lost+drops {
-		t.Errorf("%s: %d packets were lost, the entries tell of %d, and the machine has dropped %d", id, lost, n, drops)
+		t.Errorf("%s: %d packets were lost, the entries count %d, and the machine has dropped %d", id, lost, n, drops)
 	}
 	for _, u := range m.missing {
 		if u.Lost > 0 {
@@ -195,7 +195,7 @@ func loses(t *testing.T, s *cameraScene, id string) {
 	}
 	for _, e := range all[len(all)-3:] {
 		if e.Lost != (schemas.Lost{}) && drops <= 0 {
-			t.Errorf("%s: fragment %d, after the fault, tells of %+v", id, e.Seq, e.Lost)
+			t.Errorf("%s: fragment %d, after the fault, counts %+v", id, e.Seq, e.Lost)
 		}
 	}
 	checkSessions(t, id, all, 1)

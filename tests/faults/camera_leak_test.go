@@ -16,7 +16,8 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// commands searches what the command line and wrong configurations say.
+// commands searches what commands print, with wrong arguments and wrong
+// configurations too.
 func (l *leak) commands(s *scene) {
 	l.t.Helper()
 	n := 0
@@ -72,7 +73,7 @@ func (l *leak) commands(s *scene) {
 		}
 		run(2, "up", "--config", path, "--data", l.t.TempDir())
 	}
-	// Taken by `up` alone: elsewhere a password in the clear is refused.
+	// Only `up` accepts a literal password. In a cluster it is refused.
 	path := filepath.Join(l.t.TempDir(), "literal.yaml")
 	if err := os.WriteFile(path, []byte(good), 0o600); err != nil {
 		l.t.Fatal(err)
@@ -81,7 +82,7 @@ func (l *leak) commands(s *scene) {
 	run(2, "cameras", "apply", "-f", path, "--brokers", s.Broker)
 }
 
-// environments: only up, which was given it, and ingest have the secrets.
+// environments: only up, which has them from the test, and ingest have the secrets.
 func (l *leak) environments(s *scene) {
 	for role, pids := range s.Children() {
 		for _, pid := range pids {
@@ -162,7 +163,7 @@ func (l *leak) records(s *scene) {
 	l.search("record", "groups", fmt.Appendf(nil, "%+v", groups))
 }
 
-// files searches the data directory, and looks who may read the secrets.
+// files searches the data directory, and checks who may read the secrets.
 func (l *leak) files(data string) {
 	secrets := filepath.Join(data, "secrets")
 	kept := 0

@@ -11,13 +11,14 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// A broker that is killed and comes back interrupts no camera. One that is
-// away for longer than memory holds leaves one run of gaps behind, of the
-// length that it must have, and nothing else.
+// A broker that is killed and comes back interrupts no camera. A broker that is
+// away for longer than memory can hold footage leaves one run of gaps of the right
+// length, and nothing else.
 func TestKafkaAway(t *testing.T) {
 	t.Parallel()
-	// Memory holds some 19 s of the large one, and of each no more than 64
-	// fragments without an entry (medialog.Config.IndexPending). holds is less.
+	// Memory holds some 19 s of the camera big, and of each camera at most 64
+	// fragments without an entry (medialog.Config.IndexPending). holds returns less
+	// than that.
 	const budget = 8 << 20
 	holds := func(id string) time.Duration {
 		if id == "big" {
@@ -67,8 +68,8 @@ func TestKafkaAway(t *testing.T) {
 	k.Start(t)
 	t.Logf("killed: Kafka was away for %v", time.Since(killed).Round(time.Millisecond))
 	s.allGrown(t, ids, time.Now(), 2)
-	// Never did more wait than what came until now: on a busy machine that may be
-	// more than memory holds.
+	// All that has come since the kill may have waited at once. On a busy machine
+	// that may be more than memory holds.
 	behind := time.Since(killed)
 	for id, all := range calm("killed", before) {
 		if behind > holds(id) {
@@ -76,7 +77,7 @@ func TestKafkaAway(t *testing.T) {
 		}
 		for _, e := range all {
 			if e.Kind != schemas.KindWhole {
-				t.Errorf("killed: %s has other than whole fragments:\n%s", id, table(all))
+				t.Errorf("killed: %s has fragments that are not whole:\n%s", id, table(all))
 				break
 			}
 		}
@@ -86,13 +87,13 @@ func TestKafkaAway(t *testing.T) {
 	killed = time.Now()
 	k.Kill(t)
 	lasts(t, 30*time.Second)
-	started := time.Now() // it is away until then at least, and at most until
+	started := time.Now() // Kafka was away at least until here, and at most until back
 	k.Start(t)
 	back := time.Now()
 	s.allGrown(t, ids, back.Add(5*time.Second), 2)
 	behind = time.Since(killed)
-	// At once, for to read all the log takes a while; but egress may come back to
-	// Kafka later than we.
+	// Fetched first, because reading all the log takes a while. Egress may connect
+	// to Kafka again later than the test.
 	index := s.entries(t, big)
 	p := waitPlaylist(t, s.URL, big, func(p *system.Playlist) bool { return p.Open.Seq > index[len(index)-1].Seq })
 	after := calm("away", before)
@@ -102,20 +103,20 @@ func TestKafkaAway(t *testing.T) {
 			break
 		}
 	}
-	// Of this time: one run of gaps, from where the budget was full to Kafka's return. What
-	// waited goes out then, and until it has a slow machine may find the budget
-	// full once more: that ends soon.
+	// In this time there is one run of gaps, from when the budget was full to
+	// Kafka's return. What waited is written then. Until it is, a slow machine may
+	// find the budget full again, but not for long.
 	const soon = 30 * time.Second
 	waited, runs := int64(0), 0 // bytes before the first gap; runs of gaps
 	gaps := map[uint64]bool{}
 	var began, ended, all time.Time // of the run; of the last gap
 	for i, e := range after[big] {
-		// A fragment that turns out larger than the one before may find memory full
-		// in the middle: it is cut there, and the gaps follow.
+		// A fragment that becomes larger than the one before may fill the budget
+		// before its end. Then it is truncated, and gaps follow.
 		cut := e.Kind == schemas.KindTruncated && e.Reason == schemas.ReasonBudget &&
 			i+1 < len(after[big]) && after[big][i+1].Kind == schemas.KindGap
 		switch {
-		case i < len(before[big]): // of the first time
+		case i < len(before[big]): // from before this time
 			if e.Kind == schemas.KindGap {
 				gaps[e.Seq] = true
 			}
@@ -130,7 +131,7 @@ func TestKafkaAway(t *testing.T) {
 			}
 		case e.Kind != schemas.KindWhole && !cut:
 			t.Errorf("away: %s has an entry %s (%s)", big, e.Kind, e.Reason)
-		case runs == 0 && e.Start.After(killed.Add(500*time.Millisecond)): // public time may be as much ahead
+		case runs == 0 && e.Start.After(killed.Add(500*time.Millisecond)): // public time may be that much ahead
 			waited += e.Bytes
 		}
 	}

@@ -31,7 +31,7 @@ func TestProcessesKilled(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		kill  []string
-		calm  bool          // no camera's recording may be interrupted
+		calm  bool          // recording must not be interrupted
 		pause time.Duration // the longest time without footage: three times what an idle machine takes
 	}{
 		{"egress", []string{"egress"}, true, 0},

@@ -71,7 +71,7 @@ func serve(t *testing.T, all []camera) (servers, string) {
 		default:
 			c.config.Feed = system.Loop(t, c.clip)
 		}
-		// A port that nobody else is given while the camera is down.
+		// A reserved port: no other process gets it while the camera is down.
 		listen := fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))
 		s := system.Serve(t, camsim.Config{Listen: listen, Cameras: []camsim.CameraConfig{c.config}})
 		started[c.id] = s
