@@ -1,7 +1,7 @@
-// Package bench measures Framelog beside FFmpeg and GStreamer on the same
-// input, as `make bench` runs it: CPU time and memory of every part, delays,
-// and how soon a browser has a picture. It passes whatever comes out: it
-// fails only where something did not do its work.
+// Package bench measures Framelog, FFmpeg and GStreamer on the same input (`make
+// bench`): CPU time and memory of every process, delays, and how soon a browser
+// shows a picture. It fails only if something did not do its work, never because of
+// a number.
 package bench
 
 import (
@@ -62,10 +62,10 @@ type subject struct {
 type running interface {
 	// processes are the ids of its processes by role.
 	processes() map[string][]int
-	// segments is how many it has made so far, of all cameras together; -1
-	// where it makes none.
+	// segments returns how many segments it has made so far for all cameras
+	// together; -1 if it makes none.
 	segments(b *testing.B) int
-	// begin and end stand right before and after what is measured.
+	// begin and end are called right before and after the measured time.
 	begin(b *testing.B)
 	end(b *testing.B, s *sample)
 	stop()
@@ -82,8 +82,8 @@ func subjects() []subject {
 	}
 }
 
-// BenchmarkFramelog is all of it. Rounds alternate the order, so that what the
-// machine does beside and how warm it is falls on all alike.
+// BenchmarkFramelog measures all subjects. Rounds alternate the order, so that
+// other work on the machine and its temperature affect all alike.
 func BenchmarkFramelog(b *testing.B) {
 	only, err := regexp.Compile(*flags.only)
 	if err != nil {
@@ -115,7 +115,7 @@ func measure(b *testing.B, s subject, c *cameras, round int) *sample {
 	b.Helper()
 	run := s.start(b, c)
 	defer run.stop()
-	time.Sleep(*flags.warm) // a length of time is what is wanted, no condition
+	time.Sleep(*flags.warm) // the subjects must have run for a while
 	segments, lost := run.segments(b), c.overflows(b)
 	run.begin(b)
 	before := takeUsage(b, run.processes(), c.pid)
@@ -135,7 +135,7 @@ func measure(b *testing.B, s subject, c *cameras, round int) *sample {
 	return out
 }
 
-// clip is what all cameras send, made once.
+// clip returns the file that all cameras send.
 func clip(b *testing.B) string {
 	b.Helper()
 	return testenv.Clip{

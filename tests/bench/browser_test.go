@@ -10,11 +10,11 @@ import (
 
 const browserName = "browser"
 
-// watching is what a browser tells: hls.js in headless Chromium, which decodes
-// in software, with one camera of full size in focus.
+// watching is what is measured in a browser: hls.js in headless Chromium, which
+// decodes in software, with one camera of full size in focus.
 type watching struct {
-	// ColdMS is the time to the first picture where nobody was watching, WarmMS
-	// where egress follows the camera already: from the player's start.
+	// ColdMS is the time from the player's start to the first picture if there was
+	// no viewer before, WarmMS if egress follows the camera already.
 	ColdMS float64   `json:"cold_first_picture_ms"`
 	WarmMS []float64 `json:"warm_first_picture_ms"`
 	// Edge is the distance from the playlist's live edge, Delay the one from
@@ -58,12 +58,12 @@ func browser(b *testing.B, c *cameras) *watching {
 			w.WarmMS = append(w.WarmMS, *r.FirstMS)
 		}
 		if i < 5 {
-			p.Eval("document.body.replaceChildren(), location.replace('about:blank')", nil) // a tab that decodes disturbs the next
+			p.Eval("document.body.replaceChildren(), location.replace('about:blank')", nil) // so that it does not decode any more
 		}
 	}
 	slices.Sort(w.WarmMS)
 	var edge, delay []float64
-	time.Sleep(10 * time.Second) // it comes to its distance by playing a little faster
+	time.Sleep(10 * time.Second) // the player reaches its distance from the live edge by playing a little faster
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for began := time.Now(); time.Since(began) < *flags.seconds; <-tick.C {

@@ -20,8 +20,8 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// Variables by which this test program serves the cameras in a process of its
-// own, so that their CPU time is not counted.
+// Variables that make this test program serve the cameras. They run in a process of
+// their own, so that their CPU time is not counted.
 const (
 	serveVariable = "FRAMELOG_TEST_BENCH_SERVE"
 	serveCount    = "FRAMELOG_TEST_BENCH_COUNT"
@@ -42,8 +42,7 @@ type sending struct {
 	At   int64 // Unix time in ns
 }
 
-// serve is that process. It never returns without an error: its parent kills
-// it.
+// serve runs in that process. It returns only with an error: its parent kills it.
 func serve(file, count string) error {
 	n, err := strconv.Atoi(count)
 	if err != nil {
@@ -75,7 +74,7 @@ func serve(file, count string) error {
 		for _, s := range srv.Camera(r.PathValue("camera")).Sent() {
 			all = append(all, sending{slices264(s.Data), s.At.UnixNano()})
 		}
-		_ = json.NewEncoder(w).Encode(all) // the parent notices
+		_ = json.NewEncoder(w).Encode(all) // the parent sees an error
 	})
 	mux.HandleFunc("GET /overflows", func(w http.ResponseWriter, _ *http.Request) {
 		var sum int64
@@ -88,8 +87,8 @@ func serve(file, count string) error {
 	return http.Serve(ln, mux) //nolint:gosec // of this test alone
 }
 
-// slices264 names a unit by its slices (NAL unit types 1 to 5): parameter sets
-// and delimiters come and go on the way.
+// slices264 names a unit by its slices (NAL unit types 1 to 5): parameter sets and
+// delimiters may be added or removed on the way.
 func slices264(data []byte) uint64 {
 	h := sha256.New()
 	for len(data) > 4 {
@@ -106,8 +105,8 @@ func slices264(data []byte) uint64 {
 	return binary.BigEndian.Uint64(h.Sum(nil))
 }
 
-// startCameras starts n cameras and has each begin at another point of the
-// GOP, as cameras do: one begins with its first client.
+// startCameras starts n cameras, each at another point of the GOP, as cameras do. A
+// camera begins with its first client.
 func startCameras(b *testing.B, n int) *cameras {
 	b.Helper()
 	self, err := os.Executable()
@@ -131,7 +130,7 @@ func startCameras(b *testing.B, n int) *cameras {
 		wg.Go(func() {
 			time.Sleep(gop * time.Duration(i) / time.Duration(n))
 			_ = exec.Command(testenv.Tool(b, "ffmpeg", "ffmpeg"), "-nostdin", "-loglevel", "error", "-rtsp_transport", "tcp",
-				"-i", url, "-c", "copy", "-frames:v", "1", "-f", "null", "-").Run() // whether it worked shows later
+				"-i", url, "-c", "copy", "-frames:v", "1", "-f", "null", "-").Run() // if it fails, that shows later
 		})
 	}
 	wg.Wait()
@@ -147,7 +146,7 @@ func (c *cameras) get(b *testing.B, path string) []byte {
 	return body
 }
 
-// sent is what a camera has sent, from the oldest to the newest.
+// sent returns what a camera has sent, the oldest first.
 func (c *cameras) sent(b *testing.B, camera int) (all []sending) {
 	b.Helper()
 	if err := json.Unmarshal(c.get(b, fmt.Sprintf("/sent/%d", camera)), &all); err != nil {

@@ -89,7 +89,7 @@ func (l *log) begin(b *testing.B) {
 }
 
 func (l *log) end(b *testing.B, s *sample) {
-	// First, since what comes then keeps the machine busy for a while.
+	// First, because what follows keeps the machine busy for a while.
 	h := l.histogram(b, "framelog_egress_hls_capture_to_part_seconds").minus(l.parts)
 	if l.watchers != nil {
 		s.Delay = l.watchers.delays(b)
@@ -110,10 +110,10 @@ func (l *log) stop() {
 		l.watchers.stop()
 	}
 	l.KillTree()
-	_ = os.RemoveAll(l.Data) // else by the test's end
+	_ = os.RemoveAll(l.Data) // else the test's end removes it
 }
 
-// segments are the entries of whole fragments.
+// segments counts the entries of whole fragments.
 func (l *log) segments(b *testing.B) int {
 	n := 0.0
 	for _, m := range l.metrics(b)["framelog_log_entries_total"].GetMetric() {
@@ -140,7 +140,7 @@ func (l *log) metrics(b *testing.B) map[string]*dto.MetricFamily {
 	return all
 }
 
-// histogram is one of Prometheus: counts up to each bound, in seconds.
+// histogram is a histogram of Prometheus: counts up to each bound, in seconds.
 type histogram struct {
 	count   float64
 	buckets []bucket
@@ -169,7 +169,7 @@ func (h histogram) minus(o histogram) histogram {
 	return d
 }
 
-// quantile is in milliseconds, by a straight line within its bucket.
+// quantile returns milliseconds, by linear interpolation within a bucket.
 func (h histogram) quantile(q float64) float64 {
 	want, low, below := q*h.count, 0.0, 0.0
 	for _, x := range h.buckets {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// ticks is what /proc counts CPU time in: USER_HZ, 100 on every Linux that Go
-// knows.
+// ticks is the unit of CPU time in /proc: USER_HZ, 100 on every Linux that Go
+// supports.
 const ticks = 100
 
 // usage is what processes had used at one time.
@@ -31,10 +31,10 @@ type sample struct {
 	Round    int                `json:"round"`
 	Cores    map[string]float64 `json:"cores"`    // CPU seconds a second, by role
 	PSS      map[string]int64   `json:"pss"`      // bytes at the end, by role
-	RSS      map[string]int64   `json:"rss"`      // the same, with what processes share counted for each
+	RSS      map[string]int64   `json:"rss"`      // the same, but memory that processes share counts for each
 	Cameras  float64            `json:"cameras"`  // cores of the cameras' process
 	Bench    float64            `json:"bench"`    // cores of the benchmark itself, its watchers included
-	Others   float64            `json:"others"`   // cores of all that is none of these
+	Others   float64            `json:"others"`   // cores of all other processes
 	Lost     int                `json:"lost"`     // packets that the cameras had to drop
 	Segments int                `json:"segments"` // made meanwhile
 	Delay    *delays            `json:"delay,omitempty"`
@@ -63,7 +63,7 @@ func takeUsage(b *testing.B, processes map[string][]int, cams int) usage {
 	u.machine, err = cpuOfMachine()
 	must(err)
 	u.at = time.Now()
-	// Walking page tables takes its time: after the clock was read.
+	// Read after the clock, because walking page tables takes a while.
 	for role, pids := range processes {
 		for _, pid := range pids {
 			pss, rss, err := memoryOf(pid)
@@ -92,7 +92,7 @@ func newSample(b *testing.B, before, after usage) *sample {
 	return s
 }
 
-// cores is of all roles together.
+// cores returns the sum of all roles.
 func (s *sample) cores() float64 { return sum(s.Cores) }
 
 func sum[K comparable, V int64 | float64](m map[K]V) (n V) {
@@ -102,14 +102,14 @@ func sum[K comparable, V int64 | float64](m map[K]V) (n V) {
 	return n
 }
 
-// cpuOf is user and system time of a process, its ended threads included:
-// fields 14 and 15 of /proc/<pid>/stat (proc(5)).
+// cpuOf returns user and system time of a process, including threads that have
+// ended: fields 14 and 15 of /proc/<pid>/stat (proc(5)).
 func cpuOf(pid int) (time.Duration, error) {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
-	// The name may hold anything but ends at the last ')'.
+	// The name may contain any character; it ends at the last ')'.
 	f := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
 	if len(f) < 13 {
 		return 0, fmt.Errorf("stat of %d is cut off", pid)
@@ -117,8 +117,8 @@ func cpuOf(pid int) (time.Duration, error) {
 	return tickSum(f[11:13])
 }
 
-// cpuOfMachine is the CPU time of everything: /proc/stat without what was idle
-// or waited for disks.
+// cpuOfMachine returns the CPU time of all processes: /proc/stat without idle time
+// and waiting for disks.
 func cpuOfMachine() (time.Duration, error) {
 	raw, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -144,8 +144,8 @@ func tickSum(fields []string) (time.Duration, error) {
 	return time.Duration(n) * time.Second / ticks, nil
 }
 
-// memoryOf is what a process holds in memory: PSS shares out what several
-// processes have in common (libraries), RSS counts it for each.
+// memoryOf returns a process's memory. PSS divides memory that several processes
+// share (libraries) among them, RSS counts it for each.
 func memoryOf(pid int) (pss, rss int64, err error) {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	if err != nil {
@@ -167,7 +167,7 @@ func memoryOf(pid int) (pss, rss int64, err error) {
 	return pss, rss, nil
 }
 
-// machine is what the numbers hang on.
+// machine describes what the numbers depend on.
 func machine() string {
 	model, kernel := "", ""
 	if raw, err := os.ReadFile("/proc/cpuinfo"); err == nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// What Framelog stands beside.
+// What Framelog is compared with.
 const (
 	ffmpegName  = "ffmpeg -c copy to HLS"
 	gstHLSName  = "gst-launch rtspsrc to hlssink2"
@@ -43,7 +43,7 @@ func (p *peer) stop() {
 	for _, proc := range p.procs {
 		proc.KillTree()
 	}
-	_ = os.RemoveAll(p.dir) // in the test's own folder, which goes too
+	_ = os.RemoveAll(p.dir) // in the test's own folder, which is removed at the end too
 }
 
 // segments counts by media sequence numbers: old segments are removed.
@@ -117,9 +117,8 @@ func startGstHLS(b *testing.B, c *cameras) running {
 	return p.wait(b)
 }
 
-// startGstSink is the yardstick of ingest: GStreamer's own work on the same
-// access units, in the form in which Framelog takes them, and nothing done with
-// them.
+// startGstSink is what ingest is compared with: GStreamer makes the same access
+// units, in the form that Framelog takes, and drops them.
 func startGstSink(b *testing.B, c *cameras) running {
 	p := &peer{role: "gst-launch", dir: b.TempDir()}
 	args := []string{"-q"}

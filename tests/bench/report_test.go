@@ -25,7 +25,7 @@ type results struct {
 	Browser *watching `json:"browser,omitempty"`
 }
 
-// of gives what f says of a subject's samples: the median, and where there are
+// of applies f to a subject's samples. It returns the median and, if there are
 // several, their range.
 func (r *results) of(subject string, f func(s *sample) float64) (median, low, high float64, ok bool) {
 	var v []float64
@@ -97,7 +97,7 @@ func (r *results) print(w io.Writer) {
 	}
 }
 
-// ratio prints the median of the ratios of the rounds, each of its own.
+// ratio prints the median of the rounds' ratios.
 func (r *results) ratio(w io.Writer, what string, aim float64, subject, role, by string) {
 	var v []float64
 	for round := range r.Rounds {
@@ -134,7 +134,7 @@ func (r *results) delay(w io.Writer, what string, aim float64, f func(d *delays)
 	}
 }
 
-// line prints a number and, where there is one, what is aimed at.
+// line prints a number and, if there is one, its goal.
 func line(w io.Writer, what string, v, aim float64, unit string) {
 	verdict := ""
 	switch {

@@ -18,7 +18,7 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// delays are in milliseconds.
+// delays are delays in milliseconds.
 type delays struct {
 	// From the camera's sending of a part's first picture to the end of the
 	// answer that lists the part, as a viewer sees it.
@@ -31,9 +31,9 @@ type delays struct {
 	OwnParts int     `json:"own_parts"`
 }
 
-// watchers are one low-latency viewer a camera: each asks for the playlist with
-// the next part, which the server holds back until it is there, and fetches
-// every part, as hls.js does.
+// watchers are one low-latency viewer for each camera. As hls.js does, each asks
+// for the playlist with the next part, which the server answers when the part is
+// there, and fetches every part.
 type watchers struct {
 	client *http.Client
 	cancel context.CancelFunc
@@ -84,7 +84,7 @@ func (w *watchers) stop() {
 	w.client.CloseIdleConnections()
 }
 
-// forget forgets what was listed so far.
+// forget drops what was listed so far.
 func (w *watchers) forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -200,7 +200,7 @@ func firstPicture(part []byte) (uint64, error) {
 	return 0, fmt.Errorf("part without fragments")
 }
 
-// delays are those of the parts that were listed since forget.
+// delays returns the delays of the parts that were listed since forget.
 func (w *watchers) delays(b *testing.B) *delays {
 	b.Helper()
 	w.mu.Lock()
@@ -215,8 +215,8 @@ func (w *watchers) delays(b *testing.B) *delays {
 	}
 	var all []float64
 	for i, parts := range byCamera {
-		// The clip loops, so that a picture is sent again and again: the
-		// latest before its listing is meant.
+		// The clip loops, so a picture is sent again and again. The latest sending
+		// before the listing counts.
 		sent := map[uint64][]int64{}
 		for _, s := range w.cams.sent(b, i) {
 			sent[s.Hash] = append(sent[s.Hash], s.At)
@@ -239,7 +239,7 @@ func (w *watchers) delays(b *testing.B) *delays {
 	return &delays{P50: quantile(all, 0.5), P99: quantile(all, 0.99), Parts: len(all)}
 }
 
-// quantile is of sorted values.
+// quantile returns a quantile of sorted values.
 func quantile(sorted []float64, q float64) float64 {
 	if len(sorted) == 0 {
 		return 0

@@ -17,7 +17,7 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// kind is a kind of stream: pictures alone, or with a sound.
+// kind is a kind of stream, without or with sound.
 type kind struct {
 	name  string
 	video piece
@@ -45,15 +45,14 @@ func kinds() (all []kind) {
 	return all
 }
 
-// trial is one kind from one server.
+// trial is one kind of stream from one server.
 type trial struct {
 	kind
 	id     string
 	column int
 	clip   clip
 	source map[int]string
-	// What the API said last of a live camera: whether it was live, and its
-	// problem.
+	// What the API said last: whether the camera was live, and its problem.
 	live    bool
 	problem string
 	video   schemas.Codec
@@ -66,8 +65,7 @@ const (
 
 var only = flag.String("kinds", "", "try these rows of docs/cameras.md alone: a regular expression")
 
-// Every kind of stream from every server. What becomes of them stands in
-// docs/cameras.md.
+// Every kind of stream from every server. docs/cameras.md has the results.
 func TestCameras(t *testing.T) {
 	testenv.Long(t)
 	x := table{file: "cameras.md", name: "cameras", head: []string{"stream", "ffmpeg, relay", "GStreamer", "VLC"}}
@@ -102,7 +100,7 @@ func TestCameras(t *testing.T) {
 				wav, args := "", []string(nil)
 				if tr.sound != nil {
 					wav, args = beeps(t, trialLong, "wav"), tr.sound.ffmpeg
-					if tr.sound.codec == "aac" { // from a file that says how, before it begins
+					if tr.sound.codec == "aac" { // from a file, whose configuration is known before it begins
 						wav, args = beeps(t, trialLong, "m4a", args...), nil
 					}
 				}
@@ -116,8 +114,8 @@ func TestCameras(t *testing.T) {
 			}
 			put(t, f, tr.id, url)
 		}
-		enough := time.Now().Add(12 * time.Second) // of sound, where all is well
-		// A stream without a picture to begin with is named after 20 s.
+		enough := time.Now().Add(12 * time.Second) // enough sound to judge
+		// A stream without a random access point has a problem after 20 s.
 		over := time.Now().Add(26 * time.Second)
 		testenv.Wait(t, testenv.Patience, "the cameras", func() bool {
 			done := 0
@@ -149,7 +147,7 @@ func TestCameras(t *testing.T) {
 	x.check(t)
 }
 
-// recorded is how much footage a camera's playlist lists.
+// recorded returns how much footage a camera's playlist lists.
 func recorded(t *testing.T, f *testenv.Framelog, id string) time.Duration {
 	t.Helper()
 	p := system.MediaPlaylist(t, system.Multivariant(f.URL, id))
@@ -165,7 +163,7 @@ func recorded(t *testing.T, f *testenv.Framelog, id string) time.Duration {
 
 var volume = regexp.MustCompile(`max_volume: (-?[0-9.]+) dB`)
 
-// verdict is what became of a camera.
+// verdict returns the table's cell for a trial.
 func (tr *trial) verdict(t *testing.T, f *testenv.Framelog) string {
 	t.Helper()
 	why := ""
@@ -184,7 +182,7 @@ func (tr *trial) verdict(t *testing.T, f *testenv.Framelog) string {
 	ends := []string{"-nostdin", "-hide_banner", "-live_start_index", "0", "-max_reload", "3", "-m3u8_hold_counters", "3", "-t", "9", "-i", url}
 	ffmpeg := testenv.Tool(t, "ffmpeg", "ffmpeg")
 	if tr.sound != nil {
-		// The latest segments: what the first lack is another matter.
+		// The latest segments, without what the first ones may lack.
 		for i := range ends {
 			if ends[i] == "-live_start_index" {
 				ends[i+1] = "-3"
@@ -227,7 +225,7 @@ func (tr *trial) verdict(t *testing.T, f *testenv.Framelog) string {
 	frames, missed, damaged := 0, 0, 0
 	for i, x := range d.all {
 		if i > 0 && x.Frame >= 0 && x.Frame < d.all[i-1].Frame {
-			break // the clip from its start, once more
+			break // the clip has begun again
 		}
 		frames++
 		if i > 0 && x.Frame != d.all[i-1].Frame+1 {

@@ -1,6 +1,6 @@
-// Package compat tries Framelog with cameras and players that nobody here
-// wrote, and judges by what is seen: the number and the time that stand in
-// each picture (see camsim.Strip), and hashes of the pictures.
+// Package compat tests Framelog with cameras and players of other projects. It
+// judges by what players show: the number and the time in each picture (see
+// camsim.Strip), and hashes of the pictures.
 package compat
 
 import (
@@ -54,7 +54,7 @@ func (p piece) withDefaults() piece {
 
 func (p piece) frames() int { return int(p.Long * time.Duration(p.FPS) / time.Second) }
 
-// encoder is the arguments by which ffmpeg encodes the piece.
+// encoder returns the arguments by which ffmpeg encodes the piece.
 func (p piece) encoder() []string {
 	gop := strconv.Itoa(int(p.GOP * time.Duration(p.FPS) / time.Second))
 	params := fmt.Sprintf("keyint=%s:min-keyint=%[1]s:scenecut=0:bframes=%d:b-adapt=0", gop, p.BFrames)
@@ -68,28 +68,29 @@ func (p piece) encoder() []string {
 	case "h265":
 		return []string{"-c:v", "libx265", "-preset", "ultrafast", "-crf", "26", "-x265-params", "log-level=error:" + params}
 	case "mjpeg":
-		// RFC 2435 carries no Huffman tables: the standard ones must do.
+		// RFC 2435 carries no Huffman tables, so they must be the standard ones.
 		return []string{"-c:v", "mjpeg", "-huffman", "default", "-q:v", "4", "-strict", "unofficial", "-pix_fmt", "yuvj420p"}
 	}
 	return []string{"-c:v", "libx264", "-preset", "veryfast", "-crf", "24", "-profile:v", p.Profile, "-x264-params", params}
 }
 
-// clip is pictures in a file, numbered on from first.
+// clip is a file of pictures that are numbered from first on.
 type clip struct {
 	path   string
 	pieces []piece
 	first  int           // number of the first picture
-	from   time.Duration // its time, as it stands in the picture
+	from   time.Duration // its time, as the picture shows it
 	again  int           // how often it is sent once more; -1: for ever
 }
 
-// before is the clip's time before the first picture: B-frames are decoded
-// ahead of what they stand for, and no time is negative.
+// before is the stream's time at the first picture: with B-frames a decode time is
+// earlier, and must not be negative.
 const before = time.Second
 
-// makeClip encodes pieces one behind the other into one file, or takes it from
-// the cache. The file is an MPEG transport stream, in which parameter sets stand
-// in band, so that they may change; MJPEG, which that cannot hold, is Matroska.
+// makeClip encodes pieces one after the other into one file, or takes it from the
+// cache. The file is an MPEG transport stream: it has parameter sets in band, so
+// that they may change. MJPEG, which a transport stream cannot hold, is in
+// Matroska.
 func makeClip(t *testing.T, first int, from time.Duration, pieces ...piece) clip {
 	t.Helper()
 	c := clip{first: first, from: from}
@@ -116,8 +117,8 @@ func makeClip(t *testing.T, first int, from time.Duration, pieces ...piece) clip
 	return c
 }
 
-// encode draws a piece's pictures and has ffmpeg encode them; the first has
-// number n, and time at in the picture and offset in the stream.
+// encode draws a piece's pictures and has ffmpeg encode them. The first has number
+// n; its time is at in the picture and offset in the stream.
 func encode(t *testing.T, p piece, n int, at, offset time.Duration, format string) ([]byte, error) {
 	args := []string{
 		"-hide_banner", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "yuv420p",
@@ -126,7 +127,7 @@ func encode(t *testing.T, p piece, n int, at, offset time.Duration, format strin
 	args = append(args, p.encoder()...)
 	args = append(args, "-muxdelay", "0", "-muxpreload", "0", "-output_ts_offset", fmt.Sprintf("%.6f", offset.Seconds()), "-f", format)
 	if format == "mpegts" {
-		args = append(args, "-mpegts_flags", "initial_discontinuity") // pieces are joined as they are
+		args = append(args, "-mpegts_flags", "initial_discontinuity") // pieces are joined byte by byte
 	}
 	args = append(args, "pipe:1")
 	cmd := exec.CommandContext(t.Context(), testenv.Tool(t, "ffmpeg", "ffmpeg"), args...)
@@ -146,7 +147,8 @@ func encode(t *testing.T, p piece, n int, at, offset time.Duration, format strin
 	return out.Bytes(), nil
 }
 
-// draw writes a piece's pictures as yuv420p: bands that move, and the strip.
+// draw writes a piece's pictures as yuv420p: bands that move, and a strip with
+// number and time.
 func draw(w io.WriteCloser, p piece, n int, at time.Duration) error {
 	defer w.Close()
 	var width, height int
@@ -174,7 +176,7 @@ func draw(w io.WriteCloser, p piece, n int, at time.Duration) error {
 	return nil
 }
 
-// frames is how many pictures the clip has.
+// frames returns how many pictures the clip has.
 func (c clip) frames() (n int) {
 	for _, p := range c.pieces {
 		n += p.frames()
@@ -182,7 +184,7 @@ func (c clip) frames() (n int) {
 	return n
 }
 
-// long is how long it plays.
+// long returns how long it plays.
 func (c clip) long() (d time.Duration) {
 	for _, p := range c.pieces {
 		d += p.Long
@@ -190,14 +192,14 @@ func (c clip) long() (d time.Duration) {
 	return d
 }
 
-// then is a clip that goes on where this one ends, for another connection.
+// then makes a clip that goes on where this one ends, for another connection.
 func (c clip) then(t *testing.T, pieces ...piece) clip {
 	t.Helper()
 	return makeClip(t, c.first+c.frames(), c.from+c.long(), pieces...)
 }
 
-// beeps is sound for so long: a tone of 1 kHz for the first 100 ms of each
-// second, encoded as told to ffmpeg in args.
+// beeps makes a file of sound: a tone of 1 kHz in the first 100 ms of each second,
+// encoded by ffmpeg with args.
 func beeps(t *testing.T, long time.Duration, ext string, args ...string) string {
 	t.Helper()
 	return testenv.CachedFile(t, "beeps-"+testenv.Digest(fmt.Sprintf("1 %v %q", long, args))+"."+ext, func(path string) error {

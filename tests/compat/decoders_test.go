@@ -28,9 +28,9 @@ const (
 // seen is one picture that a player showed.
 type seen struct {
 	At    time.Time
-	Frame int           // as it stands in the picture, -1 where it cannot be read
-	Shown time.Duration // the same, the picture's time
-	Hash  string        // of the whole picture, where the player decodes alone
+	Frame int           // the number that the picture shows; -1 if it cannot be read
+	Shown time.Duration // the time that the picture shows
+	Hash  string        // of the whole picture, if the player is a program
 }
 
 // decoder is a player without a screen: a program whose pictures are read.
@@ -48,12 +48,12 @@ func (d *decoder) seen() []seen {
 	return append([]seen(nil), d.all...)
 }
 
-// read takes pictures until r ends: gray ones, of the one size, or with y4m
-// such as their header says.
+// read takes pictures until in ends: gray ones of the one size, or with y4m as
+// their header describes them.
 func (d *decoder) read(in io.Reader, y4m bool) {
 	r := bufio.NewReaderSize(in, 1<<20)
 	width, height := seenWidth, seenHeight
-	rest := 0 // the colours, which nobody looks at
+	rest := 0 // bytes of the colours, which are skipped
 	b := make([]byte, width*height)
 	for {
 		if y4m {
@@ -97,8 +97,8 @@ func nobody() *syscall.SysProcAttr {
 
 const toGray = "scale=" + seenSize + ":flags=area,format=gray"
 
-// decoders are those that are tried, by name: each gets a URL and the pipe that
-// it writes its pictures to.
+// decoders are the commands of the programs, by name. Each gets a URL, and a pipe
+// to which it writes its pictures.
 var decoders = map[string]func(t *testing.T, url, pipe string) *exec.Cmd{
 	"ffmpeg": func(t *testing.T, url, pipe string) *exec.Cmd {
 		return exec.CommandContext(t.Context(), testenv.Tool(t, "ffmpeg", "ffmpeg"), "-nostdin", "-hide_banner", "-loglevel", "warning",
@@ -123,7 +123,7 @@ var decoders = map[string]func(t *testing.T, url, pipe string) *exec.Cmd{
 // startDecoder has a program play url.
 func startDecoder(t *testing.T, name, url string) *decoder {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "framelog-compat-") //nolint:usetesting // t.TempDir is not for others to enter
+	dir, err := os.MkdirTemp("", "framelog-compat-") //nolint:usetesting // other users cannot enter t.TempDir
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,8 +138,8 @@ func startDecoder(t *testing.T, name, url string) *decoder {
 	if err := os.Chmod(pipe, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	// For reading and writing, so that opening waits for nobody, and no reader
-	// sees an end before the program is done.
+	// For reading and writing, so that opening does not block, and reading does not
+	// end before the program does.
 	f, err := os.OpenFile(pipe, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -8,8 +8,8 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// Firefox begins to play each time, however often it is started: in some
-// browsers the first decoder of a profile is slow, or never comes.
+// Firefox begins to play each time it is started: in some browsers the first
+// decoder of a profile is slow, or never starts.
 func TestFirefoxBegins(t *testing.T) {
 	testenv.Long(t)
 	const starts = 12

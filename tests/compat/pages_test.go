@@ -21,8 +21,8 @@ import (
 )
 
 // report is what a page posts; times are milliseconds since the Unix epoch.
-// Samples, freezes and times at which the page stood still are those since the
-// report before.
+// Samples, freezes and the times in which the page stood still are those since the
+// last report.
 type report struct {
 	Began, Now, FirstAt, LastAt int64
 	Pictures, Unread            int
@@ -37,7 +37,7 @@ type report struct {
 	Sound, Dropped              int
 }
 
-// request is one that a page made of Framelog.
+// request is one request of a page to Framelog.
 type request struct {
 	at, took time.Duration // since the page's server began
 	path     string
@@ -45,8 +45,9 @@ type request struct {
 	bytes    int
 }
 
-// page is one player in a browser, with an origin of its own: browsers keep few
-// connections to one, and what each asks for is told apart.
+// page is one player in a browser. Each has an origin of its own, because browsers
+// open few connections to one origin, and so that requests of each can be told
+// apart.
 type page struct {
 	name string
 	url  string
@@ -61,7 +62,7 @@ type page struct {
 	loads    int    // of the page itself
 }
 
-// modules are the players of others, as npm has them.
+// modules are the players' files in npm's packages.
 func modules(t *testing.T) string {
 	t.Helper()
 	testenv.Tool(t, "npm", "npm")
@@ -100,7 +101,7 @@ func newPage(t *testing.T, name, framelog, camera string) *page {
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(to)
-			r.Out.Header.Del("Accept-Encoding") // playlists are kept to be read
+			r.Out.Header.Del("Accept-Encoding") // so that the test can read playlists
 		},
 		FlushInterval: -1,
 		ErrorHandler:  func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
@@ -138,7 +139,7 @@ func newPage(t *testing.T, name, framelog, camera string) *page {
 	return p
 }
 
-// listener notes what is answered.
+// listener records the answers.
 type listener struct {
 	http.ResponseWriter
 	status, bytes int
@@ -194,7 +195,7 @@ func (p *page) report() report {
 	return p.latest
 }
 
-// tell is what a page asked for and got, for a test that failed.
+// tell describes a page's requests and their answers, for a test that has failed.
 func (p *page) tell() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -15,8 +15,8 @@ var (
 	programs   = []string{"ffmpeg", "mpv", "GStreamer", "VLC"}
 )
 
-// lead is how long a camera goes on before its first change: players begin
-// within it, and have settled.
+// lead is how long a camera sends before its first change, long enough for players
+// to begin.
 const lead = 20 * time.Second
 
 // change is something that happens to a camera.
@@ -26,7 +26,7 @@ type change struct {
 	check func(t *testing.T, s *shown)
 }
 
-// onward wants that all of a scene's players play on as the footage does.
+// onward checks that all of a scene's players play to its end.
 func onward(except ...string) func(t *testing.T, s *shown) {
 	return func(t *testing.T, s *shown) {
 		for _, w := range s.players {
@@ -37,9 +37,9 @@ func onward(except ...string) func(t *testing.T, s *shown) {
 	}
 }
 
-// plays wants that a player came to the footage's end: one in a browser without
-// having frozen for longer than freeze and without having begun anew, any other
-// with every picture.
+// plays checks that a player came to the footage's end. A player in a browser must
+// not freeze for longer than freeze, and must not begin again. Any other must show
+// every picture.
 func (s *shown) plays(t *testing.T, w *watched, freeze time.Duration) {
 	t.Helper()
 	if w.page == nil {
@@ -60,13 +60,13 @@ func (s *shown) plays(t *testing.T, w *watched, freeze time.Duration) {
 	}
 }
 
-// patience is how long a picture may stand still where d is allowed: on a machine
-// that has more to do than it can, all takes longer.
+// patience returns how long a picture may stand still on this machine if d is
+// allowed on an idle one.
 func (s *shown) patience(d time.Duration) time.Duration {
 	return s.strain.Stretch(d) + s.pauses.Longest(time.Time{}, time.Now())
 }
 
-// class is how a player fared, as the table tells it.
+// class returns the table's cell for a player.
 func (s *shown) class(w *watched) string {
 	switch {
 	case len(w.all) == 0:
@@ -133,10 +133,10 @@ var changes = []change{
 	}, func(*testing.T, *shown) {}},
 }
 
-// checkCodec wants that Firefox plays on over a change of the codec, and that
-// programs play what comes then when they are opened again. ffmpeg (mpv is
-// built on it) takes the first initialization segment of a playlist for all,
-// and GStreamer 1.22 ends: none of them can go on by itself.
+// checkCodec checks that Firefox plays on over a change of the codec, and that
+// programs play the new codec when they are started again. None of them goes on
+// alone: ffmpeg (and mpv, which uses it) applies the first initialization segment
+// of a playlist to all segments, and GStreamer 1.22 ends.
 func checkCodec(t *testing.T, s *shown) {
 	for _, w := range s.players {
 		if w.page != nil || strings.HasSuffix(w.name, anew) {
@@ -145,8 +145,8 @@ func checkCodec(t *testing.T, s *shown) {
 	}
 }
 
-// checkOutage wants that players freeze for little longer than there is no
-// footage, and are as far behind live afterwards as before.
+// checkOutage checks that players freeze for little longer than footage is missing,
+// and are as far behind live afterwards as before.
 func checkOutage(t *testing.T, s *shown) {
 	hole := s.longestHole()
 	t.Logf("no footage for %v", hole)
@@ -166,7 +166,7 @@ func checkOutage(t *testing.T, s *shown) {
 	}
 }
 
-// What is in make test: the keyframes come every 2 s, then every 6 s, then
+// The one change that make test has: keyframes come every 2 s, then every 6 s, then
 // every second.
 func TestKeyframesComeLessOften(t *testing.T) {
 	s := scene{
@@ -175,7 +175,7 @@ func TestKeyframesComeLessOften(t *testing.T) {
 	onward()(t, s)
 }
 
-// Every change with every player. What they do stands in docs/players.md.
+// Every change with every player. docs/players.md has the results.
 func TestPlayers(t *testing.T) {
 	testenv.Long(t)
 	x := table{file: "players.md", name: "players", head: []string{"player", "first picture after", "behind live"}}
@@ -226,8 +226,8 @@ func TestPlayers(t *testing.T) {
 	x.check(t)
 }
 
-// A camera with a keyframe every 8 s is seen before its first segment is whole:
-// by hls.js. Shaka wants a whole segment to begin with (docs/players.md).
+// hls.js shows a camera with a keyframe every 8 s before its first segment is
+// whole. Shaka needs a whole segment to begin (docs/players.md).
 func TestLongKeyframeIntervalBegins(t *testing.T) {
 	testenv.Long(t)
 	c := makeClip(t, 0, 0, piece{GOP: 8 * time.Second, Long: 32 * time.Second})
@@ -239,7 +239,7 @@ func TestLongKeyframeIntervalBegins(t *testing.T) {
 		}
 		first := w.all[0].At.Sub(s.runs[0].began)
 		t.Logf("%s: first picture %v after the camera's, that of %v", w.name, first.Round(10*time.Millisecond), w.all[0].Shown)
-		// Whoever connects within the first interval waits for the second.
+		// A player that connects within the first interval waits for the second.
 		if limit := s.strain.Stretch(8*time.Second + 4*time.Second); first > limit {
 			t.Errorf("%s: the first picture came %v after the camera's, limit %v", w.name, first, limit)
 		}

@@ -63,7 +63,7 @@ func startRelay(t *testing.T) *relay {
 
 func (r *relay) url(path string) string { return "rtsp://" + r.addr + "/" + path }
 
-// at is the channel of a path. The relay is locked.
+// at returns the channel of a path. The caller holds the lock.
 func (r *relay) at(path string) *channel {
 	path = strings.Trim(path, "/")
 	if r.paths[path] == nil {
@@ -72,7 +72,7 @@ func (r *relay) at(path string) *channel {
 	return r.paths[path]
 }
 
-// runs is when publishers were there.
+// runs returns when each publisher was there.
 func (r *relay) runs(path string) []run {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -112,7 +112,7 @@ func (r *relay) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.Res
 func (r *relay) find(path string) (*base.Response, *gortsplib.ServerStream, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	// A publisher that sends nothing yet has nothing to read.
+	// A publisher that has sent nothing yet cannot be read.
 	if c := r.at(path); c.stream != nil && len(c.runs) > 0 && !c.runs[len(c.runs)-1].began.IsZero() {
 		return &base.Response{StatusCode: base.StatusOK}, c.stream, nil
 	}
@@ -141,12 +141,12 @@ func (r *relay) OnRecord(ctx *gortsplib.ServerHandlerOnRecordCtx) (*base.Respons
 			}
 			r.mu.Unlock()
 		}
-		_ = stream.WritePacketRTP(m, p) // a reader that is gone is no matter
+		_ = stream.WritePacketRTP(m, p) // readers may leave
 	})
 	return &base.Response{StatusCode: base.StatusOK}, nil
 }
 
-// OnSessionClose ends what its publisher sent.
+// OnSessionClose ends the stream of a publisher that leaves.
 func (r *relay) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) {
 	r.mu.Lock()
 	c, ok := ctx.Session.UserData().(*channel)
@@ -160,8 +160,8 @@ func (r *relay) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) {
 	}
 }
 
-// publish has ffmpeg send a clip to the relay at the pace of its clock, with
-// the sound of a file unless that is "", which is encoded as args say.
+// publish has ffmpeg send a clip to the relay in real time. sound is a file with
+// its sound, "" for none; args tell ffmpeg how to encode it.
 func (r *relay) publish(t *testing.T, path string, c clip, sound string, args ...string) *testenv.Process {
 	t.Helper()
 	all := []string{"-nostdin", "-hide_banner", "-loglevel", "error", "-re", "-stream_loop", fmt.Sprint(c.again), "-i", c.path}
@@ -173,10 +173,10 @@ func (r *relay) publish(t *testing.T, path string, c clip, sound string, args ..
 	return testenv.Start(t, "ffmpeg to "+path, exec.CommandContext(t.Context(), testenv.Tool(t, "ffmpeg", "ffmpeg"), all...))
 }
 
-// asAnybody has VLC run, which refuses to be root.
+// asAnybody runs VLC as another user, because VLC refuses to run as root.
 func asAnybody(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "framelog-compat-") //nolint:usetesting // t.TempDir is not for others to enter
+	dir, err := os.MkdirTemp("", "framelog-compat-") //nolint:usetesting // other users cannot enter t.TempDir
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,21 +14,20 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// scene is one camera, what happens to it, and who looks on.
+// scene is one camera, what happens to it, and the players that watch it.
 type scene struct {
-	clips  []clip        // each is published by a connection of its own, one behind the other
+	clips  []clip        // each is published by a connection of its own, one after the other
 	outage time.Duration // between them
 	sound  bool
 	silent int  // with sound: this clip has none, 0: all have
 	atOnce bool // players begin as soon as there is a playlist
-	// Players by name. Those of browsers share one page of each browser.
+	// Players by name. All players of a browser share one page.
 	chromium, firefox, decoders []string
-	// anew are programs that begin in the last clip, when it has gone on for a
-	// while.
+	// anew are programs that are started in the last clip.
 	anew []string
 }
 
-// watched is how a player fared.
+// watched is what one player showed.
 type watched struct {
 	name   string
 	start  time.Duration // from its own start to its first picture
@@ -39,7 +38,7 @@ type watched struct {
 	missed int           // pictures that are missing between the first and the last
 	double int           // pictures that came again, or too early
 	bad    int           // that could not be read
-	wrong  int           // of ffmpeg's: that are not what the source decodes to
+	wrong  int           // with ffmpeg: that differ from what the source decodes to
 	end    time.Duration // the footage's time of its last picture
 	delays []delay       // for each second of footage, how far behind
 	opened int           // how often it asked for the multivariant playlist
@@ -48,7 +47,7 @@ type watched struct {
 
 type delay struct{ at, behind time.Duration }
 
-// shown is everything that a scene's judge looks at.
+// shown is everything by which a scene is judged.
 type shown struct {
 	scene
 	runs    []run
@@ -59,7 +58,7 @@ type shown struct {
 	source  map[int]string // hashes of the source's pictures
 }
 
-// published is when a picture of the footage was sent.
+// published returns when a picture of the footage was sent.
 func (s *shown) published(at time.Duration) time.Time {
 	i := 0
 	for i+1 < len(s.clips) && i+1 < len(s.runs) && at >= s.clips[i+1].from {
@@ -68,13 +67,13 @@ func (s *shown) published(at time.Duration) time.Time {
 	return s.runs[i].began.Add(at - s.clips[i].from)
 }
 
-// long is how long the footage is.
+// long returns how long the footage is.
 func (s *shown) long() time.Duration {
 	last := s.clips[len(s.clips)-1]
 	return last.from + last.long()
 }
 
-// anew is behind the name of a program that was started again after a change.
+// anew is added to the name of a program that was started after a change.
 const anew = ", opened again"
 
 // put adds a camera by the API.
@@ -97,7 +96,7 @@ func put(t *testing.T, f *testenv.Framelog, id, url string) {
 	}
 }
 
-// play makes a scene and watches it to its end.
+// play runs a scene to its end.
 func (sc scene) play(t *testing.T) *shown {
 	t.Helper()
 	s := &shown{scene: sc, players: map[string]*watched{}, pauses: testenv.WatchPauses(t), strain: testenv.WatchStrain(t)}
@@ -108,7 +107,7 @@ func (sc scene) play(t *testing.T) *shown {
 	f := testenv.Up(t, testenv.UpOptions{})
 	var browser *testenv.Browser
 	if len(sc.chromium) > 0 {
-		browser = testenv.Chromium(t) // before the camera begins, since that takes time
+		browser = testenv.Chromium(t) // before the camera begins, because starting it takes time
 	}
 	sounds := make([]string, len(sc.clips))
 	if sc.sound {
@@ -152,7 +151,7 @@ func (sc scene) play(t *testing.T) *shown {
 		return err == nil && status == http.StatusOK
 	})
 	if !sc.atOnce {
-		// Players that begin with the camera do it with nothing to hold back.
+		// Players that begin with the camera have no footage to buffer.
 		testenv.Wait(t, testenv.Patience, "some footage", func() bool { return time.Since(r.runs("cam")[0].began) > 8*time.Second })
 	}
 	t.Logf("players begin after %v of footage", time.Since(r.runs("cam")[0].began).Round(time.Millisecond))
@@ -198,7 +197,8 @@ func (sc scene) play(t *testing.T) *shown {
 	if len(s.runs) != len(sc.clips) {
 		t.Fatalf("%d of %d clips were published", len(s.runs), len(sc.clips))
 	}
-	// All who play on have the last pictures soon; whoever stopped never has.
+	// Players that play on show the last pictures soon; players that have stopped
+	// never do.
 	over := time.Now().Add(20 * time.Second)
 	testenv.Wait(t, 2*testenv.Patience, "the players", func() bool {
 		done := true
@@ -250,7 +250,8 @@ func (sc scene) play(t *testing.T) *shown {
 	return s
 }
 
-// holes is the time without footage in the playlist: gaps, and between sessions.
+// holes returns the times without footage in the playlist: gaps, and between
+// sessions.
 func holes(t *testing.T, f *testenv.Framelog, camera string) (all []time.Duration) {
 	t.Helper()
 	p := system.MediaPlaylist(t, system.Multivariant(f.URL, camera))
@@ -274,7 +275,7 @@ func holes(t *testing.T, f *testenv.Framelog, camera string) (all []time.Duratio
 // settle is how long a player may take after its first picture until it counts.
 const settle = 3 * time.Second
 
-// judge fills in what a player's pictures tell.
+// judge fills in what follows from a player's pictures.
 func (s *shown) judge(w *watched) *watched {
 	next := -1
 	for _, x := range w.all {
@@ -312,7 +313,7 @@ func (s *shown) judge(w *watched) *watched {
 				at = x.Shown
 			}
 		}
-		for _, p := range w.page.still { // the page, not the player
+		for _, p := range w.page.still { // the page stood still, not the player
 			if a, b := max(f[0], p[0]), min(f[1], p[1]); b > a {
 				to = to.Add(-time.Duration(b-a) * time.Millisecond)
 			}
@@ -328,9 +329,9 @@ func (w *watched) froze(from, to time.Time, at time.Duration, first time.Time) {
 	}
 }
 
-// lost is how many pictures are missing where the one numbered to came instead
-// of the one numbered from. What a camera sent before Framelog had connected
-// again is not among them.
+// lost returns how many pictures are missing if the picture numbered to came
+// instead of the one numbered from. It leaves out what a camera sent before
+// Framelog had connected again.
 func (s *shown) lost(from, to int) int {
 	for _, c := range s.clips[1:] {
 		if from <= c.first && c.first <= to {
@@ -340,8 +341,8 @@ func (s *shown) lost(from, to int) int {
 	return to - from
 }
 
-// ended says whether a player came to the footage's end. The last pictures are
-// still in a decoder where a stream ends without saying so, as a camera does.
+// ended reports whether a player came to the footage's end. A decoder still holds
+// the last pictures if a stream ends without saying so, as cameras do.
 func (s *shown) ended(w *watched) bool { return w.end > s.long()-1500*time.Millisecond }
 
 func (s *shown) longestHole() (d time.Duration) {
@@ -351,7 +352,7 @@ func (s *shown) longestHole() (d time.Duration) {
 	return d
 }
 
-// sourceHashes is what the clips decode to, by number.
+// sourceHashes returns the hashes of the clips' decoded pictures, by number.
 func sourceHashes(t *testing.T, clips []clip) map[int]string {
 	t.Helper()
 	all := map[int]string{}
@@ -374,8 +375,8 @@ func median(d []time.Duration) time.Duration {
 	return d[len(d)/2]
 }
 
-// behind is the median of how far behind live a player was in a part of the
-// footage.
+// behind returns the median of how far behind live a player was between two times
+// of the footage.
 func (w *watched) behind(from, to time.Duration) time.Duration {
 	var d []time.Duration
 	for _, x := range w.delays {

@@ -11,11 +11,11 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// sound is one kind of sound, and how the servers are told to make it; "" where
-// a server cannot.
+// sound is one kind of sound, and how each server is told to make it; "" if a
+// server cannot.
 type sound struct {
 	name   string
-	codec  string // as ffprobe calls it
+	codec  string // ffprobe's name of it
 	ffmpeg []string
 	gst    string
 	vlc    string // the codec for VLC to make; "copy" takes that of the file
@@ -33,8 +33,8 @@ var sounds = []sound{
 	{"AC-3", "ac3", nil, "audio/x-raw,rate=48000,channels=2 ! avenc_ac3 ! ac3parse ! rtpac3pay pt=97", ""},
 }
 
-// gstServer is GStreamer's RTSP server with a clip, from its start for each
-// client.
+// gstServer starts GStreamer's RTSP server, which sends a clip from its start to
+// each client.
 func gstServer(t *testing.T, c clip, s *sound) string {
 	t.Helper()
 	launch := fmt.Sprintf("filesrc location=%q ! ", c.path)
@@ -53,7 +53,7 @@ func gstServer(t *testing.T, c clip, s *sound) string {
 	return testenv.StartGstRTSPServer(t, testenv.GstRTSPOptions{Launch: launch}).URL
 }
 
-// vlcServer is VLC that plays a clip once, to whoever looks on.
+// vlcServer starts VLC, which plays a clip once, to all clients.
 func vlcServer(t *testing.T, c clip, s *sound) string {
 	t.Helper()
 	file, out := c.path, ""
@@ -68,8 +68,8 @@ func vlcServer(t *testing.T, c clip, s *sound) string {
 	cmd := exec.CommandContext(t.Context(), testenv.Tool(t, "cvlc", "vlc-bin"), "-I", "dummy", file, "--sout", "#"+out+"rtp{sdp="+url+"}")
 	asAnybody(t, cmd)
 	p := testenv.Start(t, "VLC's RTSP output", cmd)
-	// It listens before its SDP has the sound: who asks within that tenth of a second
-	// is told of pictures alone.
+	// VLC listens before its SDP has the sound: for a tenth of a second it
+	// describes the pictures alone.
 	want := 1
 	if s != nil {
 		want = 2
@@ -78,7 +78,7 @@ func vlcServer(t *testing.T, c clip, s *sound) string {
 	return url
 }
 
-// streams is how many streams a server announces; 0 where it does not answer.
+// streams returns how many streams a server announces; 0 if it does not answer.
 func streams(url string) int {
 	u, err := base.ParseURL(url)
 	if err != nil {
@@ -96,7 +96,8 @@ func streams(url string) int {
 	return len(d.Medias)
 }
 
-// join puts sound beside a clip's pictures, as they are.
+// join makes a file of a clip's pictures and a file's sound, without encoding them
+// again.
 func join(t *testing.T, c clip, sound string) string {
 	t.Helper()
 	return testenv.CachedFile(t, "joined-"+testenv.Digest("1", c.path, sound)+".ts", func(path string) error {

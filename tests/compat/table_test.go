@@ -15,25 +15,25 @@ import (
 
 var update = flag.Bool("update", false, "write what was found into the tables of docs/")
 
-// table is one of docs/, between two comments that name it. A row is known by
-// its first cell.
+// table is a table in a file of docs/, between two comments that name it. A row is
+// identified by its first cell.
 type table struct {
 	file, name string
 	head       []string
 	rows       [][]string
 }
 
-// untried is the cell of what was not tried.
+// untried is the cell for what was not tried.
 const untried = "—"
 
-// about is a measured time in a cell; it is told and not compared.
+// about formats a measured time in a cell. Measured times are not compared.
 func about(d time.Duration) string {
 	return fmt.Sprintf("≈ %.1f s", d.Round(500*time.Millisecond).Seconds())
 }
 
 var measured = regexp.MustCompile(`(, )?≈ -?[0-9.]+ s`)
 
-// find is where the table's rows lie in a file.
+// find returns where the table's rows are in a file.
 func (x table) find(t *testing.T, text string) (from, to int) {
 	t.Helper()
 	begin, end := "<!-- "+x.name+": begin -->\n", "<!-- "+x.name+": end -->"
@@ -44,9 +44,9 @@ func (x table) find(t *testing.T, text string) (from, to int) {
 	return from + len(begin), to
 }
 
-// check compares what was found with the table in docs/, or writes it there.
-// What was not tried (a player is not installed, or -run left it out) stays as
-// it is.
+// check compares what was found with the table in docs/, or writes it there. Cells
+// of what was not tried (a player is not installed, or -run left it out) stay as
+// they are.
 func (x table) check(t *testing.T) {
 	t.Helper()
 	path := filepath.Join(testenv.Root(t), "docs", x.file)
@@ -109,7 +109,7 @@ func (x table) check(t *testing.T) {
 				continue
 			}
 			if a, b := measured.ReplaceAllString(is[i], ""), measured.ReplaceAllString(r[i], ""); a != b {
-				t.Errorf("docs/%s, %q, %q: there stands %q, found: %q", x.file, r[0], x.head[i], is[i], r[i])
+				t.Errorf("docs/%s, %q, %q: the table has %q, found: %q", x.file, r[0], x.head[i], is[i], r[i])
 			}
 		}
 	}
