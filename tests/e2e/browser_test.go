@@ -118,7 +118,11 @@ func TestBrowserPlays(t *testing.T) {
 		return after
 	}
 
-	if r := play(50*time.Second, "at first"); r.FirstMS != nil {
+	first, again := 20*time.Second, 20*time.Second
+	if testenv.IsLong() {
+		first, again = 50*time.Second, 30*time.Second
+	}
+	if r := play(first, "at first"); r.FirstMS != nil {
 		t.Logf("first picture after %.0f ms", *r.FirstMS)
 	}
 	cam.Refuse(true) // until the page has shown it
@@ -129,13 +133,13 @@ func TestBrowserPlays(t *testing.T) {
 	p.Wait(2*testenv.Patience, "window.framelog.cameras()[0].status.state === 'live'")
 	p.Wait(2*testenv.Patience, "window.framelog.players().some(p => p.mode === 'focus' && p.state === 'playing')")
 	all = append(all, looks(p)...)
-	play(30*time.Second, "after the connection was cut")
+	play(again, "after the connection was cut")
 	large := live(960, 540)
 	cam.Switch(large)
 	small.Close()
 	p.Wait(2*testenv.Patience, "window.framelog.players().some(p => p.mode === 'focus' && p.width === 960)")
 	all = append(all, looks(p)...)
-	r := play(30*time.Second, "after the resolution changed")
+	r := play(again, "after the resolution changed")
 
 	away := holes(cam.Sent(), 500*time.Millisecond)
 	for _, h := range away {
