@@ -5,6 +5,7 @@ package compat
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -31,24 +32,12 @@ type piece struct {
 }
 
 func (p piece) withDefaults() piece {
-	if p.Codec == "" {
-		p.Codec = "h264"
-	}
-	if p.Size == "" {
-		p.Size = "640x360"
-	}
-	if p.FPS == 0 {
-		p.FPS = 30
-	}
-	if p.GOP == 0 {
-		p.GOP = time.Second
-	}
-	if p.Long == 0 {
-		p.Long = 10 * time.Second
-	}
-	if p.Profile == "" {
-		p.Profile = "high"
-	}
+	p.Codec = cmp.Or(p.Codec, "h264")
+	p.Size = cmp.Or(p.Size, "640x360")
+	p.FPS = cmp.Or(p.FPS, 30)
+	p.GOP = cmp.Or(p.GOP, time.Second)
+	p.Long = cmp.Or(p.Long, 10*time.Second)
+	p.Profile = cmp.Or(p.Profile, "high")
 	return p
 }
 

@@ -5,6 +5,7 @@ package testclip
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os/exec"
@@ -45,24 +46,12 @@ func Make(t testing.TB, s Spec) *camsim.Clip {
 func MakeFile(t testing.TB, s Spec) (*camsim.Clip, string) {
 	t.Helper()
 	testenv.Tool(t, "ffmpeg", "ffmpeg")
-	if s.FPS == 0 {
-		s.FPS = 25
-	}
-	if s.GOP == 0 {
-		s.GOP = s.FPS
-	}
-	if s.Size == "" {
-		s.Size = "320x240"
-	}
-	if s.Duration == 0 {
-		s.Duration = 4 * time.Second
-	}
-	if s.Pattern == "" {
-		s.Pattern = "testsrc2"
-	}
-	if s.Bitrate == "" {
-		s.Bitrate = "500k"
-	}
+	s.FPS = cmp.Or(s.FPS, 25)
+	s.GOP = cmp.Or(s.GOP, s.FPS)
+	s.Size = cmp.Or(s.Size, "320x240")
+	s.Duration = cmp.Or(s.Duration, 4*time.Second)
+	s.Pattern = cmp.Or(s.Pattern, "testsrc2")
+	s.Bitrate = cmp.Or(s.Bitrate, "500k")
 	args := []string{"-y"}
 	d := fmt.Sprintf("%.3f", s.Duration.Seconds())
 	if s.Video != "" {

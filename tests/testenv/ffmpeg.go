@@ -3,6 +3,7 @@ package testenv
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -29,21 +30,11 @@ type Clip struct {
 }
 
 func (c Clip) withDefaults() Clip {
-	if c.Codec == "" {
-		c.Codec = "h264"
-	}
-	if c.Size == "" {
-		c.Size = "640x360"
-	}
-	if c.FPS == 0 {
-		c.FPS = 30
-	}
-	if c.Seconds == 0 {
-		c.Seconds = 10
-	}
-	if c.GOP == 0 {
-		c.GOP = c.FPS
-	}
+	c.Codec = cmp.Or(c.Codec, "h264")
+	c.Size = cmp.Or(c.Size, "640x360")
+	c.FPS = cmp.Or(c.FPS, 30)
+	c.Seconds = cmp.Or(c.Seconds, 10)
+	c.GOP = cmp.Or(c.GOP, c.FPS)
 	return c
 }
 
@@ -136,9 +127,7 @@ type HashOptions struct {
 // cannot read fails the test; one that ends in the middle does not.
 func FrameHashes(t testing.TB, input string, o HashOptions) Hashes {
 	t.Helper()
-	if o.Timeout == 0 {
-		o.Timeout = 3 * Patience
-	}
+	o.Timeout = cmp.Or(o.Timeout, 3*Patience)
 	args := append([]string{}, o.Input...)
 	if strings.HasSuffix(input, ".mp4") && !strings.Contains(input, "://") {
 		args = append(args, "-ignore_editlist", "1")
