@@ -14,6 +14,8 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/system"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
@@ -42,17 +44,13 @@ func startLog(b *testing.B, c *cameras, mode string, watch bool) *log {
 	l := &log{cams: c, watch: watch, Framelog: testenv.Up(b, testenv.UpOptions{Config: configOf(c, mode)})}
 	b.Cleanup(func() { _ = os.RemoveAll(l.Data) })
 	l.Wait(b, time.Minute, "all cameras are live", func() bool {
-		var list struct {
-			Cameras []struct {
-				Status struct {
-					State string `json:"state"`
-				} `json:"status"`
-			} `json:"cameras"`
+		all, err := system.Statuses(b, l.URL)
+		if err != nil {
+			return false
 		}
-		l.JSON(b, "/v1/cameras", &list)
 		live := 0
-		for _, cam := range list.Cameras {
-			if cam.Status.State == "live" {
+		for _, s := range all {
+			if s.State == schemas.StateLive {
 				live++
 			}
 		}
@@ -65,12 +63,11 @@ func startLog(b *testing.B, c *cameras, mode string, watch bool) *log {
 }
 
 func configOf(c *cameras, mode string) string {
-	var y strings.Builder
-	fmt.Fprintf(&y, "egress:\n  mode: %s\ncameras:\n", mode)
+	urls := map[string]string{}
 	for i, url := range c.urls {
-		fmt.Fprintf(&y, "  - id: %s\n    url: %s\n", cameraID(i), url)
+		urls[cameraID(i)] = url
 	}
-	return y.String()
+	return fmt.Sprintf("egress:\n  mode: %s\n", mode) + system.Cameras(urls)
 }
 
 func cameraID(i int) string { return "cam-" + strconv.Itoa(i) }
