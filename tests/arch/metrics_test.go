@@ -15,14 +15,14 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// metricName is framelog_<stage>_<noun>…; units and _total are promlint's.
+// metricName is framelog_<stage>_<noun>…; promlint checks units and _total.
 var metricName = regexp.MustCompile(`^framelog_(ingest|writer|log|tail|store|broker|egress|hls|api|up|registry|config|gstreamer)_[a-z0-9_]+$`)
 
-// labels is the names that a label may have: each of a bounded set. role is
-// added by `up`, le and quantile by histograms and summaries.
+// labels are the label names that metrics may use. Each has a bounded set of
+// values. `up` adds role; histograms and summaries add le and quantile.
 var labels = []string{"camera", "topic", "result", "role", "reason", "state", "codec", "kind", "code", "method", "track", "route", "le", "quantile", "limit"}
 
-// lint says what is wrong with a scrape of `framelog up`.
+// lint returns what is wrong with a scrape of `framelog up`.
 func lint(text []byte) []string {
 	var bad []string
 	p := expfmt.NewTextParser(model.UTF8Validation)
@@ -63,7 +63,7 @@ func lint(text []byte) []string {
 // cameraUp is how long a demo camera may take to be recorded.
 const cameraUp = 2 * testenv.Patience
 
-// The lint finds what it should.
+// lint finds what it should.
 func TestLint(t *testing.T) {
 	for text, want := range map[string]string{
 		"# HELP framelog_ingest_chunks_total Chunks.\n# TYPE framelog_ingest_chunks_total counter\nframelog_ingest_chunks_total{camera=\"a\"} 1\n": "",

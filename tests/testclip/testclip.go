@@ -18,7 +18,7 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// Spec says what a clip holds.
+// Spec describes a clip.
 type Spec struct {
 	Video    schemas.Codec // empty: none; else H264, H265 or MJPEG
 	Audio    schemas.Codec // empty: none; else AAC, Opus, camsim.PCMU or camsim.PCMA
@@ -73,7 +73,7 @@ func MakeFile(t testing.TB, s Spec) (*camsim.Clip, string) {
 		args = append(args, "-c:v", "libx265", "-preset", "ultrafast", "-tag:v", "hvc1", "-b:v", s.Bitrate,
 			"-x265-params", fmt.Sprintf("log-level=error:keyint=%s:min-keyint=%s:bframes=%s:scenecut=0:open-gop=0:repeat-headers=0", gop, gop, bf))
 	case schemas.MJPEG:
-		// RFC 2435 carries no Huffman tables: the standard ones must do.
+		// RFC 2435 carries no Huffman tables, so they must be the standard ones.
 		args = append(args, "-c:v", "mjpeg", "-huffman", "default", "-q:v", "5", "-strict", "unofficial", "-pix_fmt", "yuvj420p")
 	default: // no video
 	}
@@ -108,10 +108,10 @@ func MakeFile(t testing.TB, s Spec) (*camsim.Clip, string) {
 	return clip, path
 }
 
-// Frame is one line of ffmpeg's framemd5: a decoded picture, or an encoded
-// frame of sound.
+// Frame is one line of ffmpeg's framemd5: a decoded picture or an encoded frame of
+// sound.
 type Frame struct {
-	PTS  string // in the time base that ffmpeg chose
+	PTS  string // in the time base that ffmpeg chooses
 	Hash string
 }
 
