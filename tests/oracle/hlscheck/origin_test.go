@@ -14,26 +14,26 @@ import (
 )
 
 // origin is a small correct server of low-latency HLS whose answers a test can
-// spoil. A fragment has 28 frames of 1/30 s: four parts of six and one of four.
+// change. A fragment has 28 frames of 1/30 s: four parts of six and one of four.
 // Each tenth begins a session, each tenth after the fifth is a gap.
 type origin struct {
 	t     testing.TB
 	began time.Time
-	// what a test may spoil
-	doc      func(d *doc, n int)                         // the n-th media playlist, as a structure
-	text     func(s string, n int) string                // its text
-	multi    func(s string) string                       // the multivariant playlist
-	file     func(path string, n int, b []byte) []byte   // the n-th fetch of this file; nil: 404
-	kind     string                                      // Content-Type of playlists
-	early    bool                                        // answers blocking requests at once
-	lenient  bool                                        // answers what it should refuse
-	hasty    bool                                        // refuses parts that are not there yet
-	lost     bool                                        // hints at parts of gaps, which it refuses
-	ends     uint64                                      // ENDLIST behind this fragment
-	deltaOff int                                         // added to SKIPPED-SEGMENTS
-	media    func(f uint64, part int, dts uint64) uint64 // tfdt
-	n        int                                         // media playlists so far
-	fetches  map[string]int
+	// what a test may change
+	doc         func(d *doc, n int)                         // the n-th media playlist, as a structure
+	text        func(s string, n int) string                // its text
+	multi       func(s string) string                       // the multivariant playlist
+	file        func(path string, n int, b []byte) []byte   // the n-th fetch of this file; nil: 404
+	kind        string                                      // Content-Type of playlists
+	early       bool                                        // answers blocking requests at once
+	lenient     bool                                        // answers what it should refuse
+	hasty       bool                                        // refuses parts that are not there yet
+	refusesGaps bool                                        // hints at parts of gaps, and refuses them
+	ends        uint64                                      // ENDLIST after this fragment
+	deltaOff    int                                         // added to SKIPPED-SEGMENTS
+	media       func(f uint64, part int, dts uint64) uint64 // tfdt
+	n           int                                         // media playlists so far
+	fetches     map[string]int
 }
 
 const (
@@ -48,7 +48,7 @@ const (
 
 var frag = fragFrames * time.Second / 30
 
-// doc is a media playlist to be.
+// doc is a media playlist before it is rendered.
 type doc struct {
 	version          int
 	target           int
@@ -84,13 +84,13 @@ type dpart struct {
 func session(f uint64) uint64 { return 7 + f/10 }
 func isGap(f uint64) bool     { return f%10 == 5 }
 
-// at is when a part is there, from the origin's beginning.
+// at returns when a part is there, from the origin's start on.
 func at(f uint64, part int) time.Duration {
 	frames := f*fragFrames + uint64(min((part+1)*6, fragFrames))
 	return time.Duration(frames) * frame
 }
 
-// parts is how many are there at all.
+// parts returns how many parts are there.
 func (o *origin) parts() int {
 	n := 0
 	for at(uint64(n/fragParts), n%fragParts) <= time.Since(o.began) {
@@ -134,12 +134,12 @@ func (o *origin) playlist(skip bool) *doc {
 		d.segments = append(d.segments, o.segment(f, parts))
 	}
 	if d.segments != nil && d.segments[0].disc {
-		d.disc-- // its tag counts
+		d.disc-- // its tag is counted
 	}
 	d.open = o.segment(open, n%fragParts)
 	if open == o.ends && o.ends > 0 {
 		d.end = true
-	} else if !isGap(open) || o.lost {
+	} else if !isGap(open) || o.refusesGaps {
 		d.hint = fmt.Sprintf("part/%d.%d.m4s", open, n%fragParts)
 	}
 	if skip {
@@ -212,7 +212,7 @@ func (s *dsegment) render(b *strings.Builder, mapURI *string) {
 	}
 }
 
-// RoundTrip serves without a network, so that time can be a test's.
+// RoundTrip serves without a network, so that tests can use synctest.
 func (o *origin) RoundTrip(r *http.Request) (*http.Response, error) {
 	rec := httptest.NewRecorder()
 	o.serve(rec, r)

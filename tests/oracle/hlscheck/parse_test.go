@@ -49,7 +49,7 @@ func TestParseMedia(t *testing.T) {
 	}
 }
 
-// Each line is what a strict parser must refuse; "a -> b" replaces in good.
+// Each edit of good makes a playlist that a strict parser must refuse.
 func TestParseMediaRefuses(t *testing.T) {
 	for name, edit := range map[string][2]string{
 		"byte order mark":          {"#EXTM3U", "\ufeff#EXTM3U"},
@@ -120,7 +120,7 @@ func TestKindsAreToldApart(t *testing.T) {
 	}
 }
 
-// A delta update and what was there before make the full playlist.
+// A delta update and the playlist before it make the full playlist.
 func TestApply(t *testing.T) {
 	before, err := ParseMedia(good)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// watch watches o for a minute of the test's own time.
+// watch watches o for a minute of the bubble's time.
 func watch(t *testing.T, o *origin, lowLatency bool) *Watcher {
 	t.Helper()
 	w := New(Config{URL: "http://origin/index.m3u8", Client: &http.Client{Transport: o}, LowLatency: lowLatency, Strict: true})
@@ -21,27 +21,27 @@ func watch(t *testing.T, o *origin, lowLatency bool) *Watcher {
 	return w
 }
 
-// A correct server has no faults, and the watcher has looked at everything.
+// A correct server gets no violations, and the watcher has checked everything.
 func TestCorrectServer(t *testing.T) {
 	for name, c := range map[string]struct {
-		low  bool
-		ends uint64
-		age  time.Duration // how long the stream runs when the watch begins
-		lost bool          // hints at what it refuses then
+		low         bool
+		ends        uint64
+		age         time.Duration // how long the stream runs when the watch begins
+		refusesGaps bool
 	}{
-		"low latency":              {true, 0, 0, false},
-		"low latency, old stream":  {true, 0, time.Minute, false},
-		"low latency, that ends":   {true, 40, 0, false},
-		"low latency, lost parts":  {true, 0, 0, true},
-		"polling":                  {false, 0, 30 * time.Second, false},
-		"polling a stream's start": {false, 0, 2 * time.Second, false},
-		"polling, that ends":       {false, 30, time.Second, false},
+		"low latency":                {true, 0, 0, false},
+		"low latency, old stream":    {true, 0, time.Minute, false},
+		"low latency, that ends":     {true, 40, 0, false},
+		"low latency, parts of gaps": {true, 0, 0, true},
+		"polling":                    {false, 0, 30 * time.Second, false},
+		"polling a stream's start":   {false, 0, 2 * time.Second, false},
+		"polling, that ends":         {false, 30, time.Second, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				o := newOrigin(t)
-				o.ends, o.lost = c.ends, c.lost
-				time.Sleep(c.age) // the test's own time
+				o.ends, o.refusesGaps = c.ends, c.refusesGaps
+				time.Sleep(c.age) // of the bubble's time
 				w := watch(t, o, c.low)
 				for _, v := range w.Violations() {
 					t.Errorf("%v", v)
@@ -65,7 +65,7 @@ func TestCorrectServer(t *testing.T) {
 	}
 }
 
-// Every rule is broken by some server, and the watcher says so.
+// Each rule is broken by a server, and the watcher finds that.
 func TestPlantedFaults(t *testing.T) {
 	from := func(n int, fn func(d *doc)) func(o *origin) {
 		return func(o *origin) {
