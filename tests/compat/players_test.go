@@ -169,6 +169,9 @@ func checkOutage(t *testing.T, s *shown) {
 // The one change that make test has: keyframes come every 2 s, then every 6 s, then
 // every second.
 func TestKeyframesComeLessOften(t *testing.T) {
+	if testenv.IsLong() {
+		t.Skip("TestPlayers has this change with every player")
+	}
 	s := scene{
 		clips: []clip{makeClip(t, 0, 0, keyframes...)}, chromium: []string{"hls.js low latency"}, decoders: []string{"ffmpeg"},
 	}.play(t)

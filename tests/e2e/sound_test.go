@@ -24,7 +24,7 @@ const (
 )
 
 // Sound of these kinds is heard together with its picture. TestEverySoundIsHeard
-// has more kinds.
+// has the other kinds.
 func TestSoundIsHeard(t *testing.T) {
 	testSounds(t, map[string]func(*testing.T) string{
 		"mp3":     served("mp3"),
@@ -37,16 +37,14 @@ func TestSoundIsHeard(t *testing.T) {
 	})
 }
 
-// Sound of each kind that GStreamer decodes is heard: 1 kHz, within 50 ms of its
-// picture.
+// Sound of each other kind that GStreamer decodes is heard: 1 kHz, within 50 ms of
+// its picture.
 func TestEverySoundIsHeard(t *testing.T) {
 	testenv.Long(t)
-	groups := [][]string{
-		{"pcmu", "pcma", "g722", "gsm", "amr"},
-		{"l16", "l24", "mp2", "mp3", "ac3"},
-		{"speex", "vorbis", "aac-raw", "aac-latm", "opus-raw"},
-	}
-	for _, names := range groups {
+	for _, names := range [][]string{
+		{"pcmu", "pcma", "g722", "gsm", "amr", "mp2"},
+		{"l16", "l24", "aac-raw", "aac-latm", "opus-raw"},
+	} {
 		cases := map[string]func(*testing.T) string{}
 		for _, n := range names {
 			cases[n] = served(n)
@@ -55,14 +53,16 @@ func TestEverySoundIsHeard(t *testing.T) {
 	}
 	// The test makes the packets itself, because GStreamer packs G.726 in other
 	// ways than RFC 3551.
+	cases := map[string]func(*testing.T) string{}
 	for _, k := range []struct{ format, prefix string }{{"g726le", ""}, {"g726", "AAL2-"}} {
-		cases := map[string]func(*testing.T) string{}
 		for bits := 2; bits <= 5; bits++ {
 			name := fmt.Sprintf("%sG726-%d", k.prefix, 8*bits)
-			cases[strings.ToLower(name)] = packets(name+"/8000", 160, g726(k.format, bits))
+			if name != "G726-32" {
+				cases[strings.ToLower(name)] = packets(name+"/8000", 160, g726(k.format, bits))
+			}
 		}
-		t.Run(k.prefix+"G726", func(t *testing.T) { testSounds(t, cases) })
 	}
+	t.Run("G726", func(t *testing.T) { testSounds(t, cases) })
 }
 
 // testSounds records the cameras, by their names, and decodes each over HLS.
