@@ -14,6 +14,7 @@ import (
 // TestDataModes: another user, as that of Nginx, can read the HLS files in the data
 // directory, and nothing else there.
 func TestDataModes(t *testing.T) {
+	t.Parallel()
 	top := t.TempDir()
 	for dir := top; dir != filepath.Clean(os.TempDir()); dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o755); err != nil {

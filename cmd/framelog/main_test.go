@@ -236,6 +236,7 @@ func TestExitCodesOfChildren(t *testing.T) {
 // TestUp: up becomes ready, answers for its roles, answers 503 for one that is
 // away, and ends.
 func TestUp(t *testing.T) {
+	t.Parallel()
 	f := testenv.Up(t, testenv.UpOptions{Config: "ingest: {disk_reserve: 0}\ncameras:\n  - id: front\n    url: rtsp://127.0.0.1:1/live\n"})
 	get := func(path string) (int, string) {
 		code, body, err := f.Get(t, path)
@@ -297,6 +298,7 @@ func TestUp(t *testing.T) {
 
 // TestLongPath: if the path of data is too long for sockets, they are elsewhere.
 func TestLongPath(t *testing.T) {
+	t.Parallel()
 	f := testenv.Up(t, testenv.UpOptions{Data: filepath.Join(t.TempDir(), strings.Repeat("long/", 20), "data"), Config: "ingest: {disk_reserve: 0}"})
 	if code := f.Stop(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
@@ -320,6 +322,7 @@ func TestWindow(t *testing.T) {
 // TestParentKilled: kill -9 of the parent ends its children too. The next start
 // works at once, with all that the broker had.
 func TestParentKilled(t *testing.T) {
+	t.Parallel()
 	f := testenv.Up(t, testenv.UpOptions{Config: "ingest: {disk_reserve: 0, instance: north-1}\ncameras:\n  - id: front\n    url: rtsp://127.0.0.1:1/live\n"})
 	front := func() bool { // as the configured instance tells it
 		_, body, err := f.Get(t, "/v1/cameras")
@@ -338,6 +341,7 @@ func TestParentKilled(t *testing.T) {
 
 // TestCamerasCommand runs the subcommands against a running framelog.
 func TestCamerasCommand(t *testing.T) {
+	t.Parallel()
 	f := testenv.Up(t, testenv.UpOptions{Config: "ingest: {disk_reserve: 0}\n"})
 	framelog := func(code int, args ...string) string {
 		t.Helper()

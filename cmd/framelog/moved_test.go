@@ -15,6 +15,7 @@ import (
 // TestMovedConfiguration: a configuration file that was renamed keeps its
 // cameras; one beside another that is still there takes none from it.
 func TestMovedConfiguration(t *testing.T) {
+	t.Parallel()
 	const head = "ingest: {disk_reserve: 0}\ncameras:\n  - {id: front, url: 'rtsp://127.0.0.1:1/live', label: "
 	f := testenv.Up(t, testenv.UpOptions{Config: head + "first}\n  - {id: yard, url: 'rtsp://127.0.0.1:1/yard'}\n"})
 	cameras := func(f *testenv.Framelog) string {

@@ -21,6 +21,7 @@ import (
 // camera, files made by hand stay, and neither is ever sent to a host that a
 // caller of the API names.
 func TestPasswordOfFileCamera(t *testing.T) {
+	t.Parallel()
 	const user = "  - {id: user, url: 'rtsp://u:${file:shared}@127.0.0.1:2/d'}\n"
 	before := fmt.Sprintf(`
   - {id: vault, url: 'rtsp://u:%[1]s@127.0.0.1:1/a'}
