@@ -4,13 +4,13 @@ package arch
 
 import (
 	"bytes"
+	"fmt"
 	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
-
-	"github.com/framelog/framelog/tests/testenv"
 )
 
 const module = "github.com/framelog/framelog"
@@ -22,29 +22,38 @@ type pkg struct {
 	imports, deps, testImports []string
 }
 
+// packages lists all packages of ours. It runs go list once.
 func packages(t *testing.T) []pkg {
 	t.Helper()
+	all, err := listOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+var listOnce = sync.OnceValues(func() ([]pkg, error) {
 	const format = `{{.ImportPath}}|{{join .Imports ","}}|{{join .Deps ","}}|{{join .TestImports ","}},{{join .XTestImports ","}}`
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-f", format, "./...")
-	cmd.Dir = testenv.Root(t)
+	cmd := exec.Command("go", "list", "-f", format, module+"/...")
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("go list: %v\n%s", err, errs.String())
+		return nil, fmt.Errorf("go list: %w\n%s", err, errs.String())
 	}
 	var all []pkg
 	for _, l := range strings.Split(strings.TrimSpace(string(out)), "\n") {
 		f := strings.Split(l, "|")
-		p := pkg{dir: strings.TrimPrefix(strings.TrimPrefix(f[0], module), "/")}
-		p.imports, p.deps, p.testImports = strings.Split(f[1], ","), strings.Split(f[2], ","), strings.Split(f[3], ",")
-		all = append(all, p)
+		all = append(all, pkg{
+			dir:     strings.TrimPrefix(strings.TrimPrefix(f[0], module), "/"),
+			imports: strings.Split(f[1], ","), deps: strings.Split(f[2], ","), testImports: strings.Split(f[3], ","),
+		})
 	}
 	if len(all) < 10 {
-		t.Fatalf("only %d packages", len(all))
+		return nil, fmt.Errorf("only %d packages", len(all))
 	}
-	return all
-}
+	return all, nil
+})
 
 func under(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
 
