@@ -236,13 +236,19 @@ func checkSessions(t *testing.T, id string, entries []schemas.Entry, want int) {
 	}
 }
 
-// longestPause is the longest public time without footage, before entries that
-// start after from.
+// longestPause is the longest public time without footage that ends after from.
+// Gaps have no footage, those of an absence too.
 func longestPause(entries []schemas.Entry, from time.Time) (longest time.Duration) {
-	for i := 1; i < len(entries); i++ {
-		if entries[i].Start.After(from) {
-			longest = max(longest, entries[i].Start.Sub(entries[i-1].End()))
+	var end time.Time // of the last footage
+	for i := range entries {
+		e := &entries[i]
+		if !e.Playable() {
+			continue
 		}
+		if !end.IsZero() && e.Start.After(from) {
+			longest = max(longest, e.Start.Sub(end))
+		}
+		end = e.End()
 	}
 	return longest
 }

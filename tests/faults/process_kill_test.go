@@ -32,7 +32,7 @@ func TestProcessesKilled(t *testing.T) {
 		name  string
 		kill  []string
 		calm  bool          // recording must not be interrupted
-		pause time.Duration // the longest time without footage: three times what an idle machine takes
+		pause time.Duration // the longest time without footage that is allowed
 	}{
 		{"egress", []string{"egress"}, true, 0},
 		{"broker", []string{"broker"}, true, 0},
