@@ -25,20 +25,9 @@ import (
 // which does not come back, not even with a restart; the others go on, and a
 // camera of the same name begins anew.
 func TestPurge(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		mode  string
-		kafka bool
-	}{"on_demand": {"on_demand", false}, "always": {"always", false}, "kafka": {"on_demand", true}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			brokers := ""
-			if c.kafka {
-				brokers = testenv.OwnKafka(t).Brokers[0]
-			}
-			purgeIn(t, c.mode, brokers)
-		})
-	}
+	t.Run("on_demand", func(t *testing.T) { purgeIn(t, "on_demand", "") })
+	t.Run("always", func(t *testing.T) { purgeIn(t, "always", "") })
+	t.Run("kafka", func(t *testing.T) { purgeIn(t, "on_demand", testenv.OwnKafka(t).Brokers[0]) })
 }
 
 func purgeIn(t *testing.T, mode, brokers string) {
