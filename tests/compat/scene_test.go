@@ -1,7 +1,6 @@
 package compat
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -79,21 +78,7 @@ const anew = ", opened again"
 // put adds a camera by the API.
 func put(t *testing.T, f *testenv.Framelog, id, url string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, f.URL+"/v1/cameras/"+id, bytes.NewBufferString(fmt.Sprintf(`{"url":%q}`, url)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatalf("add camera: %v", err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode/100 != 2 {
-		var b bytes.Buffer
-		_, _ = b.ReadFrom(resp.Body)
-		t.Fatalf("add camera: status %d: %s", resp.StatusCode, b.String())
-	}
+	system.PutCamera(t, f.URL, id, fmt.Sprintf(`{"url":%q}`, url))
 }
 
 // play runs a scene to its end.

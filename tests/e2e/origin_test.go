@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/framelog/framelog/internal/camsim"
+	"github.com/framelog/framelog/tests/system"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
@@ -31,7 +32,7 @@ const tries = `(async (base, playlist, segment) => {
   await attempt('metrics', () => read('/metrics'));
   await attempt('playlist', () => read(playlist));
   await attempt('segment', () => read(segment));
-  await attempt('ranges', () => read(segment, { headers: { Range: 'bytes=0-3,8-11' } })); // browsers ask first
+  await attempt('ranges', () => read(segment, { headers: { Range: 'bytes=0-3,8-11' } })); // a browser sends a preflight request first
   await attempt('stream', () => new Promise((done) => {
     const s = new EventSource(base + '/v1/cameras/events');
     s.addEventListener('cameras', () => { s.close(); done(true); });
@@ -43,9 +44,10 @@ const tries = `(async (base, playlist, segment) => {
   return worked;
 })`
 
-// Pages of other sites read nothing of a running Framelog, in a browser and by what
-// a browser sends; those of a listed site read, and change nothing; what is no
-// browser reads; and a link of any site opens the page.
+// Pages of other sites read nothing of a running Framelog. Pages of a listed site
+// read, and change nothing. Clients that are no browsers read. A link of any site
+// opens the page. The test tries it in a browser and with the headers that browsers
+// send.
 func TestOtherSites(t *testing.T) {
 	site := func() (url string) {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -63,12 +65,12 @@ func TestOtherSites(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, url := camera(t, camsim.CameraConfig{Feed: live})
-	f := testenv.Up(t, testenv.UpOptions{Config: cameras(map[string]string{"cam": url}) + fmt.Sprintf("\negress: {origins: [%q]}", portal)})
+	_, url := system.Camera(t, camsim.CameraConfig{Feed: live})
+	f := testenv.Up(t, testenv.UpOptions{Config: system.Cameras(map[string]string{"cam": url}) + fmt.Sprintf("\negress: {origins: [%q]}", portal)})
 	const media = "/hls/cam/raw.m3u8"
 	segment := ""
 	testenv.Wait(t, testenv.Patience, "a segment", func() bool {
-		p := playlist(t, f.URL+"/hls/cam/index.m3u8")
+		p := system.MediaPlaylist(t, system.Multivariant(f.URL, "cam"))
 		if p == nil {
 			return false
 		}
@@ -118,17 +120,8 @@ func TestOtherSites(t *testing.T) {
 		}
 	}
 
-	// What a page that may change something can remove.
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, f.URL+"/v1/cameras/spare", strings.NewReader(`{"url":"rtsp://127.0.0.1:1/","disabled":true}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	if resp, err := http.DefaultClient.Do(req); err != nil || resp.StatusCode != http.StatusCreated {
-		t.Fatalf("add a camera: %v %v", resp, err)
-	} else {
-		resp.Body.Close()
-	}
+	// A camera that a page could remove.
+	system.PutCamera(t, f.URL, "spare", `{"url":"rtsp://127.0.0.1:1/","disabled":true}`)
 
 	b := testenv.Chromium(t)
 	var assets []string

@@ -5,6 +5,7 @@ package system
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"regexp"
@@ -98,6 +99,24 @@ func Statuses(t testing.TB, base string) (map[string]Status, error) {
 		}
 	}
 	return all, nil
+}
+
+// PutCamera creates or replaces a camera by the API at base. body is JSON.
+func PutCamera(t testing.TB, base, id, body string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, base+"/v1/cameras/"+id, strings.NewReader(body))
+	if err != nil {
+		t.Fatalf("system: put camera %s: %v", id, err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatalf("system: put camera %s: %v", id, err)
+	}
+	defer resp.Body.Close()
+	if answer, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode/100 != 2 {
+		t.Fatalf("system: put camera %s: status %d, %v: %s", id, resp.StatusCode, err, answer)
+	}
 }
 
 // Metric sums the samples of a metric whose labels contain label; "" takes all.
