@@ -46,3 +46,18 @@ func TestLicence(t *testing.T) {
 		t.Error("LICENSE is not the Apache License")
 	}
 }
+
+// maxLines is how long a file may be. Longer ones are hard to read as a whole.
+const maxLines = 500
+
+func TestNoLongFiles(t *testing.T) {
+	for _, name := range tracked(t, "*.go", "*.ts", "*.c") {
+		b := read(t, name)
+		if bytes.Contains(b, []byte("\n// Code generated ")) || bytes.HasPrefix(b, []byte("// Code generated ")) {
+			continue
+		}
+		if n := bytes.Count(b, []byte("\n")); n > maxLines {
+			t.Errorf("%s has %d lines, at most %d are allowed", name, n, maxLines)
+		}
+	}
+}

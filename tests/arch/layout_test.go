@@ -1,13 +1,13 @@
 package arch
 
 import (
+	"maps"
 	"slices"
 	"testing"
 )
 
 // mayNeed tells what of ours each of these packages may need, directly or through
-// others: what is below it. A package that is not listed may need anything that the
-// other tests allow.
+// others: what is below it. TestRoomsOfIngest has the packages of ingest.
 var mayNeed = map[string][]string{
 	"internal/codec":     {"schemas"},
 	"internal/cmaf":      {"schemas", "internal/codec"},
@@ -20,7 +20,6 @@ var mayNeed = map[string][]string{
 	"internal/camsim":    {"schemas", "internal/codec", "internal/gstreamer"},
 	"internal/service":   {},
 	"internal/supervise": {},
-	"ingest/assemble":    {"schemas", "internal/codec"},
 }
 
 func TestPackagesNeedWhatIsBelowThem(t *testing.T) {
@@ -43,9 +42,10 @@ var mayImport = map[string][]string{
 	"internal/gstreamer": {"ingest/rtsp", "internal/camsim", "processors/video", "cmd/framelog"},
 	// Simulated cameras are for the demo.
 	"internal/camsim": {"cmd/framelog"},
-	// A source hands over units; only ingest makes chunks of them.
-	"ingest/assemble": {"ingest", "cmd/framelog"},
-	// The sources: ingest knows them only as a Source.
+	// Only a camera's life in ingest makes chunks of units. The binary has the
+	// configuration.
+	"ingest/assemble": {"ingest/camera", "cmd/framelog"},
+	// Sources: cameras know them only as an ingest.Source.
 	"ingest/rtsp": {"cmd/framelog"},
 	// Who runs which camera: for ingest, processors and archivers.
 	"internal/share": {"ingest", "processors", "internal/archive", "cmd/framelog"},
@@ -75,6 +75,23 @@ func TestProtocolsNeverImportEachOther(t *testing.T) {
 			if p.dir != "egress" && under(p.dir, "egress") && under(o, "egress") && o != "egress/access" && o != p.dir {
 				t.Errorf("%s imports %s", p.dir, o)
 			}
+		}
+	}
+}
+
+// The rules above are about packages that exist.
+func TestRulesNamePackages(t *testing.T) {
+	later := []string{"internal/archive", "processors", "processors/video"} // come with later roles
+	exists := map[string]bool{}
+	for _, p := range packages(t) {
+		exists[p.dir] = true
+	}
+	named := slices.Concat(slices.Collect(maps.Keys(mayNeed)), slices.Collect(maps.Keys(mayImport)),
+		slices.Concat(slices.Collect(maps.Values(mayNeed))...), slices.Concat(slices.Collect(maps.Values(mayImport))...))
+	slices.Sort(named)
+	for _, dir := range slices.Compact(named) {
+		if !exists[dir] && !slices.Contains(later, dir) {
+			t.Errorf("a rule names %s, which does not exist", dir)
 		}
 	}
 }
