@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/framelog/framelog/schemas"
@@ -97,6 +98,20 @@ var expected = map[string]bool{
 	"metadata has a new ID for a topic we already hold: the topic was deleted and recreated; we do not adopt the new ID, the topic fails with UNKNOWN_TOPIC_ID until it is purged and re-added": true,
 }
 
+// unknownTopic is what franz-go logs of records whose partition has an error. If the
+// topic is unknown, it was created a moment ago, and not all brokers know it, or it
+// was purged. franz-go tries again, and a writer that fails logs it itself.
+const unknownTopic = "produce partition load error, bumping error count on first stored batch"
+
+func holdsUnknownTopic(keyvals []any) bool {
+	for _, v := range keyvals {
+		if err, ok := v.(error); ok && (errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID)) {
+			return true
+		}
+	}
+	return false
+}
+
 func (l *logger) Level() kgo.LogLevel {
 	switch {
 	case l.log.Enabled(context.Background(), slog.LevelDebug):
@@ -115,7 +130,7 @@ func (l *logger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
 		at = slog.LevelWarn
 	case kgo.LogLevelInfo, kgo.LogLevelDebug, kgo.LogLevelNone:
 	}
-	if expected[msg] {
+	if expected[msg] || msg == unknownTopic && holdsUnknownTopic(keyvals) {
 		at = slog.LevelDebug
 	}
 	if at >= slog.LevelWarn {
