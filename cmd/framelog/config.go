@@ -4,8 +4,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/framelog/framelog/internal/app/config"
 	"github.com/framelog/framelog/internal/broker"
-	"github.com/framelog/framelog/internal/config"
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/internal/medialog"
 )

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/framelog/framelog/internal/config"
+	"github.com/framelog/framelog/internal/app/config"
 )
 
 var update = flag.Bool("update", false, "write docs/configuration.md anew")

@@ -20,14 +20,14 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/sys/unix"
 
+	"github.com/framelog/framelog/internal/app/cli"
+	"github.com/framelog/framelog/internal/app/config"
+	"github.com/framelog/framelog/internal/app/service"
+	"github.com/framelog/framelog/internal/app/supervise"
 	"github.com/framelog/framelog/internal/broker"
-	"github.com/framelog/framelog/internal/cli"
-	"github.com/framelog/framelog/internal/config"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/internal/secrets"
-	"github.com/framelog/framelog/internal/service"
-	"github.com/framelog/framelog/internal/supervise"
 	"github.com/framelog/framelog/schemas"
 )
 

@@ -20,8 +20,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/framelog/framelog/internal/app/supervise"
 	"github.com/framelog/framelog/internal/registry"
-	"github.com/framelog/framelog/internal/supervise"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
 )

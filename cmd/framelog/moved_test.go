@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/framelog/framelog/internal/config"
+	"github.com/framelog/framelog/internal/app/config"
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/framelog/framelog/internal/service"
+	"github.com/framelog/framelog/internal/app/service"
 )
 
 // awayPage is the page that browsers get while egress is away.

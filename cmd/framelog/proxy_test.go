@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/framelog/framelog/egress"
-	"github.com/framelog/framelog/internal/service"
+	"github.com/framelog/framelog/internal/app/service"
 )
 
 // TestProxy: the proxy passes each piece of an answer on as it comes, and keeps the

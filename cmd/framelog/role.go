@@ -13,8 +13,8 @@ import (
 
 	"github.com/framelog/framelog/egress"
 	"github.com/framelog/framelog/egress/access"
-	"github.com/framelog/framelog/internal/config"
-	"github.com/framelog/framelog/internal/service"
+	"github.com/framelog/framelog/internal/app/config"
+	"github.com/framelog/framelog/internal/app/service"
 )
 
 // roleFlags are the flags that the subcommands of all roles have.

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"path/filepath"
 
+	"github.com/framelog/framelog/internal/app/config"
+	"github.com/framelog/framelog/internal/app/service"
 	"github.com/framelog/framelog/internal/broker"
-	"github.com/framelog/framelog/internal/config"
-	"github.com/framelog/framelog/internal/service"
 )
 
 func brokerRole() role {

@@ -8,10 +8,10 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/framelog/framelog/internal/app/config"
+	"github.com/framelog/framelog/internal/app/service"
 	"github.com/framelog/framelog/internal/camsim"
-	"github.com/framelog/framelog/internal/config"
 	"github.com/framelog/framelog/internal/gstreamer"
-	"github.com/framelog/framelog/internal/service"
 )
 
 func camsimRole() role {

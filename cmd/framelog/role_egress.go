@@ -14,10 +14,10 @@ import (
 	"github.com/framelog/framelog/egress"
 	"github.com/framelog/framelog/egress/api"
 	"github.com/framelog/framelog/egress/hls"
-	"github.com/framelog/framelog/internal/config"
+	"github.com/framelog/framelog/internal/app/config"
+	"github.com/framelog/framelog/internal/app/service"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/internal/registry"
-	"github.com/framelog/framelog/internal/service"
 )
 
 func egressRole() role {

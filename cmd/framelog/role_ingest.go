@@ -15,12 +15,12 @@ import (
 	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/ingest/camera"
 	"github.com/framelog/framelog/ingest/rtsp"
-	"github.com/framelog/framelog/internal/config"
+	"github.com/framelog/framelog/internal/app/config"
+	"github.com/framelog/framelog/internal/app/service"
 	"github.com/framelog/framelog/internal/gstreamer"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/internal/secrets"
-	"github.com/framelog/framelog/internal/service"
 	"github.com/framelog/framelog/schemas"
 )
 

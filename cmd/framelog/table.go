@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 
-	"github.com/framelog/framelog/internal/config"
+	"github.com/framelog/framelog/internal/app/config"
 )
 
 // role is an entry of the table: everything that the command line, the

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/framelog/framelog/internal/config"
+	"github.com/framelog/framelog/internal/app/config"
 )
 
 // TestTable: the entries agree with each other, and come in the order that the

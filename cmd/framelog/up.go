@@ -21,10 +21,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
-	"github.com/framelog/framelog/internal/config"
+	"github.com/framelog/framelog/internal/app/config"
+	"github.com/framelog/framelog/internal/app/service"
+	"github.com/framelog/framelog/internal/app/supervise"
 	"github.com/framelog/framelog/internal/secrets"
-	"github.com/framelog/framelog/internal/service"
-	"github.com/framelog/framelog/internal/supervise"
 	"github.com/framelog/framelog/schemas"
 )
 

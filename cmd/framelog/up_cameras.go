@@ -9,8 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/framelog/framelog/internal/app/config"
 	"github.com/framelog/framelog/internal/camsim"
-	"github.com/framelog/framelog/internal/config"
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/internal/secrets"
 	"github.com/framelog/framelog/schemas"

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/framelog/framelog/internal/config"
+	"github.com/framelog/framelog/internal/app/config"
 	"github.com/framelog/framelog/internal/registry"
 )
 

@@ -9,17 +9,17 @@ import (
 // mayNeed tells what of ours each of these packages may need, directly or through
 // others: what is below it. TestRoomsOfIngest has the packages of ingest.
 var mayNeed = map[string][]string{
-	"internal/codec":     {"schemas"},
-	"internal/cmaf":      {"schemas", "internal/codec"},
-	"internal/kafka":     {"schemas"},
-	"internal/medialog":  {"schemas", "internal/kafka"},
-	"internal/registry":  {"schemas", "internal/kafka", "internal/secrets"},
-	"internal/secrets":   {"schemas"},
-	"internal/share":     {"schemas", "internal/kafka", "internal/registry", "internal/secrets"},
-	"internal/gstreamer": {"schemas", "internal/codec"},
-	"internal/camsim":    {"schemas", "internal/codec", "internal/gstreamer"},
-	"internal/service":   {},
-	"internal/supervise": {},
+	"internal/codec":         {"schemas"},
+	"internal/cmaf":          {"schemas", "internal/codec"},
+	"internal/kafka":         {"schemas"},
+	"internal/medialog":      {"schemas", "internal/kafka"},
+	"internal/registry":      {"schemas", "internal/kafka", "internal/secrets"},
+	"internal/secrets":       {"schemas"},
+	"internal/share":         {"schemas", "internal/kafka", "internal/registry", "internal/secrets"},
+	"internal/gstreamer":     {"schemas", "internal/codec"},
+	"internal/camsim":        {"schemas", "internal/codec", "internal/gstreamer"},
+	"internal/app/service":   {},
+	"internal/app/supervise": {},
 }
 
 func TestPackagesNeedWhatIsBelowThem(t *testing.T) {
