@@ -203,6 +203,7 @@ func TestFormatChanges(t *testing.T) {
 }
 
 func TestStall(t *testing.T) {
+	testenv.SkipShort(t, "seconds of real time")
 	feed := clip(t, testenv.Clip{Seconds: 3}).With(true, 1)
 	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
 	pauses := testenv.WatchPauses(t)
@@ -338,6 +339,7 @@ func TestLoss(t *testing.T) {
 // Garbage from a camera harms no other: the stream goes on, or ends with an error
 // by which one connects anew.
 func TestGarbage(t *testing.T) {
+	testenv.SkipShort(t, "seconds of real time")
 	feed := clip(t, testenv.Clip{Seconds: 3}).With(true, 1)
 	for name, garbage := range map[string]func(c *camsim.Camera){
 		"packets": func(c *camsim.Camera) { c.GarbagePackets(100) },
@@ -374,6 +376,7 @@ func TestGarbage(t *testing.T) {
 // What the queue had no room for is told, unit by unit, and so is a pipeline
 // that does not stop in time.
 func TestDropsAndFrozenPipelinesAreTold(t *testing.T) {
+	testenv.SkipShort(t, "seconds of real time")
 	feed := clip(t, testenv.Clip{Seconds: 3}).With(true, 1)
 	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
 	cfg := rtsp.Config{

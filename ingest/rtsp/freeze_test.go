@@ -39,6 +39,7 @@ func (*said) Lost(schemas.Lost)                   {}
 // the same connection, and tells that it stood still; it does not say that the
 // camera did.
 func TestFrozenProcess(t *testing.T) {
+	testenv.SkipShort(t, "seconds of real time")
 	const limit = 3 * time.Second
 	if url := os.Getenv(freezeURL); url != "" {
 		asm := assemble.New(assemble.Config{

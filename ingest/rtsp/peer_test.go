@@ -25,6 +25,7 @@ import (
 // Each peer that is no camera, or no camera as its URL says, is named, with what
 // to do.
 func TestWrongPeers(t *testing.T) {
+	testenv.SkipShort(t, "seconds of real time")
 	feed := clip(t, testenv.Clip{Seconds: 3}).With(true, 1)
 	camera := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
 	tlsCamera := server(t, camsim.Config{TLS: true, Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})

@@ -101,6 +101,7 @@ func TestBeepStaysInTime(t *testing.T) {
 }
 
 func TestSoundThatNoBrowserPlays(t *testing.T) {
+	testenv.SkipShort(t, "seconds of real time")
 	video := clip(t, testenv.Clip{Seconds: 3})
 	for _, codec := range []schemas.Codec{camsim.PCMU, camsim.PCMA} {
 		t.Run(string(codec), func(t *testing.T) {

@@ -96,6 +96,7 @@ func noTCP(t *testing.T, target string, silent bool) (rawURL string, tries *atom
 }
 
 func TestUDPWhereTCPGivesNothing(t *testing.T) {
+	testenv.SkipShort(t, "seconds of real time")
 	feed := clip(t, testenv.Clip{Seconds: 3}).With(true, 1)
 	for name, silent := range map[string]bool{"refused": false, "silent": true} {
 		t.Run(name, func(t *testing.T) {
@@ -143,6 +144,7 @@ func TestUDPWhereTCPGivesNothing(t *testing.T) {
 
 // If no video comes, the error names the transport and what helps.
 func TestNoVideoNamesTheTransport(t *testing.T) {
+	testenv.SkipShort(t, "seconds of real time")
 	feed := clip(t, testenv.Clip{Seconds: 3}).With(true, 1)
 	for name, c := range map[string]struct {
 		transport  string

@@ -277,6 +277,7 @@ func TestCompaction(t *testing.T) {
 }
 
 func TestConfigurationErrors(t *testing.T) {
+	testenv.SkipShort(t, "seconds of real time")
 	cfg := Config{Data: t.TempDir()}
 	addr, _ := start(t, cfg)
 	run := func(c Config) error {

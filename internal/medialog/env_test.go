@@ -35,9 +35,6 @@ func eachLog(t *testing.T, f func(t *testing.T, e *env)) {
 // sharedKafka is Apache Kafka, one for all tests.
 func sharedKafka(t *testing.T) []string {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("starts Apache Kafka")
-	}
 	return testenv.SharedKafka(t).Brokers
 }
 

@@ -34,9 +34,6 @@ func stoppableEmbedded(t *testing.T) stoppable {
 }
 
 func stoppableKafka(t *testing.T) stoppable {
-	if testing.Short() {
-		t.Skip("starts Apache Kafka")
-	}
 	k := testenv.OwnKafka(t)
 	return stoppable{k.Brokers, func() { k.Kill(t) }, func() { k.Start(t) }}
 }

@@ -13,9 +13,6 @@ import (
 
 // What the fake broker lets pass, Apache Kafka must too.
 func TestOnKafka(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts Apache Kafka")
-	}
 	c, err := Connect(kafka.Config{
 		Brokers: testenv.Kafka(t).Brokers,
 		Prefix:  fmt.Sprintf("registry-%d.", rand.N(1<<30)),

@@ -94,9 +94,6 @@ func onFake(t *testing.T) *cluster {
 
 // onKafka is a cluster on Apache Kafka.
 func onKafka(t *testing.T) *cluster {
-	if testing.Short() {
-		t.Skip("starts Apache Kafka")
-	}
 	k := testenv.OwnKafka(t)
 	c := newCluster(t, k.Brokers)
 	c.start, c.stop = func() { k.Start(t) }, func() { k.Kill(t) }
@@ -105,9 +102,6 @@ func onKafka(t *testing.T) *cluster {
 
 // onBoth runs f on the fake broker and on Apache Kafka.
 func onBoth(t *testing.T, f func(t *testing.T, c *cluster)) {
-	if testing.Short() {
-		t.Parallel() // they wait for sessions to end
-	}
 	t.Run("fake", func(t *testing.T) { f(t, onFake(t)) })
 	t.Run("kafka", func(t *testing.T) { f(t, onKafka(t)) })
 }
@@ -192,6 +186,7 @@ func (c *cluster) owners(ids []string) (n map[string]int, recording bool) {
 }
 
 func TestTwoProcessesShareCameras(t *testing.T) {
+	testenv.SkipShort(t, "seconds of real time")
 	onBoth(t, shareCameras)
 }
 
@@ -240,6 +235,7 @@ func shareCameras(t *testing.T, c *cluster) {
 // back at once; one that does not come back, or ends properly, loses them as
 // any other does.
 func TestNamedProcess(t *testing.T) {
+	testenv.SkipShort(t, "seconds of real time")
 	onBoth(t, func(t *testing.T, c *cluster) {
 		ids := c.put(t, 12)
 		all := func(instance string) func() bool {
@@ -347,6 +343,7 @@ func (c *cluster) noHoles(t *testing.T, ids []string) {
 // partitions: no camera may stop for it. It is one line of the log, which says so,
 // and another when it is over.
 func TestBrokerRestartInterruptsNoCamera(t *testing.T) {
+	testenv.SkipShort(t, "seconds of real time")
 	onBoth(t, restartBroker)
 }
 

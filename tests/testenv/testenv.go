@@ -102,8 +102,8 @@ func Missing(t testing.TB, format string, args ...any) {
 	t.Skipf("testenv: "+format, args...)
 }
 
-// SkipShort skips a test under -short (make check), because it needs more than
-// Go and GStreamer. need names that, as in "Apache Kafka".
+// SkipShort skips a test under -short (make check). need names what that run goes
+// without: "Apache Kafka", "ffmpeg" or "seconds of real time".
 func SkipShort(t testing.TB, need string) {
 	t.Helper()
 	if testing.Short() {
