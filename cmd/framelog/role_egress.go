@@ -34,20 +34,20 @@ func egressRole() role {
 type egressConfig struct {
 	Mode         string          `yaml:"mode" default:"on_demand" oneof:"on_demand,always" doc:"on_demand follows a camera while somebody watches it; always keeps every camera's HLS files on disk, for a web server to serve."`
 	Window       config.Duration `yaml:"window" default:"60s" min:"6s" max:"1h" doc:"Footage in a live playlist."`
-	Linger       config.Duration `yaml:"linger" default:"30s" min:"1s" doc:"How long a camera is followed after its last request, on_demand."`
+	Linger       config.Duration `yaml:"linger" default:"30s" min:"1s" doc:"How long a camera is followed after its last request, in mode on_demand."`
 	HLSDir       string          `yaml:"hls_dir" default:"" doc:"Directory of the files of mode always, for one egress process only: it removes all files that it finds there. Empty: hls below data."`
-	CacheBytes   config.Size     `yaml:"cache_bytes" default:"256MiB" min:"1MiB" doc:"Memory for segments at hand."`
-	LiveBytes    config.Size     `yaml:"live_bytes" default:"4MiB" min:"1MiB" doc:"The most of cache_bytes that the complete segments of one followed camera take at the live edge: the newest is always there, older ones within this. Segments that are files are not in memory."`
-	MaxTails     int             `yaml:"max_tails" default:"256" min:"1" doc:"Cameras that are followed at a time."`
-	MaxWaiters   int             `yaml:"max_waiters" default:"4096" min:"1" doc:"Requests that wait for footage that is to come, and reads of the log that are under way or wait for a place."`
-	MaxLookups   int             `yaml:"max_lookups" default:"8" min:"1" doc:"Reads of indexes at a time, for segments, parts and inits of cameras that are not followed, and for unknown ones."`
-	MaxMisses    int             `yaml:"max_misses" default:"4096" min:"1" doc:"Answers of indexes that are kept for some seconds, so that a client that asks again for what does not exist causes no further read."`
-	MaxRebuilds  int             `yaml:"max_rebuilds" default:"4" min:"1" doc:"Segments that are made from the log at a time."`
+	CacheBytes   config.Size     `yaml:"cache_bytes" default:"256MiB" min:"1MiB" doc:"Memory for segments."`
+	LiveBytes    config.Size     `yaml:"live_bytes" default:"4MiB" min:"1MiB" doc:"Most bytes of cache_bytes that the newest complete segments of one followed camera take. The newest segment is always in memory. Segments that are files are not in memory."`
+	MaxTails     int             `yaml:"max_tails" default:"256" min:"1" doc:"Most cameras that are followed at the same time."`
+	MaxWaiters   int             `yaml:"max_waiters" default:"4096" min:"1" doc:"Most requests that wait for new footage, plus reads of the log that are under way or wait for a place."`
+	MaxLookups   int             `yaml:"max_lookups" default:"8" min:"1" doc:"Most reads of indexes at the same time, for segments, parts and inits that are unknown or of cameras that are not followed."`
+	MaxMisses    int             `yaml:"max_misses" default:"4096" min:"1" doc:"Most answers of indexes that are kept for some seconds, so that repeated requests for footage that does not exist cause no further reads."`
+	MaxRebuilds  int             `yaml:"max_rebuilds" default:"4" min:"1" doc:"Most segments that are made from the log at the same time."`
 	WriteTimeout config.Duration `yaml:"write_timeout" default:"30s" min:"1s" doc:"A client that takes longer for 1MiB of a playlist or segment is cut off, so that it does not keep the segment in memory."`
-	DiskReserve  config.Size     `yaml:"disk_reserve" default:"3GiB" doc:"Free disk below which mode always has no files: they make room for recording. The default is at least 1GiB more than ingest.disk_reserve."`
+	DiskReserve  config.Size     `yaml:"disk_reserve" default:"3GiB" doc:"Free disk space below which mode always deletes its files, to make room for recording. The default is at least 1GiB more than ingest.disk_reserve."`
 	MaxAge       config.Duration `yaml:"max_age" default:"1h" min:"1s" doc:"How long caches may keep segments: less than topics.retention. If that is an hour or less, the default is half of it."`
-	Hosts        []string        `yaml:"hosts" default:"" doc:"Names or addresses, beside the loopback's, that requests may name when listen is the loopback: those of a reverse proxy in front, as cams.example or 10.0.0.5. A request for any other gets 421, since a page of another site could point its own name here."`
-	Origins      []string        `yaml:"origins" default:"" doc:"Other sites whose pages may read cameras and footage here, as https://portal.example or http://10.0.0.7:3000. Pages of any other site get 403. No other site can change anything."`
+	Hosts        []string        `yaml:"hosts" default:"" doc:"If listen is the loopback: names or addresses that the Host of a request may have besides those of the loopback, such as those of a reverse proxy: cams.example, 10.0.0.5. A request with any other Host gets 421, since a page of another site could point its own name here."`
+	Origins      []string        `yaml:"origins" default:"" doc:"Other sites whose pages may read cameras and footage here, such as https://portal.example or http://10.0.0.7:3000. Pages of any other site get 403. No other site can change anything."`
 }
 
 // Check is [config.Checker].

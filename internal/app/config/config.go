@@ -16,13 +16,13 @@ import (
 // Config is the whole configuration after a load: a field that nothing sets
 // holds its default.
 type Config struct {
-	Listen       string   `yaml:"listen" default:"127.0.0.1:8080" doc:"Address of the page, HLS, API and metrics. An address that other machines can reach needs insecure: true, since nobody is asked for a password."`
-	Insecure     bool     `yaml:"insecure" default:"false" doc:"Allow addresses that other machines can reach for listen, broker_listen, demo.listen and --http of single roles. Everybody there can see, add and remove all cameras."`
+	Listen       string   `yaml:"listen" default:"127.0.0.1:8080" doc:"Address of the page, HLS, API and metrics. An address that other machines can reach needs insecure: true, since Framelog asks for no password."`
+	Insecure     bool     `yaml:"insecure" default:"false" doc:"Allow addresses that other machines can reach for listen, broker_listen, demo.listen and --http of single roles. Everybody on these machines can then see, add and remove all cameras."`
 	Data         string   `yaml:"data" default:"./data" doc:"Directory of the embedded broker, secrets and HLS files. Two running Framelogs cannot share it."`
 	Brokers      []string `yaml:"brokers" default:"" doc:"Kafka or Redpanda brokers, host:port each. Empty: the embedded broker."`
-	BrokerListen string   `yaml:"broker_listen" default:"127.0.0.1:9092" doc:"Address of the embedded broker. An address that other machines can reach needs insecure: true, since the broker asks nobody for a password."`
+	BrokerListen string   `yaml:"broker_listen" default:"127.0.0.1:9092" doc:"Address of the embedded broker. An address that other machines can reach needs insecure: true, since the broker asks for no password."`
 	TopicPrefix  string   `yaml:"topic_prefix" default:"" doc:"Prefix of every topic name, so that several Framelogs can share a cluster."`
-	SecretsDir   string   `yaml:"secrets_dir" default:"" doc:"Directory of the files that ${file:NAME} in a camera's URL means. Empty: secrets below data."`
+	SecretsDir   string   `yaml:"secrets_dir" default:"" doc:"Directory of secrets: ${file:NAME} in a camera's URL is the file NAME there. Empty: the directory secrets in data."`
 
 	Log    Log    `yaml:"log"`
 	Topics Topics `yaml:"topics"`
@@ -30,7 +30,7 @@ type Config struct {
 	// Sections are those of the Loader. Their keys stand beside the others.
 	Sections Sections `yaml:"-"`
 
-	Name    string   `yaml:"name" default:"" doc:"Name that the registry knows this file by. A file with a name may move to another host. Empty: the name of the file without its ending. Then a file of the same name in another place is another file."`
+	Name    string   `yaml:"name" default:"" doc:"Name of this file in the registry. A file with a name may move to another host. Empty: the name of the file without its ending. Then a file with the same name in another place is another file."`
 	Cameras []Camera `yaml:"cameras" doc:"The cameras of this file. Cameras of the page and the API exist beside them."`
 
 	// Path is the file that was read; empty if there was none. origin holds, by
@@ -42,26 +42,26 @@ type Config struct {
 
 // Log says how messages are written.
 type Log struct {
-	Level  string `yaml:"level" default:"info" oneof:"debug,info,warn,error" doc:"Messages of this level and of more important ones are written."`
+	Level  string `yaml:"level" default:"info" oneof:"debug,info,warn,error" doc:"Lowest level of the messages that are written."`
 	Format string `yaml:"format" default:"text" oneof:"text,json" doc:"Format of a line."`
 }
 
 // Topics says how the topics of cameras are made.
 type Topics struct {
-	Partitions     int      `yaml:"partitions" default:"2" min:"1" max:"64" doc:"Partitions of a camera's topic. So many processes can work on one camera at the same time. It may be raised later, not lowered."`
+	Partitions     int      `yaml:"partitions" default:"2" min:"1" max:"64" doc:"Partitions of a camera's topic: as many processes can work on one camera at the same time. You can raise it later, but not lower it."`
 	Retention      Duration `yaml:"retention" default:"24h" min:"1m" doc:"How long Kafka keeps footage. The embedded broker keeps less if it reaches its limit before."`
-	RetentionBytes Size     `yaml:"retention_bytes" default:"0" doc:"Most bytes of footage a camera. 0: no limit but retention."`
+	RetentionBytes Size     `yaml:"retention_bytes" default:"0" doc:"Most bytes of footage of one camera. 0: only retention limits it."`
 	SegmentBytes   Size     `yaml:"segment_bytes" default:"0" doc:"Segment size of footage. Kafka deletes whole segments. 0: 64MiB; with the embedded broker a size that suits its limit."`
-	Budget         Size     `yaml:"budget" default:"16MiB" min:"1MiB" doc:"Most bytes of one camera that wait in memory for Kafka. Above it whole fragments are refused and become gaps."`
+	Budget         Size     `yaml:"budget" default:"16MiB" min:"1MiB" doc:"Most bytes of one camera that wait in memory for Kafka. Beyond it whole fragments are refused and become gaps."`
 }
 
 // Camera is one entry of cameras.
 type Camera struct {
-	ID          string `yaml:"id" doc:"What the camera is called in topics and URLs, for ever: 1 to 63 of a-z, 0-9 and -, not beginning with -. Needed."`
-	Label       string `yaml:"label" default:"" doc:"What people read."`
+	ID          string `yaml:"id" doc:"Name of the camera in topics and URLs, which never changes: 1 to 63 of a-z, 0-9 and -, not beginning with -. Needed."`
+	Label       string `yaml:"label" default:"" doc:"Name of the camera for people."`
 	URL         string `yaml:"url" doc:"rtsp:// or rtsps://. User and password, and values in its path and query, may be ${FRAMELOG_SECRET_X} (an environment variable) or ${file:NAME} (a file in secrets_dir); framelog up puts a plain password into such a file. A secret goes to the host and port of the cameras here that use it, and to no other. Needed."`
 	Transport   string `yaml:"transport" default:"" oneof:",tcp,udp" doc:"Empty: TCP first, then UDP."`
-	InsecureTLS bool   `yaml:"insecure_tls" default:"false" doc:"Take any certificate of an rtsps camera."`
+	InsecureTLS bool   `yaml:"insecure_tls" default:"false" doc:"Accept any certificate of an rtsps camera."`
 	NoAudio     bool   `yaml:"no_audio" default:"false" doc:"Leave the sound out."`
 	Disabled    bool   `yaml:"disabled" default:"false" doc:"Do not connect to it."`
 
