@@ -24,7 +24,7 @@ type core struct {
 	budget     int64 // bytes that may wait for their acknowledgement
 	limit      int   // items that may wait for their entry
 	partitions int32 // of the media topic
-	reserve    int64 // bytes of the last fragment; there must be room for as many to begin another
+	reserve    int64 // bytes of the last fragment; a new fragment needs as much room
 
 	epoch      int64
 	prev       int64  // offset of this writer's newest entry
@@ -42,10 +42,10 @@ type core struct {
 
 	current  *item  // the unfinished fragment
 	refusing string // reason, until the next fragment
-	full     string // why there was no room for a fragment, until there is plenty
+	full     string // why there was no room for a fragment, until half the room is free
 	gap      *item  // the gap that is being received; it has no seq yet
 	pending  []*item
-	settling int  // settled items among pending: they are bounded by themselves
+	settling int  // settled items among pending: settle bounds their number
 	inflight bool // an entry is on its way
 	buffered int64
 }
@@ -53,7 +53,7 @@ type core struct {
 // item is a fragment or a run of gaps that waits for its entry.
 type item struct {
 	entry   schemas.Entry
-	settled bool // it is of an earlier writer, and waits for no chunk
+	settled bool // it is a fragment of an earlier writer, and waits for no chunk
 
 	// A fragment.
 	chunks     []chunkState
@@ -78,9 +78,9 @@ func newCore(budget int64, limit int) *core {
 	return &core{budget: budget, limit: limit, newSession: true}
 }
 
-// opened starts the core. Its `open` stands at offset epoch, it goes on at from, and
-// first writes the entries that settle has decided. The media topic has so many
-// partitions now.
+// opened starts the core. Its `open` is at offset epoch. It first writes the entries
+// that settle returned, then goes on at from. partitions is the number of the media
+// topic's partitions now.
 func (c *core) opened(epoch int64, from resume, settled []schemas.Entry, partitions int32) {
 	c.epoch, c.prev, c.partitions = epoch, epoch, partitions
 	for i := range settled {
@@ -102,7 +102,7 @@ type out struct {
 }
 
 // write takes the next chunk. admit is the reason to refuse a fragment that begins
-// with it; "" admits it.
+// with this chunk; "" admits it.
 func (c *core) write(ch *schemas.Chunk, admit string) (out, error) {
 	size := int64(ch.Size())
 	if ch.Index == 0 {
@@ -199,10 +199,10 @@ func (c *core) startSession(media int64) {
 	c.session++
 }
 
-// The time before a session in which nothing was recorded is told as gaps if it is
-// at least minAbsence and at most maxAbsence (ticks). Less is the jitter of a
-// connection. After more no player waits any more, and the first fragment would wait
-// for hundreds of entries.
+// The time before a session in which nothing was recorded becomes gaps if it is
+// between minAbsence and maxAbsence (ticks). A shorter time is the jitter of a
+// connection. After a longer time no player waits any more, and the first fragment
+// would wait for hundreds of entries.
 const (
 	minAbsence = 1 * schemas.MediaTimescale
 	maxAbsence = 300 * schemas.MediaTimescale
@@ -270,7 +270,7 @@ func (c *core) lost(l schemas.Lost) {
 }
 
 // addGap extends the gap that is being received, or begins one. A long gap gets seqs
-// while it goes on, as far as it is whole target durations for sure.
+// while it goes on: one for each target duration that is complete.
 func (c *core) addGap(start time.Time, media, duration int64, reason string) {
 	if c.current != nil {
 		c.truncate(reason)

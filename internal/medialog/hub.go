@@ -36,13 +36,14 @@ type hub struct {
 	changes map[string]*change       // by Kafka topic: not applied yet
 }
 
-// change is what a client is to do with a topic.
+// change is what a client has to change for a topic.
 type change struct {
 	purge bool                 // first forget it
 	add   map[int32]kgo.Offset // then consume these partitions
 }
 
-// change returns the change of a topic, to be added to. The caller holds hubs.mu.
+// change returns the change of a topic, so that the caller can extend it. The
+// caller holds hubs.mu.
 func (c *hub) change(topic string) *change {
 	ch := c.changes[topic]
 	if ch == nil {
@@ -111,7 +112,7 @@ func (h *hubs) newHub() (*hub, error) {
 		kgo.FetchMaxBytes(32<<20),
 		kgo.FetchMaxPartitionBytes(int32(h.log.cfg.MaxMessage)),
 		// If the next record has expired, the client must return an error. By default
-		// it goes on somewhere else, and says nothing.
+		// it goes on at another offset without an error.
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 	)...)
 	if err != nil {
@@ -236,8 +237,8 @@ func (s *subscription) push(records []*kgo.Record, err error, limit int64) {
 	}
 }
 
-// isNetwork reports whether an error is none of Kafka's own: the broker may be back
-// soon.
+// isNetwork reports whether an error is not one that Kafka returned: then the
+// broker may be back soon.
 func isNetwork(err error) bool {
 	var ke *kerr.Error
 	return !errors.As(err, &ke)

@@ -106,7 +106,7 @@ func (w *walker) take(ctx context.Context, e *schemas.Entry) (bool, error) {
 	return e.Kind == schemas.KindOpen || w.seq.pass(e), nil
 }
 
-// newest is what the end of an index tells.
+// newest is what the end of an index shows.
 type newest struct {
 	entry    *schemas.Entry  // the newest valid entry that takes a seq; nil: there is none
 	epoch    int64           // offset of the newest `open`, as far as it is known; -1: there is none
@@ -115,12 +115,12 @@ type newest struct {
 	since    time.Time       // public time of the oldest entry that was read
 }
 
-// indexWindow is how many records of an index are read at first to learn what stands
-// at its end. Most often it is more than a new writer settles.
+// indexWindow is how many records at the end of an index are read first. A new
+// writer rarely settles more fragments than these.
 const indexWindow = 512
 
 // newestBefore reads the end of an index, up to offset end. If the index ends before
-// it, the error is errCutBack: no one knows what was the newest.
+// that offset, the error is errCutBack, since the newest entry is not known.
 func (l *Log) newestBefore(ctx context.Context, index string, end int64) (newest, error) {
 	for window := int64(indexWindow); ; window *= 4 {
 		s, err := l.waitForSpans(ctx, index)

@@ -16,7 +16,7 @@ type joiner[K comparable, V any] struct {
 	do func(ctx context.Context, keys []K) map[K]result[V]
 
 	mu      sync.Mutex
-	next    *request[K, V] // takes keys; nil: none does
+	next    *request[K, V] // takes keys and has not begun; nil: there is none
 	running *request[K, V] // the newest one that has begun
 }
 

@@ -14,8 +14,8 @@ import (
 // leftoverWindow is how many records are read from the end of a partition that no
 // entry names. It is more than the chunks of the longest fragment (60 s) at the
 // default chunk duration. A partition that no entry names is new, or the index was
-// deleted or emptied, and the media may be a day's: to read them all would keep a
-// new writer from recording for minutes.
+// deleted or emptied. Then the media may be those of a day, and a new writer that
+// reads them all cannot record for minutes.
 const leftoverWindow = 512
 
 // mediaStarts returns, for each partition, the span of the chunks that no entry in n
@@ -49,7 +49,8 @@ func (l *Log) mediaStarts(ctx context.Context, media string, n *newest) (unnamed
 	return unnamed, nil
 }
 
-// leftover is what earlier writers left in a media topic without an entry.
+// leftover holds the chunks without an entry that earlier writers left in a
+// media topic.
 type leftover struct {
 	chunks     []chunkMeta // each partition in order
 	partitions int32

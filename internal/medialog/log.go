@@ -21,12 +21,12 @@ import (
 
 // Errors of readers.
 var (
-	// ErrExpired: Kafka has removed or lost what the reader asks for.
+	// ErrExpired: Kafka has removed or lost the records that the reader asks for.
 	ErrExpired = errors.New("medialog: footage has expired")
 	// ErrBeyond: the footage lies beyond the end of its partition. Kafka has lost
 	// it, or a leader that has it is not back yet.
 	ErrBeyond = errors.New("medialog: footage lies beyond the end of its partition")
-	// ErrNotFound: the index tells of no such fragment.
+	// ErrNotFound: the index has no entry of this fragment.
 	ErrNotFound = errors.New("medialog: no such fragment")
 	// ErrNoTopic: the camera has no topic.
 	ErrNoTopic = errors.New("medialog: no such topic")
@@ -54,7 +54,7 @@ type Config struct {
 	IndexPending int   // fragments and runs of gaps that wait for their entry; default 64
 
 	// Readers.
-	LostAfter time.Duration // default 10s. A partition may end before an offset that is asked for, as after a change of leader. After so long the records count as lost (ErrExpired)
+	LostAfter time.Duration // default 10s. A partition may end before a requested offset, as after a change of leader. If it does so for this time, the records count as lost (ErrExpired)
 
 	// Tails.
 	TailBytes int64 // default 32 MiB: bytes of records that wait for the reader of a tail. As many bytes of provisional chunks may wait for their turn
@@ -124,8 +124,8 @@ func (l *Log) Close() {
 	l.producer.Close()
 }
 
-// bound returns ctx, ended by Close too. Readers send their requests again until
-// their context ends.
+// bound returns a context that ends with ctx or with Close. Readers send their
+// requests again until their context ends.
 func (l *Log) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(l.ctx, cancel)

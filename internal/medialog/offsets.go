@@ -15,8 +15,8 @@ import (
 // span is the offsets that a partition holds: [start, end).
 type span struct{ start, end int64 }
 
-// description is a topic as the brokers tell it: its id and the leader of each
-// partition.
+// description is what the brokers report of a topic: its id and the leader of
+// each partition.
 type description struct {
 	id      [16]byte
 	leaders []int32
@@ -192,13 +192,13 @@ func (l *Log) listOffsets(ctx context.Context, at int64, of []topicPartition) ma
 	return out
 }
 
-// timeMargin is how much earlier than the time of a fragment its records are looked
-// for. A record's timestamp is ingest's clock when the record was made, and an entry
-// is made after the end of its fragment, which is 60 s long at most.
+// timeMargin is how much earlier than a fragment's time the search for its records
+// begins. A record's timestamp is ingest's clock when the record was made, and an
+// entry is made after the end of its fragment, which is 60 s long at most.
 const timeMargin = 2 * time.Minute
 
-// offsetsAt returns, for each partition, the first offset of a record as young as t,
-// or the end of the partition if there is none.
+// offsetsAt returns, for each partition, the first offset of a record with a
+// timestamp of t or later, or the end of the partition if there is none.
 func (l *Log) offsetsAt(ctx context.Context, topic string, t time.Time) (kadm.ListedOffsets, error) {
 	o, err := l.admin.ListOffsetsAfterMilli(ctx, t.UnixMilli(), topic)
 	if err != nil {

@@ -48,7 +48,7 @@ func (j *judge) feed(e *schemas.Entry) verdict {
 		j.lastOpen = e.Offset
 		return valid
 	case e.Prev < 0 || e.Prev >= e.Offset:
-		return void // no writer of ours makes such a record
+		return void // no correct writer makes such a record
 	case e.Prev == e.Offset-1:
 		return valid // no record stands between
 	case j.lastOpen > e.Prev:

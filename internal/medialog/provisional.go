@@ -88,7 +88,7 @@ func (p *provisional) drop(k heldKey, c *schemas.Chunk) {
 	p.bytes -= int64(c.Size())
 }
 
-// chunk takes a chunk as it comes from the log.
+// chunk takes the next chunk that the log delivers.
 func (p *provisional) chunk(c *schemas.Chunk) {
 	k := heldKey{c.Epoch, c.Seq, c.Index}
 	if _, twice := p.held[k]; twice || p.past(k) {

@@ -16,8 +16,8 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// errCutBack is ErrExpired for records beyond the end of their partition: it was
-// longer once, and was cut back, or created again.
+// errCutBack is ErrExpired for records beyond the end of their partition: the
+// partition was longer before, and was cut back, or created again.
 var errCutBack = fmt.Errorf("%w: the partition is shorter than it was", ErrExpired)
 
 // records reads [from, to) of a partition. While brokers are away it tries again,

@@ -39,10 +39,10 @@ func metaOf(c *schemas.Chunk, partition int32, offset int64) chunkMeta {
 	return m
 }
 
-// settle decides what becomes of the fragments that earlier writers left without
-// an entry. It returns the entries (without Prev) that the writer of the epoch own
-// must write before its own first one. last is the newest valid entry, nil if there
-// is none. chunks are the chunks of seqs above it, each partition in order.
+// settle decides which entries the fragments get that earlier writers left without
+// one. It returns the entries (without Prev) that the writer of the epoch own must
+// write before its own first one. last is the newest valid entry, nil if there is
+// none. chunks are the chunks of seqs above it, each partition in order.
 //
 // If a seq has several copies, the one of the latest epoch counts: low-latency
 // readers have shown that one. Epoch, session and media time never go back from one
@@ -57,7 +57,7 @@ func settle(own int64, last *schemas.Entry, chunks []chunkMeta) []schemas.Entry 
 	by := map[key]*copyOf{}
 	for _, c := range chunks {
 		if c.epoch >= own || (last != nil && c.seq <= last.Seq) || c.mediaEnd < c.media {
-			continue // the last of these: no writer of ours makes such a chunk
+			continue // the last case: no correct writer makes such a chunk
 		}
 		k := key{c.seq, c.epoch}
 		cp := by[k]
@@ -112,7 +112,7 @@ func settle(own int64, last *schemas.Entry, chunks []chunkMeta) []schemas.Entry 
 
 // maxMissing is the largest number of seqs between two fragments that are settled
 // together. A writer that refused footage for hours left far fewer out. Beyond it
-// the record is of no writer of ours.
+// no correct writer has made the record.
 const maxMissing = 100_000
 
 // copyOf is one epoch's copy of a fragment: its chunks from index 0 on, as long as
@@ -126,7 +126,7 @@ func (c *copyOf) add(m chunkMeta) {
 	if n := len(c.chunks); n > 0 {
 		l := c.chunks[n-1]
 		if m.index != l.index+1 || m.partition != l.partition || l.last || m.mediaEnd < l.mediaEnd {
-			return // a repetition, a chunk behind a hole, or none of a writer of ours
+			return // a repetition, a chunk behind a hole, or no chunk of a correct writer
 		}
 	} else if m.index != 0 {
 		return
@@ -184,11 +184,11 @@ type resume struct {
 	noEntry   bool      // no entry has a lower seq
 }
 
-// resumeAt decides where a new writer goes on: behind the newest entry, which is
-// the last one that it settles, else last. If the index tells of none, the writer
-// goes on above all chunks that were found, and with a seq of at least seed. If there
-// is no chunk either, the camera is new, and its first session is 1. Players keep an
-// array as long as the discontinuity sequence, so sessions do not begin at seed.
+// resumeAt decides where a new writer goes on: after the newest entry, which is the
+// last one that it settles, else last. If the index has none, the writer goes on
+// above all chunks that were found, and with a seq of at least seed. If there is no
+// chunk either, the camera is new, and its first session is 1. Players keep an array
+// as long as the discontinuity sequence, so sessions do not begin at seed.
 func resumeAt(last *schemas.Entry, settled []schemas.Entry, chunks []chunkMeta, seed uint64) resume {
 	if n := len(settled); n > 0 {
 		last = &settled[n-1]
@@ -209,9 +209,9 @@ func resumeAt(last *schemas.Entry, settled []schemas.Entry, chunks []chunkMeta, 
 	return r
 }
 
-// fromWhole returns the chunks of fragments of which no chunk can be missing,
-// although only the end of some partitions was read (cut): those above the first
-// chunk that was read of each of these.
+// fromWhole returns the chunks of complete fragments if only the end of some
+// partitions was read (cut). These are the fragments above the first chunk that
+// was read of each such partition.
 func fromWhole(chunks []chunkMeta, cut map[int32]bool) []chunkMeta {
 	from, seen := uint64(0), map[int32]bool{}
 	for _, c := range chunks {

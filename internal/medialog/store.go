@@ -69,8 +69,8 @@ func (l *Log) entries(ctx context.Context, t schemas.Topic, r Range) iter.Seq2[s
 	}
 }
 
-// IndexEnd returns the offset at which t's index ends. It changes with each entry. It
-// is 0 if t was never recorded. Errors: ctx's.
+// IndexEnd returns the offset at which t's index ends, which grows with each entry.
+// It is 0 if t was never recorded. Errors: ctx's.
 func (l *Log) IndexEnd(ctx context.Context, t schemas.Topic) (int64, error) {
 	ctx, cancel := l.bound(ctx)
 	defer cancel()
@@ -92,8 +92,8 @@ type within struct {
 	in   bool           // the range has begun; public time may step back from here on
 }
 
-// take takes the next entry, and returns those that are in the range for sure; done:
-// no other is.
+// take takes the next entry, and returns the entries that are certainly in the
+// range; done: no later entry is.
 func (w *within) take(e *schemas.Entry) (visible []schemas.Entry, done bool) {
 	switch {
 	case !e.Footage(), e.Seq < w.r.FromSeq:
@@ -113,7 +113,8 @@ func (w *within) take(e *schemas.Entry) (visible []schemas.Entry, done bool) {
 	return append(visible, w.edge.pass(e)...), false
 }
 
-// rest returns the remaining entries when no other follows.
+// rest returns the remaining entries. It is called when no further entry
+// follows.
 func (w *within) rest() (visible []schemas.Entry) {
 	if w.held != nil {
 		visible = w.edge.pass(w.held)
@@ -144,8 +145,8 @@ func (l *Log) rangeStart(ctx context.Context, index string, s span, r Range) (in
 }
 
 // timeStart returns an offset at or before the entry of the last fragment that starts
-// at or before t. It begins at the records that are as young as t less timeMargin, and
-// looks further back if their entries are younger.
+// at or before t. It begins at the records with timestamps of t minus timeMargin, and
+// looks further back if their entries are later than t.
 func (l *Log) timeStart(ctx context.Context, index string, s span, t time.Time) (int64, error) {
 	o, err := l.offsetsAt(ctx, index, t.Add(-timeMargin))
 	if err != nil {
@@ -170,7 +171,7 @@ func (l *Log) timeStart(ctx context.Context, index string, s span, t time.Time) 
 				if !e.Start.After(t) {
 					return at, nil
 				}
-				break // all from here on are younger: look further back
+				break // all entries from here on are later: look further back
 			}
 		}
 		at = max(s.start, at-step)
@@ -178,9 +179,9 @@ func (l *Log) timeStart(ctx context.Context, index string, s span, t time.Time) 
 }
 
 // find looks for the entry of a seq. It returns the entry and an offset to walk from.
-// From one entry to a later one, offsets grow at least as much as seqs. So find
-// counts back from a known entry by the difference of the seqs. It arrives at the
-// entry, or behind it by as many records as are no footage. Those are few.
+// From one entry to a later one, offsets grow at least as much as seqs. So find goes
+// back from a known entry by the difference of the seqs. It arrives at the entry, or
+// some records after it, one for each record that is no footage. These are few.
 func (l *Log) find(ctx context.Context, index string, s span, seq uint64) (schemas.Entry, int64, error) {
 	if s.start >= s.end {
 		return schemas.Entry{}, 0, ErrNotFound
@@ -321,8 +322,8 @@ func (l *Log) Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) iter
 	}
 }
 
-// edge hides expired entries. Partitions lose their oldest records separately: all up
-// to the newest entry whose media are gone counts as expired.
+// edge hides expired entries. Each partition loses its oldest records at another
+// time, so everything up to the newest entry whose media are gone counts as expired.
 type edge struct {
 	media []span
 	seen  map[int32]bool  // partitions that have shown an entry whose media are there
@@ -331,7 +332,8 @@ type edge struct {
 
 func newEdge(media []span) *edge { return &edge{media: media, seen: map[int32]bool{}} }
 
-// pass takes the next entry, and returns those that are visible for sure.
+// pass takes the next entry, and returns the entries that are certainly
+// visible.
 func (x *edge) pass(e *schemas.Entry) []schemas.Entry {
 	if e.Playable() && int(e.Partition) < len(x.media) {
 		if e.First < x.media[e.Partition].start {
@@ -347,7 +349,8 @@ func (x *edge) pass(e *schemas.Entry) []schemas.Entry {
 	return x.rest()
 }
 
-// rest returns the entries that are held, when no other follows.
+// rest returns the entries that are held. It is called when no further entry
+// follows.
 func (x *edge) rest() []schemas.Entry {
 	out := x.held
 	x.held = nil

@@ -17,7 +17,7 @@ const IndexOutlives = 2 * time.Hour
 
 // Ensure creates t's two topics, or brings the settings of existing ones in
 // line. Calls that come together share their requests. kafka.ErrSettings means
-// that both topics exist all the same.
+// that both topics exist and can be used.
 func (l *Log) Ensure(ctx context.Context, t schemas.Topic) error {
 	settings, err := l.ensuring.get(ctx, l.ctx, t)
 	if err != nil {
@@ -27,7 +27,7 @@ func (l *Log) Ensure(ctx context.Context, t schemas.Topic) error {
 }
 
 // ensureTopics is Ensure for many topics. The value of a result is the error of
-// topics that can be used all the same.
+// topics that can still be used.
 func (l *Log) ensureTopics(ctx context.Context, topics []schemas.Topic) map[schemas.Topic]result[error] {
 	var specs []kafka.Spec
 	for _, t := range topics {
@@ -94,7 +94,7 @@ func (l *Log) waitForTopics(ctx context.Context, t schemas.Topic) error {
 }
 
 // logMissingRight reports whether err is a missing right. It logs each right
-// once, because most often all cameras lack it.
+// once, because usually all cameras lack it.
 func (l *Log) logMissingRight(err error) bool {
 	var right *kafka.RightError
 	if !errors.As(err, &right) {
@@ -111,7 +111,7 @@ func (l *Log) logMissingRight(err error) bool {
 }
 
 // retry calls f until it succeeds or ctx ends. The pauses grow. If a right is
-// missing they are long: somebody has to grant it first.
+// missing they are long, because a person has to grant it first.
 func retry(ctx context.Context, f func() error) error {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		err := f()

@@ -14,7 +14,7 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// OpenOptions tells who opens a topic for writing, and why.
+// OpenOptions names the writer that opens a topic, and its reason.
 type OpenOptions struct {
 	Writer string        // this process, in the `open` entry
 	Host   string        // its host
@@ -47,7 +47,7 @@ type Writer struct {
 	opened   bool // core has begun
 	early    early
 	closing  bool
-	stopped  bool // fenced or closed: nothing that is written counts any more
+	stopped  bool // fenced or closed: later writes have no effect
 	err      error
 	gone     error     // why the media topic takes no chunk any more
 	stamp    time.Time // timestamp of the newest record
@@ -58,8 +58,8 @@ type Writer struct {
 // settle.
 func (w *Writer) Ready() <-chan struct{} { return w.ready }
 
-// Fenced is closed when nothing that is written any more counts: another writer has
-// opened the topic, it was deleted, or the writer was closed. Err tells which.
+// Fenced is closed when later writes have no effect: another writer has opened the
+// topic, the topic was deleted, or this writer was closed. Err returns the reason.
 func (w *Writer) Fenced() <-chan struct{} { return w.fenced }
 
 // Err returns why Fenced was closed: ErrFenced, or the error that ended the writer;
@@ -125,7 +125,7 @@ func failureOf(err error) string {
 	return schemas.ReasonProduce
 }
 
-// explain adds the remedy to errors of Kafka that people can mend.
+// explain adds the remedy to errors of Kafka that people can correct.
 func explain(err error) error {
 	switch {
 	case errors.Is(err, kerr.InvalidTimestamp):

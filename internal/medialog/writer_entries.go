@@ -41,7 +41,7 @@ func (w *Writer) appendEntries(ctx context.Context) error {
 	}
 }
 
-// commit appends an entry and learns whether it counts.
+// commit appends an entry and finds out whether it is valid.
 func (w *Writer) commit(ctx context.Context, e *schemas.Entry) error {
 	began := time.Now()
 	offset, err := w.append(ctx, e)
@@ -76,8 +76,8 @@ func (w *Writer) commit(ctx context.Context, e *schemas.Entry) error {
 }
 
 // append writes an entry and returns its offset. It waits while Kafka is away, and
-// tries again if Kafka refuses the entry: somebody can set a wrong clock or grant a
-// missing right, and an entry that stands there twice counts once. Only a topic that
+// tries again if Kafka refuses the entry: a person can set a wrong clock or grant a
+// missing right. If the entry is written twice, it counts once. Only a topic that
 // was deleted ends it.
 func (w *Writer) append(ctx context.Context, e *schemas.Entry) (offset int64, err error) {
 	logged := false

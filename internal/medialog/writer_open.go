@@ -10,9 +10,9 @@ import (
 
 // Open makes a writer of t. The writer creates t's topics if they are missing,
 // fences all earlier writers, settles what they left, and goes on. Open itself
-// returns at once. Until the writer is ready (Ready) it takes chunks into its
-// budget. Fencing begins at once: call Open when the first keyframe is there. When
-// ctx ends, the writer stops as in a crash; Close ends it in order.
+// returns at once. Until the writer is ready (Ready) it keeps chunks in memory,
+// within its budget. Fencing begins at once: call Open when the first keyframe is
+// there. When ctx ends, the writer stops as in a crash; Close ends it in order.
 func (l *Log) Open(ctx context.Context, t schemas.Topic, o OpenOptions) *Writer {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &Writer{
@@ -39,7 +39,7 @@ func (w *Writer) Close(ctx context.Context) error {
 	w.mu.Lock()
 	if !w.closing && !w.stopped {
 		w.closing = true
-		if w.opened { // else begin does it
+		if w.opened { // else begin does this
 			w.core.finish(schemas.ReasonSource)
 		}
 	}
