@@ -1,13 +1,13 @@
 // Package broker is the embedded broker of a Framelog on one machine. It runs
-// franz-go's kfake on a real port. kfake reads its whole log back when it starts.
-// So the log is a hot window: its size is bounded, all topics together, whatever
-// their retention.
+// franz-go's kfake on a real port. kfake reads its whole log when it starts. So
+// the log keeps only the newest footage: the size of all topics together is
+// bounded, independently of their retention.
 //
 // This package adds what kfake lacks: a lock on the directory; a listener that
-// closes connections that are not Kafka's; readiness only after the load; the
-// bound; retention and compaction at regular intervals; compaction that loses
-// nothing in a crash; partitions that keep their end offset after all of their
-// records have expired.
+// closes connections of clients that do not speak Kafka's protocol; readiness
+// only after the load; the bound; retention and compaction at regular
+// intervals; compaction that loses nothing in a crash; partitions that keep
+// their end offset after all of their records have expired.
 package broker
 
 import (
@@ -52,18 +52,18 @@ const (
 	maxMessage = 9 << 20
 )
 
-// Config says where the broker listens and what it may keep.
+// Config is the settings of a broker.
 type Config struct {
 	// Listen is host:port. Clients are told this address, so it must be one
 	// that they can reach. Default 127.0.0.1:9092.
 	Listen string
 	// Data is the broker's own directory. The broker makes it if it is missing.
 	Data string
-	// Limit is the most bytes of log on disk, all topics together. Default
-	// 1 GiB, at least 32 MiB. Above it the broker deletes the oldest footage.
-	// Other topics count too, but only their retention deletes from them. The
-	// last segment of a partition stays, so the log exceeds the limit if
-	// partitions × SegmentBytes is larger.
+	// Limit is the most bytes of log on disk, all topics together. Default 1 GiB,
+	// at least 32 MiB. Above it the broker deletes the oldest footage. Other
+	// topics count too, but only retention deletes their records. The last segment
+	// of a partition stays, so the log exceeds the limit if partitions ×
+	// SegmentBytes is larger.
 	Limit int64
 	// Prefix stands before Framelog's topic names (default empty).
 	Prefix string
@@ -111,8 +111,9 @@ func (c Config) Validate() error {
 }
 
 // Run runs the broker until ctx ends. It calls ready once, with its address,
-// when it has loaded the log and answers requests; nil: not. Errors: ErrListen
-// and ErrLocked, which are errors of the configuration, and those of the load.
+// when it has loaded the log and answers requests; ready may be nil. Errors:
+// ErrListen and ErrLocked, which are errors of the configuration, and those of
+// the load.
 func Run(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Registerer, ready func(addr string)) error {
 	cfg = cfg.withDefaults()
 	if err := cfg.Validate(); err != nil {
@@ -190,8 +191,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regis
 // The process that had it before may need a moment to end.
 const takenFor = 2 * time.Second
 
-// retryWhileTaken calls take until it succeeds, fails for another reason than
-// that something is taken, or takenFor has passed.
+// retryWhileTaken calls take until it succeeds, fails because of anything but a
+// taken directory or port, or takenFor has passed.
 func retryWhileTaken[T any](ctx context.Context, take func() (T, error)) (T, error) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

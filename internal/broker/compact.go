@@ -10,8 +10,8 @@ import (
 )
 
 // kfake compacts a partition in two steps: it removes the segments, then it writes
-// them anew. A crash between the two would lose cameras. So hard links keep the
-// old segments until the compaction has ended.
+// new ones. A crash between the two would lose records of cameras. So hard links
+// keep the old segments until the compaction has ended.
 
 func linksDir(data string) string { return filepath.Join(data, "compacting") }
 

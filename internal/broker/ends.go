@@ -10,9 +10,9 @@ import (
 
 // kfake forgets the end offset of a partition once all of its records have
 // expired: after a restart the partition begins at offset 0 again. But offsets
-// name fragments and epochs, so none may be used twice. So the keeper saves the
-// ends of partitions that nobody writes to. At the next start restoreEnds makes an
-// empty segment at that end, and a snapshot that names it.
+// name fragments and epochs, so no offset may be used twice. So the keeper saves
+// the ends of partitions that are not written to. At the next start restoreEnds
+// makes an empty segment at that end, and a snapshot that names it.
 
 // ends are offsets after the last record, by the directory of the partition.
 type ends map[string]int64

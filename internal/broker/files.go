@@ -120,9 +120,9 @@ func endOf(dir string, p partition) (int64, error) {
 	return 0, nil
 }
 
-// segmentEnd walks the batches of a segment by their headers (Kafka's record
-// batch, version 2: base offset at 0, length of what follows byte 12 at 8,
-// last offset delta at 23).
+// segmentEnd goes through the batches of a segment by their headers (Kafka's
+// record batch, version 2: base offset at 0, length of what follows byte 12 at
+// 8, last offset delta at 23).
 func segmentEnd(path string) (end int64, err error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	// idleAfter is how long nobody writes to a partition before the keeper saves
+	// idleAfter is how long a partition must get no record before the keeper saves
 	// its end offset. It is far below any retention.
 	idleAfter = 20 * time.Second
 	// The keeper compacts when the compacted topics hold compactAbove bytes and
@@ -39,7 +39,7 @@ type keeper struct {
 	ends      ends
 	seen      map[string]segment // by directory: the last segment of an idle partition when its end was saved
 	compacted int64              // size of the compacted topics after the last compaction
-	warned    bool               // the log says that the bound cannot be held
+	warned    bool               // a warning that the bound cannot be held was logged
 }
 
 func newKeeper(cfg Config, cluster *kfake.Cluster, client *kgo.Client, log *slog.Logger, met *metrics) *keeper {
@@ -58,7 +58,7 @@ func newKeeper(cfg Config, cluster *kfake.Cluster, client *kgo.Client, log *slog
 	return k
 }
 
-// run works until ctx ends. wrote tells it to check the bound at once.
+// run works until ctx ends. A value in wrote makes it check the bound at once.
 func (k *keeper) run(ctx context.Context, wrote <-chan struct{}) {
 	tick := time.NewTicker(k.cfg.Interval)
 	defer tick.Stop()
@@ -84,8 +84,8 @@ func (k *keeper) run(ctx context.Context, wrote <-chan struct{}) {
 	}
 }
 
-// media reports whether a topic holds footage. Only footage is deleted to hold the
-// bound.
+// media reports whether a topic holds footage. The keeper deletes only footage to
+// hold the bound.
 func (k *keeper) media(topic string) bool {
 	_, index, ok := k.names.Parse(topic)
 	return ok && !index
@@ -137,8 +137,8 @@ func (k *keeper) bound(ctx context.Context) error {
 
 // plan chooses the segments to delete, so that at least excess bytes become free:
 // of media alone, the oldest first, and never a partition's last segment. The
-// result gives, by index into parts, the index of the segment with which the
-// partition is to begin.
+// result maps an index into parts to the index of the segment with which that
+// partition then begins.
 func plan(parts []partition, media func(topic string) bool, excess int64) map[int]int {
 	if excess <= 0 {
 		return nil
@@ -189,8 +189,8 @@ func (k *keeper) saveEnds(ctx context.Context) error {
 		if n := len(p.segments); n > 0 {
 			last = p.segments[n-1]
 		}
-		// If it has no file, the end is saved each time: the partition may have been
-		// written to and emptied since, and nothing shows it.
+		// If it has no file, the end is saved each time: the partition may have got
+		// records and lost them since, and no file shows it.
 		if s, ok := k.seen[p.dir]; ok && s == last && len(p.segments) > 0 {
 			continue
 		}
@@ -229,7 +229,7 @@ func (k *keeper) saveEnds(ctx context.Context) error {
 }
 
 // compact compacts the registry's topics when they have grown much. kfake answers
-// no request while it writes them anew, so this should be rare.
+// no request while it rewrites them, so this should be rare.
 func (k *keeper) compact() error {
 	parts, err := scan(partitionsDir(k.cfg.Data))
 	if err != nil {

@@ -13,20 +13,21 @@ import (
 )
 
 const (
-	// endsRetry is how long waitEnds waits to ask again where topics end.
+	// endsRetry is the pause before waitEnds asks for the ends of topics again.
 	endsRetry = 250 * time.Millisecond
-	// unknownFor is how long brokers must say that they do not know a topic until
-	// waitEnds believes it: a broker that has just started says so of all topics.
+	// unknownFor is how long brokers must report that they do not know a topic
+	// until waitEnds believes it: a broker that has just started reports this for
+	// all topics.
 	unknownFor = 2 * time.Second
 	// Quiet is how long a reader that has not reached the end waits for records
-	// before it asks AtEnd.
+	// before it calls AtEnd.
 	Quiet = 250 * time.Millisecond
-	// endsLimit bounds one such question; records that come meanwhile wait.
+	// endsLimit bounds one call of AtEnd; records that come meanwhile wait.
 	endsLimit = 2 * time.Second
 )
 
-// ErrNoTopic says that brokers do not know a topic, or a partition of it: nobody
-// has made it, or a broker does not know of it yet.
+// ErrNoTopic means that brokers do not know a topic, or a partition of it: it
+// does not exist, or a broker does not know it yet.
 var ErrNoTopic = errors.New("the brokers do not know the topic")
 
 // EndOffsets gives the end offset of each partition of a topic that is not empty.
@@ -62,7 +63,7 @@ func EndOffsets(ctx context.Context, adm *kadm.Client, topic string) (map[int32]
 func waitEnds(ctx context.Context, adm *kadm.Client, topics ...string) (map[partition]int64, error) {
 	out := make(map[partition]int64)
 	for _, topic := range topics {
-		var unknown time.Time // since when
+		var unknown time.Time // since when brokers do not know the topic
 		for {
 			ends, err := EndOffsets(ctx, adm, topic)
 			switch {
@@ -89,13 +90,13 @@ func waitEnds(ctx context.Context, adm *kadm.Client, topics ...string) (map[part
 	return out, nil
 }
 
-// AtEnd gives those partitions of ends that hold no record from the offset in next
-// (the start, if there is none) up to the one in ends. Compaction removes a
-// partition's last records too, and the end of a transaction is no record: so a
-// reader may reach the end without a record that is there. AtEnd asks the leaders
-// for what follows; client is not to be one that consumes, whose own fetches would
-// be answered first. Partitions whose leader does not answer are not among the
-// result.
+// AtEnd returns those partitions of ends that hold no record between the offset in
+// next (the partition's start, if next has none) and the one in ends. Compaction
+// may remove the last records of a partition, and the end of a transaction is no
+// record. So a reader can be at the end although the end offset is higher than its
+// own. AtEnd asks the leaders for the records that follow. client must not
+// consume, since its own fetches would be answered first. Partitions whose leader
+// does not answer are not in the result.
 func AtEnd(ctx context.Context, client *kgo.Client, topic string, next, ends map[int32]int64) (done []int32, err error) {
 	adm := kadm.NewClient(client)
 	topics, err := adm.ListTopics(ctx, topic)
@@ -127,7 +128,7 @@ func noRecord(ctx context.Context, leader *kgo.Broker, topicID kadm.TopicID, top
 		p.Partition, p.FetchOffset, p.PartitionMaxBytes = id, at, 64<<10
 		t := kmsg.NewFetchRequestTopic()
 		t.Topic, t.TopicID, t.Partitions = topic, topicID, append(t.Partitions, p)
-		req := kmsg.NewPtrFetchRequest() // of one partition: without records there are none, not too many elsewhere
+		req := kmsg.NewPtrFetchRequest() // for one partition, so that records of others cannot fill the answer
 		req.Topics = append(req.Topics, t)
 		resp, err := req.RequestWith(ctx, leader)
 		if err != nil {

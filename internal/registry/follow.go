@@ -30,8 +30,8 @@ type Snapshot struct {
 	Read map[int32]int64
 }
 
-// Holds reports whether s was read up to ends, which Client.End gave: then it
-// holds every camera that was put before End was called, whoever put it.
+// Holds reports whether s was read up to ends, which Client.End returned. Then
+// it holds every camera that any process put before End was called.
 func (s Snapshot) Holds(ends map[int32]int64) bool {
 	for p, end := range ends {
 		if s.Read[p] < end {
@@ -83,8 +83,8 @@ func (c *Client) Follow(ctx context.Context, changed func(Snapshot)) error {
 }
 
 // read follows both topics with one consumer, from their start, and calls changed as
-// Follow does. It returns the error of changed, or ctx's, or says that the topics
-// have been made anew since it began.
+// Follow does. It returns the error of changed, ctx's, or an error if the topics
+// were made again since it began.
 func (c *Client) read(ctx context.Context, changed func(Snapshot) error) error {
 	cams, status := c.cfg.Names().Cameras(), c.cfg.Names().Status()
 	client, err := kgo.NewClient(append(c.cfg.Options(c.log),
@@ -151,8 +151,8 @@ func (c *Client) read(ctx context.Context, changed func(Snapshot) error) error {
 	}
 }
 
-// lostData reports that the log is not the one any more that was read so far: then
-// records may be gone that no tombstone takes back.
+// lostData reports that the log was cut back or made again. Then cameras may be
+// gone without a tombstone.
 func lostData(fetches kgo.Fetches) error {
 	var out error
 	fetches.EachError(func(_ string, _ int32, err error) {
@@ -170,7 +170,7 @@ type partition struct {
 	id    int32
 }
 
-// view is the registry as records make it.
+// view is the registry as built from the records.
 type view struct {
 	Snapshot
 	cameras string              // name of the topic of cameras; the other is of statuses
@@ -189,9 +189,9 @@ func (v *view) read(p partition, next int64) {
 	}
 }
 
-// lookForEnds finds partitions that have been read up to their end although no
-// record is there, and reports whether there are any. If the brokers do not answer,
-// it finds none: the consumer logs why.
+// lookForEnds finds partitions that have been read up to their end although their
+// last offsets hold no record, and reports whether there are any. If the brokers do
+// not answer, it finds none: the consumer logs why.
 func (v *view) lookForEnds(ctx context.Context, client *kgo.Client, ends map[partition]int64) (found bool) {
 	ctx, cancel := context.WithTimeout(ctx, endsLimit)
 	defer cancel()

@@ -16,8 +16,8 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// Demo is the name that the demo's cameras are kept under. No configuration file
-// can have it.
+// Demo is the file name in the records of the demo's cameras. No configuration
+// file can have it.
 const Demo = "--demo"
 
 // File is a configuration file that keeps cameras. They are known by its name, so
@@ -27,8 +27,8 @@ type File struct {
 	Named bool // the file gives itself this name
 	// Host and Path (absolute) are where it is.
 	Host, Path string
-	// OnlyHost says that no other host uses these brokers: the path alone tells
-	// where a file is.
+	// OnlyHost: no other host uses these brokers, so the path alone identifies a
+	// file.
 	OnlyHost bool
 }
 
@@ -52,9 +52,9 @@ func (f File) place() string {
 	return f.Host + ":" + f.Path
 }
 
-// keeps reports whether cam is one of this file's: of a file in the same place, or
-// of one with the name that this file gives itself. A second file that only happens
-// to have the same name, framelog.yaml mostly, is another one.
+// keeps reports whether cam belongs to this file: its record names the same place,
+// or the name that this file gives itself. A second file that happens to have the
+// same name, such as framelog.yaml, is another file.
 func (f File) keeps(cam schemas.Camera) bool {
 	if cam.Source != schemas.SourceFile {
 		return false
@@ -66,7 +66,8 @@ func (f File) keeps(cam schemas.Camera) bool {
 	return f.Named && NameOf(cam.Origin) == f.Name
 }
 
-// knowsGone reports whether the file that keeps cam was on this host and is no more.
+// knowsGone reports whether the file that keeps cam was on this host and does not
+// exist any more.
 func (f File) knowsGone(cam schemas.Camera) bool {
 	host, path, _ := strings.Cut(cam.Place, ":")
 	if path == "" || !f.OnlyHost && host != f.Host {
@@ -81,7 +82,7 @@ func NameOf(origin string) string {
 	return origin[:max(strings.LastIndexByte(origin, ':'), 0)]
 }
 
-// Keeper says in words who keeps a camera.
+// Keeper describes in words what keeps a camera.
 func Keeper(cam schemas.Camera) string {
 	name, line := NameOf(cam.Origin), cam.Origin[strings.LastIndexByte(cam.Origin, ':')+1:]
 	switch {
@@ -96,15 +97,15 @@ func Keeper(cam schemas.Camera) string {
 // Result is what Reconcile did, ids in order.
 type Result struct {
 	Added, Changed, Unchanged, Removed []string
-	// Kept are cameras that the file had once and has no more, which stay
-	// because prune was not asked for.
+	// Kept are cameras that the file no longer has, and that stay because prune
+	// was not set.
 	Kept []string
-	// Moved are the places of files that are gone and whose cameras this file has
-	// taken over.
+	// Moved are the places of files that do not exist any more and whose cameras
+	// this file has taken over.
 	Moved []string
 }
 
-// ConflictError says that the id of a camera is taken by another keeper.
+// ConflictError means that another keeper has a camera with this id.
 type ConflictError struct {
 	Have, Wants schemas.Camera
 }
@@ -118,7 +119,7 @@ func (e *ConflictError) Problem() string {
 	return what + " already"
 }
 
-// Remedy is what to do about it, as far as that does not depend on who runs the
+// Remedy is what a person can do, as far as that does not depend on the kind of
 // brokers.
 func (e *ConflictError) Remedy() string {
 	name := NameOf(e.Have.Origin)
@@ -133,11 +134,11 @@ func (e *ConflictError) Remedy() string {
 
 func (e *ConflictError) Error() string { return e.Problem() + ": " + e.Remedy() }
 
-// Reconcile makes the registry's cameras of a configuration file those of cams,
-// whose Origin is NAME:LINE. It touches no camera that is not of this file: if the
-// API or another file has one of the same id it writes nothing and returns a
-// ConflictError. Only what differs is written, and cameras that the file has no
-// more are removed only with prune.
+// Reconcile changes the registry's cameras of a configuration file to cams, whose
+// Origin is NAME:LINE. It changes no camera that does not belong to this file: if
+// the API or another file has one with the same id, it writes nothing and returns
+// a ConflictError. It writes only records that differ. It removes cameras that the
+// file no longer has only with prune.
 func (c *Client) Reconcile(ctx context.Context, file File, cams []schemas.Camera, prune bool) (Result, error) {
 	have, err := c.Load(ctx)
 	if err != nil {

@@ -1,6 +1,5 @@
-// Package registry reads and writes the desired state of cameras and what is
-// observed of them: the two compacted topics of schemas.Camera and
-// schemas.Status.
+// Package registry reads and writes the desired and the observed state of
+// cameras: the two compacted topics of schemas.Camera and schemas.Status.
 package registry
 
 import (
@@ -19,9 +18,9 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// Partitions of a new cameras topic: the most ingest processes that share the
-// cameras. A topic that has another number keeps it, since the number decides
-// where each camera's records are.
+// Partitions of a new cameras topic: the most ingest processes that can share
+// the cameras. An existing topic keeps its number, since the number decides in
+// which partition a camera's records are.
 const Partitions = 128
 
 // statusPartitions of the status topic. Every reader reads all of it.
@@ -30,21 +29,21 @@ const statusPartitions = 1
 // ensureLimit bounds how long one topic may take.
 const ensureLimit = 15 * time.Second
 
-// fateLimit is how long a write that has run out of time waits for the word
-// whether its record has been written. The client gives up a record that it has
-// not sent yet within that time.
+// fateLimit is how long a write whose time is over waits to learn whether its
+// record was written. Within that time the client drops a record that it has
+// not sent yet.
 const fateLimit = time.Second
 
-// ErrUncertain says that a record may or may not be written, now or later: it was
-// sent, and the brokers have not answered in time.
+// ErrUncertain means that a record may or may not be written, now or later: it
+// was sent, and the brokers have not answered in time.
 var ErrUncertain = errors.New("it is not known whether the brokers have written it")
 
-// StaleAfter is the age at which a status says nothing about now any more:
-// its owner writes one every 10 s.
+// StaleAfter is the age at which a status is out of date: its owner writes one
+// every 10 s.
 const StaleAfter = 30 * time.Second
 
-// Stale reports whether s is too old to believe: its owner is gone, or cannot
-// reach the brokers.
+// Stale reports whether s is out of date: its owner is gone, or cannot reach
+// the brokers.
 func Stale(s schemas.Status, now time.Time) bool { return now.Sub(s.Updated) > StaleAfter }
 
 // Client reads and writes the registry.
@@ -54,7 +53,7 @@ type Client struct {
 	client *kgo.Client   // produces and administers; readers have their own
 	leave  time.Duration // how long Close waits for statuses
 
-	// recheck is how long nothing new comes until Follow asks whether the topic of
+	// recheck is how long no record comes until Follow checks that the topic of
 	// cameras ends where it has read up to.
 	recheck time.Duration
 
@@ -96,7 +95,7 @@ func (c *Client) Close() {
 	c.mu.Unlock()
 	select {
 	case <-idle:
-	case <-time.After(c.leave): // the brokers are away, which other messages say
+	case <-time.After(c.leave): // the brokers are away, which other messages report
 	}
 	c.client.Close()
 }
@@ -134,9 +133,9 @@ func ensure(ctx context.Context, cl *kgo.Client, s kafka.Spec) error {
 }
 
 // Put writes a camera's desired state and waits for the acknowledgement. It
-// refuses an invalid id and what secrets.Check refuses: no password gets into the
-// registry. A zero Updated becomes now. Errors: ErrUncertain if the record may
-// still arrive.
+// refuses an invalid id and every camera that secrets.Check refuses, so that no
+// password gets into the registry. A zero Updated becomes now. Errors:
+// ErrUncertain if the record may still arrive.
 func (c *Client) Put(ctx context.Context, cam schemas.Camera) error {
 	if err := check(cam); err != nil {
 		return fmt.Errorf("registry: put camera: %w", err)
@@ -149,7 +148,7 @@ func (c *Client) Put(ctx context.Context, cam schemas.Camera) error {
 		return fmt.Errorf("registry: put camera %s: %w", cam.ID, err)
 	}
 	err = c.produce(ctx, c.cfg.Names().Cameras(), cam.ID, value)
-	if errors.Is(err, kerr.UnknownTopicOrPartition) { // the first of all cameras, before any process has run
+	if errors.Is(err, kerr.UnknownTopicOrPartition) { // the very first camera, before any process has made the topic
 		if err = c.Ensure(ctx); err == nil {
 			err = c.produce(ctx, c.cfg.Names().Cameras(), cam.ID, value)
 		}
@@ -160,7 +159,7 @@ func (c *Client) Put(ctx context.Context, cam schemas.Camera) error {
 	return nil
 }
 
-// check reports why a record may not stand in the registry.
+// check returns why a record may not be in the registry.
 func check(cam schemas.Camera) error {
 	if err := schemas.ValidateCameraID(cam.ID); err != nil {
 		return err
@@ -241,8 +240,8 @@ func (c *Client) sendStatus(id string, value []byte) {
 	c.send(id, value)
 }
 
-// send sends a status, and then the one that waits by then. c.mu is held. The
-// promise runs later, on a goroutine of the client.
+// send sends a status, and then the one that waits when it has been sent. c.mu
+// is held. The promise runs later, on a goroutine of the client.
 func (c *Client) send(id string, value []byte) {
 	r := &kgo.Record{Topic: c.cfg.Names().Status(), Key: []byte(id), Value: value}
 	c.client.TryProduce(context.Background(), r, func(_ *kgo.Record, err error) {
