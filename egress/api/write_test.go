@@ -75,7 +75,7 @@ func TestLiteralPassword(t *testing.T) {
 			if now, _ := b.reg.camera("front-door"); code != c.code || secrets.Join(now) != c.want {
 				t.Errorf("%s: %d %s: %+v", c.url, code, out, now)
 			}
-			if code == 400 && !strings.Contains(out, "anew") {
+			if code == 400 && !strings.Contains(out, "again") {
 				t.Errorf("%s: %s", c.url, out)
 			}
 		}
@@ -114,7 +114,7 @@ func TestPasswordStays(t *testing.T) {
 	put("yard", "rtsp://u:"+canary+"@10.0.0.9/a", 201)
 	put("yard", "rtsp://u:${file:yard}@10.0.0.9:554/b", 200)
 	for _, host := range []string{"10.6.6.6", "10.0.0.9:8554", "10.0.0.9.evil.example"} {
-		if out := put("yard", "rtsp://u:${file:yard}@"+host+"/a", 400); !strings.Contains(out, "anew") {
+		if out := put("yard", "rtsp://u:${file:yard}@"+host+"/a", 400); !strings.Contains(out, "again") {
 			t.Error(out)
 		}
 		put("yard", "rtsp://"+host+"/${file:yard}", 400)
@@ -166,7 +166,7 @@ func TestPasswordStaysGuarded(t *testing.T) {
 	} {
 		before, _ := b.reg.camera("yard")
 		out, code := b.do(t, "PUT", "/v1/cameras/yard", c.body)
-		if after, _ := b.reg.camera("yard"); code != c.want || code == 400 && (after != before || !strings.Contains(out, "anew")) {
+		if after, _ := b.reg.camera("yard"); code != c.want || code == 400 && (after != before || !strings.Contains(out, "again")) {
 			t.Fatalf("%s: %d %s, want %d; now %+v", c.body, code, out, c.want, after)
 		}
 	}

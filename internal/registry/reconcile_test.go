@@ -89,7 +89,7 @@ func TestPlanFile(t *testing.T) {
 		{
 			name:  "password",
 			cams:  []schemas.Camera{{ID: "x", URL: "rtsp://u:c4n4ry@h/", Origin: "site:2"}},
-			fails: []string{"site:2", "in the clear"},
+			fails: []string{"site:2", "in plain text"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -15,24 +15,25 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// ErrHandMade says that a file of the secrets directory is not one of Store's,
-// and was left as it is.
+// ErrHandMade means that Store did not write a file of the secrets directory,
+// and that the file was not changed.
 var ErrHandMade = errors.New("the file was not written by Framelog")
 
-// purpose is the line above a secret that says where it may go, and whether Store
-// has written it.
-var purpose = regexp.MustCompile(`^for ((?:insecure rtsps://|rtsps://)?\S{1,300}:[0-9]{1,5})(, kept by Framelog)?$`)
+// targetLine is the line above a secret. It names the host to which the secret
+// may go, and reports whether Store has written it.
+var targetLine = regexp.MustCompile(`^for ((?:insecure rtsps://|rtsps://)?\S{1,300}:[0-9]{1,5})(, kept by Framelog)?$`)
 
 // entry is one secret of a file.
 type entry struct {
-	aim    string // where the secret may go, as in purpose; empty if the file does not say
-	ours   bool   // Store has written it
+	target string // where the secret may go, as in targetLine; empty if the file does not say
+	kept   bool   // Store has written it
 	secret string
 }
 
-// aims are the purposes of secrets that may go to a camera: to its host and port,
-// and with no less TLS than is written. The first is the narrowest.
-func aims(cam schemas.Camera) []string {
+// targets returns the targets of the secrets that may go to a camera: its host
+// and port, with at most as much TLS as the camera has. The first is the
+// narrowest.
+func targets(cam schemas.Camera) []string {
 	s := site(cam.URL)
 	all := []string{"rtsps://" + s, "insecure rtsps://" + s, s}
 	scheme, _, _ := strings.Cut(cam.URL, "://")
@@ -46,16 +47,16 @@ func aims(cam schemas.Camera) []string {
 }
 
 // parseFile reads "SECRET", or "for HOST:PORT\nSECRET" once or several times. It
-// gives one entry at least. What a secret may hold is checked where it is used.
+// returns at least one entry. The user of a secret checks its content.
 func parseFile(text string) (entries []entry) {
 	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
 	for {
 		first, rest, _ := strings.Cut(text, "\n")
-		m := purpose.FindStringSubmatch(strings.TrimSuffix(first, "\r"))
+		m := targetLine.FindStringSubmatch(strings.TrimSuffix(first, "\r"))
 		if m == nil || rest == "" {
 			break
 		}
-		e := entry{aim: strings.ToLower(m[1]), ours: m[2] != ""}
+		e := entry{target: strings.ToLower(m[1]), kept: m[2] != ""}
 		e.secret, text, _ = strings.Cut(rest, "\n")
 		e.secret = strings.TrimSuffix(e.secret, "\r")
 		entries = append(entries, e)
@@ -66,28 +67,29 @@ func parseFile(text string) (entries []entry) {
 	return entries
 }
 
-// format is what parseFile reads as entries of Store's.
+// format writes entries of Store in the form that parseFile reads.
 func format(entries []entry) string {
 	var b strings.Builder
 	for _, e := range entries {
-		fmt.Fprintf(&b, "for %s, kept by Framelog\n%s\n", e.aim, e.secret)
+		fmt.Fprintf(&b, "for %s, kept by Framelog\n%s\n", e.target, e.secret)
 	}
 	return b.String()
 }
 
-// choose is the place of the entry for a camera: the one with the narrowest
-// purpose that allows it, else the first.
+// choose returns the index of the entry for a camera: the one with the
+// narrowest target that allows the camera, else the first.
 func choose(entries []entry, cam schemas.Camera) int {
-	for _, a := range aims(cam) {
-		if i := slices.IndexFunc(entries, func(e entry) bool { return e.aim == a }); i >= 0 {
+	for _, a := range targets(cam) {
+		if i := slices.IndexFunc(entries, func(e entry) bool { return e.target == a }); i >= 0 {
 			return i
 		}
 	}
 	return 0
 }
 
-// stored are the passwords that Store has kept for camera id. Errors:
-// fs.ErrNotExist if there is no file, ErrHandMade if there may be anything else.
+// stored returns the passwords that Store has kept for camera id. Errors:
+// fs.ErrNotExist if there is no file, ErrHandMade if the file may hold anything
+// else.
 func stored(dir, id string) (text string, entries []entry, err error) {
 	if err := schemas.ValidateCameraID(id); err != nil {
 		return "", nil, err
@@ -97,7 +99,7 @@ func stored(dir, id string) (text string, entries []entry, err error) {
 		return "", nil, fs.ErrNotExist
 	}
 	entries = parseFile(text)
-	if err != nil || slices.ContainsFunc(entries, func(e entry) bool { return !e.ours }) {
+	if err != nil || slices.ContainsFunc(entries, func(e entry) bool { return !e.kept }) {
 		return "", nil, ErrHandMade
 	}
 	return text, entries, nil
@@ -105,14 +107,14 @@ func stored(dir, id string) (text string, entries []entry, err error) {
 
 // readText reads a file of the secrets directory. Its errors hold no path.
 func readText(dir, name string) (string, error) {
-	// A root keeps links inside the directory: Kubernetes makes each file of a
-	// mounted secret a link, and any other link has no business there.
+	// os.Root follows only links inside the directory. Kubernetes makes each file
+	// of a mounted secret such a link; links to other places are refused.
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return "", fmt.Errorf("open secrets directory: %w", cause(err))
 	}
 	defer root.Close()
-	// Without O_NONBLOCK a named pipe would keep the caller for ever.
+	// Without O_NONBLOCK a named pipe would block the caller for ever.
 	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return "", cause(err)
@@ -134,14 +136,14 @@ func readText(dir, name string) (string, error) {
 }
 
 // Store keeps the password of a camera in the file dir/id (mode 0600, in a
-// directory of mode 0700 that it makes), at once or not at all, for the host and
-// port of the camera's URL alone, and for no less than its TLS: if it is rtsps not
-// for rtsp, and if it is without InsecureTLS not with it. Resolve finds it as
-// ${file:id}. Passwords for other hosts stay in the file until Forget, since the
-// record that names the new host may not be written. A file that Store has not
-// written stays as it is, and the error is ErrHandMade. undo brings back what was
-// there before, unless somebody has stored another password meanwhile; it need not
-// be called.
+// directory of mode 0700 that it makes). The write is atomic. The password is only
+// for the host and port of the camera's URL, and for no less than its TLS: a
+// password for rtsps is not for rtsp, and one without InsecureTLS is not for
+// InsecureTLS. Resolve finds it as ${file:id}. Passwords for other hosts stay in
+// the file until Forget, since the record that names the new host may not be
+// written. Store does not change a file that it has not written; then the error is
+// ErrHandMade. undo restores the file, unless another password was stored
+// meanwhile; it need not be called.
 func Store(dir string, cam schemas.Camera, password string) (undo func() error, err error) {
 	failed := func(err error) (func() error, error) {
 		return nil, fmt.Errorf("secrets: store password of %s: %w", cam.ID, err)
@@ -162,15 +164,15 @@ func Store(dir string, cam schemas.Camera, password string) (undo func() error, 
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return failed(err)
 	}
-	aim := aims(cam)[0]
-	entries = slices.DeleteFunc(entries, func(e entry) bool { return e.aim == aim })
-	text := format(append([]entry{{aim, true, password}}, entries...))
+	target := targets(cam)[0]
+	entries = slices.DeleteFunc(entries, func(e entry) bool { return e.target == target })
+	text := format(append([]entry{{target, true, password}}, entries...))
 	if err := writeText(dir, cam.ID, text); err != nil {
 		return failed(err)
 	}
 	return func() error {
 		if now, err := readText(dir, cam.ID); err != nil || now != text {
-			return nil //nolint:nilerr // it is another's by now, or gone
+			return nil //nolint:nilerr // another caller has changed or removed it
 		}
 		if err := writeText(dir, cam.ID, old); err != nil {
 			return fmt.Errorf("secrets: bring back password of %s: %w", cam.ID, err)
@@ -179,8 +181,8 @@ func Store(dir string, cam schemas.Camera, password string) (undo func() error, 
 	}, nil
 }
 
-// writeText makes dir/name hold text (mode 0600), at once or not at all. Without
-// text it removes the file.
+// writeText writes text to dir/name (mode 0600) atomically. If text is empty, it
+// removes the file.
 func writeText(dir, name, text string) error {
 	if text == "" {
 		return os.Remove(filepath.Join(dir, name))
@@ -189,7 +191,7 @@ func writeText(dir, name, text string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // fails once it has its name, as it should
+	defer os.Remove(f.Name()) // fails after the rename, as intended
 	_, err = f.WriteString(text)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
@@ -197,13 +199,13 @@ func writeText(dir, name, text string) error {
 	return os.Rename(f.Name(), filepath.Join(dir, name))
 }
 
-// Forget removes those passwords that Store has kept for id and none of the
-// cameras uses, whatever their ids, and reports whether there was one. Files that
-// Store has not written stay.
+// Forget removes the passwords that Store has kept for id and that none of the
+// cameras uses, and reports whether there was one. Cameras with other ids count
+// too. Files that Store has not written stay.
 func Forget(dir, id string, cameras map[string]schemas.Camera) (bool, error) {
 	_, entries, err := stored(dir, id)
 	if err != nil {
-		return false, nil //nolint:nilerr // there is none of Store's
+		return false, nil //nolint:nilerr // Store has written none
 	}
 	var keep []entry
 	for i, e := range entries {

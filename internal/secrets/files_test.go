@@ -230,7 +230,7 @@ func TestBoundToTLS(t *testing.T) {
 			}
 			for i, cam := range cams {
 				got, err := resolve(r, cam)
-				if want := i >= level; (err == nil) != want || (got == canary) != want || !want && !strings.Contains(err.Error(), "anew") {
+				if want := i >= level; (err == nil) != want || (got == canary) != want || !want && !strings.Contains(err.Error(), "again") {
 					t.Errorf("%q for %+v: %q, %v", line, cam, got, err)
 				}
 			}

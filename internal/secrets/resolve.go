@@ -13,33 +13,32 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// The largest secret and the largest file of secrets, in bytes.
+// Limits of a secret and of a file of secrets, in bytes.
 const (
 	maxSecret = 4096
 	maxFile   = 16 * maxSecret
 )
 
-// Resolver puts secrets in the place of references. The zero Resolver has none
-// to give.
+// Resolver replaces references by secrets. The zero Resolver has no secrets.
 //
-// Whoever can write a record may name any host in it. So a secret goes only to a
-// host and port that a file of this machine names for it, and with no less TLS:
-// the file of the secret, or a camera of this machine's configuration file that
-// refers to it.
+// A process that can write a record may name any host in it. So a secret goes
+// only to a host and port that a file of this machine names for it, and with no
+// less TLS. That file is the file of the secret, or this machine's configuration
+// file, with a camera that refers to the secret.
 type Resolver struct {
 	// Dir holds the files of ${file:NAME}. Empty: there are none.
 	Dir string
 	// LookupEnv finds environment variables. Default os.LookupEnv.
 	LookupEnv func(string) (string, bool)
-	// Cameras are those of this machine's configuration file.
+	// Cameras are the cameras of this machine's configuration file.
 	Cameras []schemas.Camera
 }
 
-// Resolve gives the URL of cam with user, password and the secrets of path and
-// query put in. It reads the secrets anew at each call, so that one can be changed
-// while cameras run. A reference for the user, without a password, may hold
-// "user:password". An error names the reference, never a value. The URL is not to
-// be shown: see Shown.
+// Resolve returns the URL of cam with user, password and the secrets of path and
+// query in it. It reads the secrets at each call, so that a person can change one
+// while cameras run. The secret of User may be "user:password" if there is no
+// Password. An error names the reference, never a value. Do not show the URL: see
+// Shown.
 func (r Resolver) Resolve(ctx context.Context, cam schemas.Camera) (*url.URL, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -87,9 +86,9 @@ func fill(rawURL string, values map[string]string) string {
 	return b.String() + rawURL[at:]
 }
 
-// escape is v as one value of a path or of a query (RFC 3986 section 3.3): it
-// ends none, and begins none. As little as possible is encoded, since not all
-// cameras undo it; a + in a query is, since many take it for a space.
+// escape encodes v as one value of a path or of a query (RFC 3986 section 3.3).
+// It encodes as little as possible, since not all cameras decode it. It encodes
+// + in a query, since many cameras take it for a space.
 func escape(v string, query bool) string {
 	var b strings.Builder
 	for i := range len(v) {
@@ -105,7 +104,7 @@ func escape(v string, query bool) string {
 	return b.String()
 }
 
-// value is the secret of a reference, for cam.
+// value returns the secret of a reference, for cam.
 func (r Resolver) value(ref string, cam schemas.Camera) (string, error) {
 	v, err := r.read(ref, cam)
 	switch {
@@ -122,9 +121,9 @@ func (r Resolver) value(ref string, cam schemas.Camera) (string, error) {
 }
 
 func (r Resolver) read(ref string, cam schemas.Camera) (string, error) {
-	allowed := aims(cam)
+	allowed := targets(cam)
 	local := slices.ContainsFunc(r.Cameras, func(c schemas.Camera) bool {
-		return slices.Contains(references(c), ref) && slices.Contains(allowed, aims(c)[0])
+		return slices.Contains(references(c), ref) && slices.Contains(allowed, targets(c)[0])
 	})
 	name, isFile := strings.CutPrefix(strings.Trim(ref, "${}"), "file:")
 	if !isFile {
@@ -152,16 +151,16 @@ func (r Resolver) read(ref string, cam schemas.Camera) (string, error) {
 	entries := parseFile(text)
 	e := entries[choose(entries, cam)]
 	switch {
-	case local || slices.Contains(allowed, e.aim):
+	case local || slices.Contains(allowed, e.target):
 		return e.secret, nil
-	case e.aim == "":
+	case e.target == "":
 		return "", fmt.Errorf("nothing on this machine says that it is for %s: write \"for %[1]s\" in a line above the secret, "+
-			"or give the password anew, or for a camera of a configuration file add it to the one of this ingest process", allowed[0])
+			"or enter the password again, or, for a camera of a configuration file, add it to the file of this ingest process", allowed[0])
 	}
-	return "", fmt.Errorf("it is not for %s, but for another host or port, or for more TLS: give the password anew", allowed[0])
+	return "", fmt.Errorf("it is not for %s, but for another host or port, or for more TLS: enter the password again", allowed[0])
 }
 
-// cause is err without its path: which file is told by the reference.
+// cause returns err without its path: the reference names the file.
 func cause(err error) error {
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return pe.Err

@@ -1,17 +1,17 @@
 // Package secrets keeps camera passwords out of the log.
 //
-// A URL as somebody types it is split once, by Split, where it comes in: a
-// configuration file, the API, the command line. From then on a camera is a
-// record (schemas.Camera) that has a URL without user and password, and both in
-// fields of their own. The record holds references in place of passwords:
+// Split takes apart a URL that a person has typed, once, at the place where it
+// comes in: a configuration file, the API, the command line. From then on a
+// camera is a record (schemas.Camera) whose URL has no user and password; they
+// are in separate fields. The record holds references in place of passwords:
 // ${FRAMELOG_SECRET_X} is an environment variable, ${file:NAME} a file of the
 // secrets directory. References may also stand in the path and the query of the
 // URL, where many cameras want their password; never in the host or the port.
 //
-// Only Resolver replaces references, at each connection attempt. It sends a
-// secret to no other host and port than this machine's own files name for it.
+// Only Resolver replaces references, at each connection attempt. It gives a
+// secret only to the host and port that this machine's own files name for it.
 //
-// No error of this package repeats any part of a URL but a reference.
+// Errors of this package repeat no part of a URL except references.
 package secrets
 
 import (
@@ -30,10 +30,10 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// schemes are what the URL of a camera may begin with. Each further kind of URL
-// is one more line.
+// schemes are the schemes that the URL of a camera may have. Each further kind
+// of URL is one more line.
 var schemes = map[string]struct {
-	port string // where the URL names none
+	port string // if the URL has none
 	tls  bool
 }{
 	"rtsp":  {"554", false}, // RFC 7826 section 4.2
@@ -46,21 +46,22 @@ var (
 		"or ${file:NAME} (letters, digits, '.', '_' and '-')")
 	errElsewhere = errors.New("a reference ${…} may only stand for the user or the password, before the @, or in the path or the query")
 	errMixed     = errors.New("user and password must each be one reference or plain text, not both mixed")
-	errInPath    = errors.New("holds a password in the clear, in its path or query: write a reference in its place, " +
+	errInPath    = errors.New("holds a password in plain text, in its path or query: write a reference in its place, " +
 		"${FRAMELOG_SECRET_NAME} with that environment variable set for ingest, " +
 		"or ${file:NAME} with the password in that file of the secrets directory")
-	errLiteral = errors.New("holds a user or a password in the clear, which do not belong into the registry")
-	errTwo     = errors.New("holds two passwords, and one is kept for a camera: write one of them to a file NAME " +
+	errLiteral = errors.New("holds a user or a password in plain text, which must not be in the registry")
+	errTwo     = errors.New("holds two passwords, but only one can be kept for a camera: write one of them to a file NAME " +
 		"of the secrets directory, and ${file:NAME} in its place")
-	errMasked = errors.New("holds ***, which is shown in place of a password: write user and password anew")
-	errMoved  = errors.New("holds ***, which stands for a user and password of another host or port: write both anew")
-	errAt     = errors.New("holds an @ after the first /, ? or # behind which a password may end: percent-encode the password, " +
+	errMasked = errors.New("holds ***, which only hides a password: write user and password again")
+	errMoved  = errors.New("holds ***, which stands for a user and password of another host or port: write both again")
+	errAt     = errors.New("holds an @ after the first /, ? or #, so a password may end at that @: percent-encode the password, " +
 		"%2F for /, %3F for ?, %23 for #, %3A for :, %40 for @ and %25 for %; an @ of the path is %40")
 	errHost  = errors.New("host or port is malformed")
 	errSpace = errors.New("holds a space or a control character")
 )
 
-// reference is one ${…}. It holds none of : / ? # @ but the colon of "file:".
+// reference is one ${…}. It holds none of : / ? # @ except the colon of
+// "file:".
 var reference = regexp.MustCompile(`\$\{(?:FRAMELOG_SECRET_[A-Z0-9_]{1,128}|file:[A-Za-z0-9][A-Za-z0-9._-]{0,127})\}`)
 
 // own is the reference to the file that holds the password of camera id.
@@ -69,19 +70,19 @@ func own(id string) string { return "${file:" + id + "}" }
 // isReference reports whether s is one reference and nothing else.
 func isReference(s string) bool { return s != "" && reference.FindString(s) == s }
 
-// references are those that a camera refers to.
+// references returns the references in a camera's record.
 func references(cam schemas.Camera) []string {
 	return reference.FindAllString(cam.User+" "+cam.Password+" "+cam.URL, -1)
 }
 
-// blank is s with each reference replaced by as many x: places in it are places
-// in s.
+// blank returns s with each reference replaced by as many x, so that positions
+// stay the same.
 func blank(s string) string {
 	return reference.ReplaceAllStringFunc(s, func(ref string) string { return strings.Repeat("x", len(ref)) })
 }
 
-// cut takes a URL apart: the authority is what stands before the first of / ? #,
-// and path is the rest. References are well formed then.
+// cut splits a URL: authority ends at the first of / ? #, and path is the rest.
+// If err is nil, all references are well formed.
 func cut(rawURL string) (scheme, authority, path string, err error) {
 	scheme, rest, ok := strings.Cut(rawURL, "://")
 	scheme = strings.ToLower(scheme)
@@ -105,8 +106,8 @@ func hasSpace(s string) bool {
 	})
 }
 
-// checkURL checks a URL without user and password. It does not repeat what
-// url.Parse says, which quotes its input.
+// checkURL checks a URL without user and password. It does not repeat the error
+// of url.Parse, which quotes its input.
 func checkURL(scheme, host, path string) error {
 	if hasSpace(host + path) {
 		return errSpace
@@ -129,10 +130,9 @@ func checkURL(scheme, host, path string) error {
 	return nil
 }
 
-// Check reports why cam may not stand in the registry: its URL is not of a
-// scheme that is known, a password stands in the clear, or a reference is
-// malformed or where none may be. A camera of the API may refer to
-// ${file:<its id>} alone.
+// Check returns why cam may not be in the registry: its URL has an unknown
+// scheme, a password is in plain text, or a reference is malformed or in a
+// wrong place. A camera of the API may only refer to ${file:<its id>}.
 func Check(cam schemas.Camera) error {
 	if err := check(cam); err != nil {
 		return fmt.Errorf("url: %w", err)
@@ -155,7 +155,7 @@ func check(cam schemas.Camera) error {
 		return err
 	case strings.Contains(host, "@"):
 		return errLiteral
-	case strings.Contains(path, "@") && cam.User+cam.Password == "" && !certain("", host, host):
+	case strings.Contains(path, "@") && cam.User+cam.Password == "" && !authorityEnds("", host, host):
 		return errAt
 	case strings.Contains(cam.User, "${") && !isReference(cam.User):
 		return errMixed
@@ -173,17 +173,17 @@ func check(cam schemas.Camera) error {
 	return nil
 }
 
-// Split takes the URL of cam, as somebody has typed it, apart: user and password
-// go into their fields. A password in the clear is returned, and ${file:<id>}
-// takes its place: that before the @, and values of the path and the query whose
-// name says that they are one. Passwords that differ are an error. password is
-// empty if there is none, or a reference already.
+// Split splits the URL of cam, as a person has typed it: user and password go
+// into their fields. It returns a password in plain text and puts ${file:<id>}
+// in its place. A password stands before the @, or is a value in the path or the
+// query with a name such as "password". Two different passwords are an error.
+// password is empty if the URL has none, or has a reference already.
 //
-// *** before the @, which Public shows, stands for user and password of old. It
-// is an error if the URL goes to another host or port than old.
+// *** before the @, which Public writes, stands for user and password of old.
+// It is an error if the URL goes to another host or port than old.
 //
-// A password before the @ may hold @ and :, and any of / ? # percent-encoded. Of
-// user and password percent-encoding is undone if they look encoded.
+// A password before the @ may hold @ and :, and percent-encoded / ? #. If user
+// or password look percent-encoded, they are decoded.
 func Split(cam *schemas.Camera, old schemas.Camera) (password string, err error) {
 	if err := schemas.ValidateCameraID(cam.ID); err != nil {
 		return "", err
@@ -205,7 +205,7 @@ func split(cam *schemas.Camera, old schemas.Camera) (password string, err error)
 	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
 		info, host = authority[:at], authority[at+1:]
 	}
-	if strings.Contains(path, "@") && !certain(info, authority, host) {
+	if strings.Contains(path, "@") && !authorityEnds(info, authority, host) {
 		return "", errAt
 	}
 	if err := checkURL(scheme, host, ""); err != nil {
@@ -231,7 +231,7 @@ func split(cam *schemas.Camera, old schemas.Camera) (password string, err error)
 	found := literals(path)
 	literal := pass != "" && info != masked && !isReference(pass)
 	if (literal || len(found) > 0) && strings.Contains(cam.User+cam.Password+path, own(cam.ID)) {
-		return "", errTwo // the password that it refers to is not to be replaced
+		return "", errTwo // the password of that reference must not be replaced
 	}
 	if literal {
 		password, cam.Password = plain(pass), own(cam.ID)
@@ -257,10 +257,10 @@ func split(cam *schemas.Camera, old schemas.Camera) (password string, err error)
 	return password, check(*cam)
 }
 
-// certain reports whether authority surely ends where it seems to, although an @
-// comes later. In user:12/3@host it does not: what looks like the path is the end
-// of a password.
-func certain(info, authority, host string) bool {
+// authorityEnds reports whether authority certainly ends at the first / ? #,
+// although an @ follows. In user:12/3@host it does not: what looks like the path
+// is the end of a password.
+func authorityEnds(info, authority, host string) bool {
 	if checkURL("rtsp", host, "") != nil {
 		return false
 	}
@@ -268,8 +268,8 @@ func certain(info, authority, host string) bool {
 	if !colon || info == masked || strings.HasPrefix(password, "${") {
 		return true
 	}
-	// An address or localhost is hardly a user with the beginning of a password.
-	// A name with a dot may be one, as in john.doe:2024/x@host.
+	// An address or localhost is hardly a user's name. A name with a dot may be
+	// one, as in john.doe:2024/x@host.
 	u, err := url.Parse("rtsp://" + host)
 	if err != nil {
 		return false
@@ -287,8 +287,9 @@ func cutColon(s string) (before, after string, ok bool) {
 	return s[:i], s[i+1:], true
 }
 
-// plain undoes percent-encoding, if s holds nothing that would have to be
-// encoded and is encoded correctly; else s was never encoded.
+// plain decodes the percent-encoding of s. If s holds a character that would
+// have to be encoded, or is encoded incorrectly, it was never encoded, and
+// plain returns it as it is.
 func plain(s string) string {
 	if strings.ContainsAny(s, "@/:#?") {
 		return s
@@ -299,8 +300,7 @@ func plain(s string) string {
 	return s
 }
 
-// Join is the URL from which Split makes the user, the password and the URL of
-// cam.
+// Join is the inverse of Split: it returns the URL from which Split makes cam.
 func Join(cam schemas.Camera) string {
 	info := cam.User
 	if !isReference(info) {
@@ -315,8 +315,8 @@ func Join(cam schemas.Camera) string {
 	return strings.Replace(cam.URL, "://", "://"+info+"@", 1)
 }
 
-// site is the host and port of a URL that checkURL takes, as host:port in lower
-// case. The port of the scheme stands for one that is not named.
+// site returns host:port of a URL that checkURL accepts, in lower case. If the
+// URL has no port, it is that of the scheme.
 func site(rawURL string) string {
 	u, err := url.Parse(blank(rawURL))
 	if err != nil {

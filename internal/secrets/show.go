@@ -7,28 +7,28 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// masked is shown in place of what is secret.
+// masked is shown in place of a secret.
 const masked = "***"
 
-// secretName is the name of a value that is a password by its name, in the path
-// or the query of a URL, up to the = after it, which may be encoded:
-// "…&password=", "/login_pwd=", "%26passwd%3D".
+// secretName matches the name of a value that is a password, in the path or the
+// query of a URL, with the = after it, which may be encoded: "…&password=",
+// "/login_pwd=", "%26passwd%3D".
 var secretName = regexp.MustCompile(`(?i)(?:^|[^a-z0-9]|%[0-9a-f]{2})` +
 	`(?:[a-z]*(?:password|passwd|passphrase|passwort|pwd)|(?:login|user|auth|admin|rtsp|cam)?(?:pass|pswd|psw|pw)|loginpas|token|secret|auth)` +
 	`(=|%3d)`)
 
-// nextName is where a value ends whose neighbours are set off by _, as in
+// nextName matches the end of a value if _ separates the values, as in
 // user=admin_password=…_channel=1.
 var nextName = regexp.MustCompile(`^_[A-Za-z]+=`)
 
-// value is where the value of a secretName stands in a path or query.
+// value is the position of the value of a secretName in a path or query.
 type value struct{ from, to int }
 
-// userInfo is greedy up to the last @ of a word, since a password may hold an @
-// itself: rather too much is hidden than too little.
+// userInfo matches up to the last @ of a word, since a password may hold an @.
+// It may hide too much, but never too little.
 var userInfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)\S*@`)
 
-// literals finds the passwords in the clear of a path and query: values of
+// literals finds the passwords in plain text in a path and query: values of
 // secretNames that are neither empty nor one reference.
 func literals(s string) (found []value) {
 	query := strings.IndexByte(s, '?')
@@ -46,8 +46,8 @@ func literals(s string) (found []value) {
 	}
 }
 
-// valueEnd is where the value that begins at from ends. query: it stands in
-// the query, where / and ? end nothing; encoded: the text around it is
+// valueEnd returns where the value that begins at from ends. query: it is in
+// the query, where / and ? are part of a value; encoded: the text around it is
 // percent-encoded.
 func valueEnd(s string, from int, query, encoded bool) int {
 	for i := from; i < len(s); i++ {
@@ -62,9 +62,9 @@ func valueEnd(s string, from int, query, encoded bool) int {
 	return len(s)
 }
 
-// Redact is text without what might be credentials of URLs in it: user info,
-// and values that are passwords by their name. References to secrets in a path
-// or query stay, since they are none.
+// Redact returns text without the possible credentials of URLs in it: user
+// info, and values with the name of a password. References in a path or query
+// stay.
 func Redact(text string) string {
 	hidden := make([]bool, len(text))
 	hide := func(from, to int) {
@@ -77,7 +77,7 @@ func Redact(text string) string {
 	}
 	for _, m := range secretName.FindAllStringIndex(text, -1) {
 		end := len(text)
-		// Up to what ends a value for certain: rather too much.
+		// Up to a certain end of the value. This may hide too much.
 		if n := strings.IndexAny(text[m[1]:], "& \t\r\n\v\f"); n >= 0 {
 			end = m[1] + n
 		}
@@ -97,9 +97,9 @@ func Redact(text string) string {
 	return b.String()
 }
 
-// Public is the URL of a camera as everybody may see it: *** stands for user and
-// password, references in path and query stay. Split understands it. If Check
-// refuses the camera, it is what Redact gives.
+// Public returns the URL of a camera for everybody: *** stands for user and
+// password, references in path and query stay. Split accepts it. If Check
+// refuses the camera, it is the result of Redact.
 func Public(cam schemas.Camera) string {
 	switch {
 	case check(cam) != nil:
@@ -110,7 +110,7 @@ func Public(cam schemas.Camera) string {
 	return strings.Replace(cam.URL, "://", "://"+masked+"@", 1)
 }
 
-// Shown is how the URL of a camera may be named in messages: host and path with
+// Shown returns the URL of a camera for messages: host and path with
 // references, without query and fragment. It is empty if Check refuses the
 // camera.
 func Shown(cam schemas.Camera) string {
