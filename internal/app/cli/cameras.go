@@ -1,5 +1,5 @@
-// Package cli holds the subcommands of framelog that people type. They print text for
-// people, and with --output json JSON for programs.
+// Package cli holds the subcommands of framelog for people. They print text; with
+// --output json they print JSON for programs.
 package cli
 
 import (
@@ -32,25 +32,25 @@ type Registry interface {
 
 // Env holds what the subcommands need; kong passes it to their Run.
 type Env struct {
-	// Connect makes a client of the registry, which the subcommand closes, and
-	// names its brokers; it fails at once if none of them answers.
+	// Connect returns a client of the registry, which the subcommand closes, and
+	// the names of its brokers. It fails at once if no broker answers.
 	Connect func(ctx context.Context) (r Registry, brokers string, err error)
 	// Cameras reads the cameras of a configuration file.
 	Cameras func(path string) (file registry.File, cams []schemas.Camera, err error)
 	// Log makes a client of the log; the subcommand closes it.
 	Log func() (Log, error)
-	// Keep is secrets.Store if the secrets are on this machine; if they are
-	// elsewhere, undo is nil.
+	// Keep is secrets.Store if the secrets are on this machine. If they are
+	// elsewhere, Keep does nothing and undo is nil.
 	Keep func(cam schemas.Camera, password string) (undo func() error, err error)
-	// Forget is secrets.Forget if the secrets are on this machine; if they are
-	// elsewhere, it is false.
+	// Forget is secrets.Forget if the secrets are on this machine. If they are
+	// elsewhere, it returns false.
 	Forget func(id string, cameras map[string]schemas.Camera) (bool, error)
 	In     io.Reader
 	Out    io.Writer
 	// Timeout bounds one subcommand. Default 8 s.
 	Timeout time.Duration
-	// StopWait bounds how long a camera that is to be purged may take to stop.
-	// Default 45 s, longer than it takes until the status of an owner that died is
+	// StopWait bounds the wait for a camera to stop before its footage is purged.
+	// Default 45 s: longer than the time until the status of a dead owner is
 	// stale.
 	StopWait time.Duration
 	// Now is the clock. Default time.Now.
@@ -69,7 +69,7 @@ type CamerasCmd struct {
 
 func (c *CamerasCmd) json() bool { return c.Output == "json" }
 
-// UsageError says what the caller did wrong, and what to do instead.
+// UsageError is a mistake of the caller, and what to do instead.
 type UsageError struct{ What, Remedy string }
 
 func (e *UsageError) Error() string {
@@ -153,13 +153,13 @@ func readPassword(in io.Reader) (string, error) {
 	switch line = strings.TrimRight(line, "\r\n"); {
 	case line == "":
 		return "", &UsageError{What: "no password came on standard input"}
-	case len(line) > maxPassword: // and perhaps cut
+	case len(line) > maxPassword: // it may be incomplete
 		return "", &UsageError{What: fmt.Sprintf("the password on standard input is longer than %d bytes", maxPassword)}
 	}
 	return line, nil
 }
 
-// camera is what the command line says, and the password that goes with it.
+// camera returns the camera of the command line, and its password.
 func (c *AddCmd) camera(in io.Reader, now time.Time) (cam schemas.Camera, password string, err error) {
 	cam = schemas.Camera{
 		ID: c.ID, Label: c.Label, URL: c.URL, Transport: c.Transport, InsecureTLS: c.InsecureTLS,
@@ -190,21 +190,21 @@ func (c *AddCmd) camera(in io.Reader, now time.Time) (cam schemas.Camera, passwo
 	return cam, password, err
 }
 
-// keep keeps the camera's password, until undo.
+// keep stores the camera's password. undo restores the former one.
 func (e *Env) keep(cam schemas.Camera, password string) (undo func() error, err error) {
 	undo, err = e.Keep(cam, password)
 	switch {
 	case errors.Is(err, secrets.ErrHandMade):
 		return nil, &UsageError{What: fmt.Sprintf("there is a file %s in the secrets_dir that Framelog did not write, and it is not replaced", cam.ID), Remedy: "take another id, or remove that file"}
 	case err == nil && undo == nil:
-		return nil, &UsageError{What: "the secrets are not on this machine, as far as is known", Remedy: "name --data or secrets_dir, or " + byHand(cam.ID)}
+		return nil, &UsageError{What: "the secrets are not on this machine, as far as is known", Remedy: "set --data or secrets_dir, or " + byHand(cam.ID)}
 	}
 	return undo, err
 }
 
-// byHand says how to keep a password without Framelog.
+// byHand describes how to store a password without Framelog.
 func byHand(id string) string {
-	return fmt.Sprintf("write it to the file %[1]s in the secrets_dir of every ingest host, below a line \"for HOST:PORT\" with those of the camera, and put ${file:%[1]s} in its place, in single quotes", id)
+	return fmt.Sprintf("write it to the file %[1]s in the secrets_dir of every ingest host, below a line \"for HOST:PORT\" with the camera's host and port, and put ${file:%[1]s} in its place, in single quotes", id)
 }
 
 // Run adds the camera, or changes it with --replace.
@@ -239,7 +239,7 @@ func (c *AddCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 		}
 		switch err := r.Put(ctx, cam); {
 		case errors.Is(err, registry.ErrUncertain):
-			return err // whatever the brokers have written, its password is there
+			return err // the password stays, since the record may still be written
 		case err != nil:
 			return errors.Join(err, undo())
 		}
@@ -258,7 +258,7 @@ func (c *AddCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 	})
 }
 
-// writable refuses cameras that a configuration file keeps.
+// writable returns an error if a configuration file keeps the camera.
 func writable(cam schemas.Camera) error {
 	if cam.Source != schemas.SourceFile {
 		return nil
@@ -283,7 +283,7 @@ type ApplyCmd struct {
 	Prune bool   `help:"Remove the cameras that the file had once and has no more."`
 }
 
-// Run makes the registry's cameras of this file what the file says.
+// Run changes the registry's cameras of this file to those in the file.
 func (c *ApplyCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 	file, cams, err := env.Cameras(c.File)
 	if err != nil {
@@ -307,7 +307,7 @@ func (c *ApplyCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error 
 	})
 }
 
-// list is ids, never null in JSON.
+// list returns ids; if there are none, JSON has [] instead of null.
 func list(ids []string) []string {
 	if ids == nil {
 		return []string{}

@@ -54,7 +54,7 @@ func printList(env *Env, all []listed, now time.Time) error {
 		return env.printf("There are no cameras yet. Add one: framelog cameras add front-door rtsp://10.0.0.5:554/stream1\n")
 	}
 	w := tabwriter.NewWriter(&trimmer{out: env.Out}, 0, 0, 2, ' ', 0)
-	// Errors never reach w itself but through Flush.
+	// w reports errors only at Flush.
 	fmt.Fprintln(w, "CAMERA\tSTATE\tSENDS\tLABEL")
 	live := 0
 	var notes strings.Builder
@@ -100,8 +100,8 @@ func printList(env *Env, all []listed, now time.Time) error {
 	return env.printf("\n")
 }
 
-// condition is what a camera is doing and for how long, and a note that says why if
-// there is something to say.
+// condition returns the state of a camera and since how long it is in it, and a
+// note with the reason, if there is one.
 func condition(l listed, now time.Time) (state, note string) {
 	s := l.Status
 	switch {
@@ -122,7 +122,7 @@ func condition(l listed, now time.Time) (state, note string) {
 	return state, note
 }
 
-// describe is "1920x1080 30 fps h264+aac", of what is known.
+// describe returns what is known of a stream, as "1920x1080 30 fps h264+aac".
 func describe(s schemas.Status) string {
 	var parts []string
 	if s.Width > 0 && s.Height > 0 {
@@ -147,7 +147,7 @@ func bitrate(bits uint64) string {
 	return fmt.Sprintf("%d kbit/s", (bits+500)/1000)
 }
 
-// span is a length of time in its largest unit.
+// span formats a duration in its largest unit.
 func span(d time.Duration) string {
 	switch d = max(d, 0); {
 	case d < time.Minute:
@@ -160,7 +160,7 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%d days", d/(24*time.Hour))
 }
 
-// oneLine keeps a line a line, whatever a camera answered.
+// oneLine removes line breaks, which a camera's answer may hold.
 func oneLine(s string) string {
 	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }), " ")
 }
@@ -172,7 +172,7 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// printResult says what apply did, in a line each.
+// printResult prints one line for each thing that apply did.
 func printResult(env *Env, file string, res registry.Result) error {
 	var b strings.Builder
 	for _, l := range []struct {

@@ -15,11 +15,11 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// Log is what removing needs of the log; *medialog.Log is one.
+// Log is the part of the log that remove uses; *medialog.Log implements it.
 type Log interface {
-	// Topics lists the media topics there are.
+	// Topics lists the media topics.
 	Topics(ctx context.Context) ([]schemas.Topic, error)
-	// Purge deletes all topics of a camera and names them.
+	// Purge deletes all topics of a camera and returns their names.
 	Purge(ctx context.Context, camera string) ([]string, error)
 	Close()
 }
@@ -37,7 +37,7 @@ type removed struct {
 	Topics   []string `json:"deleted_topics"`
 }
 
-// Where the password of a removed camera is.
+// Values of removed.Password: what happened to the password's file.
 const (
 	passwordRemoved   = "removed"
 	passwordElsewhere = "elsewhere"
@@ -100,7 +100,7 @@ func (c *RemoveCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error
 	})
 }
 
-// check says why one of the cameras cannot be removed.
+// check returns an error if one of the cameras cannot be removed.
 func (c *RemoveCmd) check(ctx context.Context, have registry.Snapshot, log Log) error {
 	var topics []schemas.Topic
 	if log != nil {
@@ -125,8 +125,8 @@ func (c *RemoveCmd) check(ctx context.Context, have registry.Snapshot, log Log) 
 	return nil
 }
 
-// forget removes the password of a camera that was removed, unless one of those
-// that stay uses it.
+// forget removes the password of a removed camera, unless one of the other
+// cameras uses it.
 func (e *Env) forget(was schemas.Camera, stay map[string]schemas.Camera) (string, error) {
 	own := func(c schemas.Camera) bool { return secrets.Refers(was.ID, c) }
 	if !own(was) || slices.ContainsFunc(slices.Collect(maps.Values(stay)), own) {
@@ -142,7 +142,7 @@ func (e *Env) forget(was schemas.Camera, stay map[string]schemas.Camera) (string
 	return passwordElsewhere, nil
 }
 
-// forgetPruned removes the passwords of cameras that a file has no more.
+// forgetPruned removes the passwords of cameras that a file no longer has.
 func (e *Env) forgetPruned(ctx context.Context, r Registry, ids []string) error {
 	if len(ids) == 0 {
 		return nil
@@ -159,9 +159,8 @@ func (e *Env) forgetPruned(ctx context.Context, r Registry, ids []string) error 
 	return nil
 }
 
-// stopped waits until nobody records the cameras any more. An owner that has
-// stopped deletes the status of a camera that was removed; the status of an owner
-// that has died gets stale.
+// stopped waits until no process records the cameras. An owner that stops deletes
+// the status of a removed camera. The status of an owner that died gets stale.
 func (c *RemoveCmd) stopped(ctx context.Context, env *Env, r Registry) error {
 	until := time.Now().Add(cmp.Or(env.StopWait, 45*time.Second))
 	for {
@@ -193,8 +192,8 @@ func (c *RemoveCmd) stopped(ctx context.Context, env *Env, r Registry) error {
 	}
 }
 
-// purge deletes a camera's topics, and again while there are some: an owner that
-// does not know yet that the camera is removed makes new ones.
+// purge deletes a camera's topics until no new ones appear: an owner that does
+// not know yet that the camera is removed makes its topics again.
 func purge(ctx context.Context, log Log, id string) ([]string, error) {
 	all := []string{}
 	for quiet := 0; quiet < 3; quiet++ {

@@ -5,8 +5,8 @@ import (
 	"io"
 )
 
-// trimmer takes the spaces off the ends of lines, which a tabwriter leaves
-// where a last cell is empty.
+// trimmer removes spaces at the ends of lines. A tabwriter leaves them if the
+// last cell is empty.
 type trimmer struct {
 	out  io.Writer
 	line []byte
