@@ -1,8 +1,8 @@
 // Package config loads Framelog's configuration: a YAML file, FRAMELOG_*
 // variables and flags, in rising precedence. [Config] holds the settings that
-// roles share. A role declares the keys that it alone has as a [Section]. The
-// tags of a field give the key's name, default, bounds and meaning; the loader
-// and the reference in docs/configuration.md are made from them.
+// roles share. A role declares its own keys as a [Section]. The tags of a field
+// give the key's name, default, bounds and meaning; the loader and the
+// reference in docs/configuration.md are made from them.
 package config
 
 import (
@@ -27,26 +27,27 @@ type Config struct {
 	Log    Log    `yaml:"log"`
 	Topics Topics `yaml:"topics"`
 
-	// Sections are those of the Loader. Their keys stand beside the others.
+	// Sections are the sections of the Loader. Their keys are at the same level as
+	// the others.
 	Sections Sections `yaml:"-"`
 
 	Name    string   `yaml:"name" default:"" doc:"Name of this file in the registry. A file with a name may move to another host. Empty: the name of the file without its ending. Then a file with the same name in another place is another file."`
 	Cameras []Camera `yaml:"cameras" doc:"The cameras of this file. Cameras of the page and the API exist beside them."`
 
-	// Path is the file that was read; empty if there was none. origin holds, by
-	// key, the place that set its value.
+	// Path is the file that was read; empty if there was none. origin maps a key
+	// to the place that set its value.
 	Path   string `yaml:"-"`
 	origin map[string]string
 	named  bool
 }
 
-// Log says how messages are written.
+// Log is the settings of log messages.
 type Log struct {
 	Level  string `yaml:"level" default:"info" oneof:"debug,info,warn,error" doc:"Lowest level of the messages that are written."`
 	Format string `yaml:"format" default:"text" oneof:"text,json" doc:"Format of a line."`
 }
 
-// Topics says how the topics of cameras are made.
+// Topics is the settings of the topics of cameras.
 type Topics struct {
 	Partitions     int      `yaml:"partitions" default:"2" min:"1" max:"64" doc:"Partitions of a camera's topic: as many processes can work on one camera at the same time. You can raise it later, but not lower it."`
 	Retention      Duration `yaml:"retention" default:"24h" min:"1m" doc:"How long Kafka keeps footage. The embedded broker keeps less if it reaches its limit before."`
@@ -97,7 +98,8 @@ func IsError(err error) bool {
 	return errors.As(err, &e)
 }
 
-// Errorf makes an [Error] of a key. It names the place that set the key's value.
+// Errorf returns an [Error] about a key. The error names the place that set the
+// key's value.
 func (c *Config) Errorf(key, remedy, format string, args ...any) error {
 	return &Error{Where: c.origin[key], Key: key, What: fmt.Sprintf(format, args...), Remedy: remedy}
 }

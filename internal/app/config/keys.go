@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// keyOf is the key of a struct's field; false if it has none.
+// keyOf returns the key of a struct's field; false if it has none.
 func keyOf(f reflect.StructField) (string, bool) {
 	k := f.Tag.Get("yaml")
 	return k, k != "" && k != "-"
 }
 
-// EnvName is the environment variable of a key: FRAMELOG_EGRESS_MODE of
+// EnvName returns the environment variable of a key: FRAMELOG_EGRESS_MODE for
 // egress.mode.
 func EnvName(key string) string {
 	return "FRAMELOG_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
@@ -79,7 +79,7 @@ func suggest(name string, known []string) string {
 	return "known are " + strings.Join(known, ", ")
 }
 
-// distance is the Levenshtein distance: how many letters have to change.
+// distance is the Levenshtein distance: how many letters differ.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

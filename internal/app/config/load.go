@@ -15,14 +15,14 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// Loader reads configurations of one program.
+// Loader reads the configuration of a program.
 type Loader struct {
-	// Sections are the mappings of the program's roles. A load fills the
-	// structs that they point to, so a Loader loads once.
+	// Sections are the sections of the program's roles. Load fills the structs
+	// that they point to, so call it once.
 	Sections Sections
 	// OwnEnv are prefixes of FRAMELOG_* variables that the program reads by
 	// itself, as "FRAMELOG_PROCESSOR_". Other variables that are no key are
-	// errors, but for FRAMELOG_SECRET_* and FRAMELOG_TEST_*.
+	// errors, except FRAMELOG_SECRET_* and FRAMELOG_TEST_*.
 	OwnEnv []string
 }
 
@@ -208,7 +208,7 @@ func (l *loader) value(n ast.Node, f reflect.StructField, v reflect.Value, key s
 	}
 	switch s := n.(type) { // a scalar
 	case *ast.NullNode:
-		return nil // as if the key were not there
+		return nil // the same as a missing key
 	case *ast.StringNode, *ast.LiteralNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
 		if _, quoted := s.(*ast.StringNode); quoted && (v.Kind() == reflect.Int || v.Kind() == reflect.Bool) {
 			return l.wrong(where, key, v, text(n))

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Reference is the table of all keys in Markdown, as docs/configuration.md
-// holds it. Keys of sections are in it.
+// Reference returns the table of all keys in Markdown, with the keys of
+// sections, for docs/configuration.md.
 func (c *Config) Reference() string {
 	var b strings.Builder
 	b.WriteString("| key | type | default | meaning |\n|---|---|---|---|\n")

@@ -8,7 +8,7 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// Section is a mapping of the configuration that one role declares.
+// Section is a mapping in the configuration that one role declares.
 type Section struct {
 	// Key is the name of the mapping: the keys below "ingest" are ingest's.
 	Key string
@@ -18,7 +18,7 @@ type Section struct {
 	Into any
 }
 
-// Sections are mappings side by side.
+// Sections are several mappings at the same level.
 type Sections []Section
 
 // Checker is a section that checks its values once all of them are set, and
@@ -37,7 +37,7 @@ func Get[T any](c *Config) *T {
 	return nil
 }
 
-// all are the structs of sections, those of nested ones included.
+// all returns the structs of sections, including those of nested sections.
 func (s Sections) all() iter.Seq[any] {
 	return func(yield func(any) bool) {
 		for _, section := range s {
@@ -54,8 +54,9 @@ func (s Sections) all() iter.Seq[any] {
 	}
 }
 
-// fields are the fields of a mapping that have a key, in the order of the
-// reference. v is a struct, or Sections; sections look like fields of a struct.
+// fields returns the fields of a mapping that have a key, in the order of the
+// reference. v is a struct, or Sections, each of which is then returned as a
+// field.
 func fields(v reflect.Value) iter.Seq2[reflect.StructField, reflect.Value] {
 	return func(yield func(reflect.StructField, reflect.Value) bool) {
 		if s, ok := v.Interface().(Sections); ok {
@@ -82,12 +83,13 @@ func fields(v reflect.Value) iter.Seq2[reflect.StructField, reflect.Value] {
 	}
 }
 
-// isMapping reports whether a field holds keys of its own.
+// isMapping reports whether a field has keys of its own.
 func isMapping(t reflect.Type) bool {
 	return t.Kind() == reflect.Struct || t == reflect.TypeFor[Sections]()
 }
 
-// MarshalYAML writes the configuration with its sections, as Load reads it.
+// MarshalYAML writes the configuration with its sections in the form that Load
+// reads.
 func (c *Config) MarshalYAML() (any, error) { return mapSlice(reflect.ValueOf(c).Elem()), nil }
 
 func mapSlice(v reflect.Value) yaml.MapSlice {

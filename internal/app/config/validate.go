@@ -13,9 +13,9 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// CheckOpen checks an address to listen on. It is an error if it is malformed, or
-// if other machines can reach it and insecure is false. harm says what they could
-// do, remedy what to do instead; both go into the error.
+// CheckOpen checks an address to listen on. It returns an error if the address is
+// malformed, or if other machines can reach it and insecure is false. The error
+// says what they could do (harm), and what to do instead (remedy).
 func (c *Config) CheckOpen(key, addr, harm, remedy string) error {
 	if err := checkAddress(addr); err != "" {
 		return c.Errorf(key, "want host:port, as 127.0.0.1:8080", "%q: %s", addr, err)
@@ -57,7 +57,8 @@ func (c *Config) validate() error {
 	return c.validateCameras()
 }
 
-// fileName is what a configuration file may be called in the registry.
+// fileName matches the names that a configuration file may have in the
+// registry.
 var fileName = regexp.MustCompile(`^[\pL\pN][\pL\pN ._-]{0,62}$`)
 
 // validateName checks the name that the file gives itself, or makes one of its
@@ -77,10 +78,10 @@ func (c *Config) validateName() error {
 	return nil
 }
 
-// unnamed is what fileName does not take.
+// unnamed matches the characters that fileName does not allow.
 var unnamed = regexp.MustCompile(`[^\pL\pN ._-]`)
 
-// Named reports whether the file gives itself a name.
+// Named reports whether the file has the key name.
 func (c *Config) Named() bool { return c.named }
 
 // Element is the key of one value of a list. If the list was set as a whole, as
@@ -122,7 +123,7 @@ func (c *Config) validateCameras() error {
 	return nil
 }
 
-// split is the camera as a record, and the password that stands in its URL.
+// split returns the camera as a record, and the plain password in its URL.
 func (c Camera) split() (cam schemas.Camera, password string, err error) {
 	cam = schemas.Camera{
 		ID: c.ID, Label: c.Label, URL: c.URL, Transport: c.Transport, InsecureTLS: c.InsecureTLS,
@@ -132,12 +133,12 @@ func (c Camera) split() (cam schemas.Camera, password string, err error) {
 	return cam, password, err
 }
 
-// Records are the cameras of the file as records, NAME:LINE being their origin.
-// TakePasswords has been called before.
+// Records returns the cameras of the file as records with NAME:LINE as their
+// origin. Call TakePasswords first.
 func (c *Config) Records() []schemas.Camera {
 	all := make([]schemas.Camera, len(c.Cameras))
 	for i, cam := range c.Cameras {
-		all[i], _, _ = cam.split() // validate has seen it
+		all[i], _, _ = cam.split() // validate has checked it
 		all[i].Origin = c.Name + cam.Origin[max(strings.LastIndexByte(cam.Origin, ':'), 0):]
 	}
 	return all
@@ -150,12 +151,12 @@ func (c *Config) TakePasswords(store func(cam schemas.Camera, password string) e
 	for i := range c.Cameras {
 		cam, password, err := c.Cameras[i].split()
 		if err != nil || password == "" {
-			continue // validate has seen it
+			continue // validate has checked it
 		}
 		key := "cameras[" + strconv.Itoa(i) + "].url"
 		if store == nil {
 			return c.Errorf(key, "put it into the environment variable FRAMELOG_SECRET_X of ingest, or a file NAME in its secrets_dir, and write ${FRAMELOG_SECRET_X} or ${file:NAME} in its place",
-				"a password in the clear would stand in Kafka")
+				"a plain password would be stored in Kafka")
 		}
 		if err := store(cam, password); errors.Is(err, secrets.ErrHandMade) {
 			return c.Errorf(key, "remove that file, or write ${file:"+cam.ID+"} in place of the password",
@@ -192,7 +193,7 @@ func checkConnect(addr string) string {
 	return ""
 }
 
-// checkAddress says what is wrong with an address; "" for nothing.
+// checkAddress returns what is wrong with an address; "" if nothing is.
 func checkAddress(addr string) string {
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// show quotes a wrong value for an error; "" if the value could hold a password.
+// show quotes a wrong value for an error. It returns "" if the value could hold
+// a password.
 func show(key, s string) string {
 	if strings.HasSuffix(key, ".url") || len(s) > 60 {
 		return ""

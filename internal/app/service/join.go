@@ -115,7 +115,7 @@ func JoinedMetrics(own prometheus.Gatherer, ownRole string, roles map[string]*ht
 	})
 }
 
-// scrape asks a role for its metrics.
+// scrape reads the metrics of a role.
 func scrape(ctx context.Context, c *http.Client) ([]*dto.MetricFamily, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://role/metrics", nil)
 	if err != nil {

@@ -42,11 +42,11 @@ func NewRegistry() *prometheus.Registry {
 	return reg
 }
 
-// ErrListen says that the process cannot listen on an address.
+// ErrListen means that the process cannot listen on an address.
 var ErrListen = errors.New("cannot listen")
 
 // Listen listens on "unix:PATH" or host:port. It removes a socket that an earlier
-// process left behind. Only this user can reach a socket. Errors: ErrListen.
+// process left behind. Only this user can connect to a socket. Errors: ErrListen.
 func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	var lc net.ListenConfig
 	path, ok := strings.CutPrefix(addr, "unix:")

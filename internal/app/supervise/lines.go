@@ -12,8 +12,8 @@ import (
 // maxLine is the longest line of a child, in bytes. Longer lines are cut.
 const maxLine = 64 << 10
 
-// lines joins the output of the children in one stream, line by line. It writes
-// structured lines that name their role as they are. Other lines, as of a panic or
+// lines joins the output of the children in one stream, line by line. It copies
+// structured lines that name their role. Other lines, such as those of a panic or
 // a library, become the text of a warning.
 type lines struct {
 	mu   sync.Mutex

@@ -71,7 +71,7 @@ type supervisor struct {
 	restarts *prometheus.CounterVec
 	up       *prometheus.GaugeVec
 	start    chan startRequest
-	failed   chan error // of ConfigErrors; it has room for one of each child
+	failed   chan error // ConfigErrors; it has room for one of each child
 }
 
 type startRequest struct {
