@@ -17,7 +17,7 @@ import (
 	"github.com/framelog/framelog/internal/kafka"
 )
 
-// awayError says that no broker answers. It is short and names no address.
+// awayError means that no broker answers. It is short and names no address.
 type awayError struct{ why string }
 
 func (e *awayError) Error() string { return e.why }
@@ -71,7 +71,7 @@ func askBrokers(ctx context.Context, kc kafka.Config) error {
 
 const noKafka = "something takes connections and does not answer as Kafka does"
 
-// cause is why a connection failed, without addresses.
+// cause returns why a connection failed, without addresses.
 func cause(err error) string {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		return dns.Err
@@ -88,8 +88,8 @@ func cause(err error) string {
 	return err.Error()
 }
 
-// checkBrokers is askBrokers for a command that does not wait: an error of the
-// configuration says what to do.
+// checkBrokers is askBrokers for a command that does not wait. Its error is one
+// of the configuration, with a remedy.
 func checkBrokers(ctx context.Context, cfg *config.Config) error {
 	kc := kafkaConfig(cfg, "framelog-check")
 	err := askBrokers(ctx, kc)
@@ -110,14 +110,14 @@ func checkBrokers(ctx context.Context, cfg *config.Config) error {
 
 // Times of brokerWait.
 const (
-	askAgain    = time.Second // from one question to the next
+	askAgain    = time.Second // between two attempts
 	remindFirst = time.Minute // from the first line of the log to the second, doubled each time
 	remindMost  = time.Hour
 )
 
-// brokerWait waits for the brokers at the start of a process. That nobody
-// answers is no reason to end: brokers come back, and a load balancer before
-// brokers that are away takes connections too.
+// brokerWait waits for the brokers at the start of a process. If no broker
+// answers, the process does not end: brokers come back, and a load balancer
+// accepts connections also while its brokers are away.
 type brokerWait struct {
 	ask     func(ctx context.Context) error // askBrokers
 	brokers string                          // for the log
@@ -127,8 +127,8 @@ type brokerWait struct {
 	away atomic.Value // a string: why; "" before the first answer and once they are there
 }
 
-// newBrokerWait makes one of a role that runs alone, or of up. A child of up gets
-// a log that discards the lines, since up writes them.
+// newBrokerWait makes the brokerWait of a role that runs alone, or of up. A child
+// of up gets a log that discards the lines, since up writes them.
 func newBrokerWait(cfg *config.Config, log *slog.Logger) *brokerWait {
 	kc := kafkaConfig(cfg, "framelog-check")
 	w := &brokerWait{
@@ -145,7 +145,7 @@ func newBrokerWait(cfg *config.Config, log *slog.Logger) *brokerWait {
 	return w
 }
 
-// why is the reason that the process waits; "" if it does not.
+// why returns the reason why the process waits; "" if it does not wait.
 func (w *brokerWait) why() string { return w.away.Load().(string) }
 
 // run returns nil when a broker has answered. Errors: that of ctx. It logs at

@@ -20,8 +20,8 @@ type settings struct {
 	LogFormat *string `help:"text or json." placeholder:"FORMAT" group:"Of all commands:"`
 }
 
-// load reads the whole configuration. more are further flags, by key; ownEnv
-// are prefixes of variables that the caller reads by itself.
+// load reads the whole configuration. more are further flags by key. ownEnv are
+// prefixes of variables that the caller reads by itself.
 func (s settings) load(more map[string]*string, ownEnv ...string) (*config.Config, error) {
 	flags := make(map[string]string)
 	for k, v := range map[string]*string{"data": s.Data, "brokers": s.Brokers, "log.level": s.LogLevel, "log.format": s.LogFormat} {
@@ -52,7 +52,8 @@ func loadConfig(path string, environ []string, flags map[string]string, ownEnv .
 	return cfg, checkTogether(cfg)
 }
 
-// checkTogether holds the checks and defaults that concern several sections.
+// checkTogether does the checks and sets the defaults that concern several
+// sections.
 func checkTogether(cfg *config.Config) error {
 	ingest, egress := config.Get[ingestConfig](cfg), config.Get[egressConfig](cfg)
 	if cfg.Where("egress.disk_reserve") == "" { // HLS files make room before recording stops
@@ -68,7 +69,7 @@ func checkTogether(cfg *config.Config) error {
 	return nil
 }
 
-// yes is the value of a flag that was given.
+// yes returns the value of a boolean flag; nil if the flag was not given.
 func yes(given bool) *string {
 	if !given {
 		return nil
@@ -77,7 +78,8 @@ func yes(given bool) *string {
 	return &s
 }
 
-// kafkaConfig says how a client connects. client is its name to the brokers.
+// kafkaConfig returns the settings of a Kafka client. client is the name that
+// it gives to the brokers.
 func kafkaConfig(cfg *config.Config, client string) kafka.Config {
 	brokers := cfg.Brokers
 	if cfg.Embedded() {

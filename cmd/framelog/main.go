@@ -38,7 +38,7 @@ const (
 	exitConfig = 2
 )
 
-// camerasCmd is cli.CamerasCmd with what says where the registry is.
+// camerasCmd is cli.CamerasCmd with the flags that locate the registry.
 type camerasCmd struct {
 	settings
 	cli.CamerasCmd
@@ -101,9 +101,9 @@ func (c *camerasCmd) AfterApply(k *kong.Context) error {
 }
 
 // hasSecrets reports whether the secrets are on this machine, as far as is known:
-// the configuration says where, or a running Framelog has the data directory, which
-// nobody has named. If the brokers are elsewhere, or this is not the folder that up
-// was started in, the directory here is of other cameras, if it exists at all.
+// the configuration names their directory, or a running Framelog uses the default
+// data directory. If the brokers are elsewhere, or up was started in another
+// folder, the directory here belongs to other cameras, or does not exist.
 func hasSecrets(cfg *config.Config) bool {
 	if cfg.Where("data") != "" || cfg.Where("secrets_dir") != "" {
 		return true
@@ -111,8 +111,8 @@ func hasSecrets(cfg *config.Config) bool {
 	return cfg.Embedded() && (locked(filepath.Join(cfg.Data, "lock")) || locked(filepath.Join(cfg.Data, "broker", "lock")))
 }
 
-// locked reports whether a process has the lock of a data directory: up has that
-// of its own, and the broker the one below.
+// locked reports whether a process has the lock of a data directory: up locks
+// the directory itself, and the broker the one below it.
 func locked(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {
@@ -122,8 +122,8 @@ func locked(path string) bool {
 	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
-// keep keeps the password of a camera if the secrets are at hand; if they are not,
-// undo is nil.
+// keep stores the password of a camera if the secrets are on this machine. If they
+// are not, undo is nil.
 func keep(cfg *config.Config, cam schemas.Camera, password string) (undo func() error, err error) {
 	if !hasSecrets(cfg) {
 		return nil, nil
@@ -131,7 +131,8 @@ func keep(cfg *config.Config, cam schemas.Camera, password string) (undo func() 
 	return secrets.Store(cfg.SecretsDir, cam, password)
 }
 
-// forget is secrets.Forget if the secrets are at hand; if they are not, it is false.
+// forget is secrets.Forget if the secrets are on this machine. If they are not, it
+// returns false.
 func forget(cfg *config.Config, id string, cameras map[string]schemas.Camera) (bool, error) {
 	if !hasSecrets(cfg) {
 		return false, nil
@@ -139,14 +140,14 @@ func forget(cfg *config.Config, id string, cameras map[string]schemas.Camera) (b
 	return secrets.Forget(cfg.SecretsDir, id, cameras)
 }
 
-// configFile is the configuration file as the registry knows it.
+// configFile returns the configuration file as the registry identifies it.
 func configFile(cfg *config.Config) (registry.File, error) {
 	return registry.NewFile(cfg.Name, cfg.Named(), cfg.Path, cfg.Embedded())
 }
 
 type versionCmd struct{}
 
-// Run prints what the Go toolchain has recorded of the build.
+// Run prints what the Go toolchain has recorded about the build.
 func (versionCmd) Run(k *kong.Context) error {
 	version, revision := "(devel)", ""
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -199,7 +200,7 @@ func run(args []string) int {
 	}
 	err = parsed.Run()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) && !strings.HasPrefix(parsed.Command(), "cameras") {
-		return 0 // a role was told to end
+		return 0 // a signal ended the role
 	}
 	if err == nil {
 		return 0
@@ -226,8 +227,8 @@ func commands(table []role) (out []kong.Option) {
 		kong.DynamicCommand("version", "Print the version.", "", new(versionCmd)))
 }
 
-// commandMissing reports whether the arguments are right so far and only a command
-// is missing.
+// commandMissing reports whether the arguments are correct and only a command is
+// missing.
 func commandMissing(c *kong.Context) bool {
 	node := c.Model.Node
 	if s := c.Selected(); s != nil {
@@ -256,8 +257,8 @@ func fail(err error) int {
 	return exitFailed
 }
 
-// listenError turns an error of Listen into one of the configuration. It returns
-// other errors as they are.
+// listenError turns an error of Listen into an error of the configuration. It
+// returns other errors unchanged.
 func listenError(cfg *config.Config, key, addr string, err error) error {
 	listens := errors.Is(err, service.ErrListen) || errors.Is(err, broker.ErrListen)
 	if !listens || errors.Is(err, context.Canceled) {

@@ -67,7 +67,7 @@ func TestMovedConfiguration(t *testing.T) {
 	third := testenv.Up(t, testenv.UpOptions{Config: head + "third}\n", Data: f.Data})
 	third.Wait(t, testenv.Patience, "the cameras of the files that are there", func() bool { return cameras(third) == "front=third shed= " })
 	third.Stop() // so that all that it printed has come
-	if log := third.Log.String(); !strings.Contains(log, "one that is no more") || !strings.Contains(log, ":"+old+"]") {
+	if log := third.Log.String(); !strings.Contains(log, "a file that does not exist any more") || !strings.Contains(log, ":"+old+"]") {
 		t.Error("the log does not say so")
 	}
 }

@@ -22,7 +22,7 @@ const awayPage = `<!doctype html><meta charset="utf-8"><meta http-equiv="refresh
 `
 
 // proxy passes requests to the socket of a role. While the role is away, as after a
-// crash, it answers 503 behind guard, and players and pages try again.
+// crash, it answers 503 to requests that guard allows. Players and pages try again.
 func proxy(socket string, guard func(http.Handler) http.Handler, log *slog.Logger) http.Handler {
 	var d net.Dialer
 	unavailable := guard(http.HandlerFunc(away))
@@ -46,7 +46,7 @@ func proxy(socket string, guard func(http.Handler) http.Handler, log *slog.Logge
 	}
 }
 
-// away answers for a role that is away.
+// away answers requests for a role that is away.
 func away(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Retry-After", "1")
@@ -62,8 +62,9 @@ func away(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, `{"error":"this part of framelog is being started","remedy":"try again in a second"}`+"\n")
 }
 
-// readiness answers /readyz: every role has been ready once, and those that
-// answer viewers are ready now. Else it says which is not, and why.
+// readiness answers /readyz with 200 if every role has been ready once, and the
+// roles that answer viewers are ready now. Otherwise it names the role that is
+// not ready, and why.
 func (u *up) readiness(clients map[string]*http.Client) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)

@@ -27,12 +27,13 @@ type roleFlags struct {
 // supervised reports whether up has started this process.
 func (r roleFlags) supervised() bool { return r.Socket != "" }
 
-// httpFlag is of roles that have no address of their own in the configuration.
+// httpFlag is the flag of roles that have no address in the configuration.
 type httpFlag struct {
 	HTTP string `name:"http" help:"Address of metrics, health and readiness. Default: none." placeholder:"HOST:PORT"`
 }
 
-// process is what every role runs with.
+// process is the process of a role: its configuration, log, metrics and HTTP
+// server.
 type process struct {
 	flags roleFlags
 	cfg   *config.Config
@@ -40,13 +41,13 @@ type process struct {
 	reg   *prometheus.Registry
 
 	brokers *brokerWait
-	work    atomic.Pointer[func() error] // what started was given; nil before
-	closers []func()                     // what atEnd was given
+	work    atomic.Pointer[func() error] // ready of started; nil before
+	closers []func()                     // functions of atEnd
 }
 
-// start loads the configuration, with listen if that flag is given, and makes
-// what every role has. http is the address that --http asks for. Only up takes
-// passwords out of URLs, so a role that runs alone refuses them.
+// start loads the configuration and makes the process of a role. listen is the
+// flag of that name, nil if it is not given. http is the address of --http.
+// Only up moves passwords out of URLs, so a role that runs alone refuses them.
 func (r roleFlags) start(name string, listen *string, http string) (*process, error) {
 	cfg, err := r.load(map[string]*string{"listen": listen, "insecure": yes(r.Insecure)}, roleEnv(name)...)
 	if err != nil {
@@ -71,7 +72,7 @@ func (r roleFlags) start(name string, listen *string, http string) (*process, er
 }
 
 // withBrokers returns a function that runs work once the brokers are there.
-// Before that, no client of Kafka exists that would complain about them.
+// Before that no Kafka client exists that could log errors about them.
 func (p *process) withBrokers(work func(ctx context.Context) error) func(ctx context.Context) error {
 	return func(ctx context.Context) error {
 		if p.brokers.run(ctx) != nil {
@@ -81,15 +82,15 @@ func (p *process) withBrokers(work func(ctx context.Context) error) func(ctx con
 	}
 }
 
-// started says that the role works from now on. ready reports why it cannot do
-// its work, nil if it can.
+// started marks the role as started. From now on ready decides /readyz: it
+// returns why the role cannot do its work, nil if it can.
 func (p *process) started(ready func() error) { p.work.Store(&ready) }
 
-// atEnd keeps f for close. It is called by the work of withBrokers.
+// atEnd registers f for close. The work of withBrokers calls it.
 func (p *process) atEnd(f func()) { p.closers = append(p.closers, f) }
 
-// close calls what atEnd was given, the last first: what requests use ends after
-// the server that answers them.
+// close calls the functions of atEnd, the last first. It is called after the
+// HTTP server has ended, since requests use what they close.
 func (p *process) close() {
 	for _, f := range slices.Backward(p.closers) {
 		f()
@@ -107,9 +108,10 @@ func (p *process) ready(context.Context) error {
 	return errors.New("it is being started")
 }
 
-// serve answers over HTTP: on the socket of a child, or else on addr, which key
-// has set and start has checked; nowhere if that is empty. h answers all
-// but metrics, health and readiness; nil: nothing does.
+// serve answers over HTTP until ctx ends: a child on its socket, another role
+// on addr, which is the value of key and was checked by start. If addr is
+// empty, serve only waits. h answers everything except metrics, health and
+// readiness; nil: 404.
 func (p *process) serve(ctx context.Context, key, addr string, h http.Handler) error {
 	child := p.flags.supervised()
 	if child {
@@ -121,7 +123,7 @@ func (p *process) serve(ctx context.Context, key, addr string, h http.Handler) e
 	}
 	ln, err := service.Listen(ctx, addr)
 	if err != nil && child {
-		return err // nobody has configured it
+		return err // the socket is not in the configuration
 	}
 	if err != nil {
 		return listenError(p.cfg, key, addr, err)
@@ -134,8 +136,8 @@ func (p *process) serve(ctx context.Context, key, addr string, h http.Handler) e
 	return s.Serve(ctx, ln)
 }
 
-// guard is what stands before all that tells of cameras, at an address that is
-// listened on.
+// guard returns the check in front of everything that shows cameras, for a
+// server that listens on addr.
 func guard(cfg *config.Config, addr string) egress.Guard {
 	own := config.Get[egressConfig](cfg)
 	return egress.Guard{Loopback: config.Loopback(addr), Hosts: own.Hosts, Origins: own.Origins, Authorize: access.Everyone}

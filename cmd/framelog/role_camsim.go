@@ -25,7 +25,7 @@ func camsimRole() role {
 	}
 }
 
-// demoConfig says where the cameras of --demo are.
+// demoConfig is the settings of the cameras of --demo.
 type demoConfig struct {
 	Listen string `yaml:"listen" default:"127.0.0.1:8554" doc:"Address of the RTSP server of framelog up --demo. If nothing sets it and its port is in use, the demo takes a free port."`
 }
@@ -64,9 +64,9 @@ func (c camsimCmd) Run(ctx context.Context) error {
 		func(ctx context.Context) error { return p.serve(ctx, "", "", nil) })
 }
 
-// findDemoAddress sets demo.listen to an address with a free port, and says
-// which. If nothing set it and its port is in use, any port will do. Errors: a
-// *config.Error when the port that somebody set is in use.
+// findDemoAddress sets demo.listen to an address with a free port, and logs it.
+// If nothing set demo.listen and its port is in use, it takes any port. Errors:
+// a *config.Error if a port that was set is in use.
 func findDemoAddress(ctx context.Context, u *up) error {
 	own := config.Get[demoConfig](u.cfg)
 	ln, err := service.Listen(ctx, own.Listen)
@@ -74,11 +74,11 @@ func findDemoAddress(ctx context.Context, u *up) error {
 		return listenError(u.cfg, "demo.listen", own.Listen, err)
 	}
 	if err != nil {
-		host, _, _ := net.SplitHostPort(own.Listen) // Check has seen it
+		host, _, _ := net.SplitHostPort(own.Listen) // Check has checked it
 		if ln, err = service.Listen(ctx, net.JoinHostPort(host, "0")); err != nil {
 			return listenError(u.cfg, "demo.listen", own.Listen, err)
 		}
-		u.log.Warn("the demo's port is in use; the demo takes another one", "in_use", own.Listen, "listen", ln.Addr().String(), "remedy", "set demo.listen to have a port that stays")
+		u.log.Warn("the demo's port is in use; the demo takes another one", "in_use", own.Listen, "listen", ln.Addr().String(), "remedy", "set demo.listen to choose a fixed port")
 	} else {
 		u.log.Info("the demo's cameras listen here (RTSP)", "listen", ln.Addr().String())
 	}

@@ -30,7 +30,7 @@ func egressRole() role {
 	}
 }
 
-// egressConfig says how cameras are served.
+// egressConfig is the settings of egress.
 type egressConfig struct {
 	Mode         string          `yaml:"mode" default:"on_demand" oneof:"on_demand,always" doc:"on_demand follows a camera while somebody watches it; always keeps every camera's HLS files on disk, for a web server to serve."`
 	Window       config.Duration `yaml:"window" default:"60s" min:"6s" max:"1h" doc:"Footage in a live playlist."`
@@ -54,14 +54,14 @@ type egressConfig struct {
 func (e *egressConfig) Check(c *config.Config) error {
 	for i, h := range e.Hosts {
 		if _, err := netip.ParseAddr(h); err != nil && strings.ContainsAny(h, ":/[] ") {
-			return c.Errorf(c.Element("egress.hosts", i), "want what stands between // and the port in the page's URL, as cams.example or 10.0.0.5", "%q is no host", h)
+			return c.Errorf(c.Element("egress.hosts", i), "want the part of the page's URL between // and the port, as cams.example or 10.0.0.5", "%q is no host", h)
 		}
 		e.Hosts[i] = strings.ToLower(h)
 	}
 	for i, o := range e.Origins {
 		origin, err := parseOrigin(o)
 		if err != "" {
-			return c.Errorf(c.Element("egress.origins", i), "want what browsers call the site, as https://portal.example or http://10.0.0.7:3000", "%q: %s", o, err)
+			return c.Errorf(c.Element("egress.origins", i), "want an origin as browsers write it, as https://portal.example or http://10.0.0.7:3000", "%q: %s", o, err)
 		}
 		e.Origins[i] = origin
 	}
@@ -71,8 +71,9 @@ func (e *egressConfig) Check(c *config.Config) error {
 	return nil
 }
 
-// parseOrigin gives an origin as browsers write it (RFC 6454 section 6.2): in lower
-// case, and without the scheme's own port. err says what is wrong, "" for nothing.
+// parseOrigin returns an origin as browsers write it (RFC 6454 section 6.2): in
+// lower case, and without the scheme's default port. err says what is wrong; "" if
+// nothing is.
 func parseOrigin(s string) (origin, err string) {
 	u, bad := url.Parse(strings.ToLower(s))
 	switch {
@@ -116,7 +117,7 @@ func (c egressCmd) Run(ctx context.Context) error {
 		})
 }
 
-// view runs egress until ctx ends. It calls serve with what answers viewers.
+// view runs egress until ctx ends. It calls serve with the handler for viewers.
 func view(ctx context.Context, p *process, serve func(http.Handler)) error {
 	cfg, own := p.cfg, config.Get[egressConfig](p.cfg)
 	cams, err := registry.Connect(kafkaConfig(cfg, "framelog-egress"), p.log)
@@ -163,8 +164,8 @@ func view(ctx context.Context, p *process, serve func(http.Handler)) error {
 	return service.All(ctx, stream.Run, web.Run)
 }
 
-// closed is a directory on the path to dir, or dir itself, that other users may
-// not enter; "" if there is none.
+// closed returns a directory on the path to dir, or dir itself, that other
+// users may not enter; "" if there is none.
 func closed(dir string) string {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -184,9 +185,9 @@ func closed(dir string) string {
 	}
 }
 
-// secretsDir is the directory in which the API keeps passwords. It is empty, and
-// the API keeps none, unless up runs egress: then ingest reads them on the same
-// machine.
+// secretsDir returns the directory in which the API stores passwords. Unless up
+// runs egress, it is empty and the API stores none: only under up ingest is on
+// the same machine and can read them.
 func secretsDir(p *process) string {
 	if !p.flags.supervised() {
 		return ""

@@ -32,7 +32,8 @@ func ingestRole() role {
 
 		prepare: func(_ context.Context, u *up) error {
 			if own := config.Get[ingestConfig](u.cfg); own.Instance == "" {
-				// All ingest processes of this parent get the same name, and nobody else does.
+				// All ingest processes that this up starts get the same name, which no other
+				// process has.
 				host, _ := os.Hostname()
 				own.Instance = fmt.Sprintf("%s-%08x", cmp.Or(host, "up"), rand.Uint32())
 			}
@@ -41,7 +42,7 @@ func ingestRole() role {
 	}
 }
 
-// ingestConfig says how cameras are recorded.
+// ingestConfig is the settings of ingest.
 type ingestConfig struct {
 	Instance       string          `yaml:"instance" default:"" doc:"Name of this ingest process: the owner in the statuses of its cameras, and its name in the log and in the consumer group. No other ingest process may have it, and it must stay the same when the process is started again: then it gets its cameras back at once. Empty: other processes take them over after session_timeout. framelog up makes a name."`
 	MinFragment    config.Duration `yaml:"min_fragment" default:"1s" min:"1s" max:"30s" doc:"Shortest fragment, which is an HLS segment. A fragment ends at the first keyframe that comes after this time."`
@@ -65,8 +66,9 @@ func (c ingestCmd) Run(ctx context.Context) error {
 		return err
 	}
 	// Ingest keeps little memory and allocates much, so the garbage collector would
-	// run several times a second for nothing. The ballast lets the heap grow by its
-	// size between two runs. It is never written, so it takes no memory itself.
+	// run several times a second without need. The ballast lets the heap grow by
+	// its size between two runs. It is never written, so it takes no physical
+	// memory.
 	ballast := make([]byte, 32<<20)
 	defer runtime.KeepAlive(ballast)
 	if err := gstreamer.Init(); err != nil {

@@ -7,9 +7,9 @@ import (
 )
 
 // role is an entry of the table: everything that the command line, the
-// configuration and `framelog up` have to know of a role.
+// configuration and `framelog up` need to know about a role.
 type role struct {
-	// name is that of the subcommand, of the child process, and of the label
+	// name is the name of the subcommand and of the child process, and the label
 	// role in logs and metrics.
 	name string
 	help string // one line; "" hides the subcommand from --help
@@ -19,8 +19,9 @@ type role struct {
 	// section declares the role's own keys of the configuration, with their
 	// defaults and checks. The zero value: it has none.
 	section config.Section
-	// env are prefixes of the FRAMELOG_* variables that the role reads by
-	// itself. They are no error there, and up passes them to no other role.
+	// env are prefixes of the FRAMELOG_* variables that the role reads by itself
+	// (FRAMELOG_SECRET_ of ingest). Such a variable is no error in this role, but
+	// an error in other roles, and up passes it to no other child.
 	env []string
 
 	// inUp reports whether up runs the role. nil: always.
@@ -35,7 +36,8 @@ type role struct {
 	ready func(u *up)
 	// routes are the patterns (http.ServeMux) of up's port that go to the role.
 	routes []string
-	// answers says that up is only ready while this role is: it answers viewers.
+	// answers: the role answers viewers, so up is ready only while this role is
+	// ready.
 	answers bool
 }
 
@@ -53,7 +55,7 @@ func roles() []role {
 	}
 }
 
-// roleEnv is the field env of a role.
+// roleEnv returns the field env of the role with this name.
 func roleEnv(name string) []string {
 	for _, r := range roles() {
 		if r.name == name {

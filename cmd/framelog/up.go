@@ -46,7 +46,7 @@ type up struct {
 	withDemo bool
 	demo     string // address of the demo's cameras; "" if they do not run
 	exe      string
-	stored   []func() error // undo that the passwords of the file's cameras were kept
+	stored   []func() error // undo the storing of passwords of the file's cameras
 
 	brokerReady   chan struct{} // closed when brokers are there
 	brokerIsReady func()        // closes it
@@ -114,9 +114,10 @@ func (c upCmd) Run(ctx context.Context) error {
 	return u.run(ctx, ln)
 }
 
-// checkBrokerPort checks that the embedded broker will be able to listen. Here, and
-// not in the broker, the error can name the user's own file. It waits for 3 s,
-// since the broker of an up that was just killed may hold the port for a moment.
+// checkBrokerPort checks that the embedded broker will be able to listen. The check
+// is here, and not in the broker, so that the error can name the user's own file.
+// It waits for 3 s, since the broker of an up that was just killed may hold the
+// port for a moment.
 func checkBrokerPort(ctx context.Context, cfg *config.Config) error {
 	told := ctx
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
@@ -160,7 +161,7 @@ func lockData(cfg *config.Config) (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
-// pathCause is the cause of an error, without the path.
+// pathCause returns the cause of an error without its path.
 func pathCause(err error) string {
 	var pe *os.PathError
 	if errors.As(err, &pe) {
@@ -192,7 +193,7 @@ func (u *up) makeRunDir() (remove func(), err error) {
 		return nil, fmt.Errorf("make directory of sockets: %w", err)
 	}
 	u.runDir = dir
-	// With the cameras, which say to ingest where their secrets may go.
+	// It includes the cameras: from them ingest learns where their secrets may go.
 	b, err := yaml.Marshal(u.cfg)
 	if err == nil {
 		err = os.WriteFile(u.file("config.yaml"), b, 0o600)
@@ -222,7 +223,7 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 		sc.Children = append(sc.Children, supervise.Child{
 			Role: r.name, Command: func() *exec.Cmd { return u.command(r) },
 			WaitReady: r.waitReady,
-			// Ingest needs less, also if a connection hangs and Kafka is away.
+			// Ingest needs less time, also if a connection hangs and Kafka is away.
 			StopTimeout: 15 * time.Second,
 			Ready: func(ctx context.Context) error {
 				err := service.AskReady(ctx, client)
@@ -257,8 +258,8 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 		u.cameras)
 }
 
-// awaitBrokers waits for brokers that up does not run itself. The children wait for
-// themselves and leave it to up to say so in the log.
+// awaitBrokers waits for brokers that up does not run itself. The children wait
+// too, but only up logs it.
 func (u *up) awaitBrokers(ctx context.Context) error {
 	if !u.cfg.Embedded() && newBrokerWait(u.cfg, u.log).run(ctx) == nil {
 		u.brokerIsReady()
@@ -267,8 +268,8 @@ func (u *up) awaitBrokers(ctx context.Context) error {
 	return nil
 }
 
-// said is a child's error of its configuration. It names the place where the user
-// set the value, instead of the file that was made for the children.
+// said returns a child's configuration error for people. It names the place where
+// the user set the value, instead of the file that up made for the children.
 func (u *up) said(line string) string {
 	rest, ok := strings.CutPrefix(line, "framelog: "+u.file("config.yaml")+":")
 	if !ok {
@@ -282,8 +283,9 @@ func (u *up) said(line string) string {
 	return rest
 }
 
-// command is the command of a role's child. Its configuration file holds the values
-// of the environment already, so it gets no FRAMELOG_* variables except its own.
+// command returns the command of a role's child. The child's configuration file
+// already holds the values of the environment, so the child gets no FRAMELOG_*
+// variables except its own.
 func (u *up) command(r role) *exec.Cmd {
 	cmd := exec.Command(u.exe, r.name, "--config", u.file("config.yaml"), "--socket", u.socket(r.name)) //nolint:noctx // the supervisor ends it, gently
 	own := append([]string{"FRAMELOG_TEST_"}, r.env...)
@@ -295,7 +297,7 @@ func (u *up) command(r role) *exec.Cmd {
 	return cmd
 }
 
-// readable is addr as a browser on this machine can open it.
+// readable returns addr in the form that a browser on this machine can open.
 func readable(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {

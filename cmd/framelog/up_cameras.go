@@ -16,8 +16,8 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// cameras puts the file's cameras, and the demo's, into the registry once the
-// broker is there, and says how much footage the hot window holds.
+// cameras puts the file's cameras, and the demo's, into the registry when the
+// broker is there. Then it logs how much footage the embedded broker holds.
 func (u *up) cameras(ctx context.Context) error {
 	select {
 	case <-u.brokerReady:
@@ -60,20 +60,20 @@ func (u *up) reconcile(ctx context.Context, reg *registry.Client) error {
 			return err
 		}
 		cams := u.cfg.Records()
-		// In a cluster another host may have a file of the same name: what this
-		// one lacks may be that one's.
+		// In a cluster another host may have a file of the same name, and the cameras
+		// that this file lacks may be in that one.
 		done, err := reg.Reconcile(ctx, file, cams, u.cfg.Embedded())
 		if err != nil {
 			return err
 		}
 		if len(done.Moved) > 0 {
-			u.log.InfoContext(ctx, "this configuration file has the cameras of one that is no more", "file", file.Path, "was", done.Moved)
+			u.log.InfoContext(ctx, "this configuration file takes over the cameras of a file that does not exist any more", "file", file.Path, "was", done.Moved)
 		}
 		if len(done.Removed) > 0 {
-			u.log.InfoContext(ctx, "cameras that the configuration has no more are removed", "file", file.Name, "cameras", done.Removed)
+			u.log.InfoContext(ctx, "cameras that the configuration no longer has are removed", "file", file.Name, "cameras", done.Removed)
 		}
 		if len(done.Kept) > 0 {
-			u.log.WarnContext(ctx, "cameras that the configuration has no more go on, since the brokers may serve other hosts too",
+			u.log.WarnContext(ctx, "cameras that the configuration no longer has go on, since the brokers may serve other hosts too",
 				"file", file.Name, "cameras", done.Kept, "remedy", "framelog cameras apply --prune -f "+file.Path)
 		}
 		if err := u.forget(ctx, reg, cams, done.Removed); err != nil {
@@ -93,8 +93,8 @@ func (u *up) reconcile(ctx context.Context, reg *registry.Client) error {
 	return err
 }
 
-// restoreSecrets brings back the passwords that the file's have taken the place
-// of: its cameras are not taken.
+// restoreSecrets restores the passwords that those of the file have replaced.
+// It is called if the registry refuses the file's cameras.
 func (u *up) restoreSecrets() {
 	for _, undo := range slices.Backward(u.stored) {
 		if err := undo(); err != nil {
@@ -103,9 +103,9 @@ func (u *up) restoreSecrets() {
 	}
 }
 
-// forget removes passwords that Framelog has kept for cameras of the file and
-// that are used no more: of cameras that it has no more, and of those that have
-// another password or host now.
+// forget removes stored passwords of the file's cameras that are no longer
+// used: those of removed cameras, and those of cameras with a new password or
+// host.
 func (u *up) forget(ctx context.Context, reg *registry.Client, cams []schemas.Camera, removed []string) error {
 	have, err := reg.Load(ctx)
 	if err != nil {
@@ -123,8 +123,8 @@ func (u *up) forget(ctx context.Context, reg *registry.Client, cams []schemas.Ca
 	return errors.Join(errs...)
 }
 
-// conflict is a conflict with what to do about it. With the embedded broker
-// commands reach the registry only while this process runs.
+// conflict returns a conflict as an error with a remedy. With the embedded
+// broker, commands reach the registry only while this process runs.
 func (u *up) conflict(c *registry.ConflictError) error {
 	e := &config.Error{What: c.Problem(), Remedy: c.Remedy()}
 	demo := registry.NameOf(c.Have.Origin) == registry.Demo
@@ -141,7 +141,7 @@ func (u *up) conflict(c *registry.ConflictError) error {
 	return e
 }
 
-// follow tells how long the hot window is.
+// follow logs how much footage the embedded broker holds.
 func (u *up) follow(ctx context.Context, reg *registry.Client) error {
 	if !u.cfg.Embedded() {
 		<-ctx.Done()
@@ -155,7 +155,7 @@ func (u *up) follow(ctx context.Context, reg *registry.Client) error {
 	defer cancel()
 	wg.Go(func() {
 		tellWindows(ctx, snapshots, int64(limit), func(w window) {
-			u.log.Info("what the embedded broker keeps: broker.limit holds about so many minutes of these cameras", w.attrs(limit)...)
+			u.log.Info("the embedded broker keeps the newest footage: broker.limit holds about so many minutes of these cameras", w.attrs(limit)...)
 		})
 	})
 	return ignoreEnd(ctx, reg.Follow(ctx, func(s registry.Snapshot) {

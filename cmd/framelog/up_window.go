@@ -9,13 +9,13 @@ import (
 	"github.com/framelog/framelog/internal/registry"
 )
 
-// windowSettles is the time from a change of the cameras to the line about the hot
+// windowSettles is the time from a change of the cameras to the log line about the
 // window. Statuses come every 10 s and hold the average bit rate of 10 s.
 const windowSettles = 20 * time.Second
 
-// tellWindows calls tell with how much footage the limit holds: windowSettles after
-// the cameras are there, and again each time that it has changed much. It runs
-// until ctx ends.
+// tellWindows calls tell with the amount of footage that the limit holds:
+// windowSettles after the cameras are there, and again after each large change. It
+// runs until ctx ends.
 func tellWindows(ctx context.Context, snapshots <-chan registry.Snapshot, limit int64, tell func(window)) {
 	var told, now window
 	settles := time.NewTimer(windowSettles)
@@ -41,7 +41,7 @@ func tellWindows(ctx context.Context, snapshots <-chan registry.Snapshot, limit 
 	}
 }
 
-// window says how much footage a limit holds.
+// window is the amount of footage that a limit holds.
 type window struct {
 	cameras, assumed int
 	length           time.Duration
@@ -80,7 +80,7 @@ func windowOf(s registry.Snapshot, limit int64) (w window) {
 	return w
 }
 
-// differs reports whether w differs so much from told that it is worth a line.
+// differs reports whether w differs enough from told for a new log line.
 func (w window) differs(told window) bool {
 	if w.cameras != told.cameras {
 		return true

@@ -273,14 +273,14 @@ func writable(cam schemas.Camera) error {
 	}
 	return &UsageError{
 		What:   what,
-		Remedy: fmt.Sprintf("change it there; if that file is no more, apply one with --prune that says name: %s", name),
+		Remedy: fmt.Sprintf("change it there; if that file does not exist any more, apply a file with --prune that says name: %s", name),
 	}
 }
 
 // ApplyCmd is "framelog cameras apply".
 type ApplyCmd struct {
 	File  string `short:"f" required:"" placeholder:"FILE" help:"The configuration file; only its list of cameras is read."`
-	Prune bool   `help:"Remove the cameras that the file had once and has no more."`
+	Prune bool   `help:"Remove the cameras that the file no longer has."`
 }
 
 // Run changes the registry's cameras of this file to those in the file.
