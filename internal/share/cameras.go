@@ -11,11 +11,11 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// Cameras are the cameras of this process: it is told which they are, and runs
-// the role's work on each of them.
+// Cameras are the cameras of this process. The consumer group assigns them;
+// Cameras runs the role's work on each of them.
 //
-// The methods Assigned, Revoked, Lost and Desired are for the consumer group,
-// which [Cameras.Run] joins; they return soon.
+// The consumer group that [Cameras.Run] joins calls the methods Assigned,
+// Revoked, Lost and Desired. They return soon.
 type Cameras struct {
 	cfg  Config
 	role Role
@@ -27,14 +27,14 @@ type Cameras struct {
 	cameras    map[string]*camera // those that are not absent
 	joined     bool               // the group has settled once
 	closed     bool
-	confirm    func(context.Context) error // asks the group whether this process is a member of its generation
+	confirm    func(context.Context) error // returns nil if this process is a member of the group's current generation
 
-	observe func(c *camera, e event, reason string) // of tests: told of each event before it takes effect; may be nil
+	observe func(c *camera, e event, reason string) // for tests: called with each event before it takes effect; may be nil
 }
 
 // partition is a partition of the cameras topic that is ours.
 type partition struct {
-	unconfirmed bool // the group has not said whether it is ours still
+	unconfirmed bool // the group has not confirmed yet that it is still ours
 	known       bool // its cameras have been read
 }
 
@@ -43,38 +43,38 @@ type camera struct {
 	partition int32
 	record    schemas.Camera // the newest
 	state     state
-	reason    string      // of the next run
+	reason    string      // for the next run
 	run       *run        // the newest; nil: there was none
-	release   *time.Timer // nil: it does not run
+	release   *time.Timer // nil: not running
 	log       *slog.Logger
 }
 
-// run is one life of a camera's work. Its goroutine runs the work, again and
-// again, until ctx ends.
+// run is one piece of work on a camera. Its goroutine calls the work again and
+// again until ctx ends.
 type run struct {
 	work    Work
 	reason  string
-	ctx     context.Context //nolint:containedctx // the run's life, ended by stopRun
+	ctx     context.Context //nolint:containedctx // of the run, ended by stopRun
 	stop    context.CancelFunc
 	waitCtx context.Context //nolint:containedctx // of the wait for the log, ended by endReclaimWait
 	endWait context.CancelFunc
 }
 
-// New makes Cameras of which there are none yet.
+// New makes Cameras without any camera.
 func New(cfg Config, role Role, log *slog.Logger) *Cameras {
 	return &Cameras{
 		cfg: cfg.withDefaults(), role: role, log: log,
 		partitions: make(map[int32]*partition), cameras: make(map[string]*camera),
-		confirm: func(context.Context) error { return nil }, // without a group, the caller's word counts
+		confirm: func(context.Context) error { return nil }, // without a group there is nothing to confirm
 	}
 }
 
-// errNotJoined: there is no group to confirm anything yet.
+// errNotJoined: the group cannot confirm anything yet.
 var errNotJoined = errors.New("share: the group is not joined")
 
-// Run joins the consumer group and works on the cameras that it gives to this
-// process until ctx ends. Then it ends all work, leaves the group and waits.
-// Brokers that are away are waited for.
+// Run joins the consumer group and works on the cameras that the group assigns
+// to this process, until ctx ends. Then it ends all work, leaves the group and
+// waits. If brokers are away, it waits for them.
 func (s *Cameras) Run(ctx context.Context) error {
 	s.setConfirm(func(context.Context) error { return errNotJoined })
 	g, err := newGroup(s.cfg, s, s.log)
@@ -95,8 +95,8 @@ func (s *Cameras) setConfirm(f func(context.Context) error) {
 	s.confirm = f
 }
 
-// Ready returns an error until this process has taken up its cameras. Brokers
-// that go away later change nothing: the work goes on.
+// Ready returns an error until this process has read its cameras. If brokers go
+// away later, it stays ready: the work goes on.
 func (s *Cameras) Ready() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,16 +111,16 @@ func (s *Cameras) Ready() error {
 	return nil
 }
 
-// Partitions is how many partitions of the cameras topic are ours.
+// Partitions returns how many partitions of the cameras topic this process has.
 func (s *Cameras) Partitions() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.partitions)
 }
 
-// Assigned says that these partitions are ours from now on, perhaps again. The group
-// calls it each time that it has settled, even with none: what it had lost and
-// does not give back then is another process's.
+// Assigned reports that this process has these partitions from now on, perhaps
+// again. The group calls it after each rebalance, also without partitions. A
+// partition of an earlier Lost that is not among them belongs to another process.
 func (s *Cameras) Assigned(ids []int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,14 +131,14 @@ func (s *Cameras) Assigned(ids []int32) {
 	for _, id := range ids {
 		s.partitions[id] = &partition{}
 	}
-	s.tell(ids, evAssigned)
+	s.happenAll(ids, evAssigned)
 	var gone []int32
 	for id, p := range s.partitions {
 		if p.unconfirmed {
 			gone = append(gone, id)
 		}
 	}
-	s.give(gone)
+	s.giveUp(gone)
 }
 
 // Revoked says that these partitions go to another process.
@@ -148,19 +148,19 @@ func (s *Cameras) Revoked(ids []int32) {
 	if s.closed {
 		return
 	}
-	s.give(slices.DeleteFunc(slices.Clone(ids), func(id int32) bool { return s.partitions[id] == nil }))
+	s.giveUp(slices.DeleteFunc(slices.Clone(ids), func(id int32) bool { return s.partitions[id] == nil }))
 }
 
-// give gives partitions of ours away. s.mu is held.
-func (s *Cameras) give(ids []int32) {
+// giveUp removes partitions of this process. s.mu is held.
+func (s *Cameras) giveUp(ids []int32) {
 	for _, id := range ids {
 		delete(s.partitions, id)
 	}
-	s.tell(ids, evRevoked)
+	s.happenAll(ids, evRevoked)
 }
 
-// Lost says that the group has given this process up, or no broker answers. The next
-// Assigned tells whether these partitions are ours still.
+// Lost reports that the group has removed this process, or no broker answers. The
+// next Assigned decides whether these partitions are still ours.
 func (s *Cameras) Lost(ids []int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -174,11 +174,11 @@ func (s *Cameras) Lost(ids []int32) {
 			news = append(news, id)
 		}
 	}
-	s.tell(news, evGroupLost)
+	s.happenAll(news, evGroupLost)
 }
 
-// tell has an event happen to all cameras of some partitions. s.mu is held.
-func (s *Cameras) tell(ids []int32, e event) {
+// happenAll applies an event to all cameras of some partitions. s.mu is held.
+func (s *Cameras) happenAll(ids []int32, e event) {
 	if len(ids) == 0 {
 		return
 	}
@@ -189,8 +189,8 @@ func (s *Cameras) tell(ids []int32, e event) {
 	}
 }
 
-// Desired tells the cameras of a partition of ours, which was read to its
-// end. What it says of a partition that may not be ours any more does not count.
+// Desired reports the cameras of a partition of ours, which was read to its end.
+// Cameras ignores the call if the partition may no longer be ours.
 func (s *Cameras) Desired(id int32, cams map[string]schemas.Camera) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -222,7 +222,7 @@ func (s *Cameras) Desired(id int32, cams map[string]schemas.Camera) {
 	}
 }
 
-// Close ends all work and waits for it. Run does so too.
+// Close ends all work and waits for it. Run does the same when it ends.
 func (s *Cameras) Close() {
 	s.end()
 	s.wg.Wait()
@@ -241,15 +241,15 @@ func (s *Cameras) end() {
 	}
 }
 
-// happen has an event happen to a camera, and gives the actions that were
-// taken. s.mu is held.
+// happen applies an event to a camera, and returns the actions that were taken.
+// s.mu is held.
 func (s *Cameras) happen(c *camera, e event, reason string) []action {
 	if s.observe != nil {
 		s.observe(c, e, reason)
 	}
 	r, ok := next(c.state, e)
 	if !ok {
-		// A fault of ours. The camera stays as it is.
+		// This is a bug. The camera stays as it is.
 		c.log.Error("an event that cannot happen", "state", c.state, "event", e)
 		return nil
 	}
@@ -264,7 +264,7 @@ func (s *Cameras) happen(c *camera, e event, reason string) []action {
 	return r.actions
 }
 
-// act takes one action. s.mu is held.
+// act does one action. s.mu is held.
 func (s *Cameras) act(c *camera, a action, reason string) {
 	switch a {
 	case setReason:
@@ -273,7 +273,7 @@ func (s *Cameras) act(c *camera, a action, reason string) {
 		r := &run{work: s.role.NewWork(c.record), reason: c.reason}
 		r.ctx, r.stop = context.WithCancel(context.Background())
 		c.run = r
-		s.wg.Go(func() { s.live(c, r) })
+		s.wg.Go(func() { s.runWork(c, r) })
 	case stopRun:
 		c.run.stop()
 	case awaitReclaim:
@@ -285,7 +285,7 @@ func (s *Cameras) act(c *camera, a action, reason string) {
 		t = time.AfterFunc(s.cfg.ReleaseWait, func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			if c.release == t { // else it was stopped a moment ago
+			if c.release == t { // else the timer was stopped a moment ago
 				c.release = nil
 				s.happen(c, evReleaseTimeout, "")
 			}
@@ -303,8 +303,8 @@ func (s *Cameras) act(c *camera, a action, reason string) {
 	}
 }
 
-// live is a run's goroutine.
-func (s *Cameras) live(c *camera, r *run) {
+// runWork is a run's goroutine.
+func (s *Cameras) runWork(c *camera, r *run) {
 	defer r.stop()
 	for r.ctx.Err() == nil {
 		err := r.work.Run(r.ctx, r.reason, func() bool { return s.mayOpen(c) })
@@ -325,8 +325,8 @@ func (s *Cameras) live(c *camera, r *run) {
 	s.happen(c, evRunEnded, "")
 }
 
-// happenWhileItRuns is happen, unless the run was told to stop: then only its
-// end is of interest.
+// happenWhileItRuns is happen, unless stopRun has ended the run: then only its
+// end matters.
 func (s *Cameras) happenWhileItRuns(c *camera, r *run, e event, reason string) []action {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -343,8 +343,8 @@ func (s *Cameras) mayOpen(c *camera) bool {
 	return slices.Contains(s.happen(c, evOpenAsked, ""), permit)
 }
 
-// reclaim waits until the log of a camera of ours, which another process has
-// taken, may be opened again: as far as the work can tell, and by the group.
+// reclaim waits until this process may open the log of its camera again, which
+// another process has opened: the work and the group must both agree.
 func (s *Cameras) reclaim(c *camera, r *run) {
 	for r.waitCtx.Err() == nil && r.work.WaitReclaim(r.waitCtx) != nil {
 		pause(r.waitCtx, s.cfg.RetryWait)

@@ -12,7 +12,7 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// endsRetry is the pause before the ends of partitions are asked for again.
+// endsRetry is the pause between two requests for the ends of partitions.
 const endsRetry = 250 * time.Millisecond
 
 // reading is how far a partition has been read.
@@ -30,7 +30,7 @@ func (g *group) findEnds(ctx context.Context, client *kgo.Client, parts map[int3
 	for {
 		ends, err := registry.EndOffsets(ctx, adm, g.topic)
 		if err == nil {
-			g.update(parts, func(p int32, r *reading) { r.end = ends[p] }) // 0: it is empty
+			g.update(parts, func(p int32, r *reading) { r.end = ends[p] }) // 0 if the partition is empty
 			return
 		}
 		if !g.update(parts, nil) || !pause(ctx, endsRetry) {
@@ -39,9 +39,9 @@ func (g *group) findEnds(ctx context.Context, client *kgo.Client, parts map[int3
 	}
 }
 
-// reachEnds waits until partitions have been read to their ends. The last records
-// of one may be gone, since compaction removes them too: if none come for a while,
-// it asks the brokers whether there are any.
+// reachEnds waits until partitions have been read to their ends. Compaction may
+// have removed the last records of a partition: if no record comes for a while,
+// reachEnds asks the brokers whether there are any.
 func (g *group) reachEnds(ctx context.Context, parts map[int32]*reading) {
 	var client *kgo.Client // not the group's, whose fetches would be answered first
 	defer func() {
@@ -83,14 +83,15 @@ func (g *group) reachEnds(ctx context.Context, parts map[int32]*reading) {
 	}
 }
 
-// update calls f, which may be nil, for those readings that are wanted still, and
-// tells the member of those that are done by it. It reports whether there are any.
+// update calls f, which may be nil, for the readings that are still wanted, and
+// gives the complete ones to the member. It reports whether any reading is still
+// wanted.
 func (g *group) update(parts map[int32]*reading, f func(p int32, r *reading)) (wanted bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for p, r := range parts {
 		if g.parts[p] != r {
-			continue // given away, or read anew, meanwhile
+			continue // revoked, or read again, meanwhile
 		}
 		wanted = true
 		before := r.done()

@@ -19,8 +19,9 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// member is told what becomes of partitions of the cameras topic. Cameras is
-// one, and has the meaning of each method. They are called one at a time.
+// member gets the changes of partitions of the cameras topic. Cameras
+// implements it and documents each method. The methods are called one at a
+// time.
 type member interface {
 	Assigned(partitions []int32)
 	Revoked(partitions []int32)
@@ -30,25 +31,26 @@ type member interface {
 }
 
 // group reads the partitions of the cameras topic that the consumer group
-// gives to this process: each from its start to its end, as of the assignment,
-// and what comes after. Nothing is ever committed.
+// assigns to this process. It reads each from its start to its end at the time
+// of the assignment, and then all later records. It never commits offsets.
 //
-// What it costs does not grow with the number of partitions: one request a
-// broker asks where all of them begin and end, and one fetches all. Only a
-// partition that ends with what is no record costs a request of its own.
+// The number of requests does not grow with the number of partitions: one
+// request to each broker asks for all starts and ends, and one fetches the
+// records of all. Only a partition whose last offset holds no record needs its
+// own request.
 type group struct {
 	cfg    Config
 	log    *slog.Logger
 	topic  string
 	name   string // of the group
 	member member
-	client *kgo.Client    // not for callbacks, which may come before it is set
+	client *kgo.Client    // callbacks must not use it: they may run before it is set
 	wg     sync.WaitGroup // searches for ends
 	quit   chan struct{}  // closed when run ends
 
 	mu      sync.Mutex // guards what follows and all calls of member
 	parts   map[int32]*reading
-	trouble time.Time // since when the group cannot be managed; zero: it can
+	trouble time.Time // since when the client cannot manage the group; zero: it can
 }
 
 func newGroup(cfg Config, m member, log *slog.Logger) (*group, error) {
@@ -62,8 +64,8 @@ func newGroup(cfg Config, m member, log *slog.Logger) (*group, error) {
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.SessionTimeout(cfg.SessionTimeout),
 		kgo.HeartbeatInterval(cfg.SessionTimeout/4),
-		// A member that died in the middle of a rebalance keeps the others
-		// waiting no longer than one that died at another time.
+		// If a member dies during a rebalance, the others wait no longer than for a
+		// member that dies at another time.
 		kgo.RebalanceTimeout(cfg.SessionTimeout),
 		kgo.DisableAutoCommit(),
 		kgo.AdjustFetchOffsetsFn(fromStart),
@@ -90,7 +92,7 @@ func newGroup(cfg Config, m member, log *slog.Logger) (*group, error) {
 	return g, nil
 }
 
-// fromStart makes the client ignore committed offsets, whoever wrote them.
+// fromStart makes the client ignore all committed offsets.
 func fromStart(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	for _, parts := range offsets {
 		for p := range parts {
@@ -100,7 +102,7 @@ func fromStart(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[
 	return offsets, nil
 }
 
-// run reads until ctx ends. Then leave.
+// run reads until ctx ends. Then call leave.
 func (g *group) run(ctx context.Context) {
 	for {
 		fetches := g.client.PollFetches(ctx)
@@ -114,7 +116,7 @@ func (g *group) run(ctx context.Context) {
 }
 
 // leave leaves the group, so that its other members need not wait for the
-// session to end, or gives up after a time: then they do wait.
+// session to end. After a time it gives up, and they have to wait.
 func (g *group) leave(timeout time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -131,9 +133,10 @@ func (g *group) leave(timeout time.Duration) {
 	g.wg.Wait()
 }
 
-// leaveStatic leaves as the static member that id was. The client alone would
-// keep the place for a process that comes back under the name, but this one has
-// ended for good. The id keeps a successor of the same name in the group.
+// leaveStatic leaves the group as the static member id. The client's own leave
+// would keep the member's place for a process with the same name, but this
+// process has ended for good. The id makes sure that a successor with the same
+// name stays in the group.
 func (g *group) leaveStatic(ctx context.Context, id string) error {
 	m := kmsg.NewLeaveGroupRequestMember()
 	m.MemberID, m.InstanceID = id, &g.cfg.Instance
@@ -155,8 +158,8 @@ func (g *group) leaveStatic(ctx context.Context, id string) error {
 	return nil
 }
 
-// confirm asks the group whether this process is a member of its current
-// generation: then no other process has its partitions.
+// confirm returns nil if this process is a member of the group's current
+// generation. Then no other process has its partitions.
 func (g *group) confirm(ctx context.Context) error {
 	req := kmsg.NewPtrHeartbeatRequest()
 	req.Group = g.name
@@ -177,12 +180,13 @@ func (g *group) confirm(ctx context.Context) error {
 	return nil
 }
 
-// troubleHook is told why the client has left the group.
+// troubleHook is called with the reason why the client has left the group.
 type troubleHook struct{ g *group }
 
 func (h troubleHook) OnGroupManageError(err error) { h.g.onTrouble(err) }
 
-// onTrouble logs that the group cannot be managed, once until it can.
+// onTrouble logs that the client cannot manage the group, once until it can
+// again.
 func (g *group) onTrouble(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -206,8 +210,8 @@ func (g *group) settled() {
 	}
 }
 
-// take takes what was read. The log of the partitions that it returns was cut
-// back: records behind the cut may be gone, and no tombstone says so.
+// take takes the fetched records. It returns the partitions whose log was cut
+// back: cameras may be gone there without a tombstone.
 func (g *group) take(fetches kgo.Fetches) (cut []int32) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -235,8 +239,8 @@ func (g *group) take(fetches kgo.Fetches) (cut []int32) {
 		}
 		cam, err := registry.DecodeCamera(r.Key, r.Value)
 		if err != nil {
-			// The camera goes on as it was: a record from a newer release
-			// must not stop it.
+			// The camera keeps its old record: a record of a newer release must not stop
+			// it.
 			g.log.Error("camera record cannot be read", "key", id, "err", err)
 			return
 		}
@@ -250,9 +254,9 @@ func (g *group) take(fetches kgo.Fetches) (cut []int32) {
 	return cut
 }
 
-// readAgain has partitions read from their start; the client alone would go on
-// at the cut. Until they are read nothing is told of them, so that their cameras
-// go on as they are. No rebalance may run meanwhile.
+// readAgain makes the client read partitions from their start; by itself it
+// would go on at the cut. Until they are read, the member gets no changes of
+// them, so their cameras go on. No rebalance may run meanwhile.
 func (g *group) readAgain(parts []int32) {
 	if len(parts) == 0 {
 		return
@@ -295,8 +299,8 @@ func (g *group) onLost(_ context.Context, _ *kgo.Client, gone map[string][]int32
 	g.member.Lost(gone[g.topic])
 }
 
-// begin has partitions read from their start, and looks where they end now.
-// g.mu is held.
+// begin makes the client read partitions from their start, and starts the
+// search for their ends. g.mu is held.
 func (g *group) begin(client *kgo.Client, parts ...int32) {
 	if len(parts) == 0 {
 		return

@@ -1,12 +1,12 @@
-// Package share shares out cameras among the processes of one role (ingest, a
-// processor, the archive): who works on which camera, and how a camera goes from
-// one process to another without a hole.
+// Package share divides cameras among the processes of one role (ingest, a
+// processor, the archive): it decides which process works on which camera, and
+// how a camera goes from one process to another without a gap.
 //
-// A consumer group over the partitions of the registry's topic of cameras says
-// which cameras a process has (group.go). What one camera goes through in one
-// process is a state machine, a table without clocks and without I/O
-// (machine.go). [Cameras] holds the locks, timers and goroutines, and runs the
-// work of the process's [Role] (cameras.go).
+// A consumer group over the partitions of the registry's topic of cameras
+// decides which cameras a process has (group.go). The life of one camera in one
+// process is a state machine, a table without clocks and I/O (machine.go).
+// [Cameras] holds the locks, timers and goroutines, and runs the work of the
+// process's [Role] (cameras.go).
 package share
 
 import (
@@ -20,26 +20,26 @@ import (
 )
 
 // ErrFenced is returned by [Work.Run]: another process has opened the camera's
-// log, so that nothing that this process writes counts any more.
+// log, so later writes of this process have no effect.
 var ErrFenced = errors.New("another process has taken over this camera's log")
 
-// Why a run begins: the reason of the `open` entry that it writes.
+// Reasons for a run: the reason in the `open` entry that it writes.
 const (
 	ReasonAssigned = "assigned" // the group gave the camera to this process
 	ReasonAdded    = "added"    // the camera is new
 	ReasonChanged  = "changed"  // the camera's record has changed
-	ReasonDeserted = "deserted" // another process had taken the log and writes no more
+	ReasonDeserted = "deserted" // another process had opened the log and no longer writes
 )
 
-// Role is what a process does with its cameras. Its methods are called with the
-// lock of Cameras held: they return soon and do not call Cameras.
+// Role makes the work of a process on its cameras. Its methods are called with
+// the lock of Cameras held: they return soon and do not call Cameras.
 type Role interface {
 	// NewWork makes the work on a camera with this record. At most one work of
 	// a camera runs at a time.
 	NewWork(cam schemas.Camera) Work
 	// Forget is called when nothing of a camera runs in this process any more.
-	// removed reports that the registry does not have the camera any more: then
-	// what is told of it elsewhere (its status) is this process's to remove.
+	// removed reports that the registry does not have the camera any more. Then
+	// this process removes what it has published about the camera (its status).
 	Forget(camera string, removed bool)
 }
 
@@ -52,47 +52,47 @@ type Work interface {
 	//
 	// Before each opening of the log it calls mayOpen, from any goroutine, and
 	// opens only if that returns true: the camera may have gone to another
-	// process, whose hold of the log an opening would end. A work may open when
-	// it begins, or later (ingest: with the first keyframe), or several times.
-	// It does not call mayOpen after it has returned.
+	// process, and opening the log would fence that process. A work may open when
+	// it begins, or later (ingest: with the first keyframe), or several times. It
+	// does not call mayOpen after it has returned.
 	Run(ctx context.Context, reason string, mayOpen func() bool) error
 	// WaitReclaim is called when Run has returned ErrFenced although the group
 	// says that the camera is this process's. It returns nil when the log may be
-	// opened again as far as the role can tell (ingest: nobody writes it any
-	// more), else ctx's error when ctx ends. The log is opened again only after
-	// the group has confirmed, too, that this process is a member of its current
+	// opened again as far as the role can tell (ingest: no process writes it any
+	// more), or ctx's error when ctx ends. The log is opened again only after the
+	// group has confirmed, too, that this process is a member of its current
 	// generation.
 	WaitReclaim(ctx context.Context) error
-	// Mute stops what the work publishes of the camera besides its log (ingest:
-	// the status), or lets it go on: while a camera goes to another process,
-	// that one speaks for it. It is called with the lock of Cameras held and
-	// returns soon.
+	// Mute stops what the work publishes about the camera besides its log (ingest:
+	// the status), or lets it go on. While a camera goes to another process, that
+	// process publishes it. It is called with the lock of Cameras held and returns
+	// soon.
 	Mute(on bool)
 }
 
-// Config is how a process shares cameras with others. The zero value of each
-// field but Kafka, Group and Doing means its default.
+// Config is the settings of Cameras. The zero value of each field but Kafka,
+// Group and Doing means its default.
 type Config struct {
 	Kafka kafka.Config
 	// Group is the name of the consumer group, under Kafka's prefix:
 	// "framelog-ingest".
 	Group string
 	// Instance is this process's name in the group (Kafka's group instance id,
-	// KIP-345): a process that is started again under it within SessionTimeout
-	// has its cameras back at once. No two processes may have the same. Default:
-	// none, and a process that died comes back as another.
+	// KIP-345): a process that is started again with the same name within
+	// SessionTimeout gets its cameras back at once. No two processes may have the
+	// same name. Default: none; then a restarted process is a new member.
 	Instance string
-	// Doing is what a process does to its cameras, for log lines: "recorded".
+	// Doing is a participle for log lines that says what the process does to its
+	// cameras: "recorded".
 	Doing string
 
 	// SessionTimeout is how long after the death of a process the others take
 	// its cameras. Kafka's brokers allow 6s and more by default. Default 8s.
 	SessionTimeout time.Duration
-	// ReleaseWait is how long this process works on a camera that the group gave
-	// to another one which does not begin. Default 30s.
+	// ReleaseWait is how long this process goes on with a camera that went to
+	// another process, if that one does not begin. Default 30s.
 	ReleaseWait time.Duration
-	// RetryWait is the pause before a run that failed is begun again. Default
-	// 500ms.
+	// RetryWait is the pause before a failed run is started again. Default 500ms.
 	RetryWait time.Duration
 }
 
