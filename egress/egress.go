@@ -1,6 +1,6 @@
-// Package egress is where people meet the log over HTTP: the page, the API of
-// cameras, and HLS. Each protocol has a folder of its own below, and access
-// decides who may do what.
+// Package egress serves the log over HTTP: the page, the API of cameras, and
+// HLS. Each protocol has its own package, and package access decides who may do
+// what.
 package egress
 
 import (
@@ -25,11 +25,10 @@ type Config struct {
 	Guard Guard
 }
 
-// Deps is what the HTTP surface is made of.
+// Deps is what a Server works with.
 type Deps struct {
 	Registry api.Registry // needed
-	// HLS answers everything under /hls/, whose paths are those of package hls.
-	// nil: 404.
+	// HLS answers everything under /hls/ (see package hls). nil: 404.
 	HLS http.Handler
 	// Delay is the end-to-end delay of a camera, from capture to playlist;
 	// false if it is not known. nil: never known.
@@ -45,7 +44,7 @@ type Server struct {
 	routes []access.Route
 }
 
-// New puts the server together. It starts nothing: see Run.
+// New makes the server. It starts nothing: see Run.
 func New(cfg Config, deps Deps) (*Server, error) {
 	if deps.Registry == nil {
 		return nil, errors.New("egress: new server: a registry is needed")
@@ -77,8 +76,8 @@ func New(cfg Config, deps Deps) (*Server, error) {
 // that http.Server.Shutdown does not wait for them.
 func (s *Server) Run(ctx context.Context) error { return s.api.Run(ctx) }
 
-// Ready reports why the server cannot answer for the cameras yet: it has not read
-// the registry. Once it has, it is ready whatever becomes of the brokers.
+// Ready returns an error until the server has read the registry. After that it
+// stays ready, also if the brokers go away.
 func (s *Server) Ready() error {
 	if !s.api.Ready() {
 		return errors.New("egress: the cameras are not read yet")
@@ -86,5 +85,6 @@ func (s *Server) Ready() error {
 	return nil
 }
 
-// Known reports whether there is such a camera; true as long as that is not known.
+// Known reports whether the registry has a camera. It returns true until the
+// registry has been read.
 func (s *Server) Known(camera string) bool { return s.api.Known(camera) }

@@ -12,35 +12,37 @@ import (
 	"github.com/framelog/framelog/egress/api"
 )
 
-// Guard is what stands before everything that tells of cameras. It refuses
-// requests that name another host, and requests of other sites' pages: what a
-// person's browser can reach, any page that they open could reach too.
+// Guard is the check before every handler that shows cameras. It refuses
+// requests that name another host, and requests of other sites' pages: any page
+// that a person opens can send requests to every host that the browser reaches.
 type Guard struct {
-	// Loopback says that the server listens on the loopback only. Then the
-	// Host of every request must name the loopback, else a page could point
-	// its own name at 127.0.0.1 and read everything (DNS rebinding).
+	// Loopback: the server listens on the loopback only. Then the Host of every
+	// request must name the loopback, else a page could point its own name at
+	// 127.0.0.1 and read everything (DNS rebinding).
 	Loopback bool
-	// Hosts are further names or addresses, in lower case and without ports,
-	// that a request may name: that of a reverse proxy in front. Default none.
+	// Hosts are further names or addresses, in lower case and without ports, that
+	// the Host of a request may have, such as that of a reverse proxy. Default
+	// none.
 	Hosts []string
-	// Origins are other sites whose pages may read, as browsers write them in the
-	// header Origin: https://portal.example. None may change anything. Default none.
+	// Origins are other sites whose pages may read, in the form of the header
+	// Origin: https://portal.example. They may not change anything. Default none.
 	Origins []string
 	// Authorize decides who may do what. It is needed.
 	Authorize access.Authorize
 }
 
-// Wrap refuses requests for another host (421) and those of pages of other
-// sites (403), and tells browsers which sites may read (CORS, Fetch standard
+// Wrap refuses requests for another host (421) and requests of other sites'
+// pages (403), and tells browsers which sites may read (CORS, Fetch standard
 // section 3.3). Clients that are no browsers send neither Sec-Fetch-Site nor
-// Origin, and pass.
+// Origin, so Wrap allows them.
 func (g Guard) Wrap(next http.Handler) http.Handler {
 	own := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Add("Vary", "Origin") // so that no cache gives one site's answer to another
-		// A browser sends no Sec-Fetch-Site to a server without TLS that is not
-		// this machine. This header makes it drop what a page of another site embeds.
+		// A browser sends no Sec-Fetch-Site to a server without TLS that is not this
+		// machine. This header makes it refuse to embed our responses in a page of
+		// another site.
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		if g.Loopback && !g.names(r.Host) {
 			refuse(w, http.StatusMisdirectedRequest, "this server answers on the loopback only, and not as the host that the request names",
@@ -50,7 +52,7 @@ func (g Guard) Wrap(next http.Handler) http.Handler {
 		origin := r.Header.Get("Origin")
 		reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 		preflight := r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
-		// Check passes whatever has a safe method, so it is asked about another.
+		// Check allows every safe method, so it gets an unsafe one.
 		asWrite := *r
 		asWrite.Method = http.MethodPost
 		switch {
@@ -76,8 +78,8 @@ func (g Guard) Wrap(next http.Handler) http.Handler {
 	})
 }
 
-// Metrics is Wrap for metrics, which name every camera. It also asks whether the
-// sender may operate the server, and lets no other site's page read them.
+// Metrics is Wrap for metrics, which name every camera. It also checks that the
+// sender may operate the server, and allows no other site to read them.
 func (g Guard) Metrics(next http.Handler) http.Handler {
 	g.Origins = nil
 	return g.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -89,8 +91,9 @@ func (g Guard) Metrics(next http.Handler) http.Handler {
 	}))
 }
 
-// opensPage reports whether a link of another site was followed to the page. The
-// other site cannot read what the browser shows then, nor frame it.
+// opensPage reports whether a person has followed a link of another site to the
+// page. The other site can neither read nor frame the page that the browser then
+// shows.
 func opensPage(r *http.Request) bool {
 	return r.URL.Path == "/" && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
 }

@@ -8,9 +8,10 @@ import (
 	"github.com/framelog/framelog/egress/page"
 )
 
-// Waiting answers while there is no Server yet, since the brokers are away: it
-// serves the page, and refuses everything else with 503 and the reason, which the
-// page shows. why is empty if the brokers are there and the Server is being made.
+// Waiting returns the handler for the time before there is a Server, while the
+// brokers are away. It serves the page, and answers everything else with 503 and
+// the reason, which the page shows. why returns "" if the brokers are there and
+// the Server is being made.
 func Waiting(g Guard, why func() string) (http.Handler, error) {
 	p, err := page.New()
 	if err != nil {

@@ -16,20 +16,19 @@ type Action string
 
 // The actions.
 const (
-	Public  Action = "public"  // read what tells nothing of any camera; nobody is asked
+	Public  Action = "public"  // read what shows nothing about cameras; Authorize is not called
 	List    Action = "list"    // know that a camera exists, and read its settings and state
 	Watch   Action = "watch"   // read a camera's footage
 	Change  Action = "change"  // add, change or remove a camera
 	Operate Action = "operate" // read metrics, which name every camera
 )
 
-// Authorize reports whether the sender of r may do action. camera and rendition
-// say with what: a rendition "" is the camera with all its renditions, and a
-// camera "" is the whole server. It is called for each request, by many
-// goroutines.
+// Authorize reports whether the sender of r may do action with a camera and a
+// rendition. Rendition "" means the camera with all its renditions; camera ""
+// means the whole server. It is called for each request, by many goroutines.
 type Authorize func(r *http.Request, camera, rendition string, action Action) bool
 
-// Everyone is the Authorize of a server that knows no users: it allows everything.
+// Everyone is the Authorize of a server without users: it allows everything.
 func Everyone(*http.Request, string, string, Action) bool { return true }
 
 // Route is an entry of a protocol's table.
@@ -38,17 +37,18 @@ type Route struct {
 	Action  Action
 	// Label is the route's name in metrics.
 	Label string
-	// Subject gives the camera and the rendition that a request is about. The
-	// default takes the wildcards {camera} and {rendition} of Pattern. A route
-	// with neither is about no single camera: its handler asks May for each.
+	// Subject returns the camera and the rendition of a request. The default takes
+	// the wildcards {camera} and {rendition} of Pattern. A route with neither is
+	// not about a single camera: its handler calls May for each camera.
 	Subject func(r *http.Request) (camera, rendition string)
 	// Denied answers a request about one camera that Authorize denies. Its answer
-	// is the same whether or not there is such a camera.
+	// does not depend on whether the camera exists.
 	Denied  func(w http.ResponseWriter, r *http.Request, camera string)
 	Handler http.HandlerFunc
 }
 
-// about gives the Subject, or nil for a route about no single camera.
+// about returns the Subject, or nil for a route that is not about a single
+// camera.
 func (rt Route) about() func(r *http.Request) (camera, rendition string) {
 	if rt.Subject == nil && strings.Contains(rt.Pattern, "{camera}") {
 		return func(r *http.Request) (string, string) { return r.PathValue("camera"), r.PathValue("rendition") }
@@ -61,7 +61,7 @@ func (rt Route) check() error {
 	switch rt.Action {
 	case Public:
 		if about || strings.Contains(rt.Pattern, "{") {
-			return fmt.Errorf("access: route %q: a public route is about no camera", rt.Pattern)
+			return fmt.Errorf("access: route %q: a public route must not be about a camera", rt.Pattern)
 		}
 	case List, Watch, Change, Operate:
 		if !about && strings.Contains(rt.Pattern, "{") {
@@ -79,8 +79,8 @@ func (rt Route) check() error {
 	return nil
 }
 
-// NewMux makes the handler of all routes. wrap puts what is needed around each
-// route's handler and the check before it. Errors name the route that is wrong.
+// NewMux makes the handler of all routes. wrap wraps the handler of each route
+// together with its check. Errors name the wrong route.
 func NewMux(authorize Authorize, routes []Route, wrap func(Route, http.Handler) http.Handler) (*http.ServeMux, error) {
 	if authorize == nil {
 		return nil, errors.New("access: an Authorize is needed")
@@ -95,7 +95,7 @@ func NewMux(authorize Authorize, routes []Route, wrap func(Route, http.Handler) 
 	return mux, nil
 }
 
-// checked is the route's handler behind the check.
+// checked returns the route's handler with the check before it.
 func (rt Route) checked(authorize Authorize) http.Handler {
 	about := rt.about()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -117,7 +117,8 @@ func (rt Route) checked(authorize Authorize) http.Handler {
 type key struct{}
 
 // May reports whether the sender of r may do the action of r's route with a
-// camera. It is for routes about many cameras. Without a route it is false.
+// camera. It is for routes about many cameras. Without a route it returns
+// false.
 func May(r *http.Request, camera string) bool {
 	ask, ok := r.Context().Value(key{}).(func(*http.Request, string) bool)
 	return ok && ask(r, camera)

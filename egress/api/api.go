@@ -1,6 +1,6 @@
 // Package api is the HTTP API of cameras under /v1: the cameras of the registry,
 // what ingest reports of each, and the delay that egress measures. It keeps no
-// state: every answer is made of the registry as last followed.
+// state: every answer comes from the last snapshot of the registry.
 package api
 
 import (
@@ -20,7 +20,8 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// Registry is what the API needs of the registry; *registry.Client is one.
+// Registry is the part of the registry that the API uses; *registry.Client
+// implements it.
 type Registry interface {
 	Put(ctx context.Context, cam schemas.Camera) error
 	Delete(ctx context.Context, id string) error
@@ -30,22 +31,21 @@ type Registry interface {
 
 // Config is the API's settings.
 type Config struct {
-	// SecretsDir is where a password that stands in a URL is kept, for the
-	// ingest of this machine to read. Empty: such a URL is refused, with what
-	// to do instead.
+	// SecretsDir is the directory for passwords of URLs, which the ingest of this
+	// machine reads. Empty: a URL with a password is refused, with a remedy.
 	SecretsDir string
-	// MaxSubscribers bounds the readers of /v1/cameras/events. Default 128; one
-	// more is answered 503 and counted.
+	// MaxSubscribers bounds the readers of /v1/cameras/events. Default 128;
+	// further ones get 503 and are counted.
 	MaxSubscribers int
-	// Refresh is how often delays and the age of statuses are looked at, which
-	// change without a change in the registry. Default 2 s.
+	// Refresh is the interval at which delays and the age of statuses are checked.
+	// These change without a change in the registry. Default 2 s.
 	Refresh time.Duration
 	// WriteTimeout bounds one write to a subscriber that does not read.
 	// Default 10 s.
 	WriteTimeout time.Duration
-	// Visible is how long an answer waits for the registry: a change until it can
-	// be read back, and a list until it holds the changes of all processes that
-	// were made before the request. Default 2 s.
+	// Visible is the longest wait of an answer for the registry: a change waits
+	// until it can be read back, and a list until it holds the changes that any
+	// process made before the request. Default 2 s.
 	Visible time.Duration
 }
 
@@ -56,7 +56,7 @@ func (c *Config) setDefaults() {
 	c.Visible = cmp.Or(c.Visible, 2*time.Second)
 }
 
-// Deps is what the API works with. The registry is needed.
+// Deps is what the API works with. Only Registry is needed.
 type Deps struct {
 	Registry Registry
 	// Delay is the end-to-end delay of a camera from capture to playlist, as
@@ -66,8 +66,8 @@ type Deps struct {
 	Registerer prometheus.Registerer // nil: no metrics
 }
 
-// API serves /v1. Run follows the registry; until it has been read once,
-// lists are answered 503.
+// API serves /v1. Run follows the registry. Until it has been read once, lists
+// get 503.
 type API struct {
 	cfg  Config
 	deps Deps
@@ -134,8 +134,8 @@ func (a *API) Routes() []access.Route {
 	return routes
 }
 
-// plain sets the headers that all answers have: no cache keeps them, and no
-// browser takes them for anything but what they say.
+// plain sets the headers of all answers: no cache keeps them, and no browser
+// guesses another content type.
 func plain(w http.ResponseWriter) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -165,15 +165,16 @@ func (a *API) Run(ctx context.Context) error {
 	}
 }
 
-// Ready reports whether the registry has been read once. What is known is served
-// also when it cannot be read any more.
+// Ready reports whether the registry has been read once. After that the API
+// serves the last snapshot, also if the registry cannot be read any more.
 func (a *API) Ready() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.ready
 }
 
-// Known reports whether there is such a camera; true as long as that is not known.
+// Known reports whether the registry has a camera. It returns true until the
+// registry has been read.
 func (a *API) Known(camera string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -192,7 +193,7 @@ func (a *API) setSnapshot(s registry.Snapshot) {
 // Camera is one camera as the API shows it.
 type Camera struct {
 	schemas.Camera
-	// Status is what its owner last said; nil before any word of it.
+	// Status is the newest report of its owner; nil if there is none.
 	Status *Status `json:"status"`
 	// DelayMS is the end-to-end delay from capture to playlist; null if egress
 	// does not follow the camera.
@@ -204,13 +205,13 @@ type Camera struct {
 // Status is what ingest reports of a camera.
 type Status struct {
 	schemas.Status
-	// Stale says that the owner has been silent for longer than a healthy one
-	// ever is.
+	// Stale: the owner has not written a status for longer than a running owner
+	// ever waits.
 	Stale bool `json:"stale"`
 }
 
-// cameras gives those that may holds of, by id; false before the registry has
-// been read.
+// cameras returns the cameras for which may returns true, by id; false before
+// the registry has been read.
 func (a *API) cameras(may func(camera string) bool) ([]Camera, bool) {
 	a.mu.Lock()
 	s, ready := a.snap, a.ready
@@ -228,7 +229,7 @@ func (a *API) cameras(may func(camera string) bool) ([]Camera, bool) {
 	return all, true
 }
 
-// view is one camera of a snapshot; its id is the registry's key.
+// view returns one camera of a snapshot; its id is the registry's key.
 func (a *API) view(s registry.Snapshot, id string) Camera {
 	c := Camera{Camera: s.Cameras[id], Status: statusOf(s, id, time.Now()), DelayMS: a.delay(id), Playlist: "/hls/" + id + "/index.m3u8"}
 	c.URL = secrets.Public(c.Camera)

@@ -12,9 +12,9 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// feed holds the cameras as the readers of /v1/cameras/events are told of them.
-// Each camera has the version at which it changed. A reader remembers the version
-// that it has seen and takes what is newer, so nothing is queued for it.
+// feed holds the cameras for the readers of /v1/cameras/events. Each camera has
+// the version at which it changed. A reader remembers the version that it has
+// seen and takes all newer changes, so nothing is queued for it.
 type feed struct {
 	mu      sync.Mutex
 	latest  *edition      // nil until the registry has been read
@@ -28,14 +28,14 @@ type edition struct {
 	removed int64   // version at which a camera was last removed
 }
 
-// told is a camera as readers are told of it. It never changes.
+// told is a camera in the form that readers get. It never changes.
 type told struct {
 	raw    schemas.Camera // as in the registry
 	status *Status        // nil: none. Its Updated, FPS and Bitrate are not compared
 	m      Measures
 	at     time.Time // when m was taken
 
-	changed  int64  // version at which the camera changed in more than m
+	changed  int64  // version at which anything but m changed
 	measured int64  // version at which m changed
 	camera   []byte // JSON of the Camera
 	measures []byte // JSON of m
@@ -48,11 +48,13 @@ type Measures struct {
 	Bitrate uint64  `json:"bitrate"`  // as in schemas.Status
 }
 
-// remeasure is the age from which half of the usual difference is told.
+// remeasure is the age of measures from which half of the usual difference is
+// enough.
 const remeasure = time.Minute
 
-// differ reports whether readers are to be told of b, who were told of a so long
-// ago: a fifth more or less at once (of pictures a tenth), half of that after a minute.
+// differ reports whether readers that got a this long ago should get b: at once if a
+// value differs by a fifth (FPS: a tenth), after a minute if it differs by half of
+// that.
 func (a Measures) differ(b Measures, age time.Duration) bool {
 	part := 1.0
 	if age >= remeasure {
@@ -70,7 +72,7 @@ func (a Measures) differ(b Measures, age time.Duration) bool {
 	return apart(a.FPS, b.FPS, 0.5, 0.1) || apart(float64(a.Bitrate), float64(b.Bitrate), 10_000, 0.2)
 }
 
-// same reports whether two statuses tell the same but for their time and measures.
+// same reports whether two statuses are equal except for their time and measures.
 func same(a, b *Status) bool {
 	if a == nil || b == nil {
 		return a == b
@@ -89,8 +91,8 @@ func (e *edition) find(id string) *told {
 	return e.cameras[i]
 }
 
-// read gives the latest edition, nil before the first, and what is closed when
-// there is another.
+// read returns the latest edition, nil before the first, and a channel that is
+// closed when there is a newer one.
 func (f *feed) read() (*edition, <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -105,8 +107,8 @@ func (f *feed) publish(e *edition) {
 	f.changed = make(chan struct{})
 }
 
-// refresh makes the next edition of the feed if anything is to be told. Run alone
-// calls it.
+// refresh makes the next edition of the feed if anything has changed for readers.
+// Only Run calls it.
 func (a *API) refresh() {
 	a.mu.Lock()
 	s, ready := a.snap, a.ready
@@ -147,8 +149,8 @@ func (a *API) refresh() {
 	a.feed.publish(next)
 }
 
-// tell gives what readers are to be told of a camera at a version. It is was, what
-// they were told last, if that says enough.
+// tell returns what readers get for a camera at a version. If nothing relevant has
+// changed, it returns was, which they have got already.
 func (a *API) tell(s registry.Snapshot, id string, was *told, version int64) (*told, error) {
 	now := time.Now()
 	c := &told{raw: s.Cameras[id], status: statusOf(s, id, now), at: now, changed: version, measured: version}

@@ -14,8 +14,8 @@ import (
 
 // List is the answer of GET /v1/cameras.
 type List struct {
-	// Now is the server's clock in milliseconds since the Unix epoch, so that
-	// a browser can tell how old a picture is although its clock is off.
+	// Now is the server's clock in milliseconds since the Unix epoch, so that a
+	// browser can compute the age of a picture although its clock is wrong.
 	Now     int64    `json:"now"`
 	Cameras []Camera `json:"cameras"`
 }
@@ -47,23 +47,23 @@ func (a *API) getOne(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, a.view(s, id))
 }
 
-// ends is where the registry ended when the brokers were asked last.
+// ends holds the end offsets of the registry at the last request to the
+// brokers.
 type ends struct {
 	asked  time.Time
 	at     map[int32]int64
 	failed time.Time
 }
 
-// failedFor is how long the brokers are not asked again after they did not
-// answer. Until then what is known is served without a wait.
+// failedFor is how long the API sends the brokers no further request after one
+// without an answer. In that time it serves the last snapshot without a wait.
 const failedFor = 5 * time.Second
 
-// catchUp waits until all changes are seen that were made before it was called,
-// by whatever process: a camera that "framelog cameras add", or another egress
-// behind the same proxy, has added is in the answer. It asks the brokers where the
-// registry ends; calls at the same time share one question. It waits for
-// Config.Visible at most; while the brokers are away, callers wait at most once every
-// five seconds (failedFor).
+// catchUp waits until the snapshot has all changes that any process made before the
+// call. So the answer has a camera that "framelog cameras add", or another egress
+// behind the same proxy, has just added. It asks the brokers where the registry ends;
+// calls at the same time share one request. It waits for Config.Visible at most.
+// While the brokers are away, callers wait only once every five seconds (failedFor).
 func (a *API) catchUp(ctx context.Context) {
 	called := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.Visible)
@@ -114,15 +114,16 @@ func unknown(w http.ResponseWriter, id string) {
 	fail(w, http.StatusNotFound, "there is no camera "+strconv.Quote(id), "GET /v1/cameras lists those that there are")
 }
 
-// denied answers those who may not know of a camera as if there were none.
+// denied answers senders that may not know of a camera, as if the camera did
+// not exist.
 func denied(w http.ResponseWriter, _ *http.Request, camera string) { unknown(w, camera) }
 
-// unchangeable answers those who may not change a camera.
+// unchangeable answers senders that may not change a camera.
 func unchangeable(w http.ResponseWriter, _ *http.Request, camera string) {
 	fail(w, http.StatusForbidden, "you may not change camera "+strconv.Quote(camera), "ask whoever runs this server")
 }
 
-// noEvents answers /v1/events, which is for events to come.
+// noEvents answers /v1/events, which is reserved.
 func noEvents(w http.ResponseWriter, _ *http.Request) {
 	fail(w, http.StatusNotFound, "there are no events yet", "changes of cameras are streamed at /v1/cameras/events")
 }
@@ -131,7 +132,7 @@ func nothing(w http.ResponseWriter, r *http.Request) {
 	fail(w, http.StatusNotFound, "there is nothing at "+r.URL.Path, "see /v1/cameras and /v1/cameras/events")
 }
 
-// notAllowed answers methods that no route under /v1/cameras takes.
+// notAllowed answers methods that no route under /v1/cameras has.
 func notAllowed(w http.ResponseWriter, r *http.Request) {
 	allow := ""
 	switch rest := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/v1/cameras"), "/"); {

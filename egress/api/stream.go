@@ -8,8 +8,8 @@ import (
 	"github.com/framelog/framelog/egress/access"
 )
 
-// beat is how often a reader is told the server's clock, so that it and the
-// proxies between see that the stream lives.
+// beat is the interval at which a reader gets the server's clock, so that it
+// and the proxies in between see that the stream is alive.
 const beat = 5 * time.Second
 
 // stream answers GET /v1/cameras/events with server-sent events (HTML standard,
@@ -84,16 +84,16 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// reader is what one reader of the stream has been told.
+// reader is the state of one reader of the stream.
 type reader struct {
 	may  func(camera string) bool
 	seen int64           // version of the edition; 0: none yet
-	sent map[string]bool // cameras that it knows of
+	sent map[string]bool // cameras that it has got
 }
 
-// catchUp gives the events that bring the reader to e. Rights are asked for each
-// camera as it is told. A reader that may no longer list a camera is told that it
-// was removed, when it next changes.
+// catchUp returns the events that bring the reader to e. It checks the rights for
+// each camera. If a reader may no longer list a camera, it gets the event removed
+// when the camera next changes.
 func (rd *reader) catchUp(e *edition) []byte {
 	seen := rd.seen
 	rd.seen = e.version
@@ -142,10 +142,10 @@ func (rd *reader) forget(id string) []byte {
 	return event("removed", "id", quote(id))
 }
 
-// quote gives an id, which needs no escapes, as JSON.
+// quote returns an id as JSON; an id needs no escapes.
 func quote(id string) []byte { return append(append([]byte{'"'}, id...), '"') }
 
-// list joins values of JSON.
+// list joins JSON values to an array.
 func list(begin byte, values [][]byte, end byte) []byte {
 	b := []byte{begin}
 	for i, v := range values {

@@ -20,8 +20,8 @@ import (
 // maxBody bounds the body of a PUT: a URL, a label and some flags.
 const maxBody = 16 << 10
 
-// putBody is what a caller may say of a camera: all of it, since a PUT is the
-// whole camera.
+// putBody is the body of a PUT: the whole camera, as far as a caller may set
+// it.
 type putBody struct {
 	URL         string `json:"url"`
 	Label       string `json:"label"`
@@ -34,11 +34,11 @@ type putBody struct {
 // writeLimit bounds one write to the registry. The page waits 15 s for an answer.
 const writeLimit = 10 * time.Second
 
-// put adds a camera or changes one. If-None-Match: * makes it add only
-// (RFC 9110 section 13.1.2). What GET gives can be given back: *** before the @ of
-// a URL leaves user and password as they are, as long as host and port are the
-// same, and TLS guards them as well. Once it has begun to write it goes on without
-// its client, since a record that is half done may lack its password.
+// put adds a camera or changes one. If-None-Match: * makes it add only (RFC 9110
+// section 13.1.2). A caller can send back the result of GET: *** before the @ of a
+// URL keeps user and password, if host and port are the same and TLS is not
+// weaker. After it has begun to write, put goes on also if the client leaves,
+// since otherwise a record could be without its password.
 func (a *API) put(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("camera")
 	if _, _, ok := a.writable(w, id); !ok {
@@ -58,7 +58,7 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 	}
 	defer a.end()
 	a.catchUp(r.Context())
-	old, exists, ok := a.writable(w, id) // as it stands by now
+	old, exists, ok := a.writable(w, id) // the current record
 	if !ok {
 		return
 	}
@@ -97,11 +97,11 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 	reply(w, code, Camera{Camera: cam, Playlist: "/hls/" + id + "/index.m3u8"})
 }
 
-// takeURL splits the URL of cam, and moves a password in it to where secrets are
-// kept, until undo, which is nil if there is none. A password that is kept already
-// is for the host and port that it was given for, so that no caller can have it
-// sent to one of theirs, and for no less than the TLS; old is the camera as it
-// stands. No URL is ever repeated in an answer: it may hold the password.
+// takeURL splits the URL of cam, and stores a password in it with the secrets.
+// undo removes it again; undo is nil if there is no password. A password that is
+// stored already is only for the host and port that it was given for, and for no
+// less TLS, so that no caller can send it to their own host. old is the current
+// camera. An answer never repeats a URL, since it may hold the password.
 func (a *API) takeURL(w http.ResponseWriter, cam *schemas.Camera, old schemas.Camera) (undo func() error, ok bool) {
 	password, err := secrets.Split(cam, old)
 	if err == nil {
@@ -113,7 +113,7 @@ func (a *API) takeURL(w http.ResponseWriter, cam *schemas.Camera, old schemas.Ca
 	}
 	if password != "" && a.cfg.SecretsDir == "" {
 		fail(w, http.StatusBadRequest, "the url holds a password, and this server has no place to keep one",
-			"write the password to the file "+cam.ID+" in the secrets_dir of every ingest host, below a line \"for HOST:PORT\" with those of the camera, and put ${file:"+cam.ID+"} in its place in the url")
+			"write the password to the file "+cam.ID+" in the secrets_dir of every ingest host, below a line \"for HOST:PORT\" with the camera's host and port, and put ${file:"+cam.ID+"} in its place in the url")
 		return nil, false
 	}
 	if password != "" {
@@ -140,7 +140,7 @@ func (a *API) takeURL(w http.ResponseWriter, cam *schemas.Camera, old schemas.Ca
 	return undo, true
 }
 
-// undo brings back the password that a camera had before a change that failed.
+// undo restores the password that a camera had before a failed change.
 func (a *API) undo(id string, undo func() error) {
 	if undo == nil {
 		return
@@ -150,8 +150,8 @@ func (a *API) undo(id string, undo func() error) {
 	}
 }
 
-// remove takes a camera out of the registry, and its password off the disk. Its
-// footage stays in the log until it expires.
+// remove removes a camera from the registry, and its password from the disk.
+// Its footage stays in the log until it expires.
 func (a *API) remove(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("camera")
 	if !a.begin(r.Context()) {
@@ -199,8 +199,8 @@ func (a *API) forget(id string, now *schemas.Camera) {
 	}
 }
 
-// begin waits until no other camera is being changed. It is false if the caller
-// has gone; else end must be called.
+// begin waits until no other camera is being changed. It returns false if the
+// caller has gone; otherwise call end.
 func (a *API) begin(ctx context.Context) bool {
 	select {
 	case a.writing <- struct{}{}:
@@ -234,9 +234,9 @@ func (a *API) writable(w http.ResponseWriter, id string) (c schemas.Camera, exis
 	return c, exists, true
 }
 
-// await waits until seen, called under the lock, holds of the registry as
-// followed, so that a caller reads what it wrote; not for long, since the
-// write is done whatever happens.
+// await waits until seen, which is called under the lock, returns true, so that
+// a caller can read what it wrote. The wait is short, since the write is done
+// in any case.
 func (a *API) await(ctx context.Context, seen func() bool) {
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.Visible)
 	defer cancel()
@@ -281,7 +281,8 @@ func decodeBody(w http.ResponseWriter, r *http.Request) (b putBody, err error) {
 	return b, nil
 }
 
-// plainJSONError is err in words that name the field and never repeat a value.
+// plainJSONError describes err with the name of the field, and never repeats a
+// value.
 func plainJSONError(err error) error {
 	var wrong *json.UnmarshalTypeError
 	var large *http.MaxBytesError
@@ -299,12 +300,12 @@ func plainJSONError(err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("it ends too early")
 	}
-	// What is left is "json: unknown field", which names the key alone.
+	// The remaining error is "json: unknown field", which only names the key.
 	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
 }
 
-// kindOf is the first word of what encoding/json says a value was, which may
-// go on with the value itself.
+// kindOf returns the first word of encoding/json's description of a value: the
+// description may contain the value itself.
 func kindOf(v string) string {
 	kind, _, _ := strings.Cut(v, " ")
 	return kind

@@ -5,8 +5,8 @@ import (
 	"encoding/hex"
 )
 
-// etag is a strong validator made of the content alone, so that every replica
-// of one build gives the same.
+// etag is a strong validator that depends on the content only, so all replicas
+// of one build return the same.
 func etag(b []byte) string {
 	sum := sha256.Sum256(b)
 	return `"` + hex.EncodeToString(sum[:8]) + `"`
