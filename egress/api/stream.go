@@ -145,7 +145,7 @@ func (rd *reader) forget(id string) []byte {
 // quote returns an id as JSON; an id needs no escapes.
 func quote(id string) []byte { return append(append([]byte{'"'}, id...), '"') }
 
-// list joins JSON values to an array.
+// list joins JSON values with commas, between begin and end.
 func list(begin byte, values [][]byte, end byte) []byte {
 	b := []byte{begin}
 	for i, v := range values {

@@ -11,8 +11,8 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// cacheKey names a segment (topic and seq), an init (topic and config), or what
-// is known of an index (topic).
+// cacheKey names a segment (topic and seq), an init (topic and config), or the
+// known entries of an index (topic).
 type cacheKey struct {
 	topic  schemas.Topic
 	seq    uint64
@@ -21,15 +21,15 @@ type cacheKey struct {
 
 func (k cacheKey) String() string { return fmt.Sprintf("%s/%d/%s", k.topic, k.seq, k.config) }
 
-// cache holds values up to a sum of their sizes. The value that was used the
-// longest ago leaves first.
+// cache holds values up to a sum of their sizes. It evicts the least recently
+// used value first.
 type cache[V any] struct {
 	mu      sync.Mutex
 	max     int64
 	bytes   int64
-	order   list.List // of *cacheItem[V], the one that was used last in front
+	order   list.List // of *cacheItem[V], the most recently used in front
 	items   map[cacheKey]*list.Element
-	evicted prometheus.Counter // nil: is not counted
+	evicted prometheus.Counter // nil: not counted
 }
 
 type cacheItem[V any] struct {
@@ -43,7 +43,7 @@ func newCache[V any](limit int64, evicted prometheus.Counter) *cache[V] {
 	return &cache[V]{max: limit, items: map[cacheKey]*list.Element{}, evicted: evicted}
 }
 
-// get gives the value of k, the zero value where there is none.
+// get returns the value of k, the zero value if there is none.
 func (c *cache[V]) get(k cacheKey) (v V) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -57,8 +57,8 @@ func (c *cache[V]) get(k cacheKey) (v V) {
 	return item.v
 }
 
-// put keeps a value, in the place of the one that k had. A value that is larger
-// than the cache is not kept.
+// put stores a value and replaces the one that k had. It does not store a value
+// that is larger than the cache.
 func (c *cache[V]) put(k cacheKey, v V, size int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -85,8 +85,8 @@ func (c *cache[V]) remove(e *list.Element) {
 	c.bytes -= item.size
 }
 
-// expire removes segments that nobody has asked for since a time. Inits stay:
-// they are small, and to make one again may cost a read of the whole index.
+// expire removes segments that were not requested since a time. Inits stay:
+// they are small, and making one again may need a read of the whole index.
 func (c *cache[V]) expire(since time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -102,7 +102,7 @@ func (c *cache[V]) expire(since time.Time) {
 	}
 }
 
-// drop removes a value that nobody is expected to ask for.
+// drop removes a value for which no requests are expected.
 func (c *cache[V]) drop(k cacheKey) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

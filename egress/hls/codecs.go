@@ -7,7 +7,7 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// Codecs gives the CODECS attribute of tracks (RFC 8216bis section 4.4.6.2).
+// Codecs returns the CODECS attribute of tracks (RFC 8216bis section 4.4.6.2).
 func Codecs(tracks []schemas.Track) string {
 	var all []string
 	for _, t := range tracks {
@@ -27,8 +27,8 @@ func codecString(t schemas.Track) string {
 	return name
 }
 
-// frameRate is the frames a second by the parameter sets of the video, 0 where they
-// have none that can be true.
+// frameRate returns the frames per second in the parameter sets of the video, 0 if
+// they have no plausible value.
 func frameRate(tracks []schemas.Track) float64 {
 	for _, t := range tracks {
 		if fps := codec.FrameRate(t.Codec, t.Config); fps > 0 {

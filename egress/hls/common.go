@@ -19,11 +19,12 @@ var (
 	errClosed  = errors.New("hls: server is closing")
 )
 
-// Log is what this package needs of the log; *medialog.Log is one.
+// Log is the part of the log that this package uses; *medialog.Log implements
+// it.
 type Log interface {
 	medialog.Store
-	// Entry finds the entry of one seq whose media can be read now. It gives the
-	// entry with ErrBeyond.
+	// Entry finds the entry of one seq whose media can be read now. With ErrBeyond
+	// it returns the entry too.
 	Entry(ctx context.Context, t schemas.Topic, seq uint64) (schemas.Entry, error)
 	// Available reports whether the media that e names can be read now.
 	Available(ctx context.Context, t schemas.Topic, e schemas.Entry) error
@@ -33,7 +34,7 @@ type Log interface {
 	Topics(ctx context.Context) ([]schemas.Topic, error)
 }
 
-// common is what a server, its streams and its loader share.
+// common holds what a server, its streams and its loader share.
 type common struct {
 	cfg     Config
 	log     Log
@@ -45,7 +46,7 @@ type common struct {
 	tasks   tasks
 }
 
-// wait takes a place for a request that waits; waited gives it back.
+// wait takes a place for a request that waits; waited frees it.
 func (c *common) wait() error {
 	if !c.waiters.TryAcquire(1) {
 		c.metrics.refused.WithLabelValues("waiters").Inc()
@@ -73,8 +74,7 @@ func (c *common) keepInit(t schemas.Topic, config string, tracks []schemas.Track
 	return init, err
 }
 
-// tasks are the goroutines that work for a server. None begins once close was
-// called.
+// tasks are the goroutines that work for a server. After close no task begins.
 type tasks struct {
 	ctx    context.Context //nolint:containedctx // of all tasks, ended by close
 	cancel context.CancelFunc

@@ -31,19 +31,20 @@ type Config struct {
 	MaxWaiters       int           // requests that wait for footage that is to come, and reads of the log that are under way or wait; default 4096
 	MaxLookups       int           // reads of indexes at a time, for segments, parts and inits that no tail knows; default 8
 	MaxRebuilds      int           // segments that are made from the log at a time; default 4
-	MaxMisses        int           // answers of indexes that are kept for a moment, those that say "there is no such footage" too; default 4096
+	MaxMisses        int           // answers of indexes that are kept for a moment, also "there is no such footage"; default 4096
 	CacheBytes       int64         // segments in memory; default 256 MiB
-	LiveBytes        int64         // of these, the segments that a followed camera has in memory before anybody asks: the newest always, older ones within this; default 4 MiB
+	LiveBytes        int64         // of these, the newest segments of one followed camera, which are in memory before a request comes; the newest one always is; default 4 MiB
 	ProvisionalBytes int64         // parts of one camera that have no entry yet; default 32 MiB
 	LoadTimeout      time.Duration // of reading one segment from the log. Footage that lies beyond the end of its partition for as long counts as lost; default 10s
 	WriteTimeout     time.Duration // a client is cut off that takes longer for 1 MiB of a response; default 30s
 	MaxAge           time.Duration // how long caches may keep segments: less than the log's retention; default 1h
 
-	// Known reports whether there is such a camera. nil: there may be any. An
-	// unknown one gets 404 at once, a known one without footage gets 503.
+	// Known reports whether a camera exists. nil: any camera may exist. Requests
+	// for an unknown camera get 404 at once, those for a known one without footage
+	// get 503.
 	Known func(camera string) bool
 
-	free func(dir string) (int64, error) // free bytes of the disk; tests have their own
+	free func(dir string) (int64, error) // free bytes of the disk; tests replace it
 }
 
 // withDefaults fills in and checks c.
@@ -78,7 +79,8 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// setDefault gives a field that is 0 its default. A field below 0 is an error.
+// setDefault sets a field that is 0 to its default. A field below 0 is an
+// error.
 func setDefault[T ~int | ~int64](field *T, value T, name string) error {
 	if *field < 0 {
 		return fmt.Errorf("hls: %s is below 0", name)

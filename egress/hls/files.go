@@ -65,8 +65,9 @@ func newFiles(cfg Config, logger *slog.Logger, count *prometheus.CounterVec) (*f
 	return f, nil
 }
 
-// write keeps a resource as a file and reports whether it is one now. A failure
-// is counted and logged, and is no error: the resource is served without a file.
+// write stores a resource as a file and reports whether that worked. A failure
+// is counted and logged but is no error: the resource is then served without a
+// file.
 func (f *files) write(r resource, data cmaf.Blocks) bool {
 	if f == nil {
 		return false
@@ -101,8 +102,8 @@ func (f *files) write(r resource, data cmaf.Blocks) bool {
 	return true
 }
 
-// renew reports whether a resource is a file already, and notes that it is in the
-// window.
+// renew reports whether a resource is already a file, and marks the file as in
+// the window.
 func (f *files) renew(r resource, name string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -114,7 +115,7 @@ func (f *files) renew(r resource, name string) bool {
 	return true
 }
 
-// find gives a file, nil where there is none. mu is held.
+// find returns a file, nil if there is none. mu is held.
 func (f *files) find(t schemas.Topic, name string) *file {
 	if set := f.topics[t]; set != nil {
 		return set.live[name]
@@ -122,8 +123,8 @@ func (f *files) find(t schemas.Topic, name string) *file {
 	return nil
 }
 
-// open opens the file of a resource. It gives nil where there is no file, or one
-// of another size than was written. The caller closes it.
+// open opens the file of a resource. It returns nil if there is no file, or if
+// its size is not the one that was written. The caller closes it.
 func (f *files) open(r resource) *storedFile {
 	if f == nil {
 		return nil
@@ -154,8 +155,8 @@ type storedFile struct {
 	ends []int64
 }
 
-// section gives one part, or all of the file where part is below 0. It gives nil
-// where there is no such part.
+// section returns one part, or the whole file if part is below 0. It returns nil
+// if there is no such part.
 func (f *storedFile) section(part int) *io.SectionReader {
 	switch {
 	case part < 0:
@@ -169,8 +170,8 @@ func (f *storedFile) section(part int) *io.SectionReader {
 	}
 }
 
-// room reports whether the disk keeps its reserve with n bytes more. It logs when
-// that changes.
+// room reports whether the disk keeps its reserve if n more bytes are written. It
+// logs each change of that.
 func (f *files) room(n int64) bool {
 	free, err := f.free(f.dir)
 	if err != nil {
@@ -191,7 +192,8 @@ func freeBytes(dir string) (int64, error) {
 	return int64(st.Bavail) * st.Bsize, nil
 }
 
-// put writes under a temporary name first, so that no reader sees half a file.
+// put writes under a temporary name first, so that no reader sees an incomplete
+// file.
 func (f *files) put(name string, data cmaf.Blocks) error {
 	path := filepath.Join(f.dir, name)
 	temp := path + "." + strconv.FormatUint(f.temps.Add(1), 10) + ".tmp"
@@ -219,8 +221,8 @@ func writeFile(path string, data cmaf.Blocks) error {
 	return errors.Join(err, f.Close())
 }
 
-// window takes the first and the last seq of a topic's window, and notes which
-// files have left it.
+// window takes the first and the last seq of a topic's window, and marks the
+// files that have left it.
 func (f *files) window(t schemas.Topic, first, last uint64) {
 	if f == nil {
 		return
@@ -241,9 +243,9 @@ func (f *files) window(t schemas.Topic, first, last uint64) {
 	}
 }
 
-// sweep removes the files that left the window longer than linger ago. It removes
-// all of them where the disk is below its reserve: their footage is in the log,
-// which needs the disk to go on.
+// sweep removes the files that left the window longer than linger ago. If the
+// disk is below its reserve it removes all files: their footage is in the log,
+// which needs the disk for new footage.
 func (f *files) sweep(now time.Time) {
 	if f == nil {
 		return

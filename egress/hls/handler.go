@@ -74,8 +74,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, res resource) err
 	return fail(http.StatusNotFound, "not_found", "no such path")
 }
 
-// ready waits for a topic's first footage, and until more, if it is not nil,
-// reports true.
+// ready waits for a topic's first footage, and then until more returns true, if
+// more is not nil.
 func (s *Server) ready(ctx context.Context, st *stream, more func() bool) error {
 	err := st.await(ctx, s.cfg.FirstWait, func() (bool, error) {
 		if !st.live {
@@ -149,13 +149,13 @@ func (s *Server) servePlaylist(w http.ResponseWriter, r *http.Request, res resou
 	return nil
 }
 
-// reload waits until the playlist holds what a client asks for (RFC 8216bis section
-// 6.2.5.2), for three target durations at most.
+// reload waits until the playlist holds the segment or part that a client asks for
+// (RFC 8216bis section 6.2.5.2), for three target durations at most.
 func (s *Server) reload(ctx context.Context, st *stream, d directives) error {
 	st.mu.Lock()
 	limit := 3 * st.model.target()
-	// This is asked once, before the wait: a request that may wait goes on to wait
-	// also when a new writer makes parts void meanwhile.
+	// The check is before the wait: a request that may wait goes on waiting, also
+	// if a new writer makes parts void meanwhile.
 	refused := st.model.tooFarAhead(d.msn, d.part)
 	next, _ := st.model.next()
 	st.mu.Unlock()
@@ -167,10 +167,10 @@ func (s *Server) reload(ctx context.Context, st *stream, d directives) error {
 	})
 }
 
-// quiet delays the answer to a reload while the source gives nothing, for three
-// target durations at most. hls.js does not ask for the next part then, but polls
-// once a second. With the delay it learns at once that a camera is back, and plays
-// on from its first part.
+// quiet delays the answer to a reload while the source sends nothing, for three
+// target durations at most. In this state hls.js does not request the next part,
+// but polls once a second. With the delay it learns at once that a camera is back,
+// and goes on with its first part.
 func (s *Server) quiet(ctx context.Context, st *stream) {
 	st.mu.Lock()
 	target, changes, since := st.model.target(), st.changes, time.Since(st.latest)
@@ -178,7 +178,7 @@ func (s *Server) quiet(ctx context.Context, st *stream) {
 	if since < target {
 		return
 	}
-	// When the time is over the playlist is right as it is.
+	// When the time is over, the present playlist is the right answer.
 	_ = st.await(ctx, min(3*target, longestQuiet), func() (bool, error) {
 		return st.changes != changes && !st.model.endsInGap(), nil
 	})
@@ -188,10 +188,10 @@ func (s *Server) quiet(ctx context.Context, st *stream) {
 // default).
 const longestQuiet = 8 * time.Second
 
-// servePart gives a part. It waits for the part that comes next. A part that can
-// never come is a 404 at once.
+// servePart serves a part. It waits for the part that comes next. A part that
+// can never come gets 404 at once.
 func (s *Server) servePart(w http.ResponseWriter, r *http.Request, res resource) error {
-	// The first request to a server that has just started may be one for a part.
+	// The first request after the start of a server may be for a part.
 	st, err := s.stream(res.topic)
 	if err != nil {
 		return s.serveOldPart(w, r, res)
@@ -219,7 +219,7 @@ func (s *Server) servePart(w http.ResponseWriter, r *http.Request, res resource)
 	return nil
 }
 
-// serveOldPart gives a part of a complete segment.
+// serveOldPart serves a part of a complete segment.
 func (s *Server) serveOldPart(w http.ResponseWriter, r *http.Request, res resource) error {
 	tail := s.known(res)
 	e := tail.entry
@@ -236,7 +236,7 @@ func (s *Server) serveOldPart(w http.ResponseWriter, r *http.Request, res resour
 	return s.serveSegment(w, r, res, int(res.part))
 }
 
-// known gives what a camera's tail knows of a segment.
+// known returns what a camera's tail knows about a segment.
 func (s *Server) known(res resource) known {
 	if st := s.lookup(res.topic); st != nil {
 		return st.known(res.seq)
@@ -244,7 +244,7 @@ func (s *Server) known(res resource) known {
 	return known{}
 }
 
-// serveSegment gives a complete segment, or one part of it where part is not
+// serveSegment serves a complete segment, or one part of it if part is not
 // below 0: from memory, from its file, or from the log.
 func (s *Server) serveSegment(w http.ResponseWriter, r *http.Request, res resource, part int) error {
 	seg := s.cache.get(cacheKey{topic: res.topic, seq: res.seq})
@@ -280,7 +280,7 @@ func (s *Server) serveFile(w http.ResponseWriter, r *http.Request, res resource,
 	return true
 }
 
-// serveInit gives an init segment.
+// serveInit serves an init segment.
 func (s *Server) serveInit(w http.ResponseWriter, r *http.Request, res resource) error {
 	var tracks []schemas.Track
 	if st := s.lookup(res.topic); st != nil {

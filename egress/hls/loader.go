@@ -17,28 +17,28 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// How long an answer of an index is kept.
+// Times for which an answer of an index is kept.
 const (
-	keepFound  = 10 * time.Second       // an entry, which never changes, or that its footage is gone, which stays so
+	keepFound  = 10 * time.Second       // an entry, or that its footage is gone; both never change
 	keepMissed = 250 * time.Millisecond // "there is no such footage", and "not yet": it may come at any time
 )
 
-// errAway is the answer where the log did not answer: its brokers are away.
+// errAway: the log did not answer, since its brokers are away.
 var errAway = errors.New("hls: the log does not answer")
 
-// errLost is the answer for footage that lies beyond the end of its partition and
-// did not come back in time.
+// errLost: the footage lies beyond the end of its partition and did not come back
+// in time.
 var errLost = fmt.Errorf("hls: the log has lost this footage: %w", medialog.ErrExpired)
 
 // loader makes segments and inits from the log for requests that find them
-// neither in memory nor in a file. Requests for one thing share one reading of
-// the log, the number of readings has a bound, and what an index has answered is
-// kept for a moment: also that it has no such footage.
+// neither in memory nor in a file. Requests for the same segment or init share
+// one read of the log. The number of reads is bounded. Answers of an index are
+// kept for a moment, also that it has no such footage.
 type loader struct {
 	*common
-	calls    atomic.Int64        // readings that are under way or wait for a place
-	lookups  *semaphore.Weighted // a place for each that reads an index
-	rebuilds *semaphore.Weighted // a place for each that reads media
+	calls    atomic.Int64        // reads that are under way or wait for a place
+	lookups  *semaphore.Weighted // places for reads of an index
+	rebuilds *semaphore.Weighted // places for reads of media
 
 	found   singleflight.Group // of answers
 	scanned singleflight.Group // of configs
@@ -54,10 +54,10 @@ func newLoader(c *common) *loader {
 	}
 }
 
-// share runs f once for all that ask for k at a time and gives each its result.
-// joined reports whether there were several: f may have begun before the caller
-// asked. f goes on when the request that asked first has gone, since others wait
-// for it.
+// share runs f once for all concurrent callers with the key k, and returns its
+// result to each. joined reports whether there were several callers: then f may
+// have begun before this call. f goes on if the first caller's request has
+// ended, since others may wait for it.
 func share[T any](ctx context.Context, l *loader, g *singleflight.Group, k cacheKey, f func(ctx context.Context) (T, error)) (v T, joined bool, err error) {
 	done := g.DoChan(k.String(), func() (any, error) {
 		if err := l.tasks.begin(); err != nil {
@@ -84,7 +84,7 @@ func share[T any](ctx context.Context, l *loader, g *singleflight.Group, k cache
 	}
 }
 
-// with runs f in one of a number of places.
+// with takes a place, runs f, and frees the place.
 func with[T any](ctx context.Context, places *semaphore.Weighted, f func() (T, error)) (v T, err error) {
 	if err := places.Acquire(ctx, 1); err != nil {
 		return v, err
@@ -93,7 +93,7 @@ func with[T any](ctx context.Context, places *semaphore.Weighted, f func() (T, e
 	return f()
 }
 
-// answer is what an index says of one seq.
+// answer is the answer of an index about one seq.
 type answer struct {
 	entry  schemas.Entry
 	err    error     // ErrExpired, ErrNotFound, ErrNoTopic, ErrBeyond or errAway; else nil
@@ -101,14 +101,14 @@ type answer struct {
 	beyond time.Time // when the media were first found beyond the end of their partition; zero: never
 }
 
-// known is what a tail knows of a seq.
+// known is what a tail knows about a seq.
 type known struct {
 	entry *schemas.Entry // nil: it has none
 	near  bool           // the entry may come at any moment
 }
 
-// segment gives the segment of a seq. It waits for media that may still come, but
-// holds none of the places meanwhile.
+// segment returns the segment of a seq. It waits for media that may still come,
+// but holds no place meanwhile.
 func (l *loader) segment(ctx context.Context, t schemas.Topic, seq uint64, tail known) (*segment, error) {
 	k := cacheKey{topic: t, seq: seq}
 	if s := l.cache.get(k); s != nil {
@@ -141,11 +141,11 @@ func (l *loader) segment(ctx context.Context, t schemas.Topic, seq uint64, tail 
 	return s, err
 }
 
-// find gives the entry of a seq as soon as its media can be read. It waits while the
-// log does not answer, and while media may still come back. Errors: ErrNotFound and
-// ErrNoTopic; ErrExpired, where the log has removed or lost it; errBusy; ctx's.
+// find returns the entry of a seq as soon as its media can be read. It waits while
+// the log does not answer, and while media may still come back. Errors: ErrNotFound;
+// ErrNoTopic; ErrExpired if the log has removed or lost the footage; errBusy; ctx's.
 func (l *loader) find(ctx context.Context, t schemas.Topic, seq uint64, tail known) (schemas.Entry, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.cfg.LoadTimeout+time.Second) // lost media are known as such before it ends
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.LoadTimeout+time.Second) // missing media count as lost before it ends
 	defer cancel()
 	waits := false
 	for {
@@ -171,8 +171,8 @@ func (l *loader) find(ctx context.Context, t schemas.Topic, seq uint64, tail kno
 	}
 }
 
-// look asks the index about a seq. What it has answered already serves, unless
-// the tail knows better.
+// look asks the index about a seq. It returns an answer that is kept, unless
+// the tail knows a newer one.
 func (l *loader) look(ctx context.Context, t schemas.Topic, seq uint64, tail known) (answer, error) {
 	k := cacheKey{topic: t, seq: seq}
 	if a := l.answers.get(k); time.Now().Before(a.until) && (tail.entry == nil || !errors.Is(a.err, medialog.ErrNotFound)) {
@@ -180,20 +180,20 @@ func (l *loader) look(ctx context.Context, t schemas.Topic, seq uint64, tail kno
 	}
 	call := k
 	if tail.entry != nil {
-		call.config = "tail" // what others find without the tail does not count
+		call.config = "tail" // so that this call does not share a read with callers without the tail's knowledge
 	}
 	for again := tail.near; ; again = false {
 		a, joined, err := share(ctx, l, &l.found, call, func(ctx context.Context) (answer, error) {
 			return with(ctx, l.lookups, func() (answer, error) { return l.read(ctx, k, tail) })
 		})
-		// The index may have got the entry since that reading began.
+		// The index may have got the entry since that read began.
 		if !again || !joined || !errors.Is(a.err, medialog.ErrNotFound) {
 			return a, err
 		}
 	}
 }
 
-// read asks the log about a seq and keeps what it says.
+// read asks the log about a seq and keeps the answer.
 func (l *loader) read(ctx context.Context, k cacheKey, tail known) (answer, error) {
 	a := answer{beyond: l.answers.get(k).beyond}
 	switch e := tail.entry; {
@@ -232,8 +232,8 @@ func (l *loader) read(ctx context.Context, k cacheKey, tail known) (answer, erro
 	return a, nil
 }
 
-// init gives an init segment: of tracks where a tail knows them, else of the
-// newest fragment in the log that has this configuration.
+// init returns an init segment. It is made of tracks if a tail knows them, else
+// of the newest fragment in the log with this configuration.
 func (l *loader) init(ctx context.Context, t schemas.Topic, config string, tracks []schemas.Track) (*segment, error) {
 	if tracks != nil {
 		return l.keepInit(t, config, tracks)
@@ -263,15 +263,15 @@ func (l *loader) init(ctx context.Context, t schemas.Topic, config string, track
 	return s, err
 }
 
-// configs is the configurations that an index names.
+// configs holds the configurations that an index names.
 type configs struct {
 	newest map[string]schemas.Entry // the newest entry that can be played, by configuration
 	next   uint64                   // the seq behind the last entry that was read
 	until  time.Time                // it is not read again
 }
 
-// configured gives the newest entry of a configuration. It reads an index once,
-// and later only what is new in it. Errors: ErrNotFound.
+// configured returns the newest entry of a configuration. It reads an index
+// once, and later only its new entries. Errors: ErrNotFound.
 func (l *loader) configured(ctx context.Context, t schemas.Topic, config string) (schemas.Entry, error) {
 	k := cacheKey{topic: t}
 	have := l.scans.get(k)

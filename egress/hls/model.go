@@ -16,7 +16,7 @@ const (
 	maxPending  = 128
 )
 
-// model is what a live playlist needs to know of one topic: the entries of the
+// model holds the data of one topic for a live playlist: the entries of the
 // window, the parts of the newest ones, and the fragments that have no entry yet.
 // It is plain data: it has no clock and no lock, and depends on the log alone.
 // model_answers.go has its answers to requests.
@@ -57,8 +57,9 @@ func newModel(window time.Duration, provisional int64) *model {
 	}
 }
 
-// next is the seq of the fragment after the newest entry. Before the first entry it
-// is the lowest seq that the tail has told. ok is false where there is none.
+// next returns the seq of the fragment after the newest entry. Before the first
+// entry it is the lowest seq that the tail has delivered. ok is false if there is
+// none.
 func (m *model) next() (seq uint64, ok bool) {
 	if n := m.newest(); n != nil {
 		return n.Seq + 1, true
@@ -74,7 +75,7 @@ func (m *model) next() (seq uint64, ok bool) {
 	return seq, ok
 }
 
-// newest is the last entry, nil before the first one.
+// newest returns the last entry, nil before the first one.
 func (m *model) newest() *schemas.Entry {
 	if len(m.entries) == 0 {
 		return nil
@@ -122,7 +123,7 @@ func (m *model) chunk(c *schemas.Chunk) (added, dropped bool, err error) {
 	}
 	f := m.fragment(c.Seq)
 	if f != nil && c.Index < uint32(len(f.detail.parts)) {
-		return false, false, nil // a tail that began again tells it again
+		return false, false, nil // a new tail delivers it again
 	}
 	if f == nil {
 		if c.Index != 0 || len(c.Tracks) == 0 {
@@ -157,7 +158,7 @@ func (m *model) chunk(c *schemas.Chunk) (added, dropped bool, err error) {
 	return true, false, nil
 }
 
-// fragment gives the latest writer's copy of a fragment, nil where there is none.
+// fragment returns the latest writer's copy of a fragment, nil if there is none.
 func (m *model) fragment(seq uint64) *fragment {
 	for _, f := range m.pending {
 		if f.seq == seq && !f.void {
@@ -167,8 +168,8 @@ func (m *model) fragment(seq uint64) *fragment {
 	return nil
 }
 
-// voided gives the latest copy of a fragment by a writer before the latest one, nil
-// where there is none.
+// voided returns the newest copy of a fragment from a writer before the latest one,
+// nil if there is none.
 func (m *model) voided(seq uint64) (last *fragment) {
 	for _, f := range m.pending {
 		if f.seq == seq && f.void && (last == nil || f.epoch > last.epoch) {
@@ -178,8 +179,8 @@ func (m *model) voided(seq uint64) (last *fragment) {
 	return last
 }
 
-// copyOf gives the copy of a fragment that an epoch names, void or not; nil where
-// there is none.
+// copyOf returns the copy of a fragment from the writer with this epoch, void or
+// not; nil if there is none.
 func (m *model) copyOf(seq uint64, epoch int64) *fragment {
 	for _, f := range m.pending {
 		if f.seq == seq && f.epoch == epoch {
@@ -189,7 +190,8 @@ func (m *model) copyOf(seq uint64, epoch int64) *fragment {
 	return nil
 }
 
-// confirms gives the segment that e names if its parts are in memory, else nil.
+// confirms returns the segment that e names if its parts are in memory, else
+// nil.
 func (m *model) confirms(e *schemas.Entry) *segment {
 	f := m.copyOf(e.Seq, e.Epoch)
 	if !e.Playable() || f == nil || f.dropped || e.Chunks == 0 || len(f.data) < int(e.Chunks) {
@@ -200,7 +202,7 @@ func (m *model) confirms(e *schemas.Entry) *segment {
 	return &segment{parts: f.data[:e.Chunks:e.Chunks], detail: d, tracks: f.tracks}
 }
 
-// entry takes the next entry. s is its segment, nil where it is not known.
+// entry takes the next entry. s is its segment, nil if that is not known.
 func (m *model) entry(e schemas.Entry, s *segment) {
 	n := m.newest()
 	if n != nil && e.Seq == n.Seq {
@@ -227,7 +229,7 @@ func (m *model) entry(e schemas.Entry, s *segment) {
 	m.trim()
 }
 
-// loaded adds what the segment of an entry says.
+// loaded adds the parts and tracks of an entry's segment.
 func (m *model) loaded(e schemas.Entry, s *segment) {
 	if len(m.entries) == 0 || e.Seq < m.entries[0].Seq {
 		return
@@ -244,8 +246,8 @@ func (m *model) prepend(older []schemas.Entry) {
 	m.trim()
 }
 
-// keep is the number of the newest entries in the window. covered is false if the
-// window is longer than all entries.
+// keep returns the number of the newest entries in the window. covered is false
+// if the window is longer than all entries.
 func (m *model) keep() (n int, covered bool) {
 	if len(m.entries) == 0 {
 		return 0, true
@@ -262,7 +264,7 @@ func (m *model) keep() (n int, covered bool) {
 	return n, false
 }
 
-// trim removes what has left the window.
+// trim removes entries that have left the window.
 func (m *model) trim() {
 	n, _ := m.keep()
 	if n == len(m.entries) {
@@ -289,8 +291,8 @@ func (m *model) trim() {
 	}
 }
 
-// missing gives the entries whose parts a playlist may list and whose parts are not
-// known, and the newest entry with footage if its tracks are not known.
+// missing returns the entries whose parts a playlist may list but are not known,
+// and the newest entry with footage if its tracks are not known.
 func (m *model) missing() []schemas.Entry {
 	var all []schemas.Entry
 	var sum int64

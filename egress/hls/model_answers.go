@@ -8,10 +8,10 @@ import (
 
 // The methods of this file answer requests. None of them changes the model.
 
-// listed gives the entries of the playlist. A topic without an entry has none until
-// its first fragment has lasted for leadAfter; then they are gaps before the parts
-// of that fragment. hls.js takes no playlist without a segment, and begins with
-// parts only if its first position lies among them.
+// listed returns the entries of the playlist. A topic without an entry has none
+// until its first fragment has lasted for leadAfter; then they are gaps before the
+// parts of that fragment. hls.js accepts no playlist without a segment, and begins
+// with parts only if its first position is among them.
 func (m *model) listed() []schemas.Entry {
 	if len(m.entries) > 0 {
 		return m.entries
@@ -32,7 +32,8 @@ func (m *model) listed() []schemas.Entry {
 	return gaps
 }
 
-// find gives a copy of the entry of a seq in the playlist, nil where it has none.
+// find returns a copy of the entry of a seq in the playlist, nil if there is
+// none.
 func (m *model) find(seq uint64) *schemas.Entry {
 	entries := m.listed()
 	if len(entries) == 0 || seq < entries[0].Seq || seq > entries[len(entries)-1].Seq {
@@ -51,7 +52,8 @@ const leadAfter = 5 * schemas.MediaTimescale / 2
 // as the shortest target duration, all together as long as the longest fragment.
 const leadGaps = 30
 
-// gapParts gives the parts of a gap. They are listed, and none of them exists.
+// gapParts returns the parts of a gap. They are listed, but none of them
+// exists.
 func gapParts(gap *schemas.Entry) (parts []PartInfo) {
 	step := int64(gap.Layout.Part) * 10 / 11 // schemas.PartTarget is 1.1 parts
 	for at := int64(0); step > 0 && at < gap.Duration; at += step {
@@ -70,7 +72,7 @@ func (m *model) endsInGap() bool {
 	return n != nil && !n.Playable() && (o == nil || len(o.Parts) == 0)
 }
 
-// video is the codec of the newest fragment, "" where there is none.
+// video returns the codec of the newest fragment, "" if there is none.
 func (m *model) video() schemas.Codec {
 	if len(m.pending) > 0 {
 		return m.pending[len(m.pending)-1].layout.Video
@@ -87,9 +89,9 @@ func (m *model) target() time.Duration {
 	return time.Duration(target) * time.Second
 }
 
-// unfinished is the fragment after the newest entry, nil where there is none. Its
-// parts stay listed when a new writer opens: the first entry of that writer is for
-// this fragment, and mostly keeps its chunks.
+// unfinished returns the fragment after the newest entry, nil if there is none.
+// Its parts stay listed if a new writer opens: the first entry of that writer is
+// for this fragment, and usually keeps its chunks.
 func (m *model) unfinished() *Unfinished {
 	seq, ok := m.next()
 	if !ok {
@@ -108,8 +110,8 @@ func (m *model) unfinished() *Unfinished {
 	}
 }
 
-// hint is the part that comes next. It comes unless the writer ends or the fragment
-// is cut off. It is nil if the source has ended.
+// hint returns the part that comes next. It comes unless the writer ends or the
+// fragment is truncated. hint returns nil if the source has ended.
 func (m *model) hint() *Hint {
 	seq, ok := m.next()
 	if !ok || m.epoch < 0 {
@@ -131,7 +133,7 @@ func (m *model) hint() *Hint {
 	return nil
 }
 
-// playlist makes the playlist, nil where there is nothing to list.
+// playlist makes the playlist, nil if there is nothing to list.
 func (m *model) playlist(rendition string, skip bool) []byte {
 	entries := m.listed()
 	if len(entries) == 0 {
@@ -142,7 +144,7 @@ func (m *model) playlist(rendition string, skip bool) []byte {
 		// hls.js takes the parts of a fragment only where the first part of the
 		// playlist lies before its last segment by more than that fragment has.
 		o.Parts[entries[0].Seq] = gapParts(&entries[0])
-		o.Skip = false // hls.js takes parts that were skipped and come back for new ones
+		o.Skip = false // hls.js takes parts for new ones if they were skipped before
 	}
 	for i := range entries {
 		e := &entries[i]
@@ -185,7 +187,7 @@ func (m *model) variant(rendition string) (v Variant, ok bool) {
 		return v, false
 	}
 	v.Tracks, v.FrameRate = f.tracks, rate(f.tracks, f.detail)
-	// As if the fragment ended here.
+	// The same as if the fragment ended here.
 	last := f.detail.parts[len(f.detail.parts)-1]
 	v.Peak, v.Average = Bandwidth([]schemas.Entry{{
 		Kind: schemas.KindWhole, Layout: f.layout, Bytes: f.data.Size(), Duration: last.Start + last.Duration,
@@ -193,8 +195,8 @@ func (m *model) variant(rendition string) (v Variant, ok bool) {
 	return v, true
 }
 
-// rate is the frames a second by the decoder configuration, else by the samples of
-// a fragment. It is 0 where neither says it.
+// rate returns the frames per second of the decoder configuration, else of the
+// samples of a fragment, else 0.
 func rate(tracks []schemas.Track, d detail) float64 {
 	if r := frameRate(tracks); r != 0 || d.frame == 0 {
 		return r
@@ -203,7 +205,8 @@ func rate(tracks []schemas.Track, d detail) float64 {
 }
 
 // reached reports whether the playlist holds part number part of segment msn, or
-// all of msn where part is -1, or anything later (RFC 8216bis section 6.2.5.2).
+// the complete segment msn if part is -1, or anything later (RFC 8216bis section
+// 6.2.5.2).
 func (m *model) reached(msn uint64, part int) bool {
 	next, ok := m.next()
 	switch {
@@ -256,7 +259,7 @@ func (m *model) tooFarAhead(msn uint64, part int) bool {
 }
 
 // advanceParts is the Advance Part Limit of RFC 8216bis section 6.2.5.2: the
-// parts of three seconds, and three where parts are a second or longer.
+// parts of three seconds, or three if parts are a second or longer.
 func advanceParts(partTicks uint32) int {
 	if partTicks == 0 || partTicks >= schemas.MediaTimescale {
 		return 3
@@ -268,8 +271,8 @@ func advanceParts(partTicks uint32) int {
 // its hint from a server that is a little ahead.
 const partsAhead = 2
 
-// part gives the bytes of a part of a fragment without an entry. coming reports
-// whether a part that is not here may still come.
+// part returns the bytes of a part of a fragment without an entry. If the part
+// is not here, coming reports whether it may still come.
 func (m *model) part(seq uint64, epoch int64, index uint32) (data []byte, coming bool) {
 	if f := m.copyOf(seq, epoch); f != nil && int(index) < len(f.data) {
 		return f.data[index], false

@@ -13,7 +13,7 @@ type Variant struct {
 	URI           string
 	Peak, Average int64 // bit/s
 	Tracks        []schemas.Track
-	FrameRate     float64 // frames a second; 0 where it is not known
+	FrameRate     float64 // frames per second; 0 if it is not known
 }
 
 // Multivariant makes the multivariant playlist (RFC 8216bis section 4.4.6). It does
@@ -44,9 +44,9 @@ func Multivariant(variants []Variant) []byte {
 // entry has the bytes of the samples, not their number.
 const chunkOverhead = 512
 
-// Bandwidth gives bit rates of entries (RFC 8216bis section 4.4.6.2), in bit/s: the
-// largest of any run of segments that lasts between 0.5 and 1.5 target durations,
-// and the average of all. Gaps have no bits and do not count.
+// Bandwidth returns bit rates of entries (RFC 8216bis section 4.4.6.2), in bit/s:
+// the largest of any run of segments that lasts between 0.5 and 1.5 target
+// durations, and the average of all. Gaps have no bits and do not count.
 func Bandwidth(entries []schemas.Entry) (peak, average int64) {
 	rate := func(bytes, ticks int64) int64 {
 		return int64(math.Ceil(float64(bytes) * 8 * schemas.MediaTimescale / float64(ticks)))

@@ -90,8 +90,9 @@ func parsePath(path string) (r resource, ok bool) {
 	return r, ok1 && ok2
 }
 
-// Subject gives the camera and the rendition that a request is about, for who may
-// watch what. Both are "" if its path is none of ours; ServeHTTP answers that 404.
+// Subject returns the camera and the rendition that a request is about, for access
+// control. Both are "" if the path is not one of this package; then ServeHTTP
+// answers 404.
 func Subject(r *http.Request) (camera, rendition string) {
 	res, ok := parsePath(r.URL.Path)
 	if !ok {
@@ -100,8 +101,8 @@ func Subject(r *http.Request) (camera, rendition string) {
 	return res.topic.Camera, res.topic.Name()
 }
 
-// Denied answers those who may not watch a camera, as ServeHTTP does for a camera
-// that does not exist.
+// Denied answers a sender that may not watch a camera, in the same way as
+// ServeHTTP for a camera that does not exist.
 func Denied(w http.ResponseWriter, _ *http.Request, camera string) {
 	w.Header().Set("Cache-Control", "no-store")
 	http.Error(w, noCamera(camera), http.StatusNotFound)

@@ -19,14 +19,15 @@ const (
 	holdParts   = 3
 )
 
-// PartInfo is what a playlist tells of one part.
+// PartInfo is what a playlist says about one part.
 type PartInfo struct {
 	Start, Duration int64 // ticks of schemas.MediaTimescale; Start counts from the fragment's
 	Independent     bool  // begins with a sync sample
 	Gap             bool  // the part does not exist
 }
 
-// Unfinished is the fragment after the newest entry, as far as it has come.
+// Unfinished is the fragment after the newest entry, with the parts that it has
+// so far.
 type Unfinished struct {
 	Seq, Session uint64
 	Epoch        int64
@@ -45,15 +46,15 @@ type Hint struct {
 	Index uint32
 }
 
-// Report tells a client of one rendition where another one stands (RFC
+// Report tells a client of one rendition how far another rendition is (RFC
 // 8216bis section 4.4.5.4).
 type Report struct {
 	URI  string
 	Seq  uint64
-	Part int // index of the last part of Seq; -1 where it is complete
+	Part int // index of the last part of Seq; -1 if Seq is complete
 }
 
-// PlaylistOptions is what a media playlist holds beside entries.
+// PlaylistOptions is what a media playlist holds besides entries.
 type PlaylistOptions struct {
 	Base       string                // URIs begin with it: the rendition's folder, "raw/"
 	Parts      map[uint64][]PartInfo // of entries, by seq; an entry without parts is listed as a segment only
@@ -64,10 +65,10 @@ type PlaylistOptions struct {
 	Reports    []Report
 }
 
-// promise gives the limits of all segments and parts of a playlist, in the units of
-// schemas.Layout: the largest target duration and the largest part target of its
+// promise returns the limits of all segments and parts of a playlist, in the units
+// of schemas.Layout: the largest target duration and the largest part target of its
 // fragments. The parts of the unfinished fragment may be longer than its layout
-// says. part is 0 where no fragment has parts.
+// says. part is 0 if no fragment has parts.
 func promise(entries []schemas.Entry, u *Unfinished) (target, part uint32) {
 	for i := range entries {
 		target = max(target, entries[i].Layout.Target)
@@ -83,7 +84,7 @@ func promise(entries []schemas.Entry, u *Unfinished) (target, part uint32) {
 // Playlist makes the media playlist (RFC 8216bis section 4.4.3) of entries, whose
 // seqs are dense. A rendition has one playlist for ever: tags tell what changes
 // from fragment to fragment, and the target duration may grow. The playlist
-// depends on the arguments alone. It is nil without entries.
+// depends on the arguments only. It is nil if there are no entries.
 func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 	if len(entries) == 0 {
 		return nil
@@ -99,9 +100,9 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 	fmt.Fprintf(&b, "#EXT-X-MEDIA-SEQUENCE:%d\n", entries[0].Seq)
 	fmt.Fprintf(&b, "#EXT-X-DISCONTINUITY-SEQUENCE:%d\n", entries[0].Session)
 
-	// after is how much footage follows an entry in the playlist. Gaps do not count:
-	// a player that has played up to an absence goes on behind it with parts only if
-	// it still sees the parts before it.
+	// after returns how much footage follows an entry in the playlist. Gaps do not
+	// count: a player that has played up to an absence goes on behind it with parts
+	// only if it still sees the parts before it.
 	after := make([]int64, len(entries))
 	total := unfinishedDuration(o.Unfinished)
 	for i := len(entries) - 1; i >= 0; i-- {
@@ -140,7 +141,7 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 		}
 		writeDate(&b, e.Start)
 		// The target duration of the entry's own layout counts: the playlist's may
-		// grow, and hls.js takes parts that come back for new ones.
+		// grow, and hls.js takes parts for new ones if they come back.
 		near := after[i]+e.Duration <= holdTargets*int64(e.Layout.Target)*schemas.MediaTimescale
 		for n, p := range o.Parts[e.Seq] {
 			if near || o.Lead {

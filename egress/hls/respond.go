@@ -86,7 +86,8 @@ func (c *common) writeMedia(w http.ResponseWriter, r *http.Request, b cmaf.Block
 		http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(b, 0, b.Size()))
 		return
 	}
-	// Nearly every request is for all of it: it is not copied on the way.
+	// Nearly every request is for the whole resource: then the bytes are not
+	// copied.
 	w.Header().Set("Accept-Ranges", "bytes")
 	w.Header().Set("Content-Length", strconv.FormatInt(b.Size(), 10))
 	_, _ = b.WriteTo(w) // it fails when the client has gone
@@ -103,7 +104,7 @@ func (c *common) mediaHeaders(h http.Header) {
 	h.Set("Cache-Control", "public, immutable, max-age="+strconv.Itoa(int(c.cfg.MaxAge/time.Second)))
 }
 
-// patience is how much of a response a client has a write timeout for.
+// patience is the number of bytes for which a client has one write timeout.
 const patience = 1 << 20
 
 // patient cuts a client off that takes longer than timeout for each MiB of a
@@ -119,7 +120,7 @@ type patient struct {
 func (p *patient) Write(b []byte) (n int, err error) {
 	for {
 		if p.left == 0 {
-			// A ResponseWriter without deadlines serves all the same.
+			// A ResponseWriter without deadlines works too.
 			_ = http.NewResponseController(p.ResponseWriter).SetWriteDeadline(time.Now().Add(p.timeout))
 			p.left = patience
 		}

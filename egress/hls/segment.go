@@ -9,15 +9,15 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// segment is a media segment as the list of its parts, with what its chunks say
-// beyond its entry; or an init segment.
+// segment is a media segment as the list of its parts, with details of its
+// chunks that are not in its entry; or an init segment.
 type segment struct {
 	parts  cmaf.Blocks
 	detail detail
 	tracks []schemas.Track
 }
 
-// detail is what the chunks of a fragment say beyond its entry.
+// detail holds what the chunks of a fragment say in addition to its entry.
 type detail struct {
 	parts []PartInfo
 	frame uint32 // the most common duration of a video sample of chunk 0, in ticks

@@ -15,8 +15,8 @@ import (
 )
 
 // Server answers HLS requests from a log: see [Server.ServeHTTP] for its URLs.
-// What it serves depends on the log alone, so any number of servers can run side
-// by side.
+// Its responses depend on the log only, so any number of servers can run in
+// parallel.
 type Server struct {
 	*common
 	loader *loader
@@ -75,7 +75,7 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // followAll begins a tail of every camera that has a topic, and ends the tails of
-// cameras that have none any more.
+// cameras that no longer have one.
 func (s *Server) followAll(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.LoadTimeout)
 	defer cancel()
@@ -127,7 +127,7 @@ func (s *Server) end(which func(st *stream) bool) {
 	}
 }
 
-// stream gives the stream of a topic, which begins where there is none. The
+// stream returns the stream of a topic, and begins one if there is none. The
 // caller calls its leave.
 func (s *Server) stream(t schemas.Topic) (*stream, error) {
 	s.mu.Lock()
@@ -154,7 +154,7 @@ func (s *Server) stream(t schemas.Topic) (*stream, error) {
 	return st, nil
 }
 
-// lookup returns the stream of a topic, nil where there is none. It does not
+// lookup returns the stream of a topic, nil if there is none. It does not
 // extend the stream's life.
 func (s *Server) lookup(t schemas.Topic) *stream {
 	s.mu.Lock()
@@ -162,11 +162,12 @@ func (s *Server) lookup(t schemas.Topic) *stream {
 	return s.streams[t]
 }
 
-// delayHolds is how long a measured delay is true of a camera.
+// delayHolds is how long a measured delay is valid.
 const delayHolds = 10 * time.Second
 
-// Delay is the time from the capture of a camera's latest chunk to its part being
-// listed. It is 0 for a camera that is not followed or has sent nothing for 10 s.
+// Delay returns the time from the capture of a camera's latest chunk until its
+// part was listed. It is 0 for a camera that is not followed or has sent nothing
+// for 10 s.
 func (s *Server) Delay(camera string) time.Duration {
 	st := s.lookup(schemas.Topic{Camera: camera})
 	if st == nil {

@@ -70,8 +70,8 @@ func newStream(c *common, t schemas.Topic) (context.Context, *stream) {
 	}
 }
 
-// run follows the topic until ctx ends. A tail that ends begins again behind the
-// newest entry, and what is known stays as it is meanwhile.
+// run follows the topic until ctx ends. If its tail ends, a new one begins after
+// the newest entry, and the model keeps its data meanwhile.
 func (st *stream) run(ctx context.Context) {
 	defer close(st.done)
 	defer func() {
@@ -98,7 +98,7 @@ func (st *stream) run(ctx context.Context) {
 		}
 		st.metrics.retails.Inc()
 		switch {
-		case errors.Is(failed, medialog.ErrSlow): // is counted
+		case errors.Is(failed, medialog.ErrSlow): // counted in a metric
 		case errors.Is(failed, medialog.ErrNoTopic):
 			st.slog.Info("the camera has no topics any more; it is followed again when it has", "camera", st.topic.Camera)
 		default:
@@ -180,7 +180,8 @@ func (st *stream) entry(ctx context.Context, e schemas.Entry) {
 	st.files.window(st.topic, all[0].Seq, all[len(all)-1].Seq)
 }
 
-// begin completes what the log told of the past. Then requests are answered.
+// begin completes the window with older entries. After it requests are
+// answered.
 func (st *stream) begin(ctx context.Context) {
 	var older []schemas.Entry
 	if n, covered := st.model.keep(); !covered && n > 0 {
@@ -188,7 +189,7 @@ func (st *stream) begin(ctx context.Context) {
 		r := medialog.Range{FromSeq: first - min(first, refill), ToSeq: first - 1}
 		for e, err := range st.log.Entries(ctx, st.topic, r) {
 			if err != nil {
-				break // the window is what the tail has told
+				break // the window has only the entries of the tail
 			}
 			older = append(older, e)
 		}
@@ -204,13 +205,13 @@ func (st *stream) begin(ctx context.Context) {
 	st.update(func() { st.live = true })
 }
 
-// load reads the segment of an entry from the log. It gives nil if that fails: then
-// the playlist lists the segment without its parts.
+// load reads the segment of an entry from the log. It returns nil if that fails:
+// then the playlist lists the segment without its parts.
 func (st *stream) load(ctx context.Context, e schemas.Entry) *segment {
 	ctx, cancel := context.WithTimeout(ctx, st.cfg.LoadTimeout)
 	defer cancel()
 	if err := st.log.Available(ctx, st.topic, e); errors.Is(err, medialog.ErrExpired) || errors.Is(err, medialog.ErrBeyond) {
-		return nil // to wait for media that are lost would stop the tail
+		return nil // waiting for lost media would stop the tail
 	}
 	s, err := loadSegment(ctx, st.log, st.topic, e)
 	if err != nil {
@@ -248,11 +249,11 @@ func (st *stream) dropOld(e schemas.Entry) {
 	st.drop(n)
 }
 
-// nearSeqs is how far behind the newest entry the next ones may come at any
-// moment: another server may already list them.
+// nearSeqs is the number of seqs after the newest entry whose entries may come
+// at any moment: another server may already list them.
 const nearSeqs = 4
 
-// known gives what the tail knows of a seq.
+// known returns what the tail knows about a seq.
 func (st *stream) known(seq uint64) known {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -263,8 +264,8 @@ func (st *stream) known(seq uint64) known {
 	}
 }
 
-// tracks gives the tracks of a configuration, nil where the tail has not seen it.
-// A viewer has asked, so the stream goes on.
+// tracks returns the tracks of a configuration, nil if the tail has not seen it.
+// It counts as a request of a viewer, so it extends the stream's life.
 func (st *stream) tracks(config string) []schemas.Track {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -272,7 +273,7 @@ func (st *stream) tracks(config string) []schemas.Track {
 	return st.model.tracks[config]
 }
 
-// wanted notes that a client asks for a whole segment.
+// wanted notes the time at which a client asks for a whole segment.
 func (st *stream) wanted(seq uint64) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -281,15 +282,15 @@ func (st *stream) wanted(seq uint64) {
 	}
 }
 
-// fetchedWhole reports whether clients near the live edge ask for whole segments.
+// fetchedWhole reports whether clients near the live edge request whole segments.
 func (st *stream) fetchedWhole() bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	return time.Since(st.whole) < st.cfg.Linger
 }
 
-// store writes a kept segment and its init as files. A segment that is a file
-// leaves the memory: the system has it in its page cache.
+// store writes a kept segment and its init as files. Then it drops the segment
+// from memory, since the system has it in its page cache.
 func (st *stream) store(e schemas.Entry, s *segment) {
 	if st.files.write(resource{kind: kindSegment, topic: st.topic, seq: e.Seq}, s.parts) {
 		st.drop(len(st.kept))
@@ -308,8 +309,8 @@ func (st *stream) drop(n int) {
 	st.kept = slices.Delete(st.kept, 0, n)
 }
 
-// await waits until cond reports true or fails, for d at most. cond runs with mu
-// held. Errors: cond's, errTimeout, errBusy, ctx's.
+// await waits until cond returns true or an error, for d at most. cond runs with
+// mu held. Errors: cond's, errTimeout, errBusy, ctx's.
 func (st *stream) await(ctx context.Context, d time.Duration, cond func() (done bool, err error)) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -348,9 +349,9 @@ func (st *stream) await(ctx context.Context, d time.Duration, cond func() (done 
 }
 
 // deltaHelps reports whether a client that asks with d gets a delta update. It gets
-// a full playlist if so many segments came at once that the update would skip
-// some which the client has not seen. st.mu is held until the playlist is made,
-// since more may come.
+// a full playlist if many segments came at once and the update would skip some that
+// the client has not seen. st.mu is held until the playlist is made, since more
+// segments may come.
 func (st *stream) deltaHelps(d directives) bool {
 	if !d.skip || !d.blocking {
 		return d.skip
@@ -368,8 +369,8 @@ func (st *stream) deltaHelps(d directives) bool {
 	return true
 }
 
-// render gives the playlist. Between two changes it is made once for all requests
-// that ask the same.
+// render returns the playlist. Between two changes it is made once for all equal
+// requests.
 func (st *stream) render(d directives, gzip bool) ([]byte, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
