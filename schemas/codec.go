@@ -20,7 +20,8 @@ const Version = 1
 var ErrNewer = errors.New("record is of a newer schema version; upgrade this reader")
 
 // MaxSamples is the most samples of one run. The length of a table comes from
-// outside, and no chunk has so many: it is 22 minutes of frames at 50 Hz.
+// outside. No valid chunk has so many samples: they are 22 minutes of frames at
+// 50 Hz.
 const MaxSamples = 1 << 16
 
 // Names of the record headers that repeat what routing needs, as decimal text.
@@ -31,7 +32,7 @@ const (
 	HeaderSeq     = "seq"
 	HeaderIndex   = "index"
 	HeaderKey     = "key"  // "1": begins with a sync sample
-	HeaderLast    = "last" // "1": certainly the fragment's last
+	HeaderLast    = "last" // "1": certainly the fragment's last chunk
 )
 
 // Header is one record header.
@@ -98,11 +99,12 @@ type wireChunk struct {
 }
 
 // wirePayload is the bytes of the samples. The encoder writes them without a copy of
-// all. The decoder reads them in one piece, as a copy or as a slice of the record.
+// the whole payload. The decoder reads them in one piece, as a copy or as a slice of
+// the record.
 type wirePayload struct {
 	runs  []Run  // to encode
 	size  int    // bytes of runs
-	share []byte // the record that is decoded, if the payload is to be a slice of it
+	share []byte // the record that is decoded, if the payload shall be a slice of it
 	read  []byte // decoded
 }
 
@@ -196,16 +198,16 @@ func encode(v any, size int) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// decode decodes a map into v. Whatever the bytes are, it does not panic, and takes
-// little more memory than they do.
+// decode decodes a map into v. It panics for no input, and uses little more memory
+// than the input.
 func decode(b []byte, version *int, v any) error {
 	if _, err := shapeOf(b); err != nil {
 		return err
 	}
 	err := msgpack.Unmarshal(b, v)
 	if err != nil {
-		// A newer version may have changed the type of a key. That is the cause to
-		// name then.
+		// A newer version may have changed the type of a key. Then the version is the
+		// cause to report.
 		var only struct {
 			V int `msgpack:"v"`
 		}

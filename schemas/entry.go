@@ -32,8 +32,8 @@ const (
 
 // Entry is one record of an index topic, the commit log of a camera.
 type Entry struct {
-	// Offset is the entry's offset in the index. It is no part of the record:
-	// readers set it.
+	// Offset is the entry's offset in the index. It is not in the record: readers
+	// set it.
 	Offset int64
 
 	Kind Kind
@@ -67,10 +67,10 @@ type Entry struct {
 	Host   string // of open
 }
 
-// Lost is what is missing inside a fragment, as far as ingest knows.
+// Lost counts what is missing inside a fragment, as far as ingest knows.
 type Lost struct {
 	Packets uint32 // RTP packets
-	Units   uint32 // access units that were thrown away as broken
+	Units   uint32 // access units that were dropped as damaged
 }
 
 // Playable reports whether the entry has media.

@@ -1,9 +1,9 @@
 package schemas
 
-// Layout is what an HLS playlist tells of a kind of fragments (RFC 8216bis sections
-// 4.4.3.1 and 4.4.3.7). Every fragment has exactly one. A playlist lists fragments of
-// several layouts, and takes its target duration from the newest. IDs begin at 0, and
-// grow by 1.
+// Layout holds the values that an HLS playlist states for a group of fragments (RFC
+// 8216bis sections 4.4.3.1 and 4.4.3.7). Every fragment has exactly one. A playlist
+// lists fragments of several layouts, and takes its target duration from the newest.
+// IDs begin at 0, and grow by 1.
 type Layout struct {
 	ID     uint32
 	Target uint32 // EXT-X-TARGETDURATION in seconds, a step of TargetLadder
@@ -46,8 +46,8 @@ func (l Layout) Fit(d int64) Layout {
 }
 
 // Next returns the layout of the next fragment, after those of layout l: l itself if
-// it has the part target and the codecs of want. ID and Target of want do not count.
-// The zero l is no layout yet.
+// it has the part target and the codecs of want. ID and Target of want do not
+// matter. The zero l means that there is no layout yet.
 func (l Layout) Next(want Layout) Layout {
 	want.ID, want.Target = l.ID, l.Target
 	if l == want && l != (Layout{}) {

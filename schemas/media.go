@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// MediaTimescale is the ticks a second of media time, unless a track is named.
+// MediaTimescale is the number of ticks per second of media time, unless a
+// track is named.
 const MediaTimescale = 90000
 
 // Ticks returns d in ticks of [MediaTimescale], rounded to the nearest.
@@ -43,7 +44,7 @@ func Rescale(v int64, from, to uint32) int64 {
 	return q*t + (r*t+half)/f
 }
 
-// Codec names an encoding of media, as it stands in the log.
+// Codec names an encoding of media in the log.
 type Codec string
 
 // The codecs of the log. Payload of a sample:
@@ -121,17 +122,17 @@ type Chunk struct {
 	// entry, and settled none. No entry has a lower seq, so a reader may begin with
 	// this fragment before there is any entry.
 	First bool
-	// Ended, in a last chunk: the source ended with it. No one knows what comes next,
-	// and when. Without Ended the next fragment follows at once, unless the writer
-	// crashes.
+	// Ended, in a last chunk: the source ended with it. It is not known what comes
+	// next, or when. Without Ended the next fragment follows at once, unless the
+	// writer crashes.
 	Ended bool
 	// Start is the public time of the first video sample: ingest's wall clock
 	// at the session's start plus media time since.
 	Start time.Time
 	// Captured is when the first sample reached ingest, by ingest's clock.
 	Captured time.Time
-	// CameraTime is the camera's own clock for the first sample, if RTCP sender
-	// reports tell it; else zero. It is never an address.
+	// CameraTime is the time of the first sample by the camera's own clock, if
+	// RTCP sender reports give it; else zero. Nothing is looked up by it.
 	CameraTime time.Time
 	Tracks     []Track // in chunk 0 only: all tracks of the session, the video first
 	// OpenGOP, in chunk 0 only: the fragment starts at an open random access point.
@@ -186,7 +187,7 @@ const (
 	AudioTrack uint8 = 2
 )
 
-// Lineage is what a derived fragment was made of.
+// Lineage names the source of a derived fragment.
 type Lineage struct {
 	Source    string // Kafka topic name
 	Seq       uint64

@@ -2,7 +2,7 @@ package schemas
 
 import "time"
 
-// Sources of a camera record: who keeps it, and so who may change it.
+// Sources of a camera record. The source alone may change the record.
 const (
 	SourceFile = "file" // a configuration file; only that file changes it
 	SourceAPI  = "api"  // the HTTP API or the command line
@@ -17,29 +17,31 @@ type Camera struct {
 	// and query may be references to secrets: ${FRAMELOG_SECRET_X} or
 	// ${file:NAME}.
 	URL string `msgpack:"url" json:"url"`
-	// User is plain text or one reference. The secret of a reference that stands
-	// without Password may be "user:password".
+	// User is plain text or one reference. If User is a reference and Password is
+	// empty, the secret may be "user:password".
 	User string `msgpack:"user,omitempty" json:"-"`
 	// Password is one reference, never the password itself. Empty: there is none.
 	Password  string `msgpack:"password,omitempty" json:"-"`
 	Transport string `msgpack:"transport,omitempty" json:"transport,omitempty"` // "" (TCP, then UDP), "tcp" or "udp"
-	// InsecureTLS takes any certificate of an rtsps camera (many sign their own).
+	// InsecureTLS accepts any certificate of an rtsps camera (many have
+	// self-signed ones).
 	InsecureTLS bool `msgpack:"insecure_tls,omitempty" json:"insecure_tls,omitempty"`
 	NoAudio     bool `msgpack:"no_audio,omitempty" json:"no_audio,omitempty"`
 	Disabled    bool `msgpack:"disabled,omitempty" json:"disabled,omitempty"`
 
 	Source string `msgpack:"source" json:"source"`                     // SourceFile or SourceAPI
 	Origin string `msgpack:"origin,omitempty" json:"origin,omitempty"` // NAME:LINE of the configuration file, if Source is SourceFile
-	// Place is where that file was when it was read, as HOST:PATH. It tells
-	// files apart that have the same name.
+	// Place is where that file was when it was read, as HOST:PATH. It
+	// distinguishes files with the same name.
 	Place string `msgpack:"place,omitempty" json:"-"`
 
 	Updated time.Time `msgpack:"updated" json:"updated"`
 }
 
-// Equal reports whether running d instead of c makes no difference but for
-// label, origin, place and time of change. The source makes a difference: a
-// camera of a file may refer to secrets that one of the API may not.
+// Equal reports whether d and c differ at most in label, origin, place and time
+// of change, so that a running camera can go on. Different sources are not
+// equal: a camera of a file may refer to secrets that a camera of the API may
+// not.
 func (c Camera) Equal(d Camera) bool {
 	c.Label, d.Label = "", ""
 	c.Origin, d.Origin = "", ""
@@ -54,11 +56,11 @@ type State string
 // The states of a camera.
 const (
 	StateConnecting State = "connecting" // first attempt
-	StateLive       State = "live"       // recording, or Problem says why not
+	StateLive       State = "live"       // recording; if not, Problem says why
 	StateAway       State = "away"       // no connection or no data; ingest keeps trying
-	StateRefused    State = "refused"    // the camera answers and says no: credentials, path
-	StateUnusable   State = "unusable"   // what it sends cannot be recorded: codec, no keyframe
-	StateDisabled   State = "disabled"   // the registry says so
+	StateRefused    State = "refused"    // the camera refuses the connection: credentials, path
+	StateUnusable   State = "unusable"   // its stream cannot be recorded: codec, no keyframe
+	StateDisabled   State = "disabled"   // disabled in the registry
 )
 
 // Status is one record of the status topic: the observed state of one camera,
@@ -69,8 +71,8 @@ type Status struct {
 	Owner  string `msgpack:"owner" json:"owner"` // ingest instance
 	Host   string `msgpack:"host" json:"host"`
 	State  State  `msgpack:"state" json:"state"`
-	// Error is the last error without secrets, and Problem what is wrong with
-	// a camera that is live nonetheless ("no keyframe for 20 s").
+	// Error is the last error, without secrets. Problem is what is wrong with a
+	// camera that is live ("no keyframe for 20 s").
 	Error   string    `msgpack:"error,omitempty" json:"error,omitempty"`
 	Problem string    `msgpack:"problem,omitempty" json:"problem,omitempty"`
 	Since   time.Time `msgpack:"since" json:"since"`     // of State

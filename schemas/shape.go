@@ -8,7 +8,7 @@ import (
 )
 
 // Limits of a record that is decoded, besides those of its fields. A record comes from
-// outside, and the library trusts the lengths in it.
+// outside, and the msgpack library trusts the lengths in it.
 const (
 	maxDepth    = 16         // of maps and arrays in one another
 	maxElements = MaxSamples // of one array, and pairs of one map
@@ -50,8 +50,9 @@ func shapeOf(b []byte) (int, error) {
 	return all - len(b), nil
 }
 
-// shape returns the size in bytes of the value at the start of b. Of a map or an array
-// it is the size of the head, and values is the number of the values that follow it.
+// shape returns the size in bytes of the value at the start of b. For a map or an
+// array it is the size of the head, and values is the number of the values that
+// follow.
 func shape(b []byte) (size, values uint64, err error) {
 	c := b[0]
 	switch {
@@ -74,7 +75,7 @@ func shape(b []byte) (size, values uint64, err error) {
 	case c >= 0xd4 && c <= 0xd8: // extension of 1 to 16, and its type
 		return 2 + 1<<(c-0xd4), 0, nil
 	}
-	// What is left has a length of 1, 2 or 4 bytes behind its first.
+	// All others have a length of 1, 2 or 4 bytes after the first byte.
 	var width, head, each uint64 // of the length; of what follows it; values for each one
 	switch {
 	case c <= 0xc6: // bytes

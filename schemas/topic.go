@@ -16,7 +16,7 @@ var (
 
 // ValidateCameraID returns an error if id cannot name a camera. An id is 1 to 63
 // lower-case letters, digits and dashes, and does not begin with a dash. "events" is
-// the name of another path of the API.
+// reserved, since the API has a path of that name.
 func ValidateCameraID(id string) error {
 	if id == "events" {
 		return fmt.Errorf("camera id %q: it is reserved", id)
@@ -91,8 +91,8 @@ func (n Names) Cameras() string { return n.Prefix + "cameras" }
 // Status returns the name of the compacted topic of [Status] records.
 func (n Names) Status() string { return n.Prefix + "cameras.status" }
 
-// Parse parses a Kafka topic name; index: it is the index, and not the media. ok is
-// false if the name is no camera's.
+// Parse parses a Kafka topic name. index reports whether it is an index or a media
+// topic. ok is false if the name is not that of a camera's topic.
 func (n Names) Parse(name string) (t Topic, index, ok bool) {
 	rest, ok := strings.CutPrefix(name, n.Prefix+"cam.")
 	if !ok {

@@ -3,7 +3,7 @@ package cmaf
 import "io"
 
 // Blocks is bytes in pieces. A segment is the list of its chunks, so that no
-// byte of media is held twice. Nobody changes them.
+// byte of media is held twice. They never change.
 type Blocks [][]byte
 
 // Size is the number of bytes in all pieces.

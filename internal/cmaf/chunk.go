@@ -15,8 +15,8 @@ import (
 // Sample flags of ISO/IEC 14496-12 section 8.8.3.1: what a sample depends on,
 // and whether a decoder can start at it.
 const (
-	flagsSync    uint32 = 0x02000000 // depends on no other
-	flagsNonSync uint32 = 0x01010000 // depends on others, is no sync sample
+	flagsSync    uint32 = 0x02000000 // depends on no other sample
+	flagsNonSync uint32 = 0x01010000 // depends on others, no sync sample
 )
 
 // Optional fields of tfhd and trun (ISO/IEC 14496-12 sections 8.8.7 and 8.8.8).
@@ -32,10 +32,10 @@ const (
 )
 
 // Chunk makes the CMAF chunk (ISO/IEC 23000-19 section 7.3.2.3) of a chunk of the
-// log: one moof and one mdat. tracks are those of its fragment's chunk 0. It
-// copies sample data byte for byte. Players exist that read no init segment but
-// the first, so a sync sample without parameter sets in band gets those of the
-// configuration before it.
+// log: one moof and one mdat. tracks are the tracks of its fragment's chunk 0. It
+// copies sample data byte for byte. Some players read only the first init
+// segment. So Chunk puts the parameter sets of the configuration before a sync
+// sample that has none in band.
 func Chunk(tracks []schemas.Track, c *schemas.Chunk) ([]byte, error) {
 	b, err := makeChunk(tracks, c)
 	if err != nil {
@@ -45,14 +45,14 @@ func Chunk(tracks []schemas.Track, c *schemas.Chunk) ([]byte, error) {
 }
 
 // Segment makes the CMAF segment (ISO/IEC 23000-19 section 7.3.3.1) of an entry
-// from the chunks of the copy that it names: their CMAF chunks, one a block. It
-// fails where chunks are not those that the entry names, in their order, and
-// with the error that chunks yields.
+// from the chunks of the copy that the entry names. Each CMAF chunk is one
+// block. It fails if chunks are not exactly those that the entry names, in
+// order, or with the error that chunks yields.
 func Segment(e schemas.Entry, chunks iter.Seq2[*schemas.Chunk, error]) (Blocks, error) {
 	if !e.Playable() {
 		return nil, fmt.Errorf("cmaf: make segment %d: it is a gap", e.Seq)
 	}
-	b := make(Blocks, 0, min(e.Chunks, 256)) // the log may lie about the number
+	b := make(Blocks, 0, min(e.Chunks, 256)) // the number in the entry may be wrong
 	var tracks []schemas.Track
 	for c, err := range chunks {
 		if err != nil {
@@ -130,9 +130,9 @@ func makeChunk(tracks []schemas.Track, c *schemas.Chunk) ([]byte, error) {
 	return b, nil
 }
 
-// sequenceNumber is the number in mfhd (ISO/IEC 14496-12 section 8.8.5). It is
-// made of the chunk's place in the log alone, so that everybody makes the same.
-// It grows for 97 days of footage and then wraps, as any 32 bits must.
+// sequenceNumber is the number in mfhd (ISO/IEC 14496-12 section 8.8.5). It
+// depends on the chunk's place in the log only, so all processes make the same
+// number. It grows for 97 days of footage and then wraps at 32 bits.
 func sequenceNumber(c *schemas.Chunk) uint32 { return uint32(c.Seq)<<9 + c.Index }
 
 func trackOf(tracks []schemas.Track, id uint8) int {
@@ -144,8 +144,8 @@ func trackOf(tracks []schemas.Track, id uint8) int {
 	return -1
 }
 
-// trackFragment makes the tables of one track. What all samples share is written
-// once, in the tfhd.
+// trackFragment makes the tables of one track. It writes values that all samples
+// share once, in the tfhd.
 func trackFragment(id uint8, samples []schemas.Sample) (*mp4.TrafBox, *mp4.TrunBox, error) {
 	if samples[0].DTS < 0 {
 		return nil, nil, fmt.Errorf("media time %d is below 0", samples[0].DTS)
@@ -154,7 +154,7 @@ func trackFragment(id uint8, samples []schemas.Sample) (*mp4.TrafBox, *mp4.TrunB
 	trun := mp4.CreateTrun(0)
 	trun.Version = 1 // signed composition offsets
 	trun.Flags = trunDataOffset | trunSize
-	trun.DataOffset = 1 // any number but 0: the caller sets it once it knows the size of the moof
+	trun.DataOffset = 1 // any number except 0: the caller sets it when it knows the size of the moof
 	first := samples[0]
 	for _, s := range samples {
 		flags := flagsNonSync

@@ -1,15 +1,15 @@
-// Package cmaf makes fragmented MP4 of the log's chunks, as CMAF has it
-// (ISO/IEC 23000-19): [Init] makes the header of a decoder configuration,
+// Package cmaf makes fragmented MP4 from the log's chunks, in the form of CMAF
+// (ISO/IEC 23000-19). [Init] makes the header of a decoder configuration,
 // [Chunk] a CMAF chunk of a chunk of the log, and [Segment] the CMAF segment of
-// a fragment, which is its chunks, one after the other. [Gap] makes a segment
-// without a picture for footage that is missing.
+// a fragment: its CMAF chunks, one after the other. [Gap] makes a segment
+// without a picture for missing footage.
 //
-// All of them are functions of their arguments alone: whoever makes the bytes
-// makes the same bytes. They are kept under URLs and in files that never change,
-// so golden files hold them (testdata), and [Version] names them.
+// The results depend on the arguments only, so all processes make the same
+// bytes. These bytes are kept in files and under URLs that never change. So
+// golden files (testdata) check them, and [Version] names their version.
 package cmaf
 
-// Version names the bytes that this package makes of the same log. It stands in
+// Version names the bytes that this package makes from the same log. It is in
 // every media URL, so that a URL means the same bytes for as long as the log
 // holds them. A change that alters the golden files, such as an upgrade of a
 // library, needs a new version.

@@ -19,8 +19,8 @@ var endOfSequence = map[schemas.Codec][]byte{
 }
 
 // Gap makes the segment of a gap: one sample of video that lasts as long as the
-// gap and has no picture. Players that know EXT-X-GAP do not ask for it. Others
-// stop where a segment is missing: GStreamer's hlsdemux2 asks for it for ever.
+// gap and has no picture. Players that know EXT-X-GAP do not request it. Others
+// stop at a missing segment: GStreamer's hlsdemux2 requests it for ever.
 // Errors: [ErrNoGap].
 func Gap(e schemas.Entry) (Blocks, error) {
 	data, ok := endOfSequence[e.Layout.Video]

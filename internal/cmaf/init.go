@@ -13,7 +13,7 @@ import (
 )
 
 // Init makes the CMAF header (ISO/IEC 23000-19 section 7.3.2.1) of the tracks of a
-// fragment's chunk 0. It writes decoder configurations as the log has them.
+// fragment's chunk 0. It writes the decoder configurations of the log unchanged.
 func Init(tracks []schemas.Track) ([]byte, error) {
 	if len(tracks) == 0 {
 		return nil, errors.New("cmaf: make init: no tracks")

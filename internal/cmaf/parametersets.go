@@ -5,9 +5,9 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// withParameterSets gives samples with the parameter sets of the configuration
-// before each sync sample that lacks a kind of them. It changes no sample in
-// place.
+// withParameterSets returns samples in which each sync sample that lacks a kind
+// of parameter sets has those of the configuration before it. It changes no
+// sample in place.
 func withParameterSets(t schemas.Track, samples []schemas.Sample) ([]schemas.Sample, error) {
 	if t.Codec != schemas.H264 && t.Codec != schemas.H265 {
 		return samples, nil
@@ -39,7 +39,7 @@ func withParameterSets(t schemas.Track, samples []schemas.Sample) ([]schemas.Sam
 }
 
 // scan looks for parameter sets in an access unit, up to its first slice. at is
-// where they belong: behind the delimiter, which must come first. complete
+// the position for them: after the delimiter, which must come first. complete
 // reports whether there is one of each kind. Bytes that are no NAL units end the
 // search.
 func scan(c schemas.Codec, au []byte) (at int, complete bool) {

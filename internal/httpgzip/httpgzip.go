@@ -1,4 +1,4 @@
-// Package httpgzip compresses HTTP responses whose bodies are at hand.
+// Package httpgzip compresses HTTP responses whose bodies are in memory.
 package httpgzip
 
 import (
@@ -29,9 +29,9 @@ func Accepted(r *http.Request) bool {
 	return false
 }
 
-// writers are gzip writers to use again. A writer has tables of about a megabyte,
-// and a camera that somebody watches has five new playlists a second: to make
-// writers would be most of what egress allocates.
+// writers are gzip writers for reuse. A writer has tables of about a megabyte,
+// and a camera that somebody watches has five new playlists a second: without
+// reuse, writers would be most of what egress allocates.
 var writers = sync.Pool{New: func() any {
 	w, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
 	if err != nil {
@@ -40,7 +40,7 @@ var writers = sync.Pool{New: func() any {
 	return w
 }}
 
-// Compress gives b compressed.
+// Compress returns b compressed.
 func Compress(b []byte) ([]byte, error) {
 	var out bytes.Buffer
 	w := writers.Get().(*gzip.Writer)
@@ -52,6 +52,6 @@ func Compress(b []byte) ([]byte, error) {
 	if err := w.Close(); err != nil {
 		return nil, fmt.Errorf("httpgzip: compress: %w", err)
 	}
-	w.Reset(nil) // so that the pool does not keep out in memory
+	w.Reset(nil) // so that the pool does not hold out in memory
 	return out.Bytes(), nil
 }

@@ -1,5 +1,5 @@
-// Package kafka holds what all Kafka clients of Framelog have in common: how
-// they connect, their name, and how they create topics with the right settings.
+// Package kafka holds the common parts of all Kafka clients of Framelog: their
+// settings, their name, and the creation of topics with the right settings.
 package kafka
 
 import (
@@ -69,10 +69,10 @@ func (c Config) Options(log *slog.Logger) []kgo.Opt {
 	}
 }
 
-// logger passes the messages of franz-go on. Messages below warnings only help
-// to find a fault in the client, so they need the level debug. While brokers are
-// away, a client repeats a message many times a second. The logger passes it on
-// once in repeatAfter, with the number of times that it left out.
+// logger forwards the messages of franz-go. Messages below warnings only help to
+// find a fault in the client, so they get the level debug. While brokers are
+// away, a client repeats a message many times a second. The logger forwards it
+// once in repeatAfter, with the number of times that it was omitted.
 type logger struct {
 	log *slog.Logger
 
@@ -81,17 +81,17 @@ type logger struct {
 }
 
 type message struct {
-	at      time.Time // when it was passed on
-	omitted int       // times that it was left out since
+	at      time.Time // when it was last forwarded
+	omitted int       // how often it was omitted since
 }
 
 const repeatAfter = 10 * time.Second
 
-// expected holds messages of franz-go that are no problem for Framelog, or that
-// Framelog has a message of its own for. It is the one place that knows texts of
+// expected holds messages of franz-go that are no problem for Framelog, or for
+// which Framelog has its own message. It is the only place that knows texts of
 // the library.
 var expected = map[string]bool{
-	// internal/share logs it once, with what it means for the cameras.
+	// internal/share logs it once, with the effect on the cameras.
 	"group manage loop errored": true,
 	// A camera was purged and added again. Its writer and its tails get an error
 	// of their own for this, and begin again.

@@ -17,7 +17,7 @@ import (
 // settings Ensure could not read or change.
 var ErrSettings = errors.New("the topic's settings may be wrong")
 
-// RightError is an error for want of a right (an ACL) in the cluster.
+// RightError means that the process lacks a right (an ACL) in the cluster.
 type RightError struct {
 	Right string // "CREATE", "WRITE", … as Kafka names it
 	Err   error
@@ -30,8 +30,8 @@ func (e *RightError) Error() string {
 // Unwrap returns the error without the remedy.
 func (e *RightError) Unwrap() error { return e.Err }
 
-// NeedsRight adds the remedy to err if Kafka answers that a right is missing:
-// right is the one that the request needs.
+// NeedsRight adds the remedy to err if Kafka answers that a right is missing.
+// right is the right that the request needs.
 func NeedsRight(right string, err error) error {
 	if errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.ClusterAuthorizationFailed) {
 		return &RightError{right, err}
@@ -39,7 +39,7 @@ func NeedsRight(right string, err error) error {
 	return err
 }
 
-// Spec is a topic as it should be.
+// Spec is the wanted state of a topic.
 type Spec struct {
 	Name       string
 	Partitions int32             // at least; a topic with more keeps them
@@ -70,15 +70,15 @@ func (s Spec) configs(n int32) map[string]string {
 // writes at most 10,000 records for one, and a topic takes about ten.
 const topicsPerRequest = 200
 
-// Ensure creates the topics that are missing, and changes the settings of
-// existing ones that differ. It first looks, and sends nothing else if all is as
-// it should be. It sends one request of each kind for many topics.
+// Ensure creates missing topics, and changes the settings of existing ones that
+// differ. It first reads their state, and sends no further request if nothing
+// has to change. It sends one request of each kind for many topics.
 //
 // A new topic has three replicas and min.insync.replicas=2 in a cluster of three
 // brokers or more, else one replica.
 //
-// Ensure returns the error of each topic that is not as it should be. An error
-// that is ErrSettings means that the topic exists.
+// Ensure returns an error for each topic that is not in the wanted state. If it
+// is ErrSettings, the topic exists.
 func Ensure(ctx context.Context, cl *kgo.Client, specs ...Spec) map[string]error {
 	errs := map[string]error{}
 	for some := range slices.Chunk(specs, topicsPerRequest) {
@@ -101,7 +101,7 @@ type ensurer struct {
 	errs       map[string]error
 }
 
-// What Ensure does with a topic, as its errors name it.
+// Steps of Ensure, as its errors name them.
 const (
 	lookUp         = "look up"
 	create         = "create"
@@ -110,13 +110,13 @@ const (
 	addPartitions  = "add partitions to"
 )
 
-// rights are those that each of them needs.
+// rights maps each step to the right that it needs.
 var rights = map[string]string{
 	lookUp: "DESCRIBE", create: "CREATE", readSettings: "DESCRIBE_CONFIGS", changeSettings: "ALTER_CONFIGS", addPartitions: "ALTER",
 }
 
-// run looks at all topics, creates those that are missing, and brings the
-// settings of the others in line.
+// run reads the state of all topics, creates missing ones, and changes the
+// settings of the others.
 func (e *ensurer) run() {
 	missing := e.look()
 	e.create(missing)
@@ -133,7 +133,7 @@ func (e *ensurer) fail(topic, doing string, err error) {
 	}
 }
 
-// failed sets the error of a topic from the code of an answer, if there is one.
+// failed sets the error of a topic if an answer has an error code.
 func (e *ensurer) failed(topic, doing string, code int16, message *string, kind error) bool {
 	err := kerr.ErrorForCode(code)
 	if err == nil {
@@ -150,7 +150,7 @@ func (e *ensurer) failed(topic, doing string, code int16, message *string, kind 
 	return true
 }
 
-// look learns which topics exist, and returns the others.
+// look finds out which topics exist, and returns the others.
 func (e *ensurer) look() (missing []string) {
 	resp, err := e.metadata(slices.Sorted(maps.Keys(e.specs)))
 	if err != nil {
@@ -216,15 +216,14 @@ func (e *ensurer) create(missing []string) {
 	for i := range resp.Topics {
 		t := &resp.Topics[i]
 		if t.ErrorCode == kerr.TopicAlreadyExists.Code {
-			// Another process was faster, and the broker that was asked does not
-			// know the topic yet.
+			// Another process has created it, and the asked broker does not know it yet.
 			e.fail(t.Topic, lookUp, kerr.UnknownTopicOrPartition)
 			continue
 		}
 		e.failed(t.Topic, create, t.ErrorCode, t.ErrorMessage, nil)
 	}
-	// The client keeps the answer of look, in which the topics do not exist, for
-	// a moment. This replaces it.
+	// The client caches the answer of look, in which the topics do not exist, for
+	// a moment. This request replaces it.
 	_, _ = e.metadata(missing)
 }
 
