@@ -1,6 +1,7 @@
-// Package ingest turns cameras into the log: a [Source] delivers access units,
-// the assembler (assemble) makes chunks of them, the log's writer takes the chunks;
-// camera holds a camera's life. Each kind of source has a folder of its own.
+// Package ingest records cameras into the log: a [Source] delivers access units,
+// package assemble makes chunks of them, and the log's writer takes the chunks.
+// Package camera runs all of this for each camera. Each kind of source has its own
+// package.
 package ingest
 
 import (
@@ -12,11 +13,11 @@ import (
 
 // Source connects to one camera.
 type Source interface {
-	// Run makes one connection, delivers to s until the connection ends, and
-	// returns why it ended. It is called again and again, never twice at a time: a
-	// Source may remember what works with its camera. All calls of s come from one
-	// goroutine at a time. When Run returns, nothing that it started is left. Errors
-	// hold no secret.
+	// Run makes one connection, delivers to s until the connection ends, and returns
+	// why it ended. It is called again and again, never twice at a time: a Source
+	// may remember what works with its camera. All calls of s come from one
+	// goroutine at a time. When Run returns, everything that it started has ended.
+	// Errors hold no secret.
 	Run(ctx context.Context, s Sink) error
 	// Live reports whether the source's clock (Sink.Tick, Unit.Captured) is the wall
 	// clock. Then a session ends where the footage does not keep up with it. A file,
@@ -28,8 +29,8 @@ type Source interface {
 // Sink takes what a source delivers. Its methods never block. An error means that
 // this connection is of no use, and Run returns it.
 type Sink interface {
-	// Tracks tells the tracks that follow, before the first unit, and again
-	// when a decoder configuration changes or a track comes or goes: each
+	// Tracks announces the tracks that follow. It is called before the first unit,
+	// and again if a decoder configuration changes or a track comes or goes. Each
 	// call begins a session at the next keyframe.
 	Tracks(tracks []schemas.Track) error
 	// Unit takes one access unit of video or one frame of audio, in decode
@@ -37,8 +38,8 @@ type Sink interface {
 	Unit(u Unit) error
 	// Tick tells the time by the source's clock. A source calls it about once a
 	// second of that clock, from Run's start to its end, also while no unit comes:
-	// by this a missing keyframe or missing sound is noticed, and for a live source
-	// that this process stood still.
+	// with it the sink notices missing keyframes and missing sound, and, for a live
+	// source, that this process stood still.
 	Tick(now time.Time) error
 }
 
@@ -53,7 +54,7 @@ type Observer interface {
 type Event struct {
 	Kind      EventKind
 	Transport string        // "tcp" or "udp"
-	Err       error         // of EventFallback: why TCP is given up
+	Err       error         // of EventFallback: why TCP is not used any more
 	Units     uint64        // of EventDropped: how many
 	FrameTime time.Duration // of EventFrameTime
 	Problem   string        // of EventSound
@@ -78,13 +79,13 @@ const (
 	// EventDropped: units were dropped because the queue between the source
 	// and its sink was full.
 	EventDropped EventKind = "dropped"
-	// EventUnreleased: GStreamer has not released the connection in time, so its
-	// memory and threads are still held.
+	// EventUnreleased: GStreamer has not released the connection in time, so it
+	// still holds memory and threads.
 	EventUnreleased EventKind = "unreleased"
 )
 
-// Unit is one access unit of video or one frame of audio. It has a presentation time
-// alone, since RTP carries no other.
+// Unit is one access unit of video or one frame of audio. It has only a presentation
+// time, since RTP has no decode time.
 type Unit struct {
 	Track uint8
 	// PTS is the extended RTP time, in the track's timescale; its origin is

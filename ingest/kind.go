@@ -12,17 +12,17 @@ import (
 
 // Kind is a kind of camera. The scheme of a camera's URL selects it.
 type Kind struct {
-	// Check reports what of a camera's record this kind cannot do; nil: it can do
-	// all. Its error wraps ErrRefused or ErrUnsupported.
+	// Check returns an error if this kind cannot do what a camera's record asks
+	// for. Its error wraps ErrRefused or ErrUnsupported.
 	Check func(cam schemas.Camera) error
-	// New makes the source of a camera that Check has passed.
+	// New makes the source of a camera for which Check returned nil.
 	New func(cam schemas.Camera) Source
 }
 
 // Kinds are the kinds of cameras by scheme, in lower case.
 type Kinds map[string]Kind
 
-// Check reports why the camera cannot be recorded by any of the kinds.
+// Check returns an error if none of the kinds can record the camera.
 func (k Kinds) Check(cam schemas.Camera) error {
 	kind, ok := k.of(cam)
 	if !ok {

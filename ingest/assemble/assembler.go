@@ -13,29 +13,29 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// standstill is by how much the time may move between two ticks of a live source
-// until it is clear that this process did not run in between. They come about
-// every second.
+// standstill is the longest time between two ticks of a live source. They come
+// about every second, so after a longer time this process did not run in
+// between.
 const standstill = 3 * time.Second
 
-// Assembler makes chunks and fragments of what a source delivers, and gives
-// them to a recorder. It is the ingest.Sink of one camera, over any number of
+// Assembler makes chunks and fragments of a source's units, and passes them to
+// a recorder. It is the ingest.Sink of one camera, for any number of
 // connections one after the other.
 //
 // Time comes with the units (Unit.Captured) and with Tick. All methods must be
 // called from one goroutine at a time, and none blocks.
 //
-// The way of a picture: Unit looks at it and finds the keyframes (starts); the
-// session's lead holds a session's first units until frame time and reordering
-// are known; order gives it a decode time; held keeps the latest one back, so that
-// durations are real and the last chunk of a fragment is known to be it; the
-// fragment collects pictures, and chunks are made of them. Sound waits in a queue
-// of its own until the pictures beside it are written: it never delays them, but
-// at a session's end (closing).
+// A picture passes these steps: Unit classifies it and finds the keyframes
+// (starts); the session's lead holds a session's first units until frame time and
+// reordering are known; order gives it a decode time; held keeps the latest
+// picture until the next one comes, so that its duration is real and the last
+// chunk of a fragment is known; the fragment collects pictures, and chunks are
+// made of them. Sound waits in its own queue until the pictures of the same time
+// are written. It delays them only at a session's end (closing).
 type Assembler struct {
 	timeline
-	ready     bool      // tracks were told
-	now       time.Time // the newest time that was told
+	ready     bool      // Tracks was called
+	now       time.Time // the newest time of the source
 	starts    starts
 	keyframes keyframes
 	problems  problems
@@ -50,11 +50,11 @@ func New(cfg Config, rec Recorder, m *Metrics) *Assembler {
 	}
 }
 
-// FrameTime sets Config.FrameTime for the sessions that begin from now on: what
-// the SDP says is known only once there is a connection.
+// FrameTime sets Config.FrameTime for the sessions that begin from now on: the
+// SDP is known only after a connection.
 func (a *Assembler) FrameTime(d time.Duration) { a.cfg.FrameTime = d }
 
-// Stats is a summary of what goes on.
+// Stats returns a summary of the current session.
 func (a *Assembler) Stats() Stats {
 	s := a.stats
 	if !s.Recording {
@@ -88,7 +88,7 @@ func (a *Assembler) Tracks(tracks []schemas.Track) error {
 		a.next = sessionTracks
 	}
 	if a.sound != nil && s != nil && sameTrack(a.sound.track, s.track) {
-		s = a.sound // goes on without a seam
+		s = a.sound // it goes on without a break
 	}
 	until := int64(untilShown)
 	if s != a.sound {
@@ -96,7 +96,7 @@ func (a *Assembler) Tracks(tracks []schemas.Track) error {
 		until = forever
 	}
 	if !sameTrack(a.video, video) {
-		// What comes now cannot stand in the old session.
+		// The units that follow do not fit into the old session.
 		a.end(until)
 		a.depth, a.starts = 0, starts{}
 	}
@@ -135,11 +135,11 @@ func sameTrack(a, b schemas.Track) bool {
 		a.Width == b.Width && a.Height == b.Height && a.SampleRate == b.SampleRate && a.Channels == b.Channels
 }
 
-// Unit implements ingest.Sink. What cannot be used is counted and dropped; the only
-// error is a unit before Tracks.
+// Unit implements ingest.Sink. It counts and drops unusable units; the only error
+// is a unit before Tracks.
 func (a *Assembler) Unit(u ingest.Unit) error {
 	if !a.ready {
-		return errors.New("assemble: take unit: no tracks were told")
+		return errors.New("assemble: take unit: Tracks was not called")
 	}
 	a.m.bytes.Add(float64(len(u.Data)))
 	if u.Lost > 0 {
@@ -179,22 +179,22 @@ func (a *Assembler) Unit(u ingest.Unit) error {
 	return nil
 }
 
-// damaged counts a unit that is thrown away because it is damaged.
+// damaged counts a unit that is dropped because it is damaged.
 func (a *Assembler) damaged(reason string, now time.Time) {
 	a.lost.Units++
 	a.m.drop(reason, 1)
 	a.problems.notice(problemDamaged, "some of what the camera sends is damaged and left out: look at the network, or restart the camera", now)
 }
 
-// resolveStart takes the picture that waits, if one does, now that the unit behind
-// it is known.
+// resolveStart takes the waiting picture, if there is one, when the next unit is
+// known.
 func (a *Assembler) resolveStart(follower *codec.Unit, pts int64) {
 	if v := a.starts.resolve(follower, pts); v != nil {
 		a.take(*v)
 	}
 }
 
-// take leads an access unit into the running session, or into a new one.
+// take adds an access unit to the running session, or to a new one.
 func (a *Assembler) take(v unit) {
 	if a.starts.decide(&v, a.session.running) {
 		a.problems.notice(problemOpenGOP, "the camera sends open GOPs with B-frames as references, with which Chrome may not begin to play: "+
@@ -234,7 +234,7 @@ func (a *Assembler) take(v unit) {
 	a.place(v)
 }
 
-// clockSet tells of a jump of the camera's timestamps by ticks of
+// clockSet reports a jump of the camera's timestamps by ticks of
 // schemas.MediaTimescale.
 func (a *Assembler) clockSet(ticks int64, now time.Time) {
 	way := "forward"
@@ -278,10 +278,10 @@ func (a *Assembler) takeSound(u *ingest.Unit) {
 	}
 }
 
-// Tick implements ingest.Sink: it finds out that keyframes or sound are missing,
-// and that this process stood still. Of a running session it writes nothing: a
-// chunk that is full is written as soon as the unit behind it comes, and any other
-// must wait for that. It returns nil.
+// Tick implements ingest.Sink: it notices that keyframes or sound are missing, and
+// that this process stood still. It writes no chunk of a running session: a full
+// chunk is written when the next unit comes, and any other must wait for more
+// units. It returns nil.
 func (a *Assembler) Tick(now time.Time) error {
 	if !a.ready {
 		return nil
@@ -303,7 +303,7 @@ func (a *Assembler) Tick(now time.Time) error {
 	return nil
 }
 
-// advance moves the time on.
+// advance sets the newest time.
 func (a *Assembler) advance(now time.Time) {
 	a.now = now
 	a.keyframes.watch(now, &a.cfg, a.session.running, &a.starts, &a.problems)
@@ -316,16 +316,16 @@ func (a *Assembler) advance(now time.Time) {
 	}
 }
 
-// behind is by how much the newest sound is behind the newest picture, in the
-// camera's time: if the network stalls, both are late alike.
+// behind returns by how much the newest sound is behind the newest picture, in
+// the camera's time: if the network stalls, both are equally late.
 func (a *Assembler) behind(s *sound) time.Duration {
 	picture := a.session.newest + a.session.order.move
 	heard := schemas.Rescale(s.pts+s.shift+s.offset, s.track.Timescale, schemas.MediaTimescale)
 	return schemas.FromTicks(picture - heard)
 }
 
-// Flush ends a connection: the unfinished fragment is closed with its last chunk,
-// with everything that came. The next connection begins with Tracks.
+// Flush ends a connection: it closes the unfinished fragment with a last chunk
+// that has everything that came. The next connection begins with Tracks.
 func (a *Assembler) Flush() {
 	a.resolveStart(nil, 0)
 	a.session.ended = true

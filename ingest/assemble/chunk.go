@@ -6,8 +6,8 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// write gives the unfinished chunk to the recorder. A session's last one may have
-// to wait for its sound.
+// write passes the unfinished chunk to the recorder. A session's last chunk may
+// have to wait for its sound.
 func (t *timeline) write(last bool) {
 	f, s := &t.frag, &t.session
 	first, end := f.samples[0].DTS, f.samples[0].DTS+f.duration
@@ -56,10 +56,10 @@ func (t *timeline) write(last bool) {
 	}
 }
 
-// record gives c to the recorder, with what was lost in its fragment so far: of
-// that the recorder learns while the fragment is unfinished.
+// record passes c to the recorder, and before the fragment ends also the losses
+// in it so far.
 func (t *timeline) record(c *schemas.Chunk) {
-	first := c.Index == 0 // the recorder's from Write on
+	first := c.Index == 0 // after Write c belongs to the recorder
 	if !first {
 		t.tellLost()
 	}
@@ -73,7 +73,7 @@ func (t *timeline) record(c *schemas.Chunk) {
 	}
 }
 
-// tellLost tells the recorder what is missing in the unfinished fragment.
+// tellLost reports to the recorder what is missing in the unfinished fragment.
 func (t *timeline) tellLost() {
 	if t.lost != (schemas.Lost{}) {
 		t.rec.Lost(t.lost)
@@ -82,7 +82,7 @@ func (t *timeline) tellLost() {
 }
 
 // chooseSound decides, when the session's first chunk is written, whether the
-// session has sound: only if some has come of late.
+// session has sound: only if some has come recently.
 func (t *timeline) chooseSound(now time.Time) {
 	s := &t.session
 	s.chosen = true
@@ -92,11 +92,12 @@ func (t *timeline) chooseSound(now time.Time) {
 	}
 }
 
-// closing is the last chunk of a session that has ended, which lacks some of
-// its sound: that comes a little after the pictures beside it, and without it
-// players would stand at the seam. It is written once the sound is there, at
-// the latest a chunk's duration later, and before anything of the next session,
-// which does not wait for it: its lead takes as long.
+// closing is the last chunk of an ended session that still lacks some of its
+// sound. Sound comes a little after the pictures of the same time, and without
+// it players would stop at the session's end. The chunk is written when the
+// sound is there, at the latest a chunk's duration later, and before anything
+// of the next session. That session is not delayed, since its lead takes as
+// long.
 type closing struct {
 	chunk *schemas.Chunk // nil: none waits
 	sound *sound

@@ -32,39 +32,40 @@ type Config struct {
 	// bounds what is kept while a session's frame rate is found out. Default
 	// 4 MiB.
 	MaxChunkBytes int
-	// KeyframeTimeout is how long a camera may send no keyframe before that is
-	// its problem. Default 20s.
+	// KeyframeTimeout is how long a camera may send no keyframe before this
+	// becomes a problem of the camera. Default 20s.
 	KeyframeTimeout time.Duration
-	// LongInterval is how far apart keyframes may be before that is the camera's
-	// problem. Default 10s.
+	// LongInterval is the longest time between keyframes that is no problem of the
+	// camera. Default 10s.
 	LongInterval time.Duration
-	// ClockStep is by how much the camera's clock must jump, against the order
-	// of its units and their arrival, to count as set anew. Default 3s.
+	// ClockStep is the smallest jump of the camera's timestamps, compared with the
+	// order of its units and their arrival, that counts as a set clock. Default
+	// 3s.
 	ClockStep time.Duration
-	// Live: Unit.Captured and Tick are the wall clock. Then a session
-	// ends where public time and wall clock have come apart, by more than
-	// MaxDrift in the smallest difference of DriftWindow (default 500ms and 10s),
-	// and a clock that stands still between two ticks means that this process
-	// did.
+	// Live: Unit.Captured and Tick are the wall clock. Then a session ends if
+	// public time and wall clock differ: if the smallest difference within
+	// DriftWindow (default 10s) is above MaxDrift (default 500ms). And a long time
+	// between two ticks means that this process stood still.
 	Live        bool
 	MaxDrift    time.Duration
 	DriftWindow time.Duration
 	// AudioSilence is how long a session's sound may be missing. Default 2s.
 	AudioSilence time.Duration
-	// AudioQueue and AudioQueueBytes bound the sound that waits for the
-	// pictures beside it; the oldest is dropped beyond them, and counted.
+	// AudioQueue and AudioQueueBytes bound the sound that waits for the pictures
+	// of the same time; beyond them the oldest sound is dropped and counted.
 	// Default 1024 frames and 2 MiB.
 	AudioQueue      int
 	AudioQueueBytes int
-	// FrameTime is the duration of a picture as the camera's SDP has it; 0
-	// if it does not say. The first units of a session confirm it, or the
-	// SPS's, or give another.
+	// FrameTime is the duration of a picture as the camera's SDP has it; 0 if it
+	// does not say. The first units of a session confirm this value or the SPS's,
+	// or show another one.
 	FrameTime time.Duration
-	// ProblemHold is how long a problem is told after it was last seen.
+	// ProblemHold is how long a problem is reported after it was last seen.
 	// Default 15s.
 	ProblemHold time.Duration
-	// Problem, if set, is told what is wrong with the camera's stream, and ""
-	// when that is over. It is called from the goroutine that calls the assembler.
+	// Problem, if set, is called with what is wrong with the camera's stream, and
+	// with "" when that is over. It is called from the goroutine that calls the
+	// assembler.
 	Problem func(problem string)
 }
 
@@ -87,7 +88,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// or is v, or the default if v is not positive.
+// or returns v, or the default if v is not positive.
 func or[T cmp.Ordered](v, def T) T {
 	var zero T
 	return cmp.Or(max(v, zero), def)

@@ -22,7 +22,7 @@ type fragment struct {
 	captured time.Time // of the first sample
 	camera   time.Time
 
-	// The gap that is being received, while there is no fragment.
+	// The current gap, while there is no fragment.
 	gapStart, gapEnd int64
 }
 
@@ -30,13 +30,13 @@ type fragment struct {
 func (t *timeline) beginFragment(v *unit) {
 	if t.frag.gapEnd != 0 {
 		t.flushGap()
-		t.lost = schemas.Lost{} // of what fell into the gap
+		t.lost = schemas.Lost{} // these losses were in the gap
 	}
 	t.rate.renew()
 	t.frag = fragment{unfinished: true, openGOP: v.openGOP, start: v.dts, partTarget: t.rate.part, samples: t.samples()}
 }
 
-// samples makes room for those of a chunk.
+// samples allocates room for the samples of a chunk.
 func (t *timeline) samples() []schemas.Sample {
 	return make([]schemas.Sample, 0, min(t.rate.count+1, maxChunkSamples))
 }
@@ -45,8 +45,8 @@ func (t *timeline) samples() []schemas.Sample {
 // it.
 //
 // A chunk may not be longer than its part target. Time that does not fit is
-// left out: the sample keeps the nominal duration, the chunk ends, and the
-// next one begins when it really does.
+// left out: the sample gets the nominal duration, the chunk ends, and the next
+// chunk begins at its real time.
 func (t *timeline) add(v unit, d int64, last bool) {
 	f := &t.frag
 	if !f.unfinished {
@@ -94,7 +94,7 @@ func (t *timeline) add(v unit, d int64, last bool) {
 	}
 }
 
-// ptsOffset is d as the log keeps it.
+// ptsOffset converts d to the type in the log.
 func ptsOffset(d int64) int32 {
 	return int32(min(max(d, math.MinInt32), math.MaxInt32))
 }
@@ -122,13 +122,14 @@ func (t *timeline) addGap(dts, d int64) {
 	}
 	f.gapEnd = dts + d
 	t.m.drop(dropGap, 1)
-	// Told once a second, so that readers know of a long one while it lasts.
+	// The recorder gets it once a second, so that readers know of a long gap while
+	// it lasts.
 	if f.gapEnd-f.gapStart >= schemas.MediaTimescale {
 		t.flushGap()
 	}
 }
 
-// flushGap tells the recorder of the gap so far.
+// flushGap reports the gap so far to the recorder.
 func (t *timeline) flushGap() {
 	f := &t.frag
 	if d := f.gapEnd - f.gapStart; d > 0 {

@@ -5,22 +5,22 @@ import (
 	"time"
 )
 
-// keyframes knows when a connection's keyframes came, by the source's clock.
+// keyframes records when a connection's keyframes came, by the source's clock.
 type keyframes struct {
-	latest time.Time     // zero: none came, and none is waited for yet
-	apart  time.Duration // of keyframes, as seen lately; what was seen earlier counts less
+	latest time.Time     // of the newest keyframe; zero: none came, and no wait has begun
+	apart  time.Duration // between keyframes: an average in which newer ones count more
 	good   int           // pictures since the latest
-	bad    int           // and what was none
+	bad    int           // unusable units since the latest
 }
 
-// came notes a keyframe.
+// came records a keyframe.
 func (k *keyframes) came(now time.Time) {
 	k.apart = max(now.Sub(k.latest), k.apart*3/4)
 	k.latest, k.good, k.bad = now, 0, 0
 }
 
-// watch notices that keyframes are missing or far apart. If they come far apart,
-// and come, that alone is told: else the two texts would take turns in every
+// watch notices that keyframes are missing or far apart. If they come, but far
+// apart, it reports only that: otherwise the two texts would alternate in every
 // interval.
 func (k *keyframes) watch(now time.Time, cfg *Config, recording bool, s *starts, p *problems) {
 	if k.latest.IsZero() || now.Before(k.latest) {
@@ -40,8 +40,8 @@ func (k *keyframes) watch(now time.Time, cfg *Config, recording bool, s *starts,
 	}
 }
 
-// remedy is what helps if keyframes are missing, by what the camera sends
-// instead.
+// remedy returns what to do about missing keyframes. It depends on what the
+// camera sends instead.
 func (k *keyframes) remedy(s *starts) string {
 	switch {
 	case k.bad > k.good:

@@ -2,15 +2,15 @@ package assemble
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Why a unit did not get into a chunk, as the metric has it.
+// Reasons why a unit is in no chunk: labels of the metric.
 const (
 	dropBeforeKeyframe = "before-keyframe" // before a connection's first keyframe, or leading pictures at a session's start
-	dropBroken         = "broken"          // damaged, by the source's word
+	dropBroken         = "broken"          // the source marked it as damaged
 	dropInvalid        = "invalid"         // no picture, wrong lengths, no frame of sound
 	dropGap            = "gap"             // after a cap, up to the next keyframe
-	dropQueue          = "queue"           // sound beyond audio_queue, or of a clock that was set
+	dropQueue          = "queue"           // sound beyond AudioQueue, or after a set clock
 	dropAudio          = "audio-end"       // sound behind a hole, at a session's end
-	dropNoTrack        = "no-track"        // of a track that was not told
+	dropNoTrack        = "no-track"        // of a track that Tracks did not name
 )
 
 // Metrics is the metrics of all assemblers of a process.

@@ -2,14 +2,14 @@ package assemble
 
 import "slices"
 
-// maxDepth is the deepest reordering there is (ITU-T H.264 annex A.3.1).
+// maxDepth is the deepest reordering that is allowed (ITU-T H.264 annex A.3.1).
 const maxDepth = 16
 
-// order derives decode times from presentation times, which are all that RTP
-// carries: the n-th picture in decoding order is decoded when the n-th in
-// display order, less the depth of reordering, is shown. So decode times are
-// the presentation times themselves, sorted and later by the depth; a lost
-// picture takes its own time away and disturbs no other.
+// order derives decode times from presentation times, since RTP carries only
+// these. The n-th picture in decoding order is decoded when the picture number
+// n minus depth in display order is shown. So decode times are the sorted
+// presentation times, delayed by the depth of reordering. A lost picture
+// removes only its own time and changes no other.
 type order struct {
 	depth int
 	frame int64 // nominal duration
@@ -19,18 +19,18 @@ type order struct {
 
 	shown []int64 // the latest presentation times in rising order
 	last  int64   // the latest DTS, less move
-	begun bool    // there was one
+	begun bool    // next was called
 }
 
-// peek is what next would give, in media time, for a unit that is shown after
-// all others.
+// peek returns what next would return, in media time, for a unit that is shown
+// after all others.
 func (o *order) peek(pts int64) int64 {
 	return max(pts+o.extra-int64(o.depth)*o.frame, o.last) + o.move
 }
 
-// next is the DTS, in media time, of the next unit in decoding order: always
+// next returns the DTS, in media time, of the next unit in decoding order: always
 // above the one before. deeper reports that pts came too late for the depth: then
-// decode times go on evenly, some of them after their presentation time.
+// decode times go on evenly, and some are after their presentation time.
 func (o *order) next(pts int64) (dts int64, deeper bool) {
 	at, _ := slices.BinarySearch(o.shown, pts+1)
 	o.shown = slices.Insert(o.shown, at, pts)
@@ -52,8 +52,8 @@ func (o *order) next(pts int64) (dts int64, deeper bool) {
 	return d + o.move, deeper
 }
 
-// slot is the presentation time whose turn it is; the first few pictures come
-// before any is shown.
+// slot returns the presentation time that is the next decode time; the first
+// few pictures are decoded before any is shown.
 func (o *order) slot() int64 {
 	k := len(o.shown) - 1 - o.depth
 	if k < 0 {

@@ -2,25 +2,25 @@ package assemble
 
 import "time"
 
-// problem is a kind of what can be wrong with a camera's stream. Of several that
-// there are at once the first is told.
+// problem is a kind of problem of a camera's stream. If there are several at
+// once, only the first of these kinds is reported.
 type problem int
 
 const (
-	problemStoodStill problem = iota // this process did not run; whatever else is seen then may come of it
+	problemStoodStill problem = iota // this process did not run; other problems of that time may be its effects
 	problemKeyframe                  // none comes
-	problemLost                      // packets are missing; what is damaged for it comes with it
-	problemDamaged                   // what comes as pictures or sound is none
+	problemLost                      // packets are missing; this also damages units
+	problemDamaged                   // pictures or sound are damaged
 	problemClock                     // its timestamps have jumped
 	problemInterval                  // keyframes are far apart
 	problemOpenGOP                   // some browsers cannot begin at its keyframes
 	problemKinds
 )
 
-// problems holds what is wrong with a camera's stream now, and tells the first
-// of it when that changes.
+// problems holds the current problems of a camera's stream, and reports the
+// first one when it changes.
 type problems struct {
-	hold  time.Duration // how long each is told after it was last seen
+	hold  time.Duration // how long a problem is reported after it was last seen
 	tell  func(text string)
 	found [problemKinds]struct {
 		text  string // in words for people; "": there is none
@@ -29,10 +29,9 @@ type problems struct {
 	told string
 }
 
-// notice tells of a problem from now on, until it has not been seen for hold:
-// what comes and goes in a second could not be read. While this process is known
-// to have stood still, nothing else is noticed: a camera is not to be blamed for
-// what this machine did.
+// notice reports a problem until it has not been seen for hold: nobody could
+// read a text that comes and goes in a second. While the problem is a standstill
+// of this process, notice ignores all others: they are not the camera's fault.
 func (p *problems) notice(kind problem, text string, now time.Time) {
 	if kind != problemStoodStill && p.found[problemStoodStill].text != "" {
 		return
@@ -41,8 +40,8 @@ func (p *problems) notice(kind problem, text string, now time.Time) {
 	p.report()
 }
 
-// expire ends the problems that have not been seen for long enough. A clock that
-// was set back must not make one last.
+// expire ends the problems that have not been seen for hold. It also ends them
+// if the clock was set back, so that no problem lasts too long.
 func (p *problems) expire(now time.Time) {
 	for kind := range p.found {
 		f := &p.found[kind]
@@ -53,8 +52,8 @@ func (p *problems) expire(now time.Time) {
 	p.report()
 }
 
-// end ends one problem. reset ends all but a standstill, whose consequences a camera is
-// not to be blamed for on its next connection either.
+// end ends one problem. reset ends all except a standstill: on the next connection its
+// effects are not the camera's fault either.
 func (p *problems) end(kind problem) {
 	p.found[kind].text = ""
 	p.report()
@@ -69,7 +68,7 @@ func (p *problems) reset() {
 	p.report()
 }
 
-// report tells the first problem if it has changed.
+// report calls tell with the first problem if that has changed.
 func (p *problems) report() {
 	text := ""
 	for kind := range p.found {

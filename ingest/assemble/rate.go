@@ -9,15 +9,15 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// defaultFrame is the frame time that is taken if nothing tells it: 25 a second.
+// defaultFrame is the frame time if it is not known: 25 per second.
 const defaultFrame = schemas.MediaTimescale / 25
 
-// rateWindow is over how many pictures the frame time is measured.
+// rateWindow is the number of pictures over which the frame time is measured.
 const rateWindow = 64
 
 // rate is the frame time of a camera and the part target that follows from it.
-// A part target stands in a playlist for the playlist's whole life, so it
-// changes only if chunks would fall out of it.
+// A part target is in a playlist for the playlist's whole life, so it changes
+// only if chunks would not fit into it.
 type rate struct {
 	frame uint32 // ticks of schemas.MediaTimescale
 	part  uint32 // PART-TARGET, in the same
@@ -29,8 +29,8 @@ type rate struct {
 	buf    []int64
 }
 
-// announced is the frame time as the camera tells it, in ticks: that of the SPS,
-// else that of the SDP; 0: it does not say.
+// announced returns the frame time that the camera states, in ticks: that of the
+// SPS, else that of the SDP, else 0.
 func announced(sps uint32, sdp time.Duration) uint32 {
 	if sps == 0 && sdp > 0 {
 		return uint32(min(max(schemas.Ticks(sdp), 90), 10*schemas.MediaTimescale))
@@ -38,17 +38,18 @@ func announced(sps uint32, sdp time.Duration) uint32 {
 	return sps
 }
 
-// nominal is the frame time as far as it is known; said is what was announced.
+// nominal returns the frame time as far as it is known; said is the announced
+// one.
 func (r *rate) nominal(said uint32) uint32 {
 	return cmp.Or(r.frame, said, defaultFrame)
 }
 
-// probe finds the frame time from a session's first units. What the SPS or the
-// SDP says counts only if the units agree: cameras often say one rate and
+// probe finds the frame time from a session's first units. The value of the SPS
+// or the SDP counts only if the units agree: cameras often state one rate and
 // send another.
 //
-// said is what was announced. depth is how deeply pictures are reordered: as many
-// of the latest may lack others between them, and tell nothing.
+// said is the announced frame time. depth is the depth of reordering: between as
+// many of the latest pictures others may still be missing, so these are not used.
 func (r *rate) probe(lead []unit, depth int, said uint32) {
 	r.buf = r.buf[:0]
 	for _, v := range lead {
@@ -69,7 +70,7 @@ func (r *rate) probe(lead []unit, depth int, said uint32) {
 		frame, _ = typical(r.buf[1:])
 	}
 	if frame == 0 && r.frame != 0 {
-		said = r.frame // too few units: as before
+		said = r.frame // too few units: the same as before
 	}
 	if said != 0 && (frame == 0 || near(frame, said, 15) || near(mean, said, 15)) {
 		frame = said
@@ -77,7 +78,7 @@ func (r *rate) probe(lead []unit, depth int, said uint32) {
 	r.use(cmp.Or(frame, defaultFrame))
 }
 
-// see takes the difference of two decode times.
+// see adds the difference of two decode times.
 func (r *rate) see(d int64) {
 	if len(r.deltas) < rateWindow {
 		r.deltas = append(r.deltas, d)
@@ -87,10 +88,10 @@ func (r *rate) see(d int64) {
 	r.at = (r.at + 1) % rateWindow
 }
 
-// renew follows the camera to another frame time, once three quarters of the
-// latest pictures agree on it: a rate that goes up and down all the time would
-// make a new layout as often. It is called between fragments, since a fragment
-// has one part target.
+// renew changes the frame time if three quarters of the latest pictures agree
+// on another one: a rate that goes up and down all the time would make a new
+// layout each time. It is called between fragments, since a fragment has one
+// part target.
 func (r *rate) renew() {
 	// Below a rate of 2 a second a fragment has too few pictures to judge by.
 	if len(r.deltas) < 2 || (len(r.deltas) < rateWindow/4 && r.frame < schemas.MediaTimescale/4) {
@@ -102,7 +103,7 @@ func (r *rate) renew() {
 	}
 }
 
-// use sets the frame time, and another part target if chunks would fall out of
+// use sets the frame time, and another part target if chunks would not fit into
 // the present one.
 func (r *rate) use(frame uint32) {
 	r.frame = frame
@@ -117,9 +118,9 @@ func (r *rate) use(frame uint32) {
 	r.part = schemas.PartTarget(r.count, frame)
 }
 
-// typical is the frame time of differences: the mean of those near the median, or
-// the usual frame time if the mean is near one; agree is how many are near the
-// median. It sorts d. 0: it cannot be told.
+// typical returns the frame time of differences: the mean of those near the
+// median, or the usual frame time if the mean is near one. agree is how many are
+// near the median. It sorts d. It returns 0 if there is no typical frame time.
 func typical(d []int64) (frame uint32, agree int) {
 	slices.Sort(d)
 	m := d[len(d)/2]
@@ -143,8 +144,8 @@ func typical(d []int64) (frame uint32, agree int) {
 }
 
 // usualFrames is the frame times of usual rates: 1, 2, 3, 4, 5, 6, 8, 10, 12,
-// 12.5, 15, 18, 20, 24, 25, 29.97, 30, 50, 59.94 and 60 a second. Frame times
-// near one are taken for it, so that jitter makes no new layout.
+// 12.5, 15, 18, 20, 24, 25, 29.97, 30, 50, 59.94 and 60 a second. A frame time
+// near one of these is rounded to it, so that jitter makes no new layout.
 var usualFrames = [...]int64{90000, 45000, 30000, 22500, 18000, 15000, 11250, 9000, 7500, 7200, 6000, 5000, 4500, 3750, 3600, 3003, 3000, 1800, 1502, 1500}
 
 // near reports whether a and b differ by at most percent of b.

@@ -12,20 +12,20 @@ import (
 type Recorder interface {
 	// NewSession makes the next fragment (or gap) begin a new session.
 	NewSession()
-	// Write takes the next chunk of a fragment; Index 0 begins one, Last ends
-	// it. Of c.Layout, Part, Video and Audio are the assembler's to set, in
-	// every chunk. c.Start is public time, and DTS media time by a base of
-	// the assembler's own, the same for a whole session: the source's clock at
-	// the session's start. An error means that this fragment is not recorded
-	// any further: the assembler goes on calling Write all the same (the
-	// recorder counts what is refused and makes gaps of it).
+	// Write takes the next chunk of a fragment; Index 0 begins one, Last ends it.
+	// The assembler sets Part, Video and Audio of c.Layout in every chunk. c.Start
+	// is public time. DTS is media time from the assembler's own base, which is
+	// the same for a whole session: the source's clock at the session's start.
+	// After an error the rest of this fragment is not recorded. The assembler
+	// still calls Write: the recorder counts refused chunks and makes gaps of
+	// them.
 	Write(c *schemas.Chunk) error
 	// Truncate closes the unfinished fragment without a last chunk: entry
 	// `truncated`.
 	Truncate(reason string)
-	// Gap records footage that was received and could not be made into
-	// chunks. Successive calls that touch are one run. media and duration are
-	// in ticks of schemas.MediaTimescale, media by the assembler's base.
+	// Gap records footage that was received and could not be made into chunks.
+	// Adjacent gaps of successive calls are one run. media and duration are in
+	// ticks of schemas.MediaTimescale, media from the assembler's base.
 	Gap(start time.Time, media, duration int64, reason string)
 	// Lost adds to what is missing inside the unfinished fragment.
 	Lost(l schemas.Lost)

@@ -8,15 +8,15 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// Why a session began, as the metric has it.
+// Reasons why a session began: labels of the metric.
 const (
 	sessionConnect     = "connect"      // the source connected
 	sessionTracks      = "tracks"       // other tracks or another decoder configuration
-	sessionDrift       = "drift"        // public time and wall clock have come apart
+	sessionDrift       = "drift"        // public time and wall clock differ
 	sessionClock       = "clock"        // the camera's clock was set
-	sessionReorder     = "reorder"      // pictures are reordered more deeply than was known
-	sessionAudioStart  = "audio-start"  // sound came
-	sessionAudioSilent = "audio-silent" // sound went
+	sessionReorder     = "reorder"      // pictures are reordered more deeply than before
+	sessionAudioStart  = "audio-start"  // sound begins
+	sessionAudioSilent = "audio-silent" // sound ends
 )
 
 // How many units a session's lead holds at most, and how many it needs to see
@@ -26,8 +26,8 @@ const (
 	leadReorder = 6
 )
 
-// timeline makes sessions, fragments and chunks of pictures and sound, and gives them to
-// the recorder.
+// timeline makes sessions, fragments and chunks of pictures and sound, and passes them
+// to the recorder.
 type timeline struct {
 	cfg Config
 	rec Recorder
@@ -35,20 +35,20 @@ type timeline struct {
 
 	video schemas.Track
 	info  codec.VideoInfo
-	sound *sound // of the tracks told last; nil: none
+	sound *sound // of the newest Tracks; nil: none
 	next  string // why the next session begins
-	depth int    // of reordering, learnt from this configuration's pictures
+	depth int    // of reordering, measured for this configuration
 
 	session session
 	closing closing
 	frag    fragment
 	rate    rate
-	lost    schemas.Lost // not yet told to the recorder
+	lost    schemas.Lost // not yet reported to the recorder
 
 	stats Stats
 }
 
-// Stats is what the camera's status tells about its pictures.
+// Stats is the part of a camera's status that describes its stream.
 type Stats struct {
 	Video, Audio  schemas.Codec // of the session; Audio is empty without sound
 	Width, Height uint16
@@ -77,36 +77,36 @@ type session struct {
 
 	sound  *sound // that the session has; nil: none
 	chosen bool   // sound is decided: chunk 0 is written
-	// leading: leading pictures of the one at PTS joined may still come. Before
-	// that one there was nothing, so they are left out. missed: the camera was
-	// recorded before, so they count as lost.
+	// leading: leading pictures of the picture at PTS joined may still come.
+	// Nothing was recorded before that picture, so they are left out. missed: the
+	// camera was recorded earlier, so they count as lost.
 	leading, missed bool
 	joined          int64
 
-	until int64 // PTS at which the session ends, once that is known; else 0
-	ended bool  // the source ended: what comes next is not known
+	until int64 // PTS at which the session ends; 0: not known yet
+	ended bool  // the source has ended
 
 	driftSince time.Time
 	drift      time.Duration // the smallest difference since
 	drifted    bool          // there is one
 }
 
-// see remembers the newest picture.
+// see records the newest picture.
 func (s *session) see(v unit) {
 	if v.pts > s.newest {
 		s.newest, s.seen = v.pts, v.captured
 	}
 }
 
-// join lets the pictures begin with v, behind a gap or at the session's start: its
-// leading pictures are left out, and so it decodes alone.
+// join lets the pictures begin with v, after a gap or at the session's start. The
+// leading pictures of v are left out, so the footage decodes alone.
 func (s *session) join(v *unit) {
 	s.leading, s.joined = v.openGOP, v.pts
 	v.openGOP = false
 }
 
 // leavesOut reports whether v is a leading picture that does not decode, because
-// there is nothing before the picture that it leads to.
+// nothing was recorded before the picture that it belongs to.
 func (s *session) leavesOut(v *unit, c schemas.Codec) bool {
 	if !s.leading {
 		return false
@@ -119,7 +119,7 @@ func (s *session) leavesOut(v *unit, c schemas.Codec) bool {
 	case c == schemas.H264 && v.picture == codec.Trailing && v.pts < s.joined:
 		return true
 	}
-	s.leading = v.pts <= s.joined // else all of them have come
+	s.leading = v.pts <= s.joined // else no more leading pictures come
 	return false
 }
 
@@ -128,7 +128,7 @@ func (t *timeline) begin(v unit) {
 	t.m.session(t.next)
 	missed := t.next != sessionConnect
 	t.next = ""
-	t.lost = schemas.Lost{} // of what came before, which is counted alone
+	t.lost = schemas.Lost{} // losses before the session are only counted in metrics
 	t.session = session{
 		running: true, origin: v.pts, newest: v.pts, seen: v.captured,
 		base:   schemas.Ticks(time.Duration(v.captured.UnixNano())),
@@ -143,14 +143,14 @@ func (t *timeline) begin(v unit) {
 }
 
 const (
-	// forever is a PTS after all others: no sound is waited for.
+	// forever is a PTS after all others: the session waits for no sound.
 	forever = math.MaxInt64
-	// untilShown is the PTS at which the last picture has been shown.
+	// untilShown returns the PTS at which the last picture has been shown.
 	untilShown = math.MinInt64
 )
 
-// end closes the session: everything that it holds is written, or waits for the last
-// of its sound. Sound before the PTS until belongs to the session.
+// end closes the session: it writes everything, except the last chunk if that has to
+// wait for sound. Sound before the PTS until belongs to the session.
 func (t *timeline) end(until int64) {
 	t.close()
 	s := &t.session
@@ -179,10 +179,11 @@ func (t *timeline) end(until int64) {
 	t.stats.Recording = false
 }
 
-// steady keeps the timeline whole if the camera's clock is set: time goes on as if
-// nothing had been, and a new session begins at the next keyframe. A jump forward
-// that the source's clock made too is a hole, not a step. jumped is by how many
-// ticks of schemas.MediaTimescale the camera's clock was set; 0: it was not.
+// steady removes jumps of the camera's clock from the timeline: time goes on
+// evenly, and a new session begins at the next keyframe. If the source's clock
+// jumped forward too, footage is missing and the camera's clock was not set.
+// jumped is the jump of the camera's clock in ticks of schemas.MediaTimescale; 0:
+// none.
 func (t *timeline) steady(v *unit) (jumped int64) {
 	s := &t.session
 	v.pts += s.shift
@@ -198,7 +199,7 @@ func (t *timeline) steady(v *unit) (jumped int64) {
 	return d
 }
 
-// announced is the frame time that the camera announces.
+// announced returns the frame time that the camera announces.
 func (t *timeline) announced() uint32 { return announced(t.info.Frame, t.cfg.FrameTime) }
 
 // want makes a new session begin at the next keyframe.
@@ -208,8 +209,8 @@ func (t *timeline) want(reason string) {
 	}
 }
 
-// due reports whether a fragment that has lasted until v may end there. Half a
-// frame is allowed for the jitter of timestamps.
+// due reports whether the fragment is long enough to end at v. It allows half a
+// frame for the jitter of timestamps.
 func (t *timeline) due(v unit) bool {
 	if t.session.lead != nil {
 		return false
@@ -221,8 +222,8 @@ func (t *timeline) due(v unit) bool {
 	return dts-t.frag.start+int64(t.rate.frame)/2 >= schemas.Ticks(t.cfg.MinFragment)
 }
 
-// hold keeps a session's first units back until they tell what must be known
-// before anything can be written.
+// hold keeps a session's first units until frame time and depth of reordering
+// are known. Nothing can be written before.
 func (t *timeline) hold(v unit) {
 	s := &t.session
 	s.lead = append(s.lead, v)
@@ -236,7 +237,7 @@ func (t *timeline) hold(v unit) {
 	}
 }
 
-// resolve ends the lead and lets its units go their way.
+// resolve ends the lead and processes its units.
 func (t *timeline) resolve() {
 	t.close()
 	t.rec.NewSession()
@@ -260,8 +261,8 @@ func (t *timeline) resolve() {
 	}
 }
 
-// depthOf is the most pictures that came before another one and are shown
-// after it.
+// depthOf returns the depth of reordering: the largest number of pictures that
+// come before another one and are shown after it.
 func depthOf(units []unit) int {
 	depth := 0
 	for i := range units {
@@ -276,13 +277,13 @@ func depthOf(units []unit) int {
 	return depth
 }
 
-// place gives v its decode time, and lets the unit before it go, whose
-// duration is known now.
+// place gives v its decode time, and adds the unit before it to the fragment,
+// since its duration is known now.
 func (t *timeline) place(v unit) {
 	s := &t.session
 	starts := v.start && t.due(v)
 	switch {
-	case starts && !t.frag.unfinished && v.openGOP: // behind a gap
+	case starts && !t.frag.unfinished && v.openGOP: // after a gap
 		s.join(&v)
 		s.missed = true
 	case !starts && v.openGOP: // inside a fragment
@@ -317,8 +318,8 @@ func (t *timeline) leaveOut() {
 }
 
 // watchDrift compares public time with the wall clock, if the source is live.
-// Delays of the network are always positive and mostly short, so the smallest
-// difference of a while is the difference of the clocks.
+// Delays of the network are always positive and usually short, so the smallest
+// difference within a window is the difference of the clocks.
 func (t *timeline) watchDrift(v *unit) {
 	if !t.cfg.Live {
 		return
@@ -339,7 +340,7 @@ func (t *timeline) watchDrift(v *unit) {
 	}
 }
 
-// publicTime is the public time of a media time.
+// publicTime returns the public time of a media time.
 func (t *timeline) publicTime(dts int64) time.Time {
 	return t.session.public.Add(schemas.FromTicks(dts - t.session.base))
 }

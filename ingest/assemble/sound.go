@@ -9,7 +9,7 @@ import (
 )
 
 // sound is the audio track of a connection: frames that wait for the pictures
-// beside them.
+// of the same time.
 type sound struct {
 	m        *cameraMetrics
 	track    schemas.Track
@@ -18,7 +18,7 @@ type sound struct {
 	queue []frame
 	bytes int
 
-	// The camera's clock, as session has it for pictures.
+	// The camera's clock, the same as in session for pictures.
 	any   bool
 	pts   int64 // of the newest frame, as it came
 	shift int64
@@ -27,7 +27,7 @@ type sound struct {
 	// The session's.
 	aligned bool
 	offset  int64 // from PTS, shift included, to media time
-	from    int64 // media time before which nothing is taken
+	from    int64 // media time before which frames are dropped
 	begun   bool
 	next    int64 // where the latest frame ends
 }
@@ -48,13 +48,13 @@ func newSound(t schemas.Track, m *cameraMetrics) (*sound, error) {
 	return &sound{m: m, track: t, duration: d}, nil
 }
 
-// ticks is v of schemas.MediaTimescale in the track's own.
+// ticks converts v from schemas.MediaTimescale to the track's timescale.
 func (s *sound) ticks(v int64) int64 {
 	return schemas.Rescale(v, schemas.MediaTimescale, s.track.Timescale)
 }
 
 // push queues one frame that lasts d. stepped reports that the sound's clock was
-// set, by more than limit; the frames go on then as if it had not been.
+// set by more than limit; then the frames go on evenly.
 func (s *sound) push(u *ingest.Unit, d uint32, limit time.Duration) (stepped bool) {
 	if s.any {
 		most := s.ticks(schemas.Ticks(limit))
@@ -70,7 +70,7 @@ func (s *sound) push(u *ingest.Unit, d uint32, limit time.Duration) (stepped boo
 	return stepped
 }
 
-// drop throws away the first n frames and returns n.
+// drop drops the first n frames and returns n.
 func (s *sound) drop(n int) int {
 	for i := range n {
 		s.bytes -= len(s.queue[i].data)
@@ -80,7 +80,7 @@ func (s *sound) drop(n int) int {
 	return n
 }
 
-// dropBefore throws away what begins before a media time in ticks of
+// dropBefore drops the frames that begin before a media time in ticks of
 // schemas.MediaTimescale.
 func (s *sound) dropBefore(dts int64) int {
 	limit, n := s.ticks(dts), 0
@@ -90,10 +90,10 @@ func (s *sound) dropBefore(dts int64) int {
 	return s.drop(n)
 }
 
-// align fixes sound and pictures to each other, for the whole session, by the
-// origin that their timestamps share. If those contradict the arrival of
-// both (one clock was set and the other not yet), arrival decides: by more than
-// limit. move is from the pictures' PTS to media time.
+// align aligns sound and pictures for the whole session, by the common origin
+// of their timestamps. If the timestamps differ from the arrival of both by
+// more than limit (one clock was set and the other not yet), arrival decides.
+// move is added to the pictures' PTS to get media time.
 func (s *sound) align(first unit, move int64, limit time.Duration) {
 	shown := first.pts + move // media time
 	s.offset = s.ticks(shown) - s.ticks(first.pts)
@@ -101,8 +101,8 @@ func (s *sound) align(first unit, move int64, limit time.Duration) {
 	if !s.any {
 		return
 	}
-	// Whatever the clock was set by before, this session has the times as
-	// they come now.
+	// Earlier steps of the clock do not matter: this session uses the present
+	// times.
 	n := 0
 	for n < len(s.queue) && s.queue[n].shift != s.shift {
 		n++
@@ -118,27 +118,28 @@ func (s *sound) align(first unit, move int64, limit time.Duration) {
 	}
 }
 
-// discard throws away what is left of a track that has ended; nil has nothing.
+// discard drops the remaining frames of a track that has ended. A nil sound has
+// none.
 func (s *sound) discard() {
 	if s != nil {
 		s.m.drop(dropAudio, s.drop(len(s.queue)))
 	}
 }
 
-// recent reports whether sound has come within limit. The queue may be empty all the
-// same: a camera may send sound in packets of half a second, and the session before
-// took the latest.
+// recent reports whether sound has come within limit. The queue may be empty
+// nevertheless: a camera may send sound in packets of half a second, and the session
+// before may have taken the latest.
 func (s *sound) recent(now time.Time, limit time.Duration) bool {
 	return s != nil && s.aligned && s.any && now.Sub(s.seen) <= limit
 }
 
-// farAhead is by how much sound may be ahead of the pictures, in seconds,
-// before its clock is taken to be wrong.
+// farAhead is how many seconds sound may be ahead of the pictures. Beyond it
+// the sound's clock counts as wrong.
 const farAhead = 30
 
-// takeRun puts into c the sound that begins before the media time limit, in its
-// own ticks, as far as it has come and goes on without a hole: what is behind one
-// is left for the next chunk. wrong reports that its clock cannot be right.
+// takeRun adds to c the queued sound that begins before the media time limit (in
+// ticks of the sound), up to the first hole. Sound after a hole is left for the
+// next chunk. wrong reports that the sound's clock is certainly wrong.
 func (s *sound) takeRun(c *schemas.Chunk, limit int64) (wrong bool) {
 	var run []schemas.Sample
 	n, early := 0, 0
@@ -160,7 +161,7 @@ func (s *sound) takeRun(c *schemas.Chunk, limit int64) (wrong bool) {
 				}
 			} else {
 				wrong = wrong || d < -int64(s.track.Timescale)
-				dts = s.next // jitter, or a frame too many
+				dts = s.next // jitter, or one frame too many
 			}
 		}
 		run = append(run, schemas.Sample{DTS: dts, Duration: x.duration, Sync: true, Data: x.data})
@@ -188,7 +189,7 @@ func (s *sound) reaches(limit int64) bool {
 	return x.pts+x.shift+s.offset+int64(x.duration) >= limit
 }
 
-// leave ends the sound's session: the next one aligns it anew.
+// leave ends the sound's session: the next session aligns it again.
 func (s *sound) leave() {
 	if s != nil {
 		s.aligned, s.begun = false, false

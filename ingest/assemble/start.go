@@ -6,56 +6,55 @@ import (
 	"github.com/framelog/framelog/internal/codec"
 )
 
-// usableInterval is how far apart pictures that always decode alone (IDR, BLA)
-// may come for fragments to start at them only.
+// usableInterval is the longest interval between pictures that always decode
+// alone (IDR, BLA) at which fragments start at these only.
 const usableInterval = 5 * time.Second
 
-// starts knows which pictures of a connection a fragment may start at, and what
-// the camera sends if there are none.
+// starts decides at which pictures of a connection a fragment may start, and
+// records what the camera sends if there are none.
 //
 // An IDR or a BLA always decodes alone. So does a CRA or a recovery point, the
-// first picture of a GOP that need not be closed, if no leading pictures
-// follow it: those come after it and are shown before it, and may need the GOP
-// before. Whether some follow is known with the unit behind it, for which the
-// picture waits.
+// first picture of a GOP that need not be closed, if no leading pictures follow
+// it: those come after it and are shown before it, and may need the GOP before.
+// The next unit shows whether some follow, so the picture waits for it.
 //
-// If leading pictures follow, a fragment starts there only if the stream
-// brings nothing better: while the latest two IDRs came within usableInterval,
-// and the latest is no older than that, it is no start. So a stream of CRAs
-// waits for nothing, and one that mixes both is cut at its IDRs from the second
-// on.
+// If leading pictures follow, a fragment starts there only if the stream has
+// nothing better: it does not if the latest two IDRs came within
+// usableInterval, and the latest is no older than that. So a stream of CRAs
+// does not wait, and a stream that mixes both is cut at its IDRs from the
+// second one on.
 type starts struct {
-	waits *unit     // a CRA or a recovery point whose follower has not come
+	waits *unit     // a CRA or a recovery point, until the next unit comes
 	idr   time.Time // when the latest IDR came
 	often bool      // the latest two came within usableInterval
 
-	// What came since the latest start.
+	// Seen since the latest start.
 	refresh bool // a gradual refresh
 	intra   int  // I pictures at which no decoder can begin
 
-	// What came between the two latest starts, so that a problem keeps its words
-	// while the same comes again.
+	// Seen between the two latest starts, so that the text of a problem stays the
+	// same while it goes on.
 	refreshed   bool
 	intraBefore int
 
 	referenceB bool // the stream has B pictures to which others refer
 }
 
-// sawIDR notes an IDR.
+// sawIDR records an IDR.
 func (s *starts) sawIDR(now time.Time) {
 	since := now.Sub(s.idr)
 	s.often = !s.idr.IsZero() && since >= 0 && since <= usableInterval
 	s.idr = now
 }
 
-// better reports whether the stream brings starts that always decode alone often
-// enough to wait for the next one.
+// better reports whether pictures that always decode alone come often enough to
+// wait for the next one.
 func (s *starts) better(now time.Time) bool {
 	since := now.Sub(s.idr)
 	return s.often && since >= 0 && since <= usableInterval
 }
 
-// saw notes what the camera sends beside keyframes.
+// saw records what the camera sends besides keyframes.
 func (s *starts) saw(u *codec.Unit) {
 	s.refresh = s.refresh || u.Refresh
 	s.referenceB = s.referenceB || u.ReferenceB
@@ -64,8 +63,8 @@ func (s *starts) saw(u *codec.Unit) {
 	}
 }
 
-// resolve gives back the picture that waits, if one does, now that the unit behind
-// it is known: follower, shown at pts. A nil follower means that none comes, and a
+// resolve returns the waiting picture, if there is one, when the next unit is
+// known: follower, shown at pts. A nil follower means that no unit follows; a
 // fragment of one picture is of no use.
 func (s *starts) resolve(follower *codec.Unit, pts int64) *unit {
 	v := s.waits
@@ -79,15 +78,15 @@ func (s *starts) resolve(follower *codec.Unit, pts int64) *unit {
 		// 7.4.2.2); behind a RADL there may still be a RASL.
 		v.openGOP = follower.Picture == codec.RASL || follower.Picture == codec.RADL
 	} else {
-		// The second field of a picture has its time: what follows that is
-		// not known.
+		// The second field of a picture has the same time: it does not show what
+		// follows.
 		v.openGOP = follower.Picture == codec.Trailing && pts <= v.pts
 	}
 	return v
 }
 
-// decide settles whether a fragment can start with v, and notes it. recording
-// means that a session is running. risky reports that v starts an open GOP with
+// decide decides whether a fragment can start with v, and records it. recording
+// means that a session is running. risky reports that v starts an open GOP at
 // which some browsers cannot begin.
 func (s *starts) decide(v *unit, recording bool) (risky bool) {
 	if v.picture == codec.Start {

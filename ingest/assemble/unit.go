@@ -9,7 +9,7 @@ import (
 // unit is an access unit of video on its way to a chunk.
 type unit struct {
 	data     []byte
-	pts      int64 // extended RTP time, moved over steps of the camera's clock
+	pts      int64 // extended RTP time, without the steps of the camera's clock
 	dts      int64 // media time
 	captured time.Time
 	camera   time.Time
