@@ -22,10 +22,10 @@ type Config struct {
 	Kafka kafka.Config
 
 	// Instance names this process in statuses, in the log and in the consumer
-	// group: one that is started again under it within SessionTimeout has its
-	// cameras back at once. It must differ between processes. Default: host,
-	// process id and a random number, and no name in the group, so that a
-	// process that died comes back as another.
+	// group. A process that is started again with the same name within
+	// SessionTimeout gets its cameras back at once. It must differ between
+	// processes. Default: host, process id and a random number, and no name in the
+	// group; then a restarted process is a new member.
 	Instance string
 	// Host is where it runs. Default: the host's name.
 	Host string
@@ -34,31 +34,30 @@ type Config struct {
 	// others take its cameras. 6s to 10s, which Kafka's brokers allow by
 	// default; default 8s.
 	SessionTimeout time.Duration
-	// ReconnectMin and ReconnectMax bound the wait before a camera is
-	// connected again, which doubles each time and is taken at random between
-	// its half and its whole. Default 500ms and 15s.
+	// ReconnectMin and ReconnectMax bound the wait before a camera is connected
+	// again. The wait doubles each time, and its actual length is random between
+	// half and all of it. Default 500ms and 15s.
 	ReconnectMin, ReconnectMax time.Duration
-	// OpenWait is how long a camera may give no connection before its log is
-	// opened all the same, which ends the connection of an owner before.
-	// Default 5s.
+	// OpenWait is how long a camera may accept no connection before its log is
+	// opened without one, which ends the connection of a former owner. Default 5s.
 	OpenWait time.Duration
-	// ReleaseWait is how long a camera that went to another process is
-	// recorded here if that one does not begin. Default 30s.
+	// ReleaseWait is how long this process goes on recording a camera that went to
+	// another process, if that one does not begin. Default 30s.
 	ReleaseWait time.Duration
-	// CloseWait is how long the end of a camera waits for Kafka to take what
-	// was recorded. Default 5s.
+	// CloseWait is how long the end of a recording waits until Kafka has taken
+	// everything. Default 5s.
 	CloseWait time.Duration
 	// StatusEvery is the most time between two statuses of a camera. Default
 	// 10s; readers take a status to be stale after 30s.
 	StatusEvery time.Duration
 
-	// Assembler is how chunks and fragments are made; its Camera and Problem
-	// are set here, its FrameTime at each connection.
+	// Assembler is the settings of assemblers. This package sets its Camera and
+	// Problem, and its FrameTime at each connection.
 	Assembler assemble.Config
 
 	// ReservePath and ReserveBytes: recording stops, with gaps of reason
-	// "storage", while fewer bytes are free on the path's file system.
-	// Default: no reserve, for a broker that is elsewhere.
+	// "storage", while fewer bytes are free on the path's file system. Default: no
+	// reserve, for a broker on another machine.
 	ReservePath  string
 	ReserveBytes int64
 
@@ -97,7 +96,7 @@ func (c Config) withDefaults() (Config, error) {
 	return c, c.Kafka.Validate()
 }
 
-// Registry is what a Service needs of *registry.Client.
+// Registry is the part of *registry.Client that a Service uses.
 type Registry interface {
 	Ensure(ctx context.Context) error
 	PutStatus(s schemas.Status)
@@ -107,23 +106,24 @@ type Registry interface {
 // Deps is what a Service works with.
 type Deps struct {
 	Registry Registry
-	// NewSource makes the source of a camera: one for all connections until the
-	// camera's record changes, so that it can remember what it learns of the camera.
+	// NewSource makes the source of a camera. It is used for all connections until
+	// the camera's record changes, so that it can remember what works with the
+	// camera.
 	NewSource func(cam schemas.Camera) ingest.Source
-	// Open opens a camera's log; it returns at once (medialog.Log.Open). ctx
-	// does not end while the writer is in use.
+	// Open opens a camera's log and returns at once (medialog.Log.Open). ctx does
+	// not end while the writer is in use.
 	Open func(ctx context.Context, t schemas.Topic, o medialog.OpenOptions) Writer
 	// IndexEnd is the offset at which a camera's index ends
 	// (medialog.Log.IndexEnd).
 	IndexEnd func(ctx context.Context, t schemas.Topic) (int64, error)
-	// Forget is told of a camera that is no longer recorded here
+	// Forget is called for a camera that is no longer recorded here
 	// (medialog.Log.Forget). It may be nil.
 	Forget func(id string)
 
-	newAssembler func(assemble.Config, assemble.Recorder) assembler // tests have their own
+	newAssembler func(assemble.Config, assemble.Recorder) assembler // tests replace it
 }
 
-// assembler is what a camera needs of an [assemble.Assembler].
+// assembler is the part of an [assemble.Assembler] that a camera uses.
 type assembler interface {
 	ingest.Sink
 	Flush()

@@ -11,7 +11,7 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// connector connects to one camera, again and again.
+// connector makes the connections to one camera.
 type connector struct {
 	cfg     *Config
 	deps    *Deps
@@ -25,11 +25,12 @@ type connector struct {
 }
 
 // soon is how long the pauses between attempts stay short after a good connection has
-// ended: mostly the camera is back within seconds, and footage is missing until then.
+// ended: usually the camera is back within seconds, and footage is missing until
+// then.
 const soon = 10 * time.Second
 
-// run connects, and connects again, until ctx ends. What comes goes to rec.
-// takeOver stops while there is a connection.
+// run connects again and again until ctx ends. Units go to rec. The timer
+// takeOver is stopped while there is a connection.
 func (c *connector) run(ctx context.Context, rec assemble.Recorder, takeOver *time.Timer) {
 	wait := c.cfg.ReconnectMin
 	var ended time.Time // when a good connection ended
@@ -39,7 +40,7 @@ func (c *connector) run(ctx context.Context, rec assemble.Recorder, takeOver *ti
 		began := time.Now()
 		err := c.connect(ctx, rec)
 		if !c.sink.flush() {
-			c.sink.asm = nil // it panicked: what it holds cannot be trusted
+			c.sink.asm = nil // it panicked, so its state may be wrong
 			rec.Truncate(schemas.ReasonSource)
 		}
 		if ctx.Err() != nil {
@@ -81,12 +82,12 @@ func (c *connector) connect(ctx context.Context, rec assemble.Recorder) error {
 			c.sink.asm = c.deps.newAssembler(c.assemblerConfig(src.Live()), rec)
 		}
 		err := src.Run(ctx, c.sink)
-		c.source = src // it did not panic, so what it holds can be trusted
+		c.source = src // it did not panic, so its state is usable
 		return err
 	})
 }
 
-// assemblerConfig is the settings of an assembler of this camera.
+// assemblerConfig returns the settings of an assembler of this camera.
 func (c *connector) assemblerConfig(live bool) assemble.Config {
 	a := c.cfg.Assembler
 	a.Camera, a.Live = c.cam.ID, live

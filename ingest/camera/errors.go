@@ -12,7 +12,7 @@ import (
 // maxErrorText is the bytes of the longest error in a status.
 const maxErrorText = 300
 
-// stateOf is the state of a camera whose connection ended with err.
+// stateOf returns the state of a camera whose connection ended with err.
 func stateOf(err error) schemas.State {
 	switch {
 	case errors.Is(err, ingest.ErrRefused):
@@ -24,9 +24,9 @@ func stateOf(err error) schemas.State {
 	}
 }
 
-// short is an error's text for a status. The status names camera and state already, so
-// the text begins with what is wrong. It is that of a method Short if the error has
-// one, else what follows the kind.
+// short returns an error's text for a status. The status already names camera and
+// state, so the text begins with the cause. It is the result of the method Short if
+// the error has one, else the text after the kind.
 func short(err error) string {
 	var s interface{ Short() string }
 	if errors.As(err, &s) {
@@ -41,8 +41,8 @@ func short(err error) string {
 	return text
 }
 
-// clean is an error's text for people: without credentials, on one line, and not too
-// long.
+// clean returns an error's text for people: without credentials, on one line, and
+// not too long.
 func clean(err error) string { return cleanText(err.Error()) }
 
 func cleanText(text string) string {

@@ -8,13 +8,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// guard keeps a panic in one camera's code from the rest of the process.
+// guard limits a panic to one camera, so that the process goes on.
 type guard struct {
 	panics prometheus.Counter
 	log    *slog.Logger
 }
 
-// run runs f, and turns a panic of it into an error.
+// run runs f and turns its panic into an error.
 func (g guard) run(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// intake follows how the log takes a camera's chunks. One goroutine uses it, the
-// recorder's.
+// intake follows whether the log takes a camera's chunks. Only the recorder's
+// goroutine uses it.
 type intake struct {
 	status  *status
 	trouble *troubleLog
@@ -20,8 +20,9 @@ type intake struct {
 	refusedFor time.Duration // footage that was refused since that was logged
 }
 
-// wrote is told how the log took a chunk that lasts d, and whether it begins a
-// fragment. A camera whose footage is refused is live too, with that as its problem.
+// wrote is called after each Write of a chunk that lasts d; begins: the chunk begins
+// a fragment. A camera whose footage is refused is still live, with the refusal as
+// its problem.
 func (n *intake) wrote(begins bool, d time.Duration, err error) {
 	switch {
 	case err != nil:
@@ -33,8 +34,9 @@ func (n *intake) wrote(begins bool, d time.Duration, err error) {
 			n.trouble.tell(slog.LevelWarn, notRecorded, slog.String("reason", text))
 		}
 	case begins && n.refused:
-		// That a chunk is taken means little: Kafka may refuse it later, and then the
-		// chunks after it are refused. So a fragment must be taken whole.
+		// A chunk that is taken may still fail: Kafka may refuse it later, and then
+		// the chunks after it are refused. So only a completely taken fragment
+		// counts.
 		n.refused = false
 	case begins:
 		n.status.problem(problemRecord, "")
@@ -51,7 +53,7 @@ func (n *intake) wrote(begins bool, d time.Duration, err error) {
 	}
 }
 
-// refusal is why the log does not take a chunk, in words for a status.
+// refusal returns why the log does not take a chunk, in words for a status.
 func refusal(err error) string {
 	_, reason, ok := strings.Cut(err.Error(), medialog.ErrRefused.Error()+": ")
 	if !ok {

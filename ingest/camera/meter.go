@@ -29,8 +29,8 @@ func (m *meter) add(now time.Time, video bool, size int) {
 	s.bytes += size
 }
 
-// rates gives frames and bits a second over the whole seconds that have
-// passed; 0 before the first has.
+// rates returns frames and bits per second over the complete seconds so far; 0
+// before the first has passed.
 func (m *meter) rates(now time.Time) (fps float64, bitrate uint64) {
 	if m.first.IsZero() {
 		return 0, 0

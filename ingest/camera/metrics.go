@@ -7,14 +7,15 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// states are all states of a camera, so that each has its number, 0 included.
+// states are all states of a camera, so that the metric has each state, also
+// with 0.
 var states = [...]schemas.State{
 	schemas.StateConnecting, schemas.StateLive, schemas.StateAway,
 	schemas.StateRefused, schemas.StateUnusable, schemas.StateDisabled,
 }
 
-// metrics of a [Service] and its cameras. Those with the label camera go when
-// the camera goes.
+// metrics of a [Service] and its cameras. Those with the label camera are
+// removed with the camera.
 type metrics struct {
 	reconnects, fenced  *prometheus.CounterVec
 	dropped, unreleased *prometheus.CounterVec
@@ -45,7 +46,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 }
 
-// forget removes what is kept of a camera.
+// forget removes the metrics of a camera.
 func (m *metrics) forget(id string) {
 	l := prometheus.Labels{"camera": id}
 	for _, v := range []*prometheus.CounterVec{m.reconnects, m.fenced, m.dropped, m.unreleased} {

@@ -13,10 +13,10 @@ import (
 // Writer is a camera's log, open for writing. *medialog.Writer is one.
 type Writer interface {
 	assemble.Recorder
-	// Ready is closed once this writer has the log.
+	// Ready is closed when this writer has the log.
 	Ready() <-chan struct{}
-	// Fenced is closed once nothing that is written counts any more. Err then
-	// returns why: medialog.ErrFenced if another writer has the log.
+	// Fenced is closed when later writes have no effect. Err then returns why:
+	// medialog.ErrFenced if another writer has the log.
 	Fenced() <-chan struct{}
 	Err() error
 	// Close waits until all that was written is in the log, or ctx ends.
@@ -25,21 +25,22 @@ type Writer interface {
 
 var errRecorderClosed = errors.New("camera: recorder is closed")
 
-// lateRecorder opens the log with the first chunk, not before: opening takes the log
-// away from the owner before, which records until then.
+// lateRecorder opens the log with the first chunk, not before: opening fences the
+// former owner, which records until then.
 type lateRecorder struct {
 	open func() Writer // returns nil if the log must not be opened
-	// wrote is told of each Write: whether the chunk begins a fragment, how long it
-	// is, and what came of it.
+	// wrote is called after each Write: whether the chunk begins a fragment, how
+	// long it is, and the result.
 	wrote func(begins bool, d time.Duration, err error)
 
 	mu      sync.Mutex
 	w       Writer
-	session bool // one began before the log was open
+	session bool // a session began before the log was open
 	closed  bool
 }
 
-// writer is the log. If it is not open yet, writer opens it if force is set.
+// writer returns the log's writer. If the log is not open yet, it opens the log
+// if force is set.
 func (r *lateRecorder) writer(force bool) Writer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -67,7 +68,7 @@ func (r *lateRecorder) Write(c *schemas.Chunk) error {
 	if w == nil {
 		return errRecorderClosed
 	}
-	begins, d := c.Index == 0, schemas.FromTicks(c.MediaEnd()-c.MediaStart()) // c is the writer's from now on
+	begins, d := c.Index == 0, schemas.FromTicks(c.MediaEnd()-c.MediaStart()) // from now on c belongs to the writer
 	err := w.Write(c)
 	r.wrote(begins, d, err)
 	return err

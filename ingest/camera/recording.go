@@ -22,13 +22,13 @@ var (
 	errLogEnded = errors.New("the camera's log has ended, and is opened again")
 )
 
-// desertedAfter is how long a camera's index must not grow until the owner from
-// whom the log was taken takes it back: twice the longest fragment, since the
-// index tells of a fragment when it has ended.
+// desertedAfter is how long a camera's index must not grow before a fenced
+// owner opens the log again: twice the longest fragment, since an entry comes
+// at the end of its fragment.
 const desertedAfter = 2 * time.Minute
 
-// recording records one camera: it connects again and again, and writes what comes.
-// Its faults, panics included, harm no other camera.
+// recording records one camera: it connects again and again, and writes the
+// footage. Its faults, including panics, do not affect other cameras.
 type recording struct {
 	cfg       *Config
 	deps      *Deps
@@ -60,8 +60,8 @@ func newRecording(cfg *Config, deps *Deps, m *metrics, res *reserve, log *slog.L
 	}
 }
 
-// Run is share.Work's: it records until ctx ends, another owner has the log
-// (errFenced), or the log ends under it (errLogEnded).
+// Run implements share.Work: it records until ctx ends, another owner has the
+// log (errFenced), or the log has ended (errLogEnded).
 func (c *recording) Run(ctx context.Context, reason string, mayOpen func() bool) error {
 	err := c.guard.run(func() error { return c.run(ctx, reason, mayOpen) })
 	switch {
@@ -72,17 +72,18 @@ func (c *recording) Run(ctx context.Context, reason string, mayOpen func() bool)
 	case errors.Is(err, errLogEnded):
 		c.status.state(schemas.StateAway, err)
 	case err != nil:
-		// run itself has panicked, which connections cannot make it do.
+		// run itself has panicked; panics in connections do not reach it.
 		c.status.state(schemas.StateAway, err)
 		c.status.run(ctx)
 	}
 	return err
 }
 
-// Mute is share.Work's: it stops the status from being written, or lets it go on.
+// Mute implements share.Work: it stops writing the status, or begins again.
 func (c *recording) Mute(on bool) { c.status.mute(on) }
 
-// run is Run for once. Nothing of the camera is left when it returns.
+// run is one attempt of Run. When it returns, everything of the camera has
+// ended.
 func (c *recording) run(ctx context.Context, reason string, mayOpen func() bool) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -101,16 +102,16 @@ func (c *recording) run(ctx context.Context, reason string, mayOpen func() bool)
 	rec := &lateRecorder{wrote: c.intake.wrote}
 	rec.open = func() Writer {
 		if ctx.Err() != nil || !mayOpen() {
-			return nil // the camera is another process's by now
+			return nil // by now another process has the camera
 		}
 		c.log.Info("log is opened", "reason", reason)
 		w := c.deps.Open(context.WithoutCancel(ctx), schemas.Topic{Camera: c.cam.ID}, c.openOptions(reason))
 		wg.Go(func() { c.watch(ctx, w, cancel) })
 		return w
 	}
-	// A camera that accepts one client only gives no connection as long as the owner
-	// before has one: so the log is opened without a connection, which ends the other
-	// one. A log that is deserted has no such owner.
+	// A camera that accepts only one client accepts no connection while the former
+	// owner has one. So the log is opened without a connection, which ends the other
+	// one. A deserted log has no such owner.
 	force := reason != share.ReasonDeserted
 	takeOver := time.AfterFunc(c.cfg.OpenWait, func() { rec.writer(force) })
 	defer takeOver.Stop()
@@ -129,10 +130,10 @@ func (c *recording) run(ctx context.Context, reason string, mayOpen func() bool)
 	return cause
 }
 
-// WaitReclaim is share.Work's. It shows in the status that another process records
-// this camera, and returns nil when the index has not grown for desertedAfter. It waits
-// a while before: mostly the group is about to tell that the camera has moved, and then
-// only the new owner may write the status.
+// WaitReclaim implements share.Work. It shows in the status that another process
+// records this camera, and returns nil when the index has not grown for desertedAfter.
+// It waits a while first: usually the group is about to report that the camera has
+// moved, and then only the new owner may write the status.
 func (c *recording) WaitReclaim(ctx context.Context) error {
 	select {
 	case <-time.After(2 * c.cfg.SessionTimeout):
@@ -149,14 +150,14 @@ func (c *recording) WaitReclaim(ctx context.Context) error {
 	look := time.NewTicker(desertedAfter / 8)
 	defer look.Stop()
 	end := int64(-1)
-	var since time.Time // when the index ended at end for the first time
+	var since time.Time // since when the index ends at end
 	for {
 		now, err := c.deps.IndexEnd(ctx, schemas.Topic{Camera: c.cam.ID})
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
-			end = -1 // others cannot write either if we cannot read
+			end = -1 // if we cannot read, others cannot write either
 		case now != end:
 			end, since = now, time.Now()
 		case time.Since(since) >= desertedAfter:
@@ -176,7 +177,7 @@ func (c *recording) openOptions(reason string) medialog.OpenOptions {
 	}
 }
 
-// watch waits until w is fenced or the log has ended, and ends the run then.
+// watch waits until w is fenced or the log has ended, and then ends the run.
 func (c *recording) watch(ctx context.Context, w Writer, end context.CancelCauseFunc) {
 	slow := time.NewTimer(c.cfg.OpenWait)
 	defer slow.Stop()
@@ -191,7 +192,7 @@ func (c *recording) watch(ctx context.Context, w Writer, end context.CancelCause
 			c.status.problem(problemLog, "Kafka does not answer, and footage waits in memory: look at the brokers")
 		case <-w.Fenced():
 			switch err := w.Err(); {
-			case ctx.Err() != nil: // it was closed
+			case ctx.Err() != nil: // the writer was closed
 			case errors.Is(err, medialog.ErrFenced):
 				end(errFenced)
 			default:

@@ -22,8 +22,8 @@ type reserve struct {
 	full bool
 }
 
-// Admit is asked at each fragment. It returns schemas.ReasonStorage to refuse the
-// fragment, else "". If the free space cannot be read, it refuses nothing.
+// Admit is called at each fragment. It returns schemas.ReasonStorage to refuse
+// the fragment, else "". If the free space cannot be read, it refuses nothing.
 func (r *reserve) Admit() string {
 	if r.bytes <= 0 || r.path == "" {
 		return ""
@@ -59,7 +59,8 @@ func (r *reserve) look() {
 	r.full = full
 }
 
-// freeBytes is how many bytes a process without privileges may still write at path.
+// freeBytes returns how many bytes a process without privileges may still write at
+// path.
 func freeBytes(path string) (int64, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(path, &s); err != nil {

@@ -1,6 +1,7 @@
-// Package camera records cameras: [Service] runs those that the consumer group gives
-// to this process. A recording is one of them: it connects to the camera, delivers what
-// comes to an assembler, gives its chunks to the log, and publishes the camera's status.
+// Package camera records cameras: [Service] records those that the consumer group
+// assigns to this process. A recording is the work on one camera: it connects to the
+// camera, passes units to an assembler and chunks to the log, and publishes the
+// camera's status.
 package camera
 
 import (
@@ -22,7 +23,7 @@ import (
 // groupName is the consumer group in which ingest processes share the cameras.
 const groupName = "framelog-ingest"
 
-// Service records the cameras that the consumer group gives to this process.
+// Service records the cameras that the consumer group assigns to this process.
 // [share.Cameras] decides which camera runs when.
 type Service struct {
 	cfg     Config
@@ -36,7 +37,7 @@ type Service struct {
 	runs map[string]*recording // the newest of each camera, until it is forgotten
 }
 
-// New makes a Service; Run runs it. reg may be nil.
+// New makes a Service. Call Run. reg may be nil.
 func New(cfg Config, deps Deps, log *slog.Logger, reg prometheus.Registerer) (*Service, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -80,7 +81,7 @@ func (s *Service) Run(ctx context.Context) error {
 	return nil
 }
 
-// ensure makes the registry's topics, as soon as brokers are there.
+// ensure makes the registry's topics as soon as the brokers answer.
 func (s *Service) ensure(ctx context.Context) error {
 	for {
 		try, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -104,8 +105,8 @@ func (s *Service) ensure(ctx context.Context) error {
 	}
 }
 
-// Ready returns an error until this process has taken up its cameras. Brokers
-// that go away later change nothing: it goes on recording.
+// Ready returns an error until this process has read its cameras. If brokers go
+// away later, it stays ready and goes on recording.
 func (s *Service) Ready() error {
 	if err := s.cameras.Ready(); err != nil {
 		return fmt.Errorf("ingest: %w", err)
@@ -123,7 +124,7 @@ func (s *Service) count() map[schemas.State]int {
 	return n
 }
 
-// role is what share.Cameras sees of a Service.
+// role implements share.Role for a Service.
 type role struct{ s *Service }
 
 func (r role) NewWork(cam schemas.Camera) share.Work {

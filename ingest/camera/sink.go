@@ -11,11 +11,11 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// errEnded is how a connection ended that gave no error.
+// errEnded is the error of a connection that ended without an error.
 var errEnded = errors.New("connection ended")
 
-// sink is what a camera's source delivers to. It stands before the assembler: it
-// keeps the status, and keeps a panic of the assembler from the source. One goroutine
+// sink is the ingest.Sink of a camera's source. It passes everything to the
+// assembler, updates the status, and catches panics of the assembler. One goroutine
 // uses it at a time.
 type sink struct {
 	id      string // the camera's
@@ -29,14 +29,15 @@ type sink struct {
 
 	// Of the connection.
 	takeOver  *time.Timer
-	connected bool // tracks were told
+	connected bool // Tracks was called
 	broken    bool // the assembler panicked
 
 	drops   drops
 	noSound string // the problem of the sound
 }
 
-// begin prepares for the next connection. takeOver is stopped when tracks come.
+// begin prepares for the next connection. takeOver is stopped when Tracks is
+// called.
 func (s *sink) begin(takeOver *time.Timer) {
 	s.takeOver, s.connected, s.broken = takeOver, false, false
 }
@@ -102,7 +103,7 @@ func (s *sink) Observe(e ingest.Event) {
 		s.m.unreleased.WithLabelValues(s.id).Inc()
 		s.log.Error("GStreamer has not released a connection to the camera; its memory is held until it does", "transport", e.Transport)
 	case ingest.EventFrameTime:
-		// An error is a panic. The source learns of it at its next call.
+		// An error is a panic. The source gets it at its next call.
 		_ = s.withAssembler(func(asm assembler) error { asm.FrameTime(e.FrameTime); return nil })
 	case ingest.EventSound:
 		s.sound(e.Problem)
@@ -116,7 +117,7 @@ func (s *sink) Observe(e ingest.Event) {
 	}
 }
 
-// sound takes what is wrong with the camera's sound. It is logged when it changes:
+// sound takes the problem of the camera's sound. It is logged when it changes:
 // with most cameras it is the same at each connection.
 func (s *sink) sound(problem string) {
 	if s.noAudio {
@@ -140,8 +141,8 @@ func (s *sink) logDrops() {
 	s.drops = drops{logged: time.Now()}
 }
 
-// Tick implements ingest.Sink: it tells the assembler the time, and the status what
-// the assembler has found out.
+// Tick implements ingest.Sink: it passes the time to the assembler, and the
+// assembler's results to the status.
 func (s *sink) Tick(now time.Time) error {
 	return s.withAssembler(func(asm assembler) error {
 		if err := asm.Tick(now); err != nil {
@@ -158,7 +159,7 @@ func (s *sink) Tick(now time.Time) error {
 	})
 }
 
-// flush ends the connection for the assembler, and reports whether the assembler can
+// flush ends the connection in the assembler, and reports whether the assembler can
 // be used again.
 func (s *sink) flush() bool {
 	if s.asm == nil {

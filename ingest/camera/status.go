@@ -8,8 +8,8 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// Where a problem of a live camera comes from. The first that there is is shown, and
-// that of the sound beside it.
+// Origins of a problem of a live camera. The first one that has a problem is shown,
+// and also that of the sound.
 const (
 	problemLog    = iota // Kafka does not answer
 	problemRecord        // the log refuses footage
@@ -29,7 +29,7 @@ type status struct {
 	s        schemas.Status
 	problems [problemKinds]string
 	meter    meter
-	quiet    bool // another owner tells
+	quiet    bool // another process publishes the status
 }
 
 func newStatus(s schemas.Status, every time.Duration, put func(schemas.Status)) *status {
@@ -37,7 +37,7 @@ func newStatus(s schemas.Status, every time.Duration, put func(schemas.Status)) 
 	return &status{put: put, every: every, wake: make(chan struct{}, 1), s: s}
 }
 
-// run writes the status: now, on each change, and every so often.
+// run writes the status: at once, on each change, and at a regular interval.
 func (st *status) run(ctx context.Context) {
 	tick := time.NewTicker(st.every)
 	defer tick.Stop()
@@ -66,8 +66,9 @@ func (st *status) write() {
 	}
 }
 
-// shownProblem is what a status tells of all problems. That of the sound lasts as long
-// as the camera's settings, so it neither hides another problem nor is hidden by one.
+// shownProblem returns the text of a status for all problems. A problem of the sound
+// lasts as long as the camera's settings, so it neither hides another problem nor is
+// hidden by one.
 func shownProblem(problems [problemKinds]string) string {
 	shown := ""
 	for _, p := range problems[:problemSound] {
@@ -85,7 +86,7 @@ func shownProblem(problems [problemKinds]string) string {
 	return shown
 }
 
-// change applies f, and wakes run if that made a difference.
+// change applies f, and wakes run if something changed.
 func (st *status) change(f func()) {
 	st.mu.Lock()
 	before, problems, quiet := st.s, st.problems, st.quiet
@@ -100,11 +101,11 @@ func (st *status) change(f func()) {
 	}
 	select {
 	case st.wake <- struct{}{}:
-	default: // it is about to be written
+	default: // run will write it anyway
 	}
 }
 
-// state sets what the camera does. A nil err clears the error.
+// state sets the state. A nil err clears the error.
 func (st *status) state(state schemas.State, err error) {
 	text := ""
 	if err != nil {
@@ -128,7 +129,7 @@ func (st *status) problem(kind int, text string) {
 	st.change(func() { st.problems[kind] = text })
 }
 
-// mute stops the status from being written, or lets it go on.
+// mute stops writing the status, or begins again.
 func (st *status) mute(quiet bool) {
 	st.change(func() { st.quiet = quiet })
 }
@@ -147,12 +148,13 @@ func (st *status) tracks(tracks []schemas.Track) {
 	})
 }
 
-// size sets the size of the pictures, which may be known from the pictures alone.
+// size sets the size of the pictures, which may only be known from the pictures
+// themselves.
 func (st *status) size(width, height uint16) {
 	st.change(func() { st.s.Width, st.s.Height = width, height })
 }
 
-// unit counts what has arrived.
+// unit counts a unit that has arrived.
 func (st *status) unit(now time.Time, video bool, size int) {
 	st.mu.Lock()
 	defer st.mu.Unlock()

@@ -9,32 +9,32 @@ import (
 	"unicode"
 )
 
-// How often the same trouble of a camera is logged.
+// Times that decide how often the same trouble of a camera is logged.
 const (
 	troublePause    = time.Minute      // from the first line to the second; each pause after it is twice as long
 	troublePauseMax = time.Hour        // the longest pause
-	troubleNewAfter = 30 * time.Minute // a trouble that was not seen for so long is new; longer than any pause between two attempts to connect
-	// liveHolds is how long the line that the camera is live may be the last one
-	// although there is trouble again, which was seen before that line.
+	troubleNewAfter = 30 * time.Minute // a trouble that was not seen for this time is new; longer than any pause between two attempts to connect
+	// liveHolds is how long the line "camera is live" may be the last one of a
+	// camera although a trouble that was logged before is there again.
 	liveHolds = 10 * time.Minute
-	// maxTroubles is how many texts are remembered of a camera.
+	// maxTroubles is how many texts of a camera are remembered.
 	maxTroubles = 16
 )
 
-// troubleLog logs what is wrong with one camera: a new trouble at once, and the same
-// one again after a pause that grows. Each text has pauses of its own, so that two
-// texts that take turns do not count as new. Its methods may be called from any
+// troubleLog logs the troubles of one camera: a new trouble at once, and the same
+// one again after a growing pause. Each text has its own pauses, so that two
+// alternating texts do not count as new. Its methods may be called from any
 // goroutine.
 type troubleLog struct {
 	log *slog.Logger
 
 	mu       sync.Mutex
 	troubles map[string]*trouble // by message and text, without their digits
-	open     map[string]bool     // messages that were logged, and not that they are over
+	open     map[string]bool     // messages that were logged and are not over yet
 	live     time.Time           // when it was logged that the camera is live
 }
 
-// trouble is what is known of one text.
+// trouble is the state of one text.
 type trouble struct {
 	first, seen, logged time.Time
 	pause               time.Duration // until it is logged again
@@ -45,8 +45,8 @@ func newTroubleLog(log *slog.Logger) *troubleLog {
 	return &troubleLog{log: log, troubles: make(map[string]*trouble), open: make(map[string]bool)}
 }
 
-// tell logs msg with what is wrong, or only counts it if that was logged a short while
-// ago. A later line tells how often it was seen, and within what time.
+// tell logs msg with a trouble, or only counts it if it was logged a short while ago.
+// A later line has how often it was seen, and within what time.
 func (l *troubleLog) tell(level slog.Level, msg string, what slog.Attr, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -70,8 +70,8 @@ func (l *troubleLog) tell(level slog.Level, msg string, what slog.Attr, args ...
 	l.log.Log(context.Background(), level, msg, append([]any{what}, args...)...)
 }
 
-// of is what is known of a text, which may be nothing yet. Beyond maxTroubles the text
-// is forgotten that was not seen for the longest time.
+// of returns the state of a text, which may be new. Beyond maxTroubles it forgets the
+// text that was not seen for the longest time.
 func (l *troubleLog) of(text string, now time.Time) *trouble {
 	key := strings.Map(func(r rune) rune {
 		if unicode.IsDigit(r) {
@@ -98,8 +98,8 @@ func (l *troubleLog) of(text string, now time.Time) *trouble {
 	return t
 }
 
-// over logs end, that there is no trouble of message msg any more, if a line says
-// that there is. It reports whether it did.
+// over logs end (the trouble with message msg is over) if that trouble was
+// logged. It reports whether it did.
 func (l *troubleLog) over(msg, end string, args ...any) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -111,8 +111,8 @@ func (l *troubleLog) over(msg, end string, args ...any) bool {
 	return true
 }
 
-// isLive logs that the camera is live: the first time, and whenever a line since the
-// last time tells that the camera has no connection.
+// isLive logs that the camera is live: the first time, and again if the log has
+// reported a lost connection since.
 func (l *troubleLog) isLive() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

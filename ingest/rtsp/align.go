@@ -7,7 +7,7 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// clock is what is known of one track's RTP time.
+// clock is what is known about one track's RTP time.
 type clock struct {
 	start    gstreamer.RTSPStart
 	rate     uint32
@@ -18,17 +18,17 @@ type clock struct {
 // mapping holds the clocks of both tracks of a connection.
 type mapping struct{ video, audio clock }
 
-// believable is how far what a camera tells of its clocks may be from what is seen:
-// the start of a range from the first packet, and the distance of the tracks by
-// their reports from that by their arrival. Some cameras send RTP-Info with
-// rtptime=0, or reports from two clocks.
+// believable is the largest accepted difference between a camera's statements about
+// its clocks and the observed packets: between the start of a range and the first
+// packet, and between the distance of the tracks by their reports and by their
+// arrival. Some cameras send RTP-Info with rtptime=0, or reports from two clocks.
 const believable = 10 * time.Second
 
-// offset is what to add to sound, in ticks of its timescale, so that it has
-// the origin of the video: the instant of RTP time 0 of the video's clock. In
-// order of trust: RTP-Info (RFC 2326, 12.33), which names the RTP times of one
-// instant; sender reports (RFC 3550, 6.4.1), which name each track's at a wall
-// clock's; the arrival of the first packets.
+// offset returns what to add to the sound's time, in ticks of its timescale, so
+// that it has the origin of the video: the instant of RTP time 0 of the video's
+// clock. It uses the first of these that is there: RTP-Info (RFC 2326, 12.33),
+// which names the RTP times of one instant; sender reports (RFC 3550, 6.4.1),
+// which name each track's at a wall clock's; the arrival of the first packets.
 func (m mapping) offset(timescale uint32) int64 {
 	v, a := m.video, m.audio
 	at := func(videoTime, audioTime int64, apart time.Duration) int64 {

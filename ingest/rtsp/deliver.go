@@ -11,7 +11,7 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// connection is what deliver asks of a *gstreamer.RTSP.
+// connection is the part of a *gstreamer.RTSP that deliver uses.
 type connection interface {
 	Selected() []gstreamer.RTSPTrack
 	Start(track uint8) (s gstreamer.RTSPStart, clockRate uint32, ok bool)
@@ -19,7 +19,8 @@ type connection interface {
 }
 
 // deliver turns the items of a connection into calls of a sink: it waits for
-// the tracks, and puts sound and picture on one time. One goroutine uses it.
+// the tracks, and gives sound and pictures a common origin of time. One
+// goroutine uses it.
 type deliver struct {
 	sink  ingest.Sink
 	conn  connection
@@ -28,12 +29,12 @@ type deliver struct {
 	bytes int64         // held at most
 
 	tracks   []schemas.Track // those that have come, the video first
-	told     []schemas.Track // what the sink knows
+	told     []schemas.Track // the sink's tracks
 	sawVideo bool
 	first    time.Time // when the first unit of video came
-	live     bool      // the sink was told tracks
+	live     bool      // the sink has got tracks
 
-	held      []ingest.Unit // until live
+	held      []ingest.Unit // units that wait until live
 	heldBytes int64
 
 	aligned bool
@@ -60,7 +61,7 @@ func (d *deliver) item(it gstreamer.RTSPItem) error {
 		Broken:     it.Unit.Damaged,
 	}
 	if d.track(u.Track) == nil {
-		return nil // its format is none that the log keeps
+		return nil // the log does not keep this format
 	}
 	if u.Track == schemas.VideoTrack && !d.sawVideo {
 		d.sawVideo, d.first = true, u.Captured
@@ -73,11 +74,12 @@ func (d *deliver) item(it gstreamer.RTSPItem) error {
 	return d.tick(u.Captured)
 }
 
-// tick begins the delivery once everything that was announced is there, or has
-// been waited for.
+// tick begins the delivery when all announced tracks are there, or the wait for
+// them is over.
 func (d *deliver) tick(now time.Time) error {
 	if d.live || !d.sawVideo {
-		// Sound alone waits for a picture: the newest of it.
+		// Sound without pictures waits for the first picture. Only the newest sound
+		// is kept.
 		if n := len(d.held) - d.units; !d.live && n > 0 {
 			d.drop(n)
 		}
@@ -97,10 +99,10 @@ func (d *deliver) drop(n int) {
 	d.held = slices.Delete(d.held, 0, n)
 }
 
-// flush begins the delivery with what there is. Sound goes first: it may have
-// come later than the pictures beside it, as packets of several frames do, and
-// a session's first chunk has sound only if some has come before that chunk is
-// closed.
+// flush begins the delivery with the units that are there. Sound goes first: it
+// may have arrived later than the pictures of the same time, since its packets
+// hold several frames. And a session's first chunk has sound only if some has
+// come before that chunk is closed.
 func (d *deliver) flush() error {
 	if d.live || !d.sawVideo {
 		return nil
@@ -139,12 +141,12 @@ func (d *deliver) track(id uint8) *schemas.Track {
 	return nil
 }
 
-// format takes a track's new format. If the delivery has begun, the sink is told at
-// once of a change that matters.
+// format takes a track's new format. If the delivery has begun, the sink gets a
+// relevant change at once.
 func (d *deliver) format(id uint8, f *gstreamer.RTSPFormat) error {
 	t, ok := trackOf(id, f)
 	if ok && !t.Codec.Video() {
-		_, err := codec.FrameDuration(t) // what the assembler will ask
+		_, err := codec.FrameDuration(t) // the assembler will call it too
 		ok = err == nil
 	}
 	if id == schemas.AudioTrack {
@@ -162,7 +164,7 @@ func (d *deliver) format(id uint8, f *gstreamer.RTSPFormat) error {
 			return nil
 		}
 		if d.heldTrack(id) {
-			// Held units belong to the format before: tell that one first.
+			// Held units belong to the former format, so that goes to the sink first.
 			if err := d.flush(); err != nil {
 				return err
 			}
@@ -179,7 +181,7 @@ func (d *deliver) format(id uint8, f *gstreamer.RTSPFormat) error {
 	return d.tell()
 }
 
-// lacksSound reports whether the camera announces sound, and none has come.
+// lacksSound reports whether the camera announces sound and none has come.
 func (d *deliver) lacksSound() bool {
 	announced := slices.ContainsFunc(d.conn.Selected(), func(t gstreamer.RTSPTrack) bool { return t.ID == schemas.AudioTrack })
 	return announced && d.track(schemas.AudioTrack) == nil
@@ -197,7 +199,7 @@ func (d *deliver) tell() error {
 	return d.sink.Tracks(slices.Clone(d.tracks))
 }
 
-// align fixes the offset of sound, once: late sender reports move nothing.
+// align sets the offset of sound once: later sender reports change nothing.
 func (d *deliver) align() bool {
 	if d.aligned {
 		return true

@@ -12,7 +12,7 @@ import (
 
 // Kinds of failure, for errors.Is.
 var (
-	// ErrRefused: the camera answers and refuses. Only a person can change that.
+	// ErrRefused: the camera answers and refuses. Only a person can correct that.
 	ErrRefused = fmt.Errorf("rtsp: %w", ingest.ErrRefused)
 	// ErrUnsupported: the log cannot keep the camera's video.
 	ErrUnsupported = fmt.Errorf("rtsp: %w", ingest.ErrUnsupported)
@@ -22,8 +22,8 @@ var (
 	ErrStalled = fmt.Errorf("rtsp: %w", ingest.ErrStalled)
 )
 
-// Error is why a connection ended. Its text holds host and path of the camera,
-// as Config.Shown has them, and never user info, query or what the camera sent.
+// Error is why a connection ended. Its text has host and path of the camera, as
+// in Config.Shown, and never user info, query or text from the camera.
 type Error struct {
 	Kind   error  // one of the kinds above
 	Where  string // host and path
@@ -31,16 +31,16 @@ type Error struct {
 	Remedy string // what a person can do; may be empty
 	Status int    // RTSP status code, or 0
 
-	tryOther bool // another transport may do better
+	tryOther bool // another transport may work
 	noData   bool // PLAY was accepted, and not one packet of video came
-	probe    bool // GStreamer does not tell what answers, or why nothing does
+	probe    bool // GStreamer does not report what answers, or why nothing does
 	early    bool // the connection ended before PLAY was accepted
 	login    bool // the credentials are wrong or missing
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%v: %s: %s", e.Kind, e.Where, e.Short()) }
 
-// Short is cause and remedy alone, for readers that know kind and camera.
+// Short returns only cause and remedy, for callers that know kind and camera.
 func (e *Error) Short() string {
 	if e.Remedy == "" {
 		return e.Cause
@@ -67,22 +67,22 @@ const (
 	resourceNotAuthorized = 15
 
 	// streamCodecNotFound is rtspsrc's error if the camera has refused all
-	// streams that were asked for (461), or none was asked for.
+	// requested streams (461), or none was requested.
 	streamCodecNotFound = 6
 )
 
 // course is how far a connection came.
 type course struct {
 	transport string
-	video     bool // the camera announced one that was asked for
+	video     bool // the camera announced a video stream that was requested
 	playing   bool // PLAY was accepted
 	packets   bool // the first packet of video came
 	live      bool // units were delivered
-	stood     bool // this process stood still just before
+	stood     bool // this process stood still just before the end
 }
 
-// explain turns what ended a connection into an *Error. Errors that do not come
-// from the camera, such as a missing plugin, pass as they are.
+// explain turns the error that ended a connection into an *Error. Errors that
+// do not come from the camera, such as a missing plugin, stay as they are.
 func explain(err error, where string, c course) error {
 	e := &Error{Kind: ErrAway, Where: where}
 	var (
@@ -127,13 +127,13 @@ func explain(err error, where string, c course) error {
 	return e
 }
 
-// away reports whether err is that the connection ended or nothing came.
+// away reports whether err means that the connection ended or nothing came.
 func away(err error) bool {
 	var pipe *gstreamer.RTSPError
 	return errors.As(err, &pipe) && pipe.Status == 0 || errors.Is(err, errNoAnswer) || errors.Is(err, errNoVideo) || errors.Is(err, gstreamer.ErrRTSPEnded)
 }
 
-// stalled fills in what does not come although PLAY was accepted.
+// stalled fills in what is missing although PLAY was accepted.
 func (e *Error) stalled(c course) {
 	e.Kind, e.tryOther = ErrStalled, !c.live
 	switch {
@@ -152,8 +152,7 @@ func (e *Error) stalled(c course) {
 	}
 }
 
-// ofBoth is why neither transport gives video: TCP failed with e, and UDP with
-// udp.
+// ofBoth returns why no transport gives video: TCP failed with e, UDP with udp.
 func (e *Error) ofBoth(udp *Error) *Error {
 	switch {
 	case !udp.tryOther:
@@ -224,7 +223,7 @@ func (e *Error) noVideo() {
 	e.Kind, e.Cause, e.Remedy = ErrUnsupported, "the camera announces no video", "check the path in the camera's URL"
 }
 
-// printable keeps a word of the camera's short and harmless.
+// printable makes a word from the camera short and harmless.
 func printable(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r > ' ' && r < 127 {

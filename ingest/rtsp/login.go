@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// login keeps a camera from locking this source out: many cameras lock an account,
-// or an address, after about five wrong passwords.
+// login prevents a camera from locking out this source: many cameras lock an
+// account, or an address, after about five wrong passwords.
 type login struct {
 	refused string        // URL whose credentials the camera did not accept; "": none
 	wait    time.Duration // the latest pause, without its random part
-	until   time.Time     // refused is not tried before
+	until   time.Time     // refused is not tried before this time
 	good    string        // URL whose credentials the camera accepted last
 }
 
@@ -37,9 +37,10 @@ func (s *source) await(ctx context.Context) (*url.URL, error) {
 	}
 }
 
-// refuse notes that the camera did not accept the credentials of a URL, and returns
-// for how long they are not tried again. A camera that accepted them before may just
-// have started and not know its users yet: then they are tried again at once, once.
+// refuse records that the camera did not accept the credentials of a URL, and
+// returns for how long they are not tried again. A camera that accepted them before
+// may just have started and not know its users yet: then they are tried again at
+// once, once.
 func (l *login) refuse(url string, lo, hi time.Duration) time.Duration {
 	if url != l.refused {
 		l.refused, l.wait = url, 0
@@ -54,10 +55,10 @@ func (l *login) refuse(url string, lo, hi time.Duration) time.Duration {
 	return pause
 }
 
-// accept notes that the camera accepted the credentials of a URL.
+// accept records that the camera accepted the credentials of a URL.
 func (l *login) accept(url string) { *l = login{good: url} }
 
-// plain is a duration without the zeros at its end: "1m", not "1m0s".
+// plain formats a duration without the zeros at its end: "1m", not "1m0s".
 func plain(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {

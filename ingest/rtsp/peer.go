@@ -12,38 +12,38 @@ import (
 	"time"
 )
 
-// peer is what answers at a camera's address.
+// peer is the kind of program that answers at a camera's address.
 type peer int
 
 const (
 	peerSilent peer = iota // it takes the connection and sends nothing
 	peerCloses             // it ends the connection without an answer
-	peerOther              // it answers with a protocol that is not known here
+	peerOther              // it answers with an unknown protocol
 	peerRTSP               // RTSP without TLS
 	peerRTSPS              // RTSP inside TLS
 	peerHTTP               // a web server; also a camera's pages and ONVIF
 	peerHTTPS              // the same inside TLS
 	peerSSH
-	peerTLS       // TLS, and inside it nothing that is known
-	peerFailedTLS // TLS, and no handshake with us
+	peerTLS       // TLS with an unknown protocol inside
+	peerFailedTLS // TLS, but the handshake with us fails
 )
 
-// prober finds out what answers at an address, with connections of its own that end
-// at once. It sends no credentials and no path: one OPTIONS request, and TLS's
+// prober finds out what answers at an address. It makes its own short connections
+// and sends no credentials and no path, only one OPTIONS request and a TLS
 // ClientHello.
 type prober struct {
 	host, port string
 	step       time.Duration // limit of each connection, and of each answer
 }
 
-// options is the request of RFC 2326, 10.1, that is about no stream.
+// options is the request of RFC 2326, 10.1, that names no stream.
 const options = "OPTIONS * RTSP/1.0\r\nCSeq: 1\r\nUser-Agent: Framelog\r\n\r\n"
 
-// headBytes is how much of an answer is looked at.
+// headBytes is how many bytes of an answer are read.
 const headBytes = 8
 
-// find asks first as the URL says, and then in the other way. An error means that
-// there was no connection.
+// find first tries the URL's scheme (with or without TLS), and then the other
+// way. An error means that there was no connection.
 func (p prober) find(ctx context.Context, secure bool) (peer, error) {
 	ways := []func(context.Context) (peer, error){p.plain, p.secured}
 	if secure {
@@ -56,10 +56,10 @@ func (p prober) find(ctx context.Context, secure bool) (peer, error) {
 		case err != nil && i == 0:
 			return found, err
 		case err != nil:
-			return found, nil // it accepted one connection and not the second
+			return found, nil // the address accepted one connection but not the second
 		}
-		// A known answer ends the search. An alert of TLS in answer to plain RTSP
-		// only tells to ask with TLS.
+		// A known answer ends the search. A TLS alert as answer to plain RTSP only
+		// means that TLS must be tried.
 		if got != peerSilent && got != peerCloses && got != peerOther && (got != peerTLS || i > 0 || secure) {
 			return got, nil
 		}
@@ -68,13 +68,13 @@ func (p prober) find(ctx context.Context, secure bool) (peer, error) {
 	return found, nil
 }
 
-// plain asks for RTSP without TLS.
+// plain tries RTSP without TLS.
 func (p prober) plain(ctx context.Context) (peer, error) {
 	return p.talk(ctx, func(c *headConn) peer { return c.ask([]byte(options)) })
 }
 
-// secured asks for TLS, and inside it for RTSP. It accepts any certificate: what it
-// sends is no secret.
+// secured tries TLS with RTSP inside. It accepts any certificate, since it sends no
+// secret.
 func (p prober) secured(ctx context.Context) (peer, error) {
 	return p.talk(ctx, func(c *headConn) peer {
 		t := tls.Client(c, &tls.Config{ServerName: p.host, InsecureSkipVerify: true, MinVersion: tls.VersionTLS10}) //nolint:gosec // see above
@@ -97,8 +97,8 @@ func (p prober) secured(ctx context.Context) (peer, error) {
 	})
 }
 
-// talk makes one connection for f. The connection ends when f returns, when the
-// limit has passed, or when ctx ends.
+// talk makes one connection and calls f with it. The connection ends when f
+// returns, when the limit has passed, or when ctx ends.
 func (p prober) talk(ctx context.Context, f func(c *headConn) peer) (peer, error) {
 	d := net.Dialer{Timeout: p.step}
 	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(p.host, p.port))
@@ -113,7 +113,7 @@ func (p prober) talk(ctx context.Context, f func(c *headConn) peer) (peer, error
 	return f(&headConn{Conn: conn}), nil
 }
 
-// headConn remembers the first bytes that come.
+// headConn stores the first bytes that come.
 type headConn struct {
 	net.Conn
 	head []byte
@@ -127,7 +127,7 @@ func (c *headConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// ask sends a request and looks at the beginning of the answer.
+// ask sends a request and reads the beginning of the answer.
 func (c *headConn) ask(request []byte) peer {
 	_, err := c.Write(request) // a greeting may be there although this fails
 	b := make([]byte, headBytes)
@@ -139,8 +139,8 @@ func (c *headConn) ask(request []byte) peer {
 	return c.answer(err)
 }
 
-// answer is the peer whose answer begins with the bytes read. err is what ended the
-// reading.
+// answer returns the peer whose answer begins with the read bytes. err is the error
+// that ended the read.
 func (c *headConn) answer(err error) peer {
 	h := c.head
 	starts := func(s string) bool { return bytes.HasPrefix(h, []byte(s)) }
@@ -148,7 +148,7 @@ func (c *headConn) answer(err error) peer {
 	switch {
 	case starts("RTSP/"):
 		return peerRTSP
-	case starts("HTTP/"), starts("<"): // some answer a request that they cannot read with a page alone
+	case starts("HTTP/"), starts("<"): // some web servers answer an invalid request with a page without a header
 		return peerHTTP
 	case starts("SSH-"):
 		return peerSSH
@@ -162,7 +162,7 @@ func (c *headConn) answer(err error) peer {
 	return peerCloses
 }
 
-// found is what answered a source's last probe.
+// found is the result of a source's last probe.
 type found struct {
 	addr   string
 	secure bool
@@ -170,10 +170,10 @@ type found struct {
 	at     time.Time
 }
 
-// diagnose finds out why there is no stream, since GStreamer does not tell it: it
-// makes connections of its own and looks what answers. An answer is kept for
-// ProbeEvery, so that a camera is seldom asked. If nothing answers, nothing is
-// disturbed either, and it asks each time.
+// diagnose finds out why there is no stream, since GStreamer does not report it:
+// it makes its own connections to see what answers. It keeps an answer for
+// ProbeEvery, so that a camera gets few connections. If nothing answers, it tries
+// each time.
 func (s *source) diagnose(ctx context.Context, e *Error, u *url.URL) {
 	p := prober{host: u.Hostname(), port: port(u), step: min(s.cfg.ConnectTimeout, probeStep)}
 	now := found{addr: net.JoinHostPort(p.host, p.port), secure: u.Scheme == "rtsps", at: time.Now()}
@@ -190,8 +190,8 @@ func (s *source) diagnose(ctx context.Context, e *Error, u *url.URL) {
 	e.wrongPeer(now)
 }
 
-// port is the camera's port: that of the scheme if its URL names none (RFC 7826
-// section 4.2).
+// port returns the camera's port: that of the scheme if its URL has none (RFC
+// 7826 section 4.2).
 func port(u *url.URL) string {
 	switch {
 	case u.Port() != "":
@@ -231,8 +231,8 @@ const (
 	restart   = "close other connections to the camera, or restart it"
 )
 
-// wrongPeer fills in what answers in place of a camera as the URL describes it. If
-// such a camera answers, the text of GStreamer's error stays.
+// wrongPeer fills in what answers instead of a camera as in the URL. If such a
+// camera answers, the text of GStreamer's error stays.
 func (e *Error) wrongPeer(f found) {
 	checkPort := checkPort
 	if strings.HasSuffix(f.addr, ":1935") {

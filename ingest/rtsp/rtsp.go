@@ -1,8 +1,8 @@
-// Package rtsp is the source for RTSP cameras (RFC 2326): H.264, H.265 and
-// MJPEG, with AAC or Opus as they come and other sound as AAC. Sound that cannot be
-// decoded is left out and told as a problem. GStreamer does the protocol
-// (internal/gstreamer); here are the choice of transport, the offset between sound
-// and picture, and what an error means.
+// Package rtsp is the source for RTSP cameras (RFC 2326): H.264, H.265 and MJPEG,
+// with AAC or Opus as they come and other sound as AAC. Sound that cannot be
+// decoded is left out and reported as a problem. GStreamer does the protocol
+// (internal/gstreamer). This package chooses the transport, computes the offset
+// between sound and pictures, and explains errors.
 package rtsp
 
 import (
@@ -29,12 +29,12 @@ const (
 // Config is one camera's settings. The zero value of each field but URL means
 // its default.
 type Config struct {
-	// URL gives where the camera is, with user and password as plain text. It
-	// is asked at every attempt to connect, and while Run waits for one, so
-	// that a secret that changed is the one that is used.
+	// URL returns the camera's URL, with user and password as plain text. It is
+	// called at every attempt to connect, and while Run waits for one, so that a
+	// changed secret is used.
 	URL func(ctx context.Context) (*url.URL, error)
-	// Shown is how errors name the camera, host and path; default: those of
-	// URL, which must then hold no secret in its path.
+	// Shown is the name of the camera in errors, host and path. Default: those of
+	// URL, whose path must then hold no secret.
 	Shown string
 
 	// Connection.
@@ -47,10 +47,9 @@ type Config struct {
 	NoAudio        bool          // ask for no sound
 	InsecureTLS    bool          // rtsps with any certificate, not only those that the system's authorities have signed
 
-	// AudioWait is how long the first video waits for announced sound, so that
-	// one session has both; default 2s. Sound that comes later is told as a change
-	// of tracks. If none came to a connection in that time, the next connection does
-	// not wait.
+	// AudioWait is how long the first video waits for announced sound, so that one
+	// session has both; default 2s. Sound that comes later is a change of tracks.
+	// If no sound came in that time, the next connection does not wait.
 	AudioWait time.Duration
 
 	// Credentials that the camera refuses are not tried again before LoginWait
@@ -60,8 +59,8 @@ type Config struct {
 	LoginWait, LoginWaitMax time.Duration
 	SecretEvery             time.Duration
 
-	// ProbeEvery is how long the answer to the question what answers at the camera's
-	// address is kept, before new connections are made to find out; default 1m.
+	// ProbeEvery is how long the result of a probe of the camera's address is kept
+	// before new connections are made for one; default 1m.
 	ProbeEvery time.Duration
 
 	// Queue between GStreamer and Run's goroutine. Units beyond it are
@@ -70,10 +69,10 @@ type Config struct {
 	QueueBytes int64 // default 16 MiB
 }
 
-// Check reports what of a camera's record RTSP cannot do.
+// Check returns an error if RTSP cannot do what a camera's record asks for.
 func Check(cam schemas.Camera) error {
 	if scheme, _, _ := strings.Cut(cam.URL, ":"); strings.EqualFold(scheme, "rtsps") && cam.Transport == TransportUDP {
-		// The media of rtsps would go in the clear over UDP.
+		// Over UDP the media of rtsps would not be encrypted.
 		return fmt.Errorf("%w: rtsps carries media in its own connection (set the transport to tcp)", ErrRefused)
 	}
 	return nil
@@ -104,7 +103,8 @@ func New(cfg Config) ingest.Source {
 	return &source{cfg: cfg}
 }
 
-// source is one camera. What it learns of the camera serves all its connections.
+// source is one camera. It remembers for all connections what works with the
+// camera.
 type source struct {
 	cfg    Config
 	useUDP bool // TransportAuto found that TCP gives no video
@@ -129,19 +129,19 @@ func (s *source) Run(ctx context.Context, sink ingest.Sink) error {
 		err = s.run(ctx, u, sink)
 	}
 	if errors.As(err, &failed) && failed.login {
-		s.reopen = false // if it is no such camera, they were sent twice
+		s.reopen = false // if it is no such camera, the credentials were sent twice
 		if failed.Status == 401 && u.User == nil {
 			failed.Cause, failed.Remedy = "the camera asks for a user and a password", "put both into the camera's URL"
 		}
 		if s.login.refuse(u.String(), s.cfg.LoginWait, s.cfg.LoginWaitMax) > 0 {
-			// The same text each time, however long the pause is.
+			// The text is always the same, whatever the length of the pause is.
 			failed.Remedy += fmt.Sprintf("; what was refused is tried again after %s at first, later after %s, because cameras lock out after several wrong attempts",
 				plain(s.cfg.LoginWait), plain(s.cfg.LoginWaitMax))
 		}
 	}
 	switch {
 	case !errors.As(err, &failed) || !failed.probe:
-		s.found = found{} // out of date: the connection came further
+		s.found = found{} // out of date, since the connection got further
 	case ctx.Err() == nil:
 		s.diagnose(ctx, failed, u)
 	}
@@ -151,7 +151,7 @@ func (s *source) Run(ctx context.Context, sink ingest.Sink) error {
 // Live reports true: units are captured by the wall clock when they arrive.
 func (s *source) Live() bool { return true }
 
-// run makes one connection, over TCP or UDP as the camera is set and what was learnt.
+// run makes one connection, over TCP or UDP, as the settings say or as worked before.
 func (s *source) run(ctx context.Context, u *url.URL, sink ingest.Sink) error {
 	auto := s.cfg.Transport == TransportAuto && u.Scheme != "rtsps"
 	udp := s.cfg.Transport == TransportUDP || auto && s.useUDP
@@ -170,8 +170,8 @@ func (s *source) run(ctx context.Context, u *url.URL, sink ingest.Sink) error {
 			err = overTCP.ofBoth(failed)
 		}
 	}
-	// UDP is remembered until it gives nothing. That the camera was away for a
-	// while is no sign of that.
+	// UDP is remembered until it gives no video. If the camera was only away for a
+	// while, UDP stays.
 	switch failed = nil; {
 	case udp && live:
 		s.useUDP = true
@@ -181,7 +181,7 @@ func (s *source) run(ctx context.Context, u *url.URL, sink ingest.Sink) error {
 	return err
 }
 
-// where is how errors name the camera.
+// where returns the camera's name in errors.
 func (s *source) where(u *url.URL) string {
 	if s.cfg.Shown != "" {
 		return s.cfg.Shown
@@ -254,12 +254,12 @@ type run struct {
 	deliver   *deliver
 	auto      bool // another transport may be tried
 	playing   bool
-	described bool   // the sink was told the frame time
-	dropped   uint64 // units that were dropped and told
-	sound     string // the problem of the sound, as it was told last
-	soundTold bool   // it was told, even if it is ""
+	described bool   // the sink has got the frame time
+	dropped   uint64 // dropped units that were reported
+	sound     string // the last reported problem of the sound
+	soundTold bool   // sound was reported, even if it is ""
 	dog       *watchdog
-	ours      bool // loop's error is the connection's, not the sink's or ctx's
+	ours      bool // loop's error comes from the connection, not from the sink or ctx
 }
 
 func (r *run) hasVideo() bool {
@@ -276,7 +276,7 @@ func (r *run) tell(kind ingest.EventKind) {
 	observe(r.deliver.sink, ingest.Event{Kind: kind, Transport: r.transport})
 }
 
-// tellDropped tells of units that were dropped since the last time.
+// tellDropped reports units that were dropped since the last call.
 func (r *run) tellDropped() {
 	if n := r.conn.Dropped(); n > r.dropped {
 		observe(r.deliver.sink, ingest.Event{Kind: ingest.EventDropped, Transport: r.transport, Units: n - r.dropped})
@@ -284,20 +284,20 @@ func (r *run) tellDropped() {
 	}
 }
 
-// What loop ends with, besides the errors of others.
+// Errors of loop itself.
 var (
 	errNoAnswer = errors.New("no answer in time")
 	errNoVideo  = errors.New("no video in time")
 	errNoTrack  = errors.New("no video announced")
 )
 
-// pace is how often a connection looks at what has come. All connections do so at
-// the same multiples of it: the process wakes once for all of them, and their chunks
-// go to Kafka in fewer requests. It adds half of pace to the delay. Half the pace
-// costs an eighth more CPU time.
+// pace is the interval at which a connection takes its units. All connections do so
+// at the same multiples of it: the process wakes once for all of them, and their
+// chunks go to Kafka in fewer requests. On average it adds half of pace to the
+// delay. Half the pace needs an eighth more CPU time.
 const pace = 40 * time.Millisecond
 
-// tickEvery is how often the sink is told the time.
+// tickEvery is the interval of Sink.Tick.
 const tickEvery = time.Second
 
 func (r *run) loop(ctx context.Context) error {
@@ -319,7 +319,7 @@ func (r *run) loop(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-r.conn.Done():
-			// What came before the end is delivered.
+			// Units that came before the end are delivered.
 			if err := look(time.Now()); err != nil {
 				return err
 			}
@@ -370,8 +370,8 @@ func (r *run) loop(ctx context.Context) error {
 	}
 }
 
-// describe tells the frame time that SDP gives, once the video was chosen. That is
-// before the first unit of it.
+// describe reports the frame time in the SDP as soon as the video is selected,
+// before its first unit.
 func (r *run) describe() {
 	if r.described {
 		return
@@ -381,7 +381,7 @@ func (r *run) describe() {
 			continue
 		}
 		r.described = true
-		// 0 is told too: it replaces what the connection before told.
+		// 0 is reported too: it replaces the value of the connection before.
 		observe(r.deliver.sink, ingest.Event{Kind: ingest.EventFrameTime, Transport: r.transport, FrameTime: t.FrameTime})
 	}
 }
@@ -392,7 +392,7 @@ func (r *run) plays() {
 	r.tell(ingest.EventPlaying)
 }
 
-// items delivers what is in the queue. saw reports that there was video in it.
+// items delivers the units in the queue. saw reports that video was among them.
 func (r *run) items() (saw bool, err error) {
 	wasLive := r.deliver.live
 	r.describe()

@@ -11,12 +11,12 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// soundPatience is how long packets of sound may come without a frame of sound
-// until that is a problem.
+// soundPatience is how long packets of sound may give no frame of sound before
+// this is a problem.
 const soundPatience = 10 * time.Second
 
-// tellSound tells what is wrong with the camera's sound ("": nothing), once that is
-// known and whenever it changes.
+// tellSound reports the problem of the camera's sound ("": none) when it is known
+// and whenever it changes.
 func (r *run) tellSound(now time.Time) {
 	if !r.playing {
 		return
@@ -29,8 +29,8 @@ func (r *run) tellSound(now time.Time) {
 	observe(r.deliver.sink, ingest.Event{Kind: ingest.EventSound, Transport: r.transport, Problem: problem})
 }
 
-// soundProblem is what is wrong with the sound. known is false while announced sound
-// may still come: until then the problem that the connection before told stays.
+// soundProblem returns the problem of the sound. known is false while announced
+// sound may still come: until then the problem of the connection before stays.
 func (r *run) soundProblem(now time.Time) (problem string, known bool) {
 	if encoding, err := r.conn.NoSound(); err != nil {
 		var missing *gstreamer.MissingError
@@ -71,19 +71,20 @@ func cannotDecode(encoding string) string {
 	return fmt.Sprintf("the sound is %s, which GStreamer here cannot decode: recorded without sound; set AAC, G.711 or Opus on the camera", soundName(encoding))
 }
 
-// announcedAs is the problem of packets that are not what SDP announces.
+// announcedAs returns the problem of packets that differ from what SDP
+// announces.
 func announcedAs(name string) string {
 	return fmt.Sprintf("the sound is announced as %s and cannot be read as that: recorded without sound; set another kind of sound on the camera", name)
 }
 
-// soundNames are encodings under the names that people use.
+// soundNames maps encodings to the names that people use.
 var soundNames = map[string]string{
 	"PCMU": "G.711", "PCMA": "G.711", "MPA": "MP3", "MPEG4-GENERIC": "AAC", "MP4A-LATM": "AAC", "AC3": "AC-3", "EAC3": "E-AC-3", "OPUS": "Opus",
 	// GStreamer's names of media types.
 	"mpeg": "AAC", "x-opus": "Opus",
 }
 
-// soundName is an encoding of SDP as people write it: "G.729" for "G729".
+// soundName returns an encoding of SDP as people write it: "G.729" for "G729".
 func soundName(encoding string) string {
 	name := printable(encoding)
 	if n, ok := soundNames[name]; ok {

@@ -8,8 +8,8 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// trackOf describes a format as the log does. ok is false if the log has no codec
-// for it, or if its description is not complete.
+// trackOf returns the log's track for a format. ok is false if the log has no
+// codec for it, or if its description is incomplete.
 func trackOf(id uint8, f *gstreamer.RTSPFormat) (t schemas.Track, ok bool) {
 	t = schemas.Track{ID: id, Config: f.Config}
 	switch f.Media {
@@ -49,9 +49,9 @@ func trackOf(id uint8, f *gstreamer.RTSPFormat) (t schemas.Track, ok bool) {
 	return t, true
 }
 
-// opusHead is the OpusHead of RFC 7845, 5.1 without its magic: version 1, no
-// pre-skip (what is received begins in the middle of a stream), 48 kHz, no
-// gain, mapping family 0.
+// opusHead returns the OpusHead of RFC 7845, 5.1 without its magic: version 1,
+// no pre-skip (we receive the stream from its middle on), 48 kHz, no gain,
+// mapping family 0.
 func opusHead(channels uint8) []byte {
 	return []byte{1, channels, 0, 0, 0x80, 0xbb, 0, 0, 0, 0, 0}
 }
