@@ -12,17 +12,18 @@ import (
 )
 
 // OpusConfig is an identification header of Opus without its magic (RFC 7845
-// section 5.1), as the log has it.
+// section 5.1), as in the log.
 type OpusConfig struct {
 	Channels   uint8
 	PreSkip    uint16 // samples at 48 kHz
 	InputRate  uint32 // Hz, of the encoder's input; decoders do not need it
 	OutputGain int16  // dB, in 8.8 fixed point
 	Family     uint8
-	Mapping    []byte // stream count, coupled count and a byte a channel, where Family is not 0
+	Mapping    []byte // stream count, coupled count and one byte for each channel, if Family is not 0
 }
 
-// OpusRate is the clock of Opus, whatever the input was (RFC 7587 section 4.1).
+// OpusRate is the clock of Opus, which does not depend on the input (RFC 7587
+// section 4.1).
 const OpusRate = 48000
 
 // ParseOpusConfig reads an identification header without its magic. Mapping is a
@@ -54,9 +55,10 @@ func ParseOpusConfig(b []byte) (OpusConfig, error) {
 	return c, nil
 }
 
-// opusDuration is how long an Opus packet sounds, in samples at 48 kHz, by its
-// table of contents (RFC 6716 section 3.1). It is 0 for bytes that are no packet:
-// none, or more than the 120 ms that section 3.2.5 allows.
+// opusDuration returns the duration of an Opus packet in samples at 48 kHz, by
+// its table of contents (RFC 6716 section 3.1). It returns 0 for bytes that are
+// no packet: if there are none, or for more than the 120 ms that section 3.2.5
+// allows.
 func opusDuration(packet []byte) uint32 {
 	d := opus.PacketDuration2(packet)
 	if d <= 0 || d > OpusRate*120/1000 {
@@ -65,8 +67,9 @@ func opusDuration(packet []byte) uint32 {
 	return uint32(d)
 }
 
-// FrameDuration gives a function that tells how long a frame of an audio track
-// sounds, in ticks of the track's timescale. It is 0 for bytes that are no frame.
+// FrameDuration returns a function that returns the duration of a frame of an
+// audio track, in ticks of the track's timescale. The duration is 0 for bytes
+// that are no frame.
 func FrameDuration(t schemas.Track) (func(frame []byte) uint32, error) {
 	if t.Timescale == 0 {
 		return nil, errors.New("codec: audio track has no timescale")

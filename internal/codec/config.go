@@ -16,10 +16,10 @@ var (
 	errNoSets = errors.New("no parameter sets")
 )
 
-// ParameterSets gives the NAL units of a decoder configuration in its order: what
-// goes before a picture for a decoder that has no configuration. They are slices
-// of config. It fails for records without parameter sets, for those whose NAL
-// unit lengths are not the log's 4 bytes, and for codecs that have none.
+// ParameterSets returns the NAL units of a decoder configuration in its order. A
+// decoder without configuration needs them before a picture. They are slices of
+// config. It fails for records without parameter sets, for records whose NAL unit
+// lengths do not have the log's 4 bytes, and for codecs without parameter sets.
 func ParameterSets(c schemas.Codec, config []byte) ([][]byte, error) {
 	switch c {
 	case schemas.H264:
@@ -42,7 +42,7 @@ func ParameterSets(c schemas.Codec, config []byte) ([][]byte, error) {
 func avcConfig(b []byte) (avc.DecConfRec, error) {
 	r, err := avc.DecodeAVCDecConfRec(b)
 	if errors.Is(err, avc.ErrCannotParseAVCExtension) {
-		err = nil // it stands behind the parameter sets, and nobody needs it
+		err = nil // the field after the parameter sets is not needed
 	}
 	if err == nil {
 		err = checkSets(r.SPSnalus, r.PPSnalus)
@@ -66,7 +66,7 @@ func hevcConfig(b []byte) (hevc.DecConfRec, error) {
 	return r, nil
 }
 
-// checkSets fails where a kind of parameter sets is missing, or one is empty.
+// checkSets fails if a kind of parameter sets is missing, or one is empty.
 func checkSets(kinds ...[][]byte) error {
 	for _, sets := range kinds {
 		if len(sets) == 0 {

@@ -27,7 +27,7 @@ func NextNAL(au []byte) (nal, rest []byte, err error) {
 	return au[4 : 4+n : 4+n], au[4+n:], nil
 }
 
-// SplitNALs gives the NAL units of an access unit, as slices of it.
+// SplitNALs returns the NAL units of an access unit, as slices of it.
 func SplitNALs(au []byte) ([][]byte, error) {
 	var nals [][]byte
 	for len(au) > 0 {
@@ -59,7 +59,7 @@ type Picture uint8
 
 // Kinds of pictures.
 const (
-	// Trailing is a picture that needs others and is none of the kinds below.
+	// Trailing is a picture that needs others and is of no kind below.
 	Trailing Picture = iota
 	// Start is a picture at which a decoder can always begin: an IDR of
 	// H.264; an IDR or BLA of H.265; every JPEG image.
@@ -80,7 +80,7 @@ const (
 // Unit describes an access unit of video.
 type Unit struct {
 	Picture Picture
-	// ParameterSets: it carries an SPS, a PPS or a VPS in band.
+	// ParameterSets: the unit has an SPS, a PPS or a VPS in band.
 	ParameterSets bool
 	// Refresh: a gradual refresh begins here. A decoder that begins
 	// with this picture shows correct ones only some pictures later. Players
@@ -90,8 +90,8 @@ type Unit struct {
 	// slice. Later pictures may need those before it.
 	Intra bool
 	// ReferenceB: an H.264 picture begins with a B slice, and others refer to it.
-	// Such streams mostly name the pictures that are no references any more, also
-	// those before a random access point.
+	// Such streams usually name the pictures that are no references any more, also
+	// pictures before a random access point.
 	ReferenceB bool
 }
 
@@ -114,7 +114,7 @@ func Classify(c schemas.Codec, au []byte) (Unit, error) {
 	}
 }
 
-// eachNAL calls f for all NAL units of an access unit, also behind the first slice:
+// eachNAL calls f for all NAL units of an access unit, also after the first slice:
 // a wrong length anywhere makes the unit useless.
 func eachNAL(au []byte, f func(nal []byte)) error {
 	for len(au) > 0 {
@@ -201,7 +201,7 @@ func classify265(au []byte) (Unit, error) {
 	return u, nil
 }
 
-// picture265 gives the kind of picture by the nal_unit_type of a slice.
+// picture265 returns the kind of picture for the nal_unit_type of a slice.
 func picture265(t byte) Picture {
 	switch t {
 	case 6, 7:

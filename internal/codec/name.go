@@ -10,9 +10,9 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// Name is the codec string of a track (RFC 6381), as playlists and browsers use
-// it: "avc1.64001F", "hvc1.1.6.L93.B0", "mp4a.40.2", "opus", "mp4v.6C". It fails
-// where the decoder configuration cannot be read.
+// Name returns the codec string of a track (RFC 6381) for playlists and
+// browsers: "avc1.64001F", "hvc1.1.6.L93.B0", "mp4a.40.2", "opus", "mp4v.6C". It
+// fails if the decoder configuration cannot be read.
 func Name(t schemas.Track) (string, error) {
 	b := t.Config
 	switch t.Codec {

@@ -18,7 +18,7 @@ type recovery struct {
 const seiRecovery = 6
 
 // maxSEI is how many bytes of an SEI NAL unit are read. A recovery point is near
-// its beginning. Large units hold data of users.
+// its beginning; large units hold user data.
 const maxSEI = 4096
 
 // recovery264 looks for a recovery point in an SEI NAL unit of H.264.
@@ -65,8 +65,8 @@ func findRecovery(nal []byte, header int, read func(payload []byte) (int64, erro
 	return recovery{}
 }
 
-// seiNumber reads a number: a run of bytes 255 and a smaller last byte, which are
-// added up. rest is nil if the last byte is missing.
+// seiNumber reads a number: the sum of a run of bytes 255 and a smaller last
+// byte. rest is nil if the last byte is missing.
 func seiNumber(b []byte) (n int, rest []byte) {
 	for i, x := range b {
 		n += int(x)

@@ -11,20 +11,19 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// VideoInfo is what a decoder configuration says about the pictures.
+// VideoInfo holds the properties of pictures in a decoder configuration.
 type VideoInfo struct {
-	Width, Height int // pixels, after cropping; 0: not said
-	// Frame is the duration of a picture in ticks of
-	// [schemas.MediaTimescale], by the VUI's timing; 0: not said. Cameras
-	// are often wrong here.
+	Width, Height int // pixels, after cropping; 0: not given
+	// Frame is the duration of a picture in ticks of [schemas.MediaTimescale], by
+	// the VUI's timing; 0: not given. Cameras often give a wrong value.
 	Frame uint32
 	// Reorder is the largest number of pictures that precede a picture in decoding
 	// order and follow it in display order. 0: DTS equals PTS. -1: there may be
-	// B-frames, and the number is not said.
+	// B-frames, and the number is not given.
 	Reorder int
 }
 
-// maxReorder is the most that H.264 (annex A.3.1) and H.265 (annex A.4.1)
+// maxReorder is the maximum that H.264 (annex A.3.1) and H.265 (annex A.4.1)
 // allow.
 const maxReorder = 16
 
@@ -51,8 +50,8 @@ func Video(c schemas.Codec, config []byte) (VideoInfo, error) {
 	}
 }
 
-// FrameRate is the pictures a second by the VUI's timing, not rounded to ticks as
-// in [VideoInfo]. It is 0 where the VUI has none between 1 and 240.
+// FrameRate returns the pictures per second by the VUI's timing, not rounded to
+// ticks as in [VideoInfo]. It is 0 if the VUI has no value between 1 and 240.
 func FrameRate(c schemas.Codec, config []byte) float64 {
 	fps := 0.0
 	switch c {
@@ -117,8 +116,8 @@ func h265Info(sps []byte) (VideoInfo, error) {
 	return info, nil
 }
 
-// frameTicks is units/scale seconds in ticks. It is 0 for less than 1 ms or more
-// than 10 s.
+// frameTicks converts units/scale seconds to ticks. It returns 0 for less than 1
+// ms or more than 10 s.
 func frameTicks(units, scale uint64) uint32 {
 	if units == 0 || scale == 0 {
 		return 0

@@ -13,13 +13,13 @@ import (
 
 // EncodedUnit is one access unit that an [Encoder] made.
 type EncodedUnit struct {
-	PTS  time.Duration // as it was pushed; for AAC of the frame's first sample, with the encoder's delay still in it
+	PTS  time.Duration // as pushed; for AAC that of the frame's first sample, including the encoder's delay
 	DTS  time.Duration // may be below zero if there are B-frames
 	Sync bool
-	Data []byte // NAL units with 4-byte lengths, or a raw AAC frame; the receiver's to keep
+	Data []byte // NAL units with 4-byte lengths, or a raw AAC frame; it belongs to the receiver
 }
 
-// H264Config tells how pictures are encoded.
+// H264Config is the settings of an encoder of pictures.
 type H264Config struct {
 	Width, Height int // pixels, even
 	FPS           int // pictures a second
@@ -35,7 +35,7 @@ type H264Config struct {
 	Queue int
 }
 
-// AACConfig tells how sound is encoded.
+// AACConfig is the settings of an encoder of sound.
 type AACConfig struct {
 	SampleRate int // Hz
 	Channels   int
@@ -56,7 +56,7 @@ type Encoder struct {
 
 	mu     sync.Mutex
 	pushed bool
-	base   time.Duration // that constant; until it is known, the first picture's time
+	base   time.Duration // that constant; before it is known, the first picture's time
 	known  bool
 	config []byte
 	err    error
@@ -148,9 +148,9 @@ func (e *Encoder) Push(data []byte, pts, duration time.Duration) error {
 	e.mu.Lock()
 	err := e.err
 	if !e.pushed && e.shifted {
-		// x264enc moves all times by a constant, so that no DTS is below
-		// zero; the first unit out is the first picture in. Others may go in
-		// before that comes out.
+		// x264enc moves all times by a constant, so that no DTS is below zero. The
+		// first unit that comes out is the first picture that went in; other pictures
+		// may go in before.
 		e.base = pts
 	}
 	e.pushed = true
@@ -163,14 +163,14 @@ func (e *Encoder) Push(data []byte, pts, duration time.Duration) error {
 	b.SetDuration(gst.ClockTime(duration))
 	r := e.src.PushBuffer(b) // takes a reference of its own
 	runtime.SetFinalizer(b, nil)
-	b.Unref() // now: the collector does not see how large it is
+	b.Unref() // at once: the garbage collector does not know its size
 	if r != gst.FlowOK {
 		return fmt.Errorf("gstreamer: push to encoder: %w", e.failure(r))
 	}
 	return nil
 }
 
-// failure is the error that is on the bus, or else the flow return.
+// failure returns the error on the bus, or else the flow return.
 func (e *Encoder) failure(r gst.FlowReturn) error {
 	bus := e.pipeline.GetPipelineBus()
 	for m := bus.Pop(); m != nil; m = bus.Pop() {
@@ -237,8 +237,8 @@ func codecData(caps *gst.Caps) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// Close ends the pipeline; nothing is delivered after it. It may be called
-// more than once.
+// Close ends the pipeline. After it nothing is delivered. It may be called more
+// than once.
 func (e *Encoder) Close() error {
 	if err := e.pipeline.SetState(gst.StateNull); err != nil {
 		return fmt.Errorf("gstreamer: stop encoder: %w", err)

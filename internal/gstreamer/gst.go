@@ -1,5 +1,5 @@
-// Package gstreamer is the only importer of go-gst: everything that needs
-// GStreamer goes through here, so that the binding can be exchanged.
+// Package gstreamer is the only importer of go-gst. Other packages use
+// GStreamer through it, so that the binding can be replaced.
 package gstreamer
 
 import (
@@ -35,7 +35,7 @@ func debianPackage(element string) string {
 	return "gstreamer1.0-plugins-base"
 }
 
-// MissingError tells which elements are not installed.
+// MissingError lists elements that are not installed.
 type MissingError struct {
 	Elements []string
 	Packages []string // Debian and Ubuntu packages that hold them
@@ -47,11 +47,11 @@ func (e *MissingError) Error() string {
 		strings.Join(e.Elements, ", "), strings.Join(e.Packages, " "))
 }
 
-// initOnce guards the variables that go-gst writes at each of its own Init.
+// initOnce guards the variables that go-gst writes at each call of its Init.
 var initOnce sync.Once
 
 // Init makes GStreamer ready. It may be called any number of times, from any
-// goroutine: the work is done at the first.
+// goroutine: only the first call does the work.
 func Init() error {
 	initOnce.Do(func() {
 		resumeNoTLS()
@@ -62,9 +62,9 @@ func Init() error {
 
 // resumeNoTLS turns the resumption of TLS sessions off in this process. GLib keeps
 // sessions by address and port, and checks no certificate when it resumes one: after
-// a connection that accepts any certificate, one that must check it would accept it
-// too. GLib resumes by tickets alone, and this variable is the only way to refuse
-// them (glib-networking, GnuTLS's priority strings).
+// a connection that accepts any certificate, a connection that must check it would
+// accept it too. GLib resumes by tickets alone, and this variable is the only way to
+// refuse them (glib-networking, GnuTLS's priority strings).
 func resumeNoTLS() {
 	const name = "G_TLS_GNUTLS_PRIORITY"
 	_ = os.Setenv(name, cmp.Or(os.Getenv(name), "NORMAL:%COMPAT")+":%NO_TICKETS") // it fails only for a malformed name

@@ -51,7 +51,7 @@ static void damaged(Track *t, gint64 ext) {
 }
 
 // begins_unit reports whether a video payload begins an access unit, as far as its
-// first bytes tell. Sound is not cut into packets.
+// first bytes show it. Sound is not split over packets.
 static gboolean begins_unit(int payload, const guint8 *p, guint size) {
   switch (payload) {
   case FL_RTSP_H264: // RFC 6184, 5.2; the first slice has first_mb_in_slice 0, one bit that is set
@@ -101,7 +101,7 @@ static GstBuffer *on_packet(Track *t, GstBuffer *b) {
     t->ext += (gint32)(time - (guint32)before);
     guint16 missing = seq - t->seq - 1;
     // The jitterbuffer gives packets in order. If the number goes back, the sender
-    // began anew, and nothing is known of what is missing.
+    // began again, and it is not known what is missing.
     if (missing != 0 && missing < 0x8000) {
       t->lost += missing;
       if (t->payload != FL_RTSP_SOUND && t->payload < FL_RTSP_G726) {
@@ -148,7 +148,7 @@ static GstPadProbeReturn before_depay(GstPad *pad, GstPadProbeInfo *info, gpoint
 }
 
 // after_depay replaces the segment by one without bounds: our times are RTP times,
-// and the range that a server announces must not cut anything off.
+// and the range that a server announces must not remove anything.
 static GstPadProbeReturn after_depay(GstPad *pad, GstPadProbeInfo *info, gpointer p) {
   GstEvent *e = info->data;
   if (GST_EVENT_TYPE(e) == GST_EVENT_SEGMENT) {
@@ -266,8 +266,8 @@ static GstFlowReturn on_sample(GstAppSink *sink, gpointer p) {
   return GST_FLOW_OK;
 }
 
-// on_video_eos tells of the end of the video. The pipeline's own end comes only when
-// all of its sinks have seen the end, and that of sound that is not decoded never does.
+// on_video_eos reports the end of the video. The pipeline's own end comes only when all
+// sinks have got the end, and a sink of sound that is not decoded never gets it.
 static void on_video_eos(GstAppSink *sink, gpointer p) {
   framelogRTSPMessage(((Track *)p)->queue->conn, FL_RTSP_VIDEO_EOS, NULL, 0, 0);
 }
@@ -314,9 +314,9 @@ static GstPadProbeReturn on_rtcp(GstPad *pad, GstPadProbeInfo *info, gpointer p)
 }
 
 // before_jitterbuffer removes the range of the answer to PLAY. A jitterbuffer that
-// knows the end ends the stream then, by the clock, and throws away what comes later:
-// the last pictures if they are a little late, and all pictures if a camera names a
-// range and goes on.
+// knows the end ends the stream at that time by the clock, and drops what comes
+// later: the last pictures if they are a little late, and all later pictures if a
+// camera names a range and goes on.
 static GstPadProbeReturn before_jitterbuffer(GstPad *pad, GstPadProbeInfo *info, gpointer p) {
   GstEvent *e = info->data;
   if (GST_EVENT_TYPE(e) == GST_EVENT_CAPS) {
@@ -334,8 +334,8 @@ static GstPadProbeReturn before_jitterbuffer(GstPad *pad, GstPadProbeInfo *info,
   return GST_PAD_PROBE_OK;
 }
 
-// on_arrival tells of the first packet of a stream, whatever its payload type. The
-// noise of silence (RFC 3551, 6: type 13) is none.
+// on_arrival reports the first packet of a stream, of any payload type except
+// comfort noise (RFC 3551, 6: type 13).
 static GstPadProbeReturn on_arrival(GstPad *pad, GstPadProbeInfo *info, gpointer p) {
   GstBuffer *b = info->type & GST_PAD_PROBE_TYPE_BUFFER ? info->data : gst_buffer_list_get(info->data, 0);
   guint8 type;
@@ -374,7 +374,7 @@ static GstBusSyncReply on_message(GstBus *bus, GstMessage *m, gpointer p) {
     gst_message_parse_error_details(m, &details);
     if (details != NULL)
       gst_structure_get_uint(details, "rtsp-status-code", &status);
-    // A depayloader posts an error if a packet makes no sense, and goes on.
+    // A depayloader posts an error for an invalid packet, and goes on.
     if (e->domain != GST_STREAM_ERROR || g_strcmp0(GST_OBJECT_NAME(GST_MESSAGE_SRC(m)), "depay") != 0)
       framelogRTSPMessage(conn, fl_rtsp_of_sound(GST_MESSAGE_SRC(m)) ? FL_RTSP_SOUND_ERROR : FL_RTSP_ERROR,
                           (char *)g_quark_to_string(e->domain), e->code, status);
@@ -390,7 +390,7 @@ static GstBusSyncReply on_message(GstBus *bus, GstMessage *m, gpointer p) {
       framelogRTSPMessage(conn, FL_RTSP_PLAYING, NULL, 0, 0);
     g_free(code);
   }
-  // The reply says that the bus is not to keep it; the message is ours then.
+  // The reply means that the bus does not keep the message; then it is ours.
   gst_message_unref(m);
   return GST_BUS_DROP;
 }
@@ -412,7 +412,7 @@ static gboolean on_certificate(GstElement *src, GTlsConnection *tls, GTlsCertifi
 // Login belongs to the thread of an rtspsrc that sends its requests.
 typedef struct {
   uintptr_t conn;
-  int allowed; // how often a request may be sent with credentials in the end
+  int allowed; // how often a request may be sent with credentials in all
   GstRTSPMethod method; // of the last request
   char *uri;
   int sent; // how often
@@ -427,9 +427,9 @@ static void login_free(gpointer p, GClosure *closure) {
 
 // before_send stops rtspsrc from sending refused credentials again: it would do so
 // eight times, and many cameras lock an account after fewer. A request is sent once
-// with the credentials that there were (none, or with a nonce that may be stale) and
-// once more with the answer to the first one's challenge. If the message already
-// carries an answer, that was refused too, or rtspsrc has reopened the connection; the
+// with the present credentials (none, or with a nonce that may be stale) and once more
+// with the answer to the challenge of the first one. If the message already has an
+// answer, the camera has refused that too, or rtspsrc has reopened the connection; the
 // message does not show which. If rtspsrc may reopen it, a request is sent once more.
 static gboolean before_send(GstElement *src, GstRTSPMessage *m, gpointer p) {
   Login *l = p;
@@ -437,7 +437,7 @@ static gboolean before_send(GstElement *src, GstRTSPMessage *m, gpointer p) {
   const char *uri;
   char *answer;
   if (l->refused)
-    return FALSE; // not even TEARDOWN, which would carry them again
+    return FALSE; // not even TEARDOWN, which would send them again
   if (gst_rtsp_message_parse_request(m, &method, &uri, NULL) != GST_RTSP_OK)
     return TRUE;
   if (method != l->method || g_strcmp0(uri, l->uri) != 0) {

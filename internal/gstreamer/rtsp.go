@@ -23,12 +23,12 @@ import (
 
 // RTSP is one connection to a camera: rtspsrc, and then for the first video and the
 // first audio a depayloader, a parser and an appsink. GStreamer's threads only put
-// what they have into a bounded queue. One goroutine empties it by Take, at its own
-// pace. Nothing wakes that goroutine: to wake a Go thread for each unit would cost as
-// much as all of GStreamer's work on it.
+// units into a bounded queue. One goroutine empties it with Take, at its own pace.
+// Nothing wakes that goroutine: waking a Go thread for each unit would cost as much
+// as all of GStreamer's work on the unit.
 //
 // Times are not GStreamer's. A probe in C before each depayloader replaces them by
-// the extended RTP time. The elements behind it only carry that on, so neither the
+// the extended RTP time. The elements after it keep that time, so neither the
 // jitterbuffer's clock nor a sender report changes it.
 type RTSP struct {
 	opt      RTSPOptions
@@ -43,7 +43,7 @@ type RTSP struct {
 
 	mu           sync.Mutex // guards what follows; held for a short time, never over calls into GStreamer
 	selected     []RTSPTrack
-	chains       map[uint8]*rtspChain // of what is selected
+	chains       map[uint8]*rtspChain // of the selected tracks
 	linked       map[uint8]bool
 	tracks       map[uint8]*rtspTrack
 	reports      map[uint32]rtspReport // by SSRC
@@ -75,8 +75,8 @@ type rtspReport struct {
 	ntp  time.Time
 }
 
-// OpenRTSP begins to connect and returns at once. Take and Done tell what comes of
-// it. The caller must Close it. Errors: *MissingError.
+// OpenRTSP begins to connect and returns at once. Take returns the units, and Done
+// reports the end. The caller must Close it. Errors: *MissingError.
 func OpenRTSP(opt RTSPOptions) (*RTSP, error) {
 	if opt.Latency == 0 {
 		opt.Latency = 200 * time.Millisecond
@@ -194,7 +194,8 @@ func (r *RTSP) connect(signal string, f any) error {
 
 func element(e *gst.Element) *C.GstElement { return (*C.GstElement)(e.Unsafe()) }
 
-// selectStream takes the first video and the first audio that it knows.
+// selectStream selects the first video and the first audio with a known
+// encoding.
 func (r *RTSP) selectStream(_ *gst.Element, stream uint, caps *gst.Caps) bool {
 	t, media := rtspStream(caps)
 	if media == "audio" && r.opt.NoAudio {
@@ -267,7 +268,7 @@ func rtspFrameTime(s *gst.Structure) time.Duration {
 	return 0
 }
 
-// addTrack puts the elements of a stream behind its pad. It runs on a thread of
+// addTrack adds the elements of a stream after its pad. It runs on a thread of
 // rtspsrc, before the stream's first packet.
 func (r *RTSP) addTrack(pad *gst.Pad) error {
 	caps := pad.GetCurrentCaps()
@@ -351,27 +352,27 @@ func (r *RTSP) watchBus() {
 	C.fl_rtsp_watch_bus(element(r.pipeline.Element), C.uintptr_t(r.handle))
 }
 
-// watch begins to hand over a track's units.
+// watch begins to deliver a track's units.
 func (r *RTSP) watch(depay, sink *gst.Element, track uint8, clockRate uint32, payload int) {
 	C.fl_rtsp_attach(element(depay), element(sink), r.waiting, C.guint8(track), C.guint32(clockRate), C.int(payload))
 }
 
-// Take empties the queue. What it returns is valid until the next Take; the
-// Data of units stays. Call it about every 40 ms: it costs nothing if the queue is
+// Take empties the queue. The result is valid until the next Take; the Data of
+// units stays valid. Call it about every 40 ms: it costs little if the queue is
 // empty.
 func (r *RTSP) Take() []RTSPItem {
 	r.collect()
 	return r.queue.take()
 }
 
-// Dropped is how many units were dropped because the queue was full.
+// Dropped returns how many units were dropped because the queue was full.
 func (r *RTSP) Dropped() uint64 { return r.queue.droppedUnits() }
 
 // Done is closed when the connection has ended. Err then returns why. There may
 // still be units to Take.
 func (r *RTSP) Done() <-chan struct{} { return r.done }
 
-// Err is why the connection ended: *RTSPError, *RTSPUnsupportedError,
+// Err returns why the connection ended: *RTSPError, *RTSPUnsupportedError,
 // *RTSPCertificateError, ErrRTSPEnded, ErrRTSPRestarted, *MissingError.
 func (r *RTSP) Err() error {
 	r.mu.Lock()
@@ -386,15 +387,15 @@ func (r *RTSP) Playing() bool {
 	return r.playing
 }
 
-// Selected are the tracks that the connection asked the camera for, without sound
-// whose elements have failed. They are complete once it is playing.
+// Selected returns the tracks that the connection requested, without sound whose
+// elements have failed. They are complete when it is playing.
 func (r *RTSP) Selected() []RTSPTrack {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]RTSPTrack(nil), r.selected...)
 }
 
-// Start is the first packet of a track; ok is false before there is one.
+// Start returns the first packet of a track; ok is false before there is one.
 func (r *RTSP) Start(track uint8) (s RTSPStart, clockRate uint32, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -405,7 +406,7 @@ func (r *RTSP) Start(track uint8) (s RTSPStart, clockRate uint32, ok bool) {
 	return t.start, t.ClockRate, true
 }
 
-// Report is the last sender report of a track.
+// Report returns the last sender report of a track.
 func (r *RTSP) Report(track uint8) (RTSPReport, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -420,7 +421,7 @@ func (r *RTSP) Report(track uint8) (RTSPReport, bool) {
 	return RTSPReport{Time: extend(t.start.Time, rep.time), NTP: rep.ntp}, true
 }
 
-// extend is the 64-bit time nearest to base whose low 32 bits are v.
+// extend returns the 64-bit time nearest to base whose low 32 bits are v.
 func extend(base int64, v uint32) int64 {
 	return base + int64(int32(v-uint32(base)))
 }
@@ -438,8 +439,8 @@ func (r *RTSP) failLocked(err error) {
 	}
 }
 
-// Close ends the connection and waits until GStreamer has released it. After limit
-// it returns ErrUnreleased, and the rest is done if and when the pipeline stops. It may
+// Close ends the connection and waits until GStreamer has released it. After limit it
+// returns ErrUnreleased; the release is completed if the pipeline stops later. It may
 // be called again.
 func (r *RTSP) Close(limit time.Duration) error {
 	r.closeOnce.Do(func() { r.closeErr = r.close(limit) })
@@ -467,8 +468,8 @@ func (r *RTSP) close(limit time.Duration) error {
 				r.src.HandlerDisconnect(h)
 			}
 		}
-		// Now no thread of the pipeline runs any more, and the binding's
-		// finalizers free the rest once nothing refers to it.
+		// Now no thread of the pipeline runs any more, and the binding's finalizers
+		// free the rest.
 		r.src, r.pipeline, r.signals = nil, nil, nil
 		r.collecting.Lock()
 		if r.waiting != nil {

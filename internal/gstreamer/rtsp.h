@@ -1,6 +1,6 @@
 // The part of the RTSP client that runs on GStreamer's threads for each RTP
 // packet and each unit. It is C, because a call into Go for each packet would
-// cost more than the rest of the pipeline. See rtsp.go for what it is for.
+// cost more than the rest of the pipeline. See rtsp.go for its purpose.
 
 #ifndef FRAMELOG_RTSP_H
 #define FRAMELOG_RTSP_H
@@ -18,13 +18,13 @@ enum { FL_RTSP_ERROR = 1, FL_RTSP_EOS, FL_RTSP_PLAYING, FL_RTSP_CERTIFICATE, FL_
 // The name of the bin that holds the elements of the sound.
 #define FL_RTSP_SOUND_BIN "sound"
 
-// Payloads whose units are cut into packets.
+// Payloads whose units are split over packets.
 enum { FL_RTSP_SOUND = 0, FL_RTSP_H264, FL_RTSP_H265, FL_RTSP_JPEG };
 
 // FL_RTSP_G726 + n is G.726 with codewords of n bits, packed as RFC 3551 has them.
 enum { FL_RTSP_G726 = 16 };
 
-// What is told with each unit.
+// Data of each unit.
 typedef struct {
   guint64 pts;     // ns of biased extended RTP time; G_MAXUINT64: none
   guint32 packets; // RTP packets since the unit before
@@ -33,7 +33,7 @@ typedef struct {
   gint64 arrived; // µs since 1970
 } FlUnit;
 
-// What is told with the first unit of a track and when its caps change.
+// Data of the first unit of a track, and of a unit with changed caps.
 typedef struct {
   const char *media; // NULL: no change
   gconstpointer config;
@@ -41,8 +41,8 @@ typedef struct {
   int width, height, rate, channels;
 } FlFormat;
 
-// A unit that waits for Go, with its format if that is new. What the pointers point
-// to lives until fl_rtsp_free.
+// A unit that waits for Go, with its format if that is new. The pointers are valid
+// until fl_rtsp_free.
 typedef struct FlItem {
   struct FlItem *next;
   guint8 track;

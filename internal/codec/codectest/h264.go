@@ -1,5 +1,5 @@
 // Package codectest makes decoder configurations and access units for tests:
-// well formed on the outside, with no picture in them.
+// their headers are well formed, but they hold no picture.
 package codectest
 
 import (
@@ -91,8 +91,8 @@ func (h H264) SPS() []byte {
 	return w.nal()
 }
 
-// Unit264 is an access unit of one slice of size bytes in all (at least 16),
-// that n makes unlike others.
+// Unit264 returns an access unit with one slice, of size bytes (at least 16).
+// Different n make different units.
 func Unit264(key bool, n uint64, size int) []byte {
 	typ := byte(0x41)
 	if key {
@@ -101,8 +101,8 @@ func Unit264(key bool, n uint64, size int) []byte {
 	return nal([]byte{typ}, n, size)
 }
 
-// Recovery264 is an access unit of one slice, of type I or P, behind a recovery
-// point of so many frames.
+// Recovery264 returns an access unit with one slice, of type I or P, after a
+// recovery point of this many frames.
 func Recovery264(frames uint64, intra bool, n uint64, size int) []byte {
 	var point bitWriter
 	point.ue(frames) // recovery_frame_cnt
@@ -115,7 +115,8 @@ func Recovery264(frames uint64, intra bool, n uint64, size int) []byte {
 	return append(codec.JoinNALs([][]byte{append(sei, 0x80)}), Slice264(intra, n, size)...)
 }
 
-// Slice264 is an access unit of one slice that is no IDR, of type I or P.
+// Slice264 returns an access unit with one slice, of type I or P, that is no
+// IDR.
 func Slice264(intra bool, n uint64, size int) []byte {
 	b := Unit264(false, n, size)
 	b[5] = 0x9a // first_mb_in_slice 0, slice_type 5: P
@@ -125,7 +126,7 @@ func Slice264(intra bool, n uint64, size int) []byte {
 	return b
 }
 
-// Unit265 is the same for H.265, with a nal_unit_type.
+// Unit265 is Unit264 for H.265, with a nal_unit_type.
 func Unit265(typ byte, n uint64, size int) []byte {
 	return nal([]byte{typ << 1, 1}, n, size)
 }
