@@ -22,8 +22,8 @@ import (
 type CameraConfig struct {
 	// Path of the URL, without a leading slash.
 	Path string
-	// Feed is what it sends. A clip begins with the first client's PLAY; it
-	// runs on from there whether there are clients or not, as cameras do.
+	// Feed is what it sends. A clip begins with the first client's PLAY. After
+	// that it runs also without clients, as with real cameras.
 	Feed Feed
 	// User and Password; empty: no client needs them.
 	User, Password string
@@ -33,20 +33,20 @@ type CameraConfig struct {
 	SenderReports SenderReports
 	// NoRTPInfo leaves RTP-Info out of the answer to PLAY.
 	NoRTPInfo bool
-	// Range is the Range header in the answer to PLAY, such as "npt=0-10",
-	// which need not be true. Empty means none.
+	// Range is the Range header in the answer to PLAY, such as "npt=0-10". It need
+	// not be true. Default: none.
 	Range string
 	// RTPTime and RTPSeq are where RTP timestamps (of the presentation's
 	// zero, all tracks alike) and sequence numbers begin. nil means random.
 	RTPTime *uint32
 	RTPSeq  *uint16
-	// NoParameterSets sends them in the SDP alone. The default is to send
-	// them before every sync unit too.
+	// NoParameterSets sends parameter sets only in the SDP. By default they are
+	// also sent before every sync unit.
 	NoParameterSets bool
-	// AudioAfter keeps sound back for so long after the first client's PLAY.
+	// AudioAfter sends no sound for this time after the first client's PLAY.
 	AudioAfter time.Duration
-	// HangUp ends the clients' connections half a second after the feed's
-	// end, and when they have all of it. The default is to keep them, silent.
+	// HangUp ends the clients' connections half a second after the feed's end,
+	// when the clients have all of it. By default the connections stay open.
 	HangUp bool
 	// SentLimit is how many units Sent remembers; the oldest go first. It
 	// defaults to 100,000 for a clip and to 1,000 for live media.
@@ -67,7 +67,7 @@ type Sent struct {
 	Unit             // its times include jumps and what came before a switch or a loop
 	Hash   [32]byte  // SHA-256 of Data
 	At     time.Time // when it was sent
-	Clock  time.Time // when it was taken, by the camera's clock
+	Clock  time.Time // capture time by the camera's clock
 	Feed   int       // 0 for the first feed, +1 for each switch
 	RTP    uint32
 	Seq    uint16 // of its first packet
@@ -141,7 +141,7 @@ func newCamera(s *Server, cfg CameraConfig) (*Camera, error) {
 	return c, c.describe(cfg.Feed.Tracks())
 }
 
-// describe makes a stream of the tracks. Lanes go on if the codec and the
+// describe makes a stream of the tracks. Lanes are kept if the codec and the
 // timescale of their track stay the same.
 func (c *Camera) describe(tracks []schemas.Track) error {
 	old := map[uint8]*sendLane{}
@@ -213,8 +213,8 @@ func (c *Camera) run(ctx context.Context) {
 		}
 		c.set(func() { c.over = true })
 		if c.cfg.HangUp {
-			// What waits in the clients' queues goes out first. The half
-			// second is for UDP, whose queues cannot be seen.
+			// First the clients' queues are sent. The half second is for UDP, whose
+			// queues are not visible.
 			select {
 			case <-ctx.Done():
 				return
@@ -282,7 +282,7 @@ func (c *Camera) change(next, prev Feed) Feed {
 	return next
 }
 
-// admit reports whether a client may have the stream; session is nil at DESCRIBE.
+// admit reports whether a client may get the stream; session is nil at DESCRIBE.
 func (c *Camera) admit(session *gortsplib.ServerSession) (*gortsplib.ServerStream, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -324,37 +324,38 @@ func (c *Camera) shut() {
 	stream.Close()
 }
 
-// Sent is what the camera sent so far, in order.
+// Sent returns what the camera has sent so far, in order.
 func (c *Camera) Sent() []Sent {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return append([]Sent(nil), c.sent...)
 }
 
-// Forgotten is how many units Sent does not hold any more.
+// Forgotten returns how many units Sent has dropped.
 func (c *Camera) Forgotten() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.dropped
 }
 
-// Overflows counts packets that a client lost because its queue was full.
+// Overflows returns how many packets clients lost because their queues were
+// full.
 func (c *Camera) Overflows() int64 { return c.overflow.Load() }
 
-// Clients is how many clients play now.
+// Clients returns how many clients play now.
 func (c *Camera) Clients() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.clients)
 }
 
-// Over reports whether the feed has sent all it has: a clip that is not looped.
+// Over reports whether the feed, a clip without a loop, has sent everything.
 func (c *Camera) Over() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.over
 }
 
-// Ended is closed when the camera has nothing more to send for good: the
-// server closed. A clip that ended may still be switched to another.
+// Ended is closed when the camera will send nothing more, since the server has
+// closed. A clip that has ended may still be switched to another feed.
 func (c *Camera) Ended() <-chan struct{} { return c.ended }

@@ -10,16 +10,16 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// G.711 as cameras send it (RFC 3551 section 4.5.14): one byte a sample at
-// 8 kHz. They never stand in the log under these names: ingest makes AAC of them.
+// G.711 as cameras send it (RFC 3551 section 4.5.14): one byte a sample at 8 kHz.
+// These names are never in the log: ingest converts such sound to AAC.
 const (
 	PCMU schemas.Codec = "pcmu"
 	PCMA schemas.Codec = "pcma"
 )
 
-// RTP is sound whose units are RTP payloads as they stand. The track's Config is
-// the text of rtpmap behind the payload type: "G726-32/8000". A static payload type
-// instead, as "14", has none in SDP.
+// RTP is sound whose units are complete RTP payloads. The track's Config is the
+// text of rtpmap behind the payload type: "G726-32/8000". If it is a static
+// payload type such as "14", SDP has no rtpmap.
 const RTP schemas.Codec = "rtp"
 
 // Unit is one access unit of video or one frame of audio, as a camera sends
@@ -42,22 +42,22 @@ type Unit struct {
 type Feed interface {
 	// Tracks is what the camera describes; the video comes first.
 	Tracks() []schemas.Track
-	// play delivers units at their time until the feed or ctx ends. It calls
-	// emit from one goroutine. live reports whether it must run from the
-	// camera's start on, or waits for the first client.
+	// play delivers units at their time until the feed or ctx ends. It calls emit
+	// from one goroutine. live reports whether it must run from the camera's
+	// start, or waits for the first client.
 	play(ctx context.Context, emit func(Unit)) error
 	live() bool
 }
 
-// Clip is media known to the last byte: what tests compare with.
+// Clip is media whose bytes are known, so that tests can compare with them.
 type Clip struct {
 	Media []schemas.Track
 	Units []Unit // in the order of sending, which within a track is decode order
 
-	// Loop begins anew at the end, with timestamps that go on.
+	// Loop begins the clip again at its end, with timestamps that go on.
 	Loop bool
 	// Speed is how many times faster than real time units are sent; their
-	// timestamps stay as they are. It defaults to 1.
+	// timestamps do not change. It defaults to 1.
 	Speed float64
 }
 
@@ -86,19 +86,19 @@ func NewClip(tracks []schemas.Track, units []Unit) (*Clip, error) {
 	return c, nil
 }
 
-// Tracks is the clip's tracks.
+// Tracks returns the clip's tracks.
 func (c *Clip) Tracks() []schemas.Track { return c.Media }
 
 func (c *Clip) live() bool { return false }
 
-// With is the clip with another looping and speed; the units are shared.
+// With returns the clip with another loop and speed; the units are shared.
 func (c *Clip) With(loop bool, speed float64) *Clip {
 	d := *c
 	d.Loop, d.Speed = loop, speed
 	return &d
 }
 
-// Of is the units of one track, in decode order.
+// Of returns the units of one track, in decode order.
 func (c *Clip) Of(track uint8) []Unit {
 	var out []Unit
 	for _, u := range c.Units {
@@ -109,7 +109,7 @@ func (c *Clip) Of(track uint8) []Unit {
 	return out
 }
 
-// Only is the clip with just the given tracks.
+// Only returns the clip with only the given tracks.
 func (c *Clip) Only(tracks ...uint8) *Clip {
 	d := &Clip{Loop: c.Loop, Speed: c.Speed}
 	for _, t := range c.Media {
@@ -125,7 +125,7 @@ func (c *Clip) Only(tracks ...uint8) *Clip {
 	return d
 }
 
-// Join is one clip with the tracks of all of them, which must differ in ID.
+// Join returns one clip with the tracks of all clips; their ids must differ.
 func Join(clips ...*Clip) (*Clip, error) {
 	var tracks []schemas.Track
 	var units []Unit
@@ -141,12 +141,12 @@ func Join(clips ...*Clip) (*Clip, error) {
 	return NewClip(tracks, units)
 }
 
-// Duration is the length of one pass: that of the first track.
+// Duration returns the length of one pass: that of the first track.
 func (c *Clip) Duration() time.Duration {
 	return span(c.length(c.Media[0].ID), c.Media[0].Timescale)
 }
 
-// length is the length of a track in its timescale.
+// length returns the length of a track in its timescale.
 func (c *Clip) length(track uint8) int64 {
 	u := c.Of(track)
 	if len(u) == 0 {
@@ -156,15 +156,15 @@ func (c *Clip) length(track uint8) int64 {
 	return last.DTS + int64(last.Duration) - u[0].DTS
 }
 
-// lane is what play needs to know of a track.
+// lane is what play needs to know about a track.
 type lane struct {
 	scale uint32
 	first int64 // DTS
 	frame int64 // duration of a frame of sound; 0 for video
 }
 
-// shift is how far a track is moved in the given pass of a clip of length
-// ticks of scale: whole frames for sound, so that none is cut.
+// shift returns by how much a track is moved in a pass of a clip whose length
+// is given in ticks of scale: whole frames for sound, so that no frame is cut.
 func (l lane) shift(length int64, scale uint32, pass int) int64 {
 	t := schemas.Rescale(length*int64(pass), scale, l.scale)
 	if l.frame > 0 {
@@ -173,9 +173,9 @@ func (l lane) shift(length int64, scale uint32, pass int) int64 {
 	return t
 }
 
-// play sends by DTS. A loop is as long as the first track; sound goes on
-// without a break, less than one frame away from where it belongs, where the
-// clip has enough of it.
+// play sends in order of DTS. A loop is as long as the first track. If the clip
+// has enough sound, sound goes on without a break, less than one frame away
+// from its exact time.
 func (c *Clip) play(ctx context.Context, emit func(Unit)) error {
 	speed := c.Speed
 	if speed <= 0 {
@@ -228,14 +228,14 @@ func (c *Clip) play(ctx context.Context, emit func(Unit)) error {
 	}
 }
 
-// span is v ticks as a duration.
+// span converts v ticks to a duration.
 func span(v int64, scale uint32) time.Duration {
 	s := int64(scale)
 	return time.Duration(v/s)*time.Second + time.Duration(v%s)*time.Second/time.Duration(s)
 }
 
-// ToneG711 is sound of length d as G.711: a quiet sawtooth whose pitch changes
-// each second, in packets of 20 ms. It is track 2.
+// ToneG711 returns sound of length d as G.711: a quiet sawtooth whose pitch
+// changes each second, in packets of 20 ms. It is track 2.
 func ToneG711(codec schemas.Codec, d time.Duration) *Clip {
 	const rate, frame = 8000, 160
 	c := &Clip{Media: []schemas.Track{{ID: schemas.AudioTrack, Codec: codec, Timescale: rate, SampleRate: rate, Channels: 1}}}

@@ -12,7 +12,7 @@ type DemoCamera struct {
 	Live        LiveConfig
 }
 
-// Demo is the two cameras that `framelog up --demo` shows: one with sound, one
+// Demo returns the two cameras of `framelog up --demo`: one with sound, one
 // with B-frames. Their paths are good camera ids.
 func Demo() []DemoCamera {
 	return []DemoCamera{
@@ -38,7 +38,7 @@ func RunDemo(ctx context.Context, listen string, log *slog.Logger, ready func())
 			return fmt.Errorf("camsim: demo camera %s: %w", d.Path, err)
 		}
 		defer l.Close()
-		go func() { // ends with the deferred Close at the latest
+		go func() { // ends at the latest with the deferred Close
 			<-l.done
 			ended <- fmt.Errorf("camsim: demo camera %s: %w", d.Path, l.failure())
 		}()

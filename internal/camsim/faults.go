@@ -8,11 +8,11 @@ import (
 	"github.com/pion/rtp"
 )
 
-// faults is what is wrong with a camera now.
+// faults are the present faults of a camera.
 type faults struct {
 	refuse    bool
 	stall     bool
-	behindKey chan struct{} // stall behind the next keyframe, and close it
+	behindKey chan struct{} // stall after the next keyframe, and close this channel
 	mute      bool
 	noKeys    bool
 	noReports bool
@@ -26,8 +26,8 @@ func (c *Camera) set(f func()) {
 	f()
 }
 
-// Refuse answers DESCRIBE and SETUP with 503 and hangs up. Clients that play
-// are left alone. See [Server.Down] for a port that refuses.
+// Refuse answers DESCRIBE and SETUP with 503 and closes the connection. Clients
+// that play go on. See [Server.Down] for a port that refuses.
 func (c *Camera) Refuse(on bool) { c.set(func() { c.faults.refuse = on }) }
 
 // Drop ends the connections of all clients that play.
@@ -46,8 +46,8 @@ func (c *Camera) Drop() {
 // Stall keeps all connections and sends nothing. Media time runs on.
 func (c *Camera) Stall(on bool) { c.set(func() { c.faults.stall = on }) }
 
-// StallBehindKey does so right behind the next keyframe, and then closes the
-// channel: nothing follows it, however late anyone looks.
+// StallBehindKey stalls right after the next keyframe, and then closes the
+// channel: no unit follows that keyframe.
 func (c *Camera) StallBehindKey() <-chan struct{} {
 	done := make(chan struct{})
 	c.set(func() { c.faults.behindKey = done })
@@ -57,7 +57,7 @@ func (c *Camera) StallBehindKey() <-chan struct{} {
 // Mute stops and restarts the sound alone.
 func (c *Camera) Mute(on bool) { c.set(func() { c.faults.mute = on }) }
 
-// NoKeyframes leaves out all sync units of the video.
+// NoKeyframes drops all sync units of the video.
 func (c *Camera) NoKeyframes(on bool) { c.set(func() { c.faults.noKeys = on }) }
 
 // NoSenderReports stops and restarts sender reports.
@@ -67,13 +67,13 @@ func (c *Camera) NoSenderReports(on bool) { c.set(func() { c.faults.noReports = 
 // add up.
 func (c *Camera) Jump(d time.Duration) { c.set(func() { c.jump += d }) }
 
-// Lose leaves out a share (0 to 1) of the RTP packets; which is given by seed.
+// Lose drops a share (0 to 1) of the RTP packets; seed decides which.
 func (c *Camera) Lose(share float64, seed uint64) {
 	c.set(func() { c.faults.lose, c.rand = share, rand.New(rand.NewPCG(seed, 0)) })
 }
 
 // Corrupt overwrites bytes inside the payload of a share (0 to 1) of the RTP
-// packets; which is given by seed.
+// packets; seed decides which.
 func (c *Camera) Corrupt(share float64, seed uint64) {
 	c.set(func() { c.faults.corrupt, c.rand = share, rand.New(rand.NewPCG(seed, 0)) })
 }
@@ -99,8 +99,8 @@ func (c *Camera) GarbagePackets(n int) {
 }
 
 // GarbageBytes writes n random bytes into the RTSP connection of each client
-// that plays, between two messages, and gives them back. What a client does
-// with them differs: some hang up, some look for the next message.
+// that plays, between two messages, and returns them. Some clients then close
+// the connection, some search for the next message.
 func (c *Camera) GarbageBytes(n int) []byte {
 	c.mu.Lock()
 	b := c.noise(n)
@@ -118,9 +118,9 @@ func (c *Camera) GarbageBytes(n int) []byte {
 }
 
 // Switch goes on with another feed at once: another resolution, GOP length or
-// other parameter sets. Timestamps go on without a break. Clients are cut off
-// if codecs or the configuration of the sound differ. It returns when the
-// new feed has been taken over, or false if the server has closed.
+// other parameter sets. Timestamps go on without a break. Clients are
+// disconnected if codecs or the configuration of the sound differ. It returns
+// when the camera sends the new feed, or false if the server has closed.
 func (c *Camera) Switch(f Feed) bool {
 	select {
 	case c.swap <- f:
@@ -145,7 +145,7 @@ func (c *Camera) corrupt(p *rtp.Packet) bool {
 	if len(p.Payload) <= 4 {
 		return false
 	}
-	b := append([]byte(nil), p.Payload...) // the feed's data stay whole
+	b := append([]byte(nil), p.Payload...) // a copy, so that the feed's data do not change
 	for range 8 {
 		b[4+c.rand.IntN(len(b)-4)] = byte(c.rand.Uint32())
 	}
@@ -153,7 +153,7 @@ func (c *Camera) corrupt(p *rtp.Packet) bool {
 	return true
 }
 
-// held reports whether a fault keeps the unit back.
+// held reports whether a fault holds the unit back.
 func (c *Camera) held(l *sendLane, u Unit) bool {
 	video := l.track.Codec.Video()
 	switch {

@@ -1,13 +1,13 @@
 package camsim
 
-// Size of a glyph in dots; between two stands one empty column.
+// Size of a glyph in dots; there is one empty column between two glyphs.
 const (
 	glyphWidth  = 5
 	glyphHeight = 7
 )
 
 // glyph is a character's dots: seven rows, five bits each, the leftmost dot in
-// bit 4. What has no dots of its own is a full block.
+// bit 4. Other characters are a full block.
 func glyph(r rune) [glyphHeight]byte {
 	switch r {
 	case '0':

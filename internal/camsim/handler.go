@@ -117,8 +117,8 @@ func (h *handler) OnStreamWriteError(ctx *gortsplib.ServerHandlerOnStreamWriteEr
 	}
 }
 
-// next is the sequence number and time of the next packet of the track that a
-// control URL names. The camera is locked.
+// next returns the sequence number and time of the next packet of the track
+// that a control URL names. The camera is locked.
 func (c *Camera) next(control string) (*uint16, *uint32) {
 	_, id, ok := strings.Cut(control, "trackID=")
 	i, err := strconv.Atoi(id)

@@ -14,7 +14,8 @@ import (
 type listener struct {
 	tls  *tls.Config // nil: plain TCP
 	addr net.Addr
-	// bound is the socket until open, which comes from the goroutine of listen.
+	// bound is the socket until open is called, which happens on the goroutine of
+	// listen.
 	bound net.Listener
 
 	mu      sync.Mutex
@@ -32,7 +33,7 @@ func listen(ctx context.Context, addr string, c *tls.Config) (*listener, error) 
 	return &listener{tls: c, addr: s.Addr(), bound: s, changed: make(chan struct{})}, nil
 }
 
-// open lets Accept begin: clients that came before have waited.
+// open lets Accept begin. Clients that came before have waited.
 func (l *listener) open() {
 	s := l.bound
 	l.bound = nil
@@ -78,7 +79,7 @@ func (l *listener) Close() error {
 	return nil
 }
 
-// Addr is the address that was bound at the start.
+// Addr returns the address that was bound at the start.
 func (l *listener) Addr() net.Addr { return l.addr }
 
 func (l *listener) down() { l.set(nil, false) }

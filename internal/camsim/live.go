@@ -14,7 +14,7 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// LiveConfig is a picture that is made as it goes.
+// LiveConfig is the settings of a live picture.
 type LiveConfig struct {
 	Look Look
 	// Width and Height in pixels default to 640 and 360; both must be
@@ -31,7 +31,7 @@ type LiveConfig struct {
 	// Audio adds AAC at 48 kHz: a beep of 100 ms at each full second of the
 	// clock, with a square that flashes in the picture.
 	Audio bool
-	// Zone is the clock's. It defaults to the machine's.
+	// Zone is the clock's time zone. It defaults to the machine's.
 	Zone *time.Location
 	// Queue is how many units may wait to be sent; more are dropped and
 	// counted. It defaults to 256.
@@ -48,7 +48,7 @@ type Live struct {
 	cancel  context.CancelFunc
 	done    chan struct{}
 	start   time.Time
-	step    atomic.Int64 // how far the wall clock was set since the start, in ns
+	step    atomic.Int64 // by how much the wall clock was set since the start, in ns
 
 	mu    sync.Mutex
 	ready chan struct{} // closed when the configurations of all tracks are known
@@ -60,8 +60,8 @@ const (
 	beepRange = 100 * time.Millisecond
 )
 
-// NewLive starts a picture and waits until it is known how it is encoded, at
-// most until ctx ends. Close it.
+// NewLive starts a picture and waits until its decoder configuration is known,
+// or ctx ends. The caller must Close it.
 func NewLive(ctx context.Context, cfg LiveConfig) (*Live, error) {
 	if cfg.Width == 0 {
 		cfg.Width, cfg.Height = 640, 360
@@ -105,9 +105,9 @@ func NewLive(ctx context.Context, cfg LiveConfig) (*Live, error) {
 	}
 	runCtx, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
-	// Starting at a full frame time of the clock makes the milliseconds
-	// shown tidy; it costs at most one frame.
-	// (Truncate takes the monotonic clock off, which run needs.)
+	// The start at a full frame time of the clock makes the shown milliseconds
+	// even; it costs at most one frame. (Truncate removes the monotonic clock,
+	// which run needs.)
 	now, frame := time.Now(), time.Second/time.Duration(cfg.FPS)
 	l.start = now.Add(frame - now.Sub(now.Truncate(frame)))
 	go l.run(runCtx, video, audio)
@@ -131,11 +131,11 @@ func (l *Live) Close() {
 	<-l.done
 }
 
-// Tracks is the picture's track, and the sound's.
+// Tracks returns the track of the picture, and that of the sound.
 func (l *Live) Tracks() []schemas.Track { return l.tracks }
 
-// Dropped counts units that had no room in the queue, as they have not while
-// no camera sends them.
+// Dropped returns how many units had no room in the queue. The queue is full
+// while no camera sends them.
 func (l *Live) Dropped() int64 { return l.dropped.Load() }
 
 func (l *Live) live() bool { return true }
@@ -162,9 +162,9 @@ func (l *Live) failure() error {
 	return l.err
 }
 
-// run is the goroutine that draws, one picture and its share of sound at a
-// time, and owns the encoders. If it cannot keep up it leaves pictures
-// out, with their numbers and times, and no sound.
+// run is the goroutine that draws pictures, each with its share of sound, and
+// owns the encoders. If it cannot keep up it leaves out pictures, with their
+// numbers and times, but no sound.
 func (l *Live) run(ctx context.Context, video, audio *gstreamer.Encoder) {
 	defer close(l.done)
 	defer func() {
@@ -195,8 +195,8 @@ func (l *Live) run(ctx context.Context, video, audio *gstreamer.Encoder) {
 		if ctx.Err() != nil {
 			return
 		}
-		// Pacing is by the monotonic clock, which stands still while the
-		// machine sleeps; what is shown is the wall clock all the same.
+		// The monotonic clock paces the pictures; it stands still while the machine
+		// sleeps. The pictures show the wall clock.
 		now, nominal := time.Now(), l.start.Add(at(n))
 		t := now.Add(nominal.Sub(now)).Round(0)
 		l.step.Store(int64(t.Sub(nominal.Round(0)).Round(time.Millisecond)))
@@ -217,8 +217,8 @@ func (l *Live) run(ctx context.Context, video, audio *gstreamer.Encoder) {
 	}
 }
 
-// beep is the samples from first to end: silence, and 1 kHz at the beginning
-// of each second of the clock.
+// beep returns the samples from first to end: silence, and 1 kHz at the
+// beginning of each second of the clock.
 func (l *Live) beep(first, end int64) []byte {
 	b := make([]byte, 0, 2*(end-first))
 	origin := int64(time.Duration(l.start.Nanosecond())) * liveRate / int64(time.Second)
@@ -256,8 +256,8 @@ func (l *Live) take(track int, config []byte, e gstreamer.EncodedUnit) {
 	if track == 0 {
 		u.Duration = schemas.MediaTimescale / uint32(l.cfg.FPS)
 	} else {
-		// The first frame holds nothing but the encoder's delay: what a
-		// decoder gives begins one frame later than the samples went in.
+		// The first frame holds only the encoder's delay: a decoder's output begins
+		// one frame later than the samples that went in.
 		u.PTS -= 1024
 		u.DTS = u.PTS
 		u.wall = u.wall.Add(-1024 * time.Second / liveRate)

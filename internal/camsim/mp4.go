@@ -111,7 +111,7 @@ func describe(trak *mp4.TrakBox) (schemas.Track, error) {
 	return t, nil
 }
 
-// child is the body of the first box of that type in a run of boxes.
+// child returns the body of the first box of that type in a run of boxes.
 func child(b []byte, kind string) []byte {
 	for len(b) >= 8 {
 		n := int(binary.BigEndian.Uint32(b))

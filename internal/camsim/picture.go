@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-// Look is what tells one live picture from another.
+// Look is the appearance of a live picture, by which people distinguish it from
+// others.
 type Look struct {
 	Label string // shown in capitals: A to Z, digits, space, '-', '.', ':'
-	// Top and Bottom are the background's colours at both ends, Ball that of
-	// what moves: Y, Cb, Cr as in BT.601 (16 to 235, 16 to 240).
+	// Top and Bottom are the colours of the background's two ends, Ball is that of
+	// the moving ball: Y, Cb, Cr as in BT.601 (16 to 235, 16 to 240).
 	Top, Bottom, Ball [3]byte
 }
 
@@ -52,7 +53,7 @@ func newPainter(width, height int, look Look) *painter {
 // dot is the unit of all measures: 1 pixel at a width of 320.
 func (p *painter) dot() int { return max(1, p.width/320) }
 
-// fit cuts text to what has room.
+// fit cuts text to the width that has room.
 func (p *painter) fit(text string, scale int) string {
 	n := (p.width/2 + scale) / ((glyphWidth + 1) * scale)
 	if r := []rune(text); len(r) > n {

@@ -22,7 +22,7 @@ type sendLane struct {
 	seq     uint16
 	base    int64  // added to the feed's times, in ticks
 	end     int64  // of the last unit sent, without jump
-	ssrc    uint32 // of the last packet that was not left out
+	ssrc    uint32 // of the last packet that was sent
 	last    uint16 // its number
 	packets uint32
 	octets  uint32
@@ -105,10 +105,10 @@ func (c *Camera) emit(u Unit) {
 	}
 }
 
-// Flushed reports whether what was sent so far is in the connections of all
-// clients that play over TCP, and not in their queues any more, which Drop
-// empties. A client that came when a track had ended has nothing of that track
-// and makes it false.
+// Flushed reports whether everything that was sent so far has left the queues
+// of all clients that play over TCP, and is in their connections. (Drop empties
+// the queues.) It is false if a client came after the end of a track, since
+// that client has nothing of it.
 func (c *Camera) Flushed() bool {
 	type packet struct {
 		ssrc uint32
@@ -138,8 +138,8 @@ func (c *Camera) Flushed() bool {
 	return true
 }
 
-// flush waits until that is so, or for ten seconds: a client may not read, or
-// have lost the last packet. It is false if ctx ended.
+// flush waits until Flushed is true, for ten seconds at most: a client may not
+// read, or may have lost the last packet. It returns false if ctx ended.
 func (c *Camera) flush(ctx context.Context) bool {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

@@ -1,7 +1,7 @@
-// Package camsim is RTSP cameras in software, for the demo and for tests. A
-// [Server] serves cameras; a camera sends a [Clip], known to the last byte, or
-// a [Live] picture made as it goes; faults are switched on a [Camera] while it
-// runs; [Camera.Sent] tells what was sent.
+// Package camsim simulates RTSP cameras, for the demo and for tests. A [Server]
+// serves cameras. A camera sends a [Clip], whose bytes are known, or a [Live]
+// picture. Methods of a running [Camera] turn faults on and off; [Camera.Sent]
+// returns what was sent.
 package camsim
 
 import (
@@ -25,7 +25,7 @@ import (
 	"github.com/bluenviron/gortsplib/v5/pkg/auth"
 )
 
-// Auth is how clients of cameras with a user prove themselves.
+// Auth is the method of authentication for cameras with a user.
 type Auth int
 
 // The methods of authentication (RFC 7617, RFC 7616 with MD5).
@@ -34,22 +34,22 @@ const (
 	AuthBasic
 )
 
-// Config is one server.
+// Config is the settings of a server.
 type Config struct {
 	// Listen is the address of the RTSP port. It defaults to 127.0.0.1:0.
 	Listen string
 	// Cameras must have different paths.
 	Cameras []CameraConfig
-	// Auth counts for cameras with a user. It defaults to Digest.
+	// Auth is for cameras with a user. It defaults to Digest.
 	Auth Auth
-	// TLS serves rtsps with a certificate made at the start, which nobody can
-	// check: media is interleaved in the TLS connection.
+	// TLS serves rtsps with a self-signed certificate that is made at the start.
+	// Media is interleaved in the TLS connection.
 	TLS bool
-	// NoUDP offers interleaved TCP alone; so does TLS.
+	// NoUDP offers only interleaved TCP; so does TLS.
 	NoUDP bool
-	// Queue is how many packets may wait for one client, a power of two;
-	// what is beyond it is lost to that client and counted in
-	// [Camera.Overflows]. It defaults to 2048.
+	// Queue is how many packets may wait for one client, a power of two. Packets
+	// beyond it are dropped for that client and counted in [Camera.Overflows]. It
+	// defaults to 2048.
 	Queue int
 	// Log may be nil. Passwords never reach it.
 	Log *slog.Logger
@@ -166,13 +166,13 @@ func evenPort(ctx context.Context, host string) (int, error) {
 	}
 }
 
-// Addr is the address of the RTSP port.
+// Addr returns the address of the RTSP port.
 func (s *Server) Addr() string { return s.ln.addr.String() }
 
-// Camera is the camera at path, or nil.
+// Camera returns the camera at path, or nil.
 func (s *Server) Camera(path string) *Camera { return s.cameras[strings.Trim(path, "/")] }
 
-// URL is where clients find the camera at path, without user and password.
+// URL returns the URL of the camera at path, without user and password.
 func (s *Server) URL(path string) string {
 	u := url.URL{Scheme: "rtsp", Host: s.Addr(), Path: "/" + strings.Trim(path, "/")}
 	if s.cfg.TLS {
@@ -181,7 +181,7 @@ func (s *Server) URL(path string) string {
 	return u.String()
 }
 
-// LoginURL is URL with the camera's user and password in it.
+// LoginURL returns URL with the camera's user and password.
 func (s *Server) LoginURL(path string) string {
 	c := s.Camera(path)
 	u, err := url.Parse(s.URL(path))
@@ -192,7 +192,8 @@ func (s *Server) LoginURL(path string) string {
 	return u.String()
 }
 
-// Down stops listening: connections are refused until Up. Open ones stay.
+// Down stops listening: connections are refused until Up. Existing connections
+// stay.
 func (s *Server) Down() { s.ln.down() }
 
 // Up listens again on the same port.

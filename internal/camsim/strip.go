@@ -10,7 +10,7 @@ import (
 // The strip is a message in the picture that survives compression: two rows of
 // 40 square blocks at the picture's lower left corner, white for 1 and black
 // for 0. A block's side is the picture's width divided by 40, rounded down, so
-// a picture that was scaled evenly is read just the same.
+// an evenly scaled picture can be read too.
 //
 // The 80 bits are read from the upper row to the lower and from left to
 // right, the most significant bit of each field first:
@@ -39,14 +39,14 @@ type Strip struct {
 // ErrNoStrip is returned for a picture without a readable strip.
 var ErrNoStrip = errors.New("camsim: no strip in the picture")
 
-// StripBlock is where block n lies in a picture of the given size.
+// StripBlock returns the position of block n in a picture of the given size.
 func StripBlock(width, height, n int) image.Rectangle {
 	s := width / StripColumns
 	x, y := n%StripColumns*s, height-StripRows*s+n/StripColumns*s
 	return image.Rect(x, y, x+s, y+s)
 }
 
-// bytes is the strip as the ten bytes of its bits.
+// bytes returns the strip's bits as ten bytes.
 func (s Strip) bytes() [10]byte {
 	v := uint64(s.Time.UnixMilli())<<22 | uint64(s.Frame&(1<<22-1))
 	var b [10]byte
@@ -92,9 +92,9 @@ func (s Strip) Draw(luma []byte, stride, width, height int) {
 }
 
 // ReadStrip reads the strip of a luma plane. It returns [ErrNoStrip] if the
-// checksum does not fit.
+// checksum is wrong.
 func ReadStrip(luma []byte, stride, width, height int) (Strip, error) {
-	const most = 1 << 15 // pixels either way
+	const most = 1 << 15 // pixels in each direction
 	if width > most || height > most || stride > 2*most {
 		return Strip{}, fmt.Errorf("%w: %dx%d is too large", ErrNoStrip, width, height)
 	}

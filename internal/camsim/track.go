@@ -39,7 +39,7 @@ func NALUnits(sample []byte) ([][]byte, error) {
 	return out, nil
 }
 
-// ParameterSets is the parameter sets in the decoder configuration of an
+// ParameterSets returns the parameter sets in the decoder configuration of an
 // H.264 or H.265 track: SPS, PPS, or VPS, SPS, PPS. Other codecs have none.
 func ParameterSets(t schemas.Track) ([][]byte, error) {
 	switch t.Codec {
@@ -64,8 +64,9 @@ func ParameterSets(t schemas.Track) ([][]byte, error) {
 	}
 }
 
-// Slices is the slice data of a video sample (VCL NAL units alone), or the
-// whole sample of another codec: what must come out of the log as it went in.
+// Slices returns the slice data of a video sample (only VCL NAL units), or the
+// whole sample of another codec. These bytes must come out of the log
+// unchanged.
 func Slices(codec schemas.Codec, sample []byte) ([][]byte, error) {
 	if codec != schemas.H264 && codec != schemas.H265 {
 		return [][]byte{sample}, nil
@@ -83,11 +84,11 @@ func Slices(codec schemas.Codec, sample []byte) ([][]byte, error) {
 	return out, nil
 }
 
-// packetizer turns units of one track into RTP packets; sequence numbers are
-// the caller's to set, timestamps count from the unit's.
+// packetizer turns units of one track into RTP packets. The caller sets
+// sequence numbers. Timestamps are relative to the unit's.
 type packetizer struct {
 	format format.Format
-	sets   [][]byte // parameter sets, to stand before each sync unit
+	sets   [][]byte // parameter sets to send before each sync unit
 	encode func(u Unit, sets [][]byte) ([]*rtp.Packet, error)
 }
 
