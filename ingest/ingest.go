@@ -74,7 +74,7 @@ const (
 	// comes before the tracks.
 	EventFrameTime EventKind = "frame-time"
 	// EventSound: what is wrong with the camera's sound, in words for people; "":
-	// nothing. The pictures are recorded all the same.
+	// nothing. The pictures are recorded in any case.
 	EventSound EventKind = "sound"
 	// EventDropped: units were dropped because the queue between the source
 	// and its sink was full.

@@ -69,8 +69,8 @@ func checkTogether(cfg *config.Config) error {
 	return nil
 }
 
-// yes returns the value of a boolean flag; nil if the flag was not given.
-func yes(given bool) *string {
+// flagValue returns the value of a boolean flag; nil if the flag was not given.
+func flagValue(given bool) *string {
 	if !given {
 		return nil
 	}

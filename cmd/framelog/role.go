@@ -49,7 +49,7 @@ type process struct {
 // flag of that name, nil if it is not given. http is the address of --http.
 // Only up moves passwords out of URLs, so a role that runs alone refuses them.
 func (r roleFlags) start(name string, listen *string, http string) (*process, error) {
-	cfg, err := r.load(map[string]*string{"listen": listen, "insecure": yes(r.Insecure)}, roleEnv(name)...)
+	cfg, err := r.load(map[string]*string{"listen": listen, "insecure": flagValue(r.Insecure)}, roleEnv(name)...)
 	if err != nil {
 		return nil, err
 	}

@@ -59,7 +59,7 @@ func (c upCmd) Run(ctx context.Context) error {
 	for _, r := range roles() {
 		ownEnv = append(ownEnv, r.env...)
 	}
-	cfg, err := c.load(map[string]*string{"listen": c.Listen, "insecure": yes(c.Insecure)}, ownEnv...)
+	cfg, err := c.load(map[string]*string{"listen": c.Listen, "insecure": flagValue(c.Insecure)}, ownEnv...)
 	if err != nil {
 		return err
 	}
@@ -249,7 +249,7 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 		func(ctx context.Context) error {
 			err := supervise.Run(ctx, sc, u.log, u.reg)
 			if child, ok := errors.AsType[*supervise.ConfigError](err); ok {
-				child.Said = u.said(child.Said)
+				child.Said = u.childError(child.Said)
 			}
 			return err
 		},
@@ -268,9 +268,9 @@ func (u *up) awaitBrokers(ctx context.Context) error {
 	return nil
 }
 
-// said returns a child's configuration error for people. It names the place where
+// childError returns a child's configuration error for people. It names the place where
 // the user set the value, instead of the file that up made for the children.
-func (u *up) said(line string) string {
+func (u *up) childError(line string) string {
 	rest, ok := strings.CutPrefix(line, "framelog: "+u.file("config.yaml")+":")
 	if !ok {
 		return line

@@ -98,7 +98,7 @@ func (u *up) reconcile(ctx context.Context, reg *registry.Client) error {
 func (u *up) restoreSecrets() {
 	for _, undo := range slices.Backward(u.stored) {
 		if err := undo(); err != nil {
-			u.log.Error("cannot bring back a camera's password", "err", err)
+			u.log.Error("cannot restore a camera's password", "err", err)
 		}
 	}
 }

@@ -124,7 +124,7 @@ func (a *API) takeURL(w http.ResponseWriter, cam *schemas.Camera, old schemas.Ca
 				"take another id, or remove that file")
 			return nil, false
 		case err != nil:
-			a.deps.Log.Error("cannot keep a camera's password", "camera", cam.ID, "err", err)
+			a.deps.Log.Error("cannot store a camera's password", "camera", cam.ID, "err", err)
 			fail(w, http.StatusInternalServerError, "the password could not be kept", "see the server's log; is the disk full?")
 			return nil, false
 		}
@@ -146,7 +146,7 @@ func (a *API) undo(id string, undo func() error) {
 		return
 	}
 	if err := undo(); err != nil {
-		a.deps.Log.Error("cannot bring back a camera's password", "camera", id, "err", err)
+		a.deps.Log.Error("cannot restore a camera's password", "camera", id, "err", err)
 	}
 }
 

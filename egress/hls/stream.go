@@ -102,7 +102,7 @@ func (st *stream) run(ctx context.Context) {
 		case errors.Is(failed, medialog.ErrNoTopic):
 			st.slog.Info("the camera has no topics any more; it is followed again when it has", "camera", st.topic.Camera)
 		default:
-			st.slog.Warn("tail ended, it begins again", "camera", st.topic.Camera, "error", failed, "pause", pause)
+			st.slog.Warn("tail ended; a new one begins", "camera", st.topic.Camera, "error", failed, "pause", pause)
 		}
 		select {
 		case <-ctx.Done():

@@ -170,7 +170,7 @@ func (a *Assembler) Unit(u ingest.Unit) error {
 	a.keyframes.good++
 	a.resolveStart(&c, u.PTS)
 	v := unit{data: u.Data, pts: u.PTS, captured: u.Captured, camera: u.CameraTime, picture: c.Picture, start: c.Picture == codec.Start}
-	a.starts.saw(&c)
+	a.starts.note(&c)
 	if c.Picture == codec.CRA || c.Picture == codec.Recovery {
 		a.starts.waits = &v
 		return nil
@@ -261,7 +261,7 @@ func (a *Assembler) takeSound(u *ingest.Unit) {
 		return
 	}
 	if s.push(u, d, a.cfg.ClockStep) && a.session.running {
-		a.want(sessionClock)
+		a.beginSessionSoon(sessionClock)
 	}
 	for len(s.queue) > a.cfg.AudioQueue || s.bytes > a.cfg.AudioQueueBytes {
 		reason := dropBeforeKeyframe
@@ -271,7 +271,7 @@ func (a *Assembler) takeSound(u *ingest.Unit) {
 		a.m.drop(reason, s.drop(1))
 	}
 	if a.session.chosen && a.session.sound != s {
-		a.want(sessionAudioStart)
+		a.beginSessionSoon(sessionAudioStart)
 	}
 	if c := &a.closing; c.chunk != nil && c.sound == s && s.reaches(c.limit) {
 		a.close()
@@ -312,7 +312,7 @@ func (a *Assembler) advance(now time.Time) {
 		a.close()
 	}
 	if s := a.session.sound; s != nil && s == a.sound && now.Sub(s.seen) > a.cfg.AudioSilence && a.behind(s) > a.cfg.AudioSilence {
-		a.want(sessionAudioSilent)
+		a.beginSessionSoon(sessionAudioSilent)
 	}
 }
 

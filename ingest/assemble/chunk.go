@@ -37,7 +37,7 @@ func (t *timeline) write(last bool) {
 		if waits {
 			t.closing = closing{chunk: c, sound: q, limit: limit, lost: t.lost, since: s.seen}
 		} else if q.takeRun(c, limit) {
-			t.want(sessionClock)
+			t.beginSessionSoon(sessionClock)
 		}
 	}
 	if f.index == 0 {

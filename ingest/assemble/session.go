@@ -195,15 +195,15 @@ func (t *timeline) steady(v *unit) (jumped int64) {
 	move := s.newest + int64(t.rate.nominal(t.announced())) - v.pts
 	s.shift += move
 	v.pts += move
-	t.want(sessionClock)
+	t.beginSessionSoon(sessionClock)
 	return d
 }
 
 // announced returns the frame time that the camera announces.
 func (t *timeline) announced() uint32 { return announced(t.info.Frame, t.cfg.FrameTime) }
 
-// want makes a new session begin at the next keyframe.
-func (t *timeline) want(reason string) {
+// beginSessionSoon makes a new session begin at the next keyframe.
+func (t *timeline) beginSessionSoon(reason string) {
 	if t.next == "" {
 		t.next = reason
 	}
@@ -292,7 +292,7 @@ func (t *timeline) place(v unit) {
 	dts, deeper := s.order.next(v.pts)
 	if deeper {
 		t.depth = max(t.depth, s.order.depth)
-		t.want(sessionReorder)
+		t.beginSessionSoon(sessionReorder)
 	}
 	v.dts = dts
 	v.pts += s.order.move
@@ -334,7 +334,7 @@ func (t *timeline) watchDrift(v *unit) {
 		s.driftSince, s.drifted = v.captured, false
 	case passed >= t.cfg.DriftWindow:
 		if s.drift.Abs() > t.cfg.MaxDrift {
-			t.want(sessionDrift)
+			t.beginSessionSoon(sessionDrift)
 		}
 		s.driftSince, s.drifted = v.captured, false
 	}

@@ -40,8 +40,8 @@ type starts struct {
 	referenceB bool // the stream has B pictures to which others refer
 }
 
-// sawIDR records an IDR.
-func (s *starts) sawIDR(now time.Time) {
+// noteIDR remembers an IDR.
+func (s *starts) noteIDR(now time.Time) {
 	since := now.Sub(s.idr)
 	s.often = !s.idr.IsZero() && since >= 0 && since <= usableInterval
 	s.idr = now
@@ -54,8 +54,8 @@ func (s *starts) better(now time.Time) bool {
 	return s.often && since >= 0 && since <= usableInterval
 }
 
-// saw records what the camera sends besides keyframes.
-func (s *starts) saw(u *codec.Unit) {
+// note remembers what the camera sends besides keyframes.
+func (s *starts) note(u *codec.Unit) {
 	s.refresh = s.refresh || u.Refresh
 	s.referenceB = s.referenceB || u.ReferenceB
 	if u.Intra {
@@ -90,7 +90,7 @@ func (s *starts) resolve(follower *codec.Unit, pts int64) *unit {
 // which some browsers cannot begin.
 func (s *starts) decide(v *unit, recording bool) (risky bool) {
 	if v.picture == codec.Start {
-		s.sawIDR(v.captured)
+		s.noteIDR(v.captured)
 	}
 	if v.openGOP && recording && s.better(v.captured) {
 		v.start, v.openGOP = false, false

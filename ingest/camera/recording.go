@@ -140,8 +140,8 @@ func (c *recording) WaitReclaim(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	c.log.Error("camera stays with another ingest process although the group gave it to this one: "+
-		"are there two groups on one log? It is taken back once no process records it", "err", errFenced)
+	c.log.Error("another ingest process still records the camera although the group assigned it to this one: "+
+		"do two groups use one log? This process records it again when no other does", "err", errFenced)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	showing, stop := context.WithCancel(ctx)

@@ -93,10 +93,10 @@ func (s *Service) ensure(ctx context.Context) error {
 		case err == nil:
 			return nil
 		case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
-			s.log.Warn("registry topics may not be made or changed; they must be there", "err", err)
+			s.log.Warn("this process may not create or change the topics of the registry; it needs existing ones", "err", err)
 			return nil
 		}
-		s.log.Warn("registry topics are not there yet", "err", err)
+		s.log.Warn("the topics of the registry do not exist yet", "err", err)
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():

@@ -51,7 +51,7 @@ func (l *troubleLog) tell(level slog.Level, msg string, what slog.Attr, args ...
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	t := l.of(msg+": "+what.Value.String(), now)
+	t := l.entry(msg+": "+what.Value.String(), now)
 	t.seen = now
 	t.times++
 	due := t.logged.Add(t.pause)
@@ -70,9 +70,9 @@ func (l *troubleLog) tell(level slog.Level, msg string, what slog.Attr, args ...
 	l.log.Log(context.Background(), level, msg, append([]any{what}, args...)...)
 }
 
-// of returns the state of a text, which may be new. Beyond maxTroubles it forgets the
+// entry returns the state of a text, which may be new. Beyond maxTroubles it forgets the
 // text that was not seen for the longest time.
-func (l *troubleLog) of(text string, now time.Time) *trouble {
+func (l *troubleLog) entry(text string, now time.Time) *trouble {
 	key := strings.Map(func(r rune) rune {
 		if unicode.IsDigit(r) {
 			return -1

@@ -104,7 +104,7 @@ func explain(err error, where string, c course) error {
 	case errors.Is(err, gstreamer.ErrRTSPEnded):
 		e.Cause, e.Remedy = "the camera ended the stream", again
 	case errors.Is(err, gstreamer.ErrRTSPRestarted):
-		e.Cause, e.Remedy = "the camera began its stream anew", again
+		e.Cause, e.Remedy = "the camera started its stream again", again
 	case errors.As(err, &unsupported):
 		e.Kind = ErrUnsupported
 		e.Cause = fmt.Sprintf("the camera's video is %s, which is not recorded", printable(unsupported.Encoding))

@@ -58,8 +58,8 @@ func (l *login) refuse(url string, lo, hi time.Duration) time.Duration {
 // accept records that the camera accepted the credentials of a URL.
 func (l *login) accept(url string) { *l = login{good: url} }
 
-// plain formats a duration without the zeros at its end: "1m", not "1m0s".
-func plain(d time.Duration) string {
+// formatDuration formats a duration without the zeros at its end: "1m", not "1m0s".
+func formatDuration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")

@@ -45,7 +45,7 @@ const headBytes = 8
 // find first tries the URL's scheme (with or without TLS), and then the other
 // way. An error means that there was no connection.
 func (p prober) find(ctx context.Context, secure bool) (peer, error) {
-	ways := []func(context.Context) (peer, error){p.plain, p.secured}
+	ways := []func(context.Context) (peer, error){p.tryPlain, p.tryTLS}
 	if secure {
 		ways[0], ways[1] = ways[1], ways[0]
 	}
@@ -68,14 +68,14 @@ func (p prober) find(ctx context.Context, secure bool) (peer, error) {
 	return found, nil
 }
 
-// plain tries RTSP without TLS.
-func (p prober) plain(ctx context.Context) (peer, error) {
+// tryPlain tries RTSP without TLS.
+func (p prober) tryPlain(ctx context.Context) (peer, error) {
 	return p.talk(ctx, func(c *headConn) peer { return c.ask([]byte(options)) })
 }
 
-// secured tries TLS with RTSP inside. It accepts any certificate, since it sends no
+// tryTLS tries TLS with RTSP inside. It accepts any certificate, since it sends no
 // secret.
-func (p prober) secured(ctx context.Context) (peer, error) {
+func (p prober) tryTLS(ctx context.Context) (peer, error) {
 	return p.talk(ctx, func(c *headConn) peer {
 		t := tls.Client(c, &tls.Config{ServerName: p.host, InsecureSkipVerify: true, MinVersion: tls.VersionTLS10}) //nolint:gosec // see above
 		err := t.HandshakeContext(ctx)

@@ -136,7 +136,7 @@ func (s *source) Run(ctx context.Context, sink ingest.Sink) error {
 		if s.login.refuse(u.String(), s.cfg.LoginWait, s.cfg.LoginWaitMax) > 0 {
 			// The text is always the same, whatever the length of the pause is.
 			failed.Remedy += fmt.Sprintf("; what was refused is tried again after %s at first, later after %s, because cameras lock out after several wrong attempts",
-				plain(s.cfg.LoginWait), plain(s.cfg.LoginWaitMax))
+				formatDuration(s.cfg.LoginWait), formatDuration(s.cfg.LoginWaitMax))
 		}
 	}
 	switch {

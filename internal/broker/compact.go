@@ -68,7 +68,7 @@ func recoverCompaction(data string, log *slog.Logger) error {
 		if have >= want {
 			continue
 		}
-		log.Warn("a crash stopped a compaction: the records from before it are put back", "partition", p.dir)
+		log.Warn("a crash stopped a compaction: the records from before it are restored", "partition", p.dir)
 		if err := os.MkdirAll(filepath.Join(dir, p.dir), 0o755); err != nil {
 			return err
 		}

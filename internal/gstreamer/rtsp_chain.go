@@ -15,12 +15,12 @@ type rtspChain struct {
 // appsink without a clock, a preroll or copies of its own.
 const rtspSink = "appsink name=sink sync=false async=false enable-last-sample=false wait-on-eos=false qos=false"
 
-// soundShield keeps a failure of the sound's elements from rtspsrc, which would
-// end the whole connection over it.
+// soundShield hides a failure of the sound's elements from rtspsrc, which would
+// end the whole connection because of it.
 const soundShield = "errorignore name=shield convert-to=not-linked"
 
 // aacDelay is the priming of libavcodec's AAC encoder in samples: one frame. The
-// encoder puts it before the sound, and GStreamer does not take it off. The test with
+// encoder puts it before the sound, and GStreamer does not remove it. The test with
 // the beep checks it.
 const aacDelay = 1024
 
@@ -59,8 +59,8 @@ var rtspChains = map[string]*rtspChain{
 
 // soundDepayloaders are the depayloaders that are used for sound that is decoded. A
 // camera must not be able to end the process, and some depayloaders of GStreamer 1.22
-// crash or abort it if a packet makes no sense: those of robust MP3 (RFC 5219), QCELP
-// and SBC. Before one is added here, it must pass TestNoiseAsSoundHarmsNothing.
+// crash or abort it if a packet is invalid: those of robust MP3 (RFC 5219), QCELP and
+// SBC. Before one is added here, it must pass TestNoiseAsSoundHarmsNothing.
 var soundDepayloaders = map[string]bool{
 	"rtppcmudepay":   true,
 	"rtppcmadepay":   true,

@@ -50,8 +50,8 @@ func framelogRTSPStart(conn C.uintptr_t, id C.guint8, s *C.FlStart) {
 //export framelogRTSPFull
 func framelogRTSPFull(conn C.uintptr_t) { rtspOf(conn).collect() }
 
-// collect moves what waits in C into the queue, copying each unit once. The consumer
-// calls it, and a streaming thread does if the consumer is late.
+// collect moves the waiting units from C into the queue, and copies each unit once.
+// The consumer calls it; if the consumer is late, a streaming thread does.
 func (r *RTSP) collect() {
 	r.collecting.Lock()
 	defer r.collecting.Unlock()
@@ -111,7 +111,7 @@ func (r *RTSP) collectItem(t *rtspTrack, it *C.FlItem) {
 	r.queue.put(RTSPItem{Track: t.ID, Unit: u, packets: uint32(it.unit.packets)}, t.media)
 }
 
-// rtpSinceZero takes the bias off a buffer's time, in nanoseconds.
+// rtpSinceZero removes the bias from a buffer's time, in nanoseconds.
 func rtpSinceZero(pts uint64, clockRate uint32) int64 {
 	return int64(pts) - schemas.Rescale(C.FL_RTSP_BIAS, clockRate, uint32(time.Second))
 }

@@ -11,9 +11,9 @@ import (
 // access point: a camera may send none.
 const maxSkip = 1500
 
-// rtspQueue holds what GStreamer's threads have handed over until one goroutine takes
-// it. If it is full, whole units are dropped: those of the video up to the next random
-// access point, since the units in between would not decode.
+// rtspQueue holds the units of GStreamer's threads until one goroutine takes them. If
+// it is full, whole units are dropped: those of the video up to the next random access
+// point, since the units in between would not decode.
 type rtspQueue struct {
 	maxUnits int
 	maxBytes int64
@@ -32,8 +32,8 @@ func newRTSPQueue(units int, bytes int64) *rtspQueue {
 	return &rtspQueue{maxUnits: units, maxBytes: bytes, missing: map[uint8]uint32{}}
 }
 
-// put takes an item or drops it. media is the track's format, which tells how to find
-// random access points.
+// put queues an item or drops it. media is the track's format, which is needed to
+// find random access points.
 func (q *rtspQueue) put(it RTSPItem, media string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

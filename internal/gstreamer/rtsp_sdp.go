@@ -13,8 +13,8 @@ import (
 )
 
 // framelogRTSPParameters is called by rtsp_sdp.c with the value of each fmtp
-// attribute. It returns another value for it, which the caller frees, or nil if the
-// value stays.
+// attribute. It returns a new value, which the caller frees, or nil if the value
+// stays the same.
 //
 //export framelogRTSPParameters
 func framelogRTSPParameters(value *C.char) *C.char {
@@ -55,9 +55,9 @@ var vorbisComment = []byte("\x03vorbis\x00\x00\x00\x00\x00\x00\x00\x00\x01")
 // addVorbisComment returns a configuration of one set of headers with a comment
 // header, or nil if config is no such configuration or has a comment header.
 //
-// Before the headers come: 4 bytes, how many sets; 3 bytes, the set's name; 2
-// bytes, how long its headers are; 1 byte, how many headers there are, without the
-// last; the length of each, without the last.
+// Fields before the headers: number of sets (4 bytes); the set's name (3 bytes);
+// length of its headers (2 bytes); number of headers minus one (1 byte); the
+// length of each header except the last.
 func addVorbisComment(config []byte) []byte {
 	const (
 		length         = 7

@@ -14,11 +14,11 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// notSound are encodings that SDP lists with those of sound and that are no sound:
-// telephone keys (RFC 4733), and comfort noise (RFC 3389).
+// notSound are encodings in audio sections of SDP that are no sound: telephone
+// keys (RFC 4733), and comfort noise (RFC 3389).
 var notSound = map[string]bool{"TELEPHONE-EVENT": true, "CN": true}
 
-// chainOf is what leads a stream from rtspsrc to the log; nil: nothing does.
+// chainOf returns the chain for a stream of rtspsrc; nil if there is none.
 func chainOf(t RTSPTrack, caps *gst.Caps) *rtspChain {
 	if c := rtspChains[t.Encoding]; c != nil || t.ID != schemas.AudioTrack || t.Encoding == "" || notSound[t.Encoding] {
 		return c
@@ -63,8 +63,8 @@ func (r *RTSP) failSound(err error) {
 	}
 }
 
-// videoEnded ends the connection, unless sound has come: then the end of the sound is
-// waited for.
+// videoEnded ends the connection, unless sound has come: then the connection ends
+// with the sound.
 func (r *RTSP) videoEnded() {
 	r.collect()
 	r.mu.Lock()
@@ -74,19 +74,19 @@ func (r *RTSP) videoEnded() {
 	}
 }
 
-// SoundArrived is when the first packet of the selected sound came; zero: none came.
-// Packets count even if they are left out because SDP does not name their payload
-// type.
+// SoundArrived returns when the first packet of the selected sound came; zero: none
+// came. Packets count even if they are left out because SDP does not name their
+// payload type.
 func (r *RTSP) SoundArrived() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.soundArrived
 }
 
-// NoSound is the encoding of sound that the camera announces and that cannot be
-// received, as in SDP and in upper case ("PAYLOAD-TYPE-77" if SDP does not name it); "":
-// there is none. The error is why: *RTSPUnsupportedError, *MissingError, or another
-// error of its elements.
+// NoSound returns the encoding of announced sound that cannot be received, as in SDP
+// and in upper case ("PAYLOAD-TYPE-77" if SDP does not name it); "" if there is none.
+// The error is the reason: *RTSPUnsupportedError, *MissingError, or another error of
+// its elements.
 func (r *RTSP) NoSound() (encoding string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

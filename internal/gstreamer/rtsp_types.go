@@ -24,13 +24,13 @@ type RTSPOptions struct {
 	QueueBytes int64 // bytes that wait for Take; default 16 MiB
 }
 
-// RTSPTrack is one of the streams of a connection that were selected.
+// RTSPTrack is a selected stream of a connection.
 type RTSPTrack struct {
 	ID        uint8  // schemas.VideoTrack or schemas.AudioTrack
 	Encoding  string // as in SDP, upper case: "H264", "PCMU"
 	ClockRate uint32 // of RTP
-	// FrameTime is the duration of a picture as SDP has it (RFC 8866, 6.13,
-	// and the x-framerate of older cameras); 0: SDP does not tell it.
+	// FrameTime is the duration of a picture in the SDP (RFC 8866, 6.13, and the
+	// x-framerate of older cameras); 0: the SDP does not have it.
 	FrameTime time.Duration
 }
 
@@ -50,7 +50,7 @@ type RTSPReport struct {
 	NTP  time.Time
 }
 
-// RTSPFormat is a track's format as its parser gives it.
+// RTSPFormat is a track's format from its parser.
 type RTSPFormat struct {
 	Media         string // "video/x-h264"
 	Config        []byte // codec_data
@@ -101,7 +101,7 @@ func (e *RTSPError) Error() string {
 // Errors of RTSP connections.
 var (
 	ErrRTSPEnded     = errors.New("gstreamer: the camera ended the stream")
-	ErrRTSPRestarted = errors.New("gstreamer: the camera began a track anew")
+	ErrRTSPRestarted = errors.New("gstreamer: the camera started a track again")
 	ErrRTSPClosed    = errors.New("gstreamer: connection is closed")
 	// ErrUnreleased: a pipeline did not stop in time. What it holds stays
 	// allocated until it does.

@@ -208,7 +208,7 @@ func (s *subscription) push(records []*kgo.Record, err error, limit int64) {
 			continue
 		}
 		s.next[at]++
-		// One record is always taken, whatever its size is.
+		// One record is always taken, of any size.
 		if s.bytes+int64(len(r.Value)) > limit && len(s.queue) > 0 {
 			s.err = ErrSlow
 			s.hub.hubs.log.metrics.slowTails.Inc()

@@ -10,8 +10,8 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// Entries implements Store. It reads what stands in the index when it is called.
-// Errors: ErrNoTopic; ctx's.
+// Entries implements Store. It reads the entries that are in the index when it
+// is called. Errors: ErrNoTopic; ctx's.
 func (l *Log) Entries(ctx context.Context, t schemas.Topic, r Range) iter.Seq2[schemas.Entry, error] {
 	return func(yield func(schemas.Entry, error) bool) {
 		ctx, cancel := l.bound(ctx)

@@ -74,8 +74,8 @@ func (l *Log) indexSpec(t schemas.Topic) kafka.Spec {
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
-// waitForTopics calls Ensure until t's topics can be used, or ctx ends. Topics
-// that exist can be used whatever their settings are: recording comes first.
+// waitForTopics calls Ensure until t's topics can be used, or ctx ends.
+// Existing topics are used with any settings: recording is more important.
 func (l *Log) waitForTopics(ctx context.Context, t schemas.Topic) error {
 	logged := false
 	return retry(ctx, func() error {

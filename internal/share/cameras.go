@@ -250,7 +250,7 @@ func (s *Cameras) happen(c *camera, e event, reason string) []action {
 	r, ok := next(c.state, e)
 	if !ok {
 		// This is a bug. The camera stays as it is.
-		c.log.Error("an event that cannot happen", "state", c.state, "event", e)
+		c.log.Error("impossible event of a camera", "state", c.state, "event", e)
 		return nil
 	}
 	if r.say.text != "" {

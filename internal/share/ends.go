@@ -67,7 +67,7 @@ func (g *group) reachEnds(ctx context.Context, parts map[int32]*reading) {
 		var err error
 		if client == nil {
 			if client, err = kgo.NewClient(g.cfg.Kafka.Options(g.log)...); err != nil {
-				g.log.Error("ends of the cameras topic cannot be looked for", "err", err)
+				g.log.Error("cannot make a client that finds the ends of the cameras topic", "err", err)
 				return
 			}
 		}

@@ -195,7 +195,7 @@ func (g *group) onTrouble(err error) {
 	}
 	g.trouble = time.Now()
 	if errors.Is(err, kerr.FencedInstanceID) {
-		g.log.Error("another process has joined the group under the same name: this one gets no more cameras", "instance", g.cfg.Instance, "group", g.name)
+		g.log.Error("another process has joined the group with the same name: this one gets no more cameras", "instance", g.cfg.Instance, "group", g.name)
 		return
 	}
 	g.log.Warn("the brokers do not keep this process in its group; its cameras go on being "+g.cfg.Doing,

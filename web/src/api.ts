@@ -86,13 +86,13 @@ export async function reason(): Promise<string> {
   return '';
 }
 
-/** What follows the cameras. */
+/** Callbacks of follow. */
 export interface Follower {
   /** All cameras, each time that something about one has changed. */
   cameras: (all: Camera[]) => void;
   /** The server's clock, in milliseconds since the epoch, as it was when it was sent. */
   now: (ms: number) => void;
-  /** Whether the server tells of the cameras. */
+  /** Whether the server sends the cameras. */
   connected: (yes: boolean) => void;
 }
 

@@ -101,7 +101,7 @@ follow({
       document.body.classList.remove('offline');
       return;
     }
-    // A short interruption is not told. Each failed attempt calls this again.
+    // A short interruption is not shown. Each failed attempt calls this again.
     if (document.body.classList.contains('offline')) void tellOffline();
     offline ??= setTimeout(() => void tellOffline(), 3000);
   },

@@ -1,4 +1,4 @@
-// What the page says of a camera. It is made of the API's answer and the player's state.
+// The texts of the page about a camera. They come from the API's answer and the player's state.
 import type { Camera, Status } from './api';
 import * as format from './format';
 
@@ -68,7 +68,7 @@ export function wanted(c: Camera): 'yes' | 'keep' | 'no' {
   return s.stale ? 'keep' : 'yes';
 }
 
-/** "1920×1080 · 30 fps · H.264 + AAC · 4.1 Mbit/s", without what is not known. */
+/** "1920×1080 · 30 fps · H.264 + AAC · 4.1 Mbit/s", without unknown values. */
 export function picture(s: Status | null): string {
   if (!s) return '';
   const codecs = [s.video, s.audio].filter((c): c is string => !!c).map(format.codec).join(' + ');

@@ -9,7 +9,7 @@ import { onlyGaps, plain, segmentLength } from './playlist';
 export type Mode = 'wall' | 'focus';
 export type PlayerState = 'idle' | 'starting' | 'playing' | 'waiting' | 'retrying' | 'unsupported';
 
-/** What window.framelog tells of a player. */
+/** The state of a player in window.framelog. */
 export interface Report {
   camera: string;
   mode: Mode;
@@ -63,7 +63,7 @@ export class Player {
 
   private hls: Hls | undefined;
   private attempt = 0; // how often it broke without playing well in between
-  private generation = 0; // of what is attached; late callbacks compare it
+  private generation = 0; // of the attached hls.js or source; late callbacks compare it
   private timer: ReturnType<typeof setTimeout> | undefined;
   private wanted = false;
   private awaySince = 0;
@@ -76,7 +76,7 @@ export class Player {
   private loading = false; // hls.js waits for media
   private lastLoad = 0;
   private lastRecover = 0;
-  private heldSince = 0; // the wall gathers a cushion since
+  private heldSince = 0; // when the tile began to gather a cushion; 0: it does not
   private lowLatency: boolean; // parts are played, as soon as they are there
   private played = false; // this attempt has shown a picture
   private stalls = 0;
@@ -409,8 +409,8 @@ export class Player {
 }
 
 /**
- * A loader that takes the tags of low latency out of a playlist, unless `whole`
- * is true of it. With them hls.js asks for the next playlist in advance, also when
+ * A loader that removes the tags of low latency from a playlist, unless `whole`
+ * is true for it. With them hls.js asks for the next playlist in advance, also when
  * lowLatencyMode is off. Each such request waits at the server, and those of a wall
  * take all of the browser's connections.
  */

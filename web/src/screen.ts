@@ -1,4 +1,4 @@
-// The picture of a camera and the text over it. The wall and the large view both
+// The picture of a camera and the text over it. Both the wall and the large view
 // use it.
 import type { Camera } from './api';
 import { h, icon, show, text } from './dom';

@@ -27,7 +27,7 @@ type Log interface {
 // RemoveCmd is "framelog cameras remove".
 type RemoveCmd struct {
 	IDs   []string `arg:"" name:"id" help:"Cameras to remove."`
-	Purge bool     `help:"Delete their footage too, for good, once they are not recorded any more; also that of cameras which were removed before."`
+	Purge bool     `help:"Delete their footage too, when no process records them any more. This cannot be undone. It also works for cameras that were removed before."`
 }
 
 // removed is a camera in the JSON of remove.
