@@ -32,9 +32,9 @@ import (
 
 // Errors of the configuration.
 var (
-	// ErrListen says that the broker cannot listen on the address.
+	// ErrListen means that the broker cannot listen on the address.
 	ErrListen = errors.New("broker: cannot listen")
-	// ErrLocked says that another broker uses the directory.
+	// ErrLocked means that another broker uses the directory.
 	ErrLocked = errors.New("broker: data directory is in use")
 )
 

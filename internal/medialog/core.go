@@ -224,7 +224,7 @@ func (c *core) absence(media int64) {
 	c.push(g, (d+target-1)/target)
 }
 
-// number gives ch its place in the log.
+// number sets the position of ch in the log.
 func (c *core) number(ch *schemas.Chunk, it *item) {
 	ch.Epoch, ch.Session, ch.Seq, ch.Layout = c.epoch, it.entry.Session, it.entry.Seq, it.entry.Layout
 	ch.Index = uint32(len(it.chunks))
@@ -326,8 +326,8 @@ func (c *core) closeGap(end int64, another bool) {
 	c.push(g, (g.entry.Duration+target-1)/target)
 }
 
-// push gives a run of n gaps its seqs. Runs that follow each other and are alike
-// become one item, so that hours of them need the memory of one.
+// push assigns seqs to a run of n gaps. Adjacent equal runs become one item, so
+// that hours of them need the memory of one.
 func (c *core) push(g *item, n int64) {
 	c.mediaEnd, c.publicEnd = g.entry.MediaEnd(), g.entry.End()
 	if k := len(c.pending); k > 0 {

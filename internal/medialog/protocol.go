@@ -14,7 +14,7 @@ import (
 // and store call them. The simulation in sim_test.go drives them through
 // thousands of schedules.
 
-// verdict is what a judge says of an entry.
+// verdict is the result of judge.feed for an entry.
 type verdict int
 
 const (

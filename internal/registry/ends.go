@@ -30,8 +30,8 @@ const (
 // does not exist, or a broker does not know it yet.
 var ErrNoTopic = errors.New("the brokers do not know the topic")
 
-// EndOffsets gives the end offset of each partition of a topic that is not empty.
-// Errors: ErrNoTopic; ctx's; Kafka's.
+// EndOffsets returns the end offset of each partition of a topic that is not
+// empty. Errors: ErrNoTopic; ctx's; Kafka's.
 func EndOffsets(ctx context.Context, adm *kadm.Client, topic string) (map[int32]int64, error) {
 	first, err := adm.ListStartOffsets(ctx, topic)
 	if err != nil {

@@ -41,8 +41,8 @@ func (s Snapshot) Holds(ends map[int32]int64) bool {
 	return true
 }
 
-// End gives the end offset of each partition of the topic of cameras that is not
-// empty. A topic that does not exist is empty.
+// End returns the end offset of each partition of the topic of cameras that is
+// not empty. A topic that does not exist is empty.
 func (c *Client) End(ctx context.Context) (map[int32]int64, error) {
 	ends, err := EndOffsets(ctx, kadm.NewClient(c.client), c.cfg.Names().Cameras())
 	if errors.Is(err, ErrNoTopic) {
@@ -212,8 +212,8 @@ func (v *view) lookForEnds(ctx context.Context, client *kgo.Client, ends map[par
 	return found
 }
 
-// behind gives the ends of partitions of the topic of cameras that have not been
-// read up to there.
+// behind returns the ends of the partitions of the topic of cameras that have
+// not been read up to their end.
 func (v *view) behind(ctx context.Context, c *Client) map[partition]int64 {
 	ctx, cancel := context.WithTimeout(ctx, endsLimit)
 	defer cancel()

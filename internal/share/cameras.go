@@ -141,7 +141,7 @@ func (s *Cameras) Assigned(ids []int32) {
 	s.giveUp(gone)
 }
 
-// Revoked says that these partitions go to another process.
+// Revoked reports that these partitions go to another process.
 func (s *Cameras) Revoked(ids []int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
