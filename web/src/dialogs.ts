@@ -1,5 +1,6 @@
 // The dialogs that add and remove a camera.
-import { Refusal, addCamera, removeCamera, type Camera } from './api';
+import { Refusal, addCamera, removeCamera } from './api';
+import type { Camera } from './camera';
 import { h, show, text } from './dom';
 import * as format from './format';
 import { title } from './model';

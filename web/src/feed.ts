@@ -1,5 +1,5 @@
 // The list of cameras, kept up to date from the events of /v1/cameras/events.
-import type { Camera } from './api';
+import type { Camera } from './camera';
 
 /** The numbers of a camera that change all the time. */
 export interface Measures {

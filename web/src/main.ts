@@ -1,6 +1,7 @@
 // The page: a wall of all cameras, and one in focus. The camera in focus stands
 // in the address (#front-door), so that it can be linked to and left with Back.
-import { follow, reason, type Camera } from './api';
+import { follow, reason } from './api';
+import type { Camera } from './camera';
 import { addDialog, removeDialog } from './dialogs';
 import { h, show, text } from './dom';
 import * as model from './model';

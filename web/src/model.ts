@@ -1,5 +1,5 @@
 // The texts of the page about a camera. They come from the API's answer and the player's state.
-import type { Camera, Status } from './api';
+import type { Camera, Status } from './camera';
 import * as format from './format';
 
 export type Tone = 'live' | 'wait' | 'bad' | 'off';

@@ -1,6 +1,6 @@
 // The picture of a camera and the text over it. Both the wall and the large view
 // use it.
-import type { Camera } from './api';
+import type { Camera } from './camera';
 import { h, icon, show, text } from './dom';
 import * as format from './format';
 import * as model from './model';

@@ -1,5 +1,5 @@
 // The large view of the camera in focus, with low latency.
-import type { Camera } from './api';
+import type { Camera } from './camera';
 import { h, icon, show, text } from './dom';
 import * as format from './format';
 import * as model from './model';

@@ -1,5 +1,5 @@
 // All cameras, a tile each. A tile plays while it can be seen. No camera has two players.
-import type { Camera } from './api';
+import type { Camera } from './camera';
 import { h, text } from './dom';
 import * as model from './model';
 import type { Clock } from './pace';

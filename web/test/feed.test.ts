@@ -1,6 +1,6 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import type { Camera, Status } from '../src/api';
+import type { Camera, Status } from '../src/camera';
 import { Feed } from '../src/feed';
 
 const camera = (id: string, c: Partial<Camera> = {}): Camera => ({

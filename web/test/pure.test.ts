@@ -1,6 +1,6 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import type { Camera, Status } from '../src/api';
+import type { Camera, Status } from '../src/camera';
 import * as format from '../src/format';
 import * as model from '../src/model';
 import { onlyGaps, plain, segmentLength } from '../src/playlist';

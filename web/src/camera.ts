@@ -1,0 +1,40 @@
+// A camera as egress/api serves it.
+
+export type State = 'connecting' | 'live' | 'away' | 'refused' | 'unusable' | 'disabled';
+
+export interface Status {
+  state: State;
+  owner: string;
+  host: string;
+  error?: string;
+  problem?: string;
+  since: string;
+  updated: string;
+  video?: string;
+  audio?: string;
+  width?: number;
+  height?: number;
+  fps?: number;
+  bitrate?: number;
+  stale: boolean;
+}
+
+export interface Camera {
+  id: string;
+  label?: string;
+  url: string;
+  source: 'file' | 'api';
+  origin?: string;
+  disabled?: boolean;
+  status: Status | null;
+  delay_ms: number | null;
+  playlist: string;
+}
+
+export interface NewCamera {
+  url: string;
+  label?: string;
+  transport?: string;
+  insecure_tls?: boolean;
+  no_audio?: boolean;
+}
