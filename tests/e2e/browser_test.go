@@ -196,4 +196,20 @@ func TestDemoPage(t *testing.T) {
 		}
 	}
 	noProblems(t, p)
+
+	// After a restart the page begins behind the gap, at the first attempt. hls.js
+	// loads nothing more where two segments of a gap follow each other.
+	f.Terminate(testenv.Patience)
+	time.Sleep(6 * time.Second) // a gap of several segments
+	f.Start(t)
+	f.WaitReady(t)
+	p.Wait(2*testenv.Patience, "window.framelog.cameras().filter(c => c.status && c.status.state === 'live' && Date.now() - Date.parse(c.status.since) > 2000).length === 2")
+	p = testenv.Chromium(t).Open(t, f.URL)
+	p.Wait(2*testenv.Patience, "window.framelog && window.framelog.players().filter(p => p.state === 'playing' && p.frames > 0).length === 2")
+	for _, r := range system.Players(p) {
+		if r.Rebuilds > 0 || r.FatalErrors > 0 {
+			t.Errorf("after a restart %s plays at a later attempt: %+v", r.Camera, r)
+		}
+		t.Logf("%s after the restart: %+v", r.Camera, r)
+	}
 }

@@ -67,3 +67,12 @@ export function onward(starts: number[], edge: number, bufferEnd: number): numbe
   const next = starts.find((s) => s > bufferEnd + 0.02);
   return next !== undefined && edge > next + 0.1 ? next : undefined;
 }
+
+/**
+ * Gives where to start near a position: there, or with the next footage if a gap is
+ * there; undefined if no footage is listed that far.
+ */
+export function startBehindGap(fragments: { start: number; duration: number; gap?: boolean }[], position: number): number | undefined {
+  const next = fragments.find((f) => !f.gap && f.start + f.duration > position);
+  return next && Math.max(next.start, position);
+}

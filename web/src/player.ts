@@ -3,7 +3,7 @@
 import type Hls from 'hls.js';
 import type { ErrorData, Loader, LoaderCallbacks, LoaderConfiguration, PlaylistLoaderContext } from 'hls.js';
 import { failure } from './format';
-import { Clock, backoff, onward, pace, wallLatency } from './pace';
+import { Clock, backoff, onward, pace, startBehindGap, wallLatency } from './pace';
 import { onlyGaps, plain, segmentLength } from './playlist';
 
 export type Mode = 'wall' | 'focus';
@@ -158,6 +158,7 @@ export class Player {
       this.goodSince = 0;
       if (this.played && now - this.lastProgress > 1500) this.set('waiting');
       if (this.played && now - this.lastProgress >= 900) this.stepOver(now);
+      if (!this.played) this.startAgain(now);
       // The first picture may wait for egress to begin reading.
       if (now - this.lastProgress > (this.played ? patience : 2 * patience)) {
         this.rebuild('no progress');
@@ -208,6 +209,7 @@ export class Player {
     this.begunAt = this.lastProgress = performance.now();
     this.goodSince = 0;
     this.lastTime = -1;
+    this.lastLoad = 0;
     this.set('starting');
     library().then((Lib) => {
       if (mine !== this.generation || !this.wanted) return;
@@ -391,6 +393,17 @@ export class Player {
     if (to === undefined) return;
     this.lastStep = now;
     this.video.currentTime = to;
+  }
+
+  /** Starts again if hls.js loads nothing: it stops where two segments of a gap follow each other. */
+  private startAgain(now: number): void {
+    const { hls, video } = this;
+    const details = hls?.latestLevelDetails;
+    if (!hls || !details || !this.lastLoad || this.loading || video.buffered.length || now - this.lastLoad < 900) return;
+    const to = startBehindGap(details.fragments, hls.liveSyncPosition ?? details.edge);
+    if (to === undefined) return;
+    this.lastLoad = now;
+    hls.startLoad(to);
   }
 
   private ahead(): number {

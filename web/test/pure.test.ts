@@ -4,7 +4,7 @@ import type { Camera, Status } from '../src/camera';
 import * as format from '../src/format';
 import * as model from '../src/model';
 import { onlyGaps, plain, segmentLength } from '../src/playlist';
-import { Clock, backoff, onward, pace, wallLatency } from '../src/pace';
+import { Clock, backoff, onward, pace, startBehindGap, wallLatency } from '../src/pace';
 
 const now = '2030-01-02T03:04:05Z';
 const status = (s: Partial<Status>): Status => ({ state: 'live', owner: 'in-1', host: 'h', since: now, updated: now, stale: false, ...s });
@@ -146,4 +146,17 @@ test('onward', () => {
     [[8.36, 9.36, 10.36], 10.36, 10.36, undefined],
     [[], 0, 3, undefined],
   ] as const) assert.equal(onward([...starts], edge, end), want);
+});
+
+test('start behind a gap', () => {
+  const list = (spec: string) => [...spec].map((c, i) => ({ start: 10 + 2 * i, duration: 2, gap: c === 'g' })); // 2 s each
+  for (const [spec, position, want] of [
+    ['ffffff', 16.5, 16.5],
+    ['fffggf', 17, 20],
+    ['ffgggf', 20, 20],
+    ['ffgggf', 13, 13],
+    ['ffffgg', 19, undefined], // not yet
+    ['gggggg', 19, undefined],
+    ['', 0, undefined],
+  ] as const) assert.equal(startBehindGap(list(spec), position), want, `${spec} ${position}`);
 });
