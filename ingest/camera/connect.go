@@ -60,7 +60,7 @@ func (c *connector) run(ctx context.Context, rec assemble.Recorder, takeOver *ti
 		}
 		c.status.state(stateOf(err), err)
 		pause := wait/2 + rand.N(wait/2+1)
-		c.trouble.tell(slog.LevelWarn, noConnection, slog.String("err", clean(err)), "state", stateOf(err), "retry_in", pause.Round(time.Millisecond))
+		c.trouble.tell(slog.LevelWarn, noConnection, slog.String("err", clean(err)), "state", stateOf(err))
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():

@@ -104,7 +104,6 @@ func (c *recording) run(ctx context.Context, reason string, mayOpen func() bool)
 		if ctx.Err() != nil || !mayOpen() {
 			return nil // by now another process has the camera
 		}
-		c.log.Info("log is opened", "reason", reason)
 		w := c.deps.Open(context.WithoutCancel(ctx), schemas.Topic{Camera: c.cam.ID}, c.openOptions(reason))
 		wg.Go(func() { c.watch(ctx, w, cancel) })
 		return w

@@ -170,3 +170,34 @@ func TestProblemsAreLoggedAtTheirChange(t *testing.T) {
 		}
 	})
 }
+
+// Of a camera's start the log has one line here: medialog's own tells of the opening.
+// A camera that refuses has no time of the next attempt in its line, since what was
+// refused waits by itself.
+func TestLinesOfAStart(t *testing.T) {
+	for want, source := range map[string]func(string, schemas.Camera) ingest.Source{
+		"level=INFO msg=\"camera is live\" instance=one camera=a\n": func(string, schemas.Camera) ingest.Source {
+			return sourceFunc(once(time.Hour))
+		},
+		"level=WARN msg=\"camera has no connection\" instance=one camera=a err=\"camera refuses\" state=refused\n": func(string, schemas.Camera) ingest.Source {
+			return sourceFunc(func(context.Context, ingest.Sink) error { return ingest.ErrRefused })
+		},
+	} {
+		inBubble(t, func(t *testing.T, w *world) {
+			w.source = source
+			_, end := runCamera(t, w, testCamera("a"))
+			after(20 * time.Second)
+			var got string
+			for line := range strings.Lines(w.log.String()) {
+				_, line, _ = strings.Cut(line, " ")
+				got += line
+			}
+			if got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+			if err := end(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -71,8 +71,10 @@ func (c Config) Options(log *slog.Logger) []kgo.Opt {
 
 // logger forwards the messages of franz-go. Messages below warnings only help to
 // find a fault in the client, so they get the level debug. While brokers are
-// away, a client repeats a message many times a second. The logger forwards it
-// once in repeatAfter, with the number of times that it was omitted.
+// away, a client repeats a message many times a second. The logger forwards it at
+// once, then after 10 s, 20 s, 40 s… and at last every ten minutes, with the number of
+// times that it was omitted. A message that was absent for as long as its last pause
+// is forwarded at once again.
 type logger struct {
 	log *slog.Logger
 
@@ -81,11 +83,16 @@ type logger struct {
 }
 
 type message struct {
-	at      time.Time // when it was last forwarded
-	omitted int       // how often it was omitted since
+	at      time.Time     // when it was last forwarded
+	seen    time.Time     // when it last came
+	pause   time.Duration // until it is forwarded again
+	omitted int           // how often it was omitted since
 }
 
-const repeatAfter = 10 * time.Second
+const (
+	repeatAfter  = 10 * time.Second
+	longestPause = 10 * time.Minute
+)
 
 // expected holds messages of franz-go that are no problem for Framelog, or for
 // which Framelog has its own message. It is the only place that knows texts of
@@ -98,14 +105,21 @@ var expected = map[string]bool{
 	"metadata has a new ID for a topic we already hold: the topic was deleted and recreated; we do not adopt the new ID, the topic fails with UNKNOWN_TOPIC_ID until it is purged and re-added": true,
 }
 
-// unknownTopic is what franz-go logs of records whose partition has an error. If the
-// topic is unknown, it was created a moment ago, and not all brokers know it, or it
-// was purged. franz-go tries again, and a writer that fails logs it itself.
-const unknownTopic = "produce partition load error, bumping error count on first stored batch"
+// notProduced is what franz-go logs of records whose partition has an error. It is
+// expected if the topic is unknown: it was created a moment ago, and not all brokers
+// know it, or it was purged. franz-go tries again, and a writer that fails logs it
+// itself. Of brokers that are away, franz-go logs the connections too.
+const notProduced = "produce partition load error, bumping error count on first stored batch"
 
-func holdsUnknownTopic(keyvals []any) bool {
-	for _, v := range keyvals {
+func isExpected(msg string, keyvals []any) bool {
+	if expected[msg] || msg != notProduced {
+		return expected[msg]
+	}
+	for i, v := range keyvals {
 		if err, ok := v.(error); ok && (errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID)) {
+			return true
+		}
+		if v == "is_network_err" && i+1 < len(keyvals) && keyvals[i+1] == true {
 			return true
 		}
 	}
@@ -130,19 +144,25 @@ func (l *logger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
 		at = slog.LevelWarn
 	case kgo.LogLevelInfo, kgo.LogLevelDebug, kgo.LogLevelNone:
 	}
-	if expected[msg] || msg == unknownTopic && holdsUnknownTopic(keyvals) {
+	if isExpected(msg, keyvals) {
 		at = slog.LevelDebug
 	}
 	if at >= slog.LevelWarn {
 		l.mu.Lock()
 		m := l.logged[msg]
-		if time.Since(m.at) < repeatAfter {
+		now := time.Now()
+		if now.Sub(m.at) < m.pause {
 			m.omitted++
+			m.seen = now
 			l.logged[msg] = m
 			l.mu.Unlock()
 			return
 		}
-		l.logged[msg] = message{at: time.Now()}
+		pause := repeatAfter
+		if now.Sub(m.seen) < m.pause {
+			pause = min(2*m.pause, longestPause)
+		}
+		l.logged[msg] = message{at: now, seen: now, pause: pause}
 		l.mu.Unlock()
 		if m.omitted > 0 {
 			keyvals = append(slices.Clip(keyvals), "omitted", m.omitted)

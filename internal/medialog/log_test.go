@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
@@ -332,6 +334,37 @@ func TestExpiry(t *testing.T) {
 		dense(t, got)
 		if len(got) != 5 || got[4].Seq != es[11].Seq+1 {
 			t.Errorf("after the index was trimmed: %d entries up to %d, want 5 up to %d", len(got), got[len(got)-1].Seq, es[11].Seq+1)
+		}
+	})
+}
+
+// TestOpenTellsThePause: the line of an opening tells for how long nothing was recorded.
+// A hand-over without a hole has no such word.
+func TestOpenTellsThePause(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
+		l := e.log()
+		for i, c := range []struct {
+			pause time.Duration
+			want  string
+		}{{0, ""}, {300 * time.Millisecond, ""}, {8300 * time.Millisecond, "pause=8.3s"}} {
+			time.Sleep(c.pause)
+			before := len(e.lines.all())
+			w := l.Open(t.Context(), cam, OpenOptions{Writer: "w1"})
+			f := newFeed(w, uint32(i))
+			f.media -= schemas.Ticks(time.Second) // its end is now
+			if err := f.fragment(5); err != nil { // 1 s
+				t.Fatal(err)
+			}
+			closeWriter(t, w)
+			var opened string
+			for _, line := range e.lines.all()[before:] {
+				if strings.Contains(line, "opened the camera's topic") {
+					opened += line
+				}
+			}
+			if c.want == "" && (opened == "" || strings.Contains(opened, "pause=")) || !strings.Contains(opened, c.want) {
+				t.Errorf("after a pause of %v: %q", c.pause, opened)
+			}
 		}
 	})
 }

@@ -59,7 +59,7 @@ func (w *Writer) commit(ctx context.Context, e *schemas.Entry) error {
 			return err
 		}
 		if fenced {
-			w.logger.Warn("another writer has opened the camera's topic", "topic", w.index, "seq", e.Seq)
+			w.logger.Debug("another writer has opened the camera's topic", "topic", w.index, "seq", e.Seq)
 			return ErrFenced
 		}
 	}

@@ -85,7 +85,11 @@ func (w *Writer) open(ctx context.Context) error {
 	}
 	settled := settle(epoch, last.entry, whole)
 	from := resumeAt(last.entry, settled, left.chunks, uint64(time.Now().Unix()))
-	w.logger.Info("opened the camera's topic", "topic", w.media, "epoch", epoch, "seq", from.seq, "settled", len(settled), "reason", w.opt.Reason)
+	said := []any{"topic", w.media, "epoch", epoch, "seq", from.seq, "settled", len(settled), "reason", w.opt.Reason}
+	if pause := time.Since(from.publicEnd); !from.publicEnd.IsZero() && pause >= time.Second {
+		said = append(said, "recorded_until", from.publicEnd.UTC().Format(time.RFC3339), "pause", pause.Round(100*time.Millisecond))
+	}
+	w.logger.Info("opened the camera's topic", said...)
 	w.begin(epoch, from, settled, left.partitions)
 	return nil
 }
