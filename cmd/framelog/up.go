@@ -223,8 +223,9 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 		sc.Children = append(sc.Children, supervise.Child{
 			Role: r.name, Command: func() *exec.Cmd { return u.command(r) },
 			WaitReady: r.waitReady,
-			// Ingest needs less time, also if a connection hangs and Kafka is away.
-			StopTimeout: 15 * time.Second,
+			// Ingest needs less time, also if it hands its cameras over, or if a
+			// connection hangs and Kafka is away.
+			StopTimeout: 20 * time.Second,
 			Ready: func(ctx context.Context) error {
 				err := service.AskReady(ctx, client)
 				if err == nil && r.ready != nil {

@@ -66,7 +66,8 @@ func New(cfg Config, deps Deps, log *slog.Logger, reg prometheus.Registerer) (*S
 	return s, nil
 }
 
-// Run records until ctx ends, then closes all cameras and leaves the group.
+// Run records until ctx ends, then leaves the group, hands its cameras over to other
+// processes and closes them.
 // It waits for brokers that are away.
 func (s *Service) Run(ctx context.Context) error {
 	s.log.Info("ingest starts", "instance", s.cfg.Instance)

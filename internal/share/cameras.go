@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -73,8 +74,10 @@ func New(cfg Config, role Role, log *slog.Logger) *Cameras {
 var errNotJoined = errors.New("share: the group is not joined")
 
 // Run joins the consumer group and works on the cameras that the group assigns
-// to this process, until ctx ends. Then it ends all work, leaves the group and
-// waits. If brokers are away, it waits for them.
+// to this process, until ctx ends. Then it leaves the group, works on its cameras
+// until other processes have taken them, for at most HandOverWait, and ends all work.
+// If the group has no other member, it ends all work at once. If brokers are away, it
+// waits for them.
 func (s *Cameras) Run(ctx context.Context) error {
 	s.setConfirm(func(context.Context) error { return errNotJoined })
 	g, err := newGroup(s.cfg, s, s.log)
@@ -83,10 +86,37 @@ func (s *Cameras) Run(ctx context.Context) error {
 	}
 	s.setConfirm(g.confirm)
 	g.run(ctx)
-	s.end()
-	g.leave(2 * time.Second) // while the runs end
-	s.wg.Wait()
+	if !g.hasOthers(time.Second) {
+		s.end()
+		g.leave(2 * time.Second) // while the runs end
+		s.wg.Wait()
+		return nil
+	}
+	s.giveAll()
+	g.leave(2 * time.Second)
+	s.waitUntilTaken()
+	s.Close()
 	return nil
+}
+
+// giveAll gives all partitions of ours away.
+func (s *Cameras) giveAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.giveUp(slices.Collect(maps.Keys(s.partitions)))
+}
+
+// waitUntilTaken waits until no work is left, or for HandOverWait.
+func (s *Cameras) waitUntilTaken() {
+	ended := make(chan struct{})
+	go func() { // ends with the work, at the latest with that of Close
+		s.wg.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(s.cfg.HandOverWait):
+	}
 }
 
 func (s *Cameras) setConfirm(f func(context.Context) error) {

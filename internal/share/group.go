@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -113,6 +114,15 @@ func (g *group) run(ctx context.Context) {
 		g.readAgain(g.take(fetches))
 		g.client.AllowRebalance()
 	}
+}
+
+// hasOthers reports whether the group has other members. If no broker answers in
+// time, it reports false: nobody would take anything.
+func (g *group) hasOthers(timeout time.Duration) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	groups, err := kadm.NewClient(g.client).DescribeGroups(ctx, g.name)
+	return err == nil && len(groups[g.name].Members) > 1
 }
 
 // leave leaves the group, so that its other members need not wait for the

@@ -231,6 +231,30 @@ func shareCameras(t *testing.T, c *cluster) {
 	three.stop()
 }
 
+// The cameras of a process that ends properly go to the others without a hole, and
+// the last process of a group waits for nobody.
+func TestProcessEndsWithoutHole(t *testing.T) {
+	onBoth(t, func(t *testing.T, c *cluster) {
+		ids := c.put(t, 12)
+		one, two := c.process(t, "one"), c.named(t, "static", "two", longSession)
+		testenv.Wait(t, testenv.Patience, "both have a share", func() bool { return c.shared(ids, one, two) })
+		three := c.process(t, "three")
+		testenv.Wait(t, testenv.Patience, "all have a share", func() bool {
+			n, ok := c.owners(ids)
+			return ok && n["three"] > 0 && one.settled() && two.settled() && three.settled()
+		})
+		one.stop()
+		two.stop() // has a name in the group
+		if n, _ := c.owners(ids); n["three"] != len(ids) {
+			t.Errorf("when the others have ended, three records %d of %d cameras", n["three"], len(ids))
+		}
+		c.noHoles(t, ids)
+		began := time.Now()
+		three.stop()
+		c.within(t, "the last process ended", began, Config{}.withDefaults().HandOverWait/2)
+	})
+}
+
 // A process with a name in the group that is started again has its cameras
 // back at once; one that does not come back, or ends properly, loses them as
 // any other does.

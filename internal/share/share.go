@@ -92,6 +92,9 @@ type Config struct {
 	// ReleaseWait is how long this process goes on with a camera that went to
 	// another process, if that one does not begin. Default 30s.
 	ReleaseWait time.Duration
+	// HandOverWait is how long a process that ends goes on with its cameras, until
+	// other processes have taken them. Default 10s.
+	HandOverWait time.Duration
 	// RetryWait is the pause before a failed run is started again. Default 500ms.
 	RetryWait time.Duration
 }
@@ -99,6 +102,7 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	c.SessionTimeout = cmp.Or(c.SessionTimeout, 8*time.Second)
 	c.ReleaseWait = cmp.Or(c.ReleaseWait, 30*time.Second)
+	c.HandOverWait = cmp.Or(c.HandOverWait, 10*time.Second)
 	c.RetryWait = cmp.Or(c.RetryWait, 500*time.Millisecond)
 	return c
 }
