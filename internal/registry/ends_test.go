@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -41,7 +42,17 @@ func TestEndIsNoRecord(t *testing.T) {
 	must(t, c.Ensure(ctx))
 	must(t, c.Put(ctx, apiCamera("a")))
 	endTransaction(t, c, "t.cameras", "a")
+	busy, stop := context.WithCancel(ctx)
+	var writer sync.WaitGroup
+	writer.Go(func() { // statuses of many cameras come all the time
+		for busy.Err() == nil {
+			c.PutStatus(schemas.Status{Camera: "other"})
+			time.Sleep(Quiet / 10)
+		}
+	})
 	s, err := c.Load(ctx)
+	stop()
+	writer.Wait()
 	if err != nil || ids(s) != "a" {
 		t.Fatalf("loaded %v, %v", s, err)
 	}

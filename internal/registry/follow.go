@@ -108,7 +108,8 @@ func (c *Client) read(ctx context.Context, changed func(Snapshot) error) error {
 		Snapshot: Snapshot{Cameras: map[string]schemas.Camera{}, Status: map[string]schemas.Status{}, Read: map[int32]int64{}},
 		cameras:  cams, next: map[partition]int64{}, ends: ends,
 	}
-	var last time.Time // end of the last call of changed
+	var last time.Time     // end of the last call of changed
+	progress := time.Now() // when a partition of v.ends last had a record, or was looked at
 	dirty := true
 	for {
 		wait := c.recheck
@@ -137,15 +138,21 @@ func (c *Client) read(ctx context.Context, changed func(Snapshot) error) error {
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
 			dirty = true
+			if _, ok := v.ends[partition{r.Topic, r.Partition}]; ok {
+				progress = time.Now()
+			}
 			if err := v.apply(r); err != nil {
 				c.log.Warn("registry record cannot be read", "topic", r.Topic, "key", string(r.Key), "err", err)
 			}
 		})
 		switch {
-		case !quiet:
 		case len(v.ends) > 0:
-			v.lookForEnds(ctx, c.client, v.ends)
-		case !dirty: // what came after the end of the first reading may be gone too
+			// Other partitions may have records all the time, as those of statuses.
+			if time.Since(progress) >= Quiet {
+				v.lookForEnds(ctx, c.client, v.ends)
+				progress = time.Now()
+			}
+		case quiet && !dirty: // what came after the end of the first reading may be gone too
 			dirty = v.lookForEnds(ctx, c.client, v.behind(ctx, c))
 		}
 	}
