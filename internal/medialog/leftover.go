@@ -11,11 +11,11 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// leftoverWindow is how many records are read from the end of a partition that no
-// entry names. It is more than the chunks of the longest fragment (60 s) at the
-// default chunk duration. A partition that no entry names is new, or the index was
-// deleted or emptied. Then the media may be those of a day, and a new writer that
-// reads them all cannot record for minutes.
+// leftoverWindow is how many records are read from the end of each partition if the
+// index has no entry. It is more than the chunks of the longest fragment (60 s) at the
+// default chunk duration. Then the camera is new, or the index was deleted or emptied:
+// the media may be those of a day, and a new writer that reads them all cannot record
+// for minutes.
 const leftoverWindow = 512
 
 // mediaStarts returns, for each partition, the span of the chunks that no entry in n
@@ -31,10 +31,11 @@ func (l *Log) mediaStarts(ctx context.Context, media string, n *newest) (unnamed
 		from, named := n.offsets[int32(p)]
 		switch {
 		case named:
-		case n.complete:
+		case n.complete && (n.entry == nil || s.end-s.start <= leftoverWindow):
 			from = s.end - leftoverWindow
 		default:
-			// This is rare. Go by time, with a margin for chunks that waited.
+			// This is rare, and costs requests of its own. What has no entry is newer than
+			// the entries: go by time, with a margin for chunks that waited.
 			if byTime == nil {
 				if byTime, err = l.offsetsAt(ctx, media, n.since.Add(-timeMargin)); err != nil {
 					return nil, err

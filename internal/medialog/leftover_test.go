@@ -1,6 +1,7 @@
 package medialog
 
 import (
+	"context"
 	"encoding/binary"
 	"sync/atomic"
 	"testing"
@@ -12,6 +13,43 @@ import (
 
 	"github.com/framelog/framelog/schemas"
 )
+
+// TestLongLeftover: a writer dies in a fragment with more chunks than
+// leftoverWindow, in a partition that no entry names. The next writer settles it.
+func TestLongLeftover(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
+		l := e.log()
+		ctx, crash := context.WithCancel(t.Context())
+		w := l.Open(ctx, cam, OpenOptions{Writer: "w1"})
+		ready(t, w)
+		f := newFeed(w, 1)
+		if err := f.fragment(2); err != nil { // has its entry, in one of two partitions
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		const chunks = leftoverWindow + 100
+		for i := range uint32(chunks) {
+			if err := f.chunk(i, 1, false, 100); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second)
+		crash()
+		<-w.Fenced()
+
+		w = e.log().Open(t.Context(), cam, OpenOptions{Writer: "w2"})
+		ready(t, w)
+		if err := newFeed(w, 2).fragment(2); err != nil {
+			t.Fatal(err)
+		}
+		closeWriter(t, w)
+		got := entriesOf(t, e.log(), Range{})
+		dense(t, got)
+		if len(got) != 3 || got[1].Kind != schemas.KindTruncated || got[1].Chunks != chunks {
+			t.Errorf("entries %+v, want one with the %d chunks that were left", got, chunks)
+		}
+	})
+}
 
 // TestIndexGone: an index is gone, and its media are there. A new writer is ready
 // after it has read the ends of the partitions, and goes on above all that they hold.
