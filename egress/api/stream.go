@@ -23,6 +23,12 @@ const beat = 5 * time.Second
 //
 // A slow reader gets the newest state of each camera when it reads again.
 func (a *API) stream(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no") // or Nginx keeps the events to itself
+	if r.Method == http.MethodHead {
+		return // a proxy takes the answer as complete, and sends the next request on this connection
+	}
 	a.mu.Lock()
 	full := a.readers >= a.cfg.MaxSubscribers
 	if !full {
@@ -43,9 +49,6 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request) {
 		a.mu.Unlock()
 	}()
 
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("X-Accel-Buffering", "no") // or Nginx keeps the events to itself
 	rc := http.NewResponseController(w)
 	send := func(b []byte) bool {
 		// Not every writer has deadlines; without one the server's own

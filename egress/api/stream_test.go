@@ -393,3 +393,27 @@ func TestStreamLimit(t *testing.T) {
 	cancel()
 	ended.Wait() // or the test times out
 }
+
+// TestStreamHead: HEAD gets the header and ends, so that the connection can take the
+// next request.
+func TestStreamHead(t *testing.T) {
+	b := start(t, Config{})
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxConnsPerHost: 1}}
+	for _, x := range []struct{ method, path, is string }{
+		{"HEAD", "/v1/cameras/events", "text/event-stream"},
+		{"GET", "/v1/cameras", "application/json"},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), x.method, b.url+x.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if got := res.Header.Get("Content-Type"); res.StatusCode != http.StatusOK || got != x.is {
+			t.Errorf("%s %s: %d, %q", x.method, x.path, res.StatusCode, got)
+		}
+	}
+}
