@@ -58,6 +58,9 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 	}
 	defer a.end()
 	a.catchUp(r.Context())
+	if r.Context().Err() != nil {
+		return // the client has left, and the snapshot may be old
+	}
 	old, exists, ok := a.writable(w, id) // the current record
 	if !ok {
 		return
@@ -159,6 +162,9 @@ func (a *API) remove(w http.ResponseWriter, r *http.Request) {
 	}
 	defer a.end()
 	a.catchUp(r.Context())
+	if r.Context().Err() != nil {
+		return // the client has left, and the snapshot may be old
+	}
 	_, exists, ok := a.writable(w, id)
 	if !ok {
 		return

@@ -308,3 +308,39 @@ func TestUncertainChange(t *testing.T) {
 		}
 	})
 }
+
+// TestLeavesBeforeTheWrite: a client leaves while the API waits for the changes of
+// others. The API does not decide on what it knew before them: a file has the camera
+// by now.
+func TestLeavesBeforeTheWrite(t *testing.T) {
+	for _, method := range []string{"PUT", "DELETE"} {
+		t.Run(method, func(t *testing.T) {
+			b := start(t, Config{})
+			b.reg.mu.Lock()
+			b.reg.lag = 500 * time.Millisecond
+			b.reg.mu.Unlock()
+			if err := b.reg.change(func(s *registry.Snapshot) {
+				c := camera("front-door")
+				c.Source, c.Origin = schemas.SourceFile, "office:13"
+				s.Cameras[c.ID] = c
+			}); err != nil {
+				t.Fatal(err)
+			}
+			ctx, leave := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer leave()
+			req, err := http.NewRequestWithContext(ctx, method, b.url+"/v1/cameras/front-door", strings.NewReader(`{"url":"rtsp://10.0.0.9/x"}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Content-Type", "application/json")
+			if res, err := http.DefaultClient.Do(req); err == nil {
+				res.Body.Close()
+				t.Fatalf("an answer before the client left: %d", res.StatusCode)
+			}
+			b.do(t, "GET", "/v1/cameras/front-door", "") // waits for the change
+			if c, ok := b.reg.camera("front-door"); !ok || c.Source != schemas.SourceFile {
+				t.Errorf("the file's camera is %+v now", c)
+			}
+		})
+	}
+}
