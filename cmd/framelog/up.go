@@ -225,7 +225,7 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 			WaitReady: r.waitReady,
 			// Ingest needs less time, also if it hands its cameras over, or if a
 			// connection hangs and Kafka is away.
-			StopTimeout: 20 * time.Second,
+			StopTimeout: 25 * time.Second,
 			Ready: func(ctx context.Context) error {
 				err := service.AskReady(ctx, client)
 				if err == nil && r.ready != nil {
