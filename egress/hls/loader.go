@@ -41,6 +41,7 @@ type loader struct {
 	rebuilds *semaphore.Weighted // places for reads of media
 
 	found   singleflight.Group // of answers
+	checked singleflight.Group // of answers about entries that a tail knows
 	scanned singleflight.Group // of configs
 	made    singleflight.Group // of segments and inits
 	answers *cache[answer]     // by topic and seq
@@ -178,12 +179,12 @@ func (l *loader) look(ctx context.Context, t schemas.Topic, seq uint64, tail kno
 	if a := l.answers.get(k); time.Now().Before(a.until) && (tail.entry == nil || !errors.Is(a.err, medialog.ErrNotFound)) {
 		return a, nil
 	}
-	call := k
+	reads := &l.found
 	if tail.entry != nil {
-		call.config = "tail" // so that this call does not share a read with callers without the tail's knowledge
+		reads = &l.checked
 	}
 	for again := tail.near; ; again = false {
-		a, joined, err := share(ctx, l, &l.found, call, func(ctx context.Context) (answer, error) {
+		a, joined, err := share(ctx, l, reads, k, func(ctx context.Context) (answer, error) {
 			return with(ctx, l.lookups, func() (answer, error) { return l.read(ctx, k, tail) })
 		})
 		// The index may have got the entry since that read began.

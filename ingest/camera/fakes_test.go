@@ -1,7 +1,6 @@
 package camera
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -15,6 +14,7 @@ import (
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // canary is a password: no status and no log line may hold it.
@@ -321,36 +321,18 @@ func (a *passAssembler) FrameTime(d time.Duration) { a.frameTime = d }
 func (a *passAssembler) Flush()                    {}
 func (a *passAssembler) Stats() assemble.Stats     { return assemble.Stats{} }
 
-// lockedBuffer is a buffer for a logger.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // world is what services of a test share.
 type world struct {
 	logs     *fakeLogs
 	registry *fakeRegistry
-	log      *lockedBuffer
+	log      *testenv.Log
 	// source makes the connections; default: steady(0).
 	source func(instance string, cam schemas.Camera) ingest.Source
 }
 
 func newWorld(t *testing.T) *world {
 	w := &world{
-		logs: newFakeLogs(), registry: newFakeRegistry(), log: &lockedBuffer{},
+		logs: newFakeLogs(), registry: newFakeRegistry(), log: &testenv.Log{},
 		source: func(string, schemas.Camera) ingest.Source { return steady(0) },
 	}
 	t.Cleanup(func() {

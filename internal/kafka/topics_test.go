@@ -35,10 +35,10 @@ func requests(c *kfake.Cluster) func() string {
 	}
 }
 
-// TestEnsure: each call looks first, sends only what is needed, and one request
-// of a kind serves all topics.
-func TestEnsure(t *testing.T) {
-	c, err := kfake.NewCluster(kfake.NumBrokers(3))
+// newCluster is a fake broker, or several, with a client of it.
+func newCluster(t *testing.T, brokers int) (*kfake.Cluster, *kgo.Client) {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(brokers))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,6 +48,13 @@ func TestEnsure(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(cl.Close)
+	return c, cl
+}
+
+// TestEnsure: each call looks first, sends only what is needed, and one request
+// of a kind serves all topics.
+func TestEnsure(t *testing.T) {
+	c, cl := newCluster(t, 3)
 	adm := kadm.NewClient(cl)
 	specs := func(n int32, retention string, bytes int64) (out []Spec) {
 		for i := range 50 {
@@ -120,16 +127,7 @@ func TestEnsureErrors(t *testing.T) {
 		{"another process is faster", kfake.Fault{Keys: []kmsg.Key{kmsg.CreateTopics}, Topic: "bad", Err: kerr.TopicAlreadyExists}, false, false, "", "UNKNOWN_TOPIC_OR_PARTITION"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			c, err := kfake.NewCluster(kfake.NumBrokers(1))
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(c.Close)
-			cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...))
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(cl.Close)
+			c, cl := newCluster(t, 1)
 			specs := []Spec{{Name: "bad", Partitions: 1}, {Name: "good", Partitions: 1}}
 			if x.exists {
 				if errs := Ensure(t.Context(), cl, specs...); len(errs) > 0 {
@@ -145,7 +143,7 @@ func TestEnsureErrors(t *testing.T) {
 			if names := slices.Sorted(maps.Keys(errs)); !slices.Equal(names, []string{"bad"}) {
 				t.Fatalf("errors of %v: %v", names, errs)
 			}
-			err = errs["bad"]
+			err := errs["bad"]
 			var right RightError
 			if r := (*RightError)(nil); errors.As(err, &r) {
 				right = *r

@@ -13,6 +13,20 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
+// silenceMetadata makes the broker answer requests for metadata once answer is closed.
+// Each request is told in asked.
+func silenceMetadata(c *kfake.Cluster, asked chan<- struct{}, answer <-chan struct{}) {
+	c.ControlKey(int16(kmsg.Metadata), func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		select {
+		case asked <- struct{}{}:
+		default:
+		}
+		c.SleepControl(func() { <-answer })
+		return nil, nil, false
+	})
+}
+
 // TestTailsWhileBrokersAreSilent: while brokers do not answer, tails end and begin at
 // once. When the brokers answer again, the client forgets the topics without a tail.
 func TestTailsWhileBrokersAreSilent(t *testing.T) {
@@ -34,15 +48,7 @@ func TestTailsWhileBrokersAreSilent(t *testing.T) {
 
 		// From now on requests for metadata get no answer.
 		asked, answer := make(chan struct{}, 64), make(chan struct{})
-		c.ControlKey(int16(kmsg.Metadata), func(kmsg.Request) (kmsg.Response, error, bool) {
-			c.KeepControl()
-			select {
-			case asked <- struct{}{}:
-			default:
-			}
-			c.SleepControl(func() { <-answer })
-			return nil, nil, false
-		})
+		silenceMetadata(c, asked, answer)
 		one.addPartition("one", 1, 0) // makes the client ask
 		<-asked
 
@@ -106,15 +112,7 @@ func TestCloseOfTheLogWhileBrokersAreSilent(t *testing.T) {
 				if !ev.Live {
 					continue
 				}
-				c.ControlKey(int16(kmsg.Metadata), func(kmsg.Request) (kmsg.Response, error, bool) {
-					c.KeepControl()
-					select {
-					case asked <- struct{}{}:
-					default:
-					}
-					c.SleepControl(func() { <-answer })
-					return nil, nil, false
-				})
+				silenceMetadata(c, asked, answer)
 				l.hubs.mu.Lock()
 				s := l.hubs.all[0].subs[l.names.Index(cam)]
 				l.hubs.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // process is a process of a test, without a group: the test is the group.
@@ -271,14 +272,14 @@ func TestReclaim(t *testing.T) {
 func TestLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProcess(t, "one", newFakeLogs())
-		var log lockedBuffer
+		var log testenv.Log
 		p.log = textLog(&log)
 		p.take(testCamera("a"))
 		after(time.Second)
 		p.Revoked(part1)
 		after(time.Minute)
 		for _, want := range []string{"level=INFO msg=\"camera goes to another process", "level=WARN msg=\"camera was given away and no other process has begun"} {
-			if got := log.lines(want); len(got) != 1 || !strings.Contains(got[0], "camera=a") {
+			if got := log.Lines(want); len(got) != 1 || !strings.Contains(got[0], "camera=a") {
 				t.Errorf("%d lines with %q", len(got), want)
 			}
 		}

@@ -1,7 +1,6 @@
 package share
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // Times of the fake role. They are ingest's.
@@ -400,35 +400,7 @@ func (r *fakeRole) forgotten() string {
 	return strings.Join(r.forgot, ", ")
 }
 
-// lockedBuffer is a buffer for a logger.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
-// lines is the lines with text in them.
-func (b *lockedBuffer) lines(text string) (out []string) {
-	for l := range strings.Lines(b.String()) {
-		if strings.Contains(l, text) {
-			out = append(out, l)
-		}
-	}
-	return out
-}
-
-func textLog(b *lockedBuffer) *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
+func textLog(b *testenv.Log) *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
 
 // after lets d pass, and everything settle that happens meanwhile.
 func after(d time.Duration) {

@@ -91,7 +91,7 @@ func runGroup(t *testing.T, cfg Config, m member, log *slog.Logger) *group {
 // the cut are not taken for removed, whatever comes after it.
 func TestCamerasStayIfTheLogIsCutBack(t *testing.T) {
 	fake, cfg, topic := camerasTopic(t, 1)
-	log := &lockedBuffer{}
+	log := &testenv.Log{}
 	reg, err := registry.Connect(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -52,7 +52,7 @@ func (n *network) kill() {
 // cluster is a log and a registry with a broker that can be stopped and started again.
 type cluster struct {
 	logs        *fakeLogs
-	log         *lockedBuffer
+	log         *testenv.Log
 	kafka       kafka.Config
 	registry    *registry.Client
 	pauses      *testenv.Pauses
@@ -60,7 +60,7 @@ type cluster struct {
 }
 
 func newCluster(t *testing.T, brokers []string) *cluster {
-	c := &cluster{logs: newFakeLogs(), log: &lockedBuffer{}, pauses: testenv.WatchPauses(t)}
+	c := &cluster{logs: newFakeLogs(), log: &testenv.Log{}, pauses: testenv.WatchPauses(t)}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("log:\n%s", c.log)
@@ -381,7 +381,7 @@ func restartBroker(t *testing.T, c *cluster) {
 	testenv.Wait(t, testenv.Patience, "it has all", all)
 	const trouble = "msg=\"the brokers do not keep this process in its group; its cameras go on being recorded\""
 	c.stop()
-	testenv.Wait(t, testenv.Patience, "the group is lost", func() bool { return len(c.log.lines(trouble)) > 0 && !p.settled() })
+	testenv.Wait(t, testenv.Patience, "the group is lost", func() bool { return len(c.log.Lines(trouble)) > 0 && !p.settled() })
 	time.Sleep(2 * time.Second) // the client tries again and again
 	if _, ok := c.owners(ids); !ok {
 		t.Error("a camera is not recorded while the broker is away")
@@ -392,14 +392,14 @@ func restartBroker(t *testing.T, c *cluster) {
 	if n := len(c.logs.opens()); n != 8 || p.role.runs != 8 {
 		t.Errorf("opened %d logs in %d runs, want 8", n, p.role.runs)
 	}
-	said := c.log.lines(trouble)
+	said := c.log.Lines(trouble)
 	if len(said) != 1 || !strings.Contains(said[0], "level=WARN") || !strings.Contains(said[0], c.kafka.Brokers[0]) {
 		t.Errorf("said %q, want one warning that names the brokers", said)
 	}
-	if n := len(c.log.lines("the group is joined again")); n != 1 {
+	if n := len(c.log.Lines("the group is joined again")); n != 1 {
 		t.Errorf("said %d times that it is over", n)
 	}
-	if errs := c.log.lines("level=ERROR"); len(errs) != 0 {
+	if errs := c.log.Lines("level=ERROR"); len(errs) != 0 {
 		t.Errorf("errors in the log: %q", errs)
 	}
 	// It follows changes still.

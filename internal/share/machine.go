@@ -1,7 +1,6 @@
 package share
 
 import (
-	"fmt"
 	"log/slog"
 )
 
@@ -202,5 +201,3 @@ func next(s state, e event) (r row, ok bool) {
 	r, ok = table[at{s, e}]
 	return r, ok
 }
-
-func (a at) String() string { return fmt.Sprintf("%s × %s", a.state, a.event) }

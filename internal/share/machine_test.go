@@ -1,6 +1,7 @@
 package share
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 )
@@ -34,3 +35,5 @@ func TestTable(t *testing.T) {
 		check(a.event != evRunEnded || ends(a.state), "a run that was not told to stop has not ended")
 	}
 }
+
+func (a at) String() string { return fmt.Sprintf("%s × %s", a.state, a.event) }

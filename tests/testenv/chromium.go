@@ -172,28 +172,6 @@ func (p *Page) Wait(timeout time.Duration, condition string) {
 	}
 }
 
-// Size sets the page's size, as for a phone.
-func (p *Page) Size(width, height int64, mobile bool) {
-	p.t.Helper()
-	opts := []chromedp.EmulateViewportOption{}
-	if mobile {
-		opts = append(opts, chromedp.EmulateMobile, chromedp.EmulateTouch)
-	}
-	p.do("set size", chromedp.EmulateViewport(width, height, opts...))
-}
-
-// Click clicks the first element that a CSS selector finds, once it is visible.
-func (p *Page) Click(selector string) {
-	p.t.Helper()
-	p.do("click "+selector, chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
-}
-
-// Type types into the first element that a CSS selector finds.
-func (p *Page) Type(selector, text string) {
-	p.t.Helper()
-	p.do("type into "+selector, chromedp.SendKeys(chromedp.CSS(selector), text, chromedp.NodeVisible))
-}
-
 // Screenshot returns what the page shows, as PNG.
 func (p *Page) Screenshot() []byte {
 	p.t.Helper()

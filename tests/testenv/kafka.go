@@ -257,17 +257,6 @@ func (k *KafkaBroker) answers(t testing.TB) bool {
 	return err == nil && len(b) > 0
 }
 
-// Signal sends sig to the broker: SIGSTOP makes it hang, SIGCONT go on.
-func (k *KafkaBroker) Signal(t testing.TB, sig syscall.Signal) {
-	t.Helper()
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.proc == nil {
-		t.Fatal("testenv: signal Kafka: it is not ours")
-	}
-	k.proc.Signal(sig)
-}
-
 // Kill ends the broker as a power failure would. Data and port stay.
 func (k *KafkaBroker) Kill(t testing.TB) {
 	t.Helper()
@@ -277,6 +266,3 @@ func (k *KafkaBroker) Kill(t testing.TB) {
 		k.proc.KillTree()
 	}
 }
-
-// Log returns what the broker has printed so far.
-func (k *KafkaBroker) Log() *Log { return k.log }

@@ -238,6 +238,16 @@ func (l *Log) Contains(s string) bool {
 	return bytes.Contains(l.buf.Bytes(), []byte(s))
 }
 
+// Lines returns the lines with text in them.
+func (l *Log) Lines(text string) (out []string) {
+	for line := range strings.Lines(l.String()) {
+		if strings.Contains(line, text) {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
 // Tail returns the last n lines.
 func (l *Log) Tail(n int) string {
 	lines := strings.Split(strings.TrimRight(l.String(), "\n"), "\n")
