@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -27,7 +28,7 @@ const MaxSamples = 1 << 16
 // Names of the record headers that repeat what routing needs, as decimal text.
 const (
 	HeaderVersion = "v"
-	HeaderCodec   = "codec" // of the video track
+	HeaderCodec   = "codec" // of the video track; without video, of the track that there is
 	HeaderEpoch   = "epoch"
 	HeaderSeq     = "seq"
 	HeaderIndex   = "index"
@@ -47,6 +48,7 @@ type wireLayout struct {
 	Part   uint32 `msgpack:"pt"`
 	Video  Codec  `msgpack:"v,omitempty"`
 	Audio  Codec  `msgpack:"a,omitempty"`
+	Data   Codec  `msgpack:"d,omitempty"`
 }
 
 type wireTrack struct {
@@ -80,7 +82,6 @@ type wireLineage struct {
 type wireChunk struct {
 	V        int          `msgpack:"v"`
 	Epoch    int64        `msgpack:"e"`
-	Writer   string       `msgpack:"w,omitempty"`
 	Session  uint64       `msgpack:"se"`
 	Layout   wireLayout   `msgpack:"ly"`
 	Seq      uint64       `msgpack:"q"`
@@ -89,6 +90,8 @@ type wireChunk struct {
 	First    bool         `msgpack:"f,omitempty"`
 	Ended    bool         `msgpack:"en,omitempty"`
 	Start    int64        `msgpack:"st"`
+	Media    int64        `msgpack:"m,omitempty"`
+	Duration int64        `msgpack:"d,omitempty"`
 	Captured int64        `msgpack:"ca"`
 	Camera   int64        `msgpack:"cc,omitempty"`
 	Tracks   []wireTrack  `msgpack:"tr,omitempty"`
@@ -148,6 +151,7 @@ type wireEntry struct {
 	V         int         `msgpack:"v"`
 	Kind      Kind        `msgpack:"k"`
 	Prev      int64       `msgpack:"pv"`
+	Life      string      `msgpack:"lf,omitempty"`
 	Seq       uint64      `msgpack:"q,omitempty"`
 	Session   uint64      `msgpack:"se,omitempty"`
 	Layout    *wireLayout `msgpack:"ly,omitempty"`
@@ -156,9 +160,9 @@ type wireEntry struct {
 	Start     int64       `msgpack:"st,omitempty"`
 	Media     int64       `msgpack:"m,omitempty"`
 	Duration  int64       `msgpack:"d,omitempty"`
+	Run       [][2]int64  `msgpack:"ds,omitempty"` // pairs of a number of seqs and the duration of each
 	Bytes     int64       `msgpack:"by,omitempty"`
 	Epoch     int64       `msgpack:"e,omitempty"`
-	Writer    string      `msgpack:"w,omitempty"`
 	Partition int32       `msgpack:"p,omitempty"`
 	First     int64       `msgpack:"o,omitempty"`
 	Last      int64       `msgpack:"ol,omitempty"`
@@ -167,7 +171,23 @@ type wireEntry struct {
 	Units     uint32      `msgpack:"lu,omitempty"`
 	Ended     bool        `msgpack:"en,omitempty"`
 	Reason    string      `msgpack:"r,omitempty"`
+	Absent    int64       `msgpack:"ab,omitempty"`
+	AbsentWhy string      `msgpack:"ar,omitempty"`
+	Writer    string      `msgpack:"w,omitempty"`
 	Host      string      `msgpack:"h,omitempty"`
+	From      uint64      `msgpack:"fr,omitempty"`
+	Unit      string      `msgpack:"fu,omitempty"`
+	Processor string      `msgpack:"pr,omitempty"`
+	Attempt   uint32      `msgpack:"at,omitempty"`
+	Role      Role        `msgpack:"ro,omitempty"`
+	Source    *wireCopy   `msgpack:"sc,omitempty"`
+	Note      string      `msgpack:"nt,omitempty"`
+}
+
+type wireCopy struct {
+	Epoch  int64  `msgpack:"e"`
+	First  int64  `msgpack:"o"`
+	Chunks uint32 `msgpack:"n"`
 }
 
 func micros(t time.Time) int64 {
@@ -230,9 +250,10 @@ func decode(b []byte, version *int, v any) error {
 // EncodeChunk encodes c as the value of a record of a media topic.
 func EncodeChunk(c *Chunk) ([]byte, error) {
 	w := wireChunk{
-		V: Version, Epoch: c.Epoch, Writer: c.Writer, Session: c.Session, Layout: wireLayout(c.Layout),
+		V: Version, Epoch: c.Epoch, Session: c.Session, Layout: wireLayout(c.Layout),
 		Seq: c.Seq, Index: c.Index, Last: c.Last, OpenGOP: c.OpenGOP, First: c.First, Ended: c.Ended,
 		Start: micros(c.Start), Captured: micros(c.Captured), Camera: micros(c.CameraTime),
+		Media: c.Media, Duration: c.Duration,
 		Runs:    make([]wireRun, 0, len(c.Runs)),
 		Payload: wirePayload{runs: c.Runs, size: c.Size()},
 	}
@@ -301,7 +322,7 @@ func decodeChunk(b, share []byte) (*Chunk, error) {
 		return nil, fmt.Errorf("schemas: decode chunk: %w", err)
 	}
 	c := &Chunk{
-		Epoch: w.Epoch, Writer: w.Writer, Session: w.Session, Layout: Layout(w.Layout),
+		Epoch: w.Epoch, Session: w.Session, Layout: Layout(w.Layout), Media: w.Media, Duration: w.Duration,
 		Seq: w.Seq, Index: w.Index, Last: w.Last, OpenGOP: w.OpenGOP, First: w.First, Ended: w.Ended,
 		Start: fromMicros(w.Start), Captured: fromMicros(w.Captured), CameraTime: fromMicros(w.Camera),
 	}
@@ -369,11 +390,11 @@ func ChunkHeaders(c *Chunk) []Header {
 	v := c.Video()
 	return []Header{
 		{HeaderVersion, strconv.AppendInt(nil, Version, 10)},
-		{HeaderCodec, []byte(c.Layout.Video)},
+		{HeaderCodec, []byte(c.Layout.Codec())},
 		{HeaderEpoch, strconv.AppendInt(nil, c.Epoch, 10)},
 		{HeaderSeq, strconv.AppendUint(nil, c.Seq, 10)},
 		{HeaderIndex, strconv.AppendUint(nil, uint64(c.Index), 10)},
-		{HeaderKey, flag(len(v) > 0 && v[0].Sync)},
+		{HeaderKey, flag(len(v) > 0 && v[0].Sync || len(v) == 0 && c.Index == 0)},
 		{HeaderLast, flag(c.Last)},
 	}
 }
@@ -381,14 +402,32 @@ func ChunkHeaders(c *Chunk) []Header {
 // EncodeEntry encodes e as the value of a record of an index topic.
 func EncodeEntry(e *Entry) ([]byte, error) {
 	w := wireEntry{
-		V: Version, Kind: e.Kind, Prev: e.Prev, Seq: e.Seq, Session: e.Session, Config: e.Config, OpenGOP: e.OpenGOP,
+		V: Version, Kind: e.Kind, Prev: e.Prev, Life: e.Life, Seq: e.Seq, Session: e.Session, Config: e.Config, OpenGOP: e.OpenGOP,
 		Start: micros(e.Start), Media: e.Media, Duration: e.Duration, Bytes: e.Bytes,
-		Epoch: e.Epoch, Writer: e.Writer, Partition: e.Partition, First: e.First, Last: e.Last, Chunks: e.Chunks,
-		Packets: e.Lost.Packets, Units: e.Lost.Units, Ended: e.Ended, Reason: e.Reason, Host: e.Host,
+		Epoch: e.Epoch, Partition: e.Partition, First: e.First, Last: e.Last, Chunks: e.Chunks,
+		Packets: e.Lost.Packets, Units: e.Lost.Units, Ended: e.Ended, Reason: e.Reason,
+		Absent: e.Absent, AbsentWhy: e.AbsentReason, Writer: e.Writer, Host: e.Host, From: e.From, Unit: e.Unit,
+		Processor: e.Processor, Attempt: e.Attempt, Role: e.Role, Note: e.Note,
 	}
 	if e.Layout != (Layout{}) {
 		l := wireLayout(e.Layout)
 		w.Layout = &l
+	}
+	if e.Source != (Copy{}) {
+		c := wireCopy(e.Source)
+		w.Source = &c
+	}
+	if e.Run != nil {
+		for _, d := range e.Run.Durations {
+			if n := len(w.Run); n > 0 && w.Run[n-1][1] == d {
+				w.Run[n-1][0]++
+				continue
+			}
+			w.Run = append(w.Run, [2]int64{1, d})
+		}
+	}
+	if len(e.Note) > MaxNote {
+		return nil, fmt.Errorf("schemas: encode entry %d: a note of %d bytes, at most %d", e.Seq, len(e.Note), MaxNote)
 	}
 	b, err := encode(&w, 256)
 	if err != nil {
@@ -404,13 +443,27 @@ func DecodeEntry(b []byte) (Entry, error) {
 		return Entry{}, fmt.Errorf("schemas: decode entry: %w", err)
 	}
 	e := Entry{
-		Kind: w.Kind, Prev: w.Prev, Seq: w.Seq, Session: w.Session, Config: w.Config, OpenGOP: w.OpenGOP,
+		Kind: w.Kind, Prev: w.Prev, Life: w.Life, Seq: w.Seq, Session: w.Session, Config: w.Config, OpenGOP: w.OpenGOP,
 		Start: fromMicros(w.Start), Media: w.Media, Duration: w.Duration, Bytes: w.Bytes,
-		Epoch: w.Epoch, Writer: w.Writer, Partition: w.Partition, First: w.First, Last: w.Last, Chunks: w.Chunks,
-		Lost: Lost{Packets: w.Packets, Units: w.Units}, Ended: w.Ended, Reason: w.Reason, Host: w.Host,
+		Epoch: w.Epoch, Partition: w.Partition, First: w.First, Last: w.Last, Chunks: w.Chunks,
+		Lost: Lost{Packets: w.Packets, Units: w.Units}, Ended: w.Ended, Reason: w.Reason,
+		Absent: w.Absent, AbsentReason: w.AbsentWhy, Writer: w.Writer, Host: w.Host, From: w.From, Unit: w.Unit,
+		Processor: w.Processor, Attempt: w.Attempt, Role: w.Role, Note: w.Note,
 	}
 	if w.Layout != nil {
 		e.Layout = Layout(*w.Layout)
+	}
+	if w.Source != nil {
+		e.Source = Copy(*w.Source)
+	}
+	if len(w.Run) > 0 {
+		e.Run = &GapRun{}
+		for _, r := range w.Run {
+			if r[0] < 1 || r[0] > int64(MaxGapRun-len(e.Run.Durations)) {
+				return Entry{}, fmt.Errorf("schemas: decode entry %d: a run of gaps of more than %d seqs", e.Seq, MaxGapRun)
+			}
+			e.Run.Durations = append(e.Run.Durations, slices.Repeat([]int64{r[1]}, int(r[0]))...)
+		}
 	}
 	if err := e.check(); err != nil {
 		return Entry{}, fmt.Errorf("schemas: decode entry %d: %w", e.Seq, err)
@@ -423,12 +476,36 @@ func (e *Entry) check() error {
 	switch {
 	case e.Duration < 0 || e.Bytes < 0:
 		return fmt.Errorf("duration %d, %d bytes", e.Duration, e.Bytes)
+	case e.Absent < 0:
+		return fmt.Errorf("absent for %d", e.Absent)
+	case len(e.Note) > MaxNote:
+		return fmt.Errorf("a note of %d bytes, at most %d", len(e.Note), MaxNote)
+	case e.Run != nil:
+		return e.checkRun()
 	case !e.Playable():
 		return nil
 	case e.Partition < 0 || e.First < 0 || e.Last < e.First:
 		return fmt.Errorf("chunks at offsets %d to %d of partition %d", e.First, e.Last, e.Partition)
 	case e.Chunks == 0 || int64(e.Chunks)-1 > e.Last-e.First:
 		return fmt.Errorf("%d chunks at offsets %d to %d", e.Chunks, e.First, e.Last)
+	}
+	return nil
+}
+
+func (e *Entry) checkRun() error {
+	n := len(e.Run.Durations)
+	if e.Kind != KindGap || n < 2 || n > MaxGapRun {
+		return fmt.Errorf("%s of %d seqs", e.Kind, n)
+	}
+	left := e.Duration
+	for _, d := range e.Run.Durations {
+		if d < 0 || d > left {
+			return fmt.Errorf("the gaps of a run last %d and more, their entry %d", d, e.Duration)
+		}
+		left -= d
+	}
+	if left != 0 {
+		return fmt.Errorf("the gaps of a run last %d less than their entry", left)
 	}
 	return nil
 }

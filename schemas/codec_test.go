@@ -57,9 +57,16 @@ func chunks() map[string]*Chunk {
 			}}},
 		},
 		"derived": {
-			Writer: "motion-7f", Session: 5, Layout: Layout{Target: 2, Video: H265}, Seq: 6, Index: 0, Start: someTime, Captured: someTime,
+			Epoch: 12, Session: 5, Layout: Layout{Target: 2, Video: H265}, Seq: 6, Index: 0, Start: someTime, Captured: someTime,
 			Tracks:  []Track{{ID: VideoTrack, Codec: H265, Timescale: 90000, Config: []byte{1}}},
 			Runs:    []Run{{Track: VideoTrack, Samples: []Sample{{DTS: 1, Duration: 2, Sync: true, Data: []byte("x")}}}},
+			Lineage: &Lineage{Source: "cam.front-door", Seq: 6, Processor: "blur", Version: "1.2"},
+		},
+		"data": {
+			Epoch: 12, Session: 5, Layout: Layout{Target: 2, Data: JSON}, Seq: 6, Index: 0, Last: true, Start: someTime, Captured: someTime,
+			Media: 90000, Duration: 180_000,
+			Tracks:  []Track{{ID: DataTrack, Codec: JSON, Timescale: 90000}},
+			Runs:    []Run{{Track: DataTrack, Samples: []Sample{{DTS: 93600, Duration: 3600, Sync: true, Data: []byte(`{"score":0.5}`)}}}},
 			Lineage: &Lineage{Source: "cam.front-door", Seq: 6, Processor: "motion", Version: "1.2"},
 		},
 	}
@@ -67,11 +74,20 @@ func chunks() map[string]*Chunk {
 
 func entries() map[string]*Entry {
 	return map[string]*Entry{
-		"open": {Kind: KindOpen, Prev: -1, Writer: "ingest-1", Host: "nvr", Reason: "takeover"},
+		"open": {
+			Kind: KindOpen, Prev: -1, Life: "5f3a91c2", Writer: "ingest-1", Host: "nvr", Reason: "assigned", Unit: "8899aabbccddeeff",
+			Absent: 117_000, AbsentReason: AbsentRestart,
+		},
+		"open-from": {Kind: KindOpen, Prev: -1, Life: "5f3a91c2", Writer: "ingest-1", Host: "nvr", Reason: "assigned", From: 1_700_000_123},
+		"open-derived": {
+			Kind: KindOpen, Prev: -1, Life: "5f3a91c2", Writer: "motion-7f", Host: "nvr", Reason: "failure", Role: RoleData, Processor: "motion",
+			Seq: 1_700_000_124, Attempt: 2,
+		},
 		"whole": {
-			Kind: KindWhole, Prev: 41, Seq: 1_700_000_123, Session: 1_700_000_001, Layout: someLayout, Config: "0011223344556677",
+			Kind: KindWhole, Prev: 41, Life: "5f3a91c2", Seq: 1_700_000_123, Session: 1_700_000_001, Layout: someLayout, Config: "0011223344556677",
 			Start: someTime, Media: 153_000_000_011_111, Duration: 180_000, Bytes: 1_000_000,
 			Epoch: 41, Partition: 1, First: 100, Last: 109, Chunks: 10, Lost: Lost{Packets: 2, Units: 1}, Ended: true,
+			Absent: 117_000, AbsentReason: AbsentRestart,
 		},
 		"truncated": {
 			Kind: KindTruncated, Reason: ReasonCrash, Prev: 42, Seq: 2, Session: 1, Layout: someLayout, Start: someTime,
@@ -81,8 +97,16 @@ func entries() map[string]*Entry {
 			Kind: KindWhole, Prev: 43, Seq: 7, Session: 5, Layout: Layout{Target: 2, Part: 9900, Video: H265}, Config: "0011223344556677",
 			OpenGOP: true, Start: someTime, Media: 90000, Duration: 180_000, Bytes: 7, Epoch: 41, First: 3, Last: 3, Chunks: 1,
 		},
-		"gap":  {Kind: KindGap, Reason: ReasonBudget, Prev: 43, Seq: 3, Session: 1, Layout: someLayout, Start: someTime, Duration: 180_000, Epoch: 41},
-		"from": {Kind: KindFrom, Prev: -1, Seq: 3, Writer: "motion-7f"},
+		"gap": {Kind: KindGap, Reason: ReasonBudget, Prev: 43, Seq: 3, Session: 1, Layout: someLayout, Start: someTime, Duration: 180_000, Epoch: 41},
+		"gap-run": {
+			Kind: KindGap, Reason: ReasonSkipped, Prev: 43, Life: "5f3a91c2", Seq: 3, Session: 1, Layout: someLayout, Start: someTime, Duration: 710_000,
+			Role: RoleData, Epoch: 41, Run: &GapRun{Durations: []int64{180_000, 180_000, 180_000, 170_000}},
+		},
+		"derived": {
+			Kind: KindWhole, Prev: 43, Life: "5f3a91c2", Seq: 6, Session: 5, Layout: Layout{Target: 2, Data: JSON}, Config: "0011223344556677",
+			Start: someTime, Media: 90000, Duration: 180_000, Bytes: 13, Epoch: 12, First: 7, Last: 7, Chunks: 1,
+			Role: RoleData, Source: Copy{Epoch: 41, First: 100, Chunks: 10}, Note: `{"motion":0.5}`,
+		},
 	}
 }
 

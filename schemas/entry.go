@@ -1,6 +1,9 @@
 package schemas
 
-import "time"
+import (
+	"iter"
+	"time"
+)
 
 // Kind is the kind of an index entry.
 type Kind string
@@ -11,11 +14,11 @@ const (
 	KindWhole     Kind = "whole"     // a complete fragment
 	KindTruncated Kind = "truncated" // the playable prefix of a fragment
 	KindGap       Kind = "gap"       // footage that was received and could not be kept
-	KindFrom      Kind = "from"      // derived topics only: the first seq of the rendition
 )
 
 // Reasons of gaps and truncations. A reader must take others too.
 const (
+	ReasonHandover    = "handover"    // another writer goes on with the access unit behind the fragment's end
 	ReasonBudget      = "budget"      // the camera's byte budget was full: Kafka away or too slow
 	ReasonStorage     = "storage"     // less disk was free than the reserve
 	ReasonCrash       = "crash"       // the writer crashed; its successor settled the fragment
@@ -27,7 +30,38 @@ const (
 	ReasonAbsent      = "absent"      // nothing was received before the session that follows
 	ReasonFiltered    = "filtered"    // a processor decided to give no output
 	ReasonDeadLetter  = "dead-letter" // a processor failed at every attempt
+	ReasonSkipped     = "skipped"     // a processor was too far behind, and left it out
+	ReasonExpired     = "expired"     // retention removed the source before a processor had read it
 	ReasonIndexBehind = "index"       // more fragments awaited their entry than index_pending allows
+)
+
+// Reasons of an absence: why nothing was recorded before a session. A reader must take
+// others too.
+const (
+	AbsentCamera   = "camera"   // the camera was away, or sent nothing that can be recorded
+	AbsentRestart  = "restart"  // no process recorded the camera
+	AbsentHandover = "handover" // another process took over
+	AbsentFrozen   = "frozen"   // the process that records stood still
+	AbsentDisabled = "disabled" // the camera was disabled or removed
+	AbsentStorage  = "storage"  // less disk was free than the reserve
+)
+
+// Role is what a rendition is for. It is empty in raw.
+type Role string
+
+// The roles of renditions.
+const (
+	RoleVariant     Role = "variant"     // the same content; the only one that a camera's multivariant playlist lists
+	RoleAlternative Role = "alternative" // other content or other rights, as a redacted picture
+	RoleData        Role = "data"        // timed metadata
+	RoleDeadLetter  Role = "dead-letter" // fragments at which a processor failed
+)
+
+// MaxNote is the most bytes of an entry's note. MaxGapRun is the most seqs of one gap
+// entry.
+const (
+	MaxNote   = 1024
+	MaxGapRun = 4096
 )
 
 // Entry is one record of an index topic, the commit log of a camera.
@@ -38,10 +72,13 @@ type Entry struct {
 
 	Kind Kind
 	// Prev is the offset of the entry that this writer appended before (of its
-	// `open`, for its first). It is -1 in an `open` and in derived topics. An `open`
-	// between Prev and the entry makes the entry void.
-	Prev    int64
-	Seq     uint64
+	// `open`, for its first). It is -1 in an `open`. An `open` between Prev and the
+	// entry makes the entry void.
+	Prev int64
+	// Life is a random name of the camera's footage, from its first `open` to its
+	// purge. Renditions have their source's.
+	Life    string
+	Seq     uint64 // of the `open` of a rendition: the fragment whose work begins
 	Session uint64
 	Layout  Layout
 	// Config names the decoder configuration (ConfigHash).
@@ -55,16 +92,82 @@ type Entry struct {
 	Bytes    int64     // of samples
 
 	// The copy that counts, for whole and truncated.
-	Epoch       int64  // of its chunks
-	Writer      string // of its chunks, in derived topics; in an open: who opens
+	Epoch       int64 // of its chunks
 	Partition   int32
 	First, Last int64  // offsets of its first and last chunk
 	Chunks      uint32 // number of chunks
 
 	Lost   Lost
 	Ended  bool   // the source ended with this fragment (Chunk.Ended)
-	Reason string // of open, truncated and gap
-	Host   string // of open
+	Reason string // of truncated and gap; of an open: its cause
+
+	// Absent is how long nothing was recorded before this fragment or `open`, in ticks
+	// of MediaTimescale, and AbsentReason why. Only the first fragment of a session,
+	// and the `open` before it, have them.
+	Absent       int64
+	AbsentReason string
+
+	// Of an `open`.
+	Writer string // who opens
+	Host   string // of the writer
+	// From, if not 0, is the seq with which this writer begins although the one before
+	// it does not exist. Seqs are dense but for the holes right before a From.
+	From uint64
+	// Unit names the first access unit that this writer records (UnitHash).
+	Unit      string
+	Processor string // of a rendition: what makes it
+	Attempt   uint32 // of a rendition: how often the work on Seq has failed
+
+	// Of a rendition.
+	Role   Role
+	Source Copy   // what the fragment was made of
+	Note   string // JSON, at most MaxNote bytes: what a timeline shows of the fragment
+
+	// Run, of a gap, is not nil if the entry stands for several seqs from Seq on. See
+	// Expand.
+	Run *GapRun
+}
+
+// Copy names one copy of a fragment of the source.
+type Copy struct {
+	Epoch  int64
+	First  int64  // offset of its first chunk; 0 for a gap
+	Chunks uint32 // 0 for a gap
+}
+
+// GapRun is how long each gap of a run is, in ticks of MediaTimescale. Their sum is the
+// entry's Duration. There are 2 to MaxGapRun.
+type GapRun struct{ Durations []int64 }
+
+// Expand yields the entries that e stands for: one for each seq of a run of gaps, else
+// e itself. All have e's Offset and Prev.
+func (e *Entry) Expand() iter.Seq[Entry] {
+	return func(yield func(Entry) bool) {
+		if e.Run == nil {
+			yield(*e)
+			return
+		}
+		one, start, at := *e, e.Start, int64(0)
+		one.Run = nil
+		for i, d := range e.Run.Durations {
+			one.Seq, one.Start, one.Media, one.Duration = e.Seq+uint64(i), start.Add(FromTicks(at)), e.Media+at, d
+			if i > 0 {
+				one.Absent, one.AbsentReason = 0, ""
+			}
+			if !yield(one) {
+				return
+			}
+			at += d
+		}
+	}
+}
+
+// LastSeq returns the seq of the last fragment that e stands for.
+func (e *Entry) LastSeq() uint64 {
+	if e.Run == nil {
+		return e.Seq
+	}
+	return e.Seq + uint64(len(e.Run.Durations)) - 1
 }
 
 // Lost counts what is missing inside a fragment, as far as ingest knows.

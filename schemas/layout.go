@@ -1,16 +1,22 @@
 package schemas
 
+import "cmp"
+
 // Layout holds the values that an HLS playlist states for a group of fragments (RFC
 // 8216bis sections 4.4.3.1 and 4.4.3.7). Every fragment has exactly one. A playlist
 // lists fragments of several layouts, and takes its target duration from the newest.
 // IDs begin at 0, and grow by 1.
 type Layout struct {
-	ID     uint32
-	Target uint32 // EXT-X-TARGETDURATION in seconds, a step of TargetLadder
-	Part   uint32 // PART-TARGET in ticks of MediaTimescale; 0 if there are no parts (MJPEG)
-	Video  Codec
-	Audio  Codec // empty without audio
+	ID     uint32 `msgpack:"id" json:"id"`
+	Target uint32 `msgpack:"target" json:"target"` // EXT-X-TARGETDURATION in seconds, a step of TargetLadder
+	Part   uint32 `msgpack:"part" json:"part"`     // PART-TARGET in ticks of MediaTimescale; 0 if there are no parts (MJPEG)
+	Video  Codec  `msgpack:"video,omitempty" json:"video,omitempty"`
+	Audio  Codec  `msgpack:"audio,omitempty" json:"audio,omitempty"` // empty without audio
+	Data   Codec  `msgpack:"data,omitempty" json:"data,omitempty"`   // empty without timed metadata
 }
+
+// Codec returns the codec of the video, without video that of the track that there is.
+func (l Layout) Codec() Codec { return cmp.Or(l.Video, l.Audio, l.Data) }
 
 // TargetLadder holds the values of a target duration, in seconds. A camera starts at
 // the first one, and never goes back to a smaller one.

@@ -54,6 +54,7 @@ const (
 	MJPEG Codec = "mjpeg" // one JPEG image
 	AAC   Codec = "aac"   // one raw AAC access unit, no ADTS
 	Opus  Codec = "opus"  // one Opus packet (RFC 6716)
+	JSON  Codec = "json"  // one JSON value in UTF-8: timed metadata, such as the boxes of a picture
 )
 
 // Video reports whether c is a codec of pictures.
@@ -61,9 +62,9 @@ func (c Codec) Video() bool { return c == H264 || c == H265 || c == MJPEG }
 
 // Track is one elementary stream of a session.
 type Track struct {
-	ID        uint8 // 1 is the video; unique within a session
+	ID        uint8 // VideoTrack, AudioTrack, DataTrack; unique within a session
 	Codec     Codec
-	Timescale uint32 // ticks a second of its samples; 90000 for video, the sample rate for audio
+	Timescale uint32 // ticks a second of its samples; 90000 for video and data, the sample rate for audio
 	// Config is the decoder configuration: the body of avcC
 	// (AVCDecoderConfigurationRecord), of hvcC, the AudioSpecificConfig of
 	// AAC, the OpusHead of RFC 7845 without its magic (the body of dOps is
@@ -109,8 +110,7 @@ type Run struct {
 // Chunk is a piece of a fragment: one Kafka record, one CMAF chunk and one
 // part of low-latency HLS.
 type Chunk struct {
-	Epoch   int64  // offset of the `open` of the writer that wrote this copy; 0 in derived topics
-	Writer  string // the writer's id, in derived topics
+	Epoch   int64 // offset of the `open` of the writer that wrote this copy
 	Session uint64
 	Layout  Layout
 	Seq     uint64
@@ -129,6 +129,9 @@ type Chunk struct {
 	// Start is the public time of the first video sample: ingest's wall clock
 	// at the session's start plus media time since.
 	Start time.Time
+	// Media and Duration are media time and duration of a chunk without video, in ticks
+	// of MediaTimescale. They are 0 if there is video: its samples tell them.
+	Media, Duration int64
 	// Captured is when the first sample reached ingest, by ingest's clock.
 	Captured time.Time
 	// CameraTime is the time of the first sample by the camera's own clock, if
@@ -164,27 +167,38 @@ func (c *Chunk) Size() int {
 	return n
 }
 
-// MediaStart returns the DTS of the first video sample in [MediaTimescale] ticks.
+// MediaStart returns the DTS of the first video sample, without video Media, in
+// [MediaTimescale] ticks.
 func (c *Chunk) MediaStart() int64 {
 	if v := c.Video(); len(v) > 0 {
 		return v[0].DTS
 	}
-	return 0
+	return c.Media
 }
 
-// MediaEnd returns the end of the last video sample in [MediaTimescale] ticks.
+// MediaEnd returns the end of the last video sample, without video that of Duration, in
+// [MediaTimescale] ticks.
 func (c *Chunk) MediaEnd() int64 {
 	if v := c.Video(); len(v) > 0 {
 		return v[len(v)-1].DTS + int64(v[len(v)-1].Duration)
 	}
-	return 0
+	return c.Media + c.Duration
+}
+
+// UnitHash names an access unit: 16 hexadecimal digits of a SHA-256 over its bytes. Two
+// connections to one camera at the same time give the same units.
+func UnitHash(data []byte) string {
+	h := sha256.Sum256(data)
+	return hex.EncodeToString(h[:8])
 }
 
 // VideoTrack is the track id of a camera's pictures; its timescale is always
-// [MediaTimescale]. AudioTrack is the track id of its sound.
+// [MediaTimescale]. AudioTrack is the track id of its sound. DataTrack is the track id
+// of timed metadata; its timescale is [MediaTimescale] too.
 const (
 	VideoTrack uint8 = 1
 	AudioTrack uint8 = 2
+	DataTrack  uint8 = 3
 )
 
 // Lineage names the source of a derived fragment.

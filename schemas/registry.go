@@ -84,4 +84,22 @@ type Status struct {
 	Height  uint16  `msgpack:"height,omitempty" json:"height,omitempty"`
 	FPS     float64 `msgpack:"fps,omitempty" json:"fps,omitempty"`
 	Bitrate uint64  `msgpack:"bitrate,omitempty" json:"bitrate,omitempty"` // bit/s over the last 10 s
+
+	// Absent is the newest time in which nothing was recorded, in seconds, and
+	// AbsentReason why. It ended with the newest session.
+	Absent       float64 `msgpack:"absent,omitempty" json:"absent,omitempty"`
+	AbsentReason string  `msgpack:"absent_reason,omitempty" json:"absent_reason,omitempty"`
+
+	// Stands is where the camera's numbers stood when its newest session began.
+	Stands Standing `msgpack:"stands,omitempty" json:"stands,omitzero"`
+}
+
+// Standing is where a camera's numbers stand. A writer that finds an index without
+// entries, since retention has removed them, goes on from it. The zero value: not known.
+type Standing struct {
+	Life    string `msgpack:"life" json:"life"`
+	Seq     uint64 `msgpack:"seq" json:"seq"`         // of the newest session's first fragment
+	Session uint64 `msgpack:"session" json:"session"` // the newest one
+	Layout  Layout `msgpack:"layout" json:"layout"`
+	Media   int64  `msgpack:"media" json:"media"` // media time of that fragment, ticks of MediaTimescale
 }

@@ -78,7 +78,7 @@ func (s *sequence) pass(e *schemas.Entry) bool {
 type selection struct{ next uint32 }
 
 func (s *selection) take(e *schemas.Entry, c *schemas.Chunk) bool {
-	if c.Seq != e.Seq || c.Epoch != e.Epoch || c.Writer != e.Writer || c.Index != s.next || s.next >= e.Chunks {
+	if c.Seq != e.Seq || c.Epoch != e.Epoch || c.Index != s.next || s.next >= e.Chunks {
 		return false
 	}
 	s.next++
