@@ -123,7 +123,7 @@ func TestOverKafka(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("the second writer is not ready")
 	}
-	other.NewSession()
+	other.NewSession("")
 	feed(other, chunks[25:26])
 	wait := func(want string) {
 		t.Helper()

@@ -174,7 +174,7 @@ func FuzzAssembler(f *testing.F) {
 // nothing is a recorder that throws everything away.
 type nothing struct{}
 
-func (nothing) NewSession()                         {}
+func (nothing) NewSession(string)                   {}
 func (nothing) Write(*schemas.Chunk) error          { return nil }
 func (nothing) Truncate(string)                     {}
 func (nothing) Gap(time.Time, int64, int64, string) {}

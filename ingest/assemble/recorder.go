@@ -10,8 +10,9 @@ import (
 // are called from one goroutine. It assigns epoch, seq, session, layout id and
 // target duration, and moves media time so that it never goes back.
 type Recorder interface {
-	// NewSession makes the next fragment (or gap) begin a new session.
-	NewSession()
+	// NewSession makes the next fragment (or gap) begin a new session. reason is why
+	// nothing was recorded before it, if time is missing there: schemas.AbsentCamera, …
+	NewSession(reason string)
 	// Write takes the next chunk of a fragment; Index 0 begins one, Last ends it.
 	// The assembler sets Part, Video and Audio of c.Layout in every chunk. c.Start
 	// is public time. DTS is media time from the assembler's own base, which is

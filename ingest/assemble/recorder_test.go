@@ -45,7 +45,7 @@ func (m *memory) fail(format string, args ...any) {
 	m.t.Errorf("session %d, fragment %d: %s", m.sessions, len(m.fragments), fmt.Sprintf(format, args...))
 }
 
-func (m *memory) NewSession() {
+func (m *memory) NewSession(string) {
 	m.t.Helper()
 	if m.open != nil {
 		m.fail("a session begins inside a fragment")

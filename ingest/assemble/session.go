@@ -240,7 +240,7 @@ func (t *timeline) hold(v unit) {
 // resolve ends the lead and processes its units.
 func (t *timeline) resolve() {
 	t.close()
-	t.rec.NewSession()
+	t.rec.NewSession(schemas.AbsentCamera)
 	s := &t.session
 	lead := s.lead
 	s.lead = nil

@@ -173,7 +173,7 @@ func (w *fakeWriter) Close(ctx context.Context) error {
 	return nil
 }
 
-func (w *fakeWriter) NewSession() {
+func (w *fakeWriter) NewSession(string) {
 	w.logs.mu.Lock()
 	defer w.logs.mu.Unlock()
 	w.sessions++
@@ -309,7 +309,7 @@ func (a *passAssembler) Unit(u ingest.Unit) error {
 		panic("rtsp://viewer:" + canary + "@host/ broke the assembler")
 	}
 	if a.fresh {
-		a.rec.NewSession()
+		a.rec.NewSession("")
 		a.fresh = false
 	}
 	_ = a.rec.Write(&schemas.Chunk{Start: u.Captured, Runs: []schemas.Run{{Track: schemas.VideoTrack, Samples: []schemas.Sample{{Duration: 9000, Sync: true, Data: u.Data}}}}})

@@ -36,6 +36,7 @@ type lateRecorder struct {
 	mu      sync.Mutex
 	w       Writer
 	session bool // a session began before the log was open
+	reason  string
 	closed  bool
 }
 
@@ -47,19 +48,19 @@ func (r *lateRecorder) writer(force bool) Writer {
 	if r.w == nil && force && !r.closed {
 		r.w = r.open()
 		if r.w != nil && r.session {
-			r.w.NewSession()
+			r.w.NewSession(r.reason)
 		}
 	}
 	return r.w
 }
 
-func (r *lateRecorder) NewSession() {
+func (r *lateRecorder) NewSession(reason string) {
 	r.mu.Lock()
-	r.session = true // matters only before the log is open
+	r.session, r.reason = true, reason // matters only before the log is open
 	w := r.w
 	r.mu.Unlock()
 	if w != nil {
-		w.NewSession()
+		w.NewSession(reason)
 	}
 }
 

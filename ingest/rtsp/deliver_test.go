@@ -29,7 +29,7 @@ type sessions struct {
 	tracks [][]schemas.Track
 }
 
-func (s *sessions) NewSession() { s.begins = true }
+func (s *sessions) NewSession(string) { s.begins = true }
 
 func (s *sessions) Write(c *schemas.Chunk) error {
 	if s.begins {

@@ -30,7 +30,7 @@ func (s *said) Write(*schemas.Chunk) error {
 	return nil
 }
 
-func (*said) NewSession()                         {}
+func (*said) NewSession(string)                   {}
 func (*said) Truncate(string)                     {}
 func (*said) Gap(time.Time, int64, int64, string) {}
 func (*said) Lost(schemas.Lost)                   {}

@@ -17,7 +17,7 @@ func TestEarlyIsBounded(t *testing.T) {
 	f := newFeed(w, 1)
 	first := f.media
 	for range 5000 {
-		w.NewSession()
+		w.NewSession("")
 		for k := range 2 {
 			_ = f.chunk(uint32(k), 5, false, 1000)
 			w.Lost(schemas.Lost{Packets: 1})
@@ -36,7 +36,7 @@ func TestEarlyIsBounded(t *testing.T) {
 	b.start()
 	ready(t, w)
 	waitFor(t, "all has its entry", func() bool { return w.buffered() == 0 && w.items() == 0 })
-	w.NewSession()
+	w.NewSession("")
 	if err := f.fragment(5); err != nil {
 		t.Fatal(err)
 	}

@@ -83,7 +83,7 @@ func TestIndexGone(t *testing.T) {
 				const fragments, chunks = 1000, 3 // 1500 records in each partition
 				for i := range fragments {
 					if i%100 == 50 {
-						w.NewSession()
+						w.NewSession("")
 					}
 					if i == 500 { // a fragment that outgrows its layout
 						if err := f.chunk(0, 75, false, 10); err != nil {

@@ -23,7 +23,7 @@ func TestRoundTrip(t *testing.T) {
 		f := newFeed(w, 1)
 		for i := range 20 {
 			if i == 10 {
-				w.NewSession()
+				w.NewSession("")
 			}
 			if err := f.fragment(5); err != nil {
 				t.Fatal(err)

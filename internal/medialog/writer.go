@@ -20,6 +20,20 @@ type OpenOptions struct {
 	Host   string        // its host
 	Reason string        // "start", "takeover", …
 	Admit  func() string // called at each fragment; returns a reason to refuse it (schemas.ReasonStorage), or ""
+
+	// Unit names the first access unit that this writer will record (schemas.UnitHash);
+	// "": none is known. If earlier writers left this unit, settling cuts there.
+	Unit string
+	// Absent is why nothing was recorded before this writer's first session, if time is
+	// missing there: schemas.AbsentRestart, …
+	Absent string
+	// Remember returns where the camera's numbers stood. It is called if the index has no
+	// entry; nil, or the zero Standing: nothing is known.
+	Remember func(context.Context) (schemas.Standing, error)
+	// Session, if not nil, is called when a session begins: where the numbers stand then,
+	// and how long and why nothing was recorded before. It returns soon and does not call
+	// the writer.
+	Session func(s schemas.Standing, absent time.Duration, reason string)
 }
 
 // Writer records one topic. It implements assemble.Recorder. Write, Truncate, Gap,

@@ -22,8 +22,9 @@ func (w *Writer) do(op func()) {
 	}
 }
 
-// NewSession makes the next fragment or gap begin a new session.
-func (w *Writer) NewSession() {
+// NewSession makes the next fragment or gap begin a new session. reason is why nothing
+// was recorded before it, if time is missing there.
+func (w *Writer) NewSession(reason string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.opened && w.early.isFull() {
