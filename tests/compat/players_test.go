@@ -1,6 +1,8 @@
 package compat
 
 import (
+	"flag"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -178,9 +180,15 @@ func TestKeyframesComeLessOften(t *testing.T) {
 	onward()(t, s)
 }
 
+var onlyPlayers = flag.String("players", "", "try these players of docs/players.md alone: a regular expression. A small machine then has more time for each")
+
 // Every change with every player. docs/players.md has the results.
 func TestPlayers(t *testing.T) {
 	testenv.Long(t)
+	players, err := regexp.Compile(*onlyPlayers)
+	if err != nil {
+		t.Fatal(err)
+	}
 	x := table{file: "players.md", name: "players", head: []string{"player", "first picture after", "behind live"}}
 	rows := map[string][]string{}
 	for i, c := range changes {
@@ -190,7 +198,11 @@ func TestPlayers(t *testing.T) {
 		}
 		x.head = append(x.head, head)
 		t.Run(head, func(t *testing.T) {
-			s := c.scene(t).play(t)
+			sc := c.scene(t).only(players)
+			if len(sc.chromium)+len(sc.firefox)+len(sc.decoders) == 0 {
+				t.Skip("none of the players that are asked for has this change")
+			}
+			s := sc.play(t)
 			c.check(t, s)
 			for name, w := range s.players {
 				if strings.HasSuffix(name, anew) {

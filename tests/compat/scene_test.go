@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -79,6 +80,21 @@ const anew = ", opened again"
 func put(t *testing.T, f *testenv.Framelog, id, url string) {
 	t.Helper()
 	system.PutCamera(t, f.URL, id, fmt.Sprintf(`{"url":%q}`, url))
+}
+
+// only keeps the players whose names match.
+func (sc scene) only(names *regexp.Regexp) scene {
+	keep := func(players []string, in string) (kept []string) {
+		for _, n := range players {
+			if names.MatchString(n + in) {
+				kept = append(kept, n)
+			}
+		}
+		return kept
+	}
+	sc.chromium, sc.firefox = keep(sc.chromium, " in Chromium"), keep(sc.firefox, " in Firefox")
+	sc.decoders, sc.anew = keep(sc.decoders, ""), keep(sc.anew, "")
+	return sc
 }
 
 // play runs a scene to its end.
@@ -257,8 +273,9 @@ func holes(t *testing.T, f *testenv.Framelog, camera string) (all []time.Duratio
 	return all
 }
 
-// settle is how long a player may take after its first picture until it counts.
-const settle = 3 * time.Second
+// Freezes count if the footage before them ends later than this: what a player does when
+// it begins is no answer to a change, and the first change comes after lead.
+const settle = lead - 2*time.Second
 
 // judge fills in what follows from a player's pictures.
 func (s *shown) judge(w *watched) *watched {
@@ -285,11 +302,10 @@ func (s *shown) judge(w *watched) *watched {
 	}
 	if w.page == nil {
 		for i := 1; i < len(w.all); i++ {
-			w.froze(w.all[i-1].At, w.all[i].At, w.all[i-1].Shown, w.all[0].At)
+			w.froze(w.all[i-1].At, w.all[i].At, w.all[i-1].Shown)
 		}
 		return w
 	}
-	first := time.UnixMilli(w.page.report().FirstAt)
 	for _, f := range w.page.freezes {
 		from, to := time.UnixMilli(f[0]), time.UnixMilli(f[1])
 		at := time.Duration(0)
@@ -303,13 +319,13 @@ func (s *shown) judge(w *watched) *watched {
 				to = to.Add(-time.Duration(b-a) * time.Millisecond)
 			}
 		}
-		w.froze(from, to, at, first)
+		w.froze(from, to, at)
 	}
 	return w
 }
 
-func (w *watched) froze(from, to time.Time, at time.Duration, first time.Time) {
-	if d := to.Sub(from); d > w.freeze && to.Sub(first) > settle {
+func (w *watched) froze(from, to time.Time, at time.Duration) {
+	if d := to.Sub(from); d > w.freeze && at > settle {
 		w.freeze, w.at = d, at
 	}
 }
