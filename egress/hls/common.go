@@ -22,7 +22,9 @@ var (
 // Log is the part of the log that this package uses; *medialog.Log implements
 // it.
 type Log interface {
-	medialog.Store
+	chunkReader
+	// Entries yields the visible entries of a range.
+	Entries(ctx context.Context, t schemas.Topic, r medialog.Range) iter.Seq2[schemas.Entry, error]
 	// Entry finds the entry of one seq whose media can be read now. With ErrBeyond
 	// it returns the entry too.
 	Entry(ctx context.Context, t schemas.Topic, seq uint64) (schemas.Entry, error)
@@ -32,6 +34,11 @@ type Log interface {
 	Tail(ctx context.Context, t schemas.Topic, from medialog.Position) iter.Seq2[medialog.Event, error]
 	// Topics lists the media topics that exist.
 	Topics(ctx context.Context) ([]schemas.Topic, error)
+}
+
+// chunkReader reads the media that an entry names.
+type chunkReader interface {
+	Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) iter.Seq2[*schemas.Chunk, error]
 }
 
 // common holds what a server, its streams and its loader share.

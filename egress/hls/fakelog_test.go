@@ -121,7 +121,7 @@ func (l *fakeLog) Entries(_ context.Context, t schemas.Topic, r medialog.Range) 
 			return
 		}
 		for _, e := range f.entries {
-			if r.ToSeq != 0 && (e.Seq < r.FromSeq || e.Seq > r.ToSeq) {
+			if e.Seq < r.FromSeq || r.ToSeq != 0 && e.Seq > r.ToSeq {
 				continue
 			}
 			if !yield(e, nil) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"sync/atomic"
 	"time"
 
@@ -300,7 +299,7 @@ func (l *loader) scan(ctx context.Context, k cacheKey, have *configs) (*configs,
 	if have != nil && have.next > 0 {
 		maps.Copy(c.newest, have.newest)
 		c.next = have.next
-		r = medialog.Range{FromSeq: have.next, ToSeq: math.MaxUint64}
+		r = medialog.Range{FromSeq: have.next}
 	}
 	for e, err := range l.log.Entries(ctx, k.topic, r) {
 		if errors.Is(err, medialog.ErrNoTopic) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/framelog/framelog/internal/cmaf"
-	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -51,12 +50,12 @@ func frameTicks(c *schemas.Chunk) uint32 {
 
 // loadSegment makes the segment of an entry from the log. It holds one chunk of
 // the log at a time.
-func loadSegment(ctx context.Context, store medialog.Store, t schemas.Topic, e schemas.Entry) (*segment, error) {
+func loadSegment(ctx context.Context, log chunkReader, t schemas.Topic, e schemas.Entry) (*segment, error) {
 	s := &segment{}
 	var media int64
 	var err error
 	s.parts, err = cmaf.Segment(e, func(yield func(*schemas.Chunk, error) bool) {
-		for c, err := range store.Chunks(ctx, t, e) {
+		for c, err := range log.Chunks(ctx, t, e) {
 			if err == nil {
 				if c.Index == 0 {
 					s.tracks, media = c.Tracks, c.MediaStart()

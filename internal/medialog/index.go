@@ -12,11 +12,16 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
+// entrySize is the bytes of an entry that a fetch is made for. Most entries are smaller,
+// with the overhead of their record. For longer ones there is another fetch.
+const entrySize = 512
+
 // indexRecords reads [from, to) of an index. A record that is no entry becomes an
 // entry without a kind. A record of a newer schema is an error.
 func (l *Log) indexRecords(ctx context.Context, index string, from, to int64) iter.Seq2[schemas.Entry, error] {
 	return func(yield func(schemas.Entry, error) bool) {
-		for r, err := range l.records(ctx, index, 0, from, to) {
+		limit := min((to-from)*entrySize, l.fetchLimit())
+		for r, err := range l.recordsIn(ctx, index, 0, from, to, limit) {
 			if err != nil {
 				yield(schemas.Entry{}, fmt.Errorf("medialog: read %s: %w", index, err))
 				return
@@ -59,21 +64,19 @@ func (l *Log) openBetween(ctx context.Context, index string, prev, before int64)
 }
 
 // walk yields the valid entries in [from, to) of an index, each seq once, and the
-// valid `open`s.
+// valid `open`s. It expands runs of gaps.
 func (l *Log) walk(ctx context.Context, index string, from, to int64) iter.Seq2[schemas.Entry, error] {
 	return func(yield func(schemas.Entry, error) bool) {
 		w := walker{log: l, index: index}
 		for e, err := range l.indexRecords(ctx, index, from, to) {
-			pass := false
-			if err == nil {
-				pass, err = w.take(ctx, &e)
-			}
 			if err != nil {
 				yield(schemas.Entry{}, err)
 				return
 			}
-			if pass && !yield(e, nil) {
-				return
+			for one, err := range w.take(ctx, &e) {
+				if !yield(one, err) || err != nil {
+					return
+				}
 			}
 		}
 	}
@@ -87,8 +90,27 @@ type walker struct {
 	seq   sequence
 }
 
-// take reports whether the next record counts.
-func (w *walker) take(ctx context.Context, e *schemas.Entry) (bool, error) {
+// take yields what the next record tells: nothing if it is void; an `open`; else each
+// seq that had no entry before.
+func (w *walker) take(ctx context.Context, e *schemas.Entry) iter.Seq2[schemas.Entry, error] {
+	return func(yield func(schemas.Entry, error) bool) {
+		ok, err := w.valid(ctx, e)
+		if err != nil {
+			yield(schemas.Entry{}, err)
+		}
+		if !ok {
+			return
+		}
+		for one := range e.Expand() {
+			if (one.Kind == schemas.KindOpen || w.seq.pass(&one)) && !yield(one, nil) {
+				return
+			}
+		}
+	}
+}
+
+// valid reports whether the next record is a valid entry.
+func (w *walker) valid(ctx context.Context, e *schemas.Entry) (bool, error) {
 	if e.Kind == "" {
 		w.judge.skip(e.Offset)
 		return false, nil
@@ -98,12 +120,10 @@ func (w *walker) take(ctx context.Context, e *schemas.Entry) (bool, error) {
 		return false, nil
 	case unknown:
 		opened, err := w.log.openBetween(ctx, w.index, e.Prev, w.judge.start)
-		if opened || err != nil {
-			return false, err
-		}
+		return !opened && err == nil, err
 	case valid:
 	}
-	return e.Kind == schemas.KindOpen || w.seq.pass(e), nil
+	return true, nil
 }
 
 // newest is what the end of an index shows.

@@ -13,34 +13,58 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// Store reads ranges of a topic through its index. The Kafka log is one.
+// Store reads what was recorded of a topic, through its index. The log in Kafka is one
+// store; an archive of older footage is another. Stores may be asked from several
+// goroutines.
+//
+// An entry is visible while its media exist. Partitions expire separately: all entries
+// before the newest one whose media have expired are not visible either. Bounds and
+// Entries agree about this.
+//
+// Beside the errors that a method names it returns ctx's, ErrNoTopic if the topic does
+// not exist, schemas.ErrNewer, and those of Kafka or of the file system.
 type Store interface {
-	// Entries yields the valid entries in r that take a seq (whole, truncated and
-	// gap), in seq order, each seq once.
+	// Entries yields the visible entries in r that take a seq (whole, truncated and
+	// gap), in seq order, each seq once. Seqs are dense but for declared holes
+	// (schemas.Entry.From). A run of gaps comes as one entry a seq. An error is the
+	// last element.
 	Entries(ctx context.Context, t schemas.Topic, r Range) iter.Seq2[schemas.Entry, error]
+	// Entry returns the entry of a seq whose media can be read now. Errors: ErrExpired
+	// if its media have expired, or if the seq is below those of all entries;
+	// ErrBeyond, with the entry; ErrNotFound if the seq is above the newest entry, or
+	// in a hole.
+	Entry(ctx context.Context, t schemas.Topic, seq uint64) (schemas.Entry, error)
 	// Chunks yields the chunks of the copy that e names, in order, and none for a
-	// gap. The error is ErrExpired if Kafka has removed the media. Sample data are
-	// slices of what was fetched, as in an [Event].
+	// gap. Sample data are slices of what was fetched, as in an [Event]. Errors:
+	// ErrExpired if the media are removed, also in the middle.
 	Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) iter.Seq2[*schemas.Chunk, error]
+	// Bounds returns the oldest and the newest visible entry. Errors: ErrNotFound if
+	// there is none.
+	Bounds(ctx context.Context, t schemas.Topic) (oldest, newest schemas.Entry, err error)
 }
 
-// Range is a range of a topic: by seq if ToSeq is not 0, else by public time. The
-// zero Range is everything.
+// Range is a range of a topic. An entry is in it if all its limits admit the entry. A
+// limit that is zero admits all, so the zero Range is everything.
 type Range struct {
-	FromSeq, ToSeq uint64    // both inclusive
-	From, To       time.Time // from the last fragment that starts at or before From, to the last that starts before To; zero: no bound
+	FromSeq, ToSeq uint64 // both inclusive
+	// From and To are public time. They admit the entries whose footage, [Start, End),
+	// overlaps [From, To). Footage without a duration counts at its Start. Public time
+	// may step back from one session to the next, so these entries need not be
+	// neighbours. They are found while the clocks of the hosts that record are at most
+	// 1 h apart.
+	From, To time.Time
 }
 
 // Position is where a tail starts.
 type Position struct {
-	// Back is how much footage before the live edge comes first, as entries. The
-	// newest entry comes in any case, if there is one.
+	// Back is how much footage before the live edge comes first, as entries, measured in
+	// media time. The newest entry comes in any case, if there is one.
 	Back time.Duration
 	// Seq, if not 0, is the first entry instead. If it has expired, the tail starts
 	// with the oldest entry.
 	Seq uint64
 	// Time, if not zero: the tail starts at the last fragment that starts at or
-	// before it.
+	// before it. Where public time steps back, that is the one with the highest seq.
 	Time time.Time
 }
 

@@ -24,12 +24,20 @@ var errCutBack = fmt.Errorf("%w: the partition is shorter than it was", ErrExpir
 // until ctx ends. Errors: ErrExpired if Kafka has removed the record to read next;
 // errCutBack if the partition ends before it, and does so for Config.LostAfter.
 func (l *Log) records(ctx context.Context, topic string, partition int32, from, to int64) iter.Seq2[*kgo.Record, error] {
+	return l.recordsIn(ctx, topic, partition, from, to, l.fetchLimit())
+}
+
+// fetchLimit is the most bytes of a fetch.
+func (l *Log) fetchLimit() int64 { return int64(l.cfg.MaxMessage) + 1<<20 }
+
+// recordsIn is records with fetches of at most limit bytes, but for one batch at least.
+func (l *Log) recordsIn(ctx context.Context, topic string, partition int32, from, to, limit int64) iter.Seq2[*kgo.Record, error] {
 	return func(yield func(*kgo.Record, error) bool) {
 		pause := 20 * time.Millisecond
 		fresh := false
 		var short time.Time // since when the partition ends at from or before; zero: it does not
 		for from < to {
-			recs, err := l.fetch(ctx, topic, partition, from, fresh)
+			recs, err := l.fetch(ctx, topic, partition, from, limit, fresh)
 			if err == nil && len(recs) == 0 || errors.Is(err, kerr.OffsetOutOfRange) {
 				switch end, ok := l.endOf(ctx, topic, partition); {
 				case !ok || end > from:
@@ -89,9 +97,9 @@ func (l *Log) endOf(ctx context.Context, topic string, partition int32) (end int
 	return s[partition].end, true
 }
 
-// fetch is one request for records from an offset on. fresh looks the leader up
-// again.
-func (l *Log) fetch(ctx context.Context, topic string, partition int32, from int64, fresh bool) ([]*kgo.Record, error) {
+// fetch is one request for records from an offset on, of limit bytes but for one batch
+// at least. fresh looks the leader up again.
+func (l *Log) fetch(ctx context.Context, topic string, partition int32, from, limit int64, fresh bool) ([]*kgo.Record, error) {
 	maxAge := 10 * time.Second
 	if fresh {
 		maxAge = time.Nanosecond
@@ -106,7 +114,7 @@ func (l *Log) fetch(ctx context.Context, topic string, partition int32, from int
 	}
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxWaitMillis, req.MinBytes = 500, 1
-	req.MaxBytes = int32(l.cfg.MaxMessage) + 1<<20
+	req.MaxBytes = int32(limit)
 	req.ReplicaID = -1
 	t := kmsg.NewFetchRequestTopic()
 	t.Topic, t.TopicID = topic, d.id

@@ -1,71 +1,89 @@
 package medialog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
-	"time"
 
 	"github.com/framelog/framelog/schemas"
 )
 
+var _ Store = (*Log)(nil)
+
 // Entries implements Store. It reads the entries that are in the index when it
-// is called. Errors: ErrNoTopic; ctx's.
+// is called.
 func (l *Log) Entries(ctx context.Context, t schemas.Topic, r Range) iter.Seq2[schemas.Entry, error] {
 	return func(yield func(schemas.Entry, error) bool) {
 		ctx, cancel := l.bound(ctx)
 		defer cancel()
-		for e, err := range l.entries(ctx, t, r) {
-			if err != nil {
-				err = fmt.Errorf("medialog: entries of %s: %w", t, err)
-			}
-			if !yield(e, err) {
-				return
-			}
+		r := r
+		if r.empty() {
+			return
+		}
+		err := l.inIndex(ctx, t, func(s span) error {
+			return l.entries(ctx, t, s, r, func(e schemas.Entry) bool {
+				r.FromSeq = e.Seq + 1 // if retention is faster than this reader
+				return yield(e, nil)
+			})
+		})
+		if err != nil {
+			yield(schemas.Entry{}, fmt.Errorf("medialog: entries of %s: %w", t, err))
 		}
 	}
 }
 
-func (l *Log) entries(ctx context.Context, t schemas.Topic, r Range) iter.Seq2[schemas.Entry, error] {
-	return func(yield func(schemas.Entry, error) bool) {
-		index := l.names.Index(t)
-		s, err := l.spans(ctx, index)
+// entries yields the entries of r that stand in a part of the index.
+func (l *Log) entries(ctx context.Context, t schemas.Topic, s span, r Range, yield func(schemas.Entry) bool) error {
+	index := l.names.Index(t)
+	from, err := l.rangeStart(ctx, index, s, r)
+	if err != nil {
+		return err
+	}
+	media, err := l.spans(ctx, l.names.Media(t))
+	if err != nil {
+		return err
+	}
+	in := within{r: r, edge: newEdge(media)}
+	for e, err := range l.walk(ctx, index, from, s.end) {
 		if err != nil {
-			yield(schemas.Entry{}, err)
-			return
+			return err
 		}
-		from, err := l.rangeStart(ctx, index, s[0], r)
+		if !e.Footage() {
+			continue
+		}
+		visible, done := in.take(&e)
+		for _, v := range visible {
+			if !yield(v) {
+				return nil
+			}
+		}
+		if done {
+			return nil
+		}
+	}
+	for _, v := range in.rest() {
+		if !yield(v) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// inIndex calls f with the offsets that t's index holds, and again if retention
+// removed records of it meanwhile.
+func (l *Log) inIndex(ctx context.Context, t schemas.Topic, f func(span) error) error {
+	for start := int64(-1); ; {
+		s, err := l.spans(ctx, l.names.Index(t))
 		if err != nil {
-			yield(schemas.Entry{}, err)
-			return
+			return err
 		}
-		media, err := l.spans(ctx, l.names.Media(t))
-		if err != nil {
-			yield(schemas.Entry{}, err)
-			return
+		err = f(s[0])
+		if !errors.Is(err, ErrExpired) || errors.Is(err, errCutBack) || s[0].start == start {
+			return err
 		}
-		in := within{r: r, edge: newEdge(media)}
-		for e, err := range l.walk(ctx, index, from, s[0].end) {
-			if err != nil {
-				yield(schemas.Entry{}, err)
-				return
-			}
-			visible, done := in.take(&e)
-			for _, v := range visible {
-				if !yield(v, nil) {
-					return
-				}
-			}
-			if done {
-				return
-			}
-		}
-		for _, v := range in.rest() {
-			if !yield(v, nil) {
-				return
-			}
-		}
+		start = s[0].start
 	}
 }
 
@@ -84,182 +102,87 @@ func (l *Log) IndexEnd(ctx context.Context, t schemas.Topic) (int64, error) {
 	return s[0].end, nil
 }
 
-// within picks the visible entries of a range from all valid ones.
-type within struct {
-	r    Range
-	edge *edge
-	held *schemas.Entry // the newest that starts at or before r.From
-	in   bool           // the range has begun; public time may step back from here on
-}
-
-// take takes the next entry, and returns the entries that are certainly in the
-// range; done: no later entry is.
-func (w *within) take(e *schemas.Entry) (visible []schemas.Entry, done bool) {
-	switch {
-	case !e.Footage(), e.Seq < w.r.FromSeq:
-		return nil, false
-	case w.r.ToSeq != 0 && e.Seq > w.r.ToSeq, !w.r.To.IsZero() && !e.Start.Before(w.r.To):
-		return w.rest(), true
-	case !w.in && !w.r.From.IsZero() && !e.Start.After(w.r.From):
-		h := *e
-		w.held = &h
-		return nil, false
-	}
-	w.in = true
-	if w.held != nil {
-		visible = w.edge.pass(w.held)
-		w.held = nil
-	}
-	return append(visible, w.edge.pass(e)...), false
-}
-
-// rest returns the remaining entries. It is called when no further entry
-// follows.
-func (w *within) rest() (visible []schemas.Entry) {
-	if w.held != nil {
-		visible = w.edge.pass(w.held)
-		w.held = nil
-	}
-	return append(visible, w.edge.rest()...)
-}
-
-// rangeStart returns an offset of the index at or before the first entry of r.
-func (l *Log) rangeStart(ctx context.Context, index string, s span, r Range) (int64, error) {
-	switch {
-	case r.ToSeq != 0 || r.FromSeq != 0:
-		if r.FromSeq == 0 {
-			return s.start, nil
-		}
-		_, at, err := l.find(ctx, index, s, r.FromSeq)
-		switch {
-		case errors.Is(err, ErrNotFound):
-			return s.end, nil
-		case errors.Is(err, ErrExpired):
-			return s.start, nil
-		}
-		return at, err
-	case r.From.IsZero():
-		return s.start, nil
-	}
-	return l.timeStart(ctx, index, s, r.From)
-}
-
-// timeStart returns an offset at or before the entry of the last fragment that starts
-// at or before t. It begins at the records with timestamps of t minus timeMargin, and
-// looks further back if their entries are later than t.
-func (l *Log) timeStart(ctx context.Context, index string, s span, t time.Time) (int64, error) {
-	o, err := l.offsetsAt(ctx, index, t.Add(-timeMargin))
-	if err != nil {
-		return 0, err
-	}
-	at := s.end
-	if v, ok := o.Lookup(index, 0); ok && v.Offset >= 0 {
-		at = min(max(v.Offset, s.start), s.end)
-	}
-	for step := int64(64); ; step *= 4 {
-		if at <= s.start {
-			return s.start, nil
-		}
-		for e, err := range l.walk(ctx, index, at, s.end) {
-			if errors.Is(err, ErrExpired) {
-				return at, nil
-			}
-			if err != nil {
-				return 0, err
-			}
-			if e.Footage() {
-				if !e.Start.After(t) {
-					return at, nil
-				}
-				break // all entries from here on are later: look further back
-			}
-		}
-		at = max(s.start, at-step)
-	}
-}
-
-// find looks for the entry of a seq. It returns the entry and an offset to walk from.
-// From one entry to a later one, offsets grow at least as much as seqs. So find goes
-// back from a known entry by the difference of the seqs. It arrives at the entry, or
-// some records after it, one for each record that is no footage. These are few.
-func (l *Log) find(ctx context.Context, index string, s span, seq uint64) (schemas.Entry, int64, error) {
-	if s.start >= s.end {
-		return schemas.Entry{}, 0, ErrNotFound
-	}
-	n, err := l.newestBefore(ctx, index, s.end)
-	if err != nil {
-		return schemas.Entry{}, 0, err
-	}
-	if n.entry == nil || seq > n.entry.Seq {
-		return schemas.Entry{}, 0, ErrNotFound
-	}
-	known := *n.entry
-	for {
-		guess := known.Offset - int64(min(known.Seq-seq, uint64(known.Offset)))
-		from := max(s.start, guess-32)
-		var first *schemas.Entry
-		for e, err := range l.walk(ctx, index, from, min(guess+1, s.end)) {
-			if err != nil {
-				return schemas.Entry{}, 0, err
-			}
-			if !e.Footage() {
-				continue
-			}
-			if e.Seq == seq {
-				return e, from, nil
-			}
-			if first == nil {
-				first = &e
-			}
-		}
-		switch {
-		case from == s.start && (first == nil || first.Seq > seq):
-			return schemas.Entry{}, 0, ErrExpired
-		case first == nil || first.Seq < seq:
-			// Seqs are not dense here: the index was deleted or emptied once.
-			return l.scan(ctx, index, s, seq)
-		}
-		known = *first
-	}
-}
-
-// scan is find by reading the whole index.
-func (l *Log) scan(ctx context.Context, index string, s span, seq uint64) (schemas.Entry, int64, error) {
-	for e, err := range l.walk(ctx, index, s.start, s.end) {
-		if err != nil {
-			return schemas.Entry{}, 0, err
-		}
-		if e.Footage() && e.Seq == seq {
-			return e, s.start, nil
-		}
-	}
-	return schemas.Entry{}, 0, ErrNotFound
-}
-
-// Entry returns the entry of a seq whose media can be read now. Errors: ErrExpired;
-// ErrBeyond, with the entry; ErrNotFound if the seq is above the newest entry or was
-// never recorded; ErrNoTopic; ctx's.
+// Entry implements Store.
 func (l *Log) Entry(ctx context.Context, t schemas.Topic, seq uint64) (schemas.Entry, error) {
 	ctx, cancel := l.bound(ctx)
 	defer cancel()
-	e, err := l.entry(ctx, t, seq)
+	e, err := l.find(ctx, t, seq)
+	if err == nil && e.Playable() {
+		err = l.available(ctx, t, e)
+	}
 	if err != nil {
 		return e, fmt.Errorf("medialog: entry %d of %s: %w", seq, t, err)
 	}
 	return e, nil
 }
 
-func (l *Log) entry(ctx context.Context, t schemas.Topic, seq uint64) (schemas.Entry, error) {
-	index := l.names.Index(t)
-	s, err := l.spans(ctx, index)
-	if err != nil {
+// find returns the entry of a seq. Errors: ErrExpired if the seq is below those of all
+// entries; ErrNotFound; ErrNoTopic; ctx's.
+func (l *Log) find(ctx context.Context, t schemas.Topic, seq uint64) (schemas.Entry, error) {
+	var below, e *schemas.Entry
+	err := l.inIndex(ctx, t, func(s span) (err error) {
+		below, e, err = search(l.footage(ctx, l.names.Index(t), nil), s, seq, (*schemas.Entry).LastSeq)
+		return err
+	})
+	switch {
+	case err != nil:
 		return schemas.Entry{}, err
+	case e == nil:
+		return schemas.Entry{}, ErrNotFound
+	case e.Seq <= seq:
+		return *lastOf(e, func(e *schemas.Entry) bool { return e.Seq <= seq }), nil
+	case below == nil:
+		return schemas.Entry{}, ErrExpired
 	}
-	e, _, err := l.find(ctx, index, s[0], seq)
-	if err != nil || !e.Playable() {
-		return e, err
+	return schemas.Entry{}, ErrNotFound // a hole
+}
+
+// Bounds implements Store.
+func (l *Log) Bounds(ctx context.Context, t schemas.Topic) (oldest, newest schemas.Entry, err error) {
+	ctx, cancel := l.bound(ctx)
+	defer cancel()
+	err = l.inIndex(ctx, t, func(s span) (err error) {
+		oldest, newest, err = l.bounds(ctx, t, s)
+		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("medialog: bounds of %s: %w", t, err)
 	}
-	return e, l.available(ctx, t, e)
+	return oldest, newest, err
+}
+
+func (l *Log) bounds(ctx context.Context, t schemas.Topic, s span) (oldest, newest schemas.Entry, err error) {
+	index := l.names.Index(t)
+	media, err := l.spans(ctx, l.names.Media(t))
+	if err != nil {
+		return oldest, newest, err
+	}
+	edge := newEdge(media)
+	// The media of the one below have expired; some of later ones may have too.
+	below, _, err := search(l.footage(ctx, index, (*schemas.Entry).Playable), s, 1, func(e *schemas.Entry) int64 {
+		if edge.expired(e) {
+			return 0
+		}
+		return 1
+	})
+	if err != nil {
+		return oldest, newest, err
+	}
+	if below != nil {
+		s.start = below.Offset
+	}
+	n, err := l.newestBefore(ctx, index, s.end)
+	if err != nil || n.entry == nil {
+		return oldest, newest, cmp.Or(err, ErrNotFound)
+	}
+	err = l.entries(ctx, t, s, Range{}, func(e schemas.Entry) bool {
+		oldest, newest = e, *n.entry
+		return false
+	})
+	if err == nil && !oldest.Footage() {
+		err = ErrNotFound
+	}
+	return oldest, newest, err
 }
 
 // Available reports whether the media that e names can be read now. It reads no
@@ -286,7 +209,7 @@ func (l *Log) available(ctx context.Context, t schemas.Topic, e schemas.Entry) e
 	return nil
 }
 
-// Chunks implements Store. Errors: ErrExpired; ErrNoTopic; ctx's.
+// Chunks implements Store.
 func (l *Log) Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) iter.Seq2[*schemas.Chunk, error] {
 	return func(yield func(*schemas.Chunk, error) bool) {
 		if !e.Playable() {
@@ -320,39 +243,4 @@ func (l *Log) Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) iter
 			yield(nil, err)
 		}
 	}
-}
-
-// edge hides expired entries. Each partition loses its oldest records at another
-// time, so everything up to the newest entry whose media are gone counts as expired.
-type edge struct {
-	media []span
-	seen  map[int32]bool  // partitions that have shown an entry whose media are there
-	held  []schemas.Entry // visible unless a later entry has expired
-}
-
-func newEdge(media []span) *edge { return &edge{media: media, seen: map[int32]bool{}} }
-
-// pass takes the next entry, and returns the entries that are certainly
-// visible.
-func (x *edge) pass(e *schemas.Entry) []schemas.Entry {
-	if e.Playable() && int(e.Partition) < len(x.media) {
-		if e.First < x.media[e.Partition].start {
-			x.held = x.held[:0]
-			return nil
-		}
-		x.seen[e.Partition] = true
-	}
-	x.held = append(x.held, *e)
-	if len(x.seen) < len(x.media) {
-		return nil
-	}
-	return x.rest()
-}
-
-// rest returns the entries that are held. It is called when no further entry
-// follows.
-func (x *edge) rest() []schemas.Entry {
-	out := x.held
-	x.held = nil
-	return out
 }

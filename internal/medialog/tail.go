@@ -105,22 +105,10 @@ func (t *tail) history(ctx context.Context, pos Position, s span, n *newest) err
 	from := s.start
 	var r Range
 	if n.entry != nil {
-		switch {
-		case pos.Seq != 0:
-			r.FromSeq = pos.Seq
-		case !pos.Time.IsZero():
-			r.From = pos.Time
-		default:
-			r.From = n.entry.End().Add(-pos.Back)
-		}
-		if r.From.After(n.entry.Start) {
-			r.From = n.entry.Start
-		}
-		at, err := t.log.rangeStart(ctx, t.index, s, r)
-		if err != nil {
+		var err error
+		if r.FromSeq, from, err = t.log.seek(ctx, t.index, s, pos, n.entry); err != nil {
 			return err
 		}
-		from = min(at, n.entry.Offset)
 	}
 	media, err := t.log.spans(ctx, t.media)
 	if err != nil {
@@ -131,16 +119,17 @@ func (t *tail) history(ctx context.Context, pos Position, s span, n *newest) err
 		if err != nil {
 			return err
 		}
-		pass, err := t.walker.take(ctx, &e)
-		if err != nil {
-			return err
-		}
-		if !pass {
-			continue
-		}
-		visible, _ := in.take(&e)
-		if err := t.entries(visible); err != nil {
-			return err
+		for one, err := range t.walker.take(ctx, &e) {
+			if err != nil {
+				return err
+			}
+			if !one.Footage() {
+				continue
+			}
+			visible, _ := in.take(&one)
+			if err := t.entries(visible); err != nil {
+				return err
+			}
 		}
 	}
 	return t.entries(in.rest())
@@ -203,19 +192,27 @@ func (t *tail) takeEntry(ctx context.Context, r *kgo.Record, sub *subscription) 
 	if err != nil {
 		return err
 	}
-	pass, err := t.walker.take(ctx, &e)
-	if err != nil || !pass {
-		return err
+	for one, err := range t.walker.take(ctx, &e) {
+		if err != nil {
+			return err
+		}
+		if err := t.takeValid(&one, sub); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+func (t *tail) takeValid(e *schemas.Entry, sub *subscription) error {
 	if e.Kind == schemas.KindOpen {
 		t.prov.opened(e.Offset, t.walker.seq.last, t.walker.seq.any)
-		return t.emit(Event{Opened: &e})
+		return t.emit(Event{Opened: e})
 	}
 	t.prov.committed(e.Seq, e.Epoch)
 	if e.Playable() {
 		sub.addPartition(t.media, e.Partition, e.Last+1) // the topic may have grown
 	}
-	return t.emit(Event{Entry: &e})
+	return t.emit(Event{Entry: e})
 }
 
 func (t *tail) takeChunk(r *kgo.Record) error {
