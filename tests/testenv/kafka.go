@@ -43,14 +43,15 @@ type KafkaBroker struct {
 	proc *Process
 }
 
-// Kafka starts a broker of the test's own and waits until it answers.
-func Kafka(t testing.TB) *KafkaBroker {
+// Kafka starts a broker of the test's own and waits until it answers. properties are
+// lines of its configuration, name=value.
+func Kafka(t testing.TB, properties ...string) *KafkaBroker {
 	t.Helper()
 	SkipShort(t, "Apache Kafka")
 	if b := external(); b != nil {
 		return b
 	}
-	k := newKafka(t, t.TempDir())
+	k := newKafka(t, t.TempDir(), properties...)
 	t.Cleanup(func() {
 		k.Kill(t)
 		if t.Failed() {
@@ -61,14 +62,14 @@ func Kafka(t testing.TB) *KafkaBroker {
 	return k
 }
 
-// OwnKafka is Kafka for tests that stop the broker. They are skipped if
-// FRAMELOG_TEST_BROKERS is set.
-func OwnKafka(t testing.TB) *KafkaBroker {
+// OwnKafka is Kafka for tests that stop the broker, or need other properties. They are
+// skipped if FRAMELOG_TEST_BROKERS is set.
+func OwnKafka(t testing.TB, properties ...string) *KafkaBroker {
 	t.Helper()
 	if external() != nil {
-		t.Skipf("testenv: %s is set: this test stops its broker", BrokersVariable)
+		t.Skipf("testenv: %s is set: this test needs a broker of its own", BrokersVariable)
 	}
-	return Kafka(t)
+	return Kafka(t, properties...)
 }
 
 func external() *KafkaBroker {
@@ -122,14 +123,14 @@ func runDir(t testing.TB) string {
 }
 
 // newKafka fetches Kafka if it is not in the cache, and formats its storage.
-func newKafka(t testing.TB, dir string) *KafkaBroker {
+func newKafka(t testing.TB, dir string, properties ...string) *KafkaBroker {
 	t.Helper()
 	k := &KafkaBroker{dir: dir, log: &Log{}}
 	k.java = Tool(t, "java", "openjdk-17-jre-headless")
 	k.classpath = kafkaJars(t)
 	port, controller := FreePort(t), FreePort(t)
 	k.Brokers = []string{fmt.Sprintf("127.0.0.1:%d", port)}
-	props := fmt.Sprintf(kafkaProperties, port, controller, filepath.Join(dir, "log"))
+	props := fmt.Sprintf(kafkaProperties, port, controller, filepath.Join(dir, "log")) + strings.Join(properties, "\n") + "\n"
 	if err := os.WriteFile(k.path("server.properties"), []byte(props), 0o644); err != nil {
 		t.Fatalf("testenv: write Kafka's properties: %v", err)
 	}
