@@ -72,6 +72,7 @@ type recording struct {
 	media   int64 // the newest entry's end
 	public  time.Time
 	chunks  [2]int64 // records of each media partition
+	oldest  uint64   // the oldest seq that is visible
 }
 
 func newRecording(rng *rand.Rand, sessions int) *recording {
@@ -154,13 +155,22 @@ func (r *recording) upTo(d time.Duration) time.Duration {
 // between returns a random time around the footage.
 func (r *recording) between() time.Time {
 	e := r.entries[r.rng.IntN(len(r.entries))]
-	if r.rng.IntN(4) == 0 {
+	switch r.rng.IntN(4) {
+	case 0:
 		return e.Start // exactly
+	case 1:
+		return r.entries[0].Start.Add(r.upTo(r.public.Sub(r.entries[0].Start))) // also while nothing was recorded
 	}
 	return e.Start.Add(r.upTo(10*time.Second) - 5*time.Second)
 }
 
-func (r *recording) seqBetween() uint64 { return 95 + r.rng.Uint64N(r.seq-90) }
+// seqBetween returns a random seq, often one near the oldest that is visible.
+func (r *recording) seqBetween() uint64 {
+	if r.rng.IntN(3) == 0 {
+		return r.oldest - 5 + r.rng.Uint64N(15)
+	}
+	return 95 + r.rng.Uint64N(r.seq-90)
+}
 
 // randomRange makes a range with some of its four limits.
 func (r *recording) randomRange() (x Range) {
@@ -214,6 +224,7 @@ func TestRanges(t *testing.T) {
 				}
 			}
 			visible := r.entries[oldestLeft:]
+			r.oldest = visible[0].Seq
 			oldest, newest, err := l.Bounds(t.Context(), cam)
 			if err != nil || oldest != visible[0] || newest != visible[len(visible)-1] {
 				t.Fatalf("seed %d: bounds %d to %d, %v; want %d to %d", seed, oldest.Seq, newest.Seq, err, visible[0].Seq, newest.Seq)

@@ -54,7 +54,7 @@ func newMemoryIndex(rng *rand.Rand, n int) *memoryIndex {
 		shares[i] = rng.Float64() * rng.Float64() / 2
 	}
 	x := &memoryIndex{}
-	seq, media := 1+rng.Uint64N(1_700_000_000), int64(0)
+	seq, media := 10+rng.Uint64N(1_700_000_000), int64(0)
 	prev, fenced := int64(-1), int64(-1) // the newest entry of the writer, and of one before it
 	put := func(e schemas.Entry) int64 {
 		e.Offset = int64(len(x.records))
@@ -77,7 +77,7 @@ func newMemoryIndex(rng *rand.Rand, n int) *memoryIndex {
 		case prev < 0 || kind == 1:
 			fenced, prev = prev, put(schemas.Entry{Kind: schemas.KindOpen, Prev: -1})
 			if rng.IntN(4) == 0 { // a hole
-				seq += rng.Uint64N(1 << rng.IntN(20))
+				seq += rng.Uint64N(1 << rng.IntN(34))
 			}
 		case kind == 2 && fenced >= 0:
 			put(gap(fenced, 1+rng.IntN(3)))
@@ -118,9 +118,9 @@ func TestSearch(t *testing.T) {
 		}
 		for range 40 {
 			seq := rng.Uint64N(2_000_000_000)
-			if len(all) > 0 && rng.IntN(10) > 0 {
-				first, last := all[0].Seq, all[len(all)-1].LastSeq()
-				seq = first - 1 + rng.Uint64N(last-first+3)
+			if len(all) > 0 && rng.IntN(10) > 0 { // near some entry
+				e := all[rng.IntN(len(all))]
+				seq = e.Seq - 2 + rng.Uint64N(e.LastSeq()-e.Seq+5)
 			}
 			x.reads = 0
 			below, reached, err := search(x.read, x.span, seq, (*schemas.Entry).LastSeq)
