@@ -44,9 +44,9 @@ func TestClockAhead(t *testing.T) {
 			t.Fatal(err)
 		}
 		waitFor(t, "the first entry", func() bool { return w.items() == 0 })
-		w.mu.Lock()
-		w.stamp = time.Now().Add(2 * time.Hour) // the clock was ahead, and is right again
-		w.mu.Unlock()
+		w.stamps.mu.Lock()
+		w.stamps.newest = time.Now().Add(2 * time.Hour) // the clock was ahead, and is right again
+		w.stamps.mu.Unlock()
 		if err := f.fragment(1); err != nil {
 			t.Fatal(err)
 		}

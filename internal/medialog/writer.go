@@ -3,14 +3,9 @@ package medialog
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
-
-	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -43,12 +38,8 @@ type OpenOptions struct {
 // writers left, and then appends entries one at a time. Write sends chunks to Kafka
 // itself; acknowledgements come on goroutines of the client.
 type Writer struct {
-	log    *Log
-	topic  schemas.Topic
-	media  string // Kafka topic names
-	index  string
-	opt    OpenOptions
-	logger *slog.Logger
+	appender
+	opt OpenOptions
 
 	cancel context.CancelFunc
 	ready  chan struct{}
@@ -56,16 +47,14 @@ type Writer struct {
 	done   chan struct{}
 	wakeup chan struct{} // capacity 1: an entry may be ready
 
-	mu       sync.Mutex // guards all that follows, and core
-	core     *core
-	opened   bool // core has begun
-	early    early
-	closing  bool
-	stopped  bool // fenced or closed: later writes have no effect
-	err      error
-	gone     error     // why the media topic takes no chunk any more
-	stamp    time.Time // timestamp of the newest record
-	accepted time.Time // timestamp of the newest record that Kafka took
+	mu      sync.Mutex // guards all that follows, and core
+	core    *core
+	opened  bool // core has begun
+	early   early
+	closing bool
+	stopped bool // fenced or closed: later writes have no effect
+	err     error
+	gone    error // why the media topic takes no chunk any more
 }
 
 // Ready is closed when the writer has opened the topic and knows what it has to
@@ -108,50 +97,4 @@ func (w *Writer) wake() {
 
 func (w *Writer) countRefused(ticks int64, reason string) {
 	w.log.metrics.refused.WithLabelValues(w.topic.Camera, reason).Add(float64(ticks) / schemas.MediaTimescale)
-}
-
-// timestamp is now, but never before the timestamp of the record before: retention
-// and seeks by time rely on it. The caller holds w.mu.
-func (w *Writer) timestamp() time.Time {
-	if now := time.Now().Truncate(time.Millisecond); now.After(w.stamp) {
-		w.stamp = now
-	}
-	return w.stamp
-}
-
-// answered takes Kafka's answer for a record with timestamp at. If Kafka refused the
-// timestamp, later records may have an earlier one. Otherwise a clock that was ahead
-// for a moment would stop the writer until that time comes. The caller holds w.mu.
-func (w *Writer) answered(at time.Time, err error) {
-	switch {
-	case err == nil && at.After(w.accepted):
-		w.accepted = at
-	case errors.Is(err, kerr.InvalidTimestamp):
-		w.stamp = w.accepted
-	}
-}
-
-// failureOf is the reason of the gap or truncation that an error causes.
-func failureOf(err error) string {
-	if errors.Is(err, kerr.MessageTooLarge) {
-		return schemas.ReasonTooLarge
-	}
-	return schemas.ReasonProduce
-}
-
-// explain adds the remedy to errors of Kafka that people can correct.
-func explain(err error) error {
-	switch {
-	case errors.Is(err, kerr.InvalidTimestamp):
-		return fmt.Errorf("%w: this host's clock is ahead of the broker's by more than it takes; set both clocks (NTP)", err)
-	case errors.Is(err, kerr.MessageTooLarge):
-		return fmt.Errorf("%w: raise max.message.bytes of the topic and message.max.bytes of the brokers, or lower chunk_duration", err)
-	}
-	return kafka.NeedsRight("WRITE", err)
-}
-
-// isGone reports whether an error means that a topic does not exist, or is not the
-// one that the client knew under this name.
-func isGone(err error) bool {
-	return errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID) || errors.Is(err, kerr.InconsistentTopicID)
 }

@@ -1,11 +1,7 @@
 package medialog
 
 import (
-	"context"
-	"fmt"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/framelog/framelog/schemas"
 )
@@ -19,24 +15,9 @@ func (w *Writer) write(c *schemas.Chunk, admit string) error {
 		w.wake()
 		return err
 	}
-	value, err := schemas.EncodeChunk(c)
-	if err != nil {
-		w.core.resolved(o, 0, schemas.ReasonProduce)
-		w.wake()
-		return fmt.Errorf("medialog: write %s: %w", w.topic, err)
-	}
-	rec := &kgo.Record{
-		Topic: w.media, Partition: o.item.entry.Partition,
-		Key: schemas.Key(w.topic.Camera, c.Seq), Value: value, Timestamp: w.timestamp(),
-	}
-	for _, h := range schemas.ChunkHeaders(c) {
-		rec.Headers = append(rec.Headers, kgo.RecordHeader(h))
-	}
 	m := w.log.metrics
 	m.buffered.WithLabelValues(w.topic.Camera).Set(float64(w.core.buffered))
-	sent := time.Now()
-	// TryProduce never blocks. Its limits are far above all budgets together.
-	w.log.producer.TryProduce(context.Background(), rec, func(r *kgo.Record, err error) {
+	err = w.produce(c, o.item.entry.Partition, time.Now(), func(offset int64, err error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		failure := ""
@@ -45,19 +26,16 @@ func (w *Writer) write(c *schemas.Chunk, admit string) error {
 			if isGone(err) {
 				w.gone = err
 			}
-			if err := explain(err); !w.log.logMissingRight(err) {
-				w.logger.Error("Kafka refused a chunk", "topic", w.media, "seq", c.Seq, "err", err)
-			}
-		} else {
-			m.produceSeconds.Observe(time.Since(sent).Seconds())
-			m.written.WithLabelValues(w.topic.Camera).Add(float64(len(r.Value)))
 		}
-		w.answered(r.Timestamp, err)
-		w.core.resolved(o, r.Offset, failure)
+		w.core.resolved(o, offset, failure)
 		if !w.stopped {
 			m.buffered.WithLabelValues(w.topic.Camera).Set(float64(w.core.buffered))
 		}
 		w.wake()
 	})
-	return nil
+	if err != nil {
+		w.core.resolved(o, 0, schemas.ReasonProduce)
+		w.wake()
+	}
+	return err
 }

@@ -16,10 +16,8 @@ import (
 func (l *Log) Open(ctx context.Context, t schemas.Topic, o OpenOptions) *Writer {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &Writer{
-		log: l, topic: t, media: l.names.Media(t), index: l.names.Index(t), opt: o,
-		logger: l.logger.With("camera", t.Camera),
-		cancel: cancel,
-		ready:  make(chan struct{}), fenced: make(chan struct{}), done: make(chan struct{}), wakeup: make(chan struct{}, 1),
+		appender: l.appender(t), opt: o, cancel: cancel,
+		ready: make(chan struct{}), fenced: make(chan struct{}), done: make(chan struct{}), wakeup: make(chan struct{}, 1),
 		core: newCore(l.cfg.Budget, l.cfg.IndexPending),
 	}
 	l.wg.Go(func() {
@@ -102,7 +100,7 @@ func (w *Writer) fence(ctx context.Context) (epoch int64, err error) {
 		}
 		epoch, err = w.append(ctx, &schemas.Entry{
 			Kind: schemas.KindOpen, Prev: -1, Writer: w.opt.Writer, Host: w.opt.Host, Reason: w.opt.Reason,
-		})
+		}, time.Time{})
 		if !isGone(err) {
 			return nil
 		}
