@@ -87,7 +87,6 @@ type wireChunk struct {
 	Seq      uint64       `msgpack:"q"`
 	Index    uint32       `msgpack:"i"`
 	Last     bool         `msgpack:"l"`
-	First    bool         `msgpack:"f,omitempty"`
 	Ended    bool         `msgpack:"en,omitempty"`
 	Start    int64        `msgpack:"st"`
 	Media    int64        `msgpack:"m,omitempty"`
@@ -251,7 +250,7 @@ func decode(b []byte, version *int, v any) error {
 func EncodeChunk(c *Chunk) ([]byte, error) {
 	w := wireChunk{
 		V: Version, Epoch: c.Epoch, Session: c.Session, Layout: wireLayout(c.Layout),
-		Seq: c.Seq, Index: c.Index, Last: c.Last, OpenGOP: c.OpenGOP, First: c.First, Ended: c.Ended,
+		Seq: c.Seq, Index: c.Index, Last: c.Last, OpenGOP: c.OpenGOP, Ended: c.Ended,
 		Start: micros(c.Start), Captured: micros(c.Captured), Camera: micros(c.CameraTime),
 		Media: c.Media, Duration: c.Duration,
 		Runs:    make([]wireRun, 0, len(c.Runs)),
@@ -323,7 +322,7 @@ func decodeChunk(b, share []byte) (*Chunk, error) {
 	}
 	c := &Chunk{
 		Epoch: w.Epoch, Session: w.Session, Layout: Layout(w.Layout), Media: w.Media, Duration: w.Duration,
-		Seq: w.Seq, Index: w.Index, Last: w.Last, OpenGOP: w.OpenGOP, First: w.First, Ended: w.Ended,
+		Seq: w.Seq, Index: w.Index, Last: w.Last, OpenGOP: w.OpenGOP, Ended: w.Ended,
 		Start: fromMicros(w.Start), Captured: fromMicros(w.Captured), CameraTime: fromMicros(w.Camera),
 	}
 	for _, t := range w.Tracks {

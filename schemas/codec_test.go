@@ -24,7 +24,7 @@ var (
 func chunks() map[string]*Chunk {
 	return map[string]*Chunk{
 		"first": {
-			Epoch: 41, Session: 1_700_000_001, Layout: someLayout, Seq: 1_700_000_123, Index: 0, First: true,
+			Epoch: 41, Session: 1_700_000_001, Layout: someLayout, Seq: 1_700_000_123, Index: 0,
 			Start: someTime, Captured: someTime.Add(time.Second), CameraTime: someTime.Add(-time.Minute),
 			Tracks: []Track{
 				{ID: VideoTrack, Codec: H264, Timescale: 90000, Config: []byte{1, 0x64, 0, 31}, Width: 1920, Height: 1080},

@@ -118,10 +118,6 @@ type Chunk struct {
 	// Last: true is certain. If it is false, only the entry tells whether the chunk is
 	// the last one.
 	Last bool
-	// First marks, in chunk 0, the first fragment of an index: its writer found no
-	// entry, and settled none. No entry has a lower seq, so a reader may begin with
-	// this fragment before there is any entry.
-	First bool
 	// Ended, in a last chunk: the source ended with it. It is not known what comes
 	// next, or when. Without Ended the next fragment follows at once, unless the
 	// writer crashes.

@@ -26,16 +26,29 @@ type core struct {
 	partitions int32 // of the media topic
 	reserve    int64 // bytes of the last fragment; a new fragment needs as much room
 
-	epoch      int64
-	prev       int64  // offset of this writer's newest entry
-	first      uint64 // the index's first seq, if the index had no entry; else 0
-	next       uint64 // the next seq
-	session    uint64
-	newSession bool // the next fragment or gap begins one
-	layout     schemas.Layout
-	shift      int64     // added to the assembler's media time, in this session
-	mediaEnd   int64     // media time at which the last fragment or gap ends
-	publicEnd  time.Time // its public time; zero: none is known
+	epoch   int64
+	prev    int64 // offset of this writer's newest entry
+	life    string
+	next    uint64 // the next seq
+	session uint64
+	layout  schemas.Layout
+
+	newSession bool   // the next fragment or gap begins one
+	begun      bool   // this writer has begun one
+	why        string // why nothing was recorded before the one that begins next
+	// unit is where the first access unit stands in the footage of the writer before. The
+	// first session begins exactly there. nil: it is not known.
+	unit         *place
+	shift        int64         // added to the assembler's media time, in this session
+	publicShift  time.Duration // added to its public time
+	mediaEnd     int64         // media time at which the last fragment or gap ends
+	publicEnd    time.Time     // its public time; zero: none is known
+	recorded     time.Time     // the same without gaps for absence
+	absent       int64         // ticks: the absence that the session's first entry tells
+	absentReason string
+	// onSession, if not nil, is told where the numbers stand when a session begins, and
+	// the absence before it.
+	onSession func(s schemas.Standing, absent int64, reason string)
 
 	timescales map[uint8]uint32
 	config     string
@@ -62,8 +75,9 @@ type item struct {
 	failure    string // the reason, if Kafka refused a chunk
 
 	// A run of gaps.
-	n    int64 // entries
-	done int64 // entries that are written
+	n      int64 // seqs
+	done   int64 // seqs that have their entry
+	flying int64 // seqs of the entry that is on its way
 }
 
 type chunkState struct {
@@ -74,23 +88,31 @@ type chunkState struct {
 	acked    bool
 }
 
-func newCore(budget int64, limit int) *core {
-	return &core{budget: budget, limit: limit, newSession: true}
+// newCore returns a core that is not opened. absent is why nothing was recorded before
+// its first session.
+func newCore(budget int64, limit int, absent string) *core {
+	return &core{budget: budget, limit: limit, newSession: true, why: absent}
 }
 
-// opened starts the core. Its `open` is at offset epoch. It first writes the entries
-// that settle returned, then goes on at from. partitions is the number of the media
+// opened starts the core. Its `open` is at offset epoch, and it does what p says. partitions is the number of the media
 // topic's partitions now.
-func (c *core) opened(epoch int64, from resume, settled []schemas.Entry, partitions int32) {
+func (c *core) opened(epoch int64, p plan, partitions int32) {
 	c.epoch, c.prev, c.partitions = epoch, epoch, partitions
-	for i := range settled {
-		c.pending = append(c.pending, &item{entry: settled[i], settled: true, n: 1})
+	for i := range p.settled {
+		c.pending = append(c.pending, &item{entry: p.settled[i], settled: true, n: 1})
 	}
-	c.settling = len(settled)
-	c.next, c.session, c.layout, c.config = from.seq, from.session, from.layout, from.config
-	c.mediaEnd, c.publicEnd = from.mediaEnd, from.publicEnd
-	if from.noEntry {
-		c.first = from.seq
+	c.settling = len(p.settled)
+	from := p.resume
+	c.life, c.next, c.session, c.layout, c.config = from.life, from.seq, from.session, from.layout, from.config
+	c.mediaEnd, c.publicEnd, c.recorded, c.unit = from.mediaEnd, from.publicEnd, from.recorded, from.unit
+}
+
+// beginSession makes the next fragment or gap begin a session. reason is why nothing
+// was recorded before it. For the writer's first session newCore was told the reason.
+func (c *core) beginSession(reason string) {
+	c.newSession = true
+	if c.begun {
+		c.why = reason
 	}
 }
 
@@ -171,7 +193,7 @@ func (c *core) waiting() int { return len(c.pending) - c.settling }
 // begin begins the fragment whose first chunk is ch.
 func (c *core) begin(ch *schemas.Chunk) {
 	c.closeGap(ch.MediaStart()+c.shift, c.newSession)
-	c.startSession(ch.MediaStart())
+	begins := c.startSession(ch.Start, ch.MediaStart())
 	c.timescales = map[uint8]uint32{}
 	for _, t := range ch.Tracks {
 		c.timescales[t.ID] = t.Timescale
@@ -180,23 +202,58 @@ func (c *core) begin(ch *schemas.Chunk) {
 	c.layout = c.layout.Next(ch.Layout)
 	c.current = &item{entry: schemas.Entry{
 		Kind: schemas.KindWhole, Seq: c.next, Session: c.session, Layout: c.layout, Config: c.config,
-		OpenGOP: ch.OpenGOP, Start: ch.Start, Media: ch.MediaStart() + c.shift,
+		OpenGOP: ch.OpenGOP, Start: ch.Start.Add(c.publicShift), Media: ch.MediaStart() + c.shift,
 		Epoch: c.epoch, Partition: int32(c.next % uint64(c.partitions)),
 	}}
+	if begins {
+		c.tellSession(c.current.entry.Media)
+	}
+	c.tellAbsence(&c.current.entry)
 	c.next++
 	c.pending = append(c.pending, c.current)
 }
 
-// startSession begins a session at media time media, if one is due. Media time does
-// not go back: the session's chunks are moved if it would.
-func (c *core) startSession(media int64) {
+// startSession begins a session at public time start and media time media, if one is
+// due. Media time does not go back: the session's chunks are moved if it would.
+func (c *core) startSession(start time.Time, media int64) bool {
 	if !c.newSession {
-		return
+		return false
 	}
-	c.newSession = false
-	c.shift = max(0, c.mediaEnd-media)
-	c.absence(media)
+	c.shift, c.publicShift = max(0, c.mediaEnd-media), 0
+	if c.unit != nil {
+		c.shift, c.publicShift = c.unit.media-media, c.unit.start.Sub(start)
+	}
+	c.newSession, c.unit, c.begun = false, nil, true
+	c.absent, c.absentReason = absence(c.recorded, start.Add(c.publicShift)), c.why
+	c.why = ""
+	c.pushAbsence(media + c.shift)
 	c.session++
+	return true
+}
+
+// absence returns the time between the end of what was recorded and the start of a
+// session, in ticks. It is 0 if nothing was recorded before, and if public time steps
+// back.
+func absence(recorded, start time.Time) int64 {
+	if recorded.IsZero() {
+		return 0
+	}
+	return max(0, schemas.Ticks(start.Sub(recorded)))
+}
+
+// tellAbsence puts the absence before the session into its first entry.
+func (c *core) tellAbsence(e *schemas.Entry) {
+	if c.absent > 0 {
+		e.Absent, e.AbsentReason = c.absent, c.absentReason
+	}
+	c.absent = 0
+}
+
+// tellSession tells that a session begins with the next seq, at media time media.
+func (c *core) tellSession(media int64) {
+	if c.onSession != nil {
+		c.onSession(schemas.Standing{Life: c.life, Seq: c.next, Session: c.session, Layout: c.layout, Media: media}, c.absent, c.absentReason)
+	}
 }
 
 // The time before a session in which nothing was recorded becomes gaps if it is
@@ -208,10 +265,10 @@ const (
 	maxAbsence = 300 * schemas.MediaTimescale
 )
 
-// absence makes gaps of the time in which nothing was recorded, before a session that
-// begins at media. So time in a playlist keeps up with the wall clock. Shaka takes the
+// pushAbsence makes gaps of the time in which nothing was recorded, before a session
+// that begins at media. So time in a playlist keeps up with the wall clock. Shaka takes the
 // live edge from the clock, and drops all segments without these gaps.
-func (c *core) absence(media int64) {
+func (c *core) pushAbsence(media int64) {
 	d := media - c.mediaEnd
 	if c.publicEnd.IsZero() || c.layout.Target == 0 || d < minAbsence || d > maxAbsence {
 		return
@@ -228,7 +285,7 @@ func (c *core) absence(media int64) {
 func (c *core) number(ch *schemas.Chunk, it *item) {
 	ch.Epoch, ch.Session, ch.Seq, ch.Layout = c.epoch, it.entry.Session, it.entry.Seq, it.entry.Layout
 	ch.Index = uint32(len(it.chunks))
-	ch.First = ch.Index == 0 && ch.Seq == c.first
+	ch.Start = ch.Start.Add(c.publicShift)
 	if c.shift == 0 {
 		return
 	}
@@ -248,6 +305,7 @@ func (c *core) close(it *item) {
 	it.entry.Layout = it.entry.Layout.Fit(it.entry.Duration)
 	it.entry.Chunks = uint32(len(it.chunks))
 	c.layout, c.mediaEnd, c.publicEnd = it.entry.Layout, it.entry.MediaEnd(), it.entry.End()
+	c.recorded = c.publicEnd
 	c.reserve, c.current = it.entry.Bytes, nil
 }
 
@@ -281,14 +339,17 @@ func (c *core) addGap(start time.Time, media, duration int64, reason string) {
 		c.closeGap(end, c.newSession)
 	}
 	if c.gap == nil {
-		c.startSession(media)
+		begins := c.startSession(start, media)
 		if c.layout.Target == 0 {
 			c.layout.Target = schemas.TargetLadder[0]
 		}
 		c.gap = &item{entry: schemas.Entry{
 			Kind: schemas.KindGap, Reason: reason, Session: c.session, Layout: c.layout, Config: c.config,
-			Start: start, Media: max(media+c.shift, c.mediaEnd), Epoch: c.epoch,
+			Start: start.Add(c.publicShift), Media: max(media+c.shift, c.mediaEnd), Epoch: c.epoch,
 		}}
+		if begins {
+			c.tellSession(c.gap.entry.Media)
+		}
 	}
 	g := c.gap
 	if c.newSession {
@@ -327,13 +388,18 @@ func (c *core) closeGap(end int64, another bool) {
 }
 
 // push assigns seqs to a run of n gaps. Adjacent equal runs become one item, so
-// that hours of them need the memory of one.
+// that hours of them need the memory of one, and few entries.
 func (c *core) push(g *item, n int64) {
 	c.mediaEnd, c.publicEnd = g.entry.MediaEnd(), g.entry.End()
+	if g.entry.Reason != schemas.ReasonAbsent {
+		c.recorded = c.publicEnd
+		c.tellAbsence(&g.entry)
+	}
 	if k := len(c.pending); k > 0 {
 		t := c.pending[k-1]
 		if t.n > 0 && !t.settled && t.entry.Reason == g.entry.Reason && t.entry.Session == g.entry.Session &&
-			t.entry.MediaEnd() == g.entry.Media && t.entry.Duration*n == g.entry.Duration*t.n {
+			t.entry.MediaEnd() == g.entry.Media && t.entry.Duration%t.n == 0 && g.entry.Duration%n == 0 &&
+			t.entry.Duration/t.n == g.entry.Duration/n {
 			t.entry.Duration += g.entry.Duration
 			t.n += n
 			c.next += uint64(n)
@@ -383,7 +449,7 @@ func (c *core) append() (schemas.Entry, bool) {
 	default:
 		return schemas.Entry{}, false
 	}
-	e.Prev = c.prev
+	e.Prev, e.Life = c.prev, c.life
 	c.inflight = true
 	return e, true
 }
@@ -395,7 +461,7 @@ func (c *core) committed(offset int64) {
 	if it.settled {
 		c.settling--
 	} else if it.n > 0 {
-		if it.done++; it.done < it.n {
+		if it.done += it.flying; it.done < it.n {
 			return
 		}
 	}
@@ -403,15 +469,31 @@ func (c *core) committed(offset int64) {
 	c.pending = c.pending[1:]
 }
 
-// piece returns the next entry of a run of gaps.
+// piece returns the next entry of a run of gaps: of all that are known by now, at most
+// MaxGapRun.
 func (it *item) piece() schemas.Entry {
-	e := it.entry
-	from, to := it.entry.Duration*it.done/it.n, it.entry.Duration*(it.done+1)/it.n
-	e.Seq += uint64(it.done)
-	e.Start = e.Start.Add(schemas.FromTicks(from))
-	e.Media += from
-	e.Duration = to - from
-	return e
+	it.flying = min(it.n-it.done, schemas.MaxGapRun)
+	return gapPiece(it.entry, it.n, it.done, it.flying)
+}
+
+// gapPiece returns one entry for count gaps from gap first on, of the n gaps that share
+// the time of e. The first ones may be one tick longer, so that a run has two durations
+// at most.
+func gapPiece(e schemas.Entry, n, first, count int64) schemas.Entry {
+	at := func(i int64) int64 { return e.Duration/n*i + min(i, e.Duration%n) }
+	p := e
+	p.Seq += uint64(first)
+	p.Start, p.Media, p.Duration = e.Start.Add(schemas.FromTicks(at(first))), e.Media+at(first), at(first+count)-at(first)
+	if first > 0 {
+		p.Absent, p.AbsentReason = 0, ""
+	}
+	if count > 1 {
+		p.Run = &schemas.GapRun{}
+		for i := range count {
+			p.Run.Durations = append(p.Run.Durations, at(first+i+1)-at(first+i))
+		}
+	}
+	return p
 }
 
 // outcome returns the entry of a closed fragment whose chunks are all resolved. The

@@ -1,6 +1,7 @@
 package medialog
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/framelog/framelog/schemas"
@@ -40,8 +41,8 @@ func TestSlowKafka(t *testing.T) {
 	}
 	for name, x := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := newCore(x.budget, x.limit)
-			c.opened(0, resumeAt(nil, nil, nil, 1), nil, 1)
+			c := newCore(x.budget, x.limit, "")
+			c.opened(0, newCamera(1), 1)
 			var waiting []out
 			var runs []int // lengths: of footage, of gaps, and so on
 			taken := false
@@ -95,8 +96,8 @@ func TestCutBackWithinAFragment(t *testing.T) {
 		"behind the first": {[]int64{1000, 1000, 1001}, schemas.KindTruncated, 1},
 		"not known":        {[]int64{-1, 1000, 1001}, schemas.KindGap, 0},
 	} {
-		c := newCore(1<<30, 64)
-		c.opened(0, resumeAt(nil, nil, nil, 1), nil, 1)
+		c := newCore(1<<30, 64, "")
+		c.opened(0, newCamera(1), 1)
 		for i, at := range tt.offsets {
 			ch := &schemas.Chunk{
 				Index: uint32(i), Last: i == len(tt.offsets)-1, Start: publicTime(int64(i) * 18_000),
@@ -161,19 +162,19 @@ func TestAbsence(t *testing.T) {
 				}
 				c.resolved(o, int64(len(entries)), "")
 				for e, ok := c.append(); ok; e, ok = c.append() {
-					entries = append(entries, e)
+					entries = slices.AppendSeq(entries, e.Expand())
 					c.committed(int64(len(entries)))
 				}
 			}
 			begin := 1000 * second
-			c := newCore(1<<20, 10)
-			c.opened(0, resumeAt(nil, nil, nil, 7), nil, 1)
+			c := newCore(1<<20, 10, "")
+			c.opened(0, newCamera(7), 1)
 			write(c, begin)
 			if x.another {
-				c = newCore(1<<20, 10)
-				c.opened(9, resumeAt(&entries[0], nil, nil, 7), nil, 1)
+				c = newCore(1<<20, 10, "")
+				c.opened(9, behind(&entries[0]).plan(9, schemas.Standing{}, 7), 1)
 			} else {
-				c.newSession = true
+				c.beginSession("")
 			}
 			write(c, begin+second+x.absent)
 			if len(entries) != len(x.gaps)+2 {
@@ -198,8 +199,8 @@ func TestAbsence(t *testing.T) {
 // the fragment.
 func TestOpenGOP(t *testing.T) {
 	for _, openGOP := range []bool{true, false} {
-		c := newCore(1<<20, 10)
-		c.opened(0, resumeAt(nil, nil, nil, 1), nil, 1)
+		c := newCore(1<<20, 10, "")
+		c.opened(0, newCamera(1), 1)
 		ch := &schemas.Chunk{
 			Last: true, OpenGOP: openGOP, Start: publicTime(0),
 			Tracks: []schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H265, Timescale: schemas.MediaTimescale}},
@@ -213,40 +214,17 @@ func TestOpenGOP(t *testing.T) {
 		if e, ok := c.append(); !ok || e.OpenGOP != openGOP {
 			t.Errorf("chunk 0: %v; entry: %v, %v", openGOP, e.OpenGOP, ok)
 		}
-		if es := settle(5, nil, []chunkMeta{metaOf(ch, 0, 1)}); len(es) != 1 || es[0].OpenGOP != openGOP {
+		if es, _ := settle(5, past{chunks: []chunkMeta{metaOf(ch, 0, 1)}}); len(es) != 1 || es[0].OpenGOP != openGOP {
 			t.Errorf("chunk 0: %v; settled: %+v", openGOP, es)
 		}
 	}
 }
 
-// TestFirst: only an index without an entry has a fragment with which a reader may
-// begin before its entry comes.
-func TestFirst(t *testing.T) {
-	chunk := func() *schemas.Chunk {
-		return &schemas.Chunk{
-			Last:   true,
-			Tracks: []schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264, Timescale: schemas.MediaTimescale}},
-			Runs:   []schemas.Run{{Track: schemas.VideoTrack, Samples: []schemas.Sample{{Duration: schemas.MediaTimescale, Sync: true}}}},
-		}
-	}
-	before := schemas.Entry{Kind: schemas.KindWhole, Seq: 5, Session: 1}
-	for _, x := range []struct {
-		name    string
-		last    *schemas.Entry
-		settled []schemas.Entry
-		want    bool
-	}{
-		{"nothing before", nil, nil, true},
-		{"an entry before", &before, nil, false},
-		{"chunks before", nil, []schemas.Entry{before}, false},
-	} {
-		c := newCore(1<<20, 10)
-		c.opened(9, resumeAt(x.last, x.settled, nil, 7), x.settled, 1)
-		for i, want := range []bool{x.want, false} {
-			o, err := c.write(chunk(), "")
-			if err != nil || o.chunk.First != want {
-				t.Errorf("%s: fragment %d: First is %v, want %v (%v)", x.name, i, o.chunk.First, want, err)
-			}
-		}
-	}
+// newCamera is the plan of a new camera's first writer.
+func newCamera(seq uint64) plan { return past{}.plan(0, schemas.Standing{}, seq) }
+
+// behind is what a writer finds if e is the newest entry.
+func behind(e *schemas.Entry) (p past) {
+	p.take(e)
+	return p
 }

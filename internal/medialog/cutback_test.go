@@ -131,7 +131,7 @@ func TestSettlesWhatIsLeft(t *testing.T) {
 			return resp, nil, true
 		})
 		left, err := l.readLeftover(ctx, media, newest{epoch: -1, complete: true})
-		if err != nil || left.partitions != 1 || len(left.chunks) != 0 || !answered {
+		if err != nil || left.partitions() != 1 || len(left.chunks) != 0 || !answered {
 			t.Errorf("%+v, %v", left, err)
 		}
 	})

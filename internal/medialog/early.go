@@ -23,6 +23,8 @@ type early struct {
 	gap     *earlyGap     // the newest gap among ops
 	lost    *schemas.Lost // the newest Lost among ops, if nothing follows it
 	session bool          // a session began after ops was full
+	why     string        // the reason of the absence before it
+	start   time.Time     // public time of the first footage
 	refused string        // why the unfinished fragment is refused; "": it is taken
 	full    string        // why all later fragments are refused; "": they are taken
 }
@@ -35,6 +37,13 @@ type earlyGap struct {
 }
 
 func (e *early) isFull() bool { return len(e.ops) >= earlyLimit }
+
+// started notes the public time of the first footage.
+func (e *early) started(at time.Time) {
+	if e.start.IsZero() {
+		e.start = at
+	}
+}
 
 // add keeps an operation; false: there is no room.
 func (e *early) add(op func()) bool {
@@ -49,6 +58,7 @@ func (e *early) add(op func()) bool {
 // budget only the time is kept. The caller holds w.mu.
 func (w *Writer) writeEarly(c *schemas.Chunk, admit string) error {
 	e, size := &w.early, int64(c.Size())
+	e.started(c.Start)
 	if c.Index == 0 {
 		e.refused = cmp.Or(admit, e.full)
 	}
@@ -79,6 +89,7 @@ func (w *Writer) earlyGap(start time.Time, media, duration int64, reason string)
 		return
 	}
 	e := &w.early
+	e.started(start)
 	if g := e.gap; g != nil && g.at == len(e.ops) && (e.isFull() || g.reason == reason) {
 		if e.session { // media is of another session
 			g.duration += duration
@@ -94,10 +105,10 @@ func (w *Writer) earlyGap(start time.Time, media, duration int64, reason string)
 }
 
 // begin begins the core, and runs the operations that waited for it.
-func (w *Writer) begin(epoch int64, from resume, settled []schemas.Entry, partitions int32) {
+func (w *Writer) begin(epoch int64, p plan, partitions int32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.core.opened(epoch, from, settled, partitions)
+	w.core.opened(epoch, p, partitions)
 	w.opened = true
 	e := w.early
 	w.early = early{}
@@ -106,7 +117,7 @@ func (w *Writer) begin(epoch int64, from resume, settled []schemas.Entry, partit
 	}
 	w.core.full = cmp.Or(w.core.full, e.full)
 	if e.session {
-		w.core.newSession = true
+		w.core.beginSession(cmp.Or(e.why, schemas.AbsentCamera))
 	}
 	if w.closing {
 		w.core.finish(schemas.ReasonSource)

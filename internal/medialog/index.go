@@ -50,13 +50,19 @@ func (l *Log) entryOf(index string, r *kgo.Record) (schemas.Entry, error) {
 // openBetween reports whether an `open` stands between two offsets of an index, both
 // exclusive. If the first has expired, it reports true: the entry counts as void.
 func (l *Log) openBetween(ctx context.Context, index string, prev, before int64) (bool, error) {
+	return l.anyBetween(ctx, index, prev, before, func(e *schemas.Entry) bool { return e.Kind == schemas.KindOpen })
+}
+
+// anyBetween reports whether one of the records between two offsets of an index, both
+// exclusive, is what is asks for. If the first has expired, it reports true.
+func (l *Log) anyBetween(ctx context.Context, index string, prev, before int64, is func(*schemas.Entry) bool) (bool, error) {
 	for e, err := range l.indexRecords(ctx, index, prev, before) {
 		switch {
 		case errors.Is(err, ErrExpired):
 			return true, nil
 		case err != nil:
 			return false, err
-		case e.Offset > prev && e.Kind == schemas.KindOpen:
+		case e.Offset > prev && is(&e):
 			return true, nil
 		}
 	}
@@ -128,8 +134,9 @@ func (w *walker) valid(ctx context.Context, e *schemas.Entry) (bool, error) {
 
 // newest is what the end of an index shows.
 type newest struct {
-	entry    *schemas.Entry  // the newest valid entry that takes a seq; nil: there is none
+	indexEnd
 	epoch    int64           // offset of the newest `open`, as far as it is known; -1: there is none
+	open     *schemas.Entry  // that `open`; nil: it is not among the records that were read
 	offsets  map[int32]int64 // of each media partition that an entry names: the offset behind its last chunk
 	complete bool            // the index was read from its start
 	since    time.Time       // public time of the oldest entry that was read
@@ -170,11 +177,11 @@ func (l *Log) newestBefore(ctx context.Context, index string, end int64) (newest
 }
 
 func (n *newest) add(e *schemas.Entry) {
+	n.take(e)
 	if e.Kind == schemas.KindOpen {
-		n.epoch = max(n.epoch, e.Offset)
+		n.epoch, n.open = e.Offset, e
 		return
 	}
-	n.entry = e
 	n.epoch = max(n.epoch, e.Epoch)
 	if n.since.IsZero() {
 		n.since = e.Start

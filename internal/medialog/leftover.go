@@ -50,13 +50,14 @@ func (l *Log) mediaStarts(ctx context.Context, media string, n *newest) (unnamed
 	return unnamed, nil
 }
 
-// leftover holds the chunks without an entry that earlier writers left in a
-// media topic.
+// leftover holds what a new writer finds: the end of the index, and the chunks without
+// an entry that earlier writers left in a media topic.
 type leftover struct {
-	chunks     []chunkMeta // each partition in order
-	partitions int32
-	cut        map[int32]bool // partitions of which only the end was read
+	past
+	at []int64 // of each partition: the offset up to which it was read
 }
+
+func (left *leftover) partitions() int32 { return int32(len(left.at)) }
 
 // readLeftover reads the chunks that stand in the media topic now and may have no
 // entry.
@@ -70,24 +71,42 @@ func (l *Log) readLeftover(ctx context.Context, media string, n newest) (leftove
 	if err != nil {
 		return leftover{}, err
 	}
-	left := leftover{partitions: int32(len(unnamed)), cut: map[int32]bool{}}
-	for p := range left.partitions {
+	left := leftover{past: past{indexEnd: n.indexEnd, cut: map[int32]bool{}}, at: make([]int64, len(unnamed))}
+	for p := range left.partitions() {
 		if _, named := n.offsets[p]; !named && unnamed[p].end-unnamed[p].start >= leftoverWindow {
 			left.cut[p] = true
 		}
-		if err := l.readLeftoverOf(ctx, media, p, unnamed[p], &n, &left); err != nil {
-			return leftover{}, fmt.Errorf("medialog: settle %s: %w", media, err)
-		}
+		left.at[p] = unnamed[p].start
 	}
-	return left, nil
+	return left, l.readLeftoverTo(ctx, media, unnamed, &left)
 }
 
-// readLeftoverOf reads the chunks of one partition. Retention may remove records
-// meanwhile, and the partition may be cut back: it reads what is left.
-func (l *Log) readLeftoverOf(ctx context.Context, media string, p int32, s span, n *newest, left *leftover) error {
-	for from := s.start; from < s.end; {
+// readMoreLeftover reads what has come since.
+func (l *Log) readMoreLeftover(ctx context.Context, media string, left *leftover) error {
+	now, err := l.waitForSpans(ctx, media)
+	if err != nil {
+		return err
+	}
+	return l.readLeftoverTo(ctx, media, now, left)
+}
+
+func (l *Log) readLeftoverTo(ctx context.Context, media string, ends []span, left *leftover) error {
+	for p := range min(left.partitions(), int32(len(ends))) {
+		err := l.readLeftoverOf(ctx, media, p, ends[p].end, left)
+		if err != nil {
+			return fmt.Errorf("medialog: settle %s: %w", media, err)
+		}
+		left.at[p] = max(left.at[p], ends[p].end)
+	}
+	return nil
+}
+
+// readLeftoverOf reads the chunks of one partition up to offset end. Retention may
+// remove records meanwhile, and the partition may be cut back: it reads what is left.
+func (l *Log) readLeftoverOf(ctx context.Context, media string, p int32, end int64, left *leftover) error {
+	for from := left.at[p]; from < end; {
 		expired := false
-		for r, err := range l.records(ctx, media, p, from, s.end) {
+		for r, err := range l.records(ctx, media, p, from, end) {
 			if errors.Is(err, errCutBack) {
 				l.logger.Warn("chunks of a media topic are lost", "topic", media, "err", err)
 				return nil
@@ -99,7 +118,7 @@ func (l *Log) readLeftoverOf(ctx context.Context, media string, p int32, s span,
 				return err
 			}
 			from = r.Offset + 1
-			if m, ok := l.leftoverChunk(media, r, n.entry); ok {
+			if m, ok := l.leftoverChunk(media, r, left.entry); ok {
 				left.chunks = append(left.chunks, m)
 			}
 		}

@@ -79,7 +79,8 @@ type Event struct {
 	// fetched: a reader that keeps one keeps all of that in memory.
 	Chunk *schemas.Chunk
 	// Opened: a new writer has opened the topic. Provisional chunks so far are void,
-	// unless an entry names them later.
+	// unless an entry names them later. Where a tail begins, it is the newest `open`;
+	// of one that is far behind, only Offset is known.
 	Opened *schemas.Entry
 	// Live: all that stood in the log when the tail began has come.
 	Live bool

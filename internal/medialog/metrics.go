@@ -8,7 +8,7 @@ import (
 type metrics struct {
 	buffered, pending              *prometheus.GaugeVec
 	written, entries               *prometheus.CounterVec
-	refused, gaps, fenced          *prometheus.CounterVec
+	refused, gaps, absent, fenced  *prometheus.CounterVec
 	produceSeconds, commitSeconds  prometheus.Histogram
 	tails                          prometheus.Gauge
 	slowTails, provisionalsDropped prometheus.Counter
@@ -35,6 +35,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		entries:             counters("entries_total", "Entries appended to the index.", "camera", "kind"),
 		refused:             counters("refused_seconds_total", "Seconds of footage that was received and not recorded.", "camera", "reason"),
 		gaps:                counters("gap_seconds_total", "Seconds of footage that the index says are missing.", "camera", "reason"),
+		absent:              counters("absent_seconds_total", "Seconds before a session in which nothing was recorded, as its first entry tells.", "camera", "reason"),
 		fenced:              counters("fenced_total", "Writers that were fenced by another writer of their camera.", "camera"),
 		produceSeconds:      seconds("produce_seconds", "Time from handing a chunk to the client to its acknowledgement."),
 		commitSeconds:       seconds("commit_seconds", "Time to append an entry and to check that it counts."),
@@ -48,7 +49,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 // ended.
 func (m *metrics) forget(camera string) {
 	l := prometheus.Labels{"camera": camera}
-	for _, v := range []*prometheus.CounterVec{m.written, m.entries, m.refused, m.gaps, m.fenced} {
+	for _, v := range []*prometheus.CounterVec{m.written, m.entries, m.refused, m.gaps, m.absent, m.fenced} {
 		v.DeletePartialMatch(l)
 	}
 }

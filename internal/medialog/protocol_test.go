@@ -2,6 +2,7 @@ package medialog
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -41,12 +42,12 @@ func TestJudge(t *testing.T) {
 }
 
 func TestSettle(t *testing.T) {
-	// One chunk is epoch:seq.index, with ! for last, ^ for first, - for times that go
+	// One chunk is epoch:seq.index, with ! for last, - for times that go
 	// back. Media time is a second a seq and a fifth a chunk, the session is the
 	// epoch's tens.
 	chunk := func(s string, partition int32, offset int64) chunkMeta {
 		m := chunkMeta{partition: partition, offset: offset, layout: schemas.Layout{Target: 2}, config: "c", bytes: 10}
-		m.last, m.first = strings.HasSuffix(s, "!"), strings.Contains(s, "^")
+		m.last = strings.HasSuffix(s, "!")
 		if _, err := fmt.Sscanf(s, "%d:%d.%d", &m.epoch, &m.seq, &m.index); err != nil {
 			t.Fatal(err)
 		}
@@ -86,7 +87,6 @@ func TestSettle(t *testing.T) {
 		{"the new writer's own are not settled", whole(10, 5), "30:6.0!", ""},
 		{"an empty index, one writer's chunks", nil, "10:6.0! 10:7.0", "whole 10:6×1 truncated 10:7×1"},
 		{"an empty index, two writers that began with other numbers", nil, "10:6.0! 20:90.0!", "whole 20:90×1"},
-		{"the same, and the epochs of a new index began again", nil, "10:6.0! 10:90.0^!", "whole 10:90×1"},
 	} {
 		var chunks []chunkMeta
 		for p, part := range strings.Split(tc.chunks, "|") {
@@ -95,10 +95,17 @@ func TestSettle(t *testing.T) {
 			}
 		}
 		var got []string
-		for _, e := range settle(30, tc.last, chunks) {
-			got = append(got, fmt.Sprintf("%s %d:%d×%d", e.Kind, e.Epoch, e.Seq, e.Chunks))
-			if e.Kind != schemas.KindWhole && e.Reason != schemas.ReasonCrash {
-				t.Errorf("%s: %s %d has the reason %q", tc.name, e.Kind, e.Seq, e.Reason)
+		p := past{chunks: chunks}
+		if tc.last != nil {
+			p.take(tc.last)
+		}
+		settled, _ := settle(30, p)
+		for i := range settled {
+			for e := range settled[i].Expand() {
+				got = append(got, fmt.Sprintf("%s %d:%d×%d", e.Kind, e.Epoch, e.Seq, e.Chunks))
+				if e.Kind != schemas.KindWhole && e.Reason != schemas.ReasonCrash {
+					t.Errorf("%s: %s %d has the reason %q", tc.name, e.Kind, e.Seq, e.Reason)
+				}
 			}
 		}
 		if s := strings.Join(got, " "); s != tc.want {
@@ -113,11 +120,11 @@ func TestSettleLayout(t *testing.T) {
 	chunk := func(epoch int64, seq uint64, index uint32, seconds int64) chunkMeta {
 		media := int64(seq) * 10 * schemas.MediaTimescale
 		return chunkMeta{
-			epoch: epoch, seq: seq, index: index, last: true, layout: schemas.Layout{Target: 2},
+			epoch: epoch, session: uint64(epoch / 10), seq: seq, index: index, last: true, layout: schemas.Layout{Target: 2},
 			media: media, mediaEnd: media + seconds*schemas.MediaTimescale,
 		}
 	}
-	es := settle(30, nil, []chunkMeta{chunk(10, 6, 0, 9), chunk(20, 7, 0, 1)})
+	es, _ := settle(30, past{chunks: []chunkMeta{chunk(10, 6, 0, 9), chunk(20, 7, 0, 1)}})
 	if len(es) != 2 || es[0].Layout != (schemas.Layout{ID: 1, Target: 12}) || es[1].Layout != es[0].Layout {
 		t.Errorf("%+v", es)
 	}
@@ -140,7 +147,7 @@ func TestFromWhole(t *testing.T) {
 		{"cut between two fragments", map[int32]bool{1: true}, 3},
 		{"both are cut", map[int32]bool{0: true, 1: true}, 3},
 	} {
-		if got := fromWhole(chunks, x.cut); !slices.Equal(got, chunks[x.want:]) {
+		if got := fromWhole(chunks, x.cut); !reflect.DeepEqual(got, chunks[x.want:]) {
 			t.Errorf("%s: %+v", x.name, got)
 		}
 	}
@@ -159,7 +166,10 @@ func TestProvisional(t *testing.T) {
 		return strings.TrimSpace(s)
 	}
 	p := provisional{limit: 60}
-	p.opened(10, 5, true)
+	open := func(at int64, from uint64) *schemas.Entry {
+		return &schemas.Entry{Kind: schemas.KindOpen, Offset: at, From: from}
+	}
+	p.opened(open(10, 0), 5, true)
 	for _, step := range []struct {
 		what string
 		do   func()
@@ -171,7 +181,7 @@ func TestProvisional(t *testing.T) {
 		{"the last one, and what waited", func() { p.chunk(chunk(10, 6, 1, true)) }, "10:6.1 10:7.0"},
 		{"a chunk of a writer not opened yet", func() { p.chunk(chunk(20, 8, 0, false)) }, ""},
 		{"an entry moves on", func() { p.committed(6, 10); p.committed(7, 10) }, ""},
-		{"the writer opens", func() { p.opened(20, 7, true) }, "20:8.0"},
+		{"the writer opens", func() { p.opened(open(20, 0), 7, true) }, "20:8.0"},
 		{"the fenced writer goes on", func() { p.chunk(chunk(10, 8, 0, true)) }, ""},
 		{"beyond the limit", func() {
 			for i := range 10 {
@@ -196,26 +206,29 @@ func TestProvisional(t *testing.T) {
 	}
 }
 
-// A reader without entries begins with what the latest writer numbered first,
-// and only where the index was empty.
-func TestProvisionalWithoutEntries(t *testing.T) {
-	chunk := func(epoch int64, seq uint64, first bool) *schemas.Chunk {
-		return &schemas.Chunk{Epoch: epoch, Seq: seq, First: first, Last: true}
+// A reader begins with the chunks of the seq that the newest `open` declares, before
+// there is any entry. Without that it waits for an entry.
+func TestProvisionalFrom(t *testing.T) {
+	chunk := func(epoch int64, seq uint64) *schemas.Chunk {
+		return &schemas.Chunk{Epoch: epoch, Seq: seq, Last: true}
 	}
 	for _, c := range []struct {
 		what   string
-		empty  bool
 		open   int64
+		from   uint64
+		last   uint64 // the newest entry; 0: none is known
 		chunks []*schemas.Chunk
 		want   []uint64
 	}{
-		{"the second fragment comes before the first", true, 1, []*schemas.Chunk{chunk(1, 8, false), chunk(1, 7, true)}, []uint64{7, 8}},
-		{"the first has not come", true, 1, []*schemas.Chunk{chunk(1, 8, false)}, nil},
-		{"the first of a writer that was fenced", true, 2, []*schemas.Chunk{chunk(1, 7, true), chunk(2, 9, true)}, []uint64{9}},
-		{"an index with entries before this reader", false, 1, []*schemas.Chunk{chunk(1, 7, true)}, nil},
+		{"the second fragment comes before the first", 1, 7, 0, []*schemas.Chunk{chunk(1, 8), chunk(1, 7)}, []uint64{7, 8}},
+		{"the first has not come", 1, 7, 0, []*schemas.Chunk{chunk(1, 8)}, nil},
+		{"the first of a writer that was fenced", 2, 9, 0, []*schemas.Chunk{chunk(1, 7), chunk(2, 9)}, []uint64{9}},
+		{"nothing is declared", 1, 0, 0, []*schemas.Chunk{chunk(1, 7)}, nil},
+		{"an entry of the writer came behind its open", 1, 7, 8, []*schemas.Chunk{chunk(1, 7), chunk(1, 9)}, []uint64{9}},
+		{"the index was emptied under the reader", 2, 90, 8, []*schemas.Chunk{chunk(2, 90)}, []uint64{90}},
 	} {
-		p := provisional{limit: 1 << 20, epoch: -1, empty: c.empty}
-		p.opened(c.open, 0, false)
+		p := provisional{limit: 1 << 20, epoch: -1}
+		p.opened(&schemas.Entry{Kind: schemas.KindOpen, Offset: c.open, From: c.from}, c.last, c.last != 0)
 		for _, ch := range c.chunks {
 			p.chunk(ch)
 		}

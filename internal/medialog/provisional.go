@@ -8,8 +8,6 @@ import "github.com/framelog/framelog/schemas"
 // the reader gets them with their entry.
 type provisional struct {
 	limit int64
-	empty bool // the index held no entry where the reader began: see begin
-
 	epoch int64  // of the newest `open`
 	seq   uint64 // the chunk to show next is index of seq
 	index uint32
@@ -27,31 +25,20 @@ type heldKey struct {
 	index uint32
 }
 
-// opened takes the epoch of a new writer. lastSeq is the newest entry's, if one is
+// opened takes the `open` of a new writer. lastSeq is the newest entry's, if one is
 // known. Chunks of unfinished fragments that were shown are void, and their seqs may
-// come again.
-func (p *provisional) opened(epoch int64, lastSeq uint64, known bool) {
-	p.epoch = epoch
+// come again. A writer that does not go on behind the newest entry tells where it
+// begins (Entry.From). So a reader may begin there before there is any entry.
+func (p *provisional) opened(open *schemas.Entry, lastSeq uint64, known bool) {
+	p.epoch = open.Offset
 	if known {
 		p.entry = lastSeq
 	}
 	p.seq, p.index, p.any = lastSeq+1, 0, known
+	if open.From > lastSeq {
+		p.seq, p.any = open.From, true
+	}
 	p.sweep()
-}
-
-// begin looks for the fragment with which a reader of an index without entries may
-// begin: the index's first (Chunk.First).
-func (p *provisional) begin() {
-	if !p.empty {
-		return
-	}
-	for k, c := range p.held {
-		if k.epoch == p.epoch && c.First {
-			p.seq, p.index, p.any = k.seq, 0, true
-			p.sweep()
-			return
-		}
-	}
 }
 
 // committed takes the entry of a seq: chunks up to it are not shown any more. The
@@ -109,11 +96,7 @@ func (p *provisional) chunk(c *schemas.Chunk) {
 // next returns the next chunk to show, nil if there is none yet.
 func (p *provisional) next() *schemas.Chunk {
 	if !p.any {
-		// Chunks of several fragments may arrive in any order. The one that is
-		// marked as the first tells where to begin, or an entry does.
-		if p.begin(); !p.any {
-			return nil
-		}
+		return nil // an entry tells where to begin, or an `open`
 	}
 	k := heldKey{p.epoch, p.seq, p.index}
 	c := p.held[k]

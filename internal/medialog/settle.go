@@ -1,6 +1,8 @@
 package medialog
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -15,16 +17,17 @@ type chunkMeta struct {
 	session   uint64
 	seq       uint64
 	index     uint32
-	first     bool // of chunk 0: the index begins with this fragment (schemas.Chunk.First)
 	last      bool
 	ended     bool
 	layout    schemas.Layout
-	config    string // of chunk 0
-	openGOP   bool   // of chunk 0
-	start     int64  // public time of its first sample, microseconds
-	media     int64  // media time of its first sample, ticks
-	mediaEnd  int64  // media time at which its last sample ends, ticks
-	bytes     int64  // of samples
+	config    string   // of chunk 0
+	openGOP   bool     // of chunk 0
+	start     int64    // public time of its first sample, microseconds
+	media     int64    // media time of its first sample, ticks
+	mediaEnd  int64    // media time at which its last sample ends, ticks
+	bytes     int64    // of samples
+	unit      string   // names its first access unit, if that is a sync sample (schemas.UnitHash)
+	inner     []string // names the other sync samples
 }
 
 func metaOf(c *schemas.Chunk, partition int32, offset int64) chunkMeta {
@@ -34,92 +37,164 @@ func metaOf(c *schemas.Chunk, partition int32, offset int64) chunkMeta {
 		media: c.MediaStart(), mediaEnd: c.MediaEnd(), bytes: int64(c.Size()),
 	}
 	if c.Index == 0 {
-		m.config, m.openGOP, m.first = schemas.ConfigHash(c.Tracks), c.OpenGOP, c.First
+		m.config, m.openGOP = schemas.ConfigHash(c.Tracks), c.OpenGOP
+	}
+	for i, s := range c.Video() {
+		switch {
+		case !s.Sync:
+		case i == 0:
+			m.unit = schemas.UnitHash(s.Data)
+		default:
+			m.inner = append(m.inner, schemas.UnitHash(s.Data))
+		}
 	}
 	return m
 }
 
+// startTime returns the public time of the first sample.
+func (m *chunkMeta) startTime() time.Time { return time.UnixMicro(m.start).UTC() }
+
+// endTime returns the public time at which the last sample ends.
+func (m *chunkMeta) endTime() time.Time {
+	return m.startTime().Add(schemas.FromTicks(m.mediaEnd - m.media))
+}
+
+// indexEnd is what the end of an index tells a new writer. It takes the valid entries
+// and the `open`s there, in order.
+type indexEnd struct {
+	entry *schemas.Entry // the newest one that takes a seq; nil: there is none
+	life  string         // of the newest record that names one
+	// from is From of the newest `open` that has one, if no entry stands behind it.
+	from     uint64
+	recorded time.Time        // the end of the newest entry that is no gap for absence; zero: none is known
+	writer   int64            // the epoch of that entry
+	reasons  map[int64]string // AbsentReason of each `open`
+}
+
+func (x *indexEnd) take(e *schemas.Entry) {
+	x.life = cmp.Or(e.Life, x.life)
+	if e.Kind == schemas.KindOpen {
+		if x.reasons == nil {
+			x.reasons = map[int64]string{}
+		}
+		x.reasons[e.Offset] = e.AbsentReason
+		x.from = cmp.Or(e.From, x.from)
+		return
+	}
+	x.entry, x.from = e, 0
+	x.record(e)
+}
+
+// record moves the end of what was recorded.
+func (x *indexEnd) record(e *schemas.Entry) {
+	switch {
+	case e.Kind != schemas.KindGap || e.Reason != schemas.ReasonAbsent:
+		x.recorded, x.writer = e.End(), e.Epoch
+	case x.recorded.IsZero():
+		x.recorded = e.Start
+	}
+}
+
+// past is what a new writer finds.
+type past struct {
+	indexEnd
+	chunks []chunkMeta    // of seqs above the newest entry, each partition in order
+	cut    map[int32]bool // partitions of which only the end was read
+	// The new writer's first access unit.
+	unit     string    // its name; "": it is not known
+	unitTime time.Time // its public time, as far as it is known
+}
+
+// unitMargin is how far the clocks of two writers may differ, so that the same access
+// unit is found. A picture that does not change may give the same unit again and again.
+const unitMargin = 2 * time.Second
+
+// awaitsUnit reports whether an earlier writer seems to record still, although the new
+// writer's first access unit is not there yet.
+func (p *past) awaitsUnit() bool {
+	if p.unit == "" {
+		return false
+	}
+	alive := p.unitTime.Add(-unitMargin)
+	for i := range p.chunks {
+		if p.chunks[i].endTime().After(alive) {
+			return true
+		}
+	}
+	return p.entry != nil && p.entry.End().After(alive)
+}
+
 // settle decides which entries the fragments get that earlier writers left without
-// one. It returns the entries (without Prev) that the writer of the epoch own must
-// write before its own first one. last is the newest valid entry, nil if there is
-// none. chunks are the chunks of seqs above it, each partition in order.
+// one. It returns the entries (without Prev and Life) that the writer of the epoch own
+// must write before its own first one.
 //
 // If a seq has several copies, the one of the latest epoch counts: low-latency
 // readers have shown that one. Epoch, session and media time never go back from one
 // seq to the next. A fenced writer may have written chunks beyond those of its
-// successor. They are not settled, and take no seq.
-func settle(own int64, last *schemas.Entry, chunks []chunkMeta) []schemas.Entry {
-	copies := map[uint64]copyOf{}
-	type key struct {
-		seq   uint64
-		epoch int64
-	}
-	by := map[key]*copyOf{}
-	for _, c := range chunks {
-		if c.epoch >= own || (last != nil && c.seq <= last.Seq) || c.mediaEnd < c.media {
-			continue // the last case: no correct writer makes such a chunk
+// successor. They are not settled, and take no seq. It may also have written more of a
+// fragment than its successor found. What reaches into the successor's footage is cut
+// off.
+//
+// unit is where the new writer's first access unit stands among what was left; nil: it
+// is not there. Nothing is settled from there on, and the new writer continues exactly
+// there.
+func settle(own int64, p past) (settled []schemas.Entry, unit *place) {
+	kept, unit := p.upToUnit(p.chain(own))
+	x := p.indexEnd
+	for _, c := range kept {
+		e := c.entry()
+		if prev := x.entry; prev != nil && (e.Layout.ID < prev.Layout.ID || (e.Layout.ID == prev.Layout.ID && e.Layout != prev.Layout)) {
+			// The one before outgrew its layout after this one was begun.
+			e.Layout = prev.Layout.Next(e.Layout).Fit(e.Duration)
 		}
-		k := key{c.seq, c.epoch}
-		cp := by[k]
-		if cp == nil {
-			if c.index != 0 {
-				continue // its beginning has expired or never came, so it cannot be played
-			}
-			cp = &copyOf{}
-			by[k] = cp
-		}
-		cp.add(c)
+		settled = append(x.missing(own, settled, &e), x.settled(e))
 	}
-	for k, cp := range by {
-		if have, ok := copies[k.seq]; !ok || cp.chunks[0].epoch > have.chunks[0].epoch {
-			copies[k.seq] = *cp
-		}
+	if unit != nil {
+		settled = x.missing(own, settled, &schemas.Entry{Seq: unit.seq, Session: unit.session, Epoch: unit.epoch, Media: unit.media})
 	}
-	seqs := make([]uint64, 0, len(copies))
-	for s := range copies {
-		seqs = append(seqs, s)
-	}
-	slices.Sort(seqs)
-
-	var out []schemas.Entry
-	prev := last
-	for _, s := range seqs {
-		e := copies[s].entry()
-		if prev != nil {
-			if e.Layout.ID < prev.Layout.ID {
-				// The one before outgrew its layout after this one was begun.
-				e.Layout = prev.Layout.Next(e.Layout).Fit(e.Duration)
-			}
-			if e.Epoch < prev.Epoch || e.Session < prev.Session || e.Media < prev.MediaEnd() ||
-				e.Session-prev.Session > e.Seq-prev.Seq || e.Seq-prev.Seq > maxMissing {
-				continue
-			}
-			if last == nil && (copies[s].chunks[0].first || (e.Epoch != prev.Epoch && e.Seq != prev.Seq+1)) {
-				// Two writers found an index without entries, and each began with
-				// numbers of its own. What the first one wrote was never safe, or
-				// its index is gone.
-				out = out[:0]
-			}
-			if len(out) > 0 || last != nil {
-				out = append(out, missing(own, prev, &e)...)
-			}
-		}
-		out = append(out, e)
-		prev = &out[len(out)-1]
-	}
-	return out
+	return settled, unit
 }
 
-// maxMissing is the largest number of seqs between two fragments that are settled
-// together. A writer that refused footage for hours left far fewer out. Beyond it
-// no correct writer has made the record.
-const maxMissing = 100_000
+// place is where something stands in the footage.
+type place struct {
+	seq     uint64
+	session uint64
+	epoch   int64
+	media   int64
+	start   time.Time // public time
+}
+
+// missing appends the gaps between the newest entry and next.
+func (x *indexEnd) missing(own int64, settled []schemas.Entry, next *schemas.Entry) []schemas.Entry {
+	if x.entry == nil {
+		return settled
+	}
+	for _, gap := range missing(own, x.entry, next) {
+		settled = append(settled, x.settled(gap))
+	}
+	return settled
+}
+
+// settled returns e, which follows the newest entry, with the absence before it.
+func (x *indexEnd) settled(e schemas.Entry) schemas.Entry {
+	if x.entry != nil && e.Session != x.entry.Session {
+		if e.Absent = absence(x.recorded, e.Start); e.Absent > 0 {
+			e.AbsentReason = schemas.AbsentCamera
+			if e.Epoch != x.writer { // its writer's first session
+				e.AbsentReason = cmp.Or(x.reasons[e.Epoch], schemas.AbsentRestart)
+			}
+		}
+	}
+	x.entry = &e
+	x.record(&e)
+	return e
+}
 
 // copyOf is one epoch's copy of a fragment: its chunks from index 0 on, as long as
 // each follows the one before in one partition.
 type copyOf struct {
 	chunks []chunkMeta
-	bytes  int64
+	reason string // why it is cut off; "": it is not
 }
 
 func (c *copyOf) add(m chunkMeta) {
@@ -129,19 +204,24 @@ func (c *copyOf) add(m chunkMeta) {
 			return // a repetition, a chunk behind a hole, or no chunk of a correct writer
 		}
 	} else if m.index != 0 {
-		return
+		return // its beginning has expired or never came, so it cannot be played
 	}
 	c.chunks = append(c.chunks, m)
-	c.bytes += m.bytes
 }
 
-func (c copyOf) entry() schemas.Entry {
-	a, z := c.chunks[0], c.chunks[len(c.chunks)-1]
+func (c *copyOf) first() *chunkMeta { return &c.chunks[0] }
+func (c *copyOf) end() *chunkMeta   { return &c.chunks[len(c.chunks)-1] }
+
+func (c *copyOf) entry() schemas.Entry {
+	a, z := c.first(), c.end()
 	e := schemas.Entry{
-		Kind: schemas.KindTruncated, Reason: schemas.ReasonCrash,
+		Kind: schemas.KindTruncated, Reason: cmp.Or(c.reason, schemas.ReasonCrash),
 		Seq: a.seq, Session: a.session, Config: a.config, OpenGOP: a.openGOP,
-		Start: time.UnixMicro(a.start).UTC(), Media: a.media, Duration: z.mediaEnd - a.media, Bytes: c.bytes,
+		Start: a.startTime(), Media: a.media, Duration: z.mediaEnd - a.media,
 		Epoch: a.epoch, Partition: a.partition, First: a.offset, Last: z.offset, Chunks: uint32(len(c.chunks)),
+	}
+	for i := range c.chunks {
+		e.Bytes += c.chunks[i].bytes
 	}
 	if z.last {
 		e.Kind, e.Reason, e.Ended = schemas.KindWhole, "", z.ended
@@ -150,61 +230,256 @@ func (c copyOf) entry() schemas.Entry {
 	return e
 }
 
+// chain returns the copies that count, in seq order.
+func (p *past) chain(own int64) (kept []*copyOf) {
+	latest := map[uint64]*copyOf{}
+	for _, m := range p.chunks {
+		if p.done(own, &m) {
+			continue
+		}
+		c := latest[m.seq]
+		if m.index == 0 && (c == nil || c.first().epoch < m.epoch) {
+			c = &copyOf{}
+			latest[m.seq] = c
+		}
+		if c != nil && (len(c.chunks) == 0 || c.first().epoch == m.epoch) {
+			c.add(m)
+		}
+	}
+	for _, seq := range slices.Sorted(maps.Keys(latest)) {
+		kept = p.follow(kept, latest[seq])
+	}
+	return kept
+}
+
+// done reports whether a chunk cannot be settled.
+func (p *past) done(own int64, m *chunkMeta) bool {
+	switch {
+	case m.epoch >= own, m.mediaEnd < m.media: // no earlier writer's; no correct writer's
+		return true
+	case p.entry == nil:
+		return m.seq < p.from // its writer's numbers were given up
+	}
+	// Behind a hand-over the one that took over goes on. What the one before wrote there
+	// is there twice, or would follow a hole.
+	return m.seq <= p.entry.Seq || (p.entry.Reason == schemas.ReasonHandover && m.epoch <= p.entry.Epoch)
+}
+
+// follow returns kept with the next copy behind it, or kept alone if the copy cannot
+// follow.
+func (p *past) follow(kept []*copyOf, c *copyOf) []*copyOf {
+	a := c.first()
+	if p.entry != nil && a.media < p.entry.MediaEnd() {
+		return kept
+	}
+	epoch, session, seq := int64(-1), uint64(0), uint64(0)
+	switch n := len(kept); {
+	case n > 0:
+		z := kept[n-1].end()
+		epoch, session, seq = z.epoch, z.session, z.seq
+	case p.entry != nil:
+		epoch, session, seq = p.entry.Epoch, p.entry.Session, p.entry.Seq
+	default:
+		return []*copyOf{c}
+	}
+	if a.epoch < epoch || a.seq-seq > maxMissing || a.session-session > a.seq-seq && a.session > session {
+		return kept
+	}
+	if p.entry == nil && a.epoch != epoch && a.seq != seq+1 {
+		// Two writers found an index without entries, and each began with numbers of
+		// its own. What the first one wrote was never safe, or its index is gone.
+		return []*copyOf{c}
+	}
+	if a.epoch != epoch {
+		if kept = cutAt(kept, a); len(kept) == 0 && p.entry != nil && a.epoch != p.entry.Epoch && a.session <= p.entry.Session {
+			return kept
+		}
+		return append(kept, c)
+	}
+	if a.session < session || (len(kept) > 0 && a.media < kept[len(kept)-1].end().mediaEnd) {
+		return kept
+	}
+	return append(kept, c)
+}
+
+// maxMissing is the largest number of seqs between two fragments that are settled
+// together. A writer that refused footage for hours left far fewer out. Beyond it
+// no correct writer has made the record.
+const maxMissing = 100_000
+
+// cutAt cuts off the chunks that reach beyond the beginning of a, a chunk of a later
+// writer, and those of a's session. The later writer did not find them.
+func cutAt(kept []*copyOf, a *chunkMeta) []*copyOf {
+	for len(kept) > 0 {
+		c := kept[len(kept)-1]
+		if z := c.end(); z.mediaEnd <= a.media && z.session < a.session {
+			break
+		}
+		if c.chunks = c.chunks[:len(c.chunks)-1]; len(c.chunks) == 0 {
+			kept = kept[:len(kept)-1]
+		}
+	}
+	if n := len(kept); n > 0 && kept[n-1].end().continuesWith(a) {
+		kept[n-1].reason = schemas.ReasonHandover
+	}
+	return kept
+}
+
+// continuesWith reports whether another writer went on with chunk a exactly where m
+// ends, in both times. Only a writer that found its first access unit does so. Public
+// time is rounded.
+func (m *chunkMeta) continuesWith(a *chunkMeta) bool {
+	return m.epoch != a.epoch && m.mediaEnd == a.media && a.startTime().Sub(m.endTime()).Abs() < 10*time.Microsecond
+}
+
+// upToUnit leaves out what comes from the new writer's first access unit on. If a chunk
+// has the unit not at its beginning, it is kept whole: frames are there twice then, and
+// none is missing. unit is where the new writer continues.
+func (p *past) upToUnit(kept []*copyOf) (_ []*copyOf, unit *place) {
+	if p.unit == "" {
+		return kept, nil
+	}
+	for i, c := range slices.Backward(kept) {
+		for n := range slices.Backward(c.chunks) {
+			m := &c.chunks[n]
+			if d := m.startTime().Sub(p.unitTime); d.Abs() > unitMargin {
+				continue
+			}
+			unit := &place{seq: m.seq, session: m.session, epoch: m.epoch, media: m.media, start: m.startTime()}
+			switch {
+			case m.unit == p.unit && n == 0:
+				return kept[:i], unit
+			case m.unit == p.unit:
+				c.chunks = c.chunks[:n]
+			case slices.Contains(m.inner, p.unit):
+				c.chunks = c.chunks[:n+1]
+				unit.media, unit.start = m.mediaEnd, m.endTime()
+			default:
+				continue
+			}
+			c.reason = schemas.ReasonHandover
+			unit.seq++
+			return kept[:i+1], unit
+		}
+	}
+	return kept, nil
+}
+
 // missing returns the gaps for the seqs between two entries of which the log has no
 // chunk. Their writer refused or lost them, and crashed before it wrote their gaps.
 // They share the time between the two, at most a target duration each, and the
 // sessions that began and ended there, so that sessions are dense too.
-func missing(own int64, prev, next *schemas.Entry) []schemas.Entry {
+func missing(own int64, prev, next *schemas.Entry) (out []schemas.Entry) {
 	n := int64(next.Seq-prev.Seq) - 1
 	if n <= 0 {
 		return nil
 	}
-	total := min(next.Media-prev.MediaEnd(), n*int64(prev.Layout.Target)*schemas.MediaTimescale)
-	out := make([]schemas.Entry, 0, n)
-	for i := range n {
-		from, to := total*i/n, total*(i+1)/n
-		out = append(out, schemas.Entry{
-			Kind: schemas.KindGap, Reason: schemas.ReasonCrash, Seq: prev.Seq + 1 + uint64(i),
-			Session: uint64(max(int64(prev.Session), int64(next.Session)-(n-i))),
-			Layout:  prev.Layout, Config: prev.Config, Epoch: max(prev.Epoch, min(next.Epoch, own)),
-			Start: prev.End().Add(schemas.FromTicks(from)), Media: prev.MediaEnd() + from, Duration: to - from,
-		})
+	all := schemas.Entry{
+		Kind: schemas.KindGap, Reason: schemas.ReasonCrash, Seq: prev.Seq + 1,
+		Layout: prev.Layout, Config: prev.Config, Epoch: max(prev.Epoch, min(next.Epoch, own)),
+		Start: prev.End(), Media: prev.MediaEnd(),
+		Duration: min(next.Media-prev.MediaEnd(), n*int64(prev.Layout.Target)*schemas.MediaTimescale),
+	}
+	session := func(i int64) uint64 { return uint64(max(int64(prev.Session), int64(next.Session)-(n-i))) }
+	for i := int64(0); i < n; {
+		count := int64(1)
+		for count < schemas.MaxGapRun && i+count < n && session(i+count) == session(i) {
+			count++
+		}
+		e := gapPiece(all, n, i, count)
+		e.Session = session(i)
+		out = append(out, e)
+		i += count
 	}
 	return out
 }
 
 // resume is where a new writer goes on.
 type resume struct {
-	seq       uint64 // its first
+	// from is not 0 if the index has no entry: the first seq that the new writer gives an
+	// entry. The writer must declare it in an `open` (Entry.From).
+	from      uint64
+	life      string // "": a new one
+	seq       uint64 // its own first
 	session   uint64 // the last one so far
 	layout    schemas.Layout
 	config    string
 	mediaEnd  int64     // media time never goes back behind it
 	publicEnd time.Time // of the newest entry; zero: there is none
-	noEntry   bool      // no entry has a lower seq
+	recorded  time.Time // the same without gaps for absence
+	unit      *place    // where its first access unit stands; nil: it is not known
 }
 
-// resumeAt decides where a new writer goes on: after the newest entry, which is the
-// last one that it settles, else last. If the index has none, the writer goes on
-// above all chunks that were found, and with a seq of at least seed. If there is no
-// chunk either, the camera is new, and its first session is 1. Players keep an array
-// as long as the discontinuity sequence, so sessions do not begin at seed.
-func resumeAt(last *schemas.Entry, settled []schemas.Entry, chunks []chunkMeta, seed uint64) resume {
-	if n := len(settled); n > 0 {
-		last = &settled[n-1]
+// plan is what a new writer does.
+type plan struct {
+	settled []schemas.Entry // these entries first
+	resume  resume
+}
+
+// plan decides what the writer of the epoch own does. stood is where the camera's
+// numbers stood, as far as it is remembered. It counts only if the index has no entry.
+// now is Unix time in seconds.
+//
+// A writer goes on behind the last seq that it settles. So seqs stay dense, also if
+// chunks of higher seqs exist that nobody can play, since their chunk 0 has expired or
+// never came. Their seqs are used anew, under another epoch.
+//
+// Only if the index has no entry and none is settled, there is nothing to be dense
+// with: the writer goes on above all that is remembered, above all seqs of which a
+// chunk exists, and not below now, which no camera's seqs overtake. So it repeats no
+// seq of entries that have expired. Sessions of a new camera begin at 1, since players
+// keep an array as long as the discontinuity sequence.
+func (p past) plan(own int64, stood schemas.Standing, now uint64) plan {
+	all := p.chunks
+	if p.entry == nil {
+		p.chunks = fromWhole(p.chunks, p.cut)
 	}
-	if last != nil {
-		return resume{
-			seq: last.Seq + 1, session: last.Session, layout: last.Layout, config: last.Config,
-			mediaEnd: last.MediaEnd(), publicEnd: last.End(),
-		}
+	settled, unit := settle(own, p)
+	if n := len(settled); p.entry == nil && n > 0 && settled[n-1].Seq < stood.Seq {
+		settled, unit = nil, nil // what was recorded after these has expired
 	}
-	r := resume{seq: seed, noEntry: true}
-	for _, c := range chunks {
+	life := p.life
+	if p.entry == nil {
+		life = cmp.Or(life, stood.Life)
+	}
+	x := p.indexEnd
+	for i := range settled {
+		x.entry = &settled[i]
+		x.record(&settled[i])
+	}
+	if x.entry == nil {
+		r := above(all, stood, max(now, p.from))
+		r.life, r.from = life, r.seq
+		return plan{resume: r}
+	}
+	last := x.entry
+	r := resume{
+		life: life, seq: last.LastSeq() + 1, session: last.Session, layout: last.Layout, config: last.Config,
+		mediaEnd: last.MediaEnd(), publicEnd: last.End(), recorded: x.recorded, unit: unit,
+	}
+	if p.entry == nil {
+		r.from = settled[0].Seq
+	}
+	return plan{settled, r}
+}
+
+// above returns a place above all chunks, where the numbers stood, and seq.
+func above(chunks []chunkMeta, stood schemas.Standing, seq uint64) resume {
+	r := resume{seq: seq, session: stood.Session, mediaEnd: stood.Media, layout: stood.Layout}
+	if stood.Life != "" {
+		r.seq = max(r.seq, stood.Seq+1)
+	}
+	for i := range chunks {
+		c := &chunks[i]
 		r.seq, r.session, r.mediaEnd = max(r.seq, c.seq+1), max(r.session, c.session), max(r.mediaEnd, c.mediaEnd)
 		if c.layout.ID >= r.layout.ID {
 			r.layout = c.layout
 		}
+	}
+	if r.layout != (schemas.Layout{}) {
+		// Later fragments may have outgrown this layout, step by step.
+		r.layout.ID += uint32(len(schemas.TargetLadder))
+		r.layout.Target = schemas.TargetLadder[0]
 	}
 	return r
 }

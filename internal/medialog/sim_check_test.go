@@ -3,17 +3,21 @@ package medialog
 import (
 	"encoding/binary"
 	"fmt"
+	"reflect"
+	"strings"
+	"time"
 
 	"github.com/framelog/framelog/schemas"
 )
 
 // truth reads the whole index from its beginning, also the part that retention has
-// removed for all readers. It checks what must hold of the entries.
-func (s *sim) truth() ([]schemas.Entry, error) {
+// removed for all readers, and expands runs. It checks what must hold of the entries.
+func (s *sim) truth() (out []schemas.Entry, err error) {
 	var (
-		j   judge
-		seq sequence
-		out []schemas.Entry
+		j        judge
+		by       = map[uint64]schemas.Entry{}
+		declared = map[uint64]bool{} // From of the `open`s since the entry before
+		layouts  = map[uint32]schemas.Layout{}
 	)
 	for i := range s.index.records {
 		e := s.index.records[i]
@@ -21,35 +25,78 @@ func (s *sim) truth() ([]schemas.Entry, error) {
 			s.stats.Void++
 			continue
 		}
-		if !seq.pass(&e) {
+		if e.Kind == schemas.KindOpen {
+			declared[e.From] = e.From != 0
 			continue
 		}
-		if n := len(out); n > 0 {
-			p := out[n-1]
-			switch {
-			case e.Seq != p.Seq+1:
-				return nil, fmt.Errorf("seq %d follows %d", e.Seq, p.Seq)
-			case e.Session != p.Session && e.Session != p.Session+1:
-				return nil, fmt.Errorf("seq %d: session %d follows %d", e.Seq, e.Session, p.Session)
-			case e.Media < p.MediaEnd():
-				return nil, fmt.Errorf("seq %d: media time %d goes back behind %d", e.Seq, e.Media, p.MediaEnd())
-			case e.Layout.ID != p.Layout.ID && e.Layout.ID != p.Layout.ID+1 && e.Layout.ID != p.Layout.ID+2:
-				return nil, fmt.Errorf("seq %d: layout %d follows %d", e.Seq, e.Layout.ID, p.Layout.ID)
+		if e.Run != nil {
+			s.stats.Runs++
+		}
+		for one := range e.Expand() {
+			if first, ok := by[one.Seq]; ok {
+				if !sameEntry(first, one) {
+					return nil, fmt.Errorf("seq %d has two valid entries:\n%+v\n%+v", one.Seq, first, one)
+				}
+				continue
 			}
-		}
-		if e.Kind != schemas.KindWhole && e.Reason == "" {
-			return nil, fmt.Errorf("seq %d: %s without a reason", e.Seq, e.Kind)
-		}
-		if e.Kind == schemas.KindGap {
-			s.stats.Gaps++
-			if e.Duration > int64(e.Layout.Target)*schemas.MediaTimescale {
-				return nil, fmt.Errorf("seq %d: gap of %d ticks, target %d s", e.Seq, e.Duration, e.Layout.Target)
+			var p *schemas.Entry
+			if n := len(out); n > 0 {
+				p = &out[n-1]
 			}
+			if err := s.checkNext(p, &one, declared[one.Seq]); err != nil {
+				return nil, fmt.Errorf("seq %d: %w", one.Seq, err)
+			}
+			if l, ok := layouts[one.Layout.ID]; ok && l != one.Layout {
+				return nil, fmt.Errorf("seq %d: layout %+v was %+v", one.Seq, one.Layout, l)
+			}
+			by[one.Seq], layouts[one.Layout.ID] = one, one.Layout
+			out = append(out, one)
+			clear(declared)
 		}
-		out = append(out, e)
 	}
 	s.stats.Entries += len(out)
 	return out, nil
+}
+
+// checkNext compares an entry with the one before, p. declared: an `open` between the
+// two begins with e's seq.
+func (s *sim) checkNext(p, e *schemas.Entry, declared bool) error {
+	switch {
+	case e.Life != s.life:
+		return fmt.Errorf("life %q, want %q", e.Life, s.life)
+	case p == nil && !declared:
+		return fmt.Errorf("no `open` declares the first seq")
+	case p == nil && e.Session > uint64(len(s.writers)): // a session may have begun and left nothing
+		return fmt.Errorf("the first session is %d, and there were %d writers", e.Session, len(s.writers))
+	case p == nil:
+		s.stats.Froms++
+	case e.Seq <= p.Seq:
+		return fmt.Errorf("goes back behind %d", p.Seq)
+	case e.Seq != p.Seq+1 && !declared:
+		return fmt.Errorf("follows %d, and no `open` between declares it", p.Seq)
+	case e.Session < p.Session || (!declared && e.Session > p.Session+1):
+		return fmt.Errorf("session %d follows %d", e.Session, p.Session)
+	case e.Media < p.MediaEnd():
+		return fmt.Errorf("media time %d goes back behind %d", e.Media, p.MediaEnd())
+	case e.Layout.ID < p.Layout.ID || (!declared && e.Layout.ID > p.Layout.ID+2):
+		return fmt.Errorf("layout %d follows %d", e.Layout.ID, p.Layout.ID)
+	}
+	if e.Kind != schemas.KindWhole && e.Reason == "" {
+		return fmt.Errorf("%s without a reason", e.Kind)
+	}
+	if e.Kind == schemas.KindGap {
+		s.stats.Gaps++
+		if e.Duration > int64(e.Layout.Target)*schemas.MediaTimescale {
+			return fmt.Errorf("gap of %d ticks, target %d s", e.Duration, e.Layout.Target)
+		}
+	}
+	return nil
+}
+
+// sameEntry compares all but where the entries stand: one append may be repeated.
+func sameEntry(a, b schemas.Entry) bool {
+	a.Offset, b.Offset = 0, 0
+	return a == b
 }
 
 // checkSafe: entries that were safe for their writer are in the truth, unchanged.
@@ -58,33 +105,62 @@ func (s *sim) checkSafe(truth []schemas.Entry) error {
 	for _, e := range truth {
 		by[e.Seq] = e
 	}
-	for _, e := range s.safe {
-		if by[e.Seq] != e {
-			return fmt.Errorf("safe entry %+v is %+v for readers", e, by[e.Seq])
+	for i := range s.safe {
+		for e := range s.safe[i].Expand() {
+			if by[e.Seq] != e {
+				return fmt.Errorf("safe entry %+v is %+v for readers", e, by[e.Seq])
+			}
 		}
 	}
 	return nil
 }
 
-// checkMedia: the copy of each entry is there, complete, and holds what its writer
-// wrote, once and in order.
-func (s *sim) checkMedia(truth []schemas.Entry) error {
-	epochs := map[uint64]map[int64]bool{}
+// checkStrings: seq, epoch and index name one string of bytes for ever.
+func (s *sim) checkStrings([]schemas.Entry) error {
+	named := map[heldKey]*schemas.Chunk{}
 	for _, l := range s.media {
 		for _, c := range l.records {
-			if epochs[c.Seq] == nil {
-				epochs[c.Seq] = map[int64]bool{}
+			k := heldKey{c.Epoch, c.Seq, c.Index}
+			if before := named[k]; before != nil && !reflect.DeepEqual(before, c) {
+				return fmt.Errorf("chunk %d.%d of epoch %d has two contents", c.Seq, c.Index, c.Epoch)
 			}
-			epochs[c.Seq][c.Epoch] = true
+			named[k] = c
 		}
 	}
-	for _, n := range epochs {
-		if len(n) > 1 {
-			s.stats.Copies++
+	return nil
+}
+
+// framesOf returns the numbers of the frames of an entry, with the position of the
+// chunk that holds each.
+func (s *sim) framesOf(e *schemas.Entry) (frames []int64, chunks []uint32) {
+	var sel selection
+	for o := e.First; o <= e.Last; o++ {
+		c := s.media[e.Partition].records[o]
+		if !sel.take(e, c) {
+			continue
+		}
+		for _, sm := range c.Video() {
+			frames, chunks = append(frames, int64(binary.BigEndian.Uint64(sm.Data))), append(chunks, c.Index)
 		}
 	}
-	counters := map[uint32]uint32{}
-	for _, e := range truth {
+	return frames, chunks
+}
+
+// checkMedia: the copy of each entry is there, complete, and holds the frames of its
+// writer, once and in order, also over the fragments of a session.
+func (s *sim) checkMedia(truth []schemas.Entry) error {
+	epochs := map[uint64]int64{}
+	for _, l := range s.media {
+		for _, c := range l.records {
+			if e, ok := epochs[c.Seq]; ok && e != c.Epoch {
+				s.stats.Copies++
+			}
+			epochs[c.Seq] = c.Epoch
+		}
+	}
+	newest, session := int64(-1), uint64(0)
+	for i := range truth {
+		e := &truth[i]
 		if !e.Playable() {
 			continue
 		}
@@ -93,26 +169,142 @@ func (s *sim) checkMedia(truth []schemas.Entry) error {
 		at := e.Media
 		for o := e.First; o <= e.Last; o++ {
 			c := l.records[o]
-			if !sel.take(&e, c) {
+			if !sel.take(e, c) {
 				continue
 			}
 			if c.MediaStart() != at {
 				return fmt.Errorf("seq %d chunk %d begins at %d, the one before ends at %d", e.Seq, c.Index, c.MediaStart(), at)
 			}
-			at = c.MediaEnd()
-			for _, sm := range c.Video() {
-				id, n := binary.BigEndian.Uint32(sm.Data), binary.BigEndian.Uint32(sm.Data[4:])
-				if n <= counters[id] {
-					return fmt.Errorf("seq %d: sample %d of writer %d after %d", e.Seq, n, id, counters[id])
-				}
-				counters[id] = n
+			if c.Session != e.Session {
+				return fmt.Errorf("seq %d of session %d has a chunk of session %d", e.Seq, e.Session, c.Session)
 			}
+			at = c.MediaEnd()
 		}
-		if err := sel.complete(&e); err != nil {
+		if err := sel.complete(e); err != nil {
 			return err
 		}
 		if at != e.MediaEnd() {
 			return fmt.Errorf("seq %d ends at %d, its entry says %d", e.Seq, at, e.MediaEnd())
+		}
+		if s.static {
+			continue
+		}
+		if e.Session != session {
+			newest, session = -1, e.Session
+		}
+		frames, _ := s.framesOf(e)
+		for _, f := range frames {
+			if f <= newest {
+				return fmt.Errorf("seq %d: frame %d after %d", e.Seq, f, newest)
+			}
+			newest = f
+		}
+	}
+	return nil
+}
+
+// checkAbsence: the first entry of a session tells the time since the end of what was
+// recorded before it, and whose reason it is. No other entry tells any.
+func (s *sim) checkAbsence(truth []schemas.Entry) error {
+	var recorded time.Time
+	writer, lost := int64(-1), false
+	for i := range truth {
+		e := &truth[i]
+		want := int64(0)
+		if i > 0 && e.Seq != truth[i-1].Seq+1 {
+			recorded = time.Time{} // nothing is known of the time before a hole
+		}
+		if i > 0 && e.Session != truth[i-1].Session && !recorded.IsZero() {
+			want = max(0, schemas.Ticks(e.Start.Sub(recorded)))
+		}
+		// The end of a fragment that Kafka refused is lost, and no absence.
+		if e.Absent != want && (!lost || e.Absent > want) {
+			return fmt.Errorf("seq %d tells an absence of %d ticks, and %d are missing", e.Seq, e.Absent, want)
+		}
+		if e.Absent > 0 {
+			s.stats.Absences++
+			prefix := schemas.AbsentCamera
+			if e.Epoch != writer {
+				prefix = "start"
+			}
+			if !strings.HasPrefix(e.AbsentReason, prefix) {
+				return fmt.Errorf("seq %d tells an absence with the reason %q, want %q", e.Seq, e.AbsentReason, prefix)
+			}
+		}
+		if e.Kind == schemas.KindGap && e.Reason == schemas.ReasonAbsent {
+			continue
+		}
+		recorded, writer, lost = e.End(), e.Epoch, e.Lost.Units > 0
+	}
+	return nil
+}
+
+// checkHandover: a writer that found its first access unit begins exactly where that
+// stands, in public and in media time. If the footage before ends there, the next frame
+// follows. If the unit stood inside a chunk, the frames of that chunk from there on are
+// there twice.
+func (s *sim) checkHandover(truth []schemas.Entry) error {
+	continued := map[int64]*simWriter{}
+	for _, w := range s.writers {
+		if w.opened && w.planned.resume.unit != nil {
+			continued[w.epoch] = w
+		}
+	}
+	for i := 1; i < len(truth); i++ {
+		p, e := &truth[i-1], &truth[i]
+		w := continued[e.Epoch]
+		if w == nil || e.Seq != w.firstSeq || !e.Playable() {
+			continue
+		}
+		u := w.planned.resume.unit
+		if e.Media != u.media || !e.Start.Equal(u.start) {
+			return fmt.Errorf("seq %d begins at %d (%v), its first access unit stood at %d (%v)", e.Seq, e.Media, e.Start, u.media, u.start)
+		}
+		if !p.Playable() || p.Epoch != u.epoch || p.MediaEnd() != u.media {
+			continue
+		}
+		if e.Absent != 0 {
+			return fmt.Errorf("seq %d follows at once and tells an absence of %d", e.Seq, e.Absent)
+		}
+		if s.cutOff(p) && p.Offset > e.Epoch && p.Reason != schemas.ReasonHandover {
+			return fmt.Errorf("seq %d is cut off for a hand-over with the reason %q", p.Seq, p.Reason)
+		}
+		s.stats.Handovers++
+		if s.static {
+			continue
+		}
+		before, chunks := s.framesOf(p)
+		after, _ := s.framesOf(e)
+		n := len(before) - 1
+		if after[0] == before[n]+1 {
+			continue
+		}
+		s.stats.CutInside++
+		for n > 0 && before[n] != after[0] {
+			n--
+		}
+		if before[n] != after[0] || chunks[n] != chunks[len(chunks)-1] || n == 0 || chunks[n-1] != chunks[n] {
+			return fmt.Errorf("seq %d begins with frame %d, the one before holds %d", e.Seq, after[0], before)
+		}
+	}
+	return nil
+}
+
+// cutOff reports whether the log has the chunk behind the last one that e names.
+func (s *sim) cutOff(e *schemas.Entry) bool {
+	for _, c := range s.media[e.Partition].records {
+		if c.Epoch == e.Epoch && c.Seq == e.Seq && c.Index == e.Chunks {
+			return true
+		}
+	}
+	return false
+}
+
+// checkOpens: a writer opens again only if another one has opened meanwhile.
+func (s *sim) checkOpens([]schemas.Entry) error {
+	for _, w := range s.writers {
+		if n := len(w.opens); n > 2*len(s.writers) {
+			return fmt.Errorf("writer %d of %d opens %d times", w.id, len(s.writers), n)
 		}
 	}
 	return nil
@@ -122,10 +314,20 @@ func (s *sim) checkMedia(truth []schemas.Entry) error {
 // before ends. There is one exception: the end of a fragment of which Kafka refused a
 // chunk, and which its entry counts as lost. Between two sessions no time is missing
 // that should be a gap.
-func (s *sim) checkCoverage(truth []schemas.Entry, w *simWriter) error {
+func (s *sim) checkCoverage(truth []schemas.Entry) error {
+	alive := s.alive()
+	if len(alive) == 0 {
+		return nil
+	}
+	last := alive[0]
+	for _, w := range alive { // a late open may have fenced the one started last
+		if w.epoch > last.epoch {
+			last = w
+		}
+	}
 	for i := 1; i < len(truth); i++ {
 		p, e := truth[i-1], truth[i]
-		if p.Seq < w.firstSeq || e.Media == p.MediaEnd() {
+		if p.Seq < last.firstSeq || e.Media == p.MediaEnd() {
 			continue
 		}
 		if hole := e.Media - p.MediaEnd(); e.Session != p.Session && (hole < minAbsence || hole > maxAbsence) {

@@ -2,6 +2,8 @@ package medialog
 
 import (
 	"fmt"
+	"iter"
+	"slices"
 
 	"github.com/framelog/framelog/schemas"
 )
@@ -20,6 +22,7 @@ type simReader struct {
 	shown    map[uint64][]*schemas.Chunk
 	lastSeen heldKey
 	began    uint64 // the seq that it began with, before any entry and since the newest open; else 0
+	declared uint64 // From of the newest open
 }
 
 func (s *sim) newReader() *simReader {
@@ -29,19 +32,28 @@ func (s *sim) newReader() *simReader {
 		r.from += s.rng.Int64N(n)
 	}
 	r.at = r.from
-	before := lastValid(s.index.records[s.index.start:r.from], s.openBetween)
-	r.prov.empty = before == nil
 	for p := range r.media {
 		r.media[p] = s.media[p].start
 	}
-	// As in the tail: the newest open before is the epoch where it starts.
-	for o := r.from - 1; o >= s.index.start; o-- {
-		if s.index.records[o].Kind == schemas.KindOpen {
-			r.prov.opened(o, 0, false)
-			break
+	// As in the tail: it knows the newest entry and the newest open before.
+	var open schemas.Entry
+	for e := range s.valid(s.index.start, r.from) {
+		if e.Kind == schemas.KindOpen {
+			open = e
+			continue
 		}
+		r.seq.last, r.seq.any = e.Seq, true
+	}
+	if open.Kind != "" {
+		r.open(&open)
 	}
 	return r
+}
+
+// open takes a new writer's `open`.
+func (r *simReader) open(e *schemas.Entry) {
+	r.prov.opened(e, r.seq.last, r.seq.any)
+	r.began, r.declared = 0, e.From
 }
 
 func (r *simReader) caughtUp() bool {
@@ -77,14 +89,14 @@ func (r *simReader) step() error {
 		if c.Epoch != r.prov.epoch {
 			return fmt.Errorf("shows chunk %d.%d of epoch %d, the latest is %d", c.Seq, c.Index, c.Epoch, r.prov.epoch)
 		}
-		if len(r.entries) == 0 && r.began == 0 {
+		if len(r.entries) == 0 && !r.seq.any && r.began == 0 {
 			r.s.stats.Began++
-			if !c.First || c.Index != 0 {
-				return fmt.Errorf("begins with chunk %d.%d, which is not its writer's first", c.Seq, c.Index)
+			if c.Index != 0 || c.Seq != r.declared {
+				return fmt.Errorf("begins with chunk %d.%d, and its writer with %d", c.Seq, c.Index, r.declared)
 			}
 			r.began = c.Seq
 		}
-		if len(r.entries) > 0 && c.Seq <= r.seq.last {
+		if r.seq.any && c.Seq <= r.seq.last {
 			return fmt.Errorf("shows chunk %d.%d behind entry %d", c.Seq, c.Index, r.seq.last)
 		}
 		k := heldKey{c.Epoch, c.Seq, c.Index}
@@ -109,18 +121,19 @@ func (r *simReader) take(e *schemas.Entry) error {
 		return nil
 	}
 	if e.Kind == schemas.KindOpen {
-		r.prov.opened(e.Offset, r.seq.last, r.seq.any)
-		r.began = 0
+		r.open(e)
 		return nil
 	}
-	if !r.seq.pass(e) {
-		return nil
+	for one := range e.Expand() {
+		if !r.seq.pass(&one) {
+			continue
+		}
+		if len(r.entries) == 0 && r.began != 0 && one.Seq != r.began {
+			return fmt.Errorf("began with chunks of seq %d, and the first entry is %d", r.began, one.Seq)
+		}
+		r.entries = append(r.entries, one)
+		r.prov.committed(one.Seq, one.Epoch)
 	}
-	if len(r.entries) == 0 && r.began != 0 && e.Seq != r.began {
-		return fmt.Errorf("began with chunks of seq %d, and the first entry is %d", r.began, e.Seq)
-	}
-	r.entries = append(r.entries, *e)
-	r.prov.committed(e.Seq, e.Epoch)
 	return nil
 }
 
@@ -130,9 +143,9 @@ func (r *simReader) check(truth []schemas.Entry) error {
 	if len(r.entries) == 0 {
 		return nil
 	}
-	i := 0
-	for i < len(truth) && truth[i].Seq < r.entries[0].Seq {
-		i++
+	i := slices.IndexFunc(truth, func(e schemas.Entry) bool { return e.Seq == r.entries[0].Seq })
+	if i < 0 {
+		return fmt.Errorf("begins with seq %d, which has no valid entry", r.entries[0].Seq)
 	}
 	if len(truth)-i != len(r.entries) {
 		return fmt.Errorf("has %d entries from seq %d, want %d", len(r.entries), r.entries[0].Seq, len(truth)-i)
@@ -162,22 +175,25 @@ func (r *simReader) check(truth []schemas.Entry) error {
 	return nil
 }
 
-// lastValid finds the newest valid entry that takes a seq among records of an index
-// that follow each other, as newestBefore does. openBetween answers an unknown verdict.
-func lastValid(records []schemas.Entry, openBetween func(prev, before int64) bool) (last *schemas.Entry) {
-	var (
-		j   judge
-		seq sequence
-	)
-	for i := range records {
-		e := &records[i]
-		v := j.feed(e)
-		if v == unknown && !openBetween(e.Prev, j.start) {
-			v = valid
-		}
-		if v == valid && seq.pass(e) {
-			last = e
+// valid yields the valid entries, runs expanded, and the `open`s in [from, to) of the
+// index, as walk does.
+func (s *sim) valid(from, to int64) iter.Seq[schemas.Entry] {
+	return func(yield func(schemas.Entry) bool) {
+		var (
+			j   judge
+			seq sequence
+		)
+		for o := from; o < to; o++ {
+			e := s.index.records[o]
+			v := j.feed(&e)
+			if v == void || (v == unknown && s.openBetween(e.Prev, j.start)) {
+				continue
+			}
+			for one := range e.Expand() {
+				if (one.Kind == schemas.KindOpen || seq.pass(&one)) && !yield(one) {
+					return
+				}
+			}
 		}
 	}
-	return last
 }

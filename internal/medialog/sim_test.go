@@ -5,72 +5,85 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"testing"
 
 	"github.com/framelog/framelog/schemas"
 )
 
 // The simulation drives the protocol through random schedules: writers that crash,
-// writers that hang and go on when they are fenced, two owners at once, partitions that
-// lag behind each other, requests that are applied long before their answer arrives or
-// after their sender has crashed, retention, readers that start anywhere. The cluster is
-// slices. Every decision is made by the code that runs in production (core, judge,
-// sequence, settle, resumeAt, provisional).
+// writers that hang and go on when they are fenced, two owners at once, planned
+// hand-overs, partitions that lag behind each other, requests that are applied long
+// before their answer arrives or after their sender has crashed, retention, a camera
+// that is away for longer than its retention, purges, readers that start anywhere. The
+// cluster is slices. Every decision is made by the code that runs in production (core,
+// judge, sequence, settle, plan, provisional).
 
 var (
 	simSeed  = flag.Uint64("sim.seed", 0, "run only this schedule of the simulation")
-	simCount = flag.Int("sim.count", 2000, "schedules that the simulation runs")
+	simFirst = flag.Uint64("sim.first", 1, "the first schedule of the simulation")
+	simCount = flag.Int("sim.count", 2000, "schedules that the simulation runs, from sim.first on")
+	simAll   = flag.Bool("sim.all", false, "go on behind a schedule that fails")
 )
 
-func TestSimulation(t *testing.T) {
-	first, n := uint64(1), uint64(*simCount)
+// simSeeds runs the schedules that the flags ask for.
+func simSeeds(t *testing.T, run func(seed uint64) error) (n int) {
+	t.Helper()
+	first, n := *simFirst, *simCount
 	if testing.Short() {
 		n = min(n, 300)
 	}
 	if *simSeed != 0 {
 		first, n = *simSeed, 1
 	}
-	var total simStats
-	for seed := first; seed < first+n; seed++ {
-		s := newSim(seed)
-		if err := s.run(); err != nil {
-			t.Fatalf("schedule %d: %v\nreplay: go test ./internal/medialog -run TestSimulation -sim.seed=%d -v", seed, err, seed)
-		}
-		total.add(s.stats)
-	}
-	t.Logf("%d schedules: %+v", n, total)
-	if *simSeed == 0 {
-		for what, n := range map[string]int{
-			"void entries": total.Void, "fenced writers": total.Fenced, "crashes": total.Crashes, "settled entries": total.Settled,
-			"settled as truncated": total.Truncated, "gaps": total.Gaps, "entries whose prev had expired": total.Expired, "unknown verdicts": total.Unknown,
-			"provisional chunks": total.Shown, "copies of one seq": total.Copies, "readers that began without an entry": total.Began, "refused chunks": total.Refused,
-		} {
-			if n == 0 {
-				t.Errorf("no schedule had any %s: the simulation misses what it is for", what)
+	for i := range n {
+		seed := first + uint64(i)
+		if err := run(seed); err != nil {
+			t.Errorf("schedule %d: %v\nreplay: go test ./internal/medialog -run '^%s$' -args -sim.seed=%d", seed, err, t.Name(), seed)
+			if !*simAll {
+				t.FailNow()
 			}
 		}
 	}
+	return n
 }
 
+func TestSimulation(t *testing.T) {
+	var total simStats
+	n := simSeeds(t, func(seed uint64) error {
+		s := newSim(seed)
+		err := s.run()
+		total.add(s.stats)
+		return err
+	})
+	t.Logf("%d schedules: %+v", n, total)
+	if *simSeed == 0 {
+		total.each(func(what string, n int) {
+			if n == 0 {
+				t.Errorf("no schedule had any %s: the simulation misses what it is for", what)
+			}
+		})
+	}
+}
+
+// simStats counts what happened. Every field must be seen.
 type simStats struct {
-	Void, Fenced, Crashes, Settled, Truncated, Gaps, Expired, Unknown, Shown, Copies, Refused, Entries, Readers, Began int
+	Void, Fenced, Crashes, Settled, Truncated, Gaps, Runs, Expired, Unknown, Shown, Copies, Refused, Entries, Readers, Began int
+	Froms, Twice, Continued, CutInside, Handovers, Absences, Emptied, Purged, Waited                                         int
 }
 
 func (a *simStats) add(b simStats) {
-	a.Void += b.Void
-	a.Fenced += b.Fenced
-	a.Crashes += b.Crashes
-	a.Settled += b.Settled
-	a.Truncated += b.Truncated
-	a.Gaps += b.Gaps
-	a.Expired += b.Expired
-	a.Unknown += b.Unknown
-	a.Shown += b.Shown
-	a.Copies += b.Copies
-	a.Refused += b.Refused
-	a.Entries += b.Entries
-	a.Readers += b.Readers
-	a.Began += b.Began
+	x, y := reflect.ValueOf(a).Elem(), reflect.ValueOf(b)
+	for i := range x.NumField() {
+		x.Field(i).SetInt(x.Field(i).Int() + y.Field(i).Int())
+	}
+}
+
+func (a *simStats) each(f func(what string, n int)) {
+	x := reflect.ValueOf(a).Elem()
+	for i := range x.NumField() {
+		f(x.Type().Field(i).Name, int(x.Field(i).Int()))
+	}
 }
 
 // simLog is one partition: records and the offset of the first one left.
@@ -85,6 +98,7 @@ func (l *simLog[T]) append(v T) int64 {
 }
 func (l *simLog[T]) end() int64 { return int64(len(l.records)) }
 
+// sim is a camera: its log, its writers and readers.
 type sim struct {
 	rng     *rand.Rand
 	index   simLog[schemas.Entry]
@@ -94,6 +108,13 @@ type sim struct {
 	clock   int64 // media time of the world, ticks
 	safe    []schemas.Entry
 	stats   simStats
+
+	life     string           // of new footage
+	static   bool             // keyframes repeat: the picture does not change
+	keyEvery int64            // frames from one keyframe to the next, about
+	stood    schemas.Standing // what is remembered
+	retained bool             // retention has removed something
+	beside   func() error     // another step after each; nil: none
 }
 
 type simRequest struct {
@@ -104,32 +125,10 @@ type simRequest struct {
 	refused bool
 }
 
-type simWriter struct {
-	id      int
-	core    *core
-	opening bool // the open is on its way
-	open    *simRequest
-	opened  bool
-	dead    bool // crashed: takes no part, but its requests may still arrive
-	hung    bool
-	fenced  bool
-	closing bool
-	lanes   map[int32][]*simRequest // requests to a media partition, in order
-	entry   *simRequest
-	ops     []func() // what came while it was opening
-
-	// The camera that it records.
-	media    int64
-	left     int // chunks left in the fragment
-	index    uint32
-	counter  uint32
-	received int64 // ticks of footage handed over, after opening
-	firstSeq uint64
-}
-
 func newSim(seed uint64) *sim {
 	rng := rand.New(rand.NewPCG(seed, 0x5eed))
-	s := &sim{rng: rng, media: make([]simLog[*schemas.Chunk], 1+rng.IntN(4)), clock: 1 << 40}
+	s := &sim{rng: rng, media: make([]simLog[*schemas.Chunk], 1+rng.IntN(4)), clock: 1 << 40, life: "a"}
+	s.static, s.keyEvery = s.chance(0.05), 2+rng.Int64N(12)
 	return s
 }
 
@@ -137,10 +136,13 @@ func (s *sim) chance(p float64) bool { return s.rng.Float64() < p }
 
 func (s *sim) run() error {
 	crash, hang := s.rng.Float64()*0.004, s.rng.Float64()*0.01
-	retain := s.rng.Float64() * 0.01
+	retain, owners := s.rng.Float64()*0.01, 0.002+s.rng.Float64()*0.008
 	for range 600 + s.rng.IntN(600) {
-		s.clock += schemas.MediaTimescale / 25
-		if len(s.alive()) == 0 || (len(s.alive()) < 3 && s.chance(0.004)) {
+		s.clock += s.rng.Int64N(5) * frame
+		if err := s.away(); err != nil {
+			return err
+		}
+		if len(s.alive()) == 0 || (len(s.alive()) < 3 && s.chance(owners)) {
 			s.start()
 		}
 		for _, w := range s.writers {
@@ -175,6 +177,11 @@ func (s *sim) run() error {
 		if s.chance(retain) {
 			s.retain()
 		}
+		if s.beside != nil {
+			if err := s.beside(); err != nil {
+				return err
+			}
+		}
 	}
 	return s.finish()
 }
@@ -188,8 +195,12 @@ func (s *sim) alive() (n []*simWriter) {
 	return n
 }
 
+// unixNow is Unix time in seconds, which no camera's seqs overtake.
+func (s *sim) unixNow() uint64 { return 1_000_000 + uint64((s.clock-1<<40)/frame)*3 }
+
 // retain removes the oldest records: media first, the index keeps more.
 func (s *sim) retain() {
+	s.retained = true
 	for p := range s.media {
 		l := &s.media[p]
 		l.start += int64(s.rng.IntN(int(l.end()-l.start)/2 + 1))
@@ -201,6 +212,34 @@ func (s *sim) retain() {
 	}
 }
 
+// away lets time pass in which nobody records the camera: retention removes all its
+// footage, or somebody purges it. What writers had on its way has arrived, or is lost.
+func (s *sim) away() error {
+	if s.beside != nil || len(s.alive()) != 0 || len(s.writers) == 0 || !s.chance(0.1) {
+		return nil
+	}
+	for _, w := range s.writers {
+		w.lost = true
+	}
+	s.clock += 300 * schemas.MediaTimescale
+	if s.chance(0.5) {
+		s.stats.Emptied++
+		s.index.start = s.index.end()
+		for p := range s.media {
+			s.media[p].start = s.media[p].end()
+		}
+		return nil
+	}
+	s.stats.Purged++
+	if err := s.checkLife(); err != nil {
+		return err
+	}
+	s.index, s.media = simLog[schemas.Entry]{}, make([]simLog[*schemas.Chunk], len(s.media))
+	s.writers, s.readers, s.safe, s.stood, s.retained = nil, nil, nil, schemas.Standing{}, false
+	s.life += "'"
+	return nil
+}
+
 // finish lets the surviving writers come to an end and compares everything.
 func (s *sim) finish() error {
 	last := s.start() // somebody has to settle what the dead left behind
@@ -208,6 +247,7 @@ func (s *sim) finish() error {
 		w.hung = false
 	}
 	for round := 0; ; round++ {
+		s.clock += 3 * frame
 		busy := false
 		for _, w := range s.writers {
 			if w == last && round < 200 {
@@ -221,7 +261,7 @@ func (s *sim) finish() error {
 			if err := s.step(w); err != nil {
 				return err
 			}
-			if !w.dead && !w.fenced && (w.opening || len(w.core.pending) > 0) {
+			if !w.dead && !w.fenced && ((w.opening && len(w.opens) > 0) || len(w.core.pending) > 0) {
 				busy = true
 			}
 		}
@@ -232,23 +272,19 @@ func (s *sim) finish() error {
 			return errors.New("writers do not come to an end")
 		}
 	}
+	return s.checkLife()
+}
+
+// checkLife compares all that one life of the camera has left.
+func (s *sim) checkLife() error {
 	truth, err := s.truth()
 	if err != nil {
 		return err
 	}
-	if err := s.checkSafe(truth); err != nil {
-		return err
-	}
-	if err := s.checkMedia(truth); err != nil {
-		return err
-	}
-	for _, w := range s.alive() { // a late open may have fenced the one started last
-		if w.open.offset > last.open.offset {
-			last = w
+	for _, check := range []func([]schemas.Entry) error{s.checkSafe, s.checkStrings, s.checkMedia, s.checkAbsence, s.checkHandover, s.checkOpens, s.checkCoverage} {
+		if err := check(truth); err != nil {
+			return err
 		}
-	}
-	if err := s.checkCoverage(truth, last); err != nil {
-		return err
 	}
 	s.readers = append(s.readers, s.newReader())
 	for _, r := range s.readers {

@@ -10,62 +10,131 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// start adds a writer, which opens the camera sooner or later.
+// simWriter is a writer, with the connection to the camera that feeds it.
+type simWriter struct {
+	id      int
+	core    *core
+	opening bool // not opened yet
+	opens   []*simRequest
+	epoch   int64
+	opened  bool
+	dead    bool // crashed: takes no part, but its requests may still arrive
+	lost    bool // they do not arrive any more
+	hung    bool
+	fenced  bool
+	closing bool
+	lanes   map[int32][]*simRequest // requests to a media partition, in order
+	entry   *simRequest
+	ops     []func() // what came while it was opening
+	planned plan     // behind its second `open`
+
+	unit     string // its first access unit; "": it opens without one
+	unitTime time.Time
+	waited   int // looks for its first access unit
+
+	// The camera that it records.
+	frame    int64 // number of the next frame
+	offset   int64 // of this connection's clock, ticks
+	index    uint32
+	chunks   int // chunks that the unfinished fragment gets at least
+	received bool
+	firstSeq uint64
+}
+
+// start adds a writer. It connects, and opens the camera with its first keyframe, or
+// without a connection.
 func (s *sim) start() *simWriter {
 	w := &simWriter{
-		id: len(s.writers) + 1, core: newCore(int64(60+s.rng.IntN(200)), 2+s.rng.IntN(8)),
-		opening: true, lanes: map[int32][]*simRequest{}, media: s.clock,
+		id: len(s.writers) + 1, opening: true, lanes: map[int32][]*simRequest{}, epoch: -1,
 	}
-	w.open = &simRequest{entry: &schemas.Entry{Kind: schemas.KindOpen, Prev: -1, Writer: fmt.Sprint(w.id)}}
+	w.core = newCore(int64(60+s.rng.IntN(200)), 2+s.rng.IntN(8), fmt.Sprint("start ", w.id))
+	w.core.onSession = func(stood schemas.Standing, _ int64, _ string) {
+		if stood.Session >= s.stood.Session {
+			s.stood = stood
+		}
+	}
+	w.frame = s.nextKey(s.clock / frame)
+	s.connect(w)
+	s.beginFragment(w)
+	if s.chance(0.3) {
+		w.ask(&schemas.Entry{})
+	}
 	s.writers = append(s.writers, w)
 	return w
 }
 
+// ask sends an `open`.
+func (w *simWriter) ask(declared *schemas.Entry) {
+	w.opens = append(w.opens, &simRequest{entry: &schemas.Entry{
+		Kind: schemas.KindOpen, Prev: -1, Writer: fmt.Sprint(w.id), Unit: w.unit, AbsentReason: w.core.why,
+		From: declared.From, Life: declared.Life,
+	}})
+}
+
+// key reports whether a frame of the camera is a keyframe.
+func (s *sim) key(n int64) bool { return uint64(n)*0x9e3779b97f4a7c15>>32%uint64(s.keyEvery) == 0 }
+
+func (s *sim) nextKey(n int64) int64 {
+	for !s.key(n) {
+		n++
+	}
+	return n
+}
+
+// unitData is the bytes of a frame, the same for every connection.
+func (s *sim) unitData(n int64) []byte {
+	if s.static && s.key(n) {
+		n = 0
+	}
+	return binary.BigEndian.AppendUint64(nil, uint64(n))
+}
+
+// connect gives the connection a clock.
+func (s *sim) connect(w *simWriter) {
+	w.offset = s.rng.Int64N(8*frame) - 4*frame
+	if s.chance(0.1) { // a host whose clock is wrong
+		w.offset += s.rng.Int64N(8*schemas.MediaTimescale) - 4*schemas.MediaTimescale
+	}
+}
+
+func (s *sim) beginFragment(w *simWriter) {
+	w.index, w.chunks = 0, 1+s.rng.IntN(6)
+	if s.chance(0.01) {
+		w.chunks = 80 // a fragment that outgrows its layout
+	}
+}
+
 // camera hands the writer's next chunk over: the assembler's part.
 func (s *sim) camera(w *simWriter) {
-	if w.fenced || w.closing {
+	edge := s.clock / frame
+	if w.fenced || w.closing || w.frame >= edge {
 		return
 	}
-	const frame = schemas.MediaTimescale / 25
-	if w.left == 0 {
-		w.left, w.index = 1+s.rng.IntN(8), 0
-		if s.chance(0.01) {
-			w.left = 80 // a fragment that outgrows its layout
-		}
+	if w.index == 0 && w.received {
 		if s.chance(0.05) { // reconnect
-			w.media += int64(s.rng.IntN(5 * schemas.MediaTimescale))
-			s.do(w, 0, func() { w.core.newSession = true })
+			w.frame = s.nextKey(max(w.frame, edge-s.rng.Int64N(5)) + s.rng.Int64N(125))
+			s.connect(w)
+			s.do(w, func() { w.core.beginSession(fmt.Sprint("camera ", w.id)) })
+			return
 		}
 		if s.chance(0.03) { // a cap, then no keyframe
-			d := int64(1+s.rng.IntN(100)) * frame
-			m := w.media
-			s.do(w, d, func() { w.core.addGap(publicTime(m), m, d, schemas.ReasonKeyframe) })
-			w.media += d
+			m, d := w.media(), (s.nextKey(w.frame+1+s.rng.Int64N(100))-w.frame)*frame
+			w.frame += d / frame
+			s.do(w, func() { w.core.addGap(publicTime(m), m, d, schemas.ReasonKeyframe) })
+			return
 		}
 	}
-	n := 1 + s.rng.IntN(5)
-	c := &schemas.Chunk{
-		Index: w.index, Start: publicTime(w.media), Last: w.left == 1 && !s.chance(0.05),
-		Layout: schemas.Layout{Part: 19800, Video: schemas.H264},
-	}
-	if w.index == 0 {
-		c.Tracks = []schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264, Timescale: schemas.MediaTimescale}}
-	}
-	run := schemas.Run{Track: schemas.VideoTrack}
-	for i := range n {
-		w.counter++
-		data := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, uint32(w.id)), w.counter)
-		run.Samples = append(run.Samples, schemas.Sample{DTS: w.media, Duration: frame, Sync: w.index == 0 && i == 0, Data: data})
-		w.media += frame
-	}
-	c.Runs = []schemas.Run{run}
-	w.index++
-	w.left--
+	c := s.chunk(w)
 	admit := ""
 	if s.chance(0.01) {
 		admit = schemas.ReasonStorage
 	}
-	s.do(w, int64(n)*frame, func() {
+	if !w.received && len(w.opens) == 0 {
+		w.unit, w.unitTime = schemas.UnitHash(c.Video()[0].Data), c.Start
+		w.ask(&schemas.Entry{})
+	}
+	w.received = true
+	s.do(w, func() {
 		o, err := w.core.write(c, admit)
 		if err != nil {
 			s.stats.Refused++
@@ -76,13 +145,36 @@ func (s *sim) camera(w *simWriter) {
 	})
 }
 
+func (w *simWriter) media() int64 { return w.frame*frame + w.offset }
+
+// chunk makes the next chunk. A keyframe begins a fragment if the one before is long
+// enough.
+func (s *sim) chunk(w *simWriter) *schemas.Chunk {
+	c := &schemas.Chunk{Index: w.index, Start: publicTime(w.media()), Layout: schemas.Layout{Part: 19800, Video: schemas.H264}}
+	if w.index == 0 {
+		c.Tracks = []schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264, Timescale: schemas.MediaTimescale}}
+	}
+	w.index++
+	run := schemas.Run{Track: schemas.VideoTrack}
+	for range 1 + s.rng.IntN(5) {
+		run.Samples = append(run.Samples, schemas.Sample{DTS: w.media(), Duration: frame, Sync: s.key(w.frame), Data: s.unitData(w.frame)})
+		w.frame++
+		if int(w.index) >= w.chunks && s.key(w.frame) {
+			c.Last = !s.chance(0.05)
+			s.beginFragment(w)
+			break
+		}
+	}
+	c.Runs = []schemas.Run{run}
+	return c
+}
+
 // do runs an operation of the camera now, or once the writer is open.
-func (s *sim) do(w *simWriter, ticks int64, op func()) {
+func (s *sim) do(w *simWriter, op func()) {
 	if w.opening {
 		w.ops = append(w.ops, op)
 		return
 	}
-	w.received += ticks
 	op()
 }
 
@@ -93,10 +185,18 @@ func publicTime(media int64) time.Time {
 // step makes requests of w arrive and answers return, each after a random delay.
 // Requests of a crashed writer may still arrive; its answers go nowhere.
 func (s *sim) step(w *simWriter) error {
+	if w.lost {
+		return nil
+	}
 	if w.opening {
 		s.stepOpen(w)
 		return nil
 	}
+	s.stepChunks(w)
+	return s.stepEntry(w)
+}
+
+func (s *sim) stepChunks(w *simWriter) {
 	for _, p := range slices.Sorted(maps.Keys(w.lanes)) { // a schedule must be the same each time
 		lane := w.lanes[p]
 		for i, r := range lane {
@@ -120,6 +220,9 @@ func (s *sim) step(w *simWriter) error {
 			}
 		}
 	}
+}
+
+func (s *sim) stepEntry(w *simWriter) error {
 	if w.entry == nil {
 		if w.dead || w.hung || w.fenced {
 			return nil
@@ -130,24 +233,17 @@ func (s *sim) step(w *simWriter) error {
 		return s.bounds(w)
 	}
 	if !w.entry.applied && s.chance(0.3) {
-		e := *w.entry.entry
-		e.Offset = s.index.end()
-		w.entry.offset = s.index.append(e)
-		w.entry.applied = true
+		s.appendEntry(w.entry)
 		if s.chance(0.01) {
-			e.Offset = s.index.end()
-			s.index.append(e)
+			again := *w.entry
+			s.appendEntry(&again)
 		}
 	}
 	if w.entry.applied && !w.dead && !w.hung && s.chance(0.4) {
 		e := *w.entry.entry
 		e.Offset = w.entry.offset
-		fenced := false
-		for o := e.Prev + 1; o < e.Offset; o++ {
-			fenced = fenced || s.index.records[o].Kind == schemas.KindOpen
-		}
 		w.entry = nil
-		if fenced {
+		if s.opensIn(e.Prev, e.Offset) {
 			w.fenced = true
 			s.stats.Fenced++
 			return nil
@@ -157,6 +253,22 @@ func (s *sim) step(w *simWriter) error {
 		return s.bounds(w)
 	}
 	return nil
+}
+
+func (s *sim) appendEntry(r *simRequest) {
+	e := *r.entry
+	e.Offset = s.index.end()
+	r.offset, r.applied = s.index.append(e), true
+}
+
+// opensIn reports whether an `open` stands between two offsets, both exclusive.
+func (s *sim) opensIn(prev, before int64) bool {
+	for o := prev + 1; o < before; o++ {
+		if s.index.records[o].Kind == schemas.KindOpen {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *sim) bounds(w *simWriter) error {
@@ -170,46 +282,84 @@ func (s *sim) bounds(w *simWriter) error {
 	return nil
 }
 
+// stepOpen opens a writer, as Writer.open does.
 func (s *sim) stepOpen(w *simWriter) {
+	if len(w.opens) == 0 {
+		return
+	}
+	r := w.opens[len(w.opens)-1]
 	if w.dead {
-		if !w.open.applied && s.chance(0.1) { // the open of a writer that died at once
-			e := *w.open.entry
-			e.Offset = s.index.end()
-			s.index.append(e)
-			w.open.applied = true
+		if !r.applied && s.chance(0.1) { // the open of a writer that died at once
+			s.appendEntry(r)
 		}
 		return
 	}
 	if w.hung || !s.chance(0.3) {
 		return
 	}
-	if !w.open.applied {
-		e := *w.open.entry
-		e.Offset = s.index.end()
-		w.open.offset = s.index.append(e)
-		w.open.applied = true
+	if !r.applied {
+		s.appendEntry(r)
 		return
 	}
-	// Settle: read the index up to the own open, then the media to their ends.
-	epoch := w.open.offset
-	last := lastValid(s.index.records[s.index.start:epoch], s.openBetween)
-	var chunks []chunkMeta
-	for p := range s.media {
-		l := &s.media[p]
+	if r.entry.From != 0 {
+		if slices.ContainsFunc(s.index.records[w.epoch+1:r.offset], func(e schemas.Entry) bool { return e.From != 0 }) {
+			s.stats.Twice++
+			w.ask(&schemas.Entry{})
+			return
+		}
+		s.begin(w, r.offset)
+		return
+	}
+	w.epoch = r.offset
+	p := s.past(w)
+	if w.waited < 20 && p.awaitsUnit() {
+		if _, unit := settle(w.epoch, p); unit == nil && s.chance(0.9) {
+			w.waited++
+			s.stats.Waited++
+			return
+		}
+	}
+	w.planned = p.plan(w.epoch, s.stood, s.unixNow())
+	if w.planned.resume.life == "" {
+		w.planned.resume.life = s.life
+	}
+	if from := w.planned.resume.from; from != 0 {
+		w.ask(&schemas.Entry{From: from, Life: w.planned.resume.life})
+		return
+	}
+	s.begin(w, w.epoch)
+}
+
+// past reads the index up to the writer's `open`, then the media to their ends.
+func (s *sim) past(w *simWriter) past {
+	p := past{unit: w.unit, unitTime: w.unitTime}
+	for e := range s.valid(s.index.start, w.epoch) {
+		p.take(&e)
+	}
+	for n := range s.media {
+		l := &s.media[n]
 		for o := l.start; o < l.end(); o++ {
-			if c := l.records[o]; last == nil || c.Seq > last.Seq {
-				chunks = append(chunks, metaOf(c, int32(p), o))
+			if c := l.records[o]; p.entry == nil || c.Seq > p.entry.Seq {
+				p.chunks = append(p.chunks, metaOf(c, int32(n), o))
 			}
 		}
 	}
-	settled := settle(epoch, last, chunks)
-	s.stats.Settled += len(settled)
-	for _, e := range settled {
+	return p
+}
+
+// begin begins the core of a writer that has opened the topic.
+func (s *sim) begin(w *simWriter, epoch int64) {
+	w.epoch = epoch
+	s.stats.Settled += len(w.planned.settled)
+	for _, e := range w.planned.settled {
 		if e.Kind == schemas.KindTruncated {
 			s.stats.Truncated++
 		}
 	}
-	w.core.opened(epoch, resumeAt(last, settled, chunks, uint64(1_000_000+w.id*10_000)), settled, int32(len(s.media)))
+	if w.planned.resume.unit != nil {
+		s.stats.Continued++
+	}
+	w.core.opened(epoch, w.planned, int32(len(s.media)))
 	w.firstSeq = w.core.next
 	w.opening, w.opened = false, true
 	for _, op := range w.ops {
@@ -225,10 +375,5 @@ func (s *sim) openBetween(prev, before int64) bool {
 		s.stats.Expired++
 		return true
 	}
-	for o := prev + 1; o < before; o++ {
-		if s.index.records[o].Kind == schemas.KindOpen {
-			return true
-		}
-	}
-	return false
+	return s.opensIn(prev, before)
 }

@@ -83,13 +83,16 @@ func (t *tail) run(ctx context.Context, pos Position) error {
 	if err != nil {
 		return err
 	}
-	t.prov.empty = n.entry == nil
 	if err := t.history(ctx, pos, idx[0], &n); err != nil {
 		return err
 	}
 	if n.epoch >= 0 {
-		t.prov.opened(n.epoch, t.walker.seq.last, t.walker.seq.any)
-		if err := t.emit(Event{Opened: &schemas.Entry{Kind: schemas.KindOpen, Offset: n.epoch, Prev: -1}}); err != nil {
+		open := n.open
+		if open == nil { // only its offset is known, from the entries of its writer
+			open = &schemas.Entry{Kind: schemas.KindOpen, Offset: n.epoch, Prev: -1}
+		}
+		t.prov.opened(open, t.walker.seq.last, t.walker.seq.any)
+		if err := t.emit(Event{Opened: open}); err != nil {
 			return err
 		}
 	}
@@ -205,7 +208,7 @@ func (t *tail) takeEntry(ctx context.Context, r *kgo.Record, sub *subscription) 
 
 func (t *tail) takeValid(e *schemas.Entry, sub *subscription) error {
 	if e.Kind == schemas.KindOpen {
-		t.prov.opened(e.Offset, t.walker.seq.last, t.walker.seq.any)
+		t.prov.opened(e, t.walker.seq.last, t.walker.seq.any)
 		return t.emit(Event{Opened: e})
 	}
 	t.prov.committed(e.Seq, e.Epoch)

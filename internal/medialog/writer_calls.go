@@ -1,6 +1,7 @@
 package medialog
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -23,15 +24,16 @@ func (w *Writer) do(op func()) {
 }
 
 // NewSession makes the next fragment or gap begin a new session. reason is why nothing
-// was recorded before it, if time is missing there.
+// was recorded before it, if time is missing there: schemas.AbsentCamera, …; "" is that
+// one. Of the writer's first session OpenOptions.Absent tells it.
 func (w *Writer) NewSession(reason string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.opened && w.early.isFull() {
-		w.early.session = true
+		w.early.session, w.early.why = true, reason
 		return
 	}
-	w.do(func() { w.core.newSession = true })
+	w.do(func() { w.core.beginSession(cmp.Or(reason, schemas.AbsentCamera)) })
 }
 
 // Truncate closes the unfinished fragment as truncated.

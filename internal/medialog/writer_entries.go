@@ -51,6 +51,9 @@ func (w *Writer) commit(ctx context.Context, e *schemas.Entry) error {
 	m := w.log.metrics
 	m.commitSeconds.Observe(time.Since(began).Seconds())
 	m.entries.WithLabelValues(w.topic.Camera, string(e.Kind)).Inc()
+	if e.Absent > 0 {
+		m.absent.WithLabelValues(w.topic.Camera, e.AbsentReason).Add(float64(e.Absent) / schemas.MediaTimescale)
+	}
 	if e.Kind == schemas.KindGap {
 		m.gaps.WithLabelValues(w.topic.Camera, e.Reason).Add(float64(e.Duration) / schemas.MediaTimescale)
 	}

@@ -1,8 +1,10 @@
 package medialog
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/framelog/framelog/schemas"
@@ -18,7 +20,10 @@ func (l *Log) Open(ctx context.Context, t schemas.Topic, o OpenOptions) *Writer 
 	w := &Writer{
 		appender: l.appender(t), opt: o, cancel: cancel,
 		ready: make(chan struct{}), fenced: make(chan struct{}), done: make(chan struct{}), wakeup: make(chan struct{}, 1),
-		core: newCore(l.cfg.Budget, l.cfg.IndexPending),
+		core: newCore(l.cfg.Budget, l.cfg.IndexPending, cmp.Or(o.Absent, schemas.AbsentRestart)),
+	}
+	if o.Session != nil {
+		w.core.onSession = func(s schemas.Standing, absent int64, reason string) { o.Session(s, schemas.FromTicks(absent), reason) }
 	}
 	l.wg.Go(func() {
 		defer close(w.done)
@@ -63,44 +68,140 @@ func (w *Writer) run(ctx context.Context) error {
 }
 
 // open fences earlier writers, reads what they left, and begins the core.
+//
+// In an index without an entry the first seq is declared in a second `open` (From), and
+// nobody writes before that. So what it declares is right if no other writer has declared
+// anything since the first `open`. Otherwise there may be footage now, and it begins
+// again.
 func (w *Writer) open(ctx context.Context) error {
-	epoch, err := w.fence(ctx)
-	if err != nil {
-		return err
+	now := uint64(time.Now().Unix())
+	for {
+		epoch, err := w.fence(ctx, schemas.Entry{})
+		if err != nil {
+			return err
+		}
+		left, err := w.findPast(ctx, epoch)
+		if err != nil {
+			return err
+		}
+		stood, err := w.remembered(ctx, left.entry)
+		if err != nil {
+			return err
+		}
+		p := left.plan(epoch, stood, now)
+		if p.resume.life == "" {
+			p.resume.life = newLife()
+		}
+		if p.resume.from != 0 {
+			declared, err := w.fence(ctx, schemas.Entry{From: p.resume.from, Life: p.resume.life})
+			if err != nil {
+				return err
+			}
+			another, err := w.log.anyBetween(ctx, w.index, epoch, declared, func(e *schemas.Entry) bool { return e.From != 0 })
+			if err != nil {
+				return err
+			}
+			if another {
+				continue
+			}
+			epoch = declared
+		}
+		w.logOpened(epoch, &p)
+		w.log.setPartitions(w.media, left.partitions())
+		w.begin(epoch, p, left.partitions())
+		return nil
 	}
-	last, err := w.log.newestBefore(ctx, w.index, epoch)
-	if err != nil {
-		return err
-	}
-	left, err := w.log.readLeftover(ctx, w.media, last)
-	if err != nil {
-		return err
-	}
-	w.log.setPartitions(w.media, left.partitions)
-	whole := left.chunks
-	if last.entry == nil {
-		whole = fromWhole(left.chunks, left.cut)
-	}
-	settled := settle(epoch, last.entry, whole)
-	from := resumeAt(last.entry, settled, left.chunks, uint64(time.Now().Unix()))
-	said := []any{"topic", w.media, "epoch", epoch, "seq", from.seq, "settled", len(settled), "reason", w.opt.Reason}
-	if pause := time.Since(from.publicEnd); !from.publicEnd.IsZero() && pause >= time.Second {
-		said = append(said, "recorded_until", from.publicEnd.UTC().Format(time.RFC3339), "pause", pause.Round(100*time.Millisecond))
-	}
-	w.logger.Info("opened the camera's topic", said...)
-	w.begin(epoch, from, settled, left.partitions)
-	return nil
 }
 
-// fence appends the `open`. If the topics are missing, it creates them first.
-func (w *Writer) fence(ctx context.Context) (epoch int64, err error) {
+// findPast reads what stood in the log before the `open` at offset epoch. An earlier
+// writer records until it learns that it is fenced. If the access unit with which this
+// writer begins is still on its way from it, findPast waits up to unitWait for it.
+func (w *Writer) findPast(ctx context.Context, epoch int64) (leftover, error) {
+	began := time.Now()
+	end, err := w.log.newestBefore(ctx, w.index, epoch)
+	if err != nil {
+		return leftover{}, err
+	}
+	left, err := w.log.readLeftover(ctx, w.media, end)
+	if err != nil {
+		return leftover{}, err
+	}
+	left.unit, left.unitTime = w.opt.Unit, w.firstTime()
+	for left.awaitsUnit() && time.Since(began) < unitWait {
+		if _, unit := settle(epoch, left.past); unit != nil {
+			break
+		}
+		select {
+		case <-time.After(unitPause):
+		case <-ctx.Done():
+			return leftover{}, ctx.Err()
+		}
+		if err := w.log.readMoreLeftover(ctx, w.media, &left); err != nil {
+			return leftover{}, err
+		}
+	}
+	return left, nil
+}
+
+// unitWait is how long a new writer waits for its first access unit in the footage of
+// the writer before it. That one sends a chunk every 200 ms by default. unitPause is the
+// time between two looks.
+const (
+	unitWait  = time.Second
+	unitPause = 20 * time.Millisecond
+)
+
+// firstTime returns the public time of the first footage, or now if there is none yet.
+func (w *Writer) firstTime() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.early.start.IsZero() {
+		return time.Now()
+	}
+	return w.early.start
+}
+
+// remembered asks where the camera's numbers stood, if the index has no entry. It asks
+// until there is an answer: without it the camera's numbers could go back.
+func (w *Writer) remembered(ctx context.Context, newest *schemas.Entry) (stood schemas.Standing, err error) {
+	if newest != nil || w.opt.Remember == nil {
+		return stood, nil
+	}
+	logged := false
+	err = retry(ctx, func() (err error) {
+		if stood, err = w.opt.Remember(ctx); err != nil && !logged && ctx.Err() == nil {
+			w.logger.Warn("cannot read where the camera's numbers stood; trying again", "topic", w.media, "err", err)
+			logged = true
+		}
+		return err
+	})
+	return stood, err
+}
+
+// newLife makes the name of a camera's footage.
+func newLife() string { return fmt.Sprintf("%08x", rand.Uint32()) }
+
+func (w *Writer) logOpened(epoch int64, p *plan) {
+	r := &p.resume
+	said := []any{"topic", w.media, "epoch", epoch, "seq", r.seq, "settled", len(p.settled), "reason", w.opt.Reason}
+	if pause := time.Since(r.publicEnd); !r.publicEnd.IsZero() && pause >= time.Second {
+		said = append(said, "recorded_until", r.publicEnd.UTC().Format(time.RFC3339), "pause", pause.Round(100*time.Millisecond))
+	}
+	w.logger.Info("opened the camera's topic", said...)
+}
+
+// fence appends an `open` with From and Life of declared. If the topics are missing, it
+// creates them first.
+func (w *Writer) fence(ctx context.Context, declared schemas.Entry) (epoch int64, err error) {
+	open := schemas.Entry{
+		Kind: schemas.KindOpen, Prev: -1, Writer: w.opt.Writer, Host: w.opt.Host, Reason: w.opt.Reason,
+		Unit: w.opt.Unit, AbsentReason: w.opt.Absent, From: declared.From, Life: declared.Life,
+	}
 	retryErr := retry(ctx, func() error {
 		if err = w.log.waitForTopics(ctx, w.topic); err != nil {
 			return nil
 		}
-		epoch, err = w.append(ctx, &schemas.Entry{
-			Kind: schemas.KindOpen, Prev: -1, Writer: w.opt.Writer, Host: w.opt.Host, Reason: w.opt.Reason,
-		}, time.Time{})
+		epoch, err = w.append(ctx, &open, time.Time{})
 		if !isGone(err) {
 			return nil
 		}
