@@ -131,6 +131,7 @@ func record[T any](t *testing.T, name string, v *T, enc func(*T) ([]byte, error)
 	if !bytes.Equal(b, golden) {
 		t.Errorf("%s: the bytes of version %d have changed:\n got %x\nwant %x", name, Version, b, golden)
 	}
+	checkJSON(t, path, golden)
 	got, err := dec(golden)
 	if err != nil {
 		t.Fatal(err)
@@ -159,14 +160,20 @@ func TestGolden(t *testing.T) {
 		ID: "front-door", Label: "Front door", URL: "rtsp://10.0.0.5/stream1", User: "viewer", Password: "${file:front-door}", Transport: "tcp",
 		NoAudio: true, Source: SourceFile, Origin: "framelog:12", Place: "nvr:/etc/framelog.yaml", Updated: someTime,
 	}, EncodeCamera, func(b []byte) (Camera, error) { c, err := DecodeCamera(b); c.Updated = c.Updated.UTC(); return c, err })
-	record(t, "status", &Status{
-		Camera: "front-door", Owner: "ingest-1", Host: "nvr", State: StateAway, Error: "no route", Since: someTime, Updated: someTime,
-		Video: H264, Width: 640, Height: 360, FPS: 12.5, Bitrate: 4_000_000,
-	}, EncodeStatus, func(b []byte) (Status, error) {
+	decodeStatus := func(b []byte) (Status, error) {
 		s, err := DecodeStatus(b)
 		s.Since, s.Updated = s.Since.UTC(), s.Updated.UTC()
 		return s, err
-	})
+	}
+	record(t, "status", &Status{
+		Camera: "front-door", Owner: "ingest-1", Host: "nvr", State: StateAway, Error: "no route", Since: someTime, Updated: someTime,
+		Video: H264, Width: 640, Height: 360, FPS: 12.5, Bitrate: 4_000_000,
+	}, EncodeStatus, decodeStatus)
+	record(t, "status-stands", &Status{
+		Camera: "front-door", Owner: "ingest-1", Host: "nvr", State: StateLive, Problem: "no keyframe for 20 s", Since: someTime, Updated: someTime,
+		Video: H264, Audio: AAC, Absent: 1.3, AbsentReason: AbsentRestart,
+		Stands: Standing{Life: "5f3a91c2", Seq: 1_700_000_123, Session: 7, Layout: someLayout, Media: 153_000_000_011_111},
+	}, EncodeStatus, decodeStatus)
 }
 
 func TestUnknownKeysAreIgnored(t *testing.T) {
