@@ -75,16 +75,25 @@ func newEnv(t *testing.T) *env {
 	return e
 }
 
-// python returns the command that runs a program of docs/examples.
-func python(t *testing.T, program string, args ...string) *exec.Cmd {
+// examples is the folder of the programs.
+func examples(t *testing.T) string { return filepath.Join(testenv.Root(t), "docs/examples") }
+
+// python returns the command that runs Debian's Python, for which the packages are
+// installed.
+func python(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	const python = "/usr/bin/python3" // Debian's Python, for which the packages are installed
+	const python = "/usr/bin/python3"
 	check := exec.CommandContext(t.Context(), python, "-c", "import confluent_kafka, msgpack")
 	if out, err := check.CombinedOutput(); err != nil {
 		testenv.Missing(t, "Debian's packages python3-confluent-kafka and python3-msgpack are not installed: %v %s", err, out)
 	}
-	path := filepath.Join(testenv.Root(t), "docs/examples", program)
-	return exec.CommandContext(t.Context(), python, append([]string{"-B", path}, args...)...)
+	return exec.CommandContext(t.Context(), python, append([]string{"-B"}, args...)...)
+}
+
+// reader returns the command that runs reader.py.
+func (e *env) reader(args ...string) *exec.Cmd {
+	e.t.Helper()
+	return python(e.t, append([]string{filepath.Join(examples(e.t), "reader.py"), e.brokers}, args...)...)
 }
 
 // line is what reader.py prints.
@@ -102,7 +111,7 @@ type line struct {
 // read runs reader.py over a topic.
 func (e *env) read(topic string) []line {
 	e.t.Helper()
-	out, err := python(e.t, "reader.py", e.brokers, topic).Output()
+	out, err := e.reader(topic).Output()
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {

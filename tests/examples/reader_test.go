@@ -146,7 +146,7 @@ func TestReaderJudges(t *testing.T) {
 
 	newer := schemas.Topic{Camera: "newer"}
 	e.index(newer, value(t, map[string]any{"v": 2, "k": 7}))
-	out, err := python(t, "reader.py", e.brokers, names.Media(newer)).CombinedOutput()
+	out, err := e.reader(names.Media(newer)).CombinedOutput()
 	if !strings.Contains(string(out), "schema version 2") || !errors.As(err, new(*exec.ExitError)) {
 		t.Errorf("a record of a newer version: %v, %s", err, out)
 	}
@@ -159,7 +159,7 @@ func TestReaderFollows(t *testing.T) {
 	w := e.log.Open(t.Context(), raw, medialog.OpenOptions{Writer: "ingest-1"})
 	ready(t, w)
 	cam.write(t, w, 1, 0)
-	p := testenv.Start(t, "reader.py", python(t, "reader.py", e.brokers, names.Media(raw), "--follow"))
+	p := testenv.Start(t, "reader.py", e.reader(names.Media(raw), "--follow"))
 	shown := func(n int) {
 		t.Helper()
 		p.Wait(t, testenv.Patience, "the fragments", func() bool { return len(p.Log.Lines("}\n")) >= n })
