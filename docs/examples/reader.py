@@ -58,6 +58,7 @@ class Partition:
             "enable.auto.commit": False,
             "auto.offset.reset": "error",  # else the client goes on elsewhere if a record has expired
             "queued.max.messages.kbytes": 16384,
+            "fetch.wait.max.ms": 100,  # span waits as long, behind a request for records
         })
 
     def span(self):

@@ -2,7 +2,9 @@ package examples
 
 import (
 	"errors"
+	"fmt"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -173,4 +175,33 @@ func TestReaderFollows(t *testing.T) {
 	closeWriter(t, w)
 	shown(5)
 	same(t, linesOf(t, []byte(p.Log.String())), e.stored(raw))
+}
+
+// The JSON beside the golden files suffices to make their bytes with another library.
+func TestGoldens(t *testing.T) {
+	const check = `
+import datetime, glob, json, sys, msgpack
+
+def revive(m):
+    if set(m) == {"hex"}:
+        return bytes.fromhex(m["hex"])
+    if set(m) == {"time"}:
+        return datetime.datetime.fromisoformat(m["time"].replace("Z", "+00:00"))
+    return m
+
+files = glob.glob(sys.argv[1] + "/*.json")
+for name in files:
+    record = json.load(open(name), object_hook=revive)
+    if msgpack.packb(record, datetime=True) != open(name[:-4] + "golden", "rb").read():
+        print(name, "has other bytes")
+print(len(files), "files")`
+	testenv.SkipShort(t, "Python")
+	all, err := filepath.Glob(filepath.Join(testenv.Root(t), "schemas/testdata/*.golden"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := python(t, "-c", check, filepath.Join(testenv.Root(t), "schemas/testdata")).CombinedOutput()
+	if want := fmt.Sprintf("%d files\n", len(all)); err != nil || string(out) != want {
+		t.Errorf("%s, %v; want %s", out, err, want)
+	}
 }
