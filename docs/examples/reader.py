@@ -156,7 +156,7 @@ class Log:
         index, first, last = 0, e.get("o", 0), e.get("ol", 0)
         for m in self.partition(e.get("p", 0)).read(first, last + 1):
             c = decode(m.value())
-            if c and index < e["n"] and (c.get("q"), c.get("e"), c.get("i")) == (e["q"], e.get("e", 0), index):
+            if c and (c.get("q"), c.get("e"), c.get("i")) == (e["q"], e.get("e", 0), index):
                 index += 1
                 yield m, c
         if index < e["n"]:
@@ -179,7 +179,9 @@ def line(log, e):
     if e["k"] == "hole":
         return {"kind": "hole", "from": e["q"], "to": e["to"], "declared": e["declared"]}
     out = {"seq": e["q"], "kind": e["k"], "session": e.get("se", 0), "start": e.get("st", 0) / 1e6, "seconds": e["d"] / 90000}
-    out.update({name: e[k] for name, k in [("reason", "r"), ("absent", "ab"), ("absent_reason", "ar")] if k in e})
+    for name, key, unit in [("reason", "r", None), ("absent_seconds", "ab", 90000), ("absent_reason", "ar", None)]:
+        if key in e:
+            out[name] = e[key] / unit if unit else e[key]
     if e["k"] == "gap":
         return out
     n, digest = 0, hashlib.sha256()

@@ -15,6 +15,7 @@ import (
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
+	"github.com/framelog/framelog/tests/testmedia"
 )
 
 // record records a camera: a writer that is fenced in mid-fragment, its successor, a gap,
@@ -74,8 +75,14 @@ func (e *env) index(t schemas.Topic, records ...[]byte) {
 	if err := e.log.Ensure(e.t.Context(), t); err != nil {
 		e.t.Fatal(err)
 	}
+	e.produce(names.Index(t), records...)
+}
+
+// produce writes records into partition 0 of a topic.
+func (e *env) produce(topic string, records ...[]byte) {
+	e.t.Helper()
 	for _, b := range records {
-		if err := e.client.ProduceSync(e.t.Context(), &kgo.Record{Topic: names.Index(t), Value: b}).FirstErr(); err != nil {
+		if err := e.client.ProduceSync(e.t.Context(), &kgo.Record{Topic: topic, Value: b}).FirstErr(); err != nil {
 			e.t.Fatal(err)
 		}
 	}
@@ -152,6 +159,33 @@ func TestReaderJudges(t *testing.T) {
 	if !strings.Contains(string(out), "schema version 2") || !errors.As(err, new(*exec.ExitError)) {
 		t.Errorf("a record of a newer version: %v, %s", err, out)
 	}
+}
+
+// The chunks of two copies of a fragment stand side by side. The entry names one.
+func TestReaderPicksTheCopy(t *testing.T) {
+	e := newEnv(t)
+	of := func(epoch int64) []*schemas.Chunk {
+		return testmedia.Synthetic(testmedia.Place{Seq: 10, Session: 1, Epoch: epoch, Start: testmedia.Start, Layout: testmedia.Layout}, 1)[0].Chunks
+	}
+	old, counts := of(0), of(1)
+	media := [][]byte{}
+	for i := range old {
+		for _, c := range []*schemas.Chunk{old[i], counts[i]} {
+			b, err := schemas.EncodeChunk(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			media = append(media, b)
+		}
+	}
+	e.index(raw, entry(t, schemas.Entry{Kind: schemas.KindOpen, Prev: -1}), entry(t, schemas.Entry{Kind: schemas.KindOpen, Prev: -1, From: 10}),
+		entry(t, schemas.Entry{Kind: schemas.KindTruncated, Prev: 1, Seq: 10, Session: 1, Epoch: 1, First: 1, Last: 7, Chunks: 4}))
+	e.produce(names.Media(raw), media...)
+	want := e.stored(raw)
+	if len(want) != 1 || want[0].Samples != 4*15 {
+		t.Fatalf("the store shows %+v, want 4 chunks of 5 pictures and 10 frames of sound", want)
+	}
+	same(t, e.read(names.Media(raw)), want)
 }
 
 // With --follow the reader shows what is recorded meanwhile, also by a new writer.
