@@ -14,7 +14,7 @@ import msgpack
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
-from reader import Expired, Log, decode, is_entry
+from reader import Expired, Log
 
 PROCESSOR, ROLE = "copy", "alternative"
 SETTINGS = "cleanup.policy max.message.bytes retention.ms retention.bytes segment.bytes segment.ms".split()
@@ -65,13 +65,15 @@ class Follower:
         self.catch_up()
 
     def catch_up(self):
-        """Reads the rendition's index up to its end."""
+        """Reads the rendition's index up to its end. It ends the program if another writer has the rendition."""
         end = self.out.index.span()[1]
         for _ in self.out.entries(self.next, end):
             pass
-        self.next, self.last, opened = end, self.out.judge.last, self.out.judge.open
-        if opened and opened.get("pr") != PROCESSOR:
-            raise SystemExit(f"the processor {opened.get('pr')} writes {self.out.topic}; give this one a rendition of its own")
+        self.next, self.last, o = end, self.out.judge.last, self.out.judge.open
+        if o and o.get("pr") != PROCESSOR:
+            raise SystemExit(f"the processor {o.get('pr')} writes {self.out.topic}; give this one a rendition of its own")
+        if self.epoch is not None and o["offset"] != self.epoch:
+            raise SystemExit(f"fenced: {o.get('w')} writes {self.out.topic} now")
 
     def done(self, e):
         return self.last is not None and e["q"] <= self.last["q"]
@@ -108,6 +110,7 @@ class Follower:
                  "w": f"{socket.gethostname()}-{os.getpid()}", "h": socket.gethostname()}
             # Another writer may write on until our first `open`. So only the second one declares a hole.
             if self.epoch is not None:
+                self.catch_up()
                 o.update(r="hole", fr=e["q"])
             self.epoch = self.prev = self.append(o, e["st"])
             self.partitions = len(self.producer.list_topics(self.out.topic, timeout=30).topics[self.out.topic].partitions)
@@ -118,13 +121,11 @@ class Follower:
     def commit(self, e, stamp):
         """Appends the entry of a seq, and makes sure that it counts."""
         e = {**e, "pv": self.prev}
-        offset = self.append(e, stamp)
-        if offset != self.prev + 1:
-            for m in self.out.index.read(self.prev + 1, offset):
-                o = decode(m.value())
-                if is_entry(o) and o["k"] == "open":
-                    raise SystemExit(f"fenced: {o.get('w')} (processor {o.get('pr')}) writes {self.out.topic} now")
-        self.prev, self.last = offset, e
+        self.prev, before, self.last = self.append(e, stamp), self.prev, e
+        if self.prev <= before:
+            raise SystemExit(f"{self.out.topic}.index is shorter than it was; start again")
+        if self.prev > before + 1:
+            self.catch_up()  # is there an `open` between the two?
 
     def copy(self, e):
         """Writes a fragment or a gap of the source."""
