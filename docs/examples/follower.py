@@ -9,6 +9,7 @@ the camera until it is ended. If another process begins to write the rendition, 
 import argparse
 import os
 import socket
+import time
 
 import msgpack
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -24,13 +25,24 @@ ENTRY = "v k pv lf q se ly cf og st m d ds by e p o ol n lp lu en r ab ar w h fr
 OF_SOURCE = "v k lf q se ly cf og st m d lp lu en r ab ar".split()  # a copy has the source's tracks and codecs
 
 
+def partitions_of(consumer, topic):
+    """Returns the partitions of a topic, which may be new. A consumer, unlike a producer, does not create it."""
+    limit = time.monotonic() + 10
+    while time.monotonic() < limit:
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        if partitions:
+            return partitions
+        time.sleep(0.1)
+    raise SystemExit(f"there is no topic {topic}")
+
+
 def create(brokers, source, rendition):
     """Creates the two topics of the rendition, like those of its source."""
     admin = AdminClient({"bootstrap.servers": brokers})
     for suffix in ("", ".index"):
-        resource = ConfigResource("topic", source + suffix)
+        partitions = partitions_of(source.index.consumer, source.topic + suffix)
+        resource = ConfigResource("topic", source.topic + suffix)
         settings = {k: c.value for k, c in admin.describe_configs([resource])[resource].result().items() if k in SETTINGS}
-        partitions = admin.list_topics(source + suffix, timeout=30).topics[source + suffix].partitions
         topic = NewTopic(rendition + suffix, len(partitions), len(partitions[0].replicas), config=settings)
         try:
             admin.create_topics([topic])[topic.topic].result()
@@ -52,6 +64,7 @@ class Follower:
 
     def __init__(self, brokers, source):
         self.source, self.out = Log(brokers, source), Log(brokers, source + ".copy")
+        create(brokers, self.source, self.out.topic)
         self.camera = source.split("cam.")[-1]
         self.epoch = None  # offset of our newest `open`
         self.prev = None  # offset of our newest entry
@@ -113,7 +126,7 @@ class Follower:
                 self.catch_up()
                 o.update(r="hole", fr=e["q"])
             self.epoch = self.prev = self.append(o, e["st"])
-            self.partitions = len(self.producer.list_topics(self.out.topic, timeout=30).topics[self.out.topic].partitions)
+            self.partitions = len(partitions_of(self.out.index.consumer, self.out.topic))
             self.catch_up()
             if not self.hole(e) or "fr" in o:
                 return
@@ -180,7 +193,6 @@ def main():
     p.add_argument("brokers")
     p.add_argument("topic")
     args = p.parse_args()
-    create(args.brokers, args.topic, args.topic + ".copy")
     Follower(args.brokers, args.topic).run()
 
 

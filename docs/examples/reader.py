@@ -12,6 +12,7 @@ It needs Debian's packages python3-confluent-kafka and python3-msgpack.
 import argparse
 import hashlib
 import json
+import time
 
 import msgpack
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -63,7 +64,14 @@ class Partition:
 
     def span(self):
         """Returns the offset of the oldest record, and that behind the newest one."""
-        return self.consumer.get_watermark_offsets(TopicPartition(self.topic, self.number), timeout=30)
+        limit = time.monotonic() + 10
+        while True:
+            try:
+                return self.consumer.get_watermark_offsets(TopicPartition(self.topic, self.number), timeout=10)
+            except KafkaException:  # a new topic has no leader yet; a leader moves
+                if time.monotonic() > limit:
+                    raise
+            time.sleep(0.1)
 
     def read(self, first, end=None):
         """Yields the records from offset first up to end, without an end for ever."""

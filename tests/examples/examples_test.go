@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,19 +29,18 @@ import (
 	"github.com/framelog/framelog/tests/testmedia"
 )
 
-var (
-	raw   = schemas.Topic{Camera: "front-door"}
-	names schemas.Names
-)
+var raw = schemas.Topic{Camera: "front-door"}
 
-// env is an embedded broker, and clients of it.
+// env is a broker, and clients of it.
 type env struct {
 	t       *testing.T
 	brokers string
+	names   schemas.Names
 	log     *medialog.Log
 	client  *kgo.Client
 }
 
+// newEnv makes an env with the embedded broker.
 func newEnv(t *testing.T) *env {
 	t.Helper()
 	testenv.SkipShort(t, "Python")
@@ -50,25 +50,34 @@ func newEnv(t *testing.T) *env {
 	go func() {
 		done <- broker.Run(ctx, cfg, slog.New(slog.DiscardHandler), nil, func(addr string) { ready <- addr })
 	}()
-	e := &env{t: t}
-	select {
-	case e.brokers = <-ready:
-	case err := <-done:
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
 	})
+	select {
+	case addr := <-ready:
+		return envOf(t, addr, "")
+	case err := <-done:
+		done <- err
+		t.FailNow()
+		return nil
+	}
+}
+
+// envOf makes an env with a broker that runs.
+func envOf(t *testing.T, brokers, prefix string) *env {
+	t.Helper()
+	e := &env{t: t, brokers: brokers, names: schemas.Names{Prefix: prefix}}
 	var err error
-	kc := kafka.Config{Brokers: []string{e.brokers}}
+	kc := kafka.Config{Brokers: strings.Split(brokers, ","), Prefix: prefix}
 	if e.log, err = medialog.Connect(medialog.Config{Kafka: kc}, slog.New(slog.DiscardHandler), nil); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(e.log.Close)
-	if e.client, err = kgo.NewClient(kgo.SeedBrokers(e.brokers), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MetadataMinAge(100*time.Millisecond)); err != nil {
+	e.client, err = kgo.NewClient(kgo.SeedBrokers(strings.Split(brokers, ",")...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MetadataMinAge(100*time.Millisecond))
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(e.client.Close)
@@ -231,7 +240,7 @@ func closeWriter(t *testing.T, w *medialog.Writer) {
 func (e *env) expire(t schemas.Topic, en schemas.Entry) {
 	e.t.Helper()
 	offsets := kadm.Offsets{}
-	offsets.Add(kadm.Offset{Topic: names.Media(t), Partition: en.Partition, At: en.Last + 1})
+	offsets.Add(kadm.Offset{Topic: e.names.Media(t), Partition: en.Partition, At: en.Last + 1})
 	if res, err := kadm.NewClient(e.client).DeleteRecords(e.t.Context(), offsets); err != nil || res.Error() != nil {
 		e.t.Fatal(err, res.Error())
 	}

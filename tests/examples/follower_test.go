@@ -3,6 +3,7 @@ package examples
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -21,7 +22,7 @@ var copied = schemas.Topic{Camera: raw.Camera, Rendition: "copy"}
 // follow starts follower.py.
 func (e *env) follow() *testenv.Process {
 	e.t.Helper()
-	return testenv.Start(e.t, "follower.py", python(e.t, filepath.Join(examples(e.t), "follower.py"), e.brokers, names.Media(raw)))
+	return testenv.Start(e.t, "follower.py", python(e.t, filepath.Join(examples(e.t), "follower.py"), e.brokers, e.names.Media(raw)))
 }
 
 // copiedUpTo waits until the rendition has an entry of a seq.
@@ -46,7 +47,7 @@ func (e *env) records(topic string) (all []*kgo.Record) {
 			left[o.Partition], from[o.Partition] = o.Offset, kgo.NewOffset().AtStart()
 		}
 	})
-	cl, err := kgo.NewClient(kgo.SeedBrokers(e.brokers), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(e.brokers, ",")...), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -73,7 +74,7 @@ func (e *env) records(topic string) (all []*kgo.Record) {
 // The bytes of follower.py are those that Framelog's encoder makes of the same records.
 func (e *env) checkBytes() {
 	e.t.Helper()
-	for _, r := range e.records(names.Media(copied)) {
+	for _, r := range e.records(e.names.Media(copied)) {
 		c, err := schemas.DecodeChunk(r.Value)
 		if err != nil {
 			e.t.Fatal(err)
@@ -91,7 +92,7 @@ func (e *env) checkBytes() {
 			}
 		}
 	}
-	for _, r := range e.records(names.Index(copied)) {
+	for _, r := range e.records(e.names.Index(copied)) {
 		en, err := schemas.DecodeEntry(r.Value)
 		if err != nil {
 			e.t.Fatal(err)
@@ -105,13 +106,19 @@ func (e *env) checkBytes() {
 
 // A copy has each fragment and gap of the source once, with the same samples.
 func TestFollower(t *testing.T) {
-	e := newEnv(t)
+	t.Run("embedded", func(t *testing.T) { checkCopy(t, newEnv(t)) })
+	t.Run("kafka", func(t *testing.T) {
+		checkCopy(t, envOf(t, strings.Join(testenv.SharedKafka(t).Brokers, ","), fmt.Sprintf("t%d.", rand.Uint32())))
+	})
+}
+
+func checkCopy(t *testing.T, e *env) {
 	e.record()
 	want := e.stored(raw)
 	p := e.follow()
 	e.copiedUpTo(p, want[len(want)-1].Seq)
 	same(t, e.stored(copied), want)
-	same(t, e.read(names.Media(copied)), want)
+	same(t, e.read(e.names.Media(copied)), want)
 	e.checkBytes()
 }
 
@@ -133,16 +140,16 @@ def hang(self, e, stamp):
     commit(self, e, stamp)
 follower.Follower.commit = hang
 follower.main()`
-	cmd := python(t, "-c", hang, e.brokers, names.Media(raw), fmt.Sprint(want[2].Seq))
+	cmd := python(t, "-c", hang, e.brokers, e.names.Media(raw), fmt.Sprint(want[2].Seq))
 	cmd.Dir = examples(t)
 	p := testenv.Start(t, "follower.py", cmd)
-	e.wait(names.Media(copied), 3*5) // the third fragment is there, and its entry is not
+	e.wait(e.names.Media(copied), 3*5) // the third fragment is there, and its entry is not
 	p.KillTree()
 	p = e.follow()
 	e.copiedUpTo(p, want[len(want)-1].Seq)
 	same(t, e.stored(copied), want)
 	opens := 0
-	for _, r := range e.records(names.Index(copied)) {
+	for _, r := range e.records(e.names.Index(copied)) {
 		if en, err := schemas.DecodeEntry(r.Value); err == nil && en.Kind == schemas.KindOpen {
 			opens++
 		}
@@ -159,7 +166,7 @@ func TestFollowerIsFenced(t *testing.T) {
 	w := e.log.Open(t.Context(), raw, medialog.OpenOptions{Writer: "ingest-1"})
 	ready(t, w)
 	cam.write(t, w, 2, 0)
-	e.wait(names.Index(raw), 1+2)
+	e.wait(e.names.Index(raw), 1+2)
 	first := e.follow()
 	e.copiedUpTo(first, e.entries(raw)[1].Seq)
 	second := e.follow()
@@ -189,7 +196,7 @@ func TestFollowerIsOvertaken(t *testing.T) {
 	w := e.log.Open(t.Context(), raw, medialog.OpenOptions{Writer: "ingest-1"})
 	cam.write(t, w, 3, 0)
 	ready(t, w)
-	e.wait(names.Index(raw), 1+3)
+	e.wait(e.names.Index(raw), 1+3)
 	p := e.follow()
 	e.copiedUpTo(p, e.entries(raw)[2].Seq)
 	p.KillTree()
@@ -199,7 +206,7 @@ func TestFollowerIsOvertaken(t *testing.T) {
 	want := e.stored(raw)
 	e.expire(raw, all[6])
 	offsets := kadm.Offsets{}
-	offsets.Add(kadm.Offset{Topic: names.Index(raw), At: all[6].Offset})
+	offsets.Add(kadm.Offset{Topic: e.names.Index(raw), At: all[6].Offset})
 	if res, err := kadm.NewClient(e.client).DeleteRecords(t.Context(), offsets); err != nil || res.Error() != nil {
 		t.Fatal(err, res.Error())
 	}
@@ -207,7 +214,7 @@ func TestFollowerIsOvertaken(t *testing.T) {
 	e.copiedUpTo(p, all[8].Seq)
 	hole := line{Kind: "hole", From: all[3].Seq, To: all[5].Seq, Declared: true}
 	expired := line{Seq: all[6].Seq, Kind: "gap", Session: 1, Reason: schemas.ReasonExpired}
-	same(t, e.read(names.Media(copied)), append(append(want[:3:3], hole, expired), want[7:]...))
+	same(t, e.read(e.names.Media(copied)), append(append(want[:3:3], hole, expired), want[7:]...))
 }
 
 // What follower.py does not go on with, and what it says.

@@ -27,8 +27,8 @@ func (e *env) record() {
 	w1 := e.log.Open(t.Context(), raw, medialog.OpenOptions{Writer: "ingest-1", Reason: "start"})
 	ready(t, w1)
 	cam.write(t, w1, 4, 2)
-	e.wait(names.Index(raw), 1+4)
-	e.wait(names.Media(raw), 4*5+2)
+	e.wait(e.names.Index(raw), 1+4)
+	e.wait(e.names.Media(raw), 4*5+2)
 	w2 := e.log.Open(t.Context(), raw, medialog.OpenOptions{Writer: "ingest-2", Reason: "takeover"})
 	ready(t, w2)
 	cam.write(t, w1, 2, 0) // beyond the `open` of its successor: these entries are void
@@ -51,7 +51,7 @@ func TestReader(t *testing.T) {
 	e := newEnv(t)
 	e.record()
 	want := e.stored(raw)
-	same(t, e.read(names.Media(raw)), want)
+	same(t, e.read(e.names.Media(raw)), want)
 	kinds := map[string]int{}
 	for _, l := range want {
 		kinds[l.Kind]++
@@ -66,7 +66,7 @@ func TestReader(t *testing.T) {
 	if len(want) == 0 || want[0].Seq != e.entries(raw)[0].Seq {
 		t.Fatalf("visible are %+v", want)
 	}
-	same(t, e.read(names.Media(raw)), want)
+	same(t, e.read(e.names.Media(raw)), want)
 }
 
 // index makes a topic of records as they are.
@@ -75,7 +75,7 @@ func (e *env) index(t schemas.Topic, records ...[]byte) {
 	if err := e.log.Ensure(e.t.Context(), t); err != nil {
 		e.t.Fatal(err)
 	}
-	e.produce(names.Index(t), records...)
+	e.produce(e.names.Index(t), records...)
 }
 
 // produce writes records into partition 0 of a topic.
@@ -129,7 +129,7 @@ func TestReaderJudges(t *testing.T) {
 		gap(11, 20), // 12: behind a hole
 		value(t, map[string]any{"v": 1, "k": "gap", "pv": 12, "q": 21, "d": 5, "new": []any{map[string]any{"a": 1}}}), // 13
 	)
-	got := e.read(names.Media(raw))
+	got := e.read(e.names.Media(raw))
 	var seqs []uint64
 	var holes []line
 	for _, l := range got {
@@ -155,7 +155,7 @@ func TestReaderJudges(t *testing.T) {
 
 	newer := schemas.Topic{Camera: "newer"}
 	e.index(newer, value(t, map[string]any{"v": 2, "k": 7}))
-	out, err := e.reader(names.Media(newer)).CombinedOutput()
+	out, err := e.reader(e.names.Media(newer)).CombinedOutput()
 	if !strings.Contains(string(out), "schema version 2") || !errors.As(err, new(*exec.ExitError)) {
 		t.Errorf("a record of a newer version: %v, %s", err, out)
 	}
@@ -180,12 +180,12 @@ func TestReaderPicksTheCopy(t *testing.T) {
 	}
 	e.index(raw, entry(t, schemas.Entry{Kind: schemas.KindOpen, Prev: -1}), entry(t, schemas.Entry{Kind: schemas.KindOpen, Prev: -1, From: 10}),
 		entry(t, schemas.Entry{Kind: schemas.KindTruncated, Prev: 1, Seq: 10, Session: 1, Epoch: 1, First: 1, Last: 7, Chunks: 4}))
-	e.produce(names.Media(raw), media...)
+	e.produce(e.names.Media(raw), media...)
 	want := e.stored(raw)
 	if len(want) != 1 || want[0].Samples != 4*15 {
 		t.Fatalf("the store shows %+v, want 4 chunks of 5 pictures and 10 frames of sound", want)
 	}
-	same(t, e.read(names.Media(raw)), want)
+	same(t, e.read(e.names.Media(raw)), want)
 }
 
 // With --follow the reader shows what is recorded meanwhile, also by a new writer.
@@ -195,7 +195,7 @@ func TestReaderFollows(t *testing.T) {
 	w := e.log.Open(t.Context(), raw, medialog.OpenOptions{Writer: "ingest-1"})
 	ready(t, w)
 	cam.write(t, w, 1, 0)
-	p := testenv.Start(t, "reader.py", e.reader(names.Media(raw), "--follow"))
+	p := testenv.Start(t, "reader.py", e.reader(e.names.Media(raw), "--follow"))
 	shown := func(n int) {
 		t.Helper()
 		p.Wait(t, testenv.Patience, "the fragments", func() bool { return len(p.Log.Lines("}\n")) >= n })
