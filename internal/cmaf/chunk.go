@@ -85,7 +85,7 @@ func makeChunk(tracks []schemas.Track, c *schemas.Chunk) ([]byte, error) {
 	var starts []int // of each track's data in the mdat
 	var data [][]byte
 	size := 0
-	for _, r := range c.Runs {
+	for _, r := range withMetadata(tracks, c) {
 		if len(r.Samples) == 0 {
 			continue
 		}

@@ -7,8 +7,8 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// ErrNoGap is returned by [Gap] for a codec that has no sample without a picture.
-var ErrNoGap = errors.New("cmaf: the codec has no sample without a picture")
+// ErrNoGap is returned by [Gap] for a codec that has no sample without content.
+var ErrNoGap = errors.New("cmaf: the codec has no sample without content")
 
 // endOfSequence is an access unit without a picture: the NAL unit that ends a
 // coded video sequence (ITU-T H.264 section 7.4.1.2.3, H.265 section 7.4.2.4.4),
@@ -18,20 +18,24 @@ var endOfSequence = map[schemas.Codec][]byte{
 	schemas.H265: {0, 0, 0, 2, 36 << 1, 1},
 }
 
-// Gap makes the segment of a gap: one sample of video that lasts as long as the
-// gap and has no picture. Players that know EXT-X-GAP do not request it. Others
-// stop at a missing segment: GStreamer's hlsdemux2 requests it for ever.
-// Errors: [ErrNoGap].
+// Gap makes the segment of a gap: one sample that lasts as long as the gap. A sample of
+// video has no picture, one of timed metadata is the JSON value null. Players that know EXT-X-GAP do not
+// request the segment. Others stop at a missing one: GStreamer's hlsdemux2 requests it for
+// ever. Errors: [ErrNoGap].
 func Gap(e schemas.Entry) (Blocks, error) {
+	c := &schemas.Chunk{Seq: e.Seq, Last: true, Media: e.Media, Duration: e.Duration}
+	var t schemas.Track
 	data, ok := endOfSequence[e.Layout.Video]
-	if !ok {
+	switch {
+	case ok:
+		t = schemas.Track{ID: schemas.VideoTrack, Codec: e.Layout.Video, Timescale: schemas.MediaTimescale}
+		c.Runs = []schemas.Run{{Track: t.ID, Samples: []schemas.Sample{{DTS: e.Media, Duration: uint32(e.Duration), Data: data}}}}
+	case e.Layout.Codec() == schemas.JSON: // makeChunk adds the sample
+		t = schemas.Track{ID: schemas.DataTrack, Codec: schemas.JSON, Timescale: schemas.MediaTimescale}
+	default:
 		return nil, ErrNoGap
 	}
-	b, err := makeChunk([]schemas.Track{{ID: schemas.VideoTrack, Codec: e.Layout.Video, Timescale: schemas.MediaTimescale}}, &schemas.Chunk{
-		Seq: e.Seq, Last: true, Runs: []schemas.Run{{Track: schemas.VideoTrack, Samples: []schemas.Sample{{
-			DTS: e.Media, Duration: uint32(e.Duration), Data: data,
-		}}}},
-	})
+	b, err := makeChunk([]schemas.Track{t}, c)
 	if err != nil {
 		return nil, fmt.Errorf("cmaf: make gap %d: %w", e.Seq, err)
 	}

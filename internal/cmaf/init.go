@@ -21,8 +21,11 @@ func Init(tracks []schemas.Track) ([]byte, error) {
 	init := mp4.CreateEmptyInit()
 	for _, t := range tracks {
 		kind := "audio"
-		if t.Codec.Video() {
+		switch {
+		case t.Codec.Video():
 			kind = "video"
+		case t.Codec == schemas.JSON:
+			kind = "meta"
 		}
 		trak := mp4.CreateEmptyTrak(uint32(t.ID), t.Timescale, kind, "und")
 		entry, err := sampleEntry(t)
@@ -72,6 +75,8 @@ func sampleEntry(t schemas.Track) (mp4.Box, error) {
 			return nil, err
 		}
 		return mp4.CreateAudioSampleEntryBox("Opus", uint16(t.Channels), 16, codec.OpusRate, verbatim("dOps", body)), nil
+	case schemas.JSON:
+		return verbatim("mett", jsonEntry), nil
 	default:
 		return nil, fmt.Errorf("no sample entry for codec %q", t.Codec)
 	}
