@@ -38,7 +38,7 @@ func (o *oneCamera) Follow(ctx context.Context, f func(registry.Snapshot)) error
 // camera, CAMERA.
 var examples = map[string][]string{"/hls/": {
 	"/hls/CAMERA/index.m3u8", "/hls/CAMERA/raw.m3u8", "/hls/CAMERA/raw.m3u8?_HLS_msn=8", "/hls/CAMERA/raw/m1/7.m4s", "/hls/CAMERA/raw/m1/7.9.0.m4s",
-	"/hls/CAMERA/raw/m1/init-0123456789abcdef.mp4", "/hls/CAMERA/720p.m3u8", "/hls/CAMERA/720p/m1/7.m4s",
+	"/hls/CAMERA/raw/m1/init-0123456789abcdef.mp4", "/hls/CAMERA/720p.m3u8", "/hls/CAMERA/720p/index.m3u8", "/hls/CAMERA/720p/m1/7.m4s",
 }}
 
 // asked is a question to an Authorize.

@@ -33,7 +33,7 @@ func BenchmarkChunk(b *testing.B) {
 			if _, _, err := m.chunk(c); err != nil {
 				b.Fatal(err)
 			}
-			if m.playlist(schemas.Raw, true) == nil {
+			if m.playlist(schemas.Raw, true, nil) == nil {
 				b.Fatal("no playlist")
 			}
 		}

@@ -17,8 +17,12 @@
 // Segments, parts and inits have the same bytes at the same URL on any server for
 // as long as the log holds them.
 //
+// A rendition is served as the camera's own footage (raw) is, with the same code and a
+// playlist of its own. renditions.go knows which renditions exist. A rendition of timed
+// metadata has no parts.
+//
 // There is no HLS for MJPEG, since browsers do not play it in HLS: the playlists of
-// a camera that sends MJPEG are 404, and in the playlist of a camera that has
+// a camera that sends MJPEG are 406, and in the playlist of a camera that has
 // changed its codec MJPEG footage is a gap. Segments and inits of MJPEG exist at
 // their URLs.
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ type fakeLog struct {
 	topics  map[schemas.Topic]*fakeTopic
 	loads   int           // of chunks
 	lookups int           // reads of indexes
+	lists   int           // of topics
 	away    error         // what reads of indexes and Available fail with
 	broken  int           // rises with each breakTails
 	hold    chan struct{} // reading chunks waits for it, where not nil
@@ -39,10 +41,16 @@ func newFakeLog() *fakeLog {
 	return &fakeLog{changed: make(chan struct{}), topics: map[schemas.Topic]*fakeTopic{}}
 }
 
-func (l *fakeLog) update(camera string, change func(t *fakeTopic)) {
+// topicOf is the topic of a name as "cam" or "cam/720p".
+func topicOf(name string) schemas.Topic {
+	camera, rendition, _ := strings.Cut(name, "/")
+	return schemas.Topic{Camera: camera, Rendition: rendition}
+}
+
+func (l *fakeLog) update(name string, change func(t *fakeTopic)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	topic := schemas.Topic{Camera: camera}
+	topic := topicOf(name)
 	t := l.topics[topic]
 	if t == nil {
 		t = &fakeTopic{chunks: map[uint64][]*schemas.Chunk{}}
@@ -67,9 +75,10 @@ func (l *fakeLog) entry(camera string, e schemas.Entry) {
 	})
 }
 
-func (l *fakeLog) open(camera string, epoch int64) {
+// open opens a topic; from is 0 or the seq with which it goes on behind a hole.
+func (l *fakeLog) open(camera string, epoch int64, from uint64) {
 	l.update(camera, func(t *fakeTopic) {
-		t.events = append(t.events, medialog.Event{Opened: &schemas.Entry{Kind: schemas.KindOpen, Offset: epoch}})
+		t.events = append(t.events, medialog.Event{Opened: &schemas.Entry{Kind: schemas.KindOpen, Offset: epoch, From: from}})
 	})
 }
 
@@ -238,6 +247,10 @@ func (l *fakeLog) fail(err error) {
 func (l *fakeLog) Topics(context.Context) ([]schemas.Topic, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.lists++
+	if l.away != nil {
+		return nil, l.away
+	}
 	var all []schemas.Topic
 	for t := range l.topics {
 		all = append(all, t)
@@ -250,8 +263,12 @@ func (l *fakeLog) Tail(ctx context.Context, t schemas.Topic, from medialog.Posit
 		var last uint64
 		at := -1 // the event to tell next; -1: the past comes first
 		l.mu.Lock()
-		broken := l.broken
+		broken, away := l.broken, l.away
 		l.mu.Unlock()
+		if away != nil && from == (medialog.Position{}) { // a read of the newest entry
+			yield(medialog.Event{}, away)
+			return
+		}
 		for {
 			l.mu.Lock()
 			changed, isBroken := l.changed, l.broken != broken

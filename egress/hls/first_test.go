@@ -160,7 +160,7 @@ func TestFirstFootage(t *testing.T) {
 
 		motion := schemas.Layout{Target: 2, Video: schemas.MJPEG}
 		log.entry("jpeg", schemas.Entry{Kind: schemas.KindWhole, Seq: 5, Layout: motion, Chunks: 1, Duration: 90000})
-		if body := want(t, get(s, "/hls/jpeg/index.m3u8"), 404); !strings.Contains(body, "MJPEG") {
+		if body := want(t, get(s, "/hls/jpeg/index.m3u8"), 406); !strings.Contains(body, `camera "jpeg" is MJPEG`) || !strings.Contains(body, "transcode") {
 			t.Errorf("MJPEG: %s", body)
 		}
 	})
@@ -196,6 +196,7 @@ func TestAnotherFirstFragment(t *testing.T) {
 		if reload.answered() {
 			t.Fatal("a reload does not wait for its part")
 		}
+		log.open("cam", 20, f[3].Entry.Seq) // what was there before was deleted
 		c := *f[3].Chunks[0]
 		c.Epoch = 20
 		log.chunk("cam", &c)

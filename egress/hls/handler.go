@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/framelog/framelog/internal/cmaf"
@@ -13,7 +14,8 @@ import (
 
 // ServeHTTP answers
 //
-//	/hls/<camera>/index.m3u8                                multivariant playlist
+//	/hls/<camera>/index.m3u8                                multivariant playlist of raw and its variants
+//	/hls/<camera>/<rendition>/index.m3u8                    multivariant playlist of this rendition alone
 //	/hls/<camera>/<rendition>.m3u8                          media playlist
 //	/hls/<camera>/<rendition>/m1/<seq>.m4s                  segment
 //	/hls/<camera>/<rendition>/m1/<seq>.<epoch>.<part>.m4s   part
@@ -33,10 +35,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = fail(http.StatusMethodNotAllowed, "bad", "method %s is not allowed", r.Method)
 	case s.cfg.Known != nil && !s.cfg.Known(res.topic.Camera):
 		err = fail(http.StatusNotFound, "not_found", "%s", noCamera(res.topic.Camera))
-	case !res.topic.IsRaw():
-		err = fail(http.StatusNotFound, "not_found", "camera %q has no rendition %q", res.topic.Camera, res.topic.Rendition)
 	default:
-		err = s.serve(w, r, res)
+		if err = s.exists(r.Context(), res.topic); err == nil {
+			err = s.serve(w, r, res)
+		}
 	}
 	result := "ok"
 	if err != nil {
@@ -52,6 +54,19 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	s.metrics.requests.WithLabelValues(string(k), result).Inc()
+}
+
+// exists returns an error if a rendition has no topic. It makes no tail. A camera may be
+// about to begin, so raw need not have a topic.
+func (s *Server) exists(ctx context.Context, t schemas.Topic) error {
+	if t.IsRaw() || s.lookup(t) != nil {
+		return nil
+	}
+	all, err := s.renditions.of(ctx, t.Camera)
+	if err == nil && !slices.Contains(all, t) {
+		err = fail(http.StatusNotFound, "not_found", "camera %q has no rendition %q", t.Camera, t.Rendition)
+	}
+	return err
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, res resource) error {
@@ -82,41 +97,15 @@ func (s *Server) ready(ctx context.Context, st *stream, more func() bool) error 
 			return false, nil
 		}
 		if st.model.video() == schemas.MJPEG {
-			return false, fail(http.StatusNotFound, "unplayable", "camera %q sends MJPEG, which players do not play in HLS", st.topic.Camera)
+			return false, fail(http.StatusNotAcceptable, "unplayable",
+				"%s is MJPEG, which players do not play in HLS; the processor transcode makes a rendition of it that they play", noun(st.topic))
 		}
 		return st.model.playable() && (more == nil || more()), nil
 	})
 	if errors.Is(err, errTimeout) {
-		return fail(http.StatusServiceUnavailable, "timeout", "camera %q has no footage to play yet, or the log does not answer", st.topic.Camera)
+		return fail(http.StatusServiceUnavailable, "timeout", "%s has no footage to play yet, or the log does not answer", noun(st.topic))
 	}
 	return err
-}
-
-func (s *Server) serveMultivariant(w http.ResponseWriter, r *http.Request, res resource) error {
-	if q := r.URL.Query(); q.Has("start") || q.Has("end") {
-		return fail(http.StatusNotImplemented, "bad", "ranges of time (start, end) are not served yet")
-	}
-	st, err := s.stream(res.topic)
-	if err != nil {
-		return err
-	}
-	defer st.leave()
-	var v Variant
-	if err := s.ready(r.Context(), st, func() (ok bool) {
-		v, ok = st.model.variant(st.topic.Name())
-		return ok
-	}); err != nil {
-		return err
-	}
-	b := Multivariant([]Variant{v})
-	zipped := httpgzip.Accepted(r)
-	if zipped {
-		if b, err = httpgzip.Compress(b); err != nil {
-			return err
-		}
-	}
-	writePlaylist(w, r, b, zipped)
-	return nil
 }
 
 func (s *Server) servePlaylist(w http.ResponseWriter, r *http.Request, res resource) error {
@@ -141,7 +130,7 @@ func (s *Server) servePlaylist(w http.ResponseWriter, r *http.Request, res resou
 		s.quiet(r.Context(), st)
 	}
 	zipped := httpgzip.Accepted(r)
-	b, err := st.render(d, zipped)
+	b, err := st.render(d, zipped, s.reports(st))
 	if err != nil {
 		return err
 	}

@@ -289,7 +289,7 @@ func TestMJPEG(t *testing.T) {
 		})
 		s := run(t, Config{}, log)
 		for url, code := range map[string]int{
-			"/hls/cam/index.m3u8": 404, playlist0: 404, "/hls/cam/raw/m1/7.0.0.m4s": 404,
+			"/hls/cam/index.m3u8": 406, playlist0: 406, "/hls/cam/raw/m1/7.0.0.m4s": 406,
 			"/hls/cam/raw/m1/7.m4s": 200, "/hls/cam/raw/m1/init-" + schemas.ConfigHash(tracks) + ".mp4": 200,
 		} {
 			want(t, get(s, url), code)

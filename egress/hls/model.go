@@ -30,6 +30,11 @@ type model struct {
 	pending []*fragment                // of seqs above the newest entry, in order
 	bytes   int64                      // of pending parts
 	epoch   int64                      // of the latest writer; -1 before any
+	from    uint64                     // the newest From of an `open`: seqs below it that have no entry never get one
+
+	// shown is the copy of the next seq whose parts the playlist lists. It stays listed
+	// until the entry of that seq comes, also if a new writer begins the seq again.
+	shown *fragment
 }
 
 // fragment is a fragment that has no entry yet.
@@ -46,7 +51,7 @@ type fragment struct {
 	data         cmaf.Blocks // its parts
 	last         bool
 	ended        bool // the source ended with its last chunk
-	dropped      bool // over the limit: it has no parts, only its entry will be listed
+	dropped      bool // over the limit: it gets no more parts, and those that are not listed are gone
 	void         bool // of a writer before the latest
 }
 
@@ -58,11 +63,14 @@ func newModel(window time.Duration, provisional int64) *model {
 }
 
 // next returns the seq of the fragment after the newest entry. Before the first
-// entry it is the lowest seq that the tail has delivered. ok is false if there is
-// none.
+// entry it is the one whose parts are listed, else the lowest seq that the tail has
+// delivered. ok is false if there is none.
 func (m *model) next() (seq uint64, ok bool) {
 	if n := m.newest(); n != nil {
 		return n.Seq + 1, true
+	}
+	if m.shown != nil {
+		return m.shown.seq, true
 	}
 	for _, f := range m.pending {
 		if !ok || !f.void {
@@ -81,6 +89,20 @@ func (m *model) newest() *schemas.Entry {
 		return nil
 	}
 	return &m.entries[len(m.entries)-1]
+}
+
+// open takes the `open` of a new writer. If it declares a hole and there is no entry, the
+// fragments in the hole are forgotten. Else the playlist keeps what it lists until the
+// first entry behind the hole comes.
+func (m *model) open(e *schemas.Entry) {
+	m.opened(e.Offset)
+	if e.From == 0 {
+		return
+	}
+	m.from = e.From
+	if m.newest() == nil {
+		m.forget(func(f *fragment) bool { return f.seq < e.From })
+	}
 }
 
 // opened takes the epoch of a new writer. The fragments that earlier writers left
@@ -102,6 +124,9 @@ func (m *model) forget(which func(f *fragment) bool) {
 			return false
 		}
 		m.release(f)
+		if m.shown == f {
+			m.shown = nil
+		}
 		return true
 	})
 }
@@ -141,13 +166,15 @@ func (m *model) chunk(c *schemas.Chunk) (added, dropped bool, err error) {
 		})
 		m.pending = slices.Insert(m.pending, i, f)
 	}
-	if f.dropped || c.Index != uint32(len(f.detail.parts)) || c.Layout.Video == schemas.MJPEG {
+	if f.dropped || c.Index != uint32(len(f.detail.parts)) || partTicks(c.Layout) == 0 {
 		return false, false, nil
 	}
 	part, err := cmaf.Chunk(f.tracks, c)
 	if err != nil || m.bytes+int64(len(part)) > m.provisional {
-		m.release(f)
-		f.detail.parts, f.dropped = nil, true
+		if f.dropped = true; f != m.shown {
+			m.release(f)
+			f.detail.parts = nil
+		}
 		return false, true, err
 	}
 	f.data = append(f.data, part)
@@ -155,7 +182,20 @@ func (m *model) chunk(c *schemas.Chunk) (added, dropped bool, err error) {
 	f.last, f.ended = c.Last, c.Last && c.Ended
 	m.bytes += int64(len(part))
 	m.tracks[f.config] = f.tracks
+	m.show()
 	return true, false, nil
+}
+
+// show begins to list the parts of the next seq, if none are listed: those of the latest
+// writer's copy.
+func (m *model) show() {
+	if m.shown != nil {
+		return
+	}
+	seq, ok := m.next()
+	if f := m.fragment(seq); ok && f != nil && len(f.detail.parts) > 0 {
+		m.shown = f
+	}
 }
 
 // fragment returns the latest writer's copy of a fragment, nil if there is none.
@@ -166,17 +206,6 @@ func (m *model) fragment(seq uint64) *fragment {
 		}
 	}
 	return nil
-}
-
-// voided returns the newest copy of a fragment from a writer before the latest one,
-// nil if there is none.
-func (m *model) voided(seq uint64) (last *fragment) {
-	for _, f := range m.pending {
-		if f.seq == seq && f.void && (last == nil || f.epoch > last.epoch) {
-			last = f
-		}
-	}
-	return last
 }
 
 // copyOf returns the copy of a fragment from the writer with this epoch, void or
@@ -202,19 +231,25 @@ func (m *model) confirms(e *schemas.Entry) *segment {
 	return &segment{parts: f.data[:e.Chunks:e.Chunks], detail: d, tracks: f.tracks}
 }
 
-// entry takes the next entry. s is its segment, nil if that is not known.
+// entry takes the next entry. s is its segment, nil if that is not known. If parts of
+// another copy of the seq are listed, or more parts than the entry names, the segment is
+// listed without parts: hls.js takes a part for one that it has by seq and index.
 func (m *model) entry(e schemas.Entry, s *segment) {
 	n := m.newest()
 	if n != nil && e.Seq == n.Seq {
 		return
 	}
 	if n != nil && e.Seq != n.Seq+1 {
-		// The index began again, or entries have expired while the tail was away:
-		// the playlist begins with this entry.
+		// There is a hole before this entry, or entries have expired while the tail was
+		// away: the playlist begins with this entry.
 		m.entries, m.details = nil, map[uint64]detail{}
-		m.epoch, n = -1, nil
-		m.forget(func(*fragment) bool { return true })
+		if e.Seq < n.Seq { // the index began again
+			m.epoch, m.from = -1, 0
+			m.forget(func(*fragment) bool { return true })
+		}
+		n = nil
 	}
+	listed := m.shown
 	if e.Layout == (schemas.Layout{}) && n != nil {
 		e.Layout = n.Layout
 	}
@@ -226,7 +261,11 @@ func (m *model) entry(e schemas.Entry, s *segment) {
 	if s != nil {
 		m.loaded(e, s)
 	}
+	if listed != nil && listed.seq == e.Seq && e.Playable() && (listed.epoch != e.Epoch || len(listed.detail.parts) > int(e.Chunks)) {
+		m.details[e.Seq] = detail{frame: m.details[e.Seq].frame}
+	}
 	m.trim()
+	m.show()
 }
 
 // loaded adds the parts and tracks of an entry's segment.
@@ -234,7 +273,11 @@ func (m *model) loaded(e schemas.Entry, s *segment) {
 	if len(m.entries) == 0 || e.Seq < m.entries[0].Seq {
 		return
 	}
-	m.details[e.Seq] = s.detail
+	d := s.detail
+	if partTicks(e.Layout) == 0 {
+		d.parts = nil
+	}
+	m.details[e.Seq] = d
 	m.tracks[e.Config] = s.tracks
 }
 
@@ -306,10 +349,10 @@ func (m *model) missing() []schemas.Entry {
 		if found && !near {
 			break
 		}
-		if !e.Playable() || e.Layout.Video == schemas.MJPEG {
+		if !carried(&e) {
 			continue
 		}
-		if _, known := m.details[e.Seq]; !known && (near || !found) {
+		if _, known := m.details[e.Seq]; !known && (near && partTicks(e.Layout) != 0 || !found) {
 			all = append(all, e)
 		}
 		found = true

@@ -17,7 +17,7 @@ func (m *model) listed() []schemas.Entry {
 		return m.entries
 	}
 	o := m.unfinished()
-	if o == nil || o.Seq < leadGaps || o.Layout.Part == 0 || unfinishedDuration(o) < max(leadAfter, holdParts*int64(o.Layout.Part)+1) {
+	if o == nil || o.Seq < leadGaps || partTicks(o.Layout) == 0 || unfinishedDuration(o) < max(leadAfter, holdParts*int64(o.Layout.Part)+1) {
 		return nil
 	}
 	d := int64(schemas.TargetLadder[0]) * schemas.MediaTimescale
@@ -55,7 +55,7 @@ const leadGaps = 30
 // gapParts returns the parts of a gap. They are listed, but none of them
 // exists.
 func gapParts(gap *schemas.Entry) (parts []PartInfo) {
-	step := int64(gap.Layout.Part) * 10 / 11 // schemas.PartTarget is 1.1 parts
+	step := int64(partTicks(gap.Layout)) * 10 / 11 // schemas.PartTarget is 1.1 parts
 	for at := int64(0); step > 0 && at < gap.Duration; at += step {
 		parts = append(parts, PartInfo{Start: at, Duration: min(step, gap.Duration-at), Gap: true})
 	}
@@ -89,17 +89,16 @@ func (m *model) target() time.Duration {
 	return time.Duration(target) * time.Second
 }
 
-// unfinished returns the fragment after the newest entry, nil if there is none.
-// Its parts stay listed if a new writer opens: the first entry of that writer is
-// for this fragment, and usually keeps its chunks.
+// unfinished returns the fragment after the newest entry, nil if there is none: the copy
+// whose parts are listed, else the latest writer's.
 func (m *model) unfinished() *Unfinished {
 	seq, ok := m.next()
 	if !ok {
 		return nil
 	}
-	f := m.fragment(seq)
+	f := m.shown
 	if f == nil {
-		f = m.voided(seq)
+		f = m.fragment(seq)
 	}
 	if f == nil {
 		return nil
@@ -110,16 +109,25 @@ func (m *model) unfinished() *Unfinished {
 	}
 }
 
-// hint returns the part that comes next. It comes unless the writer ends or the
-// fragment is truncated. hint returns nil if the source has ended.
+// hint returns the part that the playlist promises, nil if there is none. It promises
+// nothing behind the parts of an earlier writer.
 func (m *model) hint() *Hint {
+	if m.shown != nil && m.shown.void {
+		return nil
+	}
+	return m.coming()
+}
+
+// coming returns the latest writer's next part of the next seq. It comes unless the writer
+// ends or the fragment is truncated. coming returns nil if the source has ended.
+func (m *model) coming() *Hint {
 	seq, ok := m.next()
 	if !ok || m.epoch < 0 {
 		return nil
 	}
 	if f := m.fragment(seq); f != nil {
 		switch {
-		case f.dropped || f.layout.Part == 0 || f.ended:
+		case f.dropped || partTicks(f.layout) == 0 || f.ended:
 			return nil
 		case f.last:
 			return &Hint{Seq: f.seq + 1, Epoch: f.epoch}
@@ -127,19 +135,23 @@ func (m *model) hint() *Hint {
 			return &Hint{Seq: f.seq, Epoch: f.epoch, Index: uint32(len(f.detail.parts))}
 		}
 	}
-	if n := m.newest(); n != nil && n.Kind == schemas.KindWhole && !n.Ended && n.Layout.Part != 0 && n.Epoch == m.epoch {
+	if n := m.newest(); n != nil && n.Kind == schemas.KindWhole && !n.Ended && partTicks(n.Layout) != 0 && n.Epoch == m.epoch {
 		return &Hint{Seq: seq, Epoch: m.epoch}
 	}
 	return nil
 }
 
-// playlist makes the playlist, nil if there is nothing to list.
-func (m *model) playlist(rendition string, skip bool) []byte {
+// playlist makes the playlist, nil if there is nothing to list. One without parts has no
+// reports.
+func (m *model) playlist(rendition string, skip bool, reports []Report) []byte {
 	entries := m.listed()
 	if len(entries) == 0 {
 		return nil
 	}
 	o := PlaylistOptions{Base: rendition + "/", Parts: map[uint64][]PartInfo{}, Skip: skip, Lead: len(m.entries) == 0, Unfinished: m.unfinished(), Hint: m.hint()}
+	if _, part := promise(entries, o.Unfinished); part != 0 {
+		o.Reports = reports
+	}
 	if len(m.entries) == 0 {
 		// hls.js takes the parts of a fragment only where the first part of the
 		// playlist lies before its last segment by more than that fragment has.
@@ -165,10 +177,9 @@ func (m *model) playlist(rendition string, skip bool) []byte {
 	return Playlist(entries, o)
 }
 
-// variant is the line of the multivariant playlist; ok is false while nothing
-// can be played.
-func (m *model) variant(rendition string) (v Variant, ok bool) {
-	v.URI = rendition + ".m3u8"
+// variant is the line of the multivariant playlist, without its URI; ok is false while
+// nothing can be played.
+func (m *model) variant() (v Variant, ok bool) {
 	for i := len(m.entries) - 1; i >= 0; i-- {
 		e := &m.entries[i]
 		if !carried(e) {
@@ -193,6 +204,33 @@ func (m *model) variant(rendition string) (v Variant, ok bool) {
 		Kind: schemas.KindWhole, Layout: f.layout, Bytes: f.data.Size(), Duration: last.Start + last.Duration,
 	}})
 	return v, true
+}
+
+// edge returns the media time up to which the playlist lists footage, 0 if it lists none.
+func (m *model) edge() int64 {
+	o, n := m.unfinished(), m.newest()
+	switch {
+	case o != nil && len(o.Parts) > 0:
+		return o.Media + unfinishedDuration(o)
+	case n != nil:
+		return n.MediaEnd()
+	default:
+		return 0
+	}
+}
+
+// last returns the newest segment of the playlist and the index of its last part, -1 if
+// it is listed without parts; ok is false while nothing is listed.
+func (m *model) last() (seq uint64, part int, ok bool) {
+	o, n := m.unfinished(), m.newest()
+	switch {
+	case !m.playable():
+		return 0, 0, false
+	case o != nil && len(o.Parts) > 0:
+		return o.Seq, len(o.Parts) - 1, true
+	default:
+		return n.Seq, len(m.details[n.Seq].parts) - 1, true
+	}
 }
 
 // rate returns the frames per second of the decoder configuration, else of the
@@ -236,6 +274,7 @@ func (m *model) reached(msn uint64, part int) bool {
 // segment with the highest part number that it has seen.
 func (m *model) tooFarAhead(msn uint64, part int) bool {
 	next, ok := m.next()
+	next = max(next, m.from) // what lies in a hole does not come
 	switch {
 	case !ok:
 		return false
@@ -277,7 +316,7 @@ func (m *model) part(seq uint64, epoch int64, index uint32) (data []byte, coming
 	if f := m.copyOf(seq, epoch); f != nil && int(index) < len(f.data) {
 		return f.data[index], false
 	}
-	h := m.hint()
+	h := m.coming()
 	if h == nil || epoch != h.Epoch {
 		return nil, false
 	}

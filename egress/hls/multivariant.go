@@ -1,10 +1,16 @@
 package hls
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math"
+	"net/http"
+	"slices"
 	"strings"
+	"time"
 
+	"github.com/framelog/framelog/internal/httpgzip"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -79,3 +85,127 @@ func Bandwidth(entries []schemas.Entry) (peak, average int64) {
 }
 
 func size(e *schemas.Entry) int64 { return e.Bytes + int64(e.Chunks)*chunkOverhead }
+
+// maxLag is how far a variant may be behind raw, in target durations, to be listed in the
+// multivariant playlist. Players read that once: a variant that is late for a moment must
+// not be missing.
+const maxLag = 6
+
+func (s *Server) serveMultivariant(w http.ResponseWriter, r *http.Request, res resource) error {
+	if q := r.URL.Query(); q.Has("start") || q.Has("end") {
+		return fail(http.StatusNotImplemented, "bad", "ranges of time (start, end) are not served yet")
+	}
+	st, err := s.stream(res.topic)
+	if err != nil {
+		return err
+	}
+	defer st.leave()
+	base := ""
+	var others []*stream
+	if res.alone {
+		base = "../"
+	} else {
+		others = s.variants(r.Context(), res.topic.Camera)
+	}
+	for _, o := range others {
+		defer o.leave()
+	}
+	all, err := s.lines(r.Context(), st, others)
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		all[i].URI = base + all[i].URI
+	}
+	b := Multivariant(all)
+	zipped := httpgzip.Accepted(r)
+	if zipped {
+		if b, err = httpgzip.Compress(b); err != nil {
+			return err
+		}
+	}
+	writePlaylist(w, r, b, zipped)
+	return nil
+}
+
+// variants returns the streams of a camera's variants, without raw. Those for which there is
+// no tail are left out. The caller calls leave of each.
+func (s *Server) variants(ctx context.Context, camera string) (all []*stream) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.FirstWait)
+	defer cancel()
+	for _, t := range s.renditions.variants(ctx, camera) {
+		if st, err := s.stream(t); err == nil {
+			all = append(all, st)
+		}
+	}
+	return all
+}
+
+// lines returns the lines of a multivariant playlist: of st as soon as it can be played,
+// and of its variants that are not late. If st is MJPEG, they are of the variants alone.
+func (s *Server) lines(ctx context.Context, st *stream, variants []*stream) ([]Variant, error) {
+	begin := time.Now()
+	var first Variant
+	err := s.ready(ctx, st, func() (ok bool) {
+		first, ok = st.line()
+		return ok
+	})
+	all := []Variant{first}
+	if err != nil {
+		if f := (*failure)(nil); !errors.As(err, &f) || f.code != http.StatusNotAcceptable || len(variants) == 0 {
+			return nil, err
+		}
+		all, err = nil, fail(http.StatusServiceUnavailable, "timeout", "no variant of %s has footage to play yet", noun(st.topic))
+	}
+	st.mu.Lock()
+	edge, limit := st.model.edge(), maxLag*schemas.Ticks(st.model.target())
+	st.mu.Unlock()
+	for _, o := range variants {
+		// A variant that is not there in time is left out.
+		_ = o.await(ctx, s.cfg.FirstWait-time.Since(begin), func() (bool, error) { return o.live, nil })
+		o.mu.Lock()
+		line, ok := o.line()
+		late := edge-o.model.edge() >= limit
+		o.mu.Unlock()
+		if ok && !late {
+			all = append(all, line)
+		}
+	}
+	if len(all) == 0 {
+		return nil, err
+	}
+	return all, nil
+}
+
+// line returns the stream's line in a multivariant playlist; ok is false while it cannot be
+// played. st.mu is held.
+func (st *stream) line() (v Variant, ok bool) {
+	if !st.live || st.model.video() == schemas.MJPEG {
+		return v, false
+	}
+	v, ok = st.model.variant()
+	v.URI = st.topic.Name() + ".m3u8"
+	return v, ok
+}
+
+// reports returns how far the other variants of a camera are that are followed now. It
+// returns none if st is no variant.
+func (s *Server) reports(st *stream) (all []Report) {
+	st.mu.Lock()
+	variant := st.isVariant()
+	st.mu.Unlock()
+	if !variant {
+		return nil
+	}
+	for _, t := range slices.Concat([]schemas.Topic{st.topic.Source()}, s.renditions.known(st.topic.Camera)) {
+		if t == st.topic {
+			continue
+		}
+		if o := s.lookup(t); o != nil {
+			if r, ok := o.report(); ok {
+				all = append(all, r)
+			}
+		}
+	}
+	return all
+}

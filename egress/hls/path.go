@@ -30,6 +30,7 @@ type resource struct {
 	epoch  int64  // of a part
 	part   uint32
 	config string // of an init
+	alone  bool   // a multivariant playlist that lists its rendition alone
 }
 
 // parsePath reads the path of a URL. A resource has exactly one path: numbers with
@@ -57,6 +58,10 @@ func parsePath(path string) (r resource, ok bool) {
 	}
 	if schemas.ValidateRendition(rendition) != nil {
 		return r, false
+	}
+	if rest == "index.m3u8" {
+		r.kind, r.alone = kindMultivariant, true
+		deeper = false
 	}
 	if rendition != schemas.Raw {
 		r.topic.Rendition = rendition
@@ -110,12 +115,23 @@ func Denied(w http.ResponseWriter, _ *http.Request, camera string) {
 
 func noCamera(camera string) string { return fmt.Sprintf("no camera %q", camera) }
 
+// noun names a topic in an answer.
+func noun(t schemas.Topic) string {
+	if t.IsRaw() {
+		return fmt.Sprintf("camera %q", t.Camera)
+	}
+	return fmt.Sprintf("rendition %q of camera %q", t.Rendition, t.Camera)
+}
+
 // path is the inverse of parsePath.
 func (r resource) path() string {
 	base := "/hls/" + r.topic.Camera + "/"
 	rendition := r.topic.Name()
 	switch r.kind {
 	case kindMultivariant:
+		if r.alone {
+			base += rendition + "/"
+		}
 		return base + "index.m3u8"
 	case kindPlaylist:
 		return base + rendition + ".m3u8"

@@ -51,7 +51,7 @@ type Hint struct {
 type Report struct {
 	URI  string
 	Seq  uint64
-	Part int // index of the last part of Seq; -1 if Seq is complete
+	Part int // index of the last part of Seq; -1 if it is listed without parts
 }
 
 // PlaylistOptions is what a media playlist holds besides entries.
@@ -65,6 +65,16 @@ type PlaylistOptions struct {
 	Reports    []Report
 }
 
+// partTicks returns the part target of a layout, in ticks of schemas.MediaTimescale. It is
+// 0 if its fragments are listed without parts: timed metadata without pictures or sound, and
+// MJPEG, which HLS does not carry.
+func partTicks(l schemas.Layout) uint32 {
+	if l.Video == schemas.MJPEG || l.Video == "" && l.Audio == "" {
+		return 0
+	}
+	return l.Part
+}
+
 // promise returns the limits of all segments and parts of a playlist, in the units
 // of schemas.Layout: the largest target duration and the largest part target of its
 // fragments. The parts of the unfinished fragment may be longer than its layout
@@ -72,11 +82,11 @@ type PlaylistOptions struct {
 func promise(entries []schemas.Entry, u *Unfinished) (target, part uint32) {
 	for i := range entries {
 		target = max(target, entries[i].Layout.Target)
-		part = max(part, entries[i].Layout.Part)
+		part = max(part, partTicks(entries[i].Layout))
 	}
 	if u != nil {
 		target = max(target, u.Layout.Fit(unfinishedDuration(u)).Target)
-		part = max(part, u.Layout.Part)
+		part = max(part, partTicks(u.Layout))
 	}
 	return target, part
 }

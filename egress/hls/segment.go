@@ -28,8 +28,8 @@ func (d *detail) add(c *schemas.Chunk, media int64) {
 		d.frame = frameTicks(c)
 	}
 	var p PartInfo
-	if v := c.Video(); len(v) > 0 {
-		p = PartInfo{Start: c.MediaStart() - media, Duration: c.MediaEnd() - c.MediaStart(), Independent: v[0].Sync}
+	if v := c.Video(); len(v) > 0 || c.Layout.Video == "" {
+		p = PartInfo{Start: c.MediaStart() - media, Duration: c.MediaEnd() - c.MediaStart(), Independent: len(v) == 0 || v[0].Sync}
 	}
 	d.parts = append(d.parts, p)
 }

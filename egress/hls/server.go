@@ -19,7 +19,8 @@ import (
 // parallel.
 type Server struct {
 	*common
-	loader *loader
+	loader     *loader
+	renditions *renditions
 
 	unfollowed int // cameras beyond MaxTails, in mode Always; of Run's goroutine
 
@@ -49,7 +50,8 @@ func New(cfg Config, log Log, logger *slog.Logger, reg prometheus.Registerer) (*
 		}
 	}
 	c.tasks.ctx, c.tasks.cancel = context.WithCancel(context.Background())
-	return &Server{common: c, loader: newLoader(c), streams: map[schemas.Topic]*stream{}}, nil
+	l := newLoader(c)
+	return &Server{common: c, loader: l, renditions: newRenditions(l), streams: map[schemas.Topic]*stream{}}, nil
 }
 
 // Run begins and ends tails, and removes old files, until ctx ends. When it
@@ -75,7 +77,7 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // followAll begins a tail of every camera that has a topic, and ends the tails of
-// cameras that no longer have one.
+// cameras that no longer have one. Renditions are followed on demand in any mode.
 func (s *Server) followAll(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.LoadTimeout)
 	defer cancel()
@@ -123,7 +125,9 @@ func (s *Server) end(which func(st *stream) bool) {
 		st.cancel()
 		delete(s.streams, t)
 		s.metrics.tails.Dec()
-		s.metrics.cameraDelay.DeleteLabelValues(t.Camera)
+		if t.IsRaw() {
+			s.metrics.cameraDelay.DeleteLabelValues(t.Camera)
+		}
 	}
 }
 

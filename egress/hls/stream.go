@@ -42,6 +42,7 @@ type stream struct {
 	changes  int           // number of changes
 	latest   time.Time     // of the last change
 	rendered map[renderKey][]byte
+	reports  []Report  // in what is rendered
 	used     time.Time // by the last request
 	whole    time.Time // when somebody last asked for a whole segment of the window
 	users    int       // requests that are being answered
@@ -100,9 +101,9 @@ func (st *stream) run(ctx context.Context) {
 		switch {
 		case errors.Is(failed, medialog.ErrSlow): // counted in a metric
 		case errors.Is(failed, medialog.ErrNoTopic):
-			st.slog.Info("the camera has no topics any more; it is followed again when it has", "camera", st.topic.Camera)
+			st.slog.Info("the topics that a tail reads are gone; it is followed again when they are back", "topic", st.topic.String())
 		default:
-			st.slog.Warn("tail ended; a new one begins", "camera", st.topic.Camera, "error", failed, "pause", pause)
+			st.slog.Warn("tail ended; a new one begins", "topic", st.topic.String(), "error", failed, "pause", pause)
 		}
 		select {
 		case <-ctx.Done():
@@ -118,7 +119,7 @@ func (st *stream) event(ctx context.Context, ev medialog.Event) {
 	case ev.Live:
 		st.begin(ctx)
 	case ev.Opened != nil:
-		st.update(func() { st.model.opened(ev.Opened.Offset) })
+		st.update(func() { st.model.open(ev.Opened) })
 	case ev.Chunk != nil:
 		st.chunk(ev.Chunk)
 	case ev.Entry != nil:
@@ -145,9 +146,9 @@ func (st *stream) chunk(c *schemas.Chunk) {
 			st.metrics.dropped.Inc()
 		}
 		if err != nil {
-			st.slog.Warn("cannot make part", "camera", st.topic.Camera, "error", err)
+			st.slog.Warn("cannot make part", "topic", st.topic.String(), "error", err)
 		}
-		if !added || !st.live || c.Captured.IsZero() {
+		if !added || !st.live || c.Captured.IsZero() || !st.topic.IsRaw() {
 			return
 		}
 		st.measured = time.Now()
@@ -162,7 +163,7 @@ func (st *stream) entry(ctx context.Context, e schemas.Entry) {
 		return
 	}
 	s := st.model.confirms(&e)
-	if st.live && s == nil && e.Playable() && e.Layout.Video != schemas.MJPEG {
+	if st.live && s == nil && carried(&e) {
 		s = st.load(ctx, e)
 	}
 	if s != nil {
@@ -173,7 +174,7 @@ func (st *stream) entry(ctx context.Context, e schemas.Entry) {
 	if s != nil {
 		st.store(e, s)
 	}
-	if st.live {
+	if st.live && st.topic.IsRaw() {
 		st.metrics.listDelay.Observe(time.Since(e.End()).Seconds())
 	}
 	all := st.model.entries
@@ -216,7 +217,7 @@ func (st *stream) load(ctx context.Context, e schemas.Entry) *segment {
 	s, err := loadSegment(ctx, st.log, st.topic, e)
 	if err != nil {
 		if !errors.Is(err, medialog.ErrExpired) && ctx.Err() == nil {
-			st.slog.Warn("cannot make segment", "camera", st.topic.Camera, "seq", e.Seq, "error", err)
+			st.slog.Warn("cannot make segment", "topic", st.topic.String(), "seq", e.Seq, "error", err)
 		}
 		return nil
 	}
@@ -369,16 +370,20 @@ func (st *stream) deltaHelps(d directives) bool {
 	return true
 }
 
-// render returns the playlist. Between two changes it is made once for all equal
-// requests.
-func (st *stream) render(d directives, gzip bool) ([]byte, error) {
+// render returns the playlist with reports of other renditions. Between two changes it is
+// made once for all equal requests.
+func (st *stream) render(d directives, gzip bool, reports []Report) ([]byte, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	if !slices.Equal(reports, st.reports) {
+		clear(st.rendered)
+		st.reports = reports
+	}
 	k := renderKey{skip: st.deltaHelps(d), gzip: gzip}
 	if b, ok := st.rendered[k]; ok {
 		return b, nil
 	}
-	b := st.model.playlist(st.topic.Name(), k.skip)
+	b := st.model.playlist(st.topic.Name(), k.skip, reports)
 	if b == nil { // another first fragment has begun since ready returned
 		return nil, errTimeout
 	}
@@ -390,6 +395,26 @@ func (st *stream) render(d directives, gzip bool) ([]byte, error) {
 	}
 	st.rendered[k] = b
 	return b, nil
+}
+
+// isVariant reports whether the stream is raw, or its rendition has the role variant. st.mu
+// is held.
+func (st *stream) isVariant() bool {
+	n := st.model.newest()
+	return st.topic.IsRaw() || n != nil && n.Role == schemas.RoleVariant
+}
+
+// report tells how far the playlist of a variant is. ok is false if it is no variant, or
+// not known.
+func (st *stream) report() (r Report, ok bool) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if !st.live || !st.isVariant() {
+		return r, false
+	}
+	r.URI = st.topic.Name() + ".m3u8"
+	r.Seq, r.Part, ok = st.model.last()
+	return r, ok
 }
 
 // enter and leave are called at the start and end of a request, so that a stream
