@@ -209,7 +209,7 @@ func (a *Assembler) take(v unit) {
 			a.m.drop(dropBeforeKeyframe, 1)
 			return
 		}
-		a.begin(v)
+		a.begin(v, a.absence())
 		return
 	}
 	raw := v.pts
@@ -223,7 +223,7 @@ func (a *Assembler) take(v unit) {
 	if v.start && a.next != "" && a.due(v) {
 		a.end(v.pts)
 		v.pts = raw
-		a.begin(v)
+		a.begin(v, "") // the camera was recorded up to v
 		return
 	}
 	a.session.see(v)
@@ -296,6 +296,7 @@ func (a *Assembler) Tick(now time.Time) error {
 		// No keyframe could come meanwhile.
 		a.keyframes.latest = a.keyframes.latest.Add(stood)
 		if a.cfg.Live {
+			a.stoodStill(now.Add(-stood), now)
 			a.problems.notice(problemStoodStill, fmt.Sprintf("ingest stood still for %v, so that footage may be missing: this machine was suspended or has too little CPU, or its clock was set", stood.Round(time.Second)), now)
 		}
 	}

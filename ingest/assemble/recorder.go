@@ -11,7 +11,8 @@ import (
 // target duration, and moves media time so that it never goes back.
 type Recorder interface {
 	// NewSession makes the next fragment (or gap) begin a new session. reason is why
-	// nothing was recorded before it, if time is missing there: schemas.AbsentCamera, …
+	// nothing was recorded before it: schemas.AbsentCamera, …; "": no time is missing
+	// there, and only its public time is set anew.
 	NewSession(reason string)
 	// Write takes the next chunk of a fragment; Index 0 begins one, Last ends it.
 	// The assembler sets Part, Video and Audio of c.Layout in every chunk. c.Start

@@ -17,6 +17,7 @@ type memory struct {
 	gaps      []gapped
 	lost      schemas.Lost // of all fragments
 	sessions  int          // begun
+	absent    []string     // why nothing was recorded before each session
 	pending   bool         // a session begins with what comes next
 	open      *recorded
 	lastDTS   int64
@@ -45,8 +46,9 @@ func (m *memory) fail(format string, args ...any) {
 	m.t.Errorf("session %d, fragment %d: %s", m.sessions, len(m.fragments), fmt.Sprintf(format, args...))
 }
 
-func (m *memory) NewSession(string) {
+func (m *memory) NewSession(reason string) {
 	m.t.Helper()
+	m.absent = append(m.absent, reason)
 	if m.open != nil {
 		m.fail("a session begins inside a fragment")
 	}

@@ -45,6 +45,9 @@ type timeline struct {
 	rate    rate
 	lost    schemas.Lost // not yet reported to the recorder
 
+	until time.Time // public time at which the newest session ended
+	woke  time.Time // when this process went on after a standstill that began in a session, or soon after one
+
 	stats Stats
 }
 
@@ -60,6 +63,7 @@ type Stats struct {
 // session is one unbroken run of time: one origin for all tracks.
 type session struct {
 	running bool
+	absent  string    // why nothing was recorded before it; "": no time is missing
 	origin  int64     // PTS of the first picture
 	base    int64     // its DTS in media time: the source's clock in ticks
 	public  time.Time // its public time: the source's clock
@@ -123,14 +127,32 @@ func (s *session) leavesOut(v *unit, c schemas.Codec) bool {
 	return false
 }
 
-// begin starts a session with the picture v.
-func (t *timeline) begin(v unit) {
+// stoodStill notes that this process stood still. If nothing was recorded for longer
+// before, the standstill is not the cause.
+func (t *timeline) stoodStill(from, to time.Time) {
+	if t.session.running || from.Sub(t.until) <= standstill {
+		t.woke = to
+	}
+}
+
+// absence returns why nothing was recorded since the session before. Footage that came
+// late, after a standstill, is recorded: then the standstill is not the cause.
+func (t *timeline) absence() string {
+	if t.woke.After(t.until) {
+		return schemas.AbsentFrozen
+	}
+	return schemas.AbsentCamera
+}
+
+// begin starts a session with the picture v. absent is why nothing was recorded before
+// it; "": no time is missing there.
+func (t *timeline) begin(v unit, absent string) {
 	t.m.session(t.next)
 	missed := t.next != sessionConnect
 	t.next = ""
 	t.lost = schemas.Lost{} // losses before the session are only counted in metrics
 	t.session = session{
-		running: true, origin: v.pts, newest: v.pts, seen: v.captured,
+		running: true, absent: absent, origin: v.pts, newest: v.pts, seen: v.captured,
 		base:   schemas.Ticks(time.Duration(v.captured.UnixNano())),
 		public: v.captured, driftSince: v.captured, missed: missed,
 		lead: make([]unit, 0, 16),
@@ -165,6 +187,7 @@ func (t *timeline) end(until int64) {
 	}
 	s.until = until
 	if s.held != nil {
+		t.until = t.publicTime(s.held.dts + int64(t.rate.frame))
 		t.add(*s.held, int64(t.rate.frame), true)
 	}
 	t.flushGap()
@@ -240,8 +263,8 @@ func (t *timeline) hold(v unit) {
 // resolve ends the lead and processes its units.
 func (t *timeline) resolve() {
 	t.close()
-	t.rec.NewSession(schemas.AbsentCamera)
 	s := &t.session
+	t.rec.NewSession(s.absent)
 	lead := s.lead
 	s.lead = nil
 	depth := max(t.info.Reorder, t.depth, depthOf(lead))
@@ -254,7 +277,13 @@ func (t *timeline) resolve() {
 	// The first picture's DTS is the session's base.
 	s.order.move = s.base - s.order.first + int64(s.order.depth)*s.order.frame
 	if t.sound != nil {
-		t.sound.align(lead[0], s.order.move, t.cfg.ClockStep)
+		from := lead[0].pts + s.order.move
+		if !s.missed {
+			// Another process may have recorded the camera up to the first picture. Its
+			// chunks end by decode time, and its sound with them.
+			from = s.base
+		}
+		t.sound.align(lead[0], s.order.move, from, t.cfg.ClockStep)
 	}
 	for _, v := range lead {
 		t.place(v)

@@ -93,11 +93,12 @@ func (s *sound) dropBefore(dts int64) int {
 // align aligns sound and pictures for the whole session, by the common origin
 // of their timestamps. If the timestamps differ from the arrival of both by
 // more than limit (one clock was set and the other not yet), arrival decides.
-// move is added to the pictures' PTS to get media time.
-func (s *sound) align(first unit, move int64, limit time.Duration) {
+// move is added to the pictures' PTS to get media time. Frames before the media time
+// from are dropped.
+func (s *sound) align(first unit, move, from int64, limit time.Duration) {
 	shown := first.pts + move // media time
 	s.offset = s.ticks(shown) - s.ticks(first.pts)
-	s.from, s.begun, s.aligned = s.ticks(shown), false, true
+	s.from, s.begun, s.aligned = s.ticks(from), false, true
 	if !s.any {
 		return
 	}
