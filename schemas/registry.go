@@ -61,6 +61,9 @@ const (
 	StateRefused    State = "refused"    // the camera refuses the connection: credentials, path
 	StateUnusable   State = "unusable"   // its stream cannot be recorded: codec, no keyframe
 	StateDisabled   State = "disabled"   // disabled in the registry
+	// StateRemoved: the registry does not have the camera any more. The record keeps
+	// where its numbers stand, until its footage is purged.
+	StateRemoved State = "removed"
 )
 
 // Status is one record of the status topic: the observed state of one camera,

@@ -93,7 +93,7 @@ func TestEndIsCompactedAway(t *testing.T) {
 			}
 			first := fetchBatch(t, c, topics["t.cameras"], part)
 			for range 2 {
-				must(t, c.Withdraw(ctx, "a"))
+				must(t, c.Delete(ctx, "a"))
 			}
 			var fetches atomic.Int64
 			b.c.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {

@@ -25,7 +25,9 @@ const (
 // Snapshot is the registry at one moment.
 type Snapshot struct {
 	Cameras map[string]schemas.Camera
-	Status  map[string]schemas.Status
+	// Status has no status of cameras whose owner has stopped after their removal
+	// (schemas.StateRemoved).
+	Status map[string]schemas.Status
 	// Read is the next offset to read of each partition of the topic of cameras.
 	Read map[int32]int64
 }
@@ -55,12 +57,43 @@ func (c *Client) End(ctx context.Context) (map[int32]int64, error) {
 // empty. It waits for brokers until ctx ends.
 func (c *Client) Load(ctx context.Context) (Snapshot, error) {
 	var out Snapshot
-	done := errors.New("read to the end")
-	err := c.read(ctx, func(s Snapshot) error { out = s; return done })
-	if errors.Is(err, done) {
+	err := c.read(ctx, func(v *view) error { out = v.snapshot(); return errRead }, c.cfg.Names().Cameras(), c.cfg.Names().Status())
+	if errors.Is(err, errRead) {
 		return out, nil
 	}
 	return Snapshot{}, fmt.Errorf("registry: load: %w", err)
+}
+
+// errRead ends read after the first reading.
+var errRead = errors.New("read to the end")
+
+// lastStatuses are the newest statuses of all cameras as of a reading.
+type lastStatuses struct {
+	began time.Time
+	all   map[string]schemas.Status
+}
+
+// LastStatus returns the newest status of a camera that any process had written before
+// the call, also of a removed camera; the zero Status if there is none. It waits for
+// brokers until ctx ends. Calls at the same time share a reading of the topic: a
+// thousand make two.
+func (c *Client) LastStatus(ctx context.Context, id string) (schemas.Status, error) {
+	called := time.Now()
+	select {
+	case c.reading <- struct{}{}:
+	case <-ctx.Done():
+		return schemas.Status{}, fmt.Errorf("registry: read status of %s: %w", id, ctx.Err())
+	}
+	defer func() { <-c.reading }()
+	if c.last.began.Before(called) {
+		now := lastStatuses{began: time.Now()}
+		err := c.read(ctx, func(v *view) error { now.all = v.Status; return errRead }, c.cfg.Names().Status())
+		if !errors.Is(err, errRead) {
+			return schemas.Status{}, fmt.Errorf("registry: read status of %s: %w", id, err)
+		}
+		c.last = now
+	}
+	return c.last.all[id], nil
 }
 
 // Follow calls changed with the registry when both topics have been read to their
@@ -69,7 +102,7 @@ func (c *Client) Load(ctx context.Context) (Snapshot, error) {
 // brokers are away nothing changes.
 func (c *Client) Follow(ctx context.Context, changed func(Snapshot)) error {
 	for {
-		err := c.read(ctx, func(s Snapshot) error { changed(s); return nil })
+		err := c.read(ctx, func(v *view) error { changed(v.snapshot()); return nil }, c.cfg.Names().Cameras(), c.cfg.Names().Status())
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -82,13 +115,12 @@ func (c *Client) Follow(ctx context.Context, changed func(Snapshot)) error {
 	}
 }
 
-// read follows both topics with one consumer, from their start, and calls changed as
-// Follow does. It returns the error of changed, ctx's, or an error if the topics
-// were made again since it began.
-func (c *Client) read(ctx context.Context, changed func(Snapshot) error) error {
-	cams, status := c.cfg.Names().Cameras(), c.cfg.Names().Status()
+// read follows topics of the registry with one consumer, from their start, and calls
+// changed as Follow does. It returns the error of changed, ctx's, or an error if the
+// topics were made again since it began.
+func (c *Client) read(ctx context.Context, changed func(*view) error, topics ...string) error {
 	client, err := kgo.NewClient(append(c.cfg.Options(c.log),
-		kgo.ConsumeTopics(cams, status), // without a group: all partitions, also of topics that come later
+		kgo.ConsumeTopics(topics...), // without a group: all partitions, also of topics that come later
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchMinBytes(1),
@@ -100,13 +132,13 @@ func (c *Client) read(ctx context.Context, changed func(Snapshot) error) error {
 	}
 	defer client.Close()
 
-	ends, err := waitEnds(ctx, kadm.NewClient(client), cams, status)
+	ends, err := waitEnds(ctx, kadm.NewClient(client), topics...)
 	if err != nil {
 		return err
 	}
 	v := view{
 		Snapshot: Snapshot{Cameras: map[string]schemas.Camera{}, Status: map[string]schemas.Status{}, Read: map[int32]int64{}},
-		cameras:  cams, next: map[partition]int64{}, ends: ends,
+		cameras:  c.cfg.Names().Cameras(), next: map[partition]int64{}, ends: ends,
 	}
 	var last time.Time     // end of the last call of changed
 	progress := time.Now() // when a partition of v.ends last had a record, or was looked at
@@ -120,7 +152,7 @@ func (c *Client) read(ctx context.Context, changed func(Snapshot) error) error {
 				wait = rest
 			} else {
 				dirty = false
-				if err := changed(v.clone()); err != nil {
+				if err := changed(&v); err != nil {
 					return err
 				}
 				last = time.Now()
@@ -264,8 +296,11 @@ func (v *view) apply(r *kgo.Record) error {
 	return nil
 }
 
-func (v *view) clone() Snapshot {
-	return Snapshot{Cameras: maps.Clone(v.Cameras), Status: maps.Clone(v.Status), Read: maps.Clone(v.Read)}
+// snapshot returns a copy for others.
+func (v *view) snapshot() Snapshot {
+	status := maps.Clone(v.Status)
+	maps.DeleteFunc(status, func(_ string, s schemas.Status) bool { return s.State == schemas.StateRemoved })
+	return Snapshot{Cameras: maps.Clone(v.Cameras), Status: status, Read: maps.Clone(v.Read)}
 }
 
 // DecodeCamera reads a record of the cameras topic: its key must be the id of

@@ -63,6 +63,9 @@ type Client struct {
 	waiting map[string][]byte // by camera, nil: a tombstone
 	sending map[string]bool   // by camera
 	idle    chan struct{}     // not nil while Close waits: closed when nothing is being sent any more
+
+	reading chan struct{} // holds one token while last is used
+	last    lastStatuses
 }
 
 // Connect makes a Client. It does not wait for a broker.
@@ -79,7 +82,7 @@ func Connect(cfg kafka.Config, log *slog.Logger) (*Client, error) {
 	}
 	return &Client{
 		cfg: cfg, log: log, client: client,
-		waiting: make(map[string][]byte), sending: make(map[string]bool), leave: time.Second, recheck: 30 * time.Second,
+		waiting: make(map[string][]byte), sending: make(map[string]bool), reading: make(chan struct{}, 1), leave: time.Second, recheck: 30 * time.Second,
 	}, nil
 }
 
@@ -103,10 +106,12 @@ func (c *Client) Close() {
 // Ensure makes the two topics with their settings (compacted, retention -1).
 func (c *Client) Ensure(ctx context.Context) error {
 	for _, s := range []kafka.Spec{
-		{Name: c.cfg.Names().Cameras(), Partitions: Partitions, KeepPartitions: true},
-		{Name: c.cfg.Names().Status(), Partitions: statusPartitions},
+		{Name: c.cfg.Names().Cameras(), Partitions: Partitions, KeepPartitions: true, Configs: map[string]string{}},
+		// Kafka compacts no segment that it still writes, and every reader reads all of
+		// them: a thousand cameras write some 20 MB of statuses in ten minutes.
+		{Name: c.cfg.Names().Status(), Partitions: statusPartitions, Configs: map[string]string{"segment.ms": "600000"}},
 	} {
-		s.Configs = map[string]string{"cleanup.policy": "compact", "retention.ms": "-1"}
+		s.Configs["cleanup.policy"], s.Configs["retention.ms"] = "compact", "-1"
 		if err := ensure(ctx, c.client, s); err != nil {
 			return fmt.Errorf("registry: ensure topics: %w", err)
 		}
@@ -178,18 +183,9 @@ func check(cam schemas.Camera) error {
 	return nil
 }
 
-// Delete removes a camera and its status (tombstones); footage stays.
+// Delete removes a camera (a tombstone); its footage stays. Its status is left to its
+// owner, who writes schemas.StateRemoved when it has stopped.
 func (c *Client) Delete(ctx context.Context, id string) error {
-	if err := c.Withdraw(ctx, id); err != nil {
-		return err
-	}
-	c.DeleteStatus(id)
-	return nil
-}
-
-// Withdraw removes a camera (a tombstone) and leaves its status to its owner,
-// who deletes it when it has stopped.
-func (c *Client) Withdraw(ctx context.Context, id string) error {
 	if err := c.produce(ctx, c.cfg.Names().Cameras(), id, nil); err != nil {
 		return fmt.Errorf("registry: delete camera %s: %w", id, err)
 	}
@@ -226,7 +222,8 @@ func (c *Client) PutStatus(s schemas.Status) {
 	c.sendStatus(s.Camera, value)
 }
 
-// DeleteStatus removes a camera's status; it does not wait.
+// DeleteStatus removes a camera's status, and with it where its numbers stand; it does
+// not wait.
 func (c *Client) DeleteStatus(id string) { c.sendStatus(id, nil) }
 
 func (c *Client) sendStatus(id string, value []byte) {

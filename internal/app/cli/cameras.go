@@ -24,7 +24,6 @@ type Registry interface {
 	Load(ctx context.Context) (registry.Snapshot, error)
 	Put(ctx context.Context, cam schemas.Camera) error
 	Delete(ctx context.Context, id string) error
-	Withdraw(ctx context.Context, id string) error
 	DeleteStatus(id string)
 	Reconcile(ctx context.Context, file registry.File, cams []schemas.Camera, prune bool) (registry.Result, error)
 	Close()

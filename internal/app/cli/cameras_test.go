@@ -65,19 +65,14 @@ func (f *fakeRegistry) Put(_ context.Context, c schemas.Camera) error {
 
 func (f *fakeRegistry) Delete(_ context.Context, id string) error {
 	delete(f.Cameras, id)
+	if !f.stuck {
+		delete(f.Status, id)
+	}
 	return f.err
 }
 
 func (f *fakeRegistry) Reconcile(context.Context, registry.File, []schemas.Camera, bool) (registry.Result, error) {
 	return f.result, f.err
-}
-
-func (f *fakeRegistry) Withdraw(_ context.Context, id string) error {
-	delete(f.Cameras, id)
-	if !f.stuck {
-		delete(f.Status, id)
-	}
-	return f.err
 }
 
 func (f *fakeRegistry) DeleteStatus(id string) { delete(f.Status, id) }
@@ -110,11 +105,11 @@ func full() *fakeRegistry {
 			f.Status[id] = *s
 		}
 	}
-	add("front-door", "Front door", "", &schemas.Status{State: schemas.StateLive, Since: ago(3 * time.Hour), Video: schemas.H264, Audio: schemas.AAC, Width: 1920, Height: 1080, FPS: 30, Bitrate: 4_120_000})
+	add("front-door", "Front door", "", &schemas.Status{State: schemas.StateLive, Since: ago(3 * time.Hour), Absent: 15.3, AbsentReason: schemas.AbsentRestart, Stands: schemas.Standing{Seq: 7}, Video: schemas.H264, Audio: schemas.AAC, Width: 1920, Height: 1080, FPS: 30, Bitrate: 4_120_000})
 	add("garage", "Garage", "office:12", &schemas.Status{State: schemas.StateAway, Since: ago(190 * time.Second), Error: "no route\nto host, which takes a word or two more than would fit into any column of a table beside all of the others; look at the camera's network", Video: schemas.H265, Width: 2560, Height: 1440, FPS: 12.5})
 	add("gate", "Überwachung der Toreinfahrt von der Straße aus", "", &schemas.Status{State: schemas.StateLive, Since: ago(50 * time.Hour), Problem: "no keyframe for 24 s", Video: schemas.MJPEG, Bitrate: 812_400})
 	add("roof", "", "", nil)
-	add("yard", "", "", &schemas.Status{State: schemas.StateLive, Since: ago(time.Hour), Updated: ago(42 * time.Second)})
+	add("yard", "", "", &schemas.Status{State: schemas.StateLive, Since: ago(time.Hour), Updated: ago(42 * time.Second), Absent: 4, AbsentReason: schemas.AbsentCamera})
 	add("cellar", "Cellar", "", &schemas.Status{State: schemas.StateDisabled, Since: ago(time.Hour)})
 	return f
 }

@@ -38,6 +38,7 @@ func (c *ListCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 			l := listed{Camera: s.Cameras[id]}
 			l.URL = secrets.Public(l.Camera)
 			if st, ok := s.Status[id]; ok {
+				st.Stands = schemas.Standing{} // for writers of the log
 				l.Status, l.Stale = &st, registry.Stale(st, now)
 			}
 			all = append(all, l)
@@ -117,9 +118,18 @@ func condition(l listed, now time.Time) (state, note string) {
 		state += " " + span(now.Sub(s.Since))
 	}
 	if s.State == schemas.StateLive {
-		note = s.Problem
+		note = cmp.Or(s.Problem, absence(s, now))
 	}
 	return state, note
+}
+
+// absence tells for a day how long nothing was recorded before a camera was live, if that
+// was a second or longer.
+func absence(s *schemas.Status, now time.Time) string {
+	if s.Absent < 1 || now.Sub(s.Since) > 24*time.Hour {
+		return ""
+	}
+	return fmt.Sprintf("nothing was recorded for %s before (%s)", span(time.Duration(s.Absent*float64(time.Second))), s.AbsentReason)
 }
 
 // describe returns what is known of a stream, as "1920x1080 30 fps h264+aac".

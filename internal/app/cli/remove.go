@@ -71,11 +71,7 @@ func (c *RemoveCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error
 			if !there {
 				continue
 			}
-			remove := r.Delete
-			if c.Purge {
-				remove = r.Withdraw
-			}
-			if err := remove(ctx, id); err != nil {
+			if err := r.Delete(ctx, id); err != nil {
 				return err
 			}
 			delete(have.Cameras, id)
@@ -91,6 +87,7 @@ func (c *RemoveCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error
 				if out[i].Topics, err = purge(ctx, log, id); err != nil {
 					return fmt.Errorf("%s is removed, its footage is not: %w", id, err)
 				}
+				r.DeleteStatus(id) // a camera of this id that is added later begins anew
 			}
 		}
 		if parent.json() {
@@ -159,8 +156,8 @@ func (e *Env) forgetPruned(ctx context.Context, r Registry, ids []string) error 
 	return nil
 }
 
-// stopped waits until no process records the cameras. An owner that stops deletes
-// the status of a removed camera. The status of an owner that died gets stale.
+// stopped waits until no process records the cameras. An owner that stops marks the
+// status of a removed camera. The status of an owner that died gets stale.
 func (c *RemoveCmd) stopped(ctx context.Context, env *Env, r Registry) error {
 	until := time.Now().Add(cmp.Or(env.StopWait, 45*time.Second))
 	for {
@@ -173,10 +170,7 @@ func (c *RemoveCmd) stopped(ctx context.Context, env *Env, r Registry) error {
 			if _, back := s.Cameras[id]; back {
 				return &UsageError{What: fmt.Sprintf("a camera %q was added again meanwhile; its footage stays", id)}
 			}
-			switch st, ok := s.Status[id]; {
-			case ok && registry.Stale(st, env.now()):
-				r.DeleteStatus(id)
-			case ok:
+			if st, ok := s.Status[id]; ok && !registry.Stale(st, env.now()) {
 				owner, busy = st.Owner, id
 			}
 		}
