@@ -37,6 +37,7 @@ type Cameras struct {
 type partition struct {
 	unconfirmed bool // the group has not confirmed yet that it is still ours
 	known       bool // its cameras have been read
+	moved       bool // another process had it before
 }
 
 // camera is a camera that is not absent.
@@ -151,16 +152,19 @@ func (s *Cameras) Partitions() int {
 // Assigned reports that this process has these partitions from now on, perhaps
 // again. The group calls it after each rebalance, also without partitions. A
 // partition of an earlier Lost that is not among them belongs to another process.
+//
+// The balancer is cooperative: a process that joins gets at once what no other process
+// has, and later what the others give up.
 func (s *Cameras) Assigned(ids []int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return
 	}
-	s.joined = true
 	for _, id := range ids {
-		s.partitions[id] = &partition{}
+		s.partitions[id] = &partition{moved: s.joined}
 	}
+	s.joined = true
 	s.happenAll(ids, evAssigned)
 	var gone []int32
 	for id, p := range s.partitions {
@@ -231,6 +235,9 @@ func (s *Cameras) Desired(id int32, cams map[string]schemas.Camera) {
 	reason := ReasonAdded
 	if !p.known {
 		reason, p.known = ReasonAssigned, true
+		if p.moved {
+			reason = ReasonMoved
+		}
 	}
 	for cam, c := range s.cameras {
 		if _, ok := cams[cam]; !ok && c.partition == id {

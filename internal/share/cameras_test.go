@@ -210,12 +210,13 @@ func TestHandOver(t *testing.T) {
 		logs := newFakeLogs()
 		one, two := newProcess(t, "one", logs), newProcess(t, "two", logs)
 		one.take(testCamera("a"))
+		two.Assigned(nil) // it joins, and the others have everything
 		after(time.Minute)
 		one.Revoked(part1)
 		after(20 * time.Second) // two is slow
 		two.take(testCamera("a"))
 		after(time.Second)
-		wantOpens(t, logs, "a one assigned", "a two assigned")
+		wantOpens(t, logs, "a one assigned", "a two moved")
 		if logs.recordedBy("a") != "two" || logs.longestHole("a") != 0 || one.role.forgotten() != "a" {
 			t.Errorf("recorded by %q, not at all for %v; forgotten %q", logs.recordedBy("a"), logs.longestHole("a"), one.role.forgotten())
 		}

@@ -25,7 +25,8 @@ var ErrFenced = errors.New("another process has taken over this camera's log")
 
 // Reasons for a run: the reason in the `open` entry that it writes.
 const (
-	ReasonAssigned = "assigned" // the group gave the camera to this process
+	ReasonAssigned = "assigned" // the group gave the camera to this process when it joined
+	ReasonMoved    = "moved"    // the group moved the camera here: another process had it
 	ReasonAdded    = "added"    // the camera is new
 	ReasonChanged  = "changed"  // the camera's record has changed
 	ReasonDeserted = "deserted" // another process had opened the log and no longer writes
