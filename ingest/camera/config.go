@@ -101,6 +101,9 @@ type Registry interface {
 	Ensure(ctx context.Context) error
 	PutStatus(s schemas.Status)
 	DeleteStatus(id string)
+	// LastStatus returns the newest status that any process wrote, also of a
+	// removed camera (registry.Client.LastStatus).
+	LastStatus(ctx context.Context, id string) (schemas.Status, error)
 }
 
 // Deps is what a Service works with.

@@ -79,6 +79,7 @@ type fakeWriter struct {
 	chunks   int
 	kept     [][]byte // encoded
 	sessions int
+	absent   []string // why nothing was recorded before each
 	closed   bool
 	refuse   error
 	last     time.Time
@@ -173,10 +174,11 @@ func (w *fakeWriter) Close(ctx context.Context) error {
 	return nil
 }
 
-func (w *fakeWriter) NewSession(string) {
+func (w *fakeWriter) NewSession(absent string) {
 	w.logs.mu.Lock()
 	defer w.logs.mu.Unlock()
 	w.sessions++
+	w.absent = append(w.absent, absent)
 }
 
 func (w *fakeWriter) Write(c *schemas.Chunk) error {
@@ -214,6 +216,7 @@ type fakeRegistry struct {
 	all     []schemas.Status
 	status  map[string]schemas.Status
 	deleted []string
+	reading error // of LastStatus
 }
 
 func newFakeRegistry() *fakeRegistry {
@@ -227,6 +230,12 @@ func (r *fakeRegistry) PutStatus(s schemas.Status) {
 	defer r.mu.Unlock()
 	r.all = append(r.all, s)
 	r.status[s.Camera] = s
+}
+
+func (r *fakeRegistry) LastStatus(_ context.Context, id string) (schemas.Status, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.status[id], r.reading
 }
 
 func (r *fakeRegistry) DeleteStatus(id string) {

@@ -28,44 +28,73 @@ var errRecorderClosed = errors.New("camera: recorder is closed")
 // lateRecorder opens the log with the first chunk, not before: opening fences the
 // former owner, which records until then.
 type lateRecorder struct {
-	open func() Writer // returns nil if the log must not be opened
+	// open opens the log. unit names the first access unit that is recorded
+	// (schemas.UnitHash); "": none has come yet. absent is why nothing was recorded
+	// before. It returns nil if the log must not be opened.
+	open func(unit, absent string) Writer
+	// first returns why nothing was recorded before the first session. The assembler
+	// knows this only of later ones.
+	first func() string
 	// wrote is called after each Write: whether the chunk begins a fragment, how
 	// long it is, and the result.
 	wrote func(begins bool, d time.Duration, err error)
 
 	mu      sync.Mutex
 	w       Writer
-	session bool // a session began before the log was open
-	reason  string
+	session bool   // a session has begun
+	absent  string // why nothing was recorded before the newest session
 	closed  bool
 }
 
-// writer returns the log's writer. If the log is not open yet, it opens the log
-// if force is set.
-func (r *lateRecorder) writer(force bool) Writer {
+// writer returns the log's writer; nil if the log is not open.
+func (r *lateRecorder) writer() Writer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.w == nil && force && !r.closed {
-		r.w = r.open()
-		if r.w != nil && r.session {
-			r.w.NewSession(r.reason)
-		}
+	return r.w
+}
+
+// force returns the log's writer, and opens the log if it is not open yet. c is the
+// chunk that is written next; nil: there is none.
+func (r *lateRecorder) force(c *schemas.Chunk) Writer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.w != nil || r.closed {
+		return r.w
+	}
+	absent := r.absent
+	if !r.session {
+		absent = r.first()
+	}
+	r.w = r.open(firstUnit(c), absent)
+	if r.w != nil && r.session {
+		r.w.NewSession(r.absent)
 	}
 	return r.w
 }
 
-func (r *lateRecorder) NewSession(reason string) {
+// firstUnit names the access unit with which c begins a fragment; "" if it begins none.
+func firstUnit(c *schemas.Chunk) string {
+	if c == nil || c.Index != 0 || len(c.Video()) == 0 {
+		return ""
+	}
+	return schemas.UnitHash(c.Video()[0].Data)
+}
+
+func (r *lateRecorder) NewSession(absent string) {
 	r.mu.Lock()
-	r.session, r.reason = true, reason // matters only before the log is open
+	if !r.session {
+		absent = r.first()
+	}
+	r.session, r.absent = true, absent
 	w := r.w
 	r.mu.Unlock()
 	if w != nil {
-		w.NewSession(reason)
+		w.NewSession(absent)
 	}
 }
 
 func (r *lateRecorder) Write(c *schemas.Chunk) error {
-	w := r.writer(true)
+	w := r.force(c)
 	if w == nil {
 		return errRecorderClosed
 	}
@@ -76,20 +105,20 @@ func (r *lateRecorder) Write(c *schemas.Chunk) error {
 }
 
 func (r *lateRecorder) Truncate(reason string) {
-	if w := r.writer(false); w != nil {
+	if w := r.writer(); w != nil {
 		w.Truncate(reason)
 	}
 }
 
 // Gap ignores what comes before the log is open: another owner may have recorded it.
 func (r *lateRecorder) Gap(start time.Time, media, duration int64, reason string) {
-	if w := r.writer(false); w != nil {
+	if w := r.writer(); w != nil {
 		w.Gap(start, media, duration, reason)
 	}
 }
 
 func (r *lateRecorder) Lost(l schemas.Lost) {
-	if w := r.writer(false); w != nil {
+	if w := r.writer(); w != nil {
 		w.Lost(l)
 	}
 }

@@ -40,6 +40,7 @@ type recording struct {
 	guard     guard
 	connector *connector
 	intake    *intake
+	ran       bool // Run was called before
 }
 
 func newRecording(cfg *Config, deps *Deps, m *metrics, res *reserve, log *slog.Logger, cam schemas.Camera) *recording {
@@ -48,7 +49,7 @@ func newRecording(cfg *Config, deps *Deps, m *metrics, res *reserve, log *slog.L
 		state = schemas.StateDisabled
 	}
 	log = log.With("camera", cam.ID)
-	st := newStatus(schemas.Status{Camera: cam.ID, Owner: cfg.Instance, Host: cfg.Host, State: state}, cfg.StatusEvery, deps.Registry.PutStatus)
+	st := newStatus(schemas.Status{Camera: cam.ID, Owner: cfg.Instance, Host: cfg.Host, State: state}, cfg.StatusEvery, deps.Registry)
 	trouble, g := newTroubleLog(log), guard{panics: m.panics, log: log}
 	return &recording{
 		cfg: cfg, deps: deps, log: log, m: m, reserve: res, cam: cam, status: st, guard: g,
@@ -64,6 +65,7 @@ func newRecording(cfg *Config, deps *Deps, m *metrics, res *reserve, log *slog.L
 // log (errFenced), or the log has ended (errLogEnded).
 func (c *recording) Run(ctx context.Context, reason string, mayOpen func() bool) error {
 	err := c.guard.run(func() error { return c.run(ctx, reason, mayOpen) })
+	c.ran = true
 	switch {
 	case errors.Is(err, errFenced):
 		c.m.fenced.WithLabelValues(c.cam.ID).Inc()
@@ -99,20 +101,27 @@ func (c *recording) run(ctx context.Context, reason string, mayOpen func() bool)
 		v.WithLabelValues(c.cam.ID) // so that the metric is there from the start, at 0
 	}
 	c.m.noSound.WithLabelValues(c.cam.ID)
-	rec := &lateRecorder{wrote: c.intake.wrote}
-	rec.open = func() Writer {
+	began := time.Now()
+	rec := &lateRecorder{wrote: c.intake.wrote, first: func() string { return c.absence(reason, time.Since(began)) }}
+	rec.open = func(unit, absent string) Writer {
 		if ctx.Err() != nil || !mayOpen() {
 			return nil // by now another process has the camera
 		}
-		w := c.deps.Open(context.WithoutCancel(ctx), schemas.Topic{Camera: c.cam.ID}, c.openOptions(reason))
+		w := c.deps.Open(context.WithoutCancel(ctx), schemas.Topic{Camera: c.cam.ID}, medialog.OpenOptions{
+			Writer: c.cfg.Instance, Host: c.cfg.Host, Reason: reason, Admit: c.reserve.Admit,
+			Unit: unit, Absent: absent, Remember: c.status.standing, Session: c.status.session,
+		})
 		wg.Go(func() { c.watch(ctx, w, cancel) })
 		return w
 	}
 	// A camera that accepts only one client accepts no connection while the former
 	// owner has one. So the log is opened without a connection, which ends the other
 	// one. A deserted log has no such owner.
-	force := reason != share.ReasonDeserted
-	takeOver := time.AfterFunc(c.cfg.OpenWait, func() { rec.writer(force) })
+	takeOver := time.AfterFunc(c.cfg.OpenWait, func() {
+		if reason != share.ReasonDeserted {
+			rec.force(nil)
+		}
+	})
 	defer takeOver.Stop()
 
 	c.connector.run(ctx, rec, takeOver)
@@ -170,10 +179,30 @@ func (c *recording) WaitReclaim(ctx context.Context) error {
 	}
 }
 
-func (c *recording) openOptions(reason string) medialog.OpenOptions {
-	return medialog.OpenOptions{
-		Writer: c.cfg.Instance, Host: c.cfg.Host, Reason: reason, Admit: c.reserve.Admit,
+// longAway is how long a run may wait for its first footage until the camera counts as
+// the reason of the absence, and no more what began the run.
+const longAway = time.Minute
+
+// absence returns why nothing was recorded before the first session of a run. reason is
+// that of share for the run; passed is how long the run has waited for its first
+// footage.
+func (c *recording) absence(reason string, passed time.Duration) string {
+	before := c.status.before()
+	switch {
+	case passed >= longAway:
+		return schemas.AbsentCamera
+	case reason == share.ReasonDeserted, c.ran:
+		return schemas.AbsentRestart
+	case before == schemas.StateAway, before == schemas.StateRefused, before == schemas.StateUnusable:
+		return schemas.AbsentCamera
+	case before == schemas.StateDisabled, before == schemas.StateRemoved:
+		return schemas.AbsentDisabled
+	case reason == share.ReasonAdded, reason == share.ReasonChanged:
+		return schemas.AbsentDisabled
+	case reason == share.ReasonMoved:
+		return schemas.AbsentHandover
 	}
+	return schemas.AbsentRestart
 }
 
 // watch waits until w is fenced or the log has ended, and then ends the run.

@@ -172,12 +172,12 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 		{errors.New("secret ${file:a}: not there"), "secret ${file:a}: not there"},
 		{fmt.Errorf("%w: at rtsp://viewer:%s@h/", ingest.ErrRefused, canary), "at rtsp://***@h/"},
 	} {
-		var got schemas.Status
-		b := newStatus(schemas.Status{}, time.Second, func(s schemas.Status) { got = s })
+		r := newFakeRegistry()
+		b := newStatus(schemas.Status{Camera: "a"}, time.Second, r)
 		b.state(schemas.StateAway, tt.err)
 		b.write()
-		if got.Error != tt.want {
-			t.Errorf("%v is shown as %q, want %q", tt.err, got.Error, tt.want)
+		if got := r.of("a").Error; got != tt.want {
+			t.Errorf("%v is shown as %q, want %q", tt.err, got, tt.want)
 		}
 	}
 }

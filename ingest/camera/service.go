@@ -140,6 +140,7 @@ func (r role) NewWork(cam schemas.Camera) share.Work {
 func (r role) Forget(id string, removed bool) {
 	s := r.s
 	s.mu.Lock()
+	c := s.runs[id]
 	delete(s.runs, id)
 	s.mu.Unlock()
 	s.metrics.forget(id)
@@ -147,6 +148,6 @@ func (r role) Forget(id string, removed bool) {
 		s.deps.Forget(id)
 	}
 	if removed {
-		s.deps.Registry.DeleteStatus(id)
+		c.status.removed()
 	}
 }

@@ -21,24 +21,29 @@ const (
 // status is a camera's status as it changes. Its methods may be called from
 // any goroutine.
 type status struct {
-	put   func(schemas.Status)
-	every time.Duration
-	wake  chan struct{} // 1: something has changed
+	registry Registry
+	every    time.Duration
+	wake     chan struct{} // 1: something has changed
+	recalled chan struct{} // closed when the newest status of any process was read
 
 	mu       sync.Mutex
+	earlier  schemas.State // in that status; "" until then
 	s        schemas.Status
 	problems [problemKinds]string
 	meter    meter
 	quiet    bool // another process publishes the status
 }
 
-func newStatus(s schemas.Status, every time.Duration, put func(schemas.Status)) *status {
+func newStatus(s schemas.Status, every time.Duration, r Registry) *status {
 	s.Since = time.Now()
-	return &status{put: put, every: every, wake: make(chan struct{}, 1), s: s}
+	return &status{registry: r, every: every, wake: make(chan struct{}, 1), recalled: make(chan struct{}), s: s}
 }
 
 // run writes the status: at once, on each change, and at a regular interval.
 func (st *status) run(ctx context.Context) {
+	if !st.recall(ctx) {
+		return
+	}
 	tick := time.NewTicker(st.every)
 	defer tick.Stop()
 	for {
@@ -52,6 +57,85 @@ func (st *status) run(ctx context.Context) {
 	}
 }
 
+// recallRetry is the pause before the newest status is read again.
+const recallRetry = time.Second
+
+// recall reads the newest status of the camera that any process wrote, once. Only there
+// it stands where the camera's numbers stand, so it must be read before this process
+// writes its own. recall tries until it succeeds; false: ctx has ended.
+func (st *status) recall(ctx context.Context) bool {
+	for {
+		select {
+		case <-st.recalled:
+			return true
+		default:
+		}
+		last, err := st.registry.LastStatus(ctx, st.s.Camera)
+		if err == nil {
+			st.mu.Lock()
+			st.earlier = last.State
+			if st.s.Stands == (schemas.Standing{}) { // else a session has begun meanwhile
+				st.s.Stands, st.s.Absent, st.s.AbsentReason = last.Stands, last.Absent, last.AbsentReason
+			}
+			st.mu.Unlock()
+			close(st.recalled)
+			return true
+		}
+		select {
+		case <-time.After(recallRetry):
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// before returns the camera's state in the newest status of any process before this
+// one's; "" if there is none, or it is not known yet.
+func (st *status) before() schemas.State {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.earlier
+}
+
+// standing returns where the camera's numbers stand, as soon as it is known.
+func (st *status) standing(ctx context.Context) (schemas.Standing, error) {
+	select {
+	case <-st.recalled:
+	case <-ctx.Done():
+		return schemas.Standing{}, ctx.Err()
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.s.Stands, nil
+}
+
+// session notes that a session has begun: where the numbers stand, and how long and why
+// nothing was recorded before.
+func (st *status) session(s schemas.Standing, absent time.Duration, reason string) {
+	st.change(func() {
+		st.s.Stands, st.s.Absent, st.s.AbsentReason = s, absent.Round(time.Millisecond).Seconds(), reason
+	})
+}
+
+// removed tells that the registry does not have the camera any more. Where its numbers
+// stand is kept, since the camera may come back.
+func (st *status) removed() {
+	select {
+	case <-st.recalled:
+	default:
+		return // this process has not written a status
+	}
+	st.mu.Lock()
+	now := time.Now()
+	s := schemas.Status{Camera: st.s.Camera, Owner: st.s.Owner, Host: st.s.Host, State: schemas.StateRemoved, Since: now, Updated: now, Stands: st.s.Stands}
+	st.mu.Unlock()
+	if s.Stands == (schemas.Standing{}) {
+		st.registry.DeleteStatus(s.Camera)
+		return
+	}
+	st.registry.PutStatus(s)
+}
+
 func (st *status) write() {
 	st.mu.Lock()
 	s, quiet := st.s, st.quiet
@@ -62,7 +146,7 @@ func (st *status) write() {
 	}
 	st.mu.Unlock()
 	if !quiet {
-		st.put(s)
+		st.registry.PutStatus(s)
 	}
 }
 
