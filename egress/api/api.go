@@ -241,6 +241,7 @@ func statusOf(s registry.Snapshot, id string, now time.Time) *Status {
 	if !ok {
 		return nil
 	}
+	st.Stands = schemas.Standing{} // for writers of the log
 	return &Status{Status: st, Stale: registry.Stale(st, now)}
 }
 

@@ -107,7 +107,11 @@ func (v *viewer) told(t *testing.T) string {
 			}
 			out = append(out, s)
 		case "camera":
-			out = append(out, "camera "+m.Camera.ID+" "+m.Camera.Label)
+			s := "camera " + m.Camera.ID + " " + m.Camera.Label
+			if st := m.Camera.Status; st != nil && st.Absent > 0 {
+				s += fmt.Sprintf(" absent %v %s", st.Absent, st.AbsentReason)
+			}
+			out = append(out, s)
 		case "removed":
 			out = append(out, "removed "+m.ID)
 		case "measures":
@@ -218,6 +222,10 @@ func TestStream(t *testing.T) {
 			{"added", func() { s.put(t, labelled("yard", "Yard")) }, "camera yard Yard"},
 			{"changed", func() { s.put(t, labelled("yard", "The yard")) }, "camera yard The yard"},
 			{"state", func() { s.status("cam-0", func(st *schemas.Status) { st.State = schemas.StateAway }) }, "camera cam-0 "},
+			{"session after an absence", func() {
+				s.status("cam-0", func(st *schemas.Status) { st.Absent, st.AbsentReason = 15.3, schemas.AbsentRestart })
+			}, "camera cam-0  absent 15.3 restart"},
+			{"numbers of the log", func() { s.status("cam-0", func(st *schemas.Status) { st.Stands.Seq = 7 }) }, ""},
 			{"word of its owner", func() { s.status("cam-1", func(*schemas.Status) {}) }, ""},
 			{"a little less", func() { s.status("cam-1", func(st *schemas.Status) { st.FPS, st.Bitrate = 29.6, 3_500_000 }) }, ""},
 			{"much less", func() { s.status("cam-1", func(st *schemas.Status) { st.FPS, st.Bitrate = 15, 2_000_000 }) }, "measures cam-1 - 15 2000000"},
@@ -226,7 +234,7 @@ func TestStream(t *testing.T) {
 			{"much later", func() { s.delays.Store("cam-1", 600*time.Millisecond) }, "measures cam-1 600 15 2000000"},
 			{"not followed", func() { s.delays.Delete("cam-1") }, "measures cam-1 - 15 2000000"},
 			{"removed", func() { _ = s.reg.Delete(t.Context(), "yard") }, "removed yard"},
-			{"silent", func() { time.Sleep(registry.StaleAfter) }, "camera cam-0 , camera cam-1 "},
+			{"silent", func() { time.Sleep(registry.StaleAfter) }, "camera cam-0  absent 15.3 restart, camera cam-1 "},
 		} {
 			c.do()
 			time.Sleep(2 * time.Second) // until delays have been looked at

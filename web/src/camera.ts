@@ -16,6 +16,8 @@ export interface Status {
   height?: number;
   fps?: number;
   bitrate?: number;
+  absent?: number; // seconds in which nothing was recorded before the newest session
+  absent_reason?: string;
   stale: boolean;
 }
 

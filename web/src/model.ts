@@ -80,6 +80,19 @@ export function picture(s: Status | null): string {
   ].filter(Boolean).join(' · ');
 }
 
+const reasons: Record<string, string> = {
+  camera: 'the camera was away', restart: 'ingest did not run', handover: 'another ingest took over',
+  frozen: 'ingest stood still', disabled: 'it was switched off', storage: 'the disk was full',
+};
+
+/** What was not recorded before a camera became live: "Nothing recorded for 15 s before 10:12 (ingest did not run)". */
+export function absence(s: Status | null, time: (ms: number) => string): string {
+  const since = format.time(s?.since);
+  if (!s || s.state !== 'live' || since === undefined || !s.absent || s.absent < 1) return '';
+  const reason = s.absent_reason ?? '';
+  return `Nothing recorded for ${format.span(s.absent)} before ${time(since)} (${reasons[reason] ?? reason})`;
+}
+
 /** "5 live, 1 away": all cameras in a line. */
 export function summary(cameras: Camera[]): string {
   if (!cameras.length) return '';

@@ -17,6 +17,7 @@ export class Stage {
   private readonly heading = h('h2', { tabindex: '-1' });
   private readonly meta = h('p', { class: 'meta' });
   private readonly warning = h('p', { class: 'warning' });
+  private readonly absence = h('p', { class: 'meta absence' });
   private readonly facts = h('dl');
   private readonly sound: HTMLButtonElement;
   private readonly remove: HTMLButtonElement;
@@ -40,7 +41,7 @@ export class Stage {
     this.root.replaceChildren(
       this.screen.element,
       h('div', { class: 'about' },
-        h('div', { class: 'names' }, this.heading, this.meta, this.warning),
+        h('div', { class: 'names' }, this.heading, this.meta, this.warning, this.absence),
         this.facts,
         h('div', { class: 'actions' }, this.remove, this.kept)));
     this.root.hidden = false;
@@ -63,6 +64,7 @@ export class Stage {
     text(this.heading, model.title(camera));
     text(this.meta, model.picture(camera.status));
     text(this.warning, model.view(camera).warning ?? '');
+    text(this.absence, model.absence(camera.status, dateTime));
     const file = camera.source === 'file';
     this.remove.disabled = file;
     const keeper = camera.origin?.startsWith('--demo:') ? 'framelog up --demo' : `the configuration file ${camera.origin}`;
@@ -124,6 +126,8 @@ export class Stage {
     this.root.hidden = true;
   }
 }
+
+const dateTime = (ms: number): string => new Date(ms).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
 
 function fullscreen(screen: Screen): void {
   const video = screen.video as HTMLVideoElement & { webkitEnterFullscreen?: () => void };

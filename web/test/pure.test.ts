@@ -62,6 +62,14 @@ test('lines', () => {
   assert.equal(model.title(camera(null, { label: 'Front door' })), 'Front door');
 });
 
+test('absence', () => {
+  const at = (ms: number) => new Date(ms).toISOString().slice(11, 16);
+  const says = (s: Partial<Status>) => model.absence(status({ since: '2026-03-01T10:12:30Z', ...s }), at);
+  assert.equal(says({ absent: 15.3, absent_reason: 'restart' }), 'Nothing recorded for 15 s before 10:12 (ingest did not run)');
+  assert.equal(says({ absent: 15.3, absent_reason: 'eclipse' }), 'Nothing recorded for 15 s before 10:12 (eclipse)');
+  for (const s of [{}, { absent: 0.4, absent_reason: 'camera' }, { absent: 9, absent_reason: 'camera', state: 'away' as const }]) assert.equal(says(s), '');
+});
+
 test('announcement', () => {
   const live = camera({}), away = camera({ state: 'away', error: 'no route to host' });
   assert.equal(model.announcement(undefined, live), undefined);
