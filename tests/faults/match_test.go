@@ -60,10 +60,11 @@ func contentHash(codec schemas.Codec, data []byte) (sum [32]byte) {
 
 // matched tells how the log's footage differs from what the camera sent.
 type matched struct {
-	got     int           // recorded samples
-	strange []recorded    // recorded, and never sent
-	missing []camsim.Sent // sent between two recorded ones, and not recorded
-	across  int           // how many of the missing lie between two sessions
+	got     int            // recorded samples
+	strange []recorded     // recorded, and never sent
+	missing []camsim.Sent  // sent between two recorded ones, and not recorded
+	across  int            // how many of the missing lie between two sessions
+	before  map[uint64]int // how many are missing before each session
 }
 
 // match finds each recorded sample of a track among what the camera sent, in
@@ -83,6 +84,7 @@ func (s *scene) match(t *testing.T, id string, entries []schemas.Entry, codec sc
 		}
 	}
 	m.got = len(got)
+	m.before = map[uint64]int{}
 	at, session := 0, uint64(0)
 	for _, r := range got {
 		j := at
@@ -97,6 +99,7 @@ func (s *scene) match(t *testing.T, id string, entries []schemas.Entry, codec sc
 			m.missing = append(m.missing, sent[at:j]...)
 			if r.entry.Session != session {
 				m.across += j - at
+				m.before[r.entry.Session] = j - at
 			}
 		}
 		session, at = r.entry.Session, j+1

@@ -30,59 +30,74 @@ func owners(t *testing.T, base string) map[string]int {
 	return n
 }
 
-// Two ingest processes share the cameras. One is killed, another joins, and the
-// first is stopped. Each time all cameras are recorded again within seconds, and
-// the log is in order.
-func TestIngestProcessesShareCameras(t *testing.T) {
-	t.Parallel()
-	all := simple(6, 150)
-	_, cameras := serve(t, all)
-	var ids []string
+// fleet is cameras that several ingest processes may share: their servers, a broker and
+// an egress. The test starts ingest with config.
+type fleet struct {
+	*scene
+	broker, config string
+	egress         *role
+}
+
+// sessionTimeout is the longest session time-out: an instance that leaves or hands over
+// must not make others wait for it, and with a long one that shows on a slow machine too.
+const sessionTimeout = 10 * time.Second
+
+func startFleet(t *testing.T, all []camera) *fleet {
+	t.Helper()
+	f := &fleet{scene: &scene{}, broker: fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))}
+	var cameras string
+	f.servers, cameras = serve(t, all)
 	for _, c := range all {
-		ids = append(ids, c.id)
+		f.ids = append(f.ids, c.id)
 	}
-	listen := fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))
-	// The longest session time-out: an instance that leaves or hands over must not
-	// make others wait for it, and with a long one that shows on a slow machine too.
-	const session = 10 * time.Second
-	common := fmt.Sprintf("listen: 127.0.0.1:0\ndata: %s\nbroker_listen: %s\ningest: {session_timeout: 10s}\n", filepath.Join(t.TempDir(), "data"), listen)
-	startRole(t, "broker", common)
+	f.config = fmt.Sprintf("listen: 127.0.0.1:0\ndata: %s\nbroker_listen: %s\ningest: {session_timeout: %v}\n", filepath.Join(t.TempDir(), "data"), f.broker, sessionTimeout)
+	startRole(t, "broker", f.config)
 	list := filepath.Join(t.TempDir(), "cameras.yaml")
-	if err := os.WriteFile(list, []byte(common+cameras), 0o600); err != nil {
+	if err := os.WriteFile(list, []byte(f.config+cameras), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	out, err := exec.CommandContext(t.Context(), testenv.Binary(t), "cameras", "apply", "-f", list, "--config", list).CombinedOutput()
 	if err != nil {
 		t.Fatalf("cameras apply: %v\n%s", err, out)
 	}
-	egress := startRole(t, "egress", common)
-	l := openLog(t, listen)
+	f.egress = startRole(t, "egress", f.config)
+	f.reader = openLog(t, f.broker)
+	return f
+}
 
-	// waitShared waits until the instance that joined has some cameras, and none runs
-	// in both any more. A camera that moves does, until its new owner records it.
-	waitShared := func(stayed, joined *role) map[string]int {
-		t.Helper()
-		var per map[string]int
-		testenv.Wait(t, 2*testenv.Patience, "two ingest processes that share the cameras", func() bool {
-			per = owners(t, egress.url)
-			total := 0
-			for _, n := range per {
-				total += n
-			}
-			// Once it is ready, it knows which cameras are its own, and runs them.
-			if len(per) != 2 || total != len(ids) || !joined.ready(t) {
-				return false
-			}
-			runs := func(r *role) int { return int(system.Metric(t, r.url, "framelog_ingest_cameras", "state")) }
-			there := runs(joined)
-			return there > 0 && runs(stayed)+there == len(ids)
-		})
-		return per
-	}
-	one := startRole(t, "ingest", common)
+// waitShared waits until the instance that joined has some cameras, and none runs
+// in both any more. A camera that moves does, until its new owner records it.
+func (f *fleet) waitShared(t *testing.T, stayed, joined *role) map[string]int {
+	t.Helper()
+	var per map[string]int
+	testenv.Wait(t, 2*testenv.Patience, "two ingest processes that share the cameras", func() bool {
+		per = owners(t, f.egress.url)
+		total := 0
+		for _, n := range per {
+			total += n
+		}
+		// Once it is ready, it knows which cameras are its own, and runs them.
+		if len(per) != 2 || total != len(f.ids) || !joined.ready(t) {
+			return false
+		}
+		runs := func(r *role) int { return int(system.Metric(t, r.url, "framelog_ingest_cameras", "state")) }
+		there := runs(joined)
+		return there > 0 && runs(stayed)+there == len(f.ids)
+	})
+	return per
+}
+
+// Two ingest processes share the cameras. One is killed, another joins, and the
+// first is stopped. Each time all cameras are recorded again within seconds, and
+// the log is in order.
+func TestIngestProcessesShareCameras(t *testing.T) {
+	t.Parallel()
+	l := startFleet(t, simple(6, 150))
+	ids := l.ids
+	one := startRole(t, "ingest", l.config)
 	l.allGrown(t, ids, time.Time{}, 1)
-	two := startRole(t, "ingest", common)
-	t.Logf("shared: %v", waitShared(one, two))
+	two := startRole(t, "ingest", l.config)
+	t.Logf("shared: %v", l.waitShared(t, one, two))
 	l.allGrown(t, ids, time.Now(), 2)
 	before := l.indexes(t, ids)
 
@@ -114,8 +129,8 @@ func TestIngestProcessesShareCameras(t *testing.T) {
 	// It returns: cameras move once, and then no more.
 	before = l.indexes(t, ids)
 	returned := time.Now()
-	three := startRole(t, "ingest", common)
-	t.Logf("shared again: %v after %v", waitShared(one, three), time.Since(returned).Round(time.Millisecond))
+	three := startRole(t, "ingest", l.config)
+	t.Logf("shared again: %v after %v", l.waitShared(t, one, three), time.Since(returned).Round(time.Millisecond))
 	l.allGrown(t, ids, time.Now(), 2)
 	settled := l.checkKept(t, before)
 	lasts(t, 10*time.Second)
@@ -128,7 +143,7 @@ func TestIngestProcessesShareCameras(t *testing.T) {
 		if n := newSessions(after[id], is); n > 0 {
 			t.Errorf("%s moves again: %d more sessions", id, n)
 		}
-		if p := longestPause(after[id], was.Start); p > session {
+		if p := longestPause(after[id], was.Start); p > sessionTimeout {
 			t.Errorf("%s was not recorded for %v while it moved:\n%s", id, p, table(after[id]))
 		}
 	}
@@ -158,7 +173,7 @@ func TestIngestProcessesShareCameras(t *testing.T) {
 		}
 	}
 	t.Logf("stopped: %d cameras moved, not recorded for %v, all there after %v", moved, worst.Round(time.Millisecond), took.Round(time.Millisecond))
-	if moved == 0 || worst > session {
+	if moved == 0 || worst > sessionTimeout {
 		t.Errorf("stopped: %d cameras moved, not recorded for %v", moved, worst)
 	}
 }

@@ -1,0 +1,202 @@
+package faults
+
+import (
+	"context"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/system"
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+// newestOpen returns the newest `open` of a camera's index.
+func newestOpen(t *testing.T, broker, id string) schemas.Entry {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
+	defer cancel()
+	client, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.ConsumeTopics(schemas.Names{}.Index(schemas.Topic{Camera: id})),
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.FetchMinBytes(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for opens := (schemas.Entry{}); ; {
+		fetches := client.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			t.Fatalf("%s: read index: %v", id, err)
+		}
+		end := false
+		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+			for _, r := range p.Records {
+				e, err := schemas.DecodeEntry(r.Value)
+				if err != nil {
+					t.Fatalf("%s: entry %d: %v", id, r.Offset, err)
+				}
+				if e.Kind == schemas.KindOpen {
+					opens = e
+				}
+				end = r.Offset+1 >= p.HighWatermark
+			}
+		})
+		if end {
+			return opens
+		}
+	}
+}
+
+// record waits until all cameras are recorded. It returns their indexes.
+func (f *fleet) record(t *testing.T) indexes {
+	t.Helper()
+	f.allGrown(t, f.ids, time.Now(), 2)
+	return f.indexes(t, f.ids)
+}
+
+// told checks each camera's sessions since before, if it has any: the first tells the
+// reason, and how long nothing was recorded, which the missing pictures show too. It
+// returns how many cameras have one.
+func (f *fleet) told(t *testing.T, before indexes, reason string) (n int) {
+	t.Helper()
+	for id, after := range f.checkKept(t, before) {
+		last := before[id][len(before[id])-1]
+		if newSessions(after, last) == 0 {
+			continue
+		}
+		n++
+		// The fragment that was unfinished has its entry later.
+		i := len(before[id])
+		for after[i].Session == last.Session {
+			i++
+		}
+		first := after[i]
+		missing := time.Duration(f.match(t, id, after, schemas.H264, schemas.VideoTrack).before[first.Session]) * time.Second / time.Duration(small.FPS)
+		told := schemas.FromTicks(first.Absent)
+		t.Logf("%s: %d pictures are missing, %v; told are %v (%s)", id, missing*time.Duration(small.FPS)/time.Second, missing, told, first.AbsentReason)
+		if (told-missing).Abs() > 200*time.Millisecond || first.AbsentReason != reason {
+			t.Errorf("%s: nothing was recorded for %v, the log says %v (%s), want %s:\n%s", id, missing, told, first.AbsentReason, reason, table(after))
+		}
+	}
+	return n
+}
+
+// handedOver checks that the cameras that have another session now go on in it: no
+// picture and no sound is missing, none is there twice, and times go on without a step.
+func (f *fleet) handedOver(t *testing.T, before indexes) (n int) {
+	t.Helper()
+	for id, after := range f.checkKept(t, before) {
+		last := before[id][len(before[id])-1]
+		if newSessions(after, last) == 0 {
+			continue
+		}
+		n++
+		f.checkComplete(t, id, after)
+		for i := 1; i < len(after); i++ {
+			p, e := after[i-1], after[i]
+			if e.Seq <= last.Seq {
+				continue
+			}
+			if e.Kind != schemas.KindWhole && e.Reason != schemas.ReasonHandover {
+				t.Errorf("%s: fragment %d is %s (%s):\n%s", id, e.Seq, e.Kind, e.Reason, table(after))
+			}
+			if e.Session == p.Session || corrected(&p, &e) {
+				continue
+			}
+			if e.Absent != 0 || !e.Start.Equal(p.End()) || e.Media != p.MediaEnd() {
+				t.Errorf("%s: after a hand-over public time goes on %v later, media time %d ticks, and %v absence is told:\n%s",
+					id, e.Start.Sub(p.End()), e.Media-p.MediaEnd(), schemas.FromTicks(e.Absent), table(after))
+			}
+		}
+		if o := newestOpen(t, f.broker, id); o.AbsentReason != schemas.AbsentHandover || o.Unit == "" {
+			t.Errorf("%s: the newest open is %+v", id, o)
+		}
+	}
+	return n
+}
+
+// Whatever keeps cameras from being recorded, the log tells how long it took, and why. A
+// planned hand-over takes no time.
+func TestAbsenceIsTold(t *testing.T) {
+	testenv.SkipShort(t, "two minutes of real time")
+	t.Parallel()
+	const away, frozen, longer = 4 * time.Second, 8 * time.Second, 14 * time.Second // the last is beyond the session time-out
+	all := simple(4, 150)
+	// A hand-over may fall into a fragment. There it falls between two chunks of 3
+	// pictures.
+	all[1].clip.GOP = 9
+	f := startFleet(t, all)
+	ingest := func() *role { return startRole(t, "ingest", f.config) }
+	stop := func(r *role) {
+		t.Helper()
+		r.Signal(syscall.SIGTERM)
+		if code := r.ExitCode(testenv.Patience); code != 0 {
+			t.Errorf("ingest ended with %d", code)
+		}
+	}
+	want := func(what string, n, least int) {
+		t.Helper()
+		if n < least {
+			t.Errorf("%s: %d cameras have a new session, want %d", what, n, least)
+		}
+	}
+
+	one := ingest()
+	before := f.record(t)
+	two := ingest()
+	f.waitShared(t, one, two)
+	want("another ingest joins", f.handedOver(t, before), 1)
+
+	before = f.record(t)
+	stop(one)
+	f.record(t)
+	want("an ingest ends", f.handedOver(t, before), 1)
+
+	before = f.record(t)
+	stop(two)
+	lasts(t, away)
+	three := ingest()
+	f.record(t)
+	want("ingest starts again", f.told(t, before, schemas.AbsentRestart), len(all))
+	statuses, err := system.Statuses(t, f.egress.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, s := range statuses {
+		if s.Absent < away.Seconds() || s.AbsentReason != schemas.AbsentRestart {
+			t.Errorf("the API says of %s: absent for %v s (%s)", id, s.Absent, s.AbsentReason)
+		}
+	}
+
+	before = f.record(t)
+	three.Signal(syscall.SIGSTOP)
+	lasts(t, frozen)
+	for _, id := range f.ids {
+		f.servers.camera(id).Drop()
+	}
+	three.Signal(syscall.SIGCONT)
+	f.record(t)
+	want("ingest stands still", f.told(t, before, schemas.AbsentFrozen), len(all))
+
+	before = f.record(t)
+	for _, id := range f.ids {
+		refuse(f.servers[id])
+		f.servers.camera(id).Drop()
+	}
+	lasts(t, away)
+	for _, id := range f.ids {
+		admit(f.servers[id])
+	}
+	f.record(t)
+	want("cameras are away", f.told(t, before, schemas.AbsentCamera), len(all))
+
+	four := ingest()
+	f.waitShared(t, three, four)
+	before = f.record(t)
+	three.Signal(syscall.SIGSTOP)
+	lasts(t, longer)
+	three.Signal(syscall.SIGCONT)
+	f.record(t)
+	want("an owner stands still", f.told(t, before, schemas.AbsentHandover), 1)
+}
