@@ -348,6 +348,7 @@ func TestFollow(t *testing.T) {
 	must(t, c.Put(ctx, apiCamera("new")))
 	early.until(t, "a new camera", func(s Snapshot) bool { return ids(s) == "cam-19 new" })
 	must(t, c.Delete(ctx, "cam-19"))
+	c.DeleteStatus("cam-19")
 	late.until(t, "no status", func(s Snapshot) bool { return ids(s) == "new" && len(s.Status) == 0 })
 
 	for _, f := range []*follower{early, late} {
