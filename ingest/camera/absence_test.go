@@ -38,18 +38,19 @@ func TestAbsenceBeforeTheFirstSession(t *testing.T) {
 		wait   time.Duration // until the camera gives footage
 		want   string
 	}{
-		"this process started":                   {reason: share.ReasonAssigned, before: schemas.StateLive, want: schemas.AbsentRestart},
-		"nothing is known":                       {reason: share.ReasonAssigned, want: schemas.AbsentRestart},
-		"another process had it":                 {reason: share.ReasonMoved, before: schemas.StateLive, want: schemas.AbsentHandover},
-		"another process had it, and it is away": {reason: share.ReasonMoved, before: schemas.StateAway, want: schemas.AbsentCamera},
-		"it was away before the restart":         {reason: share.ReasonAssigned, before: schemas.StateRefused, want: schemas.AbsentCamera},
-		"it is away after the restart":           {reason: share.ReasonAssigned, before: schemas.StateLive, wait: 61 * time.Second, want: schemas.AbsentCamera},
-		"it was slow after the restart":          {reason: share.ReasonAssigned, before: schemas.StateLive, wait: 10 * time.Second, want: schemas.AbsentRestart},
-		"it was disabled":                        {reason: share.ReasonChanged, before: schemas.StateDisabled, want: schemas.AbsentDisabled},
-		"its address was corrected":              {reason: share.ReasonChanged, before: schemas.StateUnusable, want: schemas.AbsentCamera},
-		"its record was changed":                 {reason: share.ReasonChanged, before: schemas.StateLive, want: schemas.AbsentDisabled},
-		"it was removed":                         {reason: share.ReasonAdded, before: schemas.StateRemoved, want: schemas.AbsentDisabled},
-		"no process wrote its log any more":      {reason: share.ReasonDeserted, before: schemas.StateAway, want: schemas.AbsentRestart},
+		"this process started":                      {reason: share.ReasonAssigned, before: schemas.StateLive, want: schemas.AbsentRestart},
+		"nothing is known":                          {reason: share.ReasonAssigned, want: schemas.AbsentRestart},
+		"another process had it":                    {reason: share.ReasonMoved, before: schemas.StateLive, want: schemas.AbsentHandover},
+		"another process had it, and it is away":    {reason: share.ReasonMoved, before: schemas.StateAway, want: schemas.AbsentCamera},
+		"another process had it, and did not begin": {reason: share.ReasonMoved, before: schemas.StateConnecting, want: schemas.AbsentRestart},
+		"it was away before the restart":            {reason: share.ReasonAssigned, before: schemas.StateRefused, want: schemas.AbsentCamera},
+		"it is away after the restart":              {reason: share.ReasonAssigned, before: schemas.StateLive, wait: 61 * time.Second, want: schemas.AbsentCamera},
+		"it was slow after the restart":             {reason: share.ReasonAssigned, before: schemas.StateLive, wait: 10 * time.Second, want: schemas.AbsentRestart},
+		"it was disabled":                           {reason: share.ReasonChanged, before: schemas.StateDisabled, want: schemas.AbsentDisabled},
+		"its address was corrected":                 {reason: share.ReasonChanged, before: schemas.StateUnusable, want: schemas.AbsentCamera},
+		"its record was changed":                    {reason: share.ReasonChanged, before: schemas.StateLive, want: schemas.AbsentDisabled},
+		"it was removed":                            {reason: share.ReasonAdded, before: schemas.StateRemoved, want: schemas.AbsentDisabled},
+		"no process wrote its log any more":         {reason: share.ReasonDeserted, before: schemas.StateAway, want: schemas.AbsentRestart},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {

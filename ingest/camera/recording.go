@@ -199,7 +199,7 @@ func (c *recording) absence(reason string, passed time.Duration) string {
 		return schemas.AbsentDisabled
 	case reason == share.ReasonAdded, reason == share.ReasonChanged:
 		return schemas.AbsentDisabled
-	case reason == share.ReasonMoved:
+	case reason == share.ReasonMoved && before != schemas.StateConnecting: // else the former owner recorded nothing
 		return schemas.AbsentHandover
 	}
 	return schemas.AbsentRestart
