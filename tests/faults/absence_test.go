@@ -123,6 +123,9 @@ func TestAbsenceIsTold(t *testing.T) {
 	t.Parallel()
 	const away, frozen, longer = 4 * time.Second, 8 * time.Second, 14 * time.Second // the last is beyond the session time-out
 	all := simple(4, 150)
+	for i := range all {
+		all[i].clip.Seconds = 36 // longer than any absence, so that each missing picture is known
+	}
 	// A hand-over may fall into a fragment. There it falls between two chunks of 3
 	// pictures.
 	all[1].clip.GOP = 9
