@@ -112,16 +112,16 @@ func TestNumbersAreRemembered(t *testing.T) {
 	stands := schemas.Standing{Life: "5f3a91c2", Seq: 70, Session: 3}
 	inBubble(t, func(t *testing.T, w *world) {
 		w.registry.status["a"] = schemas.Status{Camera: "a", Stands: stands, Absent: 2, AbsentReason: schemas.AbsentCamera}
-		w.registry.reading = errors.New("no broker answers")
+		w.registry.away(errors.New("no broker answers"))
 		s := w.service(t, Config{})
 		disabled := testCamera("a")
 		disabled.Disabled = true
 		take(s, disabled)
 		after(10 * time.Second)
-		if n := len(w.registry.all); n > 0 {
-			t.Fatalf("%d statuses are written before the one that knows the numbers is read", n)
+		if got := w.registry.of("a"); got.Owner != "" {
+			t.Fatalf("a status is written before the one that knows the numbers is read: %+v", got)
 		}
-		w.registry.reading = nil
+		w.registry.away(nil)
 		after(2 * time.Second)
 		if got := w.registry.of("a"); got.State != schemas.StateDisabled || got.Stands != stands || got.Absent != 2 {
 			t.Errorf("status of a disabled camera: %+v", got)
@@ -153,7 +153,7 @@ func TestNumbersAreRemembered(t *testing.T) {
 // and recording goes on.
 func TestRememberWaits(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		w.registry.reading = errors.New("no broker answers")
+		w.registry.away(errors.New("no broker answers"))
 		_, end := runCamera(t, w, testCamera("a"))
 		after(time.Second)
 		open := w.logs.newest()
@@ -162,7 +162,7 @@ func TestRememberWaits(t *testing.T) {
 		if _, err := open.Remember(soon); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("remembered without brokers: %v", err)
 		}
-		w.registry.reading = nil
+		w.registry.away(nil)
 		if got, err := open.Remember(t.Context()); got != (schemas.Standing{}) || err != nil {
 			t.Errorf("remembered %+v, %v of a new camera", got, err)
 		}

@@ -232,6 +232,13 @@ func (r *fakeRegistry) PutStatus(s schemas.Status) {
 	r.status[s.Camera] = s
 }
 
+// away has LastStatus fail with err; nil: it works again.
+func (r *fakeRegistry) away(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reading = err
+}
+
 func (r *fakeRegistry) LastStatus(_ context.Context, id string) (schemas.Status, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
