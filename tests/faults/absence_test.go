@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/framelog/framelog/schemas"
@@ -202,4 +203,65 @@ func TestAbsenceIsTold(t *testing.T) {
 	three.Signal(syscall.SIGCONT)
 	f.record(t)
 	want("an owner stands still", f.told(t, before, schemas.AbsentHandover), 1)
+}
+
+// empty deletes all records of a camera's topics, as retention does in time.
+func (f *fleet) empty(t *testing.T, id string) {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(f.broker))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	adm, topic := kadm.NewClient(client), schemas.Topic{Camera: id}
+	ends, err := adm.ListEndOffsets(t.Context(), schemas.Names{}.Media(topic), schemas.Names{}.Index(topic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := adm.DeleteRecords(t.Context(), ends.Offsets()); err != nil {
+		t.Fatal(err)
+	}
+	testenv.Wait(t, testenv.Patience, "no entry is left", func() bool { return len(f.entries(t, id)) == 0 })
+}
+
+// A camera that was removed and is added again goes on with its numbers, also when
+// retention has removed all its footage. After a purge it begins anew.
+func TestRemovedCameraGoesOn(t *testing.T) {
+	t.Parallel()
+	servers, _ := serve(t, []camera{{id: "yard"}})
+	f := startFleet(t, nil)
+	recorded := func() (first, last schemas.Entry) {
+		t.Helper()
+		f.cameras(t, "add", "yard", servers["yard"].URL("cam"))
+		all := f.grown(t, "yard", time.Time{}, 2)
+		checkWhole(t, "yard", all)
+		return all[0], all[len(all)-1]
+	}
+	removed := func(r *role, args ...string) {
+		t.Helper()
+		f.cameras(t, append([]string{"remove", "yard"}, args...)...)
+		r.Wait(t, testenv.Patience, "the camera ends", func() bool { return system.Metric(t, r.url, "framelog_ingest_cameras", "state") == 0 })
+		r.Signal(syscall.SIGTERM)
+		if code := r.ExitCode(testenv.Patience); code != 0 {
+			t.Errorf("ingest ended with %d", code)
+		}
+	}
+
+	ingest := startRole(t, "ingest", f.config)
+	first, last := recorded()
+	if first.Session != 1 {
+		t.Errorf("the first session is %d", first.Session)
+	}
+	removed(ingest)
+	f.empty(t, "yard")
+	ingest = startRole(t, "ingest", f.config)
+	again, _ := recorded()
+	if again.Life != first.Life || again.Session != last.Session+1 || again.Seq <= last.Seq || again.Media < last.Media {
+		t.Errorf("after %+v it goes on with %+v", last, again)
+	}
+	removed(ingest, "--purge")
+	startRole(t, "ingest", f.config)
+	if anew, _ := recorded(); anew.Life == first.Life || anew.Session != 1 {
+		t.Errorf("after a purge it goes on with %+v", anew)
+	}
 }

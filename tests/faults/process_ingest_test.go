@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -35,7 +36,17 @@ func owners(t *testing.T, base string) map[string]int {
 type fleet struct {
 	*scene
 	broker, config string
+	file           string // of the configuration with the cameras
 	egress         *role
+}
+
+// cameras runs `framelog cameras`.
+func (f *fleet) cameras(t *testing.T, args ...string) {
+	t.Helper()
+	args = append(append([]string{"cameras"}, args...), "--config", f.file)
+	if out, err := exec.CommandContext(t.Context(), testenv.Binary(t), args...).CombinedOutput(); err != nil {
+		t.Fatalf("framelog %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
 }
 
 // sessionTimeout is the longest session time-out: an instance that leaves or hands over
@@ -52,14 +63,11 @@ func startFleet(t *testing.T, all []camera) *fleet {
 	}
 	f.config = fmt.Sprintf("listen: 127.0.0.1:0\ndata: %s\nbroker_listen: %s\ningest: {session_timeout: %v}\n", filepath.Join(t.TempDir(), "data"), f.broker, sessionTimeout)
 	startRole(t, "broker", f.config)
-	list := filepath.Join(t.TempDir(), "cameras.yaml")
-	if err := os.WriteFile(list, []byte(f.config+cameras), 0o600); err != nil {
+	f.file = filepath.Join(t.TempDir(), "cameras.yaml")
+	if err := os.WriteFile(f.file, []byte(f.config+cameras), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), testenv.Binary(t), "cameras", "apply", "-f", list, "--config", list).CombinedOutput()
-	if err != nil {
-		t.Fatalf("cameras apply: %v\n%s", err, out)
-	}
+	f.cameras(t, "apply", "-f", f.file)
 	f.egress = startRole(t, "egress", f.config)
 	f.reader = openLog(t, f.broker)
 	return f
