@@ -29,6 +29,18 @@ func TestAbsence(t *testing.T) {
 		}
 		_ = a.Tick(second(to))
 	}
+	// late delivers what was sent from second 5 to second to, at second 13 at the earliest.
+	late := func(t *testing.T, a *Assembler, to int) {
+		t.Helper()
+		us := s.units(time.Duration(to) * time.Second)[125:]
+		for i := range us {
+			if us[i].Captured.Before(second(13)) {
+				us[i].Captured = second(13)
+			}
+		}
+		feed(t, a, nil, us)
+		a.Flush()
+	}
 	for name, tt := range map[string]struct {
 		run  func(t *testing.T, a *Assembler)
 		want []string
@@ -52,18 +64,17 @@ func TestAbsence(t *testing.T) {
 			a.Flush()
 			record(t, a, 30, 35)
 		}, []string{camera, frozen, camera}},
-		"all footage of a standstill comes late, and then the connection ends": {func(t *testing.T, a *Assembler) {
+		"after a standstill all that was sent comes late, and then the connection ends": {func(t *testing.T, a *Assembler) {
 			record(t, a, 0, 5)
 			_ = a.Tick(second(13))
-			us := s.units(15 * time.Second)[125:]
-			for i := range us {
-				if us[i].Captured.Before(second(13)) {
-					us[i].Captured = second(13)
-				}
-			}
-			feed(t, a, nil, us)
-			a.Flush()
-			record(t, a, 20, 25)
+			late(t, a, 14)
+			record(t, a, 15, 20)
+		}, []string{camera, frozen}},
+		"after a standstill all that was sent comes late, and the connection goes on": {func(t *testing.T, a *Assembler) {
+			record(t, a, 0, 5)
+			_ = a.Tick(second(13))
+			late(t, a, 20)
+			record(t, a, 25, 30)
 		}, []string{camera, camera}},
 		"a standstill while the camera is away": {func(t *testing.T, a *Assembler) {
 			record(t, a, 0, 5)

@@ -135,10 +135,13 @@ func (t *timeline) stoodStill(from, to time.Time) {
 	}
 }
 
-// absence returns why nothing was recorded since the session before. Footage that came
-// late, after a standstill, is recorded: then the standstill is not the cause.
+// aftermath is how long after a standstill the end of a session counts as its effect:
+// the camera gave up meanwhile. What it had sent before comes late, and is recorded.
+const aftermath = 5 * time.Second
+
+// absence returns why nothing was recorded since the session before.
 func (t *timeline) absence() string {
-	if t.woke.After(t.until) {
+	if !t.woke.IsZero() && t.until.Sub(t.woke) < aftermath {
 		return schemas.AbsentFrozen
 	}
 	return schemas.AbsentCamera

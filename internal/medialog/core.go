@@ -108,10 +108,11 @@ func (c *core) opened(epoch int64, p plan, partitions int32) {
 }
 
 // beginSession makes the next fragment or gap begin a session. reason is why nothing
-// was recorded before it. For the writer's first session newCore was told the reason.
+// was recorded before it; "": no time is missing there, or it is the writer's first
+// session and newCore was told the reason.
 func (c *core) beginSession(reason string) {
 	c.newSession = true
-	if c.begun {
+	if c.begun || reason != "" {
 		c.why = reason
 	}
 }
@@ -224,7 +225,10 @@ func (c *core) startSession(start time.Time, media int64) bool {
 		c.shift, c.publicShift = c.unit.media-media, c.unit.start.Sub(start)
 	}
 	c.newSession, c.unit, c.begun = false, nil, true
-	c.absent, c.absentReason = absence(c.recorded, start.Add(c.publicShift)), c.why
+	c.absent, c.absentReason = 0, c.why
+	if c.why != "" {
+		c.absent = absence(c.recorded, start.Add(c.publicShift))
+	}
 	c.why = ""
 	c.pushAbsence(media + c.shift)
 	c.session++

@@ -131,15 +131,7 @@ func TestCutBackWithinAFragment(t *testing.T) {
 // pause and a long one do not.
 func TestAbsence(t *testing.T) {
 	second := int64(schemas.MediaTimescale)
-	chunk := func(media int64) *schemas.Chunk {
-		return &schemas.Chunk{
-			Last: true, Start: publicTime(media), Layout: schemas.Layout{Part: 19800, Video: schemas.H264},
-			Tracks: []schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264, Timescale: schemas.MediaTimescale}},
-			Runs: []schemas.Run{{Track: schemas.VideoTrack, Samples: []schemas.Sample{{
-				DTS: media, Duration: schemas.MediaTimescale, Sync: true, Data: []byte("x"),
-			}}}},
-		}
-	}
+	chunk := fragmentOfASecond
 	for _, x := range []struct {
 		name    string
 		absent  int64   // ticks
@@ -192,6 +184,50 @@ func TestAbsence(t *testing.T) {
 				t.Errorf("%+v after %+v", last, before)
 			}
 		})
+	}
+}
+
+// fragmentOfASecond is a fragment of one chunk with one picture, at media time media.
+func fragmentOfASecond(media int64) *schemas.Chunk {
+	return &schemas.Chunk{
+		Last: true, Start: publicTime(media), Layout: schemas.Layout{Part: 19800, Video: schemas.H264},
+		Tracks: []schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264, Timescale: schemas.MediaTimescale}},
+		Runs: []schemas.Run{{Track: schemas.VideoTrack, Samples: []schemas.Sample{{
+			DTS: media, Duration: schemas.MediaTimescale, Sync: true, Data: []byte("x"),
+		}}}},
+	}
+}
+
+// TestAbsenceReason: a session tells the reason that it was begun with, a writer's first
+// one else that of the opening. If no time is missing, as when a clock was set, it tells
+// none.
+func TestAbsenceReason(t *testing.T) {
+	const step = schemas.MediaTimescale / 2 // shorter than what makes gaps
+	for _, x := range []struct{ opening, reason, want string }{
+		{"restart", "", "restart"},
+		{"restart", "camera", "camera"},
+		{"", "frozen", "frozen"},
+		{"", "", ""},
+	} {
+		c, media := newCore(1<<20, 10, x.opening), int64(1000*schemas.MediaTimescale)
+		c.opened(0, newCamera(7), 1)
+		if x.opening == "" { // a later session of this writer
+			if _, err := c.write(fragmentOfASecond(media), ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.recorded = publicTime(media + schemas.MediaTimescale)
+		c.beginSession(x.reason)
+		if _, err := c.write(fragmentOfASecond(media+schemas.MediaTimescale+step), ""); err != nil {
+			t.Fatal(err)
+		}
+		want := int64(0)
+		if x.want != "" {
+			want = step
+		}
+		if e := c.pending[len(c.pending)-1].entry; e.Absent != want || e.AbsentReason != x.want {
+			t.Errorf("%+v: tells an absence of %d (%s), want %d", x, e.Absent, e.AbsentReason, want)
+		}
 	}
 }
 

@@ -117,7 +117,7 @@ func (w *Writer) begin(epoch int64, p plan, partitions int32) {
 	}
 	w.core.full = cmp.Or(w.core.full, e.full)
 	if e.session {
-		w.core.beginSession(cmp.Or(e.why, schemas.AbsentCamera))
+		w.core.beginSession(e.why)
 	}
 	if w.closing {
 		w.core.finish(schemas.ReasonSource)

@@ -1,7 +1,6 @@
 package medialog
 
 import (
-	"cmp"
 	"fmt"
 	"time"
 
@@ -24,8 +23,8 @@ func (w *Writer) do(op func()) {
 }
 
 // NewSession makes the next fragment or gap begin a new session. reason is why nothing
-// was recorded before it, if time is missing there: schemas.AbsentCamera, …; "" is that
-// one. Of the writer's first session OpenOptions.Absent tells it.
+// was recorded before it: schemas.AbsentCamera, …; "": no time is missing there. Before
+// the writer's first session "" is OpenOptions.Absent.
 func (w *Writer) NewSession(reason string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -33,7 +32,7 @@ func (w *Writer) NewSession(reason string) {
 		w.early.session, w.early.why = true, reason
 		return
 	}
-	w.do(func() { w.core.beginSession(cmp.Or(reason, schemas.AbsentCamera)) })
+	w.do(func() { w.core.beginSession(reason) })
 }
 
 // Truncate closes the unfinished fragment as truncated.
