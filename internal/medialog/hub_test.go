@@ -1,16 +1,20 @@
 package medialog
 
 import (
+	"context"
 	"errors"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// TestPushErrors: which errors of a partition end a tail, and with what.
-func TestPushErrors(t *testing.T) {
+// TestPartitionErrors: which errors of a partition end the tails of its topic, all of
+// them, and with what. A tail that begins later does not get the old error.
+func TestPartitionErrors(t *testing.T) {
+	l := newEnv(t, []string{"127.0.0.1:1"}, 1).log() // no broker answers
 	for _, tc := range []struct {
 		name      string
 		err, want error
@@ -21,12 +25,44 @@ func TestPushErrors(t *testing.T) {
 		{"deleted", kerr.UnknownTopicOrPartition, ErrNoTopic},
 		{"made again", kerr.UnknownTopicID, ErrNoTopic},
 		{"no right", kerr.TopicAuthorizationFailed, kerr.TopicAuthorizationFailed},
-		{"the log was cut back", &kgo.ErrDataLoss{Topic: "t"}, ErrExpired},
+		{"the log was cut back", &kgo.ErrDataLoss{Topic: "m"}, ErrExpired},
 	} {
-		s := &subscription{next: map[topicPartition]int64{}, more: make(chan struct{}, 1)}
-		s.push(nil, tc.err, 1)
-		if (s.err == nil) != (tc.want == nil) || !errors.Is(s.err, tc.want) {
-			t.Errorf("%s: %v, want %v", tc.name, s.err, tc.want)
+		h := newHub(l)
+		f := h.fanout("i", "m")
+		at := topicPartition{"m", 0}
+		subs := []*subscription{f.join(map[topicPartition]int64{at: 3}), f.join(map[topicPartition]int64{at: 3})}
+		// The second tail of a topic reads itself what the client has read already.
+		f.push(at, []*kgo.Record{{Topic: "m", Offset: 3}}, nil)
+		subs = append(subs, f.join(map[topicPartition]int64{at: 3}))
+		f.push(at, nil, tc.err)
+		for i, s := range subs {
+			if (s.err == nil) != (tc.want == nil) || !errors.Is(s.err, tc.want) {
+				t.Errorf("%s: tail %d: %v, want %v", tc.name, i, s.err, tc.want)
+			}
+		}
+		if tc.want == nil {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		for _, err := range subs[2].records(ctx) {
+			if !errors.Is(err, tc.want) {
+				t.Errorf("%s: a tail that reads what it missed ends with %v", tc.name, err)
+			}
+		}
+		if ctx.Err() != nil {
+			t.Errorf("%s: a tail that reads what it missed goes on", tc.name)
+		}
+		cancel()
+		if !h.changes["m"].purge || !h.changes["i"].purge || len(h.changes["m"].add) != 0 {
+			t.Errorf("%s: the client goes on with the topic: %+v", tc.name, h.changes["m"])
+		}
+		s := h.fanout("i", "m").join(map[topicPartition]int64{at: 0})
+		for _, old := range subs {
+			old.addPartition("m", 1, 0)
+			old.close()
+		}
+		if ch := h.changes["m"]; s.err != nil || len(ch.add) != 1 || h.fanouts["m"] != s.fanout {
+			t.Errorf("%s: a tail that begins later: %v, %+v", tc.name, s.err, ch)
 		}
 	}
 }

@@ -74,7 +74,7 @@ type Log struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	hubs     hubs
+	hub      *hub
 	ensuring joiner[schemas.Topic, error]
 	spanning joiner[string, []span]
 
@@ -110,7 +110,7 @@ func Connect(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Log, err
 		producer: cl, admin: kadm.NewClient(cl), ctx: ctx, cancel: cancel,
 		partitions: map[string]int32{}, noRights: map[string]bool{},
 	}
-	l.hubs.log = l
+	l.hub = newHub(l)
 	l.ensuring.do, l.spanning.do = l.ensureTopics, l.spansSoon
 	return l, nil
 }
@@ -120,7 +120,7 @@ func Connect(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Log, err
 func (l *Log) Close() {
 	l.cancel()
 	l.wg.Wait()
-	l.hubs.close()
+	l.hub.close()
 	l.producer.Close()
 }
 

@@ -150,29 +150,22 @@ func (t *tail) entries(es []schemas.Entry) error {
 // follow reads live: the index from offset at on, the media from starts on.
 func (t *tail) follow(ctx context.Context, at int64, starts []span) error {
 	t.liveAt = map[int32]int64{}
-	from := map[string]map[int32]kgo.Offset{
-		t.index: {0: kgo.NewOffset().At(at)},
-		t.media: {},
-	}
+	from := map[topicPartition]int64{{t.index, 0}: at}
 	for p, s := range starts {
-		from[t.media][int32(p)] = kgo.NewOffset().At(s.start)
+		from[topicPartition{t.media, int32(p)}] = s.start
 		if s.start < s.end {
 			t.liveAt[int32(p)] = s.end
 		}
 	}
-	sub, err := t.log.hubs.subscribe(t.index, t.media, from)
+	sub, err := t.log.hub.subscribe(t.index, t.media, from)
 	if err != nil {
 		return err
 	}
 	defer sub.close()
-	for {
-		if !t.live && len(t.liveAt) == 0 {
-			t.live = true
-			if err := t.emit(Event{Live: true}); err != nil {
-				return err
-			}
-		}
-		r, err := sub.take(ctx)
+	if err := t.showLive(); err != nil {
+		return err
+	}
+	for r, err := range sub.records(ctx) {
 		if err != nil {
 			return err
 		}
@@ -187,7 +180,20 @@ func (t *tail) follow(ctx context.Context, at int64, starts []span) error {
 		if err := t.show(); err != nil {
 			return err
 		}
+		if err := t.showLive(); err != nil {
+			return err
+		}
 	}
+	return nil // records ends with an error
+}
+
+// showLive yields that the tail is live, once.
+func (t *tail) showLive() error {
+	if t.live || len(t.liveAt) > 0 {
+		return nil
+	}
+	t.live = true
+	return t.emit(Event{Live: true})
 }
 
 func (t *tail) takeEntry(ctx context.Context, r *kgo.Record, sub *subscription) error {
