@@ -533,6 +533,25 @@ func DecodeCamera(b []byte) (Camera, error) {
 	return w.Camera, nil
 }
 
+type versionedPurge struct {
+	V int `msgpack:"v"`
+	Purge
+}
+
+// EncodePurge encodes p as the value of a registry record.
+func EncodePurge(p *Purge) ([]byte, error) {
+	return encode(&versionedPurge{Version, *p}, 256)
+}
+
+// DecodePurge decodes the value of a registry record with the key [PurgeKey].
+func DecodePurge(b []byte) (Purge, error) {
+	var w versionedPurge
+	if err := decode(b, &w.V, &w); err != nil {
+		return Purge{}, fmt.Errorf("schemas: decode purge: %w", err)
+	}
+	return w.Purge, nil
+}
+
 // EncodeStatus encodes s as the value of a status record.
 func EncodeStatus(s *Status) ([]byte, error) {
 	return encode(&versionedStatus{Version, *s}, 256)

@@ -160,6 +160,11 @@ func TestGolden(t *testing.T) {
 		ID: "front-door", Label: "Front door", URL: "rtsp://10.0.0.5/stream1", User: "viewer", Password: "${file:front-door}", Transport: "tcp",
 		NoAudio: true, Source: SourceFile, Origin: "framelog:12", Place: "nvr:/etc/framelog.yaml", Updated: someTime,
 	}, EncodeCamera, func(b []byte) (Camera, error) { c, err := DecodeCamera(b); c.Updated = c.Updated.UTC(); return c, err })
+	record(t, "purge", &Purge{Camera: "front-door", Lives: []string{"5f3a91c2", "00aa11bb"}, At: someTime}, EncodePurge, func(b []byte) (Purge, error) {
+		p, err := DecodePurge(b)
+		p.At = p.At.UTC()
+		return p, err
+	})
 	decodeStatus := func(b []byte) (Status, error) {
 		s, err := DecodeStatus(b)
 		s.Since, s.Updated = s.Since.UTC(), s.Updated.UTC()
@@ -174,6 +179,20 @@ func TestGolden(t *testing.T) {
 		Video: H264, Audio: AAC, Absent: 1.3, AbsentReason: AbsentRestart,
 		Stands: Standing{Life: "5f3a91c2", Seq: 1_700_000_123, Session: 7, Layout: someLayout, Media: 153_000_000_011_111},
 	}, EncodeStatus, decodeStatus)
+}
+
+// TestPurgedLives: the newest lives are remembered, each once.
+func TestPurgedLives(t *testing.T) {
+	p := Purge{Camera: "a"}.With(someTime, "", "one", "one", "two")
+	if strings.Join(p.Lives, " ") != "one two" || !p.At.Equal(someTime) {
+		t.Errorf("%+v", p)
+	}
+	for i := range MaxPurgedLives - 1 {
+		p = p.With(someTime, strings.Repeat("x", i+1))
+	}
+	if len(p.Lives) != MaxPurgedLives || p.Lives[0] != "two" {
+		t.Errorf("%d lives, the oldest is %q", len(p.Lives), p.Lives[0])
+	}
 }
 
 func TestUnknownKeysAreIgnored(t *testing.T) {

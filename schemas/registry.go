@@ -1,6 +1,10 @@
 package schemas
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // Sources of a camera record. The source alone may change the record.
 const (
@@ -105,4 +109,42 @@ type Standing struct {
 	Session uint64 `msgpack:"session" json:"session"` // the newest one
 	Layout  Layout `msgpack:"layout" json:"layout"`
 	Media   int64  `msgpack:"media" json:"media"` // media time of that fragment, ticks of MediaTimescale
+}
+
+// Purge is a record of the registry that is no camera: which footage of a camera id was
+// purged. It stays when the camera is removed or added again, so that nothing of that
+// footage comes back. Its key is [PurgeKey] and its partition that of the camera's record.
+type Purge struct {
+	Camera string    `msgpack:"camera"`
+	Lives  []string  `msgpack:"lives,omitempty"` // that were purged, oldest first; at most MaxPurgedLives
+	At     time.Time `msgpack:"at"`              // of the newest purge
+}
+
+// MaxPurgedLives is how many purged lives of a camera id are remembered, the newest ones.
+// A late record of an older one would come from a process that stood still while the
+// camera was purged that many times.
+const MaxPurgedLives = 16
+
+// With returns p with more lives. Empty ones and those that p has already are left out.
+func (p Purge) With(at time.Time, lives ...string) Purge {
+	p.Lives, p.At = slices.Clone(p.Lives), at
+	for _, life := range lives {
+		if life != "" && !slices.Contains(p.Lives, life) {
+			p.Lives = append(p.Lives, life)
+		}
+	}
+	p.Lives = p.Lives[max(len(p.Lives)-MaxPurgedLives, 0):]
+	return p
+}
+
+// purgeKey stands before the camera's id. No id holds its slash.
+const purgeKey = "purged/"
+
+// PurgeKey returns the record key of a camera's [Purge].
+func PurgeKey(camera string) string { return purgeKey + camera }
+
+// RegistryKey parses the key of a record of the registry: the camera that it is about,
+// and whether its value is a [Purge] instead of a [Camera].
+func RegistryKey(key []byte) (camera string, purge bool) {
+	return strings.CutPrefix(string(key), purgeKey)
 }

@@ -108,8 +108,10 @@ func record(ctx context.Context, p *process) error {
 		Open: func(ctx context.Context, t schemas.Topic, o medialog.OpenOptions) camera.Writer {
 			return mlog.Open(ctx, t, o)
 		},
-		IndexEnd: mlog.IndexEnd,
-		Forget:   mlog.Forget,
+		IndexEnd:  mlog.IndexEnd,
+		Life:      mlog.Life,
+		PurgeLate: mlog.PurgeLate,
+		Forget:    mlog.Forget,
 	}, p.log, p.reg)
 	if err != nil {
 		return err

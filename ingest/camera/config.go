@@ -13,6 +13,7 @@ import (
 	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/internal/share"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -104,6 +105,8 @@ type Registry interface {
 	// LastStatus returns the newest status that any process wrote, also of a
 	// removed camera (registry.Client.LastStatus).
 	LastStatus(ctx context.Context, id string) (schemas.Status, error)
+	// Live reports whether the registry has the camera now (registry.Client.Live).
+	Live(ctx context.Context, id string) (bool, error)
 }
 
 // Deps is what a Service works with.
@@ -119,10 +122,16 @@ type Deps struct {
 	// IndexEnd is the offset at which a camera's index ends
 	// (medialog.Log.IndexEnd).
 	IndexEnd func(ctx context.Context, t schemas.Topic) (int64, error)
+	// Life is the life of a camera's footage (medialog.Log.Life).
+	Life func(ctx context.Context, t schemas.Topic) (string, error)
+	// PurgeLate deletes the footage of cameras for which purged returns true
+	// (medialog.Log.PurgeLate).
+	PurgeLate func(ctx context.Context, purged func(camera string) (bool, error)) ([]string, error)
 	// Forget is called for a camera that is no longer recorded here
 	// (medialog.Log.Forget). It may be nil.
 	Forget func(id string)
 
+	purges       func() map[string]share.Purge                      // tests replace it
 	newAssembler func(assemble.Config, assemble.Recorder) assembler // tests replace it
 }
 

@@ -216,7 +216,8 @@ type fakeRegistry struct {
 	all     []schemas.Status
 	status  map[string]schemas.Status
 	deleted []string
-	reading error // of LastStatus
+	reading error           // of LastStatus
+	absent  map[string]bool // cameras that Live does not find
 }
 
 func newFakeRegistry() *fakeRegistry {
@@ -243,6 +244,12 @@ func (r *fakeRegistry) LastStatus(_ context.Context, id string) (schemas.Status,
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.status[id], r.reading
+}
+
+func (r *fakeRegistry) Live(_ context.Context, id string) (bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.absent[id], nil
 }
 
 func (r *fakeRegistry) DeleteStatus(id string) {

@@ -110,6 +110,8 @@ func (c *recording) run(ctx context.Context, reason string, mayOpen func() bool)
 		w := c.deps.Open(context.WithoutCancel(ctx), schemas.Topic{Camera: c.cam.ID}, medialog.OpenOptions{
 			Writer: c.cfg.Instance, Host: c.cfg.Host, Reason: reason, Admit: c.reserve.Admit,
 			Unit: unit, Absent: absent, Remember: c.status.standing, Session: c.status.session,
+			Purged: c.deps.purges()[c.cam.ID].Lives,
+			Create: func(ctx context.Context) (bool, error) { return c.deps.Registry.Live(ctx, c.cam.ID) },
 		})
 		wg.Go(func() { c.watch(ctx, w, cancel) })
 		return w

@@ -57,6 +57,9 @@ func New(cfg Config, deps Deps, log *slog.Logger, reg prometheus.Registerer) (*S
 			return assemble.New(c, rec, s.metrics.assembler)
 		}
 	}
+	if deps.purges == nil {
+		deps.purges = s.cameras.Purges
+	}
 	s.deps = deps
 	if reg != nil {
 		if err := s.metrics.register(reg, newCensus(s.count), s.cameras.Partitions); err != nil {
@@ -74,7 +77,10 @@ func (s *Service) Run(ctx context.Context) error {
 	if err := s.ensure(ctx); err != nil {
 		return nil // ctx has ended
 	}
+	var wg sync.WaitGroup
+	wg.Go(func() { s.sweep(ctx) })
 	err := s.cameras.Run(ctx)
+	wg.Wait()
 	if err != nil {
 		return fmt.Errorf("camera: share cameras: %w", err)
 	}

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/framelog/framelog/internal/kafka"
@@ -163,42 +161,6 @@ func (l *Log) setPartitions(media string, n int32) {
 
 // Forget drops the metrics of a camera that is gone. Close its writers first.
 func (l *Log) Forget(camera string) { l.metrics.forget(camera) }
-
-// Purge deletes all footage of a camera: its topics and those of its renditions.
-// It returns their names. Stop the camera's writer first: a writer that goes on
-// creates its topics again.
-func (l *Log) Purge(ctx context.Context, camera string) ([]string, error) {
-	topics, err := l.admin.ListTopics(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("medialog: purge %s: %w", camera, err)
-	}
-	var names []string
-	for _, name := range topics.Names() {
-		if t, _, ok := l.names.Parse(name); ok && t.Camera == camera {
-			names = append(names, name)
-		}
-	}
-	if len(names) == 0 {
-		return nil, nil
-	}
-	res, err := l.admin.DeleteTopics(ctx, names...)
-	if err != nil {
-		return nil, fmt.Errorf("medialog: purge %s: %w", camera, err)
-	}
-	names = names[:0]
-	var errs []error
-	for _, r := range res {
-		// A broker may list a topic for a moment after another broker deleted it.
-		if r.Err != nil && !errors.Is(r.Err, kerr.UnknownTopicOrPartition) {
-			errs = append(errs, fmt.Errorf("medialog: purge %s: delete %s: %w", camera, r.Topic, r.Err))
-			continue
-		}
-		names = append(names, r.Topic)
-	}
-	slices.Sort(names)
-	l.producer.PurgeTopicsFromClient(names...)
-	return names, errors.Join(errs...)
-}
 
 // Topics lists the media topics that exist.
 func (l *Log) Topics(ctx context.Context) ([]schemas.Topic, error) {

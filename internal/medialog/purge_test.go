@@ -3,10 +3,12 @@ package medialog
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
@@ -80,6 +82,112 @@ func TestPurge(t *testing.T) {
 			}
 			if ev.Entry != nil && ev.Entry.Seq == es[2].Seq {
 				break
+			}
+		}
+	})
+}
+
+// TestRemovedCamera: a process does not know yet that its camera was removed and its
+// footage purged. It creates no topic for it. When the camera is there again, it does.
+func TestRemovedCamera(t *testing.T) {
+	virtualAndKafka(t, func(t *testing.T, e *env) {
+		ingest, api := e.log(), e.log()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
+		defer cancel()
+		var removed atomic.Bool
+		open := func() (*Writer, *feed) {
+			w := ingest.Open(ctx, cam, OpenOptions{Writer: "w1", Create: func(context.Context) (bool, error) { return !removed.Load(), nil }})
+			f := newFeed(w, 1)
+			if err := f.fragment(2); err != nil {
+				t.Fatal(err)
+			}
+			return w, f
+		}
+		w, f := open()
+		ready(t, w)
+		waitFor(t, "the first entry", func() bool { return w.items() == 0 })
+		removed.Store(true)
+		gone := func() bool {
+			names, err := api.Purge(ctx, cam.Camera)
+			return err == nil && len(names) == 0
+		}
+		waitFor(t, "the brokers know of the purge", gone)
+		for ended := false; !ended; {
+			_ = f.fragment(2)
+			select {
+			case <-w.Fenced():
+				ended = true
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+				t.Fatal("the writer of a purged camera goes on")
+			}
+		}
+		closeWriter(t, w)
+
+		w, _ = open()
+		select {
+		case <-w.Fenced():
+		case <-ctx.Done():
+			t.Fatal("a writer of a purged camera waits")
+		}
+		if err := w.Err(); !errors.Is(err, ErrRemoved) {
+			t.Errorf("it ended with %v", err)
+		}
+		closeWriter(t, w)
+		if names, err := api.Purge(ctx, cam.Camera); err != nil || len(names) != 0 {
+			t.Errorf("topics that came after the purge: %v, %v", names, err)
+		}
+
+		removed.Store(false)
+		w, _ = open()
+		closeWriter(t, w)
+		if es := entriesOf(t, ingest, Range{}); len(es) != 1 {
+			t.Errorf("added again: %+v", es)
+		}
+	})
+}
+
+// TestPurgedLife: a writer finds topics of a life that was purged, say since the command
+// that purges was cut off. It deletes them and begins a new life.
+func TestPurgedLife(t *testing.T) {
+	virtualAndKafka(t, func(t *testing.T, e *env) {
+		const purged = "5f3a91c2"
+		l := e.log()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
+		defer cancel()
+		if err := l.Ensure(ctx, cam); err != nil {
+			t.Fatal(err)
+		}
+		value, err := schemas.EncodeEntry(&schemas.Entry{Kind: schemas.KindOpen, Prev: -1, Life: purged, Writer: "former"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, topic := range []string{l.names.Index(cam), l.names.Media(cam)} {
+			if err := l.producer.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: value}).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if life, err := l.Life(ctx, cam); life != purged || err != nil {
+			t.Fatalf("the life is %q, %v", life, err)
+		}
+		w := l.Open(ctx, cam, OpenOptions{
+			Writer: "w1", Purged: []string{"00000000", purged},
+			Remember: func(context.Context) (schemas.Standing, error) {
+				return schemas.Standing{Life: purged, Seq: 1 << 40, Session: 7}, nil
+			},
+		})
+		f := newFeed(w, 1)
+		if err := f.fragment(2); err != nil {
+			t.Fatal(err)
+		}
+		closeWriter(t, w)
+		es := entriesOf(t, l, Range{})
+		if len(es) != 1 || es[0].Life == purged || es[0].Session != 1 || es[0].Seq >= 1<<40 || len(counts(t, l, es[0], f.sent)) != 10 {
+			t.Errorf("entries %+v", es)
+		}
+		for e, err := range l.walk(ctx, l.names.Index(cam), 0, 1) {
+			if err != nil || e.Writer != "w1" {
+				t.Errorf("the index begins with %+v, %v", e, err)
 			}
 		}
 	})

@@ -198,6 +198,9 @@ func (w *Writer) fence(ctx context.Context, declared schemas.Entry) (epoch int64
 		Unit: w.opt.Unit, AbsentReason: w.opt.Absent, From: declared.From, Life: declared.Life,
 	}
 	retryErr := retry(ctx, func() error {
+		if err = w.admit(ctx); err != nil {
+			return nil
+		}
 		if err = w.log.waitForTopics(ctx, w.topic); err != nil {
 			return nil
 		}

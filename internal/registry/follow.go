@@ -25,6 +25,8 @@ const (
 // Snapshot is the registry at one moment.
 type Snapshot struct {
 	Cameras map[string]schemas.Camera
+	// Purged is what is known of purged footage, by camera id, also of ids that Cameras has.
+	Purged map[string]schemas.Purge
 	// Status has no status of cameras whose owner has stopped after their removal
 	// (schemas.StateRemoved).
 	Status map[string]schemas.Status
@@ -108,7 +110,7 @@ func (c *Client) read(ctx context.Context, changed func(*view) error, topics ...
 		return err
 	}
 	v := view{
-		Snapshot: Snapshot{Cameras: map[string]schemas.Camera{}, Status: map[string]schemas.Status{}, Read: map[int32]int64{}},
+		Snapshot: Snapshot{Cameras: map[string]schemas.Camera{}, Purged: map[string]schemas.Purge{}, Status: map[string]schemas.Status{}, Read: map[int32]int64{}},
 		cameras:  c.cfg.Names().Cameras(), next: map[partition]int64{}, ends: ends,
 	}
 	var last time.Time     // end of the last call of changed
@@ -242,19 +244,10 @@ func (v *view) behind(ctx context.Context, c *Client) map[partition]int64 {
 
 func (v *view) apply(r *kgo.Record) error {
 	v.read(partition{r.Topic, r.Partition}, r.Offset+1)
-	id := string(r.Key)
 	if r.Topic == v.cameras {
-		if len(r.Value) == 0 {
-			delete(v.Cameras, id)
-			return nil
-		}
-		cam, err := DecodeCamera(r.Key, r.Value)
-		if err != nil {
-			return err
-		}
-		v.Cameras[id] = cam
-		return nil
+		return Apply(r, v.Cameras, v.Purged)
 	}
+	id := string(r.Key)
 	if len(r.Value) == 0 {
 		delete(v.Status, id)
 		return nil
@@ -271,18 +264,42 @@ func (v *view) apply(r *kgo.Record) error {
 func (v *view) snapshot() Snapshot {
 	status := maps.Clone(v.Status)
 	maps.DeleteFunc(status, func(_ string, s schemas.Status) bool { return s.State == schemas.StateRemoved })
-	return Snapshot{Cameras: maps.Clone(v.Cameras), Status: status, Read: maps.Clone(v.Read)}
+	return Snapshot{Cameras: maps.Clone(v.Cameras), Purged: maps.Clone(v.Purged), Status: status, Read: maps.Clone(v.Read)}
 }
 
-// DecodeCamera reads a record of the cameras topic: its key must be the id of
-// its value.
-func DecodeCamera(key, value []byte) (schemas.Camera, error) {
+// Apply changes cams and purged, both by camera id, to what a record of the topic of
+// cameras tells. After an error both are as before.
+func Apply(r *kgo.Record, cams map[string]schemas.Camera, purged map[string]schemas.Purge) error {
+	id, purge := schemas.RegistryKey(r.Key)
+	switch {
+	case len(r.Value) == 0 && purge:
+		delete(purged, id)
+	case len(r.Value) == 0:
+		delete(cams, id)
+	case purge:
+		p, err := schemas.DecodePurge(r.Value)
+		if err != nil {
+			return err
+		}
+		purged[id] = p
+	default:
+		cam, err := decodeCamera(id, r.Value)
+		if err != nil {
+			return err
+		}
+		cams[id] = cam
+	}
+	return nil
+}
+
+// decodeCamera reads a camera's record: its key must be the id of its value.
+func decodeCamera(id string, value []byte) (schemas.Camera, error) {
 	cam, err := schemas.DecodeCamera(value)
 	if err != nil {
 		return schemas.Camera{}, err
 	}
-	if cam.ID != string(key) {
-		return schemas.Camera{}, fmt.Errorf("key %q holds camera %q", key, cam.ID)
+	if cam.ID != id {
+		return schemas.Camera{}, fmt.Errorf("key %q holds camera %q", id, cam.ID)
 	}
 	return cam, schemas.ValidateCameraID(cam.ID)
 }

@@ -64,8 +64,7 @@ type Client struct {
 	sending map[string]bool   // by camera
 	idle    chan struct{}     // not nil while Close waits: closed when nothing is being sent any more
 
-	reading chan struct{} // holds one token while last is used
-	last    lastStatuses
+	statuses, cameras reading // newest readings of the two topics
 }
 
 // Connect makes a Client. It does not wait for a broker.
@@ -76,13 +75,14 @@ func Connect(cfg kafka.Config, log *slog.Logger) (*Client, error) {
 	client, err := kgo.NewClient(append(cfg.Options(log),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(0),
+		kgo.RecordPartitioner(partitioner{kgo.StickyKeyPartitioner(nil)}),
 	)...)
 	if err != nil {
 		return nil, fmt.Errorf("registry: connect: %w", err)
 	}
 	return &Client{
 		cfg: cfg, log: log, client: client,
-		waiting: make(map[string][]byte), sending: make(map[string]bool), reading: make(chan struct{}, 1), leave: time.Second, recheck: 30 * time.Second,
+		waiting: make(map[string][]byte), sending: make(map[string]bool), statuses: newReading(), cameras: newReading(), leave: time.Second, recheck: 30 * time.Second,
 	}, nil
 }
 
@@ -190,6 +190,36 @@ func (c *Client) Delete(ctx context.Context, id string) error {
 		return fmt.Errorf("registry: delete camera %s: %w", id, err)
 	}
 	return nil
+}
+
+// PutPurge writes that footage of a camera was purged. p holds what the record before it
+// held (schemas.Purge.With). Call Delete first: a camera whose present life is purged
+// would begin anew.
+func (c *Client) PutPurge(ctx context.Context, p schemas.Purge) error {
+	value, err := schemas.EncodePurge(&p)
+	if err == nil {
+		err = c.produce(ctx, c.cfg.Names().Cameras(), schemas.PurgeKey(p.Camera), value)
+	}
+	if err != nil {
+		return fmt.Errorf("registry: put purge of %s: %w", p.Camera, err)
+	}
+	return nil
+}
+
+// partitioner puts all records about a camera into the partition that the camera's id
+// has by the client's default. So whoever reads a camera's record has read earlier
+// purges.
+type partitioner struct{ kgo.Partitioner }
+
+func (p partitioner) ForTopic(topic string) kgo.TopicPartitioner {
+	return byCamera{p.Partitioner.ForTopic(topic)}
+}
+
+type byCamera struct{ kgo.TopicPartitioner }
+
+func (p byCamera) Partition(r *kgo.Record, n int) int {
+	camera, _ := schemas.RegistryKey(r.Key)
+	return p.TopicPartitioner.Partition(&kgo.Record{Key: []byte(camera)}, n)
 }
 
 // produce waits for the acknowledgement or for ctx. Errors: ErrUncertain, with

@@ -29,6 +29,7 @@ type Cameras struct {
 	joined     bool               // the group has settled once
 	closed     bool
 	confirm    func(context.Context) error // returns nil if this process is a member of the group's current generation
+	purges     func() map[string]Purge     // of the group; must not be called with mu held
 
 	observe func(c *camera, e event, reason string) // for tests: called with each event before it takes effect; may be nil
 }
@@ -68,6 +69,7 @@ func New(cfg Config, role Role, log *slog.Logger) *Cameras {
 		cfg: cfg.withDefaults(), role: role, log: log,
 		partitions: make(map[int32]*partition), cameras: make(map[string]*camera),
 		confirm: func(context.Context) error { return nil }, // without a group there is nothing to confirm
+		purges:  func() map[string]Purge { return nil },
 	}
 }
 
@@ -86,6 +88,7 @@ func (s *Cameras) Run(ctx context.Context) error {
 		return err
 	}
 	s.setConfirm(g.confirm)
+	s.setPurges(g.purges)
 	g.run(ctx)
 	if !g.hasOthers(time.Second) {
 		s.end()
@@ -124,6 +127,22 @@ func (s *Cameras) setConfirm(f func(context.Context) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.confirm = f
+}
+
+func (s *Cameras) setPurges(f func() map[string]Purge) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.purges = f
+}
+
+// Purges returns what was purged of the camera ids of this process's partitions, by id,
+// also of ids without a camera. A [Work] whose camera was added after a purge finds that
+// purge here. The [Role] must not call it.
+func (s *Cameras) Purges() map[string]Purge {
+	s.mu.Lock()
+	purges := s.purges
+	s.mu.Unlock()
+	return purges()
 }
 
 // Ready returns an error until this process has read its cameras. If brokers go

@@ -17,9 +17,10 @@ const endsRetry = 250 * time.Millisecond
 
 // reading is how far a partition has been read.
 type reading struct {
-	cams map[string]schemas.Camera
-	next int64 // offset after the last record
-	end  int64 // offset to read to; -1: not known yet
+	cams   map[string]schemas.Camera
+	purged map[string]schemas.Purge // by camera
+	next   int64                    // offset after the last record
+	end    int64                    // offset to read to; -1: not known yet
 }
 
 func (r *reading) done() bool { return r.end >= 0 && r.next >= r.end }

@@ -242,19 +242,11 @@ func (g *group) take(fetches kgo.Fetches) (cut []int32) {
 		}
 		touched[r.Partition] = true
 		part.next = r.Offset + 1
-		id := string(r.Key)
-		if len(r.Value) == 0 {
-			delete(part.cams, id)
-			return
-		}
-		cam, err := registry.DecodeCamera(r.Key, r.Value)
-		if err != nil {
+		if err := registry.Apply(r, part.cams, part.purged); err != nil {
 			// The camera keeps its old record: a record of a newer release must not stop
 			// it.
-			g.log.Error("camera record cannot be read", "key", id, "err", err)
-			return
+			g.log.Error("camera record cannot be read", "key", string(r.Key), "err", err)
 		}
-		part.cams[id] = cam
 	})
 	for p := range touched {
 		if part := g.parts[p]; part.done() {
@@ -262,6 +254,23 @@ func (g *group) take(fetches kgo.Fetches) (cut []int32) {
 		}
 	}
 	return cut
+}
+
+// purges returns the purges of the partitions that were read.
+func (g *group) purges() map[string]Purge {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := make(map[string]Purge)
+	for _, part := range g.parts {
+		if !part.done() {
+			continue
+		}
+		for id, p := range part.purged {
+			_, wanted := part.cams[id]
+			all[id] = Purge{Purge: p, Wanted: wanted}
+		}
+	}
+	return all
 }
 
 // readAgain makes the client read partitions from their start; by itself it
@@ -317,7 +326,7 @@ func (g *group) begin(client *kgo.Client, parts ...int32) {
 	}
 	fresh := make(map[int32]*reading, len(parts))
 	for _, p := range parts {
-		fresh[p] = &reading{cams: make(map[string]schemas.Camera), end: -1}
+		fresh[p] = &reading{cams: make(map[string]schemas.Camera), purged: make(map[string]schemas.Purge), end: -1}
 		g.parts[p] = fresh[p]
 	}
 	g.wg.Go(func() {

@@ -262,3 +262,40 @@ func TestEndIsNoRecord(t *testing.T) {
 	runGroup(t, Config{Kafka: cfg}, m, log)
 	testenv.Wait(t, testenv.Patience, "the camera", func() bool { ids, n := m.all(); return ids == "a" && n == 2 })
 }
+
+// Purges are told beside the cameras, and no camera comes of them.
+func TestPurges(t *testing.T) {
+	_, cfg, _ := camerasTopic(t, 4)
+	reg, err := registry.Connect(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(reg.Close)
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
+	defer cancel()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(reg.Put(ctx, testCamera("a")))
+	for _, id := range []string{"a", "b"} {
+		must(reg.PutPurge(ctx, schemas.Purge{Camera: id}.With(time.Now(), "life-"+id)))
+	}
+	m := newMemberLog()
+	g := runGroup(t, Config{Kafka: cfg}, m, slog.New(slog.DiscardHandler))
+	until := func(cameras string, a, b bool) {
+		t.Helper()
+		testenv.Wait(t, testenv.Patience, "the purges beside "+cameras, func() bool {
+			all := g.purges()
+			ids, _ := m.all()
+			return ids == cameras && len(all) == 2 && all["a"].Wanted == a && all["b"].Wanted == b && slices.Equal(all["b"].Lives, []string{"life-b"})
+		})
+	}
+	until("a", true, false)
+	must(reg.Put(ctx, testCamera("b")))
+	until("a b", true, true)
+	must(reg.Delete(ctx, "a"))
+	until("b", false, true)
+}

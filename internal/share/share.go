@@ -71,6 +71,12 @@ type Work interface {
 	Mute(on bool)
 }
 
+// Purge is what was purged of a camera id.
+type Purge struct {
+	schemas.Purge
+	Wanted bool // the registry has a camera of this id, as far as this process has read
+}
+
 // Config is the settings of Cameras. The zero value of each field but Kafka,
 // Group and Doing means its default.
 type Config struct {

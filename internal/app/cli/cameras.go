@@ -24,6 +24,8 @@ type Registry interface {
 	Load(ctx context.Context) (registry.Snapshot, error)
 	Put(ctx context.Context, cam schemas.Camera) error
 	Delete(ctx context.Context, id string) error
+	PutPurge(ctx context.Context, p schemas.Purge) error
+	LastStatus(ctx context.Context, id string) (schemas.Status, error)
 	DeleteStatus(id string)
 	Reconcile(ctx context.Context, file registry.File, cams []schemas.Camera, prune bool) (registry.Result, error)
 	Close()

@@ -52,7 +52,7 @@ func (f *fakeRegistry) Load(ctx context.Context) (registry.Snapshot, error) {
 		<-ctx.Done()
 		return registry.Snapshot{}, ctx.Err()
 	}
-	return registry.Snapshot{Cameras: maps.Clone(f.Cameras), Status: maps.Clone(f.Status)}, f.err
+	return registry.Snapshot{Cameras: maps.Clone(f.Cameras), Status: maps.Clone(f.Status), Purged: maps.Clone(f.Purged)}, f.err
 }
 
 func (f *fakeRegistry) Put(_ context.Context, c schemas.Camera) error {
@@ -75,6 +75,15 @@ func (f *fakeRegistry) Reconcile(context.Context, registry.File, []schemas.Camer
 	return f.result, f.err
 }
 
+func (f *fakeRegistry) PutPurge(_ context.Context, p schemas.Purge) error {
+	f.Purged[p.Camera] = p
+	return f.err
+}
+
+func (f *fakeRegistry) LastStatus(_ context.Context, id string) (schemas.Status, error) {
+	return f.Status[id], f.err
+}
+
 func (f *fakeRegistry) DeleteStatus(id string) { delete(f.Status, id) }
 
 func (f *fakeRegistry) Close() { f.closed = true }
@@ -86,7 +95,7 @@ func apiCamera(id string) schemas.Camera {
 func full() *fakeRegistry {
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
 	f := &fakeRegistry{
-		Snapshot: registry.Snapshot{Cameras: map[string]schemas.Camera{}, Status: map[string]schemas.Status{}},
+		Snapshot: registry.Snapshot{Cameras: map[string]schemas.Camera{}, Status: map[string]schemas.Status{}, Purged: map[string]schemas.Purge{}},
 		topics:   []string{"cam.gate", "cam.gate.index", "cam.gate.720p", "cam.shed", "cam.garage", "cam.yard"},
 		secrets:  []string{"gate", "garage", "front-door"},
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/internal/secrets"
 	"github.com/framelog/framelog/schemas"
@@ -19,6 +20,9 @@ import (
 type Log interface {
 	// Topics lists the media topics.
 	Topics(ctx context.Context) ([]schemas.Topic, error)
+	// Life is the life of a topic's footage. The error is medialog.ErrNoTopic if there is
+	// none.
+	Life(ctx context.Context, t schemas.Topic) (string, error)
 	// Purge deletes all topics of a camera and returns their names.
 	Purge(ctx context.Context, camera string) ([]string, error)
 	Close()
@@ -64,6 +68,10 @@ func (c *RemoveCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error
 		if err := c.check(ctx, have, log); err != nil {
 			return err
 		}
+		purges, err := c.purges(ctx, r, log, have)
+		if err != nil {
+			return err
+		}
 		out := make([]removed, len(c.IDs))
 		for i, id := range c.IDs {
 			out[i] = removed{ID: id, Topics: []string{}}
@@ -80,6 +88,13 @@ func (c *RemoveCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error
 			}
 		}
 		if c.Purge {
+			// From here on the footage is deleted also if this command ends before, and
+			// what comes of it later too.
+			for _, p := range purges {
+				if err := r.PutPurge(ctx, p); err != nil {
+					return err
+				}
+			}
 			if err := c.stopped(ctx, env, r); err != nil {
 				return err
 			}
@@ -95,6 +110,28 @@ func (c *RemoveCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error
 		}
 		return c.print(env, out)
 	})
+}
+
+// purges returns what the registry has to remember of the cameras' purge; none without
+// --purge.
+func (c *RemoveCmd) purges(ctx context.Context, r Registry, log Log, have registry.Snapshot) (all []schemas.Purge, err error) {
+	if !c.Purge {
+		return nil, nil
+	}
+	for _, id := range c.IDs {
+		life, err := log.Life(ctx, schemas.Topic{Camera: id})
+		if err != nil && !errors.Is(err, medialog.ErrNoTopic) {
+			return nil, err
+		}
+		status, err := r.LastStatus(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		p := have.Purged[id]
+		p.Camera = id
+		all = append(all, p.With(time.Now(), status.Stands.Life, life))
+	}
+	return all, nil
 }
 
 // check returns an error if one of the cameras cannot be removed.
@@ -168,7 +205,7 @@ func (c *RemoveCmd) stopped(ctx context.Context, env *Env, r Registry) error {
 		owner, busy := "", ""
 		for _, id := range c.IDs {
 			if _, back := s.Cameras[id]; back {
-				return &UsageError{What: fmt.Sprintf("a camera %q was added again meanwhile; its footage stays", id)}
+				return &UsageError{What: fmt.Sprintf("a camera %q was added again meanwhile; its earlier footage is deleted when it is recorded", id)}
 			}
 			if st, ok := s.Status[id]; ok && !registry.Stale(st, env.now()) {
 				owner, busy = st.Owner, id
@@ -186,8 +223,8 @@ func (c *RemoveCmd) stopped(ctx context.Context, env *Env, r Registry) error {
 	}
 }
 
-// purge deletes a camera's topics until no new ones appear: an owner that does
-// not know yet that the camera is removed makes its topics again.
+// purge deletes a camera's topics until no new ones appear: an owner that did not know
+// yet that the camera is removed may have been about to make them.
 func purge(ctx context.Context, log Log, id string) ([]string, error) {
 	all := []string{}
 	for quiet := 0; quiet < 3; quiet++ {

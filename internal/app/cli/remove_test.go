@@ -25,6 +25,13 @@ func (l fakeLog) Topics(context.Context) (all []schemas.Topic, err error) {
 	return all, nil
 }
 
+func (l fakeLog) Life(_ context.Context, t schemas.Topic) (string, error) {
+	if !slices.Contains(l.topics, (schemas.Names{}).Index(t)) {
+		return "", medialog.ErrNoTopic
+	}
+	return "11110000", nil
+}
+
 func (l fakeLog) Purge(_ context.Context, camera string) (gone []string, err error) {
 	l.topics = slices.DeleteFunc(l.topics, func(name string) bool {
 		t, _, ok := (schemas.Names{}).Parse(name)
@@ -90,5 +97,30 @@ func TestRemoved(t *testing.T) {
 				t.Errorf("secrets %s, want %s", got, c.secrets)
 			}
 		})
+	}
+}
+
+// TestPurgeIsRemembered: which lives were purged stands in the registry before anything is
+// deleted, so that a purge that is cut off is completed later.
+func TestPurgeIsRemembered(t *testing.T) {
+	for _, stuck := range []bool{false, true} {
+		r := full()
+		r.stuck = stuck
+		gate := r.Status["gate"]
+		gate.Stands.Life = "22220000"
+		r.Status["gate"] = gate
+		r.Purged["gate"] = schemas.Purge{Camera: "gate", Lives: []string{"00000000"}}
+		_, err := run(t, r, "remove", "gate", "yard", "--purge")
+		if (err != nil) != stuck {
+			t.Error(err)
+		}
+		// The index of gate is of another life than its status tells, and yard has no index.
+		gone, yard := r.Purged["gate"], r.Purged["yard"]
+		if want := []string{"00000000", "22220000", "11110000"}; !slices.Equal(gone.Lives, want) || gone.At.IsZero() {
+			t.Errorf("purged of gate: %+v, want lives %v", gone, want)
+		}
+		if yard.Camera != "yard" || len(yard.Lives) != 0 || yard.At.IsZero() {
+			t.Errorf("purged of yard: %+v", yard)
+		}
 	}
 }

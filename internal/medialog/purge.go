@@ -1,0 +1,157 @@
+package medialog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// ErrRemoved ends a writer whose camera has no topics and is not in the registry any
+// more: it was removed, and its footage purged.
+var ErrRemoved = errors.New("medialog: the camera was removed and its footage purged")
+
+// Purge deletes all footage of a camera: its topics and those of its renditions. It
+// returns their names. A process that does not know yet that the camera was removed may
+// create them again, unless it asks first (OpenOptions.Create): so call PurgeLate later.
+func (l *Log) Purge(ctx context.Context, camera string) ([]string, error) {
+	return l.PurgeLate(ctx, func(c string) (bool, error) { return c == camera, nil })
+}
+
+// PurgeLate deletes all footage of the cameras that have topics and for which purged
+// returns true. It returns the names of the topics.
+func (l *Log) PurgeLate(ctx context.Context, purged func(camera string) (bool, error)) ([]string, error) {
+	all, err := l.admin.ListTopics(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("medialog: purge: %w", err)
+	}
+	topics := map[string][]string{} // by camera
+	for _, name := range all.Names() {
+		if t, _, ok := l.names.Parse(name); ok {
+			topics[t.Camera] = append(topics[t.Camera], name)
+		}
+	}
+	var deleted []string
+	var errs []error
+	for camera, names := range topics {
+		yes, err := purged(camera)
+		if err == nil && yes {
+			names, err = l.deleteTopics(ctx, names)
+			deleted = append(deleted, names...)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("medialog: purge %s: %w", camera, err))
+		}
+	}
+	slices.Sort(deleted)
+	return deleted, errors.Join(errs...)
+}
+
+// deleteTopics returns the names of the topics that do not exist any more.
+func (l *Log) deleteTopics(ctx context.Context, names []string) (deleted []string, err error) {
+	res, err := l.admin.DeleteTopics(ctx, names...)
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, r := range res {
+		// A broker may list a topic for a moment after another broker deleted it.
+		if r.Err != nil && !errors.Is(r.Err, kerr.UnknownTopicOrPartition) {
+			errs = append(errs, fmt.Errorf("delete %s: %w", r.Topic, r.Err))
+			continue
+		}
+		deleted = append(deleted, r.Topic)
+	}
+	l.producer.PurgeTopicsFromClient(deleted...)
+	return deleted, errors.Join(errs...)
+}
+
+// Life returns the life of t's footage; "" if its index has no entry that tells. Errors:
+// ErrNoTopic; ctx's; Kafka's.
+func (l *Log) Life(ctx context.Context, t schemas.Topic) (string, error) {
+	index := l.names.Index(t)
+	s, err := l.spans(ctx, index)
+	if err != nil {
+		return "", fmt.Errorf("medialog: life of %s: %w", t, err)
+	}
+	life := ""
+	for e, err := range l.walk(ctx, index, max(s[0].start, s[0].end-indexWindow), s[0].end) {
+		if err != nil {
+			return "", fmt.Errorf("medialog: life of %s: %w", t, err)
+		}
+		if e.Life != "" {
+			life = e.Life
+		}
+	}
+	return life, nil
+}
+
+// admit returns when the writer may open the topics, or create them if they are missing.
+// It deletes topics of a purged life: the writer begins a new one. Errors: ErrRemoved;
+// ctx's.
+func (w *Writer) admit(ctx context.Context) error {
+	if w.opt.Create == nil && len(w.opt.Purged) == 0 {
+		return nil
+	}
+	logged, removed := false, false
+	err := retry(ctx, func() error {
+		err := w.admitOnce(ctx)
+		switch removed = errors.Is(err, ErrRemoved); {
+		case removed:
+			return nil
+		case err != nil && !logged && ctx.Err() == nil && !w.log.logMissingRight(err):
+			w.logger.Warn("cannot find out whether the camera's topics may be opened; trying again", "topic", w.media, "err", err)
+			logged = true
+		}
+		return err
+	})
+	if removed {
+		return ErrRemoved
+	}
+	return err
+}
+
+func (w *Writer) admitOnce(ctx context.Context) error {
+	life, err := w.life(ctx)
+	switch {
+	case errors.Is(err, ErrNoTopic):
+		return w.mayCreate(ctx)
+	case err != nil || !slices.Contains(w.opt.Purged, life):
+		return err
+	}
+	names, err := w.log.Purge(ctx, w.topic.Camera)
+	w.logger.Info("deleted footage that was purged before", "topics", names, "life", life, "err", err)
+	if err != nil {
+		return err
+	}
+	return w.mayCreate(ctx)
+}
+
+// life returns the life of the footage if some was purged before. The error is ErrNoTopic
+// if one of the two topics is missing.
+func (w *Writer) life(ctx context.Context) (life string, err error) {
+	for _, topic := range []string{w.index, w.media} {
+		if _, err := w.log.spans(ctx, topic); err != nil {
+			return "", err
+		}
+	}
+	if len(w.opt.Purged) > 0 {
+		life, err = w.log.Life(ctx, w.topic)
+	}
+	return life, err
+}
+
+func (w *Writer) mayCreate(ctx context.Context) error {
+	if w.opt.Create == nil {
+		return nil
+	}
+	may, err := w.opt.Create(ctx)
+	if err == nil && !may {
+		return ErrRemoved
+	}
+	return err
+}
