@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"fmt"
 	"iter"
 	"time"
 )
@@ -187,3 +188,42 @@ func (e *Entry) End() time.Time { return e.Start.Add(FromTicks(e.Duration)) }
 
 // MediaEnd returns the media time at which the entry's footage ends.
 func (e *Entry) MediaEnd() int64 { return e.Media + e.Duration }
+
+// check refuses values that no writer writes and that readers cannot use.
+func (e *Entry) check() error {
+	switch {
+	case e.Duration < 0 || e.Bytes < 0:
+		return fmt.Errorf("duration %d, %d bytes", e.Duration, e.Bytes)
+	case e.Absent < 0:
+		return fmt.Errorf("absent for %d", e.Absent)
+	case len(e.Note) > MaxNote:
+		return fmt.Errorf("a note of %d bytes, at most %d", len(e.Note), MaxNote)
+	case e.Run != nil:
+		return e.checkRun()
+	case !e.Playable():
+		return nil
+	case e.Partition < 0 || e.First < 0 || e.Last < e.First:
+		return fmt.Errorf("chunks at offsets %d to %d of partition %d", e.First, e.Last, e.Partition)
+	case e.Chunks == 0 || int64(e.Chunks)-1 > e.Last-e.First:
+		return fmt.Errorf("%d chunks at offsets %d to %d", e.Chunks, e.First, e.Last)
+	}
+	return nil
+}
+
+func (e *Entry) checkRun() error {
+	n := len(e.Run.Durations)
+	if e.Kind != KindGap || n < 2 || n > MaxGapRun {
+		return fmt.Errorf("%s of %d seqs", e.Kind, n)
+	}
+	left := e.Duration
+	for _, d := range e.Run.Durations {
+		if d < 0 || d > left {
+			return fmt.Errorf("the gaps of a run last %d and more, their entry %d", d, e.Duration)
+		}
+		left -= d
+	}
+	if left != 0 {
+		return fmt.Errorf("the gaps of a run last %d less than their entry", left)
+	}
+	return nil
+}
