@@ -182,7 +182,7 @@ func TestPurgedLife(t *testing.T) {
 		}
 		closeWriter(t, w)
 		es := entriesOf(t, l, Range{})
-		if len(es) != 1 || es[0].Life == purged || es[0].Session != 1 || es[0].Seq >= 1<<40 || len(counts(t, l, es[0], f.sent)) != 10 {
+		if len(es) != 1 || es[0].Life == "" || es[0].Life == purged || es[0].Session != 1 || es[0].Seq >= 1<<40 || len(counts(t, l, es[0], f.sent)) != 10 {
 			t.Errorf("entries %+v", es)
 		}
 		for e, err := range l.walk(ctx, l.names.Index(cam), 0, 1) {

@@ -25,8 +25,8 @@ type OpenOptions struct {
 	// Remember returns where the camera's numbers stood. It is called if the index has no
 	// entry; nil, or the zero Standing: nothing is known.
 	Remember func(context.Context) (schemas.Standing, error)
-	// Purged is the lives of this camera that were purged. The writer deletes their
-	// footage and begins a new life.
+	// Purged is the lives of this camera that were purged. If the topics or Remember tell
+	// one of them, the writer deletes the topics and begins a new life.
 	Purged []string
 	// Create, if not nil, is asked before missing topics are created, and again until the
 	// error is nil. If it returns false, the writer ends with ErrRemoved.

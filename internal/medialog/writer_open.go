@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/framelog/framelog/schemas"
@@ -175,6 +176,9 @@ func (w *Writer) remembered(ctx context.Context, newest *schemas.Entry) (stood s
 		}
 		return err
 	})
+	if slices.Contains(w.opt.Purged, stood.Life) { // a late status
+		stood = schemas.Standing{}
+	}
 	return stood, err
 }
 
