@@ -9,6 +9,8 @@ type metrics struct {
 	buffered, pending              *prometheus.GaugeVec
 	written, entries               *prometheus.CounterVec
 	refused, gaps, absent, fenced  *prometheus.CounterVec
+	followerOpens, followerEntries *prometheus.CounterVec
+	followerHeld                   *prometheus.GaugeVec
 	produceSeconds, commitSeconds  prometheus.Histogram
 	tails                          prometheus.Gauge
 	slowTails, provisionalsDropped prometheus.Counter
@@ -37,6 +39,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		gaps:                counters("gap_seconds_total", "Seconds of footage that the index says are missing.", "camera", "reason"),
 		absent:              counters("absent_seconds_total", "Seconds before a session in which nothing was recorded, as its first entry tells.", "camera", "reason"),
 		fenced:              counters("fenced_total", "Writers that were fenced by another writer of their camera.", "camera"),
+		followerOpens:       counters("follower_opens_total", "Opens that followers of a camera wrote: one for each start and for each attempt that was void.", "camera", "rendition", "cause"),
+		followerEntries:     counters("follower_entries_total", "Fragments and gaps that have their entry in a rendition.", "camera", "rendition", "kind"),
+		followerHeld:        gauges("follower_held_bytes", "Bytes of a processor's output that wait for their turn or for Kafka's acknowledgement.", "camera", "rendition"),
 		produceSeconds:      seconds("produce_seconds", "Time from handing a chunk to the client to its acknowledgement."),
 		commitSeconds:       seconds("commit_seconds", "Time to append an entry and to check that it counts."),
 		tails:               f.NewGauge(prometheus.GaugeOpts{Name: "framelog_log_tails", Help: "Tails that are being read."}),
@@ -49,7 +54,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 // ended.
 func (m *metrics) forget(camera string) {
 	l := prometheus.Labels{"camera": camera}
-	for _, v := range []*prometheus.CounterVec{m.written, m.entries, m.refused, m.gaps, m.absent, m.fenced} {
+	for _, v := range []*prometheus.CounterVec{m.written, m.entries, m.refused, m.gaps, m.absent, m.fenced, m.followerOpens, m.followerEntries} {
 		v.DeletePartialMatch(l)
 	}
 }

@@ -1,0 +1,314 @@
+package medialog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// begin reads where the rendition and its source stand, and makes the core.
+func (f *Follower) begin(ctx context.Context) error {
+	logged := false
+	for {
+		source, err := f.log.waitForSource(ctx, f.topic.Source())
+		if err != nil {
+			return err
+		}
+		if err := f.log.waitForTopics(ctx, f.topic); err != nil {
+			return err
+		}
+		ids := f.log.topicIDs(ctx, f.media, f.index)
+		s, err := f.log.waitForSpans(ctx, f.index)
+		if errors.Is(err, ErrNoTopic) {
+			continue // it was deleted meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		c, err := f.log.checkpoint(ctx, f.index, s[0].end)
+		if err != nil {
+			return err
+		}
+		if err := f.otherProcessor(c.open); err != nil {
+			return err
+		}
+		if err := f.log.readSame(ctx, f.topic.Source(), c.last, &source); err != nil {
+			return err
+		}
+		switch resumptionOf(c.last, source) {
+		case waits:
+			if !logged {
+				f.logger.Warn("the camera's index ends before the rendition; waiting for it", "topic", f.index, "seq", c.last.Seq)
+				logged = true
+			}
+			select {
+			case <-time.After(sourceWait):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		case beginsAnew:
+			f.logger.Warn("the camera's footage has begun anew, and so does the rendition", "topic", f.media, "seq", c.last.Seq)
+			if err := f.deleteTopics(ctx, ids); err != nil {
+				return err
+			}
+		case goesOn:
+			return f.makeCore(ctx, source.life, c)
+		}
+	}
+}
+
+// sourceWait is how long a follower waits before it looks again whether its source has
+// a fragment that it should have.
+const sourceWait = time.Second
+
+func (f *Follower) makeCore(ctx context.Context, life string, c checkpoint) error {
+	media, err := f.log.waitForSpans(ctx, f.media)
+	if err != nil {
+		return err
+	}
+	f.log.setPartitions(f.media, int32(len(media)))
+	identity := schemas.Entry{Writer: f.opt.Writer, Host: f.opt.Host, Processor: f.opt.Processor, Role: f.opt.Role}
+	f.core = newFollowCore(identity, life, f.opt.Ahead, f.opt.AheadBytes, f.log.cfg.Budget)
+	f.core.partitions = int32(len(media))
+	return f.core.resume(c)
+}
+
+// open appends an `open`, unless another follower has opened the rendition meanwhile.
+func (f *Follower) open(ctx context.Context, a followAction) error {
+	if f.opt.MayOpen != nil && !f.opt.MayOpen() {
+		return fmt.Errorf("%w: this process may not open %s", ErrFenced, f.topic)
+	}
+	f.mu.Lock()
+	prev := f.core.prev
+	f.mu.Unlock()
+	s, err := f.log.waitForSpans(ctx, f.index)
+	if err != nil {
+		return err
+	}
+	if prev >= 0 {
+		err = f.foreignOpen(ctx, prev, s[0].end)
+	} else {
+		var c checkpoint
+		if c, err = f.log.checkpoint(ctx, f.index, s[0].end); err == nil {
+			err = f.otherProcessor(c.open)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	offset, err := f.append(ctx, a.entry, a.at)
+	if err != nil {
+		return err
+	}
+	var c checkpoint
+	switch {
+	case prev < 0:
+		c, err = f.log.checkpoint(ctx, f.index, offset)
+	case offset <= prev:
+		err = fmt.Errorf("medialog: open %s: offset %d, the entry before was at %d: %w", f.topic, offset, prev, errCutBack)
+	default:
+		err = f.foreignOpen(ctx, prev, offset)
+	}
+	if err != nil {
+		return err
+	}
+	f.logger.Info("opened the rendition", "topic", f.media, "epoch", offset, "seq", a.entry.Seq, "cause", a.entry.Reason, "failures", a.entry.Attempt)
+	f.log.metrics.followerOpens.WithLabelValues(f.topic.Camera, f.topic.Name(), a.entry.Reason).Inc()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	defer f.notify()
+	f.core.opened(offset)
+	if prev < 0 {
+		return f.core.resume(c)
+	}
+	return nil
+}
+
+// foreignOpen returns an error if an `open` stands between two offsets, both exclusive.
+// The follower's own ones stand before.
+func (f *Follower) foreignOpen(ctx context.Context, prev, before int64) error {
+	if before <= prev+1 {
+		return nil
+	}
+	opened, err := f.log.openBetween(ctx, f.index, prev, before)
+	if err != nil || !opened {
+		return err
+	}
+	return f.fenced(ctx, prev)
+}
+
+// fenced returns the error of a follower that another one has fenced. prev is the offset
+// of its newest entry.
+func (f *Follower) fenced(ctx context.Context, prev int64) error {
+	s, err := f.log.waitForSpans(ctx, f.index)
+	if err != nil {
+		return err
+	}
+	c, err := f.log.checkpoint(ctx, f.index, s[0].end)
+	if err != nil {
+		return err
+	}
+	if c.open != nil && c.open.Offset > prev {
+		if err := f.otherProcessor(c.open); err != nil {
+			return err
+		}
+	}
+	return ErrFenced
+}
+
+// otherProcessor returns an error if the newest `open` is of another processor.
+func (f *Follower) otherProcessor(open *schemas.Entry) error {
+	if open == nil || open.Processor == f.opt.Processor {
+		return nil
+	}
+	return fmt.Errorf("%w: %s was opened by %q (%s), and this is %q: give one of them another rendition, or delete the topics %s and %s first",
+		ErrOtherProcessor, f.topic, open.Processor, open.Writer, f.opt.Processor, f.media, f.index)
+}
+
+// checkpoint reads the end of an output's index, up to offset end.
+func (l *Log) checkpoint(ctx context.Context, index string, end int64) (checkpoint, error) {
+	for window := int64(indexWindow); ; window *= 4 {
+		s, err := l.waitForSpans(ctx, index)
+		if err != nil {
+			return checkpoint{}, err
+		}
+		from := min(max(s[0].start, end-window), end)
+		var c checkpoint
+		expired := false
+		for e, err := range l.walk(ctx, index, from, end) {
+			if expired = errors.Is(err, ErrExpired) && !errors.Is(err, errCutBack); expired {
+				break
+			}
+			if err != nil {
+				return checkpoint{}, err
+			}
+			c.add(e)
+		}
+		if expired {
+			window /= 4
+			continue
+		}
+		if c.last != nil || from == s[0].start {
+			return c, nil
+		}
+	}
+}
+
+// waitForSource waits until a camera has been recorded, and returns where its index
+// stands.
+func (l *Log) waitForSource(ctx context.Context, t schemas.Topic) (st sourceState, err error) {
+	index := l.names.Index(t)
+	logged := false
+	err = retry(ctx, func() error {
+		s, err := l.spans(ctx, index)
+		if err == nil {
+			st, err = l.readSource(ctx, index, s[0])
+		}
+		if err != nil && !logged && ctx.Err() == nil {
+			l.logger.Info("waiting for a camera's footage", "topic", index, "err", err)
+			logged = true
+		}
+		return err
+	})
+	return st, err
+}
+
+// readSource reads the ends of a source's index.
+func (l *Log) readSource(ctx context.Context, index string, s span) (st sourceState, err error) {
+	for e, err := range l.walk(ctx, index, s.start, s.end) {
+		if err != nil {
+			return st, err
+		}
+		st.life = e.Life
+		if e.Footage() {
+			st.oldest = &e
+			break
+		}
+	}
+	n, err := l.newestBefore(ctx, index, s.end)
+	switch {
+	case err != nil:
+		return st, err
+	case n.entry != nil:
+		st.newest, st.life = n.entry, n.entry.Life
+	case n.epoch < 0:
+		return st, ErrNotFound
+	}
+	return st, nil
+}
+
+// readSame reads the source's entry of the seq of last, which is an output's newest
+// entry.
+func (l *Log) readSame(ctx context.Context, t schemas.Topic, last *schemas.Entry, st *sourceState) error {
+	if last == nil || st.newest == nil || last.Seq > st.newest.Seq {
+		return nil
+	}
+	index := l.names.Index(t)
+	s, err := l.waitForSpans(ctx, index)
+	if err != nil {
+		return err
+	}
+	e, _, err := l.find(ctx, index, s[0], last.Seq)
+	switch {
+	case err == nil:
+		st.same = &e
+	case errors.Is(err, ErrExpired), errors.Is(err, ErrNotFound):
+		return nil
+	}
+	return err
+}
+
+// topicIDs returns Kafka's ids of topics; of one that does not exist, none.
+func (l *Log) topicIDs(ctx context.Context, topics ...string) map[string][16]byte {
+	ids := map[string][16]byte{}
+	for name, d := range l.describe(ctx, time.Nanosecond, topics...) {
+		if d.err == nil {
+			ids[name] = d.value.id
+		}
+	}
+	return ids
+}
+
+// deleteTopics deletes the rendition's topics, if they still have these ids: another
+// process may have begun the rendition anew before. It waits until they are gone.
+func (f *Follower) deleteTopics(ctx context.Context, ids map[string][16]byte) error {
+	if f.opt.MayOpen != nil && !f.opt.MayOpen() {
+		return fmt.Errorf("%w: this process may not begin %s anew", ErrFenced, f.topic)
+	}
+	return retry(ctx, func() error {
+		req := kmsg.NewPtrDeleteTopicsRequest()
+		req.TimeoutMillis = 15_000
+		for _, id := range ids {
+			t := kmsg.NewDeleteTopicsRequestTopic()
+			t.TopicID = id
+			req.Topics = append(req.Topics, t)
+		}
+		resp, err := req.RequestWith(ctx, f.log.producer)
+		if err != nil {
+			return err
+		}
+		if resp.Version < 6 { // these brokers delete topics by name alone
+			if _, err := f.log.admin.DeleteTopics(ctx, f.media, f.index); err != nil {
+				return fmt.Errorf("medialog: delete %s: %w", f.media, err)
+			}
+		}
+		for _, t := range resp.Topics {
+			if err := kerr.ErrorForCode(t.ErrorCode); err != nil && !isGone(err) {
+				return fmt.Errorf("medialog: delete %s: %w", f.media, err)
+			}
+		}
+		f.log.producer.PurgeTopicsFromClient(f.media, f.index)
+		for name, id := range f.log.topicIDs(ctx, f.media, f.index) {
+			if id == ids[name] {
+				return fmt.Errorf("medialog: %s is not deleted yet", name)
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,222 @@
+package medialog
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// check compares what stands in the rendition with the source. newest is the source's
+// newest entry.
+func (s *simFollow) check(newest *schemas.Entry) error {
+	truth, err := s.derivedTruth()
+	if err != nil {
+		return err
+	}
+	if err := s.checkStrings(); err != nil {
+		return err
+	}
+	source := map[uint64]schemas.Entry{}
+	walkSim(s.src, 0, s.src.index.end(), func(e schemas.Entry) {
+		if e.Kind != schemas.KindOpen {
+			source[e.Seq] = e
+		}
+	})
+	for i := range truth {
+		src, ok := source[truth[i].Seq]
+		if !ok {
+			return fmt.Errorf("entry %d: the source has none", truth[i].Seq)
+		}
+		if err := s.checkEntry(&truth[i], &src); err != nil {
+			return fmt.Errorf("entry %d: %w", truth[i].Seq, err)
+		}
+	}
+	if newest != nil && (len(truth) == 0 || truth[len(truth)-1].Seq != newest.Seq) {
+		return fmt.Errorf("the source has entries up to %d, the rendition has %d of them, and they end before", newest.Seq, len(truth))
+	}
+	return s.checkReaders(s.unexpanded)
+}
+
+// derivedTruth reads the whole index of the rendition, also the part that retention has
+// removed: one valid entry a seq, dense but for declared holes.
+func (s *simFollow) derivedTruth() (out []schemas.Entry, err error) {
+	var (
+		j    judge
+		from = map[uint64]bool{} // declared since the entry before
+	)
+	visible := s.sourceState(0).oldest
+	for _, e := range s.out.index.records {
+		if j.feed(&e) != valid {
+			s.stats.Void++
+			continue
+		}
+		if e.Life != s.life {
+			return nil, fmt.Errorf("%s %d has the life %q, the source %q", e.Kind, e.Seq, e.Life, s.life)
+		}
+		if e.Kind == schemas.KindOpen {
+			if e.From != 0 {
+				from[e.From] = true
+			}
+			continue
+		}
+		if e.Run != nil {
+			s.stats.Runs++
+		}
+		if n := len(out); n == 0 || e.Seq > out[n-1].Seq {
+			s.unexpanded = append(s.unexpanded, e)
+		}
+		for one := range e.Expand() {
+			if n := len(out); n > 0 {
+				p := out[n-1]
+				if one.Seq <= p.Seq {
+					if !sameButOffset(out[n-1-int(p.Seq-one.Seq)], one) {
+						return nil, fmt.Errorf("seq %d has a second valid entry, at %d", one.Seq, one.Offset)
+					}
+					continue
+				}
+				if one.Seq != p.Seq+1 {
+					s.stats.Holes++
+					if !from[one.Seq] {
+						return nil, fmt.Errorf("seq %d follows %d, and no `open` between declares it", one.Seq, p.Seq)
+					}
+					if visible != nil && one.Seq > visible.Seq {
+						return nil, fmt.Errorf("a hole from %d to %d, and the source has entries from %d on", p.Seq+1, one.Seq-1, visible.Seq)
+					}
+				}
+			} else if !from[one.Seq] {
+				return nil, fmt.Errorf("the rendition begins with %d, and no `open` declares it", one.Seq)
+			}
+			out = append(out, one)
+		}
+		clear(from)
+	}
+	return out, nil
+}
+
+func sameButOffset(a, b schemas.Entry) bool {
+	a.Offset, b.Offset = 0, 0
+	return reflect.DeepEqual(a, b)
+}
+
+// checkEntry compares an entry with the source's.
+func (s *simFollow) checkEntry(e, src *schemas.Entry) error {
+	if e.Session != src.Session || e.Media != src.Media || e.Duration != src.Duration || e.Layout.ID != src.Layout.ID ||
+		e.Layout.Target != src.Layout.Target || e.Layout.Part != src.Layout.Part || e.Ended != src.Ended || e.Start.Sub(src.Start).Abs() > 2*time.Microsecond {
+		return fmt.Errorf("%+v, its source is %+v", *e, *src)
+	}
+	if e.Role != schemas.RoleVariant || e.Source.Epoch != src.Epoch {
+		return fmt.Errorf("role %q, made of a copy of epoch %d, the source's has %d", e.Role, e.Source.Epoch, src.Epoch)
+	}
+	want := ""
+	switch {
+	case e.Playable():
+		s.stats.Outputs++
+		if e.Kind != src.Kind || e.Reason != src.Reason || e.Source != (schemas.Copy{Epoch: src.Epoch, First: src.First, Chunks: src.Chunks}) {
+			return fmt.Errorf("%s (%s) made of %+v, its source is %+v", e.Kind, e.Reason, e.Source, *src)
+		}
+		return s.checkBytes(e, src)
+	case src.Kind == schemas.KindGap:
+		s.stats.SourceGaps++
+		want = src.Reason
+		if e.Reason == schemas.ReasonSkipped {
+			want = e.Reason
+		}
+	case e.Reason == schemas.ReasonFiltered && s.filters(e.Seq):
+		s.stats.Filtered++
+		return nil
+	case e.Reason == schemas.ReasonDeadLetter && e.Seq != 0:
+		s.stats.Dead++
+		return nil
+	case e.Reason == schemas.ReasonSkipped:
+		s.stats.Skipped++
+		return nil
+	case e.Reason == schemas.ReasonExpired:
+		s.stats.Expired++
+		if src.First >= s.src.media[src.Partition].start {
+			return fmt.Errorf("expired, and its source is there")
+		}
+		return nil
+	}
+	if e.Reason != want {
+		return fmt.Errorf("a gap with reason %q, want %q", e.Reason, want)
+	}
+	return nil
+}
+
+// checkBytes: the chunks that an entry names hold what the processor makes of the copy
+// that the source's entry names.
+func (s *simFollow) checkBytes(e, src *schemas.Entry) error {
+	want, err := copyBytes(s.src, src, derive)
+	if err != nil {
+		return nil // the sources of old fragments are checked by the source's simulation
+	}
+	got, err := copyBytes(s.out, e, func(c *schemas.Chunk) *schemas.Chunk { return c })
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(got, want) {
+		return fmt.Errorf("its chunks hold other bytes than the processor makes of the source's")
+	}
+	return nil
+}
+
+// copyBytes returns the samples of the copy that an entry names, with their times.
+func copyBytes(s *sim, e *schemas.Entry, f func(*schemas.Chunk) *schemas.Chunk) (out []byte, err error) {
+	var sel selection
+	for o := e.First; o <= e.Last; o++ {
+		c := s.media[e.Partition].records[o]
+		if !sel.take(e, c) {
+			continue
+		}
+		if c.Session != e.Session {
+			return nil, fmt.Errorf("a chunk has session %d, the entry %d", c.Session, e.Session)
+		}
+		for _, r := range f(c).Runs {
+			for _, sm := range r.Samples {
+				out = fmt.Appendf(out, "%d+%d %t %q\n", sm.DTS, sm.Duration, sm.Sync, sm.Data)
+			}
+		}
+	}
+	return out, sel.complete(e)
+}
+
+// checkStrings: (seq, epoch, index) is one string of bytes, in all chunks that were ever
+// sent.
+func (s *simFollow) checkStrings() error {
+	strings := map[heldKey][]byte{}
+	for p := range s.out.media {
+		for _, c := range s.out.media[p].records {
+			b, err := schemas.EncodeChunk(c)
+			if err != nil {
+				return err
+			}
+			k := heldKey{c.Epoch, c.Seq, c.Index}
+			if before, ok := strings[k]; ok && !bytes.Equal(before, b) {
+				return fmt.Errorf("chunk %d.%d of epoch %d has two contents", c.Seq, c.Index, c.Epoch)
+			}
+			strings[k] = b
+		}
+	}
+	return nil
+}
+
+// checkReaders: readers of the rendition, from wherever they began, have what stands in
+// its index.
+func (s *simFollow) checkReaders(truth []schemas.Entry) error {
+	readers := append(s.out.readers, s.out.newReader())
+	for _, r := range readers {
+		for !r.caughtUp() {
+			if err := r.step(); err != nil {
+				return fmt.Errorf("reader of the rendition: %w", err)
+			}
+		}
+		if err := r.check(truth); err != nil {
+			return fmt.Errorf("reader of the rendition from %d: %w", r.from, err)
+		}
+		s.stats.Readers++
+	}
+	return nil
+}

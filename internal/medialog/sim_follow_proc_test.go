@@ -1,0 +1,502 @@
+package medialog
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// simProc is a process of the processor.
+type simProc struct {
+	s           *simFollow
+	id          int
+	concurrency int
+	dead, hung  bool
+	assigned    bool // it believes that the camera is its own
+	fenced      bool // it opens only after the group has confirmed that the camera is its own
+
+	core  *followCore // nil: it follows nothing
+	src   *sim        // the topics that it knows
+	out   *sim
+	jobs  map[uint64]*simJob
+	lanes map[int32][]*simFollowRequest // to a media partition, in order
+	entry *simFollowRequest
+
+	// Its tail of the source's index.
+	at      int64
+	judge   judge
+	seq     sequence
+	entries map[uint64]schemas.Entry // from the oldest unfinished one on
+}
+
+type simFollowRequest struct {
+	a       followAction
+	applied bool
+	refused bool
+	offset  int64
+}
+
+// simJob is the processor's work on one fragment.
+type simJob struct {
+	w         *followWork
+	epoch     int64 // of the source's copy that it reads
+	partition int
+	used      uint32
+	at        int64 // where it looks for the next chunk
+}
+
+func (p *simProc) state() string {
+	if p.core == nil {
+		return fmt.Sprintf("process %d follows nothing (assigned %v, fenced %v)", p.id, p.assigned, p.fenced)
+	}
+	return fmt.Sprintf("process %d is at %d (epoch %d, cause %q, writing %v, %d works)", p.id, p.core.next, p.core.epoch, p.core.cause(), p.core.writing, len(p.core.works))
+}
+
+func (p *simProc) step() error {
+	s := p.s
+	p.arrive()
+	if p.dead {
+		return nil
+	}
+	if !s.calm {
+		if s.chance(s.crash) {
+			p.dead, p.core = true, nil
+			s.stats.Crashes++
+			return nil
+		}
+		if s.chance(s.hang) {
+			p.hung = true
+		}
+	}
+	if p.hung {
+		p.hung = !s.chance(0.02)
+		return nil
+	}
+	if s.chance(0.05) {
+		p.assigned = s.owner == p
+	}
+	if p.core == nil {
+		p.follow()
+		return nil
+	}
+	if (p.src != s.src || p.out != s.out) && s.chance(0.1) { // its topics are deleted
+		p.stop()
+		return nil
+	}
+	if err := p.answers(); err != nil || p.core == nil {
+		return err
+	}
+	p.read()
+	if err := p.work(); err != nil {
+		return err
+	}
+	if err := p.bounds(); err != nil {
+		return err
+	}
+	p.act()
+	return nil
+}
+
+func (p *simProc) stop() { p.core, p.entry, p.lanes = nil, nil, nil }
+
+// isFenced: another follower has opened the rendition.
+func (p *simProc) isFenced() {
+	p.stop()
+	p.fenced = true
+	p.s.stats.Fenced++
+}
+
+// follow begins to follow, as Log.Follow does.
+func (p *simProc) follow() {
+	s := p.s
+	if p.fenced && s.chance(0.1) {
+		p.fenced = s.owner != p // the group confirms, or does not
+	}
+	if !p.assigned || p.fenced {
+		return
+	}
+	c := s.checkpoint(s.out.index.end())
+	var seq uint64
+	if c.last != nil {
+		seq = c.last.Seq
+	}
+	switch resumptionOf(c.last, s.sourceState(seq)) {
+	case waits:
+		return
+	case beginsAnew:
+		s.stats.Anew++
+		s.events++
+		s.newOutput()
+		c = checkpoint{}
+	case goesOn:
+	}
+	identity := schemas.Entry{Writer: fmt.Sprint(p.id), Processor: "copy", Role: schemas.RoleVariant}
+	p.core = newFollowCore(identity, s.life, p.concurrency, int64(60+s.rng.IntN(200)), int64(40+s.rng.IntN(200)))
+	p.core.partitions = int32(len(s.out.media))
+	p.src, p.out, p.jobs, p.lanes, p.entry = s.src, s.out, map[uint64]*simJob{}, map[int32][]*simFollowRequest{}, nil
+	p.tail()
+	if p.core.resume(c) != nil {
+		p.stop()
+	}
+}
+
+// tail begins to read the source's index.
+func (p *simProc) tail() {
+	p.at, p.judge, p.seq, p.entries = p.src.index.start, judge{}, sequence{}, map[uint64]schemas.Entry{}
+}
+
+// read reads some records of the source's index.
+func (p *simProc) read() {
+	if p.at < p.src.index.start { // retention was faster
+		p.tail()
+	}
+	for range p.s.rng.IntN(4) {
+		if p.at >= p.src.index.end() {
+			return
+		}
+		e := p.src.index.records[p.at]
+		p.at++
+		v := p.judge.feed(&e)
+		if v == unknown && !p.src.openBetween(e.Prev, p.judge.start) {
+			v = valid
+		}
+		for one := range e.Expand() {
+			if v == valid && p.seq.pass(&one) && one.Seq >= p.core.next {
+				one.Life = p.life()
+				p.entries[one.Seq] = one
+			}
+		}
+	}
+}
+
+// life is the source's, as it stands in each of its entries.
+func (p *simProc) life() string {
+	if p.src == p.s.src {
+		return p.s.life
+	}
+	return p.core.life
+}
+
+// work does some of the processor's work on the fragments that it may work on now.
+func (p *simProc) work() error {
+	c := p.core
+	for seq := range p.entries {
+		if seq < c.next {
+			delete(p.entries, seq)
+		}
+	}
+	if err := p.jump(); err != nil || c.next == 0 {
+		return err
+	}
+	for _, seq := range slices.Sorted(maps.Keys(p.jobs)) {
+		if err := p.progress(seq, p.jobs[seq]); err != nil {
+			return err
+		}
+	}
+	for seq := c.next; c.room(seq); seq++ {
+		w := p.covering(seq)
+		if w == nil && p.s.chance(0.5) {
+			var err error
+			if w, err = p.begin(seq); err != nil {
+				return err
+			}
+		}
+		if w == nil && p.s.chance(0.5) {
+			return nil
+		}
+		if w != nil {
+			seq = max(seq, w.lastSeq())
+		}
+	}
+	return nil
+}
+
+func (p *simProc) covering(seq uint64) *followWork {
+	for _, w := range p.core.works {
+		if w.seq <= seq && seq <= w.lastSeq() {
+			return w
+		}
+	}
+	return nil
+}
+
+// jump: an output without entries begins anywhere; where the source has no entry of the
+// next seq any more, the output has a hole.
+func (p *simProc) jump() error {
+	c := p.core
+	if len(p.entries) == 0 {
+		return nil
+	}
+	seqs := slices.Sorted(maps.Keys(p.entries))
+	to := seqs[0]
+	switch _, have := p.entries[c.next]; {
+	case c.next == 0:
+		if !p.s.chance(0.3) {
+			return nil
+		}
+		if to = seqs[p.s.rng.IntN(len(seqs))]; p.s.calm {
+			to = seqs[0]
+		}
+	case have:
+		return nil
+	}
+	for _, j := range p.jobs {
+		if j.w.seq < to {
+			c.drop(j.w, errSim)
+			p.s.events++
+		}
+	}
+	for s, w := range c.works {
+		if s < to {
+			return fmt.Errorf("jumps from %d to %d, and gaps from %d to %d wait", c.next, to, s, w.lastSeq())
+		}
+	}
+	p.s.events++
+	return c.jump(to)
+}
+
+// begin begins the work on a seq, or gives it a gap.
+func (p *simProc) begin(seq uint64) (*followWork, error) {
+	c, s := p.core, p.s
+	e, have := p.entries[seq]
+	switch {
+	case !have:
+		return p.beginEarly(seq)
+	case e.Kind == schemas.KindGap:
+		return c.addGaps("", p.consecutive(seq, func(e schemas.Entry) bool { return e.Kind == schemas.KindGap }))
+	case c.attempts[seq] >= simAttempts:
+		return c.addGaps(schemas.ReasonDeadLetter, []schemas.Entry{e})
+	case s.chance(0.01):
+		return c.addGaps(schemas.ReasonSkipped, p.consecutive(seq, func(schemas.Entry) bool { return true }))
+	case e.First < p.src.media[e.Partition].start:
+		return c.addGaps(schemas.ReasonExpired, []schemas.Entry{e})
+	}
+	return p.beginCopy(int(e.Partition), e.First, p.src.media[e.Partition].records[e.First])
+}
+
+// consecutive returns entries from seq on that are like f, no work is on, and no seq is
+// missing between.
+func (p *simProc) consecutive(seq uint64, like func(schemas.Entry) bool) (out []schemas.Entry) {
+	for n := 1 + p.s.rng.IntN(20); n > 0; n-- {
+		e, ok := p.entries[seq]
+		if !ok || !like(e) || p.covering(seq) != nil {
+			break
+		}
+		out = append(out, e)
+		seq++
+	}
+	return out
+}
+
+// beginEarly begins with a provisional chunk, of any epoch.
+func (p *simProc) beginEarly(seq uint64) (*followWork, error) {
+	for n := range p.src.media {
+		l := &p.src.media[n]
+		for o := max(l.start, l.end()-40); o < l.end(); o++ {
+			if c := l.records[o]; c.Seq == seq && c.Index == 0 && p.s.chance(0.5) {
+				p.s.stats.Early++
+				return p.beginCopy(n, o, c)
+			}
+		}
+	}
+	return nil, nil
+}
+
+func (p *simProc) beginCopy(partition int, at int64, first *schemas.Chunk) (*followWork, error) {
+	w, err := p.core.begin(first)
+	if err != nil {
+		return nil, err
+	}
+	p.jobs[w.seq] = &simJob{w: w, epoch: first.Epoch, partition: partition, at: at}
+	return w, nil
+}
+
+// progress does some of the work on one fragment.
+func (p *simProc) progress(seq uint64, j *simJob) error {
+	c, s := p.core, p.s
+	switch {
+	case j.w.ended():
+		delete(p.jobs, seq)
+		switch {
+		case errors.Is(j.w.err, ErrDone):
+			s.stats.Done++
+		case errors.Is(j.w.err, ErrRefused):
+			s.stats.Refused++
+			s.events++
+		}
+		return nil
+	case len(j.w.sources) > 0:
+		return nil
+	case !s.calm && s.chance(s.fail), s.poisoned(seq) && j.used > 0:
+		s.stats.Failures++
+		s.events++
+		c.fail(j.w, errSim)
+		return nil
+	case !s.calm && s.chance(s.drop):
+		s.events++
+		c.drop(j.w, errSim)
+		return nil
+	}
+	if e, ok := p.entries[seq]; ok && (e.Kind == schemas.KindGap || e.Epoch != j.epoch || j.used >= e.Chunks) {
+		switch err := c.commit(j.w, e, output{used: j.used, filtered: s.filters(seq), note: fmt.Sprint(seq)}); {
+		case errors.Is(err, ErrSourceChanged):
+			s.stats.Changed++
+			s.events++
+		case err != nil && !errors.Is(err, ErrNewLife):
+			return err
+		}
+		return nil
+	}
+	l := &p.src.media[j.partition]
+	if j.at < l.start {
+		s.events++
+		c.drop(j.w, errSim) // it has expired meanwhile
+		return nil
+	}
+	for ; j.at < l.end(); j.at++ {
+		if x := l.records[j.at]; x.Seq == seq && x.Epoch == j.epoch && x.Index == j.used {
+			break
+		}
+	}
+	if j.at == l.end() {
+		return nil
+	}
+	d := derive(l.records[j.at])
+	if !s.filters(seq) {
+		if !c.fits(j.w, int64(d.Size())) {
+			return nil
+		}
+		if err := c.write(j.w, d); err != nil {
+			return err
+		}
+		if seq != c.next {
+			s.stats.Waited++
+		}
+	}
+	j.used++
+	return nil
+}
+
+// act begins the requests that the core wants.
+func (p *simProc) act() {
+	for {
+		a, ok := p.core.action()
+		if !ok {
+			return
+		}
+		r := &simFollowRequest{a: a}
+		switch {
+		case a.chunk != nil:
+			r.refused = !p.s.calm && p.s.chance(0.002)
+			p.lanes[a.work.partition] = append(p.lanes[a.work.partition], r)
+			continue
+		case a.entry.Kind != schemas.KindOpen:
+		case !p.assigned:
+			p.stop() // it may not open
+			return
+		case p.core.epoch >= 0 && opensIn(p.out, p.core.prev, p.out.index.end()):
+			p.isFenced()
+			return
+		}
+		p.entry = r
+		return
+	}
+}
+
+func opensIn(s *sim, after, before int64) bool {
+	for o := after + 1; o < before; o++ {
+		if s.index.records[o].Kind == schemas.KindOpen {
+			return true
+		}
+	}
+	return false
+}
+
+// arrive makes requests arrive at the topics, those of a crashed process too. Requests
+// to a topic that was deleted never arrive.
+func (p *simProc) arrive() {
+	s := p.s
+	if p.out != s.out {
+		return
+	}
+	for _, n := range slices.Sorted(maps.Keys(p.lanes)) {
+		for _, r := range p.lanes[n] {
+			if r.applied || r.refused {
+				continue
+			}
+			if !s.chance(0.4) {
+				break // in order
+			}
+			r.offset, r.applied = p.out.media[n].append(r.a.chunk), true
+			if s.chance(0.01) { // a repetition that Kafka did not recognise
+				p.out.media[n].append(r.a.chunk)
+			}
+		}
+	}
+	if r := p.entry; r != nil && !r.applied && s.chance(0.3) {
+		e := *r.a.entry
+		e.Offset = p.out.index.end()
+		r.offset, r.applied = p.out.index.append(e), true
+		if e.Kind == schemas.KindOpen {
+			s.stats.Opens++
+		} else if s.chance(0.01) {
+			e.Offset = p.out.index.end()
+			p.out.index.append(e)
+		}
+	}
+}
+
+// answers takes some of the answers that have come.
+func (p *simProc) answers() error {
+	s, c := p.s, p.core
+	for _, n := range slices.Sorted(maps.Keys(p.lanes)) {
+		lane := p.lanes[n]
+		if len(lane) == 0 || (!lane[0].applied && !lane[0].refused) || !s.chance(0.5) {
+			continue
+		}
+		failure := ""
+		if lane[0].refused {
+			failure = schemas.ReasonTooLarge
+		}
+		c.resolved(lane[0].a, lane[0].offset, failure)
+		p.lanes[n] = lane[1:]
+	}
+	r := p.entry
+	if r == nil || !r.applied || !s.chance(0.4) {
+		return nil
+	}
+	p.entry = nil
+	switch {
+	case r.a.entry.Kind == schemas.KindOpen && c.epoch < 0:
+		c.opened(r.offset)
+		if c.resume(s.checkpointOf(p.out, r.offset)) != nil {
+			p.stop()
+		}
+	case opensIn(p.out, c.prev, r.offset):
+		p.isFenced()
+	case r.a.entry.Kind == schemas.KindOpen:
+		c.opened(r.offset)
+	default:
+		c.committed(r.a.work, r.offset)
+	}
+	return nil
+}
+
+func (p *simProc) bounds() error {
+	c := p.core
+	const chunk = 5 * 16 // the bytes of the largest one
+	switch {
+	case c.held > c.aheadBytes+chunk:
+		return fmt.Errorf("%d bytes wait for their turn, %d may", c.held, c.aheadBytes)
+	case c.sent > c.budget+chunk:
+		return fmt.Errorf("%d bytes wait for their acknowledgement, %d may", c.sent, c.budget)
+	case len(c.works) > c.ahead:
+		return fmt.Errorf("%d works, %d may be", len(c.works), c.ahead)
+	case len(c.attempts) > c.ahead+2:
+		return fmt.Errorf("attempts of %d seqs are remembered", len(c.attempts))
+	}
+	return nil
+}

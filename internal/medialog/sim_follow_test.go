@@ -1,0 +1,299 @@
+package medialog
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// The simulation of followers: beside the writers of a camera (sim_test.go), processes
+// follow it and write a rendition. They crash, hang, lose their camera without knowing
+// it, fail, filter, are overtaken by retention; two may own the camera at once. What
+// they write is decided by the code that runs in production (followCore, resumptionOf).
+
+func TestSimulationFollowers(t *testing.T) {
+	first, n := uint64(1), uint64(*simCount)
+	if testing.Short() {
+		n = min(n, 300)
+	}
+	if *simSeed != 0 {
+		first, n = *simSeed, 1
+	}
+	var total simFollowStats
+	for seed := first; seed < first+n; seed++ {
+		s := newSimFollow(seed)
+		if err := s.run(); err != nil {
+			t.Fatalf("schedule %d: %v\nreplay: go test ./internal/medialog -run TestSimulationFollowers -sim.seed=%d -v", seed, err, seed)
+		}
+		total.add(s.stats)
+	}
+	t.Logf("%d schedules: %+v", n, total)
+	if *simSeed != 0 {
+		return
+	}
+	for what, n := range map[string]int{
+		"outputs": total.Outputs, "gaps of the source": total.SourceGaps, "filtered": total.Filtered, "dead letters": total.Dead, "skipped": total.Skipped,
+		"runs": total.Runs, "expired": total.Expired, "holes": total.Holes, "failures": total.Failures, "changes of the source's copy": total.Changed,
+		"fenced followers": total.Fenced, "crashes": total.Crashes, "fragments that another had done": total.Done, "new lives": total.Anew,
+		"chunks that waited for their turn": total.Waited, "works before the entry": total.Early, "readers": total.Readers, "refused chunks": total.Refused,
+	} {
+		if n == 0 {
+			t.Errorf("no schedule had any %s: the simulation misses what it is for", what)
+		}
+	}
+}
+
+type simFollowStats struct {
+	Outputs, SourceGaps, Filtered, Dead, Skipped, Runs, Expired, Holes, Failures, Changed, Fenced, Crashes, Done, Anew, Waited, Early, Readers, Refused, Opens, Void int
+}
+
+func (a *simFollowStats) add(b simFollowStats) {
+	a.Outputs += b.Outputs
+	a.SourceGaps += b.SourceGaps
+	a.Filtered += b.Filtered
+	a.Dead += b.Dead
+	a.Skipped += b.Skipped
+	a.Runs += b.Runs
+	a.Expired += b.Expired
+	a.Holes += b.Holes
+	a.Failures += b.Failures
+	a.Changed += b.Changed
+	a.Fenced += b.Fenced
+	a.Crashes += b.Crashes
+	a.Done += b.Done
+	a.Anew += b.Anew
+	a.Waited += b.Waited
+	a.Early += b.Early
+	a.Readers += b.Readers
+	a.Refused += b.Refused
+	a.Opens += b.Opens
+	a.Void += b.Void
+}
+
+// simFollow is a camera with its followers. When the camera is purged, src and out are
+// those of the new life.
+type simFollow struct {
+	rng   *rand.Rand
+	src   *sim // the camera's own topic
+	life  string
+	out   *sim // the rendition's topic: its logs and readers
+	truth []schemas.Entry
+	procs []*simProc
+	owner *simProc // to whom the group gives the camera; processes learn it late, or never
+	calm  bool     // no new faults
+
+	crash, hang, fail, drop, move, retain float64
+	poison                                uint64 // every poison-th seq fails at each attempt
+
+	unexpanded []schemas.Entry
+	events     int // that may need an `open`
+	stats      simFollowStats
+}
+
+func newSimFollow(seed uint64) *simFollow {
+	s := &simFollow{rng: rand.New(rand.NewPCG(seed, 0xf0110)), life: "a"}
+	s.src = newSim(seed)
+	s.newOutput()
+	s.crash, s.hang, s.fail, s.drop = s.rng.Float64()*0.003, s.rng.Float64()*0.01, s.rng.Float64()*0.01, s.rng.Float64()*0.005
+	s.move, s.retain, s.poison = s.rng.Float64()*0.02, s.rng.Float64()*0.01, uint64(5+s.rng.IntN(40))
+	return s
+}
+
+func (s *simFollow) newOutput() {
+	s.out = &sim{rng: s.rng, media: make([]simLog[*schemas.Chunk], 1+s.rng.IntN(3))}
+}
+
+func (s *simFollow) chance(p float64) bool { return s.rng.Float64() < p }
+
+// run runs the camera with its followers, sometimes a second life of it.
+func (s *simFollow) run() error {
+	s.src.beside = s.step
+	if err := s.src.run(); err != nil {
+		return fmt.Errorf("the camera: %w", err)
+	}
+	if s.chance(0.2) {
+		s.life = "b"
+		clock := s.src.clock
+		s.src = newSim(s.rng.Uint64())
+		s.src.clock, s.src.beside = clock+1000*schemas.MediaTimescale, s.step
+		if err := s.src.run(); err != nil {
+			return fmt.Errorf("the camera's second life: %w", err)
+		}
+	}
+	return s.finish()
+}
+
+// step is one step of all processes and readers.
+func (s *simFollow) step() error {
+	if !s.calm {
+		if s.owner == nil || s.owner.dead || s.chance(s.move) {
+			s.assign()
+		}
+		if s.chance(s.retain) {
+			for p := range s.out.media {
+				l := &s.out.media[p]
+				l.start += int64(s.rng.IntN(int(l.end()-l.start)/2 + 1))
+			}
+			if n := s.out.index.end() - s.out.index.start; n > 60 {
+				s.out.index.start += s.rng.Int64N(n - 50)
+			}
+		}
+		if s.chance(0.02) {
+			s.out.readers = append(s.out.readers, s.out.newReader())
+		}
+	}
+	for _, p := range s.procs {
+		if err := p.step(); err != nil {
+			return fmt.Errorf("process %d: %w", p.id, err)
+		}
+	}
+	for _, r := range s.out.readers {
+		for range s.rng.IntN(4) {
+			if err := r.step(); err != nil {
+				return fmt.Errorf("reader of the rendition: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// assign gives the camera to another process, or a new one. The one before may learn it
+// late.
+func (s *simFollow) assign() {
+	var alive []*simProc
+	for _, p := range s.procs {
+		if !p.dead && p != s.owner {
+			alive = append(alive, p)
+		}
+	}
+	if len(alive) == 0 || (len(alive) < 3 && s.chance(0.2)) {
+		p := &simProc{s: s, id: len(s.procs) + 1, concurrency: 1 + s.rng.IntN(3)}
+		s.procs = append(s.procs, p)
+		alive = []*simProc{p}
+	}
+	s.owner = alive[s.rng.IntN(len(alive))]
+	s.events++
+}
+
+// finish: one owner lives, and the source is at rest. It ends what there is to do.
+func (s *simFollow) finish() error {
+	s.calm = true
+	s.assign()
+	for _, p := range s.procs {
+		p.hung = false
+	}
+	opens, events := s.stats.Opens, s.events
+	newest := s.newestSource()
+	for round := 0; ; round++ {
+		if err := s.step(); err != nil {
+			return err
+		}
+		if c := s.owner.core; c != nil && newest != nil && c.next == newest.Seq+1 && c.writing == nil {
+			break
+		}
+		if newest == nil {
+			break
+		}
+		if round > 50_000 {
+			return fmt.Errorf("the owner does not come to the end: %s, newest of the source %d", s.owner.state(), newest.Seq)
+		}
+	}
+	for range 400 { // zombies learn that they are fenced
+		if err := s.step(); err != nil {
+			return err
+		}
+	}
+	if n, most := s.stats.Opens-opens, 4*len(s.procs)+3*(s.events-events)+4; n > most {
+		return fmt.Errorf("%d opens with one owner and %d events: they fence each other for ever", n, s.events-events)
+	}
+	return s.check(newest)
+}
+
+// newestSource returns the newest entry that readers of the source see now.
+func (s *simFollow) newestSource() *schemas.Entry {
+	e := lastValid(s.src.index.records[s.src.index.start:], s.src.openBetween)
+	if e == nil {
+		return nil
+	}
+	return newestOf(e)
+}
+
+// The function of the processor: a prefix before the bytes of each sample. It filters
+// some fragments, and fails at others always.
+func derive(c *schemas.Chunk) *schemas.Chunk {
+	d := &schemas.Chunk{
+		Last: c.Last, Ended: c.Ended, Start: c.Start, Captured: c.Captured, Tracks: c.Tracks, OpenGOP: c.OpenGOP,
+	}
+	for _, r := range c.Runs {
+		run := schemas.Run{Track: r.Track}
+		for _, sm := range r.Samples {
+			sm.Data = append([]byte("derived "), sm.Data...)
+			run.Samples = append(run.Samples, sm)
+		}
+		d.Runs = append(d.Runs, run)
+	}
+	return d
+}
+
+func (s *simFollow) filters(seq uint64) bool  { return seq%11 == 3 }
+func (s *simFollow) poisoned(seq uint64) bool { return seq%s.poison == 1 }
+
+const simAttempts = 3 // failures after which a fragment is a dead letter
+
+// sourceState is what a follower reads of the source when it resumes.
+func (s *simFollow) sourceState(seq uint64) sourceState {
+	st := sourceState{life: s.life}
+	walkSim(s.src, s.src.index.start, s.src.index.end(), func(e schemas.Entry) {
+		if e.Kind == schemas.KindOpen {
+			return
+		}
+		e.Life = s.life
+		if st.oldest == nil {
+			st.oldest = &e
+		}
+		if st.newest = &e; e.Seq == seq {
+			st.same = &e
+		}
+	})
+	return st
+}
+
+// checkpoint is what a follower reads of its output.
+func (s *simFollow) checkpoint(end int64) checkpoint { return s.checkpointOf(s.out, end) }
+
+func (s *simFollow) checkpointOf(out *sim, end int64) (c checkpoint) {
+	walkSim(out, min(out.index.start, end), end, func(e schemas.Entry) { c.add(e) })
+	return c
+}
+
+// walkSim calls f with the valid entries and `open`s of an index, runs expanded, as
+// Log.walk does.
+func walkSim(s *sim, from, to int64, f func(schemas.Entry)) {
+	var (
+		j   judge
+		seq sequence
+	)
+	for _, e := range s.index.records[from:to] {
+		v := j.feed(&e)
+		if v == unknown && !s.openBetween(e.Prev, j.start) {
+			v = valid
+		}
+		if v != valid {
+			continue
+		}
+		if e.Kind == schemas.KindOpen {
+			f(e)
+			continue
+		}
+		for one := range e.Expand() {
+			if seq.pass(&one) {
+				f(one)
+			}
+		}
+	}
+}
+
+var errSim = errors.New("the processor has failed")
