@@ -330,6 +330,9 @@ func (f *Follower) run(ctx context.Context) error {
 		f.mu.Lock()
 		a, ok := f.core.action()
 		f.mu.Unlock()
+		if now := time.Now(); a.at.After(now) {
+			a.at = now // the source's clock is ahead of this one
+		}
 		var err error
 		switch {
 		case !ok:

@@ -1,0 +1,471 @@
+package medialog
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+var rendition = schemas.Topic{Camera: cam.Camera, Rendition: "copy"}
+
+// record records n fragments of two chunks, and returns the source's entries so far.
+func record(t *testing.T, l *Log, f *feed, n int) []schemas.Entry {
+	t.Helper()
+	for range n {
+		if err := f.fragment(2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ready(t, f.w)
+	waitFor(t, "the fragments have their entries", func() bool { return f.w.items() == 0 })
+	return entriesOf(t, l, Range{})
+}
+
+func follow(t *testing.T, l *Log, change ...func(*FollowOptions)) *Follower {
+	t.Helper()
+	f, err := tryFollow(t, l, change...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func tryFollow(t *testing.T, l *Log, change ...func(*FollowOptions)) (*Follower, error) {
+	t.Helper()
+	o := FollowOptions{Processor: "copy", Role: schemas.RoleVariant, Writer: "p1", Host: "h"}
+	for _, c := range change {
+		c(&o)
+	}
+	f, err := l.Follow(t.Context(), rendition, o)
+	if err == nil {
+		t.Cleanup(f.Close)
+	}
+	return f, err
+}
+
+// chunksOf reads the copy of a source's entry, as a processor would get it.
+func chunksOf(t *testing.T, l *Log, topic schemas.Topic, e schemas.Entry) (out []*schemas.Chunk) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
+	defer cancel()
+	for c, err := range l.Chunks(ctx, topic, e) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// copied returns what a copying processor makes of a chunk.
+func copied(c *schemas.Chunk) *schemas.Chunk { d := *c; return &d }
+
+// work begins the work on a fragment and writes its first n chunks.
+func work(t *testing.T, l *Log, f *Follower, e schemas.Entry, n int) (*Work, []*schemas.Chunk) {
+	t.Helper()
+	chunks := chunksOf(t, l, cam, e)
+	w, err := f.Begin(t.Context(), chunks[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range chunks[:n] {
+		if err := w.Write(t.Context(), copied(c)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w, chunks
+}
+
+// allSent waits until all chunks that were written are in the log.
+func allSent(t *testing.T, f *Follower) {
+	t.Helper()
+	waitFor(t, "the chunks are in the log", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.core.held+f.core.sent == 0
+	})
+}
+
+// copyFragment gives one seq its entry, as a copying processor.
+func copyFragment(t *testing.T, l *Log, f *Follower, e schemas.Entry) error {
+	t.Helper()
+	if e.Kind == schemas.KindGap {
+		return f.Gaps(t.Context(), "", e)
+	}
+	w, chunks := work(t, l, f, e, int(e.Chunks))
+	_, err := w.Commit(t.Context(), e, Output{Used: uint32(len(chunks)), Note: fmt.Sprintf(`{"seq":%d}`, e.Seq)})
+	return err
+}
+
+func copyFragments(t *testing.T, l *Log, f *Follower, entries []schemas.Entry) {
+	t.Helper()
+	for _, e := range entries {
+		if err := copyFragment(t, l, f, e); err != nil {
+			t.Fatalf("fragment %d: %v", e.Seq, err)
+		}
+	}
+}
+
+func renditionOf(t *testing.T, l *Log) (out []schemas.Entry) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
+	defer cancel()
+	for e, err := range l.Entries(ctx, rendition, Range{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// indexOf reads all records of the rendition's index.
+func indexOf(t *testing.T, l *Log) (out []schemas.Entry) {
+	t.Helper()
+	s, err := l.spans(t.Context(), l.names.Index(rendition))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for e, err := range l.indexRecords(t.Context(), l.names.Index(rendition), s[0].start, s[0].end) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// opens is the `open`s of the rendition as text: cause, seq from the first one on,
+// failures.
+func opens(t *testing.T, l *Log, first uint64) string {
+	t.Helper()
+	var b strings.Builder
+	for _, e := range indexOf(t, l) {
+		if e.Kind == schemas.KindOpen {
+			fmt.Fprintf(&b, "%s %d/%d ", e.Reason, e.Seq-first, e.Attempt)
+		}
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// sameAsSource checks that the rendition has one entry for each entry of the source,
+// with its numbers, times and samples.
+func sameAsSource(t *testing.T, l *Log, source, derived []schemas.Entry) {
+	t.Helper()
+	if len(source) != len(derived) {
+		t.Fatalf("%d entries, the source has %d", len(derived), len(source))
+	}
+	for i, e := range derived {
+		s := source[i]
+		if e.Kind != s.Kind || e.Reason != s.Reason || e.Life != s.Life || e.Seq != s.Seq || e.Session != s.Session || !e.Start.Equal(s.Start) ||
+			e.Media != s.Media || e.Duration != s.Duration || e.Layout != s.Layout || e.Config != s.Config || e.Bytes != s.Bytes {
+			t.Errorf("%+v\nits source is %+v", e, s)
+		}
+		if e.Role != schemas.RoleVariant || e.Source != (schemas.Copy{Epoch: s.Epoch, First: s.First, Chunks: s.Chunks}) {
+			t.Errorf("seq %d: role %q, made of %+v; its source is %+v", e.Seq, e.Role, e.Source, s)
+		}
+		a, b := samplesOf(chunksOf(t, l, cam, s)), samplesOf(chunksOf(t, l, rendition, e))
+		if !bytes.Equal(a, b) {
+			t.Errorf("seq %d: its samples are not those of the source", e.Seq)
+		}
+	}
+}
+
+func samplesOf(chunks []*schemas.Chunk) (out []byte) {
+	for _, c := range chunks {
+		for _, r := range c.Runs {
+			for _, s := range r.Samples {
+				out = fmt.Appendf(out, "%d %d %d %q\n", r.Track, s.DTS, s.Duration, s.Data)
+			}
+		}
+	}
+	return out
+}
+
+// TestFollow: a copy of a camera, over the death of the process in the middle of a
+// fragment and a second owner.
+func TestFollow(t *testing.T) {
+	virtualAndKafka(t, func(t *testing.T, e *env) {
+		l := e.log()
+		w := l.Open(t.Context(), cam, OpenOptions{Writer: "w"})
+		camera := newFeed(w, 1)
+		camera.media -= 3600 * schemas.MediaTimescale // the feed runs ahead of the clock
+		source := record(t, l, camera, 3)
+		w.Gap(publicTime(camera.media), camera.media, 3*schemas.MediaTimescale, schemas.ReasonKeyframe)
+		camera.media += 3 * schemas.MediaTimescale
+		source = record(t, l, camera, 3)
+
+		f := follow(t, l)
+		if seq, _ := f.Next(); seq != 0 {
+			t.Errorf("an empty rendition goes on at %d", seq)
+		}
+		if err := f.Jump(source[0].Seq); err != nil {
+			t.Fatal(err)
+		}
+		copyFragments(t, l, f, source[:2])
+		work(t, l, f, source[2], 1)
+		allSent(t, f)
+		f.Close() // it dies
+
+		f2 := follow(t, l, func(o *FollowOptions) { o.Writer = "p2" })
+		if seq, n := f2.Next(); seq != source[2].Seq || n != 0 {
+			t.Errorf("goes on at %d after %d failures, want %d", seq, n, source[2].Seq)
+		}
+		copyFragments(t, l, f2, source[2:4])
+		f3 := follow(t, l, func(o *FollowOptions) { o.Writer = "p3" }) // the group gives the camera to another process
+		copyFragments(t, l, f3, source[4:5])
+		if err := copyFragment(t, l, f2, source[4]); !errors.Is(err, ErrFenced) {
+			t.Errorf("the former owner got %v", err)
+		}
+		copyFragments(t, l, f3, source[5:])
+		sameAsSource(t, l, source, renditionOf(t, l))
+		if got, want := opens(t, l, source[0].Seq), "start 0/0 hole 0/0 start 2/0 start 4/0"; got != want {
+			t.Errorf("opens: %s, want %s", got, want)
+		}
+		notLater(t, l, l.names.Media(rendition), l.names.Media(cam))
+		notLater(t, l, l.names.Index(rendition), l.names.Index(cam))
+	})
+}
+
+// notLater checks that no record of a rendition's topic has a later timestamp than the
+// newest record of its source's: nothing outlives its source.
+func notLater(t *testing.T, l *Log, derived, source string) {
+	t.Helper()
+	newest := func(topic string) (at time.Time) {
+		s, err := l.spans(t.Context(), topic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for p := range s {
+			for r, err := range l.records(t.Context(), topic, int32(p), s[p].start, s[p].end) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r.Timestamp.After(at) {
+					at = r.Timestamp
+				}
+			}
+		}
+		return at
+	}
+	if d, s := newest(derived), newest(source); d.After(s) {
+		t.Errorf("%s has a record of %v, the newest of %s is of %v", derived, d, source, s)
+	}
+}
+
+// TestFollowRetries: failures are counted in the log, over the death of the process; a
+// fragment that fails too often gets a gap. Under one epoch its chunks are sent once.
+func TestFollowRetries(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
+		l := e.log()
+		camera := newFeed(l.Open(t.Context(), cam, OpenOptions{Writer: "w"}), 1)
+		source := record(t, l, camera, 3)
+		f := follow(t, l)
+		if err := f.Jump(source[0].Seq); err != nil {
+			t.Fatal(err)
+		}
+		copyFragments(t, l, f, source[:1])
+		for want := uint32(1); want <= 2; want++ {
+			w, _ := work(t, l, f, source[1], 1)
+			allSent(t, f)
+			if n, err := w.Fail(t.Context()); n != want || err != nil {
+				t.Fatalf("%d failures, %v; want %d", n, err, want)
+			}
+			if err := w.Write(t.Context(), &schemas.Chunk{}); err == nil {
+				t.Error("a work that has failed takes a chunk")
+			}
+		}
+		f.Close()
+		f = follow(t, l)
+		if seq, n := f.Next(); seq != source[1].Seq || n != 2 {
+			t.Errorf("goes on at %d after %d failures, want %d after 2", seq, n, source[1].Seq)
+		}
+		if err := f.Gaps(t.Context(), schemas.ReasonDeadLetter, source[1]); err != nil {
+			t.Fatal(err)
+		}
+		copyFragments(t, l, f, source[2:])
+		derived := renditionOf(t, l)
+		if e := derived[1]; e.Kind != schemas.KindGap || e.Reason != schemas.ReasonDeadLetter || e.Duration != source[1].Duration {
+			t.Errorf("the fragment that failed is %+v", e)
+		}
+		if got, want := opens(t, l, source[0].Seq), "start 0/0 hole 0/0 failure 1/1 failure 1/2 start 1/2"; got != want {
+			t.Errorf("opens: %s, want %s", got, want)
+		}
+		chunks := map[heldKey]int{}
+		for p := range int32(2) {
+			s, _ := l.spans(t.Context(), l.names.Media(rendition))
+			for r, err := range l.records(t.Context(), l.names.Media(rendition), p, s[p].start, s[p].end) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				c, err := schemas.DecodeChunk(r.Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				chunks[heldKey{c.Epoch, c.Seq, c.Index}]++
+			}
+		}
+		for k, n := range chunks {
+			if n != 1 {
+				t.Errorf("chunk %d.%d of epoch %d is there %d times", k.seq, k.index, k.epoch, n)
+			}
+		}
+		if len(chunks) != 2+2+2 {
+			t.Errorf("%d chunks", len(chunks))
+		}
+	})
+}
+
+// TestFollowAhead: fragments are worked on at once and end in any order; the rendition
+// has them in order. What waits for its turn is bounded.
+func TestFollowAhead(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
+		l := e.log()
+		camera := newFeed(l.Open(t.Context(), cam, OpenOptions{Writer: "w"}), 1)
+		source := record(t, l, camera, 3)
+		f := follow(t, l, func(o *FollowOptions) { o.Ahead, o.AheadBytes = 3, source[2].Bytes-1 })
+		if err := f.Jump(source[0].Seq); err != nil {
+			t.Fatal(err)
+		}
+		third, chunks := work(t, l, f, source[2], 1)
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := third.Write(short, copied(chunks[1])); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a chunk beyond AheadBytes: %v", err)
+		}
+		ended := make(chan error, 2)
+		go func() {
+			err := third.Write(t.Context(), copied(chunks[1]))
+			if err == nil {
+				_, err = third.Commit(t.Context(), source[2], Output{Used: 2})
+			}
+			ended <- err
+		}()
+		second, _ := work(t, l, f, source[1], 0)
+		go func() {
+			_, err := second.Commit(t.Context(), source[1], Output{Used: 1, Filtered: true})
+			ended <- err
+		}()
+		copyFragments(t, l, f, source[:1])
+		for range 2 {
+			if err := <-ended; err != nil {
+				t.Fatal(err)
+			}
+		}
+		derived := renditionOf(t, l)
+		if len(derived) != 3 || derived[1].Reason != schemas.ReasonFiltered {
+			t.Fatalf("%+v", derived)
+		}
+		sameAsSource(t, l, []schemas.Entry{source[0], source[2]}, []schemas.Entry{derived[0], derived[2]})
+		if got, want := opens(t, l, source[0].Seq), "start 0/0 hole 0/0"; got != want {
+			t.Errorf("opens: %s, want %s", got, want)
+		}
+	})
+}
+
+// TestFollowSourceChanged: the source's entry names fewer chunks than the work has used,
+// as after a hand-over in the middle of a fragment.
+func TestFollowSourceChanged(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
+		l := e.log()
+		camera := newFeed(l.Open(t.Context(), cam, OpenOptions{Writer: "w"}), 1)
+		source := record(t, l, camera, 2)
+		f := follow(t, l)
+		if err := f.Jump(source[0].Seq); err != nil {
+			t.Fatal(err)
+		}
+		w, _ := work(t, l, f, source[0], 2)
+		allSent(t, f)
+		cut := source[0]
+		cut.Kind, cut.Chunks = schemas.KindTruncated, 1
+		if _, err := w.Commit(t.Context(), cut, Output{Used: 2}); !errors.Is(err, ErrSourceChanged) {
+			t.Fatalf("the entry names fewer chunks: %v", err)
+		}
+		copyFragments(t, l, f, source)
+		sameAsSource(t, l, source, renditionOf(t, l))
+		if got, want := opens(t, l, source[0].Seq), "start 0/0 hole 0/0 source-changed 0/0"; got != want {
+			t.Errorf("opens: %s, want %s", got, want)
+		}
+	})
+}
+
+// TestFollowOtherProcessor: two processors never share a rendition.
+func TestFollowOtherProcessor(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
+		l := e.log()
+		camera := newFeed(l.Open(t.Context(), cam, OpenOptions{Writer: "w"}), 1)
+		source := record(t, l, camera, 2)
+		other := func(o *FollowOptions) { o.Processor = "mosaic" }
+		waiting := follow(t, l, other) // it has not opened yet
+		f := follow(t, l)
+		if err := errors.Join(f.Jump(source[0].Seq), waiting.Jump(source[0].Seq)); err != nil {
+			t.Fatal(err)
+		}
+		copyFragments(t, l, f, source[:1])
+		_, late := tryFollow(t, l, other)
+		for what, err := range map[string]error{"that begins": late, "that waited": waiting.Gaps(t.Context(), schemas.ReasonSkipped, source[0])} {
+			if !errors.Is(err, ErrOtherProcessor) || !strings.Contains(err.Error(), `"copy"`) || !strings.Contains(err.Error(), `"mosaic"`) {
+				t.Errorf("another processor %s: %v", what, err)
+			}
+		}
+		copyFragments(t, l, f, source[1:])
+	})
+}
+
+// TestFollowData: a rendition of timed metadata; a fragment without any sample has its
+// entry too. Fragments that are left out are one entry.
+func TestFollowData(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
+		l := e.log()
+		camera := newFeed(l.Open(t.Context(), cam, OpenOptions{Writer: "w"}), 1)
+		source := record(t, l, camera, 6)
+		f := follow(t, l, func(o *FollowOptions) { o.Role = schemas.RoleData })
+		if err := f.Jump(source[0].Seq); err != nil {
+			t.Fatal(err)
+		}
+		for i, s := range source[:2] {
+			w, chunks := work(t, l, f, s, 0)
+			c := &schemas.Chunk{
+				Start: s.Start, Captured: chunks[0].Captured, Media: s.Media, Duration: s.Duration, Last: true,
+				Tracks: []schemas.Track{{ID: schemas.DataTrack, Codec: schemas.JSON, Timescale: schemas.MediaTimescale}},
+			}
+			if i == 0 {
+				c.Runs = []schemas.Run{{Track: schemas.DataTrack, Samples: []schemas.Sample{{DTS: s.Media, Duration: 10, Sync: true, Data: []byte(`{"n":1}`)}}}}
+			}
+			if err := w.Write(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Commit(t.Context(), s, Output{Used: uint32(len(chunks))}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := f.Gaps(t.Context(), schemas.ReasonSkipped, source[2:]...); err != nil {
+			t.Fatal(err)
+		}
+		index := indexOf(t, l)
+		skipped := index[len(index)-1]
+		if skipped.Kind != schemas.KindGap || skipped.Run == nil || skipped.Seq != source[2].Seq || skipped.LastSeq() != source[5].Seq || skipped.Layout.Data != schemas.JSON {
+			t.Errorf("what is left out is %+v", skipped)
+		}
+		for i, e := range index[len(index)-3 : len(index)-1] {
+			if e.Kind != schemas.KindWhole || e.Seq != source[i].Seq || e.Duration != source[i].Duration || e.Layout.Data != schemas.JSON || e.Layout.Video != "" {
+				t.Errorf("%+v", e)
+			}
+			if n := len(chunksOf(t, l, rendition, e)); n != 1 {
+				t.Errorf("seq %d has %d chunks", e.Seq, n)
+			}
+		}
+		if newest, _ := f.Newest(); newest.Seq != source[5].Seq {
+			t.Errorf("the newest entry is that of %d, want %d", newest.Seq, source[5].Seq)
+		}
+	})
+}
