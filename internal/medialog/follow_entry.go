@@ -51,23 +51,21 @@ func (f *followCore) entry(w *followWork) *schemas.Entry {
 // stand for.
 func alike(sources []schemas.Entry, reason string) int {
 	a := &sources[0]
-	start, media := a.Start, a.Media
-	for n := range sources {
-		s := &sources[n]
-		// Times are in microseconds in a record: the sum may differ by one or two.
-		same := s.Session == a.Session && s.Layout == a.Layout && s.Epoch == a.Epoch && s.Lost == a.Lost && s.Lost == schemas.Lost{} &&
-			!s.Ended && (n == 0 || s.Absent == 0 && s.AbsentReason == "") && (reason != "" || s.Reason == a.Reason) &&
-			s.Media == media && s.Start.Sub(start).Abs() <= 2*time.Microsecond
-		if n > 0 && !same || n == schemas.MaxGapRun {
-			return n
-		}
-		if n == 0 && !same {
-			return 1
-		}
-		media += s.Duration
-		start = a.Start.Add(schemas.FromTicks(media - a.Media))
+	n := 1
+	for n < len(sources) && n < schemas.MaxGapRun && joins(a, &sources[n-1], &sources[n], reason) {
+		n++
 	}
-	return len(sources)
+	return n
+}
+
+// joins reports whether the entry that begins with a and goes on to p can stand for s
+// too. p, which would not be the last one then, must tell nothing of its own.
+func joins(a, p, s *schemas.Entry, reason string) bool {
+	// Times are in microseconds in a record: their sums may differ by one or two.
+	start := a.Start.Add(schemas.FromTicks(s.Media - a.Media))
+	return s.Session == a.Session && s.Layout == a.Layout && s.Epoch == a.Epoch && (reason != "" || s.Reason == a.Reason) &&
+		s.Media == p.MediaEnd() && s.Start.Sub(start).Abs() <= 2*time.Microsecond &&
+		s.Absent == 0 && s.AbsentReason == "" && !s.Ended && !p.Ended && s.Lost == (schemas.Lost{}) && p.Lost == (schemas.Lost{})
 }
 
 // layoutOf returns the layout of chunks with these tracks. Id, target and part are the

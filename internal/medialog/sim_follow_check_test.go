@@ -220,3 +220,20 @@ func (s *simFollow) checkReaders(truth []schemas.Entry) error {
 	}
 	return nil
 }
+
+// bounds: what a follower holds in memory is bounded.
+func (p *simProc) bounds() error {
+	c := p.core
+	const chunk = 5 * 16 // the bytes of the largest one
+	switch {
+	case c.held > c.aheadBytes+chunk:
+		return fmt.Errorf("%d bytes wait for their turn, %d may", c.held, c.aheadBytes)
+	case c.sent > c.budget+chunk:
+		return fmt.Errorf("%d bytes wait for their acknowledgement, %d may", c.sent, c.budget)
+	case len(c.works) > c.ahead:
+		return fmt.Errorf("%d works, %d may be", len(c.works), c.ahead)
+	case len(c.attempts) > c.ahead+2:
+		return fmt.Errorf("attempts of %d seqs are remembered", len(c.attempts))
+	}
+	return nil
+}

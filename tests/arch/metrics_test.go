@@ -20,7 +20,7 @@ var metricName = regexp.MustCompile(`^framelog_(ingest|writer|log|tail|store|bro
 
 // labels are the label names that metrics may use. Each has a bounded set of
 // values. `up` adds role; histograms and summaries add le and quantile.
-var labels = []string{"camera", "topic", "result", "role", "reason", "state", "codec", "kind", "code", "method", "track", "route", "le", "quantile", "limit"}
+var labels = []string{"camera", "topic", "result", "role", "reason", "state", "codec", "kind", "code", "method", "track", "route", "rendition", "le", "quantile", "limit"}
 
 // lint returns what is wrong with a scrape of `framelog up`.
 func lint(text []byte) []string {
