@@ -107,16 +107,6 @@ func (c *core) opened(epoch int64, p plan, partitions int32) {
 	c.mediaEnd, c.publicEnd, c.recorded, c.unit = from.mediaEnd, from.publicEnd, from.recorded, from.unit
 }
 
-// beginSession makes the next fragment or gap begin a session. reason is why nothing
-// was recorded before it; "": no time is missing there, or it is the writer's first
-// session and newCore was told the reason.
-func (c *core) beginSession(reason string) {
-	c.newSession = true
-	if c.begun || reason != "" {
-		c.why = reason
-	}
-}
-
 // out is a chunk to produce, with its place in the log.
 type out struct {
 	chunk *schemas.Chunk
@@ -214,77 +204,6 @@ func (c *core) begin(ch *schemas.Chunk) {
 	c.pending = append(c.pending, c.current)
 }
 
-// startSession begins a session at public time start and media time media, if one is
-// due. Media time does not go back: the session's chunks are moved if it would.
-func (c *core) startSession(start time.Time, media int64) bool {
-	if !c.newSession {
-		return false
-	}
-	c.shift, c.publicShift = max(0, c.mediaEnd-media), 0
-	if c.unit != nil {
-		c.shift, c.publicShift = c.unit.media-media, c.unit.start.Sub(start)
-	}
-	c.newSession, c.unit, c.begun = false, nil, true
-	c.absent, c.absentReason = 0, c.why
-	if c.why != "" {
-		c.absent = absence(c.recorded, start.Add(c.publicShift))
-	}
-	c.why = ""
-	c.pushAbsence(media + c.shift)
-	c.session++
-	return true
-}
-
-// absence returns the time between the end of what was recorded and the start of a
-// session, in ticks. It is 0 if nothing was recorded before, and if public time steps
-// back.
-func absence(recorded, start time.Time) int64 {
-	if recorded.IsZero() {
-		return 0
-	}
-	return max(0, schemas.Ticks(start.Sub(recorded)))
-}
-
-// tellAbsence puts the absence before the session into its first entry.
-func (c *core) tellAbsence(e *schemas.Entry) {
-	if c.absent > 0 {
-		e.Absent, e.AbsentReason = c.absent, c.absentReason
-	}
-	c.absent = 0
-}
-
-// tellSession tells that a session begins with the next seq, at media time media.
-func (c *core) tellSession(media int64) {
-	if c.onSession != nil {
-		c.onSession(schemas.Standing{Life: c.life, Seq: c.next, Session: c.session, Layout: c.layout, Media: media}, c.absent, c.absentReason)
-	}
-}
-
-// The time before a session in which nothing was recorded becomes gaps if it is
-// between minAbsence and maxAbsence (ticks). A shorter time is the jitter of a
-// connection. After a longer time no player waits any more, and the first fragment
-// would wait for hundreds of entries.
-const (
-	minAbsence = 1 * schemas.MediaTimescale
-	maxAbsence = 300 * schemas.MediaTimescale
-)
-
-// pushAbsence makes gaps of the time in which nothing was recorded, before a session
-// that begins at media. So time in a playlist keeps up with the wall clock. Shaka takes the
-// live edge from the clock, and drops all segments without these gaps.
-func (c *core) pushAbsence(media int64) {
-	d := media - c.mediaEnd
-	if c.publicEnd.IsZero() || c.layout.Target == 0 || d < minAbsence || d > maxAbsence {
-		return
-	}
-	g := &item{entry: schemas.Entry{
-		Kind: schemas.KindGap, Reason: schemas.ReasonAbsent, Session: c.session, Layout: c.layout, Config: c.config,
-		Start: c.publicEnd, Media: c.mediaEnd, Duration: d, Epoch: c.epoch,
-	}}
-	target := int64(c.layout.Target) * schemas.MediaTimescale
-	c.push(g, (d+target-1)/target)
-}
-
 // number sets the position of ch in the log.
 func (c *core) number(ch *schemas.Chunk, it *item) {
 	ch.Epoch, ch.Session, ch.Seq, ch.Layout = c.epoch, it.entry.Session, it.entry.Seq, it.entry.Layout
@@ -329,90 +248,6 @@ func (c *core) lost(l schemas.Lost) {
 		c.current.entry.Lost.Packets += l.Packets
 		c.current.entry.Lost.Units += l.Units
 	}
-}
-
-// addGap extends the gap that is being received, or begins one. A long gap gets seqs
-// while it goes on: one for each target duration that is complete.
-func (c *core) addGap(start time.Time, media, duration int64, reason string) {
-	if c.current != nil {
-		c.truncate(reason)
-	}
-	full := c.waiting() >= 4*c.limit // many short sessions or changing reasons: stay in this gap
-	if g := c.gap; g != nil && !full && (c.newSession || g.entry.Reason != reason) {
-		end := media + c.shift
-		c.closeGap(end, c.newSession)
-	}
-	if c.gap == nil {
-		begins := c.startSession(start, media)
-		if c.layout.Target == 0 {
-			c.layout.Target = schemas.TargetLadder[0]
-		}
-		c.gap = &item{entry: schemas.Entry{
-			Kind: schemas.KindGap, Reason: reason, Session: c.session, Layout: c.layout, Config: c.config,
-			Start: start.Add(c.publicShift), Media: max(media+c.shift, c.mediaEnd), Epoch: c.epoch,
-		}}
-		if begins {
-			c.tellSession(c.gap.entry.Media)
-		}
-	}
-	g := c.gap
-	if c.newSession {
-		g.entry.Duration += duration // media is of another session, which may have another shift
-	} else {
-		g.entry.Duration = max(g.entry.Duration, media+duration+c.shift-g.entry.Media)
-	}
-	target := int64(g.entry.Layout.Target) * schemas.MediaTimescale
-	if n := g.entry.Duration/target - 1; n > 0 {
-		rest := *g
-		rest.entry.Start = g.entry.Start.Add(schemas.FromTicks(n * target))
-		rest.entry.Media += n * target
-		rest.entry.Duration -= n * target
-		g.entry.Duration = n * target
-		c.push(g, n)
-		c.gap = &rest
-	}
-}
-
-// closeGap ends the gap that is being received, at media time end unless that is of
-// another session.
-func (c *core) closeGap(end int64, another bool) {
-	g := c.gap
-	c.gap = nil
-	if g == nil {
-		return
-	}
-	if !another {
-		g.entry.Duration = max(g.entry.Duration, end-g.entry.Media)
-	}
-	if g.entry.Duration <= 0 {
-		return
-	}
-	target := int64(g.entry.Layout.Target) * schemas.MediaTimescale
-	c.push(g, (g.entry.Duration+target-1)/target)
-}
-
-// push assigns seqs to a run of n gaps. Adjacent equal runs become one item, so
-// that hours of them need the memory of one, and few entries.
-func (c *core) push(g *item, n int64) {
-	c.mediaEnd, c.publicEnd = g.entry.MediaEnd(), g.entry.End()
-	if g.entry.Reason != schemas.ReasonAbsent {
-		c.recorded = c.publicEnd
-		c.tellAbsence(&g.entry)
-	}
-	if k := len(c.pending); k > 0 {
-		t := c.pending[k-1]
-		if t.n > 0 && !t.settled && t.entry.Reason == g.entry.Reason && t.entry.Session == g.entry.Session &&
-			t.entry.MediaEnd() == g.entry.Media && t.entry.Duration%t.n == 0 && g.entry.Duration%n == 0 &&
-			t.entry.Duration/t.n == g.entry.Duration/n {
-			t.entry.Duration += g.entry.Duration
-			t.n += n
-			c.next += uint64(n)
-			return
-		}
-	}
-	g.n, g.entry.Seq = n, c.next
-	c.next += uint64(n)
-	c.pending = append(c.pending, g)
 }
 
 // finish closes the unfinished fragment and the gap: nothing follows.
@@ -471,33 +306,6 @@ func (c *core) committed(offset int64) {
 	}
 	c.pending[0] = nil
 	c.pending = c.pending[1:]
-}
-
-// piece returns the next entry of a run of gaps: of all that are known by now, at most
-// MaxGapRun.
-func (it *item) piece() schemas.Entry {
-	it.flying = min(it.n-it.done, schemas.MaxGapRun)
-	return gapPiece(it.entry, it.n, it.done, it.flying)
-}
-
-// gapPiece returns one entry for count gaps from gap first on, of the n gaps that share
-// the time of e. The first ones may be one tick longer, so that a run has two durations
-// at most.
-func gapPiece(e schemas.Entry, n, first, count int64) schemas.Entry {
-	at := func(i int64) int64 { return e.Duration/n*i + min(i, e.Duration%n) }
-	p := e
-	p.Seq += uint64(first)
-	p.Start, p.Media, p.Duration = e.Start.Add(schemas.FromTicks(at(first))), e.Media+at(first), at(first+count)-at(first)
-	if first > 0 {
-		p.Absent, p.AbsentReason = 0, ""
-	}
-	if count > 1 {
-		p.Run = &schemas.GapRun{}
-		for i := range count {
-			p.Run.Durations = append(p.Run.Durations, at(first+i+1)-at(first+i))
-		}
-	}
-	return p
 }
 
 // outcome returns the entry of a closed fragment whose chunks are all resolved. The

@@ -123,7 +123,9 @@ func TestIndexGone(t *testing.T) {
 					return nil, nil, false
 				})
 				next := e.log()
-				w = next.Open(t.Context(), cam, OpenOptions{Writer: "w2"})
+				w = next.Open(t.Context(), cam, OpenOptions{Writer: "w2", Remember: func(context.Context) (schemas.Standing, error) {
+					return schemas.Standing{Life: last.Life, Seq: last.Seq, Session: last.Session}, nil
+				}})
 				f2 := newFeed(w, 2)
 				f2.media = last.Media - 3600*schemas.MediaTimescale // a clock that is behind
 				if err := f2.fragment(2); err != nil {
@@ -140,7 +142,8 @@ func TestIndexGone(t *testing.T) {
 				if n := counts(t, next, own, f2.sent); len(n) != 10 || binary.BigEndian.Uint32(f2.sent[n[0]]) != 2 {
 					t.Errorf("the new writer's fragment %+v holds samples %v", own, n)
 				}
-				if own.Seq <= last.Seq || own.Session != last.Session+1 || own.Media < last.MediaEnd() || own.Layout.ID != last.Layout.ID || own.Layout.Target != last.Layout.Target {
+				if own.Seq <= last.Seq || own.Session != last.Session+1 || own.Media < last.MediaEnd() || own.Life != last.Life ||
+					own.Layout.ID < last.Layout.ID || (own.Layout.ID == last.Layout.ID) != (own.Layout == last.Layout) {
 					t.Errorf("%+v\ngoes on behind\n%+v", own, last)
 				}
 				settled := after[:len(after)-1]
