@@ -3,6 +3,7 @@
 # make check      format, vet, lint, unit tests: no Kafka, no browser, no FFmpeg
 # make test       the whole suite but what takes long
 # make test-long  that with all that takes long
+# make sim        1,000,000 schedules of the log's protocol on all cores
 # make bench      speed and memory beside FFmpeg and GStreamer
 SHELL := /usr/bin/env bash -o pipefail
 .DEFAULT_GOAL := build
@@ -13,7 +14,7 @@ TEST_FLAGS ?=
 PKG ?= ./...
 BENCH_FLAGS ?=
 
-.PHONY: up build page check test test-long test-web test-go vet lint bench deps deps-test clean
+.PHONY: up build page check test test-long test-web test-go sim vet lint bench deps deps-test clean
 
 up: deps
 	@$(MAKE) --no-print-directory build
@@ -57,6 +58,18 @@ test-go:
 test-long: deps-test
 	@$(MAKE) --no-print-directory build vet test-web
 	FRAMELOG_TEST_LONG=1 $(MAKE) --no-print-directory test-go TEST_FLAGS='$(TEST_FLAGS) -timeout 90m'
+
+# Each core has its own seeds. A schedule that fails is printed with its seed, and the
+# others go on.
+SIM_FIRST ?= 1
+SIM_COUNT ?= 1000000
+sim:
+	@mkdir -p .cache && $(GO) test -c -o .cache/sim.test ./internal/medialog
+	@cores=$$(nproc); n=$$((($(SIM_COUNT) + cores - 1) / cores)); pids=; failed=; \
+	for i in $$(seq 0 $$((cores - 1))); do \
+	  GOGC=400 .cache/sim.test -test.run '^TestSimulation' -test.v -test.timeout 0 -sim.all -sim.first $$(($(SIM_FIRST) + i * n)) -sim.count $$n & pids+=" $$!"; \
+	done; \
+	for p in $$pids; do wait $$p || failed=1; done; [ -z "$$failed" ]
 
 test-web: web/node_modules/.done
 	@cd web && npm run --silent check && npm test --silent

@@ -128,7 +128,7 @@ func TestCutBackWithinAFragment(t *testing.T) {
 
 // TestAbsence: the time before a session in which nothing was recorded becomes gaps of
 // the session before, with seqs of their own, also if another writer goes on. A short
-// pause and a long one do not.
+// pause and a long one do not. The session's first entry tells the time in any case.
 func TestAbsence(t *testing.T) {
 	second := int64(schemas.MediaTimescale)
 	chunk := fragmentOfASecond
@@ -159,14 +159,14 @@ func TestAbsence(t *testing.T) {
 				}
 			}
 			begin := 1000 * second
-			c := newCore(1<<20, 10, "")
+			c := newCore(1<<20, 10, "restart")
 			c.opened(0, newCamera(7), 1)
 			write(c, begin)
 			if x.another {
-				c = newCore(1<<20, 10, "")
+				c = newCore(1<<20, 10, "restart")
 				c.opened(9, behind(&entries[0]).plan(9, schemas.Standing{}, 7), 1)
 			} else {
-				c.beginSession("")
+				c.beginSession("camera")
 			}
 			write(c, begin+second+x.absent)
 			if len(entries) != len(x.gaps)+2 {
@@ -180,6 +180,16 @@ func TestAbsence(t *testing.T) {
 				}
 			}
 			last, before := entries[len(entries)-1], entries[len(entries)-2]
+			want, why := max(0, x.absent), "camera"
+			if x.another {
+				why = "restart"
+			}
+			if want == 0 {
+				why = ""
+			}
+			if last.Absent != want || last.AbsentReason != why {
+				t.Errorf("it tells an absence of %d ticks (%q), want %d (%q)", last.Absent, last.AbsentReason, want, why)
+			}
 			if last.Seq != before.Seq+1 || last.Session != before.Session+1 {
 				t.Errorf("%+v after %+v", last, before)
 			}
@@ -228,6 +238,54 @@ func TestAbsenceReason(t *testing.T) {
 		if e := c.pending[len(c.pending)-1].entry; e.Absent != want || e.AbsentReason != x.want {
 			t.Errorf("%+v: tells an absence of %d (%s), want %d", x, e.Absent, e.AbsentReason, want)
 		}
+	}
+}
+
+// TestGapRuns: the gaps of an outage become few entries when Kafka is back. Each has
+// the seqs and the time of its gaps, also if more gaps come while it is on its way.
+func TestGapRuns(t *testing.T) {
+	second := int64(schemas.MediaTimescale)
+	c := newCore(1<<20, 10, "")
+	c.opened(0, newCamera(7), 1)
+	came := int64(0)
+	gaps := func(n int64) { // 2 s each. The newest one goes on, so it has no seq yet
+		for range n {
+			c.addGap(publicTime(2*came*second), 2*came*second, 2*second, schemas.ReasonBudget)
+			came++
+		}
+	}
+	seq, media := uint64(7), int64(0)
+	for _, x := range []struct {
+		before, during int64 // gaps that come before and while the entry is on its way
+		finish         bool
+		want           int
+	}{
+		{before: 2*schemas.MaxGapRun + 10, during: 5, want: schemas.MaxGapRun},
+		{want: schemas.MaxGapRun},
+		{want: 14},
+		{before: 1, want: 1},
+		{finish: true, want: 1},
+	} {
+		gaps(x.before)
+		if x.finish {
+			c.finish(schemas.ReasonSource)
+		}
+		e, _ := c.append()
+		gaps(x.during)
+		n := 0
+		for one := range e.Expand() {
+			if one.Seq != seq || one.Media != media || one.Duration != 2*second || !one.Start.Equal(publicTime(media)) {
+				t.Fatalf("%+v, want seq %d at %d", one, seq, media)
+			}
+			seq, media, n = seq+1, media+2*second, n+1
+		}
+		if n != x.want {
+			t.Fatalf("an entry for %d gaps, want %d", n, x.want)
+		}
+		c.committed(e.Prev + 1)
+	}
+	if e, ok := c.append(); ok || media != 2*came*second {
+		t.Errorf("gaps up to %d of %d, and %+v", media, 2*came*second, e)
 	}
 }
 

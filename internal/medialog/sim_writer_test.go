@@ -3,7 +3,6 @@ package medialog
 import (
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -23,7 +22,7 @@ type simWriter struct {
 	hung    bool
 	fenced  bool
 	closing bool
-	lanes   map[int32][]*simRequest // requests to a media partition, in order
+	lanes   [][]*simRequest // requests to a media partition, in order
 	entry   *simRequest
 	ops     []func() // what came while it was opening
 	planned plan     // behind its second `open`
@@ -45,7 +44,7 @@ type simWriter struct {
 // without a connection.
 func (s *sim) start() *simWriter {
 	w := &simWriter{
-		id: len(s.writers) + 1, opening: true, lanes: map[int32][]*simRequest{}, epoch: -1,
+		id: len(s.writers) + 1, opening: true, lanes: make([][]*simRequest, len(s.media)), epoch: -1,
 	}
 	w.core = newCore(int64(60+s.rng.IntN(200)), 2+s.rng.IntN(8), fmt.Sprint("start ", w.id))
 	w.core.onSession = func(stood schemas.Standing, _ int64, _ string) {
@@ -197,8 +196,7 @@ func (s *sim) step(w *simWriter) error {
 }
 
 func (s *sim) stepChunks(w *simWriter) {
-	for _, p := range slices.Sorted(maps.Keys(w.lanes)) { // a schedule must be the same each time
-		lane := w.lanes[p]
+	for p, lane := range w.lanes {
 		for i, r := range lane {
 			if !r.applied && !r.refused {
 				if !s.chance(0.4) {
