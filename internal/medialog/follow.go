@@ -14,8 +14,8 @@ import (
 
 // Errors of a Follower, beside ErrFenced and ErrRefused.
 var (
-	// ErrDone: the fragment has its entry already. Another follower wrote it.
-	ErrDone = errors.New("medialog: another follower has done the fragment")
+	// ErrDone: the fragment has its entry already, or lies in a hole: it is before Next.
+	ErrDone = errors.New("medialog: the fragment is done already")
 	// ErrSourceChanged: the source's entry names another copy, or fewer chunks, than
 	// the work has used. What was written is void. Begin again with the copy that the
 	// entry names.
@@ -148,15 +148,11 @@ func (f *followCore) resume(c checkpoint) error {
 }
 
 // jump makes seq the next one, although the seq before has no entry: the output has
-// none yet, or the source's index has lost what comes between.
+// none yet, or the source's index has lost what comes between. Works on seqs before it
+// end. No record may be on its way.
 func (f *followCore) jump(seq uint64) error {
 	if seq < f.next {
 		return ErrDone
-	}
-	for s := range f.works {
-		if s < seq {
-			return fmt.Errorf("medialog: jump to %d: the work on %d goes on", seq, s)
-		}
 	}
 	if seq > f.next {
 		f.goOn(seq)
@@ -165,7 +161,7 @@ func (f *followCore) jump(seq uint64) error {
 	return nil
 }
 
-// goOn makes seq the next one. Other followers have finished what is before it.
+// goOn makes seq the next one. Works on seqs before it end.
 func (f *followCore) goOn(seq uint64) {
 	f.next, f.hole, f.spent, f.told = seq, false, "", 0
 	for s, w := range f.works {

@@ -142,15 +142,16 @@ func (f *Follower) Next() (seq uint64, failures uint32) {
 }
 
 // Jump makes seq the next one although the seq before it has no entry in the rendition:
-// the rendition has none yet, or the source has no entry of what comes between. No work
-// on a seq before may go on. Errors: ErrDone if seq is before Next.
-func (f *Follower) Jump(seq uint64) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.ended {
-		return f.err
-	}
-	return f.core.jump(seq)
+// the rendition has none yet, or the source has no entry of what comes between. Works on
+// seqs before it end with ErrDone. Errors: ErrDone if seq is before Next; those of Err;
+// ctx's.
+func (f *Follower) Jump(ctx context.Context, seq uint64) error {
+	return f.wait(ctx, func() (bool, error) {
+		if f.core.writing != nil {
+			return false, nil
+		}
+		return true, f.core.jump(seq)
+	})
 }
 
 // Begin begins the work on a fragment. first is chunk 0 of the source's copy, which may

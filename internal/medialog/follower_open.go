@@ -249,12 +249,7 @@ func (l *Log) readSame(ctx context.Context, t schemas.Topic, last *schemas.Entry
 	if last == nil || st.newest == nil || last.Seq > st.newest.Seq {
 		return nil
 	}
-	index := l.names.Index(t)
-	s, err := l.waitForSpans(ctx, index)
-	if err != nil {
-		return err
-	}
-	e, _, err := l.find(ctx, index, s[0], last.Seq)
+	e, err := l.find(ctx, t, last.Seq)
 	switch {
 	case err == nil:
 		st.same = &e

@@ -208,7 +208,7 @@ func TestFollow(t *testing.T) {
 		if seq, _ := f.Next(); seq != 0 {
 			t.Errorf("an empty rendition goes on at %d", seq)
 		}
-		if err := f.Jump(source[0].Seq); err != nil {
+		if err := f.Jump(t.Context(), source[0].Seq); err != nil {
 			t.Fatal(err)
 		}
 		copyFragments(t, l, f, source[:2])
@@ -270,7 +270,7 @@ func TestFollowRetries(t *testing.T) {
 		camera := newFeed(l.Open(t.Context(), cam, OpenOptions{Writer: "w"}), 1)
 		source := record(t, l, camera, 3)
 		f := follow(t, l)
-		if err := f.Jump(source[0].Seq); err != nil {
+		if err := f.Jump(t.Context(), source[0].Seq); err != nil {
 			t.Fatal(err)
 		}
 		copyFragments(t, l, f, source[:1])
@@ -333,7 +333,7 @@ func TestFollowAhead(t *testing.T) {
 		camera := newFeed(l.Open(t.Context(), cam, OpenOptions{Writer: "w"}), 1)
 		source := record(t, l, camera, 3)
 		f := follow(t, l, func(o *FollowOptions) { o.Ahead, o.AheadBytes = 3, source[2].Bytes-1 })
-		if err := f.Jump(source[0].Seq); err != nil {
+		if err := f.Jump(t.Context(), source[0].Seq); err != nil {
 			t.Fatal(err)
 		}
 		third, chunks := work(t, l, f, source[2], 1)
@@ -380,7 +380,7 @@ func TestFollowSourceChanged(t *testing.T) {
 		camera := newFeed(l.Open(t.Context(), cam, OpenOptions{Writer: "w"}), 1)
 		source := record(t, l, camera, 2)
 		f := follow(t, l)
-		if err := f.Jump(source[0].Seq); err != nil {
+		if err := f.Jump(t.Context(), source[0].Seq); err != nil {
 			t.Fatal(err)
 		}
 		w, _ := work(t, l, f, source[0], 2)
@@ -407,7 +407,7 @@ func TestFollowOtherProcessor(t *testing.T) {
 		other := func(o *FollowOptions) { o.Processor = "mosaic" }
 		waiting := follow(t, l, other) // it has not opened yet
 		f := follow(t, l)
-		if err := errors.Join(f.Jump(source[0].Seq), waiting.Jump(source[0].Seq)); err != nil {
+		if err := errors.Join(f.Jump(t.Context(), source[0].Seq), waiting.Jump(t.Context(), source[0].Seq)); err != nil {
 			t.Fatal(err)
 		}
 		copyFragments(t, l, f, source[:1])
@@ -429,7 +429,7 @@ func TestFollowData(t *testing.T) {
 		camera := newFeed(l.Open(t.Context(), cam, OpenOptions{Writer: "w"}), 1)
 		source := record(t, l, camera, 6)
 		f := follow(t, l, func(o *FollowOptions) { o.Role = schemas.RoleData })
-		if err := f.Jump(source[0].Seq); err != nil {
+		if err := f.Jump(t.Context(), source[0].Seq); err != nil {
 			t.Fatal(err)
 		}
 		for i, s := range source[:2] {
@@ -467,5 +467,51 @@ func TestFollowData(t *testing.T) {
 		if newest, _ := f.Newest(); newest.Seq != source[5].Seq {
 			t.Errorf("the newest entry is that of %d, want %d", newest.Seq, source[5].Seq)
 		}
+	})
+}
+
+// TestFollowBegunAnew: the camera was purged while nothing followed it, and is recorded
+// again. What was made of the purged footage goes.
+func TestFollowBegunAnew(t *testing.T) {
+	virtualAndKafka(t, func(t *testing.T, e *env) {
+		l := e.log()
+		w := l.Open(t.Context(), cam, OpenOptions{Writer: "w"})
+		old := record(t, l, newFeed(w, 1), 2)
+		f := follow(t, l)
+		if err := f.Jump(t.Context(), old[0].Seq); err != nil {
+			t.Fatal(err)
+		}
+		copyFragments(t, l, f, old)
+		closeWriter(t, w)
+		api := e.log()
+		if _, err := api.admin.DeleteTopics(t.Context(), l.names.Media(cam), l.names.Index(cam)); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, "the topics are deleted", func() bool {
+			return errors.Is(api.describe(t.Context(), time.Nanosecond, l.names.Index(cam))[l.names.Index(cam)].err, ErrNoTopic)
+		})
+		l = e.log()
+		source := record(t, l, newFeed(l.Open(t.Context(), cam, OpenOptions{Writer: "w"}), 2), 2)
+		if source[0].Life == old[0].Life {
+			t.Fatalf("the new footage has the life %q, too", old[0].Life)
+		}
+		next := source[0]
+		next.Seq, _ = f.Next()
+		if err := f.Gaps(t.Context(), schemas.ReasonSkipped, next); !errors.Is(err, ErrNewLife) {
+			t.Errorf("the follower of the old footage takes the new one: %v", err)
+		}
+		forbidden := func(o *FollowOptions) { o.MayOpen = func() bool { return false } }
+		if _, err := tryFollow(t, l, forbidden); !errors.Is(err, ErrFenced) {
+			t.Errorf("a process that may not open begins the rendition anew: %v", err)
+		}
+		f = follow(t, l)
+		if newest, ok := f.Newest(); ok {
+			t.Errorf("the rendition has the entry %d of the old footage", newest.Seq)
+		}
+		if err := f.Jump(t.Context(), source[0].Seq); err != nil {
+			t.Fatal(err)
+		}
+		copyFragments(t, l, f, source)
+		sameAsSource(t, l, source, renditionOf(t, l))
 	})
 }

@@ -3,7 +3,6 @@ package medialog
 import (
 	"bytes"
 	"fmt"
-	"reflect"
 	"time"
 
 	"github.com/framelog/framelog/schemas"
@@ -20,11 +19,11 @@ func (s *simFollow) check(newest *schemas.Entry) error {
 		return err
 	}
 	source := map[uint64]schemas.Entry{}
-	walkSim(s.src, 0, s.src.index.end(), func(e schemas.Entry) {
-		if e.Kind != schemas.KindOpen {
+	for e := range s.src.valid(0, s.src.index.end()) {
+		if e.Footage() {
 			source[e.Seq] = e
 		}
-	})
+	}
 	for i := range truth {
 		src, ok := source[truth[i].Seq]
 		if !ok {
@@ -37,7 +36,7 @@ func (s *simFollow) check(newest *schemas.Entry) error {
 	if newest != nil && (len(truth) == 0 || truth[len(truth)-1].Seq != newest.Seq) {
 		return fmt.Errorf("the source has entries up to %d, the rendition has %d of them, and they end before", newest.Seq, len(truth))
 	}
-	return s.checkReaders(s.unexpanded)
+	return s.checkReaders(truth)
 }
 
 // derivedTruth reads the whole index of the rendition, also the part that retention has
@@ -46,6 +45,7 @@ func (s *simFollow) derivedTruth() (out []schemas.Entry, err error) {
 	var (
 		j    judge
 		from = map[uint64]bool{} // declared since the entry before
+		told = simAttemptsTold{most: map[uint64]uint32{}, of: map[string]uint32{}}
 	)
 	visible := s.sourceState(0).oldest
 	for _, e := range s.out.index.records {
@@ -53,26 +53,24 @@ func (s *simFollow) derivedTruth() (out []schemas.Entry, err error) {
 			s.stats.Void++
 			continue
 		}
-		if e.Life != s.life {
-			return nil, fmt.Errorf("%s %d has the life %q, the source %q", e.Kind, e.Seq, e.Life, s.life)
+		if e.Life != s.src.life {
+			return nil, fmt.Errorf("%s %d has the life %q, the source %q", e.Kind, e.Seq, e.Life, s.src.life)
 		}
 		if e.Kind == schemas.KindOpen {
-			if e.From != 0 {
-				from[e.From] = true
+			if err := told.take(&e); err != nil {
+				return nil, err
 			}
+			from[e.From] = e.From != 0
 			continue
 		}
 		if e.Run != nil {
 			s.stats.Runs++
 		}
-		if n := len(out); n == 0 || e.Seq > out[n-1].Seq {
-			s.unexpanded = append(s.unexpanded, e)
-		}
 		for one := range e.Expand() {
 			if n := len(out); n > 0 {
 				p := out[n-1]
 				if one.Seq <= p.Seq {
-					if !sameButOffset(out[n-1-int(p.Seq-one.Seq)], one) {
+					if !sameEntry(out[n-1-int(p.Seq-one.Seq)], one) {
 						return nil, fmt.Errorf("seq %d has a second valid entry, at %d", one.Seq, one.Offset)
 					}
 					continue
@@ -96,9 +94,22 @@ func (s *simFollow) derivedTruth() (out []schemas.Entry, err error) {
 	return out, nil
 }
 
-func sameButOffset(a, b schemas.Entry) bool {
-	a.Offset, b.Offset = 0, 0
-	return reflect.DeepEqual(a, b)
+// simAttemptsTold are the failures that the `open`s of a rendition tell: of each seq the
+// most, and what each writer has known of a seq.
+type simAttemptsTold struct {
+	most map[uint64]uint32
+	of   map[string]uint32
+}
+
+// take: a follower knows the failures that stood in the index before its `open`.
+func (t *simAttemptsTold) take(e *schemas.Entry) error {
+	k := fmt.Sprint(e.Writer, " ", e.Seq)
+	if e.Attempt < t.of[k] {
+		return fmt.Errorf("process %s opens %d with %d failures, and knew of %d", e.Writer, e.Seq, e.Attempt, t.of[k])
+	}
+	t.most[e.Seq] = max(t.most[e.Seq], e.Attempt)
+	t.of[k] = t.most[e.Seq]
+	return nil
 }
 
 // checkEntry compares an entry with the source's.
@@ -127,8 +138,11 @@ func (s *simFollow) checkEntry(e, src *schemas.Entry) error {
 	case e.Reason == schemas.ReasonFiltered && s.filters(e.Seq):
 		s.stats.Filtered++
 		return nil
-	case e.Reason == schemas.ReasonDeadLetter && e.Seq != 0:
+	case e.Reason == schemas.ReasonDeadLetter:
 		s.stats.Dead++
+		if n := s.failed[e.Seq]; n < simAttempts {
+			return fmt.Errorf("a dead letter after %d failures", n)
+		}
 		return nil
 	case e.Reason == schemas.ReasonSkipped:
 		s.stats.Skipped++

@@ -118,7 +118,7 @@ func (p *simProc) follow() {
 	if !p.assigned || p.fenced {
 		return
 	}
-	c := s.checkpoint(s.out.index.end())
+	c := checkpointOf(s.out, s.out.index.end())
 	var seq uint64
 	if c.last != nil {
 		seq = c.last.Seq
@@ -134,7 +134,7 @@ func (p *simProc) follow() {
 	case goesOn:
 	}
 	identity := schemas.Entry{Writer: fmt.Sprint(p.id), Processor: "copy", Role: schemas.RoleVariant}
-	p.core = newFollowCore(identity, s.life, p.concurrency, int64(60+s.rng.IntN(200)), int64(40+s.rng.IntN(200)))
+	p.core = newFollowCore(identity, s.src.life, p.concurrency, int64(60+s.rng.IntN(200)), int64(40+s.rng.IntN(200)))
 	p.core.partitions = int32(len(s.out.media))
 	p.src, p.out, p.jobs, p.lanes, p.entry = s.src, s.out, map[uint64]*simJob{}, map[int32][]*simFollowRequest{}, nil
 	p.tail()
@@ -165,19 +165,10 @@ func (p *simProc) read() {
 		}
 		for one := range e.Expand() {
 			if v == valid && p.seq.pass(&one) && one.Seq >= p.core.next {
-				one.Life = p.life()
 				p.entries[one.Seq] = one
 			}
 		}
 	}
-}
-
-// life is the source's, as it stands in each of its entries.
-func (p *simProc) life() string {
-	if p.src == p.s.src {
-		return p.s.life
-	}
-	return p.core.life
 }
 
 // work does some of the processor's work on the fragments that it may work on now.
@@ -227,7 +218,7 @@ func (p *simProc) covering(seq uint64) *followWork {
 // next seq any more, the output has a hole.
 func (p *simProc) jump() error {
 	c := p.core
-	if len(p.entries) == 0 {
+	if len(p.entries) == 0 || c.writing != nil {
 		return nil
 	}
 	seqs := slices.Sorted(maps.Keys(p.entries))
@@ -242,17 +233,6 @@ func (p *simProc) jump() error {
 		}
 	case have:
 		return nil
-	}
-	for _, j := range p.jobs {
-		if j.w.seq < to {
-			c.drop(j.w, errSim)
-			p.s.events++
-		}
-	}
-	for s, w := range c.works {
-		if s < to {
-			return fmt.Errorf("jumps from %d to %d, and gaps from %d to %d wait", c.next, to, s, w.lastSeq())
-		}
 	}
 	p.s.events++
 	return c.jump(to)
@@ -325,6 +305,7 @@ func (p *simProc) progress(seq uint64, j *simJob) error {
 			s.stats.Done++
 		case errors.Is(j.w.err, ErrRefused):
 			s.stats.Refused++
+			s.failed[seq]++
 			s.events++
 		}
 		return nil
@@ -332,6 +313,7 @@ func (p *simProc) progress(seq uint64, j *simJob) error {
 		return nil
 	case !s.calm && s.chance(s.fail), s.poisoned(seq) && j.used > 0:
 		s.stats.Failures++
+		s.failed[seq]++
 		s.events++
 		c.fail(j.w, errSim)
 		return nil
@@ -397,22 +379,13 @@ func (p *simProc) act() {
 		case !p.assigned:
 			p.stop() // it may not open
 			return
-		case p.core.epoch >= 0 && opensIn(p.out, p.core.prev, p.out.index.end()):
+		case p.core.epoch >= 0 && p.out.opensIn(p.core.prev, p.out.index.end()):
 			p.isFenced()
 			return
 		}
 		p.entry = r
 		return
 	}
-}
-
-func opensIn(s *sim, after, before int64) bool {
-	for o := after + 1; o < before; o++ {
-		if s.index.records[o].Kind == schemas.KindOpen {
-			return true
-		}
-	}
-	return false
 }
 
 // arrive makes requests arrive at the topics, those of a crashed process too. Requests
@@ -472,10 +445,10 @@ func (p *simProc) answers() error {
 	switch {
 	case r.a.entry.Kind == schemas.KindOpen && c.epoch < 0:
 		c.opened(r.offset)
-		if c.resume(s.checkpointOf(p.out, r.offset)) != nil {
+		if c.resume(checkpointOf(p.out, r.offset)) != nil {
 			p.stop()
 		}
-	case opensIn(p.out, c.prev, r.offset):
+	case p.out.opensIn(c.prev, r.offset):
 		p.isFenced()
 	case r.a.entry.Kind == schemas.KindOpen:
 		c.opened(r.offset)

@@ -15,62 +15,27 @@ import (
 // they write is decided by the code that runs in production (followCore, resumptionOf).
 
 func TestSimulationFollowers(t *testing.T) {
-	first, n := uint64(1), uint64(*simCount)
-	if testing.Short() {
-		n = min(n, 300)
-	}
-	if *simSeed != 0 {
-		first, n = *simSeed, 1
-	}
 	var total simFollowStats
-	for seed := first; seed < first+n; seed++ {
+	n := simSeeds(t, func(seed uint64) error {
 		s := newSimFollow(seed)
-		if err := s.run(); err != nil {
-			t.Fatalf("schedule %d: %v\nreplay: go test ./internal/medialog -run TestSimulationFollowers -sim.seed=%d -v", seed, err, seed)
-		}
-		total.add(s.stats)
-	}
+		err := s.run()
+		addStats(&total, s.stats)
+		return err
+	})
 	t.Logf("%d schedules: %+v", n, total)
 	if *simSeed != 0 {
 		return
 	}
-	for what, n := range map[string]int{
-		"outputs": total.Outputs, "gaps of the source": total.SourceGaps, "filtered": total.Filtered, "dead letters": total.Dead, "skipped": total.Skipped,
-		"runs": total.Runs, "expired": total.Expired, "holes": total.Holes, "failures": total.Failures, "changes of the source's copy": total.Changed,
-		"fenced followers": total.Fenced, "crashes": total.Crashes, "fragments that another had done": total.Done, "new lives": total.Anew,
-		"chunks that waited for their turn": total.Waited, "works before the entry": total.Early, "readers": total.Readers, "refused chunks": total.Refused,
-	} {
+	eachStat(&total, func(what string, n int) {
 		if n == 0 {
 			t.Errorf("no schedule had any %s: the simulation misses what it is for", what)
 		}
-	}
+	})
 }
 
+// simFollowStats counts what happened. Every field must be seen.
 type simFollowStats struct {
 	Outputs, SourceGaps, Filtered, Dead, Skipped, Runs, Expired, Holes, Failures, Changed, Fenced, Crashes, Done, Anew, Waited, Early, Readers, Refused, Opens, Void int
-}
-
-func (a *simFollowStats) add(b simFollowStats) {
-	a.Outputs += b.Outputs
-	a.SourceGaps += b.SourceGaps
-	a.Filtered += b.Filtered
-	a.Dead += b.Dead
-	a.Skipped += b.Skipped
-	a.Runs += b.Runs
-	a.Expired += b.Expired
-	a.Holes += b.Holes
-	a.Failures += b.Failures
-	a.Changed += b.Changed
-	a.Fenced += b.Fenced
-	a.Crashes += b.Crashes
-	a.Done += b.Done
-	a.Anew += b.Anew
-	a.Waited += b.Waited
-	a.Early += b.Early
-	a.Readers += b.Readers
-	a.Refused += b.Refused
-	a.Opens += b.Opens
-	a.Void += b.Void
 }
 
 // simFollow is a camera with its followers. When the camera is purged, src and out are
@@ -78,7 +43,6 @@ func (a *simFollowStats) add(b simFollowStats) {
 type simFollow struct {
 	rng   *rand.Rand
 	src   *sim // the camera's own topic
-	life  string
 	out   *sim // the rendition's topic: its logs and readers
 	truth []schemas.Entry
 	procs []*simProc
@@ -88,13 +52,13 @@ type simFollow struct {
 	crash, hang, fail, drop, move, retain float64
 	poison                                uint64 // every poison-th seq fails at each attempt
 
-	unexpanded []schemas.Entry
-	events     int // that may need an `open`
-	stats      simFollowStats
+	failed map[uint64]int // failures of each seq
+	events int            // that may need an `open`
+	stats  simFollowStats
 }
 
 func newSimFollow(seed uint64) *simFollow {
-	s := &simFollow{rng: rand.New(rand.NewPCG(seed, 0xf0110)), life: "a"}
+	s := &simFollow{failed: map[uint64]int{}, rng: rand.New(rand.NewPCG(seed, 0xf0110))}
 	s.src = newSim(seed)
 	s.newOutput()
 	s.crash, s.hang, s.fail, s.drop = s.rng.Float64()*0.003, s.rng.Float64()*0.01, s.rng.Float64()*0.01, s.rng.Float64()*0.005
@@ -115,9 +79,9 @@ func (s *simFollow) run() error {
 		return fmt.Errorf("the camera: %w", err)
 	}
 	if s.chance(0.2) {
-		s.life = "b"
 		clock := s.src.clock
 		s.src = newSim(s.rng.Uint64())
+		s.src.life = "b"
 		s.src.clock, s.src.beside = clock+1000*schemas.MediaTimescale, s.step
 		if err := s.src.run(); err != nil {
 			return fmt.Errorf("the camera's second life: %w", err)
@@ -213,12 +177,13 @@ func (s *simFollow) finish() error {
 }
 
 // newestSource returns the newest entry that readers of the source see now.
-func (s *simFollow) newestSource() *schemas.Entry {
-	e := lastValid(s.src.index.records[s.src.index.start:], s.src.openBetween)
-	if e == nil {
-		return nil
+func (s *simFollow) newestSource() (newest *schemas.Entry) {
+	for e := range s.src.valid(s.src.index.start, s.src.index.end()) {
+		if e.Footage() {
+			newest = &e
+		}
 	}
-	return newestOf(e)
+	return newest
 }
 
 // The function of the processor: a prefix before the bytes of each sample. It filters
@@ -245,55 +210,27 @@ const simAttempts = 3 // failures after which a fragment is a dead letter
 
 // sourceState is what a follower reads of the source when it resumes.
 func (s *simFollow) sourceState(seq uint64) sourceState {
-	st := sourceState{life: s.life}
-	walkSim(s.src, s.src.index.start, s.src.index.end(), func(e schemas.Entry) {
-		if e.Kind == schemas.KindOpen {
-			return
-		}
-		e.Life = s.life
-		if st.oldest == nil {
+	st := sourceState{life: s.src.life}
+	for e := range s.src.valid(s.src.index.start, s.src.index.end()) {
+		switch {
+		case e.Kind == schemas.KindOpen:
+			continue
+		case st.oldest == nil:
 			st.oldest = &e
 		}
 		if st.newest = &e; e.Seq == seq {
 			st.same = &e
 		}
-	})
+	}
 	return st
 }
 
-// checkpoint is what a follower reads of its output.
-func (s *simFollow) checkpoint(end int64) checkpoint { return s.checkpointOf(s.out, end) }
-
-func (s *simFollow) checkpointOf(out *sim, end int64) (c checkpoint) {
-	walkSim(out, min(out.index.start, end), end, func(e schemas.Entry) { c.add(e) })
-	return c
-}
-
-// walkSim calls f with the valid entries and `open`s of an index, runs expanded, as
-// Log.walk does.
-func walkSim(s *sim, from, to int64, f func(schemas.Entry)) {
-	var (
-		j   judge
-		seq sequence
-	)
-	for _, e := range s.index.records[from:to] {
-		v := j.feed(&e)
-		if v == unknown && !s.openBetween(e.Prev, j.start) {
-			v = valid
-		}
-		if v != valid {
-			continue
-		}
-		if e.Kind == schemas.KindOpen {
-			f(e)
-			continue
-		}
-		for one := range e.Expand() {
-			if seq.pass(&one) {
-				f(one)
-			}
-		}
+// checkpointOf is what a follower reads of an output.
+func checkpointOf(out *sim, end int64) (c checkpoint) {
+	for e := range out.valid(min(out.index.start, end), end) {
+		c.add(e)
 	}
+	return c
 }
 
 var errSim = errors.New("the processor has failed")

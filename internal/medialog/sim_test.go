@@ -53,12 +53,12 @@ func TestSimulation(t *testing.T) {
 	n := simSeeds(t, func(seed uint64) error {
 		s := newSim(seed)
 		err := s.run()
-		total.add(s.stats)
+		addStats(&total, s.stats)
 		return err
 	})
 	t.Logf("%d schedules: %+v", n, total)
 	if *simSeed == 0 {
-		total.each(func(what string, n int) {
+		eachStat(&total, func(what string, n int) {
 			if n == 0 {
 				t.Errorf("no schedule had any %s: the simulation misses what it is for", what)
 			}
@@ -72,14 +72,16 @@ type simStats struct {
 	Froms, Twice, Continued, CutInside, Handovers, Absences, Emptied, Purged, Waited                                         int
 }
 
-func (a *simStats) add(b simStats) {
+// addStats adds b, a struct of counters, to what a points to.
+func addStats(a, b any) {
 	x, y := reflect.ValueOf(a).Elem(), reflect.ValueOf(b)
 	for i := range x.NumField() {
 		x.Field(i).SetInt(x.Field(i).Int() + y.Field(i).Int())
 	}
 }
 
-func (a *simStats) each(f func(what string, n int)) {
+// eachStat calls f with each counter of the struct that a points to.
+func eachStat(a any, f func(what string, n int)) {
 	x := reflect.ValueOf(a).Elem()
 	for i := range x.NumField() {
 		f(x.Type().Field(i).Name, int(x.Field(i).Int()))
@@ -215,14 +217,14 @@ func (s *sim) retain() {
 // away lets time pass in which nobody records the camera: retention removes all its
 // footage, or somebody purges it. What writers had on its way has arrived, or is lost.
 func (s *sim) away() error {
-	if s.beside != nil || len(s.alive()) != 0 || len(s.writers) == 0 || !s.chance(0.1) {
+	if len(s.alive()) != 0 || len(s.writers) == 0 || !s.chance(0.1) {
 		return nil
 	}
 	for _, w := range s.writers {
 		w.lost = true
 	}
 	s.clock += 300 * schemas.MediaTimescale
-	if s.chance(0.5) {
+	if s.beside != nil || s.chance(0.5) { // a purge with followers is another camera: see simFollow.run
 		s.stats.Emptied++
 		s.index.start = s.index.end()
 		for p := range s.media {

@@ -228,7 +228,7 @@ func (c *copying) missed(ctx context.Context, next, seq uint64) error {
 		if e.Kind == schemas.KindGap {
 			reason = ""
 		}
-		err = c.follower.Jump(next)
+		err = c.follower.Jump(ctx, next)
 		if err == nil {
 			err = c.follower.Gaps(ctx, reason, e)
 		}
@@ -236,7 +236,7 @@ func (c *copying) missed(ctx context.Context, next, seq uint64) error {
 			return err
 		}
 	}
-	return c.follower.Jump(seq)
+	return c.follower.Jump(ctx, seq)
 }
 
 func (c *copying) drop() {
