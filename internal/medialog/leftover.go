@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -21,10 +22,11 @@ const leftoverWindow = 512
 // mediaStarts returns, for each partition, the span of the chunks that no entry in n
 // names.
 func (l *Log) mediaStarts(ctx context.Context, media string, n *newest) (unnamed []span, err error) {
-	unnamed, err = l.spans(ctx, media)
+	all, err := l.spans(ctx, media)
 	if err != nil {
 		return nil, err
 	}
+	unnamed = slices.Clone(all) // other callers have the same answer
 	var byTime kadm.ListedOffsets
 	for p := range unnamed {
 		s := &unnamed[p]

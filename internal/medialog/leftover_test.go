@@ -3,6 +3,7 @@ package medialog
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,6 +14,24 @@ import (
 
 	"github.com/framelog/framelog/schemas"
 )
+
+// TestMediaStartsShared: calls that come together share one answer of the brokers, and a call
+// that looks for chunks without an entry does not change it.
+func TestMediaStartsShared(t *testing.T) {
+	shared := []span{{0, 100}, {0, 80}}
+	l := &Log{}
+	l.spanning.do = func(context.Context, []string) map[string]result[[]span] {
+		return map[string]result[[]span]{"media": {value: shared}}
+	}
+	l.ctx = t.Context()
+	got, err := l.mediaStarts(t.Context(), "media", &newest{offsets: map[int32]int64{0: 50, 1: 80}})
+	if err != nil || !slices.Equal(got, []span{{50, 100}, {80, 80}}) {
+		t.Errorf("the chunks without an entry are %v (%v)", got, err)
+	}
+	if !slices.Equal(shared, []span{{0, 100}, {0, 80}}) {
+		t.Errorf("the answer that other calls have is now %v", shared)
+	}
+}
 
 // TestLongLeftover: a writer dies in a fragment with more chunks than
 // leftoverWindow, in a partition that no entry names. The next writer settles it.
