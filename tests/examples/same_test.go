@@ -22,7 +22,7 @@ func (e *env) copyAll(to schemas.Topic, source []schemas.Entry) {
 	defer f.Close()
 	for i, en := range source {
 		if i == 0 || en.Seq != source[i-1].Seq+1 {
-			if err := f.Jump(en.Seq); err != nil {
+			if err := f.Jump(t.Context(), en.Seq); err != nil {
 				t.Fatal(err)
 			}
 		}
