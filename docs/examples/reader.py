@@ -211,10 +211,10 @@ def main():
     args = p.parse_args()
     log = Log(args.brokers, args.topic)
     oldest, end = log.index.span()
-    all = list(log.entries(oldest, end))
+    recorded = list(log.entries(oldest, end))
     # Each partition expires separately: what is older than an expired fragment counts as expired too.
-    gone = max((i + 1 for i, e in enumerate(all) if log.expired(e)), default=0)
-    for e in all[gone:]:
+    gone = max((i + 1 for i, e in enumerate(recorded) if log.expired(e)), default=0)
+    for e in recorded[gone:]:
         print(json.dumps(line(log, e)), flush=True)
     if args.follow:
         for e in log.entries(end):

@@ -207,10 +207,10 @@ func (c *camera) write(t *testing.T, w *medialog.Writer, n, chunks int) {
 			if i == n && j == chunks {
 				return
 			}
+			c.at = ch.Start.Add(schemas.FromTicks(ch.MediaEnd() - ch.MediaStart()))
 			if err := w.Write(ch); err != nil && !errors.Is(err, medialog.ErrFenced) {
 				t.Fatal(err)
 			}
-			c.at = ch.Start.Add(schemas.FromTicks(ch.MediaEnd() - ch.MediaStart()))
 		}
 		c.sent++
 	}
