@@ -77,7 +77,8 @@ type Entry struct {
 	// entry makes the entry void.
 	Prev int64
 	// Life is a random name of the camera's footage, from its first `open` to its
-	// purge. Renditions have their source's.
+	// purge. Renditions have their source's. An `open` without From may have none: its
+	// writer has not read the index yet.
 	Life    string
 	Seq     uint64 // of the `open` of a rendition: the fragment whose work begins
 	Session uint64
@@ -102,9 +103,9 @@ type Entry struct {
 	Ended  bool   // the source ended with this fragment (Chunk.Ended)
 	Reason string // of truncated and gap; of an open: its cause
 
-	// Absent is how long nothing was recorded before this fragment or `open`, in ticks
-	// of MediaTimescale, and AbsentReason why. Only the first fragment of a session,
-	// and the `open` before it, have them.
+	// Absent is how long nothing was recorded before this entry, in ticks of
+	// MediaTimescale, and AbsentReason why. Only the first entry of a session has them.
+	// An `open` has AbsentReason alone: its writer does not know the time yet.
 	Absent       int64
 	AbsentReason string
 

@@ -6,11 +6,11 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// The contract of the log is decided here, in settle.go and in provisional.go,
+// The contract of the log is decided here, in settle.go, plan.go and provisional.go,
 // as pure functions over records, without input or output: which entry is void
 // (judge), which entry of a seq counts (sequence), which chunks belong to an
 // entry (selection), what a new writer settles (settle) and where it goes on
-// (resumeAt), which provisional chunks a reader shows (provisional). Writer, tail
+// (plan), which provisional chunks a reader shows (provisional). Writer, tail
 // and store call them. The simulation in sim_test.go drives them through
 // thousands of schedules.
 

@@ -102,7 +102,7 @@ func (w *Writer) open(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if another {
+			if another || declared < epoch { // or the index is another one
 				continue
 			}
 			epoch = declared
