@@ -111,7 +111,8 @@ func TestHandOverOverKafka(t *testing.T) {
 	w.wait(fmt.Sprintf("\nraw/m1/%d.m4s\n", first+3))
 	w.write(a, old[4].Chunks[:3]...)
 	seq := first + 4
-	w.wait(fmt.Sprintf("URI=\"raw/m1/%d.1.2.m4s\"\n", seq)) // the second `open` is that of a new camera
+	// The epoch of a new camera is that of its second `open`.
+	w.wait(fmt.Sprintf("PRELOAD-HINT:TYPE=PART,URI=\"raw/m1/%d.1.3.m4s\"\n", seq))
 	listed := partsOf([]byte(w.last), seq)
 	epoch := w.indexEnd()
 	b := w.open(medialog.OpenOptions{Writer: "b", Unit: schemas.UnitHash(fresh[4].Chunks[0].Video()[0].Data)})
