@@ -44,7 +44,6 @@ const (
 	AbsentHandover = "handover" // another process took over
 	AbsentFrozen   = "frozen"   // the process that records stood still
 	AbsentDisabled = "disabled" // the camera was disabled or removed
-	AbsentStorage  = "storage"  // less disk was free than the reserve
 )
 
 // Role is what a rendition is for. It is empty in raw.

@@ -82,7 +82,7 @@ export function picture(s: Status | null): string {
 
 const reasons: Record<string, string> = {
   camera: 'the camera was away', restart: 'ingest did not run', handover: 'another ingest took over',
-  frozen: 'ingest stood still', disabled: 'it was switched off', storage: 'the disk was full',
+  frozen: 'ingest stood still', disabled: 'it was switched off',
 };
 
 /** What was not recorded before a camera became live: "Nothing recorded for 15 s before 10:12 (ingest did not run)". */
