@@ -152,6 +152,7 @@ func TestAbsenceIsTold(t *testing.T) {
 	before := f.record(t)
 	two := ingest()
 	f.waitShared(t, one, two)
+	f.record(t) // until the new sessions have entries
 	want("another ingest joins", f.handedOver(t, before), 1)
 
 	before = f.record(t)
