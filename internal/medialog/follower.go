@@ -15,6 +15,7 @@ import (
 // set.
 type FollowOptions struct {
 	Processor string // what makes the rendition: "motion". Two processors never share one
+	Version   string // of the processor, for the lineage in each chunk 0
 	Role      schemas.Role
 	Writer    string // this process, in its `open`s
 	Host      string // its host
@@ -200,12 +201,16 @@ func (w *Work) Failures() uint32 {
 }
 
 // Write takes the next chunk of the output. It keeps c and sets its epoch, session, seq,
-// index and layout. Media time must be that of the source. The first chunk must have
+// index and layout, and the lineage if it has none. Media time must be that of the source. The first chunk must have
 // Tracks; a chunk without video must have Media and Duration. Write waits while too much
 // output waits for its turn or for Kafka. Errors: ErrRefused if Kafka has refused a
 // chunk (the work has failed); ErrDone; those of Err; ctx's.
 func (w *Work) Write(ctx context.Context, c *schemas.Chunk) error {
 	size := int64(c.Size())
+	if len(c.Tracks) > 0 && c.Lineage == nil {
+		f := w.f
+		c.Lineage = &schemas.Lineage{Source: f.log.names.Media(f.topic.Source()), Seq: w.w.seq, Processor: f.opt.Processor, Version: f.opt.Version}
+	}
 	return w.f.wait(ctx, func() (bool, error) {
 		if !w.w.ended() && !w.f.core.fits(w.w, size) {
 			return false, nil
@@ -229,10 +234,10 @@ func (w *Work) Commit(ctx context.Context, source schemas.Entry, o Output) (sche
 		}
 		return w.w.ended(), w.w.err
 	})
-	if errors.Is(err, ErrNewLife) {
-		w.f.stop(err)
+	if err != nil {
+		return schemas.Entry{}, err
 	}
-	return w.w.entry, err
+	return w.w.entry, nil
 }
 
 // errFailed ends a work that has failed.
@@ -280,6 +285,9 @@ func (f *Follower) wait(ctx context.Context, cond func() (bool, error)) error {
 			f.notify()
 		}
 		f.mu.Unlock()
+		if errors.Is(err, ErrNewLife) {
+			f.stop(err)
+		}
 		if ok || err != nil {
 			return err
 		}

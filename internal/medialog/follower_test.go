@@ -41,7 +41,7 @@ func follow(t *testing.T, l *Log, change ...func(*FollowOptions)) *Follower {
 
 func tryFollow(t *testing.T, l *Log, change ...func(*FollowOptions)) (*Follower, error) {
 	t.Helper()
-	o := FollowOptions{Processor: "copy", Role: schemas.RoleVariant, Writer: "p1", Host: "h"}
+	o := FollowOptions{Processor: "copy", Version: "v1", Role: schemas.RoleVariant, Writer: "p1", Host: "h"}
 	for _, c := range change {
 		c(&o)
 	}
@@ -173,8 +173,12 @@ func sameAsSource(t *testing.T, l *Log, source, derived []schemas.Entry) {
 		if e.Role != schemas.RoleVariant || e.Source != (schemas.Copy{Epoch: s.Epoch, First: s.First, Chunks: s.Chunks}) {
 			t.Errorf("seq %d: role %q, made of %+v; its source is %+v", e.Seq, e.Role, e.Source, s)
 		}
-		a, b := samplesOf(chunksOf(t, l, cam, s)), samplesOf(chunksOf(t, l, rendition, e))
-		if !bytes.Equal(a, b) {
+		made := chunksOf(t, l, rendition, e)
+		want := schemas.Lineage{Source: l.names.Media(cam), Seq: s.Seq, Processor: "copy", Version: "v1"}
+		if len(made) > 0 && (made[0].Lineage == nil || *made[0].Lineage != want) {
+			t.Errorf("seq %d: lineage %+v, want %+v", e.Seq, made[0].Lineage, want)
+		}
+		if !bytes.Equal(samplesOf(chunksOf(t, l, cam, s)), samplesOf(made)) {
 			t.Errorf("seq %d: its samples are not those of the source", e.Seq)
 		}
 	}
@@ -499,6 +503,9 @@ func TestFollowBegunAnew(t *testing.T) {
 		next.Seq, _ = f.Next()
 		if err := f.Gaps(t.Context(), schemas.ReasonSkipped, next); !errors.Is(err, ErrNewLife) {
 			t.Errorf("the follower of the old footage takes the new one: %v", err)
+		}
+		if <-f.Done(); !errors.Is(f.Err(), ErrNewLife) {
+			t.Errorf("that follower ended with %v", f.Err())
 		}
 		forbidden := func(o *FollowOptions) { o.MayOpen = func() bool { return false } }
 		if _, err := tryFollow(t, l, forbidden); !errors.Is(err, ErrFenced) {

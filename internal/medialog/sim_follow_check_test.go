@@ -88,14 +88,16 @@ func (s *simFollow) derivedTruth() (out []schemas.Entry, err error) {
 				return nil, fmt.Errorf("the rendition begins with %d, and no `open` declares it", one.Seq)
 			}
 			out = append(out, one)
+			clear(told.most)
+			clear(told.of)
 		}
 		clear(from)
 	}
 	return out, nil
 }
 
-// simAttemptsTold are the failures that the `open`s of a rendition tell: of each seq the
-// most, and what each writer has known of a seq.
+// simAttemptsTold are the failures that the `open`s behind the newest entry tell: of each
+// seq the most, and what each writer has known of a seq.
 type simAttemptsTold struct {
 	most map[uint64]uint32
 	of   map[string]uint32

@@ -22,7 +22,7 @@ type simProc struct {
 	src   *sim        // the topics that it knows
 	out   *sim
 	jobs  map[uint64]*simJob
-	lanes map[int32][]*simFollowRequest // to a media partition, in order
+	lanes [][]*simFollowRequest // to each media partition, in order
 	entry *simFollowRequest
 
 	// Its tail of the source's index.
@@ -136,7 +136,7 @@ func (p *simProc) follow() {
 	identity := schemas.Entry{Writer: fmt.Sprint(p.id), Processor: "copy", Role: schemas.RoleVariant}
 	p.core = newFollowCore(identity, s.src.life, p.concurrency, int64(60+s.rng.IntN(200)), int64(40+s.rng.IntN(200)))
 	p.core.partitions = int32(len(s.out.media))
-	p.src, p.out, p.jobs, p.lanes, p.entry = s.src, s.out, map[uint64]*simJob{}, map[int32][]*simFollowRequest{}, nil
+	p.src, p.out, p.jobs, p.lanes, p.entry = s.src, s.out, map[uint64]*simJob{}, make([][]*simFollowRequest, len(s.out.media)), nil
 	p.tail()
 	if p.core.resume(c) != nil {
 		p.stop()
@@ -182,9 +182,16 @@ func (p *simProc) work() error {
 	if err := p.jump(); err != nil || c.next == 0 {
 		return err
 	}
-	for _, seq := range slices.Sorted(maps.Keys(p.jobs)) {
-		if err := p.progress(seq, p.jobs[seq]); err != nil {
-			return err
+	for seq, j := range p.jobs {
+		if seq < c.next {
+			p.ended(seq, j)
+		}
+	}
+	for seq := c.next; c.room(seq); seq++ {
+		if j := p.jobs[seq]; j != nil {
+			if err := p.progress(seq, j); err != nil {
+				return err
+			}
 		}
 	}
 	for seq := c.next; c.room(seq); seq++ {
@@ -221,18 +228,13 @@ func (p *simProc) jump() error {
 	if len(p.entries) == 0 || c.writing != nil {
 		return nil
 	}
+	if _, have := p.entries[c.next]; have || (c.next == 0 && !p.s.chance(0.3)) {
+		return nil
+	}
 	seqs := slices.Sorted(maps.Keys(p.entries))
 	to := seqs[0]
-	switch _, have := p.entries[c.next]; {
-	case c.next == 0:
-		if !p.s.chance(0.3) {
-			return nil
-		}
-		if to = seqs[p.s.rng.IntN(len(seqs))]; p.s.calm {
-			to = seqs[0]
-		}
-	case have:
-		return nil
+	if c.next == 0 && !p.s.calm {
+		to = seqs[p.s.rng.IntN(len(seqs))]
 	}
 	p.s.events++
 	return c.jump(to)
@@ -299,15 +301,7 @@ func (p *simProc) progress(seq uint64, j *simJob) error {
 	c, s := p.core, p.s
 	switch {
 	case j.w.ended():
-		delete(p.jobs, seq)
-		switch {
-		case errors.Is(j.w.err, ErrDone):
-			s.stats.Done++
-		case errors.Is(j.w.err, ErrRefused):
-			s.stats.Refused++
-			s.failed[seq]++
-			s.events++
-		}
+		p.ended(seq, j)
 		return nil
 	case len(j.w.sources) > 0:
 		return nil
@@ -362,6 +356,19 @@ func (p *simProc) progress(seq uint64, j *simJob) error {
 	return nil
 }
 
+// ended removes a job that has ended.
+func (p *simProc) ended(seq uint64, j *simJob) {
+	delete(p.jobs, seq)
+	switch s := p.s; {
+	case errors.Is(j.w.err, ErrDone):
+		s.stats.Done++
+	case errors.Is(j.w.err, ErrRefused):
+		s.stats.Refused++
+		s.failed[seq]++
+		s.events++
+	}
+}
+
 // act begins the requests that the core wants.
 func (p *simProc) act() {
 	for {
@@ -395,7 +402,7 @@ func (p *simProc) arrive() {
 	if p.out != s.out {
 		return
 	}
-	for _, n := range slices.Sorted(maps.Keys(p.lanes)) {
+	for n := range p.lanes {
 		for _, r := range p.lanes[n] {
 			if r.applied || r.refused {
 				continue
@@ -425,7 +432,7 @@ func (p *simProc) arrive() {
 // answers takes some of the answers that have come.
 func (p *simProc) answers() error {
 	s, c := p.s, p.core
-	for _, n := range slices.Sorted(maps.Keys(p.lanes)) {
+	for n := range p.lanes {
 		lane := p.lanes[n]
 		if len(lane) == 0 || (!lane[0].applied && !lane[0].refused) || !s.chance(0.5) {
 			continue

@@ -13,10 +13,11 @@ import (
 // follow it and write a rendition. They crash, hang, lose their camera without knowing
 // it, fail, filter, are overtaken by retention; two may own the camera at once. What
 // they write is decided by the code that runs in production (followCore, resumptionOf).
+// A schedule takes as long as five of a camera alone, so a fifth as many run.
 
 func TestSimulationFollowers(t *testing.T) {
 	var total simFollowStats
-	n := simSeeds(t, func(seed uint64) error {
+	n := simSeeds(t, 5, func(seed uint64) error {
 		s := newSimFollow(seed)
 		err := s.run()
 		addStats(&total, s.stats)
@@ -105,7 +106,7 @@ func (s *simFollow) step() error {
 				s.out.index.start += s.rng.Int64N(n - 50)
 			}
 		}
-		if s.chance(0.02) {
+		if s.chance(0.01) {
 			s.out.readers = append(s.out.readers, s.out.newReader())
 		}
 	}
