@@ -27,9 +27,11 @@ func (c *core) startSession(start time.Time, media int64) bool {
 		c.shift, c.publicShift = c.unit.media-media, c.unit.start.Sub(start)
 	}
 	c.newSession, c.unit, c.begun = false, nil, true
-	c.absent, c.absentReason = 0, c.why
+	c.absent, c.absentReason = 0, ""
 	if c.why != "" {
-		c.absent = absence(c.recorded, start.Add(c.publicShift))
+		if c.absent = absence(c.recorded, start.Add(c.publicShift)); c.absent > 0 {
+			c.absentReason = c.why
+		}
 	}
 	c.why = ""
 	c.pushAbsence(media + c.shift)

@@ -39,7 +39,7 @@ func TestPlannedHandover(t *testing.T) {
 		f2.w = e.log().Open(t.Context(), cam, OpenOptions{
 			Writer: "w2", Absent: schemas.AbsentHandover, Unit: schemas.UnitHash(unit),
 			Session: func(s schemas.Standing, absent time.Duration, reason string) {
-				if told = append(told, s); absent != 0 {
+				if told = append(told, s); absent != 0 || reason != "" {
 					t.Errorf("an absence of %v (%s)", absent, reason)
 				}
 			},
