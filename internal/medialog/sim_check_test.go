@@ -79,6 +79,8 @@ func (s *sim) checkNext(p, e *schemas.Entry, declared bool) error {
 		return fmt.Errorf("session %d follows %d", e.Session, p.Session)
 	case e.Media < p.MediaEnd():
 		return fmt.Errorf("media time %d goes back behind %d", e.Media, p.MediaEnd())
+	case p.Reason == schemas.ReasonHandover && e.Playable() && e.Epoch == p.Epoch:
+		return fmt.Errorf("the writer before goes on behind a hand-over")
 	case e.Layout.ID < p.Layout.ID || (!declared && e.Layout.ID > p.Layout.ID+2):
 		return fmt.Errorf("layout %d follows %d", e.Layout.ID, p.Layout.ID)
 	}
