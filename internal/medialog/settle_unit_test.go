@@ -150,6 +150,10 @@ func TestPlanOfEmptyIndex(t *testing.T) {
 		},
 		{"chunks older than what is remembered", past{chunks: unitChunks(t, "10:300.0!")}, stood, resume{from: 501, life: "a", seq: 501, session: 7, layout: climbed, mediaEnd: 300*schemas.MediaTimescale + 18_000}, 0},
 		{
+			"chunks of numbers that were given up", past{indexEnd: indexEnd{life: "b", from: 500}, chunks: unitChunks(t, "10:400.0!")}, schemas.Standing{},
+			resume{from: 500, life: "b", seq: 500, session: 1, layout: schemas.Layout{ID: 6, Target: 2}, mediaEnd: 400*schemas.MediaTimescale + 18_000}, 0,
+		},
+		{
 			"a writer that crashed before its first entry", past{indexEnd: indexEnd{life: "b", from: 500}, chunks: unitChunks(t, "70:500.0 | 10:400.0!")}, stood,
 			resume{from: 500, life: "b", seq: 501, session: 7, layout: schemas.Layout{Target: 2}, mediaEnd: 500*schemas.MediaTimescale + 18_000}, 1,
 		},
