@@ -75,8 +75,11 @@ func (p *simProc) step() error {
 		p.hung = !s.chance(0.02)
 		return nil
 	}
-	if s.chance(0.05) {
-		p.assigned = s.owner == p
+	switch { // that it has lost the camera it learns late
+	case s.owner == p && s.chance(0.05):
+		p.assigned = true
+	case s.owner != p && s.chance(0.005):
+		p.assigned = false
 	}
 	if p.core == nil {
 		p.follow()
