@@ -140,7 +140,7 @@ func (s *sim) chance(p float64) bool { return s.rng.Float64() < p }
 func (s *sim) run() error {
 	crash, hang := s.rng.Float64()*0.004, s.rng.Float64()*0.01
 	retain, owners := s.rng.Float64()*0.01, 0.002+s.rng.Float64()*0.008
-	for range 600 + s.rng.IntN(600) {
+	for range 250 + s.rng.IntN(500) {
 		s.clock += s.rng.Int64N(5) * frame
 		if err := s.away(); err != nil {
 			return err
@@ -167,7 +167,7 @@ func (s *sim) run() error {
 				return err
 			}
 		}
-		if s.chance(0.02) {
+		if s.chance(0.012) {
 			s.readers = append(s.readers, s.newReader())
 		}
 		for _, r := range s.readers {
