@@ -67,7 +67,7 @@ func (s *sim) checkNext(p, e *schemas.Entry, declared bool) error {
 		return fmt.Errorf("life %q, want %q", e.Life, s.life)
 	case p == nil && !declared:
 		return fmt.Errorf("no `open` declares the first seq")
-	case p == nil && e.Session != 1 && !s.recordedBefore(e.Epoch):
+	case p == nil && e.Session != 1 && s.index.records[e.Epoch].From == e.Seq && !s.recordedBefore(e.Epoch):
 		return fmt.Errorf("a new camera's first session is %d", e.Session)
 	case p == nil:
 		s.stats.Froms++
@@ -97,7 +97,8 @@ func (s *sim) checkNext(p, e *schemas.Entry, declared bool) error {
 }
 
 // recordedBefore reports whether a writer before the one of this epoch began. Its
-// sessions may have left nothing.
+// sessions may have left nothing. (So may a writer's own, if its first entry is not what
+// its `open` declares: what came before has expired and was never settled.)
 func (s *sim) recordedBefore(epoch int64) bool {
 	return slices.ContainsFunc(s.writers, func(w *simWriter) bool { return w.opened && w.epoch < epoch })
 }

@@ -33,6 +33,7 @@ func TestOnKafka(t *testing.T) {
 		return ids(s) == "one two" && s.Status["one"].State == schemas.StateLive
 	})
 	must(t, c.Delete(ctx, "one"))
+	c.DeleteStatus("one")
 	f.until(t, "one camera, no status", func(s Snapshot) bool { return ids(s) == "two" && len(s.Status) == 0 })
 	if s, err := c.Load(ctx); err != nil || ids(s) != "two" || len(s.Status) != 0 {
 		t.Errorf("loaded %v, %v", s, err)
