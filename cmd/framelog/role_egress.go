@@ -38,7 +38,7 @@ type egressConfig struct {
 	HLSDir       string          `yaml:"hls_dir" default:"" doc:"Directory of the files of mode always, for one egress process only: it removes all files that it finds there. Empty: hls below data."`
 	CacheBytes   config.Size     `yaml:"cache_bytes" default:"256MiB" min:"1MiB" doc:"Memory for segments."`
 	LiveBytes    config.Size     `yaml:"live_bytes" default:"4MiB" min:"1MiB" doc:"Most bytes of cache_bytes that the newest complete segments of one followed camera take. The newest segment is always in memory. Segments that are files are not in memory."`
-	MaxTails     int             `yaml:"max_tails" default:"256" min:"1" doc:"Most cameras that are followed at the same time."`
+	MaxTails     int             `yaml:"max_tails" default:"256" min:"1" doc:"Most cameras and renditions that are followed at the same time."`
 	MaxWaiters   int             `yaml:"max_waiters" default:"4096" min:"1" doc:"Most requests that wait for new footage, plus reads of the log that are under way or wait for a place."`
 	MaxLookups   int             `yaml:"max_lookups" default:"8" min:"1" doc:"Most reads of indexes at the same time, for segments, parts and inits that are unknown or of cameras that are not followed."`
 	MaxMisses    int             `yaml:"max_misses" default:"4096" min:"1" doc:"Most answers of indexes that are kept for some seconds, so that repeated requests for footage that does not exist cause no further reads."`

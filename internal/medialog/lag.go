@@ -8,6 +8,25 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
+// A consumer group that is subscribed to the topic `cameras` alone can commit offsets of
+// index topics, to show how far it is. With the classic group protocol Apache Kafka 4.1
+// and kfake behave like this (commit_test.go):
+//
+//   - A member may commit offsets of topics that it is not subscribed to, with its member
+//     id and generation. After a rebalance a commit with the old generation is refused
+//     (ILLEGAL_GENERATION), and so is one without a member (UNKNOWN_MEMBER_ID). During a
+//     rebalance the answer may be REBALANCE_IN_PROGRESS: commit again with the new
+//     generation.
+//   - From version 10 of OffsetCommit on, a request names the topic's id. Without it the
+//     answer is UNKNOWN_TOPIC_ID.
+//   - The offsets stay when all members leave. But Kafka removes an offset of a topic to
+//     which the group is not subscribed offsets.retention.minutes (default 7 days) after
+//     its newest commit, also while the group has members. A commit of the same offset
+//     keeps it. So commit the offset of a silent camera again, for example once a day, and
+//     let no decision depend on it.
+//   - kafka-consumer-groups.sh --describe and kadm.Client.Lag show these offsets with their
+//     lag in records, without a member.
+
 // Lag is how far a consumer group is behind in the index of a topic.
 type Lag struct {
 	// Records is the number of records from the committed offset to the end of the
