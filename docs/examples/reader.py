@@ -39,10 +39,12 @@ def decode(value):
 
 def is_entry(e):
     """Reports whether a writer may have written this entry."""
-    if e is None or e.get("d", 0) < 0 or e.get("by", 0) < 0:
+    if e is None or min(e.get(k, 0) for k in ("d", "by", "ab")) < 0 or len(e.get("nt", "").encode()) > 1024:
         return False
     if "ds" in e:
-        return e.get("k") == "gap" and sum(n * d for n, d in e["ds"]) == e.get("d", 0)
+        if e.get("k") != "gap" or any(n < 1 or d < 0 for n, d in e["ds"]) or not 2 <= sum(n for n, _ in e["ds"]) <= 4096:
+            return False
+        return sum(n * d for n, d in e["ds"]) == e.get("d", 0)
     if e.get("k") in ("whole", "truncated"):
         return 0 <= e.get("o", 0) <= e.get("ol", 0) and 0 < e.get("n", 0) <= e.get("ol", 0) - e.get("o", 0) + 1
     return True
