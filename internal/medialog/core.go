@@ -35,7 +35,7 @@ type core struct {
 
 	newSession bool   // the next fragment or gap begins one
 	begun      bool   // this writer has begun one
-	why        string // why nothing was recorded before the one that begins next
+	why        string // of the session that begins next: why nothing was recorded before it
 	// unit is where the first access unit stands in the footage of the writer before. The
 	// first session begins exactly there. nil: it is not known.
 	unit         *place
@@ -44,10 +44,10 @@ type core struct {
 	mediaEnd     int64         // media time at which the last fragment or gap ends
 	publicEnd    time.Time     // its public time; zero: none is known
 	recorded     time.Time     // the same without gaps for absence
-	absent       int64         // ticks: the absence that the session's first entry tells
+	absent       int64         // ticks: the absence that goes into the session's first entry
 	absentReason string
-	// onSession, if not nil, is told where the numbers stand when a session begins, and
-	// the absence before it.
+	// onSession, if not nil, is called when a session begins, with the camera's numbers
+	// and the absence before it.
 	onSession func(s schemas.Standing, absent int64, reason string)
 
 	timescales map[uint8]uint32
@@ -94,8 +94,8 @@ func newCore(budget int64, limit int, absent string) *core {
 	return &core{budget: budget, limit: limit, newSession: true, why: absent}
 }
 
-// opened starts the core. Its `open` is at offset epoch, and it does what p says. partitions is the number of the media
-// topic's partitions now.
+// opened starts the core by the plan p. epoch is the offset of the writer's `open`.
+// partitions is the number of the media topic's partitions now.
 func (c *core) opened(epoch int64, p plan, partitions int32) {
 	c.epoch, c.prev, c.partitions = epoch, epoch, partitions
 	for i := range p.settled {

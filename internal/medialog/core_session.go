@@ -17,7 +17,8 @@ func (c *core) beginSession(reason string) {
 }
 
 // startSession begins a session at public time start and media time media, if one is
-// due. Media time does not go back: the session's chunks are moved if it would.
+// due, and reports whether it did. If media time would go back, the session's chunks are
+// moved.
 func (c *core) startSession(start time.Time, media int64) bool {
 	if !c.newSession {
 		return false
@@ -57,7 +58,7 @@ func (c *core) tellAbsence(e *schemas.Entry) {
 	c.absent = 0
 }
 
-// tellSession tells that a session begins with the next seq, at media time media.
+// tellSession calls onSession: a session begins with the next seq, at media time media.
 func (c *core) tellSession(media int64) {
 	if c.onSession != nil {
 		c.onSession(schemas.Standing{Life: c.life, Seq: c.next, Session: c.session, Layout: c.layout, Media: media}, c.absent, c.absentReason)

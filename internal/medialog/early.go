@@ -23,7 +23,7 @@ type early struct {
 	gap     *earlyGap     // the newest gap among ops
 	lost    *schemas.Lost // the newest Lost among ops, if nothing follows it
 	session bool          // a session began after ops was full
-	why     string        // the reason of the absence before it
+	why     string        // why nothing was recorded before that session
 	start   time.Time     // public time of the first footage
 	refused string        // why the unfinished fragment is refused; "": it is taken
 	full    string        // why all later fragments are refused; "": they are taken

@@ -26,8 +26,8 @@ var (
 	ErrOtherProcessor = errors.New("medialog: another processor writes this rendition")
 )
 
-// errBegun ends a follower that began an empty output, and found that another one has
-// begun it elsewhere.
+// errBegun ends a follower that found an empty output, if another follower has written an
+// entry there before the first `open` of this one.
 var errBegun = errors.New("medialog: another follower has begun the rendition meanwhile")
 
 // Causes of a follower's `open`s, in Entry.Reason.
@@ -36,7 +36,7 @@ const (
 	CauseFailure = "failure"        // the work on Seq has failed
 	CauseSource  = "source-changed" // the source's entry names another copy of Seq than was worked on
 	CauseDropped = "dropped"        // the work on Seq was given up, without a failure
-	CauseHole    = "hole"           // no seq before From has an entry, as far back as the entry before
+	CauseHole    = "hole"           // the seq before From has no entry, and gets none
 )
 
 // followCore is a follower without Kafka. It has no lock.
@@ -124,8 +124,8 @@ func (c *checkpoint) add(e schemas.Entry) {
 	c.attempts[e.Seq] = max(c.attempts[e.Seq], e.Attempt)
 }
 
-// resume takes the output's index up to the follower's first `open`: once before that
-// `open`, and once behind it.
+// resume takes what stands in the output's index. It is called before the follower's first
+// `open` is appended, and again afterwards: until that `open` another follower may write.
 func (f *followCore) resume(c checkpoint) error {
 	if c.last != nil && c.last.Life != f.life {
 		return ErrNewLife
@@ -262,7 +262,7 @@ func (f *followCore) write(w *followWork, c *schemas.Chunk) error {
 // output is what a processor made of a fragment.
 type output struct {
 	used     uint32 // chunks of the source
-	filtered bool   // there is none
+	filtered bool   // there is no output
 	note     string
 }
 

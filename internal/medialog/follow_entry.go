@@ -58,8 +58,9 @@ func alike(sources []schemas.Entry, reason string) int {
 	return n
 }
 
-// joins reports whether the entry that begins with a and goes on to p can stand for s
-// too. p, which would not be the last one then, must tell nothing of its own.
+// joins reports whether the entry for the sources from a to p can stand for s too. That
+// entry has the absence, Ended and Lost of a, so s must have none of these. Ended and Lost
+// would be taken for those of the last gap, so p must not have them either.
 func joins(a, p, s *schemas.Entry, reason string) bool {
 	// Times are in microseconds in a record: their sums may differ by one or two.
 	start := a.Start.Add(schemas.FromTicks(s.Media - a.Media))

@@ -201,10 +201,11 @@ func (w *Work) Failures() uint32 {
 }
 
 // Write takes the next chunk of the output. It keeps c and sets its epoch, session, seq,
-// index and layout, and the lineage if it has none. Media time must be that of the source. The first chunk must have
-// Tracks; a chunk without video must have Media and Duration. Write waits while too much
-// output waits for its turn or for Kafka. Errors: ErrRefused if Kafka has refused a
-// chunk (the work has failed); ErrDone; those of Err; ctx's.
+// index and layout, and the lineage if it has none. Media time must be that of the
+// source. The first chunk must have Tracks; a chunk without video must have Media and
+// Duration. Write waits while too much output waits for its turn or for Kafka. Errors:
+// ErrRefused if Kafka has refused a chunk (the work has failed); ErrDone; those of Err;
+// ctx's.
 func (w *Work) Write(ctx context.Context, c *schemas.Chunk) error {
 	size := int64(c.Size())
 	if len(c.Tracks) > 0 && c.Lineage == nil {
@@ -244,8 +245,8 @@ func (w *Work) Commit(ctx context.Context, source schemas.Entry, o Output) (sche
 var errFailed = errors.New("medialog: the work has failed")
 
 // Fail ends the work: it has failed. It returns how often the work on this fragment has
-// failed, once that stands in the log, or at once if it is not the fragment's turn. It
-// has no effect on a work that has ended. Errors: those of Err; ctx's.
+// failed. If it is the fragment's turn, Fail waits until this number stands in the log.
+// It has no effect on a work that has ended. Errors: those of Err; ctx's.
 func (w *Work) Fail(ctx context.Context) (failures uint32, err error) {
 	asked := false
 	err = w.f.wait(ctx, func() (bool, error) {

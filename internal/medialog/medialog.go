@@ -1,8 +1,10 @@
 // Package medialog is the typed log over Kafka. A [Writer] is for the one process
-// that records a camera. Readers have a tail ([Log.Tail]), which follows a camera
-// live, and a store ([Log.Entries], [Log.Chunks]), which reads any range through the
-// index. The contract of the log is decided in protocol.go, settle.go,
-// provisional.go and core.go, without input or output. The other files move bytes.
+// that records a camera, a [Follower] for the one that writes a rendition. Readers have
+// a tail ([Log.Tail]), which follows a camera live, and a store ([Log.Entries],
+// [Log.Chunks]), which reads any range through the index. The contract of the log is
+// decided in protocol.go, settle.go, plan.go, provisional.go, core.go and follow.go, with
+// the files core_*.go and follow_entry.go, without input or output. The other files move
+// bytes.
 package medialog
 
 import (
@@ -70,8 +72,8 @@ type Position struct {
 
 // Event is one event of a tail. Exactly one field is set.
 type Event struct {
-	// Entry is the next valid entry. Seqs are dense and in order, unless the
-	// camera's index was deleted or emptied.
+	// Entry is the next valid entry. Seqs are in order, and dense but for declared holes
+	// (schemas.Entry.From) and for what expires before the tail is live.
 	Entry *schemas.Entry
 	// Chunk is a provisional chunk of the latest epoch, of a seq above all entries so
 	// far, in order within its fragment and from index 0 on. The entry of its seq

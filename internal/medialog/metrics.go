@@ -39,7 +39,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		gaps:                counters("gap_seconds_total", "Seconds of footage that the index says are missing.", "camera", "reason"),
 		absent:              counters("absent_seconds_total", "Seconds before a session in which nothing was recorded, as its first entry tells.", "camera", "reason"),
 		fenced:              counters("fenced_total", "Writers that were fenced by another writer of their camera.", "camera"),
-		followerOpens:       counters("follower_opens_total", "Opens that followers of a camera wrote: one for each start and for each attempt that was void.", "camera", "rendition", "reason"),
+		followerOpens:       counters("follower_opens_total", "Opens that the followers of a rendition wrote, by their cause.", "camera", "rendition", "reason"),
 		followerEntries:     counters("follower_entries_total", "Fragments and gaps that have their entry in a rendition.", "camera", "rendition", "kind"),
 		followerHeld:        gauges("follower_held_bytes", "Bytes of a processor's output that wait for their turn or for Kafka's acknowledgement.", "camera", "rendition"),
 		produceSeconds:      seconds("produce_seconds", "Time from handing a chunk to the client to its acknowledgement."),

@@ -38,11 +38,11 @@ type plan struct {
 // chunks of higher seqs exist that nobody can play, since their chunk 0 has expired or
 // never came. Their seqs are used anew, under another epoch.
 //
-// Only if the index has no entry and none is settled, there is nothing to be dense
-// with: the writer goes on above all that is remembered, above all seqs of which a
-// chunk exists, and not below now, which no camera's seqs overtake. So it repeats no
-// seq of entries that have expired. Sessions of a new camera begin at 1, since players
-// keep an array as long as the discontinuity sequence.
+// If the index has no entry and none is settled, there is no seq to go on behind. The
+// writer then goes on above all that is remembered and above all seqs of which a chunk
+// exists, and not below now. No camera's seqs overtake now, so the writer repeats no seq
+// of entries that have expired. Sessions of a new camera begin at 1, since players keep
+// an array as long as the discontinuity sequence.
 func (p past) plan(own int64, stood schemas.Standing, now uint64) plan {
 	all := p.chunks
 	if p.entry == nil {

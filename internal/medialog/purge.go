@@ -70,8 +70,8 @@ func (l *Log) deleteTopics(ctx context.Context, names []string) (deleted []strin
 	return deleted, errors.Join(errs...)
 }
 
-// Life returns the life of t's footage; "" if its index has no entry that tells. Errors:
-// ErrNoTopic; ctx's; Kafka's.
+// Life returns the life of t's footage; "" if no record at the end of its index has one.
+// Errors: ErrNoTopic; ctx's; Kafka's.
 func (l *Log) Life(ctx context.Context, t schemas.Topic) (string, error) {
 	index := l.names.Index(t)
 	s, err := l.spans(ctx, index)

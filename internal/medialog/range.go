@@ -33,7 +33,7 @@ func (r *Range) has(e *schemas.Entry) bool {
 	return e.End().After(r.From)
 }
 
-// passed reports that no entry behind e is in r.
+// passed reports whether no entry behind e can be in r.
 func (r *Range) passed(e *schemas.Entry) bool {
 	return r.ToSeq != 0 && e.Seq >= r.ToSeq || !r.To.IsZero() && !e.Start.Before(r.To.Add(maxStepBack))
 }
@@ -79,7 +79,7 @@ func (x *edge) expired(e *schemas.Entry) bool {
 	return e.Playable() && int(e.Partition) < len(x.media) && e.First < x.media[e.Partition].start
 }
 
-// certain reports that no later entry has expired.
+// certain reports whether it is known that no later entry has expired.
 func (x *edge) certain() bool { return len(x.seen) >= len(x.media) }
 
 // pass takes the next entry, and returns the entries that are certainly visible: those

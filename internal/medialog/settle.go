@@ -64,7 +64,7 @@ func (m *chunkMeta) endTime() time.Time {
 type indexEnd struct {
 	entry *schemas.Entry // the newest one that takes a seq; nil: there is none
 	life  string         // of the newest record that names one
-	// from is From of the newest `open` that has one, if no entry stands behind it.
+	// from is From of the newest `open` that declares one; 0 if an entry follows it.
 	from     uint64
 	recorded time.Time        // the end of the newest entry that is no gap for absence; zero: none is known
 	writer   int64            // the epoch of that entry
@@ -105,12 +105,13 @@ type past struct {
 	unitTime time.Time // its public time, as far as it is known
 }
 
-// unitMargin is how far the clocks of two writers may differ, so that the same access
-// unit is found. A picture that does not change may give the same unit again and again.
+// unitMargin is the most by which the clocks of two writers may differ. An equal access
+// unit at a greater distance is another one: a picture that does not change gives equal
+// units again and again.
 const unitMargin = 2 * time.Second
 
-// awaitsUnit reports whether an earlier writer seems to record still, although the new
-// writer's first access unit is not there yet.
+// awaitsUnit reports whether an earlier writer seems to record still. The new writer's
+// first access unit may come then, if it is not there yet.
 func (p *past) awaitsUnit() bool {
 	if p.unit == "" {
 		return false
@@ -201,7 +202,7 @@ func (c *copyOf) add(m chunkMeta) {
 	if n := len(c.chunks); n > 0 {
 		l := c.chunks[n-1]
 		if m.index != l.index+1 || m.partition != l.partition || l.last || m.mediaEnd < l.mediaEnd {
-			return // a repetition, a chunk behind a hole, or no chunk of a correct writer
+			return // a repetition, a chunk behind a missing one, or none of a correct writer
 		}
 	} else if m.index != 0 {
 		return // its beginning has expired or never came, so it cannot be played
@@ -258,10 +259,10 @@ func (p *past) done(own int64, m *chunkMeta) bool {
 	case m.epoch >= own, m.mediaEnd < m.media: // no earlier writer's; no correct writer's
 		return true
 	case p.entry == nil:
-		return m.seq < p.from // its writer's numbers were given up
+		return m.seq < p.from // a writer has declared that nothing below from has an entry
 	}
-	// Behind a hand-over the one that took over goes on. What the one before wrote there
-	// is there twice, or would follow a hole.
+	// Behind a hand-over only the chunks of the writer that took over count. Those of the
+	// former one are there twice, or seqs before them are missing.
 	return m.seq <= p.entry.Seq || (p.entry.Reason == schemas.ReasonHandover && m.epoch <= p.entry.Epoch)
 }
 
@@ -303,12 +304,12 @@ func (p *past) follow(kept []*copyOf, c *copyOf) []*copyOf {
 }
 
 // maxMissing is the largest number of seqs between two fragments that are settled
-// together. A writer that refused footage for hours left far fewer out. Beyond it
-// no correct writer has made the record.
+// together. A writer that refused footage for hours left far fewer out. A record
+// beyond it is of no correct writer.
 const maxMissing = 100_000
 
-// cutAt cuts off the chunks that reach beyond the beginning of a, a chunk of a later
-// writer, and those of a's session. The later writer did not find them.
+// cutAt cuts chunks off the end of kept: those that end behind the beginning of a, and
+// those of a's session. a is a chunk of a later writer, which did not find them.
 func cutAt(kept []*copyOf, a *chunkMeta) []*copyOf {
 	for len(kept) > 0 {
 		c := kept[len(kept)-1]
@@ -332,9 +333,9 @@ func (m *chunkMeta) continuesWith(a *chunkMeta) bool {
 	return m.epoch != a.epoch && m.mediaEnd == a.media && a.startTime().Sub(m.endTime()).Abs() < 10*time.Microsecond
 }
 
-// upToUnit leaves out what comes from the new writer's first access unit on. If a chunk
-// has the unit not at its beginning, it is kept whole: frames are there twice then, and
-// none is missing. unit is where the new writer continues.
+// upToUnit returns kept up to the new writer's first access unit. A chunk in which this
+// unit is not the first one is kept whole: then some frames are there twice, and none is
+// missing. unit is where the new writer continues; nil: the unit is not there.
 func (p *past) upToUnit(kept []*copyOf) (_ []*copyOf, unit *place) {
 	if p.unit == "" {
 		return kept, nil

@@ -31,8 +31,8 @@ func (l *Log) appender(t schemas.Topic) appender {
 	return appender{log: l, topic: t, media: l.names.Media(t), index: l.names.Index(t), logger: l.logger.With("camera", t.Camera)}
 }
 
-// stamps gives records their timestamps. Retention and seeks by time rely on it that
-// they never go back.
+// stamps gives records their timestamps. They never go back: retention and seeks by time
+// rely on this.
 type stamps struct {
 	mu       sync.Mutex
 	newest   time.Time // timestamp of the newest record

@@ -70,10 +70,10 @@ func (w *Writer) run(ctx context.Context) error {
 
 // open fences earlier writers, reads what they left, and begins the core.
 //
-// In an index without an entry the first seq is declared in a second `open` (From), and
-// nobody writes before that. So what it declares is right if no other writer has declared
-// anything since the first `open`. Otherwise there may be footage now, and it begins
-// again.
+// If the index has no entry, a second `open` declares the first seq (From). No writer
+// appends an entry to such an index before it has declared its first seq. So the declared
+// seq is right if no other writer has declared one since the first `open`. Otherwise there
+// may be entries now, and open begins again.
 func (w *Writer) open(ctx context.Context) error {
 	now := uint64(time.Now().Unix())
 	for {
@@ -115,8 +115,8 @@ func (w *Writer) open(ctx context.Context) error {
 }
 
 // findPast reads what stood in the log before the `open` at offset epoch. An earlier
-// writer records until it learns that it is fenced. If the access unit with which this
-// writer begins is still on its way from it, findPast waits up to unitWait for it.
+// writer records until it learns that it is fenced, so the chunk with this writer's first
+// access unit may still be on its way. findPast waits for it, at most unitWait.
 func (w *Writer) findPast(ctx context.Context, epoch int64) (leftover, error) {
 	began := time.Now()
 	end, err := w.log.newestBefore(ctx, w.index, epoch)
