@@ -32,7 +32,7 @@ const (
 	HeaderEpoch   = "epoch"
 	HeaderSeq     = "seq"
 	HeaderIndex   = "index"
-	HeaderKey     = "key"  // "1": begins with a sync sample
+	HeaderKey     = "key"  // "1": begins with a sync sample; without video, chunk 0
 	HeaderLast    = "last" // "1": certainly the fragment's last chunk
 )
 

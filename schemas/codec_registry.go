@@ -12,6 +12,11 @@ type versionedStatus struct {
 	Status
 }
 
+type versionedPurge struct {
+	V int `msgpack:"v"`
+	Purge
+}
+
 // EncodeCamera encodes c as the value of a registry record.
 func EncodeCamera(c *Camera) ([]byte, error) {
 	return encode(&versionedCamera{Version, *c}, 256)
@@ -24,11 +29,6 @@ func DecodeCamera(b []byte) (Camera, error) {
 		return Camera{}, fmt.Errorf("schemas: decode camera: %w", err)
 	}
 	return w.Camera, nil
-}
-
-type versionedPurge struct {
-	V int `msgpack:"v"`
-	Purge
 }
 
 // EncodePurge encodes p as the value of a registry record.

@@ -112,7 +112,7 @@ type Entry struct {
 	Writer string // who opens
 	Host   string // of the writer
 	// From, if not 0, is the seq with which this writer begins although the one before
-	// it does not exist. Seqs are dense but for the holes right before a From.
+	// it has no entry. Seqs are dense but for the holes right before a From.
 	From uint64
 	// Unit names the first access unit that this writer records (UnitHash).
 	Unit      string

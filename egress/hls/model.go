@@ -51,7 +51,7 @@ type fragment struct {
 	data         cmaf.Blocks // its parts
 	last         bool
 	ended        bool // the source ended with its last chunk
-	dropped      bool // over the limit: it gets no more parts, and those that are not listed are gone
+	dropped      bool // over the limit: it gets no more parts, and keeps those that it has only if they are listed
 	void         bool // of a writer before the latest
 }
 
@@ -91,9 +91,9 @@ func (m *model) newest() *schemas.Entry {
 	return &m.entries[len(m.entries)-1]
 }
 
-// open takes the `open` of a new writer. If it declares a hole and there is no entry, the
-// fragments in the hole are forgotten. Else the playlist keeps what it lists until the
-// first entry behind the hole comes.
+// open takes the `open` of a new writer. If it declares a hole, the playlist keeps what it
+// lists until the first entry behind the hole comes. If there is no entry yet, the
+// fragments in the hole are forgotten at once.
 func (m *model) open(e *schemas.Entry) {
 	m.opened(e.Offset)
 	if e.From == 0 {
@@ -171,7 +171,8 @@ func (m *model) chunk(c *schemas.Chunk) (added, dropped bool, err error) {
 	}
 	part, err := cmaf.Chunk(f.tracks, c)
 	if err != nil || m.bytes+int64(len(part)) > m.provisional {
-		if f.dropped = true; f != m.shown {
+		f.dropped = true
+		if f != m.shown {
 			m.release(f)
 			f.detail.parts = nil
 		}
@@ -233,7 +234,8 @@ func (m *model) confirms(e *schemas.Entry) *segment {
 
 // entry takes the next entry. s is its segment, nil if that is not known. If parts of
 // another copy of the seq are listed, or more parts than the entry names, the segment is
-// listed without parts: hls.js takes a part for one that it has by seq and index.
+// listed without parts: hls.js identifies a part by seq and index, and would not load the
+// right ones.
 func (m *model) entry(e schemas.Entry, s *segment) {
 	n := m.newest()
 	if n != nil && e.Seq == n.Seq {

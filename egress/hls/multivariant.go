@@ -86,9 +86,9 @@ func Bandwidth(entries []schemas.Entry) (peak, average int64) {
 
 func size(e *schemas.Entry) int64 { return e.Bytes + int64(e.Chunks)*chunkOverhead }
 
-// maxLag is how far a variant may be behind raw, in target durations, to be listed in the
-// multivariant playlist. Players read that once: a variant that is late for a moment must
-// not be missing.
+// maxLag: the multivariant playlist lists a variant only if it is less than so many target
+// durations behind raw. The limit is high since players read that playlist once: a variant
+// that is late for a moment must not be missing.
 const maxLag = 6
 
 func (s *Server) serveMultivariant(w http.ResponseWriter, r *http.Request, res resource) error {
@@ -188,8 +188,8 @@ func (st *stream) line() (v Variant, ok bool) {
 	return v, ok
 }
 
-// reports returns how far the other variants of a camera are that are followed now. It
-// returns none if st is no variant.
+// reports returns how far the camera's other variants are, as far as they are followed now.
+// It returns none if st is no variant.
 func (s *Server) reports(st *stream) (all []Report) {
 	st.mu.Lock()
 	variant := st.isVariant()

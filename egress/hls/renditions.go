@@ -26,19 +26,19 @@ const maxVariants = 16
 // one read of the list of topics, and one read of each rendition's newest entry.
 type renditions struct {
 	*loader
-	listing singleflight.Group
-	reading singleflight.Group
-	roles   *cache[role] // by topic
+	listing singleflight.Group // reads of the list of topics
+	reading singleflight.Group // reads of newest entries
+	roles   *cache[role]       // by topic
 
 	mu    sync.Mutex
 	all   map[string][]schemas.Topic // the derived topics of each camera, by name; nil: never read
-	until time.Time                  // all is not read again
+	until time.Time                  // all is not read again before
 }
 
 // role is the role of a rendition by its newest entry, "" if it has no entry.
 type role struct {
 	name  schemas.Role
-	until time.Time // it is kept
+	until time.Time // it is not read again before
 }
 
 func newRenditions(l *loader) *renditions {

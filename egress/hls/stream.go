@@ -42,7 +42,7 @@ type stream struct {
 	changes  int           // number of changes
 	latest   time.Time     // of the last change
 	rendered map[renderKey][]byte
-	reports  []Report  // in what is rendered
+	reports  []Report  // those in the playlists of rendered
 	used     time.Time // by the last request
 	whole    time.Time // when somebody last asked for a whole segment of the window
 	users    int       // requests that are being answered
@@ -101,7 +101,7 @@ func (st *stream) run(ctx context.Context) {
 		switch {
 		case errors.Is(failed, medialog.ErrSlow): // counted in a metric
 		case errors.Is(failed, medialog.ErrNoTopic):
-			st.slog.Info("the topics that a tail reads are gone; it is followed again when they are back", "topic", st.topic.String())
+			st.slog.Info("the topics are gone; they are followed again when they are back", "topic", st.topic.String())
 		default:
 			st.slog.Warn("tail ended; a new one begins", "topic", st.topic.String(), "error", failed, "pause", pause)
 		}

@@ -12,7 +12,7 @@ import (
 type Recorder interface {
 	// NewSession makes the next fragment (or gap) begin a new session. reason is why
 	// nothing was recorded before it: schemas.AbsentCamera, …; "": no time is missing
-	// there, and only its public time is set anew.
+	// before it, as when a clock was set.
 	NewSession(reason string)
 	// Write takes the next chunk of a fragment; Index 0 begins one, Last ends it.
 	// The assembler sets Part, Video and Audio of c.Layout in every chunk. c.Start

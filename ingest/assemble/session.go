@@ -45,8 +45,8 @@ type timeline struct {
 	rate    rate
 	lost    schemas.Lost // not yet reported to the recorder
 
-	until time.Time // public time at which the newest session ended
-	woke  time.Time // when this process went on after a standstill that began in a session, or soon after one
+	ended   time.Time // public time at which the newest session ended
+	resumed time.Time // when this process went on after a standstill that began in a session, or soon after one
 
 	stats Stats
 }
@@ -127,21 +127,22 @@ func (s *session) leavesOut(v *unit, c schemas.Codec) bool {
 	return false
 }
 
-// stoodStill notes that this process stood still. If nothing was recorded for longer
-// before, the standstill is not the cause.
+// stoodStill notes that this process stood still between two times. A standstill that
+// began long after the end of a session is not why nothing was recorded.
 func (t *timeline) stoodStill(from, to time.Time) {
-	if t.session.running || from.Sub(t.until) <= standstill {
-		t.woke = to
+	if t.session.running || from.Sub(t.ended) <= standstill {
+		t.resumed = to
 	}
 }
 
-// aftermath is how long after a standstill the end of a session counts as its effect:
-// the camera gave up meanwhile. What it had sent before comes late, and is recorded.
-const aftermath = 5 * time.Second
+// standstillEffect is how long after a standstill the end of a session counts as its
+// effect. The camera may have closed the connection during the standstill; what it had
+// sent before comes late, and is recorded.
+const standstillEffect = 5 * time.Second
 
 // absence returns why nothing was recorded since the session before.
 func (t *timeline) absence() string {
-	if !t.woke.IsZero() && t.until.Sub(t.woke) < aftermath {
+	if !t.resumed.IsZero() && t.ended.Sub(t.resumed) < standstillEffect {
 		return schemas.AbsentFrozen
 	}
 	return schemas.AbsentCamera
@@ -190,7 +191,7 @@ func (t *timeline) end(until int64) {
 	}
 	s.until = until
 	if s.held != nil {
-		t.until = t.publicTime(s.held.dts + int64(t.rate.frame))
+		t.ended = t.publicTime(s.held.dts + int64(t.rate.frame))
 		t.add(*s.held, int64(t.rate.frame), true)
 	}
 	t.flushGap()

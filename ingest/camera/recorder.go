@@ -32,9 +32,9 @@ type lateRecorder struct {
 	// (schemas.UnitHash); "": none has come yet. absent is why nothing was recorded
 	// before. It returns nil if the log must not be opened.
 	open func(unit, absent string) Writer
-	// first returns why nothing was recorded before the first session. The assembler
-	// knows this only of later ones.
-	first func() string
+	// firstAbsence returns why nothing was recorded before the first session. The
+	// assembler knows the reason only of later ones.
+	firstAbsence func() string
 	// wrote is called after each Write: whether the chunk begins a fragment, how
 	// long it is, and the result.
 	wrote func(begins bool, d time.Duration, err error)
@@ -53,9 +53,9 @@ func (r *lateRecorder) writer() Writer {
 	return r.w
 }
 
-// force returns the log's writer, and opens the log if it is not open yet. c is the
+// openNow returns the log's writer, and opens the log if it is not open yet. c is the
 // chunk that is written next; nil: there is none.
-func (r *lateRecorder) force(c *schemas.Chunk) Writer {
+func (r *lateRecorder) openNow(c *schemas.Chunk) Writer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.w != nil || r.closed {
@@ -63,7 +63,7 @@ func (r *lateRecorder) force(c *schemas.Chunk) Writer {
 	}
 	absent := r.absent
 	if !r.session {
-		absent = r.first()
+		absent = r.firstAbsence()
 	}
 	r.w = r.open(firstUnit(c), absent)
 	if r.w != nil && r.session {
@@ -83,7 +83,7 @@ func firstUnit(c *schemas.Chunk) string {
 func (r *lateRecorder) NewSession(absent string) {
 	r.mu.Lock()
 	if !r.session {
-		absent = r.first()
+		absent = r.firstAbsence()
 	}
 	r.session, r.absent = true, absent
 	w := r.w
@@ -94,7 +94,7 @@ func (r *lateRecorder) NewSession(absent string) {
 }
 
 func (r *lateRecorder) Write(c *schemas.Chunk) error {
-	w := r.force(c)
+	w := r.openNow(c)
 	if w == nil {
 		return errRecorderClosed
 	}

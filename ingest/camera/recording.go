@@ -102,7 +102,7 @@ func (c *recording) run(ctx context.Context, reason string, mayOpen func() bool)
 	}
 	c.m.noSound.WithLabelValues(c.cam.ID)
 	began := time.Now()
-	rec := &lateRecorder{wrote: c.intake.wrote, first: func() string { return c.absence(reason, time.Since(began)) }}
+	rec := &lateRecorder{wrote: c.intake.wrote, firstAbsence: func() string { return c.absence(reason, time.Since(began)) }}
 	rec.open = func(unit, absent string) Writer {
 		if ctx.Err() != nil || !mayOpen() {
 			return nil // by now another process has the camera
@@ -121,7 +121,7 @@ func (c *recording) run(ctx context.Context, reason string, mayOpen func() bool)
 	// one. A deserted log has no such owner.
 	takeOver := time.AfterFunc(c.cfg.OpenWait, func() {
 		if reason != share.ReasonDeserted {
-			rec.force(nil)
+			rec.openNow(nil)
 		}
 	})
 	defer takeOver.Stop()
@@ -181,13 +181,13 @@ func (c *recording) WaitReclaim(ctx context.Context) error {
 	}
 }
 
-// longAway is how long a run may wait for its first footage until the camera counts as
-// the reason of the absence, and no more what began the run.
+// longAway is how long a run waits for its first footage before the camera counts as the
+// reason of the absence, and not what began the run.
 const longAway = time.Minute
 
 // absence returns why nothing was recorded before the first session of a run. reason is
-// that of share for the run; passed is how long the run has waited for its first
-// footage.
+// why share began the run (share.ReasonAdded, …). passed is how long the run has waited
+// for its first footage.
 func (c *recording) absence(reason string, passed time.Duration) string {
 	before := c.status.before()
 	switch {
@@ -201,7 +201,7 @@ func (c *recording) absence(reason string, passed time.Duration) string {
 		return schemas.AbsentDisabled
 	case reason == share.ReasonAdded, reason == share.ReasonChanged:
 		return schemas.AbsentDisabled
-	case reason == share.ReasonMoved && before != schemas.StateConnecting: // else the former owner recorded nothing
+	case reason == share.ReasonMoved && before != schemas.StateConnecting: // a former owner that was connecting recorded nothing
 		return schemas.AbsentHandover
 	}
 	return schemas.AbsentRestart

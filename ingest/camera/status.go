@@ -27,7 +27,7 @@ type status struct {
 	recalled chan struct{} // closed when the newest status of any process was read
 
 	mu       sync.Mutex
-	earlier  schemas.State // in that status; "" until then
+	earlier  schemas.State // the state in that status; "" until it was read
 	s        schemas.Status
 	problems [problemKinds]string
 	meter    meter
@@ -60,9 +60,9 @@ func (st *status) run(ctx context.Context) {
 // recallRetry is the pause before the newest status is read again.
 const recallRetry = time.Second
 
-// recall reads the newest status of the camera that any process wrote, once. Only there
-// it stands where the camera's numbers stand, so it must be read before this process
-// writes its own. recall tries until it succeeds; false: ctx has ended.
+// recall reads, once, the newest status of the camera that any process wrote. Only this
+// status has the camera's numbers, so it must be read before this process writes its own.
+// recall tries until it succeeds. It returns false if ctx has ended.
 func (st *status) recall(ctx context.Context) bool {
 	for {
 		select {
@@ -89,15 +89,15 @@ func (st *status) recall(ctx context.Context) bool {
 	}
 }
 
-// before returns the camera's state in the newest status of any process before this
-// one's; "" if there is none, or it is not known yet.
+// before returns the camera's state in the status that recall has read; "" if there is
+// none, or it was not read yet.
 func (st *status) before() schemas.State {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	return st.earlier
 }
 
-// standing returns where the camera's numbers stand, as soon as it is known.
+// standing waits until recall has read where the camera's numbers stand, and returns it.
 func (st *status) standing(ctx context.Context) (schemas.Standing, error) {
 	select {
 	case <-st.recalled:
@@ -117,8 +117,8 @@ func (st *status) session(s schemas.Standing, absent time.Duration, reason strin
 	})
 }
 
-// removed tells that the registry does not have the camera any more. Where its numbers
-// stand is kept, since the camera may come back.
+// removed writes the status of a camera that the registry does not have any more. It
+// keeps where the camera's numbers stand, since the camera may come back.
 func (st *status) removed() {
 	select {
 	case <-st.recalled:

@@ -11,13 +11,13 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// sweepEvery is the pause between two looks for purged footage. A purge that is younger
-// is left to the command that makes it: that one waits until the camera has stopped.
+// sweepEvery is the time between two searches for purged footage. A purge that is younger
+// is left to its command, which waits until the camera has stopped.
 const sweepEvery = time.Minute
 
 // sweep deletes footage that came after its purge, of the cameras of this process's
-// partitions, until ctx ends. Such footage is of a process that stood still meanwhile,
-// or the command that purged has not come to its end.
+// partitions, until ctx ends. Such footage comes from a process that stood still
+// meanwhile, or is left if the purging command was stopped before its end.
 func (s *Service) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()

@@ -11,13 +11,13 @@ import (
 // encoding, and the MIME type of the samples.
 var jsonEntry = []byte("\x00\x00\x00\x00\x00\x00\x00\x01\x00application/json\x00")
 
-// nothing is the sample that stands where the log has no metadata: the JSON value null.
+// nothing is the sample for time without metadata: the JSON value null. It is not empty:
 // FFmpeg 5.1 does not open a file that begins with a sample of zero bytes.
 var nothing = []byte("null")
 
-// withMetadata returns the runs of a chunk, in which each track of timed metadata has
-// samples for the whole time of the chunk. So no reader takes a sample for one that lasts
-// until the next, and a chunk without metadata is a valid one. It changes no run in place.
+// withMetadata returns the runs of a chunk. Each track of timed metadata has samples there
+// for the whole time of the chunk: otherwise readers let a sample last until the next one,
+// and a chunk without metadata is not valid. The chunk's own runs stay as they are.
 func withMetadata(tracks []schemas.Track, c *schemas.Chunk) []schemas.Run {
 	runs := c.Runs
 	for _, t := range tracks {

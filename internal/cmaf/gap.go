@@ -19,9 +19,9 @@ var endOfSequence = map[schemas.Codec][]byte{
 }
 
 // Gap makes the segment of a gap: one sample that lasts as long as the gap. A sample of
-// video has no picture, one of timed metadata is the JSON value null. Players that know EXT-X-GAP do not
-// request the segment. Others stop at a missing one: GStreamer's hlsdemux2 requests it for
-// ever. Errors: [ErrNoGap].
+// video has no picture, one of timed metadata is the JSON value null. Players that know
+// EXT-X-GAP do not request the segment. Others stop at a missing one: GStreamer's hlsdemux2
+// requests it for ever. Errors: [ErrNoGap].
 func Gap(e schemas.Entry) (Blocks, error) {
 	c := &schemas.Chunk{Seq: e.Seq, Last: true, Media: e.Media, Duration: e.Duration}
 	var t schemas.Track

@@ -260,7 +260,7 @@ func (v *view) apply(r *kgo.Record) error {
 	return nil
 }
 
-// snapshot returns a copy for others.
+// snapshot returns a copy that the caller may keep.
 func (v *view) snapshot() Snapshot {
 	status := maps.Clone(v.Status)
 	maps.DeleteFunc(status, func(_ string, s schemas.Status) bool { return s.State == schemas.StateRemoved })

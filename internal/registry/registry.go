@@ -206,9 +206,9 @@ func (c *Client) PutPurge(ctx context.Context, p schemas.Purge) error {
 	return nil
 }
 
-// partitioner puts all records about a camera into the partition that the camera's id
-// has by the client's default. So whoever reads a camera's record has read earlier
-// purges.
+// partitioner puts a camera's record and its purge into one partition, which the client's
+// default partitioner chooses for the camera's id. So a reader of a camera's record has
+// read the earlier purges.
 type partitioner struct{ kgo.Partitioner }
 
 func (p partitioner) ForTopic(topic string) kgo.TopicPartitioner {
@@ -252,8 +252,8 @@ func (c *Client) PutStatus(s schemas.Status) {
 	c.sendStatus(s.Camera, value)
 }
 
-// DeleteStatus removes a camera's status, and with it where its numbers stand; it does
-// not wait.
+// DeleteStatus removes a camera's status, and with it where the camera's numbers stand. It
+// does not wait.
 func (c *Client) DeleteStatus(id string) { c.sendStatus(id, nil) }
 
 func (c *Client) sendStatus(id string, value []byte) {

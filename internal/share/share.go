@@ -71,7 +71,7 @@ type Work interface {
 	Mute(on bool)
 }
 
-// Purge is what was purged of a camera id.
+// Purge is the record of what was purged of a camera id.
 type Purge struct {
 	schemas.Purge
 	Wanted bool // the registry has a camera of this id, as far as this process has read

@@ -88,8 +88,8 @@ func (c *RemoveCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error
 			}
 		}
 		if c.Purge {
-			// From here on the footage is deleted also if this command ends before, and
-			// what comes of it later too.
+			// From here on ingest completes the purge if this command is stopped, and
+			// deletes what a late process writes.
 			for _, p := range purges {
 				if err := r.PutPurge(ctx, p); err != nil {
 					return err
