@@ -13,7 +13,7 @@ import (
 	"github.com/framelog/framelog/tests/testmedia"
 )
 
-// again is a fragment as another writer makes it, of its first n chunks.
+// again returns the first n chunks of f as a writer with another epoch makes them.
 func again(f testmedia.Fragment, epoch int64, n int) testmedia.Fragment {
 	g := testmedia.Fragment{Entry: f.Entry}
 	for _, c := range f.Chunks[:n] {
@@ -46,8 +46,8 @@ func feed(t *testing.T, m *model, chunks ...*schemas.Chunk) {
 	}
 }
 
-// What a playlist has listed of a fragment stays until its entry, whoever writes the
-// fragment again, and goes without parts if the entry names another copy.
+// Listed parts of a fragment stay until its entry comes, also if other writers begin the
+// fragment again. If the entry names another copy, the segment has no parts.
 func TestListedPartsStay(t *testing.T) {
 	f := testmedia.Synthetic(testPlace, 3)
 	seq := f[1].Entry.Seq

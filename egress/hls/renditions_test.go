@@ -194,7 +194,7 @@ func TestLateVariant(t *testing.T) {
 		if got := streams(want(t, get(s, "/hls/cam/index.m3u8"), 200)); len(got) != 2 {
 			t.Errorf("a variant that is 11 s behind is not listed: %v", got)
 		}
-		// It is listed also where the log tells no roles any more.
+		// It stays listed while roles cannot be read from the log.
 		log.fail(errors.New("away"))
 		time.Sleep(keepFound)
 		if got := streams(want(t, get(s, "/hls/cam/index.m3u8"), 200)); len(got) != 2 {
@@ -226,7 +226,7 @@ func TestReports(t *testing.T) {
 		for url, line := range map[string]string{
 			playlist0:             fmt.Sprintf("#EXT-X-RENDITION-REPORT:URI=\"small.m3u8\",LAST-MSN=%d,LAST-PART=4", seq+6),
 			"/hls/cam/small.m3u8": fmt.Sprintf("#EXT-X-RENDITION-REPORT:URI=\"raw.m3u8\",LAST-MSN=%d,LAST-PART=4", seq+7),
-			// From one content to another there is no way.
+			// A player must not switch to other content.
 			"/hls/cam/redacted.m3u8": "",
 		} {
 			if got := report(url); got != line {
@@ -353,7 +353,7 @@ func TestSoundRendition(t *testing.T) {
 	}
 }
 
-// A list of topics that does not come holds nobody for longer than the first footage.
+// A request waits for the list of topics no longer than for a camera's first footage.
 func TestListOfTopicsHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &hangingLog{newFakeLog()}

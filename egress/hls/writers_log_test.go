@@ -152,7 +152,7 @@ func TestHandOverOverKafka(t *testing.T) {
 // on behind the hole.
 func TestReturnOverKafka(t *testing.T) {
 	w := newWriters(t)
-	// The numbers are far behind the clock, from which the new ones are taken.
+	// The new seq is taken from the clock, which is far ahead of the camera's numbers.
 	past := schemas.Standing{Life: "0011223344556677", Seq: 1000, Session: 7, Layout: testmedia.Layout}
 	remember := func(context.Context) (schemas.Standing, error) { return past, nil }
 	f := testmedia.Synthetic(testmedia.Place{Layout: testmedia.Layout, Start: time.Now()}, 8)

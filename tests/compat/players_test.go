@@ -180,8 +180,8 @@ func TestKeyframesComeLessOften(t *testing.T) {
 	onward()(t, s)
 }
 
-// All players at once are too many for two cores: then the pictures of each stand still
-// for the others' sake.
+// Two cores are too few for all players at once: then each one's pictures stand still
+// because of the others. So the two groups play one after the other.
 var (
 	chromiumOnly = regexp.MustCompile(" in Chromium$")
 	others       = regexp.MustCompile("^(hls.js low latency in Firefox|ffmpeg|mpv|GStreamer|VLC)$")

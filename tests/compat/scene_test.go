@@ -273,8 +273,8 @@ func holes(t *testing.T, f *testenv.Framelog, camera string) (all []time.Duratio
 	return all
 }
 
-// Freezes count if the footage before them ends later than this: what a player does when
-// it begins is no answer to a change, and the first change comes after lead.
+// Freezes count only if the footage before them ends later than settle. Earlier ones are
+// of the player's start and not of a change: the first change comes after lead.
 const settle = lead - 2*time.Second
 
 // judge fills in what follows from a player's pictures.

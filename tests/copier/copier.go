@@ -90,7 +90,8 @@ type work struct {
 	camera string
 }
 
-// WaitReclaim implements share.Work: that the group confirms this process is enough.
+// WaitReclaim implements share.Work. It waits for nothing: the group's confirmation is
+// enough.
 func (w work) WaitReclaim(context.Context) error { return nil }
 
 // Mute implements share.Work.

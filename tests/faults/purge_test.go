@@ -79,7 +79,7 @@ func TestPurgeIsAState(t *testing.T) {
 	none("after the purge without ingest")
 	ingest = startRole(t, "ingest", common)
 
-	// A process that stood still at the worst moment creates the topics again.
+	// A process that stood still just before it created topics creates them now.
 	if err := l.log.Ensure(t.Context(), schemas.Topic{Camera: "yard"}); err != nil {
 		t.Fatal(err)
 	}

@@ -123,8 +123,8 @@ func condition(l listed, now time.Time) (state, note string) {
 	return state, note
 }
 
-// absence tells for a day how long nothing was recorded before a camera was live, if that
-// was a second or longer.
+// absence returns how long nothing was recorded before a camera became live; "" if that
+// was shorter than a second, or the camera is live for more than a day.
 func absence(s *schemas.Status, now time.Time) string {
 	if s.Absent < 1 || now.Sub(s.Since) > 24*time.Hour {
 		return ""

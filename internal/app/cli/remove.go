@@ -193,8 +193,8 @@ func (e *Env) forgetPruned(ctx context.Context, r Registry, ids []string) error 
 	return nil
 }
 
-// stopped waits until no process records the cameras. An owner that stops marks the
-// status of a removed camera. The status of an owner that died gets stale.
+// stopped waits until no process records the cameras. An owner that stops writes
+// schemas.StateRemoved. The status of an owner that died gets stale.
 func (c *RemoveCmd) stopped(ctx context.Context, env *Env, r Registry) error {
 	until := time.Now().Add(cmp.Or(env.StopWait, 45*time.Second))
 	for {
@@ -205,7 +205,7 @@ func (c *RemoveCmd) stopped(ctx context.Context, env *Env, r Registry) error {
 		owner, busy := "", ""
 		for _, id := range c.IDs {
 			if _, back := s.Cameras[id]; back {
-				return &UsageError{What: fmt.Sprintf("a camera %q was added again meanwhile; its earlier footage is deleted when it is recorded", id)}
+				return &UsageError{What: fmt.Sprintf("a camera %q was added again meanwhile; the purged footage is deleted when the new camera is recorded", id)}
 			}
 			if st, ok := s.Status[id]; ok && !registry.Stale(st, env.now()) {
 				owner, busy = st.Owner, id
