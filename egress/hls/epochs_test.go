@@ -72,7 +72,7 @@ func TestListedPartsStay(t *testing.T) {
 			}
 		}
 		stay("at first")
-		m.opened(20)
+		m.newEpoch(20)
 		stay("after an open")
 		second := again(f[1], 20, 5)
 		feed(t, m, second.Chunks[:3]...)
@@ -89,7 +89,7 @@ func TestListedPartsStay(t *testing.T) {
 		if data, _ := m.part(seq, 20, 1); len(data) == 0 {
 			t.Errorf("%s: a part of the second writer is not served", name)
 		}
-		m.opened(30)
+		m.newEpoch(30)
 		feed(t, m, again(f[1], 30, 1).Chunks...)
 		stay("after those of a third")
 
@@ -134,7 +134,7 @@ func TestListedPartsStayInAnyOrder(t *testing.T) {
 			switch at := min(next+r.IntN(3), 11); r.IntN(5) {
 			case 0:
 				epoch += 1 + int64(r.IntN(9))
-				m.opened(epoch)
+				m.newEpoch(epoch)
 			case 1:
 				e := again(f[next], epoch, 5).Entry
 				if c := copies[next]; c.Chunks != nil && r.IntN(2) == 0 {

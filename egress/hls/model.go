@@ -95,7 +95,7 @@ func (m *model) newest() *schemas.Entry {
 // lists until the first entry behind the hole comes. If there is no entry yet, the
 // fragments in the hole are forgotten at once.
 func (m *model) open(e *schemas.Entry) {
-	m.opened(e.Offset)
+	m.newEpoch(e.Offset)
 	if e.From == 0 {
 		return
 	}
@@ -105,10 +105,10 @@ func (m *model) open(e *schemas.Entry) {
 	}
 }
 
-// opened takes the epoch of a new writer. The fragments that earlier writers left
+// newEpoch takes the epoch of a new writer. The fragments that earlier writers left
 // without an entry are void: no further part of them is promised. Their bytes stay
 // until the entry comes, for clients that have seen their parts listed.
-func (m *model) opened(epoch int64) {
+func (m *model) newEpoch(epoch int64) {
 	if epoch <= m.epoch {
 		return
 	}
@@ -142,7 +142,7 @@ func (m *model) chunk(c *schemas.Chunk) (added, dropped bool, err error) {
 	if n := m.newest(); n != nil && c.Seq <= n.Seq {
 		return false, false, nil
 	}
-	m.opened(c.Epoch)
+	m.newEpoch(c.Epoch)
 	if c.Epoch < m.epoch {
 		return false, false, nil
 	}
@@ -256,7 +256,7 @@ func (m *model) entry(e schemas.Entry, s *segment) {
 		e.Layout = n.Layout
 	}
 	if e.Playable() {
-		m.opened(e.Epoch)
+		m.newEpoch(e.Epoch)
 	}
 	m.forget(func(f *fragment) bool { return f.seq <= e.Seq })
 	m.entries = append(m.entries, e)

@@ -13,7 +13,7 @@ import (
 type OpenOptions struct {
 	Writer string        // this process, in the `open` entry
 	Host   string        // its host
-	Reason string        // "start", "takeover", …
+	Reason string        // why it opens, in the `open` entry: "assigned", "moved", …
 	Admit  func() string // called at each fragment; returns a reason to refuse it (schemas.ReasonStorage), or ""
 
 	// Unit names the first access unit that this writer will record (schemas.UnitHash);
