@@ -25,7 +25,7 @@ func newestOpen(t *testing.T, broker, id string) schemas.Entry {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	for opens := (schemas.Entry{}); ; {
+	for newest := (schemas.Entry{}); ; {
 		fetches := client.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
 			t.Fatalf("%s: read index: %v", id, err)
@@ -38,13 +38,13 @@ func newestOpen(t *testing.T, broker, id string) schemas.Entry {
 					t.Fatalf("%s: entry %d: %v", id, r.Offset, err)
 				}
 				if e.Kind == schemas.KindOpen {
-					opens = e
+					newest = e
 				}
 				end = r.Offset+1 >= p.HighWatermark
 			}
 		})
 		if end {
-			return opens
+			return newest
 		}
 	}
 }
@@ -56,10 +56,10 @@ func (f *fleet) record(t *testing.T) indexes {
 	return f.indexes(t, f.ids)
 }
 
-// told checks the first session of each camera since before, if it has one: if pictures
-// are missing before it, it tells the reason, and for how long. It returns how many
-// cameras tell an absence.
-func (f *fleet) told(t *testing.T, before indexes, reason string) (n int) {
+// checkAbsences checks the first session that each camera has begun since before. If
+// pictures are missing before it, its first entry must have their time and the reason. It
+// returns how many cameras have such an entry.
+func (f *fleet) checkAbsences(t *testing.T, before indexes, reason string) (n int) {
 	t.Helper()
 	for id, after := range f.checkKept(t, before) {
 		last := before[id][len(before[id])-1]
@@ -85,9 +85,10 @@ func (f *fleet) told(t *testing.T, before indexes, reason string) (n int) {
 	return n
 }
 
-// handedOver checks that the cameras that have another session now go on in it: no
-// picture and no sound is missing, none is there twice, and times go on without a step.
-func (f *fleet) handedOver(t *testing.T, before indexes) (n int) {
+// checkHandovers checks the cameras that have begun a session since before: no picture and
+// no sound is missing, none is there twice, and times go on without a step. It returns
+// their number.
+func (f *fleet) checkHandovers(t *testing.T, before indexes) (n int) {
 	t.Helper()
 	for id, after := range f.checkKept(t, before) {
 		last := before[id][len(before[id])-1]
@@ -119,7 +120,7 @@ func (f *fleet) handedOver(t *testing.T, before indexes) (n int) {
 	return n
 }
 
-// Whatever keeps cameras from being recorded, the log tells how long it took, and why. A
+// Whatever keeps cameras from being recorded, the log has the length and the reason. A
 // planned hand-over takes no time.
 func TestAbsenceIsTold(t *testing.T) {
 	testenv.SkipShort(t, "two minutes of real time")
@@ -129,8 +130,8 @@ func TestAbsenceIsTold(t *testing.T) {
 	for i := range all {
 		all[i].clip.Seconds = 36 // longer than any absence, so that each missing picture is known
 	}
-	// A hand-over may fall into a fragment. There it falls between two chunks of 3
-	// pictures.
+	// With short GOPs a hand-over may fall into a fragment of this camera. Then it falls
+	// between two chunks of 3 pictures.
 	all[1].clip.GOP = 9
 	f := startFleet(t, all)
 	ingest := func() *role { return startRole(t, "ingest", f.config) }
@@ -153,19 +154,19 @@ func TestAbsenceIsTold(t *testing.T) {
 	two := ingest()
 	f.waitShared(t, one, two)
 	f.record(t) // until the new sessions have entries
-	want("another ingest joins", f.handedOver(t, before), 1)
+	want("another ingest joins", f.checkHandovers(t, before), 1)
 
 	before = f.record(t)
 	stop(one)
 	f.record(t)
-	want("an ingest ends", f.handedOver(t, before), 1)
+	want("an ingest ends", f.checkHandovers(t, before), 1)
 
 	before = f.record(t)
 	stop(two)
 	lasts(t, away)
 	three := ingest()
 	f.record(t)
-	want("ingest starts again", f.told(t, before, schemas.AbsentRestart), len(all))
+	want("ingest starts again", f.checkAbsences(t, before, schemas.AbsentRestart), len(all))
 	statuses, err := system.Statuses(t, f.egress.url)
 	if err != nil {
 		t.Fatal(err)
@@ -184,7 +185,7 @@ func TestAbsenceIsTold(t *testing.T) {
 	}
 	three.Signal(syscall.SIGCONT)
 	f.record(t)
-	want("ingest stands still", f.told(t, before, schemas.AbsentFrozen), len(all))
+	want("ingest stands still", f.checkAbsences(t, before, schemas.AbsentFrozen), len(all))
 
 	before = f.record(t)
 	for _, id := range f.ids {
@@ -196,7 +197,7 @@ func TestAbsenceIsTold(t *testing.T) {
 		admit(f.servers[id])
 	}
 	f.record(t)
-	want("cameras are away", f.told(t, before, schemas.AbsentCamera), len(all))
+	want("cameras are away", f.checkAbsences(t, before, schemas.AbsentCamera), len(all))
 
 	four := ingest()
 	f.waitShared(t, three, four)
@@ -205,7 +206,7 @@ func TestAbsenceIsTold(t *testing.T) {
 	lasts(t, longer)
 	three.Signal(syscall.SIGCONT)
 	f.record(t)
-	want("an owner stands still", f.told(t, before, schemas.AbsentHandover), 1)
+	want("an owner stands still", f.checkAbsences(t, before, schemas.AbsentHandover), 1)
 }
 
 // empty deletes all records of a camera's topics, as retention does in time.
