@@ -1,6 +1,7 @@
 package medialog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,15 +63,19 @@ type leftover struct {
 func (left *leftover) partitions() int32 { return int32(len(left.at)) }
 
 // readLeftover reads the chunks that stand in the media topic now and may have no
-// entry.
+// entry. The error is ErrNoTopic if the topic was deleted.
 func (l *Log) readLeftover(ctx context.Context, media string, n newest) (leftover, error) {
 	var unnamed []span
-	err := retry(ctx, func() (err error) {
+	var err error
+	retryErr := retry(ctx, func() error {
 		unnamed, err = l.mediaStarts(ctx, media, &n)
+		if errors.Is(err, ErrNoTopic) {
+			return nil
+		}
 		l.logMissingRight(err)
 		return err
 	})
-	if err != nil {
+	if err := cmp.Or(retryErr, err); err != nil {
 		return leftover{}, err
 	}
 	left := leftover{past: past{indexEnd: n.indexEnd, cut: map[int32]bool{}}, at: make([]int64, len(unnamed))}
@@ -127,7 +132,7 @@ func (l *Log) readLeftoverOf(ctx context.Context, media string, p int32, end int
 		if !expired {
 			return nil
 		}
-		now, err := l.spans(ctx, media)
+		now, err := l.waitForSpans(ctx, media)
 		if err != nil {
 			return err
 		}

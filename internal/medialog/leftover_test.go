@@ -3,6 +3,7 @@ package medialog
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -31,6 +32,18 @@ func TestMediaStartsShared(t *testing.T) {
 	if !slices.Equal(shared, []span{{0, 100}, {0, 80}}) {
 		t.Errorf("the answer that other calls have is now %v", shared)
 	}
+}
+
+// TestLeftoverWithoutTopic: the media topic is deleted while a writer opens. The writer ends,
+// and does not wait for ever for a topic that nobody creates.
+func TestLeftoverWithoutTopic(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := e.log().readLeftover(ctx, "deleted", newest{}); !errors.Is(err, ErrNoTopic) {
+			t.Errorf("the error is %v, want %v", err, ErrNoTopic)
+		}
+	})
 }
 
 // TestLongLeftover: a writer dies in a fragment with more chunks than
