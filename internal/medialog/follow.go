@@ -143,7 +143,7 @@ func (f *followCore) resume(c checkpoint) error {
 	if c.last != nil && c.last.Seq+1 == f.next {
 		f.hole = false
 	}
-	f.told = c.attempts[f.next]
+	f.told = max(f.told, c.attempts[f.next]) // its own `open` may have told more
 	return nil
 }
 

@@ -46,6 +46,36 @@ func TestResumption(t *testing.T) {
 	}
 }
 
+// TestFailedBeforeOpen: work fails before the follower's first `open`. That `open` tells the
+// failure, and there is no second one for it.
+func TestFailedBeforeOpen(t *testing.T) {
+	f := newFollowCore(schemas.Entry{Processor: "p"}, "a", 4, 1<<20, 1<<20)
+	stands := checkpoint{last: &schemas.Entry{Kind: schemas.KindWhole, Life: "a", Seq: 6}}
+	if err := f.resume(stands); err != nil {
+		t.Fatal(err)
+	}
+	begin := func() *followWork {
+		w, err := f.begin(&schemas.Chunk{Seq: 7})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	f.fail(begin(), errFailed)
+	begin()
+	a, _ := f.action()
+	if a.entry == nil || a.entry.Attempt != 1 {
+		t.Fatalf("the first action is %+v, want an open that tells 1 failure", a)
+	}
+	f.opened(10)
+	if err := f.resume(stands); err != nil {
+		t.Fatal(err)
+	}
+	if a, ok := f.action(); ok {
+		t.Errorf("then comes %+v", a.entry)
+	}
+}
+
 // TestAlike: one entry stands for gaps only if nothing of them is lost.
 func TestAlike(t *testing.T) {
 	gaps := func(change func(e *schemas.Entry)) []schemas.Entry {

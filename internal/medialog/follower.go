@@ -305,7 +305,9 @@ func (f *Follower) wait(ctx context.Context, cond func() (bool, error)) error {
 func (f *Follower) notify() {
 	close(f.changed)
 	f.changed = make(chan struct{})
-	f.log.metrics.followerHeld.WithLabelValues(f.topic.Camera, f.topic.Name()).Set(float64(f.core.held + f.core.sent))
+	if !f.ended { // else stop has removed it
+		f.log.metrics.followerHeld.WithLabelValues(f.topic.Camera, f.topic.Name()).Set(float64(f.core.held + f.core.sent))
+	}
 	f.wake()
 }
 

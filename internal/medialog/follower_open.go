@@ -219,28 +219,21 @@ func (l *Log) waitForSource(ctx context.Context, t schemas.Topic) (st sourceStat
 	return st, err
 }
 
-// readSource reads the ends of a source's index.
-func (l *Log) readSource(ctx context.Context, index string, s span) (st sourceState, err error) {
-	for e, err := range l.walk(ctx, index, s.start, s.end) {
-		if err != nil {
-			return st, err
-		}
-		st.life = e.Life
-		if e.Footage() {
-			st.oldest = &e
-			break
-		}
+// readSource reads the ends of a source's index. The error is ErrNotFound if no record
+// tells the life: the index is empty, or a writer is about to begin there.
+func (l *Log) readSource(ctx context.Context, index string, s span) (sourceState, error) {
+	_, oldest, err := look(l.footage(ctx, index, nil), s.start, s.end, 0, (*schemas.Entry).LastSeq)
+	if err != nil {
+		return sourceState{}, err
 	}
 	n, err := l.newestBefore(ctx, index, s.end)
 	switch {
 	case err != nil:
-		return st, err
-	case n.entry != nil:
-		st.newest, st.life = n.entry, n.entry.Life
-	case n.epoch < 0:
-		return st, ErrNotFound
+		return sourceState{}, err
+	case n.life == "":
+		return sourceState{}, ErrNotFound
 	}
-	return st, nil
+	return sourceState{life: n.life, oldest: oldest, newest: n.entry}, nil
 }
 
 // readSame reads the source's entry of the seq of last, which is an output's newest

@@ -291,6 +291,33 @@ func TestFollowData(t *testing.T) {
 	})
 }
 
+// TestSourceBegins: the camera's index was emptied by retention, and a new writer has
+// appended its first `open`, which tells no life. It is not known yet whether the footage is
+// another one, so a follower waits, and deletes nothing.
+func TestSourceBegins(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
+		l := e.log()
+		if err := l.Ensure(t.Context(), cam); err != nil {
+			t.Fatal(err)
+		}
+		a, life := l.appender(cam), ""
+		for end, want := range []error{ErrNotFound, ErrNotFound, nil} {
+			if end > 0 {
+				if _, err := a.append(t.Context(), &schemas.Entry{Kind: schemas.KindOpen, Prev: -1, Life: life}, time.Time{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			st, err := l.readSource(t.Context(), a.index, span{0, int64(end)})
+			if !errors.Is(err, want) || st.life != life {
+				t.Errorf("with %d opens the source has the life %q and the error %v, want %v", end, st.life, err, want)
+			}
+			if end == 1 {
+				life = "0a1b2c3d"
+			}
+		}
+	})
+}
+
 // TestFollowBegunAnew: the camera was purged while nothing followed it, and is recorded
 // again. What was made of the purged footage goes.
 func TestFollowBegunAnew(t *testing.T) {
