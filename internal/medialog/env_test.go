@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -166,6 +167,16 @@ func (l *logLines) all() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return append([]string(nil), l.lines...)
+}
+
+// logged returns how many lines of the log contain text.
+func (e *env) logged(text string) (n int) {
+	for _, line := range e.lines.all() {
+		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
 }
 
 var cam = schemas.Topic{Camera: "front-door"}

@@ -13,14 +13,16 @@ import (
 )
 
 // entrySize is the bytes of an entry that a fetch is made for. Most entries are smaller,
-// with the overhead of their record. For longer ones there is another fetch.
+// with the overhead of their record. For longer ones there is another fetch. The first
+// fetch is for indexWindow entries at most: many readers of a long range stop early, and
+// the index of a day has megabytes.
 const entrySize = 512
 
 // indexRecords reads [from, to) of an index. A record that is no entry becomes an
 // entry without a kind. A record of a newer schema is an error.
 func (l *Log) indexRecords(ctx context.Context, index string, from, to int64) iter.Seq2[schemas.Entry, error] {
 	return func(yield func(schemas.Entry, error) bool) {
-		limit := min((to-from)*entrySize, l.fetchLimit())
+		limit := min(to-from, indexWindow) * entrySize
 		for r, err := range l.recordsIn(ctx, index, 0, from, to, limit) {
 			if err != nil {
 				yield(schemas.Entry{}, fmt.Errorf("medialog: read %s: %w", index, err))
@@ -137,7 +139,7 @@ type newest struct {
 	indexEnd
 	epoch    int64           // offset of the newest `open`, as far as it is known; -1: there is none
 	open     *schemas.Entry  // that `open`; nil: it is not among the records that were read
-	offsets  map[int32]int64 // of each media partition that an entry names: the offset behind its last chunk
+	offsets  map[int32]int64 // of each media partition that an entry names: the offset behind the last chunk of the newest one
 	complete bool            // the index was read from its start
 	since    time.Time       // public time of the oldest entry that was read
 }
@@ -187,6 +189,8 @@ func (n *newest) add(e *schemas.Entry) {
 		n.since = e.Start
 	}
 	if e.Playable() {
-		n.offsets[e.Partition] = max(n.offsets[e.Partition], e.Last+1)
+		// The newest entry counts, not the highest offset: if the media topic was created
+		// again, or cut back, older entries name offsets that are reached later.
+		n.offsets[e.Partition] = e.Last + 1
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -30,11 +31,13 @@ func (l *Log) records(ctx context.Context, topic string, partition int32, from, 
 // fetchLimit is the most bytes of a fetch.
 func (l *Log) fetchLimit() int64 { return int64(l.cfg.MaxMessage) + 1<<20 }
 
-// recordsIn is records with fetches of at most limit bytes, but for one batch at least.
+// recordsIn is records with a first fetch of at most limit bytes, but for one batch at
+// least. Later fetches are larger.
 func (l *Log) recordsIn(ctx context.Context, topic string, partition int32, from, to, limit int64) iter.Seq2[*kgo.Record, error] {
 	return func(yield func(*kgo.Record, error) bool) {
 		pause := 20 * time.Millisecond
 		fresh := false
+		var failed failing
 		var short time.Time // since when the partition ends at from or before; zero: it does not
 		for from < to {
 			recs, err := l.fetch(ctx, topic, partition, from, limit, fresh)
@@ -52,7 +55,8 @@ func (l *Log) recordsIn(ctx context.Context, topic string, partition int32, from
 			}
 			switch {
 			case err == nil && len(recs) > 0:
-				fresh, pause = false, 20*time.Millisecond
+				failed = failing{}
+				fresh, pause, limit = false, 20*time.Millisecond, min(4*limit, l.fetchLimit())
 			case errors.Is(err, ErrExpired), errors.Is(err, ErrNoTopic), ctx.Err() != nil:
 				if ctx.Err() != nil {
 					err = ctx.Err()
@@ -64,6 +68,8 @@ func (l *Log) recordsIn(ctx context.Context, topic string, partition int32, from
 				wait := pause
 				if l.logMissingRight(err) {
 					wait = missingRightPause
+				} else {
+					failed.again(l.logger, "topic", topic, "partition", partition, "offset", from, "err", err)
 				}
 				select {
 				case <-ctx.Done():
@@ -85,6 +91,26 @@ func (l *Log) recordsIn(ctx context.Context, topic string, partition int32, from
 				}
 			}
 		}
+	}
+}
+
+// logAfter is after how long a wait for Kafka is logged that no error ends.
+const logAfter = 10 * time.Second
+
+// failing logs once that a partition cannot be read.
+type failing struct {
+	since  time.Time
+	logged bool
+}
+
+// again notes a further failure.
+func (f *failing) again(logger *slog.Logger, said ...any) {
+	switch now := time.Now(); {
+	case f.since.IsZero():
+		f.since = now
+	case !f.logged && now.Sub(f.since) >= logAfter:
+		logger.Warn("a partition cannot be read; trying again", said...)
+		f.logged = true
 	}
 }
 

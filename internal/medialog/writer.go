@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/framelog/framelog/schemas"
@@ -52,6 +53,7 @@ type Writer struct {
 	fenced chan struct{}
 	done   chan struct{}
 	wakeup chan struct{} // capacity 1: an entry may be ready
+	step   atomic.Value  // string: what its opening waits for
 
 	mu      sync.Mutex // guards all that follows, and core
 	core    *core

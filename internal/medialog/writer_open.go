@@ -76,6 +76,10 @@ func (w *Writer) run(ctx context.Context) error {
 // may be entries now, and open begins again.
 func (w *Writer) open(ctx context.Context) error {
 	now := uint64(time.Now().Unix())
+	slow := time.AfterFunc(logAfter, func() {
+		w.logger.Warn("the camera's topic is not open yet", "topic", w.media, "waits_for", w.step.Load())
+	})
+	defer slow.Stop()
 	for {
 		epoch, err := w.fence(ctx, schemas.Entry{})
 		if err != nil {
@@ -102,7 +106,7 @@ func (w *Writer) open(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if another || declared < epoch { // or the index is another one
+			if another || declared <= epoch { // or the index is another one
 				continue
 			}
 			epoch = declared
@@ -119,10 +123,12 @@ func (w *Writer) open(ctx context.Context) error {
 // access unit may still be on its way. findPast waits for it, at most unitWait.
 func (w *Writer) findPast(ctx context.Context, epoch int64) (leftover, error) {
 	began := time.Now()
+	w.step.Store("the end of the index")
 	end, err := w.log.newestBefore(ctx, w.index, epoch)
 	if err != nil {
 		return leftover{}, err
 	}
+	w.step.Store("the chunks without an entry")
 	left, err := w.log.readLeftover(ctx, w.media, end)
 	if err != nil {
 		return leftover{}, err
@@ -168,6 +174,7 @@ func (w *Writer) remembered(ctx context.Context, newest *schemas.Entry) (stood s
 	if newest != nil || w.opt.Remember == nil {
 		return stood, nil
 	}
+	w.step.Store("where the camera's numbers stood")
 	logged := false
 	err = retry(ctx, func() (err error) {
 		if stood, err = w.opt.Remember(ctx); err != nil && !logged && ctx.Err() == nil {
@@ -202,12 +209,14 @@ func (w *Writer) fence(ctx context.Context, declared schemas.Entry) (epoch int64
 		Unit: w.opt.Unit, AbsentReason: w.opt.Absent, From: declared.From, Life: declared.Life,
 	}
 	retryErr := retry(ctx, func() error {
+		w.step.Store("the topics")
 		if err = w.admit(ctx); err != nil {
 			return nil
 		}
 		if err = w.log.waitForTopics(ctx, w.topic); err != nil {
 			return nil
 		}
+		w.step.Store("the acknowledgement of its open")
 		epoch, err = w.append(ctx, &open, time.Time{})
 		if !isGone(err) {
 			return nil

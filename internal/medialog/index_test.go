@@ -1,0 +1,105 @@
+package medialog
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// TestNewestOffset: the media topic was created again. Chunks without an entry stand behind
+// the newest entry's, although older entries name higher offsets.
+func TestNewestOffset(t *testing.T) {
+	n := newest{offsets: map[int32]int64{}}
+	for i, last := range []int64{900, 4} {
+		n.add(&schemas.Entry{Kind: schemas.KindWhole, Seq: uint64(7 + i), First: last, Last: last, Chunks: 1})
+	}
+	if n.offsets[0] != 5 {
+		t.Errorf("chunks without an entry are looked for from offset %d on, want 5", n.offsets[0])
+	}
+}
+
+// TestFirstFetch: a reader of a long part of an index begins with a small fetch, since it may
+// stop soon. The next fetches are larger.
+func TestFirstFetch(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
+		l := e.log()
+		w := l.Open(t.Context(), cam, OpenOptions{Writer: "w"})
+		ready(t, w)
+		closeWriter(t, w)
+		var sizes []int32
+		c.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			c.KeepControl()
+			sizes = append(sizes, r.(*kmsg.FetchRequest).MaxBytes)
+			return nil, nil, false
+		})
+		index := l.names.Index(cam)
+		s, err := l.spans(t.Context(), index)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := int64(0)
+		for _, err := range l.indexRecords(t.Context(), index, 0, 40_000) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n++; n == s[0].end {
+				w := l.Open(t.Context(), cam, OpenOptions{Writer: "w"}) // one more record
+				ready(t, w)
+				closeWriter(t, w)
+				continue
+			}
+			if n > s[0].end {
+				break
+			}
+		}
+		if first := int32(indexWindow * entrySize); !slices.Contains(sizes, first) || !slices.Contains(sizes, 4*first) || slices.Max(sizes) > 4*first {
+			t.Errorf("fetches of %v bytes, want %d first and %d then", sizes, first, 4*first)
+		}
+	})
+}
+
+// TestFailingRead: a partition that cannot be read is logged once.
+func TestFailingRead(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
+		l := e.log()
+		w := l.Open(t.Context(), cam, OpenOptions{Writer: "w"})
+		ready(t, w)
+		closeWriter(t, w)
+		c.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			c.KeepControl()
+			resp := r.ResponseKind().(*kmsg.FetchResponse)
+			resp.ErrorCode = -1 // UNKNOWN_SERVER_ERROR
+			return resp, nil, true
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 3*logAfter)
+		defer cancel()
+		for _, err := range l.indexRecords(ctx, l.names.Index(cam), 0, 1) {
+			if err == nil {
+				t.Error("a record was read")
+			}
+		}
+		if n := e.logged("a partition cannot be read"); n != 1 {
+			t.Errorf("it is logged %d times, want once", n)
+		}
+	})
+}
+
+// TestSlowOpening: a writer that does not open logs what it waits for.
+func TestSlowOpening(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
+		w := e.log().Open(t.Context(), cam, OpenOptions{Writer: "w", Remember: func(ctx context.Context) (schemas.Standing, error) {
+			time.Sleep(2 * logAfter)
+			return schemas.Standing{}, ctx.Err()
+		}})
+		ready(t, w)
+		if n := e.logged("waits_for=\"where the camera's numbers stood\""); n != 1 {
+			t.Errorf("it is logged %d times, want once", n)
+		}
+	})
+}
