@@ -3,7 +3,9 @@ package medialog
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -61,6 +63,42 @@ func TestFirstFetch(t *testing.T) {
 		if first := int32(indexWindow * entrySize); !slices.Contains(sizes, first) || !slices.Contains(sizes, 4*first) || slices.Max(sizes) > 4*first {
 			t.Errorf("fetches of %v bytes, want %d first and %d then", sizes, first, 4*first)
 		}
+	})
+}
+
+// TestReadBesideWait: a reader that waits for records does not keep another one waiting.
+func TestReadBesideWait(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
+		l := e.log()
+		w := l.Open(t.Context(), cam, OpenOptions{Writer: "w"})
+		ready(t, w)
+		closeWriter(t, w)
+		index := l.names.Index(cam)
+		s, err := l.spans(t.Context(), index)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for _, err := range l.indexRecords(ctx, index, s[0].end, s[0].end+1) {
+				if err == nil {
+					t.Error("a record came that nobody wrote")
+				}
+			}
+		})
+		synctest.Wait() // its request is at the broker
+		began := time.Now()
+		for _, err := range l.indexRecords(t.Context(), index, 0, 1) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		if d := time.Since(began); d > 100*time.Millisecond {
+			t.Errorf("the other reader had its record after %v", d)
+		}
+		cancel()
+		wg.Wait()
 	})
 }
 

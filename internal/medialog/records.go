@@ -139,7 +139,9 @@ func (l *Log) fetch(ctx context.Context, topic string, partition int32, from, li
 		return nil, ErrNoTopic
 	}
 	req := kmsg.NewPtrFetchRequest()
-	req.MaxWaitMillis, req.MinBytes = 500, 1
+	// The broker must not wait for records that are not there: it answers the requests of a
+	// connection one after the other, and all readers of this process have the same one.
+	req.MaxWaitMillis, req.MinBytes = 0, 1
 	req.MaxBytes = int32(limit)
 	req.ReplicaID = -1
 	t := kmsg.NewFetchRequestTopic()
