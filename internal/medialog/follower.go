@@ -56,6 +56,7 @@ type Follower struct {
 	mu      sync.Mutex // guards all that follows
 	core    *followCore
 	changed chan struct{} // closed at the next change of core
+	gone    error         // why the media topic takes no chunk any more
 	ended   bool
 	err     error // why it ended
 }
@@ -341,12 +342,13 @@ func (f *Follower) run(ctx context.Context) error {
 	for {
 		f.mu.Lock()
 		a, ok := f.core.action()
+		err := f.gone
 		f.mu.Unlock()
 		if now := time.Now(); a.at.After(now) {
 			a.at = now // the source's clock is ahead of this one
 		}
-		var err error
 		switch {
+		case err != nil:
 		case !ok:
 			select {
 			case <-f.wakeup:
@@ -378,6 +380,9 @@ func (f *Follower) send(a followAction) {
 		failure := ""
 		if err != nil {
 			failure = failureOf(err)
+			if isGone(err) {
+				f.gone = err
+			}
 		}
 		f.core.resolved(a, offset, failure)
 		f.notify()

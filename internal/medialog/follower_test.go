@@ -291,6 +291,38 @@ func TestFollowData(t *testing.T) {
 	})
 }
 
+// TestFollowMediaDeleted: somebody deletes the media topic of a rendition alone. The follower
+// ends, so that no fragment counts as failed for it, and the next one goes on in a new topic.
+func TestFollowMediaDeleted(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
+		l := e.log()
+		source := record(t, l, newFeed(l.Open(t.Context(), cam, OpenOptions{Writer: "w"}), 1), 3)
+		f := follow(t, l)
+		if err := f.Jump(t.Context(), source[0].Seq); err != nil {
+			t.Fatal(err)
+		}
+		copyFragments(t, l, f, source[:1])
+		if _, err := e.log().admin.DeleteTopic(t.Context(), l.names.Media(rendition)); err != nil {
+			t.Fatal(err)
+		}
+		_ = copyFragment(t, l, f, source[1])
+		select {
+		case <-f.Done():
+		case <-time.After(time.Minute):
+			t.Fatal("the follower goes on")
+		}
+		if err := f.Err(); !errors.Is(err, ErrNoTopic) {
+			t.Errorf("the follower ended with %v, want %v", err, ErrNoTopic)
+		}
+		f = follow(t, l)
+		if seq, failures := f.Next(); seq != source[1].Seq || failures != 0 {
+			t.Errorf("the next one goes on at %d with %d failures, want %d with none", seq, failures, source[1].Seq)
+		}
+		copyFragments(t, l, f, source[1:])
+		sameAsSource(t, l, source[1:], renditionOf(t, l)[1:])
+	})
+}
+
 // TestSourceBegins: the camera's index was emptied by retention, and a new writer has
 // appended its first `open`, which tells no life. It is not known yet whether the footage is
 // another one, so a follower waits, and deletes nothing.

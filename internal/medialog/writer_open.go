@@ -77,7 +77,7 @@ func (w *Writer) run(ctx context.Context) error {
 func (w *Writer) open(ctx context.Context) error {
 	now := uint64(time.Now().Unix())
 	slow := time.AfterFunc(logAfter, func() {
-		w.logger.Warn("the camera's topic is not open yet", "topic", w.media, "waits_for", w.step.Load())
+		w.logger.Info("the camera's topic is not open yet", "topic", w.media, "waits_for", w.step.Load())
 	})
 	defer slow.Stop()
 	for {
