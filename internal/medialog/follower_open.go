@@ -246,7 +246,11 @@ func (l *Log) readSame(ctx context.Context, t schemas.Topic, last *schemas.Entry
 	switch {
 	case err == nil:
 		st.same = &e
-	case errors.Is(err, ErrExpired), errors.Is(err, ErrNotFound):
+	case errors.Is(err, errCutBack):
+	case errors.Is(err, ErrExpired): // perhaps since the index was read
+		st.oldest = &schemas.Entry{Seq: last.Seq + 1}
+		return nil
+	case errors.Is(err, ErrNotFound):
 		return nil
 	}
 	return err

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/framelog/framelog/schemas"
@@ -287,6 +288,34 @@ func TestFollowData(t *testing.T) {
 		}
 		if newest, _ := f.Newest(); newest.Seq != source[5].Seq {
 			t.Errorf("the newest entry is that of %d, want %d", newest.Seq, source[5].Seq)
+		}
+	})
+}
+
+// TestSourceExpires: retention removes the source's entry while a follower resumes. The
+// rendition goes on.
+func TestSourceExpires(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
+		l := e.log()
+		source := record(t, l, newFeed(l.Open(t.Context(), cam, OpenOptions{Writer: "w"}), 1), 3)
+		s, err := l.spans(t.Context(), l.names.Index(cam))
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, err := l.readSource(t.Context(), l.names.Index(cam), s[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		offsets := kadm.Offsets{}
+		offsets.Add(kadm.Offset{Topic: l.names.Index(cam), At: source[1].Offset})
+		if _, err := l.admin.DeleteRecords(t.Context(), offsets); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.readSame(t.Context(), cam, &source[0], &st); err != nil {
+			t.Fatal(err)
+		}
+		if got := resumptionOf(&source[0], st); got != goesOn {
+			t.Errorf("the follower decides %d, want %d", got, goesOn)
 		}
 	})
 }
