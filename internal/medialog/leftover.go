@@ -13,11 +13,11 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// leftoverWindow is how many records are read from the end of each partition if the
-// index has no entry. It is more than the chunks of the longest fragment (60 s) at the
-// default chunk duration. Then the camera is new, or the index was deleted or emptied:
-// the media may be those of a day, and a new writer that reads them all cannot record
-// for minutes.
+// leftoverWindow is how many records are read from the end of a partition if no entry
+// tells where to begin. It is more than the chunks of the longest fragment (60 s) at the
+// default chunk duration. The camera is new, or its index was deleted or emptied, or the
+// partition was cut back. The media may be those of a day, and a new writer that reads
+// them all cannot record for minutes.
 const leftoverWindow = 512
 
 // mediaStarts returns, for each partition, the span of the chunks that no entry in n
@@ -33,7 +33,9 @@ func (l *Log) mediaStarts(ctx context.Context, media string, n *newest) (unnamed
 		s := &unnamed[p]
 		from, named := n.offsets[int32(p)]
 		switch {
-		case named:
+		case named && from <= s.end:
+		case named: // the partition was cut back, or created again: other chunks may stand there
+			from = s.end - leftoverWindow
 		case n.complete && (n.entry == nil || s.end-s.start <= leftoverWindow):
 			from = s.end - leftoverWindow
 		default:

@@ -19,17 +19,18 @@ import (
 // TestMediaStartsShared: calls that come together share one answer of the brokers, and a call
 // that looks for chunks without an entry does not change it.
 func TestMediaStartsShared(t *testing.T) {
-	shared := []span{{0, 100}, {0, 80}}
+	shared := []span{{0, 100}, {0, 80}, {0, 5}}
 	l := &Log{}
 	l.spanning.do = func(context.Context, []string) map[string]result[[]span] {
 		return map[string]result[[]span]{"media": {value: shared}}
 	}
 	l.ctx = t.Context()
-	got, err := l.mediaStarts(t.Context(), "media", &newest{offsets: map[int32]int64{0: 50, 1: 80}})
-	if err != nil || !slices.Equal(got, []span{{50, 100}, {80, 80}}) {
+	got, err := l.mediaStarts(t.Context(), "media", &newest{offsets: map[int32]int64{0: 50, 1: 80, 2: 900}})
+	// The third partition was cut back.
+	if err != nil || !slices.Equal(got, []span{{50, 100}, {80, 80}, {0, 5}}) {
 		t.Errorf("the chunks without an entry are %v (%v)", got, err)
 	}
-	if !slices.Equal(shared, []span{{0, 100}, {0, 80}}) {
+	if !slices.Equal(shared, []span{{0, 100}, {0, 80}, {0, 5}}) {
 		t.Errorf("the answer that other calls have is now %v", shared)
 	}
 }
