@@ -96,9 +96,15 @@ func (f *feed) and(g *feed) map[uint32][]byte {
 }
 
 // TestHandoverWithoutUnit: the writer before is gone, and its last footage is young. The
-// new one waits for its first access unit no longer than unitWait, and tells the time
-// between.
+// new one waits for its first access unit no longer than unitWait, and not at all if no
+// other process can have recorded; it tells the time between.
 func TestHandoverWithoutUnit(t *testing.T) {
+	handoverWithoutUnit(t, schemas.AbsentHandover, unitWait)
+	handoverWithoutUnit(t, schemas.AbsentRestart, 0)
+}
+
+func handoverWithoutUnit(t *testing.T, absent string, wait time.Duration) {
+	t.Helper()
 	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
 		l := e.log()
 		ctx, crash := context.WithCancel(t.Context())
@@ -111,7 +117,7 @@ func TestHandoverWithoutUnit(t *testing.T) {
 		time.Sleep(time.Second)
 		crash()
 		<-w.Fenced()
-		w = e.log().Open(t.Context(), cam, OpenOptions{Writer: "w2", Absent: schemas.AbsentHandover, Unit: "0123456789abcdef"})
+		w = e.log().Open(t.Context(), cam, OpenOptions{Writer: "w2", Absent: absent, Unit: "0123456789abcdef"})
 		f2 := newFeed(w, 2)
 		f2.media = f.media + schemas.Ticks(800*time.Millisecond)
 		if err := f2.fragment(3); err != nil {
@@ -119,13 +125,13 @@ func TestHandoverWithoutUnit(t *testing.T) {
 		}
 		began := time.Now()
 		ready(t, w)
-		if d := time.Since(began); d < unitWait || d > unitWait+200*time.Millisecond {
-			t.Errorf("ready after %v, want %v", d, unitWait)
+		if d := time.Since(began) - wait; d < 0 || d > 200*time.Millisecond {
+			t.Errorf("ready %v after the %v that it waits", d, wait)
 		}
 		closeWriter(t, w)
 		es := entriesOf(t, l, Range{})
 		own := es[len(es)-1]
-		if d := own.Absent - schemas.Ticks(800*time.Millisecond); len(es) != 2 || d < -1 || d > 1 || own.AbsentReason != schemas.AbsentHandover {
+		if d := own.Absent - schemas.Ticks(800*time.Millisecond); len(es) != 2 || d < -1 || d > 1 || own.AbsentReason != absent {
 			t.Errorf("%+v", es)
 		}
 	})

@@ -21,7 +21,8 @@ type OpenOptions struct {
 	// "": none is known. If earlier writers left this unit, settling cuts there.
 	Unit string
 	// Absent is why nothing was recorded before this writer's first session, if time is
-	// missing there: schemas.AbsentRestart, …
+	// missing there: schemas.AbsentRestart, … With schemas.AbsentHandover the writer before
+	// may still record: opening waits up to 1 s until that one has sent Unit.
 	Absent string
 	// Remember returns where the camera's numbers stood. It is called if the index has no
 	// entry; nil, or the zero Standing: nothing is known.

@@ -120,7 +120,8 @@ func (w *Writer) open(ctx context.Context) error {
 
 // findPast reads what stood in the log before the `open` at offset epoch. An earlier
 // writer records until it learns that it is fenced, so the chunk with this writer's first
-// access unit may still be on its way. findPast waits for it, at most unitWait.
+// access unit may still be on its way. At a hand-over findPast waits for it, at most
+// unitWait.
 func (w *Writer) findPast(ctx context.Context, epoch int64) (leftover, error) {
 	began := time.Now()
 	w.step.Store("the end of the index")
@@ -134,7 +135,7 @@ func (w *Writer) findPast(ctx context.Context, epoch int64) (leftover, error) {
 		return leftover{}, err
 	}
 	left.unit, left.unitTime = w.opt.Unit, w.firstTime()
-	for left.awaitsUnit() && time.Since(began) < unitWait {
+	for w.opt.Absent == schemas.AbsentHandover && left.awaitsUnit() && time.Since(began) < unitWait {
 		if _, unit := settle(epoch, left.past); unit != nil {
 			break
 		}
