@@ -22,7 +22,7 @@ import (
 var (
 	simSeed  = flag.Uint64("sim.seed", 0, "run only this schedule of the simulation")
 	simFirst = flag.Uint64("sim.first", 1, "the first schedule of the simulation")
-	simCount = flag.Int("sim.count", 2000, "schedules that the simulation runs, from sim.first on")
+	simCount = flag.Int("sim.count", 1000, "schedules that the simulation runs, from sim.first on")
 	simAll   = flag.Bool("sim.all", false, "go on behind a schedule that fails")
 )
 
