@@ -102,7 +102,7 @@ func describe(trak *mp4.TrakBox) (schemas.Track, error) {
 	case schemas.Opus:
 		t.Timescale = 48000
 		t.Config = opusHead(child(raw[header:], "dOps"))
-	case schemas.MJPEG:
+	case schemas.MJPEG, schemas.JSON:
 		return t, nil
 	}
 	if t.Config == nil {

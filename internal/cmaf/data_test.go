@@ -99,9 +99,13 @@ func TestTimedMetadata(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "segment", dataSamples(t, segment), []dataSample{
-		{0, 30_000, "null"}, {30_000, 3_600, `{"score":0.5}`}, {33_600, 56_400, "null"},
+		{0, 30_000, "null"},
+		{30_000, 3_600, `{"score":0.5}`},
+		{33_600, 56_400, "null"},
 		{90_000, 90_000, "null"},
-		{180_000, 20_000, "null"}, {200_000, 40_000, `{"boxes":[]}`}, {240_000, 30_000, `1`},
+		{180_000, 20_000, "null"},
+		{200_000, 40_000, `{"boxes":[]}`},
+		{240_000, 30_000, `1`},
 	})
 	if len(f.Chunks[1].Runs) != 0 || len(f.Chunks[0].Runs[0].Samples) != 1 {
 		t.Error("the chunks of the log were changed")

@@ -39,10 +39,10 @@ func (f *fanout) join(from map[topicPartition]int64) *subscription {
 	}
 	// The index comes first, so that chunks that have an entry already are skipped.
 	slices.SortFunc(s.missed, func(a, b missed) int {
-		switch {
-		case a.topic == b.topic:
+		switch a.topic {
+		case b.topic:
 			return cmp.Compare(a.n, b.n)
-		case a.topic == f.index:
+		case f.index:
 			return -1
 		}
 		return 1

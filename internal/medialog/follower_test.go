@@ -21,10 +21,10 @@ func TestFollow(t *testing.T) {
 		w := l.Open(t.Context(), cam, OpenOptions{Writer: "w"})
 		camera := newFeed(w, 1)
 		camera.media -= 3600 * schemas.MediaTimescale // the feed runs ahead of the clock
-		source := record(t, l, camera, 3)
+		record(t, l, camera, 3)
 		w.Gap(publicTime(camera.media), camera.media, 3*schemas.MediaTimescale, schemas.ReasonKeyframe)
 		camera.media += 3 * schemas.MediaTimescale
-		source = record(t, l, camera, 3)
+		source := record(t, l, camera, 3)
 
 		f := follow(t, l)
 		if seq, _ := f.Next(); seq != 0 {

@@ -68,7 +68,7 @@ func TestFirstFetch(t *testing.T) {
 
 // TestReadBesideWait: a reader that waits for records does not keep another one waiting.
 func TestReadBesideWait(t *testing.T) {
-	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
+	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
 		l := e.log()
 		w := l.Open(t.Context(), cam, OpenOptions{Writer: "w"})
 		ready(t, w)

@@ -99,7 +99,7 @@ func TestRemovedCamera(t *testing.T) {
 			w := ingest.Open(ctx, cam, OpenOptions{Writer: "w1", Create: func(context.Context) (bool, error) { return !removed.Load(), nil }})
 			f := newFeed(w, 1)
 			// The writer of a removed camera may have ended already.
-			if err := f.fragment(2); err != nil && !(removed.Load() && errors.Is(err, ErrFenced)) {
+			if err := f.fragment(2); err != nil && (!removed.Load() || !errors.Is(err, ErrFenced)) {
 				t.Fatal(err)
 			}
 			return w, f

@@ -273,7 +273,10 @@ func (p *past) follow(kept []*copyOf, c *copyOf) []*copyOf {
 	if p.entry != nil && a.media < p.entry.MediaEnd() {
 		return kept
 	}
-	epoch, session, seq := int64(-1), uint64(0), uint64(0)
+	var (
+		epoch        int64
+		session, seq uint64
+	)
 	switch n := len(kept); {
 	case n > 0:
 		z := kept[n-1].end()

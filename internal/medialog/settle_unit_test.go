@@ -145,17 +145,26 @@ func TestPlanOfEmptyIndex(t *testing.T) {
 		{"it is remembered", past{}, stood, resume{from: 501, life: "a", seq: 501, session: 7, layout: climbed, mediaEnd: 90_000}, 0},
 		{"long ago", past{}, schemas.Standing{Life: "a", Seq: 5, Session: 7}, resume{from: 100, life: "a", seq: 100, session: 7}, 0},
 		{
-			"chunks of a writer that began with higher numbers, without a beginning", past{chunks: unitChunks(t, "10:700.1!")}, stood,
-			resume{from: 701, life: "a", seq: 701, session: 7, layout: climbed, mediaEnd: 700*schemas.MediaTimescale + 2*18_000}, 0,
+			"chunks of a writer that began with higher numbers, without a beginning",
+			past{chunks: unitChunks(t, "10:700.1!")},
+			stood,
+			resume{from: 701, life: "a", seq: 701, session: 7, layout: climbed, mediaEnd: 700*schemas.MediaTimescale + 2*18_000},
+			0,
 		},
 		{"chunks older than what is remembered", past{chunks: unitChunks(t, "10:300.0!")}, stood, resume{from: 501, life: "a", seq: 501, session: 7, layout: climbed, mediaEnd: 300*schemas.MediaTimescale + 18_000}, 0},
 		{
-			"chunks of numbers that were given up", past{indexEnd: indexEnd{life: "b", from: 500}, chunks: unitChunks(t, "10:400.0!")}, schemas.Standing{},
-			resume{from: 500, life: "b", seq: 500, session: 1, layout: schemas.Layout{ID: 6, Target: 2}, mediaEnd: 400*schemas.MediaTimescale + 18_000}, 0,
+			"chunks of numbers that were given up",
+			past{indexEnd: indexEnd{life: "b", from: 500}, chunks: unitChunks(t, "10:400.0!")},
+			schemas.Standing{},
+			resume{from: 500, life: "b", seq: 500, session: 1, layout: schemas.Layout{ID: 6, Target: 2}, mediaEnd: 400*schemas.MediaTimescale + 18_000},
+			0,
 		},
 		{
-			"a writer that crashed before its first entry", past{indexEnd: indexEnd{life: "b", from: 500}, chunks: unitChunks(t, "70:500.0 | 10:400.0!")}, stood,
-			resume{from: 500, life: "b", seq: 501, session: 7, layout: schemas.Layout{Target: 2}, mediaEnd: 500*schemas.MediaTimescale + 18_000}, 1,
+			"a writer that crashed before its first entry",
+			past{indexEnd: indexEnd{life: "b", from: 500}, chunks: unitChunks(t, "70:500.0 | 10:400.0!")},
+			stood,
+			resume{from: 500, life: "b", seq: 501, session: 7, layout: schemas.Layout{Target: 2}, mediaEnd: 500*schemas.MediaTimescale + 18_000},
+			1,
 		},
 	} {
 		p := x.past.plan(90, x.stood, 100)

@@ -45,7 +45,6 @@ type simFollow struct {
 	rng   *rand.Rand
 	src   *sim // the camera's own topic
 	out   *sim // the rendition's topic: its logs and readers
-	truth []schemas.Entry
 	procs []*simProc
 	owner *simProc // to whom the group gives the camera; processes learn it late, or never
 	calm  bool     // no new faults, and one owner
