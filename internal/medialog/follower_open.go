@@ -171,58 +171,31 @@ func (f *Follower) otherProcessor(open *schemas.Entry) error {
 		ErrOtherProcessor, f.topic, open.Processor, open.Writer, f.opt.Processor, f.media, f.index)
 }
 
-// checkpoint reads the end of an output's index, up to offset end.
-func (l *Log) checkpoint(ctx context.Context, index string, end int64) (checkpoint, error) {
-	for window := int64(indexWindow); ; window *= 4 {
-		s, err := l.waitForSpans(ctx, index)
-		if err != nil {
-			return checkpoint{}, err
-		}
-		from := min(max(s[0].start, end-window), end)
-		var c checkpoint
-		expired := false
-		for e, err := range l.walk(ctx, index, from, end) {
-			if expired = errors.Is(err, ErrExpired) && !errors.Is(err, errCutBack); expired {
-				break
-			}
-			if err != nil {
-				return checkpoint{}, err
-			}
-			c.add(e)
-		}
-		if expired {
-			window /= 4
-			continue
-		}
-		if c.last != nil || from == s[0].start {
-			return c, nil
-		}
-	}
+// checkpoint reads the end of an output's index, up to offset end. Errors: as of
+// lookBack.
+func (l *Log) checkpoint(ctx context.Context, index string, end int64) (c checkpoint, err error) {
+	err = l.lookBack(ctx, index, end, func(bool) { c = checkpoint{} }, func(e *schemas.Entry) { c.add(*e) })
+	return c, err
 }
 
 // waitForSource waits until a camera has been recorded, and returns where its index
 // stands.
 func (l *Log) waitForSource(ctx context.Context, t schemas.Topic) (st sourceState, err error) {
 	index := l.names.Index(t)
-	logged := false
-	err = retry(ctx, func() error {
+	err = l.retryTold(ctx, func() error {
 		s, err := l.spans(ctx, index)
 		if err == nil {
 			st, err = l.readSource(ctx, index, s[0])
 		}
-		if err != nil && !logged && ctx.Err() == nil {
-			l.logger.Info("waiting for a camera's footage", "topic", index, "err", err)
-			logged = true
-		}
 		return err
-	})
+	}, func(err error) { l.logger.Info("waiting for a camera's footage", "topic", index, "err", err) })
 	return st, err
 }
 
 // readSource reads the ends of a source's index. The error is ErrNotFound if no record
 // tells the life: the index is empty, or a writer is about to begin there.
 func (l *Log) readSource(ctx context.Context, index string, s span) (sourceState, error) {
-	_, oldest, err := look(l.footage(ctx, index, nil), s.start, s.end, 0, (*schemas.Entry).LastSeq)
+	oldest, err := l.firstFootage(ctx, index, s.start, s.end)
 	if err != nil {
 		return sourceState{}, err
 	}

@@ -74,9 +74,21 @@ func (l *Log) anyBetween(ctx context.Context, index string, prev, before int64, 
 // walk yields the valid entries in [from, to) of an index, each seq once, and the
 // valid `open`s. It expands runs of gaps.
 func (l *Log) walk(ctx context.Context, index string, from, to int64) iter.Seq2[schemas.Entry, error] {
+	return (&walker{log: l, index: index}).walk(ctx, from, to)
+}
+
+// walker judges the records of an index in the order in which they are read.
+type walker struct {
+	log   *Log
+	index string
+	judge judge
+	seq   sequence
+}
+
+// walk takes the records in [from, to), and yields what they tell.
+func (w *walker) walk(ctx context.Context, from, to int64) iter.Seq2[schemas.Entry, error] {
 	return func(yield func(schemas.Entry, error) bool) {
-		w := walker{log: l, index: index}
-		for e, err := range l.indexRecords(ctx, index, from, to) {
+		for e, err := range w.log.indexRecords(ctx, w.index, from, to) {
 			if err != nil {
 				yield(schemas.Entry{}, err)
 				return
@@ -88,14 +100,6 @@ func (l *Log) walk(ctx context.Context, index string, from, to int64) iter.Seq2[
 			}
 		}
 	}
-}
-
-// walker judges the records of an index in the order in which they are read.
-type walker struct {
-	log   *Log
-	index string
-	judge judge
-	seq   sequence
 }
 
 // take yields what the next record tells: nothing if it is void; an `open`; else each
@@ -148,32 +152,45 @@ type newest struct {
 // writer rarely settles more fragments than these.
 const indexWindow = 512
 
-// newestBefore reads the end of an index, up to offset end. If the index ends before
-// that offset, the error is errCutBack, since the newest entry is not known.
-func (l *Log) newestBefore(ctx context.Context, index string, end int64) (newest, error) {
-	for window := int64(indexWindow); ; window *= 4 {
+// newestBefore reads the end of an index, up to offset end. Errors: as of lookBack.
+func (l *Log) newestBefore(ctx context.Context, index string, end int64) (n newest, err error) {
+	err = l.lookBack(ctx, index, end, func(complete bool) {
+		n = newest{epoch: -1, offsets: map[int32]int64{}, complete: complete}
+	}, func(e *schemas.Entry) { n.add(e) })
+	return n, err
+}
+
+// lookBack reads the end of an index, up to offset end, as far back as an entry that
+// takes a seq stands there. It calls begin before each reading, and tells whether that
+// reads the index from its start, and then take with each valid entry and `open`. If the
+// index ends before that offset, the error is errCutBack, since the newest entry is not
+// known.
+func (l *Log) lookBack(ctx context.Context, index string, end int64, begin func(complete bool), take func(*schemas.Entry)) error {
+	for window := int64(indexWindow); ; {
 		s, err := l.waitForSpans(ctx, index)
 		if err != nil {
-			return newest{}, err
+			return err
 		}
 		from := max(s[0].start, end-window)
-		n := newest{epoch: -1, offsets: map[int32]int64{}, complete: from == s[0].start}
-		expired := false
+		complete := from == s[0].start
+		begin(complete)
+		expired, found := false, false
 		for e, err := range l.walk(ctx, index, from, end) {
 			if expired = errors.Is(err, ErrExpired) && !errors.Is(err, errCutBack); expired {
 				break
 			}
 			if err != nil {
-				return newest{}, err
+				return err
 			}
-			n.add(&e)
+			found = found || e.Footage()
+			take(&e)
 		}
-		if expired { // retention removed records meanwhile: entries may be missing
-			window = max(window/4, 1)
-			continue
-		}
-		if n.entry != nil || n.complete {
-			return n, nil
+		switch {
+		case expired: // retention removed records meanwhile: entries may be missing
+		case found || complete:
+			return nil
+		default:
+			window *= 4
 		}
 	}
 }
