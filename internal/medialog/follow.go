@@ -62,7 +62,7 @@ type followCore struct {
 	attempts map[uint64]uint32
 	told     uint32 // failures of next that stand in an `open`
 
-	works   map[uint64]*followWork // by seq; those of followGaps by their first
+	works   map[uint64]*followWork // by seq; those of addGaps by their first
 	held    int64                  // bytes of chunks that wait to be sent
 	sent    int64                  // bytes of chunks that wait for their acknowledgement
 	writing *schemas.Entry         // the `open` or entry that is on its way
@@ -114,7 +114,7 @@ type checkpoint struct {
 // add takes the next valid entry or `open`.
 func (c *checkpoint) add(e schemas.Entry) {
 	if e.Kind != schemas.KindOpen {
-		c.last, c.attempts = newestOf(&e), nil
+		c.last, c.attempts = lastOf(&e, nil), nil
 		return
 	}
 	c.open = &e
@@ -438,7 +438,7 @@ func (f *followCore) resolved(a followAction, offset int64, failure string) {
 		}
 		return
 	}
-	st.offset, st.acked = offset, true
+	st.offset = offset
 }
 
 // opened takes the offset of the `open` that was on its way.
@@ -455,7 +455,7 @@ func (f *followCore) committed(w *followWork, offset int64) {
 	e := *f.writing
 	e.Offset = offset
 	f.prev, f.writing = offset, nil
-	w.entry, f.last = e, newestOf(&e)
+	w.entry, f.last = e, lastOf(&e, nil)
 	n := e.LastSeq() - e.Seq + 1
 	w.sources = w.sources[n:]
 	delete(f.works, w.seq)

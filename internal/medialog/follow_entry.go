@@ -132,11 +132,3 @@ func resumptionOf(last *schemas.Entry, s sourceState) resumption {
 	}
 	return goesOn
 }
-
-// newestOf returns e, of a run of gaps the last one.
-func newestOf(e *schemas.Entry) *schemas.Entry {
-	for one := range e.Expand() {
-		e = &one
-	}
-	return e
-}

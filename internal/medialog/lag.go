@@ -70,7 +70,7 @@ func (l *Log) lag(ctx context.Context, t schemas.Topic, s span, committed int64)
 	}
 	lag := Lag{Records: s.end - committed, Expired: committed < s.start}
 	index := l.names.Index(t)
-	_, oldest, err := look(l.footage(ctx, index, nil), max(committed, s.start), s.end, 0, (*schemas.Entry).LastSeq)
+	oldest, err := l.firstFootage(ctx, index, max(committed, s.start), s.end)
 	if err != nil || oldest == nil {
 		return lag, err
 	}

@@ -58,8 +58,7 @@ func (p past) plan(own int64, stood schemas.Standing, now uint64) plan {
 	}
 	x := p.indexEnd
 	for i := range settled {
-		x.entry = &settled[i]
-		x.record(&settled[i])
+		x.take(&settled[i])
 	}
 	if x.entry == nil {
 		r := above(all, stood, max(now, p.from))

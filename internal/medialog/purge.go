@@ -78,16 +78,11 @@ func (l *Log) Life(ctx context.Context, t schemas.Topic) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("medialog: life of %s: %w", t, err)
 	}
-	life := ""
-	for e, err := range l.walk(ctx, index, max(s[0].start, s[0].end-indexWindow), s[0].end) {
-		if err != nil {
-			return "", fmt.Errorf("medialog: life of %s: %w", t, err)
-		}
-		if e.Life != "" {
-			life = e.Life
-		}
+	n, err := l.newestBefore(ctx, index, s[0].end)
+	if err != nil {
+		return "", fmt.Errorf("medialog: life of %s: %w", t, err)
 	}
-	return life, nil
+	return n.life, nil
 }
 
 // admit returns when the writer may open the topics, or create them if they are missing.
@@ -97,17 +92,15 @@ func (w *Writer) admit(ctx context.Context) error {
 	if w.opt.Create == nil && len(w.opt.Purged) == 0 {
 		return nil
 	}
-	logged, removed := false, false
-	err := retry(ctx, func() error {
+	removed := false
+	err := w.log.retryTold(ctx, func() error {
 		err := w.admitOnce(ctx)
-		switch removed = errors.Is(err, ErrRemoved); {
-		case removed:
+		if removed = errors.Is(err, ErrRemoved); removed {
 			return nil
-		case err != nil && !logged && ctx.Err() == nil && !w.log.logMissingRight(err):
-			w.logger.Warn("cannot find out whether the camera's topics may be opened; trying again", "topic", w.media, "err", err)
-			logged = true
 		}
 		return err
+	}, func(err error) {
+		w.logger.Warn("cannot find out whether the camera's topics may be opened; trying again", "topic", w.media, "err", err)
 	})
 	if removed {
 		return ErrRemoved

@@ -194,12 +194,12 @@ func (l *Log) lastStart(ctx context.Context, index string, s span, t time.Time) 
 	return before.entry, err
 }
 
-// lastOf returns the last fragment that e stands for and that ok accepts; ok accepts the
-// first one.
+// lastOf returns the last fragment that e stands for and that ok accepts. It accepts the
+// first one; nil accepts all.
 func lastOf(e *schemas.Entry, ok func(*schemas.Entry) bool) *schemas.Entry {
 	last := *e
 	for one := range e.Expand() {
-		if !ok(&one) {
+		if ok != nil && !ok(&one) {
 			break
 		}
 		last = one

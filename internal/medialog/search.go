@@ -76,6 +76,13 @@ func search[K int64 | uint64](read footage, s span, target K, key func(*schemas.
 	return below, reached, nil
 }
 
+// firstFootage returns the first entry in [from, to) of an index that takes seqs; nil:
+// there is none.
+func (l *Log) firstFootage(ctx context.Context, index string, from, to int64) (*schemas.Entry, error) {
+	_, first, err := look(l.footage(ctx, index, nil), from, to, 0, (*schemas.Entry).LastSeq)
+	return first, err
+}
+
 // look reads from offset at on, until it has an entry. It returns the first one whose key
 // has reached target, and the last one before that.
 func look[K int64 | uint64](read footage, at, hi int64, target K, key func(*schemas.Entry) K) (last, first *schemas.Entry, err error) {

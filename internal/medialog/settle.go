@@ -186,8 +186,7 @@ func (x *indexEnd) settled(e schemas.Entry) schemas.Entry {
 			}
 		}
 	}
-	x.entry = &e
-	x.record(&e)
+	x.take(&e)
 	return e
 }
 
@@ -199,13 +198,9 @@ type copyOf struct {
 }
 
 func (c *copyOf) add(m chunkMeta) {
-	if n := len(c.chunks); n > 0 {
-		l := c.chunks[n-1]
-		if m.index != l.index+1 || m.partition != l.partition || l.last || m.mediaEnd < l.mediaEnd {
-			return // a repetition, a chunk behind a missing one, or none of a correct writer
-		}
-	} else if m.index != 0 {
-		return // its beginning has expired or never came, so it cannot be played
+	l := c.end()
+	if m.index != l.index+1 || m.partition != l.partition || l.last || m.mediaEnd < l.mediaEnd {
+		return // a repetition, a chunk behind a missing one, or none of a correct writer
 	}
 	c.chunks = append(c.chunks, m)
 }
@@ -231,7 +226,8 @@ func (c *copyOf) entry() schemas.Entry {
 	return e
 }
 
-// chain returns the copies that count, in seq order.
+// chain returns the copies that count, in seq order. A copy without chunk 0, which has
+// expired or never came, cannot be played.
 func (p *past) chain(own int64) (kept []*copyOf) {
 	latest := map[uint64]*copyOf{}
 	for _, m := range p.chunks {
@@ -239,11 +235,10 @@ func (p *past) chain(own int64) (kept []*copyOf) {
 			continue
 		}
 		c := latest[m.seq]
-		if m.index == 0 && (c == nil || c.first().epoch < m.epoch) {
-			c = &copyOf{}
-			latest[m.seq] = c
-		}
-		if c != nil && (len(c.chunks) == 0 || c.first().epoch == m.epoch) {
+		switch {
+		case m.index == 0 && (c == nil || c.first().epoch < m.epoch):
+			latest[m.seq] = &copyOf{chunks: []chunkMeta{m}}
+		case c != nil && c.first().epoch == m.epoch:
 			c.add(m)
 		}
 	}

@@ -118,21 +118,16 @@ func (t *tail) history(ctx context.Context, pos Position, s span, n *newest) err
 		return err
 	}
 	in := within{r: r, edge: newEdge(media)}
-	for e, err := range t.log.indexRecords(ctx, t.index, from, s.end) {
+	for e, err := range t.walker.walk(ctx, from, s.end) {
 		if err != nil {
 			return err
 		}
-		for one, err := range t.walker.take(ctx, &e) {
-			if err != nil {
-				return err
-			}
-			if !one.Footage() {
-				continue
-			}
-			visible, _ := in.take(&one)
-			if err := t.entries(visible); err != nil {
-				return err
-			}
+		if !e.Footage() {
+			continue
+		}
+		visible, _ := in.take(&e)
+		if err := t.entries(visible); err != nil {
+			return err
 		}
 	}
 	return t.entries(in.rest())

@@ -130,6 +130,20 @@ func retry(ctx context.Context, f func() error) error {
 	}
 }
 
+// retryTold is retry. It calls tell once, with the first error that is not a missing
+// right: that is logged by itself.
+func (l *Log) retryTold(ctx context.Context, f func() error, tell func(error)) error {
+	told := false
+	return retry(ctx, func() error {
+		err := f()
+		if err != nil && !told && ctx.Err() == nil && !l.logMissingRight(err) {
+			tell(err)
+			told = true
+		}
+		return err
+	})
+}
+
 // missingRightPause is the pause before a request that failed for a missing
 // right is sent again.
 const missingRightPause = 30 * time.Second

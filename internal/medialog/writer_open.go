@@ -176,13 +176,11 @@ func (w *Writer) remembered(ctx context.Context, newest *schemas.Entry) (stood s
 		return stood, nil
 	}
 	w.step.Store("where the camera's numbers stood")
-	logged := false
-	err = retry(ctx, func() (err error) {
-		if stood, err = w.opt.Remember(ctx); err != nil && !logged && ctx.Err() == nil {
-			w.logger.Warn("cannot read where the camera's numbers stood; trying again", "topic", w.media, "err", err)
-			logged = true
-		}
+	err = w.log.retryTold(ctx, func() (err error) {
+		stood, err = w.opt.Remember(ctx)
 		return err
+	}, func(err error) {
+		w.logger.Warn("cannot read where the camera's numbers stood; trying again", "topic", w.media, "err", err)
 	})
 	if slices.Contains(w.opt.Purged, stood.Life) { // a late status
 		stood = schemas.Standing{}
