@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -61,7 +62,7 @@ func (l *Log) deleteTopics(ctx context.Context, names []string) (deleted []strin
 	for _, r := range res {
 		// A broker may list a topic for a moment after another broker deleted it.
 		if r.Err != nil && !errors.Is(r.Err, kerr.UnknownTopicOrPartition) {
-			errs = append(errs, fmt.Errorf("delete %s: %w", r.Topic, r.Err))
+			errs = append(errs, fmt.Errorf("delete %s: %w", r.Topic, kafka.NeedsRight("DELETE", r.Err)))
 			continue
 		}
 		deleted = append(deleted, r.Topic)
@@ -117,7 +118,9 @@ func (w *Writer) admitOnce(ctx context.Context) error {
 		return err
 	}
 	names, err := w.log.Purge(ctx, w.topic.Camera)
-	w.logger.Info("deleted footage that was purged before", "topics", names, "life", life, "err", err)
+	if len(names) > 0 {
+		w.logger.Info("deleted footage that was purged before", "topics", names, "life", life)
+	}
 	if err != nil {
 		return err
 	}

@@ -7,8 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
@@ -148,6 +150,23 @@ func TestRemovedCamera(t *testing.T) {
 	})
 }
 
+// formerLife makes topics of a life of the camera.
+func formerLife(ctx context.Context, t *testing.T, l *Log, life string) {
+	t.Helper()
+	if err := l.Ensure(ctx, cam); err != nil {
+		t.Fatal(err)
+	}
+	value, err := schemas.EncodeEntry(&schemas.Entry{Kind: schemas.KindOpen, Prev: -1, Life: life, Writer: "former"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, topic := range []string{l.names.Index(cam), l.names.Media(cam)} {
+		if err := l.producer.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: value}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestPurgedLife: a writer finds topics of a life that was purged, say since the command
 // that purges was cut off. It deletes them and begins a new life.
 func TestPurgedLife(t *testing.T) {
@@ -156,18 +175,7 @@ func TestPurgedLife(t *testing.T) {
 		l := e.log()
 		ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
 		defer cancel()
-		if err := l.Ensure(ctx, cam); err != nil {
-			t.Fatal(err)
-		}
-		value, err := schemas.EncodeEntry(&schemas.Entry{Kind: schemas.KindOpen, Prev: -1, Life: purged, Writer: "former"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, topic := range []string{l.names.Index(cam), l.names.Media(cam)} {
-			if err := l.producer.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: value}).FirstErr(); err != nil {
-				t.Fatal(err)
-			}
-		}
+		formerLife(ctx, t, l, purged)
 		if life, err := l.Life(ctx, cam); life != purged || err != nil {
 			t.Fatalf("the life is %q, %v", life, err)
 		}
@@ -191,6 +199,38 @@ func TestPurgedLife(t *testing.T) {
 				t.Errorf("the index begins with %+v, %v", e, err)
 			}
 		}
+	})
+}
+
+// TestPurgedLifeWithoutDelete: a writer that may not delete the topics of a purged life
+// waits for the right, with long pauses. The log names the right once.
+func TestPurgedLifeWithoutDelete(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
+		const purged, minutes = "5f3a91c2", 5
+		l := e.log()
+		formerLife(t.Context(), t, l, purged)
+		denied := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DeleteTopics}, Err: kerr.TopicAuthorizationFailed, Count: -1})
+		w := l.Open(t.Context(), cam, OpenOptions{Writer: "w1", Purged: []string{purged}})
+		time.Sleep(minutes * time.Minute)
+		if n, most := denied.Hits(), 1+minutes*int(time.Minute/missingRightPause); n == 0 || n > most {
+			t.Errorf("%d requests were denied, want 1 to %d", n, most)
+		}
+		if n := e.logged("grant this process the right DELETE on the topic"); n != 1 {
+			t.Errorf("the missing right is in %d lines", n)
+		}
+		if n := e.logged("deleted footage"); n != 0 {
+			t.Error("the log says that footage was deleted")
+		}
+		denied.Remove()
+		select {
+		case <-w.Ready():
+		case <-time.After(missingRightPause + time.Second):
+			t.Fatal("the writer is not ready after the right was granted")
+		}
+		if n := e.logged("deleted footage"); n != 1 {
+			t.Errorf("%d lines say that footage was deleted", n)
+		}
+		closeWriter(t, w)
 	})
 }
 
