@@ -75,7 +75,7 @@ func Connect(cfg kafka.Config, log *slog.Logger) (*Client, error) {
 	client, err := kgo.NewClient(append(cfg.Options(log),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(0),
-		kgo.RecordPartitioner(partitioner{kgo.StickyKeyPartitioner(nil)}),
+		kgo.RecordPartitioner(kgo.BasicConsistentPartitioner(byCamera)),
 	)...)
 	if err != nil {
 		return nil, fmt.Errorf("registry: connect: %w", err)
@@ -106,12 +106,15 @@ func (c *Client) Close() {
 // Ensure makes the two topics with their settings (compacted, retention -1).
 func (c *Client) Ensure(ctx context.Context) error {
 	for _, s := range []kafka.Spec{
-		{Name: c.cfg.Names().Cameras(), Partitions: Partitions, KeepPartitions: true, Configs: map[string]string{}},
+		{Name: c.cfg.Names().Cameras(), Partitions: Partitions, KeepPartitions: true, Configs: map[string]string{
+			"cleanup.policy": "compact", "retention.ms": "-1",
+		}},
 		// Kafka compacts no segment that it still writes, and every reader reads all of
 		// them: a thousand cameras write some 20 MB of statuses in ten minutes.
-		{Name: c.cfg.Names().Status(), Partitions: statusPartitions, Configs: map[string]string{"segment.ms": "600000"}},
+		{Name: c.cfg.Names().Status(), Partitions: statusPartitions, Configs: map[string]string{
+			"cleanup.policy": "compact", "retention.ms": "-1", "segment.ms": "600000",
+		}},
 	} {
-		s.Configs["cleanup.policy"], s.Configs["retention.ms"] = "compact", "-1"
 		if err := ensure(ctx, c.client, s); err != nil {
 			return fmt.Errorf("registry: ensure topics: %w", err)
 		}
@@ -206,20 +209,15 @@ func (c *Client) PutPurge(ctx context.Context, p schemas.Purge) error {
 	return nil
 }
 
-// partitioner puts a camera's record and its purge into one partition, which the client's
+// byCamera puts a camera's record and its purge into one partition, which the client's
 // default partitioner chooses for the camera's id. So a reader of a camera's record has
 // read the earlier purges.
-type partitioner struct{ kgo.Partitioner }
-
-func (p partitioner) ForTopic(topic string) kgo.TopicPartitioner {
-	return byCamera{p.Partitioner.ForTopic(topic)}
-}
-
-type byCamera struct{ kgo.TopicPartitioner }
-
-func (p byCamera) Partition(r *kgo.Record, n int) int {
-	camera, _ := schemas.RegistryKey(r.Key)
-	return p.TopicPartitioner.Partition(&kgo.Record{Key: []byte(camera)}, n)
+func byCamera(topic string) func(r *kgo.Record, n int) int {
+	byKey := kgo.StickyKeyPartitioner(nil).ForTopic(topic)
+	return func(r *kgo.Record, n int) int {
+		camera, _ := schemas.RegistryKey(r.Key)
+		return byKey.Partition(&kgo.Record{Key: []byte(camera)}, n)
+	}
 }
 
 // produce waits for the acknowledgement or for ctx. Errors: ErrUncertain, with
