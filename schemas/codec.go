@@ -458,8 +458,8 @@ func DecodeEntry(b []byte) (Entry, error) {
 	if len(w.Run) > 0 {
 		e.Run = &GapRun{}
 		for _, r := range w.Run {
-			if r[0] < 1 || r[0] > int64(MaxGapRun-len(e.Run.Durations)) {
-				return Entry{}, fmt.Errorf("schemas: decode entry %d: a run of gaps of more than %d seqs", e.Seq, MaxGapRun)
+			if have := len(e.Run.Durations); r[0] < 1 || r[0] > int64(MaxGapRun-have) {
+				return Entry{}, fmt.Errorf("schemas: decode entry %d: a run of gaps goes on with %d seqs after %d, at most %d", e.Seq, r[0], have, MaxGapRun)
 			}
 			e.Run.Durations = append(e.Run.Durations, slices.Repeat([]int64{r[1]}, int(r[0]))...)
 		}

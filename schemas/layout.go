@@ -7,12 +7,12 @@ import "cmp"
 // lists fragments of several layouts, and takes its target duration from the newest.
 // IDs begin at 0, and grow by 1.
 type Layout struct {
-	ID     uint32 `msgpack:"id" json:"id"`
-	Target uint32 `msgpack:"target" json:"target"` // EXT-X-TARGETDURATION in seconds, a step of TargetLadder
-	Part   uint32 `msgpack:"part" json:"part"`     // PART-TARGET in ticks of MediaTimescale; 0 if there are no parts (MJPEG)
-	Video  Codec  `msgpack:"video,omitempty" json:"video,omitempty"`
-	Audio  Codec  `msgpack:"audio,omitempty" json:"audio,omitempty"` // empty without audio
-	Data   Codec  `msgpack:"data,omitempty" json:"data,omitempty"`   // empty without timed metadata
+	ID     uint32 `msgpack:"id"`
+	Target uint32 `msgpack:"target"` // EXT-X-TARGETDURATION in seconds, a step of TargetLadder
+	Part   uint32 `msgpack:"part"`   // PART-TARGET in ticks of MediaTimescale; 0 if there are no parts (MJPEG)
+	Video  Codec  `msgpack:"video,omitempty"`
+	Audio  Codec  `msgpack:"audio,omitempty"` // empty without audio
+	Data   Codec  `msgpack:"data,omitempty"`  // empty without timed metadata
 }
 
 // Codec returns the codec of the video, without video that of the track that there is.

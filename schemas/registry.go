@@ -98,17 +98,18 @@ type Status struct {
 	AbsentReason string  `msgpack:"absent_reason,omitempty" json:"absent_reason,omitempty"`
 
 	// Stands is where the camera's numbers stood when its newest session began.
-	Stands Standing `msgpack:"stands,omitempty" json:"stands,omitzero"`
+	// It is for writers of the log alone.
+	Stands Standing `msgpack:"stands,omitempty" json:"-"`
 }
 
 // Standing is where a camera's numbers stand. A writer that finds an index without
 // entries, since retention has removed them, goes on from it. The zero value: not known.
 type Standing struct {
-	Life    string `msgpack:"life" json:"life"`
-	Seq     uint64 `msgpack:"seq" json:"seq"`         // of the newest session's first fragment
-	Session uint64 `msgpack:"session" json:"session"` // the newest one
-	Layout  Layout `msgpack:"layout" json:"layout"`
-	Media   int64  `msgpack:"media" json:"media"` // media time of that fragment, ticks of MediaTimescale
+	Life    string `msgpack:"life"`
+	Seq     uint64 `msgpack:"seq"`     // of the newest session's first fragment
+	Session uint64 `msgpack:"session"` // the newest one
+	Layout  Layout `msgpack:"layout"`
+	Media   int64  `msgpack:"media"` // media time of that fragment, ticks of MediaTimescale
 }
 
 // Purge is a record of the registry that is no camera: which footage of a camera id was

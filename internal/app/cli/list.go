@@ -38,7 +38,6 @@ func (c *ListCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 			l := listed{Camera: s.Cameras[id]}
 			l.URL = secrets.Public(l.Camera)
 			if st, ok := s.Status[id]; ok {
-				st.Stands = schemas.Standing{} // for writers of the log
 				l.Status, l.Stale = &st, registry.Stale(st, now)
 			}
 			all = append(all, l)
