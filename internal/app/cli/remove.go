@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/framelog/framelog/internal/medialog"
@@ -114,24 +115,35 @@ func (c *RemoveCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error
 
 // purges returns what the registry has to remember of the cameras' purge; none without
 // --purge.
-func (c *RemoveCmd) purges(ctx context.Context, r Registry, log Log, have registry.Snapshot) (all []schemas.Purge, err error) {
+func (c *RemoveCmd) purges(ctx context.Context, r Registry, log Log, have registry.Snapshot) ([]schemas.Purge, error) {
 	if !c.Purge {
 		return nil, nil
 	}
-	for _, id := range c.IDs {
-		life, err := log.Life(ctx, schemas.Topic{Camera: id})
-		if err != nil && !errors.Is(err, medialog.ErrNoTopic) {
-			return nil, err
-		}
-		status, err := r.LastStatus(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		p := have.Purged[id]
-		p.Camera = id
-		all = append(all, p.With(time.Now(), status.Stands.Life, life))
+	all, errs := make([]schemas.Purge, len(c.IDs)), make([]error, len(c.IDs))
+	var wg sync.WaitGroup // at the same time, because LastStatus reads the whole topic
+	for i, id := range c.IDs {
+		wg.Go(func() {
+			all[i] = have.Purged[id]
+			all[i].Camera = id
+			errs[i] = withLives(ctx, r, log, &all[i])
+		})
 	}
-	return all, nil
+	wg.Wait()
+	return all, cmp.Or(errs...)
+}
+
+// withLives adds the lives that the camera's index and its newest status tell.
+func withLives(ctx context.Context, r Registry, log Log, p *schemas.Purge) error {
+	life, err := log.Life(ctx, schemas.Topic{Camera: p.Camera})
+	if err != nil && !errors.Is(err, medialog.ErrNoTopic) {
+		return err
+	}
+	status, err := r.LastStatus(ctx, p.Camera)
+	if err != nil {
+		return err
+	}
+	*p = p.With(time.Now(), status.Stands.Life, life)
+	return nil
 }
 
 // check returns an error if one of the cameras cannot be removed.
