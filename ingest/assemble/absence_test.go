@@ -42,22 +42,19 @@ func TestAbsence(t *testing.T) {
 		a.Flush()
 	}
 	for name, tt := range map[string]struct {
-		run  func(t *testing.T, a *Assembler)
+		run  func(t *testing.T, a *Assembler) // after the seconds 0 to 5 were recorded
 		want []string
 	}{
 		"the camera is away": {func(t *testing.T, a *Assembler) {
-			record(t, a, 0, 5)
 			a.Flush()
 			record(t, a, 20, 25)
 		}, []string{camera, camera}},
 		"a standstill ends the connection": {func(t *testing.T, a *Assembler) {
-			record(t, a, 0, 5)
 			_ = a.Tick(second(13))
 			a.Flush()
 			record(t, a, 14, 19)
 		}, []string{camera, frozen}},
 		"the camera is away again after a standstill": {func(t *testing.T, a *Assembler) {
-			record(t, a, 0, 5)
 			_ = a.Tick(second(13))
 			a.Flush()
 			record(t, a, 14, 19)
@@ -65,19 +62,16 @@ func TestAbsence(t *testing.T) {
 			record(t, a, 30, 35)
 		}, []string{camera, frozen, camera}},
 		"after a standstill all that was sent comes late, and then the connection ends": {func(t *testing.T, a *Assembler) {
-			record(t, a, 0, 5)
 			_ = a.Tick(second(13))
 			late(t, a, 14)
 			record(t, a, 15, 20)
 		}, []string{camera, frozen}},
 		"after a standstill all that was sent comes late, and the connection goes on": {func(t *testing.T, a *Assembler) {
-			record(t, a, 0, 5)
 			_ = a.Tick(second(13))
 			late(t, a, 20)
 			record(t, a, 25, 30)
 		}, []string{camera, camera}},
 		"a standstill while the camera is away": {func(t *testing.T, a *Assembler) {
-			record(t, a, 0, 5)
 			a.Flush()
 			for _, n := range []int{30, 31, 41, 42} { // a connection that brings nothing
 				_ = a.Tracks(s.tracks())
@@ -87,7 +81,6 @@ func TestAbsence(t *testing.T) {
 			record(t, a, 60, 65)
 		}, []string{camera, camera}},
 		"other pictures, from a keyframe on": {func(t *testing.T, a *Assembler) {
-			record(t, a, 0, 5)
 			other := s
 			other.config = codectest.H264{Width: 640, Height: 480}.Config()
 			feed(t, a, other.tracks(), later(other.units(10 * time.Second)[10:], 5*time.Second, 5*time.Second))
@@ -96,6 +89,7 @@ func TestAbsence(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := memory{t: t}
 			a := New(Config{Live: true}, &m, nil)
+			record(t, a, 0, 5)
 			tt.run(t, a)
 			a.Flush()
 			if !slices.Equal(m.absent, tt.want) {
