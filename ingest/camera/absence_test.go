@@ -22,11 +22,9 @@ func (l *fakeLogs) newest() medialog.OpenOptions {
 // runFor runs camera a for d, as share does with a reason.
 func runFor(t *testing.T, w *world, reason string, d time.Duration) {
 	t.Helper()
-	s := w.service(t, Config{})
-	c := newRecording(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, testCamera("a"))
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
-	if err := c.Run(ctx, reason, always); err != nil {
+	if err := newTestRecording(t, w, testCamera("a")).Run(ctx, reason, always); err != nil {
 		t.Error(err)
 	}
 }
@@ -58,8 +56,7 @@ func TestAbsenceBeforeTheFirstSession(t *testing.T) {
 					w.registry.status["a"] = schemas.Status{Camera: "a", State: tt.before}
 				}
 				w.source = func(string, schemas.Camera) ingest.Source {
-					return sourceFunc(func(ctx context.Context, s ingest.Sink) error {
-						time.Sleep(tt.wait)
+					return slow(tt.wait, func(ctx context.Context, s ingest.Sink) error {
 						if err := steady(time.Second)(ctx, s); err != nil {
 							return err
 						}
@@ -91,12 +88,7 @@ func TestOpenNamesTheFirstUnit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {
-				w.source = func(string, schemas.Camera) ingest.Source {
-					return sourceFunc(func(ctx context.Context, s ingest.Sink) error {
-						time.Sleep(tt.wait)
-						return steady(0)(ctx, s)
-					})
-				}
+				w.source = func(string, schemas.Camera) ingest.Source { return slow(tt.wait, steady(0)) }
 				runFor(t, w, share.ReasonAssigned, 10*time.Second)
 				if got := w.logs.newest().Unit; got != tt.want {
 					t.Errorf("unit %q, want %q", got, tt.want)

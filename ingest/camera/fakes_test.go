@@ -309,6 +309,14 @@ func steady(d time.Duration) sourceFunc {
 	}
 }
 
+// slow waits before it does what f does.
+func slow(wait time.Duration, f sourceFunc) sourceFunc {
+	return func(ctx context.Context, s ingest.Sink) error {
+		time.Sleep(wait)
+		return f(ctx, s)
+	}
+}
+
 // mute connects and sends nothing.
 func mute(ctx context.Context, s ingest.Sink) error {
 	if err := s.Tracks([]schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264}}); err != nil {

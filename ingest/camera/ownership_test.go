@@ -184,10 +184,7 @@ func TestFencedByAnotherOwner(t *testing.T) {
 // take it any more: with its first picture, or because it gets none.
 func TestReleasedBeforeItHasALog(t *testing.T) {
 	for name, old := range map[string]ingest.Source{
-		"late": sourceFunc(func(ctx context.Context, s ingest.Sink) error {
-			time.Sleep(3 * time.Second)
-			return steady(0)(ctx, s)
-		}),
+		"late": slow(3*time.Second, steady(0)),
 		"away": sourceFunc(func(context.Context, ingest.Sink) error { return ingest.ErrAway }),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -197,9 +197,7 @@ func (c *recording) absence(reason string, passed time.Duration) string {
 		return schemas.AbsentRestart
 	case before == schemas.StateAway, before == schemas.StateRefused, before == schemas.StateUnusable:
 		return schemas.AbsentCamera
-	case before == schemas.StateDisabled, before == schemas.StateRemoved:
-		return schemas.AbsentDisabled
-	case reason == share.ReasonAdded, reason == share.ReasonChanged:
+	case before == schemas.StateDisabled, before == schemas.StateRemoved, reason == share.ReasonAdded, reason == share.ReasonChanged:
 		return schemas.AbsentDisabled
 	case reason == share.ReasonMoved && before != schemas.StateConnecting: // a former owner that was connecting recorded nothing
 		return schemas.AbsentHandover

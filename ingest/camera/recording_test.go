@@ -32,11 +32,17 @@ func after(d time.Duration) {
 // always lets a camera open its log.
 func always() bool { return true }
 
+// newTestRecording makes the recording of a camera in a service of its own.
+func newTestRecording(t *testing.T, w *world, cam schemas.Camera) *recording {
+	t.Helper()
+	s := w.service(t, Config{})
+	return newRecording(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, cam)
+}
+
 // runCamera runs a camera beside the test; the function ends it.
 func runCamera(t *testing.T, w *world, cam schemas.Camera) (c *recording, end func() error) {
 	t.Helper()
-	s := w.service(t, Config{})
-	c = newRecording(&s.cfg, &s.deps, s.metrics, s.reserve, s.log, cam)
+	c = newTestRecording(t, w, cam)
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan error, 1)
 	go func() { result <- c.run(ctx, "test", always) }()
@@ -48,12 +54,7 @@ func runCamera(t *testing.T, w *world, cam schemas.Camera) (c *recording, end fu
 
 func TestLogIsOpenedWithTheFirstChunk(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		w.source = func(string, schemas.Camera) ingest.Source {
-			return sourceFunc(func(ctx context.Context, s ingest.Sink) error {
-				time.Sleep(3 * time.Second)
-				return steady(0)(ctx, s)
-			})
-		}
+		w.source = func(string, schemas.Camera) ingest.Source { return slow(3*time.Second, steady(0)) }
 		_, end := runCamera(t, w, testCamera("a"))
 		after(3050 * time.Millisecond)
 		if w.logs.of("a") != nil {

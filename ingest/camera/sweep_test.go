@@ -11,7 +11,6 @@ import (
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/internal/share"
 	"github.com/framelog/framelog/schemas"
-	"github.com/framelog/framelog/tests/testenv"
 )
 
 // TestSweep: what is deleted when footage of a camera id is there after a purge.
@@ -73,29 +72,23 @@ func TestSweep(t *testing.T) {
 // TestOpeningKnowsPurges: a writer is told which lives of its camera were purged, and asks
 // the registry before it creates topics.
 func TestOpeningKnowsPurges(t *testing.T) {
-	w := newWorld(t)
-	s := w.service(t, Config{})
-	s.deps.purges = func() map[string]share.Purge {
-		return map[string]share.Purge{"yard": {Purge: schemas.Purge{Camera: "yard", Lives: []string{"aa", "bb"}}}}
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		work := role{s}.NewWork(testCamera("yard"))
-		_ = work.Run(ctx, share.ReasonAdded, func() bool { return true })
-	}()
-	testenv.Wait(t, testenv.Patience, "the log is opened", func() bool { return w.logs.of("yard") != nil })
-	cancel()
-	<-ended
-	o := w.logs.opened[0]
-	if !slices.Equal(o.Purged, []string{"aa", "bb"}) {
-		t.Errorf("purged: %v", o.Purged)
-	}
-	for _, absent := range []bool{false, true} {
-		w.registry.absent = map[string]bool{"yard": absent}
-		if may, err := o.Create(t.Context()); may == absent || err != nil {
-			t.Errorf("it may create topics: %v, %v; the camera was removed: %v", may, err, absent)
+	inBubble(t, func(t *testing.T, w *world) {
+		s := w.service(t, Config{})
+		s.deps.purges = func() map[string]share.Purge {
+			return map[string]share.Purge{"yard": {Purge: schemas.Purge{Camera: "yard", Lives: []string{"aa", "bb"}}}}
 		}
-	}
+		take(s, testCamera("yard"))
+		after(time.Second)
+		o := w.logs.newest()
+		finish(t, s)
+		if !slices.Equal(o.Purged, []string{"aa", "bb"}) {
+			t.Errorf("purged: %v", o.Purged)
+		}
+		for _, absent := range []bool{false, true} {
+			w.registry.absent = map[string]bool{"yard": absent}
+			if may, err := o.Create(t.Context()); may == absent || err != nil {
+				t.Errorf("it may create topics: %v, %v; the camera was removed: %v", may, err, absent)
+			}
+		}
+	})
 }
