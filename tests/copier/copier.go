@@ -3,11 +3,9 @@
 package copier
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -24,17 +22,14 @@ import (
 // JSON. See Main.
 const Variable = "FRAMELOG_TEST_COPIER"
 
-// Config is the settings of a copier. In each field but Brokers, zero means the default.
+// Rendition is the rendition that a copier writes.
+const Rendition = "copy"
+
+// Config is the settings of a copier.
 type Config struct {
-	Brokers   []string
-	Prefix    string       // of all topics
-	Name      string       // of this process, in its `open`s; default: its pid
-	Rendition string       // default "copy"
-	Role      schemas.Role // default RoleVariant
-	// Slow is how long it works on each chunk. Default 0.
-	Slow time.Duration
-	// SessionTimeout is share.Config.SessionTimeout.
-	SessionTimeout time.Duration
+	Brokers        []string
+	Name           string        // of this process, in its `open`s
+	SessionTimeout time.Duration // share.Config.SessionTimeout
 }
 
 // Main runs a copier, and ends the process, if Variable is set in its environment. A
@@ -61,21 +56,19 @@ func Main() {
 
 // Run copies cameras until ctx ends.
 func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
-	cfg.Name = cmp.Or(cfg.Name, fmt.Sprint(os.Getpid()))
-	cfg.Rendition, cfg.Role = cmp.Or(cfg.Rendition, "copy"), cmp.Or(cfg.Role, schemas.RoleVariant)
-	k := kafka.Config{Brokers: cfg.Brokers, Prefix: cfg.Prefix, ClientID: "copier"}
+	k := kafka.Config{Brokers: cfg.Brokers, ClientID: "copier"}
 	l, err := medialog.Connect(medialog.Config{Kafka: k}, log, nil)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	cameras := share.New(share.Config{Kafka: k, Group: "copier", Doing: "copied", SessionTimeout: cfg.SessionTimeout}, role{cfg, l}, log)
+	cameras := share.New(share.Config{Kafka: k, Group: "copier", Doing: "copied", SessionTimeout: cfg.SessionTimeout}, role{cfg.Name, l}, log)
 	return cameras.Run(ctx)
 }
 
 type role struct {
-	cfg Config
-	log *medialog.Log
+	writer string // this process's name in its `open`s
+	log    *medialog.Log
 }
 
 // NewWork implements share.Role.
@@ -99,8 +92,8 @@ func (w work) Mute(bool) {}
 
 // Run implements share.Work.
 func (w work) Run(ctx context.Context, _ string, mayOpen func() bool) error {
-	f, err := w.log.Follow(ctx, schemas.Topic{Camera: w.camera, Rendition: w.cfg.Rendition}, medialog.FollowOptions{
-		Processor: "copier", Role: w.cfg.Role, Writer: w.cfg.Name, MayOpen: mayOpen,
+	f, err := w.log.Follow(ctx, schemas.Topic{Camera: w.camera, Rendition: Rendition}, medialog.FollowOptions{
+		Processor: "copier", Role: schemas.RoleVariant, Writer: w.writer, MayOpen: mayOpen,
 	})
 	if err == nil {
 		c := &copying{work: w, follower: f, source: schemas.Topic{Camera: w.camera}}
@@ -175,11 +168,6 @@ func (c *copying) begin(ctx context.Context, first *schemas.Chunk) error {
 }
 
 func (c *copying) copy(ctx context.Context, chunk *schemas.Chunk) error {
-	select {
-	case <-time.After(c.cfg.Slow):
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 	d := *chunk // Write changes it
 	c.used++
 	return c.now.Write(ctx, &d)

@@ -1,53 +1,14 @@
 package faults
 
 import (
-	"context"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/system"
 	"github.com/framelog/framelog/tests/testenv"
 )
-
-// newestOpen returns the newest `open` of a camera's index.
-func newestOpen(t *testing.T, broker, id string) schemas.Entry {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
-	defer cancel()
-	client, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.ConsumeTopics(schemas.Names{}.Index(schemas.Topic{Camera: id})),
-		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.FetchMinBytes(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	for newest := (schemas.Entry{}); ; {
-		fetches := client.PollFetches(ctx)
-		if err := fetches.Err(); err != nil {
-			t.Fatalf("%s: read index: %v", id, err)
-		}
-		end := false
-		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
-			for _, r := range p.Records {
-				e, err := schemas.DecodeEntry(r.Value)
-				if err != nil {
-					t.Fatalf("%s: entry %d: %v", id, r.Offset, err)
-				}
-				if e.Kind == schemas.KindOpen {
-					newest = e
-				}
-				end = r.Offset+1 >= p.HighWatermark
-			}
-		})
-		if end {
-			return newest
-		}
-	}
-}
 
 // record waits until all cameras are recorded. It returns their indexes.
 func (f *fleet) record(t *testing.T) indexes {
@@ -113,7 +74,7 @@ func (f *fleet) checkHandovers(t *testing.T, before indexes) (n int) {
 					id, e.Start.Sub(p.End()), e.Media-p.MediaEnd(), schemas.FromTicks(e.Absent), table(after))
 			}
 		}
-		if o := newestOpen(t, f.broker, id); o.AbsentReason != schemas.AbsentHandover || o.Unit == "" {
+		if o := newestOpen(t, schemas.Topic{Camera: id}, f.broker); o.AbsentReason != schemas.AbsentHandover || o.Unit == "" {
 			t.Errorf("%s: the newest open is %+v", id, o)
 		}
 	}
@@ -212,12 +173,7 @@ func TestAbsenceIsTold(t *testing.T) {
 // empty deletes all records of a camera's topics, as retention does in time.
 func (f *fleet) empty(t *testing.T, id string) {
 	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(f.broker))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	adm, topic := kadm.NewClient(client), schemas.Topic{Camera: id}
+	adm, topic := openAdmin(t, f.broker), schemas.Topic{Camera: id}
 	ends, err := adm.ListEndOffsets(t.Context(), schemas.Names{}.Media(topic), schemas.Names{}.Index(topic))
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -18,7 +17,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/internal/medialog"
@@ -98,9 +96,8 @@ func testCopier(t *testing.T, brokers []string, restart func()) {
 
 // copied is a camera that records test data, and the processes that copy it.
 type copied struct {
+	reader
 	brokers []string
-	log     *medialog.Log
-	admin   *kadm.Client
 	camera  schemas.Topic
 	copy    schemas.Topic
 	procs   map[string]*testenv.Process
@@ -120,12 +117,10 @@ type fragment struct {
 func newCopied(t *testing.T, brokers []string) *copied {
 	t.Helper()
 	c := &copied{
-		brokers: brokers, camera: schemas.Topic{Camera: "copied"}, copy: schemas.Topic{Camera: "copied", Rendition: "copy"},
+		reader: openLog(t, brokers...), brokers: brokers, camera: schemas.Topic{Camera: "copied"}, copy: schemas.Topic{Camera: "copied", Rendition: copier.Rendition},
 		procs: map[string]*testenv.Process{}, owners: make(chan string), source: map[uint64]fragment{},
 	}
-	k := kafka.Config{Brokers: brokers, ClientID: "test"}
-	discard := slog.New(slog.DiscardHandler)
-	r, err := registry.Connect(k, discard)
+	r, err := registry.Connect(kafka.Config{Brokers: brokers, ClientID: "test"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,13 +128,6 @@ func newCopied(t *testing.T, brokers []string) *copied {
 	if err := r.Put(t.Context(), schemas.Camera{ID: c.camera.Camera, URL: "rtsp://127.0.0.1/", Source: schemas.SourceAPI}); err != nil {
 		t.Fatal(err)
 	}
-	client, err := kgo.NewClient(k.Options(discard)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(client.Close)
-	c.admin = kadm.NewClient(client)
-	c.log = openLog(t, brokers...).log
 	var wg sync.WaitGroup
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(func() { cancel(); wg.Wait() })
@@ -241,74 +229,17 @@ func (c *copied) start(t *testing.T, name string, session time.Duration) *testen
 	return c.procs[name]
 }
 
-// entries returns the index of the copy as it is now.
-func (c *copied) entries(t *testing.T) (out []schemas.Entry) {
-	t.Helper()
-	var failed error
-	if !testenv.Poll(t, 2*testenv.Patience, func() bool {
-		out = nil
-		for e, err := range c.log.Entries(t.Context(), c.copy, medialog.Range{}) {
-			if failed = err; err != nil {
-				return errors.Is(err, medialog.ErrNoTopic)
-			}
-			out = append(out, e)
-		}
-		return true
-	}) {
-		t.Fatal(failed)
-	}
-	return out
-}
-
 // grown waits until the copy has n more fragments with footage, which were recorded
 // after this call.
 func (c *copied) grown(t *testing.T, n int) {
 	t.Helper()
-	from, all := time.Now(), []schemas.Entry(nil)
-	if !testenv.Poll(t, 4*testenv.Patience, func() bool {
-		all = c.entries(t)
-		found := 0
-		for _, e := range all {
-			if e.Playable() && e.Start.After(from) {
-				found++
-			}
-		}
-		return found >= n
-	}) {
-		t.Fatalf("the copy does not grow; its index is:\n%s", table(all))
-	}
+	c.grownOf(t, c.copy, time.Now(), n, 4*testenv.Patience)
 }
 
 // owner returns which process wrote the newest `open` of the copy.
-func (c *copied) owner(t *testing.T) (name string) {
+func (c *copied) owner(t *testing.T) string {
 	t.Helper()
-	index := schemas.Names{}.Index(c.copy)
-	ends, err := c.admin.ListEndOffsets(t.Context(), index)
-	if err == nil {
-		err = ends.Error()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	end, _ := ends.Lookup(index, 0)
-	client, err := kgo.NewClient(kgo.SeedBrokers(c.brokers...), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{index: {0: kgo.NewOffset().AtStart()}}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	for at := int64(0); at < end.Offset; {
-		fetches := client.PollFetches(t.Context())
-		if err := fetches.Err(); err != nil {
-			t.Fatal(err)
-		}
-		fetches.EachRecord(func(r *kgo.Record) {
-			at = r.Offset + 1
-			if e, err := schemas.DecodeEntry(r.Value); err == nil && e.Kind == schemas.KindOpen {
-				name = e.Writer
-			}
-		})
-	}
-	return name
+	return newestOpen(t, c.copy, c.brokers...).Writer
 }
 
 // expire waits until the camera has six fragments more than its copy, and deletes the
@@ -316,17 +247,11 @@ func (c *copied) owner(t *testing.T) (name string) {
 // media all but those of two. It returns the first seq that was not in the copy.
 func (c *copied) expire(t *testing.T) (from uint64) {
 	t.Helper()
-	done := c.entries(t)
+	done := c.entriesOf(t, c.copy)
 	from = done[len(done)-1].Seq + 1
 	var all []schemas.Entry
 	testenv.Wait(t, 2*testenv.Patience, "the camera is ahead of its copy", func() bool {
-		all = nil
-		for e, err := range c.log.Entries(t.Context(), c.camera, medialog.Range{}) {
-			if err != nil {
-				return false
-			}
-			all = append(all, e)
-		}
+		all = c.entriesOf(t, c.camera)
 		return all[len(all)-1].Seq >= from+6
 	})
 	names, before := schemas.Names{}, kadm.Offsets{}
@@ -337,7 +262,7 @@ func (c *copied) expire(t *testing.T) (from uint64) {
 			before.AddOffset(names.Media(c.camera), e.Partition, e.Last+1, -1)
 		}
 	}
-	res, err := c.admin.DeleteRecords(t.Context(), before)
+	res, err := openAdmin(t, c.brokers...).DeleteRecords(t.Context(), before)
 	if err == nil {
 		err = res.Error()
 	}
@@ -351,7 +276,7 @@ func (c *copied) expire(t *testing.T) (from uint64) {
 // from.
 func (c *copied) check(t *testing.T, from uint64) {
 	t.Helper()
-	all := c.entries(t)
+	all := c.entriesOf(t, c.copy)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	seen := map[uint64]bool{}

@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
@@ -33,13 +36,19 @@ func openLog(t *testing.T, brokers ...string) reader {
 // no topic. It waits for a broker that is away.
 func (r reader) entries(t *testing.T, id string) []schemas.Entry {
 	t.Helper()
+	return r.entriesOf(t, schemas.Topic{Camera: id})
+}
+
+// entriesOf is entries of a camera or one of its renditions.
+func (r reader) entriesOf(t *testing.T, topic schemas.Topic) []schemas.Entry {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
 	defer cancel()
 	var out []schemas.Entry
 	var failed error
 	if !testenv.Poll(t, 2*testenv.Patience, func() bool {
 		out, failed = nil, nil
-		for e, err := range r.log.Entries(ctx, schemas.Topic{Camera: id}, medialog.Range{}) {
+		for e, err := range r.log.Entries(ctx, topic, medialog.Range{}) {
 			if failed = err; err != nil {
 				return errors.Is(err, medialog.ErrNoTopic)
 			}
@@ -47,7 +56,7 @@ func (r reader) entries(t *testing.T, id string) []schemas.Entry {
 		}
 		return true
 	}) {
-		t.Fatalf("%s: read index: %v", id, failed)
+		t.Fatalf("%s: read index: %v", topic, failed)
 	}
 	return out
 }
@@ -56,9 +65,14 @@ func (r reader) entries(t *testing.T, id string) []schemas.Entry {
 // It returns all entries.
 func (r reader) grown(t *testing.T, id string, from time.Time, n int) (all []schemas.Entry) {
 	t.Helper()
-	const limit = 2 * testenv.Patience
+	return r.grownOf(t, schemas.Topic{Camera: id}, from, n, 2*testenv.Patience)
+}
+
+// grownOf is grown for a camera or one of its renditions. It waits at most for limit.
+func (r reader) grownOf(t *testing.T, topic schemas.Topic, from time.Time, n int, limit time.Duration) (all []schemas.Entry) {
+	t.Helper()
 	if !testenv.Poll(t, limit, func() bool {
-		all = r.entries(t, id)
+		all = r.entriesOf(t, topic)
 		found := 0
 		for _, e := range all {
 			if e.Playable() && e.Start.After(from) {
@@ -67,7 +81,7 @@ func (r reader) grown(t *testing.T, id string, from time.Time, n int) (all []sch
 		}
 		return found >= n
 	}) {
-		t.Fatalf("%s: no %d fragments after %s within %v; the index is:\n%s", id, n, from.Format("15:04:05.000"), limit, table(all))
+		t.Fatalf("%s: no %d fragments after %s within %v; the index is:\n%s", topic, n, from.Format("15:04:05.000"), limit, table(all))
 	}
 	return all
 }
@@ -80,6 +94,52 @@ func (r reader) allGrown(t *testing.T, ids []string, from time.Time, n int) time
 		r.grown(t, id, from, n)
 	}
 	return time.Since(began)
+}
+
+// newestOpen returns the newest `open` of the index of a camera or a rendition.
+func newestOpen(t *testing.T, topic schemas.Topic, brokers ...string) schemas.Entry {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
+	defer cancel()
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumeTopics(schemas.Names{}.Index(topic)),
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.FetchMinBytes(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for newest := (schemas.Entry{}); ; {
+		fetches := client.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			t.Fatalf("%s: read index: %v", topic, err)
+		}
+		end := false
+		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+			for _, r := range p.Records {
+				e, err := schemas.DecodeEntry(r.Value)
+				if err != nil {
+					t.Fatalf("%s: entry %d: %v", topic, r.Offset, err)
+				}
+				if e.Kind == schemas.KindOpen {
+					newest = e
+				}
+				end = r.Offset+1 >= p.HighWatermark
+			}
+		})
+		if end {
+			return newest
+		}
+	}
+}
+
+// openAdmin returns a client that changes topics as an operator or retention does.
+func openAdmin(t *testing.T, brokers ...string) *kadm.Client {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return kadm.NewClient(client)
 }
 
 // indexes are the entries of cameras, by camera.

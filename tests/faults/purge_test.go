@@ -1,9 +1,6 @@
 package faults
 
 import (
-	"fmt"
-	"os/exec"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -18,28 +15,17 @@ import (
 func TestPurgeIsAState(t *testing.T) {
 	t.Parallel()
 	servers, _ := serve(t, []camera{{id: "yard", clip: small}})
-	url := servers["yard"].URL("cam")
-	listen := fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))
-	common := fmt.Sprintf("listen: 127.0.0.1:0\ndata: %s\nbroker_listen: %s\n", filepath.Join(t.TempDir(), "data"), listen)
-	startRole(t, "broker", common)
-	ingest := startRole(t, "ingest", common)
-	l := openLog(t, listen)
-	cameras := func(args ...string) {
-		t.Helper()
-		out, err := exec.CommandContext(t.Context(), testenv.Binary(t), append([]string{"cameras", "--brokers", listen}, args...)...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("cameras %v: %v\n%s", args, err, out)
-		}
-	}
+	f := startFleet(t, nil)
+	ingest := startRole(t, "ingest", f.config)
 	none := func(when string) {
 		t.Helper()
-		if topics, err := l.log.Topics(t.Context()); err != nil || len(topics) != 0 {
+		if topics, err := f.log.Topics(t.Context()); err != nil || len(topics) != 0 {
 			t.Fatalf("%s: topics %v, %v", when, topics, err)
 		}
 	}
 	life := func() string {
 		t.Helper()
-		life, err := l.log.Life(t.Context(), schemas.Topic{Camera: "yard"})
+		life, err := f.log.Life(t.Context(), schemas.Topic{Camera: "yard"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,8 +35,8 @@ func TestPurgeIsAState(t *testing.T) {
 	record := func() {
 		t.Helper()
 		added := time.Now()
-		cameras("add", "yard", url)
-		for _, e := range l.grown(t, "yard", added, 2) {
+		f.cameras(t, "add", "yard", servers["yard"].URL("cam"))
+		for _, e := range f.grown(t, "yard", added, 2) {
 			// Public time may be a little ahead.
 			if e.Session != 1 || e.Start.Before(added.Add(-time.Second)) {
 				t.Fatalf("footage of before the purge is there: %+v", e)
@@ -64,7 +50,7 @@ func TestPurgeIsAState(t *testing.T) {
 
 	record()
 	ingest.Signal(syscall.SIGSTOP)
-	cameras("remove", "yard", "--purge")
+	f.cameras(t, "remove", "yard", "--purge")
 	none("after the purge")
 	ingest.Signal(syscall.SIGCONT)
 	ingest.Wait(t, 2*testenv.Patience, "it knows that the camera was removed", func() bool {
@@ -75,16 +61,16 @@ func TestPurgeIsAState(t *testing.T) {
 
 	record()
 	ingest.KillTree()
-	cameras("remove", "yard", "--purge")
+	f.cameras(t, "remove", "yard", "--purge")
 	none("after the purge without ingest")
-	ingest = startRole(t, "ingest", common)
+	ingest = startRole(t, "ingest", f.config)
 
 	// A process that stood still just before it created topics creates them now.
-	if err := l.log.Ensure(t.Context(), schemas.Topic{Camera: "yard"}); err != nil {
+	if err := f.log.Ensure(t.Context(), schemas.Topic{Camera: "yard"}); err != nil {
 		t.Fatal(err)
 	}
 	ingest.Wait(t, testenv.Patience+3*time.Minute, "the topics are deleted again", func() bool {
-		topics, err := l.log.Topics(t.Context())
+		topics, err := f.log.Topics(t.Context())
 		return err == nil && len(topics) == 0
 	})
 	record()
