@@ -87,16 +87,23 @@ func runGroup(t *testing.T, cfg Config, m member, log *slog.Logger) *group {
 	return g
 }
 
-// A log that was cut back is read from its start: cameras that stand before
-// the cut are not taken for removed, whatever comes after it.
-func TestCamerasStayIfTheLogIsCutBack(t *testing.T) {
-	fake, cfg, topic := camerasTopic(t, 1)
-	log := &testenv.Log{}
+// connect returns a client that changes the registry.
+func connect(t *testing.T, cfg kafka.Config) *registry.Client {
+	t.Helper()
 	reg, err := registry.Connect(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(reg.Close)
+	return reg
+}
+
+// A log that was cut back is read from its start: cameras that stand before
+// the cut are not taken for removed, whatever comes after it.
+func TestCamerasStayIfTheLogIsCutBack(t *testing.T) {
+	fake, cfg, topic := camerasTopic(t, 1)
+	log := &testenv.Log{}
+	reg := connect(t, cfg)
 	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
 	defer cancel()
 	put := func(id string) {
@@ -266,11 +273,7 @@ func TestEndIsNoRecord(t *testing.T) {
 // Purges are told beside the cameras, and no camera comes of them.
 func TestPurges(t *testing.T) {
 	_, cfg, _ := camerasTopic(t, 4)
-	reg, err := registry.Connect(cfg, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(reg.Close)
+	reg := connect(t, cfg)
 	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
 	defer cancel()
 	must := func(err error) {
