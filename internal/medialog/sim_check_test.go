@@ -140,15 +140,26 @@ func (s *sim) checkStrings([]schemas.Entry) error {
 	return nil
 }
 
-// framesOf returns the numbers of the frames of an entry, with the position of the
-// chunk that holds each.
-func (s *sim) framesOf(e *schemas.Entry) (frames []int64, chunks []uint32) {
+// copyOf returns the chunks that an entry names. They have its session.
+func (s *sim) copyOf(e *schemas.Entry) (chunks []*schemas.Chunk, err error) {
 	var sel selection
-	for o := e.First; o <= e.Last; o++ {
-		c := s.media[e.Partition].records[o]
+	for _, c := range s.media[e.Partition].records[e.First : e.Last+1] {
 		if !sel.take(e, c) {
 			continue
 		}
+		if c.Session != e.Session {
+			return nil, fmt.Errorf("seq %d of session %d has a chunk of session %d", e.Seq, e.Session, c.Session)
+		}
+		chunks = append(chunks, c)
+	}
+	return chunks, sel.complete(e)
+}
+
+// framesOf returns the numbers of the frames of an entry, with the index of the chunk
+// that holds each.
+func (s *sim) framesOf(e *schemas.Entry) (frames []int64, chunks []uint32) {
+	named, _ := s.copyOf(e) // checkMedia has taken the error
+	for _, c := range named {
 		for _, sm := range c.Video() {
 			frames, chunks = append(frames, int64(binary.BigEndian.Uint64(sm.Data))), append(chunks, c.Index)
 		}
@@ -174,24 +185,16 @@ func (s *sim) checkMedia(truth []schemas.Entry) error {
 		if !e.Playable() {
 			continue
 		}
-		l := s.media[e.Partition]
-		var sel selection
+		chunks, err := s.copyOf(e)
+		if err != nil {
+			return err
+		}
 		at := e.Media
-		for o := e.First; o <= e.Last; o++ {
-			c := l.records[o]
-			if !sel.take(e, c) {
-				continue
-			}
+		for _, c := range chunks {
 			if c.MediaStart() != at {
 				return fmt.Errorf("seq %d chunk %d begins at %d, the one before ends at %d", e.Seq, c.Index, c.MediaStart(), at)
 			}
-			if c.Session != e.Session {
-				return fmt.Errorf("seq %d of session %d has a chunk of session %d", e.Seq, e.Session, c.Session)
-			}
 			at = c.MediaEnd()
-		}
-		if err := sel.complete(e); err != nil {
-			return err
 		}
 		if at != e.MediaEnd() {
 			return fmt.Errorf("seq %d ends at %d, its entry says %d", e.Seq, at, e.MediaEnd())

@@ -15,7 +15,7 @@ func (s *simFollow) check(newest *schemas.Entry) error {
 	if err != nil {
 		return err
 	}
-	if err := s.checkStrings(); err != nil {
+	if err := s.out.checkStrings(truth); err != nil {
 		return err
 	}
 	source := map[uint64]schemas.Entry{}
@@ -36,7 +36,11 @@ func (s *simFollow) check(newest *schemas.Entry) error {
 	if newest != nil && (len(truth) == 0 || truth[len(truth)-1].Seq != newest.Seq) {
 		return fmt.Errorf("the source has entries up to %d, the rendition has %d of them, and they end before", newest.Seq, len(truth))
 	}
-	return s.checkReaders(truth)
+	if err := s.out.checkReaders(truth); err != nil {
+		return fmt.Errorf("the rendition: %w", err)
+	}
+	s.stats.Readers += s.out.stats.Readers
+	return nil
 }
 
 // derivedTruth reads the whole index of the rendition, also the part that retention has
@@ -184,60 +188,15 @@ func (s *simFollow) checkBytes(e, src *schemas.Entry) error {
 
 // copyBytes returns the samples of the copy that an entry names, with their times.
 func copyBytes(s *sim, e *schemas.Entry, f func(*schemas.Chunk) *schemas.Chunk) (out []byte, err error) {
-	var sel selection
-	for o := e.First; o <= e.Last; o++ {
-		c := s.media[e.Partition].records[o]
-		if !sel.take(e, c) {
-			continue
-		}
-		if c.Session != e.Session {
-			return nil, fmt.Errorf("a chunk has session %d, the entry %d", c.Session, e.Session)
-		}
+	chunks, err := s.copyOf(e)
+	for _, c := range chunks {
 		for _, r := range f(c).Runs {
 			for _, sm := range r.Samples {
 				out = fmt.Appendf(out, "%d+%d %t %q\n", sm.DTS, sm.Duration, sm.Sync, sm.Data)
 			}
 		}
 	}
-	return out, sel.complete(e)
-}
-
-// checkStrings: (seq, epoch, index) is one string of bytes, in all chunks that were ever
-// sent.
-func (s *simFollow) checkStrings() error {
-	strings := map[heldKey][]byte{}
-	for p := range s.out.media {
-		for _, c := range s.out.media[p].records {
-			b, err := schemas.EncodeChunk(c)
-			if err != nil {
-				return err
-			}
-			k := heldKey{c.Epoch, c.Seq, c.Index}
-			if before, ok := strings[k]; ok && !bytes.Equal(before, b) {
-				return fmt.Errorf("chunk %d.%d of epoch %d has two contents", c.Seq, c.Index, c.Epoch)
-			}
-			strings[k] = b
-		}
-	}
-	return nil
-}
-
-// checkReaders: readers of the rendition, from wherever they began, have what stands in
-// its index.
-func (s *simFollow) checkReaders(truth []schemas.Entry) error {
-	readers := append(s.out.readers, s.out.newReader())
-	for _, r := range readers {
-		for !r.caughtUp() {
-			if err := r.step(); err != nil {
-				return fmt.Errorf("reader of the rendition: %w", err)
-			}
-		}
-		if err := r.check(truth); err != nil {
-			return fmt.Errorf("reader of the rendition from %d: %w", r.from, err)
-		}
-		s.stats.Readers++
-	}
-	return nil
+	return out, err
 }
 
 // bounds: what a follower holds in memory is bounded.

@@ -32,18 +32,16 @@ type simProc struct {
 	entries map[uint64]schemas.Entry // from the oldest unfinished one on
 }
 
+// simFollowRequest is a follower's request to append a chunk or an entry.
 type simFollowRequest struct {
-	a       followAction
-	applied bool
-	refused bool
-	offset  int64
+	simAppend
+	a followAction
 }
 
 // simJob is the processor's work on one fragment.
 type simJob struct {
 	w         *followWork
-	epoch     int64 // of the source's copy that it reads
-	partition int
+	partition int // of the source
 	used      uint32
 	at        int64 // where it looks for the next chunk
 }
@@ -162,12 +160,11 @@ func (p *simProc) read() {
 		}
 		e := p.src.index.records[p.at]
 		p.at++
-		v := p.judge.feed(&e)
-		if v == unknown && !p.src.openBetween(e.Prev, p.judge.start) {
-			v = valid
+		if !p.src.isValid(&p.judge, &e) {
+			continue
 		}
 		for one := range e.Expand() {
-			if v == valid && p.seq.pass(&one) && one.Seq >= p.core.next {
+			if p.seq.pass(&one) && one.Seq >= p.core.next {
 				p.entries[one.Seq] = one
 			}
 		}
@@ -295,7 +292,7 @@ func (p *simProc) beginCopy(partition int, at int64, first *schemas.Chunk) (*fol
 	if err != nil {
 		return nil, err
 	}
-	p.jobs[w.seq] = &simJob{w: w, epoch: first.Epoch, partition: partition, at: at}
+	p.jobs[w.seq] = &simJob{w: w, partition: partition, at: at}
 	return w, nil
 }
 
@@ -319,7 +316,7 @@ func (p *simProc) progress(seq uint64, j *simJob) error {
 		c.drop(j.w, errSim)
 		return nil
 	}
-	if e, ok := p.entries[seq]; ok && (e.Kind == schemas.KindGap || e.Epoch != j.epoch || j.used >= e.Chunks) {
+	if e, ok := p.entries[seq]; ok && (e.Kind == schemas.KindGap || e.Epoch != j.w.source || j.used >= e.Chunks) {
 		switch err := c.commit(j.w, e, output{used: j.used, filtered: s.filters(seq), note: fmt.Sprint(seq)}); {
 		case errors.Is(err, ErrSourceChanged):
 			s.stats.Changed++
@@ -336,7 +333,7 @@ func (p *simProc) progress(seq uint64, j *simJob) error {
 		return nil
 	}
 	for ; j.at < l.end(); j.at++ {
-		if x := l.records[j.at]; x.Seq == seq && x.Epoch == j.epoch && x.Index == j.used {
+		if x := l.records[j.at]; x.Seq == seq && x.Epoch == j.w.source && x.Index == j.used {
 			break
 		}
 	}
@@ -407,27 +404,17 @@ func (p *simProc) arrive() {
 	}
 	for n := range p.lanes {
 		for _, r := range p.lanes[n] {
-			if r.applied || r.refused {
-				continue
-			}
-			if !s.chance(0.4) {
-				break // in order
-			}
-			r.offset, r.applied = p.out.media[n].append(r.a.chunk), true
-			if s.chance(0.01) { // a repetition that Kafka did not recognise
-				p.out.media[n].append(r.a.chunk)
+			if !p.out.appendChunk(&r.simAppend, n, r.a.chunk) {
+				break
 			}
 		}
 	}
 	if r := p.entry; r != nil && !r.applied && s.chance(0.3) {
-		e := *r.a.entry
-		e.Offset = p.out.index.end()
-		r.offset, r.applied = p.out.index.append(e), true
-		if e.Kind == schemas.KindOpen {
+		r.offset, r.applied = p.out.appendEntry(*r.a.entry), true
+		if r.a.entry.Kind == schemas.KindOpen {
 			s.stats.Opens++
 		} else if s.chance(0.01) {
-			e.Offset = p.out.index.end()
-			p.out.index.append(e)
+			p.out.appendEntry(*r.a.entry)
 		}
 	}
 }

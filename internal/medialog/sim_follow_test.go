@@ -103,13 +103,7 @@ func (s *simFollow) step() error {
 			s.assign()
 		}
 		if s.chance(s.retain) {
-			for p := range s.out.media {
-				l := &s.out.media[p]
-				l.start += int64(s.rng.IntN(int(l.end()-l.start)/2 + 1))
-			}
-			if n := s.out.index.end() - s.out.index.start; n > 60 {
-				s.out.index.start += s.rng.Int64N(n - 50)
-			}
+			s.out.retain()
 		}
 		if s.chance(0.01) {
 			s.out.readers = append(s.out.readers, s.out.newReader())
@@ -120,12 +114,8 @@ func (s *simFollow) step() error {
 			return fmt.Errorf("process %d: %w", p.id, err)
 		}
 	}
-	for _, r := range s.out.readers {
-		for range s.rng.IntN(4) {
-			if err := r.step(); err != nil {
-				return fmt.Errorf("reader of the rendition: %w", err)
-			}
-		}
+	if err := s.out.stepReaders(); err != nil {
+		return fmt.Errorf("the rendition: %w", err)
 	}
 	return nil
 }
@@ -165,7 +155,7 @@ func (s *simFollow) calmDown() {
 // finish: one owner lives, and the source is at rest. It ends what there is to do.
 func (s *simFollow) finish() error {
 	s.calmDown()
-	newest := s.newestSource()
+	newest := s.sourceState(0).newest
 	for round := 0; ; round++ {
 		if err := s.step(); err != nil {
 			return err
@@ -189,16 +179,6 @@ func (s *simFollow) finish() error {
 		return fmt.Errorf("%d opens with one owner and %d events: they fence each other for ever", n, s.events)
 	}
 	return s.check(newest)
-}
-
-// newestSource returns the newest entry that readers of the source see now.
-func (s *simFollow) newestSource() (newest *schemas.Entry) {
-	for e := range s.src.valid(s.src.index.start, s.src.index.end()) {
-		if e.Footage() {
-			newest = &e
-		}
-	}
-	return newest
 }
 
 // The function of the processor: a prefix before the bytes of each sample. It filters

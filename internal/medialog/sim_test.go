@@ -3,7 +3,6 @@ package medialog
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"testing"
@@ -116,16 +115,35 @@ type sim struct {
 	static   bool             // keyframes repeat: the picture does not change
 	keyEvery int64            // frames from one keyframe to the next, about
 	stood    schemas.Standing // what is remembered
-	retained bool             // retention has removed something
 	beside   func() error     // another step after each; nil: none
 }
 
-type simRequest struct {
-	chunk   out
-	entry   *schemas.Entry
+// simAppend is what became of a request to append something.
+type simAppend struct {
 	applied bool
 	offset  int64
 	refused bool
+}
+
+// appendChunk may append a chunk now, if that has not been done. It returns false while
+// the chunk is on its way: those behind it in the same partition have to wait.
+func (s *sim) appendChunk(r *simAppend, partition int, c *schemas.Chunk) bool {
+	if r.applied || r.refused {
+		return true
+	}
+	if !s.chance(0.4) {
+		return false
+	}
+	r.offset, r.applied = s.media[partition].append(c), true
+	if s.chance(0.01) { // the same again: a retry that was not recognised
+		s.media[partition].append(c)
+	}
+	return true
+}
+
+func (s *sim) appendEntry(e schemas.Entry) (offset int64) {
+	e.Offset = s.index.end()
+	return s.index.append(e)
 }
 
 func newSim(seed uint64) *sim {
@@ -170,12 +188,8 @@ func (s *sim) run() error {
 		if s.chance(0.012) {
 			s.readers = append(s.readers, s.newReader())
 		}
-		for _, r := range s.readers {
-			for range s.rng.IntN(4) {
-				if err := r.step(); err != nil {
-					return err
-				}
-			}
+		if err := s.stepReaders(); err != nil {
+			return err
 		}
 		if s.chance(retain) {
 			s.retain()
@@ -203,7 +217,6 @@ func (s *sim) unixNow() uint64 { return 1_000_000 + uint64((s.clock-1<<40)/frame
 
 // retain removes the oldest records: media first, the index keeps more.
 func (s *sim) retain() {
-	s.retained = true
 	for p := range s.media {
 		l := &s.media[p]
 		l.start += int64(s.rng.IntN(int(l.end()-l.start)/2 + 1))
@@ -238,7 +251,7 @@ func (s *sim) away() error {
 		return err
 	}
 	s.index, s.media = simLog[schemas.Entry]{}, make([]simLog[*schemas.Chunk], len(s.media))
-	s.writers, s.readers, s.safe, s.stood, s.retained = nil, nil, nil, schemas.Standing{}, false
+	s.writers, s.readers, s.safe, s.stood = nil, nil, nil, schemas.Standing{}
 	s.life += "'"
 	return nil
 }
@@ -289,17 +302,5 @@ func (s *sim) checkLife() error {
 			return err
 		}
 	}
-	s.readers = append(s.readers, s.newReader())
-	for _, r := range s.readers {
-		for !r.caughtUp() {
-			if err := r.step(); err != nil {
-				return err
-			}
-		}
-		if err := r.check(truth); err != nil {
-			return fmt.Errorf("reader from %d: %w", r.from, err)
-		}
-		s.stats.Readers++
-	}
-	return nil
+	return s.checkReaders(truth)
 }

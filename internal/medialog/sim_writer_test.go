@@ -62,6 +62,13 @@ func (s *sim) start() *simWriter {
 	return w
 }
 
+// simRequest is a writer's request to append a chunk or an entry.
+type simRequest struct {
+	simAppend
+	chunk out
+	entry *schemas.Entry
+}
+
 // ask sends an `open`.
 func (w *simWriter) ask(declared *schemas.Entry) {
 	w.opens = append(w.opens, &simRequest{entry: &schemas.Entry{
@@ -140,7 +147,7 @@ func (s *sim) camera(w *simWriter) {
 			return
 		}
 		p := o.item.entry.Partition
-		w.lanes[p] = append(w.lanes[p], &simRequest{chunk: o, refused: s.chance(0.003)})
+		w.lanes[p] = append(w.lanes[p], &simRequest{chunk: o, simAppend: simAppend{refused: s.chance(0.003)}})
 	})
 }
 
@@ -198,15 +205,8 @@ func (s *sim) step(w *simWriter) error {
 func (s *sim) stepChunks(w *simWriter) {
 	for p, lane := range w.lanes {
 		for i, r := range lane {
-			if !r.applied && !r.refused {
-				if !s.chance(0.4) {
-					break // in order
-				}
-				r.offset = s.media[p].append(r.chunk.chunk)
-				r.applied = true
-				if s.chance(0.01) { // the same again: a retry that was not recognised
-					s.media[p].append(r.chunk.chunk)
-				}
+			if !s.appendChunk(&r.simAppend, p, r.chunk.chunk) {
+				break
 			}
 			if i == 0 && !w.dead && !w.hung && s.chance(0.5) {
 				failure := ""
@@ -231,10 +231,9 @@ func (s *sim) stepEntry(w *simWriter) error {
 		return s.bounds(w)
 	}
 	if !w.entry.applied && s.chance(0.3) {
-		s.appendEntry(w.entry)
+		s.apply(w.entry)
 		if s.chance(0.01) {
-			again := *w.entry
-			s.appendEntry(&again)
+			s.appendEntry(*w.entry.entry)
 		}
 	}
 	if w.entry.applied && !w.dead && !w.hung && s.chance(0.4) {
@@ -253,11 +252,8 @@ func (s *sim) stepEntry(w *simWriter) error {
 	return nil
 }
 
-func (s *sim) appendEntry(r *simRequest) {
-	e := *r.entry
-	e.Offset = s.index.end()
-	r.offset, r.applied = s.index.append(e), true
-}
+// apply appends the entry of a request.
+func (s *sim) apply(r *simRequest) { r.offset, r.applied = s.appendEntry(*r.entry), true }
 
 // opensIn reports whether an `open` stands between two offsets, both exclusive.
 func (s *sim) opensIn(prev, before int64) bool {
@@ -288,7 +284,7 @@ func (s *sim) stepOpen(w *simWriter) {
 	r := w.opens[len(w.opens)-1]
 	if w.dead {
 		if !r.applied && s.chance(0.1) { // the open of a writer that died at once
-			s.appendEntry(r)
+			s.apply(r)
 		}
 		return
 	}
@@ -296,7 +292,7 @@ func (s *sim) stepOpen(w *simWriter) {
 		return
 	}
 	if !r.applied {
-		s.appendEntry(r)
+		s.apply(r)
 		return
 	}
 	if r.entry.From != 0 {
