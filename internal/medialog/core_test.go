@@ -131,7 +131,6 @@ func TestCutBackWithinAFragment(t *testing.T) {
 // pause and a long one do not. The session's first entry tells the time in any case.
 func TestAbsence(t *testing.T) {
 	second := int64(schemas.MediaTimescale)
-	chunk := fragmentOfASecond
 	for _, x := range []struct {
 		name    string
 		absent  int64   // ticks
@@ -148,7 +147,7 @@ func TestAbsence(t *testing.T) {
 			var entries []schemas.Entry
 			write := func(c *core, media int64) {
 				t.Helper()
-				o, err := c.write(chunk(media), "")
+				o, err := c.write(fragmentOfASecond(media), "")
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/framelog/framelog/internal/broker"
@@ -250,12 +251,27 @@ func closeWriter(t *testing.T, w *Writer) {
 	}
 }
 
+// expire removes the records of a partition before an offset, as retention does.
+func expire(t *testing.T, l *Log, topic string, partition int32, before int64) {
+	t.Helper()
+	offsets := kadm.Offsets{}
+	offsets.Add(kadm.Offset{Topic: topic, Partition: partition, At: before})
+	if res, err := l.admin.DeleteRecords(t.Context(), offsets); err != nil || res.Error() != nil {
+		t.Fatal(err, res.Error())
+	}
+}
+
+// entriesOf returns cam's own entries.
 func entriesOf(t *testing.T, l *Log, r Range) []schemas.Entry {
+	t.Helper()
+	return topicEntries(t, l, cam, r)
+}
+
+func topicEntries(t *testing.T, l *Log, topic schemas.Topic, r Range) (out []schemas.Entry) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
 	defer cancel()
-	var out []schemas.Entry
-	for e, err := range l.Entries(ctx, cam, r) {
+	for e, err := range l.Entries(ctx, topic, r) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -264,16 +280,24 @@ func entriesOf(t *testing.T, l *Log, r Range) []schemas.Entry {
 	return out
 }
 
-// counts reads the sample numbers of an entry's chunks and checks their bytes.
-func counts(t *testing.T, l *Log, e schemas.Entry, sent map[uint32][]byte) []uint32 {
+func chunksOf(t *testing.T, l *Log, topic schemas.Topic, e schemas.Entry) (out []*schemas.Chunk) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
 	defer cancel()
-	var out []uint32
-	for c, err := range l.Chunks(ctx, cam, e) {
+	for c, err := range l.Chunks(ctx, topic, e) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// counts reads the sample numbers of an entry's chunks and checks their bytes.
+func counts(t *testing.T, l *Log, e schemas.Entry, sent map[uint32][]byte) []uint32 {
+	t.Helper()
+	var out []uint32
+	for _, c := range chunksOf(t, l, cam, e) {
 		for _, s := range c.Video() {
 			n := binary.BigEndian.Uint32(s.Data[4:])
 			if string(sent[n]) != string(s.Data) {

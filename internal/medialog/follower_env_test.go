@@ -2,13 +2,13 @@ package medialog
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/framelog/framelog/schemas"
-	"github.com/framelog/framelog/tests/testenv"
 )
 
 var rendition = schemas.Topic{Camera: cam.Camera, Rendition: "copy"}
@@ -35,6 +35,17 @@ func follow(t *testing.T, l *Log, change ...func(*FollowOptions)) *Follower {
 	return f
 }
 
+// followFirst records n fragments, and follows the camera from the first one on.
+func followFirst(t *testing.T, l *Log, n int, change ...func(*FollowOptions)) (*Follower, []schemas.Entry) {
+	t.Helper()
+	source := record(t, l, newFeed(l.Open(t.Context(), cam, OpenOptions{Writer: "w"}), 1), n)
+	f := follow(t, l, change...)
+	if err := f.Jump(t.Context(), source[0].Seq); err != nil {
+		t.Fatal(err)
+	}
+	return f, source
+}
+
 func tryFollow(t *testing.T, l *Log, change ...func(*FollowOptions)) (*Follower, error) {
 	t.Helper()
 	o := FollowOptions{Processor: "copy", Version: "v1", Role: schemas.RoleVariant, Writer: "p1", Host: "h"}
@@ -46,20 +57,6 @@ func tryFollow(t *testing.T, l *Log, change ...func(*FollowOptions)) (*Follower,
 		t.Cleanup(f.Close)
 	}
 	return f, err
-}
-
-// chunksOf reads the copy of a source's entry, as a processor would get it.
-func chunksOf(t *testing.T, l *Log, topic schemas.Topic, e schemas.Entry) (out []*schemas.Chunk) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
-	defer cancel()
-	for c, err := range l.Chunks(ctx, topic, e) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, c)
-	}
-	return out
 }
 
 // copied returns what a copying processor makes of a chunk.
@@ -111,11 +108,20 @@ func copyFragments(t *testing.T, l *Log, f *Follower, entries []schemas.Entry) {
 	}
 }
 
-func renditionOf(t *testing.T, l *Log) (out []schemas.Entry) {
+func renditionOf(t *testing.T, l *Log) []schemas.Entry {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
-	defer cancel()
-	for e, err := range l.Entries(ctx, rendition, Range{}) {
+	return topicEntries(t, l, rendition, Range{})
+}
+
+// indexOf reads all entries of a topic's index, also void ones and `open`s.
+func indexOf(t *testing.T, l *Log, topic schemas.Topic) (out []schemas.Entry) {
+	t.Helper()
+	index := l.names.Index(topic)
+	s, err := l.spans(t.Context(), index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for e, err := range l.indexRecords(t.Context(), index, s[0].start, s[0].end) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,18 +130,20 @@ func renditionOf(t *testing.T, l *Log) (out []schemas.Entry) {
 	return out
 }
 
-// indexOf reads all records of the rendition's index.
-func indexOf(t *testing.T, l *Log) (out []schemas.Entry) {
+// recordsOf reads all records of a topic.
+func recordsOf(t *testing.T, l *Log, topic string) (out []*kgo.Record) {
 	t.Helper()
-	s, err := l.spans(t.Context(), l.names.Index(rendition))
+	s, err := l.spans(t.Context(), topic)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for e, err := range l.indexRecords(t.Context(), l.names.Index(rendition), s[0].start, s[0].end) {
-		if err != nil {
-			t.Fatal(err)
+	for p := range s {
+		for r, err := range l.records(t.Context(), topic, int32(p), s[p].start, s[p].end) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, r)
 		}
-		out = append(out, e)
 	}
 	return out
 }
@@ -145,7 +153,7 @@ func indexOf(t *testing.T, l *Log) (out []schemas.Entry) {
 func opens(t *testing.T, l *Log, first uint64) string {
 	t.Helper()
 	var b strings.Builder
-	for _, e := range indexOf(t, l) {
+	for _, e := range indexOf(t, l, rendition) {
 		if e.Kind == schemas.KindOpen {
 			fmt.Fprintf(&b, "%s %d/%d ", e.Reason, e.Seq-first, e.Attempt)
 		}

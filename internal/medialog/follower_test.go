@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/framelog/framelog/schemas"
@@ -63,18 +62,9 @@ func TestFollow(t *testing.T) {
 func notLater(t *testing.T, l *Log, derived, source string) {
 	t.Helper()
 	newest := func(topic string) (at time.Time) {
-		s, err := l.spans(t.Context(), topic)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for p := range s {
-			for r, err := range l.records(t.Context(), topic, int32(p), s[p].start, s[p].end) {
-				if err != nil {
-					t.Fatal(err)
-				}
-				if r.Timestamp.After(at) {
-					at = r.Timestamp
-				}
+		for _, r := range recordsOf(t, l, topic) {
+			if r.Timestamp.After(at) {
+				at = r.Timestamp
 			}
 		}
 		return at
@@ -89,12 +79,7 @@ func notLater(t *testing.T, l *Log, derived, source string) {
 func TestFollowRetries(t *testing.T) {
 	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
 		l := e.log()
-		camera := newFeed(l.Open(t.Context(), cam, OpenOptions{Writer: "w"}), 1)
-		source := record(t, l, camera, 3)
-		f := follow(t, l)
-		if err := f.Jump(t.Context(), source[0].Seq); err != nil {
-			t.Fatal(err)
-		}
+		f, source := followFirst(t, l, 3)
 		copyFragments(t, l, f, source[:1])
 		for want := uint32(1); want <= 2; want++ {
 			w, _ := work(t, l, f, source[1], 1)
@@ -123,18 +108,12 @@ func TestFollowRetries(t *testing.T) {
 			t.Errorf("opens: %s, want %s", got, want)
 		}
 		chunks := map[heldKey]int{}
-		for p := range int32(2) {
-			s, _ := l.spans(t.Context(), l.names.Media(rendition))
-			for r, err := range l.records(t.Context(), l.names.Media(rendition), p, s[p].start, s[p].end) {
-				if err != nil {
-					t.Fatal(err)
-				}
-				c, err := schemas.DecodeChunk(r.Value)
-				if err != nil {
-					t.Fatal(err)
-				}
-				chunks[heldKey{c.Epoch, c.Seq, c.Index}]++
+		for _, r := range recordsOf(t, l, l.names.Media(rendition)) {
+			c, err := schemas.DecodeChunk(r.Value)
+			if err != nil {
+				t.Fatal(err)
 			}
+			chunks[heldKey{c.Epoch, c.Seq, c.Index}]++
 		}
 		for k, n := range chunks {
 			if n != 1 {
@@ -199,12 +178,7 @@ func TestFollowAhead(t *testing.T) {
 func TestFollowSourceChanged(t *testing.T) {
 	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
 		l := e.log()
-		camera := newFeed(l.Open(t.Context(), cam, OpenOptions{Writer: "w"}), 1)
-		source := record(t, l, camera, 2)
-		f := follow(t, l)
-		if err := f.Jump(t.Context(), source[0].Seq); err != nil {
-			t.Fatal(err)
-		}
+		f, source := followFirst(t, l, 2)
 		w, _ := work(t, l, f, source[0], 2)
 		allSent(t, f)
 		cut := source[0]
@@ -248,12 +222,7 @@ func TestFollowOtherProcessor(t *testing.T) {
 func TestFollowData(t *testing.T) {
 	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
 		l := e.log()
-		camera := newFeed(l.Open(t.Context(), cam, OpenOptions{Writer: "w"}), 1)
-		source := record(t, l, camera, 6)
-		f := follow(t, l, func(o *FollowOptions) { o.Role = schemas.RoleData })
-		if err := f.Jump(t.Context(), source[0].Seq); err != nil {
-			t.Fatal(err)
-		}
+		f, source := followFirst(t, l, 6, func(o *FollowOptions) { o.Role = schemas.RoleData })
 		for i, s := range source[:2] {
 			w, chunks := work(t, l, f, s, 0)
 			c := &schemas.Chunk{
@@ -273,7 +242,7 @@ func TestFollowData(t *testing.T) {
 		if err := f.Gaps(t.Context(), schemas.ReasonSkipped, source[2:]...); err != nil {
 			t.Fatal(err)
 		}
-		index := indexOf(t, l)
+		index := indexOf(t, l, rendition)
 		skipped := index[len(index)-1]
 		if skipped.Kind != schemas.KindGap || skipped.Run == nil || skipped.Seq != source[2].Seq || skipped.LastSeq() != source[5].Seq || skipped.Layout.Data != schemas.JSON {
 			t.Errorf("what is left out is %+v", skipped)
@@ -306,11 +275,7 @@ func TestSourceExpires(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		offsets := kadm.Offsets{}
-		offsets.Add(kadm.Offset{Topic: l.names.Index(cam), At: source[1].Offset})
-		if _, err := l.admin.DeleteRecords(t.Context(), offsets); err != nil {
-			t.Fatal(err)
-		}
+		expire(t, l, l.names.Index(cam), 0, source[1].Offset)
 		if err := l.readSame(t.Context(), cam, &source[0], &st); err != nil {
 			t.Fatal(err)
 		}
@@ -325,11 +290,7 @@ func TestSourceExpires(t *testing.T) {
 func TestFollowMediaDeleted(t *testing.T) {
 	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
 		l := e.log()
-		source := record(t, l, newFeed(l.Open(t.Context(), cam, OpenOptions{Writer: "w"}), 1), 3)
-		f := follow(t, l)
-		if err := f.Jump(t.Context(), source[0].Seq); err != nil {
-			t.Fatal(err)
-		}
+		f, source := followFirst(t, l, 3)
 		copyFragments(t, l, f, source[:1])
 		if _, err := e.log().admin.DeleteTopic(t.Context(), l.names.Media(rendition)); err != nil {
 			t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -86,12 +87,8 @@ func TestPlannedHandover(t *testing.T) {
 
 // and returns the samples of both feeds.
 func (f *feed) and(g *feed) map[uint32][]byte {
-	all := map[uint32][]byte{}
-	for _, m := range []*feed{f, g} {
-		for n, data := range m.sent {
-			all[n] = data
-		}
-	}
+	all := maps.Clone(f.sent)
+	maps.Copy(all, g.sent)
 	return all
 }
 
@@ -159,15 +156,8 @@ func TestRemember(t *testing.T) {
 		if len(es) != 1 || es[0].Life != stood.Life || es[0].Seq != stood.Seq+1 || es[0].Session != 13 || es[0].Layout.ID <= 2 || es[0].Media < stood.Media || es[0].Absent != 0 {
 			t.Errorf("%+v", es)
 		}
-		idx, err := l.spans(t.Context(), l.names.Index(cam))
-		if err != nil {
-			t.Fatal(err)
-		}
 		var froms []uint64
-		for x, err := range l.indexRecords(t.Context(), l.names.Index(cam), 0, idx[0].end) {
-			if err != nil {
-				t.Fatal(err)
-			}
+		for _, x := range indexOf(t, l, cam) {
 			if x.Kind == schemas.KindOpen {
 				froms = append(froms, x.From)
 			}

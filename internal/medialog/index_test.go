@@ -26,14 +26,20 @@ func TestNewestOffset(t *testing.T) {
 	}
 }
 
+// putOpen opens cam with a writer that writes nothing.
+func putOpen(t *testing.T, l *Log) {
+	t.Helper()
+	w := l.Open(t.Context(), cam, OpenOptions{Writer: "w"})
+	ready(t, w)
+	closeWriter(t, w)
+}
+
 // TestFirstFetch: a reader of a long part of an index begins with a small fetch, since it may
 // stop soon. The next fetches are larger.
 func TestFirstFetch(t *testing.T) {
 	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
 		l := e.log()
-		w := l.Open(t.Context(), cam, OpenOptions{Writer: "w"})
-		ready(t, w)
-		closeWriter(t, w)
+		putOpen(t, l)
 		var sizes []int32
 		c.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
 			c.KeepControl()
@@ -51,9 +57,7 @@ func TestFirstFetch(t *testing.T) {
 				t.Fatal(err)
 			}
 			if n++; n == s[0].end {
-				w := l.Open(t.Context(), cam, OpenOptions{Writer: "w"}) // one more record
-				ready(t, w)
-				closeWriter(t, w)
+				putOpen(t, l) // one more record
 				continue
 			}
 			if n > s[0].end {
@@ -70,9 +74,7 @@ func TestFirstFetch(t *testing.T) {
 func TestReadBesideWait(t *testing.T) {
 	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
 		l := e.log()
-		w := l.Open(t.Context(), cam, OpenOptions{Writer: "w"})
-		ready(t, w)
-		closeWriter(t, w)
+		putOpen(t, l)
 		index := l.names.Index(cam)
 		s, err := l.spans(t.Context(), index)
 		if err != nil {
@@ -106,9 +108,7 @@ func TestReadBesideWait(t *testing.T) {
 func TestFailingRead(t *testing.T) {
 	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
 		l := e.log()
-		w := l.Open(t.Context(), cam, OpenOptions{Writer: "w"})
-		ready(t, w)
-		closeWriter(t, w)
+		putOpen(t, l)
 		c.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
 			c.KeepControl()
 			resp := r.ResponseKind().(*kmsg.FetchResponse)

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/framelog/framelog/schemas"
@@ -58,11 +57,7 @@ func TestLag(t *testing.T) {
 		if _, err := l.Lag(t.Context(), cam, 10); !errors.Is(err, ErrBeyond) {
 			t.Errorf("an offset of another index: %v", err)
 		}
-		offsets := kadm.Offsets{}
-		offsets.Add(kadm.Offset{Topic: l.names.Index(cam), At: 3})
-		if res, err := l.admin.DeleteRecords(t.Context(), offsets); err != nil || res.Error() != nil {
-			t.Fatal(err, res.Error())
-		}
+		expire(t, l, l.names.Index(cam), 0, 3)
 		check("what is not done has expired", 1, 8, 3_000, true)
 		check("nothing is committed, and the oldest have expired", -1, 6, 3_000, false)
 		check("retention has not come so far", 3, 6, 3_000, false)

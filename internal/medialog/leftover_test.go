@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -100,11 +99,7 @@ func TestIndexGone(t *testing.T) {
 			}
 		}, false},
 		{"emptied", func(t *testing.T, l *Log, entries []schemas.Entry) {
-			offsets := kadm.Offsets{}
-			offsets.Add(kadm.Offset{Topic: l.names.Index(cam), At: entries[len(entries)-1].Offset + 1})
-			if res, err := l.admin.DeleteRecords(t.Context(), offsets); err != nil || res.Error() != nil {
-				t.Fatal(err, res.Error())
-			}
+			expire(t, l, l.names.Index(cam), 0, entries[len(entries)-1].Offset+1)
 		}, true},
 	} {
 		t.Run(x.name, func(t *testing.T) {

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/framelog/framelog/schemas"
@@ -293,11 +292,7 @@ func TestExpiry(t *testing.T) {
 		es := entriesOf(t, l, Range{})
 		// Retention removes the media of one partition, up to this entry.
 		x := es[5]
-		offsets := kadm.Offsets{}
-		offsets.Add(kadm.Offset{Topic: l.names.Media(cam), Partition: x.Partition, At: x.Last + 1})
-		if res, err := l.admin.DeleteRecords(t.Context(), offsets); err != nil || res.Error() != nil {
-			t.Fatal(err, res.Error())
-		}
+		expire(t, l, l.names.Media(cam), x.Partition, x.Last+1)
 		got := entriesOf(t, l, Range{})
 		if len(got) != 6 || got[0] != es[6] {
 			t.Fatalf("%d entries are visible, from %d on; want 6 from %d", len(got), got[0].Seq, es[6].Seq)
@@ -316,11 +311,7 @@ func TestExpiry(t *testing.T) {
 			}
 		}
 		// Retention removes the beginning of the index too. The next writer goes on above.
-		offsets = kadm.Offsets{}
-		offsets.Add(kadm.Offset{Topic: l.names.Index(cam), Partition: 0, At: es[8].Offset})
-		if res, err := l.admin.DeleteRecords(t.Context(), offsets); err != nil || res.Error() != nil {
-			t.Fatal(err, res.Error())
-		}
+		expire(t, l, l.names.Index(cam), 0, es[8].Offset)
 		if _, err := l.Entry(t.Context(), cam, es[2].Seq); !errors.Is(err, ErrExpired) {
 			t.Errorf("an entry that the index has no more: %v", err)
 		}

@@ -42,24 +42,6 @@ func TestJudge(t *testing.T) {
 }
 
 func TestSettle(t *testing.T) {
-	// One chunk is epoch:seq.index, with ! for last, - for times that go
-	// back. Media time is a second a seq and a fifth a chunk, the session is the
-	// epoch's tens.
-	chunk := func(s string, partition int32, offset int64) chunkMeta {
-		m := chunkMeta{partition: partition, offset: offset, layout: schemas.Layout{Target: 2}, config: "c", bytes: 10}
-		m.last = strings.HasSuffix(s, "!")
-		if _, err := fmt.Sscanf(s, "%d:%d.%d", &m.epoch, &m.seq, &m.index); err != nil {
-			t.Fatal(err)
-		}
-		m.session = uint64(m.epoch / 10)
-		m.media = int64(m.seq)*schemas.MediaTimescale + int64(m.index)*schemas.MediaTimescale/5
-		m.mediaEnd = m.media + schemas.MediaTimescale/5
-		if strings.HasSuffix(s, "-") { // its times go back
-			m.mediaEnd = m.media - schemas.MediaTimescale
-		}
-		m.start = 1_700_000_000_000_000 + m.media*100/9
-		return m
-	}
 	whole := func(epoch int64, seq uint64) *schemas.Entry {
 		return &schemas.Entry{
 			Kind: schemas.KindWhole, Seq: seq, Epoch: epoch, Session: uint64(epoch / 10), Layout: schemas.Layout{Target: 2},
@@ -69,7 +51,7 @@ func TestSettle(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		last   *schemas.Entry
-		chunks string // partitions apart by |
+		chunks string // see chunkMetas
 		want   string // kind epoch:seq×chunks
 	}{
 		{"nothing was left", whole(10, 5), "", ""},
@@ -88,14 +70,8 @@ func TestSettle(t *testing.T) {
 		{"an empty index, one writer's chunks", nil, "10:6.0! 10:7.0", "whole 10:6×1 truncated 10:7×1"},
 		{"an empty index, two writers that began with other numbers", nil, "10:6.0! 20:90.0!", "whole 20:90×1"},
 	} {
-		var chunks []chunkMeta
-		for p, part := range strings.Split(tc.chunks, "|") {
-			for o, s := range strings.Fields(part) {
-				chunks = append(chunks, chunk(s, int32(p), int64(o)))
-			}
-		}
 		var got []string
-		p := past{chunks: chunks}
+		p := past{chunks: chunkMetas(t, tc.chunks)}
 		if tc.last != nil {
 			p.take(tc.last)
 		}

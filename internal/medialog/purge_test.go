@@ -9,7 +9,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/framelog/framelog/schemas"
@@ -151,20 +150,10 @@ func TestRemovedCamera(t *testing.T) {
 }
 
 // formerLife makes topics of a life of the camera.
-func formerLife(ctx context.Context, t *testing.T, l *Log, life string) {
+func formerLife(t *testing.T, l *Log, life string) {
 	t.Helper()
-	if err := l.Ensure(ctx, cam); err != nil {
-		t.Fatal(err)
-	}
-	value, err := schemas.EncodeEntry(&schemas.Entry{Kind: schemas.KindOpen, Prev: -1, Life: life, Writer: "former"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, topic := range []string{l.names.Index(cam), l.names.Media(cam)} {
-		if err := l.producer.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: value}).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	putIndex(t, l, indexRecord{schemas.Entry{Kind: schemas.KindOpen, Prev: -1, Life: life, Writer: "former"}, time.Now()})
+	putMedia(t, l, 0, 1, 0)
 }
 
 // TestPurgedLife: a writer finds topics of a life that was purged, say since the command
@@ -175,7 +164,7 @@ func TestPurgedLife(t *testing.T) {
 		l := e.log()
 		ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
 		defer cancel()
-		formerLife(ctx, t, l, purged)
+		formerLife(t, l, purged)
 		if life, err := l.Life(ctx, cam); life != purged || err != nil {
 			t.Fatalf("the life is %q, %v", life, err)
 		}
@@ -208,7 +197,7 @@ func TestPurgedLifeWithoutDelete(t *testing.T) {
 	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
 		const purged, minutes = "5f3a91c2", 5
 		l := e.log()
-		formerLife(t.Context(), t, l, purged)
+		formerLife(t, l, purged)
 		denied := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DeleteTopics}, Err: kerr.TopicAuthorizationFailed, Count: -1})
 		w := l.Open(t.Context(), cam, OpenOptions{Writer: "w1", Purged: []string{purged}})
 		time.Sleep(minutes * time.Minute)

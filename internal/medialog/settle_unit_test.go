@@ -9,10 +9,11 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// unitChunks parses chunks, partitions apart by |. One chunk is epoch:seq.index, with !
-// for last, u if it begins with the access unit "unit", i if it has it inside. A seq has
-// a second of public and media time, a chunk a fifth, the session is the epoch's tens.
-func unitChunks(t *testing.T, s string) (out []chunkMeta) {
+// chunkMetas parses chunks, partitions apart by |. One chunk is epoch:seq.index, with !
+// for last, - for times that go back, u if it begins with the access unit "unit", i if it
+// has it inside. A seq has a second of public and media time, a chunk a fifth, the session
+// is the epoch's tens.
+func chunkMetas(t *testing.T, s string) (out []chunkMeta) {
 	t.Helper()
 	for p, part := range strings.Split(s, "|") {
 		for o, s := range strings.Fields(part) {
@@ -23,6 +24,9 @@ func unitChunks(t *testing.T, s string) (out []chunkMeta) {
 			m.session = uint64(m.epoch / 10)
 			m.media = int64(m.seq)*schemas.MediaTimescale + int64(m.index)*schemas.MediaTimescale/5
 			m.mediaEnd = m.media + schemas.MediaTimescale/5
+			if strings.HasSuffix(s, "-") {
+				m.mediaEnd = m.media - schemas.MediaTimescale
+			}
 			m.start = publicTime(m.media).UnixMicro()
 			if strings.Contains(s, "u") {
 				m.unit = "unit"
@@ -63,7 +67,7 @@ func TestSettleUpToUnit(t *testing.T) {
 			before.Seq, before.Media, before.Start = 1, second, publicTime(second)
 		}
 		p := behind(&before)
-		p.chunks, p.unit, p.unitTime = unitChunks(t, x.chunks), "unit", publicTime(6*second).Add(300*time.Millisecond)
+		p.chunks, p.unit, p.unitTime = chunkMetas(t, x.chunks), "unit", publicTime(6*second).Add(300*time.Millisecond)
 		got := p.plan(30, schemas.Standing{}, 1)
 		var settled []string
 		for i := range got.settled {
@@ -106,7 +110,7 @@ func TestSettleLateChunks(t *testing.T) {
 		{"only these, behind a hand-over", cut, "10:6.0! 10:7.0!", 0, ""},
 	} {
 		p := behind(&x.last)
-		p.chunks = unitChunks(t, x.chunks)
+		p.chunks = chunkMetas(t, x.chunks)
 		for i := range p.chunks {
 			if m := &p.chunks[i]; m.epoch == 20 {
 				m.media, m.mediaEnd, m.start = x.media, x.media+second/5, publicTime(x.media).UnixMicro()
@@ -146,22 +150,22 @@ func TestPlanOfEmptyIndex(t *testing.T) {
 		{"long ago", past{}, schemas.Standing{Life: "a", Seq: 5, Session: 7}, resume{from: 100, life: "a", seq: 100, session: 7}, 0},
 		{
 			"chunks of a writer that began with higher numbers, without a beginning",
-			past{chunks: unitChunks(t, "10:700.1!")},
+			past{chunks: chunkMetas(t, "10:700.1!")},
 			stood,
 			resume{from: 701, life: "a", seq: 701, session: 7, layout: climbed, mediaEnd: 700*schemas.MediaTimescale + 2*18_000},
 			0,
 		},
-		{"chunks older than what is remembered", past{chunks: unitChunks(t, "10:300.0!")}, stood, resume{from: 501, life: "a", seq: 501, session: 7, layout: climbed, mediaEnd: 300*schemas.MediaTimescale + 18_000}, 0},
+		{"chunks older than what is remembered", past{chunks: chunkMetas(t, "10:300.0!")}, stood, resume{from: 501, life: "a", seq: 501, session: 7, layout: climbed, mediaEnd: 300*schemas.MediaTimescale + 18_000}, 0},
 		{
 			"chunks of numbers that were given up",
-			past{indexEnd: indexEnd{life: "b", from: 500}, chunks: unitChunks(t, "10:400.0!")},
+			past{indexEnd: indexEnd{life: "b", from: 500}, chunks: chunkMetas(t, "10:400.0!")},
 			schemas.Standing{},
 			resume{from: 500, life: "b", seq: 500, session: 1, layout: schemas.Layout{ID: 6, Target: 2}, mediaEnd: 400*schemas.MediaTimescale + 18_000},
 			0,
 		},
 		{
 			"a writer that crashed before its first entry",
-			past{indexEnd: indexEnd{life: "b", from: 500}, chunks: unitChunks(t, "70:500.0 | 10:400.0!")},
+			past{indexEnd: indexEnd{life: "b", from: 500}, chunks: chunkMetas(t, "70:500.0 | 10:400.0!")},
 			stood,
 			resume{from: 500, life: "b", seq: 501, session: 7, layout: schemas.Layout{Target: 2}, mediaEnd: 500*schemas.MediaTimescale + 18_000},
 			1,
