@@ -16,21 +16,10 @@ import (
 // A schedule takes as long as five of a camera alone, so a fifth as many run.
 
 func TestSimulationFollowers(t *testing.T) {
-	var total simFollowStats
-	n := simSeeds(t, 5, func(seed uint64) error {
+	simulate(t, 5, func(seed uint64) (simFollowStats, error) {
 		s := newSimFollow(seed)
 		err := s.run()
-		addStats(&total, s.stats)
-		return err
-	})
-	t.Logf("%d schedules: %+v", n, total)
-	if *simSeed != 0 {
-		return
-	}
-	eachStat(&total, func(what string, n int) {
-		if n == 0 {
-			t.Errorf("no schedule had any %s: the simulation misses what it is for", what)
-		}
+		return s.stats, err
 	})
 }
 
@@ -48,14 +37,14 @@ type simFollow struct {
 	procs []*simProc
 	owner *simProc // to whom the group gives the camera; processes learn it late, or never
 	calm  bool     // no new faults, and one owner
-	steps int      // until then
-	opens int      // that there were then
+	steps int      // left until calm
+	opens int      // that there were when calm began
 
 	crash, hang, fail, drop, move, retain float64
 	poison                                uint64 // every poison-th seq fails at each attempt
 
 	failed map[uint64]int // failures of each seq
-	events int            // that may need an `open`
+	events int            // since calm began: what may need an `open`
 	stats  simFollowStats
 }
 

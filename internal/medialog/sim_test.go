@@ -25,10 +25,12 @@ var (
 	simAll   = flag.Bool("sim.all", false, "go on behind a schedule that fails")
 )
 
-// simSeeds runs the schedules that the flags ask for, or a part of them: one of each
-// part.
-func simSeeds(t *testing.T, part int, run func(seed uint64) error) (n int) {
+// simulate runs the schedules that the flags ask for, or a part of them: one of each part.
+// run returns a struct of counters. Each of them must be above 0 over all schedules.
+func simulate[S any](t *testing.T, part int, run func(seed uint64) (S, error)) {
 	t.Helper()
+	var total S
+	sum := reflect.ValueOf(&total).Elem()
 	first, n := *simFirst, max(*simCount/part, 1)
 	if testing.Short() {
 		n = min(n, 300)
@@ -38,54 +40,40 @@ func simSeeds(t *testing.T, part int, run func(seed uint64) error) (n int) {
 	}
 	for i := range n {
 		seed := first + uint64(i)
-		if err := run(seed); err != nil {
+		stats, err := run(seed)
+		for i, x := 0, reflect.ValueOf(stats); i < x.NumField(); i++ {
+			sum.Field(i).SetInt(sum.Field(i).Int() + x.Field(i).Int())
+		}
+		if err != nil {
 			t.Errorf("schedule %d: %v\nreplay: go test ./internal/medialog -run '^%s$' -args -sim.seed=%d", seed, err, t.Name(), seed)
 			if !*simAll {
 				t.FailNow()
 			}
 		}
 	}
-	return n
+	t.Logf("%d schedules: %+v", n, total)
+	if *simSeed != 0 {
+		return
+	}
+	for i := range sum.NumField() {
+		if sum.Field(i).Int() == 0 {
+			t.Errorf("no schedule had any %s: the simulation misses what it is for", sum.Type().Field(i).Name)
+		}
+	}
 }
 
 func TestSimulation(t *testing.T) {
-	var total simStats
-	n := simSeeds(t, 1, func(seed uint64) error {
+	simulate(t, 1, func(seed uint64) (simStats, error) {
 		s := newSim(seed)
 		err := s.run()
-		addStats(&total, s.stats)
-		return err
+		return s.stats, err
 	})
-	t.Logf("%d schedules: %+v", n, total)
-	if *simSeed == 0 {
-		eachStat(&total, func(what string, n int) {
-			if n == 0 {
-				t.Errorf("no schedule had any %s: the simulation misses what it is for", what)
-			}
-		})
-	}
 }
 
 // simStats counts what happened. Every field must be seen.
 type simStats struct {
 	Void, Fenced, Crashes, Settled, Truncated, Gaps, Runs, Expired, Unknown, Shown, Copies, Refused, Entries, Readers, Began int
 	Froms, Twice, Continued, CutInside, Handovers, Absences, Emptied, Purged, Waited                                         int
-}
-
-// addStats adds b, a struct of counters, to what a points to.
-func addStats(a, b any) {
-	x, y := reflect.ValueOf(a).Elem(), reflect.ValueOf(b)
-	for i := range x.NumField() {
-		x.Field(i).SetInt(x.Field(i).Int() + y.Field(i).Int())
-	}
-}
-
-// eachStat calls f with each counter of the struct that a points to.
-func eachStat(a any, f func(what string, n int)) {
-	x := reflect.ValueOf(a).Elem()
-	for i := range x.NumField() {
-		f(x.Type().Field(i).Name, int(x.Field(i).Int()))
-	}
 }
 
 // simLog is one partition: records and the offset of the first one left.
