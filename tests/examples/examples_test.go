@@ -60,8 +60,8 @@ func newEnv(t *testing.T) *env {
 	case addr := <-ready:
 		return envOf(t, addr, "")
 	case err := <-done:
-		done <- err
-		t.FailNow()
+		done <- nil
+		t.Fatal(err)
 		return nil
 	}
 }
@@ -148,10 +148,7 @@ func (e *env) stored(t schemas.Topic) (lines []line) {
 	e.t.Helper()
 	ctx, cancel := context.WithTimeout(e.t.Context(), testenv.Patience)
 	defer cancel()
-	for en, err := range e.log.Entries(ctx, t, medialog.Range{}) {
-		if err != nil {
-			e.t.Fatal(err)
-		}
+	for _, en := range e.entries(t) {
 		l := line{Seq: en.Seq, Kind: string(en.Kind), Session: en.Session, Reason: en.Reason}
 		if en.Playable() {
 			digest := sha256.New()
@@ -198,6 +195,12 @@ type camera struct {
 	sent int
 }
 
+// open begins to record a camera, whose first picture is of now.
+func (e *env) open() (*camera, *medialog.Writer) {
+	e.t.Helper()
+	return &camera{at: time.Now().Truncate(time.Millisecond)}, e.log.Open(e.t.Context(), raw, medialog.OpenOptions{Writer: "ingest-1"})
+}
+
 // write writes n fragments of a second, and of the next one the first chunks.
 func (c *camera) write(t *testing.T, w *medialog.Writer, n, chunks int) {
 	t.Helper()
@@ -236,11 +239,17 @@ func closeWriter(t *testing.T, w *medialog.Writer) {
 	}
 }
 
-// expire removes the media of an entry and what is older, as retention does.
+// expire removes the media of an entry and what is older in their partition.
 func (e *env) expire(t schemas.Topic, en schemas.Entry) {
 	e.t.Helper()
+	e.expireBefore(e.names.Media(t), en.Partition, en.Last+1)
+}
+
+// expireBefore removes the records before an offset, as retention does.
+func (e *env) expireBefore(topic string, partition int32, offset int64) {
+	e.t.Helper()
 	offsets := kadm.Offsets{}
-	offsets.Add(kadm.Offset{Topic: e.names.Media(t), Partition: en.Partition, At: en.Last + 1})
+	offsets.Add(kadm.Offset{Topic: topic, Partition: partition, At: offset})
 	if res, err := kadm.NewClient(e.client).DeleteRecords(e.t.Context(), offsets); err != nil || res.Error() != nil {
 		e.t.Fatal(err, res.Error())
 	}

@@ -7,12 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
 )
@@ -125,8 +123,7 @@ func checkCopy(t *testing.T, e *env) {
 // Killed in mid-fragment and started again, follower.py goes on behind its newest entry.
 func TestFollowerIsKilled(t *testing.T) {
 	e := newEnv(t)
-	cam := &camera{at: time.Now().Truncate(time.Millisecond)}
-	w := e.log.Open(t.Context(), raw, medialog.OpenOptions{Writer: "ingest-1"})
+	cam, w := e.open()
 	cam.write(t, w, 5, 0)
 	closeWriter(t, w)
 	want := e.stored(raw)
@@ -162,8 +159,7 @@ follower.main()`
 // A second process fences the first one, which ends and says why.
 func TestFollowerIsFenced(t *testing.T) {
 	e := newEnv(t)
-	cam := &camera{at: time.Now().Truncate(time.Millisecond)}
-	w := e.log.Open(t.Context(), raw, medialog.OpenOptions{Writer: "ingest-1"})
+	cam, w := e.open()
 	ready(t, w)
 	cam.write(t, w, 2, 0)
 	e.wait(e.names.Index(raw), 1+2)
@@ -192,8 +188,7 @@ func TestFollowerIsFenced(t *testing.T) {
 // too a hole.
 func TestFollowerIsOvertaken(t *testing.T) {
 	e := newEnv(t)
-	cam := &camera{at: time.Now().Truncate(time.Millisecond)}
-	w := e.log.Open(t.Context(), raw, medialog.OpenOptions{Writer: "ingest-1"})
+	cam, w := e.open()
 	cam.write(t, w, 3, 0)
 	ready(t, w)
 	e.wait(e.names.Index(raw), 1+3)
@@ -205,11 +200,7 @@ func TestFollowerIsOvertaken(t *testing.T) {
 	all := e.entries(raw)
 	want := e.stored(raw)
 	e.expire(raw, all[6])
-	offsets := kadm.Offsets{}
-	offsets.Add(kadm.Offset{Topic: e.names.Index(raw), At: all[6].Offset})
-	if res, err := kadm.NewClient(e.client).DeleteRecords(t.Context(), offsets); err != nil || res.Error() != nil {
-		t.Fatal(err, res.Error())
-	}
+	e.expireBefore(e.names.Index(raw), 0, all[6].Offset)
 	p = e.follow()
 	e.copiedUpTo(p, all[8].Seq)
 	hole := line{Kind: "hole", From: all[3].Seq, To: all[5].Seq, Declared: true}
@@ -220,8 +211,7 @@ func TestFollowerIsOvertaken(t *testing.T) {
 // What follower.py does not go on with, and what it says.
 func TestFollowerRefuses(t *testing.T) {
 	e := newEnv(t)
-	cam := &camera{at: time.Now().Truncate(time.Millisecond)}
-	w := e.log.Open(t.Context(), raw, medialog.OpenOptions{Writer: "ingest-1"})
+	cam, w := e.open()
 	cam.write(t, w, 1, 0)
 	closeWriter(t, w)
 	src := e.entries(raw)[0]

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -141,16 +142,11 @@ func TestReaderJudges(t *testing.T) {
 	}
 	same(t, holes, []line{{Kind: "hole", From: 16, To: 19, Declared: true}})
 	var want []uint64
-	for _, l := range e.stored(raw) {
-		want = append(want, l.Seq)
+	for _, en := range e.entries(raw) {
+		want = append(want, en.Seq)
 	}
-	if len(want) != 8 || len(seqs) != len(want) {
-		t.Fatalf("reader.py shows %v, the store %v", seqs, want)
-	}
-	for i := range want {
-		if seqs[i] != want[i] {
-			t.Errorf("reader.py shows %v, the store %v", seqs, want)
-		}
+	if len(want) != 8 || !slices.Equal(seqs, want) {
+		t.Errorf("reader.py shows %v, the store %v", seqs, want)
 	}
 
 	newer := schemas.Topic{Camera: "newer"}
@@ -191,8 +187,7 @@ func TestReaderPicksTheCopy(t *testing.T) {
 // With --follow the reader shows what is recorded meanwhile, also by a new writer.
 func TestReaderFollows(t *testing.T) {
 	e := newEnv(t)
-	cam := &camera{at: time.Now().Truncate(time.Millisecond)}
-	w := e.log.Open(t.Context(), raw, medialog.OpenOptions{Writer: "ingest-1"})
+	cam, w := e.open()
 	ready(t, w)
 	cam.write(t, w, 1, 0)
 	p := testenv.Start(t, "reader.py", e.reader(e.names.Media(raw), "--follow"))
