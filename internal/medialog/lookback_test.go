@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
@@ -27,11 +26,7 @@ func TestLookBackBehindRetention(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		offsets := kadm.Offsets{}
-		offsets.AddOffset(index, 0, s[0].end-1, -1)
-		if res, err := l.admin.DeleteRecords(t.Context(), offsets); err != nil || res.Error() != nil {
-			t.Fatal(err, res.Error())
-		}
+		expire(t, l, index, 0, s[0].end-1)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if c, err := l.checkpoint(ctx, index, s[0].end-2); err != nil || c.last != nil {
