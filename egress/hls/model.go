@@ -52,7 +52,6 @@ type fragment struct {
 	last         bool
 	ended        bool // the source ended with its last chunk
 	dropped      bool // over the limit: it gets no more parts, and keeps those that it has only if they are listed
-	void         bool // of a writer before the latest
 }
 
 func newModel(window time.Duration, provisional int64) *model {
@@ -63,8 +62,8 @@ func newModel(window time.Duration, provisional int64) *model {
 }
 
 // next returns the seq of the fragment after the newest entry. Before the first
-// entry it is the one whose parts are listed, else the lowest seq that the tail has
-// delivered. ok is false if there is none.
+// entry it is the one whose parts are listed, else the lowest seq of the latest writer,
+// else of an earlier one. ok is false if there is none.
 func (m *model) next() (seq uint64, ok bool) {
 	if n := m.newest(); n != nil {
 		return n.Seq + 1, true
@@ -73,14 +72,14 @@ func (m *model) next() (seq uint64, ok bool) {
 		return m.shown.seq, true
 	}
 	for _, f := range m.pending {
-		if !ok || !f.void {
-			seq, ok = f.seq, true
-		}
-		if !f.void {
-			break
+		if !m.void(f) {
+			return f.seq, true
 		}
 	}
-	return seq, ok
+	if len(m.pending) > 0 {
+		return m.pending[0].seq, true
+	}
+	return 0, false
 }
 
 // newest returns the last entry, nil before the first one.
@@ -105,18 +104,13 @@ func (m *model) open(e *schemas.Entry) {
 	}
 }
 
-// newEpoch takes the epoch of a new writer. The fragments that earlier writers left
-// without an entry are void: no further part of them is promised. Their bytes stay
-// until the entry comes, for clients that have seen their parts listed.
-func (m *model) newEpoch(epoch int64) {
-	if epoch <= m.epoch {
-		return
-	}
-	m.epoch = epoch
-	for _, f := range m.pending {
-		f.void = f.void || f.epoch < epoch
-	}
-}
+// newEpoch takes the epoch of a new writer.
+func (m *model) newEpoch(epoch int64) { m.epoch = max(m.epoch, epoch) }
+
+// void reports whether an earlier writer than the latest left the fragment without an
+// entry: no further part of it is promised. Its bytes stay until the entry comes, for
+// clients that have seen its parts listed.
+func (m *model) void(f *fragment) bool { return f.epoch < m.epoch }
 
 func (m *model) forget(which func(f *fragment) bool) {
 	m.pending = slices.DeleteFunc(m.pending, func(f *fragment) bool {
@@ -200,14 +194,7 @@ func (m *model) show() {
 }
 
 // fragment returns the latest writer's copy of a fragment, nil if there is none.
-func (m *model) fragment(seq uint64) *fragment {
-	for _, f := range m.pending {
-		if f.seq == seq && !f.void {
-			return f
-		}
-	}
-	return nil
-}
+func (m *model) fragment(seq uint64) *fragment { return m.copyOf(seq, m.epoch) }
 
 // copyOf returns the copy of a fragment from the writer with this epoch, void or
 // not; nil if there is none.

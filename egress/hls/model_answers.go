@@ -112,7 +112,7 @@ func (m *model) unfinished() *Unfinished {
 // hint returns the part that the playlist promises, nil if there is none. It promises
 // nothing behind the parts of an earlier writer.
 func (m *model) hint() *Hint {
-	if m.shown != nil && m.shown.void {
+	if m.shown != nil && m.void(m.shown) {
 		return nil
 	}
 	return m.coming()
