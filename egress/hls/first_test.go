@@ -181,6 +181,25 @@ func TestVariantWithoutParts(t *testing.T) {
 	})
 }
 
+// While the parts of a first fragment are listed, the multivariant playlist describes it,
+// also before a new writer has sent anything.
+func TestNewWriterOfFirstFragment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		s := run(t, Config{}, log)
+		for _, c := range joined(testmedia.Synthetic(testPlace, 3)).Chunks[:13] {
+			log.chunk("cam", c)
+		}
+		before := want(t, get(s, "/hls/cam/index.m3u8"), 200)
+		log.open("cam", 20, 0)
+		synctest.Wait()
+		want(t, get(s, playlist0), 200)
+		if after := want(t, get(s, "/hls/cam/index.m3u8"), 200); after != before {
+			t.Errorf("with the new writer it is\n%s\nand it was\n%s", after, before)
+		}
+	})
+}
+
 // When another first fragment takes the place of one that a reload waits for, the
 // reload does not get an empty playlist.
 func TestAnotherFirstFragment(t *testing.T) {

@@ -192,9 +192,8 @@ func (m *model) variant() (v Variant, ok bool) {
 		v.Peak, v.Average = Bandwidth(m.entries)
 		return v, true
 	}
-	seq, ok := m.next()
-	f := m.fragment(seq)
-	if !ok || f == nil || len(f.detail.parts) == 0 || !m.playable() {
+	f := m.shown
+	if f == nil || !m.playable() {
 		return v, false
 	}
 	v.Tracks, v.FrameRate = f.tracks, rate(f.tracks, f.detail)
