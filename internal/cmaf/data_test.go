@@ -3,10 +3,10 @@ package cmaf
 import (
 	"bytes"
 	"fmt"
-	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,7 +54,7 @@ type dataSample struct {
 	text string
 }
 
-// dataSamples reads the samples of a segment with another reader.
+// dataSamples reads the samples of a segment.
 func dataSamples(t *testing.T, b Blocks) (all []dataSample) {
 	t.Helper()
 	f, err := mp4.DecodeFile(bytes.NewReader(bytes.Join(b, nil)))
@@ -80,13 +80,8 @@ func dataSamples(t *testing.T, b Blocks) (all []dataSample) {
 
 func equal(t *testing.T, name string, got, want []dataSample) {
 	t.Helper()
-	if len(got) != len(want) {
-		t.Fatalf("%s: %v, want %v", name, got, want)
-	}
-	for i := range got {
-		if got[i] != want[i] {
-			t.Errorf("%s: sample %d is %v, want %v", name, i, got[i], want[i])
-		}
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: %v, want %v", name, got, want)
 	}
 }
 
@@ -160,7 +155,7 @@ func TestNoTimedMetadata(t *testing.T) {
 	c.Runs, c.Last, c.Duration = nil, true, 135_000
 	e := f.Entry
 	e.Chunks, e.Duration = 1, c.Duration
-	segment, err := Segment(e, one(&c))
+	segment, err := Segment(e, testmedia.Fragment{Chunks: []*schemas.Chunk{&c}}.All())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,10 +166,6 @@ func TestNoTimedMetadata(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "gap", dataSamples(t, segment), want)
-}
-
-func one(c *schemas.Chunk) iter.Seq2[*schemas.Chunk, error] {
-	return func(yield func(*schemas.Chunk, error) bool) { yield(c, nil) }
 }
 
 // Metadata beside pictures lasts as long as these, also in a chunk that has none.
