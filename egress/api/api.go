@@ -241,7 +241,7 @@ func statusOf(s registry.Snapshot, id string, now time.Time) *Status {
 	if !ok {
 		return nil
 	}
-	st.Stands = schemas.Standing{} // for writers of the log
+	st.Stands = schemas.Standing{} // only writers of the log need it
 	return &Status{Status: st, Stale: registry.Stale(st, now)}
 }
 

@@ -152,7 +152,7 @@ func (s *Server) lines(ctx context.Context, st *stream, variants []*stream) ([]V
 	})
 	all := []Variant{first}
 	if err != nil {
-		if f := (*failure)(nil); !errors.As(err, &f) || f.code != http.StatusNotAcceptable || len(variants) == 0 {
+		if f, ok := errors.AsType[*failure](err); !ok || f.code != http.StatusNotAcceptable || len(variants) == 0 {
 			return nil, err
 		}
 		all, err = nil, fail(http.StatusServiceUnavailable, "timeout", "no variant of %s has footage to play yet", noun(st.topic))

@@ -61,12 +61,11 @@ func parsePath(path string) (r resource, ok bool) {
 	}
 	if rest == "index.m3u8" {
 		r.kind, r.alone = kindMultivariant, true
-		deeper = false
 	}
 	if rendition != schemas.Raw {
 		r.topic.Rendition = rendition
 	}
-	if !deeper {
+	if r.kind != "" {
 		return r, true
 	}
 	name, ok := strings.CutPrefix(rest, cmaf.Version+"/")
