@@ -12,7 +12,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"github.com/framelog/framelog/internal/cmaf"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testmedia"
 )
@@ -79,10 +78,7 @@ func (l *live) bytes() int64 {
 // the server has them, and compares them with the chunks of the log.
 func (l *live) same(f testmedia.Fragment) {
 	l.t.Helper()
-	made, err := cmaf.Segment(f.Entry, f.All())
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	made := blocks(l.t, f)
 	whole := bytes.Join(made, nil)
 	url := fmt.Sprintf("/hls/cam/raw/m1/%d", f.Entry.Seq)
 	var parts string

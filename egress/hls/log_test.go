@@ -13,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/framelog/framelog/internal/cmaf"
 	"github.com/framelog/framelog/internal/kafka"
@@ -30,24 +32,36 @@ var (
 	segLine   = regexp.MustCompile(`(?m)^raw/m1/(\d+)\.m4s$`)
 )
 
-// With a real log: a writer records a clip, and another writer takes over in the
-// middle of a fragment, while a low-latency client follows hint by hint. The parts
-// that the client gets are the segments, on a second server too, and ffmpeg reads
-// from them what the camera sent.
-func TestOverKafka(t *testing.T) {
+// newKafka starts a Kafka in memory. connect connects a log to it, admin asks for topics.
+func newKafka(t *testing.T) (connect func() *medialog.Log, admin *kadm.Client) {
+	t.Helper()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.BrokerConfigs(map[string]string{"message.max.bytes": "9437184"}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	connect := func() *medialog.Log {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cl.Close)
+	return func() *medialog.Log {
+		t.Helper()
 		l, err := medialog.Connect(medialog.Config{Kafka: kafka.Config{Brokers: c.ListenAddrs()}}, slog.New(slog.DiscardHandler), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(l.Close)
 		return l
-	}
+	}, kadm.NewClient(cl)
+}
+
+// With a real log: a writer records a clip, and another writer takes over in the
+// middle of a fragment, while a low-latency client follows hint by hint. The parts
+// that the client gets are the segments, on a second server too, and ffmpeg reads
+// from them what the camera sent.
+func TestOverKafka(t *testing.T) {
+	connect, _ := newKafka(t)
 	log := connect()
 	clip := testmedia.MakeClip(t, 8, true, testmedia.H264BFrames...)
 	var chunks []*schemas.Chunk
@@ -202,11 +216,7 @@ func sourceWithSets(t *testing.T, c testmedia.Clip) string {
 		t.Fatal(err)
 	}
 	for _, f := range c.Fragments(testmedia.Place{Layout: testmedia.Layout, Start: testmedia.Start}, 1<<10) {
-		seg, err := cmaf.Segment(f.Entry, f.All())
-		if err != nil {
-			t.Fatal(err)
-		}
-		init = append(init, bytes.Join(seg, nil)...)
+		init = append(init, bytes.Join(blocks(t, f), nil)...)
 	}
 	path := filepath.Join(t.TempDir(), "source.mp4")
 	if err := os.WriteFile(path, init, 0o644); err != nil {

@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/framelog/framelog/internal/cmaf"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testmedia"
 )
@@ -65,10 +64,7 @@ func TestRendition(t *testing.T) {
 				t.Errorf("no %q in\n%s", line, body)
 			}
 		}
-		whole, err := cmaf.Segment(small[2].Entry, small[2].All())
-		if err != nil {
-			t.Fatal(err)
-		}
+		whole := blocks(t, small[2])
 		url := fmt.Sprintf("/hls/cam/small/m1/%d", small[2].Entry.Seq)
 		if want(t, get(s, url+".m4s"), 200) != string(bytes.Join(whole, nil)) || want(t, get(s, url+".3.1.m4s"), 200) != string(whole[1]) {
 			t.Error("segment or part have other bytes than the chunks of the rendition")
@@ -300,11 +296,7 @@ func TestDataRendition(t *testing.T) {
 			t.Errorf("the playlist:\n%s", body)
 		}
 		for _, f := range data[5:7] { // without a sample, and with one
-			made, err := cmaf.Segment(f.Entry, f.All())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := want(t, get(s, fmt.Sprintf("/hls/cam/boxes/m1/%d.m4s", f.Entry.Seq)), 200); got != string(made[0]) {
+			if got := want(t, get(s, fmt.Sprintf("/hls/cam/boxes/m1/%d.m4s", f.Entry.Seq)), 200); got != string(blocks(t, f)[0]) {
 				t.Errorf("segment %d has other bytes than its chunk", f.Entry.Seq)
 			}
 		}

@@ -39,6 +39,16 @@ func run(t *testing.T, cfg Config, log Log) *Server {
 	return s
 }
 
+// blocks makes the segment of a fragment.
+func blocks(t *testing.T, f testmedia.Fragment) cmaf.Blocks {
+	t.Helper()
+	b, err := cmaf.Segment(f.Entry, f.All())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 func get(s http.Handler, url string, header ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodGet, url, nil)
 	for i := 0; i+1 < len(header); i += 2 {

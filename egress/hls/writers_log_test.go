@@ -4,17 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/framelog/framelog/internal/cmaf"
-	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testmedia"
@@ -30,23 +26,10 @@ type writers struct {
 }
 
 func newWriters(t *testing.T) *writers {
-	c, err := kfake.NewCluster(kfake.NumBrokers(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	log, err := medialog.Connect(medialog.Config{Kafka: kafka.Config{Brokers: c.ListenAddrs()}}, slog.New(slog.DiscardHandler), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(log.Close)
-	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cl.Close)
+	connect, admin := newKafka(t)
+	log := connect()
 	_, base := serve(t, Config{}, log)
-	return &writers{t: t, log: log, admin: kadm.NewClient(cl), url: base + "/hls/cam/"}
+	return &writers{t: t, log: log, admin: admin, url: base + "/hls/cam/"}
 }
 
 func (w *writers) open(o medialog.OpenOptions) *medialog.Writer {
