@@ -79,7 +79,7 @@ func TestOverKafka(t *testing.T) {
 	w := log.Open(t.Context(), topic, medialog.OpenOptions{Writer: "a", Host: "h", Reason: "start"})
 	feed(w, chunks[:10]) // two fragments of the eight
 
-	_, base := serve(t, Config{Window: time.Hour}, log)
+	_, base := serve(t, Config{Window: time.Hour}, connect())
 	url := base + "/hls/cam/"
 	res, playlist := fetch(t, url+"raw.m3u8")
 	if res.StatusCode != 200 {

@@ -27,9 +27,10 @@ type writers struct {
 
 func newWriters(t *testing.T) *writers {
 	connect, admin := newKafka(t)
-	log := connect()
-	_, base := serve(t, Config{}, log)
-	return &writers{t: t, log: log, admin: admin, url: base + "/hls/cam/"}
+	// As in life, the server has a client of its own: what it learns of topics that are not
+	// there yet must not reach the writers.
+	_, base := serve(t, Config{}, connect())
+	return &writers{t: t, log: connect(), admin: admin, url: base + "/hls/cam/"}
 }
 
 func (w *writers) open(o medialog.OpenOptions) *medialog.Writer {
