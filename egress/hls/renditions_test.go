@@ -37,6 +37,7 @@ func derived(raw []testmedia.Fragment, role schemas.Role, width uint16) (all []t
 	return all
 }
 
+// tails is how many topics a server follows.
 func tails(s *Server) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -335,24 +335,19 @@ func TestOnDemandEnds(t *testing.T) {
 		log := newFakeLog()
 		log.add("cam", testmedia.Synthetic(testPlace, 8)...)
 		s := run(t, Config{}, log)
-		tails := func() int {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			return len(s.streams)
-		}
 		want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", testPlace.Seq)), 200)
-		if tails() != 0 {
+		if tails(s) != 0 {
 			t.Error("a segment's request begins a tail")
 		}
 		want(t, get(s, playlist0), 200)
 		time.Sleep(29 * time.Second) // the bubble's clock
 		synctest.Wait()
-		if tails() != 1 {
+		if tails(s) != 1 {
 			t.Error("the tail ended within 30 s")
 		}
 		time.Sleep(7 * time.Second)
 		synctest.Wait()
-		if tails() != 0 {
+		if tails(s) != 0 {
 			t.Error("the tail goes on though nobody watches")
 		}
 		want(t, get(s, playlist0), 200)
