@@ -1,0 +1,68 @@
+package processors
+
+import (
+	"context"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// Result is what a processor makes of one fragment.
+type Result struct {
+	Chunks   map[string][]*schemas.Chunk // by rendition
+	Filtered []string                    // renditions without output
+	Events   []schemas.Event
+	Notes    map[string]string // by rendition
+}
+
+// Collect processes one fragment, and publishes nothing. A panic is not caught.
+func (p *Processor) Collect(ctx context.Context, in *Fragment) (*Result, error) {
+	outputs := p.outputs()
+	r := &Result{Chunks: map[string][]*schemas.Chunk{}, Notes: map[string]string{}}
+	sinks := map[string]sink{}
+	for _, o := range outputs {
+		sinks[o.Name] = &memory{r: r, name: o.Name, in: in}
+	}
+	out := newOutput(in, outputs, sinks)
+	if err := p.Process(ctx, in, out); err != nil {
+		return nil, err
+	}
+	e, err := in.Entry(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range outputs {
+		if o.Role == schemas.RoleData {
+			if err := out.WriteTo(ctx, o.Name, out.dataChunk(e)); err != nil {
+				return nil, err
+			}
+		}
+		if !out.written[o.Name] {
+			r.Filtered = append(r.Filtered, o.Name)
+		}
+		if n := out.note(o.Name); n != "" {
+			r.Notes[o.Name] = n
+		}
+	}
+	r.Events = out.events
+	return r, nil
+}
+
+func (p *Processor) outputs() []Rendition {
+	if len(p.Outputs) == 0 {
+		return []Rendition{Data(p.Name)}
+	}
+	return p.Outputs
+}
+
+// memory is a sink that keeps chunks, numbered as in the log.
+type memory struct {
+	r    *Result
+	name string
+	in   *Fragment
+}
+
+func (m *memory) Write(_ context.Context, c *schemas.Chunk) error {
+	c.Session, c.Seq, c.Index = m.in.Session, m.in.Seq, uint32(len(m.r.Chunks[m.name]))
+	m.r.Chunks[m.name] = append(m.r.Chunks[m.name], c)
+	return nil
+}

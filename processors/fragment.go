@@ -1,0 +1,114 @@
+package processors
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// ErrSourceChanged is returned by the methods of [Fragment] if another copy of the
+// fragment counts than the one that was read. Return it: the function is called again
+// with that copy, and this is no failed attempt.
+var ErrSourceChanged = errors.New("processors: another copy of the fragment counts")
+
+// Fragment is a fragment of a camera. Its chunks and their samples are shared: a
+// processor must not change them.
+type Fragment struct {
+	Camera string
+	Input  string // the rendition: "raw"
+	// Life is a random name of the camera's footage. A seq is unique within a life.
+	Life    string
+	Session uint64
+	Seq     uint64
+	Layout  schemas.Layout
+	Start   time.Time       // public time of the first picture
+	Media   int64           // media time of the first picture, in ticks of schemas.MediaTimescale
+	Tracks  []schemas.Track // the video first
+	// OpenGOP: the leading pictures need the fragment before. See schemas.Chunk.
+	OpenGOP bool
+	// KeyframeOnly: the processor is behind, and gets one chunk with one picture, which
+	// lasts as long as the fragment. See Keyframes.
+	KeyframeOnly bool
+	// Attempt is 1 at the first attempt.
+	Attempt int
+
+	source source
+}
+
+// source gives the chunks of a fragment as they arrive.
+type source interface {
+	// chunk returns the chunk with this index, from 0 on. It waits for it. Errors:
+	// io.EOF behind the last one; ErrSourceChanged; ctx's.
+	chunk(ctx context.Context, index int) (*schemas.Chunk, error)
+	// entry waits for the entry. Errors: ErrSourceChanged; ctx's.
+	entry(ctx context.Context) (schemas.Entry, error)
+}
+
+// Chunks yields the chunks in order, as they arrive. It may be called several times,
+// and begins with the first chunk each time. Errors: ErrSourceChanged; ctx's.
+func (f *Fragment) Chunks(ctx context.Context) iter.Seq2[*schemas.Chunk, error] {
+	return func(yield func(*schemas.Chunk, error) bool) {
+		for i := 0; ; i++ {
+			c, err := f.source.chunk(ctx, i)
+			if errors.Is(err, io.EOF) || !yield(c, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Entry waits until the fragment is complete, and returns its entry in the log: it has
+// the duration, the bytes, and what was lost. Errors: ErrSourceChanged; ctx's.
+func (f *Fragment) Entry(ctx context.Context) (schemas.Entry, error) { return f.source.entry(ctx) }
+
+// Time returns the public time of a media time, in ticks of schemas.MediaTimescale.
+func (f *Fragment) Time(media int64) time.Time {
+	return f.Start.Add(schemas.FromTicks(media - f.Media))
+}
+
+// Video returns the track of pictures, nil if there is none.
+func (f *Fragment) Video() *schemas.Track {
+	for i := range f.Tracks {
+		if f.Tracks[i].ID == schemas.VideoTrack {
+			return &f.Tracks[i]
+		}
+	}
+	return nil
+}
+
+// NewFragment makes a fragment that is complete, for tests. chunks are those of the
+// entry.
+func NewFragment(camera string, e schemas.Entry, chunks ...*schemas.Chunk) *Fragment {
+	f := newFragment(camera, schemas.Raw, e.Life, chunks[0], complete{e, slices.Clone(chunks)})
+	return f
+}
+
+func newFragment(camera, input, life string, first *schemas.Chunk, s source) *Fragment {
+	return &Fragment{
+		Camera: camera, Input: input, Life: life, Session: first.Session, Seq: first.Seq, Layout: first.Layout,
+		Start: first.Start, Media: first.MediaStart(), Tracks: first.Tracks, OpenGOP: first.OpenGOP, Attempt: 1, source: s,
+	}
+}
+
+// complete is the source of a fragment whose chunks are all known.
+type complete struct {
+	e      schemas.Entry
+	chunks []*schemas.Chunk
+}
+
+func (c complete) chunk(ctx context.Context, i int) (*schemas.Chunk, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if i >= len(c.chunks) {
+		return nil, io.EOF
+	}
+	return c.chunks[i], nil
+}
+
+func (c complete) entry(ctx context.Context) (schemas.Entry, error) { return c.e, ctx.Err() }
