@@ -15,6 +15,7 @@ const (
 	KindWhole     Kind = "whole"     // a complete fragment
 	KindTruncated Kind = "truncated" // the playable prefix of a fragment
 	KindGap       Kind = "gap"       // footage that was received and could not be kept
+	KindLeft      Kind = "left"      // the writer of a rendition, which worked on Seq alone, has given that up without a failure
 )
 
 // Reasons of gaps and truncations. A reader must take others too.

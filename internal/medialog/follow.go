@@ -26,10 +26,6 @@ var (
 	ErrOtherProcessor = errors.New("medialog: another processor writes this rendition")
 )
 
-// errBegun ends a follower that found an empty output, if another follower has written an
-// entry there before the first `open` of this one.
-var errBegun = errors.New("medialog: another follower has begun the rendition meanwhile")
-
 // Causes of a follower's `open`s, in Entry.Reason.
 const (
 	CauseStart   = "start"          // its first one
@@ -37,6 +33,7 @@ const (
 	CauseSource  = "source-changed" // the source's entry names another copy of Seq than was worked on
 	CauseDropped = "dropped"        // the work on Seq was given up, without a failure
 	CauseHole    = "hole"           // the seq before From has no entry, and gets none
+	CauseAlone   = "alone"          // this process works on nothing but Seq until that has ended
 )
 
 // followCore is a follower without Kafka. It has no lock.
@@ -52,15 +49,18 @@ type followCore struct {
 	budget     int64         // bytes that wait for their acknowledgement; at least one chunk
 	partitions int32         // of the media topic
 
-	life     string         // the source's
-	epoch    int64          // offset of its newest `open`; -1: there is none yet
-	prev     int64          // offset of its newest record in the index
-	last     *schemas.Entry // the newest valid entry; nil: there is none
-	next     uint64         // the oldest unfinished seq; 0: not known, jump tells it
-	hole     bool           // an `open` with From = next has to come first
-	spent    string         // the cause of the `open` that has to come first; "": none
-	attempts map[uint64]uint32
-	told     uint32 // failures of next that stand in an `open`
+	life   string         // the source's
+	epoch  int64          // offset of its newest `open`; -1: there is none yet
+	prev   int64          // offset of its newest record in the index
+	last   *schemas.Entry // the newest valid entry; nil: there is none
+	next   uint64         // the oldest unfinished seq; 0: not known, jump tells it
+	hole   bool           // an `open` with From = next has to come first
+	spent  string         // the cause of the `open` that has to come first; "": none
+	tries  map[uint64]tries
+	told   uint32           // failures of next that stand in the index
+	found  map[uint64]tries // what the index told at the newest resume
+	killed uint64           // until the first `open`, which makes it so: the seq of which resume has counted a failure for a process that ended alone; 0: none
+	alone  aloneness
 
 	works   map[uint64]*followWork // by seq; those of addGaps by their first
 	held    int64                  // bytes of chunks that wait to be sent
@@ -100,51 +100,8 @@ func (w *followWork) ended() bool { return w.done || w.err != nil }
 func newFollowCore(identity schemas.Entry, life string, ahead int, aheadBytes, budget int64) *followCore {
 	return &followCore{
 		identity: identity, life: life, ahead: ahead, aheadBytes: aheadBytes, budget: budget,
-		epoch: -1, prev: -1, attempts: map[uint64]uint32{}, works: map[uint64]*followWork{},
+		epoch: -1, prev: -1, tries: map[uint64]tries{}, works: map[uint64]*followWork{},
 	}
-}
-
-// checkpoint is what stands in the index of an output.
-type checkpoint struct {
-	last     *schemas.Entry    // the newest valid entry; nil: there is none
-	open     *schemas.Entry    // the newest `open`; nil: none is known
-	attempts map[uint64]uint32 // of each seq, the failures that the `open`s behind last tell
-}
-
-// add takes the next valid entry or `open`.
-func (c *checkpoint) add(e schemas.Entry) {
-	if e.Kind != schemas.KindOpen {
-		c.last, c.attempts = lastOf(&e, nil), nil
-		return
-	}
-	c.open = &e
-	if c.attempts == nil {
-		c.attempts = map[uint64]uint32{}
-	}
-	c.attempts[e.Seq] = max(c.attempts[e.Seq], e.Attempt)
-}
-
-// resume takes what stands in the output's index. It is called before the follower's first
-// `open` is appended, and again afterwards: until that `open` another follower may write.
-func (f *followCore) resume(c checkpoint) error {
-	if c.last != nil && c.last.Life != f.life {
-		return ErrNewLife
-	}
-	if f.last == nil && f.hole && c.last != nil {
-		return errBegun
-	}
-	f.last = c.last
-	for seq, n := range c.attempts {
-		f.attempts[seq] = max(f.attempts[seq], n)
-	}
-	if c.last != nil && c.last.Seq >= f.next {
-		f.goOn(c.last.Seq + 1)
-	}
-	if c.last != nil && c.last.Seq+1 == f.next {
-		f.hole = false
-	}
-	f.told = max(f.told, c.attempts[f.next]) // its own `open` may have told more
-	return nil
 }
 
 // jump makes seq the next one, although the seq before has no entry: the output has
@@ -163,21 +120,26 @@ func (f *followCore) jump(seq uint64) error {
 
 // goOn makes seq the next one. Works on seqs before it end.
 func (f *followCore) goOn(seq uint64) {
-	f.next, f.hole, f.spent, f.told = seq, false, "", 0
+	f.next, f.hole, f.spent, f.told, f.alone = seq, false, "", 0, notAlone
 	for s, w := range f.works {
 		if s < seq {
 			f.end(w, ErrDone)
 		}
 	}
-	for s := range f.attempts {
+	for s := range f.tries {
 		if s < seq {
-			delete(f.attempts, s)
+			delete(f.tries, s)
 		}
 	}
 }
 
 // room reports whether the work on seq may begin now. Works may begin in any order.
-func (f *followCore) room(seq uint64) bool { return seq < f.next+uint64(f.ahead) }
+func (f *followCore) room(seq uint64) bool {
+	if f.alone != notAlone {
+		return seq <= f.next
+	}
+	return seq < f.next+uint64(f.ahead)
+}
 
 // begin begins the work on a seq. first is chunk 0 of the source's copy.
 func (f *followCore) begin(first *schemas.Chunk) (*followWork, error) {
@@ -307,7 +269,9 @@ func (f *followCore) fail(w *followWork, err error) {
 	if w.ended() {
 		return
 	}
-	f.attempts[w.seq]++
+	t := f.tries[w.seq]
+	t.failures, t.killed = t.failures+1, false
+	f.tries[w.seq] = t
 	f.end(w, err)
 }
 
@@ -319,9 +283,10 @@ func (f *followCore) drop(w *followWork, err error) {
 	}
 }
 
-// spend notes that the work on next has sent chunks under the present epoch.
+// spend notes that the work on next has sent chunks under the present epoch, or was done
+// alone.
 func (f *followCore) spend(w *followWork, cause string) {
-	if w.seq == f.next && len(w.chunks) > 0 && f.spent == "" {
+	if w.seq == f.next && (len(w.chunks) > 0 || f.alone == isAlone) && f.spent == "" {
 		f.spent = cause
 	}
 }
@@ -351,12 +316,12 @@ type followAction struct {
 // action returns what to do now; ok is false if there is nothing.
 func (f *followCore) action() (a followAction, ok bool) {
 	w := f.works[f.next]
-	if f.writing != nil || (w == nil && (f.epoch < 0 || f.attempts[f.next] <= f.told)) {
+	if f.writing != nil || (w == nil && !f.opensNow()) {
 		return a, false
 	}
 	if cause := f.cause(); cause != "" {
 		f.writing = f.open(cause)
-		return followAction{entry: f.writing, at: timestampOf(w)}, true
+		return followAction{entry: f.writing, at: f.timestamp()}, true
 	}
 	switch {
 	case len(w.queue) > 0:
@@ -372,12 +337,32 @@ func (f *followCore) action() (a followAction, ok bool) {
 	return followAction{entry: f.writing, work: w, at: w.sources[0].Start}, true
 }
 
-// timestampOf is the timestamp of the `open` before the work w.
-func timestampOf(w *followWork) time.Time {
-	if w == nil {
-		return time.Time{}
+// opensNow reports whether an `open` has to come although there is no work on next.
+func (f *followCore) opensNow() bool {
+	switch {
+	case f.alone == wantsAlone:
+		return true
+	case f.epoch < 0:
+		return len(f.works) > 0
 	}
-	return w.captured
+	return f.tries[f.next].failures > f.told || (f.alone == isAlone && f.spent != "")
+}
+
+// timestamp is the timestamp of an `open`.
+func (f *followCore) timestamp() (at time.Time) {
+	var oldest *followWork
+	for _, w := range f.works {
+		if oldest == nil || w.seq < oldest.seq {
+			oldest = w
+		}
+	}
+	switch {
+	case oldest != nil:
+		return oldest.captured
+	case f.last != nil:
+		return f.last.End()
+	}
+	return time.Time{}
 }
 
 // cause is why an `open` has to come before anything of next; "": none has to.
@@ -385,7 +370,9 @@ func (f *followCore) cause() string {
 	switch {
 	case f.epoch < 0:
 		return CauseStart
-	case f.attempts[f.next] > f.told:
+	case f.alone == wantsAlone:
+		return CauseAlone
+	case f.tries[f.next].failures > f.told:
 		return CauseFailure
 	case f.spent != "":
 		return f.spent
@@ -400,7 +387,10 @@ func (f *followCore) cause() string {
 // stands before this `open` tells whether there is a hole.
 func (f *followCore) open(cause string) *schemas.Entry {
 	e := f.identity
-	e.Kind, e.Prev, e.Life, e.Seq, e.Reason, e.Attempt = schemas.KindOpen, -1, f.life, f.next, cause, f.attempts[f.next]
+	e.Kind, e.Prev, e.Life, e.Seq, e.Reason, e.Attempt = schemas.KindOpen, -1, f.life, f.next, cause, f.tries[f.next].failures
+	if f.killed == f.next && f.epoch < 0 {
+		e.Attempt-- // it is this `open` that makes it a failure, if nothing comes between
+	}
 	if f.hole && f.epoch >= 0 {
 		e.From = f.next
 	}
@@ -447,6 +437,12 @@ func (f *followCore) opened(offset int64) {
 		f.hole = false
 	}
 	f.told, f.spent = f.writing.Attempt, ""
+	switch {
+	case f.writing.Reason == CauseAlone:
+		f.alone = isAlone
+	case f.alone == isAlone:
+		f.alone = notAlone
+	}
 	f.epoch, f.prev, f.writing = offset, offset, nil
 }
 

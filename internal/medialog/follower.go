@@ -17,8 +17,9 @@ type FollowOptions struct {
 	Processor string // what makes the rendition: "motion". Two processors never share one
 	Version   string // of the processor, for the lineage in each chunk 0
 	Role      schemas.Role
-	Writer    string // this process, in its `open`s
-	Host      string // its host
+	Source    schemas.Topic // the rendition of the same camera that is followed. Default: raw
+	Writer    string        // this process, in its `open`s
+	Host      string        // its host
 
 	// MayOpen is called before each `open`, and before the rendition is deleted to be
 	// begun anew. If it returns false, the follower ends with ErrFenced: another
@@ -84,10 +85,18 @@ type Output struct {
 // entry was made of, Follow deletes the rendition's topics and creates them again.
 // Errors: ErrOtherProcessor; ErrFenced if MayOpen forbids the deletion; ctx's.
 //
-// The follower ends when ctx ends, as in a crash.
+// The follower ends when ctx ends. Works that are not committed have no effect.
 func (l *Log) Follow(ctx context.Context, t schemas.Topic, o FollowOptions) (*Follower, error) {
-	if t.IsRaw() || o.Processor == "" || o.Role == "" {
+	if o.Source == (schemas.Topic{}) {
+		o.Source = t.Source()
+	}
+	switch {
+	case t.IsRaw() || o.Processor == "" || o.Role == "":
 		return nil, fmt.Errorf("medialog: follow %s: a rendition, a processor and a role are needed", t)
+	case o.Source.Camera != t.Camera:
+		return nil, fmt.Errorf("medialog: follow %s: the source %s is of another camera", t, o.Source)
+	case o.Source.Name() == t.Name():
+		return nil, fmt.Errorf("medialog: follow %s: it cannot be its own source", t)
 	}
 	o.Ahead, o.AheadBytes = cmp.Or(o.Ahead, 4), cmp.Or(o.AheadBytes, 32<<20)
 	f := &Follower{
@@ -102,13 +111,17 @@ func (l *Log) Follow(ctx context.Context, t schemas.Topic, o FollowOptions) (*Fo
 	l.wg.Go(func() {
 		defer close(f.done)
 		defer f.cancel()
-		f.stop(f.run(ctx))
+		err := f.run(ctx)
+		if ctx.Err() != nil {
+			f.leave(ctx)
+		}
+		f.stop(err)
 	})
 	return f, nil
 }
 
-// Close ends the follower. Works that are not committed have no effect. It is
-// idempotent.
+// Close ends the follower, as the end of Follow's ctx does. If it is alone with a fragment
+// (Alone), it tells the log that this is no failure; that may take some seconds. It is idempotent.
 func (f *Follower) Close() {
 	f.cancel()
 	<-f.done
@@ -140,7 +153,7 @@ func (f *Follower) Newest() (schemas.Entry, bool) {
 func (f *Follower) Next() (seq uint64, failures uint32) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.core.next, f.core.attempts[f.core.next]
+	return f.core.next, f.core.tries[f.core.next].failures
 }
 
 // Jump makes seq the next one although the seq before it has no entry in the rendition:
@@ -158,16 +171,27 @@ func (f *Follower) Jump(ctx context.Context, seq uint64) error {
 
 // Begin begins the work on a fragment. first is chunk 0 of the source's copy, which may
 // be provisional. Begin waits while too many fragments are worked on
-// (FollowOptions.Ahead). Errors: ErrDone; those of Err; ctx's.
+// (FollowOptions.Ahead), and for the follower's first `open`, so that the log shows who has
+// begun if the fragment kills this process. Errors: ErrDone; those of Err; ctx's.
 func (f *Follower) Begin(ctx context.Context, first *schemas.Chunk) (*Work, error) {
-	w := &Work{f: f}
-	err := f.wait(ctx, func() (ok bool, err error) {
-		if f.core.next != 0 && !f.core.room(first.Seq) {
+	var w *Work
+	err := f.wait(ctx, func() (bool, error) {
+		switch {
+		case w != nil:
+			return f.core.epoch >= 0, w.w.err
+		case f.core.next != 0 && !f.core.room(first.Seq):
 			return false, nil
 		}
-		w.w, err = f.core.begin(first)
-		return true, err
+		begun, err := f.core.begin(first)
+		if err != nil {
+			return true, err
+		}
+		w = &Work{f: f, w: begun}
+		return f.core.epoch >= 0, nil
 	})
+	if err != nil && w != nil {
+		w.Drop()
+	}
 	return w, err
 }
 
@@ -198,20 +222,20 @@ func (f *Follower) Gaps(ctx context.Context, reason string, sources ...schemas.E
 func (w *Work) Failures() uint32 {
 	w.f.mu.Lock()
 	defer w.f.mu.Unlock()
-	return w.f.core.attempts[w.w.seq]
+	return w.f.core.tries[w.w.seq].failures
 }
 
 // Write takes the next chunk of the output. It keeps c and sets its epoch, session, seq,
-// index and layout, and the lineage if it has none. Media time must be that of the
+// index, layout and lineage. Media time must be that of the
 // source. The first chunk must have Tracks; a chunk without video must have Media and
 // Duration. Write waits while too much output waits for its turn or for Kafka. Errors:
 // ErrRefused if Kafka has refused a chunk (the work has failed); ErrDone; those of Err;
 // ctx's.
 func (w *Work) Write(ctx context.Context, c *schemas.Chunk) error {
 	size := int64(c.Size())
-	if len(c.Tracks) > 0 && c.Lineage == nil {
+	if len(c.Tracks) > 0 {
 		f := w.f
-		c.Lineage = &schemas.Lineage{Source: f.log.names.Media(f.topic.Source()), Seq: w.w.seq, Processor: f.opt.Processor, Version: f.opt.Version}
+		c.Lineage = &schemas.Lineage{Source: f.log.names.Media(f.opt.Source), Seq: w.w.seq, Processor: f.opt.Processor, Version: f.opt.Version}
 	}
 	return w.f.wait(ctx, func() (bool, error) {
 		if !w.w.ended() && !w.f.core.fits(w.w, size) {
@@ -256,7 +280,7 @@ func (w *Work) Fail(ctx context.Context) (failures uint32, err error) {
 			asked = true
 			c.fail(w.w, errFailed)
 		}
-		failures = c.attempts[w.w.seq]
+		failures = c.tries[w.w.seq].failures
 		return c.next != w.w.seq || c.epoch < 0 || failures <= c.told, nil
 	})
 	return failures, err

@@ -16,7 +16,7 @@ import (
 func (f *Follower) begin(ctx context.Context) error {
 	logged := false
 	for {
-		source, err := f.log.waitForSource(ctx, f.topic.Source())
+		source, err := f.log.waitForSource(ctx, f.opt.Source)
 		if err != nil {
 			return err
 		}
@@ -38,7 +38,7 @@ func (f *Follower) begin(ctx context.Context) error {
 		if err := f.otherProcessor(c.open); err != nil {
 			return err
 		}
-		if err := f.log.readSame(ctx, f.topic.Source(), c.last, &source); err != nil {
+		if err := f.log.readSame(ctx, f.opt.Source, c.last, &source); err != nil {
 			return err
 		}
 		switch resumptionOf(c.last, source) {
@@ -76,6 +76,10 @@ func (f *Follower) makeCore(ctx context.Context, life string, c checkpoint) erro
 	identity := schemas.Entry{Writer: f.opt.Writer, Host: f.opt.Host, Processor: f.opt.Processor, Role: f.opt.Role}
 	f.core = newFollowCore(identity, life, f.opt.Ahead, f.opt.AheadBytes, f.log.cfg.Budget)
 	f.core.partitions = int32(len(media))
+	if c.alone != nil {
+		f.logger.Warn("a process that worked on nothing but this fragment has ended without a word; this counts as a failure of the fragment",
+			"topic", f.media, "seq", c.alone.Seq, "process", c.alone.Writer, "host", c.alone.Host, "failures", c.tries[c.alone.Seq].failures+1)
+	}
 	return f.core.resume(c)
 }
 

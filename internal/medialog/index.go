@@ -72,7 +72,7 @@ func (l *Log) anyBetween(ctx context.Context, index string, prev, before int64, 
 }
 
 // walk yields the valid entries in [from, to) of an index, each seq once, and the
-// valid `open`s. It expands runs of gaps.
+// valid `open`s and `left`s. It expands runs of gaps.
 func (l *Log) walk(ctx context.Context, index string, from, to int64) iter.Seq2[schemas.Entry, error] {
 	return (&walker{log: l, index: index}).walk(ctx, from, to)
 }
@@ -102,8 +102,8 @@ func (w *walker) walk(ctx context.Context, from, to int64) iter.Seq2[schemas.Ent
 	}
 }
 
-// take yields what the next record tells: nothing if it is void; an `open`; else each
-// seq that had no entry before.
+// take yields what the next record tells: nothing if it is void; an `open` or a `left`;
+// else each seq that had no entry before.
 func (w *walker) take(ctx context.Context, e *schemas.Entry) iter.Seq2[schemas.Entry, error] {
 	return func(yield func(schemas.Entry, error) bool) {
 		ok, err := w.valid(ctx, e)
@@ -114,7 +114,7 @@ func (w *walker) take(ctx context.Context, e *schemas.Entry) iter.Seq2[schemas.E
 			return
 		}
 		for one := range e.Expand() {
-			if (one.Kind == schemas.KindOpen || w.seq.pass(&one)) && !yield(one, nil) {
+			if (one.Kind == schemas.KindOpen || one.Kind == schemas.KindLeft || w.seq.pass(&one)) && !yield(one, nil) {
 				return
 			}
 		}
@@ -162,7 +162,7 @@ func (l *Log) newestBefore(ctx context.Context, index string, end int64) (n newe
 
 // lookBack reads the end of an index, up to offset end, as far back as an entry that
 // takes a seq stands there. It calls begin before each reading, and tells whether that
-// reads the index from its start, and then take with each valid entry and `open`. If the
+// reads the index from its start, and then take with all that walk yields. If the
 // index ends before that offset, the error is errCutBack, since the newest entry is not
 // known.
 func (l *Log) lookBack(ctx context.Context, index string, end int64, begin func(complete bool), take func(*schemas.Entry)) error {
@@ -196,6 +196,9 @@ func (l *Log) lookBack(ctx context.Context, index string, end int64, begin func(
 }
 
 func (n *newest) add(e *schemas.Entry) {
+	if e.Kind == schemas.KindLeft {
+		return
+	}
 	n.take(e)
 	if e.Kind == schemas.KindOpen {
 		n.epoch, n.open = e.Offset, e

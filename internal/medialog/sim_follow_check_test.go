@@ -210,8 +210,8 @@ func (p *simProc) bounds() error {
 		return fmt.Errorf("%d bytes wait for their acknowledgement, %d may", c.sent, c.budget)
 	case len(c.works) > c.ahead:
 		return fmt.Errorf("%d works, %d may be", len(c.works), c.ahead)
-	case len(c.attempts) > c.ahead+2:
-		return fmt.Errorf("attempts of %d seqs are remembered", len(c.attempts))
+	case len(c.tries) > c.ahead+2:
+		return fmt.Errorf("attempts of %d seqs are remembered", len(c.tries))
 	}
 	return nil
 }

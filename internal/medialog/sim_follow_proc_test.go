@@ -249,7 +249,7 @@ func (p *simProc) begin(seq uint64) (*followWork, error) {
 		return p.beginEarly(seq)
 	case e.Kind == schemas.KindGap:
 		return c.addGaps("", p.consecutive(seq, func(e schemas.Entry) bool { return e.Kind == schemas.KindGap }))
-	case c.attempts[seq] >= simAttempts:
+	case c.tries[seq].failures >= simAttempts:
 		return c.addGaps(schemas.ReasonDeadLetter, []schemas.Entry{e})
 	case s.chance(0.01):
 		return c.addGaps(schemas.ReasonSkipped, p.consecutive(seq, func(schemas.Entry) bool { return true }))

@@ -208,9 +208,13 @@ func (t *tail) takeEntry(ctx context.Context, r *kgo.Record, sub *subscription) 
 }
 
 func (t *tail) takeValid(e *schemas.Entry, sub *subscription) error {
-	if e.Kind == schemas.KindOpen {
+	switch e.Kind {
+	case schemas.KindOpen:
 		t.prov.opened(e, t.walker.seq.last, t.walker.seq.any)
 		return t.emit(Event{Opened: e})
+	case schemas.KindLeft:
+		return nil
+	case schemas.KindWhole, schemas.KindTruncated, schemas.KindGap:
 	}
 	t.prov.committed(e.Seq, e.Epoch)
 	if e.Playable() {
