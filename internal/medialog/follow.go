@@ -283,6 +283,15 @@ func (f *followCore) drop(w *followWork, err error) {
 	}
 }
 
+// dropBefore ends the works on seqs before seq. No entry may be on its way.
+func (f *followCore) dropBefore(seq uint64) {
+	for s, w := range f.works {
+		if s < seq {
+			f.drop(w, ErrDone)
+		}
+	}
+}
+
 // spend notes that the work on next has sent chunks under the present epoch, or was done
 // alone.
 func (f *followCore) spend(w *followWork, cause string) {

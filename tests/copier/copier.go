@@ -180,7 +180,8 @@ func (c *copying) entry(ctx context.Context, e schemas.Entry) error {
 		return nil
 	case e.Seq > next:
 		c.drop()
-		if err := c.missed(ctx, next, e.Seq); err != nil {
+		// The tail has left out what has expired.
+		if err := c.follower.SkipTo(ctx, schemas.ReasonExpired, e.Seq); err != nil {
 			return err
 		}
 	}
@@ -199,33 +200,6 @@ func (c *copying) entry(ctx context.Context, e schemas.Entry) error {
 		return nil
 	}
 	return err
-}
-
-// missed ends the seqs from next on that the tail has left out before seq: their footage
-// has expired. Those that the index still has become gaps, the others a hole.
-func (c *copying) missed(ctx context.Context, next, seq uint64) error {
-	for ; next > 0 && next < seq; next++ {
-		e, err := c.log.Entry(ctx, c.source, next)
-		switch {
-		case e.Footage():
-		case errors.Is(err, medialog.ErrExpired), errors.Is(err, medialog.ErrNotFound):
-			continue
-		default:
-			return err
-		}
-		reason := schemas.ReasonExpired
-		if e.Kind == schemas.KindGap {
-			reason = ""
-		}
-		err = c.follower.Jump(ctx, next)
-		if err == nil {
-			err = c.follower.Gaps(ctx, reason, e)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return c.follower.Jump(ctx, seq)
 }
 
 func (c *copying) drop() {
