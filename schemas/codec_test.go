@@ -83,6 +83,7 @@ func entries() map[string]*Entry {
 			Kind: KindOpen, Prev: -1, Life: "5f3a91c2", Writer: "motion-7f", Host: "nvr", Reason: "failure", Role: RoleData, Processor: "motion",
 			Seq: 1_700_000_124, Attempt: 2,
 		},
+		"left": {Kind: KindLeft, Prev: 45, Life: "5f3a91c2", Seq: 1_700_000_124, Epoch: 45, Writer: "motion-7f", Host: "nvr", Role: RoleData},
 		"whole": {
 			Kind: KindWhole, Prev: 41, Life: "5f3a91c2", Seq: 1_700_000_123, Session: 1_700_000_001, Layout: someLayout, Config: "0011223344556677",
 			Start: someTime, Media: 153_000_000_011_111, Duration: 180_000, Bytes: 1_000_000,

@@ -80,7 +80,7 @@ type Entry struct {
 	// purge. Renditions have their source's. An `open` without From may have none: its
 	// writer has not read the index yet.
 	Life    string
-	Seq     uint64 // of the `open` of a rendition: the fragment whose work begins
+	Seq     uint64 // of the `open` of a rendition: the fragment whose work begins; of a `left`: the one that is given up
 	Session uint64
 	Layout  Layout
 	// Config names the decoder configuration (ConfigHash).
@@ -109,7 +109,7 @@ type Entry struct {
 	Absent       int64
 	AbsentReason string
 
-	// Of an `open`.
+	// Of an `open`; Writer and Host also of a `left`.
 	Writer string // who opens
 	Host   string // of the writer
 	// From, if not 0, is the seq with which this writer begins although the one before
@@ -118,7 +118,10 @@ type Entry struct {
 	// Unit names the first access unit that this writer records (UnitHash).
 	Unit      string
 	Processor string // of a rendition: what makes it
-	Attempt   uint32 // of a rendition: how often the work on Seq has failed
+	// Attempt, of a rendition, is how often the work on Seq has failed. If the cause is
+	// "start", and the record before is an `open` with the cause "alone", there is one
+	// failure more: the process that worked alone has ended without a word.
+	Attempt uint32
 
 	// Of a rendition.
 	Role   Role

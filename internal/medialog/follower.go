@@ -112,7 +112,7 @@ func (l *Log) Follow(ctx context.Context, t schemas.Topic, o FollowOptions) (*Fo
 		defer close(f.done)
 		defer f.cancel()
 		err := f.run(ctx)
-		if ctx.Err() != nil {
+		if !errors.Is(err, ErrNoTopic) {
 			f.leave(ctx)
 		}
 		f.stop(err)

@@ -28,8 +28,8 @@ func (f *Follower) Killed() bool {
 // begun. Works on later seqs wait in Begin. After a further attempt call Alone again.
 // Errors: ErrDone if another follower has finished Next meanwhile; those of Err; ctx's.
 //
-// What ends the process, and is no fault of the fragment, should end the follower before:
-// see Close. If the work hangs, call Work.Fail before the process ends.
+// If the process has to end for another reason, or the camera goes to another process, end
+// the follower in time: see Close. If the work hangs, call Work.Fail before the process ends.
 func (f *Follower) Alone(ctx context.Context) error {
 	var seq uint64
 	return f.wait(ctx, func() (bool, error) {
@@ -47,7 +47,7 @@ func (f *Follower) Alone(ctx context.Context) error {
 	})
 }
 
-// leave tells that a follower that is alone ends in an orderly way.
+// leave tells that a follower ends in an orderly way, if it is alone.
 func (f *Follower) leave(ctx context.Context) {
 	f.mu.Lock()
 	e, at := f.core.left(), f.core.timestamp()

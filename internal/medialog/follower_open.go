@@ -86,6 +86,9 @@ func (f *Follower) makeCore(ctx context.Context, life string, c checkpoint) erro
 // open appends an `open`, unless another follower has opened the rendition meanwhile.
 func (f *Follower) open(ctx context.Context, a followAction) error {
 	if f.opt.MayOpen != nil && !f.opt.MayOpen() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.core.writing = nil
 		return fmt.Errorf("%w: this process may not open %s", ErrFenced, f.topic)
 	}
 	f.mu.Lock()
@@ -150,6 +153,9 @@ func (f *Follower) foreignOpen(ctx context.Context, prev, before int64) error {
 // fenced returns the error of a follower that another one has fenced. prev is the offset
 // of its newest entry.
 func (f *Follower) fenced(ctx context.Context, prev int64) error {
+	f.mu.Lock()
+	f.core.alone = notAlone // what it could still tell would be void
+	f.mu.Unlock()
 	s, err := f.log.waitForSpans(ctx, f.index)
 	if err != nil {
 		return err

@@ -30,7 +30,7 @@ import (
 // Lag is how far a consumer group is behind in the index of a topic.
 type Lag struct {
 	// Records is the number of records from the committed offset to the end of the
-	// index, as Kafka's tools count. It includes `open`s and void entries. A run of gaps
+	// index, as Kafka's tools count. It includes `open`s, `left`s and void entries. A run of gaps
 	// is one.
 	Records int64
 	// Footage is the media time from the start of the oldest fragment that is not done to

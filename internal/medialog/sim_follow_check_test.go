@@ -36,6 +36,13 @@ func (s *simFollow) check(newest *schemas.Entry) error {
 	if newest != nil && (len(truth) == 0 || truth[len(truth)-1].Seq != newest.Seq) {
 		return fmt.Errorf("the source has entries up to %d, the rendition has %d of them, and they end before", newest.Seq, len(truth))
 	}
+	for seq, n := range s.deaths {
+		// For each seq with which a process may begin: one that went on there without an
+		// `open`, and simStarts that have told it.
+		if most := simAhead*(1+simStarts) + simAttempts; n > most {
+			return fmt.Errorf("seq %d has killed %d processes, at most %d may die", seq, n, most)
+		}
+	}
 	if err := s.out.checkReaders(truth); err != nil {
 		return fmt.Errorf("the rendition: %w", err)
 	}
@@ -49,7 +56,7 @@ func (s *simFollow) derivedTruth() (out []schemas.Entry, err error) {
 	var (
 		j    judge
 		from = map[uint64]bool{} // declared since the entry before
-		told = simAttemptsTold{most: map[uint64]uint32{}, of: map[string]uint32{}}
+		told = simTold{known: map[string]uint32{}}
 	)
 	visible := s.sourceState(0).oldest
 	for _, e := range s.out.index.records {
@@ -70,6 +77,14 @@ func (s *simFollow) derivedTruth() (out []schemas.Entry, err error) {
 			from[e.From] = e.From != 0
 			continue
 		}
+		if told.alone != nil && e.Playable() {
+			s.stats.Spared++
+		}
+		told.add(e)
+		if e.Kind == schemas.KindLeft {
+			continue
+		}
+		clear(told.known)
 		if e.Run != nil {
 			s.stats.Runs++
 		}
@@ -87,7 +102,8 @@ func (s *simFollow) derivedTruth() (out []schemas.Entry, err error) {
 					if !from[one.Seq] {
 						return nil, fmt.Errorf("seq %d follows %d, and no `open` between declares it", one.Seq, p.Seq)
 					}
-					if visible != nil && one.Seq > visible.Seq {
+					// The newest seq in the hole that should have had an entry.
+					if w := (one.Seq - 1) / s.every * s.every; w > p.Seq && visible != nil && w >= visible.Seq {
 						return nil, fmt.Errorf("a hole from %d to %d, and the source has entries from %d on", p.Seq+1, one.Seq-1, visible.Seq)
 					}
 				}
@@ -95,29 +111,32 @@ func (s *simFollow) derivedTruth() (out []schemas.Entry, err error) {
 				return nil, fmt.Errorf("the rendition begins with %d, and no `open` declares it", one.Seq)
 			}
 			out = append(out, one)
-			clear(told.most)
-			clear(told.of)
 		}
 		clear(from)
 	}
 	return out, nil
 }
 
-// simAttemptsTold are the failures that the `open`s behind the newest entry tell: of each
-// seq the most, and what each writer has known of a seq.
-type simAttemptsTold struct {
-	most map[uint64]uint32
-	of   map[string]uint32
+// simTold is what the `open`s behind the newest entry tell, and what each process has known
+// of a seq.
+type simTold struct {
+	checkpoint
+	known map[string]uint32
 }
 
-// take: a follower knows the failures that stood in the index before its `open`.
-func (t *simAttemptsTold) take(e *schemas.Entry) error {
+// take: a follower knows the failures that stood in the index before its `open`. A first
+// `open` makes the end of a process that worked alone a failure, and does not tell it yet.
+func (t *simTold) take(e *schemas.Entry) error {
 	k := fmt.Sprint(e.Writer, " ", e.Seq)
-	if e.Attempt < t.of[k] {
-		return fmt.Errorf("process %s opens %d with %d failures, and knew of %d", e.Writer, e.Seq, e.Attempt, t.of[k])
+	n := e.Attempt
+	if e.Reason == CauseStart && t.alone != nil && t.alone.Seq == e.Seq {
+		n++
 	}
-	t.most[e.Seq] = max(t.most[e.Seq], e.Attempt)
-	t.of[k] = t.most[e.Seq]
+	if n < t.known[k] {
+		return fmt.Errorf("process %s opens %d with %d failures, and knew of %d", e.Writer, e.Seq, e.Attempt, t.known[k])
+	}
+	t.add(*e)
+	t.known[k] = t.tries[e.Seq].failures
 	return nil
 }
 
@@ -132,8 +151,16 @@ func (s *simFollow) checkEntry(e, src *schemas.Entry) error {
 	}
 	want := ""
 	switch {
+	case !s.wants(e.Seq):
+		return fmt.Errorf("nothing asks for it")
 	case e.Playable():
 		s.stats.Outputs++
+		if s.kills(e.Seq) {
+			return fmt.Errorf("it was made, and it kills its process")
+		}
+		if s.every > 1 {
+			s.stats.Letters++
+		}
 		if e.Kind != src.Kind || e.Reason != src.Reason || e.Source != (schemas.Copy{Epoch: src.Epoch, First: src.First, Chunks: src.Chunks}) {
 			return fmt.Errorf("%s (%s) made of %+v, its source is %+v", e.Kind, e.Reason, e.Source, *src)
 		}
@@ -210,8 +237,8 @@ func (p *simProc) bounds() error {
 		return fmt.Errorf("%d bytes wait for their acknowledgement, %d may", c.sent, c.budget)
 	case len(c.works) > c.ahead:
 		return fmt.Errorf("%d works, %d may be", len(c.works), c.ahead)
-	case len(c.tries) > c.ahead+2:
-		return fmt.Errorf("attempts of %d seqs are remembered", len(c.tries))
+	case len(c.tries) > c.ahead+2+len(c.found):
+		return fmt.Errorf("what became of %d seqs is remembered, the index told it of %d", len(c.tries), len(c.found))
 	}
 	return nil
 }

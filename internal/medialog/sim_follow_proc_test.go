@@ -15,8 +15,9 @@ type simProc struct {
 	id          int
 	concurrency int
 	dead, hung  bool
-	assigned    bool // it believes that the camera is its own
-	fenced      bool // it opens only after the group has confirmed that the camera is its own
+	assigned    bool   // it believes that the camera is its own
+	fenced      bool   // it opens only after the group has confirmed that the camera is its own
+	killer      uint64 // the seq that has killed it; 0: none has
 
 	core  *followCore // nil: it follows nothing
 	src   *sim        // the topics that it knows
@@ -55,19 +56,11 @@ func (p *simProc) state() string {
 
 func (p *simProc) step() error {
 	s := p.s
-	p.arrive()
-	if p.dead {
-		return nil
+	if err := p.arrive(); err != nil || p.dead {
+		return err
 	}
-	if !s.calm {
-		if s.chance(s.crash) {
-			p.dead, p.core = true, nil
-			s.stats.Crashes++
-			return nil
-		}
-		if s.chance(s.hang) {
-			p.hung = true
-		}
+	if !s.calm && p.ends() {
+		return nil
 	}
 	if p.hung {
 		p.hung = !s.chance(0.02)
@@ -77,7 +70,9 @@ func (p *simProc) step() error {
 	case s.owner == p && s.chance(0.05):
 		p.assigned = true
 	case s.owner != p && s.chance(0.005):
-		p.assigned = false
+		if p.assigned = false; p.core != nil && p.core.alone == isAlone {
+			p.leave()
+		}
 	}
 	if p.core == nil {
 		p.follow()
@@ -91,7 +86,7 @@ func (p *simProc) step() error {
 		return err
 	}
 	p.read()
-	if err := p.work(); err != nil {
+	if err := p.work(); err != nil || p.dead {
 		return err
 	}
 	if err := p.bounds(); err != nil {
@@ -116,7 +111,7 @@ func (p *simProc) follow() {
 	if p.fenced && s.chance(0.1) {
 		p.fenced = s.owner != p // the group confirms, or does not
 	}
-	if !p.assigned || p.fenced {
+	if !p.assigned || p.fenced || (p.entry != nil && !p.entry.applied && p.out == s.out) {
 		return
 	}
 	c := checkpointOf(s.out, s.out.index.end())
@@ -164,7 +159,7 @@ func (p *simProc) read() {
 			continue
 		}
 		for one := range e.Expand() {
-			if p.seq.pass(&one) && one.Seq >= p.core.next {
+			if p.seq.pass(&one) && one.Seq >= p.core.next && p.s.wants(one.Seq) {
 				p.entries[one.Seq] = one
 			}
 		}
@@ -187,16 +182,19 @@ func (p *simProc) work() error {
 			p.ended(seq, j)
 		}
 	}
-	for seq := c.next; c.room(seq); seq++ {
+	for seq := c.next; seq < c.next+uint64(c.ahead); seq++ {
 		if j := p.jobs[seq]; j != nil {
-			if err := p.progress(seq, j); err != nil {
+			if err := p.progress(seq, j); err != nil || p.dead {
 				return err
 			}
 		}
 	}
+	if wait, err := p.awaitAlone(); wait || err != nil {
+		return err
+	}
 	for seq := c.next; c.room(seq); seq++ {
 		w := p.covering(seq)
-		if w == nil && p.s.chance(0.5) {
+		if w == nil && p.s.wants(seq) && p.s.chance(0.5) {
 			var err error
 			if w, err = p.begin(seq); err != nil {
 				return err
@@ -244,12 +242,15 @@ func (p *simProc) jump() error {
 func (p *simProc) begin(seq uint64) (*followWork, error) {
 	c, s := p.core, p.s
 	e, have := p.entries[seq]
+	tooOften := c.tries[seq].failures >= simAttempts
 	switch {
+	case !have && (tooOften || !s.wants(c.next)):
+		return nil, nil // its entry will come
 	case !have:
 		return p.beginEarly(seq)
 	case e.Kind == schemas.KindGap:
 		return c.addGaps("", p.consecutive(seq, func(e schemas.Entry) bool { return e.Kind == schemas.KindGap }))
-	case c.tries[seq].failures >= simAttempts:
+	case tooOften:
 		return c.addGaps(schemas.ReasonDeadLetter, []schemas.Entry{e})
 	case s.chance(0.01):
 		return c.addGaps(schemas.ReasonSkipped, p.consecutive(seq, func(schemas.Entry) bool { return true }))
@@ -303,8 +304,10 @@ func (p *simProc) progress(seq uint64, j *simJob) error {
 	case j.w.ended():
 		p.ended(seq, j)
 		return nil
-	case len(j.w.sources) > 0:
+	case len(j.w.sources) > 0, c.epoch < 0:
 		return nil
+	case s.kills(seq) && j.used > 0:
+		return p.dies(seq)
 	case !s.calm && s.chance(s.fail), s.poisoned(seq) && j.used > 0:
 		s.stats.Failures++
 		s.failed[seq]++
@@ -383,8 +386,9 @@ func (p *simProc) act() {
 			p.lanes[a.work.partition] = append(p.lanes[a.work.partition], r)
 			continue
 		case a.entry.Kind != schemas.KindOpen:
-		case !p.assigned:
-			p.stop() // it may not open
+		case !p.assigned: // it may not open
+			p.core.writing = nil
+			p.leave()
 			return
 		case p.core.epoch >= 0 && p.out.opensIn(p.core.prev, p.out.index.end()):
 			p.isFenced()
@@ -397,10 +401,10 @@ func (p *simProc) act() {
 
 // arrive makes requests arrive at the topics, those of a crashed process too. Requests
 // to a topic that was deleted never arrive.
-func (p *simProc) arrive() {
+func (p *simProc) arrive() error {
 	s := p.s
 	if p.out != s.out {
-		return
+		return nil
 	}
 	for n := range p.lanes {
 		for _, r := range p.lanes[n] {
@@ -411,12 +415,12 @@ func (p *simProc) arrive() {
 	}
 	if r := p.entry; r != nil && !r.applied && s.chance(0.3) {
 		r.offset, r.applied = p.out.appendEntry(*r.a.entry), true
-		if r.a.entry.Kind == schemas.KindOpen {
-			s.stats.Opens++
-		} else if s.chance(0.01) {
+		if r.a.entry.Kind != schemas.KindOpen && s.chance(0.01) {
 			p.out.appendEntry(*r.a.entry)
 		}
+		return p.applied(r.a.entry, r.offset)
 	}
+	return nil
 }
 
 // answers takes some of the answers that have come.
@@ -442,7 +446,10 @@ func (p *simProc) answers() error {
 	switch {
 	case r.a.entry.Kind == schemas.KindOpen && c.epoch < 0:
 		c.opened(r.offset)
-		if c.resume(checkpointOf(p.out, r.offset)) != nil {
+		if err := c.resume(checkpointOf(p.out, r.offset)); err != nil {
+			if errors.Is(err, errMeanwhile) {
+				s.stats.Meanwhile++
+			}
 			p.stop()
 		}
 	case p.out.opensIn(c.prev, r.offset):

@@ -11,8 +11,9 @@ import (
 
 // The simulation of followers: beside the writers of a camera (sim_test.go), processes
 // follow it and write a rendition. They crash, hang, lose their camera without knowing
-// it, fail, filter, are overtaken by retention; two may own the camera at once. What
-// they write is decided by the code that runs in production (followCore, resumptionOf).
+// it, fail, filter, are overtaken by retention; two may own the camera at once. Some
+// fragments kill each process that works on them, and so do those of other cameras. In some
+// schedules only some fragments get an entry, as dead letters do. What they write is decided by the code that runs in production (followCore, resumptionOf).
 // A schedule takes as long as five of a camera alone, so a fifth as many run.
 
 func TestSimulationFollowers(t *testing.T) {
@@ -26,6 +27,7 @@ func TestSimulationFollowers(t *testing.T) {
 // simFollowStats counts what happened. Every field must be seen.
 type simFollowStats struct {
 	Outputs, SourceGaps, Filtered, Dead, Skipped, Runs, Expired, Holes, Failures, Changed, Fenced, Crashes, Done, Anew, Waited, Early, Readers, Refused, Opens, Void int
+	Deaths, Alone, DiedAlone, CutOff, Left, Spared, Meanwhile, Letters                                                                                               int
 }
 
 // simFollow is a camera with its followers. When the camera is purged, src and out are
@@ -41,25 +43,39 @@ type simFollow struct {
 	opens int      // that there were when calm began
 
 	crash, hang, fail, drop, move, retain float64
-	poison                                uint64 // every poison-th seq fails at each attempt
+	neighbour                             float64 // how often a fragment of another camera kills the process
+	end                                   float64 // how often a process ends in an orderly way
+	poison                                uint64  // every poison-th seq fails at each attempt
+	deadly                                uint64  // every deadly-th seq kills its process
+	every                                 uint64  // every every-th seq gets an entry
 
-	failed map[uint64]int // failures of each seq
-	events int            // since calm began: what may need an `open`
+	failed map[uint64]int     // of each seq: its failures
+	killed map[uint64]int     // of each seq: processes that it has killed while they worked on it alone
+	deaths map[uint64]int     // of each seq: processes that it has killed
+	alones map[int64]*simProc // who has written an `open` with the cause "alone"
+	alone  int64              // offset of the newest one, if nothing that counts stands behind it; -1: there is none
+	events int                // since calm began: what may need an `open`
 	stats  simFollowStats
 }
 
 func newSimFollow(seed uint64) *simFollow {
-	s := &simFollow{failed: map[uint64]int{}, rng: rand.New(rand.NewPCG(seed, 0xf0110))}
+	s := &simFollow{
+		failed: map[uint64]int{}, killed: map[uint64]int{}, deaths: map[uint64]int{}, every: 1, rng: rand.New(rand.NewPCG(seed, 0xf0110)),
+	}
 	s.src = newSim(seed)
 	s.newOutput()
 	s.steps = 300 + s.rng.IntN(1200)
 	s.crash, s.hang, s.fail, s.drop = s.rng.Float64()*0.003, s.rng.Float64()*0.01, s.rng.Float64()*0.01, s.rng.Float64()*0.005
 	s.move, s.retain, s.poison = s.rng.Float64()*0.02, s.rng.Float64()*0.01, uint64(5+s.rng.IntN(40))
+	s.neighbour, s.end, s.deadly = s.rng.Float64()*0.03, s.rng.Float64()*0.004, uint64(5+s.rng.IntN(60))
+	if s.chance(0.2) {
+		s.every = uint64(2 + s.rng.IntN(6))
+	}
 	return s
 }
 
 func (s *simFollow) newOutput() {
-	s.out = &sim{rng: s.rng, media: make([]simLog[*schemas.Chunk], 1+s.rng.IntN(3))}
+	s.out, s.alones, s.alone = &sim{rng: s.rng, media: make([]simLog[*schemas.Chunk], 1+s.rng.IntN(3))}, map[int64]*simProc{}, -1
 }
 
 func (s *simFollow) chance(p float64) bool { return s.rng.Float64() < p }
@@ -87,10 +103,10 @@ func (s *simFollow) step() error {
 	if s.steps--; s.steps == 0 {
 		s.calmDown()
 	}
+	if s.owner == nil || s.owner.dead || (!s.calm && s.chance(s.move)) {
+		s.assign()
+	}
 	if !s.calm {
-		if s.owner == nil || s.owner.dead || s.chance(s.move) {
-			s.assign()
-		}
 		if s.chance(s.retain) {
 			s.out.retain()
 		}
@@ -119,7 +135,7 @@ func (s *simFollow) assign() {
 		}
 	}
 	if len(alive) == 0 || (len(alive) < 3 && s.chance(0.2)) {
-		p := &simProc{s: s, id: len(s.procs) + 1, concurrency: 1 + s.rng.IntN(3)}
+		p := &simProc{s: s, id: len(s.procs) + 1, concurrency: 1 + s.rng.IntN(simAhead)}
 		s.procs = append(s.procs, p)
 		alive = []*simProc{p}
 	}
@@ -144,7 +160,7 @@ func (s *simFollow) calmDown() {
 // finish: one owner lives, and the source is at rest. It ends what there is to do.
 func (s *simFollow) finish() error {
 	s.calmDown()
-	newest := s.sourceState(0).newest
+	newest := s.newestWanted()
 	for round := 0; ; round++ {
 		if err := s.step(); err != nil {
 			return err
@@ -189,8 +205,24 @@ func derive(c *schemas.Chunk) *schemas.Chunk {
 
 func (s *simFollow) filters(seq uint64) bool  { return seq%11 == 3 }
 func (s *simFollow) poisoned(seq uint64) bool { return seq%s.poison == 1 }
+func (s *simFollow) kills(seq uint64) bool    { return seq%s.deadly == 2 }
+func (s *simFollow) wants(seq uint64) bool    { return seq%s.every == 0 }
 
-const simAttempts = 3 // failures after which a fragment is a dead letter
+const (
+	simAttempts = 3 // failures after which a fragment is a dead letter
+	simStarts   = 2 // starts after which a fragment is tried alone
+	simAhead    = 3 // fragments that a process works on at once, at most
+)
+
+// newestWanted is the source's newest entry that the output gets one for.
+func (s *simFollow) newestWanted() (newest *schemas.Entry) {
+	for e := range s.src.valid(s.src.index.start, s.src.index.end()) {
+		if e.Footage() && s.wants(e.Seq) {
+			newest = &e
+		}
+	}
+	return newest
+}
 
 // sourceState is what a follower reads of the source when it resumes.
 func (s *simFollow) sourceState(seq uint64) sourceState {

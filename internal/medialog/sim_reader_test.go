@@ -38,11 +38,12 @@ func (s *sim) newReader() *simReader {
 	// As in the tail: it knows the newest entry and the newest open before.
 	var open schemas.Entry
 	for e := range s.valid(s.index.start, r.from) {
-		if e.Kind == schemas.KindOpen {
+		switch {
+		case e.Kind == schemas.KindOpen:
 			open = e
-			continue
+		case e.Footage():
+			r.seq.last, r.seq.any = e.Seq, true
 		}
-		r.seq.last, r.seq.any = e.Seq, true
 	}
 	if open.Kind != "" {
 		r.open(&open)
@@ -193,8 +194,8 @@ func (r *simReader) check(truth []schemas.Entry) error {
 	return nil
 }
 
-// valid yields the valid entries, runs expanded, and the `open`s in [from, to) of the
-// index, as walk does.
+// valid yields the valid entries, runs expanded, the `open`s and `left`s in [from, to) of
+// the index, as walk does.
 func (s *sim) valid(from, to int64) iter.Seq[schemas.Entry] {
 	return func(yield func(schemas.Entry) bool) {
 		var (
@@ -207,7 +208,7 @@ func (s *sim) valid(from, to int64) iter.Seq[schemas.Entry] {
 				continue
 			}
 			for one := range e.Expand() {
-				if (one.Kind == schemas.KindOpen || seq.pass(&one)) && !yield(one) {
+				if (one.Kind == schemas.KindOpen || one.Kind == schemas.KindLeft || seq.pass(&one)) && !yield(one) {
 					return
 				}
 			}
