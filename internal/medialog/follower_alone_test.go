@@ -3,8 +3,11 @@ package medialog
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/framelog/framelog/schemas"
 )
@@ -195,4 +198,30 @@ func copyRendition(t *testing.T, l *Log, f *Follower, e schemas.Entry) {
 	if _, err := w.Commit(t.Context(), e, Output{Used: e.Chunks}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestFollowGivesUp: the camera goes to another process while this one works on a fragment
+// alone. It may not open any more, and tells that this was no failure.
+func TestFollowGivesUp(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
+		l := e.log()
+		var lost atomic.Bool
+		f, source := followFirst(t, l, 1, func(o *FollowOptions) { o.MayOpen = func() bool { return !lost.Load() } })
+		if err := f.Alone(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		lost.Store(true)
+		w, _ := work(t, l, f, source[0], 1)
+		w.Drop()
+		if <-f.Done(); !errors.Is(f.Err(), ErrFenced) {
+			t.Errorf("the follower ended with %v", f.Err())
+		}
+		f = follow(t, l)
+		if err := f.Jump(t.Context(), source[0].Seq); err != nil {
+			t.Fatal(err)
+		}
+		if _, n := f.Next(); n != 0 || f.Killed() || f.Starts() != 1 {
+			t.Errorf("%d failures, %d starts", n, f.Starts())
+		}
+	})
 }
