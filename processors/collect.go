@@ -36,7 +36,7 @@ func (p *Processor) Collect(ctx context.Context, in *Fragment) (*Result, error) 
 				return nil, err
 			}
 		}
-		if !out.written[o.Name] {
+		if !out.has(o.Name) {
 			r.Filtered = append(r.Filtered, o.Name)
 		}
 		if n := out.note(o.Name); n != "" {

@@ -38,9 +38,10 @@ type sink interface {
 	Write(ctx context.Context, c *schemas.Chunk) error
 }
 
-// Write gives the next chunk of the processor's first output that is no data. It keeps c,
-// and sets its epoch, session, seq, index, layout and lineage. Media time must be that of
-// the source, and the first chunk must have Tracks. Return its errors as they are.
+// Write gives the next chunk of the processor's first output that is no data. It keeps the
+// samples, and sets epoch, session, seq, index, layout and lineage in a copy of c. Media
+// time must be that of the source, and the first chunk must have Tracks. Return its errors
+// as they are.
 func (o *Output) Write(ctx context.Context, c *schemas.Chunk) error {
 	for _, r := range o.outputs {
 		if r.Role != schemas.RoleData {
@@ -59,7 +60,9 @@ func (o *Output) WriteTo(ctx context.Context, rendition string, c *schemas.Chunk
 	o.mu.Lock()
 	o.written[rendition] = true
 	o.mu.Unlock()
-	return s.Write(ctx, c)
+	d := *c // it may be a chunk of the source
+	d.Lineage = nil
+	return s.Write(ctx, &d)
 }
 
 // Data says what stands in the picture from media time at on, for a time of duration, in
@@ -126,6 +129,13 @@ func (o *Output) Note(rendition string, v any) error {
 	defer o.mu.Unlock()
 	o.notes[rendition] = string(b)
 	return nil
+}
+
+// has reports whether something was written to a rendition.
+func (o *Output) has(rendition string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.written[rendition]
 }
 
 func newOutput(in *Fragment, outputs []Rendition, sinks map[string]sink) *Output {

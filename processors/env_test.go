@@ -1,0 +1,301 @@
+package processors
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/framelog/framelog/internal/kafka"
+	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+// env is a camera in a log of its own, and the processes that process it.
+type env struct {
+	t       *testing.T
+	brokers []string
+	dial    func(ctx context.Context, network, address string) (net.Conn, error)
+	cluster *kfake.Cluster
+	log     *medialog.Log
+	cam     *recorder
+	lines   logLines
+}
+
+const camID = "front-door"
+
+var raw = schemas.Topic{Camera: camID}
+
+// virtual runs f with a fake broker in virtual time (testing/synctest).
+func virtual(t *testing.T, f func(t *testing.T, e *env)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		var network kfake.VirtualNetwork
+		c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(19092), kfake.ListenFn(network.Listen), kfake.SeedTopics(8, "cameras"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		e := &env{t: t, brokers: c.ListenAddrs(), dial: network.DialContext, cluster: c}
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Log(e.lines.String())
+			}
+		})
+		e.log, err = medialog.Connect(medialog.Config{Kafka: kafka.Config{Brokers: e.brokers, Dial: e.dial}}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(e.log.Close)
+		e.cam = e.newRecorder("w")
+		f(t, e)
+	})
+}
+
+func (e *env) config() Config {
+	return Config{Brokers: e.brokers, dial: e.dial, Log: slog.New(slog.NewTextHandler(&e.lines, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+}
+
+// running is a process that works on the camera, without a group.
+type running struct {
+	r      *Runner
+	cancel context.CancelFunc
+	done   chan error
+}
+
+// start starts a process.
+func (e *env) start(p Processor, change ...func(*Runner)) *running {
+	e.t.Helper()
+	r, err := NewRunner(p, e.config())
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	l, err := r.cfg.connect(p.Name, r.log, nil)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	r.metrics = newMetrics(prometheus.NewRegistry())
+	for _, c := range change {
+		c(r)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	p1 := &running{r: r, cancel: cancel, done: make(chan error, 1)}
+	go func() {
+		w := work{role{r, l}, camID}
+		for {
+			err := w.Run(ctx, "", func() bool { return true })
+			if ctx.Err() != nil || strings.Contains(fmt.Sprint(err), "another process has taken over") {
+				l.Close()
+				p1.done <- err
+				return
+			}
+			e.t.Logf("the work begins again: %v", err)
+			time.Sleep(500 * time.Millisecond)
+		}
+	}()
+	e.t.Cleanup(p1.stop)
+	return p1
+}
+
+// stop ends a process.
+func (p *running) stop() {
+	p.cancel()
+	err := <-p.done
+	p.done <- err
+}
+
+// recorder is the camera: it records chunks with known bytes.
+type recorder struct {
+	e     *env
+	w     *medialog.Writer
+	count int
+	media int64
+}
+
+const frame = schemas.MediaTimescale / 25
+
+func (e *env) newRecorder(writer string) *recorder {
+	now := time.Now()
+	return &recorder{e: e, w: e.log.Open(e.t.Context(), raw, medialog.OpenOptions{Writer: writer}), media: schemas.Ticks(time.Duration(now.UnixNano()))}
+}
+
+// chunk records one chunk of ten frames.
+func (r *recorder) chunk(index uint32, last bool) {
+	r.e.t.Helper()
+	c := &schemas.Chunk{
+		Index: index, Last: last, Start: time.Unix(0, 0).Add(schemas.FromTicks(r.media)).Truncate(time.Microsecond), Captured: time.Now(),
+		Layout: schemas.Layout{Part: schemas.PartTarget(10, frame), Video: schemas.H264},
+	}
+	if index == 0 {
+		c.Tracks = []schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264, Timescale: schemas.MediaTimescale, Config: []byte{1, 2, 3}, Width: 640, Height: 360}}
+	}
+	run := schemas.Run{Track: schemas.VideoTrack}
+	for i := range 10 {
+		r.count++
+		run.Samples = append(run.Samples, schemas.Sample{DTS: r.media, Duration: frame, Sync: index == 0 && i == 0, Data: fmt.Appendf(nil, "frame %d", r.count)})
+		r.media += frame
+	}
+	c.Runs = []schemas.Run{run}
+	if err := r.w.Write(c); err != nil {
+		r.e.t.Fatal(err)
+	}
+}
+
+// fragments records n fragments of five chunks each, which last 2 s. It waits until they
+// have their entries, and returns these.
+func (r *recorder) fragments(n int) []schemas.Entry {
+	r.e.t.Helper()
+	before := r.e.end(raw)
+	for range n {
+		for i := range uint32(5) {
+			r.chunk(i, i == 4)
+		}
+	}
+	r.e.wait("the fragments have their entries", func() bool { return r.e.end(raw) >= before+uint64(n) })
+	all := r.e.entries(raw)
+	return all[len(all)-n:]
+}
+
+// end returns how many seqs of a topic have an entry.
+func (e *env) end(t schemas.Topic) uint64 { return uint64(len(e.entries(t))) }
+
+func (e *env) entries(t schemas.Topic) (out []schemas.Entry) {
+	e.t.Helper()
+	ctx, cancel := context.WithTimeout(e.t.Context(), testenv.Patience)
+	defer cancel()
+	for entry, err := range e.log.Entries(ctx, t, medialog.Range{}) {
+		if err != nil {
+			if strings.Contains(err.Error(), medialog.ErrNoTopic.Error()) {
+				return nil
+			}
+			e.t.Fatal(err)
+		}
+		out = append(out, entry)
+	}
+	return out
+}
+
+func (e *env) chunks(t schemas.Topic, entry schemas.Entry) (out []*schemas.Chunk) {
+	e.t.Helper()
+	for c, err := range e.log.Chunks(e.t.Context(), t, entry) {
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// text is the samples of an entry as text.
+func (e *env) text(t schemas.Topic, entry schemas.Entry) string {
+	e.t.Helper()
+	return samples(e.chunks(t, entry))
+}
+
+func samples(chunks []*schemas.Chunk) string {
+	var b strings.Builder
+	for _, c := range chunks {
+		for _, r := range c.Runs {
+			for _, s := range r.Samples {
+				fmt.Fprintf(&b, "%d %d %d %s\n", r.Track, s.DTS, s.Duration, s.Data)
+			}
+		}
+	}
+	return b.String()
+}
+
+func (e *env) wait(what string, cond func() bool) {
+	e.t.Helper()
+	deadline := time.Now().Add(2 * time.Minute) // of virtual time
+	for !cond() {
+		if time.Now().After(deadline) {
+			e.t.Fatalf("after 2 min still not: %s\n%s", what, e.lines.String())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// waitFor waits until an output has the entry of a seq, and returns all its entries.
+func (e *env) waitFor(rendition string, seq uint64) []schemas.Entry {
+	e.t.Helper()
+	var all []schemas.Entry
+	e.wait(fmt.Sprintf("%s has %d", rendition, seq), func() bool {
+		all = e.entries(schemas.Topic{Camera: camID, Rendition: rendition})
+		return len(all) > 0 && all[len(all)-1].Seq >= seq
+	})
+	return all
+}
+
+// upper is a processor whose output is the frames in upper case.
+func upper(ctx context.Context, in *Fragment, out *Output) error {
+	for c, err := range in.Chunks(ctx) {
+		if err != nil {
+			return err
+		}
+		d := *c
+		d.Runs = nil
+		for _, r := range c.Runs {
+			s := schemas.Run{Track: r.Track}
+			for _, one := range r.Samples {
+				one.Data = []byte(strings.ToUpper(string(one.Data)))
+				s.Samples = append(s.Samples, one)
+			}
+			d.Runs = append(d.Runs, s)
+		}
+		if err := out.Write(ctx, &d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func upperProcessor() Processor {
+	return Processor{Name: "upper", Version: "1", Process: upper, Outputs: []Rendition{Variant("upper")}}
+}
+
+// sameAs checks that an output has exactly one entry for each of these entries of the
+// camera, in order, and that each has what upper makes of the fragment.
+func (e *env) sameAs(rendition string, source []schemas.Entry) {
+	e.t.Helper()
+	topic := schemas.Topic{Camera: camID, Rendition: rendition}
+	got := e.entries(topic)
+	if len(got) != len(source) {
+		e.t.Fatalf("%s has %d entries, the camera %d", rendition, len(got), len(source))
+	}
+	for i, s := range source {
+		g := got[i]
+		if g.Seq != s.Seq || g.Kind != s.Kind || g.Reason != s.Reason || g.Session != s.Session || g.Duration != s.Duration {
+			e.t.Errorf("entry %d is %s %d (%s), the camera has %s %d (%s)", i, g.Kind, g.Seq, g.Reason, s.Kind, s.Seq, s.Reason)
+		}
+		if want := strings.ToUpper(e.text(raw, s)); e.text(topic, g) != want {
+			e.t.Errorf("seq %d: the output is\n%swant\n%s", s.Seq, e.text(topic, g), want)
+		}
+	}
+}
+
+// logLines keeps log lines.
+type logLines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *logLines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logLines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

@@ -1,0 +1,209 @@
+package processors
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/framelog/framelog/internal/kafka"
+	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/internal/share"
+	"github.com/framelog/framelog/schemas"
+)
+
+// groupPrefix stands before a processor's name in the name of its consumer group.
+const groupPrefix = "framelog-process-"
+
+// Config is where a [Runner] finds the cameras. The zero value of each field but Brokers
+// means its default.
+type Config struct {
+	// Brokers are the addresses of Kafka, host:port. At least one is needed.
+	Brokers []string
+	// TopicPrefix stands before the names of all topics and of the group. Default: none.
+	TopicPrefix string
+	// Topics are the settings of the topics that the processor creates.
+	Topics TopicSettings
+
+	// Instance is the name of this process in the consumer group (Kafka's group instance
+	// id, KIP-345) and in the log. A process that is started again with the same name
+	// within SessionTimeout gets its cameras back at once. No two processes of a
+	// processor may have the same name. Default: a random name; then a restarted process
+	// is a new member.
+	Instance string
+	// SessionTimeout is how long after the death of a process the others take its
+	// cameras. Kafka allows 6 s and more. Default 8 s.
+	SessionTimeout time.Duration
+
+	Log *slog.Logger // default: slog.Default()
+	// Registerer gets the metrics, with the label processor. Default: none does.
+	Registerer prometheus.Registerer
+
+	dial func(ctx context.Context, network, address string) (net.Conn, error) // for tests
+}
+
+// TopicSettings are the settings of topics. They should be those of the cameras' own
+// topics.
+type TopicSettings struct {
+	Partitions     int32         // of a media topic; default 2
+	Retention      time.Duration // default 24 h
+	RetentionBytes int64         // of all partitions of a topic together; default: no limit
+	SegmentBytes   int64         // default 64 MiB
+	SegmentTime    time.Duration // default 10 min
+	Budget         int64         // bytes of an output that wait for Kafka; default 16 MiB
+}
+
+// Runner runs a processor over Kafka: the cameras that its consumer group gives to this
+// process.
+type Runner struct {
+	p        Processor // with its defaults
+	cfg      Config
+	writer   string // this process, in its `open`s
+	host     string
+	log      *slog.Logger
+	attempts attempts
+	metrics  *metrics
+
+	mu     sync.Mutex
+	shared *share.Cameras // nil before Run
+}
+
+// NewRunner makes a Runner. It connects to nothing. Errors: those of Processor.Validate,
+// and wrong addresses of brokers.
+func NewRunner(p Processor, c Config) (*Runner, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	if err := c.kafka("").Validate(); err != nil {
+		return nil, fmt.Errorf("processor %q: %w", p.Name, err)
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Registerer != nil {
+		c.Registerer = prometheus.WrapRegistererWith(prometheus.Labels{"processor": p.Name}, c.Registerer)
+	}
+	r := &Runner{p: p.withDefaults(), cfg: c, log: c.Log.With("processor", p.Name)}
+	r.host, _ = os.Hostname()
+	r.writer = cmp.Or(c.Instance, fmt.Sprintf("%s-%d-%04x", r.host, os.Getpid(), rand.N(1<<16)))
+	r.attempts = attempts{p: &r.p, gate: newGate(), hang: r.hang}
+	return r, nil
+}
+
+func (c *Config) kafka(processor string) kafka.Config {
+	return kafka.Config{Brokers: c.Brokers, Prefix: c.TopicPrefix, ClientID: "framelog-process-" + processor, Dial: c.dial}
+}
+
+// connect connects to the log. The caller closes it.
+func (c *Config) connect(processor string, log *slog.Logger, reg prometheus.Registerer) (*medialog.Log, error) {
+	t := c.Topics
+	l, err := medialog.Connect(medialog.Config{
+		Kafka: c.kafka(processor), Partitions: t.Partitions, Retention: t.Retention, RetentionBytes: t.RetentionBytes,
+		SegmentBytes: t.SegmentBytes, SegmentTime: t.SegmentTime, Budget: t.Budget,
+	}, log, reg)
+	if err != nil {
+		return nil, fmt.Errorf("processor %q: %w", processor, err)
+	}
+	return l, nil
+}
+
+// Run processes the cameras that the consumer group gives to this process, until ctx
+// ends. Then it leaves the group, and goes on for some seconds until other processes have
+// taken its cameras. It waits for brokers that are away. It may be called once.
+//
+// If the function hangs, Run ends the process with exit code 1: a goroutine cannot be
+// stopped, and the log counts the fragment as one that has killed its process.
+func (r *Runner) Run(ctx context.Context) error {
+	l, err := r.cfg.connect(r.p.Name, r.log, r.cfg.Registerer)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	r.metrics = newMetrics(r.cfg.Registerer)
+	k := r.cfg.kafka(r.p.Name)
+	shared := share.New(share.Config{
+		Kafka: k, Group: groupPrefix + r.p.Name, Instance: r.cfg.Instance, Doing: "processed", SessionTimeout: r.cfg.SessionTimeout,
+	}, role{r, l}, r.log)
+	r.mu.Lock()
+	r.shared = shared
+	r.mu.Unlock()
+	r.log.Info("processor starts", "instance", r.writer, "input", r.p.Input, "policy", r.p.Policy, "concurrency", r.p.Concurrency)
+	if err := shared.Run(ctx); err != nil {
+		return fmt.Errorf("processor %q: %w", r.p.Name, err)
+	}
+	r.log.Info("processor has ended")
+	return nil
+}
+
+// Ready returns an error until this process has read its cameras. If brokers go away
+// later, it stays ready: the work goes on when they are back.
+func (r *Runner) Ready() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.shared == nil {
+		return fmt.Errorf("processor %q has not begun", r.p.Name)
+	}
+	if err := r.shared.Ready(); err != nil {
+		return fmt.Errorf("processor %q: %w", r.p.Name, err)
+	}
+	return nil
+}
+
+// hang ends the process: the function does not return.
+func (r *Runner) hang(in *Fragment, waited time.Duration) {
+	r.log.Error("the function hangs: it has not returned after its context ended; the process ends",
+		"camera", in.Camera, "seq", in.Seq, "attempt", in.Attempt, "waited", waited)
+	os.Exit(1)
+}
+
+// role implements share.Role.
+type role struct {
+	r   *Runner
+	log *medialog.Log
+}
+
+// NewWork implements share.Role.
+func (r role) NewWork(cam schemas.Camera) share.Work { return work{r, cam.ID} }
+
+// Forget implements share.Role.
+func (r role) Forget(camera string, _ bool) {
+	r.r.metrics.forget(camera)
+	r.log.Forget(camera)
+}
+
+// work implements share.Work.
+type work struct {
+	role
+	camera string
+}
+
+// WaitReclaim implements share.Work. It waits for nothing: the group's confirmation is
+// enough.
+func (w work) WaitReclaim(context.Context) error { return nil }
+
+// Mute implements share.Work.
+func (w work) Mute(bool) {}
+
+// Run implements share.Work.
+func (w work) Run(ctx context.Context, _ string, mayOpen func() bool) error {
+	if !w.r.p.matches(w.camera) {
+		<-ctx.Done()
+		return nil
+	}
+	err := newCamera(w.r, w.log, w.camera).run(ctx, mayOpen)
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case errors.Is(err, medialog.ErrFenced):
+		return share.ErrFenced
+	}
+	return err
+}
