@@ -13,6 +13,7 @@ import (
 // or from the store when the entry is known.
 type arriving struct {
 	epoch int64 // of the copy
+	start int64 // media time of its first chunk
 	// load reads the chunks of the copy from the store. It is called in a goroutine when
 	// the function asks for a chunk that has not come ahead of the entry.
 	load func(*arriving, schemas.Entry)
@@ -29,8 +30,8 @@ type arriving struct {
 	whole   chan struct{} // closed when the entry has come
 }
 
-func newArriving(epoch int64, load func(*arriving, schemas.Entry)) *arriving {
-	return &arriving{epoch: epoch, load: load, changed: make(chan struct{}), gone: make(chan struct{}), whole: make(chan struct{})}
+func newArriving(epoch, start int64, load func(*arriving, schemas.Entry)) *arriving {
+	return &arriving{epoch: epoch, start: start, load: load, changed: make(chan struct{}), gone: make(chan struct{}), whole: make(chan struct{})}
 }
 
 // notify wakes those who wait for a change. s.mu is held.
@@ -175,8 +176,11 @@ func (s *arriving) wait(ctx context.Context, cond func() (bool, error)) error {
 	}
 }
 
+// chunkSeq yields the chunks of a copy.
+type chunkSeq = iter.Seq2[*schemas.Chunk, error]
+
 // loadFrom reads the chunks of a copy.
-func (s *arriving) loadFrom(chunks iter.Seq2[*schemas.Chunk, error]) {
+func (s *arriving) loadFrom(chunks chunkSeq) {
 	for c, err := range chunks {
 		if err != nil {
 			s.fail(err)

@@ -16,8 +16,10 @@ var (
 
 // attemptError is a failed attempt: the function's error, its panic, or its deadline.
 type attemptError struct {
-	err   error
-	stack []byte // of a panic
+	err      error
+	stack    []byte // of a panic
+	failures int    // how many attempts at the fragment have failed by now
+	killed   bool   // a process has ended that worked on the fragment alone
 }
 
 func (e *attemptError) Error() string { return e.err.Error() }
@@ -27,17 +29,28 @@ func (e *attemptError) Unwrap() error { return e.err }
 type attempts struct {
 	p    *Processor
 	gate *gate
-	hang func(in *Fragment, waited time.Duration) // the function does not return; it ends the process
 }
 
-// run calls the function with in, whose source is src, and waits until it has returned.
-// Errors: ErrSourceChanged or another one of src; errAlone; ctx's; an *attemptError.
-func (a *attempts) run(ctx context.Context, in *Fragment, out *Output, src *arriving, alone bool) error {
-	pass, err := a.gate.enter(ctx, alone)
-	if err != nil {
-		return err
+// attempt is one call of the function.
+type attempt struct {
+	in    *Fragment
+	out   *Output
+	src   *arriving // of in
+	alone *pass     // nil: others may run at the same time
+	hang  func()    // is called if the function does not return
+}
+
+// run calls the function and waits until it has returned. Errors: ErrSourceChanged or
+// another one of src; errAlone; ctx's; an *attemptError.
+func (a *attempts) run(ctx context.Context, t attempt) error {
+	pass := t.alone
+	if pass == nil {
+		var err error
+		if pass, err = a.gate.enter(ctx, false); err != nil {
+			return err
+		}
+		defer pass.leave()
 	}
-	defer pass.leave()
 	clock := newClock(a.p.Deadline)
 	defer clock.stop()
 	ctx, cancel := context.WithCancelCause(withClock(ctx, clock))
@@ -47,12 +60,12 @@ func (a *attempts) run(ctx context.Context, in *Fragment, out *Output, src *arri
 	go func() {
 		err := error(&attemptError{err: errors.New("the function has ended its goroutine (runtime.Goexit)")})
 		defer func() { done <- err }()
-		err = call(ctx, a.p.Process, in, out)
+		err = call(ctx, a.p.Process, t.in, t.out)
 	}()
-	err = a.watch(ctx, cancel, in, src, pass, clock, done)
+	err := a.watch(ctx, cancel, t, pass, clock, done)
 	switch cause := context.Cause(ctx); {
-	case src.failed() != nil:
-		return src.failed()
+	case t.src.failed() != nil:
+		return t.src.failed()
 	case err == nil:
 		return nil
 	case errors.Is(cause, errDeadline):
@@ -67,9 +80,9 @@ func (a *attempts) run(ctx context.Context, in *Fragment, out *Output, src *arri
 }
 
 // watch waits for the function. It ends the function's context when there is a reason.
-func (a *attempts) watch(ctx context.Context, cancel context.CancelCauseFunc, in *Fragment, src *arriving, pass *pass, clock *clock, done <-chan error) error {
+func (a *attempts) watch(ctx context.Context, cancel context.CancelCauseFunc, t attempt, pass *pass, clock *clock, done <-chan error) error {
 	var hang <-chan time.Time
-	whole, expired, gone, stopped, ended := src.whole, clock.expired, src.gone, pass.stopped, ctx.Done()
+	whole, expired, gone, stopped, ended := t.src.whole, clock.expired, t.src.gone, pass.stopped, ctx.Done()
 	for {
 		select {
 		case err := <-done:
@@ -81,7 +94,7 @@ func (a *attempts) watch(ctx context.Context, cancel context.CancelCauseFunc, in
 			cancel(errDeadline)
 			expired = nil
 		case <-gone:
-			cancel(src.failed())
+			cancel(t.src.failed())
 			gone = nil
 		case <-stopped:
 			cancel(errAlone)
@@ -91,7 +104,7 @@ func (a *attempts) watch(ctx context.Context, cancel context.CancelCauseFunc, in
 			defer timer.Stop()
 			ended, hang = nil, timer.C
 		case <-hang:
-			a.hang(in, a.p.HangTimeout)
+			t.hang()
 			hang = nil
 		}
 	}

@@ -32,7 +32,11 @@ func (p *Processor) Collect(ctx context.Context, in *Fragment) (*Result, error) 
 	}
 	for _, o := range outputs {
 		if o.Role == schemas.RoleData {
-			if err := out.WriteTo(ctx, o.Name, out.dataChunk(e)); err != nil {
+			c, err := out.dataChunk(e)
+			if err == nil {
+				err = out.WriteTo(ctx, o.Name, c)
+			}
+			if err != nil {
 				return nil, err
 			}
 		}

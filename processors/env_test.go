@@ -90,7 +90,7 @@ func (e *env) start(p Processor, change ...func(*Runner)) *running {
 	ctx, cancel := context.WithCancel(context.Background())
 	p1 := &running{r: r, cancel: cancel, done: make(chan error, 1)}
 	go func() {
-		w := work{role{r, l}, camID}
+		w := &work{role: role{r, l}, camera: camID}
 		for {
 			err := w.Run(ctx, "", func() bool { return true })
 			if ctx.Err() != nil || strings.Contains(fmt.Sprint(err), "another process has taken over") {

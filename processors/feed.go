@@ -39,15 +39,19 @@ func (c *camera) feed(ctx context.Context) error {
 // tailPause is the pause before the input is read again.
 const tailPause = 100 * time.Millisecond
 
-// tail reads the input from the next seq on.
+// tail reads the input from the next seq on. It begins with the entry before, to learn up to
+// which offset all is done.
 func (c *camera) tail(ctx context.Context) error {
-	for e, err := range c.in.Tail(ctx, c.input, medialog.Position{Seq: c.next}) {
+	c.setLive(false)
+	for e, err := range c.in.Tail(ctx, c.input, medialog.Position{Seq: max(c.next, 1) - 1}) {
 		switch {
 		case err != nil:
 		case e.Chunk != nil:
 			err = c.takeChunk(ctx, e.Chunk)
 		case e.Entry != nil:
 			err = c.takeEntry(ctx, *e.Entry)
+		case e.Live:
+			c.setLive(true)
 		}
 		if err != nil {
 			return err
@@ -63,16 +67,17 @@ func (c *camera) takeChunk(ctx context.Context, chunk *schemas.Chunk) error {
 			return err
 		}
 	}
-	c.forgetDone()
-	if chunk.Index == 0 && chunk.Seq == c.made+1 && len(c.jobs) < c.window() {
+	if chunk.Index == 0 && chunk.Seq == c.made+1 && c.unfinished() < c.window() {
 		j := c.newJob(chunk.Seq)
-		j.src = newArriving(chunk.Epoch, c.loader(ctx))
+		j.src = newArriving(chunk.Epoch, chunk.MediaStart(), c.loader(ctx))
 		c.start(ctx, j)
 	}
-	if c.held()+int64(chunk.Size()) > waitingBytes {
-		return nil // it is read from the store when its entry has come
-	}
-	if j := c.job(chunk.Seq); j != nil {
+	j := c.job(chunk.Seq)
+	switch {
+	case j == nil: // the fragment is read from the store when its entry has come
+	case c.held()+int64(chunk.Size()) > waitingBytes:
+		c.r.metrics.dropped.WithLabelValues(c.id).Inc()
+	default:
 		j.takeChunk(chunk, c.loader(ctx))
 	}
 	return nil
@@ -85,8 +90,10 @@ func (c *camera) takeEntry(ctx context.Context, e schemas.Entry) error {
 			return err
 		}
 	}
+	c.sawNewest(e)
 	switch {
 	case e.Seq < c.next:
+		c.passed(&e)
 		return nil
 	case e.Seq > c.next:
 		if err := c.missed(ctx, e.Seq); err != nil {
@@ -98,8 +105,13 @@ func (c *camera) takeEntry(ctx context.Context, e schemas.Entry) error {
 		j.takeEntry(e, c.loader(ctx))
 		return nil
 	}
+	c.made = max(c.made, e.Seq)
 	if err := c.room(ctx); err != nil {
 		return err
+	}
+	if c.leftOut(e.Seq) {
+		c.passed(&e)
+		return nil
 	}
 	j := c.newJob(e.Seq)
 	j.takeEntry(e, c.loader(ctx))
@@ -112,8 +124,13 @@ func (c *camera) window() int { return c.r.p.Concurrency + waiting }
 
 // room waits until there is room for one more job.
 func (c *camera) room(ctx context.Context) error {
-	for c.forgetDone(); len(c.jobs) >= c.window(); c.forgetDone() {
-		if err := c.jobs[0].wait(ctx); err != nil {
+	if c.unfinished() < c.window() {
+		return nil
+	}
+	c.setBlocked(true)
+	defer c.setBlocked(false)
+	for c.unfinished() >= c.window() {
+		if err := c.oldestJob().wait(ctx); err != nil {
 			return err
 		}
 	}
@@ -122,24 +139,35 @@ func (c *camera) room(ctx context.Context) error {
 
 // drain waits until all jobs are finished.
 func (c *camera) drain(ctx context.Context) error {
-	for _, j := range c.jobs {
-		if err := j.wait(ctx); err != nil {
+	for c.unfinished() > 0 {
+		if err := c.oldestJob().wait(ctx); err != nil {
 			return err
 		}
 	}
-	c.forgetDone()
 	return nil
 }
 
-// forgetDone removes the finished jobs before the oldest unfinished one.
-func (c *camera) forgetDone() {
+// unfinished returns the number of jobs from the oldest unfinished one on. It forgets those
+// before.
+func (c *camera) unfinished() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for len(c.jobs) > 0 && c.jobs[0].isDone() {
 		c.jobs = c.jobs[1:]
 	}
+	return len(c.jobs)
 }
 
-// job returns the unfinished job of a seq, nil if there is none.
+func (c *camera) oldestJob() *job {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.jobs[0]
+}
+
+// job returns the job of a seq, nil if there is none.
 func (c *camera) job(seq uint64) *job {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, j := range c.jobs {
 		if j.seq == seq {
 			return j
@@ -150,28 +178,52 @@ func (c *camera) job(seq uint64) *job {
 
 // held returns the bytes of the chunks of all jobs.
 func (c *camera) held() (n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, j := range c.jobs {
 		n += j.held()
 	}
 	return n
 }
 
-// newJob makes the job of a seq.
+// leftOut reports whether the policy has left a fragment out.
+func (c *camera) leftOut(seq uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return seq < c.skipTo
+}
+
+// newJob makes the job of a seq. It may begin when fewer than Concurrency jobs before it
+// are unfinished. One that is tried alone waits for all before it, and all behind wait for
+// it.
 func (c *camera) newJob(seq uint64) *job {
-	j := &job{c: c, seq: seq, done: make(chan struct{})}
-	if n := len(c.jobs); n > 0 {
-		j.before = c.jobs[n-1].done
-		if n >= c.r.p.Concurrency {
-			j.turn = c.jobs[n-c.r.p.Concurrency].done
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	j := &job{c: c, seq: seq, alone: c.suspects[seq], done: make(chan struct{})}
+	n := len(c.jobs)
+	if n == 0 {
+		return j
+	}
+	j.before = c.jobs[n-1].done
+	if n >= c.r.p.Concurrency {
+		j.turn = c.jobs[n-c.r.p.Concurrency].done
+	}
+	for _, other := range c.jobs[max(0, n-c.r.p.Concurrency):] {
+		if other.alone {
+			j.turn = other.done
 		}
+	}
+	if j.alone {
+		j.turn = j.before
 	}
 	return j
 }
 
-// start starts a job. It begins when fewer than Concurrency jobs before it are unfinished.
+// start starts a job.
 func (c *camera) start(ctx context.Context, j *job) {
-	c.made = j.seq
-	c.jobs = append(c.jobs, j)
+	c.mu.Lock()
+	c.made, c.jobs = j.seq, append(c.jobs, j)
+	c.mu.Unlock()
 	c.wg.Go(func() { j.run(ctx) })
 }
 
@@ -185,58 +237,18 @@ func (c *camera) loader(ctx context.Context) func(*arriving, schemas.Entry) {
 // missed ends the seqs before seq that the tail has left out: their footage has expired.
 // Those that the index still has become gaps, the others a hole.
 func (c *camera) missed(ctx context.Context, seq uint64) error {
+	c.mu.Lock()
 	for _, j := range c.jobs {
 		if j.seq >= c.next {
 			j.abort()
 		}
 	}
+	c.mu.Unlock()
 	if err := c.drain(ctx); err != nil {
 		return err
 	}
-	for _, o := range c.outputs {
-		if err := c.missedOf(ctx, o, seq); err != nil {
-			return err
-		}
-	}
+	c.log.Warn("footage has expired before it was processed", "from", c.next, "to", seq)
+	c.finished(resultExpired, seq-c.next)
 	c.made = seq - 1
-	return nil
-}
-
-func (c *camera) missedOf(ctx context.Context, o *output, seq uint64) error {
-	next, _ := o.follower.Next()
-	for ; next < seq; next++ {
-		e, err := c.in.Entry(ctx, c.input, next)
-		switch {
-		case e.Footage():
-		case errors.Is(err, medialog.ErrExpired), errors.Is(err, medialog.ErrNotFound):
-			continue
-		default:
-			return err
-		}
-		reason := schemas.ReasonExpired
-		if e.Kind == schemas.KindGap {
-			reason = ""
-		}
-		err = o.follower.Jump(ctx, next)
-		if err == nil {
-			err = o.follower.Gaps(ctx, reason, e)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if next > seq {
-		return nil
-	}
-	return o.follower.Jump(ctx, seq)
-}
-
-// pause waits for d. Errors: ctx's.
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return c.skip(ctx, schemas.ReasonExpired, seq)
 }

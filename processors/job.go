@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"sync"
 	"time"
 
@@ -16,11 +17,15 @@ var errAborted = errors.New("the input has no entry of the fragment")
 
 // job is the work on one seq: attempts, until each output has its entry.
 type job struct {
-	c      *camera
-	seq    uint64
-	turn   <-chan struct{} // closed when the job may begin; nil: it may
-	before <-chan struct{} // closed when the job before is finished; nil: there is none
-	done   chan struct{}   // closed when the job is finished
+	c     *camera
+	seq   uint64
+	alone bool // it may have killed processes: it is tried alone
+	// keyframe: the processor is behind, and gets only the first picture. It is of the
+	// job's goroutine.
+	keyframe bool
+	turn     <-chan struct{} // closed when the job may begin; nil: it may
+	before   <-chan struct{} // closed when the job before is finished; nil: there is none
+	done     chan struct{}   // closed when the job is finished
 
 	mu  sync.Mutex
 	src *arriving      // the copy that is worked on; nil: the entry is a gap, and no chunk came ahead of it
@@ -75,7 +80,7 @@ func (j *job) takeChunk(chunk *schemas.Chunk, load func(*arriving, schemas.Entry
 			return
 		}
 		j.src.fail(ErrSourceChanged)
-		j.src = newArriving(chunk.Epoch, load)
+		j.src = newArriving(chunk.Epoch, chunk.MediaStart(), load)
 	}
 	j.src.add(chunk)
 }
@@ -91,7 +96,7 @@ func (j *job) takeEntry(e schemas.Entry, load func(*arriving, schemas.Entry)) {
 			j.src.fail(ErrSourceChanged)
 		}
 	case j.src == nil || !j.src.enter(e):
-		j.src = newArriving(e.Epoch, load)
+		j.src = newArriving(e.Epoch, e.Media, load)
 		j.src.enter(e)
 	}
 }
@@ -110,33 +115,46 @@ func (j *job) run(ctx context.Context) {
 	if err == nil {
 		err = j.work(ctx)
 	}
-	if err != nil && !errors.Is(err, errAborted) {
-		j.c.fail(err)
+	switch {
+	case err == nil:
+		j.c.passed(j.known())
+	case !errors.Is(err, errAborted):
+		j.c.cancel(err)
 	}
 }
 
 // work gives the seq its entry in each output.
 func (j *job) work(ctx context.Context) error {
+	c := j.c
+	defer c.began()()
+	if done, err := j.behind(ctx); done || err != nil {
+		return err
+	}
 	for {
 		src, gap := j.source()
 		if gap != nil {
-			return j.c.gaps(ctx, "", *gap)
+			return c.gap(ctx, resultGap, "", *gap)
 		}
-		err := j.try(ctx, src)
+		result, err := j.try(ctx, src)
 		failure, failed := errors.AsType[*attemptError](err)
 		switch {
+		case failed && (failure.killed || failure.failures >= c.r.p.Attempts):
+			return j.deadLetter(ctx, failure)
 		case failed:
-			if err := j.retry(ctx, failure); err != nil {
-				return err
-			}
+			err = pause(ctx, backoff(j.seq, failure.failures))
 		case errors.Is(err, ErrSourceChanged), errors.Is(err, errAlone):
+			err = nil
 		case errors.Is(err, medialog.ErrExpired):
 			e, err := j.entry(ctx)
 			if err != nil {
 				return err
 			}
-			return j.c.gaps(ctx, schemas.ReasonExpired, e)
-		default:
+			return c.gap(ctx, resultExpired, schemas.ReasonExpired, e)
+		case err == nil:
+			c.finished(result, 1)
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -158,143 +176,36 @@ func (j *job) entry(ctx context.Context) (schemas.Entry, error) {
 	}
 }
 
-// try is one attempt. It returns nil if each output has its entry. Errors: those of
-// attempts.run, of the store, and of the followers.
-func (j *job) try(ctx context.Context, src *arriving) error {
-	first, err := src.chunk(ctx, 0)
-	if err != nil {
-		return err
+// known returns the entry of the seq, nil if it has not come yet.
+func (j *job) known() *schemas.Entry {
+	src, gap := j.source()
+	if gap != nil {
+		return gap
 	}
-	t := &trial{job: j, src: src, works: map[string]*medialog.Work{}}
-	defer t.drop()
-	if err := t.begin(ctx, first); err != nil {
-		return t.judge(ctx, err)
-	}
-	if len(t.works) == 0 {
-		return nil
-	}
-	in := newFragment(j.c.id, j.c.r.p.Input, j.c.outputs[0].follower.Life(), first, src)
-	in.Attempt = int(t.failures) + 1
-	out := newOutput(in, j.c.r.p.Outputs, t.sinks())
-	err = j.c.r.attempts.run(ctx, in, out, src, false)
-	if err == nil {
-		err = t.publish(ctx, out)
-	}
-	return t.judge(ctx, err)
+	return src.known()
 }
 
-// retry logs a failure and waits until the next attempt.
-func (j *job) retry(ctx context.Context, f *attemptError) error {
-	j.c.log.Warn("attempt failed", "seq", j.seq, "err", f)
-	return pause(ctx, time.Second)
+// media returns the media time at which the fragment begins.
+func (j *job) media() int64 {
+	if e := j.known(); e != nil {
+		return e.Media
+	}
+	src, _ := j.source()
+	return src.start
 }
 
-// trial is one attempt at a fragment, for all outputs that do not have it yet.
-type trial struct {
-	job      *job
-	src      *arriving
-	works    map[string]*medialog.Work // by output
-	failures uint32
-}
+// The pause before the next attempt doubles with each failure, up to maxBackoff.
+const (
+	minBackoff = 500 * time.Millisecond
+	maxBackoff = 30 * time.Second
+)
 
-// begin begins the work in each output that does not have the fragment yet.
-func (t *trial) begin(ctx context.Context, first *schemas.Chunk) error {
-	for _, o := range t.job.c.outputs {
-		w, err := o.follower.Begin(ctx, first)
-		switch {
-		case errors.Is(err, medialog.ErrDone):
-			continue
-		case err != nil:
-			return err
-		}
-		t.works[o.Name] = w
-		t.failures = max(t.failures, w.Failures())
-	}
-	for _, w := range t.works {
-		if err := w.Started(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// drop ends the works that have not ended.
-func (t *trial) drop() {
-	for _, w := range t.works {
-		w.Drop()
-	}
-}
-
-func (t *trial) sinks() map[string]sink {
-	sinks := map[string]sink{}
-	for _, o := range t.job.c.outputs {
-		sinks[o.Name] = workSink{t.works[o.Name]}
-	}
-	return sinks
-}
-
-// workSink gives chunks to a follower. Without a work it drops them: the output has the
-// fragment already.
-type workSink struct{ work *medialog.Work }
-
-func (s workSink) Write(ctx context.Context, c *schemas.Chunk) error {
-	if s.work == nil {
-		return nil
-	}
-	defer pauseClock(ctx)()
-	return s.work.Write(ctx, c)
-}
-
-// publish ends the works with their entries.
-func (t *trial) publish(ctx context.Context, out *Output) error {
-	e, err := t.src.entry(ctx)
-	if err != nil {
-		return err
-	}
-	for _, o := range t.job.c.outputs {
-		w := t.works[o.Name]
-		if w == nil {
-			continue
-		}
-		if o.Role == schemas.RoleData {
-			if err := out.WriteTo(ctx, o.Name, out.dataChunk(e)); err != nil {
-				return err
-			}
-		}
-		_, err := w.Commit(ctx, e, medialog.Output{Used: t.src.usedOf(e), Filtered: !out.has(o.Name), Note: out.note(o.Name)})
-		if err != nil && !errors.Is(err, medialog.ErrDone) {
-			return err
-		}
-	}
-	return nil
-}
-
-// judge returns err, or what is behind it. If the attempt has failed, it counts this.
-func (t *trial) judge(ctx context.Context, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case errors.Is(err, medialog.ErrSourceChanged), errors.Is(err, medialog.ErrDone):
-		return fmt.Errorf("%w: %w", ErrSourceChanged, err)
-	}
-	for _, o := range t.job.c.outputs {
-		if err := o.follower.Err(); err != nil {
-			return err
-		}
-	}
-	failure, ok := errors.AsType[*attemptError](err)
-	switch {
-	case errors.Is(err, medialog.ErrRefused):
-		failure = &attemptError{err: err}
-	case !ok:
-		return err
-	}
-	for _, w := range t.works {
-		if _, err := w.Fail(ctx); err != nil {
-			return err
-		}
-	}
-	return failure
+// backoff returns the pause after the n-th failure. It depends on seq, so that the cameras
+// of a processor whose service is away do not try again all at once; and on nothing else,
+// so that a test can repeat it.
+func backoff(seq uint64, n int) time.Duration {
+	h := fnv.New32a()
+	fmt.Fprintf(h, "%d/%d", seq, n)
+	d := min(minBackoff<<min(n-1, 16), maxBackoff)
+	return d/2 + d*time.Duration(h.Sum32()%1000)/2000
 }

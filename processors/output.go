@@ -5,15 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"math"
 	"sync"
 	"time"
 
 	"github.com/framelog/framelog/schemas"
 )
-
-// maxData is how many bytes of timed metadata a fragment may have.
-const maxData = 4 << 20
 
 // Output takes what a processor makes of a fragment. Its methods may be called from
 // several goroutines until the function returns.
@@ -66,8 +63,9 @@ func (o *Output) WriteTo(ctx context.Context, rendition string, c *schemas.Chunk
 }
 
 // Data says what stands in the picture from media time at on, for a time of duration, in
-// ticks of schemas.MediaTimescale. Errors: there is no output of role data; at is not in
-// the fragment; too much data.
+// ticks of schemas.MediaTimescale. Where several overlap, a player shows each until the
+// next one begins. Errors: there is no output of role data; at is before the fragment; too
+// much data. If at is behind the fragment's end, the attempt fails.
 func (o *Output) Data(at, duration int64, d schemas.Data) error {
 	b, err := json.Marshal(d)
 	if err != nil {
@@ -81,10 +79,11 @@ func (o *Output) Data(at, duration int64, d schemas.Data) error {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.size += len(b); o.size > maxData {
-		return fmt.Errorf("processors: data of %d: more than %d bytes", o.in.Seq, maxData)
+	if o.size+len(b) > maxData || len(o.samples) == maxDataSamples {
+		return fmt.Errorf("processors: data of %d: a fragment may have %d bytes and %d samples", o.in.Seq, maxData, maxDataSamples)
 	}
-	o.samples = append(o.samples, schemas.Sample{DTS: at, Duration: uint32(max(0, duration)), Sync: true, Data: b})
+	o.size += len(b)
+	o.samples = append(o.samples, schemas.Sample{DTS: at, Duration: uint32(min(max(0, duration), math.MaxUint32)), Sync: true, Data: b})
 	return nil
 }
 
@@ -150,22 +149,6 @@ func (o *Output) data() string {
 		}
 	}
 	return ""
-}
-
-// dataChunk makes the chunk of the fragment's timed metadata. A sample of a JSON track
-// ends where the next one begins, or at the fragment's end.
-func (o *Output) dataChunk(e schemas.Entry) *schemas.Chunk {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	slices.SortStableFunc(o.samples, func(a, b schemas.Sample) int { return int(a.DTS - b.DTS) })
-	c := &schemas.Chunk{
-		Last: true, Start: e.Start, Media: e.Media, Duration: e.Duration,
-		Tracks: []schemas.Track{{ID: schemas.DataTrack, Codec: schemas.JSON, Timescale: schemas.MediaTimescale}},
-	}
-	if len(o.samples) > 0 {
-		c.Runs = []schemas.Run{{Track: schemas.DataTrack, Samples: o.samples}}
-	}
-	return c
 }
 
 // note returns the note of the fragment's entry in a rendition.

@@ -71,6 +71,8 @@ type Runner struct {
 	log      *slog.Logger
 	attempts attempts
 	metrics  *metrics
+	offsets  *offsets
+	exit     func(code int) // ends the process
 
 	mu     sync.Mutex
 	shared *share.Cameras // nil before Run
@@ -91,10 +93,10 @@ func NewRunner(p Processor, c Config) (*Runner, error) {
 	if c.Registerer != nil {
 		c.Registerer = prometheus.WrapRegistererWith(prometheus.Labels{"processor": p.Name}, c.Registerer)
 	}
-	r := &Runner{p: p.withDefaults(), cfg: c, log: c.Log.With("processor", p.Name)}
+	r := &Runner{p: p.withDefaults(), cfg: c, exit: os.Exit, offsets: newOffsets(), log: c.Log.With("processor", p.Name)}
 	r.host, _ = os.Hostname()
 	r.writer = cmp.Or(c.Instance, fmt.Sprintf("%s-%d-%04x", r.host, os.Getpid(), rand.N(1<<16)))
-	r.attempts = attempts{p: &r.p, gate: newGate(), hang: r.hang}
+	r.attempts = attempts{p: &r.p, gate: newGate()}
 	return r, nil
 }
 
@@ -135,8 +137,15 @@ func (r *Runner) Run(ctx context.Context) error {
 	r.mu.Lock()
 	r.shared = shared
 	r.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { r.offsets.run(ctx, shared.Commit, r.log) })
 	r.log.Info("processor starts", "instance", r.writer, "input", r.p.Input, "policy", r.p.Policy, "concurrency", r.p.Concurrency)
-	if err := shared.Run(ctx); err != nil {
+	err = shared.Run(ctx)
+	cancel()
+	if err != nil {
 		return fmt.Errorf("processor %q: %w", r.p.Name, err)
 	}
 	r.log.Info("processor has ended")
@@ -157,13 +166,6 @@ func (r *Runner) Ready() error {
 	return nil
 }
 
-// hang ends the process: the function does not return.
-func (r *Runner) hang(in *Fragment, waited time.Duration) {
-	r.log.Error("the function hangs: it has not returned after its context ended; the process ends",
-		"camera", in.Camera, "seq", in.Seq, "attempt", in.Attempt, "waited", waited)
-	os.Exit(1)
-}
-
 // role implements share.Role.
 type role struct {
 	r   *Runner
@@ -171,7 +173,7 @@ type role struct {
 }
 
 // NewWork implements share.Role.
-func (r role) NewWork(cam schemas.Camera) share.Work { return work{r, cam.ID} }
+func (r role) NewWork(cam schemas.Camera) share.Work { return &work{role: r, camera: cam.ID} }
 
 // Forget implements share.Role.
 func (r role) Forget(camera string, _ bool) {
@@ -183,22 +185,36 @@ func (r role) Forget(camera string, _ bool) {
 type work struct {
 	role
 	camera string
+
+	mu      sync.Mutex
+	muted   bool
+	current *camera // nil: none runs
 }
 
 // WaitReclaim implements share.Work. It waits for nothing: the group's confirmation is
 // enough.
-func (w work) WaitReclaim(context.Context) error { return nil }
+func (w *work) WaitReclaim(context.Context) error { return nil }
 
 // Mute implements share.Work.
-func (w work) Mute(bool) {}
+func (w *work) Mute(on bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.muted = on
+	if w.current != nil {
+		w.current.mute(on)
+	}
+}
 
 // Run implements share.Work.
-func (w work) Run(ctx context.Context, _ string, mayOpen func() bool) error {
+func (w *work) Run(ctx context.Context, _ string, mayOpen func() bool) error {
 	if !w.r.p.matches(w.camera) {
 		<-ctx.Done()
 		return nil
 	}
-	err := newCamera(w.r, w.log, w.camera).run(ctx, mayOpen)
+	c := newCamera(w.r, w.log, w.camera)
+	w.set(c)
+	defer w.set(nil)
+	err := c.run(ctx, mayOpen)
 	switch {
 	case ctx.Err() != nil:
 		return nil
@@ -206,4 +222,13 @@ func (w work) Run(ctx context.Context, _ string, mayOpen func() bool) error {
 		return share.ErrFenced
 	}
 	return err
+}
+
+func (w *work) set(c *camera) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.current = c
+	if c != nil {
+		c.mute(w.muted)
+	}
 }

@@ -30,6 +30,7 @@ type Cameras struct {
 	closed     bool
 	confirm    func(context.Context) error // returns nil if this process is a member of the group's current generation
 	purges     func() map[string]Purge     // of the group; must not be called with mu held
+	group      *group                      // nil: Run has not been called
 
 	observe func(c *camera, e event, reason string) // for tests: called with each event before it takes effect; may be nil
 }
@@ -89,6 +90,7 @@ func (s *Cameras) Run(ctx context.Context) error {
 	}
 	s.setConfirm(g.confirm)
 	s.setPurges(g.purges)
+	s.setGroup(g)
 	g.run(ctx)
 	if !g.hasOthers(time.Second) {
 		s.end()
@@ -133,6 +135,12 @@ func (s *Cameras) setPurges(f func() map[string]Purge) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.purges = f
+}
+
+func (s *Cameras) setGroup(g *group) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.group = g
 }
 
 // Purges returns what was purged of the camera ids of this process's partitions, by id,

@@ -1,0 +1,138 @@
+package processors
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/schemas"
+)
+
+// letterNote is the note of a dead letter's entry.
+type letterNote struct {
+	Processor string `json:"processor"`
+	Attempts  int    `json:"attempts"`
+	Error     string `json:"error"`            // shortened
+	Killed    bool   `json:"killed,omitempty"` // a process ended that worked on this fragment alone
+}
+
+// text returns the note as JSON. The error is cut so that the note is short enough.
+func (n letterNote) text() string {
+	for {
+		b, err := json.Marshal(n)
+		if err != nil {
+			return ""
+		}
+		if len(b) <= schemas.MaxNote {
+			return string(b)
+		}
+		r := []rune(n.Error)
+		n.Error = string(r[:len(r)*9/10])
+	}
+}
+
+// letters is the rendition of a camera's dead letters. It is followed when the first one
+// comes. Its caller calls put for one fragment at a time, in the order of seq.
+type letters struct {
+	c        *camera
+	mayOpen  func() bool
+	follower *medialog.Follower
+}
+
+// put copies a fragment into the dead letters, unless it is there already. Errors: those of
+// the store and of the follower.
+func (l *letters) put(ctx context.Context, e schemas.Entry, n letterNote) error {
+	if l.follower == nil {
+		f, err := l.c.follow(ctx, deadLetterPrefix+l.c.r.p.Name, schemas.RoleDeadLetter, l.mayOpen)
+		if err != nil {
+			return err
+		}
+		l.follower = f
+	}
+	// What lies between two dead letters is a hole.
+	err := l.follower.Jump(ctx, e.Seq)
+	if errors.Is(err, medialog.ErrDone) {
+		return nil // a process that has ended since has put it there
+	}
+	if err != nil {
+		return err
+	}
+	return copyFragment(ctx, l.follower, l.c.in.Chunks(ctx, l.c.input, e), e, n.text())
+}
+
+func (l *letters) close() {
+	if l.follower != nil {
+		l.follower.Close()
+	}
+}
+
+// copyFragment copies a fragment into a rendition.
+func copyFragment(ctx context.Context, f *medialog.Follower, chunks chunkSeq, e schemas.Entry, note string) error {
+	var w *medialog.Work
+	for c, err := range chunks {
+		if err == nil && w == nil {
+			w, err = f.Begin(ctx, c)
+		}
+		if err != nil {
+			if w != nil {
+				w.Drop()
+			}
+			return err
+		}
+		d := *c
+		if err := w.Write(ctx, &d); err != nil {
+			w.Drop()
+			return err
+		}
+	}
+	_, err := w.Commit(ctx, e, medialog.Output{Used: e.Chunks, Note: note})
+	return err
+}
+
+// deadLetter gives the fragment to the dead letters, and then each output its gap. A
+// process that ends between the two leaves the number of failures in the output, so the
+// next one does the same again.
+func (j *job) deadLetter(ctx context.Context, f *attemptError) error {
+	c := j.c
+	if err := wait(ctx, j.before); err != nil {
+		return err
+	}
+	e, err := j.entry(ctx)
+	if err != nil {
+		return err
+	}
+	if e.Kind == schemas.KindGap {
+		return c.gap(ctx, resultGap, "", e)
+	}
+	n := letterNote{Processor: c.r.p.Name, Attempts: f.failures, Error: f.Error(), Killed: f.killed}
+	switch err := c.letters.put(ctx, e, n); {
+	case errors.Is(err, medialog.ErrExpired):
+		return c.gap(ctx, resultExpired, schemas.ReasonExpired, e)
+	case errors.Is(err, medialog.ErrRefused):
+		c.log.Error("Kafka refuses a dead letter; the fragment has a gap in the output and is not kept", "seq", j.seq, "err", err)
+	case err != nil:
+		return err
+	}
+	c.log.Error("a fragment has become a dead letter", "seq", j.seq, "attempts", f.failures, "killed", f.killed, "err", f.err, "rendition", deadLetterPrefix+c.r.p.Name)
+	return c.gap(ctx, resultDeadLetter, schemas.ReasonDeadLetter, e)
+}
+
+// DeadLetter is a fragment at which a processor has failed.
+type DeadLetter struct {
+	Processor string        `json:"processor"`
+	Camera    string        `json:"camera"`
+	Rendition string        `json:"rendition"` // where it can be played: "dlq-motion"
+	Life      string        `json:"life"`
+	Session   uint64        `json:"session"`
+	Seq       uint64        `json:"seq"`
+	Start     time.Time     `json:"start"`
+	Duration  time.Duration `json:"duration"` // nanoseconds
+	Bytes     int64         `json:"bytes"`
+	Attempts  int           `json:"attempts"` // that have failed
+	Error     string        `json:"error"`    // of the last one, shortened
+	Killed    bool          `json:"killed"`   // a process ended that worked on this fragment alone
+
+	entry schemas.Entry
+}

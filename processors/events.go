@@ -1,0 +1,5 @@
+package processors
+
+import "context"
+
+func (c *camera) projectAll(context.Context) {}
