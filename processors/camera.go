@@ -20,8 +20,11 @@ type camera struct {
 	in    *medialog.Log
 	log   *slog.Logger
 
+	processor string // in its `open`s
+	redrive   bool   // a failure is not final: it ends the work
+
 	outputs  []*output
-	letters  *letters
+	letters  *letters        // nil: a backfill has none
 	suspects map[uint64]bool // seqs that may have killed processes
 	deciding chan struct{}   // capacity 1: held by the job that decides whether it leaves fragments out
 
@@ -48,7 +51,7 @@ type output struct {
 
 func newCamera(r *Runner, l *medialog.Log, id string) *camera {
 	return &camera{
-		r: r, id: id, input: schemas.Topic{Camera: id, Rendition: r.p.Input}, in: l, log: r.log.With("camera", id),
+		r: r, id: id, processor: r.p.Name, input: schemas.Topic{Camera: id, Rendition: r.p.Input}, in: l, log: r.log.With("camera", id),
 		suspects: map[uint64]bool{}, deciding: make(chan struct{}, 1), cancel: func(error) {},
 	}
 }
@@ -59,6 +62,16 @@ func (c *camera) run(ctx context.Context, mayOpen func() bool) error {
 	c.setCancel(cancel)
 	c.letters = &letters{c: c, mayOpen: mayOpen}
 	defer c.end(cancel)
+	if err := c.open(ctx, mayOpen); err != nil {
+		return err
+	}
+	c.wg.Go(func() { c.watch(ctx) })
+	c.projectAll(ctx)
+	return c.ended(ctx, c.feed(ctx))
+}
+
+// open follows the outputs.
+func (c *camera) open(ctx context.Context, mayOpen func() bool) error {
 	for _, o := range c.r.p.Outputs {
 		f, err := c.follow(ctx, o.Name, o.Role, mayOpen)
 		if err != nil {
@@ -69,9 +82,11 @@ func (c *camera) run(ctx context.Context, mayOpen func() bool) error {
 			c.suspects[next] = true
 		}
 	}
-	c.wg.Go(func() { c.watch(ctx) })
-	c.projectAll(ctx)
-	err := c.feed(ctx)
+	return nil
+}
+
+// ended returns why the work has ended: a job's error, if it ended ctx, else err.
+func (c *camera) ended(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
@@ -96,7 +111,7 @@ func (c *camera) end(cancel context.CancelCauseFunc) {
 func (c *camera) follow(ctx context.Context, rendition string, role schemas.Role, mayOpen func() bool) (*medialog.Follower, error) {
 	p := &c.r.p
 	return c.in.Follow(ctx, schemas.Topic{Camera: c.id, Rendition: rendition}, medialog.FollowOptions{
-		Processor: p.Name, Version: p.Version, Role: role, Source: c.input, Writer: c.r.writer, Host: c.r.host,
+		Processor: c.processor, Version: p.Version, Role: role, Source: c.input, Writer: c.r.writer, Host: c.r.host,
 		MayOpen: mayOpen, Ahead: p.Concurrency,
 	})
 }

@@ -16,13 +16,7 @@ type Result struct {
 
 // Collect processes one fragment, and publishes nothing. A panic is not caught.
 func (p *Processor) Collect(ctx context.Context, in *Fragment) (*Result, error) {
-	outputs := p.outputs()
-	r := &Result{Chunks: map[string][]*schemas.Chunk{}, Notes: map[string]string{}}
-	sinks := map[string]sink{}
-	for _, o := range outputs {
-		sinks[o.Name] = &memory{r: r, name: o.Name, in: in}
-	}
-	out := newOutput(in, outputs, sinks)
+	out, r := p.collecting(in)
 	if err := p.Process(ctx, in, out); err != nil {
 		return nil, err
 	}
@@ -30,14 +24,29 @@ func (p *Processor) Collect(ctx context.Context, in *Fragment) (*Result, error) 
 	if err != nil {
 		return nil, err
 	}
-	for _, o := range outputs {
+	return r, p.collected(ctx, e, out, r)
+}
+
+// collecting returns an output that keeps the chunks in a result.
+func (p *Processor) collecting(in *Fragment) (*Output, *Result) {
+	r := &Result{Chunks: map[string][]*schemas.Chunk{}, Notes: map[string]string{}}
+	sinks := map[string]sink{}
+	for _, o := range p.outputs() {
+		sinks[o.Name] = &memory{r: r, name: o.Name, in: in}
+	}
+	return newOutput(in, p.outputs(), sinks), r
+}
+
+// collected completes the result of a fragment when the function has returned.
+func (p *Processor) collected(ctx context.Context, e schemas.Entry, out *Output, r *Result) error {
+	for _, o := range p.outputs() {
 		if o.Role == schemas.RoleData {
 			c, err := out.dataChunk(e)
 			if err == nil {
 				err = out.WriteTo(ctx, o.Name, c)
 			}
 			if err != nil {
-				return nil, err
+				return err
 			}
 		}
 		if !out.has(o.Name) {
@@ -48,7 +57,7 @@ func (p *Processor) Collect(ctx context.Context, in *Fragment) (*Result, error) 
 		}
 	}
 	r.Events = out.events
-	return r, nil
+	return nil
 }
 
 func (p *Processor) outputs() []Rendition {

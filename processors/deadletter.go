@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"time"
+	"fmt"
 
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
@@ -34,7 +34,7 @@ func (n letterNote) text() string {
 }
 
 // letters is the rendition of a camera's dead letters. It is followed when the first one
-// comes. Its caller calls put for one fragment at a time, in the order of seq.
+// comes. A backfill has none. Its caller calls put for one fragment at a time, in the order of seq.
 type letters struct {
 	c        *camera
 	mayOpen  func() bool
@@ -63,7 +63,7 @@ func (l *letters) put(ctx context.Context, e schemas.Entry, n letterNote) error 
 }
 
 func (l *letters) close() {
-	if l.follower != nil {
+	if l != nil && l.follower != nil {
 		l.follower.Close()
 	}
 }
@@ -96,6 +96,9 @@ func copyFragment(ctx context.Context, f *medialog.Follower, chunks chunkSeq, e 
 // next one does the same again.
 func (j *job) deadLetter(ctx context.Context, f *attemptError) error {
 	c := j.c
+	if c.redrive {
+		return fmt.Errorf("fragment %d of %s: %w", j.seq, c.id, f)
+	}
 	if err := wait(ctx, j.before); err != nil {
 		return err
 	}
@@ -105,6 +108,10 @@ func (j *job) deadLetter(ctx context.Context, f *attemptError) error {
 	}
 	if e.Kind == schemas.KindGap {
 		return c.gap(ctx, resultGap, "", e)
+	}
+	j.failure = f
+	if c.letters == nil {
+		return c.gap(ctx, resultDeadLetter, schemas.ReasonDeadLetter, e)
 	}
 	n := letterNote{Processor: c.r.p.Name, Attempts: f.failures, Error: f.Error(), Killed: f.killed}
 	switch err := c.letters.put(ctx, e, n); {
@@ -117,22 +124,4 @@ func (j *job) deadLetter(ctx context.Context, f *attemptError) error {
 	}
 	c.log.Error("a fragment has become a dead letter", "seq", j.seq, "attempts", f.failures, "killed", f.killed, "err", f.err, "rendition", deadLetterPrefix+c.r.p.Name)
 	return c.gap(ctx, resultDeadLetter, schemas.ReasonDeadLetter, e)
-}
-
-// DeadLetter is a fragment at which a processor has failed.
-type DeadLetter struct {
-	Processor string        `json:"processor"`
-	Camera    string        `json:"camera"`
-	Rendition string        `json:"rendition"` // where it can be played: "dlq-motion"
-	Life      string        `json:"life"`
-	Session   uint64        `json:"session"`
-	Seq       uint64        `json:"seq"`
-	Start     time.Time     `json:"start"`
-	Duration  time.Duration `json:"duration"` // nanoseconds
-	Bytes     int64         `json:"bytes"`
-	Attempts  int           `json:"attempts"` // that have failed
-	Error     string        `json:"error"`    // of the last one, shortened
-	Killed    bool          `json:"killed"`   // a process ended that worked on this fragment alone
-
-	entry schemas.Entry
 }

@@ -199,7 +199,7 @@ func (c *camera) leftOut(seq uint64) bool {
 func (c *camera) newJob(seq uint64) *job {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	j := &job{c: c, seq: seq, alone: c.suspects[seq], done: make(chan struct{})}
+	j := &job{c: c, seq: seq, alone: c.suspects[seq], done: make(chan struct{}), made: map[string]schemas.Entry{}}
 	n := len(c.jobs)
 	if n == 0 {
 		return j

@@ -23,9 +23,14 @@ type job struct {
 	// keyframe: the processor is behind, and gets only the first picture. It is of the
 	// job's goroutine.
 	keyframe bool
-	turn     <-chan struct{} // closed when the job may begin; nil: it may
-	before   <-chan struct{} // closed when the job before is finished; nil: there is none
-	done     chan struct{}   // closed when the job is finished
+	// What became of it, for a report. It is valid when the job is finished.
+	made    map[string]schemas.Entry // by output
+	events  []schemas.Event
+	failure *attemptError   // all attempts have failed
+	took    time.Duration   // of the last attempt
+	turn    <-chan struct{} // closed when the job may begin; nil: it may
+	before  <-chan struct{} // closed when the job before is finished; nil: there is none
+	done    chan struct{}   // closed when the job is finished
 
 	mu  sync.Mutex
 	src *arriving      // the copy that is worked on; nil: the entry is a gap, and no chunk came ahead of it
@@ -130,7 +135,7 @@ func (j *job) work(ctx context.Context) error {
 	if done, err := j.behind(ctx); done || err != nil {
 		return err
 	}
-	for {
+	for tries := 1; ; tries++ {
 		src, gap := j.source()
 		if gap != nil {
 			return c.gap(ctx, resultGap, "", *gap)
@@ -138,12 +143,14 @@ func (j *job) work(ctx context.Context) error {
 		result, err := j.try(ctx, src)
 		failure, failed := errors.AsType[*attemptError](err)
 		switch {
+		case failed && c.redrive && tries < c.r.p.Attempts:
+			err = pause(ctx, backoff(j.seq, tries))
 		case failed && (failure.killed || failure.failures >= c.r.p.Attempts):
 			return j.deadLetter(ctx, failure)
 		case failed:
 			err = pause(ctx, backoff(j.seq, failure.failures))
 		case errors.Is(err, ErrSourceChanged), errors.Is(err, errAlone):
-			err = nil
+			tries, err = tries-1, nil
 		case errors.Is(err, medialog.ErrExpired):
 			e, err := j.entry(ctx)
 			if err != nil {

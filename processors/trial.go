@@ -65,6 +65,7 @@ func (t *trial) exhausted() error {
 		}
 	}
 	switch {
+	case t.job.c.redrive: // it has failed before
 	case killed:
 		return &attemptError{err: errors.New("the process ended while it worked on this fragment alone"), failures: t.failures, killed: true}
 	case t.failures >= t.job.c.r.p.Attempts:
@@ -123,7 +124,8 @@ func (t *trial) call(ctx context.Context, first *schemas.Chunk, alone *pass) (*O
 	out := newOutput(in, r.p.Outputs, t.sinks())
 	began := time.Now()
 	err := r.attempts.run(ctx, attempt{in: in, out: out, src: t.src, alone: alone, hang: func() { t.hang(in) }})
-	r.metrics.workSeconds.Observe(time.Since(began).Seconds())
+	j.took = time.Since(began)
+	r.metrics.workSeconds.Observe(j.took.Seconds())
 	return out, err
 }
 
@@ -194,14 +196,16 @@ func (t *trial) publish(ctx context.Context, out *Output) (result string, err er
 			}
 		}
 		filtered := !out.has(o.Name)
-		_, err := w.Commit(ctx, e, medialog.Output{Used: t.src.usedOf(e), Filtered: filtered, Note: out.note(o.Name)})
+		made, err := w.Commit(ctx, e, medialog.Output{Used: t.src.usedOf(e), Filtered: filtered, Note: out.note(o.Name)})
 		if err != nil && !errors.Is(err, medialog.ErrDone) {
 			return "", err
 		}
+		t.job.made[o.Name] = made
 		if !filtered {
 			result = resultProcessed
 		}
 	}
+	t.job.events = out.events
 	return result, nil
 }
 
