@@ -2,6 +2,7 @@ package processors
 
 import (
 	"context"
+	"errors"
 	"io"
 	"iter"
 	"sync"
@@ -84,6 +85,17 @@ func (s *arriving) end(err error) {
 		s.notify()
 	}
 }
+
+// release frees the chunks: the fragment is done.
+func (s *arriving) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end(errReturned)
+	s.chunks, s.bytes = nil, 0
+}
+
+// errReturned is for a function that has returned and reads on in a goroutine.
+var errReturned = errors.New("processors: the function has returned")
 
 // failed returns why the source has failed, nil if it has not.
 func (s *arriving) failed() error {

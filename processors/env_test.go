@@ -2,6 +2,7 @@ package processors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/internal/share"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
 )
@@ -69,48 +71,90 @@ func (e *env) config() Config {
 type running struct {
 	r      *Runner
 	cancel context.CancelFunc
-	done   chan error
+	done   chan struct{} // closed when it has ended
+	died   chan struct{} // closed when it was killed
+
+	mu     sync.Mutex
+	killed bool
+	conns  []net.Conn
 }
 
 // start starts a process.
 func (e *env) start(p Processor, change ...func(*Runner)) *running {
 	e.t.Helper()
-	r, err := NewRunner(p, e.config())
+	one := &running{done: make(chan struct{}), died: make(chan struct{})}
+	cfg := e.config()
+	cfg.dial = one.dial(e.dial)
+	r, err := NewRunner(p, cfg)
 	if err != nil {
 		e.t.Fatal(err)
 	}
+	one.r = r
 	l, err := r.cfg.connect(p.Name, r.log, nil)
 	if err != nil {
 		e.t.Fatal(err)
 	}
 	r.metrics = newMetrics(prometheus.NewRegistry())
+	r.exit = func(int) { one.kill() }
 	for _, c := range change {
 		c(r)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	p1 := &running{r: r, cancel: cancel, done: make(chan error, 1)}
+	one.cancel = cancel
 	go func() {
+		defer close(one.done)
+		defer l.Close()
 		w := &work{role: role{r, l}, camera: camID}
 		for {
 			err := w.Run(ctx, "", func() bool { return true })
-			if ctx.Err() != nil || strings.Contains(fmt.Sprint(err), "another process has taken over") {
-				l.Close()
-				p1.done <- err
+			if ctx.Err() != nil || errors.Is(err, share.ErrFenced) {
 				return
 			}
-			e.t.Logf("the work begins again: %v", err)
+			r.log.Warn("the work begins again", "err", err)
 			time.Sleep(500 * time.Millisecond)
 		}
 	}()
-	e.t.Cleanup(p1.stop)
-	return p1
+	e.t.Cleanup(one.stop)
+	return one
+}
+
+// dial makes connections that end when the process is killed.
+func (p *running) dial(dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if err == nil && p.killed {
+			c.Close()
+			return nil, errors.New("the process is dead")
+		}
+		p.conns = append(p.conns, c)
+		return c, err
+	}
+}
+
+// kill ends a process as kill -9 does: Kafka gets nothing from it any more. What runs in it
+// is only told to end.
+func (p *running) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.killed {
+		return
+	}
+	p.killed = true
+	for _, c := range p.conns {
+		if c != nil {
+			c.Close()
+		}
+	}
+	close(p.died)
+	p.cancel()
 }
 
 // stop ends a process.
 func (p *running) stop() {
 	p.cancel()
-	err := <-p.done
-	p.done <- err
+	<-p.done
 }
 
 // recorder is the camera: it records chunks with known bytes.
@@ -128,11 +172,16 @@ func (e *env) newRecorder(writer string) *recorder {
 	return &recorder{e: e, w: e.log.Open(e.t.Context(), raw, medialog.OpenOptions{Writer: writer}), media: schemas.Ticks(time.Duration(now.UnixNano()))}
 }
 
+// start is the public time of what comes next.
+func (r *recorder) start() time.Time {
+	return time.Unix(0, 0).Add(schemas.FromTicks(r.media)).Truncate(time.Microsecond)
+}
+
 // chunk records one chunk of ten frames.
 func (r *recorder) chunk(index uint32, last bool) {
 	r.e.t.Helper()
 	c := &schemas.Chunk{
-		Index: index, Last: last, Start: time.Unix(0, 0).Add(schemas.FromTicks(r.media)).Truncate(time.Microsecond), Captured: time.Now(),
+		Index: index, Last: last, Start: r.start(), Captured: time.Now(),
 		Layout: schemas.Layout{Part: schemas.PartTarget(10, frame), Video: schemas.H264},
 	}
 	if index == 0 {

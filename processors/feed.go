@@ -43,7 +43,11 @@ const tailPause = 100 * time.Millisecond
 // which offset all is done.
 func (c *camera) tail(ctx context.Context) error {
 	c.setLive(false)
-	for e, err := range c.in.Tail(ctx, c.input, medialog.Position{Seq: max(c.next, 1) - 1}) {
+	from := c.next
+	if from > 1 {
+		from--
+	}
+	for e, err := range c.in.Tail(ctx, c.input, medialog.Position{Seq: from}) {
 		switch {
 		case err != nil:
 		case e.Chunk != nil:
@@ -153,6 +157,7 @@ func (c *camera) unfinished() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for len(c.jobs) > 0 && c.jobs[0].isDone() {
+		c.jobs[0] = nil // it holds the fragment
 		c.jobs = c.jobs[1:]
 	}
 	return len(c.jobs)
@@ -234,8 +239,8 @@ func (c *camera) loader(ctx context.Context) func(*arriving, schemas.Entry) {
 	}
 }
 
-// missed ends the seqs before seq that the tail has left out: their footage has expired.
-// Those that the index still has become gaps, the others a hole.
+// missed ends the seqs before seq that the tail has left out. Those that the index still has
+// have expired, and become gaps; the others are a hole.
 func (c *camera) missed(ctx context.Context, seq uint64) error {
 	c.mu.Lock()
 	for _, j := range c.jobs {
@@ -247,8 +252,10 @@ func (c *camera) missed(ctx context.Context, seq uint64) error {
 	if err := c.drain(ctx); err != nil {
 		return err
 	}
-	c.log.Warn("footage has expired before it was processed", "from", c.next, "to", seq)
-	c.finished(resultExpired, seq-c.next)
+	c.log.Warn("the footage of fragments expired before they were processed", "from", c.next, "to", seq-1)
+	if n := seq - c.next; n <= schemas.MaxGapRun { // more are a jump of the numbers
+		c.finished(resultExpired, n)
+	}
 	c.made = seq - 1
 	return c.skip(ctx, schemas.ReasonExpired, seq)
 }

@@ -113,6 +113,13 @@ func (j *job) abort() {
 	j.src.fail(errAborted)
 }
 
+// release frees the fragment.
+func (j *job) release() {
+	if src, _ := j.source(); src != nil {
+		src.release()
+	}
+}
+
 // run is the job's goroutine.
 func (j *job) run(ctx context.Context) {
 	defer close(j.done)
@@ -120,6 +127,7 @@ func (j *job) run(ctx context.Context) {
 	if err == nil {
 		err = j.work(ctx)
 	}
+	defer j.release()
 	switch {
 	case err == nil:
 		j.c.passed(j.known())

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -72,6 +73,7 @@ type Runner struct {
 	attempts attempts
 	metrics  *metrics
 	offsets  *offsets
+	events   *eventTopic    // nil: no output has events, or it does not run with a group
 	exit     func(code int) // ends the process
 
 	mu     sync.Mutex
@@ -137,6 +139,10 @@ func (r *Runner) Run(ctx context.Context) error {
 	r.mu.Lock()
 	r.shared = shared
 	r.mu.Unlock()
+	if err := r.openEvents(k, shared); err != nil {
+		return err
+	}
+	defer r.closeEvents()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -150,6 +156,24 @@ func (r *Runner) Run(ctx context.Context) error {
 	}
 	r.log.Info("processor has ended")
 	return nil
+}
+
+func (r *Runner) openEvents(k kafka.Config, shared *share.Cameras) error {
+	if !slices.ContainsFunc(r.p.Outputs, func(o Rendition) bool { return o.Role == schemas.RoleData }) {
+		return nil
+	}
+	t, err := newEventTopic(k, r.offsets, shared, r.log)
+	if err != nil {
+		return fmt.Errorf("processor %q: %w", r.p.Name, err)
+	}
+	r.events = t
+	return nil
+}
+
+func (r *Runner) closeEvents() {
+	if r.events != nil {
+		r.events.client.Close()
+	}
 }
 
 // Ready returns an error until this process has read its cameras. If brokers go away

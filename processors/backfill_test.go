@@ -1,0 +1,142 @@
+package processors
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+func (e *env) runner(p Processor) *Runner {
+	e.t.Helper()
+	r, err := NewRunner(p, e.config())
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return r
+}
+
+// A backfill processes a range of the past into a rendition of its own, and goes on there
+// when it is called again. A dry run publishes nothing, and tells the same.
+func TestBackfill(t *testing.T) {
+	virtual(t, func(t *testing.T, e *env) {
+		source := e.cam.fragments(10)
+		b := Backfill{From: source[2].Start, To: source[8].Start, Suffix: "-old", DryRun: true}
+		var dry, wet []Progress
+		b.Report = func(p Progress) { dry = append(dry, p) }
+		r := e.runner(poisoned(source[4].Seq, func(context.Context, *Fragment, *Output) error { return errors.New("no") }))
+		if err := r.Backfill(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		old := schemas.Topic{Camera: camID, Rendition: "upper-old"}
+		if got := e.entries(old); len(got) != 0 {
+			t.Fatalf("a dry run has published %+v", got)
+		}
+		b.DryRun, b.Report = false, func(p Progress) { wet = append(wet, p) }
+		for range 2 {
+			if err := r.Backfill(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		e.others("upper-old", source[2:8], source[4].Seq)
+		if got := e.entries(old)[2]; got.Reason != schemas.ReasonDeadLetter || len(e.entries(dlq)) != 0 {
+			t.Errorf("the fragment that fails is %s (%s), %d dead letters; want a gap and none", got.Kind, got.Reason, len(e.entries(dlq)))
+		}
+		if len(dry) != 6 || len(wet) != 6 {
+			t.Fatalf("%d and %d reports, want 6 each", len(dry), len(wet))
+		}
+		for i, d := range dry {
+			w, s := wet[i], source[2+i]
+			if d.Done != i+1 || d.Total != 6 || d.Seq != s.Seq || d.Seq != w.Seq || w.Done != d.Done || d.Bytes["upper"] != w.Bytes["upper-old"] || (d.Err == nil) != (w.Err == nil) {
+				t.Errorf("dry run %+v\nbackfill %+v", d, w)
+			}
+			if (d.Err != nil) != (i == 2) || (i != 2 && d.Bytes["upper"] != s.Bytes) {
+				t.Errorf("report %d: %+v", i, d)
+			}
+		}
+	})
+}
+
+// A backfill does not write what the group writes.
+func TestBackfillOfTheGroupsRendition(t *testing.T) {
+	virtual(t, func(t *testing.T, e *env) {
+		source := e.cam.fragments(3)
+		e.start(upperProcessor())
+		e.waitFor("upper", source[2].Seq)
+		err := e.runner(upperProcessor()).Backfill(t.Context(), Backfill{})
+		if err == nil || !strings.Contains(err.Error(), "give one of them another rendition") {
+			t.Errorf("error %v", err)
+		}
+		if err := e.runner(upperProcessor()).Backfill(t.Context(), Backfill{Cameras: []string{"nowhere"}}); err == nil || !strings.Contains(err.Error(), "nowhere: it has no footage") {
+			t.Errorf("a camera without footage: %v", err)
+		}
+		e.sameAs("upper", source[2:])
+	})
+}
+
+// Dead letters are listed and redriven, into a rendition of their own. What fails again can
+// be redriven once more.
+func TestRedrive(t *testing.T) {
+	virtual(t, func(t *testing.T, e *env) {
+		first := e.cam.fragments(1)
+		bad := map[uint64]bool{first[0].Seq + 1: true, first[0].Seq + 3: true}
+		still := first[0].Seq + 3
+		sick := upperProcessor()
+		sick.Process = func(ctx context.Context, in *Fragment, out *Output) error {
+			if bad[in.Seq] {
+				return errors.New("the model is not there")
+			}
+			return upper(ctx, in, out)
+		}
+		e.start(sick)
+		e.waitFor("upper", first[0].Seq)
+		source := append(first, e.cam.fragments(5)...)
+		e.waitFor("upper", source[5].Seq)
+
+		var letters []DeadLetter
+		for d, err := range DeadLetters(t.Context(), e.config(), "") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			letters = append(letters, d)
+		}
+		if len(letters) != 2 {
+			t.Fatalf("dead letters %+v", letters)
+		}
+		for i, s := range []schemas.Entry{source[1], source[3]} {
+			want := DeadLetter{
+				Processor: "upper", Camera: camID, Rendition: "dlq-upper", Life: s.Life, Session: s.Session, Seq: s.Seq, Start: s.Start,
+				Duration: schemas.FromTicks(s.Duration), Bytes: s.Bytes, Attempts: 3, Error: "the model is not there",
+			}
+			if letters[i] != want {
+				t.Errorf("letter %+v\nwant %+v", letters[i], want)
+			}
+		}
+		for _, err := range DeadLetters(t.Context(), e.config(), "upper", "another-camera") {
+			t.Errorf("a letter of another camera, %v", err)
+		}
+
+		healthy := func(but uint64) *Runner {
+			return e.runner(poisoned(but, func(context.Context, *Fragment, *Output) error { return errors.New("still not") }))
+		}
+		if err := healthy(still).Redrive(t.Context(), letters...); err == nil || !strings.Contains(err.Error(), "still not") {
+			t.Errorf("redriven with an error: %v", err)
+		}
+		redriven := schemas.Topic{Camera: camID, Rendition: "upper-redriven"}
+		if got := e.entries(redriven); len(got) != 1 || got[0].Seq != source[1].Seq {
+			t.Errorf("redriven %+v, want the first letter", got)
+		}
+		for range 2 {
+			if err := healthy(0).Redrive(t.Context(), letters...); err != nil {
+				t.Error(err)
+			}
+		}
+		e.sameAs("upper-redriven", []schemas.Entry{source[1], source[3]})
+		letters[0].Processor = "lower"
+		if err := healthy(0).Redrive(t.Context(), letters...); err == nil || !strings.Contains(err.Error(), `of the processor "lower"`) {
+			t.Errorf("a letter of another processor: %v", err)
+		}
+	})
+}
