@@ -2,6 +2,7 @@ package processors
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/framelog/framelog/schemas"
@@ -11,6 +12,11 @@ import (
 // fragment is done. It returns soon after ctx ends. An error or a panic is a failed
 // attempt, except the errors of in and out: return them as they are.
 type Func func(ctx context.Context, in *Fragment, out *Output) error
+
+// ErrUnavailable is in the error of a [Func] that cannot work now, whatever the fragment
+// is: a program does not start, or all are busy. A [Runner] waits and calls it again. This
+// is no failed attempt.
+var ErrUnavailable = errors.New("processors: the processor cannot work now")
 
 // Policy says what a processor does if it is behind by more than MaxLag.
 type Policy string
@@ -37,6 +43,9 @@ type Processor struct {
 	// Version stands in each output. Change it if the same input gives another output.
 	Version string
 	Process Func
+	// Close ends what Process keeps between fragments, such as child processes. A
+	// [Runner] calls it once, after the last call of Process. May be nil.
+	Close func() error
 
 	// Outputs are the renditions that it writes. Default: one of role data with the
 	// processor's name.
