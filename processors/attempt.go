@@ -41,7 +41,7 @@ type attempt struct {
 }
 
 // run calls the function and waits until it has returned. Errors: ErrSourceChanged or
-// another one of src; errAlone; ctx's; an *attemptError.
+// another one of src; ErrUnavailable; errAlone; ctx's; an *attemptError.
 func (a *attempts) run(ctx context.Context, t attempt) error {
 	pass := t.alone
 	if pass == nil {
@@ -68,6 +68,8 @@ func (a *attempts) run(ctx context.Context, t attempt) error {
 		return t.src.failed()
 	case err == nil:
 		return nil
+	case errors.Is(err, ErrUnavailable):
+		return err
 	case errors.Is(cause, errDeadline):
 		return &attemptError{err: fmt.Errorf("%w: the function has worked for %v on a complete fragment", errDeadline, a.p.Deadline)}
 	case cause != nil:

@@ -86,6 +86,7 @@ func TestDeadLetter(t *testing.T) {
 			virtual(t, func(t *testing.T, e *env) {
 				first := e.cam.fragments(1)
 				p := poisoned(first[0].Seq+2, c.bad)
+				p.Deadline = 5 * time.Second
 				e.start(p)
 				e.waitFor("upper", first[0].Seq)
 				source := append(first, e.cam.fragments(4)...)
@@ -135,13 +136,13 @@ func TestHang(t *testing.T) {
 		first := e.cam.fragments(1)
 		var attempts tried
 		forever := make(chan struct{})
-		t.Cleanup(func() { close(forever) })
+		defer close(forever) // before the processes are waited for
 		p := poisoned(first[0].Seq+1, func(_ context.Context, in *Fragment, _ *Output) error {
 			attempts.note(in)
 			<-forever
 			return nil
 		})
-		p.HangTimeout = 3 * time.Second
+		p.Deadline, p.HangTimeout = 5*time.Second, 3*time.Second
 		one := e.startAgain(p)
 		e.waitFor("upper", first[0].Seq)
 		source := append(first, e.cam.fragments(3)...)

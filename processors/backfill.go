@@ -52,7 +52,7 @@ const (
 
 // Backfill works on a range of the past, one camera after the other, until the range ends
 // or ctx. Without DryRun it writes renditions of its own, in order; called again, it goes
-// on behind their newest entries. A fragment at which all attempts fail gets a gap; it does
+// on behind their newest entries. At its end it calls Processor.Close. A fragment at which all attempts fail gets a gap; it does
 // not become a dead letter. Errors: the group or another
 // processor writes a rendition of that name; those of Kafka; ctx's.
 func (r *Runner) Backfill(ctx context.Context, b Backfill) error {
@@ -61,6 +61,7 @@ func (r *Runner) Backfill(ctx context.Context, b Backfill) error {
 		return err
 	}
 	defer l.Close()
+	defer r.closeProcessor()
 	once := r.once(func(p *Processor) {
 		for i := range p.Outputs {
 			p.Outputs[i].Name += b.Suffix

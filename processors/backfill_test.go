@@ -49,10 +49,10 @@ func TestBackfill(t *testing.T) {
 		}
 		for i, d := range dry {
 			w, s := wet[i], source[2+i]
-			if d.Done != i+1 || d.Total != 6 || d.Seq != s.Seq || d.Seq != w.Seq || w.Done != d.Done || d.Bytes["upper"] != w.Bytes["upper-old"] || (d.Err == nil) != (w.Err == nil) {
+			if d.Done != i+1 || d.Total != 6 || d.Seq != s.Seq || d.Seq != w.Seq || w.Done != d.Done || d.Bytes["upper-old"] != w.Bytes["upper-old"] || (d.Err == nil) != (w.Err == nil) {
 				t.Errorf("dry run %+v\nbackfill %+v", d, w)
 			}
-			if (d.Err != nil) != (i == 2) || (i != 2 && d.Bytes["upper"] != s.Bytes) {
+			if (d.Err != nil) != (i == 2) || (i != 2 && d.Bytes["upper-old"] != s.Bytes) {
 				t.Errorf("report %d: %+v", i, d)
 			}
 		}

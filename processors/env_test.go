@@ -269,7 +269,7 @@ func (e *env) wait(what string, cond func() bool) {
 		if time.Now().After(deadline) {
 			e.t.Fatalf("after 2 min still not: %s\n%s", what, e.lines.String())
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 

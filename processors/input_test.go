@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -130,8 +131,8 @@ func TestGaps(t *testing.T) {
 		}
 		e.start(p)
 		e.waitFor("upper", first[0].Seq)
-		e.cam.w.Gap(e.cam.start(), e.cam.media, 3*schemas.MediaTimescale, schemas.ReasonSource)
-		e.cam.media += 3 * schemas.MediaTimescale
+		e.cam.w.Gap(e.cam.start(), e.cam.media, 2*schemas.MediaTimescale, schemas.ReasonSource)
+		e.cam.media += 2 * schemas.MediaTimescale
 		e.cam.fragments(2)
 		source := e.entries(raw)
 		got := e.waitFor("upper", source[len(source)-1].Seq)
@@ -283,10 +284,12 @@ func TestConcurrency(t *testing.T) {
 		var meet meeting
 		p.Process = func(ctx context.Context, in *Fragment, out *Output) error {
 			defer meet.enter(in.Seq)()
-			if (in.Seq-source[0].Seq)%3 == 1 { // the last one of three goes first
-				if err := pause(ctx, 5e9); err != nil {
-					return err
-				}
+			d := time.Second
+			if (in.Seq-source[0].Seq)%3 == 1 { // the last one of three is done first
+				d = 5 * time.Second
+			}
+			if err := pause(ctx, d); err != nil {
+				return err
 			}
 			return upper(ctx, in, out)
 		}

@@ -143,6 +143,7 @@ func (j *job) work(ctx context.Context) error {
 	if done, err := j.behind(ctx); done || err != nil {
 		return err
 	}
+	unavailable := 0
 	for tries := 1; ; tries++ {
 		src, gap := j.source()
 		if gap != nil {
@@ -159,6 +160,11 @@ func (j *job) work(ctx context.Context) error {
 			err = pause(ctx, backoff(j.seq, failure.failures))
 		case errors.Is(err, ErrSourceChanged), errors.Is(err, errAlone):
 			tries, err = tries-1, nil
+		case errors.Is(err, ErrUnavailable):
+			tries, unavailable = tries-1, unavailable+1
+			d := backoff(j.seq, unavailable)
+			c.log.Warn("the processor cannot work now; the fragment waits", "seq", j.seq, "again", d, "err", err)
+			err = pause(ctx, d)
 		case errors.Is(err, medialog.ErrExpired):
 			e, err := j.entry(ctx)
 			if err != nil {

@@ -93,13 +93,14 @@ func deadLetterOf(t schemas.Topic, processor string, e schemas.Entry) DeadLetter
 // <output>-redriven: the gaps in the outputs are final. Letters that have been redriven are
 // left out. It ends at the first letter at which all attempts fail; called again, it tries
 // that one again. Since a rendition is written in the order of seq, letters before one that
-// was redriven cannot be redriven any more. Other errors: those of Kafka; ctx's.
+// was redriven cannot be redriven any more. At its end it calls Processor.Close. Other errors: those of Kafka; ctx's.
 func (r *Runner) Redrive(ctx context.Context, letters ...DeadLetter) error {
 	l, err := r.cfg.connect(r.p.Name, r.log, nil)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
+	defer r.closeProcessor()
 	once := r.once(func(p *Processor) {
 		for i := range p.Outputs {
 			p.Outputs[i].Name += redrivenSuffix

@@ -123,7 +123,7 @@ func (c *Config) connect(processor string, log *slog.Logger, reg prometheus.Regi
 // ends. Then it leaves the group, and goes on for some seconds until other processes have
 // taken its cameras. It waits for brokers that are away. It may be called once.
 //
-// If the function hangs, Run ends the process with exit code 1: a goroutine cannot be
+// At its end Run calls Processor.Close. If the function hangs, Run ends the process with exit code 1: a goroutine cannot be
 // stopped, and the log counts the fragment as one that has killed its process.
 func (r *Runner) Run(ctx context.Context) error {
 	l, err := r.cfg.connect(r.p.Name, r.log, r.cfg.Registerer)
@@ -131,6 +131,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		return err
 	}
 	defer l.Close()
+	defer r.closeProcessor()
 	r.metrics = newMetrics(r.cfg.Registerer)
 	k := r.cfg.kafka(r.p.Name)
 	shared := share.New(share.Config{
@@ -173,6 +174,16 @@ func (r *Runner) openEvents(k kafka.Config, shared *share.Cameras) error {
 func (r *Runner) closeEvents() {
 	if r.events != nil {
 		r.events.client.Close()
+	}
+}
+
+// closeProcessor ends what the function keeps.
+func (r *Runner) closeProcessor() {
+	if r.p.Close == nil {
+		return
+	}
+	if err := r.p.Close(); err != nil {
+		r.log.Warn("the processor does not end in an orderly way", "err", err)
 	}
 }
 
