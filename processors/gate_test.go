@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/framelog/framelog/schemas"
 )
 
 // The one that has to run alone stops the others and waits for them. Nothing else begins
@@ -106,4 +108,39 @@ func TestClock(t *testing.T) {
 		pauseClock(ctx)()
 		c.stop()
 	})
+}
+
+// An attempt does not fail because Kafka is away: an hour without the chunks, and without
+// anybody who takes the output, does not count for the deadline.
+func TestDeadlineWithoutKafka(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := upperProcessor()
+		p = p.withDefaults()
+		chunk := &schemas.Chunk{
+			Seq: 1, Tracks: []schemas.Track{{ID: schemas.VideoTrack}},
+			Runs: []schemas.Run{{Track: schemas.VideoTrack, Samples: []schemas.Sample{{Duration: frame, Sync: true}}}},
+		}
+		src := newArriving(1, 0, func(s *arriving, _ schemas.Entry) {
+			time.AfterFunc(time.Hour, func() { s.add(chunk) })
+		})
+		src.enter(schemas.Entry{Kind: schemas.KindWhole, Epoch: 1, Seq: 1, Chunks: 1})
+		in := newFragment(camID, schemas.Raw, "", chunk, src)
+		out := newOutput(in, p.Outputs, map[string]sink{"upper": slowSink{}})
+		a := attempts{p: &p, gate: newGate()}
+		began := time.Now()
+		if err := a.run(t.Context(), attempt{in: in, out: out, src: src}); err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(began); d != 2*time.Hour {
+			t.Errorf("it took %v, want 2 h", d)
+		}
+	})
+}
+
+// slowSink takes a chunk after an hour.
+type slowSink struct{}
+
+func (slowSink) Write(ctx context.Context, _ *schemas.Chunk) error {
+	defer pauseClock(ctx)()
+	return pause(ctx, time.Hour)
 }

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -240,13 +241,21 @@ func header(r *kgo.Record, key string) string {
 func TestOffsets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffsets()
+		var mu sync.Mutex
 		commits := map[string]int{}
 		fails := false
+		setFails := func(on bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			fails = on
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			o.run(ctx, func(_ context.Context, all map[string]share.Offset) error {
+				mu.Lock()
+				defer mu.Unlock()
 				if fails {
 					return errors.New("a rebalance")
 				}
@@ -259,6 +268,8 @@ func TestOffsets(t *testing.T) {
 		check := func(what string, want map[string]int) {
 			t.Helper()
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if !maps.Equal(commits, want) {
 				t.Errorf("%s: %v, want %v", what, commits, want)
 			}
@@ -274,10 +285,10 @@ func TestOffsets(t *testing.T) {
 		check("changed", map[string]int{"a1": 1, "b1": 1, "a101": 1})
 		time.Sleep(24 * time.Hour)
 		check("after a day", map[string]int{"a1": 1, "b1": 2, "a101": 2})
-		fails = true
+		setFails(true)
 		o.set("b", share.Offset{At: 2})
 		time.Sleep(time.Minute)
-		fails = false
+		setFails(false)
 		o.remove("a")
 		time.Sleep(25 * time.Hour)
 		check("after an error", map[string]int{"a1": 1, "b1": 2, "a101": 2, "b2": 2})
