@@ -88,6 +88,25 @@ func NewFragment(camera string, e schemas.Entry, chunks ...*schemas.Chunk) *Frag
 	return f
 }
 
+// NewLiveFragment makes a fragment whose chunks and entry arrive while it is processed, for
+// tests. chunk waits for the chunk with an index, from 0 on; its error behind the last one
+// is io.EOF. entry waits for the entry. Both may be called from several goroutines. The
+// fragment is described by first, its chunk 0.
+func NewLiveFragment(camera, life string, first *schemas.Chunk,
+	chunk func(ctx context.Context, index int) (*schemas.Chunk, error), entry func(context.Context) (schemas.Entry, error),
+) *Fragment {
+	return newFragment(camera, schemas.Raw, life, first, live{chunk, entry})
+}
+
+// live is the source of a fragment of NewLiveFragment.
+type live struct {
+	chunks func(context.Context, int) (*schemas.Chunk, error)
+	enter  func(context.Context) (schemas.Entry, error)
+}
+
+func (l live) chunk(ctx context.Context, i int) (*schemas.Chunk, error) { return l.chunks(ctx, i) }
+func (l live) entry(ctx context.Context) (schemas.Entry, error)         { return l.enter(ctx) }
+
 func newFragment(camera, input, life string, first *schemas.Chunk, s source) *Fragment {
 	return &Fragment{
 		Camera: camera, Input: input, Life: life, Session: first.Session, Seq: first.Seq, Layout: first.Layout,
