@@ -137,7 +137,7 @@ func (r Resolver) read(ref string, cam schemas.Camera) (string, error) {
 		}
 		v, ok := lookup(name)
 		if !ok {
-			return "", errors.New("this environment variable is not set for ingest")
+			return "", errors.New("this environment variable is not set in this process")
 		}
 		return v, nil
 	}

@@ -13,6 +13,8 @@ import (
 type GstRTSPOptions struct {
 	File   string // an MP4; empty: a live test pattern in H.264
 	Launch string // instead of File: a pipeline as for gst-launch, with payloaders named pay0 and pay1
+	Record string // instead of File: take what a client publishes, and write Record+".video" and ".audio"
+	Port   int    // 0: a free one
 	Video  string // codec of the file: "h264" (default), "h265", "mjpeg"
 	Audio  string // "aac", "opus" or "" for none; of a file with raw sound also those of ENCODED in rtsp_server.py
 	User   string // if set, the server asks for Digest authentication
@@ -42,6 +44,7 @@ func StartGstRTSPServer(t testing.TB, o GstRTSPOptions) *GstRTSPServer {
 	for _, f := range []struct{ flag, value string }{
 		{"--file", o.File},
 		{"--launch", o.Launch},
+		{"--record", o.Record},
 		{"--video", o.Video},
 		{"--audio", o.Audio},
 		{"--user", o.User},
@@ -49,6 +52,9 @@ func StartGstRTSPServer(t testing.TB, o GstRTSPOptions) *GstRTSPServer {
 		if f.value != "" {
 			args = append(args, f.flag, f.value)
 		}
+	}
+	if o.Port != 0 {
+		args = append(args, "--port", fmt.Sprint(o.Port))
 	}
 	cmd := exec.CommandContext(t.Context(), python, args...)
 	if o.User != "" {

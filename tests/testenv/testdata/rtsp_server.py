@@ -1,7 +1,8 @@
 """GStreamer's own RTSP server: a camera that is not Framelog's.
 
 Serves /cam from an MP4 file, from its start for each client, or a live test
-pattern without sound. Prints "PORT <n>" once it listens.
+pattern without sound. With --record it takes what a client publishes at /cam, and
+writes it to files. Prints "PORT <n>" once it listens.
 """
 import argparse
 import os
@@ -22,6 +23,13 @@ VIDEO = {
 AUDIO = {
     "aac": "aacparse ! rtpmp4gpay name=pay1 pt=97",
     "opus": "opusparse ! rtpopuspay name=pay1 pt=97",
+}
+# Of a client that publishes: to the stream of bytes that a decoder takes.
+RECORDED = {
+    "h264": "rtph264depay name=depay0 ! h264parse ! video/x-h264,stream-format=byte-stream,alignment=au",
+    "h265": "rtph265depay name=depay0 ! h265parse ! video/x-h265,stream-format=byte-stream,alignment=au",
+    "mjpeg": "rtpjpegdepay name=depay0",
+    "aac": "rtpmp4gdepay name=depay1 ! aacparse ! audio/mpeg,stream-format=adts",
 }
 # Encoded here, of a file with raw sound: the rate, then encoder and payloader.
 ENCODED = {
@@ -51,12 +59,18 @@ def main():
     a.add_argument("--launch", help="the whole pipeline, with payloaders named pay0, pay1")
     a.add_argument("--video", default="h264", choices=VIDEO)
     a.add_argument("--audio", default="", choices=["", *AUDIO])
+    a.add_argument("--record", help="the files to write, without .video and .audio")
+    a.add_argument("--port", default="0")
     a.add_argument("--user")
     a.add_argument("--password-env", help="environment variable that holds the password")
     args = a.parse_args()
     Gst.init(None)
 
-    if args.launch:
+    if args.record:
+        launch = '%s ! filesink sync=false async=false location="%s.video"' % (RECORDED[args.video], args.record)
+        if args.audio:
+            launch += ' %s ! filesink sync=false async=false location="%s.audio"' % (RECORDED[args.audio], args.record)
+    elif args.launch:
         launch = args.launch
     elif args.file:
         launch = 'filesrc location="%s" ! qtdemux name=d d.video_0 ! queue max-size-time=0 max-size-bytes=0 ! %s' % (
@@ -71,10 +85,13 @@ def main():
 
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
-    server.set_service("0")
+    server.set_service(args.port)
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch("( " + launch + " )")
-    factory.set_shared(not args.file and not args.launch)
+    factory.set_shared(not args.file and not args.launch and not args.record)
+    if args.record:
+        factory.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
+        factory.set_eos_shutdown(True)  # so that parsers give their last frame
 
     if args.user:
         auth = GstRtspServer.RTSPAuth()
