@@ -88,6 +88,9 @@ func readClip(t testing.TB, path string) Clip {
 		case stsd.HvcX != nil:
 			track.Codec, track.Config = schemas.H265, body(stsd.HvcX.HvcC)
 			track.Width, track.Height = stsd.HvcX.Width, stsd.HvcX.Height
+		case stsd.Children[0].Type() == "mp4v": // see cmaf.Init
+			track.Codec = schemas.MJPEG
+			track.Width, track.Height = uint16(trak.Tkhd.Width>>16), uint16(trak.Tkhd.Height>>16)
 		case stsd.Mp4a != nil:
 			track.Codec, track.Config = schemas.AAC, stsd.Mp4a.Esds.DecConfigDescriptor.DecSpecificInfo.DecConfig
 			track.SampleRate, track.Channels = track.Timescale, uint8(stsd.Mp4a.ChannelCount)
@@ -227,6 +230,7 @@ var (
 	H264Plain   = []string{"-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-keyint_min", "25", "-sc_threshold", "0", "-bf", "0"}
 	H264BFrames = []string{"-c:v", "libx264", "-preset", "veryfast", "-profile:v", "main", "-g", "25", "-keyint_min", "25", "-sc_threshold", "0", "-bf", "2", "-x264-params", "open-gop=0"}
 	H265BFrames = []string{"-c:v", "libx265", "-preset", "ultrafast", "-tag:v", "hvc1", "-x265-params", "keyint=25:min-keyint=25:scenecut=0:bframes=2:open-gop=0:log-level=error"}
+	MJPEG       = []string{"-c:v", "mjpeg", "-q:v", "3", "-pix_fmt", "yuvj420p"}
 )
 
 // Options of ffmpeg for [Hashes]: the decoded pictures, and the packets of sound.

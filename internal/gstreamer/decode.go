@@ -1,0 +1,173 @@
+package gstreamer
+
+/*
+#include "pipe.h"
+*/
+import "C"
+
+import (
+	"context"
+	"fmt"
+	"unsafe"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// Decoding is what a [Decoder] gets and gives.
+type Decoding struct {
+	Codec         schemas.Codec // H264, H265 or MJPEG
+	Config        []byte        // decoder configuration, as schemas.Track.Config
+	Width, Height int           // of the track; 0: not known
+	// Reorder: pictures are decoded in another order than they are shown, and the
+	// decoder configuration does not say how far they move. The decoder then holds back as
+	// many as it may have to.
+	Reorder bool
+	// Format is that of the pictures, as GStreamer names it: I420, GRAY8, RGB, BGR. Empty:
+	// whatever the decoder gives, and Scale does not count.
+	Format string
+	// ScaleWidth and ScaleHeight are the size of the pictures. 0: as decoded.
+	ScaleWidth, ScaleHeight int
+	// Hardware is the family of decoders to use: see [CheckHardware].
+	Hardware string
+}
+
+// Queues of a Decoder: access units that wait to be decoded, and pictures that wait for
+// Next. A decoder holds its own reference pictures beside.
+const (
+	unitQueue    = 8
+	pictureQueue = 4
+)
+
+// Decoder turns the access units of one fragment into pictures. Push and End come from
+// one goroutine, Next from one; Close when both have returned.
+type Decoder struct {
+	pipe    *pipe
+	element coder
+}
+
+// parsers by codec: they tell decoders what a stream is, and convert its form.
+var parsers = map[schemas.Codec]string{schemas.H264: "h264parse ! ", schemas.H265: "h265parse ! "}
+
+// NewDecoder starts a decoder. Errors: *MissingError; that the element does not start.
+func NewDecoder(d Decoding) (*Decoder, error) {
+	for {
+		e, err := usable.pick(decoders, d.Codec, d.Hardware)
+		if err != nil {
+			return nil, err
+		}
+		dec, err := newDecoder(d, e)
+		if err == nil || !usable.fail(e, err) {
+			return dec, err
+		}
+	}
+}
+
+func newDecoder(d Decoding, e coder) (*Decoder, error) {
+	launch := pipeSource(unitQueue) + " ! " + parsers[d.Codec] + e.name
+	if e.settings != nil {
+		launch += " " + e.settings(Encoding{})
+		if d.Reorder {
+			launch += " std-compliance=strict"
+		} else {
+			launch += " std-compliance=normal"
+		}
+	}
+	launch += " ! deinterlace fields=top"
+	needs := []string{"appsrc", "h264parse", "h265parse", "deinterlace"}
+	if d.Format != "" {
+		launch += " ! videoconvertscale method=bilinear2 add-borders=false ! video/x-raw,format=" + d.Format
+		if d.ScaleWidth > 0 {
+			launch += fmt.Sprintf(",width=%d,height=%d", d.ScaleWidth, d.ScaleHeight)
+		}
+		needs = append(needs, "videoconvertscale")
+	}
+	if err := Require(needs...); err != nil {
+		return nil, err
+	}
+	p, err := newPipe(launch+" ! "+pipeSink(pictureQueue), streamCaps(d), d.Config, unitQueue, true)
+	if err != nil {
+		return nil, fmt.Errorf("gstreamer: start decoder %s: %w", e.name, err)
+	}
+	return &Decoder{pipe: p, element: e}, nil
+}
+
+func streamCaps(d Decoding) string {
+	caps := map[schemas.Codec]string{
+		schemas.H264:  "video/x-h264,stream-format=avc,alignment=au",
+		schemas.H265:  "video/x-h265,stream-format=hvc1,alignment=au",
+		schemas.MJPEG: "image/jpeg,framerate=0/1",
+	}[d.Codec]
+	if d.Width > 0 && d.Height > 0 {
+		caps += fmt.Sprintf(",width=%d,height=%d", d.Width, d.Height)
+	}
+	return caps
+}
+
+// Element returns the name of the element that decodes.
+func (d *Decoder) Element() string { return d.element.name }
+
+// Push gives the next access unit, with times in ticks of schemas.MediaTimescale from any
+// zero that is near. It waits while the queue is full.
+func (d *Decoder) Push(ctx context.Context, data []byte, pts, dts int64, sync bool) error {
+	return d.wrap(d.pipe.push(ctx, data, pts, dts, sync))
+}
+
+// End tells that no unit follows. The pictures that are left come then.
+func (d *Decoder) End() { d.pipe.end() }
+
+// Next waits for the next picture, in the order in which they are shown. It returns io.EOF
+// behind the last one.
+func (d *Decoder) Next(ctx context.Context) (*Frame, error) {
+	s, info, err := d.pipe.pull(ctx)
+	if err != nil {
+		return nil, d.wrap(err)
+	}
+	return &Frame{
+		PTS: pipeTicks(info.pts), Width: int(info.width), Height: int(info.height),
+		Aspect: Aspect{int(info.par_n), int(info.par_d)}, sample: s, size: int(info.size),
+	}, nil
+}
+
+func (d *Decoder) wrap(err error) error { return wrapElement(d.element, err) }
+
+// Warning returns what an element complained about last, "" if none did.
+func (d *Decoder) Warning() string { return d.pipe.warning() }
+
+// Replace reports whether another decoder may do what this one did not, because of err.
+// The next NewDecoder uses it.
+func (d *Decoder) Replace(err error) bool { return usable.fail(d.element, err) }
+
+// Close ends the decoder at once.
+func (d *Decoder) Close() { d.pipe.close() }
+
+// Aspect is the width of a pixel over its height.
+type Aspect struct{ N, D int }
+
+// Frame is a picture in GStreamer's memory. Release it.
+type Frame struct {
+	PTS           int64 // ticks, as pushed
+	Width, Height int
+	Aspect        Aspect
+
+	sample *C.GstSample
+	size   int
+}
+
+// Copy copies the planes of the picture, without padding, into buf, which grows if it has
+// to.
+func (f *Frame) Copy(buf []byte) ([]byte, error) {
+	if cap(buf) < f.size {
+		buf = make([]byte, f.size)
+	}
+	buf = buf[:f.size]
+	if C.fl_sample_copy(f.sample, 1, C.gpointer(unsafe.Pointer(unsafe.SliceData(buf)))) == 0 {
+		return nil, fmt.Errorf("gstreamer: picture at %d cannot be read", f.PTS)
+	}
+	return buf, nil
+}
+
+// Colorimetry names the colours of the picture, as GStreamer does.
+func (f *Frame) Colorimetry() string { return goText(C.fl_sample_colorimetry(f.sample)) }
+
+// Release frees the picture.
+func (f *Frame) Release() { C.gst_sample_unref(f.sample) }

@@ -1,0 +1,259 @@
+package video
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"sync"
+
+	"github.com/framelog/framelog/internal/codec"
+	"github.com/framelog/framelog/internal/gstreamer"
+	"github.com/framelog/framelog/processors"
+	"github.com/framelog/framelog/schemas"
+)
+
+// Pictures decodes the pictures of a fragment, in the order in which they are shown, as its
+// chunks arrive. At the start of an open GOP the pictures that need the fragment before are
+// left out. Pictures that cannot be decoded are left out too; if no picture can be, that is
+// an error. Other errors: those of in, ctx's, a wrong option, what GStreamer lacks.
+func Pictures(ctx context.Context, in *processors.Fragment, o Options) iter.Seq2[*Picture, error] {
+	return func(yield func(*Picture, error) bool) {
+		d, err := o.decoding(in)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		p := &Picture{Format: o.Format}
+		if p.Format == "" {
+			p.Format = I420
+		}
+		var buf []byte
+		for f, err := range frames(ctx, in, d, o.Keyframes, o.FPS) {
+			if err == nil {
+				buf, err = f.Copy(buf)
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			*p = Picture{
+				PTS: f.at, Duration: f.duration, Width: f.Width, Height: f.Height, Format: p.Format, Data: buf,
+				aspect: f.Aspect, colorimetry: f.Colorimetry(),
+			}
+			if !yield(p, nil) {
+				return
+			}
+		}
+	}
+}
+
+// frame is a picture in GStreamer's memory. It is valid until the loop's next iteration.
+type frame struct {
+	*gstreamer.Frame
+	at, duration int64 // as Picture.PTS and Duration
+}
+
+// frames decodes a fragment, and gives its pictures at most fps times a second; 0: all.
+func frames(ctx context.Context, in *processors.Fragment, d gstreamer.Decoding, keyframes bool, fps float64) iter.Seq2[frame, error] {
+	return func(yield func(frame, error) bool) {
+		var g *grid
+		if fps > 0 {
+			g = newGrid(fps)
+		}
+		for f, err := range decode(ctx, in, d, keyframes) {
+			if err != nil {
+				yield(frame{}, err)
+				return
+			}
+			if g != nil {
+				at, until, ok := g.take(f.at, f.duration)
+				if !ok {
+					f.Release()
+					continue
+				}
+				f.at, f.duration = at, until-at
+			}
+			more := yield(f, nil)
+			f.Release()
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+// decode decodes a fragment. Whoever gets a frame releases it.
+func decode(ctx context.Context, in *processors.Fragment, d gstreamer.Decoding, keyframes bool) iter.Seq2[frame, error] {
+	return func(yield func(frame, error) bool) {
+		for c, err := range in.Chunks(ctx) {
+			if err != nil {
+				yield(frame{}, err)
+				return
+			}
+			d.Reorder = d.Reorder || reorders(in.Video(), c)
+			break
+		}
+		for {
+			n := &decoding{in: in, keyframes: keyframes, durations: map[int64]int64{}}
+			err := n.run(ctx, d, yield)
+			var again *replaceError
+			if errors.As(err, &again) {
+				continue
+			}
+			if err != nil {
+				yield(frame{}, err)
+			}
+			return
+		}
+	}
+}
+
+// reorders reports whether a decoder has to be told that pictures are reordered.
+func reorders(t *schemas.Track, c *schemas.Chunk) bool {
+	info, err := codec.Video(t.Codec, t.Config)
+	if err != nil || info.Reorder >= 0 {
+		return false
+	}
+	for _, s := range c.Video() {
+		if s.PTSOffset != c.Video()[0].PTSOffset {
+			return true
+		}
+	}
+	return false
+}
+
+// replaceError tells that another decoder has to decode the fragment.
+type replaceError struct{ error }
+
+// errStopped tells that nobody wants more pictures.
+var errStopped = errors.New("video: stopped")
+
+// decoding is the decoding of one fragment by one decoder.
+type decoding struct {
+	in        *processors.Fragment
+	keyframes bool
+
+	mu        sync.Mutex
+	units     int
+	durations map[int64]int64 // of pictures in the decoder, by PTS
+}
+
+// run decodes. A goroutine feeds the decoder, so that a picture does not wait for the chunk
+// after its own; it ends before run returns.
+func (n *decoding) run(ctx context.Context, d gstreamer.Decoding, yield func(frame, error) bool) error {
+	dec, err := gstreamer.NewDecoder(d)
+	if err != nil {
+		return fragmentError(n.in, err)
+	}
+	defer dec.Close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := n.feed(ctx, dec); err != nil {
+			cancel(err)
+		}
+	}()
+	defer func() {
+		cancel(errStopped)
+		<-done
+	}()
+	for count := 0; ; count++ {
+		f, err := dec.Next(ctx)
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, io.EOF) && count > 0:
+			return nil
+		default:
+			if errors.Is(err, io.EOF) {
+				err = n.nothing(dec)
+			}
+			if count == 0 && dec.Replace(err) {
+				return &replaceError{err}
+			}
+			return fragmentError(n.in, err)
+		}
+		if !yield(frame{Frame: f, at: f.PTS + n.in.Media, duration: n.duration(f.PTS)}, nil) {
+			return nil
+		}
+	}
+}
+
+// nothing is the error of a fragment without any picture.
+func (n *decoding) nothing(dec *gstreamer.Decoder) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	err := fmt.Errorf("%s decoded none of its %d pictures", dec.Element(), n.units)
+	if w := dec.Warning(); w != "" {
+		err = fmt.Errorf("%w (%s)", err, w)
+	}
+	return err
+}
+
+// duration returns the duration of the picture at a time since the fragment's start, and
+// forgets it.
+func (n *decoding) duration(pts int64) int64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	d := n.durations[pts]
+	delete(n.durations, pts)
+	return d
+}
+
+// feed gives the fragment's access units to the decoder.
+func (n *decoding) feed(ctx context.Context, dec *gstreamer.Decoder) error {
+	lead := leading{open: n.in.OpenGOP, codec: n.in.Video().Codec}
+	for c, err := range n.in.Chunks(ctx) {
+		if err != nil {
+			return err
+		}
+		for _, s := range c.Video() {
+			if lead.skip(s) || n.keyframes && !s.Sync {
+				continue
+			}
+			pts, dts := s.DTS+int64(s.PTSOffset)-n.in.Media, s.DTS-n.in.Media
+			n.mu.Lock()
+			n.units++
+			n.durations[pts] = int64(s.Duration)
+			n.mu.Unlock()
+			err := dec.Push(ctx, s.Data, pts, dts, s.Sync)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil {
+				return nil //nolint:nilerr // Next returns the decoder's error, after the pictures before it
+			}
+		}
+	}
+	dec.End()
+	return nil
+}
+
+// leading finds the pictures at the start of an open GOP that need the fragment before.
+type leading struct {
+	open  bool
+	codec schemas.Codec
+	first int64 // PTS of the first picture
+	begun bool
+}
+
+// skip reports whether the next access unit cannot be decoded.
+func (l *leading) skip(s schemas.Sample) bool {
+	pts := s.DTS + int64(s.PTSOffset)
+	switch {
+	case !l.open:
+		return false
+	case !l.begun:
+		l.first, l.begun = pts, true
+		return false
+	case pts > l.first: // none comes behind it
+		l.open = false
+		return false
+	}
+	u, err := codec.Classify(l.codec, s.Data)
+	return err == nil && u.Picture != codec.RADL
+}
