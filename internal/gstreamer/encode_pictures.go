@@ -74,15 +74,19 @@ func newPictureEncoder(e Encoding, in Pictures, first *Frame, el coder) (*Pictur
 	if first != nil {
 		caps = goText(C.fl_sample_caps(first.sample, C.int(in.FPS)))
 	}
-	launch := pipeSource(encodeQueue) + " ! videoconvertscale method=bilinear2 add-borders=false ! " +
-		fmt.Sprintf("video/x-raw,format=%s,width=%d,height=%d,pixel-aspect-ratio=%d/%d", el.input, e.Width, e.Height, in.Aspect.N, in.Aspect.D)
+	scale := func(format string) string {
+		return fmt.Sprintf(" ! videoconvertscale method=bilinear2 add-borders=false ! video/x-raw,format=%s,width=%d,height=%d,pixel-aspect-ratio=%d/%d",
+			format, e.Width, e.Height, in.Aspect.N, in.Aspect.D)
+	}
+	launch := pipeSource(encodeQueue)
 	needs := []string{"appsrc", "videoconvertscale"}
 	if e.Codec == schemas.MJPEG {
-		launch += ",colorimetry=1:4:0:0" // that of JPEG: all values, BT.601 (JFIF)
-	}
-	launch += " ! " + el.name + " " + el.settings(e)
-	if e.Codec == schemas.H264 {
-		launch += " ! h264parse ! video/x-h264,stream-format=avc,alignment=au"
+		// JPEG has all values, and BT.601 (JFIF). GStreamer converts the range of values only
+		// together with the format.
+		launch += scale("RGB") + " ! videoconvert ! video/x-raw,format=" + el.input + ",colorimetry=1:4:0:0 ! " + el.name + " " + el.settings(e)
+		needs = append(needs, "videoconvert")
+	} else {
+		launch += scale(el.input) + " ! " + el.name + " " + el.settings(e) + " ! h264parse ! video/x-h264,stream-format=avc,alignment=au"
 		needs = append(needs, "h264parse")
 	}
 	if err := Require(needs...); err != nil {
@@ -92,6 +96,7 @@ func newPictureEncoder(e Encoding, in Pictures, first *Frame, el coder) (*Pictur
 	if err != nil {
 		return nil, fmt.Errorf("gstreamer: start encoder %s: %w", el.name, err)
 	}
+	p.keep()
 	return &PictureEncoder{pipe: p, element: el}, nil
 }
 
@@ -110,6 +115,14 @@ func (e *PictureEncoder) PushFrame(ctx context.Context, f *Frame, pts int64) err
 		return err
 	}
 	return e.wrap(e.pipe.pushSample(ctx, f.sample, pts))
+}
+
+// PushAgain gives the last picture again, with another time.
+func (e *PictureEncoder) PushAgain(ctx context.Context, pts int64) error {
+	if err := e.waitRoom(ctx); err != nil {
+		return err
+	}
+	return e.wrap(e.pipe.pushAgain(ctx, pts))
 }
 
 // waitRoom takes what is encoded until there is room for another picture: the encoder does

@@ -12,6 +12,8 @@ struct FlPipe {
   GstAppSrc *src;
   GstAppSink *sink;
   uintptr_t handle;
+  gboolean keep;
+  GstBuffer *last; // what was pushed last, with keep
 
   GMutex lock;
   char *error, *warning;
@@ -131,6 +133,7 @@ void fl_pipe_close(FlPipe *p) {
   gst_clear_object(&p->src);
   gst_clear_object(&p->sink);
   gst_object_unref(p->pipeline);
+  gst_clear_buffer(&p->last);
   g_mutex_clear(&p->lock);
   g_free(p->error);
   g_free(p->warning);
@@ -139,21 +142,31 @@ void fl_pipe_close(FlPipe *p) {
 
 gboolean fl_pipe_full(FlPipe *p, guint64 limit) { return gst_app_src_get_current_level_buffers(p->src) >= limit; }
 
-gboolean fl_pipe_push(FlPipe *p, gconstpointer data, gsize size, guint64 pts, guint64 dts, gboolean delta) {
-  GstBuffer *b = gst_buffer_new_memdup(data, size);
+static gboolean push(FlPipe *p, GstBuffer *b, guint64 pts, guint64 dts) {
   GST_BUFFER_PTS(b) = pts;
   GST_BUFFER_DTS(b) = dts;
+  if (p->keep)
+    gst_buffer_replace(&p->last, b);
+  return gst_app_src_push_buffer(p->src, b) == GST_FLOW_OK;
+}
+
+gboolean fl_pipe_push(FlPipe *p, gconstpointer data, gsize size, guint64 pts, guint64 dts, gboolean delta) {
+  GstBuffer *b = gst_buffer_new_memdup(data, size);
   if (delta)
     GST_BUFFER_FLAG_SET(b, GST_BUFFER_FLAG_DELTA_UNIT);
-  return gst_app_src_push_buffer(p->src, b) == GST_FLOW_OK;
+  return push(p, b, pts, dts);
 }
 
 gboolean fl_pipe_push_sample(FlPipe *p, GstSample *s, guint64 pts) {
   GstBuffer *b = gst_buffer_copy(gst_sample_get_buffer(s)); // shares the memory
-  GST_BUFFER_PTS(b) = pts;
-  GST_BUFFER_DTS(b) = GST_CLOCK_TIME_NONE;
   GST_BUFFER_DURATION(b) = GST_CLOCK_TIME_NONE;
-  return gst_app_src_push_buffer(p->src, b) == GST_FLOW_OK;
+  return push(p, b, pts, GST_CLOCK_TIME_NONE);
+}
+
+void fl_pipe_keep(FlPipe *p) { p->keep = TRUE; }
+
+gboolean fl_pipe_push_again(FlPipe *p, guint64 pts) {
+  return p->last != NULL && push(p, gst_buffer_copy(p->last), pts, GST_CLOCK_TIME_NONE);
 }
 
 void fl_pipe_end(FlPipe *p) { gst_app_src_end_of_stream(p->src); }

@@ -141,6 +141,17 @@ func (p *pipe) pushSample(ctx context.Context, s *C.GstSample, pts int64) error 
 	return p.pushed(C.fl_pipe_push_sample(p.c, s, pipeTime(pts)))
 }
 
+// pushAgain pushes what was pushed last. keep was called before that.
+func (p *pipe) pushAgain(ctx context.Context, pts int64) error {
+	if err := p.waitRoom(ctx); err != nil {
+		return err
+	}
+	return p.pushed(C.fl_pipe_push_again(p.c, pipeTime(pts)))
+}
+
+// keep makes pushAgain possible.
+func (p *pipe) keep() { C.fl_pipe_keep(p.c) }
+
 func (p *pipe) pushed(ok C.gboolean) error {
 	if ok != 0 {
 		return nil
