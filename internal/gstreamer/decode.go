@@ -8,6 +8,7 @@ import "C"
 import (
 	"context"
 	"fmt"
+	"strings"
 	"unsafe"
 
 	"github.com/framelog/framelog/schemas"
@@ -63,15 +64,11 @@ func NewDecoder(d Decoding) (*Decoder, error) {
 }
 
 func newDecoder(d Decoding, e coder) (*Decoder, error) {
-	launch := pipeSource(unitQueue) + " ! " + parsers[d.Codec] + e.name
-	if e.settings != nil {
-		launch += " " + e.settings(Encoding{})
-		if d.Reorder {
-			launch += " std-compliance=strict"
-		} else {
-			launch += " std-compliance=normal"
-		}
+	order := e.inOrder
+	if d.Reorder {
+		order = e.reorders
 	}
+	launch := pipeSource(unitQueue) + " ! " + parsers[d.Codec] + strings.Join([]string{e.name, e.args, order}, " ")
 	launch += " ! deinterlace fields=top"
 	needs := []string{"appsrc", "h264parse", "h265parse", "deinterlace"}
 	if d.Format != "" {

@@ -21,14 +21,21 @@ type coder struct {
 	name   string
 	family string // a name for [CheckHardware]
 	codec  schemas.Codec
-	// settings returns its properties, in launch syntax.
+
+	// args are properties of a decoder, in launch syntax; reorders are those for streams in
+	// which pictures may move further than the decoder knows, and inOrder those for others.
+	args, reorders, inOrder string
+
+	// settings returns the properties of an encoder, and input is the format of its pictures.
 	settings func(Encoding) string
-	// input is the format of pictures that it takes, for an encoder.
-	input string
+	input    string
 }
 
 // decoders in the order in which they are preferred. Only those in software are certain
 // to take every stream; a decoder in hardware that fails is replaced.
+//
+// Those of libav have one thread: several would hold pictures back, and other fragments use
+// the other cores.
 var decoders = []coder{
 	{name: "vah264dec", family: "va", codec: schemas.H264},
 	{name: "vah265dec", family: "va", codec: schemas.H265},
@@ -44,43 +51,12 @@ var decoders = []coder{
 	{name: "v4l2slh265dec", family: "v4l2", codec: schemas.H265},
 	{name: "v4l2h265dec", family: "v4l2", codec: schemas.H265},
 	{name: "v4l2jpegdec", family: "v4l2", codec: schemas.MJPEG},
-	{name: "avdec_h264", family: Software, codec: schemas.H264, settings: libav},
+	{name: "avdec_h264", family: Software, codec: schemas.H264, args: "max-threads=1", reorders: "std-compliance=strict", inOrder: "std-compliance=normal"},
 	{name: "openh264dec", family: Software, codec: schemas.H264},
-	{name: "avdec_h265", family: Software, codec: schemas.H265, settings: libav},
+	{name: "avdec_h265", family: Software, codec: schemas.H265, args: "max-threads=1", reorders: "std-compliance=strict", inOrder: "std-compliance=normal"},
 	{name: "libde265dec", family: Software, codec: schemas.H265},
 	{name: "jpegdec", family: Software, codec: schemas.MJPEG},
 	{name: "avdec_mjpeg", family: Software, codec: schemas.MJPEG},
-}
-
-// libav has one thread: several would hold pictures back, and other fragments use the
-// other cores.
-func libav(Encoding) string { return "max-threads=1" }
-
-// encoders as decoders. All make one IDR, at the start, and no B-frames, and they keep to
-// the bit rate within half a second.
-var encoders = []coder{
-	{name: "vah264enc", family: "va", codec: schemas.H264, input: "NV12", settings: func(e Encoding) string {
-		return fmt.Sprintf("rate-control=cbr bitrate=%d cpb-size=%d key-int-max=1024 b-frames=0", e.kbits(), e.kbits()/2)
-	}},
-	{name: "vaapih264enc", family: "vaapi", codec: schemas.H264, input: "NV12", settings: func(e Encoding) string {
-		return fmt.Sprintf("rate-control=cbr bitrate=%d cpb-length=500 keyframe-period=65535 max-bframes=0", e.kbits())
-	}},
-	{name: "nvh264enc", family: "nvidia", codec: schemas.H264, input: "NV12", settings: func(e Encoding) string {
-		return fmt.Sprintf("rc-mode=cbr bitrate=%d vbv-buffer-size=%d gop-size=-1 bframes=0 zerolatency=true", e.kbits(), e.kbits()/2)
-	}},
-	{name: "v4l2h264enc", family: "v4l2", codec: schemas.H264, input: "NV12", settings: func(e Encoding) string {
-		return fmt.Sprintf(`extra-controls="controls,video_bitrate_mode=1,video_bitrate=%d,h264_i_frame_period=65535,video_b_frames=0"`, e.Bitrate)
-	}},
-	{name: "x264enc", family: Software, codec: schemas.H264, input: "I420", settings: func(e Encoding) string {
-		// One thread: the same pictures give the same bytes.
-		return fmt.Sprintf("threads=1 tune=zerolatency speed-preset=veryfast bitrate=%d vbv-buf-capacity=500 key-int-max=1000000 bframes=0 option-string=scenecut=0", e.kbits())
-	}},
-	{name: "openh264enc", family: Software, codec: schemas.H264, input: "I420", settings: func(e Encoding) string {
-		return fmt.Sprintf("multi-thread=1 rate-control=bitrate bitrate=%d max-bitrate=%d gop-size=1000000 scene-change-detection=false", e.Bitrate, e.Bitrate)
-	}},
-	{name: "jpegenc", family: Software, codec: schemas.MJPEG, input: "I420", settings: func(e Encoding) string {
-		return fmt.Sprintf("quality=%d", e.Quality)
-	}},
 }
 
 // CheckHardware returns an error if s is no value for Hardware.

@@ -3,7 +3,6 @@ package video_test
 import (
 	"context"
 	"fmt"
-	"math"
 	"testing"
 
 	"github.com/framelog/framelog/internal/gstreamer"
@@ -50,37 +49,6 @@ func collect(t testing.TB, o video.Options, all ...*processors.Fragment) []*vide
 		}
 	}
 	return got
-}
-
-// decoded is what ffmpeg decodes a file to, picture by picture.
-func decoded(t testing.TB, path, pixels string, size int, options ...string) [][]byte {
-	t.Helper()
-	args := append([]string{"-i", path}, options...)
-	raw := testmedia.FFmpeg(t, append(args, "-map", "0:v", "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", pixels, "-")...)
-	if len(raw)%size != 0 {
-		t.Fatalf("ffmpeg gives %d bytes, pictures have %d", len(raw), size)
-	}
-	var all [][]byte
-	for ; len(raw) > 0; raw = raw[size:] {
-		all = append(all, raw[:size])
-	}
-	return all
-}
-
-// psnr compares two pictures; the same ones have 99 dB.
-func psnr(a, b []byte) float64 {
-	if len(a) != len(b) {
-		return 0
-	}
-	var sum float64
-	for i := range a {
-		d := float64(a[i]) - float64(b[i])
-		sum += d * d
-	}
-	if sum == 0 {
-		return 99
-	}
-	return 10 * math.Log10(255*255*float64(len(a))/sum)
 }
 
 // times are the times at which the samples of fragments are shown.

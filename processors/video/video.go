@@ -166,3 +166,7 @@ func sourceRate(c *schemas.Chunk) float64 {
 	}
 	return float64(len(c.Video())) * schemas.MediaTimescale / float64(ticks)
 }
+
+// CheckHardware returns an error if s is no value for Options.Hardware and
+// Encoding.Hardware.
+func CheckHardware(s string) error { return gstreamer.CheckHardware(s) }

@@ -59,6 +59,16 @@ func MakeClip(t testing.TB, seconds int, audio bool, video ...string) Clip {
 	return readClip(t, path)
 }
 
+// CopyClip makes a clip of a file of H.264 or H.265, without encoding it again. args are
+// ffmpeg's options of the output.
+func CopyClip(t testing.TB, file string, args ...string) Clip {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "copy.mp4")
+	args = append([]string{"-i", file, "-c", "copy"}, args...)
+	FFmpeg(t, append(args, "-movflags", "frag_keyframe+empty_moov+default_base_moof", path)...)
+	return readClip(t, path)
+}
+
 func readClip(t testing.TB, path string) Clip {
 	t.Helper()
 	f, err := os.Open(path)
