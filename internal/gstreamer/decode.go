@@ -69,7 +69,7 @@ func newDecoder(d Decoding, e coder) (*Decoder, error) {
 		order = e.reorders
 	}
 	launch := pipeSource(unitQueue) + " ! " + parsers[d.Codec] + strings.Join([]string{e.name, e.args, order}, " ")
-	launch += " ! deinterlace fields=top"
+	launch += " ! video/x-raw ! deinterlace fields=top" // not in a device's memory
 	needs := []string{"appsrc", "h264parse", "h265parse", "deinterlace"}
 	if d.Format != "" {
 		launch += " ! videoconvertscale method=bilinear2 add-borders=false ! video/x-raw,format=" + d.Format

@@ -74,17 +74,18 @@ func CheckHardware(s string) error {
 }
 
 // choose returns the first element of a table that may be used: of the hardware that is
-// wanted (empty: of any), else in software. fallback tells that the wanted hardware has
-// none. ok is false if there is no element.
+// wanted (empty: of any), else in software. fallback tells that hardware of the wanted kind
+// could do it, but cannot be used. ok is false if there is no element.
 func choose(table []coder, r registry, c schemas.Codec, want string) (e coder, fallback, ok bool) {
 	for _, e := range table {
+		fallback = fallback || e.codec == c && e.family == want
 		if e.codec == c && (want == "" || e.family == want) && r.Has(e.name) {
 			return e, false, true
 		}
 	}
 	for _, e := range table {
 		if e.codec == c && e.family == Software && r.Has(e.name) {
-			return e, true, true
+			return e, fallback, true
 		}
 	}
 	return coder{}, false, false

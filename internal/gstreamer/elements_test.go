@@ -44,7 +44,7 @@ func TestChoose(t *testing.T) {
 		{"NVIDIA is wanted, and not there", encoders, fakes{"vah264enc", "x264enc"}, schemas.H264, "nvidia", "x264enc", true},
 		{"hardware for another codec", decoders, fakes{"vah264dec", "avdec_h265"}, schemas.H265, "", "avdec_h265", false},
 		{"MJPEG", decoders, fakes{"jpegdec", "avdec_mjpeg"}, schemas.MJPEG, "", "jpegdec", false},
-		{"an image", encoders, fakes{"x264enc", "jpegenc"}, schemas.MJPEG, "va", "jpegenc", true},
+		{"an image", encoders, fakes{"x264enc", "jpegenc"}, schemas.MJPEG, "va", "jpegenc", false},
 		{"nothing", decoders, fakes{"x264enc"}, schemas.H264, "", "", false},
 	} {
 		e, fallback, ok := choose(c.table, c.has, c.codec, c.want)

@@ -17,9 +17,9 @@ import (
 // that is not named here counts as one of the base plugins.
 func debianPackage(element string) string {
 	switch element {
-	case "rtspsrc", "rtpbin", "aacparse", "jpegenc", "jpegdec", "udpsrc":
+	case "rtspsrc", "rtpbin", "aacparse", "jpegenc", "jpegdec", "udpsrc", "deinterlace":
 		return "gstreamer1.0-plugins-good"
-	case "h264parse", "h265parse", "jpegparse", "voaacenc", "opusparse", "errorignore":
+	case "h264parse", "h265parse", "jpegparse", "voaacenc", "opusparse", "errorignore", "openh264enc", "openh264dec", "libde265dec":
 		return "gstreamer1.0-plugins-bad"
 	case "x264enc":
 		return "gstreamer1.0-plugins-ugly"

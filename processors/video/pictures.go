@@ -75,13 +75,17 @@ func frames(ctx context.Context, in *processors.Fragment, d gstreamer.Decoding, 
 				}
 				f.at, f.duration = at, until-at
 			}
-			more := yield(f, nil)
-			f.Release()
-			if !more {
+			if !give(f, yield) {
 				return
 			}
 		}
 	}
+}
+
+// give yields a frame, and releases it, also if the loop panics.
+func give(f frame, yield func(frame, error) bool) bool {
+	defer f.Release()
+	return yield(f, nil)
 }
 
 // decode decodes a fragment. Whoever gets a frame releases it.
@@ -130,6 +134,19 @@ type replaceError struct{ error }
 // errStopped tells that nobody wants more pictures.
 var errStopped = errors.New("video: stopped")
 
+// decoder is what a *gstreamer.Decoder does.
+type decoder interface {
+	Push(ctx context.Context, data []byte, pts, dts int64, sync bool) error
+	End()
+	Next(ctx context.Context) (*gstreamer.Frame, error)
+	Close()
+	Replace(err error) bool
+	Element() string
+	Warning() string
+}
+
+var newDecoder = func(d gstreamer.Decoding) (decoder, error) { return gstreamer.NewDecoder(d) }
+
 // decoding is the decoding of one fragment by one decoder.
 type decoding struct {
 	in        *processors.Fragment
@@ -143,11 +160,12 @@ type decoding struct {
 // run decodes. A goroutine feeds the decoder, so that a picture does not wait for the chunk
 // after its own; it ends before run returns.
 func (n *decoding) run(ctx context.Context, d gstreamer.Decoding, yield func(frame, error) bool) error {
-	dec, err := gstreamer.NewDecoder(d)
+	dec, err := newDecoder(d)
 	if err != nil {
 		return fragmentError(n.in, err)
 	}
 	defer dec.Close()
+	outer := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -164,8 +182,10 @@ func (n *decoding) run(ctx context.Context, d gstreamer.Decoding, yield func(fra
 		f, err := dec.Next(ctx)
 		switch {
 		case err == nil:
+		case outer.Err() != nil:
+			return outer.Err()
 		case ctx.Err() != nil:
-			return context.Cause(ctx)
+			return context.Cause(ctx) // feed's error
 		case errors.Is(err, io.EOF) && count > 0:
 			return nil
 		default:
@@ -184,7 +204,7 @@ func (n *decoding) run(ctx context.Context, d gstreamer.Decoding, yield func(fra
 }
 
 // nothing is the error of a fragment without any picture.
-func (n *decoding) nothing(dec *gstreamer.Decoder) error {
+func (n *decoding) nothing(dec decoder) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	err := fmt.Errorf("%s decoded none of its %d pictures", dec.Element(), n.units)
@@ -205,7 +225,7 @@ func (n *decoding) duration(pts int64) int64 {
 }
 
 // feed gives the fragment's access units to the decoder.
-func (n *decoding) feed(ctx context.Context, dec *gstreamer.Decoder) error {
+func (n *decoding) feed(ctx context.Context, dec decoder) error {
 	lead := leading{open: n.in.OpenGOP, codec: n.in.Video().Codec}
 	for c, err := range n.in.Chunks(ctx) {
 		if err != nil {

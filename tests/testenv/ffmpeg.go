@@ -228,6 +228,8 @@ type ProbedStream struct {
 	HasBFrames int    `json:"has_b_frames"`
 	SampleRate string `json:"sample_rate"`
 	Frames     string `json:"nb_read_packets"`
+	Aspect     string `json:"sample_aspect_ratio"` // of a pixel, as "16:11"
+	FieldOrder string `json:"field_order"`
 }
 
 // Probe asks ffprobe about a file or URL, and counts its packets.
