@@ -8,7 +8,6 @@ import "C"
 import (
 	"context"
 	"fmt"
-	"strings"
 	"unsafe"
 
 	"github.com/framelog/framelog/schemas"
@@ -23,6 +22,8 @@ type Decoding struct {
 	// decoder configuration does not say how far they move. The decoder then holds back as
 	// many as it may have to.
 	Reorder bool
+	// Recovery: the first picture is no IDR, but a recovery point of H.264.
+	Recovery bool
 	// Format is that of the pictures, as GStreamer names it: I420, GRAY8, RGB, BGR. Empty:
 	// whatever the decoder gives, and Scale does not count.
 	Format string
@@ -51,24 +52,14 @@ var parsers = map[schemas.Codec]string{schemas.H264: "h264parse ! ", schemas.H26
 
 // NewDecoder starts a decoder. Errors: *MissingError; that the element does not start.
 func NewDecoder(d Decoding) (*Decoder, error) {
-	for {
-		e, err := usable.pick(decoders, d.Codec, d.Hardware)
-		if err != nil {
-			return nil, err
-		}
-		dec, err := newDecoder(d, e)
-		if err == nil || !usable.fail(e, err) {
-			return dec, err
-		}
-	}
+	return start(decoders, d.Codec, d.Hardware, func(e coder) (*Decoder, error) { return newDecoder(d, e) })
 }
 
 func newDecoder(d Decoding, e coder) (*Decoder, error) {
-	order := e.inOrder
-	if d.Reorder {
-		order = e.reorders
+	launch := pipeSource(unitQueue) + " ! " + parsers[d.Codec] + e.name
+	if e.args != nil {
+		launch += " " + e.args(d)
 	}
-	launch := pipeSource(unitQueue) + " ! " + parsers[d.Codec] + strings.Join([]string{e.name, e.args, order}, " ")
 	launch += " ! video/x-raw ! deinterlace fields=top" // not in a device's memory
 	needs := []string{"appsrc", "h264parse", "h265parse", "deinterlace"}
 	if d.Format != "" {
@@ -130,9 +121,15 @@ func (d *Decoder) wrap(err error) error { return wrapElement(d.element, err) }
 // Warning returns what an element complained about last, "" if none did.
 func (d *Decoder) Warning() string { return d.pipe.warning() }
 
-// Replace reports whether another decoder may do what this one did not, because of err.
-// The next NewDecoder uses it.
-func (d *Decoder) Replace(err error) bool { return usable.fail(d.element, err) }
+// Hardware reports whether it decodes in hardware.
+func (d *Decoder) Hardware() bool { return d.element.family != Software }
+
+// Worked tells that it has decoded a picture, Failed that software decoded what it did not.
+// Hardware that fails again and again is not used any more.
+func (d *Decoder) Worked() { usable.work(d.element) }
+
+// Failed: see Worked.
+func (d *Decoder) Failed(err error) { usable.fail(d.element, 1, err) }
 
 // Close ends the decoder at once.
 func (d *Decoder) Close() { d.pipe.close() }

@@ -72,7 +72,7 @@ func hardware(t *testing.T, table *[]coder, e ...coder) {
 	t.Helper()
 	old, was := *table, usable
 	*table = append(e, old...)
-	usable = &elements{failed: map[string]bool{}, logged: map[string]bool{}}
+	usable = newElements()
 	t.Cleanup(func() { *table, usable = old, was })
 }
 
@@ -108,13 +108,12 @@ func TestHardwareThatDoesNotStart(t *testing.T) {
 	}
 }
 
-// Hardware that fails at its work is replaced the next time; software is not.
+// Hardware that fails at its work again and again is replaced; what it does well in between
+// counts.
 func TestHardwareThatFails(t *testing.T) {
 	needEncoders(t)
 	out := logs(t)
-	hardware(t, &decoders, coder{
-		name: "identity", family: "nvidia", codec: schemas.H264, args: "error-after=1 ! avdec_h264",
-	})
+	hardware(t, &decoders, coder{name: "identity", family: "nvidia", codec: schemas.H264, args: func(Decoding) string { return "error-after=1 ! avdec_h264" }})
 	var c collect
 	enc, err := NewH264Encoder(H264Config{Width: 64, Height: 64, FPS: 25}, c.take)
 	if err != nil {
@@ -126,10 +125,11 @@ func TestHardwareThatFails(t *testing.T) {
 	}
 	config, units := c.wait(t, 1)
 	decode := func() (*Decoder, error) {
-		d, err := NewDecoder(Decoding{Codec: schemas.H264, Config: config, Hardware: "nvidia"})
+		d, err := NewDecoder(Decoding{Codec: schemas.H264, Config: config})
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer d.Close()
 		if err := d.Push(t.Context(), units[0].Data, 0, 0, true); err != nil {
 			t.Fatal(err)
 		}
@@ -137,30 +137,34 @@ func TestHardwareThatFails(t *testing.T) {
 		f, err := d.Next(t.Context())
 		if err == nil {
 			f.Release()
-			_, end := d.Next(t.Context())
-			if !errors.Is(end, io.EOF) {
+			if _, end := d.Next(t.Context()); !errors.Is(end, io.EOF) {
 				t.Errorf("behind the picture: %v", end)
 			}
 		}
 		return d, err
 	}
+	for i, well := range []bool{false, true, false, false} {
+		d, err := decode()
+		if err == nil || !strings.Contains(err.Error(), "identity") || !d.Hardware() {
+			t.Fatalf("attempt %d: %s, %v", i, d.Element(), err)
+		}
+		if well {
+			d.Worked()
+		} else {
+			d.Failed(err)
+		}
+	}
 	d, err := decode()
-	if err == nil || !strings.Contains(err.Error(), "identity") {
-		t.Errorf("error is %v", err)
-	}
-	if !d.Replace(err) {
-		t.Error("the hardware stays")
-	}
-	d.Close()
-	d, err = decode()
 	if err != nil || d.Element() != "avdec_h264" {
 		t.Errorf("%s: %v", d.Element(), err)
 	}
-	if d.Replace(errors.New("a broken fragment")) {
-		t.Error("software is replaced")
+	for range maxFailures {
+		d.Failed(errors.New("a broken fragment"))
 	}
-	d.Close()
-	if n := strings.Count(out.String(), "level=WARN"); n != 2 { // it fails; nothing else is of its kind
+	if d, err = decode(); err != nil {
+		t.Errorf("software is not used any more: %s, %v", d.Element(), err)
+	}
+	if n := strings.Count(out.String(), "level=WARN"); n != 1 {
 		t.Errorf("%d warnings:\n%s", n, out)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/go-gst/go-gst/gst"
 	"github.com/go-gst/go-gst/gst/app"
@@ -202,13 +203,11 @@ func (e *Encoder) sample(s *app.Sink) gst.FlowReturn {
 	}
 	e.mu.Lock()
 	if e.config == nil {
-		c, err := codecData(sample.GetCaps())
-		if err != nil {
-			e.err = err
+		if e.config = codecData(unsafe.Pointer(sample.Instance())); e.config == nil {
+			e.err = errNoConfig
 			e.mu.Unlock()
 			return gst.FlowError
 		}
-		e.config = c
 	}
 	if !e.known && e.shifted {
 		e.base = u.PTS - e.base
@@ -220,21 +219,6 @@ func (e *Encoder) sample(s *app.Sink) gst.FlowReturn {
 	u.DTS -= base
 	e.deliver(config, u)
 	return gst.FlowOK
-}
-
-func codecData(caps *gst.Caps) ([]byte, error) {
-	if caps == nil {
-		return nil, errors.New("gstreamer: encoder: no caps")
-	}
-	v, err := caps.GetStructureAt(0).GetValue("codec_data")
-	if err != nil {
-		return nil, fmt.Errorf("gstreamer: encoder: read codec_data: %w", err)
-	}
-	b, ok := v.(*gst.Buffer)
-	if !ok {
-		return nil, fmt.Errorf("gstreamer: encoder: codec_data is a %T", v)
-	}
-	return b.Bytes(), nil
 }
 
 // Close ends the pipeline. After it nothing is delivered. It may be called more

@@ -51,16 +51,7 @@ type PictureEncoder struct {
 // NewPictureEncoder starts an encoder. first is the first picture if pictures are pushed
 // as frames; else nil. Errors: *MissingError; that the element does not start.
 func NewPictureEncoder(e Encoding, in Pictures, first *Frame) (*PictureEncoder, error) {
-	for {
-		el, err := usable.pick(encoders, e.Codec, e.Hardware)
-		if err != nil {
-			return nil, err
-		}
-		enc, err := newPictureEncoder(e, in, first, el)
-		if err == nil || !usable.fail(el, err) {
-			return enc, err
-		}
-	}
+	return start(encoders, e.Codec, e.Hardware, func(el coder) (*PictureEncoder, error) { return newPictureEncoder(e, in, first, el) })
 }
 
 func newPictureEncoder(e Encoding, in Pictures, first *Frame, el coder) (*PictureEncoder, error) {
@@ -190,13 +181,9 @@ func (e *PictureEncoder) Next(ctx context.Context) (EncodedUnit, error) {
 func (e *PictureEncoder) unit(s *C.GstSample, info C.FlSample) (EncodedUnit, error) {
 	defer C.gst_sample_unref(s)
 	if e.config == nil && e.element.codec == schemas.H264 {
-		var size C.gsize
-		config := C.fl_sample_config(s, &size)
-		if config == nil {
-			return EncodedUnit{}, e.wrap(errors.New("it gives no decoder configuration"))
+		if e.config = codecData(unsafe.Pointer(s)); e.config == nil {
+			return EncodedUnit{}, e.wrap(errNoConfig)
 		}
-		e.config = C.GoBytes(unsafe.Pointer(config), C.int(size))
-		C.g_free(config)
 	}
 	u := EncodedUnit{Sync: info.delta == 0, Data: make([]byte, int(info.size))}
 	if C.fl_sample_copy(s, 0, C.gpointer(unsafe.Pointer(unsafe.SliceData(u.Data)))) == 0 {
@@ -209,8 +196,11 @@ func (e *PictureEncoder) unit(s *C.GstSample, info C.FlSample) (EncodedUnit, err
 // unit.
 func (e *PictureEncoder) Config() []byte { return e.config }
 
-// Replace is Decoder.Replace.
-func (e *PictureEncoder) Replace(err error) bool { return usable.fail(e.element, err) }
+// Worked and Failed are as those of Decoder.
+func (e *PictureEncoder) Worked() { usable.work(e.element) }
+
+// Failed: see Worked.
+func (e *PictureEncoder) Failed(err error) { usable.fail(e.element, 1, err) }
 
 func (e *PictureEncoder) wrap(err error) error { return wrapElement(e.element, err) }
 

@@ -201,6 +201,20 @@ func (p *pipe) pull(ctx context.Context) (*C.GstSample, C.FlSample, error) {
 	}
 }
 
+var errNoConfig = errors.New("the encoder gives no decoder configuration")
+
+// codecData returns the decoder configuration in the caps of a GstSample, nil if there is
+// none.
+func codecData(sample unsafe.Pointer) []byte {
+	var size C.gsize
+	config := C.fl_sample_config((*C.GstSample)(sample), &size)
+	if config == nil {
+		return nil
+	}
+	defer C.g_free(config)
+	return C.GoBytes(unsafe.Pointer(config), C.int(size))
+}
+
 func boolean(b bool) C.gboolean {
 	if b {
 		return 1

@@ -10,12 +10,15 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// clip makes a fragment of chunks of samples with these PTS; each sample lasts 10 ticks and
-// decode times begin at 1000. A chunk of "-" has sound alone.
+// thousand is the unit of times in the tests of the cutter, in ticks.
+const thousand = 1000
+
+// clip makes a fragment of chunks of samples with these PTS; each sample lasts 10, and decode
+// times begin at 1000. A chunk of "-" has sound alone.
 func clip(t *testing.T, chunks string) *processors.Fragment {
 	t.Helper()
 	var all []*schemas.Chunk
-	dts := int64(1000)
+	dts := int64(1000 * thousand)
 	for i, text := range strings.Split(chunks, "|") {
 		c := &schemas.Chunk{Index: uint32(i)}
 		if strings.TrimSpace(text) == "-" {
@@ -29,8 +32,8 @@ func clip(t *testing.T, chunks string) *processors.Fragment {
 			if _, err := fmt.Sscan(f, &pts); err != nil {
 				t.Fatal(err)
 			}
-			run.Samples = append(run.Samples, schemas.Sample{DTS: dts, PTSOffset: int32(pts - dts), Duration: 10})
-			dts += 10
+			run.Samples = append(run.Samples, schemas.Sample{DTS: dts, PTSOffset: int32(pts*thousand - dts), Duration: 10 * thousand})
+			dts += 10 * thousand
 		}
 		c.Runs = []schemas.Run{run}
 		all = append(all, c)
@@ -47,33 +50,38 @@ func TestCutter(t *testing.T) {
 	}{
 		{"as the source", "1000 1010|1020 1030", false, "1000 1010 1020 1030", "1000:1000 1010:1010 |1020 1020:1020 1030:1030 |1040"},
 		{"B-frames", "1010 1040 1020|1030 1060 1050", false, "1010 1020 1030 1040 1050 1060", "1000:1010 1010:1020 1020:1030 |1030 1030:1040 1040:1050 1050:1060 |1060"},
-		{"leading pictures left out", "1030 1010 1020|1040 1050 1060", false, "1030 1040 1050 1060", "1000:1030 1010:1040 1020:1050 |1030 1030:1060 |1060"},
-		{"few", "1000 1010|1020 1030|1040 1050", false, "1000/25 1045/25", "1000:1000 |1020 =1020:1020 |1040 1040:1045 |1060"},
+		{"open GOP", "1030 1010 1020|1040 1050 1060", false, "1030 1040 1050 1060", "1000:1010 |1030 1030:1040 1040:1050 1050:1060 |1060"},
+		{"open GOP over a chunk's end", "1030 1010|1020 1040|1050 1060", false, "1030 1040 1050 1060", "1000:1010 |1020 =1020:1030 1030:1040 |1040 1040:1050 1050:1060 |1060"},
+		{"open GOP, few", "1030 1010 1020|1040 1050 1060", false, "1045/25", "1000:1010 |1030 =1030:1040 |1060"},
+		{"open GOP, all decode", "1030 1010 1020|1040 1050 1060", false, "1010 1020 1030 1040 1050 1060", "1000:1010 1010:1020 1020:1030 |1030 1030:1040 1040:1050 1050:1060 |1060"},
+		{"few", "1000 1010|1020 1030|1040 1050", false, "1000/25 1045/25", "1000:1000 |1020 =1020:1020 |1040 =1040:1040 1045:1045 |1060"},
 		{"one", "1000 1010|1020 1030|1040 1050", false, "1000", "1000:1000 |1020 =1020:1020 |1040 =1040:1040 |1060"},
 		{"one, merged", "1000 1010|1020 1030|1040 1050", true, "1000", "1000:1000 |1060"},
 		{"few, merged", "1000 1010|1020 1030|1040 1050", true, "1000 1045", "1000:1000 |1040 1040:1045 |1060"},
 		{"all, merged", "1000 1010|1020 1030", true, "1000 1010 1020 1030", "1000:1000 1010:1010 |1020 1020:1020 1030:1030 |1040"},
 		{"sound alone at the end", "1000 1010|-", false, "1000 1010", "1000:1000 1010:1010 |1020 |1020"},
 		{"sound alone in between", "1000 1010|-|1020", false, "1000 1010 1020", "1000:1000 1010:1010 |1020 |1020 1020:1020 |1030"},
-		{"first one late", "1000 1010|1020 1030", false, "1005/20 1025/20", "1000:1005 |1020 1020:1025 |1040"},
+		{"a little late", "1000 1010|1020 1030", false, "1000 1010 1021 1030", "1000:1000 1010:1010 |1020 1020:1021 1030:1030 |1040"},
+		{"first one late", "1000 1010|1020 1030", false, "1005/20 1025/20", "1000:1000 |1020 =1020:1020 1025:1025 |1040"},
 		{"behind the end", "1000 1010", false, "1000 1010 1020", "1000:1000 1010:1010 |1020"},
-		{"behind the end, short ones", "1000 1010", false, "1000/1 1010/1 1020/1", "1000:1000 1010:1010 1020:1020 |1020"},
+		{"behind the end, short ones", "1000 1010", false, "1000/1 1010/1 1020/1", "1000:1000 1010:1010 |1020"},
 		{"none", "1000 1010", false, "", ""},
-		{"wrong order", "1000 1010", false, "1010 1000", "1000:1010 " + errOrder.Error()},
+		{"wrong order", "1000 1010", false, "1010 1000", "1000:1000 |1020 " + errOrder.Error()},
 	} {
 		f := clip(t, c.source)
 		source := newChunks(t.Context(), f)
-		cut := &cutter{source: source, media: f.Media, merge: c.merge}
+		f.OpenGOP = strings.HasPrefix(c.name, "open")
+		cut := &cutter{source: source, in: f, merge: c.merge}
 		var got []string
 		note := func(steps []step, err error) {
 			for _, s := range steps {
 				switch {
 				case s.end != nil:
-					got = append(got, fmt.Sprintf("|%d", s.at))
+					got = append(got, fmt.Sprintf("|%d", s.at/thousand))
 				case s.repeat:
-					got = append(got, fmt.Sprintf("=%d:%d", s.dts, s.pts))
+					got = append(got, fmt.Sprintf("=%d:%d", s.dts/thousand, s.pts/thousand))
 				default:
-					got = append(got, fmt.Sprintf("%d:%d", s.dts, s.pts))
+					got = append(got, fmt.Sprintf("%d:%d", s.dts/thousand, s.pts/thousand))
 				}
 			}
 			if err != nil {
@@ -84,7 +92,7 @@ func TestCutter(t *testing.T) {
 		for _, p := range strings.Fields(c.pictures) {
 			pts, duration := int64(0), int64(10)
 			fmt.Sscanf(p, "%d/%d", &pts, &duration)
-			steps, err := cut.add(pts, duration)
+			steps, err := cut.add(pts*thousand, duration*thousand)
 			note(steps, err)
 			failed = failed || err != nil
 		}

@@ -22,7 +22,7 @@ type Encoding struct {
 	// Width and Height are the size in pixels, as those of Options. Pictures are never
 	// enlarged, and the sides of H264 are even.
 	Width, Height int
-	// FPS leaves pictures out, as that of Options.
+	// FPS leaves pictures out, as that of Options, but never the first one.
 	FPS float64
 	// Hardware is which encoders may be used, as that of Options.
 	Hardware string
@@ -55,8 +55,8 @@ func (e Encoding) withDefaults() (Encoding, error) {
 // have one size and format, and their PTS increases. What it yields is ready for
 // processors.Output: the chunks begin and end where those of in do, the first one has the
 // tracks, and begins with an IDR, the only one. To H264 it copies the sound of in. All
-// pictures are encoded, and keep their PTS. One that lasts longer than a chunk is encoded
-// again in each.
+// pictures are encoded, and keep their PTS, but the first one is shown from the start of the
+// fragment on. One that lasts longer than its chunk is encoded again in the next one.
 //
 // A chunk comes as soon as its last picture is encoded. If there are no pictures, there are
 // no chunks. Errors: those of pictures and in, ctx's, a wrong encoding, what GStreamer lacks.

@@ -36,3 +36,9 @@ func (g *grid) take(pts, duration int64) (at, until int64, ok bool) {
 	g.any, g.last = true, at
 	return at, until, true
 }
+
+// takeFirst is take for a picture that is wanted in any case, at its own time.
+func (g *grid) takeFirst(pts, duration int64) (until int64) {
+	g.any, g.last = true, pts
+	return g.instant(g.from(pts + duration))
+}

@@ -96,20 +96,19 @@ func decode(ctx context.Context, in *processors.Fragment, d gstreamer.Decoding, 
 				yield(frame{}, err)
 				return
 			}
-			d.Reorder = d.Reorder || reorders(in.Video(), c)
+			d.Reorder, d.Recovery = reorders(in.Video(), c), recovers(in.Video(), c)
 			break
 		}
-		for {
-			n := &decoding{in: in, keyframes: keyframes, durations: map[int64]int64{}}
-			err := n.run(ctx, d, yield)
-			var again *replaceError
-			if errors.As(err, &again) {
-				continue
-			}
-			if err != nil {
-				yield(frame{}, err)
-			}
-			return
+		n := &decoding{in: in, keyframes: keyframes}
+		err := n.run(ctx, d, yield)
+		var failed *hardwareError
+		if errors.As(err, &failed) {
+			d.Hardware = gstreamer.Software
+			n.instead = failed
+			err = n.run(ctx, d, yield)
+		}
+		if err != nil {
+			yield(frame{}, err)
 		}
 	}
 }
@@ -128,8 +127,25 @@ func reorders(t *schemas.Track, c *schemas.Chunk) bool {
 	return false
 }
 
-// replaceError tells that another decoder has to decode the fragment.
-type replaceError struct{ error }
+// recovers reports whether a fragment begins with a recovery point.
+func recovers(t *schemas.Track, c *schemas.Chunk) bool {
+	v := c.Video()
+	if len(v) == 0 {
+		return false
+	}
+	u, err := codec.Classify(t.Codec, v[0].Data)
+	return err == nil && u.Picture == codec.Recovery
+}
+
+// hardwareError is that hardware has not decoded anything.
+type hardwareError struct {
+	err error
+	by  decoder
+}
+
+func (e *hardwareError) Error() string { return e.err.Error() }
+
+func (e *hardwareError) Unwrap() error { return e.err }
 
 // errStopped tells that nobody wants more pictures.
 var errStopped = errors.New("video: stopped")
@@ -140,17 +156,20 @@ type decoder interface {
 	End()
 	Next(ctx context.Context) (*gstreamer.Frame, error)
 	Close()
-	Replace(err error) bool
+	Hardware() bool
+	Worked()
+	Failed(err error)
 	Element() string
 	Warning() string
 }
 
 var newDecoder = func(d gstreamer.Decoding) (decoder, error) { return gstreamer.NewDecoder(d) }
 
-// decoding is the decoding of one fragment by one decoder.
+// decoding is the decoding of one fragment.
 type decoding struct {
 	in        *processors.Fragment
 	keyframes bool
+	instead   *hardwareError // why it is done again, in software
 
 	mu        sync.Mutex
 	units     int
@@ -165,6 +184,7 @@ func (n *decoding) run(ctx context.Context, d gstreamer.Decoding, yield func(fra
 		return fragmentError(n.in, err)
 	}
 	defer dec.Close()
+	n.units, n.durations = 0, map[int64]int64{}
 	outer := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	done := make(chan struct{})
@@ -178,7 +198,7 @@ func (n *decoding) run(ctx context.Context, d gstreamer.Decoding, yield func(fra
 		cancel(errStopped)
 		<-done
 	}()
-	for count := 0; ; count++ {
+	for count := 0; ; {
 		f, err := dec.Next(ctx)
 		switch {
 		case err == nil:
@@ -192,14 +212,36 @@ func (n *decoding) run(ctx context.Context, d gstreamer.Decoding, yield func(fra
 			if errors.Is(err, io.EOF) {
 				err = n.nothing(dec)
 			}
-			if count == 0 && dec.Replace(err) {
-				return &replaceError{err}
+			err = fragmentError(n.in, err)
+			if count == 0 && dec.Hardware() {
+				err = &hardwareError{err, dec}
 			}
-			return fragmentError(n.in, err)
+			return err
 		}
-		if !yield(frame{Frame: f, at: f.PTS + n.in.Media, duration: n.duration(f.PTS)}, nil) {
+		duration := n.duration(f.PTS)
+		if duration == hidden {
+			f.Release()
+			continue
+		}
+		if count++; count == 1 {
+			n.began(dec)
+		}
+		if !yield(frame{Frame: f, at: f.PTS + n.in.Media, duration: duration}, nil) {
 			return nil
 		}
+	}
+}
+
+// hidden is the duration of a picture that nobody sees. The leading pictures of an open GOP
+// of H.264 are decoded without what they need: if they were left out, a decoder would take
+// others for lost, since others may refer to them.
+const hidden = -1
+
+// began tells how decoders do, when the first picture has come.
+func (n *decoding) began(dec decoder) {
+	dec.Worked()
+	if n.instead != nil {
+		n.instead.by.Failed(n.instead)
 	}
 }
 
@@ -232,13 +274,20 @@ func (n *decoding) feed(ctx context.Context, dec decoder) error {
 			return err
 		}
 		for _, s := range c.Video() {
-			if lead.skip(s) || n.keyframes && !s.Sync {
+			if n.keyframes && !s.Sync {
 				continue
 			}
 			pts, dts := s.DTS+int64(s.PTSOffset)-n.in.Media, s.DTS-n.in.Media
+			duration := int64(s.Duration)
+			if lead.undecodable(s) {
+				if lead.codec == schemas.H265 {
+					continue // decoders leave them out too
+				}
+				duration = hidden
+			}
 			n.mu.Lock()
 			n.units++
-			n.durations[pts] = int64(s.Duration)
+			n.durations[pts] = duration
 			n.mu.Unlock()
 			err := dec.Push(ctx, s.Data, pts, dts, s.Sync)
 			if ctx.Err() != nil {
@@ -261,8 +310,8 @@ type leading struct {
 	begun bool
 }
 
-// skip reports whether the next access unit cannot be decoded.
-func (l *leading) skip(s schemas.Sample) bool {
+// undecodable reports whether the next access unit is one of them.
+func (l *leading) undecodable(s schemas.Sample) bool {
 	pts := s.DTS + int64(s.PTSOffset)
 	switch {
 	case !l.open:

@@ -20,7 +20,7 @@ import (
 func withoutVUI(t *testing.T, nal []byte) []byte {
 	t.Helper()
 	b, at := h264.EmulationPreventionRemove(nal), 4*8
-	ue := func() (v uint32) {
+	ue := func() uint32 {
 		v, err := bits.ReadGolombUnsigned(b, &at)
 		if err != nil {
 			t.Fatal(err)
@@ -63,7 +63,10 @@ func withoutVUI(t *testing.T, nal []byte) []byte {
 	if at%8 == 7 {
 		out = append(out, 0x80)
 	}
-	return h264.EmulationPreventionAdd(out)
+	if bytes.Contains(out, []byte{0, 0}) {
+		t.Fatalf("%x would need emulation prevention", out)
+	}
+	return out
 }
 
 // A stream that reorders pictures, and does not say how far, is decoded completely too.

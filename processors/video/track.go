@@ -48,7 +48,7 @@ func newTrack(in *processors.Fragment, source *chunks, e Encoding) (*track, erro
 	if err != nil {
 		return nil, err
 	}
-	t := &track{in: in, e: e, cut: &cutter{source: source, media: in.Media, merge: e.Codec == schemas.MJPEG}}
+	t := &track{in: in, e: e, cut: &cutter{source: source, in: in, merge: e.Codec == schemas.MJPEG}}
 	if e.FPS > 0 {
 		t.grid = newGrid(e.FPS)
 	}
@@ -105,7 +105,9 @@ func (e Encoding) size(w, h int) (int, int) {
 // add encodes a picture.
 func (t *track) add(ctx context.Context, p image) error {
 	pts, duration := p.times()
-	if t.grid != nil {
+	if t.grid != nil && t.enc == nil {
+		duration = t.grid.takeFirst(pts, duration) - pts
+	} else if t.grid != nil {
 		at, until, ok := t.grid.take(pts, duration)
 		if !ok {
 			return nil
@@ -160,7 +162,7 @@ func (t *track) failed(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	t.enc.Replace(err)
+	t.enc.Failed(err)
 	return fragmentError(t.in, err)
 }
 
@@ -197,6 +199,9 @@ func (t *track) collect(ctx context.Context, all bool, yield func(*schemas.Chunk
 		}
 		if !ok {
 			return nil
+		}
+		if !t.begun && len(t.samples) == 0 {
+			t.enc.Worked()
 		}
 		t.steps = t.steps[1:]
 		t.samples = append(t.samples, schemas.Sample{
