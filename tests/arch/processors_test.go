@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -97,4 +98,29 @@ func receiver(f *ast.FieldList) *ast.Ident {
 		return i
 	}
 	return ast.NewIdent("_")
+}
+
+// Built-in processors are written as those of users: they see fragments and pictures, and
+// neither Kafka nor GStreamer.
+func TestBuiltInsUseTheSDK(t *testing.T) {
+	may := map[string][]string{
+		"processors/motion":    {"schemas", "processors", "processors/video"},
+		"processors/thumbnail": {"schemas", "processors", "processors/video"},
+		"processors/redact":    {"schemas", "processors", "processors/video", "processors/motion"},
+	}
+	for _, p := range packages(t) {
+		allowed, ok := may[p.dir]
+		if !ok {
+			continue
+		}
+		delete(may, p.dir)
+		for _, d := range p.imports {
+			if o := ours(d); o != "" && !slices.Contains(allowed, o) {
+				t.Errorf("%s imports %s", p.dir, o)
+			}
+		}
+	}
+	for dir := range may {
+		t.Errorf("a rule names %s, which does not exist", dir)
+	}
 }

@@ -1,0 +1,348 @@
+package redact
+
+import (
+	"iter"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/framelog/framelog/internal/gstreamer"
+	"github.com/framelog/framelog/processors"
+	"github.com/framelog/framelog/processors/motion"
+	"github.com/framelog/framelog/processors/processorstest"
+	"github.com/framelog/framelog/processors/video"
+	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
+	"github.com/framelog/framelog/tests/testmedia"
+)
+
+// need skips a test where GStreamer lacks what decodes and encodes in software.
+func need(t testing.TB) {
+	t.Helper()
+	testenv.SkipShort(t, "ffmpeg")
+	if err := gstreamer.Init(); err != nil {
+		testenv.Missing(t, "%v", err)
+	}
+	if err := gstreamer.Require("avdec_h264", "x264enc", "h264parse"); err != nil {
+		testenv.Missing(t, "%v", err)
+	}
+}
+
+func newRedact(t testing.TB, s Settings) processors.Processor {
+	t.Helper()
+	p, err := New("redacted", s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestConformance(t *testing.T) {
+	need(t)
+	processorstest.Run(t, newRedact(t, Settings{Moving: true}))
+}
+
+var place = testmedia.Place{Seq: 7, Session: 3, Epoch: 5, Layout: testmedia.Layout, Start: testmedia.Start}
+
+// redacted processes a fragment, and returns its output as a fragment.
+func redacted(t testing.TB, p processors.Processor, in *processors.Fragment) ([]*schemas.Chunk, *processors.Fragment) {
+	t.Helper()
+	r, err := p.Collect(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := in.Entry(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunks := r.Chunks["redacted"]
+	if len(chunks) == 0 {
+		t.Fatal("no chunks")
+	}
+	return chunks, processors.NewFragment(in.Camera, e, chunks...)
+}
+
+// pictures decodes a fragment.
+func pictures(t testing.TB, in *processors.Fragment) (all []*video.Picture) {
+	t.Helper()
+	for p, err := range video.Pictures(t.Context(), in, video.Options{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p.Clone())
+	}
+	return all
+}
+
+// differences returns the mean differences of the luma of two pictures inside of an area
+// and outside of it, some pixels from its edge. Encoders smear edges.
+func differences(a, b *video.Picture, area motion.Area) (inside, outside float64) {
+	const edge = 6
+	var n [2]int
+	var sum [2]float64
+	w, h := float64(a.Width), float64(a.Height)
+	for i := range a.Data[:a.Width*a.Height] {
+		x, y := float64(i%a.Width), float64(i/a.Width)
+		dx := max(area.X*w-x, x-(area.X+area.W)*w)
+		dy := max(area.Y*h-y, y-(area.Y+area.H)*h)
+		d := max(dx, dy)
+		if math.Abs(d) < edge {
+			continue
+		}
+		side := 0
+		if d > 0 {
+			side = 1
+		}
+		n[side]++
+		sum[side] += math.Abs(float64(a.Data[i]) - float64(b.Data[i]))
+	}
+	return sum[0] / float64(max(1, n[0])), sum[1] / float64(max(1, n[1]))
+}
+
+// In each picture the area looks as the mosaic of the source's picture, and the rest as
+// the source. Chunks, times and pictures are those of the source.
+func TestRegions(t *testing.T) {
+	need(t)
+	area := motion.Area{X: 0.25, Y: 0.25, W: 0.5, H: 0.5}
+	clip := testmedia.MakeClip(t, 2, true, testmedia.H264BFrames...)
+	for _, s := range []Settings{
+		{Regions: []motion.Area{area}},
+		{Cameras: map[string]Camera{"cam": {Regions: []motion.Area{area}}}, Style: fill, Moving: true},
+	} {
+		p := newRedact(t, s)
+		if o := p.Outputs; len(o) != 1 || o[0].Role != schemas.RoleAlternative {
+			t.Errorf("outputs %+v", o)
+		}
+		for i, f := range clip.Fragments(place, 5) {
+			in := processors.NewFragment("cam", f.Entry, f.Chunks...)
+			chunks, out := redacted(t, p, in)
+			checkShape(t, f.Chunks, chunks)
+			want, got := pictures(t, in), pictures(t, out)
+			if len(want) != 25 || len(got) != len(want) {
+				t.Fatalf("fragment %d: %d pictures of %d", i, len(got), len(want))
+			}
+			v := newVeil(want[0].Width, want[0].Height, []motion.Area{area}, s.Style == fill)
+			for n := range want {
+				before, _ := differences(want[n], got[n], area)
+				v.hide(want[n])
+				inside, outside := differences(want[n], got[n], area)
+				if got[n].PTS != want[n].PTS || inside > 4 || outside > 8 || before < 3*inside {
+					t.Errorf("fragment %d, picture %d at %d, want %d: differences %.1f inside, %.1f outside; %.1f to the source inside",
+						i, n, got[n].PTS, want[n].PTS, inside, outside, before)
+				}
+			}
+		}
+	}
+}
+
+// checkShape checks that chunks begin and end as those of the source, with one IDR.
+func checkShape(t *testing.T, source, got []*schemas.Chunk) {
+	t.Helper()
+	if len(source) != len(got) {
+		t.Fatalf("%d chunks, the source has %d", len(got), len(source))
+	}
+	for i, c := range got {
+		s := source[i]
+		if c.MediaStart() != s.MediaStart() || c.MediaEnd() != s.MediaEnd() || !c.Start.Equal(s.Start) || c.Last != s.Last {
+			t.Errorf("chunk %d from %d to %d, last %v; the source's from %d to %d", i, c.MediaStart(), c.MediaEnd(), c.Last, s.MediaStart(), s.MediaEnd())
+		}
+		for j, u := range c.Video() {
+			if u.Sync != (i == 0 && j == 0) {
+				t.Errorf("chunk %d, picture %d: sync %v", i, j, u.Sync)
+			}
+		}
+	}
+}
+
+// Without a setting there is no sound, and with it the sound is the source's.
+func TestSound(t *testing.T) {
+	need(t)
+	f := testmedia.MakeClip(t, 1, true, testmedia.H264Plain...).Fragments(place, 5)[0]
+	in := processors.NewFragment("cam", f.Entry, f.Chunks...)
+	tracks := func(chunks []*schemas.Chunk) (ids []uint8, sound []byte) {
+		for _, tr := range chunks[0].Tracks {
+			ids = append(ids, tr.ID)
+		}
+		for _, c := range chunks {
+			for _, r := range c.Runs {
+				if r.Track == schemas.VideoTrack {
+					continue
+				}
+				for _, s := range r.Samples {
+					sound = append(sound, s.Data...)
+				}
+			}
+		}
+		return ids, sound
+	}
+	chunks, _ := redacted(t, newRedact(t, Settings{}), in)
+	if ids, sound := tracks(chunks); !slices.Equal(ids, []uint8{schemas.VideoTrack}) || len(sound) > 0 {
+		t.Errorf("tracks %d, %d bytes of sound; want pictures alone", ids, len(sound))
+	}
+	chunks, _ = redacted(t, newRedact(t, Settings{Audio: true}), in)
+	ids, sound := tracks(chunks)
+	if _, want := tracks(f.Chunks); !slices.Equal(ids, []uint8{schemas.VideoTrack, schemas.AudioTrack}) || !slices.Equal(sound, want) {
+		t.Errorf("tracks %d, %d bytes of sound; want the source's %d", ids, len(sound), len(want))
+	}
+	if got := f.Chunks[0]; len(got.Tracks) != 2 || len(got.Runs) != 2 {
+		t.Errorf("the source has changed: %+v", got)
+	}
+}
+
+// Of a camera for which nothing is configured the whole picture is hidden.
+func TestCamerasThatAreNotConfigured(t *testing.T) {
+	need(t)
+	f := testmedia.MakeClip(t, 1, false, testmedia.H264Plain...).Fragments(place, 5)[0]
+	in := processors.NewFragment("yard", f.Entry, f.Chunks...)
+	all := motion.Area{W: 1, H: 1}
+	for _, s := range []Settings{{}, {Cameras: map[string]Camera{"cam": {Regions: []motion.Area{{W: 0.1, H: 0.1}}}}}} {
+		_, out := redacted(t, newRedact(t, s), in)
+		want := pictures(t, in)
+		for i, got := range pictures(t, out) {
+			source, _ := differences(want[i], got, all)
+			newVeil(got.Width, got.Height, []motion.Area{all}, false).hide(want[i])
+			if d, _ := differences(want[i], got, all); d > 4 || source < 3*d {
+				t.Fatalf("picture %d: differences %.1f to the mosaic, %.1f to the source", i, d, source)
+			}
+		}
+	}
+}
+
+// drawn is a dark wall, and something white with a pattern that walks over it from picture
+// 8 on.
+func drawn(n int, media int64) *video.Picture {
+	const w, h = 320, 180
+	p := &video.Picture{PTS: media + int64(n)*3600, Duration: 3600, Width: w, Height: h, Format: video.I420, Data: make([]byte, w*h*3/2)}
+	for i := range p.Data {
+		p.Data[i] = 128
+	}
+	for i := range w * h {
+		x, y := i%w, i/w
+		p.Data[i] = byte(60 + 20*((x/20+y/20)%2) + x%7)
+		if b, ok := walker(n); ok && float64(x) >= b.X*w && float64(x) < (b.X+b.W)*w && float64(y) >= b.Y*h && float64(y) < (b.Y+b.H)*h {
+			p.Data[i] = byte(170 + 60*((x/3+y/3)%2))
+		}
+	}
+	return p
+}
+
+func walker(n int) (a motion.Area, there bool) {
+	return motion.Area{X: 0.2 + 0.02*float64(n-8), Y: 0.4, W: 0.1, H: 0.25}, n >= 8
+}
+
+// encoded makes a fragment of pictures.
+func encoded(t testing.TB, pictures func(media int64) iter.Seq2[*video.Picture, error]) *processors.Fragment {
+	t.Helper()
+	f := testmedia.MakeClip(t, 1, false, testmedia.H264Plain...).Fragments(place, 5)[0] // its times alone matter
+	in := processors.NewFragment("cam", f.Entry, f.Chunks...)
+	var chunks []*schemas.Chunk
+	for c, err := range video.Encode(t.Context(), in, pictures(in.Media), video.Encoding{Bitrate: 2_000_000, Hardware: "software"}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Session, c.Seq, c.Index = in.Session, in.Seq, uint32(len(chunks))
+		chunks = append(chunks, c)
+	}
+	return processors.NewFragment("cam", f.Entry, chunks...)
+}
+
+// What moves is hidden in each picture, from the first one on in which it is seen. What
+// is far from it is not.
+func TestMoving(t *testing.T) {
+	need(t)
+	in := encoded(t, func(media int64) iter.Seq2[*video.Picture, error] {
+		return func(yield func(*video.Picture, error) bool) {
+			for n := range 25 {
+				if !yield(drawn(n, media), nil) {
+					return
+				}
+			}
+		}
+	})
+	_, out := redacted(t, newRedact(t, Settings{Moving: true, Style: fill}), in)
+	source := pictures(t, in)
+	got := pictures(t, out)
+	if len(got) != 25 {
+		t.Fatalf("%d pictures", len(got))
+	}
+	far := motion.Area{Y: 0.25, W: 1, H: 0.55} // all around it
+	for n, p := range got {
+		if _, d := differences(source[n], p, far); d > 8 {
+			t.Errorf("picture %d: far from it there is a difference of %.1f", n, d)
+		}
+		a, there := walker(n)
+		if !there {
+			continue
+		}
+		for y := int(a.Y * 180); y < int((a.Y+a.H)*180); y++ {
+			for x := int(a.X * 320); x < int((a.X+a.W)*320); x++ {
+				if v := p.Data[y*320+x]; v > 40 {
+					t.Fatalf("picture %d: pixel %d,%d is %d: it can be seen", n, x, y, v)
+				}
+			}
+		}
+	}
+}
+
+// A fragment that cannot be decoded gives an error and nothing else; one that can in part
+// gives the hidden pictures of that part.
+func TestDamage(t *testing.T) {
+	need(t)
+	f := testmedia.MakeClip(t, 1, true, testmedia.H264Plain...).Fragments(place, 5)[0]
+	damaged := func(from int) *processors.Fragment {
+		var chunks []*schemas.Chunk
+		n := 0
+		for _, c := range f.Chunks {
+			d := *c
+			d.Runs = slices.Clone(c.Runs)
+			for i, r := range d.Runs {
+				if r.Track != schemas.VideoTrack {
+					continue
+				}
+				d.Runs[i].Samples = slices.Clone(r.Samples)
+				for j := range d.Runs[i].Samples {
+					if n++; n > from {
+						d.Runs[i].Samples[j].Data = []byte{0, 0, 0, 4, 0x65, 1, 2, 3}
+					}
+				}
+			}
+			chunks = append(chunks, &d)
+		}
+		return processors.NewFragment("cam", f.Entry, chunks...)
+	}
+	for _, s := range []Settings{{}, {Moving: true}, {Audio: true}} {
+		if r, err := must(New("redacted", s)).Collect(t.Context(), damaged(0)); err == nil {
+			t.Errorf("%+v: no error but %+v", s, r)
+		}
+	}
+	_, out := redacted(t, newRedact(t, Settings{Style: fill}), damaged(10))
+	for i, p := range pictures(t, out) {
+		for at, v := range p.Data[:p.Width*p.Height] {
+			if v > 30 {
+				t.Fatalf("picture %d: pixel %d is %d, it should be black", i, at, v)
+			}
+		}
+	}
+}
+
+func must(p processors.Processor, err error) *processors.Processor {
+	if err != nil {
+		panic(err)
+	}
+	return &p
+}
+
+func TestSettingsThatAreWrong(t *testing.T) {
+	for want, s := range map[string]Settings{
+		`style: "blur"; give pixelate or fill`:    {Style: "blur"},
+		"margin: -1; give a part":                 {Margin: -1},
+		"regions[0]: a rectangle of 0 by 0":       {Regions: []motion.Area{{}}},
+		"cameras.yard.regions: there are none":    {Cameras: map[string]Camera{"yard": {}}},
+		"cameras.yard.regions[0]: the rectangle ": {Cameras: map[string]Camera{"yard": {Regions: []motion.Area{{W: 2, H: 1}}}}},
+	} {
+		if _, err := New("redacted", s); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", s, err, want)
+		}
+	}
+}
