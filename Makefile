@@ -84,6 +84,7 @@ lint: vet
 # Half an hour as it is; BENCH_FLAGS='-cameras 4 -rounds 1 -seconds 10s' is short.
 bench: deps-test build
 	FRAMELOG_TEST_BINARY=$(CURDIR)/bin/framelog $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 90m ./tests/bench -args $(BENCH_FLAGS)
+	$(GO) test -run '^$$' -bench . -benchtime 5x ./processors/exec
 
 clean:
 	rm -rf bin .cache web/node_modules egress/page/dist/assets egress/page/dist/index.html*

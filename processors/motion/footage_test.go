@@ -30,7 +30,7 @@ func TestFootage(t *testing.T) {
 	p := newMotion(t, Settings{})
 	for _, tt := range footage {
 		t.Run(tt.file, func(t *testing.T) {
-			clip := testmedia.Footage(t, tt.file)
+			clip := testmedia.Footage(t, tt.file, 0, 0)
 			var spans [][2]float64
 			until := 0.
 			for _, f := range clip.Fragments(place, 5) {
