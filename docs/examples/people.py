@@ -9,7 +9,7 @@ detector.setSVMDetector(cv2.HOGDescriptor_getDefaultPeopleDetector())
 def people(fragment):
     most = 0
     for frame in fragment:
-        found, scores = detector.detectMultiScale(frame.image, winStride=(8, 8))
+        found, scores = detector.detectMultiScale(frame.image, winStride=(8, 8), padding=(32, 32))
         frame.boxes([framelog.Box(*box, "person", min(score, 1)) for box, score in zip(found, scores)])
         most = max(most, len(found))
     if most:

@@ -195,3 +195,15 @@ func TestPythonAlone(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 }
+
+// A picture that the program keeps stays as it is.
+func TestPythonKeeps(t *testing.T) {
+	e := python(t, "testdata/keeps.py", "python3-numpy")
+	r, err := e.collect(t.Context(), 5, 40)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ev := r.Events[0]; string(ev.Data) != "[]" || ev.Value != 30 {
+		t.Errorf("of %v pictures that the program has kept, others stand in %s", ev.Value, ev.Data)
+	}
+}

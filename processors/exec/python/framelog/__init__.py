@@ -328,6 +328,8 @@ class _Pipes:
             raise Error(f"this module speaks version {VERSION} of the protocol, Framelog {version}; use the module of this Framelog")
         for fd in (self._in, self._out):
             os.set_inheritable(fd, False)
+        self._buffers: list = []
+        self._unheld = _holders([np.empty(1)])[0]
 
     def read(self) -> tuple:
         """Returns kind, header and payload of the next frame; the payload of a picture as an array."""
@@ -336,10 +338,18 @@ class _Pipes:
             raise _Broken("no frame of the protocol")
         header = json.loads(self._fill(bytearray(length)))
         if kind == b"P":
-            payload = np.empty(size, np.uint8)
-            self._fill(payload)
-            return kind, header, payload.reshape(_shape(header))
+            return kind, header, self._fill(self._buffer(size)).reshape(_shape(header))
         return kind, header, self._fill(bytearray(size)) if size else b""
+
+    def _buffer(self, size: int) -> np.ndarray:
+        """Returns memory for a picture: that of an earlier one which nobody has any more, since new
+        memory costs the system as much as the picture itself."""
+        for b, holders in zip(self._buffers, _holders(self._buffers)):
+            if b.size == size and holders == self._unheld:
+                return b
+        # Two: a loop has the frame before while it asks for the next one.
+        self._buffers = [*self._buffers[-1:], np.empty(size, np.uint8)]
+        return self._buffers[-1]
 
     def _fill(self, buffer):
         view, n = memoryview(buffer), 0
@@ -361,6 +371,11 @@ class _Pipes:
                     view = view[os.write(self._out, view):]
                 except BrokenPipeError:
                     raise _Ended from None
+
+
+def _holders(arrays: list) -> list:
+    """Returns how often each array of a list is referred to, with the references of list and call."""
+    return [sys.getrefcount(a) for a in arrays]
 
 
 def _plain(value: Any) -> Any:
