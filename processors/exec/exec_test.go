@@ -143,7 +143,7 @@ func TestBadChildren(t *testing.T) {
 	for mode, want := range map[string]string{
 		"exits":              "the program ended with exit status 7; it printed last: MemoryError",
 		"killed":             "the program was killed by signal 9, killed (the system does this",
-		"hangs":              "the program hangs: for 300ms it has neither read nor answered, after ",
+		"hangs":              "the program hangs: for 2s it has neither read nor answered, after ",
 		"hangs at end":       "after 20 pictures of the fragment; raise timeout if it needs longer; it was killed",
 		"closes pipes":       "it has closed its pipes, and goes on",
 		"prints into it":     `it wrote "hello, world" where a frame begins`,
@@ -170,7 +170,7 @@ func TestBadChildren(t *testing.T) {
 			t.Parallel()
 			e := newEnv(t, mode, func(s *Settings) {
 				if strings.HasPrefix(mode, "hangs") {
-					s.Timeout = 300 * time.Millisecond
+					s.Timeout = 2 * time.Second
 				}
 				if strings.HasSuffix(mode, "picture") && mode != "picture" || mode == "picture twice" {
 					s.Output = "variant"
@@ -262,7 +262,7 @@ func TestCancelKills(t *testing.T) {
 func TestDoneEarly(t *testing.T) {
 	e := newEnv(t, "done at once")
 	var given atomic.Int64
-	e.pictures = fake{width: 1024, height: 1024, given: func(int) { given.Add(1) }}.pictures
+	e.pictures = fake{width: 1024, height: 1024, same: true, given: func(int) { given.Add(1) }}.pictures
 	const all = 1 << 16 // 200 GB
 	if _, err := e.collect(t.Context(), 5, all); err != nil || given.Load() == all {
 		t.Errorf("error %v, %d pictures", err, given.Load())
@@ -273,7 +273,7 @@ func TestDoneEarly(t *testing.T) {
 // A program that is done, and reads no more, has processed its fragment. The next one gets
 // a new child.
 func TestDeaf(t *testing.T) {
-	e := newEnv(t, "done and deaf", func(s *Settings) { s.Timeout = 100 * time.Millisecond })
+	e := newEnv(t, "done and deaf", func(s *Settings) { s.Timeout = time.Second })
 	e.pictures = fake{width: 1024, height: 1024}.pictures
 	for seq := range uint64(2) {
 		if _, err := e.collect(t.Context(), seq, 3); err != nil {
@@ -289,7 +289,7 @@ func TestDeaf(t *testing.T) {
 func TestBackpressure(t *testing.T) {
 	e := newEnv(t, "waits")
 	var given atomic.Int64
-	e.pictures = fake{width: 640, height: 360, given: func(int) { given.Add(1) }}.pictures
+	e.pictures = fake{width: 640, height: 360, same: true, given: func(int) { given.Add(1) }}.pictures
 	done := make(chan error, 1)
 	go func() {
 		_, err := e.collect(t.Context(), 5, 100)
@@ -308,12 +308,12 @@ func TestBackpressure(t *testing.T) {
 
 // While Framelog waits for the camera, no program hangs.
 func TestSlowCamera(t *testing.T) {
-	e := newEnv(t, "work", func(s *Settings) { s.Timeout = 100 * time.Millisecond })
+	e := newEnv(t, "work", func(s *Settings) { s.Timeout = time.Second })
 	var silent time.Duration
 	e.pictures = fake{width: 8, height: 4, given: func(i int) {
 		if i == 1 {
 			began := time.Now()
-			testenv.Poll(t, 4*e.Timeout, func() bool { return false })
+			testenv.Poll(t, 5*e.Timeout/2, func() bool { return false })
 			silent = time.Since(began)
 		}
 	}}.pictures

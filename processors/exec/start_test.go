@@ -26,7 +26,11 @@ func TestCannotStart(t *testing.T) {
 	} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			e := newEnv(t, mode, func(s *Settings) { s.StartTimeout = 1500 * time.Millisecond })
+			e := newEnv(t, mode, func(s *Settings) {
+				if mode == "never ready" {
+					s.StartTimeout = 1500 * time.Millisecond
+				}
+			})
 			_, err := e.collect(t.Context(), 5, 3)
 			if err == nil || !strings.Contains(err.Error(), want) || !errors.Is(err, processors.ErrUnavailable) {
 				t.Errorf("error %v\nwant %s", err, want)
