@@ -12,6 +12,7 @@ import (
 	"github.com/framelog/framelog/processors/processorstest"
 	"github.com/framelog/framelog/processors/transcode"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/oracle/pictures"
 	"github.com/framelog/framelog/tests/testenv"
 	"github.com/framelog/framelog/tests/testmedia"
 )
@@ -81,7 +82,7 @@ func TestVariants(t *testing.T) {
 				}
 				var fragments [][]*schemas.Chunk
 				for i, f := range out[rendition] {
-					testmedia.SameTimes(t, f, source[i].Chunks)
+					pictures.SameTimes(t, f, source[i].Chunks)
 					fragments = append(fragments, f)
 				}
 				if len(fragments) != len(source) {
@@ -98,17 +99,17 @@ func TestVariants(t *testing.T) {
 				if err != nil || info.Width != size[0] || info.Height != size[1] || info.Reorder != 0 {
 					t.Errorf("%s: the decoder configuration says %+v, %v", rendition, info, err)
 				}
-				path := testmedia.WriteFile(t, fragments...)
+				path := pictures.WriteFile(t, fragments...)
 				testmedia.FFmpeg(t, "-xerror", "-err_detect", "explode", "-i", path, "-f", "null", "-")
 				bytes := size[0]*size[1] + 2*((size[0]+1)/2)*((size[1]+1)/2)
-				got := testmedia.Decode(t, path, c.pixels, bytes)
-				want := testmedia.Decode(t, clip.Path, c.pixels, bytes, "-s", fmt.Sprintf("%dx%d", size[0], size[1]), "-sws_flags", "bilinear")
+				got := pictures.Decode(t, path, c.pixels, bytes)
+				want := pictures.Decode(t, clip.Path, c.pixels, bytes, "-s", fmt.Sprintf("%dx%d", size[0], size[1]), "-sws_flags", "bilinear")
 				if len(got) != len(want) {
 					t.Fatalf("%s: %d pictures of %d", rendition, len(got), len(want))
 				}
 				worst := 99.0
 				for i := range got {
-					worst = min(worst, testmedia.PSNR(got[i], want[i]))
+					worst = min(worst, pictures.PSNR(got[i], want[i]))
 				}
 				t.Logf("%s: PSNR from %.1f dB on", rendition, worst)
 				if worst < 27 {
@@ -162,8 +163,8 @@ func TestShapeAndInterlacing(t *testing.T) {
 	} {
 		clip := testmedia.MakeClip(t, 1, false, options...)
 		source, out := made(t, p, clip)
-		testmedia.SameTimes(t, out["v"][0], source[0].Chunks)
-		path := testmedia.WriteFile(t, out["v"]...)
+		pictures.SameTimes(t, out["v"][0], source[0].Chunks)
+		path := pictures.WriteFile(t, out["v"]...)
 		if got, _ := testenv.Probe(t, path).Stream("video"); got.Aspect != "16:11" || got.FieldOrder != "progressive" {
 			t.Errorf("%s: %+v", name, got)
 		}
@@ -183,16 +184,16 @@ func TestFootage(t *testing.T) {
 			source, out := made(t, p, clip)
 			for _, rendition := range p.Outputs {
 				for i, f := range out[rendition.Name] {
-					testmedia.SameTimes(t, f, source[i].Chunks)
+					pictures.SameTimes(t, f, source[i].Chunks)
 				}
 			}
-			path := testmedia.WriteFile(t, out["720p"]...)
-			want, got := testmedia.Decode(t, clip.Path, "yuv420p", 768*432*3/2), testmedia.Decode(t, path, "yuv420p", 768*432*3/2)
+			path := pictures.WriteFile(t, out["720p"]...)
+			want, got := pictures.Decode(t, clip.Path, "yuv420p", 768*432*3/2), pictures.Decode(t, path, "yuv420p", 768*432*3/2)
 			if len(got) != len(want) {
 				t.Fatalf("%d pictures of %d", len(got), len(want))
 			}
 			for i := range got {
-				if q := testmedia.PSNR(got[i], want[i]); q < 32 {
+				if q := pictures.PSNR(got[i], want[i]); q < 32 {
 					t.Errorf("picture %d: PSNR %.1f dB", i, q)
 					break
 				}

@@ -12,6 +12,7 @@ import (
 	"github.com/framelog/framelog/processors"
 	"github.com/framelog/framelog/processors/video"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/oracle/pictures"
 	"github.com/framelog/framelog/tests/testmedia"
 )
 
@@ -46,7 +47,7 @@ func TestEncode(t *testing.T) {
 			var made [][]*schemas.Chunk
 			for _, f := range fragments(clip, 5) {
 				got := encoded(t, video.Encode(t.Context(), f, video.Pictures(t.Context(), f, video.Options{}), video.Encoding{Bitrate: 2e6}))
-				testmedia.SameTimes(t, got, source(t, f))
+				pictures.SameTimes(t, got, source(t, f))
 				again := encoded(t, video.Encode(t.Context(), f, video.Pictures(t.Context(), f, video.Options{}), video.Encoding{Bitrate: 2e6}))
 				for i := range got {
 					if !slices.EqualFunc(got[i].Video(), again[i].Video(), func(a, b schemas.Sample) bool { return bytes.Equal(a.Data, b.Data) }) {
@@ -60,12 +61,12 @@ func TestEncode(t *testing.T) {
 			if name == "MJPEG" {
 				pixels = "yuvj420p"
 			}
-			want, got := testmedia.Decode(t, clip.Path, pixels, size), testmedia.Decode(t, testmedia.WriteFile(t, made...), pixels, size)
+			want, got := pictures.Decode(t, clip.Path, pixels, size), pictures.Decode(t, pictures.WriteFile(t, made...), pixels, size)
 			if len(got) != len(want) {
 				t.Fatalf("ffmpeg decodes %d pictures of %d", len(got), len(want))
 			}
 			for i := range got {
-				if q := testmedia.PSNR(got[i], want[i]); q < 33 {
+				if q := pictures.PSNR(got[i], want[i]); q < 33 {
 					t.Errorf("picture %d: PSNR %.1f dB", i, q)
 					break
 				}
@@ -92,7 +93,7 @@ func TestEncodeFewPictures(t *testing.T) {
 	if fmt.Sprint(counts) != "[1 1 1 1 2]" {
 		t.Errorf("pictures of the chunks: %v", counts)
 	}
-	if n := len(testmedia.Decode(t, testmedia.WriteFile(t, got), "yuv420p", video.I420.Bytes(320, 180))); n != 6 {
+	if n := len(pictures.Decode(t, pictures.WriteFile(t, got), "yuv420p", video.I420.Bytes(320, 180))); n != 6 {
 		t.Errorf("ffmpeg decodes %d pictures", n)
 	}
 }
@@ -132,7 +133,7 @@ func TestEncodeMJPEG(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if q := testmedia.PSNR(luma(t, one), luma(t, two)); q < 33 {
+	if q := pictures.PSNR(luma(t, one), luma(t, two)); q < 33 {
 		t.Errorf("images of RGB and I420 differ: PSNR %.1f dB", q)
 	}
 }

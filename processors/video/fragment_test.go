@@ -19,6 +19,7 @@ import (
 	"github.com/framelog/framelog/processors/processorstest"
 	"github.com/framelog/framelog/processors/video"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/oracle/pictures"
 	"github.com/framelog/framelog/tests/testenv"
 	"github.com/framelog/framelog/tests/testmedia"
 )
@@ -121,7 +122,7 @@ func TestOpenGOP(t *testing.T) {
 		all := fragments(clip, 6)
 		pixels := map[int64][]byte{}
 		shown := slices.Sorted(maps.Keys(times(t, all...)))
-		for i, p := range testmedia.Decode(t, clip.Path, "yuv420p", video.I420.Bytes(320, 180)) {
+		for i, p := range pictures.Decode(t, clip.Path, "yuv420p", video.I420.Bytes(320, 180)) {
 			pixels[shown[i]] = p
 		}
 		for i, f := range all {
@@ -171,7 +172,7 @@ func TestParameterSetsInBand(t *testing.T) {
 			}
 		})
 		in.Tracks = fragments(testmedia.MakeClip(t, 1, false, options...), 5)[0].Tracks // 320x180
-		want := testmedia.Decode(t, other.Path, "yuv420p", video.I420.Bytes(160, 96))
+		want := pictures.Decode(t, other.Path, "yuv420p", video.I420.Bytes(160, 96))
 		got := collect(t, video.Options{}, in)
 		if len(got) != len(want) {
 			t.Fatalf("%s: %d pictures of %d", c, len(got), len(want))

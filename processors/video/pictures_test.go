@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/framelog/framelog/processors/video"
+	"github.com/framelog/framelog/tests/oracle/pictures"
 	"github.com/framelog/framelog/tests/testmedia"
 )
 
@@ -28,7 +29,7 @@ func TestPictures(t *testing.T) {
 			clip := testmedia.MakeClip(t, 2, false, c.options...)
 			all := fragments(clip, 5)
 			got := collect(t, video.Options{}, all...)
-			want := testmedia.Decode(t, clip.Path, c.pixels, video.I420.Bytes(320, 180))
+			want := pictures.Decode(t, clip.Path, c.pixels, video.I420.Bytes(320, 180))
 			at := times(t, all...)
 			if len(got) != len(want) || len(got) != len(at) {
 				t.Fatalf("%d pictures of %d", len(got), len(want))
@@ -37,7 +38,7 @@ func TestPictures(t *testing.T) {
 				if i > 0 && p.PTS <= got[i-1].PTS || at[p.PTS] != p.Duration || at[p.PTS] == 0 || p.Width != 320 || p.Height != 180 {
 					t.Fatalf("picture %d: %s", i, describe(p))
 				}
-				if q := testmedia.PSNR(p.Data, want[i]); q < c.floor {
+				if q := pictures.PSNR(p.Data, want[i]); q < c.floor {
 					t.Fatalf("picture %d: PSNR %.1f dB", i, q)
 				}
 			}
@@ -72,7 +73,7 @@ func TestFormatsAndSizes(t *testing.T) {
 		if o.Format == video.Gray8 {
 			size = video.I420.Bytes(c.w, c.h) // Gray8 is its first plane
 		}
-		want := testmedia.Decode(t, clip.Path, c.pixels, size, "-s", fmt.Sprintf("%dx%d", c.w, c.h), "-sws_flags", "bilinear")
+		want := pictures.Decode(t, clip.Path, c.pixels, size, "-s", fmt.Sprintf("%dx%d", c.w, c.h), "-sws_flags", "bilinear")
 		if len(got) != 25 {
 			t.Fatalf("%+v: %d pictures", c.o, len(got))
 		}
@@ -80,7 +81,7 @@ func TestFormatsAndSizes(t *testing.T) {
 			if p.Width != c.w || p.Height != c.h || p.Format != o.Format || len(p.Data) != o.Format.Bytes(c.w, c.h) {
 				t.Fatalf("%+v: %s", c.o, describe(p))
 			}
-			if q := testmedia.PSNR(p.Data, want[i][:len(p.Data)]); q < c.floor {
+			if q := pictures.PSNR(p.Data, want[i][:len(p.Data)]); q < c.floor {
 				t.Errorf("%+v: picture %d: PSNR %.1f dB", c.o, i, q)
 				break
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/framelog/framelog/processors"
 	"github.com/framelog/framelog/processors/video"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/oracle/pictures"
 	"github.com/framelog/framelog/tests/testmedia"
 )
 
@@ -91,7 +92,7 @@ func TestReorderedWithoutVUI(t *testing.T) {
 		all = append(all, processors.NewFragment("cam", f.Entry, f.Chunks...))
 	}
 	got := collect(t, video.Options{}, all...)
-	want := testmedia.Decode(t, clip.Path, "yuv420p", video.I420.Bytes(320, 180))
+	want := pictures.Decode(t, clip.Path, "yuv420p", video.I420.Bytes(320, 180))
 	if len(got) != len(want) {
 		t.Fatalf("%d pictures of %d", len(got), len(want))
 	}

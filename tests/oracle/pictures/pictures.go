@@ -1,4 +1,5 @@
-package testmedia
+// Package pictures compares decoded pictures, and fragments made of them.
+package pictures
 
 import (
 	"bytes"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/framelog/framelog/internal/cmaf"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testmedia"
 )
 
 // Decode returns the pictures of a file as ffmpeg decodes them, in a pixel format of
@@ -17,7 +19,7 @@ import (
 func Decode(t testing.TB, path, pixels string, size int, options ...string) [][]byte {
 	t.Helper()
 	args := append([]string{"-i", path}, options...)
-	raw := FFmpeg(t, append(args, "-map", "0:v", "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", pixels, "-")...)
+	raw := testmedia.FFmpeg(t, append(args, "-map", "0:v", "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", pixels, "-")...)
 	if len(raw)%size != 0 {
 		t.Fatalf("ffmpeg gives %d bytes, pictures have %d", len(raw), size)
 	}
