@@ -135,7 +135,7 @@ func (f *followCore) goOn(seq uint64) {
 
 // room reports whether the work on seq may begin now. Works may begin in any order.
 func (f *followCore) room(seq uint64) bool {
-	if f.alone != notAlone {
+	if f.alone != notAlone || f.tries[f.next].starts >= MaxStarts {
 		return seq <= f.next
 	}
 	return seq < f.next+uint64(f.ahead)

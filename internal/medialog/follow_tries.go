@@ -26,6 +26,12 @@ type tries struct {
 	killed   bool   // the last failure: a process that worked on it alone has ended without a word
 }
 
+// MaxStarts is how many followers may begin with a fragment while they work on others.
+// If they have left no entry for it, nothing behind it begins before it has one, even if
+// it becomes a dead letter: a later fragment may be the one that kills. The process should
+// try it alone (Follower.Alone).
+const MaxStarts = 2
+
 func (t *tries) kill() { t.failures, t.killed = t.failures+1, true }
 
 // checkpoint is what stands in the index of an output.

@@ -171,8 +171,9 @@ func (f *Follower) Jump(ctx context.Context, seq uint64) error {
 
 // Begin begins the work on a fragment. first is chunk 0 of the source's copy, which may
 // be provisional. Begin waits while too many fragments are worked on
-// (FollowOptions.Ahead), and for the follower's first `open`, so that the log shows who has
-// begun if the fragment kills this process. Errors: ErrDone; those of Err; ctx's.
+// (FollowOptions.Ahead, MaxStarts), and for the follower's first `open`, so that the log
+// shows who has begun if the fragment kills this process. Errors: ErrDone; those of Err;
+// ctx's.
 func (f *Follower) Begin(ctx context.Context, first *schemas.Chunk) (*Work, error) {
 	var w *Work
 	err := f.wait(ctx, func() (bool, error) {

@@ -7,7 +7,8 @@ import (
 
 // Starts returns how many followers before this one have begun with Next, and left no
 // entry for it: their processes have ended, whatever the reason. Perhaps Next has killed
-// them, or a fragment that they worked on at the same time, also of another camera.
+// them, or a fragment that they worked on at the same time, also of another camera. See
+// MaxStarts.
 func (f *Follower) Starts() uint32 {
 	f.mu.Lock()
 	defer f.mu.Unlock()

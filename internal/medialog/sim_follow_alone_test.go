@@ -66,7 +66,7 @@ func (p *simProc) awaitAlone() (bool, error) {
 	c := p.core
 	t := c.tries[c.next]
 	switch {
-	case t.starts < simStarts, t.failures >= simAttempts, c.works[c.next] != nil, !p.s.wants(c.next):
+	case t.starts < MaxStarts, t.failures >= simAttempts, c.works[c.next] != nil, !p.s.wants(c.next):
 		return c.alone == wantsAlone, nil
 	case c.alone == isAlone && c.cause() == "":
 		return false, nil

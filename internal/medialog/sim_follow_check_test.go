@@ -38,8 +38,8 @@ func (s *simFollow) check(newest *schemas.Entry) error {
 	}
 	for seq, n := range s.deaths {
 		// For each seq with which a process may begin: one that went on there without an
-		// `open`, and simStarts that have told it.
-		if most := simAhead*(1+simStarts) + simAttempts; n > most {
+		// `open`, and MaxStarts that have told it.
+		if most := simAhead*(1+MaxStarts) + simAttempts; n > most {
 			return fmt.Errorf("seq %d has killed %d processes, at most %d may die", seq, n, most)
 		}
 	}

@@ -210,7 +210,6 @@ func (s *simFollow) wants(seq uint64) bool    { return seq%s.every == 0 }
 
 const (
 	simAttempts = 3 // failures after which a fragment is a dead letter
-	simStarts   = 2 // starts after which a fragment is tried alone
 	simAhead    = 3 // fragments that a process works on at once, at most
 )
 
