@@ -175,6 +175,12 @@ func TestFollowRendition(t *testing.T) {
 				t.Errorf("lineage %+v", made[0].Lineage)
 			}
 		}
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		o.Source = schemas.Topic{Camera: cam.Camera, Rendition: "later"}
+		if _, err := l.Follow(short, second, o); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("it does not wait for its source: %v", err)
+		}
 		for what, s := range map[string]schemas.Topic{"itself": second, "another camera": {Camera: "b"}} {
 			o.Source = s
 			if _, err := l.Follow(t.Context(), second, o); err == nil {
