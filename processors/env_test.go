@@ -53,7 +53,7 @@ func virtual(t *testing.T, f func(t *testing.T, e *env)) {
 				t.Log(e.lines.String())
 			}
 		})
-		e.log, err = medialog.Connect(medialog.Config{Kafka: kafka.Config{Brokers: e.brokers, Dial: e.dial}}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		e.log, err = medialog.Connect(medialog.Config{Kafka: kafka.Config{Brokers: e.brokers, Dial: e.dial}}, slog.New(slog.NewTextHandler(&e.lines, nil)), prometheus.NewRegistry())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -168,8 +168,21 @@ type recorder struct {
 const frame = schemas.MediaTimescale / 25
 
 func (e *env) newRecorder(writer string) *recorder {
+	e.t.Helper()
 	now := time.Now()
-	return &recorder{e: e, w: e.log.Open(e.t.Context(), raw, medialog.OpenOptions{Writer: writer}), media: schemas.Ticks(time.Duration(now.UnixNano()))}
+	r := &recorder{e: e, w: e.log.Open(e.t.Context(), raw, medialog.OpenOptions{Writer: writer}), media: schemas.Ticks(time.Duration(now.UnixNano()))}
+	<-r.w.Ready() // a client that reads a topic before it exists may not write it then
+	return r
+}
+
+// takeOver makes another process record the camera, from the first frame of the n-th newest
+// chunk on: it has a connection to the camera too.
+func (r *recorder) takeOver(n int) *recorder {
+	r.e.t.Helper()
+	next := &recorder{e: r.e, count: r.count - 10*n, media: r.media - int64(10*n)*frame}
+	unit := schemas.UnitHash(fmt.Appendf(nil, "frame %d", next.count+1))
+	next.w = r.e.log.Open(r.e.t.Context(), raw, medialog.OpenOptions{Writer: "w2", Unit: unit, Absent: schemas.AbsentHandover})
+	return next
 }
 
 // start is the public time of what comes next.
@@ -190,12 +203,12 @@ func (r *recorder) chunk(index uint32, last bool) {
 	run := schemas.Run{Track: schemas.VideoTrack}
 	for i := range 10 {
 		r.count++
-		run.Samples = append(run.Samples, schemas.Sample{DTS: r.media, Duration: frame, Sync: index == 0 && i == 0, Data: fmt.Appendf(nil, "frame %d", r.count)})
+		run.Samples = append(run.Samples, schemas.Sample{DTS: r.media, Duration: frame, Sync: i == 0, Data: fmt.Appendf(nil, "frame %d", r.count)})
 		r.media += frame
 	}
 	c.Runs = []schemas.Run{run}
 	if err := r.w.Write(c); err != nil {
-		r.e.t.Fatal(err)
+		r.e.t.Fatal(err, r.w.Err())
 	}
 }
 

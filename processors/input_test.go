@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -66,39 +67,63 @@ func (e *env) provisional(topic schemas.Topic) func() int {
 	}
 }
 
-// Another process takes the camera over in the middle of a fragment. The processor has used
-// chunks that the entry does not name: it begins again with the copy that counts, and this
-// is no failed attempt.
+// Another process takes the camera over in the middle of a fragment, whose chunks the
+// processor has used. The entry names fewer of them, or another copy: the processor begins
+// again with what counts, and this is no failed attempt.
 func TestSourceChanged(t *testing.T) {
-	for name, when := range map[string]func(*Processor){
-		"as it streams":        func(*Processor) {},
-		"after the last chunk": func(p *Processor) { p.Process = lateReader },
+	for what, c := range map[string]struct {
+		back    int // at which chunk the other one begins
+		process Func
+		kind    schemas.Kind
+	}{
+		"fewer chunks":                      {1, upper, schemas.KindTruncated},
+		"another copy":                      {3, upper, schemas.KindWhole},
+		"fewer chunks, and it reads late":   {1, lateReader, schemas.KindTruncated},
+		"another copy, and it reads late":   {3, lateReader, schemas.KindWhole},
+		"fewer chunks, and it looks at one": {1, oneChunk, schemas.KindTruncated},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(what, func(t *testing.T) {
 			virtual(t, func(t *testing.T, e *env) {
 				first := e.cam.fragments(1)
-				p := upperProcessor()
-				when(&p)
 				var attempts tried
-				process := p.Process
+				var mu sync.Mutex
+				most := map[uint64]int{} // chunks that the function has got
+				p := upperProcessor()
 				p.Process = func(ctx context.Context, in *Fragment, out *Output) error {
 					attempts.note(in)
-					return process(ctx, in, out)
+					in.source = counting{in.source, func(i int) {
+						mu.Lock()
+						defer mu.Unlock()
+						most[in.Seq] = max(most[in.Seq], i+1)
+					}}
+					return c.process(ctx, in, out)
 				}
 				e.start(p)
 				e.waitFor("upper", first[0].Seq)
-				ahead := e.provisional(schemas.Topic{Camera: camID, Rendition: "upper"})
 				for i := range uint32(3) {
 					e.cam.chunk(i, false)
 				}
-				if name == "as it streams" {
-					e.wait("the chunks are in the output", func() bool { return ahead() == 3 })
+				if !strings.Contains(what, "it") {
+					e.wait("the function has the chunks", func() bool {
+						mu.Lock()
+						defer mu.Unlock()
+						return most[first[0].Seq+1] == 3
+					})
 				}
-				e.cam = e.newRecorder("w2")
-				source := append(first, e.cam.fragments(3)...)
-				source = e.entries(raw)
-				e.waitFor("upper", source[len(source)-1].Seq)
-				e.sameAs("upper", source)
+				e.cam = e.cam.takeOver(c.back)
+				e.cam.fragments(3)
+				source := e.entries(raw)
+				if source[1].Kind != c.kind || (source[1].Epoch == source[0].Epoch) != (c.back == 1) {
+					t.Fatalf("the fragment is %+v: the test misses what it is for", source[1])
+				}
+				got := e.waitFor("upper", source[len(source)-1].Seq)
+				if what == "fewer chunks, and it looks at one" {
+					if len(got) != len(source) || got[1].Kind != c.kind || got[1].Chunks != 1 {
+						t.Errorf("the output has %+v", got[1])
+					}
+				} else {
+					e.sameAs("upper", source)
+				}
 				for _, n := range attempts.list() {
 					if n != 1 {
 						t.Errorf("attempts %v: a change of the source is no failure", attempts.list())
@@ -107,6 +132,31 @@ func TestSourceChanged(t *testing.T) {
 			})
 		})
 	}
+}
+
+// counting is a source that tells which chunks are taken.
+type counting struct {
+	source
+	took func(i int)
+}
+
+func (c counting) chunk(ctx context.Context, i int) (*schemas.Chunk, error) {
+	chunk, err := c.source.chunk(ctx, i)
+	if err == nil {
+		c.took(i)
+	}
+	return chunk, err
+}
+
+// oneChunk copies the first chunk alone.
+func oneChunk(ctx context.Context, in *Fragment, out *Output) error {
+	for c, err := range in.Chunks(ctx) {
+		if err != nil {
+			return err
+		}
+		return out.Write(ctx, c)
+	}
+	return nil
 }
 
 // lateReader reads nothing before the fragment is complete.

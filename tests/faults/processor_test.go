@@ -68,32 +68,32 @@ func testProcessor(t *testing.T, brokers []string, restart func()) {
 	for _, name := range names {
 		c.start(t, name)
 	}
-	c.grown(t, 3)
+	c.grown(t, 2)
 	c.without("calm")
 
 	killed := c.owner(t)
 	c.procs[killed].KillTree()
-	c.grown(t, 3)
+	c.grown(t, 2)
 	c.without("kill -9 of " + killed)
 	c.start(t, killed)
 
 	owner := c.owner(t)
 	c.procs[owner].Signal(syscall.SIGSTOP)
 	testenv.Wait(t, 3*testenv.Patience, "another process has the camera", func() bool { return c.owner(t) != owner })
-	c.grown(t, 3)
+	c.grown(t, 2)
 	c.without("SIGSTOP of " + owner)
 	c.procs[owner].Signal(syscall.SIGCONT)
-	c.grown(t, 3)
+	c.grown(t, 2)
 	c.without("SIGCONT of " + owner)
 
 	for _, name := range []string{"w1", "w2", "w3"} {
 		c.owners <- name
-		c.grown(t, 2)
+		c.grown(t, 1)
 	}
 	c.without("new owners of the camera")
 
 	restart()
-	c.grown(t, 3)
+	c.grown(t, 2)
 	c.without("restart of the broker")
 
 	for _, name := range names {
@@ -103,7 +103,7 @@ func testProcessor(t *testing.T, brokers []string, restart func()) {
 	for _, name := range names {
 		c.procs[name].Signal(syscall.SIGCONT)
 	}
-	c.grown(t, 3)
+	c.grown(t, 2)
 	c.check(t, from)
 }
 
