@@ -150,9 +150,13 @@ func TestGroup(t *testing.T) {
 			t.Error("a camera that the processor does not want has metrics")
 		}
 
-		two := e.member(p, "two")
 		one.stop()
-		source = append(source, e.cam.fragments(3)...)
+		silent := e.start(p) // without a group it writes no events
+		source = append(source, e.cam.fragments(2)...)
+		e.waitFor("seer", source[5].Seq)
+		silent.stop()
+		two := e.member(p, "two")
+		source = append(source, e.cam.fragments(1)...)
 		e.waitFor("seer", source[6].Seq)
 		e.wait("the second process has written its events", func() bool {
 			return e.committed(admin, schemas.Names{}.Index(schemas.Topic{Camera: camID, Rendition: "seer"})) > e.entries(schemas.Topic{Camera: camID, Rendition: "seer"})[6].Offset
