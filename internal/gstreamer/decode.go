@@ -63,10 +63,11 @@ func newDecoder(d Decoding, e coder) (*Decoder, error) {
 	launch += " ! video/x-raw ! deinterlace fields=top" // not in a device's memory
 	needs := []string{"appsrc", "h264parse", "h265parse", "deinterlace"}
 	if d.Format != "" {
-		launch += " ! videoconvertscale method=bilinear2 add-borders=false ! video/x-raw,format=" + d.Format
+		caps := "video/x-raw,format=" + d.Format
 		if d.ScaleWidth > 0 {
-			launch += fmt.Sprintf(",width=%d,height=%d", d.ScaleWidth, d.ScaleHeight)
+			caps += fmt.Sprintf(",width=%d,height=%d", d.ScaleWidth, d.ScaleHeight)
 		}
+		launch += " ! " + convert(caps, d.Format == "I420" || d.Format == "GRAY8")
 		needs = append(needs, "videoconvertscale")
 	}
 	if err := Require(needs...); err != nil {

@@ -65,19 +65,18 @@ func newPictureEncoder(e Encoding, in Pictures, first *Frame, el coder) (*Pictur
 	if first != nil {
 		caps = goText(C.fl_sample_caps(first.sample, C.int(in.FPS)))
 	}
-	scale := func(format string) string {
-		return fmt.Sprintf(" ! videoconvertscale method=bilinear2 add-borders=false ! video/x-raw,format=%s,width=%d,height=%d,pixel-aspect-ratio=%d/%d",
-			format, e.Width, e.Height, in.Aspect.N, in.Aspect.D)
+	scale := func(format string, keep bool) string {
+		return " ! " + convert(fmt.Sprintf("video/x-raw,format=%s,width=%d,height=%d,pixel-aspect-ratio=%d/%d", format, e.Width, e.Height, in.Aspect.N, in.Aspect.D), keep)
 	}
 	launch := pipeSource(encodeQueue)
 	needs := []string{"appsrc", "videoconvertscale"}
 	if e.Codec == schemas.MJPEG {
 		// JPEG has all values, and BT.601 (JFIF). GStreamer converts the range of values only
 		// together with the format.
-		launch += scale("RGB") + " ! videoconvert ! video/x-raw,format=" + el.input + ",colorimetry=1:4:0:0 ! " + el.name + " " + el.settings(e)
+		launch += scale("RGB", false) + " ! videoconvert ! video/x-raw,format=" + el.input + ",colorimetry=1:4:0:0 ! " + el.name + " " + el.settings(e)
 		needs = append(needs, "videoconvert")
 	} else {
-		launch += scale(el.input) + " ! " + el.name + " " + el.settings(e) + " ! h264parse ! video/x-h264,stream-format=avc,alignment=au"
+		launch += scale(el.input, true) + " ! " + el.name + " " + el.settings(e) + " ! h264parse ! video/x-h264,stream-format=avc,alignment=au"
 		needs = append(needs, "h264parse")
 	}
 	if err := Require(needs...); err != nil {

@@ -72,6 +72,42 @@ static GstPadProbeReturn on_query(GstPad *pad, GstPadProbeInfo *info, gpointer p
   return GST_PAD_PROBE_OK;
 }
 
+// on_caps gives the pictures behind the converter the colorimetry of those before it. Without
+// this GStreamer chooses one by the size of the pictures, and converts each pixel if it is
+// another one.
+static GstPadProbeReturn on_caps(GstPad *pad, GstPadProbeInfo *probe, gpointer filter) {
+  GstEvent *e = GST_PAD_PROBE_INFO_EVENT(probe);
+  if (GST_EVENT_TYPE(e) != GST_EVENT_CAPS)
+    return GST_PAD_PROBE_OK;
+  GstCaps *in, *out;
+  GstVideoInfo info;
+  gst_event_parse_caps(e, &in);
+  if (!gst_video_info_from_caps(&info, in) || !GST_VIDEO_INFO_IS_YUV(&info))
+    return GST_PAD_PROBE_OK;
+  char *colorimetry = gst_video_colorimetry_to_string(&info.colorimetry);
+  g_object_get(filter, "caps", &out, NULL);
+  out = gst_caps_make_writable(out);
+  if (colorimetry != NULL)
+    gst_caps_set_simple(out, "colorimetry", G_TYPE_STRING, colorimetry, NULL);
+  g_object_set(filter, "caps", out, NULL);
+  gst_caps_unref(out);
+  g_free(colorimetry);
+  return GST_PAD_PROBE_OK;
+}
+
+// watch_caps finds the converter and the filter behind it, if there are any.
+static void watch_caps(GstElement *pipeline) {
+  GstElement *convert = gst_bin_get_by_name(GST_BIN(pipeline), "convert");
+  GstElement *filter = gst_bin_get_by_name(GST_BIN(pipeline), "keep");
+  if (convert != NULL && filter != NULL) {
+    GstPad *pad = gst_element_get_static_pad(convert, "sink");
+    gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, on_caps, filter, NULL);
+    gst_object_unref(pad);
+  }
+  gst_clear_object(&convert);
+  gst_clear_object(&filter); // the pipeline holds it as long as the pad
+}
+
 FlPipe *fl_pipe_new(const char *launch, const char *caps, gconstpointer config, gsize config_size, uintptr_t handle,
                     char **error) {
   GError *e = NULL;
@@ -110,6 +146,7 @@ FlPipe *fl_pipe_new(const char *launch, const char *caps, gconstpointer config, 
   GstPad *pad = gst_element_get_static_pad(GST_ELEMENT(p->sink), "sink");
   gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_QUERY_DOWNSTREAM, on_query, NULL, NULL);
   gst_object_unref(pad);
+  watch_caps(pipeline);
   GstBus *bus = gst_element_get_bus(pipeline);
   gst_bus_set_sync_handler(bus, on_message, p, NULL);
   gst_object_unref(bus);

@@ -43,6 +43,16 @@ func pipeSink(n int) string {
 	return fmt.Sprintf("appsink name=sink sync=false async=false qos=false enable-last-sample=false wait-on-eos=false max-buffers=%d", n)
 }
 
+// convert is elements that convert and scale pictures to these caps. If they are YUV or grey,
+// and what comes is YUV, the colours keep their meaning (the matrix and the range).
+func convert(caps string, keep bool) string {
+	filter := "capsfilter"
+	if keep {
+		filter = "capsfilter name=keep"
+	}
+	return "videoconvertscale name=convert method=bilinear2 add-borders=false ! " + filter + " caps=" + caps
+}
+
 // newPipe starts a pipeline in launch syntax between a pipeSource of limit buffers and a
 // pipeSink. caps are those of the source, config the decoder configuration in them.
 func newPipe(launch, caps string, config []byte, limit int, raw bool) (*pipe, error) {
