@@ -25,12 +25,12 @@ func (c *Changes) Add(p *video.Picture) error {
 		return err
 	}
 	if c.pictures++; c.pictures == 1 {
-		c.first.set(p, 1./16)
+		c.first.set(p, 1./16, nil)
 		c.cells = newCells(p.Width, p.Height, nil)
 		c.changed = make([]bool, len(c.cells.change))
 		return nil
 	}
-	c.now.set(p, 1./16)
+	c.now.set(p, 1./16, nil)
 	c.cells.compare(&c.first, &c.now, forHiding)
 	for i, a := range c.cells.active {
 		c.changed[i] = c.changed[i] || a

@@ -20,6 +20,7 @@ type Detector struct {
 	times       []int64 // PTS of each picture
 	now, before structure
 	cells       *cells
+	masked      []bool // by pixel
 	tracker     tracker
 }
 
@@ -62,18 +63,24 @@ func (d *Detector) Add(p *video.Picture) error {
 	}
 	if d.cells == nil {
 		d.cells = newCells(p.Width, p.Height, d.camera.Masks)
+		d.masked = make([]bool, p.Width*p.Height)
+		for i := range d.camera.Masks {
+			d.camera.Masks[i].Paint(d.masked, p.Width, p.Height)
+		}
 	}
 	d.times = append(d.times, p.PTS)
 	d.now, d.before = d.before, d.now
-	d.now.set(p, 1./8)
+	d.now.set(p, 1./8, d.masked)
 	if len(d.times) > 1 {
-		d.tracker.add(len(d.times)-1, d.sightings(), d.leastWay())
+		d.tracker.add(len(d.times)-1, d.sightings(), d.counts)
 	}
 	return nil
 }
 
-// leastWay is how far something must move to count, in pixels.
-func (d *Detector) leastWay() float64 { return 0.015 * float64(d.now.w) }
+// leastWay is how far something must move to count, as a part of the picture's width.
+const leastWay = 0.015
+
+func (d *Detector) counts(t *track) bool { return t.moved(leastWay * float64(d.now.w)) }
 
 // check refuses a picture that has another size than those before it, w by h, or cannot be
 // used.

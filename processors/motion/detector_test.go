@@ -195,7 +195,7 @@ func checkPlaces(t *testing.T, all []Found, o thing) {
 			}
 		}
 	}
-	if off > pictures/10 || large > pictures/10 || pictures == 0 {
+	if off > pictures/10 || large > pictures/5 || pictures == 0 {
 		t.Errorf("of %d pictures the boxes are elsewhere in %d, and too large in %d", pictures, off, large)
 	}
 }

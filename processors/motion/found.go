@@ -12,7 +12,7 @@ import (
 // moves in its first picture moves from its start on, and so it is with the last one.
 func (d *Detector) Found(start, end int64) Found {
 	boxes := make([][]box, len(d.times)) // by picture
-	for _, t := range d.tracker.moved(d.leastWay()) {
+	for _, t := range d.tracker.all(d.counts) {
 		t.mark(boxes)
 	}
 	var f Found

@@ -20,8 +20,9 @@ const unit = 4
 
 // set fills in the structure of a picture. surroundings is the half side of the square
 // whose mean is taken off, as a part of the picture's width. Of something larger only the
-// edges are left; what is within this distance of something else is changed by it.
-func (s *structure) set(p *video.Picture, surroundings float64) {
+// edges are left; what is within this distance of something else is changed by it. masked
+// pixels are taken to be grey; nil: none are.
+func (s *structure) set(p *video.Picture, surroundings float64, masked []bool) {
 	w, h := p.Width, p.Height
 	if s.w != w || s.h != h {
 		*s = structure{w: w, h: h, v: make([]int16, w*h), sums: make([]uint32, (w+1)*(h+1))}
@@ -30,6 +31,9 @@ func (s *structure) set(p *video.Picture, surroundings float64) {
 		var row uint32
 		above, here := s.sums[y*(w+1):], s.sums[(y+1)*(w+1):]
 		for x, g := range p.Data[y*w : (y+1)*w] {
+			if masked != nil && masked[y*w+x] {
+				g = 128
+			}
 			row += uint32(g)
 			here[x+1] = above[x+1] + row
 		}

@@ -22,6 +22,8 @@ func (b box) overlaps(o box) bool {
 	return b.x0 < o.x1 && o.x0 < b.x1 && b.y0 < o.y1 && o.y0 < b.y1
 }
 
+func (b box) diagonal() float64 { return math.Hypot(float64(b.x1-b.x0), float64(b.y1-b.y0)) }
+
 func (b box) area() int { return (b.x1 - b.x0) * (b.y1 - b.y0) }
 
 // sighting is cells that moved together from one picture to the next.
@@ -53,7 +55,7 @@ func (t *track) follows(s *sighting) bool {
 func reach(s *sighting) int { return 1 + int(math.Hypot(s.dx, s.dy))/cell }
 
 // moved tells whether the track went from one place to another: over some sightings its
-// steps lead at least least pixels away, without much to and fro, and its place has changed
+// steps lead at least least pixels away, without much to and fro, and its middle has moved
 // as they say. Digits that change in place seem to step, but their middle stays.
 func (t *track) moved(least float64) bool {
 	for i := range t.seen {
@@ -63,9 +65,15 @@ func (t *track) moved(least float64) bool {
 			s := &t.seen[j]
 			px, py, path = px+s.dx, py+s.dy, path+rough(s)
 			way := math.Hypot(px, py)
+			if way < least || way < 0.6*path {
+				continue
+			}
 			since := math.Hypot(px-from.dx, py-from.dy)
-			along := ((s.x-from.x)*px + (s.y-from.y)*py) / max(way, 1)
-			if way >= least && way >= 0.6*path && along >= since/3 {
+			along := ((s.x-from.x)*px + (s.y-from.y)*py) / way
+			// The middle of something large that moves slowly is not exact. Its steps must be
+			// all the more alike.
+			slow := since < s.box.diagonal()*cell/4 && j >= i+2 && way >= 0.85*path
+			if slow || along >= since/3 {
 				return true
 			}
 		}
@@ -79,15 +87,14 @@ func rough(s *sighting) float64 { return max(0, math.Hypot(s.dx, s.dy)-1) }
 // tracker joins the sightings of a fragment to tracks.
 type tracker struct {
 	live []*track // that may go on
-	done []*track // that have moved, and do not go on
+	done []*track // that count, and do not go on
 }
 
 // maxTracks bounds the work on pictures in which everything moves.
 const maxTracks = 128
 
-// add takes all sightings of one picture. A track that ended counts if it moved by at least
-// least pixels.
-func (t *tracker) add(picture int, all []sighting, least float64) {
+// add takes all sightings of one picture. counts tells whether a track that ended is kept.
+func (t *tracker) add(picture int, all []sighting, counts func(*track) bool) {
 	joined := map[*track]*sighting{}
 	var fresh []*track
 	for i := range all {
@@ -108,18 +115,18 @@ func (t *tracker) add(picture int, all []sighting, least float64) {
 			live = append(live, k)
 		case picture-k.last().picture <= memory:
 			live = append(live, k)
-		case k.moved(least):
+		case counts(k):
 			t.done = append(t.done, k)
 		}
 	}
 	t.live = append(live, fresh[:min(len(fresh), maxTracks-len(live))]...)
 }
 
-// moved returns the tracks that moved.
-func (t *tracker) moved(least float64) []*track {
+// all returns the tracks that count.
+func (t *tracker) all(counts func(*track) bool) []*track {
 	all := slices.Clone(t.done)
 	for _, k := range t.live {
-		if k.moved(least) {
+		if counts(k) {
 			all = append(all, k)
 		}
 	}
