@@ -242,7 +242,7 @@ func TestCancel(t *testing.T) {
 
 // A child that goes on with it is killed, also if it does not hang.
 func TestCancelKills(t *testing.T) {
-	e := newEnv(t, "waits")
+	e := newEnv(t, "waits", func(s *Settings) { s.Timeout = time.Hour })
 	e.cancelTimeout = 50 * time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
