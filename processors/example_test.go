@@ -114,8 +114,8 @@ func ExampleData() {
 	}
 	fmt.Println("note:", result.Notes["people"])
 	// Output:
-	// at 3600: {"boxes":[{"x":0.25,"y":0.5,"w":0.125,"h":0.5,"label":"person"}]}
-	// at 3601: {"event":{"type":"person","start":"2026-01-02T15:04:05.04Z","end":"2026-01-02T15:04:05.08Z","value":1}}
+	// at 3600: {"event":{"type":"person","start":"2026-01-02T15:04:05.04Z","end":"2026-01-02T15:04:05.08Z","value":1}}
+	// at 3601: {"boxes":[{"x":0.25,"y":0.5,"w":0.125,"h":0.5,"label":"person"}]}
 	// note: {"events":[{"t":"person","s":0.04,"e":0.08,"v":1}]}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,7 +24,8 @@ type Output struct {
 	sinks   map[string]sink
 
 	mu      sync.Mutex
-	samples []schemas.Sample // of data
+	samples []schemas.Sample // of data; the first told are of events
+	told    int
 	size    int
 	events  []schemas.Event
 	notes   map[string]string
@@ -83,7 +85,15 @@ func (o *Output) Data(at, duration int64, d schemas.Data) error {
 		return fmt.Errorf("processors: data of %d: a fragment may have %d bytes and %d samples", o.in.Seq, maxData, maxDataSamples)
 	}
 	o.size += len(b)
-	o.samples = append(o.samples, schemas.Sample{DTS: at, Duration: uint32(min(max(0, duration), math.MaxUint32)), Sync: true, Data: b})
+	s := schemas.Sample{DTS: at, Duration: uint32(min(max(0, duration), math.MaxUint32)), Sync: true, Data: b}
+	if d.Event == nil {
+		o.samples = append(o.samples, s)
+		return nil
+	}
+	// Of samples that begin at the same time, the last one lasts. It must not be an event,
+	// which says itself how long it lasts.
+	o.samples = slices.Insert(o.samples, o.told, s)
+	o.told++
 	return nil
 }
 

@@ -75,12 +75,13 @@ func (j *job) run(ctx context.Context) error {
 	var writeErr, encodeErr error
 	var writer, encoder sync.WaitGroup
 	writer.Go(func() {
-		if writeErr = unlessStopped(source, ctx, j.write(source)); writeErr != nil {
+		if writeErr = j.write(source, ctx); writeErr != nil {
 			stopEncoding()
 		}
 	})
 	encoder.Go(func() {
-		if encodeErr = unlessStopped(encoding, ctx, j.encode(encoding)); encodeErr != nil {
+		if err := j.encode(encoding); err != nil && encoding.Err() == nil {
+			encodeErr = err
 			stopSource()
 		}
 		stopEncoding() // the reader must not wait for it
@@ -132,40 +133,34 @@ func (j *job) killAfter(ctx context.Context) (stop func()) {
 	}
 }
 
-// unlessStopped returns err, but nil if it comes from own, which was stopped while its
-// parent goes on.
-func unlessStopped(own, parent context.Context, err error) error {
-	if errors.Is(err, errPipe) || own.Err() != nil && parent.Err() == nil {
-		return nil
-	}
-	return err
-}
-
 // write sends the fragment to the program. It always ends with the frame of its end, so
-// that the program is ready for the next one. Errors: of the source; errPipe.
-func (j *job) write(ctx context.Context) error {
+// that the program is ready for the next one. ctx ends it, and parent is that of run.
+// Errors: those of the source; parent's. If only ctx ended, or the program reads no more,
+// run knows why.
+func (j *job) write(ctx, parent context.Context) error {
 	defer j.watch.set(toProgram, true) // all is sent
-	if err := j.send(kindFragment, j.header()); err != nil {
-		return err
+	if j.send(kindFragment, j.header()) != nil {
+		return nil
 	}
 	send := j.sendPictures
 	if j.p.Mode == modeEncoded {
 		send = j.sendChunks
 	}
-	end := endHeader{key: j.key}
 	err := send(ctx)
-	if errors.Is(err, errPipe) {
-		return err
-	}
+	var e schemas.Entry
 	if err == nil {
-		var e schemas.Entry
-		if e, err = j.in.Entry(ctx); err == nil {
-			end = endHeader{j.key, true, e.Kind, e.Duration, e.Lost.Packets, e.Lost.Units}
-		}
+		e, err = j.in.Entry(ctx)
 	}
-	if err := j.send(kindEnd, end); err != nil {
-		return err
+	end := endHeader{key: j.key}
+	switch {
+	case errors.Is(err, errPipe):
+		return nil
+	case ctx.Err() != nil: // looked at before the program is told, whose answer ends ctx
+		err = parent.Err()
+	case err == nil:
+		end = endHeader{j.key, true, e.Kind, e.Duration, e.Lost.Packets, e.Lost.Units}
 	}
+	_ = j.send(kindEnd, end) // the reader finds out why
 	return err
 }
 

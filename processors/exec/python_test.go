@@ -112,7 +112,7 @@ func checkBoxes(t *testing.T, samples []schemas.Sample) {
 		if n > 0 {
 			want = nil
 		}
-		if s.DTS != fragment(5, 1).Media+int64(n)*frameTicks || s.Duration != frameTicks || !reflect.DeepEqual(d.Boxes, want) || d.Score != 2 {
+		if !spans(s, n) || !reflect.DeepEqual(d.Boxes, want) || d.Score != 2 {
 			t.Errorf("data %d: %s", n, s.Data)
 		}
 		n++
