@@ -197,6 +197,19 @@ var behaviours = map[string]func(p *program, fragment frame){
 		p.say(kindEvent, map[string]any{"type": fmt.Sprint("complete ", end.Complete), "value": os.Getpid()})
 		p.say(kindDone, nil)
 	},
+	"slow": func(p *program, fragment frame) { // with its first fragment
+		n := 0
+		p.rest(func(frame) { n++ })
+		if p.first("began") {
+			p.await("go")
+		}
+		what := fmt.Sprint(n, " pictures")
+		if bytes.Contains(fragment.header, []byte(`"keyframe_only":true`)) {
+			what = fmt.Sprint(n, " picture")
+		}
+		p.say(kindEvent, map[string]any{"type": what})
+		p.say(kindDone, nil)
+	},
 	"prints": func(p *program, f frame) {
 		fmt.Println("plain words")
 		fmt.Fprint(os.Stderr, strings.Repeat("x", 1<<20), "\n\xff binary\r\n\n  \nno end")
