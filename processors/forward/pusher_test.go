@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,7 +30,7 @@ type fakeConn struct {
 	s       *fakeServer
 	tracks  []schemas.Track
 	samples []string
-	closed  bool
+	closed  atomic.Bool
 	ended   chan struct{}
 }
 
@@ -56,7 +57,7 @@ func (c *fakeConn) write(ctx context.Context, t *schemas.Track, s schemas.Sample
 func (c *fakeConn) flush(ctx context.Context) error { return ctx.Err() }
 func (c *fakeConn) gone() <-chan struct{}           { return c.ended }
 func (c *fakeConn) err() error                      { return errors.New("it has hung up") }
-func (c *fakeConn) close()                          { c.closed = true }
+func (c *fakeConn) close()                          { c.closed.Store(true) }
 
 // sent is what all connections were sent.
 func (s *fakeServer) sent() (all []string) {
@@ -253,7 +254,7 @@ func TestTracksChange(t *testing.T) {
 			}
 		}))
 		want(t, "connections", len(s.conns), 2)
-		want(t, "the first is closed", s.conns[0].closed, true)
+		want(t, "the first is closed", s.conns[0].closed.Load(), true)
 		want(t, "tracks", s.conns[1].tracks[0].Config, []byte{2})
 	})
 }
@@ -309,8 +310,8 @@ func TestContextEnds(t *testing.T) {
 		}()
 		p := processors.Processor{Name: f.name, Process: f.process}
 		_, err := p.Collect(ctx, fragment(1, nil))
-		if !errors.Is(err, context.Canceled) || !s.conns[0].closed {
-			t.Errorf("%v, the connection is closed: %v", err, s.conns[0].closed)
+		if !errors.Is(err, context.Canceled) || !s.conns[0].closed.Load() {
+			t.Errorf("%v, the connection is closed: %v", err, s.conns[0].closed.Load())
 		}
 		want(t, "a new one needs no wait", s.dials, "[0s]")
 		s.write = nil
@@ -329,7 +330,7 @@ func TestServerIsStuck(t *testing.T) {
 		}
 		want(t, "note", pushAt(t, s, f, 2), Note{Dropped: 4, Reason: errStuck.Error()})
 		want(t, "time", time.Since(s.began), 2*time.Second+writeTimeout)
-		want(t, "closed", s.conns[0].closed, true)
+		want(t, "closed", s.conns[0].closed.Load(), true)
 		s.write = nil
 		want(t, "note", pushAt(t, s, f, 20), Note{Sent: 4})
 	})
@@ -342,10 +343,10 @@ func TestIdle(t *testing.T) {
 		pushAt(t, s, f, 1)
 		time.Sleep(idleTimeout - time.Second)
 		synctest.Wait()
-		want(t, "closed before", s.conns[0].closed, false)
+		want(t, "closed before", s.conns[0].closed.Load(), false)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		want(t, "closed", s.conns[0].closed, true)
+		want(t, "closed", s.conns[0].closed.Load(), true)
 		want(t, "note", pushAt(t, s, f, 30), Note{Sent: 4})
 		want(t, "connections", len(s.conns), 2)
 	})
