@@ -1,5 +1,5 @@
-// Package egress serves the log over HTTP: the page, the API of cameras, and
-// HLS. Each protocol has its own package, and package access decides who may do
+// Package egress serves the log over HTTP: the page, the API of cameras and events,
+// snapshots, and HLS. Each protocol has its own package, and package access decides who may do
 // what.
 package egress
 
@@ -15,14 +15,18 @@ import (
 
 	"github.com/framelog/framelog/egress/access"
 	"github.com/framelog/framelog/egress/api"
+	"github.com/framelog/framelog/egress/events"
 	"github.com/framelog/framelog/egress/hls"
 	"github.com/framelog/framelog/egress/page"
+	"github.com/framelog/framelog/egress/snapshot"
 )
 
 // Config is the settings of the HTTP surface.
 type Config struct {
-	API   api.Config
-	Guard Guard
+	API       api.Config
+	Events    events.Config
+	Snapshots snapshot.Config
+	Guard     Guard
 }
 
 // Deps is what a Server works with.
@@ -32,15 +36,28 @@ type Deps struct {
 	HLS http.Handler
 	// Delay is the end-to-end delay of a camera, from capture to playlist;
 	// false if it is not known. nil: never known.
-	Delay      func(camera string) (time.Duration, bool)
+	Delay func(camera string) (time.Duration, bool)
+	// Footage is what events and snapshots are read from. nil: they are not served.
+	Footage *Footage
+	// Decoder makes exact snapshots. nil: none does.
+	Decoder    snapshot.Decoder
 	Log        *slog.Logger          // nil: silent
 	Registerer prometheus.Registerer // nil: no metrics
+}
+
+// Footage is what stands in the log.
+type Footage struct {
+	Log    events.Log
+	Events events.Source // the topic of events
+	// Renditions returns what there is of a camera (see package hls).
+	Renditions func(ctx context.Context, camera string) ([]hls.Rendition, error)
 }
 
 // Server is the handler of everything that egress serves.
 type Server struct {
 	http.Handler
 	api    *api.API
+	events *events.Server // nil: none
 	routes []access.Route
 }
 
@@ -53,14 +70,25 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("egress: new server: %w", err)
 	}
-	s := &Server{api: api.New(cfg.API, api.Deps{
-		Registry: deps.Registry, Delay: deps.Delay, Log: deps.Log, Registerer: deps.Registerer,
-	})}
+	s := &Server{}
+	cameras := api.Deps{Registry: deps.Registry, Delay: deps.Delay, Log: deps.Log, Registerer: deps.Registerer}
+	if f := deps.Footage; f != nil {
+		s.events = events.New(cfg.Events, events.Deps{
+			Log: f.Log, Source: f.Events, Renditions: f.roles, Known: s.Known, Logger: deps.Log, Registerer: deps.Registerer,
+		})
+		snapshots := snapshot.New(cfg.Snapshots, snapshot.Deps{
+			Log: f.Log, Newest: f.newest, Known: s.Known, Decoder: deps.Decoder, Logger: deps.Log,
+		})
+		cameras.Events, cameras.Renditions = s.events.Follow, f.progress
+		s.routes = append(s.events.Routes(), snapshots.Routes()...)
+	}
+	s.api = api.New(cfg.API, cameras)
 	files := deps.HLS
 	if files == nil {
 		files = http.NotFoundHandler()
 	}
-	s.routes = append(s.api.Routes(),
+	s.routes = append(s.routes, s.api.Routes()...)
+	s.routes = append(s.routes,
 		access.Route{Pattern: "/", Label: "page", Action: access.Public, Handler: p.ServeHTTP},
 		access.Route{Pattern: "/hls/", Label: "hls", Action: access.Watch, Subject: hls.Subject, Denied: hls.Denied, Handler: files.ServeHTTP},
 	)
@@ -72,9 +100,23 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	return s, nil
 }
 
-// Run follows the registry until ctx ends. It ends the open event streams, so
-// that http.Server.Shutdown does not wait for them.
-func (s *Server) Run(ctx context.Context) error { return s.api.Run(ctx) }
+// Run follows the registry, and the topic of events while somebody reads, until ctx ends.
+// It ends the open event streams, so that http.Server.Shutdown does not wait for them.
+func (s *Server) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if s.events != nil {
+			s.events.Run(ctx)
+		}
+	}()
+	err := s.api.Run(ctx)
+	cancel()
+	<-ended
+	return err
+}
 
 // Ready returns an error until the server has read the registry. After that it
 // stays ready, also if the brokers go away.

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/framelog/framelog/egress/access"
-	"github.com/framelog/framelog/egress/api"
+	"github.com/framelog/framelog/egress/answer"
 )
 
 // Guard is the check before every handler that shows cameras. It refuses
@@ -115,5 +115,5 @@ func refuse(w http.ResponseWriter, code int, what, remedy string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(api.Error{Error: what, Remedy: remedy}) // the client has gone
+	_ = json.NewEncoder(w).Encode(answer.Error{Error: what, Remedy: remedy}) // the client has gone
 }

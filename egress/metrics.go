@@ -17,7 +17,7 @@ type metrics struct {
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
-	route := []string{"route"} // page, api, events or hls
+	route := []string{"route"} // page, api, events, snapshot or hls
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "framelog_egress_http_requests_total",

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"context"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -10,8 +11,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/framelog/framelog/egress/access"
 	"github.com/framelog/framelog/egress/hls"
+	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/schemas"
 )
@@ -34,12 +38,56 @@ func (o *oneCamera) Follow(ctx context.Context, f func(registry.Snapshot)) error
 	return ctx.Err()
 }
 
+// footage has one event of vault in the topic of events, and a rendition with footage.
+func footage() *Footage {
+	topic := schemas.Topic{Camera: "vault", Rendition: "secret-motion"}
+	return &Footage{Log: emptyLog{}, Events: oneEvent{}, Renditions: func(_ context.Context, camera string) ([]hls.Rendition, error) {
+		if camera != topic.Camera {
+			return nil, nil
+		}
+		return []hls.Rendition{{Name: topic.Rendition, Role: schemas.RoleData, Newest: schemas.Entry{Kind: schemas.KindWhole}}}, nil
+	}}
+}
+
+type emptyLog struct{}
+
+func (emptyLog) Entries(context.Context, schemas.Topic, medialog.Range) iter.Seq2[schemas.Entry, error] {
+	return func(func(schemas.Entry, error) bool) {}
+}
+
+func (emptyLog) Chunks(context.Context, schemas.Topic, schemas.Entry) iter.Seq2[*schemas.Chunk, error] {
+	return func(func(*schemas.Chunk, error) bool) {}
+}
+
+// oneEvent is the topic of events with one event, which comes at once.
+type oneEvent struct{}
+
+func (oneEvent) Bounds(context.Context) (begin, end []int64, err error) {
+	return []int64{0}, []int64{0}, nil
+}
+
+func (oneEvent) Read(ctx context.Context, _ []int64) iter.Seq2[*kgo.Record, error] {
+	return func(yield func(*kgo.Record, error) bool) {
+		r := &kgo.Record{Value: []byte(`{"type":"secret-event"}`), Headers: []kgo.RecordHeader{
+			{Key: "ce_id", Value: []byte("life.7.motion.0")}, {Key: "ce_source", Value: []byte("/cameras/vault/secret-motion")},
+		}}
+		select { // the reader has come by then
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return
+		}
+		if yield(r, nil) {
+			<-ctx.Done()
+		}
+	}
+}
+
 // examples are paths below the patterns that end with a slash and are about a
 // camera, CAMERA.
 var examples = map[string][]string{"/hls/": {
 	"/hls/CAMERA/index.m3u8", "/hls/CAMERA/raw.m3u8", "/hls/CAMERA/raw.m3u8?_HLS_msn=8", "/hls/CAMERA/raw/m1/7.m4s", "/hls/CAMERA/raw/m1/7.9.0.m4s",
 	"/hls/CAMERA/raw/m1/init-0123456789abcdef.mp4", "/hls/CAMERA/720p.m3u8", "/hls/CAMERA/720p/index.m3u8", "/hls/CAMERA/720p/m1/7.m4s",
-}}
+}, "/snapshot/{file}": {"/snapshot/CAMERA.jpg"}, "/v1/events/{camera}": {"/v1/events/CAMERA", "/v1/events/CAMERA?rendition=secret-motion"}}
 
 // asked is a question to an Authorize.
 type asked struct {
@@ -68,8 +116,8 @@ func inBubble(t *testing.T, allow bool, f func(t *testing.T, s *surface)) {
 			s.asked = append(s.asked, asked{camera, rendition, a})
 			return allow
 		}}}, Deps{
-			Registry: s.reg,
-			Delay:    func(string) (time.Duration, bool) { return 1234567 * time.Millisecond, true },
+			Registry: s.reg, Footage: footage(),
+			Delay: func(string) (time.Duration, bool) { return 1234567 * time.Millisecond, true },
 			HLS: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				s.reached = append(s.reached, r.URL.Path)
 				if !strings.Contains(r.URL.Path, "vault") { // else there would have to be a log
@@ -97,6 +145,8 @@ func (s *surface) ask(t *testing.T, method, path string) *httptest.ResponseRecor
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
 	go s.ServeHTTP(w, r)
+	synctest.Wait()
+	time.Sleep(2 * time.Second) // an event comes
 	synctest.Wait()
 	cancel()
 	time.Sleep(time.Minute) // a change waits to be seen
@@ -180,7 +230,13 @@ func TestAllowed(t *testing.T) {
 		}{
 			{"GET", "/v1/cameras", "Secret-Label", asked{"vault", "", access.List}},
 			{"GET", "/v1/cameras/events", "Secret-Label", asked{"vault", "", access.List}},
+			{"GET", "/v1/cameras/events?events=true", "secret-event", asked{"vault", "secret-motion", access.Watch}},
+			{"GET", "/v1/events", "secret-event", asked{"vault", "secret-motion", access.Watch}},
+			{"GET", "/v1/events/vault", `"events":[]`, asked{"vault", "", access.Watch}},
+			{"GET", "/v1/events/vault?rendition=secret-motion", `"events":[]`, asked{"vault", "secret-motion", access.Watch}},
+			{"GET", "/snapshot/vault.jpg", "thumbnail", asked{"vault", "raw", access.Watch}},
 			{"GET", "/v1/cameras/vault", "secret-error", asked{"vault", "", access.List}},
+			{"GET", "/v1/cameras/vault", "secret-motion", asked{"vault", "", access.List}},
 			{"PUT", "/v1/cameras/vault", "10.0.0.1", asked{"vault", "", access.Change}},
 			{"DELETE", "/v1/cameras/vault", "", asked{"vault", "", access.Change}},
 			{"GET", "/hls/vault/index.m3u8", "", asked{"vault", "raw", access.Watch}},

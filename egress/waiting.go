@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/framelog/framelog/egress/api"
+	"github.com/framelog/framelog/egress/answer"
 	"github.com/framelog/framelog/egress/page"
 )
 
@@ -21,13 +21,14 @@ func Waiting(g Guard, why func() string) (http.Handler, error) {
 	mux.Handle("/", p)
 	refuse := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "1")
-		e := api.Error{Error: "egress is being started", Remedy: "try again in a second"}
+		e := answer.Error{Error: "egress is being started", Remedy: "try again in a second"}
 		if reason := why(); reason != "" {
-			e = api.Error{Error: "the brokers do not answer: " + reason, Remedy: "start them, or correct the address in brokers; it goes on by itself"}
+			e = answer.Error{Error: "the brokers do not answer: " + reason, Remedy: "start them, or correct the address in brokers; it goes on by itself"}
 		}
 		refuse(w, http.StatusServiceUnavailable, e.Error, e.Remedy)
 	}
 	mux.HandleFunc("/v1/", refuse)
 	mux.HandleFunc("/hls/", refuse)
+	mux.HandleFunc("/snapshot/", refuse)
 	return g.Wrap(mux), nil
 }

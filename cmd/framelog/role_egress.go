@@ -13,7 +13,9 @@ import (
 
 	"github.com/framelog/framelog/egress"
 	"github.com/framelog/framelog/egress/api"
+	"github.com/framelog/framelog/egress/events"
 	"github.com/framelog/framelog/egress/hls"
+	"github.com/framelog/framelog/egress/snapshot"
 	"github.com/framelog/framelog/internal/app/config"
 	"github.com/framelog/framelog/internal/app/service"
 	"github.com/framelog/framelog/internal/medialog"
@@ -147,10 +149,12 @@ func view(ctx context.Context, p *process, serve func(http.Handler)) error {
 		p.log.Warn("a web server that runs as another user cannot read the HLS files, and asks for each", "closed_to_others", dir, "remedy", "chmod o+x "+dir)
 	}
 	web, err = egress.New(egress.Config{
-		API:   api.Config{SecretsDir: secretsDir(p)},
-		Guard: guard(cfg, cfg.Listen),
+		API:       api.Config{SecretsDir: secretsDir(p)},
+		Snapshots: snapshot.Config{MaxAge: time.Duration(own.MaxAge)},
+		Guard:     guard(cfg, cfg.Listen),
 	}, egress.Deps{
 		Registry: cams, HLS: stream, Log: p.log, Registerer: p.reg,
+		Footage: &egress.Footage{Log: mlog, Events: events.NewTopic(kafkaConfig(cfg, "framelog-egress"), p.log), Renditions: stream.Renditions},
 		Delay: func(camera string) (time.Duration, bool) {
 			d := stream.Delay(camera)
 			return d, d > 0

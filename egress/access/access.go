@@ -109,17 +109,29 @@ func (rt Route) checked(authorize Authorize) http.Handler {
 				return
 			}
 		}
-		ask := func(r *http.Request, camera string) bool { return authorize(r, camera, "", rt.Action) }
-		rt.Handler(w, r.WithContext(context.WithValue(r.Context(), key{}, ask)))
+		rt.Handler(w, r.WithContext(context.WithValue(r.Context(), key{}, question{authorize, rt.Action})))
 	})
 }
 
 type key struct{}
 
+// question is what a route's handler may ask about cameras.
+type question struct {
+	authorize Authorize
+	action    Action
+}
+
 // May reports whether the sender of r may do the action of r's route with a
 // camera. It is for routes about many cameras. Without a route it returns
 // false.
 func May(r *http.Request, camera string) bool {
-	ask, ok := r.Context().Value(key{}).(func(*http.Request, string) bool)
-	return ok && ask(r, camera)
+	q, ok := r.Context().Value(key{}).(question)
+	return ok && q.authorize(r, camera, "", q.action)
+}
+
+// MayWatch reports whether the sender of r may watch a rendition of a camera. It is for
+// routes about many cameras or renditions. Without a route it returns false.
+func MayWatch(r *http.Request, camera, rendition string) bool {
+	q, ok := r.Context().Value(key{}).(question)
+	return ok && q.authorize(r, camera, rendition, Watch)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/framelog/framelog/egress/access"
+	"github.com/framelog/framelog/egress/answer"
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/internal/secrets"
 	"github.com/framelog/framelog/schemas"
@@ -61,7 +62,12 @@ type Deps struct {
 	Registry Registry
 	// Delay is the end-to-end delay of a camera from capture to playlist, as
 	// egress measures it; false if it is not known. nil: never known.
-	Delay      func(camera string) (time.Duration, bool)
+	Delay func(camera string) (time.Duration, bool)
+	// Renditions returns what processors make of a camera. nil: nothing is known of it.
+	Renditions func(ctx context.Context, camera string) ([]Rendition, error)
+	// Events follows the messages of /v1/events that the sender of r may see, until ctx
+	// ends. The channel is closed if it cannot go on. nil: there are none.
+	Events     func(ctx context.Context, r *http.Request) <-chan []byte
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
 }
@@ -108,37 +114,17 @@ func (a *API) Routes() []access.Route {
 	routes := []access.Route{
 		{Pattern: "GET /v1/cameras", Action: access.List, Handler: a.getAll},
 		{Pattern: "GET /v1/cameras/events", Action: access.List, Label: "events", Handler: a.stream},
-		{Pattern: "GET /v1/cameras/{camera}", Action: access.List, Denied: denied, Handler: a.getOne},
+		{Pattern: "GET /v1/cameras/{camera}", Action: access.List, Denied: answer.Denied, Handler: a.getOne},
 		{Pattern: "PUT /v1/cameras/{camera}", Action: access.Change, Denied: unchangeable, Handler: a.put},
 		{Pattern: "DELETE /v1/cameras/{camera}", Action: access.Change, Denied: unchangeable, Handler: a.remove},
 		{Pattern: "/v1/cameras", Action: access.Public, Handler: notAllowed},
 		{Pattern: "/v1/cameras/", Action: access.Public, Handler: notAllowed},
-		{Pattern: "/v1/events", Action: access.Public, Handler: noEvents},
 		{Pattern: "/v1/", Action: access.Public, Handler: nothing},
 	}
 	for i := range routes {
-		rt := &routes[i]
-		rt.Label = cmp.Or(rt.Label, "api")
-		answer := rt.Handler
-		rt.Handler = func(w http.ResponseWriter, r *http.Request) {
-			plain(w)
-			answer(w, r)
-		}
-		if refuse := rt.Denied; refuse != nil {
-			rt.Denied = func(w http.ResponseWriter, r *http.Request, camera string) {
-				plain(w)
-				refuse(w, r, camera)
-			}
-		}
+		routes[i].Label = cmp.Or(routes[i].Label, "api")
 	}
-	return routes
-}
-
-// plain sets the headers of all answers: no cache keeps them, and no browser
-// guesses another content type.
-func plain(w http.ResponseWriter) {
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
+	return answer.Plain(routes)
 }
 
 // Run follows the registry until ctx ends, and then ends the streams of
@@ -200,6 +186,19 @@ type Camera struct {
 	DelayMS *int64 `json:"delay_ms"`
 	// Playlist is the path of the multivariant playlist.
 	Playlist string `json:"playlist"`
+	// Renditions is what processors make of the camera. Only the answer about one
+	// camera has it.
+	Renditions []Rendition `json:"renditions,omitempty"`
+}
+
+// Rendition is what a processor makes of a camera.
+type Rendition struct {
+	Name      string       `json:"name"`
+	Role      schemas.Role `json:"role"`
+	Processor string       `json:"processor"`
+	// BehindS is how many seconds of footage raw has that the rendition does not have
+	// yet; null if one of them has no footage.
+	BehindS *float64 `json:"behind_s"`
 }
 
 // Status is what ingest reports of a camera.

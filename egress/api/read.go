@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/egress/access"
+	"github.com/framelog/framelog/egress/answer"
 )
 
 // List is the answer of GET /v1/cameras.
@@ -27,7 +27,7 @@ func (a *API) getAll(w http.ResponseWriter, r *http.Request) {
 		notReady(w)
 		return
 	}
-	reply(w, http.StatusOK, List{Now: time.Now().UnixMilli(), Cameras: cameras})
+	answer.JSON(w, http.StatusOK, List{Now: time.Now().UnixMilli(), Cameras: cameras})
 }
 
 func (a *API) getOne(w http.ResponseWriter, r *http.Request) {
@@ -41,10 +41,17 @@ func (a *API) getOne(w http.ResponseWriter, r *http.Request) {
 	}
 	id := r.PathValue("camera")
 	if _, ok := s.Cameras[id]; !ok {
-		unknown(w, id)
+		answer.NoCamera(w, id)
 		return
 	}
-	reply(w, http.StatusOK, a.view(s, id))
+	c := a.view(s, id)
+	if a.deps.Renditions != nil {
+		var err error
+		if c.Renditions, err = a.deps.Renditions(r.Context(), id); err != nil && r.Context().Err() == nil {
+			a.deps.Log.Warn("cannot read the renditions of a camera", "camera", id, "err", err)
+		}
+	}
+	answer.JSON(w, http.StatusOK, c)
 }
 
 // ends holds the end offsets of the registry at the last request to the
@@ -87,49 +94,17 @@ func (a *API) catchUp(ctx context.Context) {
 	a.await(ctx, func() bool { return a.snap.Holds(at) })
 }
 
-// Error is the body of every answer with a status of 400 or more.
-type Error struct {
-	Error  string `json:"error"`
-	Remedy string `json:"remedy,omitempty"`
-}
-
-func reply(w http.ResponseWriter, code int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	_ = e.Encode(v) // the client has gone
-}
-
-func fail(w http.ResponseWriter, code int, what, remedy string) {
-	reply(w, code, Error{Error: what, Remedy: remedy})
-}
-
 func notReady(w http.ResponseWriter) {
-	w.Header().Set("Retry-After", "1")
-	fail(w, http.StatusServiceUnavailable, "the registry has not been read yet", "try again in a second; if it goes on, look at the brokers")
+	answer.Fail(w, http.StatusServiceUnavailable, "the registry has not been read yet", "try again in a second; if it goes on, look at the brokers")
 }
-
-func unknown(w http.ResponseWriter, id string) {
-	fail(w, http.StatusNotFound, "there is no camera "+strconv.Quote(id), "GET /v1/cameras lists those that there are")
-}
-
-// denied answers senders that may not know of a camera, as if the camera did
-// not exist.
-func denied(w http.ResponseWriter, _ *http.Request, camera string) { unknown(w, camera) }
 
 // unchangeable answers senders that may not change a camera.
 func unchangeable(w http.ResponseWriter, _ *http.Request, camera string) {
-	fail(w, http.StatusForbidden, "you may not change camera "+strconv.Quote(camera), "ask whoever runs this server")
-}
-
-// noEvents answers /v1/events, which is reserved.
-func noEvents(w http.ResponseWriter, _ *http.Request) {
-	fail(w, http.StatusNotFound, "there are no events yet", "changes of cameras are streamed at /v1/cameras/events")
+	answer.Fail(w, http.StatusForbidden, "you may not change camera "+strconv.Quote(camera), "ask whoever runs this server")
 }
 
 func nothing(w http.ResponseWriter, r *http.Request) {
-	fail(w, http.StatusNotFound, "there is nothing at "+r.URL.Path, "see /v1/cameras and /v1/cameras/events")
+	answer.Fail(w, http.StatusNotFound, "there is nothing at "+r.URL.Path, "see /v1/cameras, /v1/cameras/events and /v1/events")
 }
 
 // notAllowed answers methods that no route under /v1/cameras has.
@@ -145,5 +120,5 @@ func notAllowed(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Allow", allow)
-	fail(w, http.StatusMethodNotAllowed, "method "+r.Method+" is not for "+r.URL.Path, "use "+allow)
+	answer.Fail(w, http.StatusMethodNotAllowed, "method "+r.Method+" is not for "+r.URL.Path, "use "+allow)
 }

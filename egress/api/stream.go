@@ -1,19 +1,17 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/framelog/framelog/egress/access"
+	"github.com/framelog/framelog/egress/answer"
 )
 
-// beat is the interval at which a reader gets the server's clock, so that it
-// and the proxies in between see that the stream is alive.
-const beat = 5 * time.Second
-
-// stream answers GET /v1/cameras/events with server-sent events (HTML standard,
-// section 9.2). Each event's data has the server's clock, as List has:
+// stream answers GET /v1/cameras/events with server-sent events. The data of each named
+// event has the server's clock, as List has:
 //
 //	now       {"now":…}                                         at once and every 5 s
 //	cameras   {"now":…,"cameras":[Camera, …]}                   all cameras, once, at the start
@@ -22,61 +20,49 @@ const beat = 5 * time.Second
 //	measures  {"now":…,"measures":{"<camera>":Measures, …}}     those that differ enough
 //
 // A slow reader gets the newest state of each camera when it reads again.
+//
+// With ?events=true the stream has the messages of /v1/events too, so that a browser needs
+// one connection. A browser has six to a server over HTTP/1.1.
 func (a *API) stream(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("X-Accel-Buffering", "no") // or Nginx keeps the events to itself
+	answer.StreamHeaders(w)
 	if r.Method == http.MethodHead {
 		return // a proxy takes the answer as complete, and sends the next request on this connection
 	}
-	a.mu.Lock()
-	full := a.readers >= a.cfg.MaxSubscribers
-	if !full {
-		a.readers++
-	}
-	a.mu.Unlock()
-	if full {
-		a.m.refused.Inc()
+	if !a.enter() {
 		w.Header().Set("Retry-After", "10")
-		fail(w, http.StatusServiceUnavailable, "too many subscribers", "poll /v1/cameras, or raise the limit of "+strconv.Itoa(a.cfg.MaxSubscribers))
+		answer.Fail(w, http.StatusServiceUnavailable, "too many subscribers", "poll /v1/cameras, or raise the limit of "+strconv.Itoa(a.cfg.MaxSubscribers))
 		return
 	}
-	a.m.subscribers.Inc()
-	defer func() {
-		a.m.subscribers.Dec()
-		a.mu.Lock()
-		a.readers--
-		a.mu.Unlock()
-	}()
-
-	rc := http.NewResponseController(w)
-	send := func(b []byte) bool {
-		// Not every writer has deadlines; without one the server's own
-		// time-outs are the bound.
-		_ = rc.SetWriteDeadline(time.Now().Add(a.cfg.WriteTimeout))
-		if _, err := w.Write(b); err != nil {
-			return false
-		}
-		return rc.Flush() == nil
+	defer a.leave()
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	var events <-chan []byte // nil: none
+	if a.deps.Events != nil && r.URL.Query().Get("events") == "true" {
+		events = a.deps.Events(ctx, r)
 	}
+	s := answer.NewStream(w, a.cfg.WriteTimeout)
 	// A first byte at once, so that proxies and browsers see the stream open.
-	if !send(append([]byte("retry: 2000\n\n"), event("now", "", nil)...)) {
+	if !s.Send(append([]byte("retry: 2000\n\n"), event("now", "", nil)...)) {
 		return
 	}
-	tick := time.NewTicker(beat)
+	tick := time.NewTicker(answer.Beat)
 	defer tick.Stop()
 	rd := reader{may: func(camera string) bool { return access.May(r, camera) }, sent: map[string]bool{}}
 	for {
 		e, changed := a.feed.read()
 		if e != nil && e.version != rd.seen {
-			if b := rd.catchUp(e); len(b) > 0 && !send(b) {
+			if b := rd.catchUp(e); len(b) > 0 && !s.Send(b) {
 				return
 			}
 		}
 		select {
 		case <-changed:
+		case b, ok := <-events:
+			if !ok || !s.Send(b) {
+				return
+			}
 		case <-tick.C:
-			if !send(event("now", "", nil)) {
+			if !s.Send(event("now", "", nil)) {
 				return
 			}
 		case <-a.ended:
@@ -85,6 +71,29 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// enter takes a place for a subscriber; false if there is none.
+func (a *API) enter() bool {
+	a.mu.Lock()
+	full := a.readers >= a.cfg.MaxSubscribers
+	if !full {
+		a.readers++
+	}
+	a.mu.Unlock()
+	if full {
+		a.m.refused.Inc()
+		return false
+	}
+	a.m.subscribers.Inc()
+	return true
+}
+
+func (a *API) leave() {
+	a.m.subscribers.Dec()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.readers--
 }
 
 // reader is the state of one reader of the stream.

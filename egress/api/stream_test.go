@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/framelog/framelog/egress/access"
+	"github.com/framelog/framelog/egress/answer"
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/schemas"
 )
@@ -368,7 +369,7 @@ func TestStreamDenied(t *testing.T) {
 func TestStreamClock(t *testing.T) {
 	inBubble(t, 0, func(t *testing.T, s *scene) {
 		v := s.view()
-		time.Sleep(4*beat + time.Second)
+		time.Sleep(4*answer.Beat + time.Second)
 		synctest.Wait()
 		if got := v.got.String(); strings.Count(got, "event: now\n") != 5 || !strings.HasPrefix(got, "retry: 2000\n\nevent: now\n") {
 			t.Errorf("%q", got)

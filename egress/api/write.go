@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/framelog/framelog/egress/answer"
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/internal/secrets"
 	"github.com/framelog/framelog/schemas"
@@ -46,11 +47,11 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 	}
 	body, err := decodeBody(w, r)
 	if err != nil {
-		fail(w, http.StatusBadRequest, "the body is not a camera: "+err.Error(), `send JSON such as {"url":"rtsp://10.0.0.5:554/stream1","label":"Front door"}`)
+		answer.Fail(w, http.StatusBadRequest, "the body is not a camera: "+err.Error(), `send JSON such as {"url":"rtsp://10.0.0.5:554/stream1","label":"Front door"}`)
 		return
 	}
 	if err := body.check(); err != nil {
-		fail(w, http.StatusBadRequest, err.Error(), "")
+		answer.Fail(w, http.StatusBadRequest, err.Error(), "")
 		return
 	}
 	if !a.begin(r.Context()) {
@@ -66,7 +67,7 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if exists && r.Header.Get("If-None-Match") == "*" {
-		fail(w, http.StatusPreconditionFailed, fmt.Sprintf("there is a camera %q already", id), "take another id, or leave If-None-Match out to change it")
+		answer.Fail(w, http.StatusPreconditionFailed, fmt.Sprintf("there is a camera %q already", id), "take another id, or leave If-None-Match out to change it")
 		return
 	}
 	cam := schemas.Camera{
@@ -97,7 +98,7 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 		code = http.StatusCreated
 	}
 	cam.URL = secrets.Public(cam)
-	reply(w, code, Camera{Camera: cam, Playlist: "/hls/" + id + "/index.m3u8"})
+	answer.JSON(w, code, Camera{Camera: cam, Playlist: "/hls/" + id + "/index.m3u8"})
 }
 
 // takeURL splits the URL of cam, and stores a password in it with the secrets.
@@ -111,11 +112,11 @@ func (a *API) takeURL(w http.ResponseWriter, cam *schemas.Camera, old schemas.Ca
 		err = secrets.Check(*cam)
 	}
 	if err != nil {
-		fail(w, http.StatusBadRequest, err.Error(), "want rtsp://host[:port]/path or rtsps://…, with no reference but ${file:"+cam.ID+"}")
+		answer.Fail(w, http.StatusBadRequest, err.Error(), "want rtsp://host[:port]/path or rtsps://…, with no reference but ${file:"+cam.ID+"}")
 		return nil, false
 	}
 	if password != "" && a.cfg.SecretsDir == "" {
-		fail(w, http.StatusBadRequest, "the url holds a password, and this server has no place to keep one",
+		answer.Fail(w, http.StatusBadRequest, "the url holds a password, and this server has no place to keep one",
 			"write the password to the file "+cam.ID+" in the secrets_dir of every ingest host, below a line \"for HOST:PORT\" with the camera's host and port, and put ${file:"+cam.ID+"} in its place in the url")
 		return nil, false
 	}
@@ -123,12 +124,12 @@ func (a *API) takeURL(w http.ResponseWriter, cam *schemas.Camera, old schemas.Ca
 		undo, err = secrets.Store(a.cfg.SecretsDir, *cam, password)
 		switch {
 		case errors.Is(err, secrets.ErrHandMade):
-			fail(w, http.StatusConflict, "there is a file "+cam.ID+" in the secrets_dir that Framelog did not write, and it is not replaced",
+			answer.Fail(w, http.StatusConflict, "there is a file "+cam.ID+" in the secrets_dir that Framelog did not write, and it is not replaced",
 				"take another id, or remove that file")
 			return nil, false
 		case err != nil:
 			a.deps.Log.Error("cannot store a camera's password", "camera", cam.ID, "err", err)
-			fail(w, http.StatusInternalServerError, "the password could not be kept", "see the server's log; is the disk full?")
+			answer.Fail(w, http.StatusInternalServerError, "the password could not be kept", "see the server's log; is the disk full?")
 			return nil, false
 		}
 	}
@@ -136,7 +137,7 @@ func (a *API) takeURL(w http.ResponseWriter, cam *schemas.Camera, old schemas.Ca
 	if a.cfg.SecretsDir != "" && !same {
 		if _, err := (secrets.Resolver{Dir: a.cfg.SecretsDir}).Resolve(context.Background(), *cam); err != nil {
 			a.undo(cam.ID, undo)
-			fail(w, http.StatusBadRequest, err.Error(), "write user and password into the url: rtsp://user:password@host/path")
+			answer.Fail(w, http.StatusBadRequest, err.Error(), "write user and password into the url: rtsp://user:password@host/path")
 			return nil, false
 		}
 	}
@@ -170,7 +171,7 @@ func (a *API) remove(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !exists {
-		unknown(w, id)
+		answer.NoCamera(w, id)
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), writeLimit)
@@ -222,7 +223,7 @@ func (a *API) end() { <-a.writing }
 // answered the request.
 func (a *API) writable(w http.ResponseWriter, id string) (c schemas.Camera, exists, ok bool) {
 	if err := schemas.ValidateCameraID(id); err != nil {
-		fail(w, http.StatusBadRequest, err.Error(), "take an id such as front-door; the label is free text")
+		answer.Fail(w, http.StatusBadRequest, err.Error(), "take an id such as front-door; the label is free text")
 		return c, false, false
 	}
 	a.mu.Lock()
@@ -234,7 +235,7 @@ func (a *API) writable(w http.ResponseWriter, id string) (c schemas.Camera, exis
 		return c, false, false
 	}
 	if exists && c.Source == schemas.SourceFile {
-		fail(w, http.StatusConflict, fmt.Sprintf("camera %q is kept by %s", id, registry.Keeper(c)), "change it there")
+		answer.Fail(w, http.StatusConflict, fmt.Sprintf("camera %q is kept by %s", id, registry.Keeper(c)), "change it there")
 		return c, true, false
 	}
 	return c, exists, true
@@ -265,10 +266,10 @@ func (a *API) unwritten(w http.ResponseWriter, err error) {
 	a.deps.Log.Warn("cannot write the registry", "err", err)
 	w.Header().Set("Retry-After", "5")
 	if errors.Is(err, registry.ErrUncertain) {
-		fail(w, http.StatusServiceUnavailable, "the brokers have not said whether the change is written", "look at the list in a while; if it goes on, look at the brokers")
+		answer.Fail(w, http.StatusServiceUnavailable, "the brokers have not said whether the change is written", "look at the list in a while; if it goes on, look at the brokers")
 		return
 	}
-	fail(w, http.StatusServiceUnavailable, "the registry could not be written", "try again; if it goes on, look at the brokers")
+	answer.Fail(w, http.StatusServiceUnavailable, "the registry could not be written", "try again; if it goes on, look at the brokers")
 }
 
 func decodeBody(w http.ResponseWriter, r *http.Request) (b putBody, err error) {

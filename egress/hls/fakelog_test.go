@@ -61,6 +61,11 @@ func (l *fakeLog) update(name string, change func(t *fakeTopic)) {
 	l.changed = make(chan struct{})
 }
 
+// opened is the event of an `open` by a processor.
+func opened(epoch int64, processor string) medialog.Event {
+	return medialog.Event{Opened: &schemas.Entry{Kind: schemas.KindOpen, Offset: epoch, Processor: processor}}
+}
+
 func (l *fakeLog) chunk(camera string, c *schemas.Chunk) {
 	l.update(camera, func(t *fakeTopic) {
 		t.chunks[c.Seq] = append(t.chunks[c.Seq], c)
@@ -327,13 +332,17 @@ func (f *fakeTopic) past(from medialog.Position, last *uint64, yield func(medial
 		}
 	}
 	var epoch int64
+	var opened *schemas.Entry
 	for _, ev := range f.events {
 		if ev.Opened != nil {
-			epoch = ev.Opened.Offset
+			epoch, opened = ev.Opened.Offset, ev.Opened
 		}
 		if ev.Chunk != nil {
 			epoch = max(epoch, ev.Chunk.Epoch)
 		}
+	}
+	if opened != nil && !yield(medialog.Event{Opened: opened}, nil) {
+		return false
 	}
 	for _, ev := range f.events {
 		if ev.Chunk != nil && ev.Chunk.Seq > *last && ev.Chunk.Epoch == epoch && !yield(ev, nil) {

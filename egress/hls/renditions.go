@@ -22,27 +22,30 @@ const keepTopics = 3 * time.Second
 // takes a tail.
 const maxVariants = 16
 
-// renditions knows which renditions the cameras have, and their roles. All requests share
-// one read of the list of topics, and one read of each rendition's newest entry.
+// renditions knows which renditions the cameras have, and their newest entries. All
+// requests share one read of the list of topics, and one read of each newest entry.
 type renditions struct {
 	*loader
 	listing singleflight.Group // reads of the list of topics
 	reading singleflight.Group // reads of newest entries
-	roles   *cache[role]       // by topic
+	ends    *cache[end]        // by topic
 
 	mu    sync.Mutex
 	all   map[string][]schemas.Topic // the derived topics of each camera, by name; nil: never read
+	raw   map[string]bool            // cameras that have a topic of their own
 	until time.Time                  // all is not read again before
 }
 
-// role is the role of a rendition by its newest entry, "" if it has no entry.
-type role struct {
-	name  schemas.Role
-	until time.Time // it is not read again before
+// end is what the end of a topic's index shows.
+type end struct {
+	newest    schemas.Entry // Kind "" if there is no entry
+	processor string        // that made it; "" if it is not known
+	asked     bool          // a chunk was read to know it
+	read      time.Time
 }
 
 func newRenditions(l *loader) *renditions {
-	return &renditions{loader: l, roles: newCache[role](int64(l.cfg.MaxMisses), l.metrics.forgotten)}
+	return &renditions{loader: l, ends: newCache[end](int64(l.cfg.MaxMisses), l.metrics.forgotten)}
 }
 
 // of returns the renditions of a camera, without raw. If the log does not answer, an old
@@ -75,9 +78,11 @@ func (rs *renditions) list(ctx context.Context) (map[string][]schemas.Topic, err
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errAway, err)
 	}
-	all := map[string][]schemas.Topic{}
+	all, raw := map[string][]schemas.Topic{}, map[string]bool{}
 	for _, t := range topics {
-		if !t.IsRaw() {
+		if t.IsRaw() {
+			raw[t.Camera] = true
+		} else {
 			all[t.Camera] = append(all[t.Camera], t)
 		}
 	}
@@ -86,7 +91,7 @@ func (rs *renditions) list(ctx context.Context) (map[string][]schemas.Topic, err
 	}
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	rs.all, rs.until = all, time.Now().Add(keepTopics)
+	rs.all, rs.raw, rs.until = all, raw, time.Now().Add(keepTopics)
 	return all, nil
 }
 
@@ -95,6 +100,13 @@ func (rs *renditions) known(camera string) []schemas.Topic {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	return rs.all[camera]
+}
+
+// recorded reports whether a camera has a topic, by the newest list.
+func (rs *renditions) recorded(camera string) bool {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	return rs.raw[camera]
 }
 
 // variants returns the renditions of a camera with the role variant, maxVariants at most.
@@ -114,40 +126,79 @@ func (rs *renditions) variants(ctx context.Context, camera string) []schemas.Top
 	return variants
 }
 
-// role returns the role of a rendition, "" if it has no entry. If the log does not answer,
-// an old answer serves, since roles do not change while a rendition exists.
+// role returns the role of a rendition, "" if it has no entry. Roles do not change while a
+// rendition exists.
 func (rs *renditions) role(ctx context.Context, t schemas.Topic) schemas.Role {
-	k := cacheKey{topic: t}
-	have := rs.roles.get(k)
-	if time.Now().Before(have.until) {
-		return have.name
+	keep := keepTopics
+	if rs.ends.get(cacheKey{topic: t}).newest.Role != "" {
+		keep = keepFound
 	}
-	got, _, err := share(ctx, rs.loader, &rs.reading, k, func(ctx context.Context) (role, error) {
-		return with(ctx, rs.lookups, func() (role, error) { return rs.newest(ctx, k) })
+	e, _ := rs.end(ctx, t, keep)
+	return e.newest.Role
+}
+
+// end returns what the end of a topic's index shows, or showed at most maxAge ago. If the
+// log does not answer, an old answer serves.
+func (rs *renditions) end(ctx context.Context, t schemas.Topic, maxAge time.Duration) (end, error) {
+	k := cacheKey{topic: t}
+	have := rs.ends.get(k)
+	if time.Since(have.read) < maxAge {
+		return have, nil
+	}
+	got, _, err := share(ctx, rs.loader, &rs.reading, k, func(ctx context.Context) (end, error) {
+		return with(ctx, rs.lookups, func() (end, error) { return rs.readEnd(ctx, k, have) })
 	})
 	switch {
 	case err == nil:
-		return got.name
-	case have.name != "": // the next requests do not wait
-		rs.roles.put(k, role{name: have.name, until: time.Now().Add(keepTopics)}, 1)
+		return got, nil
+	case !have.read.IsZero(): // the next requests do not wait
+		have.read = time.Now()
+		rs.ends.put(k, have, 1)
+		return have, nil
 	}
-	return have.name
+	return have, err
 }
 
-// newest reads the newest entry of a rendition. It is the first event of a tail, if the
-// rendition has an entry.
-func (rs *renditions) newest(ctx context.Context, k cacheKey) (role, error) {
+// readEnd reads the newest entry of a topic, and who has opened it. These are the first
+// events of a tail, as far as they exist.
+func (rs *renditions) readEnd(ctx context.Context, k cacheKey, before end) (end, error) {
 	rs.metrics.lookups.Inc()
-	r := role{until: time.Now().Add(keepTopics)}
+	e := end{read: time.Now()}
 	for ev, err := range rs.log.Tail(ctx, k.topic, medialog.Position{}) {
 		if err != nil {
-			return role{}, err
+			return end{}, err
 		}
 		if ev.Entry != nil {
-			r = role{name: ev.Entry.Role, until: time.Now().Add(keepFound)}
+			e.newest = *ev.Entry
+			continue
+		}
+		if ev.Opened != nil {
+			e.processor = ev.Opened.Processor
 		}
 		break
 	}
-	rs.roles.put(k, r, 1)
-	return r, nil
+	// An `open` that is long ago is not among what was read.
+	if e.processor == "" && e.newest.Epoch == before.newest.Epoch {
+		e.processor, e.asked = before.processor, before.asked
+	}
+	rs.ends.put(k, e, 1)
+	return e, nil
+}
+
+// processor returns what makes a rendition, "" if that is not known.
+func (rs *renditions) processor(ctx context.Context, t schemas.Topic, e end) string {
+	if e.processor != "" || e.asked || !e.newest.Playable() {
+		return e.processor
+	}
+	for c, err := range rs.log.Chunks(ctx, t, e.newest) {
+		if err == nil && c.Lineage != nil {
+			e.processor = c.Lineage.Processor
+		}
+		break
+	}
+	if ctx.Err() == nil {
+		e.asked = true
+		rs.ends.put(cacheKey{topic: t}, e, 1)
+	}
+	return e.processor
 }

@@ -1,5 +1,6 @@
 // The API of cameras, as egress/api serves it.
-import type { Camera, NewCamera } from './camera';
+import type { Camera, NewCamera, Rendition } from './camera';
+import type { CameraEvent } from './events';
 import { Feed, type Events } from './feed';
 
 /** What the server says is wrong, and what to do about it. */
@@ -9,14 +10,14 @@ export class Refusal extends Error {
   }
 }
 
-async function call(path: string, init: RequestInit): Promise<void> {
+async function call(path: string, init: RequestInit = {}): Promise<Response> {
   let res: Response;
   try {
     res = await fetch(path, { ...init, signal: timeout(15_000) });
   } catch {
     throw new Refusal('The server does not answer.', 'Is it running?', 0);
   }
-  if (res.ok) return;
+  if (res.ok) return res;
   const body = await res.json().catch(() => ({})) as { error?: string; remedy?: string };
   throw new Refusal(body.error ?? `The server answered ${res.status}.`, body.remedy ?? '', res.status);
 }
@@ -38,10 +39,19 @@ export const addCamera = (id: string, camera: NewCamera) => call(path(id), {
 
 export const removeCamera = (id: string) => call(path(id), { method: 'DELETE' });
 
+/** What processors make of a camera, and how far they are. */
+export const renditions = async (id: string): Promise<Rendition[]> => (await (await call(path(id))).json() as Camera).renditions ?? [];
+
+/** The events of a camera in the last 15 minutes. */
+export async function events(id: string): Promise<CameraEvent[]> {
+  const res = await call(`/v1/events/${encodeURIComponent(id)}?start=-15m`);
+  return (await res.json() as { events: CameraEvent[] }).events;
+}
+
 /** Why the server does not list the cameras, as a sentence; '' if it does not answer. */
 export async function reason(): Promise<string> {
   try {
-    await call('/v1/cameras', {});
+    await call('/v1/cameras');
   } catch (e) {
     if (e instanceof Refusal && e.status) return e.message.charAt(0).toUpperCase() + e.message.slice(1);
   }
@@ -52,6 +62,8 @@ export async function reason(): Promise<string> {
 export interface Follower {
   /** All cameras, each time that something about one has changed. */
   cameras: (all: Camera[]) => void;
+  /** An event that a processor has found. */
+  event: (e: CameraEvent) => void;
   /** The server's clock, in milliseconds since the epoch, as it was when it was sent. */
   now: (ms: number) => void;
   /** Whether the server sends the cameras. */
@@ -76,7 +88,7 @@ export function follow(to: Follower): void {
     to.cameras(feed.list());
   };
   const open = () => {
-    const es = new EventSource('/v1/cameras/events');
+    const es = new EventSource('/v1/cameras/events?events=true');
     source = es;
     let listed = false; // the server has listed the cameras: until then it may not know them
     const on = <K extends keyof Events>(kind: K) => es.addEventListener(kind, (e) => {
@@ -90,6 +102,7 @@ export function follow(to: Follower): void {
       else if (kind !== 'now') gathering ??= setTimeout(tell, burst);
     });
     (['now', 'cameras', 'camera', 'removed', 'measures'] as const).forEach((kind) => on(kind));
+    es.onmessage = (e: MessageEvent<string>) => to.event(JSON.parse(e.data) as CameraEvent);
     es.onerror = () => {
       to.connected(false);
       // The browser tries again by itself, but gives up for good at an answer

@@ -31,6 +31,15 @@ export interface Camera {
   status: Status | null;
   delay_ms: number | null;
   playlist: string;
+  renditions?: Rendition[]; // only in the answer about one camera
+}
+
+/** What a processor makes of a camera. */
+export interface Rendition {
+  name: string;
+  role: 'variant' | 'alternative' | 'data' | 'dead-letter';
+  processor: string;
+  behind_s: number | null;
 }
 
 export interface NewCamera {

@@ -28,7 +28,7 @@ function open(dialog: HTMLDialogElement): void {
 }
 
 /** Runs act when a form is sent, and shows an error in the form. */
-function submits(form: HTMLFormElement, go: HTMLButtonElement, problem: HTMLElement, act: () => Promise<void>, done: () => void): void {
+function submits(form: HTMLFormElement, go: HTMLButtonElement, problem: HTMLElement, act: () => Promise<unknown>, done: () => void): void {
   form.addEventListener('submit', (e) => {
     e.preventDefault();
     go.disabled = true;

@@ -5,6 +5,7 @@ import type { Camera } from './camera';
 import { addDialog, removeDialog } from './dialogs';
 import { h, show, text } from './dom';
 import * as model from './model';
+import { Marks } from './events';
 import { Clock } from './pace';
 import type { Report } from './player';
 import { Stage } from './stage';
@@ -25,6 +26,7 @@ const hiddenFor = 20_000; // ms after which a hidden page stops its players
 
 const el = (id: string) => document.getElementById(id)!;
 const clock = new Clock();
+const marks = new Marks();
 const wall = new Wall(el('cameras'), clock, focus);
 const empty = h('div', { class: 'empty' },
   h('h2', {}, 'No cameras yet'),
@@ -83,6 +85,12 @@ function got(list: Camera[]): void {
   loaded = true;
 }
 
+function mark(): void {
+  const of = (id: string) => marks.text(id, clock.now());
+  wall.mark(of);
+  stage?.screen.setMark(of(stage.camera.id));
+}
+
 let offline: ReturnType<typeof setTimeout> | undefined;
 async function tellOffline(): Promise<void> {
   const why = await reason();
@@ -94,6 +102,11 @@ async function tellOffline(): Promise<void> {
 follow({
   cameras: got,
   now: (ms) => clock.heard(ms),
+  event: (e) => {
+    marks.heard(e, clock.now());
+    mark();
+    stage?.event(e);
+  },
   connected: (yes) => {
     if (yes) {
       clearTimeout(offline);
@@ -115,6 +128,7 @@ setInterval(() => {
   if (document.hidden) return;
   wall.tick();
   stage?.tick();
+  mark();
 }, 1000);
 
 let hiding: ReturnType<typeof setTimeout> | undefined;

@@ -1,5 +1,5 @@
 // The texts of the page about a camera. They come from the API's answer and the player's state.
-import type { Camera, Status } from './camera';
+import type { Camera, Rendition, Status } from './camera';
 import * as format from './format';
 
 export type Tone = 'live' | 'wait' | 'bad' | 'off';
@@ -48,8 +48,8 @@ export function view(c: Camera, unsupported = false): View {
 
 function live(s: Status, since: number | undefined, unsupported: boolean): View {
   const v: View = { tone: 'live', word: 'Live', since, warning: s.problem };
-  if (s.video === 'mjpeg') {
-    return { ...v, word: 'Recording', headline: 'Recorded, not shown', detail: 'HLS carries no MJPEG.' };
+  if (unsupported && s.video === 'mjpeg') {
+    return { ...v, word: 'Recording', headline: 'Recorded, not shown', detail: 'HLS carries no MJPEG. The processor transcode makes what plays here.' };
   }
   if (unsupported) {
     return { ...v, word: 'Recording', headline: 'This browser cannot play it', detail: s.video ? `It has no decoder for ${format.codec(s.video)}.` : undefined };
@@ -64,7 +64,7 @@ function live(s: Status, since: number | undefined, unsupported: boolean): View 
  */
 export function wanted(c: Camera): 'yes' | 'keep' | 'no' {
   const s = c.status;
-  if (!s || c.disabled || s.state !== 'live' || s.video === 'mjpeg') return 'no';
+  if (!s || c.disabled || s.state !== 'live') return 'no';
   return s.stale ? 'keep' : 'yes';
 }
 
@@ -113,4 +113,13 @@ export function announcement(before: Camera | undefined, now: Camera): string | 
   if (a.word === b.word) return undefined;
   if (b.tone === 'live') return `${title(now)} is live.`;
   return `${title(now)}: ${b.headline ?? b.word}${b.detail ? `, ${b.detail}` : ''}`;
+}
+
+/** A rendition's name, and its processor if that has another name. */
+export const renditionTitle = (r: Rendition): string => (r.processor && r.processor !== r.name ? `${r.name} (${r.processor})` : r.name);
+
+/** How far a rendition is behind its camera. */
+export function behind(r: Rendition): string {
+  if (r.role === 'dead-letter') return 'has dead letters';
+  return r.behind_s === null ? '–' : `${format.delay(r.behind_s)} behind`;
 }

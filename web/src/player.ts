@@ -2,7 +2,7 @@
 // when it breaks. Each has at most one hls.js instance and one timer.
 import type Hls from 'hls.js';
 import type { ErrorData, Loader, LoaderCallbacks, LoaderConfiguration, PlaylistLoaderContext } from 'hls.js';
-import { failure } from './format';
+import { bitrate, failure } from './format';
 import { Clock, backoff, onward, pace, startBehindGap, wallLatency } from './pace';
 import { onlyGaps, plain, segmentLength } from './playlist';
 
@@ -84,6 +84,7 @@ export class Player {
   private rebuilds = 0;
   private firstPicture: number | null = null;
   private readonly errors: string[] = [];
+  private quality = ''; // the name of the level to play, '' for the best
 
   constructor(
     readonly camera: string,
@@ -183,9 +184,25 @@ export class Player {
 
   /** Seconds from camera to screen; null while unknown. */
   delay(): number | null {
-    if (!this.played || this.state === 'idle' || this.state === 'retrying') return null;
-    const shown = this.hls ? this.hls.playingDate : startDate(this.video);
-    return shown ? (this.clock.now() - shown.getTime()) / 1000 : null;
+    if (this.state === 'idle' || this.state === 'retrying') return null;
+    const shown = this.shown();
+    return shown === null ? null : (this.clock.now() - shown) / 1000;
+  }
+
+  /** When the picture that is shown was taken, in ms since the epoch; null while unknown. */
+  shown(): number | null {
+    if (!this.played) return null;
+    return (this.hls ? this.hls.playingDate : startDate(this.video))?.getTime() ?? null;
+  }
+
+  /** The names of what can be played, the best first: none before it is known. */
+  qualities(): string[] { return this.hls ? names(this.hls.levels).reverse() : []; }
+
+  /** Plays one of qualities, or with '' the best that the connection takes. */
+  choose(quality: string): void {
+    this.quality = quality;
+    // What is in the buffer is played first: so the picture does not stop.
+    if (this.hls) this.hls.loadLevel = names(this.hls.levels).indexOf(quality);
   }
 
   report(): Report {
@@ -232,6 +249,7 @@ export class Player {
       liveDurationInfinity: true,
       capLevelToPlayerSize: true,
       liveSyncOnStallIncrease: focus ? 0.3 : 1,
+      abrEwmaDefaultEstimate: 20e6, // begins with the best picture
       maxLiveSyncPlaybackRate: 1, // keepPace does it, for plain HLS too
       ...(focus ? {} : { pLoader: plainLoader(Lib, (playlist) => this.takesLowLatency(playlist) || onlyGaps(playlist)) }),
     });
@@ -249,7 +267,12 @@ export class Player {
       const target = this.lowLatency && details.partHoldBack || wallLatency(details.fragments.slice(-3).map((f) => f.duration), details.holdBack);
       if (target !== set) hls.targetLatency = set = target;
     });
-    hls.on(Lib.Events.MANIFEST_PARSED, () => { if (mine === this.generation) void this.video.play().catch(() => undefined); });
+    hls.on(Lib.Events.MANIFEST_PARSED, () => {
+      if (mine !== this.generation) return;
+      if (this.quality) this.choose(this.quality);
+      this.changed();
+      void this.video.play().catch(() => undefined);
+    });
     hls.attachMedia(this.video);
     hls.loadSource(this.url);
   }
@@ -285,7 +308,7 @@ export class Player {
     }
     this.fatals++;
     const codecs: string[] = [Lib.ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR, Lib.ErrorDetails.BUFFER_INCOMPATIBLE_CODECS_ERROR, Lib.ErrorDetails.BUFFER_ADD_CODEC_ERROR];
-    if (codecs.includes(e.details)) {
+    if (codecs.includes(e.details) || e.response?.code === 406) {
       this.unsupported(note);
     } else if (e.type === Lib.ErrorTypes.MEDIA_ERROR && performance.now() - this.lastRecover > 10_000) {
       this.lastRecover = performance.now();
@@ -439,6 +462,14 @@ function plainLoader(Lib: typeof Hls, whole: (playlist: string) => boolean): new
       super.load(context, config, callbacks);
     }
   };
+}
+
+/** The names of levels: "1080p", and with the bit rate where several have that height. */
+function names(levels: { height: number; bitrate: number }[]): string[] {
+  return levels.map((l) => {
+    const name = l.height ? `${l.height}p` : bitrate(l.bitrate);
+    return levels.some((x) => x !== l && x.height === l.height) && l.height ? `${name}, ${bitrate(l.bitrate)}` : name;
+  });
 }
 
 /** The wall-clock time of the picture that Safari's own player shows. */

@@ -4,6 +4,7 @@ import type { Camera } from './camera';
 import { h, icon, show, text } from './dom';
 import * as format from './format';
 import * as model from './model';
+import { Overlay } from './overlay';
 import type { Clock } from './pace';
 import { Player, type Mode } from './player';
 
@@ -16,6 +17,8 @@ export class Screen {
   readonly element: HTMLElement;
   readonly pill = h('span', { class: 'pill' });
   readonly player: Player;
+  readonly overlay = new Overlay(this.video);
+  private readonly mark = h('span', { class: 'mark' });
   private readonly still = h('canvas', { hidden: true });
   private readonly headline = h('strong');
   private readonly detail = h('span', { class: 'detail' });
@@ -27,7 +30,7 @@ export class Screen {
 
   constructor(private camera: Camera, mode: Mode, private readonly clock: Clock) {
     this.pill.append(h('i', { class: 'dot' }), this.word, this.behind);
-    this.element = h('div', { class: 'screen' }, this.video, this.still, this.spinner, this.veil);
+    this.element = h('div', { class: 'screen' }, this.video, this.still, this.overlay.element, this.mark, this.spinner, this.veil);
     this.player = new Player(camera.id, camera.playlist, mode, this.video, this.still, clock, () => this.draw());
   }
 
@@ -50,6 +53,13 @@ export class Screen {
     this.detail.title = v.detail ?? ''; // the tile cuts a long one
     text(this.since, says && v.since !== undefined && v.tone !== 'live' ? sinceText(v.since, this.clock.now()) : '');
     show(this.spinner, !says && v.tone === 'live' && ['starting', 'waiting', 'retrying'].includes(this.player.state));
+  }
+
+  /** Shows what happens at the camera now; '' for nothing. */
+  setMark(says: string): void {
+    this.mark.classList.toggle('on', !!says);
+    if (says) text(this.mark, says); // the text stays while the mark fades
+    this.mark.toggleAttribute('aria-hidden', !says);
   }
 
   /** The delay of the picture; without a player, the delay that egress measures. */

@@ -1,6 +1,8 @@
 // The large view of the camera in focus, with low latency.
 import type { Camera } from './camera';
 import { h, icon, show, text } from './dom';
+import type { CameraEvent } from './events';
+import { Findings } from './findings';
 import * as format from './format';
 import * as model from './model';
 import type { Clock } from './pace';
@@ -19,6 +21,8 @@ export class Stage {
   private readonly warning = h('p', { class: 'warning' });
   private readonly absence = h('p', { class: 'meta absence' });
   private readonly facts = h('dl');
+  private readonly findings: Findings;
+  private readonly quality = h('select', { 'aria-label': 'Quality', title: 'Quality', hidden: true });
   private readonly sound: HTMLButtonElement;
   private readonly remove: HTMLButtonElement;
   private readonly kept = h('p', { class: 'kept' });
@@ -37,13 +41,16 @@ export class Stage {
     const full = h('button', { type: 'button', class: 'icon', 'aria-label': 'Full screen', title: 'Full screen', onclick: () => fullscreen(this.screen) }, icon(large));
     const close = h('button', { type: 'button', class: 'icon', 'aria-label': 'Close', title: 'Close (Esc)', onclick: actions.close }, icon(cross));
     this.remove = h('button', { type: 'button', class: 'danger', onclick: () => actions.remove(this.camera) }, icon(bin), 'Remove');
-    this.screen.element.append(h('div', { class: 'controls' }, this.screen.pill, h('span', { class: 'gap' }), this.sound, full, close));
+    this.screen.element.append(h('div', { class: 'controls' }, this.screen.pill, h('span', { class: 'gap' }), this.quality, this.sound, full, close));
+    this.quality.addEventListener('change', () => this.screen.player.choose(this.quality.value));
+    this.findings = new Findings(camera.id, this.screen);
     this.root.replaceChildren(
       this.screen.element,
       h('div', { class: 'about' },
         h('div', { class: 'names' }, this.heading, this.meta, this.warning, this.absence),
         this.facts,
-        h('div', { class: 'actions' }, this.remove, this.kept)));
+        h('div', { class: 'actions' }, this.remove, this.kept),
+        this.findings.element));
     this.root.hidden = false;
     this.keys = (e) => {
       if (document.querySelector('dialog[open]') || e.altKey || e.ctrlKey || e.metaKey) return;
@@ -76,6 +83,9 @@ export class Stage {
     this.draw();
   }
 
+  /** Takes a live event of any camera. */
+  event(e: CameraEvent): void { this.findings.event(e); }
+
   tick(): void {
     this.screen.player.tick();
     this.screen.draw();
@@ -83,6 +93,7 @@ export class Stage {
   }
 
   private draw(): void {
+    this.drawQuality();
     const { camera } = this;
     const s = camera.status;
     const shown = this.screen.player.delay();
@@ -108,6 +119,17 @@ export class Stage {
     text(dd, value);
   }
 
+  /** What can be chosen: known when the player has read the camera's playlist. */
+  private drawQuality(): void {
+    const all = ['', ...this.screen.player.qualities()];
+    if (all.length < 2) return; // the player is being made: the choice stays
+    show(this.quality, all.length > 2);
+    if (all.join() === [...this.quality.options].map((o) => o.value).join()) return;
+    const { value } = this.quality;
+    this.quality.replaceChildren(...all.map((name) => h('option', { value: name }, name || 'Auto')));
+    this.quality.value = all.includes(value) ? value : '';
+  }
+
   private drawSound(): void {
     const { muted } = this.screen.video;
     const says = muted ? 'Sound on' : 'Sound off';
@@ -121,6 +143,7 @@ export class Stage {
 
   destroy(): void {
     document.removeEventListener('keydown', this.keys);
+    this.findings.destroy();
     this.screen.destroy();
     this.root.replaceChildren();
     this.root.hidden = true;

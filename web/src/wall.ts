@@ -103,6 +103,11 @@ export class Wall {
     }
   }
 
+  /** Shows the marks of all cameras. */
+  mark(of: (id: string) => string): void {
+    for (const [id, { screen }] of this.tiles) screen.setMark(of(id));
+  }
+
   screens(): Screen[] { return [...this.tiles.values()].map((t) => t.screen); }
 
   screen(id: string): Screen | undefined { return this.tiles.get(id)?.screen; }

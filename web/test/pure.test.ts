@@ -40,7 +40,7 @@ test('view', () => {
     [camera({ state: 'unusable' }), 'bad', 'Unusable', 'no'],
     [camera({ state: 'disabled' }), 'off', 'Off', 'no'],
     [camera({}, { disabled: true }), 'off', 'Off', 'no'],
-    [camera({ video: 'mjpeg' }), 'live', 'Recording', 'no'],
+    [camera({ video: 'mjpeg' }), 'live', 'Live', 'yes'], // it may have a variant
   ];
   for (const [c, tone, word, want] of cases) {
     assert.equal(model.view(c).tone, tone);
@@ -49,11 +49,19 @@ test('view', () => {
   }
   assert.equal(model.view(camera({ state: 'away', error: 'no route to host' })).detail, 'no route to host');
   assert.equal(model.view(camera({ problem: 'no keyframe for 20 s' })).warning, 'no keyframe for 20 s');
+  assert.match(model.view(camera({ video: 'mjpeg' }), true).detail ?? '', /transcode/);
   assert.match(model.view(camera({ video: 'h265' }), true).detail ?? '', /H\.265/);
   assert.equal(model.view(camera({ state: 'dreaming' as never, error: 'asleep' })).detail, 'asleep'); // of a newer ingest
 });
 
 test('lines', () => {
+  const rendition = (r: object) => ({ name: '720p', role: 'variant', processor: 'transcode', behind_s: 1.24, ...r }) as const;
+  assert.equal(model.renditionTitle(rendition({})), '720p (transcode)');
+  assert.equal(model.renditionTitle(rendition({ name: 'transcode' })), 'transcode');
+  assert.equal(model.renditionTitle(rendition({ processor: '' })), '720p');
+  assert.equal(model.behind(rendition({})), '1.2 s behind');
+  assert.equal(model.behind(rendition({ behind_s: null })), '–');
+  assert.equal(model.behind(rendition({ role: 'dead-letter', behind_s: null })), 'has dead letters');
   assert.equal(model.picture(status({ width: 1920, height: 1080, fps: 30, video: 'h264', audio: 'aac', bitrate: 4.1e6 })), '1920×1080 · 30 fps · H.264 + AAC · 4.1 Mbit/s');
   assert.equal(model.picture(status({ video: 'h264' })), 'H.264');
   assert.equal(model.picture(null), '');

@@ -1,0 +1,48 @@
+package egress
+
+import (
+	"context"
+
+	"github.com/framelog/framelog/egress/api"
+	"github.com/framelog/framelog/schemas"
+)
+
+// roles returns the roles of a camera's renditions.
+func (f *Footage) roles(ctx context.Context, camera string) (map[string]schemas.Role, error) {
+	all, err := f.Renditions(ctx, camera)
+	roles := map[string]schemas.Role{}
+	for _, r := range all {
+		if r.Name != schemas.Raw {
+			roles[r.Name] = r.Role
+		}
+	}
+	return roles, err
+}
+
+// newest returns the newest entries of a camera's renditions and of raw.
+func (f *Footage) newest(ctx context.Context, camera string) (map[string]schemas.Entry, error) {
+	all, err := f.Renditions(ctx, camera)
+	newest := map[string]schemas.Entry{}
+	for _, r := range all {
+		newest[r.Name] = r.Newest
+	}
+	return newest, err
+}
+
+// progress returns how far a camera's renditions are.
+func (f *Footage) progress(ctx context.Context, camera string) ([]api.Rendition, error) {
+	all, err := f.Renditions(ctx, camera)
+	var renditions []api.Rendition
+	for _, r := range all {
+		if r.Name == schemas.Raw {
+			continue
+		}
+		x := api.Rendition{Name: r.Name, Role: r.Role, Processor: r.Processor}
+		if r.OK {
+			s := r.Behind.Seconds()
+			x.BehindS = &s
+		}
+		renditions = append(renditions, x)
+	}
+	return renditions, err
+}
