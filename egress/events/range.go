@@ -170,7 +170,7 @@ func (s *Server) read(ctx context.Context, q query, may func(rendition string) b
 			src.from++
 			err = src.advance()
 		}
-		if ctx.Err() != nil && len(c.read) > 0 {
+		if ctx.Err() != nil && c.fragments > 0 {
 			break
 		}
 		if err != nil {
@@ -278,7 +278,7 @@ func (s *Server) fragment(ctx context.Context, c *collector, src *source) error 
 			found = append(found, &ev)
 		}
 	}
-	c.add(src.topic.Name(), e.Seq, found)
+	c.add(src.topic.Name(), found)
 	return nil
 }
 
@@ -329,21 +329,16 @@ func (q *query) mayHave(note string) bool {
 // collector gathers and joins events.
 type collector struct {
 	query
-	events []*Event
-	open   map[string][]*Event // by rendition: those of its newest fragment, which may go on
-	read   map[string]uint64   // by rendition: the seq of its newest fragment
+	events    []*Event
+	open      map[string][]*Event // by rendition: those of its newest fragment, which may go on
+	fragments int                 // how many were read
 }
 
 // add takes the events of the next fragment of a rendition.
-func (c *collector) add(rendition string, seq uint64, found []*Event) {
-	if c.read == nil {
-		c.read = map[string]uint64{}
-	}
+func (c *collector) add(rendition string, found []*Event) {
+	c.fragments++
 	before := c.open[rendition]
-	if last, ok := c.read[rendition]; !ok || last+1 != seq {
-		before = nil
-	}
-	c.read[rendition], c.open[rendition] = seq, nil
+	c.open[rendition] = nil
 	for _, e := range found {
 		// The entries of a range overlap it; an event in them need not.
 		ended := !e.End.After(c.start) && e.Start.Before(c.start)

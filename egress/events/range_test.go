@@ -28,6 +28,7 @@ type fakeLog struct {
 	mu     sync.Mutex
 	read   int           // chunks that were read
 	slow   time.Duration // of each read of a chunk
+	index  time.Duration // of each read of an entry
 	failed error
 }
 
@@ -50,7 +51,9 @@ func (l *fakeLog) Entries(ctx context.Context, t schemas.Topic, r medialog.Range
 			if e.Seq < r.FromSeq || !e.Start.Before(r.To) || !e.End().After(r.From) {
 				continue
 			}
-			if ctx.Err() != nil {
+			select {
+			case <-time.After(l.index):
+			case <-ctx.Done():
 				yield(schemas.Entry{}, ctx.Err())
 				return
 			}
@@ -140,7 +143,7 @@ func yard() *fakeLog {
 		case 12:
 			l.data("people", seq, event("person", seq, 0, 2, 1), event("person", seq, 0, 2, 2))
 		case 13:
-			l.data("people", seq, event("person", seq, 0, 1, 1), event("dog", seq, 0, 1, 1))
+			l.data("people", seq, event("person", seq, 0, 1, 1), event("person", seq, 0, 1.5, 3), event("dog", seq, 0, 1, 1))
 		default:
 			l.data("people", seq)
 		}
@@ -202,7 +205,7 @@ func TestRange(t *testing.T) {
 		"absence raw 11 19.0-22.0 0",
 		"motion motion by-motion 10-13 20.5-28.0 6",
 		"person people by-people 12-13 24.0-27.0 1",
-		"person people by-people 12 24.0-26.0 2",
+		"person people by-people 12-13 24.0-27.5 3",
 		"dog people by-people 13 26.0-27.0 1",
 		"motion motion by-motion 15 31.0-31.2 1",
 		"dead-letter dlq-people people 16 32.0-34.0 0",
@@ -323,7 +326,12 @@ func TestNotesSaveReads(t *testing.T) {
 			t.Errorf("%s: %d chunks were read, want %d", query, l.read, want)
 		}
 	}
-	l := yard() // a note of the processor's own
+	l := yard() // a note that does not tell all
+	l.entries["people"][5].Note = `{"events":[{"t":"person"}],"more":2}`
+	if a, _, _ := ask(t, l, "type=dog"); len(a.Events) != 1 {
+		t.Errorf("%v", lines(a.Events))
+	}
+	l = yard() // a note of the processor's own
 	l.entries["motion"][2].Note = `{"mine":true}`
 	if a, _, _ := ask(t, l, "type=motion"); len(a.Events) != 3 {
 		t.Errorf("%v", lines(a.Events))
@@ -334,7 +342,8 @@ func TestNotesSaveReads(t *testing.T) {
 func TestRangeTakesTooLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := yard()
-		l.slow = 2 * time.Second
+		all, _, _ := ask(t, l, "type=motion&joined=false")
+		l.slow, l.index = 1700*time.Millisecond, 400*time.Millisecond
 		var got []*Event
 		next := ""
 		for range 20 {
@@ -348,7 +357,7 @@ func TestRangeTakesTooLong(t *testing.T) {
 				break
 			}
 		}
-		if len(got) != 6 {
+		if len(got) != 6 || covered(got) != covered(all.Events) {
 			t.Errorf("%d events: %s", len(got), strings.Join(lines(got), "\n"))
 		}
 	})
