@@ -196,7 +196,6 @@ const boxSampler = `(() => {
 // moves; boxes over the picture to which they belong; a list of events; how far the
 // processor is behind; and variants, to choose from.
 func TestPageShowsFindings(t *testing.T) {
-	strain := testenv.WatchStrain(t)
 	b := testenv.Chromium(t)
 	feed, err := camsim.NewLive(t.Context(), camsim.LiveConfig{Width: 640, Height: 360, KeyInterval: 13})
 	if err != nil {
@@ -274,7 +273,8 @@ func TestPageShowsFindings(t *testing.T) {
 	}
 	from, to := off[len(off)/20], off[len(off)*19/20]
 	t.Logf("%d boxes, %d late; from %v to %v behind the time in the picture", len(all), late, from, to)
-	if limit := strain.Stretch(step + 250*time.Millisecond); to-from > limit {
+	// Without a look at the picture's time they would be a fragment apart, which lasts a second.
+	if limit := 700 * time.Millisecond; to-from > limit {
 		t.Errorf("boxes lie up to %v apart from their pictures, limit %v", to-from, limit)
 	}
 

@@ -1,0 +1,265 @@
+package events
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"iter"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/framelog/framelog/egress/access"
+	"github.com/framelog/framelog/schemas"
+)
+
+// fakeTopic is the topic of events in memory. Without partitions it does not exist.
+type fakeTopic struct {
+	mu      sync.Mutex
+	changed chan struct{}
+	begin   []int64
+	end     []int64
+	records []*kgo.Record // in the order in which they came
+	reading int           // readers now
+	reads   int           // readers so far
+	failed  error         // what Read fails with
+}
+
+func newTopic(partitions int) *fakeTopic {
+	return &fakeTopic{changed: make(chan struct{}), begin: make([]int64, partitions), end: make([]int64, partitions)}
+}
+
+func (f *fakeTopic) update(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// tell appends an event. Its number is its seq.
+func (f *fakeTopic) tell(camera, kind string, n int) {
+	f.update(func() {
+		h := fnv.New32()
+		h.Write([]byte(camera))
+		p := int32(h.Sum32() % uint32(len(f.end)))
+		f.records = append(f.records, record(camera, kind, n, p, f.end[p]))
+		f.end[p]++
+	})
+}
+
+func record(camera, kind string, n int, partition int32, offset int64) *kgo.Record {
+	value, err := json.Marshal(schemas.Event{Type: kind, Start: epoch.Add(time.Duration(n) * time.Second), End: epoch.Add(time.Duration(n+1) * time.Second), Value: float64(n)})
+	if err != nil {
+		panic(err)
+	}
+	return &kgo.Record{Partition: partition, Offset: offset, Key: []byte(camera), Value: value, Headers: []kgo.RecordHeader{
+		{Key: "ce_id", Value: fmt.Appendf(nil, "life.%d.detector.0", n)}, {Key: "ce_source", Value: []byte("/cameras/" + camera + "/found")},
+		{Key: "ce_seq", Value: fmt.Append(nil, n)},
+	}}
+}
+
+var epoch = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// expire removes the records below an offset of each partition.
+func (f *fakeTopic) expire(n int64) {
+	f.update(func() {
+		for p := range f.begin {
+			f.begin[p] = min(n, f.end[p])
+		}
+		f.records = slices.DeleteFunc(f.records, func(r *kgo.Record) bool { return r.Offset < f.begin[r.Partition] })
+	})
+}
+
+func (f *fakeTopic) Bounds(context.Context) (begin, end []int64, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.begin), slices.Clone(f.end), nil
+}
+
+func (f *fakeTopic) Read(ctx context.Context, from []int64) iter.Seq2[*kgo.Record, error] {
+	return func(yield func(*kgo.Record, error) bool) {
+		f.mu.Lock()
+		f.reading++
+		f.reads++
+		f.mu.Unlock()
+		defer func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.reading--
+		}()
+		at := slices.Clone(from)
+		for {
+			f.mu.Lock()
+			all, changed, failed := slices.Clone(f.records), f.changed, f.failed
+			f.mu.Unlock()
+			if failed != nil {
+				yield(nil, failed)
+				return
+			}
+			for _, r := range all {
+				if r.Offset < at[r.Partition] {
+					continue
+				}
+				at[r.Partition] = r.Offset + 1
+				if !yield(r, nil) {
+					return
+				}
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// scene is a server in virtual time.
+type scene struct {
+	*Server
+	topic *fakeTopic
+	mux   http.Handler
+}
+
+// hidden is a camera that nobody may watch.
+const hidden = "hidden"
+
+func inBubble(t *testing.T, cfg Config, partitions int, f func(t *testing.T, s *scene)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		topic := newTopic(partitions)
+		srv := New(cfg, Deps{Source: topic, Known: func(camera string) bool { return camera != "nobody" }})
+		s := &scene{Server: srv, topic: topic, mux: muxOf(srv)}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); srv.Run(ctx) }()
+		f(t, s)
+		cancel()
+		<-ended
+		synctest.Wait()
+	})
+}
+
+func muxOf(s *Server) http.Handler {
+	mux, err := access.NewMux(func(_ *http.Request, camera, _ string, _ access.Action) bool { return camera != hidden }, s.Routes(),
+		func(_ access.Route, h http.Handler) http.Handler { return h })
+	if err != nil {
+		panic(err)
+	}
+	return mux
+}
+
+// reader reads a stream. While hold is not nil, a write blocks until it is closed.
+type reader struct {
+	mu    sync.Mutex
+	hold  chan struct{}
+	got   bytes.Buffer
+	head  http.Header
+	code  int
+	ended bool
+	leave context.CancelFunc
+}
+
+func (v *reader) Header() http.Header { return v.head }
+func (v *reader) WriteHeader(code int) {
+	v.code = code
+}
+func (v *reader) Flush() {}
+
+func (v *reader) Write(b []byte) (int, error) {
+	v.mu.Lock()
+	hold := v.hold
+	v.mu.Unlock()
+	if hold != nil {
+		<-hold
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.got.Write(b)
+}
+
+// read opens a stream behind an id; "" for a new one.
+func (s *scene) read(path, id string) *reader {
+	ctx, cancel := context.WithCancel(context.Background())
+	v := &reader{head: http.Header{}, leave: cancel}
+	r := httptest.NewRequestWithContext(ctx, "GET", path, nil)
+	if id != "" {
+		r.Header.Set("Last-Event-ID", id)
+	}
+	go func() {
+		s.mux.ServeHTTP(v, r)
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.ended = true
+	}()
+	synctest.Wait()
+	return v
+}
+
+// told is one message of a stream.
+type told struct {
+	id, kind string // kind is the event's name: "" for an event, "missed"
+	Event
+}
+
+// take gives the messages since the last call. Those without data are left out; last is
+// the id of the last message of any kind.
+func (v *reader) take(t *testing.T) (all []told, last string) {
+	t.Helper()
+	synctest.Wait()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for text := range strings.SplitSeq(v.got.String(), "\n\n") {
+		m, ok, err := parse(text)
+		if err != nil {
+			t.Fatalf("%v: %q", err, text)
+		}
+		if m.id != "" {
+			last = m.id
+		}
+		if ok {
+			all = append(all, m)
+		}
+	}
+	v.got.Reset()
+	return all, last
+}
+
+// parse reads a message; ok is false without data.
+func parse(text string) (m told, ok bool, err error) {
+	for line := range strings.SplitSeq(text, "\n") {
+		switch name, value, _ := strings.Cut(line, ": "); name {
+		case "id":
+			m.id = value
+		case "event":
+			m.kind = value
+		case "data":
+			ok = true
+			err = json.Unmarshal([]byte(value), &m.Event)
+		}
+	}
+	return m, ok, err
+}
+
+// numbers are the seqs of messages, and the names of others.
+func numbers(all []told) string {
+	var out []string
+	for _, m := range all {
+		if m.kind != "" {
+			out = append(out, m.kind)
+			continue
+		}
+		out = append(out, fmt.Sprint(m.Seq))
+	}
+	return strings.Join(out, " ")
+}
