@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"log/slog"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -14,8 +12,8 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/internal/camsim"
+	"github.com/framelog/framelog/processors"
 	"github.com/framelog/framelog/schemas"
-	"github.com/framelog/framelog/tests/copier"
 	"github.com/framelog/framelog/tests/system"
 	"github.com/framelog/framelog/tests/testenv"
 )
@@ -55,22 +53,31 @@ func slices264(unit []byte) (all []byte) {
 	return all
 }
 
-func (s *smaller) change(c *schemas.Chunk) error {
-	if len(c.Tracks) > 0 {
-		t := s.track
-		t.ID, t.Timescale = schemas.VideoTrack, schemas.MediaTimescale
-		c.Tracks = []schemas.Track{t}
-	}
-	run := schemas.Run{Track: schemas.VideoTrack}
-	for _, x := range c.Video() {
-		u, ok := s.units[schemas.UnitHash(slices264(x.Data))]
-		if !ok || u.Sync != x.Sync {
-			return fmt.Errorf("picture of media time %d: in the clip %v, a keyframe there %v", x.DTS, ok, u.Sync)
+func (s *smaller) process(ctx context.Context, in *processors.Fragment, out *processors.Output) error {
+	for c, err := range in.Chunks(ctx) {
+		if err != nil {
+			return err
 		}
-		x.Data = u.Data
-		run.Samples = append(run.Samples, x)
+		d := *c
+		if d.Index == 0 {
+			t := s.track
+			t.ID, t.Timescale = schemas.VideoTrack, schemas.MediaTimescale
+			d.Tracks = []schemas.Track{t}
+		}
+		run := schemas.Run{Track: schemas.VideoTrack}
+		for _, x := range c.Video() {
+			u, ok := s.units[schemas.UnitHash(slices264(x.Data))]
+			if !ok || u.Sync != x.Sync {
+				return fmt.Errorf("picture of media time %d: in the clip %v, a keyframe there %v", x.DTS, ok, u.Sync)
+			}
+			x.Data = u.Data
+			run.Samples = append(run.Samples, x)
+		}
+		d.Runs = []schemas.Run{run}
+		if err := out.Write(ctx, &d); err != nil {
+			return err
+		}
 	}
-	c.Runs = []schemas.Run{run}
 	return nil
 }
 
@@ -101,23 +108,8 @@ func TestVariants(t *testing.T) {
 	b := testenv.Chromium(t)
 	f := testenv.Up(t, testenv.UpOptions{Config: system.Cameras(map[string]string{"cam": url})})
 
-	// process makes the variant until stop.
-	process := func() (stop func()) {
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() {
-			ended <- copier.Run(ctx, copier.Config{
-				Brokers: []string{f.Broker}, Name: "test", SessionTimeout: 6 * time.Second, As: "small", Change: newSmaller(t, large, little).change,
-			}, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
-		}()
-		return func() {
-			cancel()
-			if err := <-ended; err != nil {
-				t.Errorf("the processor: %v", err)
-			}
-		}
-	}
-	stop := process()
+	variant := processors.Processor{Name: "smaller", Outputs: []processors.Rendition{processors.Variant("small")}, Process: newSmaller(t, large, little).process}
+	stop := system.Process(t, f.Broker, variant)
 	listed := func() (lines []string) {
 		status, body, err := testenv.Get(t, f.URL+"/hls/cam/index.m3u8")
 		if err != nil || status != http.StatusOK {
@@ -176,7 +168,7 @@ func TestVariants(t *testing.T) {
 	if got := listed(); len(got) != 2 {
 		t.Errorf("a variant that is late is listed: %v", got)
 	}
-	stop = process()
+	stop = system.Process(t, f.Broker, variant)
 	testenv.Wait(t, 2*testenv.Patience, "the variant again", func() bool { return len(listed()) == 4 })
 	to(0, 320)
 	to(1, 640)

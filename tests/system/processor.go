@@ -1,0 +1,35 @@
+package system
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/processors"
+)
+
+// Process runs a processor in the test's process, until the test ends or stop is called.
+func Process(t testing.TB, broker string, p processors.Processor) (stop func()) {
+	t.Helper()
+	r, err := processors.NewRunner(p, processors.Config{
+		Brokers: []string{broker}, SessionTimeout: 6 * time.Second,
+		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	if err != nil {
+		t.Fatalf("system: processor %s: %v", p.Name, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background()) // the test's ends before its cleanup
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("system: processor %s: %v", p.Name, err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
