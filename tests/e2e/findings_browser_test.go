@@ -177,7 +177,8 @@ func TestPageShowsFindings(t *testing.T) {
 		}
 	}
 	f.JSON(t, "/v1/events/cam?type=motion", &r)
-	if n := len(r.Events); n != 2 || r.Events[1].Processor != "finder" || r.Events[1].Rendition != "found" || r.Events[1].Last_Seq <= r.Events[1].Seq {
+	// On a loaded machine the camera's clock jumps, which ends an event.
+	if n := len(r.Events); n < 2 || r.Events[n-1].Processor != "finder" || r.Events[n-1].Rendition != "found" || r.Events[n-1].Last_Seq <= r.Events[n-1].Seq {
 		t.Errorf("the API tells %+v", r.Events)
 	}
 }
