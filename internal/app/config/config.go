@@ -34,6 +34,8 @@ type Config struct {
 	Name    string   `yaml:"name" default:"" doc:"Name of this file in the registry. A file with a name may move to another host. Empty: the name of the file without its ending. Then a file with the same name in another place is another file."`
 	Cameras []Camera `yaml:"cameras" doc:"The cameras of this file. Cameras of the page and the API exist beside them."`
 
+	Processors []Processor `yaml:"processors" doc:"The processors that framelog up runs on this machine, and that framelog process NAME finds here. If the file has no such key, framelog up --demo runs motion on the cameras of the demo."`
+
 	// Path is the file that was read; empty if there was none. origin maps a key
 	// to the place that set its value.
 	Path   string `yaml:"-"`
@@ -110,6 +112,14 @@ func (c *Config) Where(key string) string { return c.origin[key] }
 
 // Embedded reports whether the embedded broker is used.
 func (c *Config) Embedded() bool { return len(c.Brokers) == 0 }
+
+// Addresses are the addresses of the brokers, also of the embedded one.
+func (c *Config) Addresses() []string {
+	if c.Embedded() {
+		return []string{c.BrokerListen}
+	}
+	return c.Brokers
+}
 
 // Size is a number of bytes: "512MiB", "1GiB", "0".
 type Size int64

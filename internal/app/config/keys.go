@@ -18,6 +18,9 @@ func EnvName(key string) string {
 	return "FRAMELOG_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
+// flagName is the name of a key on the command line, without dashes.
+func flagName(key string) string { return strings.NewReplacer("_", "-", ".", "-").Replace(key) }
+
 // field returns the field of a mapping with this key.
 func field(v reflect.Value, key string) (reflect.StructField, reflect.Value, bool) {
 	if isMapping(v.Type()) {
@@ -46,8 +49,7 @@ func leaves(v reflect.Value, prefix string) (out []string) {
 		switch {
 		case isMapping(f.Type):
 			out = append(out, leaves(fv, join(prefix, k))...)
-		case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() != reflect.String:
-		default:
+		case oneText(f.Type):
 			out = append(out, join(prefix, k))
 		}
 	}

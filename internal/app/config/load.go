@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -24,13 +25,27 @@ type Loader struct {
 	// itself, as "FRAMELOG_PROCESSOR_". Other variables that are no key are
 	// errors, except FRAMELOG_SECRET_* and FRAMELOG_TEST_*.
 	OwnEnv []string
+	// Kinds are the kinds of processors.
+	Kinds []Kind
+
+	// The fields below are for a program that is one processor.
+
+	// Only is the processor's name: the entries of others in processors are not read. If
+	// the file has none of this name, an entry is made, of the kind OnlyKind. The program
+	// has the variables and flags of [SettingsOf]; such a flag is "processor." and its key.
+	Only, OnlyKind string
+	// Rest are the arguments behind -- on the command line.
+	Rest []string
+	// Skip are keys of the file that other programs read. Their values, and variables
+	// that belong to them, are not looked at.
+	Skip []string
 }
 
 // Load reads path (empty: no file), then the environment as os.Environ gives
 // it, then flags, by key ("listen", "egress.mode"). Every error is an *Error.
 func (ld Loader) Load(path string, environ []string, flags map[string]string) (*Config, error) {
 	c := &Config{Path: path, Sections: ld.Sections, origin: make(map[string]string)}
-	l := loader{c: c, path: path, ownEnv: append([]string{"FRAMELOG_SECRET_", "FRAMELOG_TEST_"}, ld.OwnEnv...)}
+	l := loader{ld: ld, c: c, path: path, ownEnv: append([]string{"FRAMELOG_SECRET_", "FRAMELOG_TEST_"}, ld.OwnEnv...)}
 	if err := l.defaults(reflect.ValueOf(c).Elem()); err != nil {
 		return nil, err
 	}
@@ -38,6 +53,9 @@ func (ld Loader) Load(path string, environ []string, flags map[string]string) (*
 		if err := l.file(); err != nil {
 			return nil, err
 		}
+	}
+	if err := l.only(); err != nil {
+		return nil, err
 	}
 	if err := l.environ(environ); err != nil {
 		return nil, err
@@ -48,9 +66,12 @@ func (ld Loader) Load(path string, environ []string, flags map[string]string) (*
 	}
 	slices.Sort(keys)
 	for _, k := range keys {
-		if err := l.setText(k, flags[k], "--"+strings.ReplaceAll(k, "_", "-")); err != nil {
+		if err := l.flag(k, flags[k]); err != nil {
 			return nil, err
 		}
+	}
+	if err := l.rest(); err != nil {
+		return nil, err
 	}
 	if err := c.validate(); err != nil {
 		return nil, err
@@ -65,7 +86,21 @@ func (ld Loader) Load(path string, environ []string, flags map[string]string) (*
 	return c, nil
 }
 
+// processorPrefix stands before the keys of the program's processor among the flags.
+const processorPrefix = "processor."
+
+// flag sets what a flag says.
+func (l *loader) flag(key, s string) error {
+	own, ofProcessor := strings.CutPrefix(key, processorPrefix)
+	where := "--" + flagName(own)
+	if ofProcessor {
+		return l.processorText(own, s, where)
+	}
+	return l.setText(key, s, where)
+}
+
 type loader struct {
+	ld     Loader
 	c      *Config
 	path   string
 	ownEnv []string
@@ -80,8 +115,8 @@ func (l *loader) defaults(v reflect.Value) error {
 				return err
 			}
 		case f.Tag.Get("default") != "":
-			if err := set(fv, f, f.Tag.Get("default")); err != nil {
-				return fmt.Errorf("config: default of %s: %w", f.Name, err)
+			if err := l.assign(fv, f, f.Tag.Get("default"), "the default of "+f.Name); err != nil {
+				return err
 			}
 		}
 	}
@@ -136,15 +171,8 @@ func (l *loader) at(t *token.Token) string {
 
 // mapping reads a YAML mapping into a struct or sections.
 func (l *loader) mapping(n ast.Node, v reflect.Value, prefix string) error {
-	var pairs []*ast.MappingValueNode
-	switch n := n.(type) {
-	case *ast.MappingNode:
-		pairs = n.Values
-	case *ast.MappingValueNode:
-		pairs = []*ast.MappingValueNode{n}
-	case *ast.NullNode:
-		return nil
-	default:
+	all, ok := pairs(n)
+	if !ok {
 		what := "keys are wanted here"
 		remedy := "write `key: value` lines"
 		if prefix == "" {
@@ -153,8 +181,11 @@ func (l *loader) mapping(n ast.Node, v reflect.Value, prefix string) error {
 		return &Error{Where: l.at(n.GetToken()), Key: prefix, What: what, Remedy: remedy}
 	}
 	seen := make(map[string]bool)
-	for _, p := range pairs {
+	for _, p := range all {
 		name := text(p.Key)
+		if prefix == "" && slices.Contains(l.ld.Skip, name) {
+			continue
+		}
 		key := join(prefix, name)
 		where := l.at(p.Key.GetToken())
 		f, fv, ok := field(v, name)
@@ -173,36 +204,31 @@ func (l *loader) mapping(n ast.Node, v reflect.Value, prefix string) error {
 	return nil
 }
 
+// pairs returns the keys and values of a YAML mapping; false if n is none.
+func pairs(n ast.Node) ([]*ast.MappingValueNode, bool) {
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		return n.Values, true
+	case *ast.MappingValueNode:
+		return []*ast.MappingValueNode{n}, true
+	case *ast.NullNode:
+		return nil, true
+	}
+	return nil, false
+}
+
 // value reads one value into a field.
 func (l *loader) value(n ast.Node, f reflect.StructField, v reflect.Value, key string) error {
 	where := l.at(n.GetToken())
 	if isMapping(v.Type()) {
 		return l.mapping(n, v, key)
 	}
-	if v.Kind() == reflect.Slice {
-		if _, ok := n.(*ast.NullNode); ok {
-			return nil
-		}
-		seq, ok := n.(*ast.SequenceNode)
-		if !ok {
-			return &Error{Where: where, Key: key, What: "a list is wanted", Remedy: "write each entry as a line that begins with `- `, or [] for none"}
-		}
-		v.Set(reflect.MakeSlice(v.Type(), len(seq.Values), len(seq.Values)))
-		for i, e := range seq.Values {
-			k := fmt.Sprintf("%s[%d]", key, i)
-			l.c.origin[k] = l.at(e.GetToken())
-			if m, ok := e.(*ast.MappingNode); ok && len(m.Values) > 0 {
-				l.c.origin[k] = l.at(m.Values[0].Key.GetToken())
-			}
-			if cam, ok := v.Index(i).Addr().Interface().(*Camera); ok {
-				cam.Origin = l.c.origin[k]
-				if mv, ok := e.(*ast.MappingValueNode); ok {
-					cam.Origin = l.at(mv.Key.GetToken())
-				}
-			}
-			if err := l.value(e, f, v.Index(i), k); err != nil {
-				return err
-			}
+	switch v.Kind() {
+	case reflect.Slice:
+		return l.list(n, v, f, key)
+	case reflect.Interface: // settings of a processor, which are read later
+		if _, null := n.(*ast.NullNode); !null {
+			v.Set(reflect.ValueOf(n))
 		}
 		return nil
 	}
@@ -210,7 +236,7 @@ func (l *loader) value(n ast.Node, f reflect.StructField, v reflect.Value, key s
 	case *ast.NullNode:
 		return nil // the same as a missing key
 	case *ast.StringNode, *ast.LiteralNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
-		if _, quoted := s.(*ast.StringNode); quoted && (v.Kind() == reflect.Int || v.Kind() == reflect.Bool) {
+		if _, quoted := s.(*ast.StringNode); quoted && !isText(v.Type()) && (v.Kind() == reflect.Int || v.Kind() == reflect.Bool) {
 			return l.wrong(where, key, v, text(n))
 		}
 		if err := set(v, f, text(n)); err != nil {
@@ -222,12 +248,61 @@ func (l *loader) value(n ast.Node, f reflect.StructField, v reflect.Value, key s
 	}
 }
 
+// list reads a YAML list into a slice.
+func (l *loader) list(n ast.Node, v reflect.Value, f reflect.StructField, key string) error {
+	if _, ok := n.(*ast.NullNode); ok {
+		return nil
+	}
+	seq, ok := n.(*ast.SequenceNode)
+	if !ok {
+		return &Error{Where: l.at(n.GetToken()), Key: key, What: "a list is wanted", Remedy: "write each entry as a line that begins with `- `, or [] for none"}
+	}
+	v.Set(reflect.MakeSlice(v.Type(), 0, len(seq.Values)))
+	for i, e := range seq.Values {
+		k := fmt.Sprintf("%s[%d]", key, i)
+		at := l.at(e.GetToken())
+		if all, ok := pairs(e); ok && len(all) > 0 {
+			at = l.at(all[0].Key.GetToken())
+		}
+		l.c.origin[k] = at
+		elem := reflect.New(v.Type().Elem()).Elem()
+		if isMapping(elem.Type()) {
+			if err := l.defaults(elem); err != nil {
+				return err
+			}
+		}
+		var err error
+		switch into := elem.Addr().Interface().(type) {
+		case *Processor:
+			if l.skips(e) {
+				continue
+			}
+			into.Origin = at
+			err = l.processor(e, into, k)
+		case *Camera:
+			into.Origin = at
+			err = l.value(e, f, elem, k)
+		default:
+			err = l.value(e, f, elem, k)
+		}
+		if err != nil {
+			return err
+		}
+		v.Set(reflect.Append(v, elem))
+	}
+	return nil
+}
+
 func (l *loader) wrong(where, key string, v reflect.Value, s string) error {
 	return &Error{Where: where, Key: key, What: show(key, s) + "wrong type", Remedy: "want " + wanted(v, reflect.StructField{})}
 }
 
 func (l *loader) wrongBecause(where, key string, v reflect.Value, f reflect.StructField, s string, err error) error {
-	return &Error{Where: where, Key: key, What: show(key, s) + err.Error(), Remedy: "want " + wanted(v, f)}
+	shown := show(key, s)
+	if isText(v.Type()) { // its error names the text
+		shown = ""
+	}
+	return &Error{Where: where, Key: key, What: shown + err.Error(), Remedy: "want " + wanted(v, f)}
 }
 
 // environ reads the variables.
@@ -236,19 +311,33 @@ func (l *loader) environ(env []string) error {
 	for _, k := range leaves(reflect.ValueOf(l.c).Elem(), "") {
 		known[EnvName(k)] = k
 	}
+	own := make(map[string]string) // of the program's processor
+	if l.ld.Only != "" {
+		for s := range SettingsOf(&l.c.Processors[0]) {
+			own[s.EnvName()] = s.Key
+		}
+	}
 	slices.Sort(env)
 	for _, e := range env {
 		name, value, _ := strings.Cut(e, "=")
-		own := slices.ContainsFunc(l.ownEnv, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
-		if own || !strings.HasPrefix(name, "FRAMELOG_") || name == "FRAMELOG_CONFIG" {
+		outside := slices.ContainsFunc(l.ownEnv, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+		if outside || !strings.HasPrefix(name, "FRAMELOG_") || name == "FRAMELOG_CONFIG" {
 			continue
+		}
+		if l.ld.Only != "" {
+			if key, ok := own[name]; ok {
+				if err := l.processorText(key, value, name); err != nil {
+					return err
+				}
+				continue
+			}
+			if slices.ContainsFunc(l.ld.Skip, func(key string) bool { return strings.HasPrefix(name, EnvName(key)+"_") }) {
+				continue
+			}
 		}
 		key, ok := known[name]
 		if !ok {
-			all := make([]string, 0, len(known))
-			for n := range known {
-				all = append(all, n)
-			}
+			all := slices.Concat(slices.Collect(maps.Keys(known)), slices.Collect(maps.Keys(own)))
 			return &Error{Where: name, What: "unknown environment variable", Remedy: suggest(name, all)}
 		}
 		if err := l.setText(key, value, name); err != nil {
@@ -269,6 +358,11 @@ func (l *loader) setText(key, s, where string) error {
 		}
 	}
 	l.c.origin[key] = where
+	return l.assign(v, f, s, where)
+}
+
+// assign sets a value from one text. The entries of a list are separated by commas.
+func (l *loader) assign(v reflect.Value, f reflect.StructField, s, where string) error {
 	if v.Kind() == reflect.Slice {
 		v.Set(reflect.Zero(v.Type()))
 		for e := range strings.SplitSeq(s, ",") {

@@ -85,22 +85,38 @@ func fields(v reflect.Value) iter.Seq2[reflect.StructField, reflect.Value] {
 
 // isMapping reports whether a field has keys of its own.
 func isMapping(t reflect.Type) bool {
-	return t.Kind() == reflect.Struct || t == reflect.TypeFor[Sections]()
+	return t.Kind() == reflect.Struct && !isText(t) || t == reflect.TypeFor[Sections]()
 }
 
 // MarshalYAML writes the configuration with its sections in the form that Load
 // reads.
 func (c *Config) MarshalYAML() (any, error) { return mapSlice(reflect.ValueOf(c).Elem()), nil }
 
+// mapSlice returns a mapping for the YAML encoder. It leaves out values that are zero
+// and have no default: without them the loader gives the same.
 func mapSlice(v reflect.Value) yaml.MapSlice {
 	var out yaml.MapSlice
 	for f, fv := range fields(v) {
-		key, _ := keyOf(f)
-		value := fv.Interface()
-		if isMapping(f.Type) {
-			value = mapSlice(fv)
+		if key, _ := keyOf(f); !fv.IsZero() || f.Tag.Get("default") != "" || isMapping(f.Type) {
+			out = append(out, yaml.MapItem{Key: key, Value: encoded(fv)})
 		}
-		out = append(out, yaml.MapItem{Key: key, Value: value})
 	}
 	return out
+}
+
+// encoded returns a value for the YAML encoder.
+func encoded(v reflect.Value) any {
+	switch {
+	case v.Kind() == reflect.Interface:
+		return mapSlice(v.Elem().Elem()) // a pointer to a struct
+	case isMapping(v.Type()):
+		return mapSlice(v)
+	case v.Kind() == reflect.Slice && isMapping(v.Type().Elem()):
+		out := make([]any, v.Len())
+		for i := range out {
+			out[i] = mapSlice(v.Index(i))
+		}
+		return out
+	}
+	return v.Interface()
 }

@@ -54,6 +54,9 @@ func (c *Config) validate() error {
 	if err := c.validateName(); err != nil {
 		return err
 	}
+	if err := c.validateProcessors(); err != nil {
+		return err
+	}
 	return c.validateCameras()
 }
 

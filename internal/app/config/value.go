@@ -1,7 +1,9 @@
 package config
 
 import (
+	"encoding"
 	"errors"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -29,7 +31,7 @@ func set(v reflect.Value, f reflect.StructField, s string) error {
 	}
 	for _, b := range []struct {
 		tag  string
-		sign int64
+		sign float64
 		word string
 	}{{"min", 1, "too small"}, {"max", -1, "too large"}} {
 		if f.Tag.Get(b.tag) == "" || v.Kind() == reflect.Slice {
@@ -46,20 +48,30 @@ func set(v reflect.Value, f reflect.StructField, s string) error {
 	return nil
 }
 
-// parse reads s into a scalar. number is its value as an integer, for bounds.
-func parse(v reflect.Value, s string) (number int64, err error) {
-	switch v.Interface().(type) {
-	case Size:
-		n, err := ParseSize(s)
-		v.SetInt(int64(n))
-		return int64(n), err
-	case Duration:
+// parse reads s into a scalar. number is its value, for bounds.
+func parse(v reflect.Value, s string) (number float64, err error) {
+	switch into := v.Addr().Interface().(type) {
+	case *Size:
+		*into, err = ParseSize(s)
+		return float64(*into), err
+	case *Duration, *time.Duration:
 		d, err := time.ParseDuration(s)
 		if err != nil || d < 0 {
 			return 0, errors.New("no duration")
 		}
 		v.SetInt(int64(d))
-		return int64(d), nil
+		return float64(d), nil
+	case encoding.TextUnmarshaler:
+		if err := into.UnmarshalText([]byte(s)); err != nil {
+			return 0, err
+		}
+		switch {
+		case v.CanInt():
+			return float64(v.Int()), nil
+		case v.CanFloat():
+			return v.Float(), nil
+		}
+		return 0, nil
 	}
 	switch v.Kind() {
 	case reflect.String:
@@ -76,7 +88,14 @@ func parse(v reflect.Value, s string) (number int64, err error) {
 			return 0, errors.New("wrong type")
 		}
 		v.SetInt(n)
-		return n, nil
+		return float64(n), nil
+	case reflect.Float64:
+		x, err := strconv.ParseFloat(s, 64)
+		if err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
+			return 0, errors.New("wrong type")
+		}
+		v.SetFloat(x)
+		return x, nil
 	default:
 		return 0, errors.New("wrong type")
 	}
@@ -89,14 +108,20 @@ func wanted(v reflect.Value, f reflect.StructField) string {
 	switch v.Interface().(type) {
 	case Size:
 		s = "a size such as 512MiB or 1GiB"
-	case Duration:
+	case Duration, time.Duration:
 		s = "a duration such as 200ms, 30s or 24h"
 	default:
-		switch v.Kind() {
-		case reflect.Bool:
+		switch k, d := v.Kind(), f.Tag.Get("default"); {
+		case isText(v.Type()) && d != "":
+			s = "a value such as " + d
+		case isText(v.Type()):
+			s = "another value"
+		case k == reflect.Bool:
 			s = "true or false"
-		case reflect.Int:
+		case k == reflect.Int:
 			s = "a whole number"
+		case k == reflect.Float64:
+			s = "a number"
 		default:
 			s = "text"
 		}
