@@ -81,11 +81,7 @@ func flagValue(given bool) *string {
 // kafkaConfig returns the settings of a Kafka client. client is the name that
 // it gives to the brokers.
 func kafkaConfig(cfg *config.Config, client string) kafka.Config {
-	brokers := cfg.Brokers
-	if cfg.Embedded() {
-		brokers = []string{cfg.BrokerListen}
-	}
-	return kafka.Config{Brokers: brokers, Prefix: cfg.TopicPrefix, ClientID: client}
+	return kafka.Config{Brokers: cfg.Addresses(), Prefix: cfg.TopicPrefix, ClientID: client}
 }
 
 // logConfig is kafkaConfig with the settings of the log.

@@ -15,7 +15,7 @@ import (
 // the argument that is wrong.
 func TestHelp(t *testing.T) {
 	binary := testenv.Binary(t)
-	free := refusing(t)
+	free := testenv.Refusing(t)
 	for _, tt := range []struct {
 		args string
 		code int

@@ -20,6 +20,7 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/sys/unix"
 
+	"github.com/framelog/framelog/internal/app/brokers"
 	"github.com/framelog/framelog/internal/app/cli"
 	"github.com/framelog/framelog/internal/app/config"
 	"github.com/framelog/framelog/internal/app/service"
@@ -54,7 +55,7 @@ func (c *camerasCmd) AfterApply(k *kong.Context) error {
 			if err != nil {
 				return nil, "", err
 			}
-			if err := checkBrokers(ctx, cfg); err != nil {
+			if err := brokers.Check(ctx, cfg); err != nil {
 				return nil, "", err
 			}
 			kc := kafkaConfig(cfg, "framelog-cameras")

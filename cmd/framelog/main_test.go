@@ -18,8 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/framelog/framelog/internal/app/supervise"
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/schemas"
@@ -39,25 +37,6 @@ func busy(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-// refusing is an address that refuses connections during the whole test: a socket
-// that does not listen has its port, so nobody else can listen there.
-func refusing(t *testing.T) string {
-	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = unix.Close(fd) })
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
-	at, err := unix.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprintf("127.0.0.1:%d", at.(*unix.SockaddrInet4).Port)
-}
-
 // TestWrongConfigurations runs the real binary. Each wrong configuration must end
 // it within 10 s, with exit code 2 and one line that names place and remedy. The
 // test allows three times as long, since a busy machine starts processes slowly.
@@ -67,7 +46,7 @@ func TestWrongConfigurations(t *testing.T) {
 	inUse := filepath.Join(t.TempDir(), "data")
 	_, unlock := lockedData(t, inUse)
 	defer unlock()
-	free := refusing(t)
+	free := testenv.Refusing(t)
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)

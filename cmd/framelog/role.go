@@ -13,6 +13,7 @@ import (
 
 	"github.com/framelog/framelog/egress"
 	"github.com/framelog/framelog/egress/access"
+	"github.com/framelog/framelog/internal/app/brokers"
 	"github.com/framelog/framelog/internal/app/config"
 	"github.com/framelog/framelog/internal/app/service"
 )
@@ -40,7 +41,7 @@ type process struct {
 	log   *slog.Logger
 	reg   *prometheus.Registry
 
-	brokers *brokerWait
+	brokers *brokers.Wait
 	work    atomic.Pointer[func() error] // ready of started; nil before
 	closers []func()                     // functions of atEnd
 }
@@ -68,14 +69,14 @@ func (r roleFlags) start(name string, listen *string, http string) (*process, er
 	if r.supervised() {
 		waitLog = slog.New(slog.DiscardHandler)
 	}
-	return &process{flags: r, cfg: cfg, log: log, reg: service.NewRegistry(), brokers: newBrokerWait(cfg, waitLog)}, nil
+	return &process{flags: r, cfg: cfg, log: log, reg: service.NewRegistry(), brokers: brokers.NewWait(cfg, waitLog)}, nil
 }
 
 // withBrokers returns a function that runs work once the brokers are there.
 // Before that no Kafka client exists that could log errors about them.
 func (p *process) withBrokers(work func(ctx context.Context) error) func(ctx context.Context) error {
 	return func(ctx context.Context) error {
-		if p.brokers.run(ctx) != nil {
+		if p.brokers.Run(ctx) != nil {
 			return nil // ctx has ended
 		}
 		return work(ctx)
@@ -102,7 +103,7 @@ func (p *process) ready(context.Context) error {
 	if work := p.work.Load(); work != nil {
 		return (*work)()
 	}
-	if why := p.brokers.why(); why != "" {
+	if why := p.brokers.Why(); why != "" {
 		return errors.New("the brokers do not answer: " + why)
 	}
 	return errors.New("it is being started")

@@ -104,7 +104,7 @@ func (c egressCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer p.close()
-	waiting, err := egress.Waiting(guard(p.cfg, p.cfg.Listen), p.brokers.why)
+	waiting, err := egress.Waiting(guard(p.cfg, p.cfg.Listen), p.brokers.Why)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
+	"github.com/framelog/framelog/internal/app/brokers"
 	"github.com/framelog/framelog/internal/app/config"
 	"github.com/framelog/framelog/internal/app/service"
 	"github.com/framelog/framelog/internal/app/supervise"
@@ -262,7 +263,7 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 // awaitBrokers waits for brokers that up does not run itself. The children wait
 // too, but only up logs it.
 func (u *up) awaitBrokers(ctx context.Context) error {
-	if !u.cfg.Embedded() && newBrokerWait(u.cfg, u.log).run(ctx) == nil {
+	if !u.cfg.Embedded() && brokers.NewWait(u.cfg, u.log).Run(ctx) == nil {
 		u.brokerIsReady()
 	}
 	<-ctx.Done()

@@ -175,6 +175,25 @@ func FreePort(t testing.TB) int {
 	return 0
 }
 
+// Refusing returns an address that refuses connections during the whole test: a socket
+// that does not listen has its port, so nobody else can listen there.
+func Refusing(t testing.TB) string {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatalf("testenv: make address: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatalf("testenv: make address: %v", err)
+	}
+	at, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatalf("testenv: make address: %v", err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", at.(*unix.SockaddrInet4).Port)
+}
+
 // Wait polls cond until it is true, or fails the test after timeout with what.
 func Wait(t testing.TB, timeout time.Duration, what string, cond func() bool) {
 	t.Helper()

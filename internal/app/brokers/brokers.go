@@ -1,4 +1,6 @@
-package main
+// Package brokers finds out whether brokers answer, and waits for them at the start of a
+// process.
+package brokers
 
 import (
 	"context"
@@ -17,14 +19,14 @@ import (
 	"github.com/framelog/framelog/internal/kafka"
 )
 
-// awayError means that no broker answers. It is short and names no address.
-type awayError struct{ why string }
+// AwayError means that no broker answers. It is short and names no address.
+type AwayError struct{ why string }
 
-func (e *awayError) Error() string { return e.why }
+func (e *AwayError) Error() string { return e.why }
 
-// askBrokers returns nil if a broker answers as Kafka does. It takes 5 s at most.
-// Errors: *awayError; that of ctx.
-func askBrokers(ctx context.Context, kc kafka.Config) error {
+// Ask returns nil if a broker answers as Kafka does. It takes 5 s at most.
+// Errors: *AwayError; that of ctx.
+func Ask(ctx context.Context, kc kafka.Config) error {
 	limited, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	answers := make(chan error, len(kc.Brokers))
@@ -51,12 +53,12 @@ func askBrokers(ctx context.Context, kc kafka.Config) error {
 	}
 	if len(causes) == len(kc.Brokers) {
 		slices.Sort(causes)
-		return &awayError{strings.Join(slices.Compact(causes), "; ")}
+		return &AwayError{strings.Join(slices.Compact(causes), "; ")}
 	}
 	client, err := kgo.NewClient(append(kc.Options(slog.New(slog.DiscardHandler)),
 		kgo.RequestTimeoutOverhead(2*time.Second), kgo.RetryTimeout(3*time.Second), kgo.RequestRetries(0))...)
 	if err != nil {
-		return &awayError{err.Error()}
+		return &AwayError{err.Error()}
 	}
 	defer client.Close()
 	err = client.Ping(limited)
@@ -64,7 +66,7 @@ func askBrokers(ctx context.Context, kc kafka.Config) error {
 		return ctx.Err()
 	}
 	if err != nil {
-		return &awayError{noKafka}
+		return &AwayError{noKafka}
 	}
 	return nil
 }
@@ -88,12 +90,17 @@ func cause(err error) string {
 	return err.Error()
 }
 
-// checkBrokers is askBrokers for a command that does not wait. Its error is one
+// kafkaOf returns the settings of the client that asks.
+func kafkaOf(cfg *config.Config) kafka.Config {
+	return kafka.Config{Brokers: cfg.Addresses(), Prefix: cfg.TopicPrefix, ClientID: "framelog-check"}
+}
+
+// Check is Ask for a command that does not wait. Its error is one
 // of the configuration, with a remedy.
-func checkBrokers(ctx context.Context, cfg *config.Config) error {
-	kc := kafkaConfig(cfg, "framelog-check")
-	err := askBrokers(ctx, kc)
-	away, ok := errors.AsType[*awayError](err)
+func Check(ctx context.Context, cfg *config.Config) error {
+	kc := kafkaOf(cfg)
+	err := Ask(ctx, kc)
+	away, ok := errors.AsType[*AwayError](err)
 	if !ok {
 		return err
 	}
@@ -108,18 +115,18 @@ func checkBrokers(ctx context.Context, cfg *config.Config) error {
 	return cfg.Errorf(key, remedy, "%s does not answer: %s", addresses, away.why)
 }
 
-// Times of brokerWait.
+// Times of Wait.
 const (
 	askAgain    = time.Second // between two attempts
 	remindFirst = time.Minute // from the first line of the log to the second, doubled each time
 	remindMost  = time.Hour
 )
 
-// brokerWait waits for the brokers at the start of a process. If no broker
+// Wait waits for the brokers at the start of a process. If no broker
 // answers, the process does not end: brokers come back, and a load balancer
 // accepts connections also while its brokers are away.
-type brokerWait struct {
-	ask     func(ctx context.Context) error // askBrokers
+type Wait struct {
+	ask     func(ctx context.Context) error // Ask
 	brokers string                          // for the log
 	remedy  string
 	log     *slog.Logger
@@ -127,12 +134,12 @@ type brokerWait struct {
 	away atomic.Value // a string: why; "" before the first answer and once they are there
 }
 
-// newBrokerWait makes the brokerWait of a role that runs alone, or of up. A child
+// NewWait makes the Wait of a role that runs alone, or of up. A child
 // of up gets a log that discards the lines, since up writes them.
-func newBrokerWait(cfg *config.Config, log *slog.Logger) *brokerWait {
-	kc := kafkaConfig(cfg, "framelog-check")
-	w := &brokerWait{
-		ask:     func(ctx context.Context) error { return askBrokers(ctx, kc) },
+func NewWait(cfg *config.Config, log *slog.Logger) *Wait {
+	kc := kafkaOf(cfg)
+	w := &Wait{
+		ask:     func(ctx context.Context) error { return Ask(ctx, kc) },
 		brokers: strings.Join(kc.Brokers, ", "), remedy: "start them, or correct the addresses in brokers", log: log,
 	}
 	if where := cfg.Where("brokers"); where != "" {
@@ -145,12 +152,12 @@ func newBrokerWait(cfg *config.Config, log *slog.Logger) *brokerWait {
 	return w
 }
 
-// why returns the reason why the process waits; "" if it does not wait.
-func (w *brokerWait) why() string { return w.away.Load().(string) }
+// Why returns the reason why the process waits; "" if it does not wait.
+func (w *Wait) Why() string { return w.away.Load().(string) }
 
-// run returns nil when a broker has answered. Errors: that of ctx. It logs at
+// Run returns nil when a broker has answered. Errors: that of ctx. It logs at
 // once that the brokers are away, and then after 1, 2, 4… minutes.
-func (w *brokerWait) run(ctx context.Context) error {
+func (w *Wait) Run(ctx context.Context) error {
 	began, remind, pause := time.Now(), time.Duration(0), remindFirst
 	for {
 		err := w.ask(ctx)
@@ -159,7 +166,7 @@ func (w *brokerWait) run(ctx context.Context) error {
 		}
 		waited := time.Since(began)
 		if err == nil {
-			if w.why() != "" {
+			if w.Why() != "" {
 				w.log.Info("the brokers answer", "brokers", w.brokers, "waited", waited.Round(time.Second).String())
 			}
 			w.away.Store("")
