@@ -226,6 +226,8 @@ func (l *loader) value(n ast.Node, f reflect.StructField, v reflect.Value, key s
 	switch v.Kind() {
 	case reflect.Slice:
 		return l.list(n, v, f, key)
+	case reflect.Map:
+		return l.named(n, v, f, key)
 	case reflect.Interface: // settings of a processor, which are read later
 		if _, null := n.(*ast.NullNode); !null {
 			v.Set(reflect.ValueOf(n))
@@ -259,6 +261,9 @@ func (l *loader) list(n ast.Node, v reflect.Value, f reflect.StructField, key st
 	}
 	v.Set(reflect.MakeSlice(v.Type(), 0, len(seq.Values)))
 	for i, e := range seq.Values {
+		if v.Type().Elem() == reflect.TypeFor[Processor]() && l.skips(e) {
+			continue
+		}
 		k := fmt.Sprintf("%s[%d]", key, i)
 		at := l.at(e.GetToken())
 		if all, ok := pairs(e); ok && len(all) > 0 {
@@ -266,31 +271,54 @@ func (l *loader) list(n ast.Node, v reflect.Value, f reflect.StructField, key st
 		}
 		l.c.origin[k] = at
 		elem := reflect.New(v.Type().Elem()).Elem()
-		if isMapping(elem.Type()) {
-			if err := l.defaults(elem); err != nil {
-				return err
-			}
-		}
-		var err error
 		switch into := elem.Addr().Interface().(type) {
 		case *Processor:
-			if l.skips(e) {
-				continue
-			}
 			into.Origin = at
-			err = l.processor(e, into, k)
 		case *Camera:
 			into.Origin = at
-			err = l.value(e, f, elem, k)
-		default:
-			err = l.value(e, f, elem, k)
 		}
-		if err != nil {
+		if err := l.element(e, f, elem, k); err != nil {
 			return err
 		}
 		v.Set(reflect.Append(v, elem))
 	}
 	return nil
+}
+
+// named reads a YAML mapping of any keys into a map.
+func (l *loader) named(n ast.Node, v reflect.Value, f reflect.StructField, key string) error {
+	all, ok := pairs(n)
+	if !ok {
+		return &Error{Where: l.at(n.GetToken()), Key: key, What: "names are wanted here", Remedy: "write `name: value` lines"}
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	for _, p := range all {
+		name := reflect.ValueOf(text(p.Key))
+		k := join(key, name.String())
+		l.c.origin[k] = l.at(p.Key.GetToken())
+		if v.MapIndex(name).IsValid() {
+			return &Error{Where: l.c.origin[k], Key: k, What: "stands here twice", Remedy: "remove one"}
+		}
+		elem := reflect.New(v.Type().Elem()).Elem()
+		if err := l.element(p.Value, f, elem, k); err != nil {
+			return err
+		}
+		v.SetMapIndex(name, elem)
+	}
+	return nil
+}
+
+// element reads an element of a list or map, which begins with its defaults.
+func (l *loader) element(n ast.Node, f reflect.StructField, v reflect.Value, key string) error {
+	if isMapping(v.Type()) {
+		if err := l.defaults(v); err != nil {
+			return err
+		}
+	}
+	if p, ok := v.Addr().Interface().(*Processor); ok {
+		return l.processor(n, p, key)
+	}
+	return l.value(n, f, v, key)
 }
 
 func (l *loader) wrong(where, key string, v reflect.Value, s string) error {

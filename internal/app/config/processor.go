@@ -22,8 +22,8 @@ type Kind struct {
 	Key string
 	// Settings makes a struct of settings, with the tags of [Config]'s fields. A field
 	// is a text, a number, a truth value, a time.Duration, has the methods of
-	// encoding.TextUnmarshaler and encoding.TextMarshaler, or is a struct or a list of
-	// these. nil: the kind has no settings.
+	// encoding.TextUnmarshaler and encoding.TextMarshaler, or is a struct of these, a list
+	// or a map of texts to these. nil: the kind has no settings.
 	Settings func() any
 	// Rest is the setting that takes the arguments behind -- on a command line. It is a
 	// list of texts. "": there is none.
@@ -299,16 +299,17 @@ func (c *Config) ProcessorError(p *Processor, key, remedy, format string, args .
 }
 
 // SettingsError returns an [Error] about the settings of a processor. The text of err is
-// "key: what is wrong".
+// "kind: key: what is wrong" or "key: what is wrong".
 func (c *Config) SettingsError(p *Processor, err error) error {
 	own := "settings"
 	if p.Exec != nil {
 		own = "exec"
 	}
-	if key, what, ok := strings.Cut(err.Error(), ": "); ok && !strings.ContainsAny(key, " \"") {
+	said := strings.TrimPrefix(err.Error(), p.Kind+": ")
+	if key, what, ok := strings.Cut(said, ": "); ok && !strings.ContainsAny(key, " \"") {
 		return c.ProcessorError(p, own+"."+key, "", "%s", what)
 	}
-	return c.ProcessorError(p, own, "", "%v", err)
+	return c.ProcessorError(p, own, "", "%s", said)
 }
 
 // oneText reports whether one text can set a value of this type.

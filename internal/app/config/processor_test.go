@@ -33,6 +33,9 @@ type ladderSettings struct {
 	Speed  float64       `yaml:"speed" default:"1.5" min:"0.5" max:"8" doc:"How fast."`
 	Pause  time.Duration `yaml:"pause" default:"2s" max:"1m"`
 	Look   lookSettings  `yaml:"look"`
+
+	Cameras map[string]rung `yaml:"cameras"`
+	Corners [][]float64     `yaml:"corners"`
 }
 
 type rung struct {
@@ -70,7 +73,7 @@ func loadProcessors(t *testing.T, l Loader, text string, env []string, flags map
 
 const twoProcessors = `
 processors:
-  - settings: {ladder: [{name: 360p, height: 360, bitrate: 600k}, {name: hd}], pause: 0s, look: {dark: false}}
+  - settings: {ladder: [{name: 360p, height: 360, bitrate: 600k}, {name: hd}], pause: 0s, look: {dark: false}, corners: [[0, 0.5]], cameras: {yard-1: {name: z}, a: {height: 100}}}
     name: night
     kind: ladder
     cameras: ["yard-*"]
@@ -93,8 +96,11 @@ func TestProcessors(t *testing.T) {
 	want := []Processor{
 		{
 			Name: "night", Kind: "ladder", Cameras: []string{"yard-*"}, Policy: "latest", MaxLag: Duration(30 * time.Second), Instances: 2,
-			Settings: &ladderSettings{Ladder: []rung{{"360p", 360, 600_000}, {"hd", 720, 2_000_000}}, Speed: 1.5},
-			Origin:   "framelog.yaml:3", Place: "processors[0]",
+			Settings: &ladderSettings{
+				Ladder: []rung{{"360p", 360, 600_000}, {"hd", 720, 2_000_000}}, Speed: 1.5,
+				Cameras: map[string]rung{"yard-1": {"z", 720, 2_000_000}, "a": {"", 100, 2_000_000}}, Corners: [][]float64{{0, 0.5}},
+			},
+			Origin: "framelog.yaml:3", Place: "processors[0]",
 		},
 		{
 			Name: "people", Kind: "exec", Instances: 1, Exec: &programSettings{[]string{"/usr/bin/python3", "a,b.py"}, "1x1"},
@@ -133,8 +139,11 @@ func TestOneProcessor(t *testing.T) {
 	}
 	want := []Processor{{
 		Name: "night", Kind: "ladder", Cameras: []string{"a", "b"}, Policy: "latest", MaxLag: Duration(30 * time.Second), Instances: 2, Concurrency: 3,
-		Settings: &ladderSettings{Ladder: []rung{{"360p", 360, 600_000}, {"hd", 720, 2_000_000}}, Speed: 3.5, Look: lookSettings{Dark: true}},
-		Origin:   "framelog.yaml:3", Place: "processors[0]",
+		Settings: &ladderSettings{
+			Ladder: []rung{{"360p", 360, 600_000}, {"hd", 720, 2_000_000}}, Speed: 3.5, Look: lookSettings{Dark: true},
+			Cameras: map[string]rung{"yard-1": {"z", 720, 2_000_000}, "a": {"", 100, 2_000_000}}, Corners: [][]float64{{0, 0.5}},
+		},
+		Origin: "framelog.yaml:3", Place: "processors[0]",
 	}}
 	if !reflect.DeepEqual(c.Processors, want) || c.Topics.Partitions != 1 || c.Addresses()[0] != "l:2" {
 		t.Errorf("%+v\nwant\n%+v", c, want)
@@ -180,6 +189,7 @@ func TestProcessorErrors(t *testing.T) {
 		{name: "unknown key", yaml: "- name: plain\n  polcy: latest\n", want: []string{"framelog.yaml:3: processors[0].polcy: unknown key", "did you mean policy?"}},
 		{name: "unknown key in settings", yaml: "- name: ladder\n  settings:\n    sped: 1\n", want: []string{"framelog.yaml:4: processors[0].settings.sped: unknown key", "did you mean speed?"}},
 		{name: "unknown key in a list in settings", yaml: "- name: ladder\n  settings:\n    ladder:\n      - name: a\n      - hight: 1\n", want: []string{"framelog.yaml:6: processors[0].settings.ladder[1].hight: unknown key", "did you mean height?"}},
+		{name: "unknown key in a map in settings", yaml: "- name: ladder\n  settings:\n    cameras:\n      yard: {hight: 1}\n", want: []string{"framelog.yaml:5: processors[0].settings.cameras.yard.hight: unknown key"}},
 		{name: "text of a setting", yaml: "- name: ladder\n  settings: {ladder: [{bitrate: 600}]}\n", want: []string{"framelog.yaml:3: processors[0].settings.ladder[0].bitrate", `"600" is no rate`}},
 		{name: "bounds of such a text", yaml: "- name: ladder\n  settings: {ladder: [{bitrate: 60k}]}\n", want: []string{"too small", "at least 100k"}},
 		{name: "bounds of a number", yaml: "- name: ladder\n  settings: {speed: 8.5}\n", want: []string{"framelog.yaml:3: processors[0].settings.speed", "too large", "at most 8"}},

@@ -34,8 +34,11 @@ func rows(b *strings.Builder, v reflect.Value, prefix string) {
 			def = ""
 		}
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", key, typeName(of), def, describe(f))
-		if list {
+		switch {
+		case list:
 			rows(b, reflect.Zero(of.Elem()), key+"[]")
+		case of.Kind() == reflect.Map && isMapping(of.Elem()):
+			rows(b, reflect.Zero(of.Elem()), key+".<name>")
 		}
 	}
 }
@@ -52,6 +55,8 @@ func describe(f reflect.StructField) string {
 		doc += fmt.Sprintf(" From %s to %s.", lo, hi)
 	case lo != "":
 		doc += fmt.Sprintf(" At least %s.", lo)
+	case hi != "":
+		doc += fmt.Sprintf(" At most %s.", hi)
 	}
 	return doc
 }
@@ -74,8 +79,11 @@ func typeName(t reflect.Type) string {
 	case reflect.TypeFor[Duration](), reflect.TypeFor[time.Duration]():
 		return "duration"
 	}
+	if isText(t) {
+		return "text"
+	}
 	switch t.Kind() {
-	case reflect.Interface:
+	case reflect.Interface, reflect.Map:
 		return "keys"
 	case reflect.Bool:
 		return "true/false"

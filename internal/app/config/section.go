@@ -117,6 +117,12 @@ func encoded(v reflect.Value) any {
 			out[i] = mapSlice(v.Index(i))
 		}
 		return out
+	case v.Kind() == reflect.Map:
+		out := make(map[string]any, v.Len()) // the encoder sorts it
+		for k, e := range v.Seq2() {
+			out[k.String()] = encoded(e)
+		}
+		return out
 	}
 	return v.Interface()
 }
