@@ -39,17 +39,26 @@ func (s settings) load(more map[string]*string, ownEnv ...string) (*config.Confi
 
 // loadConfig reads a configuration with the sections of all roles.
 func loadConfig(path string, environ []string, flags map[string]string, ownEnv ...string) (*config.Config, error) {
-	l := config.Loader{OwnEnv: ownEnv}
-	for _, r := range roles() {
-		if r.section.Key != "" {
-			l.Sections = append(l.Sections, r.section)
-		}
-	}
+	l := newLoader()
+	l.OwnEnv = ownEnv
 	cfg, err := l.Load(path, environ, flags)
 	if err != nil {
 		return nil, err
 	}
 	return cfg, checkTogether(cfg)
+}
+
+// newLoader makes a loader with the sections of all roles and all kinds of processors.
+func newLoader() (l config.Loader) {
+	for _, r := range roles() {
+		if r.section.Key != "" {
+			l.Sections = append(l.Sections, r.section)
+		}
+	}
+	for _, k := range kinds() {
+		l.Kinds = append(l.Kinds, k.Kind)
+	}
+	return l
 }
 
 // checkTogether does the checks and sets the defaults that concern several

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -265,17 +264,6 @@ func listenError(cfg *config.Config, key, addr string, err error) error {
 	if !listens || errors.Is(err, context.Canceled) {
 		return err
 	}
-	what := "cannot listen on " + strconv.Quote(addr) + ": "
-	remedy := "choose another address"
-	var errno syscall.Errno
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		what += "the port is in use"
-		remedy = "stop the program that has it, or choose another port"
-	case errors.As(err, &errno):
-		what += errno.Error()
-	default:
-		what += err.Error()
-	}
+	what, remedy := service.ListenProblem(addr, err)
 	return cfg.Errorf(key, remedy, "%s", what)
 }

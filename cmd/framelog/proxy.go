@@ -74,17 +74,17 @@ func (u *up) readiness(clients map[string]*http.Client) http.Handler {
 		if !started {
 			code, text = http.StatusServiceUnavailable, "not every role has started yet"
 		}
-		for _, role := range u.roles {
-			if started && !role.answers {
+		for _, c := range u.children {
+			if started && !c.answers {
 				continue
 			}
-			err := service.AskReady(ctx, clients[role.name])
+			err := service.AskReady(ctx, clients[c.name])
 			if err == nil {
 				continue
 			}
-			code, text = http.StatusServiceUnavailable, role.name+" is being started"
+			code, text = http.StatusServiceUnavailable, c.name+" is being started"
 			if why, ok := errors.AsType[*service.NotReadyError](err); ok {
-				text = role.name + ": " + why.Why
+				text = c.name + ": " + why.Why
 			}
 			break
 		}

@@ -55,12 +55,17 @@ func (r roleFlags) start(name string, listen *string, http string) (*process, er
 		return nil, err
 	}
 	if !r.supervised() {
-		if http != "" {
-			if err := cfg.CheckOpen("--http", http, "see what all cameras are called and do", "listen on 127.0.0.1"); err != nil {
-				return nil, err
-			}
-		}
 		if err := cfg.TakePasswords(nil); err != nil {
+			return nil, err
+		}
+	}
+	return r.process(name, cfg, http)
+}
+
+// process makes the process of a role. name is the label role of its log.
+func (r roleFlags) process(name string, cfg *config.Config, http string) (*process, error) {
+	if !r.supervised() && http != "" {
+		if err := cfg.CheckOpen("--http", http, "see what all cameras are called and do", "listen on 127.0.0.1"); err != nil {
 			return nil, err
 		}
 	}

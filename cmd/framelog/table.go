@@ -26,6 +26,9 @@ type role struct {
 
 	// inUp reports whether up runs the role. nil: always.
 	inUp func(u *up) bool
+	// processes are the processes that up runs of the role. nil: one, with the role's
+	// name.
+	processes func(u *up) []child
 	// prepare runs in up before any child starts. What it sets in the
 	// configuration reaches the children. nil: nothing to do.
 	prepare func(ctx context.Context, u *up) error
@@ -51,8 +54,16 @@ func roles() []role {
 		brokerRole(),
 		camsimRole(),
 		egressRole(),
+		processRole(),
 		ingestRole(),
 	}
+}
+
+// child is a process of a role that up runs.
+type child struct {
+	role
+	name string   // of the process: the label role in its logs and metrics
+	args []string // behind the name of the subcommand
 }
 
 // roleEnv returns the field env of the role with this name.

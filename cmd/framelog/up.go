@@ -42,7 +42,7 @@ type up struct {
 	cfg      *config.Config
 	log      *slog.Logger
 	reg      *prometheus.Registry
-	roles    []role // those that it runs, in the order of their start
+	children []child // in the order of their start
 	runDir   string
 	withDemo bool
 	demo     string // address of the demo's cameras; "" if they do not run
@@ -99,13 +99,12 @@ func (c upCmd) Run(ctx context.Context) error {
 		if r.inUp != nil && !r.inUp(u) {
 			continue
 		}
-		u.roles = append(u.roles, r)
-		if r.prepare == nil {
-			continue
+		if r.prepare != nil {
+			if err := r.prepare(ctx, u); err != nil {
+				return err
+			}
 		}
-		if err := r.prepare(ctx, u); err != nil {
-			return err
-		}
+		u.children = append(u.children, u.processes(r)...)
 	}
 	remove, err := u.makeRunDir()
 	if err != nil {
@@ -113,6 +112,18 @@ func (c upCmd) Run(ctx context.Context) error {
 	}
 	defer remove()
 	return u.run(ctx, ln)
+}
+
+// processes returns the processes of a role.
+func (u *up) processes(r role) []child {
+	if r.processes == nil {
+		return []child{{role: r, name: r.name}}
+	}
+	all := r.processes(u)
+	for i := range all {
+		all[i].role = r
+	}
+	return all
 }
 
 // checkBrokerPort checks that the embedded broker will be able to listen. The check
@@ -184,8 +195,8 @@ func (u *up) makeRunDir() (remove func(), err error) {
 		return nil, fmt.Errorf("find data directory: %w", err)
 	}
 	remove = func() {}
-	tooLong := func(r role) bool { return len(filepath.Join(dir, r.name+".sock")) > maxSocketPath }
-	if slices.ContainsFunc(u.roles, tooLong) {
+	tooLong := func(c child) bool { return len(filepath.Join(dir, c.name+".sock")) > maxSocketPath }
+	if slices.ContainsFunc(u.children, tooLong) {
 		if dir, err = os.MkdirTemp("", "framelog-"); err != nil { // 0700
 			return nil, fmt.Errorf("make directory of sockets: %w", err)
 		}
@@ -208,8 +219,8 @@ func (u *up) makeRunDir() (remove func(), err error) {
 
 func (u *up) file(name string) string { return filepath.Join(u.runDir, name) }
 
-// socket is the path of a role's socket.
-func (u *up) socket(role string) string { return u.file(role + ".sock") }
+// socket is the path of a child's socket.
+func (u *up) socket(child string) string { return u.file(child + ".sock") }
 
 // run runs the children and the HTTP port until ctx ends.
 func (u *up) run(ctx context.Context, ln net.Listener) error {
@@ -218,28 +229,28 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 		u.allReady.Store(true)
 		fmt.Fprintf(os.Stdout, "Framelog is ready: http://%s/\n", readable(ln.Addr().String()))
 	}}
-	for _, r := range u.roles {
-		client := service.Client(u.socket(r.name))
-		clients[r.name] = client
+	for _, c := range u.children {
+		client := service.Client(u.socket(c.name))
+		clients[c.name] = client
 		sc.Children = append(sc.Children, supervise.Child{
-			Role: r.name, Command: func() *exec.Cmd { return u.command(r) },
-			WaitReady: r.waitReady,
+			Role: c.name, Command: func() *exec.Cmd { return u.command(c) },
+			WaitReady: c.waitReady,
 			// Ingest needs less time, also if it hands its cameras over, or if a
 			// connection hangs and Kafka is away.
 			StopTimeout: 25 * time.Second,
 			Ready: func(ctx context.Context) error {
 				err := service.AskReady(ctx, client)
-				if err == nil && r.ready != nil {
-					r.ready(u)
+				if err == nil && c.ready != nil {
+					c.ready(u)
 				}
 				return err
 			},
 		})
 	}
 	mux := http.NewServeMux()
-	for _, r := range u.roles {
-		for _, route := range r.routes {
-			mux.Handle(route, proxy(u.socket(r.name), guard(u.cfg, u.cfg.Listen).Wrap, u.log))
+	for _, c := range u.children {
+		for _, route := range c.routes {
+			mux.Handle(route, proxy(u.socket(c.name), guard(u.cfg, u.cfg.Listen).Wrap, u.log))
 		}
 	}
 	mux.Handle("GET /metrics", guard(u.cfg, u.cfg.Listen).Metrics(service.JoinedMetrics(u.reg, "up", clients)))
@@ -285,12 +296,13 @@ func (u *up) childError(line string) string {
 	return rest
 }
 
-// command returns the command of a role's child. The child's configuration file
+// command returns the command of a child. The child's configuration file
 // already holds the values of the environment, so the child gets no FRAMELOG_*
 // variables except its own.
-func (u *up) command(r role) *exec.Cmd {
-	cmd := exec.Command(u.exe, r.name, "--config", u.file("config.yaml"), "--socket", u.socket(r.name)) //nolint:noctx // the supervisor ends it, gently
-	own := append([]string{"FRAMELOG_TEST_"}, r.env...)
+func (u *up) command(c child) *exec.Cmd {
+	args := slices.Concat([]string{c.role.name}, c.args, []string{"--config", u.file("config.yaml"), "--socket", u.socket(c.name)})
+	cmd := exec.Command(u.exe, args...) //nolint:noctx // the supervisor ends it, gently
+	own := append([]string{"FRAMELOG_TEST_"}, c.env...)
 	for _, e := range os.Environ() {
 		if !strings.HasPrefix(e, "FRAMELOG_") || slices.ContainsFunc(own, func(prefix string) bool { return strings.HasPrefix(e, prefix) }) {
 			cmd.Env = append(cmd.Env, e)

@@ -125,13 +125,22 @@ func (l *loader) defaults(v reflect.Value) error {
 
 // file reads the YAML.
 func (l *loader) file() error {
+	body, err := l.body()
+	if body == nil || err != nil {
+		return err // without a body the file is empty or has comments alone
+	}
+	return l.mapping(body, reflect.ValueOf(l.c).Elem(), "")
+}
+
+// body parses the YAML.
+func (l *loader) body() (ast.Node, error) {
 	b, err := os.ReadFile(l.path)
 	if err != nil {
 		var pe *os.PathError
 		if errors.As(err, &pe) {
 			err = pe.Err
 		}
-		return &Error{Where: l.path, What: fmt.Sprintf("cannot be read: %v", err), Remedy: "name a file that can, such as a copy of framelog.example.yaml"}
+		return nil, &Error{Where: l.path, What: fmt.Sprintf("cannot be read: %v", err), Remedy: "name a file that can, such as a copy of framelog.example.yaml"}
 	}
 	doc, err := parser.ParseBytes(b, 0)
 	if err != nil {
@@ -141,7 +150,7 @@ func (l *loader) file() error {
 			e.What = "not YAML: " + se.Message
 			e.Where = l.at(se.Token)
 		}
-		return e
+		return nil, e
 	}
 	var body ast.Node
 	for _, d := range doc.Docs {
@@ -152,14 +161,11 @@ func (l *loader) file() error {
 			continue
 		}
 		if body != nil {
-			return &Error{Where: l.at(d.Body.GetToken()), What: "a second document", Remedy: "keep one in a file"}
+			return nil, &Error{Where: l.at(d.Body.GetToken()), What: "a second document", Remedy: "keep one in a file"}
 		}
 		body = d.Body
 	}
-	if body == nil {
-		return nil // the file is empty or has comments alone
-	}
-	return l.mapping(body, reflect.ValueOf(l.c).Elem(), "")
+	return body, nil
 }
 
 func (l *loader) at(t *token.Token) string {

@@ -15,6 +15,9 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
+// OfRoles are the keys of the roles' sections, which other programs skip.
+var OfRoles = []string{"broker", "demo", "egress", "ingest"}
+
 // Kind is a kind of processors that a program can run.
 type Kind struct {
 	Name, Help string
@@ -66,6 +69,32 @@ func (ld Loader) kind(name string) (Kind, bool) {
 		return Kind{}, false
 	}
 	return ld.Kinds[i], true
+}
+
+// KindOf returns the kind of the entry named Only in the file at path; "" if there is none,
+// or Load would return an error for the file. Which flags a program has depends on it.
+func (ld Loader) KindOf(path string) string {
+	if path == "" {
+		return ""
+	}
+	l := loader{path: path}
+	body, err := l.body()
+	if body == nil || err != nil {
+		return ""
+	}
+	all, _ := pairs(body)
+	for _, p := range all {
+		list, ok := p.Value.(*ast.SequenceNode)
+		if text(p.Key) != "processors" || !ok {
+			continue
+		}
+		for _, e := range list.Values {
+			if valueOf(e, "name") == ld.Only {
+				return cmp.Or(valueOf(e, "kind"), ld.Only)
+			}
+		}
+	}
+	return ""
 }
 
 // processor reads an entry of processors. The settings come last, since the kind decides
@@ -149,25 +178,20 @@ func (l *loader) only() error {
 	return nil
 }
 
-// skips reports whether the entry of another processor stands at n, or other keys of a
-// program that this one does not know.
+// skips reports whether the entry of another program's processor stands at n.
 func (l *loader) skips(n ast.Node) bool {
-	if l.ld.Only == "" {
-		return false
-	}
-	name, _ := valueOf(n, "name")
-	return name != l.ld.Only
+	return l.ld.Only != "" && valueOf(n, "name") != l.ld.Only
 }
 
-// valueOf returns the text of a key of a mapping.
-func valueOf(n ast.Node, key string) (string, bool) {
+// valueOf returns the text of a key of a mapping; "" if it has no such key.
+func valueOf(n ast.Node, key string) string {
 	all, _ := pairs(n)
 	for _, p := range all {
 		if text(p.Key) == key {
-			return text(p.Value), true
+			return text(p.Value)
 		}
 	}
-	return "", false
+	return ""
 }
 
 // Setting is a key of a processor that one text can set: on the command line (--max-lag),
@@ -295,7 +319,16 @@ func (c *Config) validateProcessors() error {
 // "settings.ladder[0].height".
 func (c *Config) ProcessorError(p *Processor, key, remedy, format string, args ...any) error {
 	full := join(p.Place, key)
-	return &Error{Where: cmp.Or(c.origin[full], p.Origin), Key: full, What: fmt.Sprintf(format, args...), Remedy: remedy}
+	where := c.origin[full]
+	switch {
+	case where == "" && p.Origin == "": // the file has no such entry
+		full = key
+	case where == "":
+		where = p.Origin
+	case !strings.HasPrefix(where, c.Path+":"): // a flag or a variable, which names the key
+		full = ""
+	}
+	return &Error{Where: where, Key: full, What: fmt.Sprintf(format, args...), Remedy: remedy}
 }
 
 // SettingsError returns an [Error] about the settings of a processor. The text of err is

@@ -78,15 +78,17 @@ func Parse(u Usage, p *config.Processor, args []string, out io.Writer) (*Line, e
 	fs := flag.NewFlagSet(u.Name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {}
+	var wrong error // of a value; package flag would not wrap it
 	for _, g := range groups {
 		for _, o := range g.options {
 			if fs.Lookup(o.name) != nil {
 				return nil, fmt.Errorf("program: the setting %q has the name of another flag; give it another one", o.name)
 			}
+			set := func(s string) error { wrong = o.set(s); return wrong }
 			if o.bool {
-				fs.BoolFunc(o.name, "", o.set)
+				fs.BoolFunc(o.name, "", set)
 			} else {
-				fs.Func(o.name, "", o.set)
+				fs.Func(o.name, "", set)
 			}
 		}
 	}
@@ -97,6 +99,8 @@ func Parse(u Usage, p *config.Processor, args []string, out io.Writer) (*Line, e
 	switch err := fs.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return nil, errors.Join(ErrHelp, printHelp(out, u, groups))
+	case wrong != nil:
+		return nil, wrong
 	case err != nil:
 		return nil, usageError(u, err)
 	}
@@ -107,15 +111,10 @@ func Parse(u Usage, p *config.Processor, args []string, out io.Writer) (*Line, e
 	return l, l.Range.check()
 }
 
-// usageError returns an error of package flag as one for people.
+// usageError returns an error of package flag, which writes flags with one dash.
 func usageError(u Usage, err error) error {
-	if e, ok := errors.AsType[*config.Error](err); ok {
-		return e
-	}
-	what := err.Error()
-	if name, ok := strings.CutPrefix(what, "flag provided but not defined: -"); ok {
-		what = "unknown flag --" + name
-	}
+	what := strings.Replace(err.Error(), ": -", ": --", 1)
+	what = strings.Replace(what, "flag provided but not defined: ", "unknown flag ", 1)
 	return &config.Error{What: what, Remedy: "see " + u.Name + " --help"}
 }
 

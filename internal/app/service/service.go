@@ -12,7 +12,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -69,6 +71,21 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 		return nil, fmt.Errorf("service: close socket to others: %w", err)
 	}
 	return ln, nil
+}
+
+// ListenProblem says for people why the process cannot listen on addr, and what to do.
+func ListenProblem(addr string, err error) (what, remedy string) {
+	what = "cannot listen on " + strconv.Quote(addr) + ": "
+	var errno syscall.Errno
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return what + "the port is in use", "stop the program that has it, or choose another port"
+	case errors.As(err, &errno):
+		what += errno.Error()
+	default:
+		what += err.Error()
+	}
+	return what, "choose another address"
 }
 
 // Server serves a role over HTTP.

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/framelog/framelog/internal/app/config"
+	"github.com/framelog/framelog/processors"
+)
+
+// kind is a built-in kind of processors.
+type kind struct {
+	config.Kind
+	// new makes a processor. settings is what Kind.Settings has made. to gets its
+	// messages and metrics.
+	new func(name string, settings any, to output) (processors.Processor, error)
+}
+
+// output is where the messages and metrics of a processor go.
+type output struct {
+	log *slog.Logger
+	reg prometheus.Registerer // may be nil
+}
+
+// kinds is the table of the built-in kinds.
+func kinds() []kind {
+	return []kind{}
+}
+
+// builtIn makes an entry of the table. S is the settings of the kind.
+func builtIn[S any](name, help string, newOf func(name string, s S) (processors.Processor, error)) kind {
+	return kind{
+		Kind: config.Kind{Name: name, Help: help, Settings: func() any { return new(S) }},
+		new: func(name string, settings any, _ output) (processors.Processor, error) {
+			return newOf(name, *settings.(*S))
+		},
+	}
+}
+
+// kindOf returns the kind of this name.
+func kindOf(name string) (kind, bool) {
+	all := kinds()
+	i := slices.IndexFunc(all, func(k kind) bool { return k.Name == name })
+	if i < 0 {
+		return kind{}, false
+	}
+	return all[i], true
+}
+
+// kindNames are the names of the kinds, for an error.
+func kindNames() string {
+	var names []string
+	for _, k := range kinds() {
+		names = append(names, k.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// newProcessor makes the processor of an entry of the configuration. Errors: those of the
+// configuration.
+func newProcessor(cfg *config.Config, e *config.Processor, to output) (processors.Processor, error) {
+	k, ok := kindOf(e.Kind)
+	if !ok { // the loader has checked it
+		return processors.Processor{}, fmt.Errorf("there is no kind %q", e.Kind)
+	}
+	p, err := k.new(e.Name, e.Own(), to)
+	if err != nil {
+		return p, cfg.SettingsError(e, err)
+	}
+	if len(e.Cameras) > 0 {
+		p.Cameras = e.Cameras
+	}
+	p.Input = cmp.Or(e.Input, p.Input)
+	p.Policy = cmp.Or(processors.Policy(e.Policy), p.Policy)
+	p.MaxLag = cmp.Or(time.Duration(e.MaxLag), p.MaxLag)
+	p.Concurrency = cmp.Or(e.Concurrency, p.Concurrency)
+	p.Attempts = cmp.Or(e.Attempts, p.Attempts)
+	p.Deadline = cmp.Or(time.Duration(e.Deadline), p.Deadline)
+	if err := p.Validate(); err != nil {
+		return p, cfg.ProcessorError(e, "", "", "%s", strings.TrimPrefix(err.Error(), fmt.Sprintf("processor %q: ", p.Name)))
+	}
+	return p, nil
+}

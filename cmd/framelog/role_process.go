@@ -1,0 +1,130 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/framelog/framelog/internal/app/config"
+	"github.com/framelog/framelog/internal/app/program"
+	"github.com/framelog/framelog/internal/app/service"
+	"github.com/framelog/framelog/processors"
+)
+
+func processRole() role {
+	return role{
+		name: "process", help: "Run one processor alone.", command: new(processCmd),
+
+		prepare:   prepareProcessors,
+		processes: processorChildren,
+	}
+}
+
+// processCmd is "framelog process". It parses its flags itself, since the processor
+// decides which there are.
+type processCmd struct {
+	Args []string `arg:"" passthrough:"" name:"name" help:"Name of a processor in the configuration file, or of a built-in kind."`
+}
+
+func (c *processCmd) supervised() bool { return program.Find(c.Args, "socket") != "" }
+
+// Help lists the kinds. It is kong.HelpProvider.
+func (c *processCmd) Help() string {
+	var b strings.Builder
+	b.WriteString("\"framelog process <name> --help\" shows its flags. The built-in kinds:\n\n")
+	for _, k := range kinds() {
+		fmt.Fprintf(&b, "    %-12s %s\n", k.Name, k.Help)
+	}
+	return b.String()
+}
+
+// Run runs a processor.
+func (c *processCmd) Run(ctx context.Context) error {
+	line, cfg, err := processLine(c.Args[0], c.Args[1:], os.Environ(), os.Stdout)
+	if errors.Is(err, program.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	e := &cfg.Processors[0]
+	role := "process-" + e.Name
+	if line.Socket != "" {
+		role = strings.TrimSuffix(filepath.Base(line.Socket), ".sock")
+	}
+	p, err := roleFlags{Socket: line.Socket}.process(role, cfg, line.HTTP)
+	if err != nil {
+		return err
+	}
+	return runProcessor(ctx, p, e, line)
+}
+
+// processLine reads the command line of "framelog process NAME" and the configuration.
+func processLine(name string, args, environ []string, out io.Writer) (*program.Line, *config.Config, error) {
+	l := newLoader()
+	l.Only = cmp.Or(program.Find(args, "name"), name)
+	l.OnlyKind = name
+	if have := l.KindOf(cmp.Or(program.Find(args, "config", "c"), os.Getenv("FRAMELOG_CONFIG"))); have != "" {
+		if l.Only != name && have != name {
+			return nil, nil, &config.Error{Where: "--name", What: fmt.Sprintf("the configuration has a processor %q of kind %s", l.Only, have), Remedy: "choose another name"}
+		}
+		l.OnlyKind = have
+	}
+	k, ok := kindOf(l.OnlyKind)
+	if !ok {
+		return nil, nil, &config.Error{
+			What:   fmt.Sprintf("there is no processor %q", l.Only),
+			Remedy: "name one of the configuration file (--config), or one of the kinds " + kindNames(),
+		}
+	}
+	plain, err := l.Load("", nil, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	usage := program.Usage{Name: "framelog process " + name, About: k.Help, Kind: k.Name}
+	if k.Rest != "" {
+		usage.Rest = "COMMAND [ARGUMENT …]"
+	}
+	line, err := program.Parse(usage, &plain.Processors[0], args, out)
+	if err != nil {
+		return nil, nil, err
+	}
+	fresh := newLoader()
+	fresh.Only, fresh.OnlyKind, fresh.Rest = l.Only, l.OnlyKind, line.Rest
+	cfg, err := fresh.Load(line.Config, environ, line.Flags)
+	if err != nil {
+		return nil, nil, err
+	}
+	return line, cfg, checkTogether(cfg)
+}
+
+// runProcessor runs the processor of an entry until ctx ends.
+func runProcessor(ctx context.Context, p *process, e *config.Processor, line *program.Line) error {
+	to, err := newProcessor(p.cfg, e, output{p.log, p.reg})
+	if err != nil {
+		return err
+	}
+	rc := runnerConfig(p.cfg)
+	rc.Instance, rc.Log, rc.Registerer = line.Instance, p.log, p.reg
+	r, err := processors.NewRunner(to, rc)
+	if err != nil {
+		return err
+	}
+	p.started(r.Ready)
+	return service.All(ctx,
+		p.withBrokers(r.Run),
+		func(ctx context.Context) error { return p.serve(ctx, "--http", line.HTTP, nil) })
+}
+
+// runnerConfig returns the settings of a processor's log.
+func runnerConfig(cfg *config.Config) processors.Config {
+	c := logConfig(cfg, "")
+	return processors.Config{Brokers: c.Kafka.Brokers, TopicPrefix: c.Kafka.Prefix, Topics: processors.TopicSettings{
+		Partitions: c.Partitions, Retention: c.Retention, RetentionBytes: c.RetentionBytes, SegmentBytes: c.SegmentBytes, Budget: c.Budget,
+	}}
+}

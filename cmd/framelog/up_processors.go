@@ -1,0 +1,149 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/framelog/framelog/internal/app/config"
+	"github.com/framelog/framelog/internal/camsim"
+	"github.com/framelog/framelog/processors"
+	"github.com/framelog/framelog/schemas"
+)
+
+// demoKind is the kind of the processor that runs on the demo's cameras.
+const demoKind = "motion"
+
+// prepareProcessors checks the processors of the configuration. The demo gets one if the
+// configuration says nothing of processors.
+func prepareProcessors(_ context.Context, u *up) error {
+	if k, ok := kindOf(demoKind); ok && u.withDemo && u.cfg.Where("processors") == "" {
+		p := config.Processor{Name: k.Name, Kind: k.Name, Instances: 1, Place: "processors[0]"}
+		for _, d := range camsim.Demo() {
+			p.Cameras = append(p.Cameras, d.Path)
+		}
+		u.cfg.Processors = []config.Processor{p}
+	}
+	return checkProcessors(u.cfg)
+}
+
+// processorChildren are the processes of the configuration's processors.
+func processorChildren(u *up) (all []child) {
+	// All processes that this up starts have names that no other process has.
+	host, _ := os.Hostname()
+	up := fmt.Sprintf("%s-%08x", cmp.Or(host, "up"), rand.Uint32())
+	for _, p := range u.cfg.Processors {
+		for i := range p.Instances {
+			c := child{name: "process-" + p.Name}
+			instance := up
+			if i > 0 { // a processor's name has no dot
+				c.name += fmt.Sprintf(".%d", i+1)
+				instance += fmt.Sprintf("-%d", i+1)
+			}
+			c.args = []string{p.Name, "--instance", instance}
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// checkProcessors checks all processors of the configuration, and that they agree.
+func checkProcessors(cfg *config.Config) error {
+	all := make([]processors.Processor, len(cfg.Processors))
+	for i := range cfg.Processors {
+		p, err := newProcessor(cfg, &cfg.Processors[i], output{log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			return err
+		}
+		all[i] = p
+	}
+	if err := checkOutputs(cfg, all); err != nil {
+		return err
+	}
+	return checkInputs(cfg, all)
+}
+
+// checkOutputs refuses two processors that write the same rendition of a camera.
+func checkOutputs(cfg *config.Config, all []processors.Processor) error {
+	for i := range all {
+		for j := range i {
+			for _, o := range outputs(&all[i]) {
+				if slices.Contains(outputs(&all[j]), o) && shareCameras(all[i].Cameras, all[j].Cameras) {
+					return cfg.ProcessorError(&cfg.Processors[i], "", "give the rendition of one of them another name, or give them other cameras",
+						"%s writes the rendition %q, and %s does too (%s)", all[i].Name, o, all[j].Name, cmp.Or(cfg.Processors[j].Origin, "the command line"))
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// outputs are the names of the renditions that a processor writes.
+func outputs(p *processors.Processor) (names []string) {
+	for _, o := range p.Outputs {
+		names = append(names, o.Name)
+	}
+	if len(names) == 0 {
+		return []string{p.Name}
+	}
+	return names
+}
+
+// checkInputs refuses processors that read what they make, directly or through others.
+func checkInputs(cfg *config.Config, all []processors.Processor) error {
+	// writer returns the processor that makes the input of another one, -1 if it is none
+	// of these. Where several do for different cameras, it is the first.
+	writer := func(of int) int {
+		input := cmp.Or(all[of].Input, schemas.Raw)
+		return slices.IndexFunc(all, func(p processors.Processor) bool { return slices.Contains(outputs(&p), input) })
+	}
+	for i := range all {
+		path := all[i].Name
+		for at, hops := writer(i), 0; at >= 0 && hops < len(all); at, hops = writer(at), hops+1 {
+			path += " reads " + all[at].Name
+			if at == i {
+				return cfg.ProcessorError(&cfg.Processors[i], "input", "let one of them read raw", "it reads what it makes itself: %s", path)
+			}
+		}
+	}
+	return nil
+}
+
+// shareCameras reports whether a camera may match patterns of both lists. An empty list
+// matches all cameras.
+func shareCameras(a, b []string) bool {
+	if len(a) == 0 || len(b) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(a, func(p string) bool {
+		return slices.ContainsFunc(b, func(q string) bool { return overlap(p, q) })
+	})
+}
+
+// overlap reports whether a text may match both patterns (path.Match). It takes each
+// class [a-z] for any character.
+func overlap(p, q string) bool {
+	switch {
+	case p == "" || q == "":
+		return strings.Trim(p+q, "*") == ""
+	case p[0] == '*':
+		return overlap(p[1:], q) || overlap(p, rest(q))
+	case q[0] == '*':
+		return overlap(q, p)
+	}
+	wild := strings.ContainsAny(p[:1]+q[:1], "?[")
+	return (wild || p[0] == q[0]) && overlap(rest(p), rest(q))
+}
+
+// rest returns a pattern without its first character or class.
+func rest(p string) string {
+	if end := strings.IndexByte(p, ']'); p[0] == '[' && end > 0 {
+		return p[end+1:]
+	}
+	return p[1:]
+}
