@@ -104,6 +104,12 @@ func (m *mainProgram) run(ctx context.Context, args, environ []string) error {
 	if err != nil {
 		return &config.Error{What: strings.TrimPrefix(err.Error(), fmt.Sprintf("processor %q: ", m.p.Name))}
 	}
+	if line.Past() {
+		if err := brokers.Check(ctx, cfg); err != nil {
+			return err
+		}
+		return m.past(ctx, r, rc, line)
+	}
 	wait := brokers.NewWait(cfg, log)
 	return service.All(ctx,
 		func(ctx context.Context) error {
@@ -121,6 +127,22 @@ func (m *mainProgram) run(ctx context.Context, args, environ []string) error {
 			}
 			return serve(ctx, cfg, line.HTTP, service.Server{Registry: reg, Log: log, Ready: ready})
 		})
+}
+
+// past processes past footage.
+func (m *mainProgram) past(ctx context.Context, r *Runner, c Config, line *program.Line) error {
+	if !line.Redrive {
+		return r.Backfill(ctx, Backfill{From: line.From, To: line.To, DryRun: line.DryRun, Suffix: line.Suffix, Report: PrintProgress(m.out, m.errs, line.JSON)})
+	}
+	var letters []DeadLetter
+	for l, err := range DeadLetters(ctx, c, m.p.Name) {
+		if err != nil {
+			return err
+		}
+		letters = append(letters, l)
+	}
+	fmt.Fprintf(m.errs, "dead letters: %d\n", len(letters))
+	return r.Redrive(ctx, letters...)
 }
 
 // load reads the command line and the configuration into m.p.

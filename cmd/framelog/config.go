@@ -23,6 +23,11 @@ type settings struct {
 // load reads the whole configuration. more are further flags by key. ownEnv are
 // prefixes of variables that the caller reads by itself.
 func (s settings) load(more map[string]*string, ownEnv ...string) (*config.Config, error) {
+	return loadConfig(s.Config, os.Environ(), s.flags(more), ownEnv...)
+}
+
+// flags returns the flags that are given, by key.
+func (s settings) flags(more map[string]*string) map[string]string {
 	flags := make(map[string]string)
 	for k, v := range map[string]*string{"data": s.Data, "brokers": s.Brokers, "log.level": s.LogLevel, "log.format": s.LogFormat} {
 		if v != nil {
@@ -34,7 +39,7 @@ func (s settings) load(more map[string]*string, ownEnv ...string) (*config.Confi
 			flags[k] = *v
 		}
 	}
-	return loadConfig(s.Config, os.Environ(), flags, ownEnv...)
+	return flags
 }
 
 // loadConfig reads a configuration with the sections of all roles.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/framelog/framelog/internal/app/brokers"
 	"github.com/framelog/framelog/internal/app/config"
 	"github.com/framelog/framelog/internal/app/program"
 	"github.com/framelog/framelog/internal/app/service"
@@ -64,23 +65,34 @@ func (c *processCmd) Run(ctx context.Context) error {
 	return runProcessor(ctx, p, e, line)
 }
 
-// processLine reads the command line of "framelog process NAME" and the configuration.
-func processLine(name string, args, environ []string, out io.Writer) (*program.Line, *config.Config, error) {
+// oneProcessor returns a loader of the configuration of one processor, and its kind. name
+// is that of an entry in the file at path, or of a kind; own is the name of a processor of
+// that kind, "" for name.
+func oneProcessor(path, name, own string) (config.Loader, kind, error) {
 	l := newLoader()
-	l.Only = cmp.Or(program.Find(args, "name"), name)
-	l.OnlyKind = name
-	if have := l.KindOf(cmp.Or(program.Find(args, "config", "c"), os.Getenv("FRAMELOG_CONFIG"))); have != "" {
+	l.Only, l.OnlyKind = cmp.Or(own, name), name
+	if have := l.KindOf(path); have != "" {
 		if l.Only != name && have != name {
-			return nil, nil, &config.Error{Where: "--name", What: fmt.Sprintf("the configuration has a processor %q of kind %s", l.Only, have), Remedy: "choose another name"}
+			return l, kind{}, &config.Error{Where: "--name", What: fmt.Sprintf("%s has a processor %q of kind %s", path, l.Only, have), Remedy: "choose another name"}
 		}
 		l.OnlyKind = have
 	}
 	k, ok := kindOf(l.OnlyKind)
 	if !ok {
-		return nil, nil, &config.Error{
-			What:   fmt.Sprintf("there is no processor %q", l.Only),
+		return l, kind{}, &config.Error{
+			What:   fmt.Sprintf("there is no processor %q", name),
 			Remedy: "name one of the configuration file (--config), or one of the kinds " + kindNames(),
 		}
+	}
+	return l, k, nil
+}
+
+// processLine reads the command line of "framelog process NAME" and the configuration.
+func processLine(name string, args, environ []string, out io.Writer) (*program.Line, *config.Config, error) {
+	path := cmp.Or(program.Find(args, "config", "c"), os.Getenv("FRAMELOG_CONFIG"))
+	l, k, err := oneProcessor(path, name, program.Find(args, "name"))
+	if err != nil {
+		return nil, nil, err
 	}
 	plain, err := l.Load("", nil, nil)
 	if err != nil {
@@ -94,9 +106,8 @@ func processLine(name string, args, environ []string, out io.Writer) (*program.L
 	if err != nil {
 		return nil, nil, err
 	}
-	fresh := newLoader()
-	fresh.Only, fresh.OnlyKind, fresh.Rest = l.Only, l.OnlyKind, line.Rest
-	cfg, err := fresh.Load(line.Config, environ, line.Flags)
+	l.Sections, l.Rest = newLoader().Sections, line.Rest
+	cfg, err := l.Load(line.Config, environ, line.Flags)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -114,6 +125,14 @@ func runProcessor(ctx context.Context, p *process, e *config.Processor, line *pr
 	r, err := processors.NewRunner(to, rc)
 	if err != nil {
 		return err
+	}
+	if line.Past() {
+		if err := brokers.Check(ctx, p.cfg); err != nil {
+			return err
+		}
+		return r.Backfill(ctx, processors.Backfill{
+			From: line.From, To: line.To, DryRun: line.DryRun, Suffix: line.Suffix, Report: processors.PrintProgress(os.Stdout, os.Stderr, line.JSON),
+		})
 	}
 	p.started(r.Ready)
 	return service.All(ctx,

@@ -121,8 +121,10 @@ func (e *Env) printf(format string, args ...any) error {
 	return err
 }
 
-func (e *Env) json(v any) error {
-	enc := json.NewEncoder(e.Out)
+func (e *Env) json(v any) error { return printJSON(e.Out, v) }
+
+func printJSON(out io.Writer, v any) error {
+	enc := json.NewEncoder(out)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)

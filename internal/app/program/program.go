@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,14 +38,15 @@ type Line struct {
 
 // Range is the flags about past footage.
 type Range struct {
-	From, To  time.Time // zero: not given
-	DryRun    bool
-	Rendition string
-	JSON      bool
+	From, To time.Time // zero: not given
+	DryRun   bool
+	Suffix   string
+	Redrive  bool
+	JSON     bool
 }
 
 // Past reports whether the command line asks for past footage.
-func (r Range) Past() bool { return !r.From.IsZero() }
+func (r Range) Past() bool { return r.Redrive || !r.From.IsZero() }
 
 // Usage is what the help says about a program.
 type Usage struct {
@@ -139,6 +141,11 @@ func (l *Line) groups(u Usage, p *config.Processor) []group {
 		common.options = slices.Insert(common.options, 0, option{name: "name", value: "NAME", help: "Name of the processor. Default: " + u.Kind + ".", set: text(&l.Name)})
 	}
 	all := []group{common, {"Flags of the processor:", nil}, {"Its own settings:", nil}, l.Range.group()}
+	if u.Kind == "" { // for the others there is framelog dlq redrive
+		all[3].options = append(all[3].options, option{
+			name: "redrive", help: "Process the dead letters again, into renditions with -redriven behind their names.", bool: true, set: is(&l.Redrive),
+		})
+	}
 	for s := range config.SettingsOf(p) {
 		g := &all[1]
 		if s.Own {
@@ -164,9 +171,9 @@ func (r *Range) group() group {
 	return group{"Past footage, instead of new:", []option{
 		{name: "from", value: "TIME", help: "Begin here, as 2026-01-31T08:00:00Z or -30m.", set: at("from", &r.From)},
 		{name: "to", value: "TIME", help: "End here. Default: now.", set: at("to", &r.To)},
-		{name: "dry-run", help: "Print what it would write, and write nothing.", bool: true, set: func(string) error { r.DryRun = true; return nil }},
-		{name: "rendition", value: "NAME", help: "Write into this rendition, which must not exist yet.", set: func(s string) error { r.Rendition = s; return nil }},
-		{name: "output", value: "FORM", help: "How to print: table or json.", set: func(s string) error {
+		{name: "dry-run", help: "Print what it would write, and write nothing.", bool: true, set: is(&r.DryRun)},
+		{name: "suffix", value: "TEXT", help: "Write into renditions of their own, with this behind the names: -2 for people-2.", set: func(s string) error { r.Suffix = s; return nil }},
+		{name: "output", value: "FORM", help: "How to print: table, or json (a line for each fragment).", set: func(s string) error {
 			if s != "table" && s != "json" {
 				return &config.Error{Where: "--output", What: fmt.Sprintf("%q is no form", s), Remedy: "want table or json"}
 			}
@@ -176,20 +183,33 @@ func (r *Range) group() group {
 	}}
 }
 
+// is returns the function of a flag without a value.
+func is(into *bool) func(string) error {
+	return func(s string) (err error) {
+		*into, err = strconv.ParseBool(s)
+		return err
+	}
+}
+
 // check checks the flags about past footage together.
 func (r *Range) check() error {
 	switch {
-	case r.From.IsZero() && (!r.To.IsZero() || r.DryRun || r.Rendition != "" || r.JSON):
-		return &config.Error{What: "--to, --dry-run, --rendition and --output are about past footage", Remedy: "say where it begins with --from, as --from -30m"}
+	case r.Redrive && (!r.From.IsZero() || r.DryRun || r.Suffix != ""):
+		return &config.Error{Where: "--redrive", What: "it takes none of --from, --dry-run and --suffix"}
+	case r.Redrive:
+		return nil
+	case r.From.IsZero() && (!r.To.IsZero() || r.DryRun || r.Suffix != "" || r.JSON):
+		return &config.Error{What: "--to, --dry-run, --suffix and --output are about past footage", Remedy: "say where it begins with --from, as --from -30m"}
 	case r.From.IsZero():
 		return nil
 	case r.To.IsZero():
 		r.To = time.Now()
-	case !r.To.After(r.From):
+	}
+	if !r.To.After(r.From) {
 		return &config.Error{Where: "--to", What: "it is not after --from"}
 	}
-	if r.DryRun == (r.Rendition != "") {
-		return &config.Error{What: "--from needs one of two flags", Remedy: "say --dry-run to write nothing, or --rendition NAME to write into a new rendition"}
+	if r.DryRun == (r.Suffix != "") {
+		return &config.Error{What: "--from needs one of two flags", Remedy: "say --dry-run to write nothing, or --suffix -2 to write into new renditions"}
 	}
 	return nil
 }
