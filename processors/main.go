@@ -152,11 +152,11 @@ func (m *mainProgram) load(args, environ []string) (*program.Line, *config.Confi
 		kind.Settings = func() any { return m.settings }
 	}
 	loader := config.Loader{Kinds: []config.Kind{kind}, Only: m.p.Name, OnlyKind: m.p.Name, Skip: config.OfRoles}
-	plain, err := loader.Load("", nil, nil)
+	plain, err := loader.Default()
 	if err != nil {
 		return nil, nil, err
 	}
-	line, err := program.Parse(program.Usage{Name: m.p.Name}, &plain.Processors[0], args, m.out)
+	line, err := program.Parse(program.Usage{Name: m.p.Name}, plain, args, m.out)
 	if err != nil {
 		return nil, nil, err
 	}

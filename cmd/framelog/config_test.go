@@ -2,6 +2,7 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -100,26 +101,38 @@ func TestReference(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const from, to = "<!-- keys -->\n", "<!-- end of keys -->\n"
-	head, rest, ok := strings.Cut(string(b), from)
-	table, tail, ok2 := strings.Cut(rest, to)
-	if !ok || !ok2 {
-		t.Fatalf("%s has lost its marks %q and %q", path, from, to)
-	}
 	cfg, err := loadConfig("", nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := cfg.Reference()
-	if table == want {
+	var ofKinds strings.Builder
+	for _, k := range kinds() {
+		fmt.Fprintf(&ofKinds, "\n### %s\n\n%s\n\n%s", k.Name, k.Help, config.KindReference(k.Kind))
+	}
+	is := string(b)
+	want := between(t, is, "keys", cfg.Reference())
+	want = between(t, want, "kinds", ofKinds.String()+"\n")
+	if is == want {
 		return
 	}
 	if !*update {
 		t.Fatalf("%s is not what the code says: go test ./cmd/framelog -run TestReference -update", path)
 	}
-	if err := os.WriteFile(path, []byte(head+from+want+to+tail), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// between returns the page with this text between its marks of a name.
+func between(t *testing.T, page, name, text string) string {
+	t.Helper()
+	from, to := "<!-- "+name+" -->\n", "<!-- end of "+name+" -->\n"
+	head, rest, ok := strings.Cut(page, from)
+	_, tail, ok2 := strings.Cut(rest, to)
+	if !ok || !ok2 {
+		t.Fatalf("the page has lost its marks %q and %q", from, to)
+	}
+	return head + from + text + to + tail
 }
 
 // TestExample: the example is right, and each key that it comments out exists.

@@ -94,7 +94,7 @@ func processLine(name string, args, environ []string, out io.Writer) (*program.L
 	if err != nil {
 		return nil, nil, err
 	}
-	plain, err := l.Load("", nil, nil)
+	plain, err := l.Default()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -102,11 +102,11 @@ func processLine(name string, args, environ []string, out io.Writer) (*program.L
 	if k.Rest != "" {
 		usage.Rest = "COMMAND [ARGUMENT …]"
 	}
-	line, err := program.Parse(usage, &plain.Processors[0], args, out)
+	line, err := program.Parse(usage, plain, args, out)
 	if err != nil {
 		return nil, nil, err
 	}
-	l.Sections, l.Rest = newLoader().Sections, line.Rest
+	l.Rest = line.Rest
 	cfg, err := l.Load(line.Config, environ, line.Flags)
 	if err != nil {
 		return nil, nil, err

@@ -14,6 +14,7 @@ import (
 // TestTable: the entries agree with each other, and come in the order that the
 // log needs: nothing is stopped before what writes to it.
 func TestTable(t *testing.T) {
+	var sections []string
 	names, keys := map[string]bool{}, map[string]bool{}
 	mux := http.NewServeMux()
 	var order []string
@@ -23,11 +24,17 @@ func TestTable(t *testing.T) {
 		}
 		names[r.name], keys[r.section.Key] = true, true
 		order = append(order, r.name)
+		if r.section.Key != "" {
+			sections = append(sections, r.section.Key)
+		}
 		for _, route := range r.routes {
 			mux.Handle(route, http.NotFoundHandler()) // panics if two are the same
 		}
 	}
-	if !slices.IsSortedFunc([]string{"broker", "egress", "ingest"}, func(a, b string) int { return slices.Index(order, a) - slices.Index(order, b) }) {
+	if slices.Sort(sections); !slices.Equal(sections, config.OfRoles) {
+		t.Errorf("sections %v; config.OfRoles, which other programs skip, has %v", sections, config.OfRoles)
+	}
+	if !slices.IsSortedFunc([]string{"broker", "egress", "process", "ingest"}, func(a, b string) int { return slices.Index(order, a) - slices.Index(order, b) }) {
 		t.Errorf("order of starts: %v", order)
 	}
 }

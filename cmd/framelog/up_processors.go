@@ -22,12 +22,17 @@ const demoKind = "motion"
 // prepareProcessors checks the processors of the configuration. The demo gets one if the
 // configuration says nothing of processors.
 func prepareProcessors(_ context.Context, u *up) error {
-	if k, ok := kindOf(demoKind); ok && u.withDemo && u.cfg.Where("processors") == "" {
-		p := config.Processor{Name: k.Name, Kind: k.Name, Instances: 1, Place: "processors[0]"}
+	if u.withDemo && u.cfg.Where("processors") == "" {
+		l := newLoader()
+		l.Only, l.OnlyKind = demoKind, demoKind
+		p, err := l.Default()
+		if err != nil {
+			return err
+		}
 		for _, d := range camsim.Demo() {
 			p.Cameras = append(p.Cameras, d.Path)
 		}
-		u.cfg.Processors = []config.Processor{p}
+		u.cfg.Processors = []config.Processor{*p}
 	}
 	return checkProcessors(u.cfg)
 }
@@ -62,6 +67,11 @@ func checkProcessors(cfg *config.Config) error {
 		}
 		all[i] = p
 	}
+	return checkAgree(cfg, all)
+}
+
+// checkAgree checks that the processors of the configuration can run beside each other.
+func checkAgree(cfg *config.Config, all []processors.Processor) error {
 	if err := checkOutputs(cfg, all); err != nil {
 		return err
 	}

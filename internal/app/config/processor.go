@@ -178,6 +178,15 @@ func (l *loader) only() error {
 	return nil
 }
 
+// Default returns the entry of the program's processor with its defaults.
+func (ld Loader) Default() (*Processor, error) {
+	l := loader{ld: ld, c: &Config{origin: map[string]string{}}}
+	if err := l.only(); err != nil {
+		return nil, err
+	}
+	return &l.c.Processors[0], nil
+}
+
 // skips reports whether the entry of another program's processor stands at n.
 func (l *loader) skips(n ast.Node) bool {
 	return l.ld.Only != "" && valueOf(n, "name") != l.ld.Only
