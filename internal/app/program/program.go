@@ -31,7 +31,6 @@ type Line struct {
 	HTTP     string // address of metrics, health and readiness; "": none
 	Instance string // name of the process; "": none was given
 	Socket   string // of a child of framelog up; "": it is none
-	Name     string // of a processor that is not in the file; "": as its kind
 
 	Range
 }
@@ -138,7 +137,9 @@ func (l *Line) groups(u Usage, p *config.Processor) []group {
 		{name: "log-format", value: "FORMAT", help: "text or json.", set: key("log.format")},
 	}}
 	if u.Kind != "" {
-		common.options = slices.Insert(common.options, 0, option{name: "name", value: "NAME", help: "Name of the processor. Default: " + u.Kind + ".", set: text(&l.Name)})
+		common.options = slices.Insert(common.options, 0, option{name: "name", value: "NAME", help: "Name of the processor. Default: " + u.Kind + ".", set: func(string) error {
+			return nil // Find has found it: its entry in the file decides which flags there are
+		}})
 	}
 	all := []group{common, {"Flags of the processor:", nil}, {"Its own settings:", nil}, l.Range.group()}
 	if u.Kind == "" { // for the others there is framelog dlq redrive
