@@ -12,6 +12,7 @@ import (
 
 	"github.com/framelog/framelog/internal/app/config"
 	"github.com/framelog/framelog/processors"
+	"github.com/framelog/framelog/processors/transcode"
 )
 
 // kind is a built-in kind of processors.
@@ -30,7 +31,9 @@ type output struct {
 
 // kinds is the table of the built-in kinds.
 func kinds() []kind {
-	return []kind{}
+	return []kind{
+		builtIn("transcode", "Makes variants in H.264: other sizes and bit rates, and what browsers cannot play otherwise.", transcode.New),
+	}
 }
 
 // builtIn makes an entry of the table. S is the settings of the kind.

@@ -22,7 +22,7 @@ const demoKind = "motion"
 // prepareProcessors checks the processors of the configuration. The demo gets one if the
 // configuration says nothing of processors.
 func prepareProcessors(_ context.Context, u *up) error {
-	if u.withDemo && u.cfg.Where("processors") == "" {
+	if _, ok := kindOf(demoKind); ok && u.withDemo && u.cfg.Where("processors") == "" {
 		l := newLoader()
 		l.Only, l.OnlyKind = demoKind, demoKind
 		p, err := l.Default()
@@ -64,6 +64,11 @@ func checkProcessors(cfg *config.Config) error {
 		p, err := newProcessor(cfg, &cfg.Processors[i], output{log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			return err
+		}
+		if p.Close != nil {
+			if err := p.Close(); err != nil {
+				return err
+			}
 		}
 		all[i] = p
 	}

@@ -120,6 +120,9 @@ func Up(t testing.TB, o UpOptions) *Framelog {
 	return f
 }
 
+// Config is the path of its configuration file.
+func (f *Framelog) Config() string { return f.config }
+
 // Start starts it again after Stop or KillAll, on the same ports and data.
 func (f *Framelog) Start(t testing.TB) {
 	t.Helper()

@@ -332,11 +332,14 @@ func (l *loader) wrong(where, key string, v reflect.Value, s string) error {
 }
 
 func (l *loader) wrongBecause(where, key string, v reflect.Value, f reflect.StructField, s string, err error) error {
-	shown := show(key, s)
-	if isText(v.Type()) { // its error names the text
-		shown = ""
+	e := &Error{Where: where, Key: key, What: err.Error()}
+	if !isText(v.Type()) || !strings.Contains(e.What, s) {
+		e.What = show(key, s) + e.What
 	}
-	return &Error{Where: where, Key: key, What: shown + err.Error(), Remedy: "want " + wanted(v, f)}
+	if w := wanted(v, f); w != "" {
+		e.Remedy = "want " + w
+	}
+	return e
 }
 
 // environ reads the variables.

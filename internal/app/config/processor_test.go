@@ -190,7 +190,7 @@ func TestProcessorErrors(t *testing.T) {
 		{name: "unknown key in settings", yaml: "- name: ladder\n  settings:\n    sped: 1\n", want: []string{"framelog.yaml:4: processors[0].settings.sped: unknown key", "did you mean speed?"}},
 		{name: "unknown key in a list in settings", yaml: "- name: ladder\n  settings:\n    ladder:\n      - name: a\n      - hight: 1\n", want: []string{"framelog.yaml:6: processors[0].settings.ladder[1].hight: unknown key", "did you mean height?"}},
 		{name: "unknown key in a map in settings", yaml: "- name: ladder\n  settings:\n    cameras:\n      yard: {hight: 1}\n", want: []string{"framelog.yaml:5: processors[0].settings.cameras.yard.hight: unknown key"}},
-		{name: "text of a setting", yaml: "- name: ladder\n  settings: {ladder: [{bitrate: 600}]}\n", want: []string{"framelog.yaml:3: processors[0].settings.ladder[0].bitrate", `"600" is no rate`}},
+		{name: "text of a setting", yaml: "- name: ladder\n  settings: {ladder: [{bitrate: 600}]}\n", want: []string{"framelog.yaml:3: processors[0].settings.ladder[0].bitrate", `bitrate: "600" is no rate; want at least 100k`}},
 		{name: "bounds of such a text", yaml: "- name: ladder\n  settings: {ladder: [{bitrate: 60k}]}\n", want: []string{"too small", "at least 100k"}},
 		{name: "bounds of a number", yaml: "- name: ladder\n  settings: {speed: 8.5}\n", want: []string{"framelog.yaml:3: processors[0].settings.speed", "too large", "at most 8"}},
 		{name: "no number", yaml: "- name: ladder\n  settings: {speed: fast}\n", want: []string{`"fast"`, "wrong type", "a number"}},

@@ -102,7 +102,7 @@ func parse(v reflect.Value, s string) (number float64, err error) {
 	return 0, nil
 }
 
-// wanted describes in words which values a field takes.
+// wanted describes in words which values a field takes; "" if its type has said it.
 func wanted(v reflect.Value, f reflect.StructField) string {
 	var s string
 	switch v.Interface().(type) {
@@ -111,11 +111,8 @@ func wanted(v reflect.Value, f reflect.StructField) string {
 	case Duration, time.Duration:
 		s = "a duration such as 200ms, 30s or 24h"
 	default:
-		switch k, d := v.Kind(), f.Tag.Get("default"); {
-		case isText(v.Type()) && d != "":
-			s = "a value such as " + d
-		case isText(v.Type()):
-			s = "another value"
+		switch k := v.Kind(); {
+		case isText(v.Type()): // its own error says it
 		case k == reflect.Bool:
 			s = "true or false"
 		case k == reflect.Int:
@@ -135,5 +132,5 @@ func wanted(v reflect.Value, f reflect.StructField) string {
 	if hi := f.Tag.Get("max"); hi != "" {
 		s += ", at most " + hi
 	}
-	return s
+	return strings.TrimPrefix(s, ", ")
 }
