@@ -38,7 +38,7 @@ type Progress struct {
 	Start       time.Time
 	Duration    time.Duration
 	Took        time.Duration    // of the last attempt
-	Bytes       map[string]int64 // by output; one that is missing gets a gap
+	Bytes       map[string]int64 // by rendition; one that is missing gets a gap
 	Events      []schemas.Event
 	Err         error // why all attempts have failed; nil: they have not
 }
@@ -62,12 +62,8 @@ func (r *Runner) Backfill(ctx context.Context, b Backfill) error {
 	}
 	defer l.Close()
 	defer r.closeProcessor()
-	once := r.once(func(p *Processor) {
-		for i := range p.Outputs {
-			p.Outputs[i].Name += b.Suffix
-		}
-	})
-	if err := once.p.Validate(); err != nil {
+	once, err := r.once(b.Suffix)
+	if err != nil {
 		return err
 	}
 	cameras, err := r.camerasOf(ctx, l, b.Cameras)
@@ -83,14 +79,22 @@ func (r *Runner) Backfill(ctx context.Context, b Backfill) error {
 	return nil
 }
 
-// once returns a Runner for work without a group: lossless, without metrics.
-func (r *Runner) once(change func(*Processor)) *Runner {
+// once returns a Runner for work without a group: lossless, without metrics. suffix stands
+// behind the names of its outputs in the log; the function goes on to use the names without.
+func (r *Runner) once(suffix string) (*Runner, error) {
+	named := r.p
+	named.Outputs = slices.Clone(r.p.Outputs)
+	for i := range named.Outputs {
+		named.Outputs[i].Name += suffix
+	}
+	if err := named.Validate(); err != nil {
+		return nil, err
+	}
 	p := r.p
-	p.Policy, p.Outputs = Lossless, slices.Clone(p.Outputs)
-	change(&p)
-	o := &Runner{p: p, cfg: r.cfg, writer: r.writer, host: r.host, log: r.log, metrics: newMetrics(nil), offsets: newOffsets(), exit: r.exit}
+	p.Policy = Lossless
+	o := &Runner{p: p, suffix: suffix, cfg: r.cfg, writer: r.writer, host: r.host, log: r.log, metrics: newMetrics(nil), offsets: newOffsets(), exit: r.exit}
 	o.attempts = attempts{p: &o.p, gate: newGate()}
-	return o
+	return o, nil
 }
 
 // camerasOf returns the cameras of a backfill.
@@ -196,7 +200,7 @@ func (f *backfilling) report(ctx context.Context, j *job) {
 	p.Events = j.events
 	for name, made := range j.made {
 		if made.Playable() {
-			p.Bytes[name] = made.Bytes
+			p.Bytes[name+f.b.Suffix] = made.Bytes
 		}
 	}
 	if j.failure != nil {

@@ -73,7 +73,7 @@ func (c *camera) run(ctx context.Context, mayOpen func() bool) error {
 // open follows the outputs.
 func (c *camera) open(ctx context.Context, mayOpen func() bool) error {
 	for _, o := range c.r.p.Outputs {
-		f, err := c.follow(ctx, o.Name, o.Role, mayOpen)
+		f, err := c.follow(ctx, o.Name+c.r.suffix, o.Role, mayOpen)
 		if err != nil {
 			return err
 		}

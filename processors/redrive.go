@@ -101,12 +101,8 @@ func (r *Runner) Redrive(ctx context.Context, letters ...DeadLetter) error {
 	}
 	defer l.Close()
 	defer r.closeProcessor()
-	once := r.once(func(p *Processor) {
-		for i := range p.Outputs {
-			p.Outputs[i].Name += redrivenSuffix
-		}
-	})
-	if err := once.p.Validate(); err != nil {
+	once, err := r.once(redrivenSuffix)
+	if err != nil {
 		return err
 	}
 	seqs := map[string][]uint64{}
@@ -156,9 +152,10 @@ func (c *camera) redriveOne(ctx context.Context, seq uint64) error {
 		case !errors.Is(err, medialog.ErrDone):
 			return err
 		default:
-			if _, err := c.in.Entry(ctx, schemas.Topic{Camera: c.id, Rendition: o.Name}, seq); errors.Is(err, medialog.ErrNotFound) {
+			rendition := o.Name + redrivenSuffix
+			if _, err := c.in.Entry(ctx, schemas.Topic{Camera: c.id, Rendition: rendition}, seq); errors.Is(err, medialog.ErrNotFound) {
 				next, _ := o.follower.Next()
-				return fmt.Errorf("letter %d of %s comes before %d, which was redriven: delete the topics of the rendition %s to redrive all again", seq, c.id, next-1, o.Name)
+				return fmt.Errorf("letter %d of %s comes before %d, which was redriven: delete the topics of the rendition %s to redrive all again", seq, c.id, next-1, rendition)
 			}
 		}
 	}

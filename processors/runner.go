@@ -66,6 +66,7 @@ type TopicSettings struct {
 // process.
 type Runner struct {
 	p        Processor // with its defaults
+	suffix   string    // behind the names of outputs in the log: see once
 	cfg      Config
 	writer   string // this process, in its `open`s
 	host     string
