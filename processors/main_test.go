@@ -103,7 +103,7 @@ func TestMainErrors(t *testing.T) {
 		{opts: []Option{Outputs(Data("a"), Data("b"))}, want: []string{"cars: outputs: 2 have the role data"}},
 		{args: "--from yesterday", want: []string{`cars: --from: "yesterday" is no time`, "-30m"}},
 		{args: "--dry-run", want: []string{"--from -30m"}},
-		{args: "--from -30m", want: []string{"--dry-run", "--rendition NAME"}},
+		{args: "--from -30m", want: []string{"--dry-run", "--suffix -2"}},
 		{args: "--from -30m --to -40m --dry-run", want: []string{"--to: it is not after --from"}},
 	} {
 		var s programSettings

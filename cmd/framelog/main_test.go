@@ -92,7 +92,7 @@ func TestWrongConfigurations(t *testing.T) {
 		{name: "processor, flag", args: []string{"process", "transcode", "--hight", "3"}, want: []string{"unknown flag --hight", "framelog process transcode --help"}},
 		{name: "processor, argument", args: []string{"process", "transcode", "--", "x"}, want: []string{`"x" is not expected`}},
 		{name: "processor, variable", args: []string{"process", "transcode", "--policy", "fast"}, want: []string{`framelog: --policy: "fast": no such value`}},
-		{name: "processor, its entry", yaml: "processors:\n  - name: night\n    kind: transcode\n    settings: {ladder: [{height: 3}]}\n", args: []string{"process", "night", "-c", "framelog.yaml"}, want: []string{"framelog.yaml:4: processors[0].settings.ladder[0].name: ", "missing"}},
+		{name: "processor, its entry", yaml: "processors:\n  - name: night\n    kind: transcode\n    settings:\n      ladder: [{height: 3}]\n", args: []string{"process", "night", "-c", "framelog.yaml"}, want: []string{"framelog.yaml:5: processors[0].settings.ladder[0].name: ", "missing"}},
 		{name: "processor open to all", yaml: "brokers: [\"" + free + "\"]\n", args: []string{"process", "transcode", "-c", "framelog.yaml", "--http", "0.0.0.0:0"}, want: []string{"framelog: --http: ", "--insecure"}},
 		{name: "processor, unreachable broker", args: []string{"process", "transcode", "--brokers", free, "--from", "-1h", "--dry-run"}, want: []string{"framelog: --brokers: " + free + " does not answer"}},
 		{name: "dead letters, unreachable broker", args: []string{"dlq", "list", "--brokers", free}, want: []string{"framelog: --brokers: " + free + " does not answer"}},

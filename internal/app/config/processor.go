@@ -325,10 +325,13 @@ func (c *Config) validateProcessors() error {
 }
 
 // ProcessorError returns an [Error] about a key of a processor: "policy",
-// "settings.ladder[0].height".
+// "settings.ladder[0].height", or "" for the whole.
 func (c *Config) ProcessorError(p *Processor, key, remedy, format string, args ...any) error {
-	full := join(p.Place, key)
+	full := strings.TrimSuffix(join(p.Place, key), ".")
 	where := c.origin[full]
+	for at := full; where == "" && at != ""; at = at[:max(0, strings.LastIndexAny(at, ".["))] {
+		where = c.origin[at] // a key that is missing: the place of what lacks it
+	}
 	switch {
 	case where == "" && p.Origin == "": // the file has no such entry
 		full = key
