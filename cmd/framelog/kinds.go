@@ -12,6 +12,10 @@ import (
 
 	"github.com/framelog/framelog/internal/app/config"
 	"github.com/framelog/framelog/processors"
+	"github.com/framelog/framelog/processors/exec"
+	"github.com/framelog/framelog/processors/motion"
+	"github.com/framelog/framelog/processors/redact"
+	"github.com/framelog/framelog/processors/thumbnail"
 	"github.com/framelog/framelog/processors/transcode"
 )
 
@@ -32,6 +36,10 @@ type output struct {
 // kinds is the table of the built-in kinds.
 func kinds() []kind {
 	return []kind{
+		execKind(),
+		builtIn("motion", "Finds what moves: events with place and time.", motion.New),
+		builtIn("redact", "Hides areas of the picture, or what moves, in a rendition with rights of its own.", redact.New),
+		builtIn("thumbnail", "Keeps a small picture of each fragment, for timelines and snapshots.", thumbnail.New),
 		builtIn("transcode", "Makes variants in H.264: other sizes and bit rates, and what browsers cannot play otherwise.", transcode.New),
 	}
 }
@@ -44,6 +52,18 @@ func builtIn[S any](name, help string, newOf func(name string, s S) (processors.
 			return newOf(name, *settings.(*S))
 		},
 	}
+}
+
+// execKind is the kind that runs a program.
+func execKind() kind {
+	k := builtIn("exec", "Runs a program of yours, in any language, which gets the decoded pictures.", exec.New)
+	k.Key, k.Rest = "exec", "command"
+	k.new = func(name string, settings any, to output) (processors.Processor, error) {
+		s := *settings.(*exec.Settings)
+		s.Log, s.Registerer = to.log, to.reg
+		return exec.New(name, s)
+	}
+	return k
 }
 
 // kindOf returns the kind of this name.

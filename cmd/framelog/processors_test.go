@@ -82,11 +82,11 @@ processors:
 		}
 		return all
 	}
-	dry := seqs(framelog("--from", "-1h", "--dry-run", "--output", "json"))
+	dry := seqs(framelog("--from", "-1h", "--dry-run", "--json"))
 	if listed("small-2") != 0 {
 		t.Error("a dry run has written a rendition")
 	}
-	done := seqs(framelog("--from", "-1h", "--suffix", "-2", "--output", "json"))
+	done := seqs(framelog("--from", "-1h", "--suffix", "-2", "--json"))
 	if len(dry) < 3 || len(done) < len(dry) || !slices.Equal(dry, done[:len(dry)]) {
 		t.Errorf("a dry run of %v, then %v", dry, done)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/framelog/framelog/internal/app/program"
 	"github.com/framelog/framelog/processors"
 	"github.com/framelog/framelog/processors/transcode"
 )
@@ -60,6 +62,18 @@ processors:
 		p, err := newProcessor(cfg, &cfg.Processors[0], output{})
 		if err != nil || !tt.check(p, cfg.Processors[0].Own().(*transcode.Settings)) {
 			t.Errorf("%s: %+v, %v", tt.args, p, err)
+		}
+	}
+}
+
+// TestKinds: no kind has a setting with the name of a flag that all have, and the help of
+// each shows its settings.
+func TestKinds(t *testing.T) {
+	for _, k := range kinds() {
+		var out strings.Builder
+		_, _, err := processLine(k.Name, []string{"--help"}, nil, &out)
+		if !errors.Is(err, program.ErrHelp) || !strings.Contains(out.String(), k.Help) {
+			t.Errorf("%s: %v\n%s", k.Name, err, out.String())
 		}
 	}
 }

@@ -22,7 +22,7 @@ const demoKind = "motion"
 // prepareProcessors checks the processors of the configuration. The demo gets one if the
 // configuration says nothing of processors.
 func prepareProcessors(_ context.Context, u *up) error {
-	if _, ok := kindOf(demoKind); ok && u.withDemo && u.cfg.Where("processors") == "" {
+	if u.withDemo && u.cfg.Where("processors") == "" {
 		l := newLoader()
 		l.Only, l.OnlyKind = demoKind, demoKind
 		p, err := l.Default()

@@ -174,13 +174,7 @@ func (r *Range) group() group {
 		{name: "to", value: "TIME", help: "End here. Default: now.", set: at("to", &r.To)},
 		{name: "dry-run", help: "Print what it would write, and write nothing.", bool: true, set: is(&r.DryRun)},
 		{name: "suffix", value: "TEXT", help: "Write into renditions of their own, with this behind the names: -2 for people-2.", set: func(s string) error { r.Suffix = s; return nil }},
-		{name: "output", value: "FORM", help: "How to print: table, or json (a line for each fragment).", set: func(s string) error {
-			if s != "table" && s != "json" {
-				return &config.Error{Where: "--output", What: fmt.Sprintf("%q is no form", s), Remedy: "want table or json"}
-			}
-			r.JSON = s == "json"
-			return nil
-		}},
+		{name: "json", help: "Print a line of JSON for each fragment, instead of a table.", bool: true, set: is(&r.JSON)},
 	}}
 }
 
@@ -200,7 +194,7 @@ func (r *Range) check() error {
 	case r.Redrive:
 		return nil
 	case r.From.IsZero() && (!r.To.IsZero() || r.DryRun || r.Suffix != "" || r.JSON):
-		return &config.Error{What: "--to, --dry-run, --suffix and --output are about past footage", Remedy: "say where it begins with --from, as --from -30m"}
+		return &config.Error{What: "--to, --dry-run, --suffix and --json are about past footage", Remedy: "say where it begins with --from, as --from -30m"}
 	case r.From.IsZero():
 		return nil
 	case r.To.IsZero():
