@@ -87,7 +87,7 @@ func (r *reader) do(b block) (*testenv.Process, string) {
 		cmd := exec.CommandContext(r.t.Context(), "bash", "-ec", line+"\npwd > "+filepath.Join(r.f.Data, "pwd"))
 		cmd.Dir = r.dir
 		// What Framelog itself needs is in the module cache: nothing is downloaded.
-		cmd.Env = append(os.Environ(), "GOPROXY=off", "GONOSUMDB=*", "GOFLAGS=")
+		cmd.Env = append(os.Environ(), "GOPROXY=off", "GONOSUMDB=*", "GOFLAGS=", "FRAMELOG_BROKER_LISTEN="+r.f.Broker)
 		if strings.HasPrefix(line, "go run ") || strings.Contains(line, " process exec ") {
 			return testenv.Start(r.t, line, cmd), said.String()
 		}
