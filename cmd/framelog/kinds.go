@@ -13,6 +13,7 @@ import (
 	"github.com/framelog/framelog/internal/app/config"
 	"github.com/framelog/framelog/processors"
 	"github.com/framelog/framelog/processors/exec"
+	"github.com/framelog/framelog/processors/forward"
 	"github.com/framelog/framelog/processors/motion"
 	"github.com/framelog/framelog/processors/redact"
 	"github.com/framelog/framelog/processors/thumbnail"
@@ -35,8 +36,13 @@ type output struct {
 
 // kinds is the table of the built-in kinds.
 func kinds() []kind {
+	run := builtIn("exec", "Runs a program of yours, in any language, which gets the decoded pictures.", exec.New,
+		func(s *exec.Settings, to output) { s.Log, s.Registerer = to.log, to.reg })
+	run.Key, run.Rest = "exec", "command"
 	return []kind{
-		execKind(),
+		run,
+		builtIn("forward", "Pushes cameras to another server, by RTSP or RTMP.", forward.New,
+			func(s *forward.Settings, to output) { s.Log, s.Registerer = to.log, to.reg }),
 		builtIn("motion", "Finds what moves: events with place and time.", motion.New),
 		builtIn("redact", "Hides areas of the picture, or what moves, in a rendition with rights of its own.", redact.New),
 		builtIn("thumbnail", "Keeps a small picture of each fragment, for timelines and snapshots.", thumbnail.New),
@@ -44,26 +50,19 @@ func kinds() []kind {
 	}
 }
 
-// builtIn makes an entry of the table. S is the settings of the kind.
-func builtIn[S any](name, help string, newOf func(name string, s S) (processors.Processor, error)) kind {
+// builtIn makes an entry of the table. S is the settings of the kind. attach gives them what
+// is not in the configuration.
+func builtIn[S any](name, help string, newOf func(name string, s S) (processors.Processor, error), attach ...func(s *S, to output)) kind {
 	return kind{
 		Kind: config.Kind{Name: name, Help: help, Settings: func() any { return new(S) }},
-		new: func(name string, settings any, _ output) (processors.Processor, error) {
-			return newOf(name, *settings.(*S))
+		new: func(name string, settings any, to output) (processors.Processor, error) {
+			s := *settings.(*S)
+			for _, f := range attach {
+				f(&s, to)
+			}
+			return newOf(name, s)
 		},
 	}
-}
-
-// execKind is the kind that runs a program.
-func execKind() kind {
-	k := builtIn("exec", "Runs a program of yours, in any language, which gets the decoded pictures.", exec.New)
-	k.Key, k.Rest = "exec", "command"
-	k.new = func(name string, settings any, to output) (processors.Processor, error) {
-		s := *settings.(*exec.Settings)
-		s.Log, s.Registerer = to.log, to.reg
-		return exec.New(name, s)
-	}
-	return k
 }
 
 // kindOf returns the kind of this name.

@@ -64,6 +64,8 @@ type child struct {
 	role
 	name string   // of the process: the label role in its logs and metrics
 	args []string // behind the name of the subcommand
+	// secrets are the variables FRAMELOG_SECRET_* that only this process of the role gets.
+	secrets []string
 }
 
 // roleEnv returns the field env of the role with this name.

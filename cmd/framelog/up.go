@@ -304,7 +304,8 @@ func (u *up) command(c child) *exec.Cmd {
 	cmd := exec.Command(u.exe, args...) //nolint:noctx // the supervisor ends it, gently
 	own := append([]string{"FRAMELOG_TEST_"}, c.env...)
 	for _, e := range os.Environ() {
-		if !strings.HasPrefix(e, "FRAMELOG_") || slices.ContainsFunc(own, func(prefix string) bool { return strings.HasPrefix(e, prefix) }) {
+		name, _, _ := strings.Cut(e, "=")
+		if !strings.HasPrefix(e, "FRAMELOG_") || slices.Contains(c.secrets, name) || slices.ContainsFunc(own, func(prefix string) bool { return strings.HasPrefix(e, prefix) }) {
 			cmd.Env = append(cmd.Env, e)
 		}
 	}

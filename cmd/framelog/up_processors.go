@@ -7,8 +7,11 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/goccy/go-yaml"
 
 	"github.com/framelog/framelog/internal/app/config"
 	"github.com/framelog/framelog/internal/camsim"
@@ -37,6 +40,22 @@ func prepareProcessors(_ context.Context, u *up) error {
 	return checkProcessors(u.cfg)
 }
 
+// secretName matches a reference to a variable.
+var secretName = regexp.MustCompile(`\$\{(FRAMELOG_SECRET_[A-Z0-9_]+)\}`)
+
+// secretsOf are the variables that the settings of a processor refer to. A processor gets no
+// other secret.
+func secretsOf(p *config.Processor) (names []string) {
+	b, err := yaml.Marshal(p.Own())
+	if err != nil {
+		return nil // makeRunDir tells it
+	}
+	for _, m := range secretName.FindAllSubmatch(b, -1) {
+		names = append(names, string(m[1]))
+	}
+	return names
+}
+
 // processorChildren are the processes of the configuration's processors.
 func processorChildren(u *up) (all []child) {
 	// All processes that this up starts have names that no other process has.
@@ -44,7 +63,7 @@ func processorChildren(u *up) (all []child) {
 	up := fmt.Sprintf("%s-%08x", cmp.Or(host, "up"), rand.Uint32())
 	for _, p := range u.cfg.Processors {
 		for i := range p.Instances {
-			c := child{name: "process-" + p.Name}
+			c := child{name: "process-" + p.Name, secrets: secretsOf(&p)}
 			instance := up
 			if i > 0 { // a processor's name has no dot
 				c.name += fmt.Sprintf(".%d", i+1)

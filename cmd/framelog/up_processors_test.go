@@ -74,3 +74,33 @@ func TestOverlap(t *testing.T) {
 		}
 	}
 }
+
+// TestSecretsOfProcessors: a process of a processor gets the secrets that its own settings
+// refer to.
+func TestSecretsOfProcessors(t *testing.T) {
+	cfg, err := loadText(t, `
+processors:
+  - name: forward
+    settings: {url: "rtmp://u:${FRAMELOG_SECRET_A}@h/app/{camera}?key=${FRAMELOG_SECRET_B_2}"}
+  - {name: motion, instances: 2}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("FRAMELOG_SECRET_A", "a")
+	t.Setenv("FRAMELOG_SECRET_C", "c")
+	u := &up{cfg: cfg}
+	var got []string
+	for _, c := range u.processes(processRole()) {
+		var secrets []string
+		for _, e := range u.command(c).Env {
+			if strings.HasPrefix(e, "FRAMELOG_SECRET_") {
+				secrets = append(secrets, e)
+			}
+		}
+		got = append(got, c.name+strings.Join(secrets, ""))
+	}
+	if want := []string{"process-forwardFRAMELOG_SECRET_A=a", "process-motion", "process-motion.2"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
