@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -98,6 +99,7 @@ func (m *mainProgram) run(ctx context.Context, args, environ []string) error {
 		return err
 	}
 	log, reg := service.NewLogger(m.errs, cfg.Log.Level, cfg.Log.Format, m.p.Name), service.NewRegistry()
+	slog.SetDefault(log)
 	rc := runnerConfig(cfg)
 	rc.Instance, rc.Log, rc.Registerer = line.Instance, log, reg
 	r, err := NewRunner(m.p, rc)

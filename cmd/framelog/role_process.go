@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -116,6 +117,7 @@ func processLine(name string, args, environ []string, out io.Writer) (*program.L
 
 // runProcessor runs the processor of an entry until ctx ends.
 func runProcessor(ctx context.Context, p *process, e *config.Processor, line *program.Line) error {
+	slog.SetDefault(p.log) // package video logs there
 	to, err := newProcessor(p.cfg, e, output{p.log, p.reg})
 	if err != nil {
 		return err
