@@ -19,6 +19,9 @@ var mayNeed = map[string][]string{
 	"internal/gstreamer":     {"schemas", "internal/codec"},
 	"internal/camsim":        {"schemas", "internal/codec", "internal/gstreamer"},
 	"internal/app/service":   {},
+	"internal/app/config":    {"schemas", "internal/secrets"},
+	"internal/app/program":   {"schemas", "internal/secrets", "internal/app/config"},
+	"internal/app/brokers":   {"schemas", "internal/secrets", "internal/kafka", "internal/app/config"},
 	"internal/app/supervise": {},
 }
 
