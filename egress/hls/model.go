@@ -188,9 +188,29 @@ func (m *model) show() {
 		return
 	}
 	seq, ok := m.next()
-	if f := m.fragment(seq); ok && f != nil && len(f.detail.parts) > 0 {
+	if f := m.fragment(seq); ok && f != nil && m.presentable(f) {
 		m.shown = f
 	}
+}
+
+// presentable reports whether the parts of a fragment can be listed. Behind a change of
+// the initialization segment the first part is listed together with the second. video.js
+// appends an initialization segment again with each part, until it takes two parts from
+// one playlist. Each time the browser drops all pictures up to the next keyframe.
+func (m *model) presentable(f *fragment) bool {
+	n := len(f.detail.parts)
+	return n > 1 || n == 1 && (f.last || f.config == m.config())
+}
+
+// config is the decoder configuration of the newest entry with footage, "" if there is
+// none.
+func (m *model) config() string {
+	for i := len(m.entries) - 1; i >= 0; i-- {
+		if carried(&m.entries[i]) {
+			return m.entries[i].Config
+		}
+	}
+	return ""
 }
 
 // fragment returns the latest writer's copy of a fragment, nil if there is none.

@@ -90,7 +90,7 @@ func (m *model) target() time.Duration {
 }
 
 // unfinished returns the fragment after the newest entry, nil if there is none: the copy
-// whose parts are listed, else the latest writer's.
+// whose parts are listed, else the latest writer's, without parts.
 func (m *model) unfinished() *Unfinished {
 	seq, ok := m.next()
 	if !ok {
@@ -103,19 +103,26 @@ func (m *model) unfinished() *Unfinished {
 	if f == nil {
 		return nil
 	}
-	return &Unfinished{
+	u := &Unfinished{
 		Seq: f.seq, Session: f.session, Epoch: f.epoch, Layout: f.layout, Config: f.config, OpenGOP: f.openGOP, Start: f.start, Media: f.media,
-		Parts: f.detail.parts,
 	}
+	if f == m.shown {
+		u.Parts = f.detail.parts
+	}
+	return u
 }
 
-// hint returns the part that the playlist promises, nil if there is none. It promises
-// nothing behind the parts of an earlier writer.
+// hint returns the first part that is not listed yet, nil if there is none. Nothing is
+// promised behind the parts of an earlier writer.
 func (m *model) hint() *Hint {
 	if m.shown != nil && m.void(m.shown) {
 		return nil
 	}
-	return m.coming()
+	h := m.coming()
+	if h != nil && m.shown == nil {
+		h.Index = 0
+	}
+	return h
 }
 
 // coming returns the latest writer's next part of the next seq. It comes unless the writer

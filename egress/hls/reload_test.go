@@ -2,11 +2,13 @@ package hls
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testmedia"
 )
 
@@ -121,4 +123,67 @@ func TestReloadWhileQuiet(t *testing.T) {
 			t.Errorf("what came is not in it:\n%s", body)
 		}
 	})
+}
+
+// Behind a change of the initialization segment, the first part is listed together with the
+// second: video.js stands still otherwise. The only part of a fragment is listed at once.
+func TestTwoPartsBehindAnotherMap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		before := testmedia.Synthetic(testPlace, 6)
+		log.add("cam", before...)
+		s := run(t, Config{}, log)
+		want(t, get(s, playlist0), 200)
+		p := testmedia.After(before[5].Entry, testPlace)
+		p.Session++
+		after := testmedia.Synthetic(p, 2)
+		for i := range after {
+			tracks := after[i].Chunks[0].Tracks
+			tracks[0].Width = 640
+			after[i].Entry.Config = schemas.ConfigHash(tracks)
+		}
+		first := after[0].Chunks[0]
+
+		reload := ask(s, fmt.Sprintf("%s?_HLS_msn=%d&_HLS_part=0", playlist0, first.Seq))
+		log.chunk("cam", first)
+		if reload.answered() {
+			t.Fatal("a part behind another initialization segment is listed alone")
+		}
+		body := want(t, get(s, playlist0), 200)
+		hint := fmt.Sprintf("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"raw/m1/%d.9.0.m4s\"\n", first.Seq)
+		if got := partsOf([]byte(body), first.Seq); len(got) > 0 || !strings.Contains(body, hint) || strings.Contains(body, after[0].Entry.Config) {
+			t.Errorf("with one part:\n%s", body)
+		}
+		want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.9.0.m4s", first.Seq)), 200) // a client that follows the hint has it
+
+		log.chunk("cam", after[0].Chunks[1])
+		if !reload.answered() {
+			t.Fatal("a reload waits though two parts are there")
+		}
+		body = want(t, reload.w, 200)
+		if got := partsOf([]byte(body), first.Seq); !slices.Equal(got, []string{"9.0", "9.1"}) || !strings.Contains(body, after[0].Entry.Config) {
+			t.Errorf("with two parts:\n%s", body)
+		}
+		for _, c := range after[0].Chunks[2:] {
+			log.chunk("cam", c)
+		}
+		log.entry("cam", after[0].Entry)
+
+		log.chunk("cam", after[1].Chunks[0])
+		synctest.Wait()
+		if got := partsOf([]byte(want(t, get(s, playlist0), 200)), after[1].Entry.Seq); !slices.Equal(got, []string{"9.0"}) {
+			t.Errorf("of the next fragment these are listed: %v", got)
+		}
+	})
+
+	f := testmedia.Synthetic(testPlace, 2)
+	only := *f[1].Chunks[0]
+	only.Last, only.Tracks = true, slices.Clone(only.Tracks)
+	only.Tracks[0].Width = 640
+	m := newModel(time.Minute, 1<<20)
+	m.entry(f[0].Entry, nil)
+	feed(t, m, &only)
+	if got := partsOf(m.playlist("raw", false, nil), only.Seq); len(got) != 1 {
+		t.Errorf("the only part of a fragment is not listed: %v", got)
+	}
 }
