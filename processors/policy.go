@@ -51,6 +51,9 @@ func (j *job) leaveOut(ctx context.Context, late bool, newest uint64) (done bool
 	if skipped || !late {
 		return skipped, nil
 	}
+	if e, err := c.in.Newest(ctx, c.input); err == nil { // what is known may be a second old
+		newest = max(newest, e.Seq)
+	}
 	c.log.Info("the processor is too far behind; it goes on with the newest fragment", "from", j.seq, "to", newest)
 	if err := c.skip(ctx, schemas.ReasonSkipped, newest); err != nil {
 		return false, err
