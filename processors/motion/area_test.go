@@ -7,7 +7,7 @@ import (
 )
 
 func TestAreaPaintsWhatItTouches(t *testing.T) {
-	const w, h, fine = 37, 23, 16
+	const w, h, fine = 25, 17, 6
 	for name, a := range map[string]Area{
 		"rectangle":     {X: 0.1, Y: 0.2, W: 0.33, H: 0.4},
 		"all":           {W: 1, H: 1},

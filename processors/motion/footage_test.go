@@ -34,7 +34,7 @@ func TestFootage(t *testing.T) {
 			var spans [][2]float64
 			until := 0.
 			for _, f := range clip.Fragments(place, 5) {
-				if until > 60 && !testenv.IsLong() {
+				if until > 30 && !testenv.IsLong() {
 					break
 				}
 				in := processors.NewFragment("cam", f.Entry, f.Chunks...)

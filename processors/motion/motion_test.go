@@ -40,7 +40,7 @@ func newMotion(t testing.TB, s Settings) processors.Processor {
 
 func TestConformance(t *testing.T) {
 	need(t)
-	processorstest.Run(t, newMotion(t, Settings{}))
+	processorstest.Run(t, newMotion(t, Settings{}), processorstest.Fragments(t, "h264-audio", "open-gop", "truncated")...)
 }
 
 var place = testmedia.Place{Seq: 7, Session: 3, Epoch: 5, Layout: testmedia.Layout, Start: testmedia.Start}

@@ -60,7 +60,7 @@ func (s *scene) picture(t float64) *video.Picture {
 		x, y := o.at(t)
 		now.draw(img, w, h, x, y, s.seed+uint64(10+i))
 	}
-	rng := rand.New(rand.NewPCG(s.seed, math.Float64bits(t)))
+	noise, first := normal(), rand.New(rand.NewPCG(s.seed, math.Float64bits(t))).IntN(1<<20)
 	light := 1.0
 	if s.light != nil {
 		light = s.light(t)
@@ -80,7 +80,7 @@ func (s *scene) picture(t float64) *video.Picture {
 			sum := 0.0
 			for _, j := range []int{2 * y * w, (2*y + 1) * w} {
 				for _, i := range []int{2 * x, 2*x + 1} {
-					sum += max(0, min(255, img[j+i]+s.noise*rng.NormFloat64()))
+					sum += max(0, min(255, img[j+i]+s.noise*noise[(j+i+first)%len(noise)]))
 				}
 			}
 			p.Data[y*w/2+x] = byte(math.Round(sum / 4))
@@ -88,6 +88,15 @@ func (s *scene) picture(t float64) *video.Picture {
 	}
 	return p
 }
+
+// normal is noise with a standard deviation of 1.
+var normal = sync.OnceValue(func() []float64 {
+	rng, all := rand.New(rand.NewPCG(1, 2)), make([]float64, 1<<18+1)
+	for i := range all {
+		all[i] = rng.NormFloat64()
+	}
+	return all
+})
 
 var backgrounds sync.Map
 
