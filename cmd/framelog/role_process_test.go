@@ -32,7 +32,7 @@ processors:
 		args, err string
 		check     func(p processors.Processor, s *transcode.Settings) bool
 	}{
-		{args: "transcode", check: func(p processors.Processor, s *transcode.Settings) bool {
+		{args: "transcode", check: func(p processors.Processor, _ *transcode.Settings) bool {
 			return p.Name == "transcode" && len(p.Outputs) == 2 && len(p.Cameras) == 0
 		}},
 		{args: "night -c " + path, check: func(p processors.Processor, s *transcode.Settings) bool {
@@ -41,8 +41,8 @@ processors:
 		{args: "night --config=" + path + " --cameras=* --max-lag 5s --hardware=", check: func(p processors.Processor, s *transcode.Settings) bool {
 			return p.Cameras[0] == "*" && p.MaxLag == 5*time.Second && s.Hardware == "" && s.Ladder[0].Bitrate == 600_000
 		}},
-		{args: "transcode --name night -c " + path, check: func(p processors.Processor, s *transcode.Settings) bool { return p.Outputs[0].Name == "dark" }},
-		{args: "transcode --name day -c " + path, check: func(p processors.Processor, s *transcode.Settings) bool {
+		{args: "transcode --name night -c " + path, check: func(p processors.Processor, _ *transcode.Settings) bool { return p.Outputs[0].Name == "dark" }},
+		{args: "transcode --name day -c " + path, check: func(p processors.Processor, _ *transcode.Settings) bool {
 			return p.Name == "day" && len(p.Outputs) == 2 && p.Cameras == nil
 		}},
 		{args: "night", err: `there is no processor "night"`},

@@ -63,7 +63,8 @@ func record(camera, kind string, n int, partition int32, offset int64) *kgo.Reco
 		panic(err)
 	}
 	return &kgo.Record{Partition: partition, Offset: offset, Key: []byte(camera), Value: value, Headers: []kgo.RecordHeader{
-		{Key: "ce_id", Value: fmt.Appendf(nil, "life.%d.detector.0", n)}, {Key: "ce_source", Value: []byte("/cameras/" + camera + "/found")},
+		{Key: "ce_id", Value: fmt.Appendf(nil, "life.%d.detector.0", n)},
+		{Key: "ce_source", Value: []byte("/cameras/" + camera + "/found")},
 		{Key: "ce_seq", Value: fmt.Append(nil, n)},
 	}}
 }

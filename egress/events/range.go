@@ -252,13 +252,13 @@ func (s *Server) fragment(ctx context.Context, c *collector, src *source) error 
 	e := &src.head
 	ev := Event{Camera: c.camera, Rendition: src.topic.Name(), Seq: e.Seq, Start: e.Start, End: e.End()}
 	var found []*Event
-	switch {
-	case src.role == schemas.RoleData:
+	switch src.role {
+	case schemas.RoleData:
 		var err error
 		if found, err = s.data(ctx, &c.query, src.topic, e, ev); err != nil {
 			return err
 		}
-	case src.role == schemas.RoleDeadLetter:
+	case schemas.RoleDeadLetter:
 		if e.Playable() {
 			ev.Type, ev.Processor = typeDeadLetter, strings.TrimPrefix(ev.Rendition, "dlq-")
 			if json.Valid([]byte(e.Note)) {

@@ -278,7 +278,9 @@ func TestForeignRecord(t *testing.T) {
 	inBubble(t, Config{}, 1, func(t *testing.T, s *scene) {
 		r := s.read("/v1/events", "")
 		bad := []*kgo.Record{
-			{Value: []byte("nonsense")}, {Value: []byte(`{"type":"motion"}`)}, {Value: []byte(`{}`), Headers: record("yard", "x", 1, 0, 0).Headers},
+			{Value: []byte("nonsense")},
+			{Value: []byte(`{"type":"motion"}`)},
+			{Value: []byte(`{}`), Headers: record("yard", "x", 1, 0, 0).Headers},
 			{Value: []byte(`{"type":"motion"}`), Headers: []kgo.RecordHeader{{Key: "ce_id", Value: []byte("a.b")}, {Key: "ce_source", Value: []byte("/cameras/yard/found")}}},
 		}
 		s.topic.update(func() {

@@ -203,8 +203,10 @@ func (s *Server) find(ctx context.Context, camera string, at time.Time, width in
 	}
 	name, ok := choose(newest)
 	if !ok {
-		return nil, &failure{http.StatusNotImplemented, "there is no picture to show: egress decodes no video, and no rendition of this camera is MJPEG",
-			"run the processor thumbnail for this camera"}
+		return nil, &failure{
+			http.StatusNotImplemented, "there is no picture to show: egress decodes no video, and no rendition of this camera is MJPEG",
+			"run the processor thumbnail for this camera",
+		}
 	}
 	topic := schemas.Topic{Camera: camera, Rendition: name}
 	if name == schemas.Raw {

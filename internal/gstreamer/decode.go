@@ -129,7 +129,7 @@ func (d *Decoder) Hardware() bool { return d.element.family != Software }
 // Hardware that fails again and again is not used any more.
 func (d *Decoder) Worked() { usable.work(d.element) }
 
-// Failed: see Worked.
+// Failed is described at Worked.
 func (d *Decoder) Failed(err error) { usable.fail(d.element, 1, err) }
 
 // Close ends the decoder at once.

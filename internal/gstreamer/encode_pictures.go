@@ -195,10 +195,10 @@ func (e *PictureEncoder) unit(s *C.GstSample, info C.FlSample) (EncodedUnit, err
 // unit.
 func (e *PictureEncoder) Config() []byte { return e.config }
 
-// Worked and Failed are as those of Decoder.
+// Worked is as that of Decoder.
 func (e *PictureEncoder) Worked() { usable.work(e.element) }
 
-// Failed: see Worked.
+// Failed is as that of Decoder.
 func (e *PictureEncoder) Failed(err error) { usable.fail(e.element, 1, err) }
 
 func (e *PictureEncoder) wrap(err error) error { return wrapElement(e.element, err) }

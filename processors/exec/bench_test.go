@@ -48,7 +48,7 @@ func BenchmarkPython(b *testing.B) {
 			if _, err := e.Collect(b.Context(), in); err != nil {
 				b.Fatal(err)
 			}
-		}, func() { e.Processor.Close() })
+		}, func() { e.Close() })
 	}
 	size := func(s *Settings) { s.Size = "640x360" }
 	b.Run("exec", func(b *testing.B) {
@@ -65,5 +65,5 @@ func BenchmarkPython(b *testing.B) {
 			}
 		}, func() {})
 	})
-	b.Run("decode+exec", func(b *testing.B) { through(b, real(python(b, "testdata/nothing.py", "python3-numpy", size))) })
+	b.Run("decode+exec", func(b *testing.B) { through(b, withVideo(python(b, "testdata/nothing.py", "python3-numpy", size))) })
 }

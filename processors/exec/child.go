@@ -51,7 +51,7 @@ func (p *pool) start() (*child, error) {
 		closeAll(ours)
 		return nil, fmt.Errorf("%w; raise the limit of open files (ulimit -n)", err)
 	}
-	cmd := osexec.Command(p.path, p.Command[1:]...)
+	cmd := osexec.Command(p.path, p.Command[1:]...) //nolint:noctx // the pool ends it
 	cmd.Env = p.env()
 	cmd.ExtraFiles = theirs[:2]
 	cmd.Stdout, cmd.Stderr = theirs[2], theirs[3]
@@ -172,7 +172,7 @@ func (c *child) death() error {
 		return fmt.Errorf("%w; it was killed%s", cause, c.lines.said())
 	}
 	state := c.cmd.ProcessState
-	if s, ok := state.Sys().(syscall.WaitStatus); ok && s.Signaled() {
+	if s, ok := state.Sys().(syscall.WaitStatus); ok && s.Signaled() { //nolint:misspell // the name of the method
 		hint := ""
 		if s.Signal() == syscall.SIGKILL {
 			hint = " (the system does this to a process that needs too much memory)"

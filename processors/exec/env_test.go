@@ -133,7 +133,7 @@ func envOf(t testing.TB, dir string, s Settings, change ...func(*Settings)) *env
 	f := fake{width: 8, height: 4}
 	e.pictures, e.encode = f.pictures, f.encode
 	e.Processor = e.processor()
-	t.Cleanup(func() { e.Processor.Close() })
+	t.Cleanup(func() { e.Close() })
 	return e
 }
 

@@ -381,7 +381,7 @@ func TestPrints(t *testing.T) {
 	if _, err := e.collect(t.Context(), 5, 3); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Processor.Close(); err != nil {
+	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"level=INFO msg=\"plain words\" processor=people pid=", "stream=stdout\n", "msg=" + strings.Repeat("x", maxLine) + " ", `msg="� binary" `, `msg="no end" `} {
@@ -400,7 +400,7 @@ func TestPrintsMuch(t *testing.T) {
 	if _, err := e.collect(t.Context(), 5, 3); err != nil {
 		t.Fatal(err)
 	}
-	e.Processor.Close()
+	e.Close()
 	n := len(e.log.Lines(`msg="line `))
 	if n < lineBurst || n > 2*lineBurst {
 		t.Errorf("%d lines", n)

@@ -21,8 +21,8 @@ import (
 // The wait before a program is started again. It doubles with each failure until a fragment
 // is done.
 const (
-	backoffMin = 250 * time.Millisecond
-	backoffMax = 30 * time.Second
+	firstBackoff   = 250 * time.Millisecond
+	longestBackoff = 30 * time.Second
 )
 
 // errClosed is Process's error after Close.
@@ -163,7 +163,7 @@ func (p *pool) backoff(ctx context.Context, s *slot) error {
 	if s.failures == 0 {
 		return nil
 	}
-	wait := min(backoffMin<<min(s.failures-1, 16), backoffMax)
+	wait := min(firstBackoff<<min(s.failures-1, 16), longestBackoff)
 	t := time.NewTimer(time.Until(s.failed.Add(wait)))
 	defer t.Stop()
 	select {

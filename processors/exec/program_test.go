@@ -162,7 +162,7 @@ var behaviours = map[string]func(p *program, fragment frame){
 		})
 		p.say(kindDone, nil)
 	},
-	"fails once": func(p *program, f frame) {
+	"fails once": func(p *program, _ frame) {
 		p.rest(func(frame) {})
 		if p.first("failed") {
 			p.say(kindFailed, map[string]any{"error": "ValueError: no such class"})
@@ -171,7 +171,7 @@ var behaviours = map[string]func(p *program, fragment frame){
 		p.say(kindEvent, map[string]any{"type": "told", "value": os.Getpid()})
 		p.say(kindDone, nil)
 	},
-	"done at once": func(p *program, f frame) {
+	"done at once": func(p *program, _ frame) {
 		p.say(kindDone, nil)
 		var end struct{ Complete bool }
 		p.rest(func(frame) {}).into(&end)
@@ -221,7 +221,7 @@ var behaviours = map[string]func(p *program, fragment frame){
 		}
 		work(p, f)
 	},
-	"family": func(p *program, f frame) {
+	"family": func(p *program, _ frame) {
 		c := osexec.Command("sleep", "1000")
 		if err := c.Start(); err != nil {
 			panic(err)

@@ -53,7 +53,7 @@ func setting(key, remedy, format string, args ...any) error {
 // options are the settings, read.
 type options struct {
 	Settings
-	name, version string
+	name          string
 	path          string // of the program
 	width, height int
 	rendition     processors.Rendition // of the program's pictures

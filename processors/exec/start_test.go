@@ -84,7 +84,7 @@ func TestClose(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := e.Processor.Close(); err != nil {
+		if err := e.Close(); err != nil {
 			t.Error(err)
 		}
 		if err := syscall.Kill(int(r.Events[0].Value), 0); !errors.Is(err, syscall.ESRCH) {

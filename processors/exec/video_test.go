@@ -13,8 +13,8 @@ import (
 	"github.com/framelog/framelog/tests/testmedia"
 )
 
-// real makes a pool use the pictures of package video.
-func real(e *env) *env {
+// withVideo makes a pool use the pictures of package video.
+func withVideo(e *env) *env {
 	e.pictures, e.encode = video.Pictures, video.Encode
 	return e
 }
@@ -36,7 +36,7 @@ func fragments(t testing.TB, c testmedia.Clip) (all []*processors.Fragment) {
 
 // A program gets the very pixels of the decoder, and its pictures are encoded.
 func TestVideo(t *testing.T) {
-	e := real(python(t, "testdata/answers.py", "python3-numpy", func(s *Settings) {
+	e := withVideo(python(t, "testdata/answers.py", "python3-numpy", func(s *Settings) {
 		s.Size, s.FPS, s.Output, s.Bitrate = "160x90", 5, "alternative", "2M"
 	}))
 	in := fragments(t, testmedia.MakeClip(t, 1, false, testmedia.H264BFrames...))[0]
@@ -110,7 +110,7 @@ func difference(a, b []byte) float64 {
 
 // people.py finds the people in real footage, and none among cars.
 func TestPeople(t *testing.T) {
-	e := real(python(t, "../../docs/examples/people.py", "python3-numpy python3-opencv", func(s *Settings) { s.Size, s.FPS = "640x360", 2 }))
+	e := withVideo(python(t, "../../docs/examples/people.py", "python3-numpy python3-opencv", func(s *Settings) { s.Size, s.FPS = "640x360", 2 }))
 	for _, tt := range []struct {
 		file          string
 		from, seconds int

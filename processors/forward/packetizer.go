@@ -160,7 +160,7 @@ func packAAC(t schemas.Track, payloadType uint8) (packetizer, error) {
 
 func packOpus(t schemas.Track, payloadType uint8) (packetizer, error) {
 	if t.Channels > 2 {
-		return packetizer{}, errors.New("Opus with more than two channels has no RTP format (RFC 7587)")
+		return packetizer{}, errors.New("sound in Opus with more than two channels has no RTP format (RFC 7587)")
 	}
 	e := &rtpsimpleaudio.Encoder{PayloadType: payloadType}
 	return packetizer{

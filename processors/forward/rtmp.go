@@ -133,7 +133,9 @@ func (c *rtmpConn) publish(u *url.URL) error {
 	}
 	c.out.SetChunkSize(rtmpChunk)
 	if err := c.ask("connect", rtmpConnect, 0, amf0.Object{
-		{Key: "app", Value: app}, {Key: "type", Value: "nonprivate"}, {Key: "flashVer", Value: "FMLE/3.0 (compatible; Framelog)"},
+		{Key: "app", Value: app},
+		{Key: "type", Value: "nonprivate"},
+		{Key: "flashVer", Value: "FMLE/3.0 (compatible; Framelog)"},
 		{Key: "tcUrl", Value: u.Scheme + "://" + u.Host + "/" + app},
 		{Key: "fourCcList", Value: amf0.StrictArray{"hvc1"}},
 	}); err != nil {

@@ -45,7 +45,7 @@ func (r *received) serve(conn net.Conn) {
 	s := &gortmplib.ServerConn{RW: conn}
 	err := s.Initialize()
 	if err == nil {
-		err = s.Accept()
+		err = s.AcceptConn()
 	}
 	if err == nil {
 		err = s.AcceptAction()
@@ -115,7 +115,7 @@ func TestPing(t *testing.T) {
 	pong := make(chan uint32, 1)
 	f := rtmpServer(t, func(conn net.Conn) {
 		s := &gortmplib.ServerConn{RW: conn}
-		if s.Initialize() != nil || s.Accept() != nil || s.AcceptAction() != nil {
+		if s.Initialize() != nil || s.AcceptConn() != nil || s.AcceptAction() != nil {
 			return
 		}
 		if s.Write(&message.UserControlPingRequest{ServerTime: 7}) != nil {
@@ -144,7 +144,7 @@ func TestPing(t *testing.T) {
 func TestRefused(t *testing.T) {
 	f := rtmpServer(t, func(conn net.Conn) {
 		s := &gortmplib.ServerConn{RW: conn}
-		if s.Initialize() != nil || s.Accept() != nil {
+		if s.Initialize() != nil || s.AcceptConn() != nil {
 			return
 		}
 		_ = s.Write(&message.CommandAMF0{

@@ -48,7 +48,7 @@ func (c *Changes) Areas(margin float64) []Area {
 	var all []Area
 	w, h := float64(c.first.w), float64(c.first.h)
 	m := margin * w // in pixels
-	c.cells.groups(slices.Clone(c.changed), func(a, b int) bool { return true }, func(members []int) {
+	c.cells.groups(slices.Clone(c.changed), func(int, int) bool { return true }, func(members []int) {
 		b := c.cells.around(members)
 		x0, y0 := max(0, float64(b.x0*cell)-m), max(0, float64(b.y0*cell)-m)
 		x1, y1 := min(w, float64(b.x1*cell)+m), min(h, float64(b.y1*cell)+m)

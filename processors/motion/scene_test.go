@@ -184,8 +184,13 @@ func (x *text) draw(img []float64, w, h int, t float64) {
 		}
 		m := top + dh/2
 		for i, s := range [][4]int{
-			{0, 0, dw, pen}, {dw - pen, 0, dw, dh / 2}, {dw - pen, dh / 2, dw, dh}, {0, dh - pen, dw, dh},
-			{0, dh / 2, pen, dh}, {0, 0, pen, dh / 2}, {0, m - top - pen/2, dw, m - top - pen/2 + pen},
+			{0, 0, dw, pen},
+			{dw - pen, 0, dw, dh / 2},
+			{dw - pen, dh / 2, dw, dh},
+			{0, dh - pen, dw, dh},
+			{0, dh / 2, pen, dh},
+			{0, 0, pen, dh / 2},
+			{0, m - top - pen/2, dw, m - top - pen/2 + pen},
 		} {
 			if segments[r-'0']>>i&1 == 1 {
 				fill(left+s[0], top+s[1], left+s[2], top+s[3])

@@ -243,7 +243,7 @@ func (h *harness) sourceChanges() {
 			}
 			told.Do(func() { got = true })
 			return nil, processors.ErrSourceChanged
-		}, in.Fragment.Entry)
+		}, in.Entry)
 		if _, err := h.collect(f, in.name); got && !errors.Is(err, processors.ErrSourceChanged) {
 			h.t.Errorf("%s: reading a chunk returned processors.ErrSourceChanged, and the processor returned %v; it must return the errors of a fragment as they are",
 				in.name, err)

@@ -86,14 +86,14 @@ func (l *plane) eachBlock(yield func(x0, y0, x1, y1 int)) {
 }
 
 func (l *plane) block(data []byte, x0, y0, x1, y1 int) {
-	sum, any := 0, false
+	sum, hidden := 0, false
 	for y := y0; y < y1; y++ {
 		for i := y*l.w + x0; i < y*l.w+x1; i++ {
 			sum += int(data[i])
-			any = any || l.hidden[i]
+			hidden = hidden || l.hidden[i]
 		}
 	}
-	if !any {
+	if !hidden {
 		return
 	}
 	mean := byte(sum/((x1-x0)*(y1-y0))/step*step + step/2)

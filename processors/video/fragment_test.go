@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"os"
 	"runtime"
@@ -103,9 +104,7 @@ func TestErrors(t *testing.T) {
 		"codec": {failing, video.Encoding{Codec: schemas.H265}, "h265"}, "quality": {failing, video.Encoding{Quality: 101}, "quality"},
 		"rate": {failing, video.Encoding{Bitrate: -1}, "bit rate"}, "data": {small, video.Encoding{}, "15 bytes"}, "theirs": {failing, video.Encoding{}, "broken"},
 	} {
-		var err error
-		for _, err = range video.Encode(t.Context(), in, c.pictures, c.e) {
-		}
+		err := lastError(video.Encode(t.Context(), in, c.pictures, c.e))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -282,15 +281,11 @@ func TestCancel(t *testing.T) {
 		},
 		"transcode": func(ctx context.Context, cancel func()) (err error) {
 			time.AfterFunc(50*time.Millisecond, cancel)
-			for _, err = range video.Transcode(ctx, f, "", video.Encoding{}) {
-			}
-			return err
+			return lastError(video.Transcode(ctx, f, "", video.Encoding{}))
 		},
 		"encode": func(ctx context.Context, cancel func()) (err error) {
 			time.AfterFunc(50*time.Millisecond, cancel)
-			for _, err = range video.Encode(ctx, f, video.Pictures(ctx, f, video.Options{}), video.Encoding{}) {
-			}
-			return err
+			return lastError(video.Encode(ctx, f, video.Pictures(ctx, f, video.Options{}), video.Encoding{}))
 		},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -402,4 +397,12 @@ func TestConformance(t *testing.T) {
 			return nil
 		},
 	})
+}
+
+// lastError reads all of seq.
+func lastError[T any](seq iter.Seq2[T, error]) (last error) {
+	for _, err := range seq {
+		last = err
+	}
+	return last
 }

@@ -41,13 +41,13 @@ func TestFailingHardware(t *testing.T) {
 	if err := gstreamer.Require("avdec_h264", "h264parse", "deinterlace"); err != nil {
 		testenv.Missing(t, "%v", err)
 	}
-	real := newDecoder
-	t.Cleanup(func() { newDecoder = real })
+	software := newDecoder
+	t.Cleanup(func() { newDecoder = software })
 	in := processorstest.Fragments(t, "h264")[0]
 	var hardware *failing
 	decodeWith := func(after int) (n, started int, err error) {
 		newDecoder = func(d gstreamer.Decoding) (decoder, error) {
-			dec, err := real(d)
+			dec, err := software(d)
 			if started++; started == 1 && after >= 0 {
 				hardware = &failing{decoder: dec, after: after}
 				return hardware, err
@@ -75,12 +75,12 @@ func TestFailingHardware(t *testing.T) {
 
 // A fragment that software cannot decode either says nothing of the hardware.
 func TestHardwareAndBrokenFragment(t *testing.T) {
-	real := newDecoder
-	t.Cleanup(func() { newDecoder = real })
+	software := newDecoder
+	t.Cleanup(func() { newDecoder = software })
 	in := processorstest.Fragments(t, "h264")[0]
 	var all []*failing
 	newDecoder = func(d gstreamer.Decoding) (decoder, error) {
-		dec, err := real(d)
+		dec, err := software(d)
 		all = append(all, &failing{decoder: dec})
 		return all[len(all)-1], err
 	}

@@ -144,9 +144,17 @@ func (c *DLQShowCmd) Run(ctx context.Context, env *DLQEnv, parent *DLQCmd) error
 	}
 	w := tabwriter.NewWriter(&trimmer{out: env.Out}, 0, 0, 2, ' ', 0)
 	for _, row := range [][2]string{
-		{"processor", l.Processor}, {"camera", l.Camera}, {"seq", fmt.Sprint(l.Seq)}, {"session", fmt.Sprint(l.Session)}, {"life", l.Life},
-		{"start", l.Start.UTC().Format(time.RFC3339Nano)}, {"length", l.Duration.String()}, {"bytes", fmt.Sprint(l.Bytes)},
-		{"attempts", fmt.Sprint(l.Attempts)}, {"error", why(l)}, {"rendition", l.Rendition},
+		{"processor", l.Processor},
+		{"camera", l.Camera},
+		{"seq", fmt.Sprint(l.Seq)},
+		{"session", fmt.Sprint(l.Session)},
+		{"life", l.Life},
+		{"start", l.Start.UTC().Format(time.RFC3339Nano)},
+		{"length", l.Duration.String()},
+		{"bytes", fmt.Sprint(l.Bytes)},
+		{"attempts", fmt.Sprint(l.Attempts)},
+		{"error", why(l)},
+		{"rendition", l.Rendition},
 	} {
 		fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
 	}

@@ -229,7 +229,7 @@ func (l *loader) value(n ast.Node, f reflect.StructField, v reflect.Value, key s
 	if isMapping(v.Type()) {
 		return l.mapping(n, v, key)
 	}
-	switch v.Kind() {
+	switch v.Kind() { //nolint:exhaustive // scalars follow
 	case reflect.Slice:
 		return l.list(n, v, f, key)
 	case reflect.Map:

@@ -109,7 +109,7 @@ func Parse(u Usage, p *config.Processor, args []string, out io.Writer) (*Line, e
 	if len(l.Rest) > 0 && u.Rest == "" {
 		return nil, &config.Error{What: fmt.Sprintf("the argument %q is not expected", l.Rest[0]), Remedy: "see " + u.Name + " --help"}
 	}
-	return l, l.Range.check()
+	return l, l.check()
 }
 
 // usageError returns an error of package flag, which writes flags with one dash.
@@ -141,7 +141,7 @@ func (l *Line) groups(u Usage, p *config.Processor) []group {
 			return nil // Find has found it: its entry in the file decides which flags there are
 		}})
 	}
-	all := []group{common, {"Flags of the processor:", nil}, {"Its own settings:", nil}, l.Range.group()}
+	all := []group{common, {"Flags of the processor:", nil}, {"Its own settings:", nil}, l.group()}
 	if u.Kind == "" { // for the others there is framelog dlq redrive
 		all[3].options = append(all[3].options, option{
 			name: "redrive", help: "Process the dead letters again, into renditions with -redriven behind their names.", bool: true, set: is(&l.Redrive),
