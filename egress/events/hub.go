@@ -99,21 +99,30 @@ func (h *hub) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
-			began := time.Now()
-			err := h.session(ctx)
-			if err == nil {
-				break
-			}
-			if time.Since(began) > time.Minute {
-				pause = time.Second
-			}
-			h.log.Warn("the topic of events cannot be read; trying again", "err", err, "pause", pause)
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done():
-				return
-			}
+		h.sessions(ctx)
+	}
+}
+
+// sessions follows the topic until nobody reads, or ctx ends. It begins again when reading
+// fails, and logs that once.
+func (h *hub) sessions(ctx context.Context) {
+	const first, longest = time.Second, 30 * time.Second
+	for pause := first; ; pause = min(2*pause, longest) {
+		began := time.Now()
+		err := h.session(ctx)
+		if err == nil {
+			return
+		}
+		if time.Since(began) > 2*longest {
+			pause = first
+		}
+		if pause == first {
+			h.log.Warn("the topic of events cannot be read; trying again", "err", err)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
 		}
 	}
 }
