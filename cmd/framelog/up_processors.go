@@ -16,11 +16,18 @@ import (
 	"github.com/framelog/framelog/internal/app/config"
 	"github.com/framelog/framelog/internal/camsim"
 	"github.com/framelog/framelog/processors"
+	"github.com/framelog/framelog/processors/motion"
 	"github.com/framelog/framelog/schemas"
 )
 
 // demoKind is the kind of the processor that runs on the demo's cameras.
 const demoKind = "motion"
+
+// demoMasks are the strip and the large clock in the pictures of the demo's cameras: they
+// move from picture to picture. What is left is the ball.
+func demoMasks() []motion.Area {
+	return []motion.Area{{Y: 0.86, W: 1, H: 0.14}, {X: 0.14, Y: 0.42, W: 0.72, H: 0.32}}
+}
 
 // prepareProcessors checks the processors of the configuration. The demo gets one if the
 // configuration says nothing of processors.
@@ -31,6 +38,9 @@ func prepareProcessors(_ context.Context, u *up) error {
 		p, err := l.Default()
 		if err != nil {
 			return err
+		}
+		if own, ok := p.Own().(*motion.Settings); ok {
+			own.Masks = demoMasks()
 		}
 		for _, d := range camsim.Demo() {
 			p.Cameras = append(p.Cameras, d.Path)
