@@ -245,7 +245,7 @@ func (f *backfilling) dry(ctx context.Context, e schemas.Entry) error {
 			p.Events = result.Events
 			for name, chunks := range result.Chunks {
 				for _, c := range chunks {
-					p.Bytes[name] += int64(c.Size())
+					p.Bytes[name+f.b.Suffix] += int64(c.Size())
 				}
 			}
 		}
