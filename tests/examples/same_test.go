@@ -15,7 +15,7 @@ import (
 func (e *env) copyAll(to schemas.Topic, source []schemas.Entry) {
 	t := e.t
 	t.Helper()
-	f, err := e.log.Follow(t.Context(), to, medialog.FollowOptions{Processor: "copy", Role: schemas.RoleAlternative, Writer: "go"})
+	f, err := e.log.Follow(t.Context(), to, medialog.FollowOptions{Processor: "copy", Version: "1", Role: schemas.RoleAlternative, Writer: "go"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,6 @@ func (e *env) copyOne(f *medialog.Follower, en schemas.Entry) error {
 			if w, err = f.Begin(e.t.Context(), c); err != nil {
 				return err
 			}
-			c.Lineage = &schemas.Lineage{Source: e.names.Media(raw), Seq: en.Seq, Processor: "copy", Version: "1"}
 		}
 		if err := w.Write(e.t.Context(), c); err != nil {
 			return err
