@@ -5,11 +5,10 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/framelog/framelog/internal/gstreamer"
 	"github.com/framelog/framelog/processors"
 	"github.com/framelog/framelog/processors/video"
 	"github.com/framelog/framelog/schemas"
-	"github.com/framelog/framelog/tests/testenv"
+	"github.com/framelog/framelog/tests/oracle/pictures"
 	"github.com/framelog/framelog/tests/testmedia"
 )
 
@@ -22,12 +21,7 @@ func withVideo(e *env) *env {
 // fragments cuts a clip into fragments for processors.
 func fragments(t testing.TB, c testmedia.Clip) (all []*processors.Fragment) {
 	t.Helper()
-	if err := gstreamer.Init(); err != nil {
-		testenv.Missing(t, "%v", err)
-	}
-	if err := gstreamer.Require("avdec_h264", "x264enc", "h264parse"); err != nil {
-		testenv.Missing(t, "%v", err)
-	}
+	pictures.Need(t, "avdec_h264", "x264enc", "h264parse")
 	for _, f := range c.Fragments(testmedia.Place{Seq: 1, Session: 1, Layout: testmedia.Layout, Start: testmedia.Start}, 5) {
 		all = append(all, processors.NewFragment("cam", f.Entry, f.Chunks...))
 	}

@@ -8,11 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/framelog/framelog/internal/gstreamer"
 	"github.com/framelog/framelog/processors"
 	"github.com/framelog/framelog/processors/processorstest"
 	"github.com/framelog/framelog/processors/video"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/oracle/pictures"
 	"github.com/framelog/framelog/tests/testenv"
 	"github.com/framelog/framelog/tests/testmedia"
 )
@@ -21,12 +21,7 @@ import (
 func need(t testing.TB) {
 	t.Helper()
 	testenv.SkipShort(t, "ffmpeg")
-	if err := gstreamer.Init(); err != nil {
-		testenv.Missing(t, "%v", err)
-	}
-	if err := gstreamer.Require("avdec_h264", "x264enc", "h264parse"); err != nil {
-		testenv.Missing(t, "%v", err)
-	}
+	pictures.Need(t, "avdec_h264", "x264enc", "h264parse")
 }
 
 func newMotion(t testing.TB, s Settings) processors.Processor {

@@ -7,12 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/framelog/framelog/internal/gstreamer"
 	"github.com/framelog/framelog/processors"
 	"github.com/framelog/framelog/processors/motion"
 	"github.com/framelog/framelog/processors/processorstest"
 	"github.com/framelog/framelog/processors/video"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/oracle/pictures"
 	"github.com/framelog/framelog/tests/testenv"
 	"github.com/framelog/framelog/tests/testmedia"
 )
@@ -21,12 +21,7 @@ import (
 func need(t testing.TB) {
 	t.Helper()
 	testenv.SkipShort(t, "ffmpeg")
-	if err := gstreamer.Init(); err != nil {
-		testenv.Missing(t, "%v", err)
-	}
-	if err := gstreamer.Require("avdec_h264", "x264enc", "h264parse"); err != nil {
-		testenv.Missing(t, "%v", err)
-	}
+	pictures.Need(t, "avdec_h264", "x264enc", "h264parse")
 }
 
 func newRedact(t testing.TB, s Settings) processors.Processor {
@@ -63,8 +58,8 @@ func redacted(t testing.TB, p processors.Processor, in *processors.Fragment) ([]
 	return chunks, processors.NewFragment(in.Camera, e, chunks...)
 }
 
-// pictures decodes a fragment.
-func pictures(t testing.TB, in *processors.Fragment) (all []*video.Picture) {
+// decoded decodes a fragment.
+func decoded(t testing.TB, in *processors.Fragment) (all []*video.Picture) {
 	t.Helper()
 	for p, err := range video.Pictures(t.Context(), in, video.Options{}) {
 		if err != nil {
@@ -130,7 +125,7 @@ func TestRegions(t *testing.T) {
 			in := processors.NewFragment("cam", f.Entry, f.Chunks...)
 			chunks, out := redacted(t, p, in)
 			checkShape(t, f.Chunks, chunks)
-			want, got := pictures(t, in), pictures(t, out)
+			want, got := decoded(t, in), decoded(t, out)
 			if len(want) != 25 || len(got) != len(want) {
 				t.Fatalf("fragment %d: %d pictures of %d", i, len(got), len(want))
 			}
@@ -211,8 +206,8 @@ func TestCamerasThatAreNotConfigured(t *testing.T) {
 	all := motion.Area{W: 1, H: 1}
 	for _, s := range []Settings{{}, {Cameras: map[string]Camera{"cam": {Regions: []motion.Area{{W: 0.1, H: 0.1}}}}}} {
 		_, out := redacted(t, newRedact(t, s), in)
-		sources := pictures(t, in)
-		for i, got := range pictures(t, out) {
+		sources := decoded(t, in)
+		for i, got := range decoded(t, out) {
 			hidden := sources[i].Clone()
 			newVeil(got.Width, got.Height, []motion.Area{all}, false).hide(hidden)
 			inside := part(got, all, true)
@@ -275,8 +270,8 @@ func TestMoving(t *testing.T) {
 		}
 	})
 	_, out := redacted(t, newRedact(t, Settings{Moving: true, Style: fill}), in)
-	source := pictures(t, in)
-	got := pictures(t, out)
+	source := decoded(t, in)
+	got := decoded(t, out)
 	if len(got) != 25 {
 		t.Fatalf("%d pictures", len(got))
 	}
@@ -331,7 +326,7 @@ func TestDamage(t *testing.T) {
 		}
 	}
 	_, out := redacted(t, newRedact(t, Settings{Style: fill}), damaged(10))
-	for i, p := range pictures(t, out) {
+	for i, p := range decoded(t, out) {
 		for at, v := range p.Data[:p.Width*p.Height] {
 			if v > 30 {
 				t.Fatalf("picture %d: pixel %d is %d, it should be black", i, at, v)

@@ -20,12 +20,7 @@ import (
 func need(t testing.TB) {
 	t.Helper()
 	testenv.SkipShort(t, "ffmpeg")
-	if err := gstreamer.Init(); err != nil {
-		testenv.Missing(t, "%v", err)
-	}
-	if err := gstreamer.Require("avdec_h264", "avdec_h265", "jpegdec", "x264enc", "h264parse", "deinterlace"); err != nil {
-		testenv.Missing(t, "%v", err)
-	}
+	pictures.Need(t, "avdec_h264", "avdec_h265", "jpegdec", "x264enc", "h264parse", "deinterlace")
 }
 
 var place = testmedia.Place{Seq: 7, Session: 3, Epoch: 5, Layout: testmedia.Layout, Start: testmedia.Start}
@@ -171,16 +166,13 @@ func TestShapeAndInterlacing(t *testing.T) {
 	}
 }
 
-// Real cameras: see testenv.Footage.
+// Real cameras: see testmedia.Footage.
 func TestFootage(t *testing.T) {
 	need(t)
 	p := newProcessor(t)
-	for name, options := range map[string][]string{
-		"car-detection.mp4":               {"-t", "10"},
-		"one-by-one-person-detection.mp4": {"-t", "10"},
-	} {
+	for _, name := range []string{"car-detection.mp4", "one-by-one-person-detection.mp4"} {
 		t.Run(name, func(t *testing.T) {
-			clip := testmedia.CopyClip(t, testenv.Footage(t, name), options...)
+			clip := testmedia.Footage(t, name, 0, 10)
 			source, out := made(t, p, clip)
 			for _, rendition := range p.Outputs {
 				for i, f := range out[rendition.Name] {

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/framelog/framelog/internal/gstreamer"
 	"github.com/framelog/framelog/processors"
 	"github.com/framelog/framelog/processors/video"
+	"github.com/framelog/framelog/tests/oracle/pictures"
 	"github.com/framelog/framelog/tests/testenv"
 	"github.com/framelog/framelog/tests/testmedia"
 )
@@ -16,12 +16,7 @@ import (
 func need(t testing.TB) {
 	t.Helper()
 	testenv.SkipShort(t, "ffmpeg")
-	if err := gstreamer.Init(); err != nil {
-		testenv.Missing(t, "%v", err)
-	}
-	if err := gstreamer.Require("avdec_h264", "avdec_h265", "jpegdec", "x264enc", "jpegenc", "h264parse", "deinterlace"); err != nil {
-		testenv.Missing(t, "%v", err)
-	}
+	pictures.Need(t, "avdec_h264", "avdec_h265", "jpegdec", "x264enc", "jpegenc", "h264parse", "deinterlace")
 }
 
 // place is where the clips of tests begin.

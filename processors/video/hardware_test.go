@@ -8,7 +8,7 @@ import (
 
 	"github.com/framelog/framelog/internal/gstreamer"
 	"github.com/framelog/framelog/processors/processorstest"
-	"github.com/framelog/framelog/tests/testenv"
+	"github.com/framelog/framelog/tests/oracle/pictures"
 )
 
 // failing is hardware that fails after some pictures.
@@ -35,12 +35,7 @@ func (f *failing) Failed(error) { f.failed++ }
 // Hardware that fails before its first picture is replaced at once. If it fails later, the
 // attempt fails: pictures would come twice.
 func TestFailingHardware(t *testing.T) {
-	if err := gstreamer.Init(); err != nil {
-		testenv.Missing(t, "%v", err)
-	}
-	if err := gstreamer.Require("avdec_h264", "h264parse", "deinterlace"); err != nil {
-		testenv.Missing(t, "%v", err)
-	}
+	pictures.Need(t, "avdec_h264", "h264parse", "deinterlace")
 	software := newDecoder
 	t.Cleanup(func() { newDecoder = software })
 	in := processorstest.Fragments(t, "h264")[0]

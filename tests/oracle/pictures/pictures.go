@@ -1,4 +1,4 @@
-// Package pictures compares decoded pictures, and fragments made of them.
+// Package pictures decodes and compares pictures, and fragments made of them.
 package pictures
 
 import (
@@ -10,9 +10,23 @@ import (
 	"testing"
 
 	"github.com/framelog/framelog/internal/cmaf"
+	"github.com/framelog/framelog/internal/gstreamer"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 	"github.com/framelog/framelog/tests/testmedia"
 )
+
+// Need skips a test where GStreamer lacks one of these elements.
+func Need(t testing.TB, elements ...string) {
+	t.Helper()
+	err := gstreamer.Init()
+	if err == nil {
+		err = gstreamer.Require(elements...)
+	}
+	if err != nil {
+		testenv.Missing(t, "%v", err)
+	}
+}
 
 // Decode returns the pictures of a file as ffmpeg decodes them, in a pixel format of
 // ffmpeg's. size is how many bytes a picture has, options are ffmpeg's for the output.
