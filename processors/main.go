@@ -154,16 +154,7 @@ func (m *mainProgram) load(args, environ []string) (*program.Line, *config.Confi
 		kind.Settings = func() any { return m.settings }
 	}
 	loader := config.Loader{Kinds: []config.Kind{kind}, Only: m.p.Name, OnlyKind: m.p.Name, Skip: config.OfRoles}
-	plain, err := loader.Default()
-	if err != nil {
-		return nil, nil, err
-	}
-	line, err := program.Parse(program.Usage{Name: m.p.Name}, plain, args, m.out)
-	if err != nil {
-		return nil, nil, err
-	}
-	loader.Rest = line.Rest
-	cfg, err := loader.Load(line.Config, environ, line.Flags)
+	line, cfg, err := program.Load(loader, program.Usage{Name: m.p.Name}, args, environ, m.out)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -95,20 +95,11 @@ func processLine(name string, args, environ []string, out io.Writer) (*program.L
 	if err != nil {
 		return nil, nil, err
 	}
-	plain, err := l.Default()
-	if err != nil {
-		return nil, nil, err
-	}
 	usage := program.Usage{Name: "framelog process " + name, About: k.Help, Kind: k.Name}
 	if k.Rest != "" {
 		usage.Rest = "COMMAND [ARGUMENT …]"
 	}
-	line, err := program.Parse(usage, plain, args, out)
-	if err != nil {
-		return nil, nil, err
-	}
-	l.Rest = line.Rest
-	cfg, err := l.Load(line.Config, environ, line.Flags)
+	line, cfg, err := program.Load(l, usage, args, environ, out)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -71,9 +71,25 @@ type group struct {
 	options []option
 }
 
-// Parse reads the command line of the processor p, whose settings have their defaults.
+// Load reads the command line of the one processor that ld is for, and then the
+// configuration. Errors: ErrHelp; those of the configuration.
+func Load(ld config.Loader, u Usage, args, environ []string, out io.Writer) (*Line, *config.Config, error) {
+	plain, err := ld.Default()
+	if err != nil {
+		return nil, nil, err
+	}
+	line, err := parse(u, plain, args, out)
+	if err != nil {
+		return nil, nil, err
+	}
+	ld.Rest = line.Rest
+	cfg, err := ld.Load(line.Config, environ, line.Flags)
+	return line, cfg, err
+}
+
+// parse reads the command line of the processor p, whose settings have their defaults.
 // Help goes to out. Errors: ErrHelp; those of the configuration.
-func Parse(u Usage, p *config.Processor, args []string, out io.Writer) (*Line, error) {
+func parse(u Usage, p *config.Processor, args []string, out io.Writer) (*Line, error) {
 	l := &Line{Flags: map[string]string{}, Config: os.Getenv("FRAMELOG_CONFIG")}
 	groups := l.groups(u, p)
 	fs := flag.NewFlagSet(u.Name, flag.ContinueOnError)
