@@ -87,8 +87,15 @@ func (p *simProc) awaitAlone() (bool, error) {
 func (p *simProc) applied(e *schemas.Entry, offset int64) error {
 	s := p.s
 	if e.Kind != schemas.KindOpen {
-		if !p.out.opensIn(e.Prev, offset) {
-			s.alone = -1 // it counts: the work has ended, or was given up
+		if p.out.opensIn(e.Prev, offset) {
+			return nil
+		}
+		s.alone = -1 // it counts: the work has ended, or was given up
+		if e.Footage() && checkpointOf(s.out, offset).last == nil {
+			// An output without entries begins anywhere, also before a fragment that has killed.
+			// Only the `open`s behind the newest entry tell who has died.
+			clear(s.deaths)
+			clear(s.killed)
 		}
 		return nil
 	}
