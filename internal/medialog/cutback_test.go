@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -133,6 +134,36 @@ func TestSettlesWhatIsLeft(t *testing.T) {
 		left, err := l.readLeftover(ctx, media, newest{epoch: -1, complete: true})
 		if err != nil || left.partitions() != 1 || len(left.chunks) != 0 || !answered {
 			t.Errorf("%+v, %v", left, err)
+		}
+	})
+}
+
+// TestNewTopicThatItsLeaderDoesNotKnow: the controller has created the topic, and the broker
+// that leads it has not heard of it yet. The writer waits.
+func TestNewTopicThatItsLeaderDoesNotKnow(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
+		l := e.log()
+		unknown := 0
+		c.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			c.KeepControl()
+			r := req.(*kmsg.ListOffsetsRequest)
+			if unknown == 3 || len(r.Topics) != 1 || r.Topics[0].Topic != l.names.Media(cam) {
+				return nil, nil, false
+			}
+			unknown++
+			resp := r.ResponseKind().(*kmsg.ListOffsetsResponse)
+			t := kmsg.NewListOffsetsResponseTopic()
+			t.Topic = r.Topics[0].Topic
+			for _, asked := range r.Topics[0].Partitions {
+				p := kmsg.NewListOffsetsResponseTopicPartition()
+				p.Partition, p.ErrorCode = asked.Partition, kerr.UnknownTopicOrPartition.Code
+				t.Partitions = append(t.Partitions, p)
+			}
+			resp.Topics = append(resp.Topics, t)
+			return resp, nil, true
+		})
+		if entries := record(t, l, newFeed(l.Open(t.Context(), cam, OpenOptions{Writer: "w"}), 1), 2); len(entries) != 2 || unknown != 3 {
+			t.Errorf("%d entries, after %d answers without the topic", len(entries), unknown)
 		}
 	})
 }

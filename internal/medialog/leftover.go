@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -64,14 +65,19 @@ type leftover struct {
 
 func (left *leftover) partitions() int32 { return int32(len(left.at)) }
 
+// newTopicWait is how long a topic may be missing for the broker that leads it, after
+// another one has created it.
+const newTopicWait = 5 * time.Second
+
 // readLeftover reads the chunks that stand in the media topic now and may have no
 // entry. The error is ErrNoTopic if the topic was deleted.
 func (l *Log) readLeftover(ctx context.Context, media string, n newest) (leftover, error) {
 	var unnamed []span
 	var err error
+	began := time.Now()
 	retryErr := retry(ctx, func() error {
 		unnamed, err = l.mediaStarts(ctx, media, &n)
-		if errors.Is(err, ErrNoTopic) {
+		if errors.Is(err, ErrNoTopic) && time.Since(began) >= newTopicWait {
 			return nil
 		}
 		l.logMissingRight(err)
