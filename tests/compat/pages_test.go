@@ -60,6 +60,7 @@ type page struct {
 	requests []request
 	playlist string // the latest media playlist
 	loads    int    // of the page itself
+	over     bool   // nothing more is recorded
 }
 
 // modules are the players' files in npm's packages.
@@ -125,6 +126,9 @@ func newPage(t *testing.T, name, framelog, camera string) *page {
 		proxy.ServeHTTP(l, r)
 		p.mu.Lock()
 		defer p.mu.Unlock()
+		if p.over {
+			return
+		}
 		p.requests = append(p.requests, request{at.Sub(began), time.Since(at), r.URL.RequestURI(), l.status, l.bytes})
 		if l.keep && l.status == http.StatusOK {
 			p.playlist = string(l.body)
@@ -175,12 +179,22 @@ func (p *page) take(w http.ResponseWriter, r *http.Request) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.over {
+		return
+	}
 	for _, s := range x.Samples {
 		p.samples = append(p.samples, seen{At: time.UnixMilli(s[0]), Frame: int(s[2]), Shown: time.Duration(s[1]) * time.Millisecond})
 	}
 	p.freezes = append(p.freezes, x.Freezes...)
 	p.still = append(p.still, x.Still...)
 	p.latest = x
+}
+
+// end makes what the page has recorded final. Its player may go on.
+func (p *page) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = true
 }
 
 func (p *page) seen() []seen {

@@ -225,6 +225,7 @@ func (sc scene) play(t *testing.T) *shown {
 	}
 	for b, all := range pages {
 		for _, p := range all {
+			p.end()
 			x := p.report()
 			w := &watched{name: p.name + " in " + b, all: p.seen(), page: p, errors: x.Errors}
 			if x.FirstAt > 0 {
