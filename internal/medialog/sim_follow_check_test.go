@@ -38,8 +38,9 @@ func (s *simFollow) check(newest *schemas.Entry) error {
 	}
 	for seq, n := range s.deaths {
 		// For each seq with which a process may begin: one that went on there without an
-		// `open`, and MaxStarts that have told it.
-		if most := simAhead*(1+MaxStarts) + simAttempts; n > most {
+		// `open`, one whose `open` named a seq before it that got its entry meanwhile, and
+		// MaxStarts that have told it.
+		if most := simAhead*(2+MaxStarts) + simAttempts; n > most {
 			return fmt.Errorf("seq %d has killed %d processes, at most %d may die", seq, n, most)
 		}
 	}
