@@ -65,8 +65,8 @@ func (s *simFollow) derivedTruth() (out []schemas.Entry, err error) {
 			s.stats.Void++
 			continue
 		}
-		if e.Kind == schemas.KindOpen && e.Life != s.src.life {
-			continue // a follower of the life before left nothing but its `open`
+		if !e.Footage() && e.Life != s.src.life {
+			continue // a follower of the life before has written no entry
 		}
 		if e.Life != s.src.life {
 			return nil, fmt.Errorf("%s %d has the life %q, the source %q", e.Kind, e.Seq, e.Life, s.src.life)
