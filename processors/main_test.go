@@ -105,6 +105,8 @@ func TestMainErrors(t *testing.T) {
 		{args: "--dry-run", want: []string{"--from -30m"}},
 		{args: "--from -30m", want: []string{"--dry-run", "--suffix -2"}},
 		{args: "--from -30m --to -40m --dry-run", want: []string{"--to: it is not after --from"}},
+		{args: "--from -30m --dry-run=maybe", want: []string{`cars: invalid boolean value "maybe" for --dry-run: `, "; see cars --help"}},
+		{args: "--redrive --json", want: []string{"cars: --redrive: it takes none of"}},
 	} {
 		var s programSettings
 		m, out := testProgram(append(tt.opts, Settings(&s))...)

@@ -15,6 +15,7 @@ import (
 	"github.com/framelog/framelog/egress/access"
 	"github.com/framelog/framelog/egress/answer"
 	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/internal/when"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -96,7 +97,8 @@ func parseQuery(r *http.Request, now time.Time) (q query, err error) {
 	}
 	for name, at := range map[string]*time.Time{"start": &q.start, "end": &q.end} {
 		if s := v.Get(name); s != "" {
-			if *at, err = parseTime(s, now); err != nil {
+			var ok bool
+			if *at, ok = when.Parse(s, now); !ok {
 				return q, errors.New(name + ": want a time as 2030-01-02T03:04:05Z, or -30m")
 			}
 		}
@@ -124,15 +126,6 @@ func parseQuery(r *http.Request, now time.Time) (q query, err error) {
 		}
 	}
 	return q, nil
-}
-
-// parseTime reads RFC 3339, or a duration before now as -30m.
-func parseTime(s string, now time.Time) (time.Time, error) {
-	if strings.HasPrefix(s, "-") {
-		d, err := time.ParseDuration(s)
-		return now.Add(d), err
-	}
-	return time.Parse(time.RFC3339Nano, s)
 }
 
 // source is one rendition of a range, which is read in order of its seqs.

@@ -20,9 +20,10 @@ var mayNeed = map[string][]string{
 	"internal/camsim":        {"schemas", "internal/codec", "internal/gstreamer"},
 	"internal/app/service":   {},
 	"internal/app/config":    {"schemas", "internal/secrets"},
-	"internal/app/program":   {"schemas", "internal/secrets", "internal/app/config"},
+	"internal/app/program":   {"schemas", "internal/secrets", "internal/when", "internal/app/config"},
 	"internal/app/brokers":   {"schemas", "internal/secrets", "internal/kafka", "internal/app/config"},
 	"internal/app/supervise": {},
+	"internal/when":          {},
 }
 
 func TestPackagesNeedWhatIsBelowThem(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/internal/app/config"
+	"github.com/framelog/framelog/internal/when"
 )
 
 // ErrHelp means that the command line asks for help, which was printed.
@@ -95,6 +96,10 @@ func parse(u Usage, p *config.Processor, args []string, out io.Writer) (*Line, e
 	fs := flag.NewFlagSet(u.Name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {}
+	fs.StringVar(&l.Config, "c", l.Config, "")
+	if u.Kind != "" {
+		fs.StringVar(&l.Socket, "socket", "", "")
+	}
 	var wrong error // of a value; package flag would not wrap it
 	for _, g := range groups {
 		for _, o := range g.options {
@@ -109,14 +114,10 @@ func parse(u Usage, p *config.Processor, args []string, out io.Writer) (*Line, e
 			}
 		}
 	}
-	fs.StringVar(&l.Config, "c", l.Config, "")
-	if u.Kind != "" {
-		fs.StringVar(&l.Socket, "socket", "", "")
-	}
 	switch err := fs.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return nil, errors.Join(ErrHelp, printHelp(out, u, groups))
-	case wrong != nil:
+	case config.IsError(wrong):
 		return nil, wrong
 	case err != nil:
 		return nil, usageError(u, err)
@@ -130,7 +131,7 @@ func parse(u Usage, p *config.Processor, args []string, out io.Writer) (*Line, e
 
 // usageError returns an error of package flag, which writes flags with one dash.
 func usageError(u Usage, err error) error {
-	what := strings.Replace(err.Error(), ": -", ": --", 1)
+	what := strings.Replace(err.Error(), " -", " --", 1)
 	what = strings.Replace(what, "flag provided but not defined: ", "unknown flag ", 1)
 	return &config.Error{What: what, Remedy: "see " + u.Name + " --help"}
 }
@@ -180,9 +181,13 @@ func (l *Line) groups(u Usage, p *config.Processor) []group {
 // group is the flags about past footage.
 func (r *Range) group() group {
 	at := func(name string, into *time.Time) func(string) error {
-		return func(s string) (err error) {
-			*into, err = ParseTime("--"+name, s, time.Now())
-			return err
+		return func(s string) error {
+			t, ok := when.Parse(s, time.Now())
+			if !ok {
+				return &config.Error{Where: "--" + name, What: fmt.Sprintf("%q is no time", s), Remedy: "write it as 2026-01-31T08:00:00Z, or as a time before now: -30m, -2h"}
+			}
+			*into = t
+			return nil
 		}
 	}
 	return group{"Past footage, instead of new:", []option{
@@ -205,8 +210,8 @@ func is(into *bool) func(string) error {
 // check checks the flags about past footage together.
 func (r *Range) check() error {
 	switch {
-	case r.Redrive && (!r.From.IsZero() || r.DryRun || r.Suffix != ""):
-		return &config.Error{Where: "--redrive", What: "it takes none of --from, --dry-run and --suffix"}
+	case r.Redrive && (!r.From.IsZero() || !r.To.IsZero() || r.DryRun || r.Suffix != "" || r.JSON):
+		return &config.Error{Where: "--redrive", What: "it takes none of --from, --to, --dry-run, --suffix and --json"}
 	case r.Redrive:
 		return nil
 	case r.From.IsZero() && (!r.To.IsZero() || r.DryRun || r.Suffix != "" || r.JSON):
@@ -223,19 +228,6 @@ func (r *Range) check() error {
 		return &config.Error{What: "--from needs one of two flags", Remedy: "say --dry-run to write nothing, or --suffix -2 to write into new renditions"}
 	}
 	return nil
-}
-
-// ParseTime reads a time of the command line: RFC 3339 ("2026-01-31T08:00:00Z"), or a
-// duration before now ("-30m"). where names the flag.
-func ParseTime(where, s string, now time.Time) (time.Time, error) {
-	if ago, ok := strings.CutPrefix(s, "-"); ok {
-		if d, err := time.ParseDuration(ago); err == nil && d >= 0 {
-			return now.Add(-d), nil
-		}
-	} else if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return t, nil
-	}
-	return time.Time{}, &config.Error{Where: where, What: fmt.Sprintf("%q is no time", s), Remedy: "write it as 2026-01-31T08:00:00Z, or as a time before now: -30m, -2h"}
 }
 
 // Find returns the value of a flag in a command line that cannot be parsed yet, since

@@ -1,25 +1,26 @@
 package program
 
 import (
+	"io"
+	"strings"
 	"testing"
-	"time"
 
 	"github.com/framelog/framelog/internal/app/config"
 )
 
-func TestParseTime(t *testing.T) {
-	now := time.Date(2026, 11, 28, 13, 0, 0, 0, time.UTC)
-	for s, want := range map[string]time.Time{
-		"-30m":                      now.Add(-30 * time.Minute),
-		"-1h30m":                    now.Add(-90 * time.Minute),
-		"2026-11-28T10:00:00Z":      now.Add(-3 * time.Hour),
-		"2026-11-28T10:00:00.5Z":    now.Add(-3*time.Hour + 500*time.Millisecond),
-		"2026-11-28T11:00:00+01:00": now.Add(-3 * time.Hour),
-		"":                          {}, "30m": {}, "--30m": {}, "-": {}, "-30": {}, "2026-11-28": {}, "2026-11-28T10:00:00": {}, "now": {},
+// A setting cannot have the name of a flag that all programs have.
+func TestNamesOfSettings(t *testing.T) {
+	for flag, settings := range map[string]any{
+		"c": new(struct {
+			C int `yaml:"c"`
+		}),
+		"from": new(struct {
+			From int `yaml:"from"`
+		}),
 	} {
-		got, err := ParseTime("--from", s, now)
-		if want.IsZero() != config.IsError(err) || !got.Equal(want) {
-			t.Errorf("%q: %v, %v, want %v", s, got, err, want)
+		ld := config.Loader{Kinds: []config.Kind{{Name: "x", Settings: func() any { return settings }}}, Only: "x", OnlyKind: "x"}
+		if _, _, err := Load(ld, Usage{Name: "x"}, nil, nil, io.Discard); err == nil || !strings.Contains(err.Error(), `"`+flag+`" has the name of another flag`) {
+			t.Errorf("%s: %v", flag, err)
 		}
 	}
 }
