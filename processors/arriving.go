@@ -118,8 +118,8 @@ func (s *arriving) size() int64 {
 	return s.bytes
 }
 
-// usedOf returns how many chunks of the copy a work has used whose function has
-// succeeded: all, if it has not got more.
+// usedOf returns how many chunks of the copy the function has used, if it has succeeded:
+// at least those that the entry names.
 func (s *arriving) usedOf(e schemas.Entry) uint32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -202,34 +202,32 @@ func (s *arriving) loadFrom(chunks chunkSeq) {
 	}
 }
 
-// keyframe is the source of a fragment of which only the first picture is read. It lasts
-// as long as the fragment.
-type keyframe struct {
-	*arriving
-	e schemas.Entry
-}
+// source returns the source of the whole fragment.
+func (s *arriving) source() source { return source{s.chunk, s.entry} }
 
-func (k keyframe) chunk(ctx context.Context, i int) (*schemas.Chunk, error) {
-	if i > 0 {
-		return nil, io.EOF
-	}
-	first, err := k.arriving.chunk(ctx, 0)
-	if err != nil {
-		return nil, err
-	}
-	c := *first
-	c.Last, c.Runs, c.Tracks = true, nil, nil
-	for _, t := range first.Tracks {
-		if t.ID == schemas.VideoTrack {
-			c.Tracks = []schemas.Track{t}
+// keyframe returns the source of a fragment of which only the first picture is read. It
+// lasts as long as the fragment: duration, in ticks.
+func (s *arriving) keyframe(duration int64) source {
+	return source{func(ctx context.Context, i int) (*schemas.Chunk, error) {
+		if i > 0 {
+			return nil, io.EOF
 		}
-	}
-	if v := first.Video(); len(v) > 0 {
-		one := v[0]
-		one.Duration = uint32(k.e.Duration)
-		c.Runs = []schemas.Run{{Track: schemas.VideoTrack, Samples: []schemas.Sample{one}}}
-	}
-	return &c, nil
+		first, err := s.chunk(ctx, 0)
+		if err != nil {
+			return nil, err
+		}
+		c := *first
+		c.Last, c.Runs, c.Tracks = true, nil, nil
+		for _, t := range first.Tracks {
+			if t.ID == schemas.VideoTrack {
+				c.Tracks = []schemas.Track{t}
+			}
+		}
+		if v := first.Video(); len(v) > 0 {
+			one := v[0]
+			one.Duration = uint32(duration)
+			c.Runs = []schemas.Run{{Track: schemas.VideoTrack, Samples: []schemas.Sample{one}}}
+		}
+		return &c, nil
+	}, s.entry}
 }
-
-func (k keyframe) entry(ctx context.Context) (schemas.Entry, error) { return k.e, ctx.Err() }

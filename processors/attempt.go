@@ -19,7 +19,7 @@ type attemptError struct {
 	err      error
 	stack    []byte // of a panic
 	failures int    // how many attempts at the fragment have failed by now
-	killed   bool   // a process has ended that worked on the fragment alone
+	killed   bool   // in the last one a process has ended that worked on the fragment alone
 }
 
 func (e *attemptError) Error() string { return e.err.Error() }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -86,7 +87,7 @@ func TestDeadLetter(t *testing.T) {
 			virtual(t, func(t *testing.T, e *env) {
 				first := e.cam.fragments(1)
 				p := poisoned(first[0].Seq+2, c.bad)
-				p.Deadline = 5 * time.Second
+				p.Deadline = time.Second
 				e.start(p)
 				e.waitFor("upper", first[0].Seq)
 				source := append(first, e.cam.fragments(4)...)
@@ -108,24 +109,9 @@ func TestDeadLetter(t *testing.T) {
 				if !strings.Contains(e.lines.String(), c.log) {
 					t.Errorf("the log does not have %q", c.log)
 				}
-				e.others("upper", source, source[2].Seq)
+				e.sameAs("upper", source, source[2].Seq)
 			})
 		})
-	}
-}
-
-// others checks an output but for one seq.
-func (e *env) others(rendition string, source []schemas.Entry, but uint64) {
-	e.t.Helper()
-	topic := schemas.Topic{Camera: camID, Rendition: rendition}
-	got := e.entries(topic)
-	if len(got) != len(source) {
-		e.t.Fatalf("%s has %d entries, the camera %d", rendition, len(got), len(source))
-	}
-	for i, s := range source {
-		if want := strings.ToUpper(e.text(raw, s)); s.Seq != but && (got[i].Seq != s.Seq || e.text(topic, got[i]) != want) {
-			e.t.Errorf("seq %d: the output has %d:\n%swant\n%s", s.Seq, got[i].Seq, e.text(topic, got[i]), want)
-		}
 	}
 }
 
@@ -142,7 +128,7 @@ func TestHang(t *testing.T) {
 			<-forever
 			return nil
 		})
-		p.Deadline, p.HangTimeout = 5*time.Second, 3*time.Second
+		p.Deadline, p.HangTimeout = time.Second, time.Second
 		one := e.startAgain(p)
 		e.waitFor("upper", first[0].Seq)
 		source := append(first, e.cam.fragments(3)...)
@@ -153,12 +139,12 @@ func TestHang(t *testing.T) {
 		if got := attempts.list(); !slices.Equal(got, []int{1, 2, 3}) || one.count() != 4 {
 			t.Errorf("attempts %v in %d processes, want 1, 2, 3 in four", got, one.count())
 		}
-		e.others("upper", source, source[1].Seq)
+		e.sameAs("upper", source, source[1].Seq)
 	})
 }
 
-// A fragment that kills its process is tried alone after two processes, and becomes a
-// dead letter when it kills that one too.
+// A fragment that kills its process is tried alone, and becomes a dead letter when it has
+// killed as many processes so as there may be attempts.
 func TestKilled(t *testing.T) {
 	virtual(t, func(t *testing.T, e *env) {
 		first := e.cam.fragments(1)
@@ -183,10 +169,65 @@ func TestKilled(t *testing.T) {
 		if err := json.Unmarshal([]byte(letters[0].Note), &n); err != nil || !n.Killed {
 			t.Errorf("note %s: %v", letters[0].Note, err)
 		}
-		if got := len(attempts.list()); got > 5 {
-			t.Errorf("it has killed %d processes", got)
+		// The log shows of the second and the third process that they have begun with it.
+		if got := attempts.list(); !slices.Equal(got, []int{1, 1, 1, 1, 2, 3}) || n.Attempts != 3 {
+			t.Errorf("attempts %v, the dead letter tells %d; want 1, 1, 1, then 1, 2, 3 alone", got, n.Attempts)
 		}
-		e.others("upper", source, source[1].Seq)
+		e.sameAs("upper", source, source[1].Seq)
+	})
+}
+
+// A fragment that kills the first process of a processor becomes a dead letter, if no newer
+// one has come.
+func TestKilledFirst(t *testing.T) {
+	virtual(t, func(t *testing.T, e *env) {
+		source := e.cam.fragments(1)
+		var attempts tried
+		processes := make(chan *again, 1)
+		processes <- e.startAgain(poisoned(source[0].Seq, func(ctx context.Context, in *Fragment, _ *Output) error {
+			attempts.note(in)
+			one := <-processes
+			processes <- one
+			one.newest().kill()
+			<-ctx.Done()
+			return ctx.Err()
+		}))
+		if got := e.waitFor("upper", source[0].Seq); len(got) != 1 || got[0].Reason != schemas.ReasonDeadLetter || len(e.entries(dlq)) != 1 {
+			t.Errorf("the output has %+v", got)
+		}
+		if got := attempts.list(); !slices.Equal(got, []int{1, 1, 1, 2, 3}) {
+			t.Errorf("attempts %v, want 1, 1, then 1, 2, 3 alone", got)
+		}
+	})
+}
+
+// A process that the camera is taken from does not try a fragment alone: the log would take
+// the new owner's first record for a sign that the fragment has killed this one.
+func TestReleasedWithASuspect(t *testing.T) {
+	virtual(t, func(t *testing.T, e *env) {
+		e.idle(1)
+		var attempts tried
+		hangs := upperProcessor()
+		hangs.Process = func(ctx context.Context, in *Fragment, _ *Output) error {
+			attempts.note(in)
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		for n := range medialog.MaxStarts {
+			one := e.start(hangs)
+			e.wait("it works on the fragment", func() bool { return len(attempts.list()) > n })
+			one.kill()
+			one.stop()
+		}
+		r := e.runner(hangs)
+		r.metrics = newMetrics(nil)
+		w := &work{role: role{r, e.log}, camera: camID}
+		w.Mute(true)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := w.Run(ctx, "", func() bool { return true }); !errors.Is(err, errReleased) {
+			t.Errorf("it ended with %v", err)
+		}
 	})
 }
 
@@ -226,7 +267,7 @@ func TestDeadLetterAndCrash(t *testing.T) {
 				if got[1].Reason != schemas.ReasonDeadLetter || len(letters) != 1 || letters[0].Seq != source[1].Seq {
 					t.Errorf("the output has %s (%s), the dead letters are %+v", got[1].Kind, got[1].Reason, letters)
 				}
-				e.others("upper", source, source[1].Seq)
+				e.sameAs("upper", source, source[1].Seq)
 			})
 		})
 	}

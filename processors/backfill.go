@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/framelog/framelog/internal/medialog"
@@ -14,9 +16,6 @@ import (
 // Backfill is a range of the past that a processor works on, instead of what its group
 // works on.
 type Backfill struct {
-	// Cameras are ids of cameras. Default: all that have footage, and that
-	// Processor.Cameras admits.
-	Cameras []string
 	// From and To limit the footage, by public time: what overlaps [From, To). A time
 	// that is zero is no limit.
 	From, To time.Time
@@ -52,8 +51,8 @@ const (
 
 // Backfill works on a range of the past, one camera after the other, until the range ends
 // or ctx. Without DryRun it writes renditions of its own, in order; called again, it goes
-// on behind their newest entries. At its end it calls Processor.Close. A fragment at which all attempts fail gets a gap; it does
-// not become a dead letter. Errors: the group or another
+// on behind their newest entries. A fragment at which all attempts fail gets a gap; it does
+// not become a dead letter. Errors: there is no footage of that time; the group or another
 // processor writes a rendition of that name; those of Kafka; ctx's.
 func (r *Runner) Backfill(ctx context.Context, b Backfill) error {
 	l, err := r.cfg.connect(r.p.Name, r.log, nil)
@@ -66,15 +65,20 @@ func (r *Runner) Backfill(ctx context.Context, b Backfill) error {
 	if err != nil {
 		return err
 	}
-	cameras, err := r.camerasOf(ctx, l, b.Cameras)
+	cameras, err := r.recorded(ctx, l)
 	if err != nil {
-		return err
+		return fmt.Errorf("processor %q: backfill: %w", r.p.Name, err)
 	}
+	found := 0
 	for _, camera := range cameras {
 		f := &backfilling{b: b, c: newCamera(once, l, camera)}
 		if err := f.run(ctx); err != nil {
 			return fmt.Errorf("processor %q: backfill of %s: %w", r.p.Name, camera, err)
 		}
+		found += f.total
+	}
+	if found == 0 {
+		return fmt.Errorf("processor %q: backfill: no camera of %s has footage of that time in the rendition %s", r.p.Name, strings.Join(r.p.Cameras, ", "), r.p.Input)
 	}
 	return nil
 }
@@ -97,14 +101,11 @@ func (r *Runner) once(suffix string) (*Runner, error) {
 	return o, nil
 }
 
-// camerasOf returns the cameras of a backfill.
-func (r *Runner) camerasOf(ctx context.Context, l *medialog.Log, ids []string) ([]string, error) {
-	if len(ids) > 0 {
-		return ids, nil
-	}
+// recorded returns the cameras of the processor whose input has topics.
+func (r *Runner) recorded(ctx context.Context, l *medialog.Log) (ids []string, err error) {
 	topics, err := l.Topics(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("processor %q: %w", r.p.Name, err)
+		return nil, err
 	}
 	for _, t := range topics {
 		if t.Name() == r.p.Input && r.p.matches(t.Camera) {
@@ -117,43 +118,64 @@ func (r *Runner) camerasOf(ctx context.Context, l *medialog.Log, ids []string) (
 
 // backfilling is the backfill of one camera.
 type backfilling struct {
-	b       Backfill
-	c       *camera
-	entries []schemas.Entry
-	done    int
+	b           Backfill
+	c           *camera
+	first, last uint64 // seqs of the range
+	total, done int    // fragments
 }
 
 func (f *backfilling) run(ctx context.Context) error {
-	c := f.c
-	for e, err := range c.in.Entries(ctx, c.input, medialog.Range{From: f.b.From, To: f.b.To}) {
-		switch {
-		case errors.Is(err, medialog.ErrNoTopic):
-			return fmt.Errorf("it has no footage: %w", err)
-		case err != nil:
+	for e, err := range f.entries(ctx) {
+		if err != nil {
 			return err
 		}
-		f.entries = append(f.entries, e)
+		if f.total == 0 {
+			f.first = e.Seq
+		}
+		f.last = e.Seq
+		f.total++
 	}
-	if len(f.entries) == 0 {
+	if f.total == 0 {
 		return nil
 	}
 	if f.b.DryRun {
 		return f.dryRun(ctx)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	c.setCancel(cancel)
-	c.processor += backfillMark
-	defer c.end(cancel)
-	if err := c.open(ctx, nil); err != nil {
-		return err
+	f.c.processor += backfillMark
+	return f.c.within(ctx, nil, f.publish)
+}
+
+// entries reads the index of the range. A range may have millions of entries, so it is read
+// twice: first they are counted.
+func (f *backfilling) entries(ctx context.Context) iter.Seq2[schemas.Entry, error] {
+	return f.c.in.Entries(ctx, f.c.input, medialog.Range{From: f.b.From, To: f.b.To})
+}
+
+// each calls do with the entries that were counted.
+func (f *backfilling) each(ctx context.Context, do func(schemas.Entry) error) error {
+	for e, err := range f.entries(ctx) {
+		if err == nil && e.Seq > f.last {
+			break
+		}
+		if err == nil {
+			err = do(e)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return c.ended(ctx, f.publish(ctx))
+	return nil
 }
 
 // publish gives each entry to a job, and reports the jobs in order.
 func (f *backfilling) publish(ctx context.Context) error {
 	c := f.c
-	if err := c.begin(ctx, max(c.oldest(), f.entries[0].Seq)); err != nil {
+	seq := f.first
+	if oldest := c.oldest(); oldest > seq {
+		c.log.Info("a rendition is written in order; this goes on behind what is there", "seq", oldest)
+		seq = oldest
+	}
+	if err := c.begin(ctx, seq); err != nil {
 		return err
 	}
 	reported := make(chan struct{})
@@ -164,30 +186,27 @@ func (f *backfilling) publish(ctx context.Context) error {
 			f.report(ctx, j)
 		}
 	}()
-	err := f.feed(ctx, jobs)
+	err := f.each(ctx, func(e schemas.Entry) error {
+		if e.Seq < c.next {
+			f.done++
+			return nil
+		}
+		if err := c.takeEntry(ctx, e); err != nil {
+			return err
+		}
+		select {
+		case jobs <- c.job(e.Seq):
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	if err == nil {
+		err = c.atMost(ctx, 0)
+	}
 	close(jobs)
 	<-reported
 	return err
-}
-
-func (f *backfilling) feed(ctx context.Context, jobs chan<- *job) error {
-	for _, e := range f.entries {
-		if e.Seq < f.c.next {
-			f.done++
-			continue
-		}
-		if err := f.c.takeEntry(ctx, e); err != nil {
-			return err
-		}
-		if j := f.c.job(e.Seq); j != nil {
-			select {
-			case jobs <- j:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-	}
-	return f.c.drain(ctx)
 }
 
 func (f *backfilling) report(ctx context.Context, j *job) {
@@ -211,7 +230,7 @@ func (f *backfilling) report(ctx context.Context, j *job) {
 
 func (f *backfilling) progress(e *schemas.Entry, took time.Duration) Progress {
 	return Progress{
-		Camera: f.c.id, Done: f.done, Total: len(f.entries), Seq: e.Seq, Start: e.Start, Duration: schemas.FromTicks(e.Duration),
+		Camera: f.c.id, Done: f.done, Total: f.total, Seq: e.Seq, Start: e.Start, Duration: schemas.FromTicks(e.Duration),
 		Took: took, Bytes: map[string]int64{},
 	}
 }
@@ -219,13 +238,10 @@ func (f *backfilling) progress(e *schemas.Entry, took time.Duration) Progress {
 // dryRun calls the function with each fragment and publishes nothing.
 func (f *backfilling) dryRun(ctx context.Context) error {
 	defer f.c.wg.Wait()
-	for _, e := range f.entries {
+	return f.each(ctx, func(e schemas.Entry) error {
 		f.done++
-		if err := f.dry(ctx, e); err != nil {
-			return err
-		}
-	}
-	return nil
+		return f.dry(ctx, e)
+	})
 }
 
 func (f *backfilling) dry(ctx context.Context, e schemas.Entry) error {
@@ -266,7 +282,7 @@ func (f *backfilling) collect(ctx context.Context, e schemas.Entry) (*Result, er
 	if err != nil {
 		return nil, err
 	}
-	in := newFragment(c.id, c.r.p.Input, e.Life, first, src)
+	in := newFragment(c.id, c.r.p.Input, e.Life, first, src.source())
 	out, r := c.r.p.collecting(in)
 	hang := func() {
 		c.log.Error("the function has not returned after its context ended; the process ends", "seq", e.Seq, "waited", c.r.p.HangTimeout)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/framelog/framelog/schemas"
 )
@@ -40,7 +41,7 @@ func TestBackfill(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		e.others("upper-old", source[2:8], source[4].Seq)
+		e.sameAs("upper-old", source[2:8], source[4].Seq)
 		if got := e.entries(old)[2]; got.Reason != schemas.ReasonDeadLetter || len(e.entries(dlq)) != 0 {
 			t.Errorf("the fragment that fails is %s (%s), %d dead letters; want a gap and none", got.Kind, got.Reason, len(e.entries(dlq)))
 		}
@@ -59,6 +60,22 @@ func TestBackfill(t *testing.T) {
 	})
 }
 
+// A later range goes into the same rendition: what lies between is a hole there.
+func TestBackfillOfALaterRange(t *testing.T) {
+	virtual(t, func(t *testing.T, e *env) {
+		source := e.cam.fragments(8)
+		for _, r := range [][2]int{{1, 3}, {6, 8}, {2, 7}} { // of the last one, all is done
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			err := e.runner(upperProcessor()).Backfill(ctx, Backfill{From: source[r[0]].Start, To: source[r[1]-1].End(), Suffix: "-old"})
+			cancel()
+			if err != nil {
+				t.Fatalf("fragments %v: %v", r, err)
+			}
+		}
+		e.sameAs("upper-old", []schemas.Entry{source[1], source[2], source[6], source[7]})
+	})
+}
+
 // A backfill does not write what the group writes.
 func TestBackfillOfTheGroupsRendition(t *testing.T) {
 	virtual(t, func(t *testing.T, e *env) {
@@ -69,7 +86,9 @@ func TestBackfillOfTheGroupsRendition(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "give one of them another rendition") {
 			t.Errorf("error %v", err)
 		}
-		if err := e.runner(upperProcessor()).Backfill(t.Context(), Backfill{Cameras: []string{"nowhere"}}); err == nil || !strings.Contains(err.Error(), "nowhere: it has no footage") {
+		p := upperProcessor()
+		p.Cameras = []string{"nowhere"}
+		if err := e.runner(p).Backfill(t.Context(), Backfill{}); err == nil || !strings.Contains(err.Error(), "no camera of nowhere has footage") {
 			t.Errorf("a camera without footage: %v", err)
 		}
 		e.sameAs("upper", source[2:])
@@ -95,15 +114,9 @@ func TestRedrive(t *testing.T) {
 		source := append(first, e.cam.fragments(5)...)
 		e.waitFor("upper", source[5].Seq)
 
-		var letters []DeadLetter
-		for d, err := range DeadLetters(t.Context(), e.config(), "") {
-			if err != nil {
-				t.Fatal(err)
-			}
-			letters = append(letters, d)
-		}
-		if len(letters) != 2 {
-			t.Fatalf("dead letters %+v", letters)
+		letters, err := DeadLetters(t.Context(), e.config(), "", "")
+		if err != nil || len(letters) != 2 {
+			t.Fatalf("dead letters %+v, %v", letters, err)
 		}
 		for i, s := range []schemas.Entry{source[1], source[3]} {
 			want := DeadLetter{
@@ -114,28 +127,28 @@ func TestRedrive(t *testing.T) {
 				t.Errorf("letter %+v\nwant %+v", letters[i], want)
 			}
 		}
-		for _, err := range DeadLetters(t.Context(), e.config(), "upper", "another-camera") {
-			t.Errorf("a letter of another camera, %v", err)
+		if others, err := DeadLetters(t.Context(), e.config(), "upper", "another-camera"); err != nil || len(others) > 0 {
+			t.Errorf("letters of another camera: %v, %v", others, err)
 		}
 
 		healthy := func(but uint64) *Runner {
 			return e.runner(poisoned(but, func(context.Context, *Fragment, *Output) error { return errors.New("still not") }))
 		}
-		if err := healthy(still).Redrive(t.Context(), letters...); err == nil || !strings.Contains(err.Error(), "still not") {
-			t.Errorf("redriven with an error: %v", err)
+		if done, err := healthy(still).Redrive(t.Context(), letters...); err == nil || !strings.Contains(err.Error(), "still not") || len(done) != 1 {
+			t.Errorf("redriven with an error: %v, %v", done, err)
 		}
 		redriven := schemas.Topic{Camera: camID, Rendition: "upper-redriven"}
 		if got := e.entries(redriven); len(got) != 1 || got[0].Seq != source[1].Seq {
 			t.Errorf("redriven %+v, want the first letter", got)
 		}
-		for range 2 {
-			if err := healthy(0).Redrive(t.Context(), letters...); err != nil {
-				t.Error(err)
+		for _, n := range []int{1, 0} { // those that it processes now
+			if done, err := healthy(0).Redrive(t.Context(), letters...); err != nil || len(done) != n {
+				t.Errorf("redriven %v, %v; want %d", done, err, n)
 			}
 		}
 		e.sameAs("upper-redriven", []schemas.Entry{source[1], source[3]})
 		letters[0].Processor = "lower"
-		if err := healthy(0).Redrive(t.Context(), letters...); err == nil || !strings.Contains(err.Error(), `of the processor "lower"`) {
+		if _, err := healthy(0).Redrive(t.Context(), letters...); err == nil || !strings.Contains(err.Error(), `of the processor "lower"`) {
 			t.Errorf("a letter of another processor: %v", err)
 		}
 	})

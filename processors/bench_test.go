@@ -45,7 +45,7 @@ func BenchmarkRunner(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		in := newFragment("front-door", schemas.Raw, e.Life, first, src)
+		in := newFragment("front-door", schemas.Raw, e.Life, first, src.source())
 		out := newOutput(in, p.Outputs, map[string]sink{"copy": &encoding{}})
 		if err := a.run(b.Context(), attempt{in: in, out: out, src: src}); err != nil {
 			b.Fatal(err)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
 )
@@ -24,12 +26,11 @@ type camera struct {
 	redrive   bool   // a failure is not final: it ends the work
 
 	outputs  []*output
-	letters  *letters        // nil: a backfill has none
-	suspects map[uint64]bool // seqs that may have killed processes
-	deciding chan struct{}   // capacity 1: held by the job that decides whether it leaves fragments out
+	letters  *letters            // nil: a backfill has none
+	deciding *semaphore.Weighted // 1: held by the job that decides whether it leaves fragments out
 
-	cancel context.CancelCauseFunc // ends the work
-	wg     sync.WaitGroup          // all goroutines but run's
+	load func(*arriving, schemas.Entry) // reads the chunks of a fragment from the store
+	wg   sync.WaitGroup                 // all goroutines but run's
 
 	// Of run's goroutine.
 	next uint64 // the seq whose entry comes next; 0: the first one that comes
@@ -37,10 +38,12 @@ type camera struct {
 
 	mu sync.Mutex // guards what follows
 	progress
-	jobs   []*job // unfinished ones, and perhaps finished ones before them, by seq
-	skipTo uint64 // the fragments before this one are left out
-	begun  uint64 // the newest seq whose work has begun
-	muted  bool   // another process has the camera, and this one goes on until that has begun
+	cancel   context.CancelCauseFunc // ends the work
+	jobs     []*job                  // unfinished ones, and perhaps finished ones before them, by seq
+	skipTo   uint64                  // the fragments before this one are left out
+	begun    uint64                  // the newest seq whose work has begun
+	suspects map[uint64]bool         // unfinished seqs that may have killed processes
+	muted    bool                    // another process has the camera, and this one goes on until that has begun
 }
 
 // output is a rendition that is written.
@@ -52,22 +55,37 @@ type output struct {
 func newCamera(r *Runner, l *medialog.Log, id string) *camera {
 	return &camera{
 		r: r, id: id, processor: r.p.Name, input: schemas.Topic{Camera: id, Rendition: r.p.Input}, in: l, log: r.log.With("camera", id),
-		suspects: map[uint64]bool{}, deciding: make(chan struct{}, 1), cancel: func(error) {},
+		suspects: map[uint64]bool{}, deciding: semaphore.NewWeighted(1), cancel: func(error) {},
 	}
 }
 
 // run works until ctx ends, or until the work cannot go on. Then all of it has ended.
 func (c *camera) run(ctx context.Context, mayOpen func() bool) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	c.setCancel(cancel)
 	c.letters = &letters{c: c, mayOpen: mayOpen}
+	return c.within(ctx, mayOpen, func(ctx context.Context) error {
+		c.wg.Go(func() { c.watch(ctx) })
+		c.projectAll(ctx)
+		return c.feed(ctx)
+	})
+}
+
+// within follows the outputs, and calls work. When it returns, all has ended. It returns
+// why: the error of a job, or that of work.
+func (c *camera) within(ctx context.Context, mayOpen func() bool, work func(ctx context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	c.mu.Lock()
+	c.cancel = cancel
+	c.mu.Unlock()
+	c.load = c.loader(ctx)
 	defer c.end(cancel)
-	if err := c.open(ctx, mayOpen); err != nil {
-		return err
+	err := c.open(ctx, mayOpen)
+	if err == nil {
+		err = work(ctx)
 	}
-	c.wg.Go(func() { c.watch(ctx) })
-	c.projectAll(ctx)
-	return c.ended(ctx, c.feed(ctx))
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
 }
 
 // open follows the outputs.
@@ -78,24 +96,9 @@ func (c *camera) open(ctx context.Context, mayOpen func() bool) error {
 			return err
 		}
 		c.outputs = append(c.outputs, &output{o, f})
-		if next, _ := f.Next(); f.Starts() >= suspectStarts {
-			c.suspects[next] = true
-		}
 	}
 	return nil
 }
-
-// ended returns why the work has ended: a job's error, if it ended ctx, else err.
-func (c *camera) ended(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
-	}
-	return err
-}
-
-// suspectStarts is how many processes must have begun with a fragment, and ended before it
-// had its entry, until the fragment is tried alone.
-const suspectStarts = 2
 
 // end ends all work.
 func (c *camera) end(cancel context.CancelCauseFunc) {
@@ -128,40 +131,52 @@ func (c *camera) oldest() uint64 {
 	return seq
 }
 
-// begin begins the work with seq. An output without any entry begins there.
-func (c *camera) begin(ctx context.Context, seq uint64) error {
-	c.next, c.made = seq, seq-1
+// each calls do for each output. If do finds that the output is further, that is no error.
+func (c *camera) each(do func(*medialog.Follower) error) error {
 	for _, o := range c.outputs {
-		if next, _ := o.follower.Next(); next == 0 {
-			if err := o.follower.Jump(ctx, seq); err != nil {
-				return err
-			}
+		if err := do(o.follower); err != nil && !errors.Is(err, medialog.ErrDone) {
+			return err
 		}
 	}
 	return nil
+}
+
+// begin begins the work with seq. An output that has no entry, or ends before, goes on there.
+func (c *camera) begin(ctx context.Context, seq uint64) error {
+	c.next, c.made = seq, seq-1
+	return c.each(func(f *medialog.Follower) error { return c.jump(ctx, f, seq) })
+}
+
+// jump makes seq the next one of an output. If several processes have ended that began with
+// the next one, it has to be tried alone. Errors: medialog.ErrDone if the output is further;
+// errReleased if this process may try nothing alone: see mute.
+func (c *camera) jump(ctx context.Context, f *medialog.Follower, seq uint64) error {
+	err := f.Jump(ctx, seq)
+	next, _ := f.Next()
+	if f.Starts() < medialog.MaxStarts {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.suspects[next] = true
+	if c.muted {
+		return errReleased
+	}
+	return err
 }
 
 // gap gives a seq a gap in all outputs that do not have it yet.
 func (c *camera) gap(ctx context.Context, result, reason string, e schemas.Entry) error {
-	for _, o := range c.outputs {
-		err := o.follower.Gaps(ctx, reason, e)
-		if err != nil && !errors.Is(err, medialog.ErrDone) {
-			return err
-		}
+	err := c.each(func(f *medialog.Follower) error { return f.Gaps(ctx, reason, e) })
+	if err == nil {
+		c.finished(result, 1)
 	}
-	c.finished(result, 1)
-	return nil
+	return err
 }
 
 // skip makes seq the next one in all outputs. What comes before gets gaps.
 func (c *camera) skip(ctx context.Context, reason string, seq uint64) error {
-	for _, o := range c.outputs {
-		err := o.follower.SkipTo(ctx, reason, seq)
-		if err != nil && !errors.Is(err, medialog.ErrDone) {
-			return err
-		}
-	}
-	return nil
+	return c.each(func(f *medialog.Follower) error { return f.SkipTo(ctx, reason, seq) })
 }
 
 // finished counts fragments that are done.
@@ -178,12 +193,6 @@ func (c *camera) began() func() {
 
 // errReleased ends the work on a camera that goes to another process.
 var errReleased = errors.New("the camera goes to another process, and a fragment may have killed processes: this one leaves it alone")
-
-func (c *camera) setCancel(cancel context.CancelCauseFunc) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.cancel = cancel
-}
 
 // mute tells that another process has the camera from now on, or that it is this one's
 // again. This process goes on until the other one has begun. If it has to try a fragment

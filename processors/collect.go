@@ -31,24 +31,18 @@ func (p *Processor) Collect(ctx context.Context, in *Fragment) (*Result, error) 
 func (p *Processor) collecting(in *Fragment) (*Output, *Result) {
 	r := &Result{Chunks: map[string][]*schemas.Chunk{}, Notes: map[string]string{}}
 	sinks := map[string]sink{}
-	for _, o := range p.outputs() {
+	for _, o := range p.Renditions() {
 		sinks[o.Name] = &memory{r: r, name: o.Name, in: in}
 	}
-	return newOutput(in, p.outputs(), sinks), r
+	return newOutput(in, p.Renditions(), sinks), r
 }
 
 // collected completes the result of a fragment when the function has returned.
 func (p *Processor) collected(ctx context.Context, e schemas.Entry, out *Output, r *Result) error {
-	for _, o := range p.outputs() {
-		if o.Role == schemas.RoleData {
-			c, err := out.dataChunk(e)
-			if err == nil {
-				err = out.WriteTo(ctx, o.Name, c)
-			}
-			if err != nil {
-				return err
-			}
-		}
+	if err := out.finish(ctx, e); err != nil {
+		return err
+	}
+	for _, o := range p.Renditions() {
 		if !out.has(o.Name) {
 			r.Filtered = append(r.Filtered, o.Name)
 		}
@@ -58,13 +52,6 @@ func (p *Processor) collected(ctx context.Context, e schemas.Entry, out *Output,
 	}
 	r.Events = out.events
 	return nil
-}
-
-func (p *Processor) outputs() []Rendition {
-	if len(p.Outputs) == 0 {
-		return []Rendition{Data(p.Name)}
-	}
-	return p.Outputs
 }
 
 // memory is a sink that keeps chunks, numbered as in the log.

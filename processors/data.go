@@ -1,6 +1,7 @@
 package processors
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -24,11 +25,10 @@ var nothing = []byte("null")
 
 // dataRun returns the samples as one run of a track of JSON: they follow one another
 // without overlap and without a hole. A sample ends where the next one begins, if not
-// before; several that begin at the same time begin one tick after another. Only the
-// samples' own times change, not what their JSON says.
+// before; several that begin at the same time begin one tick after another. It changes the
+// samples' own times, not what their JSON says.
 func dataRun(samples []schemas.Sample, start, end int64) (schemas.Run, error) {
-	samples = slices.Clone(samples)
-	slices.SortStableFunc(samples, func(a, b schemas.Sample) int { return int(a.DTS - b.DTS) })
+	slices.SortStableFunc(samples, func(a, b schemas.Sample) int { return cmp.Compare(a.DTS, b.DTS) })
 	at := start
 	for i := range samples {
 		s := &samples[i]
@@ -64,7 +64,9 @@ func dataRun(samples []schemas.Sample, start, end int64) (schemas.Run, error) {
 func (o *Output) dataChunk(e schemas.Entry) (*schemas.Chunk, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	run, err := dataRun(o.samples, e.Media, e.MediaEnd())
+	// Of samples that begin at the same time, the last one lasts. It must not be an event,
+	// which says itself how long it lasts.
+	run, err := dataRun(slices.Concat(o.told, o.seen), e.Media, e.MediaEnd())
 	if err != nil {
 		return nil, err
 	}

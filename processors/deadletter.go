@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
@@ -15,11 +16,12 @@ type letterNote struct {
 	Processor string `json:"processor"`
 	Attempts  int    `json:"attempts"`
 	Error     string `json:"error"`            // shortened
-	Killed    bool   `json:"killed,omitempty"` // a process ended that worked on this fragment alone
+	Killed    bool   `json:"killed,omitempty"` // see DeadLetter
 }
 
 // text returns the note as JSON. The error is cut so that the note is short enough.
 func (n letterNote) text() string {
+	n.Error = strings.ToValidUTF8(n.Error[:min(len(n.Error), schemas.MaxNote)], "")
 	for {
 		b, err := json.Marshal(n)
 		if err != nil {
@@ -34,15 +36,15 @@ func (n letterNote) text() string {
 }
 
 // letters is the rendition of a camera's dead letters. It is followed when the first one
-// comes. A backfill has none. Its caller calls put for one fragment at a time, in the order of seq.
+// comes. A backfill has none.
 type letters struct {
 	c        *camera
 	mayOpen  func() bool
 	follower *medialog.Follower
 }
 
-// put copies a fragment into the dead letters, unless it is there already. Errors: those of
-// the store and of the follower.
+// put copies a fragment into the dead letters, unless it is there already. It is called for
+// one fragment at a time, in the order of seq. Errors: those of the store and of the follower.
 func (l *letters) put(ctx context.Context, e schemas.Entry, n letterNote) error {
 	if l.follower == nil {
 		f, err := l.c.follow(ctx, deadLetterPrefix+l.c.r.p.Name, schemas.RoleDeadLetter, l.mayOpen)
@@ -118,10 +120,11 @@ func (j *job) deadLetter(ctx context.Context, f *attemptError) error {
 	case errors.Is(err, medialog.ErrExpired):
 		return c.gap(ctx, resultExpired, schemas.ReasonExpired, e)
 	case errors.Is(err, medialog.ErrRefused):
-		c.log.Error("Kafka refuses a dead letter; the fragment has a gap in the output and is not kept", "seq", j.seq, "err", err)
+		c.log.Error("Kafka refuses a dead letter; the fragment has a gap in the output and is not kept", "seq", j.seq, "attempts", f.failures, "failure", f.err, "err", err)
 	case err != nil:
 		return err
+	default:
+		c.log.Error("a fragment has become a dead letter", "seq", j.seq, "attempts", f.failures, "killed", f.killed, "err", f.err, "rendition", deadLetterPrefix+c.r.p.Name)
 	}
-	c.log.Error("a fragment has become a dead letter", "seq", j.seq, "attempts", f.failures, "killed", f.killed, "err", f.err, "rendition", deadLetterPrefix+c.r.p.Name)
 	return c.gap(ctx, resultDeadLetter, schemas.ReasonDeadLetter, e)
 }

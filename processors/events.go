@@ -8,11 +8,12 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/internal/medialog"
@@ -36,9 +37,8 @@ type eventTopic struct {
 	log       *slog.Logger
 	offsets   *offsets
 	committed func(ctx context.Context, topic string) (share.Offset, error)
-
-	mu      sync.Mutex
-	created bool
+	creating  *semaphore.Weighted // 1: held while the topic is created
+	created   atomic.Bool
 }
 
 func newEventTopic(k kafka.Config, o *offsets, shared *share.Cameras, log *slog.Logger) (*eventTopic, error) {
@@ -46,14 +46,16 @@ func newEventTopic(k kafka.Config, o *offsets, shared *share.Cameras, log *slog.
 	if err != nil {
 		return nil, fmt.Errorf("events: %w", err)
 	}
-	return &eventTopic{name: k.Names().Events(), client: cl, log: log, offsets: o, committed: shared.Committed}, nil
+	return &eventTopic{name: k.Names().Events(), client: cl, log: log, offsets: o, committed: shared.Committed, creating: semaphore.NewWeighted(1)}, nil
 }
 
 // create creates the topic, unless it exists.
 func (t *eventTopic) create(ctx context.Context) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.created {
+	if err := t.creating.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer t.creating.Release(1)
+	if t.created.Load() {
 		return nil
 	}
 	errs := kafka.Ensure(ctx, t.client, kafka.Spec{Name: t.name, Partitions: eventPartitions, KeepPartitions: true, Configs: map[string]string{
@@ -62,7 +64,7 @@ func (t *eventTopic) create(ctx context.Context) error {
 	if err := errs[t.name]; err != nil && !errors.Is(err, kafka.ErrSettings) {
 		return err
 	}
-	t.created = true
+	t.created.Store(true)
 	return nil
 }
 
@@ -74,6 +76,12 @@ func (t *eventTopic) write(ctx context.Context, records []*kgo.Record) error {
 		case res.Err == nil:
 		case errors.Is(res.Err, kerr.MessageTooLarge):
 			t.log.Error("an event is too large for the topic of events", "topic", t.name, "camera", string(res.Record.Key), "bytes", len(res.Record.Value))
+		case errors.Is(res.Err, kerr.UnknownTopicOrPartition), errors.Is(res.Err, kerr.UnknownTopicID):
+			// Somebody has deleted the topic. The client does not take another one of this
+			// name before it has forgotten this one.
+			t.client.PurgeTopicsFromProducing(t.name)
+			t.created.Store(false)
+			return fmt.Errorf("write to %s: %w", t.name, res.Err)
 		default:
 			return fmt.Errorf("write to %s: %w", t.name, res.Err)
 		}

@@ -18,9 +18,8 @@ const waitingBytes = 32 << 20
 
 // feed reads the input and makes jobs, until ctx ends.
 func (c *camera) feed(ctx context.Context) error {
-	c.next = c.oldest()
-	if c.next > 0 {
-		if err := c.begin(ctx, c.next); err != nil {
+	if seq := c.oldest(); seq > 0 {
+		if err := c.begin(ctx, seq); err != nil {
 			return err
 		}
 	}
@@ -42,7 +41,7 @@ const tailPause = 100 * time.Millisecond
 // tail reads the input from the next seq on. It begins with the entry before, to learn up to
 // which offset all is done.
 func (c *camera) tail(ctx context.Context) error {
-	c.setLive(false)
+	c.set(&c.live, false)
 	from := c.next
 	if from > 1 {
 		from--
@@ -55,7 +54,7 @@ func (c *camera) tail(ctx context.Context) error {
 		case e.Entry != nil:
 			err = c.takeEntry(ctx, *e.Entry)
 		case e.Live:
-			c.setLive(true)
+			c.set(&c.live, true)
 		}
 		if err != nil {
 			return err
@@ -71,9 +70,9 @@ func (c *camera) takeChunk(ctx context.Context, chunk *schemas.Chunk) error {
 			return err
 		}
 	}
-	if chunk.Index == 0 && chunk.Seq == c.made+1 && c.unfinished() < c.window() {
+	if n, _ := c.unfinished(); chunk.Index == 0 && chunk.Seq == c.made+1 && n < c.window() {
 		j := c.newJob(chunk.Seq)
-		j.src = newArriving(chunk.Epoch, chunk.MediaStart(), c.loader(ctx))
+		j.src = newArriving(chunk.Epoch, chunk.MediaStart(), c.load)
 		c.start(ctx, j)
 	}
 	j := c.job(chunk.Seq)
@@ -82,7 +81,7 @@ func (c *camera) takeChunk(ctx context.Context, chunk *schemas.Chunk) error {
 	case c.held()+int64(chunk.Size()) > waitingBytes:
 		c.r.metrics.dropped.WithLabelValues(c.id).Inc()
 	default:
-		j.takeChunk(chunk, c.loader(ctx))
+		j.takeChunk(chunk)
 	}
 	return nil
 }
@@ -106,7 +105,7 @@ func (c *camera) takeEntry(ctx context.Context, e schemas.Entry) error {
 	}
 	c.next = e.Seq + 1
 	if j := c.job(e.Seq); j != nil {
-		j.takeEntry(e, c.loader(ctx))
+		j.takeEntry(e)
 		return nil
 	}
 	c.made = max(c.made, e.Seq)
@@ -118,7 +117,7 @@ func (c *camera) takeEntry(ctx context.Context, e schemas.Entry) error {
 		return nil
 	}
 	j := c.newJob(e.Seq)
-	j.takeEntry(e, c.loader(ctx))
+	j.takeEntry(e)
 	c.start(ctx, j)
 	return nil
 }
@@ -128,45 +127,40 @@ func (c *camera) window() int { return c.r.p.Concurrency + waiting }
 
 // room waits until there is room for one more job.
 func (c *camera) room(ctx context.Context) error {
-	if c.unfinished() < c.window() {
+	if n, _ := c.unfinished(); n < c.window() {
 		return nil
 	}
-	c.setBlocked(true)
-	defer c.setBlocked(false)
-	for c.unfinished() >= c.window() {
-		if err := c.oldestJob().wait(ctx); err != nil {
+	c.set(&c.blocked, true)
+	defer c.set(&c.blocked, false)
+	return c.atMost(ctx, c.window()-1)
+}
+
+// atMost waits until at most n jobs are unfinished.
+func (c *camera) atMost(ctx context.Context, n int) error {
+	for {
+		left, oldest := c.unfinished()
+		if left <= n {
+			return ctx.Err() // it ends too if a job fails
+		}
+		if err := oldest.wait(ctx); err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
-// drain waits until all jobs are finished.
-func (c *camera) drain(ctx context.Context) error {
-	for c.unfinished() > 0 {
-		if err := c.oldestJob().wait(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// unfinished returns the number of jobs from the oldest unfinished one on. It forgets those
-// before.
-func (c *camera) unfinished() int {
+// unfinished returns the number of jobs from the oldest unfinished one on, and that one. It
+// forgets those before.
+func (c *camera) unfinished() (n int, oldest *job) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for len(c.jobs) > 0 && c.jobs[0].isDone() {
 		c.jobs[0] = nil // it holds the fragment
 		c.jobs = c.jobs[1:]
 	}
-	return len(c.jobs)
-}
-
-func (c *camera) oldestJob() *job {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.jobs[0]
+	if len(c.jobs) > 0 {
+		oldest = c.jobs[0]
+	}
+	return len(c.jobs), oldest
 }
 
 // job returns the job of a seq, nil if there is none.
@@ -232,7 +226,8 @@ func (c *camera) start(ctx context.Context, j *job) {
 	c.wg.Go(func() { j.run(ctx) })
 }
 
-// loader returns the function with which a source reads its chunks from the store.
+// loader returns the function with which a source reads its chunks from the store, until
+// ctx ends.
 func (c *camera) loader(ctx context.Context) func(*arriving, schemas.Entry) {
 	return func(s *arriving, e schemas.Entry) {
 		c.wg.Go(func() { s.loadFrom(c.in.Chunks(ctx, c.input, e)) })
@@ -249,7 +244,7 @@ func (c *camera) missed(ctx context.Context, seq uint64) error {
 		}
 	}
 	c.mu.Unlock()
-	if err := c.drain(ctx); err != nil {
+	if err := c.atMost(ctx, 0); err != nil {
 		return err
 	}
 	c.log.Warn("the footage of fragments expired before they were processed", "from", c.next, "to", seq-1)

@@ -40,13 +40,13 @@ type Fragment struct {
 	source source
 }
 
-// source gives the chunks of a fragment as they arrive.
-type source interface {
+// source gives a fragment as it arrives.
+type source struct {
 	// chunk returns the chunk with this index, from 0 on. It waits for it. Errors:
 	// io.EOF behind the last one; ErrSourceChanged; ctx's.
-	chunk(ctx context.Context, index int) (*schemas.Chunk, error)
+	chunk func(ctx context.Context, index int) (*schemas.Chunk, error)
 	// entry waits for the entry. Errors: ErrSourceChanged; ctx's.
-	entry(ctx context.Context) (schemas.Entry, error)
+	entry func(ctx context.Context) (schemas.Entry, error)
 }
 
 // Chunks yields the chunks in order, as they arrive. It may be called several times,
@@ -84,8 +84,17 @@ func (f *Fragment) Video() *schemas.Track {
 // NewFragment makes a fragment that is complete, for tests. chunks are those of the
 // entry.
 func NewFragment(camera string, e schemas.Entry, chunks ...*schemas.Chunk) *Fragment {
-	f := newFragment(camera, schemas.Raw, e.Life, chunks[0], complete{e, slices.Clone(chunks)})
-	return f
+	chunks = slices.Clone(chunks)
+	chunk := func(ctx context.Context, i int) (*schemas.Chunk, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if i >= len(chunks) {
+			return nil, io.EOF
+		}
+		return chunks[i], nil
+	}
+	return NewLiveFragment(camera, e.Life, chunks[0], chunk, func(ctx context.Context) (schemas.Entry, error) { return e, ctx.Err() })
 }
 
 // NewLiveFragment makes a fragment whose chunks and entry arrive while it is processed, for
@@ -95,17 +104,8 @@ func NewFragment(camera string, e schemas.Entry, chunks ...*schemas.Chunk) *Frag
 func NewLiveFragment(camera, life string, first *schemas.Chunk,
 	chunk func(ctx context.Context, index int) (*schemas.Chunk, error), entry func(context.Context) (schemas.Entry, error),
 ) *Fragment {
-	return newFragment(camera, schemas.Raw, life, first, live{chunk, entry})
+	return newFragment(camera, schemas.Raw, life, first, source{chunk, entry})
 }
-
-// live is the source of a fragment of NewLiveFragment.
-type live struct {
-	chunks func(context.Context, int) (*schemas.Chunk, error)
-	enter  func(context.Context) (schemas.Entry, error)
-}
-
-func (l live) chunk(ctx context.Context, i int) (*schemas.Chunk, error) { return l.chunks(ctx, i) }
-func (l live) entry(ctx context.Context) (schemas.Entry, error)         { return l.enter(ctx) }
 
 func newFragment(camera, input, life string, first *schemas.Chunk, s source) *Fragment {
 	return &Fragment{
@@ -113,21 +113,3 @@ func newFragment(camera, input, life string, first *schemas.Chunk, s source) *Fr
 		Start: first.Start, Media: first.MediaStart(), Tracks: first.Tracks, OpenGOP: first.OpenGOP, Attempt: 1, source: s,
 	}
 }
-
-// complete is the source of a fragment whose chunks are all known.
-type complete struct {
-	e      schemas.Entry
-	chunks []*schemas.Chunk
-}
-
-func (c complete) chunk(ctx context.Context, i int) (*schemas.Chunk, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if i >= len(c.chunks) {
-		return nil, io.EOF
-	}
-	return c.chunks[i], nil
-}
-
-func (c complete) entry(ctx context.Context) (schemas.Entry, error) { return c.e, ctx.Err() }

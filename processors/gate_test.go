@@ -124,7 +124,7 @@ func TestDeadlineWithoutKafka(t *testing.T) {
 			time.AfterFunc(time.Hour, func() { s.add(chunk) })
 		})
 		src.enter(schemas.Entry{Kind: schemas.KindWhole, Epoch: 1, Seq: 1, Chunks: 1})
-		in := newFragment(camID, schemas.Raw, "", chunk, src)
+		in := newFragment(camID, schemas.Raw, "", chunk, src.source())
 		out := newOutput(in, p.Outputs, map[string]sink{"upper": slowSink{}})
 		a := attempts{p: &p, gate: newGate()}
 		began := time.Now()

@@ -168,6 +168,12 @@ func TestGroup(t *testing.T) {
 		}
 		e.checkEvents(source)
 
+		// Somebody deletes the topic: later events are written to a new one.
+		if _, err := admin.DeleteTopics(t.Context(), "events"); err != nil {
+			t.Fatal(err)
+		}
+		e.checkEvents(e.cam.fragments(2))
+
 		if _, ok := two.metric(t, "framelog_processor_fragments_total", "camera=front-door,result=processed"); !ok {
 			t.Error("the second process has no metrics of the camera")
 		}
@@ -287,15 +293,13 @@ func TestOffsets(t *testing.T) {
 		}
 		time.Sleep(1500 * time.Millisecond)
 		check("changed", map[string]int{"a1": 1, "b1": 1, "a101": 1})
-		time.Sleep(24 * time.Hour)
-		check("after a day", map[string]int{"a1": 1, "b1": 2, "a101": 2})
 		setFails(true)
 		o.set("b", share.Offset{At: 2})
 		time.Sleep(time.Minute)
 		setFails(false)
 		o.remove("a")
 		time.Sleep(25 * time.Hour)
-		check("after an error", map[string]int{"a1": 1, "b1": 2, "a101": 2, "b2": 2})
+		check("after an error, and a day", map[string]int{"a1": 1, "b1": 1, "a101": 1, "b2": 2})
 		cancel()
 		<-done
 	})

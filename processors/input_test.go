@@ -91,11 +91,16 @@ func TestSourceChanged(t *testing.T) {
 				p := upperProcessor()
 				p.Process = func(ctx context.Context, in *Fragment, out *Output) error {
 					attempts.note(in)
-					in.source = counting{in.source, func(i int) {
-						mu.Lock()
-						defer mu.Unlock()
-						most[in.Seq] = max(most[in.Seq], i+1)
-					}}
+					chunk := in.source.chunk
+					in.source.chunk = func(ctx context.Context, i int) (*schemas.Chunk, error) {
+						got, err := chunk(ctx, i)
+						if err == nil {
+							mu.Lock()
+							defer mu.Unlock()
+							most[in.Seq] = max(most[in.Seq], i+1)
+						}
+						return got, err
+					}
 					return c.process(ctx, in, out)
 				}
 				e.start(p)
@@ -132,20 +137,6 @@ func TestSourceChanged(t *testing.T) {
 			})
 		})
 	}
-}
-
-// counting is a source that tells which chunks are taken.
-type counting struct {
-	source
-	took func(i int)
-}
-
-func (c counting) chunk(ctx context.Context, i int) (*schemas.Chunk, error) {
-	chunk, err := c.source.chunk(ctx, i)
-	if err == nil {
-		c.took(i)
-	}
-	return chunk, err
 }
 
 // oneChunk copies the first chunk alone.
@@ -256,11 +247,7 @@ func TestOutputsWithCheckpointsOfTheirOwn(t *testing.T) {
 // is a hole.
 func TestExpired(t *testing.T) {
 	virtual(t, func(t *testing.T, e *env) {
-		source := e.cam.fragments(1)
-		one := e.start(upperProcessor())
-		e.waitFor("upper", source[0].Seq)
-		one.stop()
-		source = append(source, e.cam.fragments(8)...)
+		source := e.idle(8)
 		e.expire(source[3].Offset, source[6]) // seqs 1 and 2 have no entry, 3 to 6 no footage
 		e.start(upperProcessor())
 		got := e.waitFor("upper", source[8].Seq)
@@ -324,11 +311,7 @@ func TestNewLife(t *testing.T) {
 // Several fragments of a camera are worked on at once; their outputs come in order.
 func TestConcurrency(t *testing.T) {
 	virtual(t, func(t *testing.T, e *env) {
-		source := e.cam.fragments(1)
-		one := e.start(upperProcessor())
-		e.waitFor("upper", source[0].Seq)
-		one.stop()
-		source = append(source, e.cam.fragments(12)...)
+		source := e.idle(12)
 		p := upperProcessor()
 		p.Concurrency = 3
 		var meet meeting

@@ -46,8 +46,13 @@ func (j *job) isDone() bool {
 	}
 }
 
-// wait waits until the job is finished.
-func (j *job) wait(ctx context.Context) error { return wait(ctx, j.done) }
+// wait waits until the job is finished. If it fails, ctx ends, and wait returns its error.
+func (j *job) wait(ctx context.Context) error {
+	if err := wait(ctx, j.done); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
 
 // wait waits until ch is closed. A nil ch is closed.
 func wait(ctx context.Context, ch <-chan struct{}) error {
@@ -77,7 +82,7 @@ func (j *job) held() int64 {
 
 // takeChunk takes a chunk that came ahead of the entry. A chunk 0 of another copy begins
 // that copy: the one so far is void.
-func (j *job) takeChunk(chunk *schemas.Chunk, load func(*arriving, schemas.Entry)) {
+func (j *job) takeChunk(chunk *schemas.Chunk) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.src.epoch != chunk.Epoch {
@@ -85,13 +90,13 @@ func (j *job) takeChunk(chunk *schemas.Chunk, load func(*arriving, schemas.Entry
 			return
 		}
 		j.src.fail(ErrSourceChanged)
-		j.src = newArriving(chunk.Epoch, chunk.MediaStart(), load)
+		j.src = newArriving(chunk.Epoch, chunk.MediaStart(), j.c.load)
 	}
 	j.src.add(chunk)
 }
 
 // takeEntry takes the entry.
-func (j *job) takeEntry(e schemas.Entry, load func(*arriving, schemas.Entry)) {
+func (j *job) takeEntry(e schemas.Entry) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	switch {
@@ -101,7 +106,7 @@ func (j *job) takeEntry(e schemas.Entry, load func(*arriving, schemas.Entry)) {
 			j.src.fail(ErrSourceChanged)
 		}
 	case j.src == nil || !j.src.enter(e):
-		j.src = newArriving(e.Epoch, e.Media, load)
+		j.src = newArriving(e.Epoch, e.Media, j.c.load)
 		j.src.enter(e)
 	}
 }
@@ -143,8 +148,8 @@ func (j *job) work(ctx context.Context) error {
 	if done, err := j.behind(ctx); done || err != nil {
 		return err
 	}
-	unavailable := 0
-	for tries := 1; ; tries++ {
+	redriven, unavailable := 0, 0 // how often it has failed since it is redriven; could not be tried
+	for {
 		src, gap := j.source()
 		if gap != nil {
 			return c.gap(ctx, resultGap, "", *gap)
@@ -152,16 +157,20 @@ func (j *job) work(ctx context.Context) error {
 		result, err := j.try(ctx, src)
 		failure, failed := errors.AsType[*attemptError](err)
 		switch {
-		case failed && c.redrive && tries < c.r.p.Attempts:
-			err = pause(ctx, backoff(j.seq, tries))
-		case failed && (failure.killed || failure.failures >= c.r.p.Attempts):
-			return j.deadLetter(ctx, failure)
 		case failed:
-			err = pause(ctx, backoff(j.seq, failure.failures))
+			n := failure.failures
+			if c.redrive {
+				redriven++
+				n = redriven
+			}
+			if n >= c.r.p.Attempts {
+				return j.deadLetter(ctx, failure)
+			}
+			err = pause(ctx, backoff(j.seq, n))
 		case errors.Is(err, ErrSourceChanged), errors.Is(err, errAlone):
-			tries, err = tries-1, nil
+			err = nil
 		case errors.Is(err, ErrUnavailable):
-			tries, unavailable = tries-1, unavailable+1
+			unavailable++
 			d := backoff(j.seq, unavailable)
 			c.log.Warn("the processor cannot work now; the fragment waits", "seq", j.seq, "again", d, "err", err)
 			err = pause(ctx, d)

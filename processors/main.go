@@ -58,8 +58,9 @@ func Prepare(f func(p *Processor) error) Option { return func(m *mainProgram) { 
 // topics and log, and the entry of processors with its name, if there is one. It does not
 // look at keys of other programs.
 //
-// SIGINT and SIGTERM end it. Then other processes of the processor have its cameras. Its exit code
-// is 0 after such a signal, 2 if the configuration is wrong, and 1 after another error.
+// SIGINT and SIGTERM end it. Then other processes of the processor have its cameras. Its
+// exit code is 0 after such a signal, 2 if the configuration is wrong, and 1 after another
+// error.
 func Main(name string, fn Func, opts ...Option) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // the second signal ends the process at once
@@ -136,15 +137,13 @@ func (m *mainProgram) past(ctx context.Context, r *Runner, c Config, line *progr
 	if !line.Redrive {
 		return r.Backfill(ctx, Backfill{From: line.From, To: line.To, DryRun: line.DryRun, Suffix: line.Suffix, Report: PrintProgress(m.out, m.errs, line.JSON)})
 	}
-	var letters []DeadLetter
-	for l, err := range DeadLetters(ctx, c, m.p.Name) {
-		if err != nil {
-			return err
-		}
-		letters = append(letters, l)
+	letters, err := DeadLetters(ctx, c, m.p.Name, "")
+	if err != nil {
+		return err
 	}
-	fmt.Fprintf(m.errs, "dead letters: %d\n", len(letters))
-	return r.Redrive(ctx, letters...)
+	redriven, err := r.Redrive(ctx, letters...)
+	fmt.Fprintf(m.errs, "dead letters: %d; processed again: %d\n", len(letters), len(redriven))
+	return err
 }
 
 // load reads the command line and the configuration into m.p.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"sync"
 	"time"
 
@@ -24,9 +23,9 @@ type Output struct {
 	sinks   map[string]sink
 
 	mu      sync.Mutex
-	samples []schemas.Sample // of data; the first told are of events
-	told    int
-	size    int
+	told    []schemas.Sample // of data: events
+	seen    []schemas.Sample // other data
+	size    int              // bytes of both
 	events  []schemas.Event
 	notes   map[string]string
 	written map[string]bool
@@ -81,19 +80,16 @@ func (o *Output) Data(at, duration int64, d schemas.Data) error {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.size+len(b) > maxData || len(o.samples) == maxDataSamples {
+	if o.size+len(b) > maxData || len(o.told)+len(o.seen) == maxDataSamples {
 		return fmt.Errorf("processors: data of %d: a fragment may have %d bytes and %d samples", o.in.Seq, maxData, maxDataSamples)
 	}
 	o.size += len(b)
 	s := schemas.Sample{DTS: at, Duration: uint32(min(max(0, duration), math.MaxUint32)), Sync: true, Data: b}
-	if d.Event == nil {
-		o.samples = append(o.samples, s)
-		return nil
+	if d.Event != nil {
+		o.told = append(o.told, s)
+	} else {
+		o.seen = append(o.seen, s)
 	}
-	// Of samples that begin at the same time, the last one lasts. It must not be an event,
-	// which says itself how long it lasts.
-	o.samples = slices.Insert(o.samples, o.told, s)
-	o.told++
 	return nil
 }
 
@@ -138,6 +134,19 @@ func (o *Output) Note(rendition string, v any) error {
 	defer o.mu.Unlock()
 	o.notes[rendition] = string(b)
 	return nil
+}
+
+// finish writes the data, if there is an output of data. e is the fragment's entry.
+func (o *Output) finish(ctx context.Context, e schemas.Entry) error {
+	name := o.data()
+	if name == "" {
+		return nil
+	}
+	c, err := o.dataChunk(e)
+	if err != nil {
+		return err
+	}
+	return o.WriteTo(ctx, name, c)
 }
 
 // has reports whether something was written to a rendition.

@@ -36,12 +36,10 @@ func (j *job) behind(ctx context.Context) (done bool, err error) {
 // before newest are left out. If the work on a later one has begun, they are not.
 func (j *job) leaveOut(ctx context.Context, late bool, newest uint64) (done bool, err error) {
 	c := j.c
-	select {
-	case c.deciding <- struct{}{}:
-		defer func() { <-c.deciding }()
-	case <-ctx.Done():
-		return false, ctx.Err()
+	if err := c.deciding.Acquire(ctx, 1); err != nil {
+		return false, err
 	}
+	defer c.deciding.Release(1)
 	c.mu.Lock()
 	skipped, late := j.seq < c.skipTo, late && c.begun < j.seq
 	if !skipped && !late {

@@ -33,11 +33,7 @@ func (m *meeting) enter(seq uint64) (leave func()) {
 // returns all entries of the camera when it has caught up.
 func behind(t *testing.T, e *env, p Processor) (source, got []schemas.Entry) {
 	t.Helper()
-	source = e.cam.fragments(1)
-	one := e.start(upperProcessor())
-	e.waitFor("upper", source[0].Seq)
-	one.stop()
-	source = append(source, e.cam.fragments(20)...)
+	source = e.idle(20)
 	e.start(p)
 	e.waitFor("upper", source[20].Seq)
 	source = append(source, e.cam.fragments(2)...)

@@ -73,6 +73,14 @@ type Processor struct {
 	HangTimeout time.Duration
 }
 
+// Renditions returns Outputs, or the default.
+func (p *Processor) Renditions() []Rendition {
+	if len(p.Outputs) == 0 {
+		return []Rendition{Data(p.Name)}
+	}
+	return p.Outputs
+}
+
 // Rendition is an output of a processor.
 type Rendition struct {
 	Name string

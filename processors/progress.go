@@ -66,16 +66,11 @@ func (c *camera) sawNewest(e schemas.Entry) {
 	}
 }
 
-func (c *camera) setLive(on bool) {
+// set sets live or blocked.
+func (c *camera) set(flag *bool, on bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.live = on
-}
-
-func (c *camera) setBlocked(on bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.blocked = on
+	*flag = on
 }
 
 // passed notes that all up to e is done.
@@ -87,6 +82,7 @@ func (c *camera) passed(e *schemas.Entry) {
 	defer c.mu.Unlock()
 	// The other seqs of a run of gaps have the same offset: it is told a little early.
 	c.done, c.doneEnd = max(c.done, e.Offset+1), max(c.doneEnd, e.MediaEnd())
+	delete(c.suspects, e.Seq)
 }
 
 func (c *camera) doneOffset() int64 {

@@ -58,12 +58,12 @@ type TopicSettings struct {
 	Retention      time.Duration // default 24 h
 	RetentionBytes int64         // of all partitions of a topic together; default: no limit
 	SegmentBytes   int64         // default 64 MiB
-	SegmentTime    time.Duration // default 10 min
 	Budget         int64         // bytes of an output that wait for Kafka; default 16 MiB
 }
 
-// Runner runs a processor over Kafka: the cameras that its consumer group gives to this
-// process.
+// Runner runs a processor over Kafka: new footage of the cameras that its consumer group
+// gives to this process (Run), past footage (Backfill), or dead letters (Redrive). Each of
+// these calls Processor.Close at its end, so a processor with a Close runs once.
 type Runner struct {
 	p        Processor // with its defaults
 	suffix   string    // behind the names of outputs in the log: see once
@@ -112,7 +112,7 @@ func (c *Config) connect(processor string, log *slog.Logger, reg prometheus.Regi
 	t := c.Topics
 	l, err := medialog.Connect(medialog.Config{
 		Kafka: c.kafka(processor), Partitions: t.Partitions, Retention: t.Retention, RetentionBytes: t.RetentionBytes,
-		SegmentBytes: t.SegmentBytes, SegmentTime: t.SegmentTime, Budget: t.Budget,
+		SegmentBytes: t.SegmentBytes, Budget: t.Budget,
 	}, log, reg)
 	if err != nil {
 		return nil, fmt.Errorf("processor %q: %w", processor, err)
@@ -124,8 +124,8 @@ func (c *Config) connect(processor string, log *slog.Logger, reg prometheus.Regi
 // ends. Then it leaves the group, and goes on for some seconds until other processes have
 // taken its cameras. It waits for brokers that are away. It may be called once.
 //
-// At its end Run calls Processor.Close. If the function hangs, Run ends the process with exit code 1: a goroutine cannot be
-// stopped, and the log counts the fragment as one that has killed its process.
+// If the function hangs, Run ends the process with exit code 1, since a goroutine cannot be
+// stopped. This is a failed attempt.
 func (r *Runner) Run(ctx context.Context) error {
 	l, err := r.cfg.connect(r.p.Name, r.log, r.cfg.Registerer)
 	if err != nil {

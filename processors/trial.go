@@ -64,14 +64,14 @@ func (t *trial) exhausted() error {
 			killed = killed || o.follower.Killed()
 		}
 	}
-	switch {
-	case t.job.c.redrive: // it has failed before
-	case killed:
-		return &attemptError{err: errors.New("the process ended while it worked on this fragment alone"), failures: t.failures, killed: true}
-	case t.failures >= t.job.c.r.p.Attempts:
-		return &attemptError{err: errors.New("all attempts have failed; the logs of the processes have the errors"), failures: t.failures}
+	if t.job.c.redrive || t.failures < t.job.c.r.p.Attempts {
+		return nil
 	}
-	return nil
+	why := "all attempts have failed; the logs of the processes have the errors"
+	if killed {
+		why = "the process ended while it worked on this fragment alone"
+	}
+	return &attemptError{err: errors.New(why), failures: t.failures, killed: killed}
 }
 
 // enterAlone waits until the fragment is complete and nothing else runs in this process,
@@ -116,10 +116,10 @@ func (t *trial) begin(ctx context.Context, first *schemas.Chunk) error {
 // call calls the function.
 func (t *trial) call(ctx context.Context, first *schemas.Chunk, alone *pass) (*Output, error) {
 	j, r := t.job, t.job.c.r
-	in := newFragment(j.c.id, r.p.Input, j.c.outputs[0].follower.Life(), first, t.src)
+	in := newFragment(j.c.id, r.p.Input, j.c.outputs[0].follower.Life(), first, t.src.source())
 	in.Attempt = t.failures + 1
 	if e := t.src.known(); e != nil && j.keyframe {
-		in.KeyframeOnly, in.source = true, keyframe{t.src, *e}
+		in.KeyframeOnly, in.source = true, t.src.keyframe(e.Duration)
 	}
 	out := newOutput(in, r.p.Outputs, t.sinks())
 	began := time.Now()
@@ -180,20 +180,14 @@ func (t *trial) publish(ctx context.Context, out *Output) (result string, err er
 	if err != nil {
 		return "", err
 	}
+	if err := out.finish(ctx, e); err != nil {
+		return "", err
+	}
 	result = resultFiltered
 	for _, o := range t.job.c.outputs {
 		w := t.works[o.Name]
 		if w == nil {
 			continue
-		}
-		if o.Role == schemas.RoleData {
-			c, err := out.dataChunk(e)
-			if err == nil {
-				err = out.WriteTo(ctx, o.Name, c)
-			}
-			if err != nil {
-				return "", err
-			}
 		}
 		filtered := !out.has(o.Name)
 		made, err := w.Commit(ctx, e, medialog.Output{Used: t.src.usedOf(e), Filtered: filtered, Note: out.note(o.Name)})

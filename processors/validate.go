@@ -61,7 +61,7 @@ func (p *Processor) validateRenditions() error {
 		return fmt.Errorf("input: %w", schemas.ValidateRendition(p.Input))
 	}
 	names, data := map[string]bool{}, 0
-	for _, o := range p.outputs() {
+	for _, o := range p.Renditions() {
 		switch {
 		case schemas.ValidateRendition(o.Name) != nil:
 			return fmt.Errorf("outputs: %w", schemas.ValidateRendition(o.Name))
@@ -87,7 +87,7 @@ func (p *Processor) validateRenditions() error {
 // withDefaults returns the processor with all fields set.
 func (p *Processor) withDefaults() Processor {
 	q := *p
-	q.Outputs = slices.Clone(p.outputs())
+	q.Outputs = slices.Clone(p.Renditions())
 	q.Input = cmp.Or(p.Input, schemas.Raw)
 	if len(p.Cameras) == 0 {
 		q.Cameras = []string{"*"}

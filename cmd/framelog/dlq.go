@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"iter"
 	"log/slog"
 	"os"
 
@@ -35,27 +34,23 @@ func (c *dlqCmd) AfterApply(ctx context.Context, k *kong.Context) error {
 		return err
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	connect := func() (*medialog.Log, error) { return medialog.Connect(logConfig(cfg, "framelog-dlq"), quiet, nil) }
 	k.Bind(&c.DLQCmd)
 	k.Bind(&cli.DLQEnv{
 		Out: k.Stdout,
-		URL: "http://" + readable(cfg.Listen),
-		Letters: func(ctx context.Context, processor string, cameras ...string) iter.Seq2[processors.DeadLetter, error] {
+		Letters: func(ctx context.Context, processor, camera string) ([]processors.DeadLetter, error) {
 			rc := runnerConfig(cfg)
 			rc.Log = quiet
-			return processors.DeadLetters(ctx, rc, processor, cameras...)
+			return processors.DeadLetters(ctx, rc, processor, camera)
 		},
 		WriteMP4: func(ctx context.Context, letter processors.DeadLetter, to io.Writer) error {
-			l, err := connect()
+			l, err := medialog.Connect(logConfig(cfg, "framelog-dlq"), quiet, nil)
 			if err != nil {
 				return err
 			}
 			defer l.Close()
 			return writeMP4(ctx, l, schemas.Topic{Camera: letter.Camera, Rendition: letter.Rendition}, letter.Seq, to)
 		},
-		Redrive: func(ctx context.Context, processor string, letters []processors.DeadLetter) error {
-			return c.redrive(ctx, processor, letters)
-		},
+		Redrive: c.redrive,
 	})
 	return nil
 }
@@ -91,26 +86,27 @@ func writeMP4(ctx context.Context, l *medialog.Log, t schemas.Topic, seq uint64,
 	return err
 }
 
-// redrive processes dead letters again, with a processor of the configuration or a kind.
-func (c *dlqCmd) redrive(ctx context.Context, name string, letters []processors.DeadLetter) error {
+// redrive processes dead letters again, with a processor of the configuration or a kind. It
+// returns those that were not redriven before.
+func (c *dlqCmd) redrive(ctx context.Context, name string, letters []processors.DeadLetter) ([]processors.DeadLetter, error) {
 	l, _, err := oneProcessor(c.Config, name, "")
 	if err != nil {
-		return fmt.Errorf("%w; a program of your own processes its dead letters again with its flag --redrive", err)
+		return nil, fmt.Errorf("%w; a program of your own processes its dead letters again with its flag --redrive", err)
 	}
 	cfg, err := l.Load(c.Config, os.Environ(), c.flags(nil))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	log := service.NewLogger(os.Stderr, cfg.Log.Level, cfg.Log.Format, "dlq")
-	p, err := newProcessor(cfg, &cfg.Processors[0], output{log: log})
+	p, err := newProcessor(cfg, &cfg.Processors[0], telemetry{log: log})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	rc := runnerConfig(cfg)
 	rc.Log = log
 	r, err := processors.NewRunner(p, rc)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	return r.Redrive(ctx, letters...)
 }

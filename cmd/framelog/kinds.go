@@ -25,11 +25,11 @@ type kind struct {
 	config.Kind
 	// new makes a processor. settings is what Kind.Settings has made. to gets its
 	// messages and metrics.
-	new func(name string, settings any, to output) (processors.Processor, error)
+	new func(name string, settings any, to telemetry) (processors.Processor, error)
 }
 
-// output is where the messages and metrics of a processor go.
-type output struct {
+// telemetry is where the messages and metrics of a processor go.
+type telemetry struct {
 	log *slog.Logger
 	reg prometheus.Registerer // may be nil
 }
@@ -37,12 +37,12 @@ type output struct {
 // kinds is the table of the built-in kinds.
 func kinds() []kind {
 	run := builtIn("exec", "Runs a program of yours, in any language, which gets the decoded pictures.", exec.New,
-		func(s *exec.Settings, to output) { s.Log, s.Registerer = to.log, to.reg })
+		func(s *exec.Settings, to telemetry) { s.Log, s.Registerer = to.log, to.reg })
 	run.Key, run.Rest = "exec", "command"
 	return []kind{
 		run,
 		builtIn("forward", "Pushes cameras to another server, by RTSP or RTMP.", forward.New,
-			func(s *forward.Settings, to output) { s.Log, s.Registerer = to.log, to.reg }),
+			func(s *forward.Settings, to telemetry) { s.Log, s.Registerer = to.log, to.reg }),
 		builtIn("motion", "Finds what moves: events with place and time.", motion.New),
 		builtIn("redact", "Hides areas of the picture, or what moves, in a rendition with rights of its own.", redact.New),
 		builtIn("thumbnail", "Keeps a small picture of each fragment, for timelines and snapshots.", thumbnail.New),
@@ -52,10 +52,10 @@ func kinds() []kind {
 
 // builtIn makes an entry of the table. S is the settings of the kind. attach gives them what
 // is not in the configuration.
-func builtIn[S any](name, help string, newOf func(name string, s S) (processors.Processor, error), attach ...func(s *S, to output)) kind {
+func builtIn[S any](name, help string, newOf func(name string, s S) (processors.Processor, error), attach ...func(s *S, to telemetry)) kind {
 	return kind{
 		Kind: config.Kind{Name: name, Help: help, Settings: func() any { return new(S) }},
-		new: func(name string, settings any, to output) (processors.Processor, error) {
+		new: func(name string, settings any, to telemetry) (processors.Processor, error) {
 			s := *settings.(*S)
 			for _, f := range attach {
 				f(&s, to)
@@ -86,7 +86,7 @@ func kindNames() string {
 
 // newProcessor makes the processor of an entry of the configuration. Errors: those of the
 // configuration.
-func newProcessor(cfg *config.Config, e *config.Processor, to output) (processors.Processor, error) {
+func newProcessor(cfg *config.Config, e *config.Processor, to telemetry) (processors.Processor, error) {
 	k, ok := kindOf(e.Kind)
 	if !ok { // the loader has checked it
 		return processors.Processor{}, fmt.Errorf("there is no kind %q", e.Kind)

@@ -109,7 +109,7 @@ func processLine(name string, args, environ []string, out io.Writer) (*program.L
 // runProcessor runs the processor of an entry until ctx ends.
 func runProcessor(ctx context.Context, p *process, e *config.Processor, line *program.Line) error {
 	slog.SetDefault(p.log) // package video logs there
-	to, err := newProcessor(p.cfg, e, output{p.log, p.reg})
+	to, err := newProcessor(p.cfg, e, telemetry{p.log, p.reg})
 	if err != nil {
 		return err
 	}

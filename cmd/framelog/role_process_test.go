@@ -59,7 +59,7 @@ processors:
 			t.Errorf("%s: %v", tt.args, err)
 			continue
 		}
-		p, err := newProcessor(cfg, &cfg.Processors[0], output{})
+		p, err := newProcessor(cfg, &cfg.Processors[0], telemetry{})
 		if err != nil || !tt.check(p, cfg.Processors[0].Own().(*transcode.Settings)) {
 			t.Errorf("%s: %+v, %v", tt.args, p, err)
 		}

@@ -70,11 +70,11 @@ func secretsOf(p *config.Processor) (names []string) {
 func processorChildren(u *up) (all []child) {
 	// All processes that this up starts have names that no other process has.
 	host, _ := os.Hostname()
-	up := fmt.Sprintf("%s-%08x", cmp.Or(host, "up"), rand.Uint32())
+	first := fmt.Sprintf("%s-%08x", cmp.Or(host, "up"), rand.Uint32())
 	for _, p := range u.cfg.Processors {
 		for i := range p.Instances {
 			c := child{name: "process-" + p.Name, secrets: secretsOf(&p)}
-			instance := up
+			instance := first
 			if i > 0 { // a processor's name has no dot
 				c.name += fmt.Sprintf(".%d", i+1)
 				instance += fmt.Sprintf("-%d", i+1)
@@ -90,7 +90,7 @@ func processorChildren(u *up) (all []child) {
 func checkProcessors(cfg *config.Config) error {
 	all := make([]processors.Processor, len(cfg.Processors))
 	for i := range cfg.Processors {
-		p, err := newProcessor(cfg, &cfg.Processors[i], output{log: slog.New(slog.DiscardHandler)})
+		p, err := newProcessor(cfg, &cfg.Processors[i], telemetry{log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			return err
 		}
@@ -129,11 +129,8 @@ func checkOutputs(cfg *config.Config, all []processors.Processor) error {
 
 // outputs are the names of the renditions that a processor writes.
 func outputs(p *processors.Processor) (names []string) {
-	for _, o := range p.Outputs {
+	for _, o := range p.Renditions() {
 		names = append(names, o.Name)
-	}
-	if len(names) == 0 {
-		return []string{p.Name}
 	}
 	return names
 }

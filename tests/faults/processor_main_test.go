@@ -132,6 +132,7 @@ func poisoned(ctx context.Context, in *processors.Fragment, out *processors.Outp
 // the fault makes of the dead letters what it would have made before.
 func TestPoison(t *testing.T) {
 	testenv.Long(t)
+	t.Parallel()
 	brokers, _ := ownBroker(t)
 	c := newProcessed(t, brokers)
 	for _, name := range []string{"one", "two"} {
@@ -146,12 +147,9 @@ func TestPoison(t *testing.T) {
 	testenv.Wait(t, 20*testenv.Patience, "four dead letters", func() bool { return len(c.entriesOf(t, letters)) == len(words) })
 	c.grown(t, 3)
 
-	var dead []processors.DeadLetter
-	for d, err := range processors.DeadLetters(t.Context(), processors.Config{Brokers: brokers}, "faults") {
-		if err != nil {
-			t.Fatal(err)
-		}
-		dead = append(dead, d)
+	dead, err := processors.DeadLetters(t.Context(), processors.Config{Brokers: brokers}, "faults", "")
+	if err != nil {
+		t.Fatal(err)
 	}
 	checkLetters(t, dead)
 	c.checkPoisoned(t, dead)
@@ -161,7 +159,7 @@ func TestPoison(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the second time nothing is left to do
-		if err := healthy.Redrive(t.Context(), dead...); err != nil {
+		if _, err := healthy.Redrive(t.Context(), dead...); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -170,7 +168,7 @@ func TestPoison(t *testing.T) {
 		t.Fatalf("%d fragments are redriven, want %d", len(redriven), len(dead))
 	}
 	for _, e := range redriven {
-		c.sameAsMade(t, schemas.Topic{Camera: c.camera.Camera, Rendition: "made-redriven"}, e)
+		c.compare(t, schemas.Topic{Camera: c.camera.Camera, Rendition: "made-redriven"}, e.Seq, same)
 	}
 }
 
@@ -225,7 +223,7 @@ func (c *processed) checkPoisoned(t *testing.T, dead []processors.DeadLetter) {
 		at := slices.IndexFunc(dead, func(d processors.DeadLetter) bool { return d.Seq == e.Seq })
 		switch {
 		case at < 0:
-			c.sameAsMade(t, c.made, e)
+			c.compare(t, c.made, e.Seq, same)
 		case e.Reason != schemas.ReasonDeadLetter:
 			t.Errorf("seq %d, a dead letter, is %s (%s) in the output", e.Seq, e.Kind, e.Reason)
 		default:
@@ -233,12 +231,6 @@ func (c *processed) checkPoisoned(t *testing.T, dead []processors.DeadLetter) {
 			c.compare(t, letter, e.Seq, madeOf)
 		}
 	}
-}
-
-// sameAsMade checks that an entry has what the processor makes of the fragment.
-func (c *processed) sameAsMade(t *testing.T, topic schemas.Topic, e schemas.Entry) {
-	t.Helper()
-	c.compare(t, topic, e.Seq, same)
 }
 
 // compare compares what change makes of a fragment in a topic with what the processor makes

@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -17,15 +18,13 @@ import (
 
 // DLQEnv holds what the subcommands of dlq need; kong passes it to their Run.
 type DLQEnv struct {
-	// Letters yields the dead letters of a processor, "" for all, of these cameras or of all.
-	Letters func(ctx context.Context, processor string, cameras ...string) iter.Seq2[processors.DeadLetter, error]
+	// Letters returns the dead letters of a processor and a camera. Empty arguments mean all.
+	Letters func(ctx context.Context, processor, camera string) ([]processors.DeadLetter, error)
 	// WriteMP4 writes the footage of a dead letter as a fragmented MP4.
 	WriteMP4 func(ctx context.Context, l processors.DeadLetter, to io.Writer) error
-	// Redrive processes dead letters again.
-	Redrive func(ctx context.Context, processor string, letters []processors.DeadLetter) error
-	// URL is where viewers find this Framelog: "http://127.0.0.1:8080".
-	URL string
-	Out io.Writer
+	// Redrive processes dead letters again. It returns those that were not redriven before.
+	Redrive func(ctx context.Context, processor string, letters []processors.DeadLetter) ([]processors.DeadLetter, error)
+	Out     io.Writer
 }
 
 // DLQCmd is "framelog dlq".
@@ -34,7 +33,7 @@ type DLQCmd struct {
 
 	List    DLQListCmd    `cmd:"" help:"List the dead letters."`
 	Show    DLQShowCmd    `cmd:"" help:"Show one dead letter."`
-	Play    DLQPlayCmd    `cmd:"" help:"Print where a dead letter can be watched, or write its footage to a file."`
+	Play    DLQPlayCmd    `cmd:"" help:"Play a dead letter, or write its footage to a file."`
 	Redrive DLQRedriveCmd `cmd:"" help:"Process dead letters again, into renditions named after the processor's with -redriven."`
 }
 
@@ -48,7 +47,7 @@ type DLQListCmd struct {
 
 // Run prints the dead letters, camera by camera.
 func (c *DLQListCmd) Run(ctx context.Context, env *DLQEnv, parent *DLQCmd) error {
-	all, err := env.letters(ctx, c.Processor, c.Camera)
+	all, err := env.Letters(ctx, c.Processor, c.Camera)
 	if err != nil {
 		return err
 	}
@@ -67,22 +66,6 @@ func (c *DLQListCmd) Run(ctx context.Context, env *DLQEnv, parent *DLQCmd) error
 			l.Duration.Round(100*time.Millisecond), l.Attempts, short(why(l), 80))
 	}
 	return w.Flush()
-}
-
-// letters returns dead letters. Empty arguments mean all.
-func (e *DLQEnv) letters(ctx context.Context, processor, camera string) ([]processors.DeadLetter, error) {
-	var cameras []string
-	if camera != "" {
-		cameras = []string{camera}
-	}
-	all := []processors.DeadLetter{}
-	for l, err := range e.Letters(ctx, processor, cameras...) {
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, l)
-	}
-	return all, nil
 }
 
 // why is the error of a dead letter for people.
@@ -110,7 +93,7 @@ type letterArgs struct {
 
 // find returns the dead letter.
 func (a *letterArgs) find(ctx context.Context, env *DLQEnv) (processors.DeadLetter, error) {
-	all, err := env.letters(ctx, a.Processor, a.Camera)
+	all, err := env.Letters(ctx, a.Processor, a.Camera)
 	if err != nil {
 		return processors.DeadLetter{}, err
 	}
@@ -123,11 +106,6 @@ func (a *letterArgs) find(ctx context.Context, env *DLQEnv) (processors.DeadLett
 		What:   fmt.Sprintf("%s has no dead letter %d of camera %q", a.Processor, a.Seq, a.Camera),
 		Remedy: "\"framelog dlq list " + a.Processor + "\" shows those that there are; they expire with the camera's footage",
 	}
-}
-
-// url is where a player finds the dead letters of a camera.
-func (e *DLQEnv) url(l processors.DeadLetter) string {
-	return e.URL + "/hls/" + l.Camera + "/" + l.Rendition + "/index.m3u8"
 }
 
 // DLQShowCmd is "framelog dlq show".
@@ -164,10 +142,10 @@ func (c *DLQShowCmd) Run(ctx context.Context, env *DLQEnv, parent *DLQCmd) error
 // DLQPlayCmd is "framelog dlq play".
 type DLQPlayCmd struct {
 	letterArgs
-	To string `help:"Write the footage as MP4 to this file; - is standard output, as for: … --to - | ffplay -" placeholder:"FILE"`
+	To string `help:"Write the footage as MP4 to this file instead; - is standard output." placeholder:"FILE"`
 }
 
-// Run prints the URL of the camera's dead letters, or writes the footage of one.
+// Run plays the footage of a dead letter, or writes it to a file.
 func (c *DLQPlayCmd) Run(ctx context.Context, env *DLQEnv, parent *DLQCmd) error {
 	l, err := c.find(ctx, env)
 	switch {
@@ -175,12 +153,16 @@ func (c *DLQPlayCmd) Run(ctx context.Context, env *DLQEnv, parent *DLQCmd) error
 		return err
 	case c.To == "-":
 		return env.WriteMP4(ctx, l, env.Out)
-	case c.To != "":
-		return env.writeFile(ctx, l, c.To)
-	case parent.json():
-		return printJSON(env.Out, map[string]string{"url": env.url(l)})
+	case c.To == "":
+		return env.play(ctx, l)
 	}
-	_, err = fmt.Fprintf(env.Out, "%s\nIt plays the camera's newest dead letter. For this one: framelog dlq play %s %s %d --to FILE\n", env.url(l), l.Processor, l.Camera, l.Seq)
+	if err := env.writeFile(ctx, l, c.To); err != nil {
+		return err
+	}
+	if parent.json() {
+		return printJSON(env.Out, map[string]string{"file": c.To})
+	}
+	_, err = fmt.Fprintf(env.Out, "%s written.\n", c.To)
 	return err
 }
 
@@ -193,8 +175,36 @@ func (e *DLQEnv) writeFile(ctx context.Context, l processors.DeadLetter, path st
 	if err := errors.Join(e.WriteMP4(ctx, l, f), f.Close()); err != nil {
 		return errors.Join(err, os.Remove(path))
 	}
-	_, err = fmt.Fprintf(e.Out, "%s written.\n", path)
-	return err
+	return nil
+}
+
+// players are programs that play a file again and again.
+var players = [][]string{{"ffplay", "-loglevel", "error", "-loop", "0"}, {"mpv", "--loop"}, {"vlc", "--loop"}}
+
+// play plays the footage until the player is closed.
+func (e *DLQEnv) play(ctx context.Context, l processors.DeadLetter) error {
+	for _, p := range players {
+		player, err := exec.LookPath(p[0])
+		if err != nil {
+			continue
+		}
+		dir, err := os.MkdirTemp("", "framelog-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		file := filepath.Join(dir, fmt.Sprintf("%s-%s-%d.mp4", l.Processor, l.Camera, l.Seq)) // the player shows the name
+		if err := e.writeFile(ctx, l, file); err != nil {
+			return err
+		}
+		cmd := exec.CommandContext(ctx, player, append(p[1:], file)...)
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		if err := cmd.Run(); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("%s: %w; without a player: framelog dlq play … --to FILE", p[0], err)
+		}
+		return nil
+	}
+	return &UsageError{What: "there is no player on this machine: ffplay, mpv or vlc", Remedy: "write the footage to a file with --to FILE, and play it elsewhere"}
 }
 
 // DLQRedriveCmd is "framelog dlq redrive".
@@ -215,18 +225,25 @@ func (c *DLQRedriveCmd) Run(ctx context.Context, env *DLQEnv, parent *DLQCmd) er
 		letters = append(letters, l)
 	} else {
 		var err error
-		if letters, err = env.letters(ctx, c.Processor, c.Camera); err != nil {
+		if letters, err = env.Letters(ctx, c.Processor, c.Camera); err != nil {
 			return err
 		}
 	}
+	redriven := []processors.DeadLetter{}
 	if len(letters) > 0 {
-		if err := env.Redrive(ctx, c.Processor, letters); err != nil {
+		done, err := env.Redrive(ctx, c.Processor, letters)
+		if err != nil {
 			return err
 		}
+		redriven = append(redriven, done...)
 	}
 	if parent.json() {
-		return printJSON(env.Out, map[string]any{"processor": c.Processor, "redriven": letters})
+		return printJSON(env.Out, map[string]any{"processor": c.Processor, "redriven": redriven})
 	}
-	_, err := fmt.Fprintf(env.Out, "%s processed again.\n", count(len(letters), "dead letter"))
+	before := ""
+	if n := len(letters) - len(redriven); n > 0 {
+		before = fmt.Sprintf(" %d had been processed again before.", n)
+	}
+	_, err := fmt.Fprintf(env.Out, "%s processed again.%s\n", count(len(redriven), "dead letter"), before)
 	return err
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,18 +34,18 @@ func runDLQ(t *testing.T, args ...string) (out string, redriven []uint64, err er
 	}
 	var b bytes.Buffer
 	env := &DLQEnv{
-		Out: &b, URL: "http://127.0.0.1:8080",
-		Letters: func(_ context.Context, processor string, cameras ...string) iter.Seq2[processors.DeadLetter, error] {
-			return func(yield func(processors.DeadLetter, error) bool) {
-				if processor == "broken" {
-					yield(processors.DeadLetter{}, errors.New("the log is away"))
-				}
-				for _, l := range all {
-					if (processor == "" || l.Processor == processor) && (len(cameras) == 0 || slices.Contains(cameras, l.Camera)) && !yield(l, nil) {
-						return
-					}
+		Out: &b,
+		Letters: func(_ context.Context, processor, camera string) ([]processors.DeadLetter, error) {
+			if processor == "broken" {
+				return nil, errors.New("the log is away")
+			}
+			some := []processors.DeadLetter{}
+			for _, l := range all {
+				if (processor == "" || l.Processor == processor) && (camera == "" || l.Camera == camera) {
+					some = append(some, l)
 				}
 			}
+			return some, nil
 		},
 		WriteMP4: func(_ context.Context, l processors.DeadLetter, to io.Writer) error {
 			if l.Seq == 9 {
@@ -56,14 +55,17 @@ func runDLQ(t *testing.T, args ...string) (out string, redriven []uint64, err er
 			_, err := io.WriteString(to, "footage")
 			return err
 		},
-		Redrive: func(_ context.Context, processor string, letters []processors.DeadLetter) error {
+		Redrive: func(_ context.Context, processor string, letters []processors.DeadLetter) (done []processors.DeadLetter, err error) {
 			for _, l := range letters {
 				if l.Processor != processor {
 					t.Errorf("redriven by %s: %+v", processor, l)
 				}
 				redriven = append(redriven, l.Seq)
+				if l.Seq != 9 { // it was redriven before
+					done = append(done, l)
+				}
 			}
-			return nil
+			return done, nil
 		},
 	}
 	var cmd DLQCmd
@@ -95,11 +97,11 @@ func TestDLQ(t *testing.T) {
 		{args: "list broken", err: "the log is away"},
 		{args: "show people gate 7", want: []string{"attempts   3\n", "error      model: out of memory\n", "rendition  dlq-people\n"}},
 		{args: "show people gate 8", err: `people has no dead letter 8 of camera "gate"`},
-		{args: "play people gate 7", want: []string{"http://127.0.0.1:8080/hls/gate/dlq-people/index.m3u8\n", "framelog dlq play people gate 7 --to FILE"}},
 		{args: "play people gate 7 --to -", want: []string{"footage"}},
-		{args: "redrive people", want: []string{"3 dead letters processed again"}, redriven: []uint64{7, 9, 7}},
+		{args: "redrive people", want: []string{"2 dead letters processed again. 1 had been processed again before.\n"}, redriven: []uint64{7, 9, 7}},
 		{args: "redrive people gate", redriven: []uint64{7, 9}},
-		{args: "redrive people gate 9", want: []string{"1 dead letter processed"}, redriven: []uint64{9}},
+		{args: "redrive people gate 7", want: []string{"1 dead letter processed again.\n"}, redriven: []uint64{7}},
+		{args: "redrive people gate 9 -o json", want: []string{`"redriven": []`}, redriven: []uint64{9}},
 		{args: "redrive people gate 8", err: "no dead letter 8"},
 	} {
 		out, redriven, err := runDLQ(t, strings.Fields(tt.args)...)
@@ -136,6 +138,30 @@ func TestDLQJSON(t *testing.T) {
 	}
 }
 
+// TestDLQPlay: a player shows the letter that was asked for.
+func TestDLQPlay(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	_, _, err := runDLQ(t, "play", "people", "gate", "7")
+	if usage, ok := errors.AsType[*UsageError](err); !ok || !strings.Contains(usage.Remedy, "--to FILE") {
+		t.Errorf("without a player: %v", err)
+	}
+	t.Setenv("TMPDIR", dir)
+	script := "#!/bin/sh\nfor file; do :; done\n/bin/cp \"$file\" " + dir + "/seen.mp4\n"
+	if err := os.WriteFile(filepath.Join(dir, "mpv"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := runDLQ(t, "play", "people", "gate", "7"); err != nil {
+		t.Error(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "seen.mp4")); err != nil || string(b) != "footage" {
+		t.Errorf("the player has got %q, %v", b, err)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "framelog-*")); err != nil || len(left) > 0 {
+		t.Errorf("footage is left behind: %v, %v", left, err)
+	}
+}
+
 // TestDLQPlayToFile: a file that exists is not overwritten, and none is left that is not
 // whole.
 func TestDLQPlayToFile(t *testing.T) {
@@ -152,6 +178,9 @@ func TestDLQPlayToFile(t *testing.T) {
 	}
 	if err := play("7"); err != nil {
 		t.Error(err)
+	}
+	if out, _, err := runDLQ(t, "play", "people", "gate", "7", "--to", path+"2", "-o", "json"); err != nil || !strings.Contains(out, `"file": "`+path+`2"`) {
+		t.Errorf("%s, %v", out, err)
 	}
 	if b, err := os.ReadFile(path); err != nil || string(b) != "footage" {
 		t.Errorf("%q, %v", b, err)
