@@ -19,11 +19,7 @@ const slack = 50 * time.Millisecond
 func contract(p *processors.Processor, in *input, r *processors.Result) []string {
 	c := &checker{in: in}
 	c.from, c.until = in.span()
-	outputs := p.Outputs
-	if len(outputs) == 0 {
-		outputs = []processors.Rendition{processors.Data(p.Name)}
-	}
-	for _, o := range outputs {
+	for _, o := range p.Renditions() {
 		c.rendition(o, r.Chunks[o.Name])
 	}
 	for _, e := range r.Events {

@@ -127,16 +127,21 @@ func (h *harness) start(ctx context.Context, f *processors.Fragment) <-chan outc
 // collect processes a fragment. It ends the test if the processor hangs.
 func (h *harness) collect(f *processors.Fragment, name string) (*processors.Result, error) {
 	h.t.Helper()
-	ended := h.start(h.t.Context(), f)
-	timer := time.NewTimer(patience)
+	o := await(h.t, h.start(h.t.Context(), f), patience, "%s: the processor has not returned after %v", name, patience)
+	return o.result, o.err
+}
+
+// await waits for a value of ch, or for its end. It ends the test if that takes longer than d.
+func await[T any](t testing.TB, ch <-chan T, d time.Duration, format string, args ...any) (v T) {
+	t.Helper()
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case o := <-ended:
-		return o.result, o.err
+	case v = <-ch:
 	case <-timer.C:
-		h.t.Fatalf("%s: the processor has not returned after %v", name, patience)
-		return nil, nil
+		t.Fatalf(format, args...)
 	}
+	return v
 }
 
 // alone processes each fragment once. It goes on with those that the processor can
@@ -218,13 +223,7 @@ func (h *harness) concurrently() {
 		wg.Wait()
 		close(ended)
 	}()
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-ended:
-	case <-timer.C:
-		h.t.Fatalf("the processor has not returned after %v when it processed several fragments at the same time", patience)
-	}
+	await(h.t, ended, patience, "the processor has not returned after %v when it processed several fragments at the same time", patience)
 	for i, in := range all {
 		h.check(in, outcomes[i].result, outcomes[i].err, "beside others")
 	}
@@ -301,11 +300,5 @@ func (h *harness) endsWhileWaiting(in *input) {
 // returns ends the test if the processor does not return soon.
 func (h *harness) returns(ended <-chan outcome, name, when string) {
 	h.t.Helper()
-	timer := time.NewTimer(soon)
-	defer timer.Stop()
-	select {
-	case <-ended:
-	case <-timer.C:
-		h.t.Fatalf("%s: the processor ignores its context: %s, and the processor has not returned %v later", name, when, soon)
-	}
+	await(h.t, ended, soon, "%s: the processor ignores its context: %s, and the processor has not returned %v later", name, when, soon)
 }

@@ -44,6 +44,7 @@ type env struct {
 func newEnv(t *testing.T) *env {
 	t.Helper()
 	testenv.SkipShort(t, "Python")
+	t.Parallel()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan string, 1), make(chan error, 1)
 	cfg := broker.Config{Listen: "127.0.0.1:0", Data: t.TempDir()}

@@ -138,6 +138,7 @@ func (e *env) data(t schemas.Topic) (entries []schemas.Entry, data map[uint64][]
 // output is checked against the camera's footage.
 func TestAddAProcessorInGo(t *testing.T) {
 	testenv.SkipShort(t, "the framelog binary")
+	t.Parallel()
 	r := newReader(t, "processors: []\n", "--demo")
 	const camera = "demo-harbour"
 	e := envOf(t, r.f.Broker, "")

@@ -49,6 +49,7 @@ func person(gray []byte, width int) (x, y float64, ok bool) {
 // what FFmpeg decodes of each fragment.
 func TestAddAProcessorInPython(t *testing.T) {
 	testenv.SkipShort(t, "the framelog binary")
+	t.Parallel()
 	if out, err := exec.CommandContext(t.Context(), debianPython, "-c", "import cv2, numpy").CombinedOutput(); err != nil {
 		testenv.Missing(t, "Debian's packages python3-opencv and python3-numpy are not installed: %v %s", err, out)
 	}

@@ -34,6 +34,7 @@ func TestMain(m *testing.M) {
 // the processor: each fragment of the camera is in each output once, with what the
 // processor makes of it, or as a gap with its reason.
 func TestProcessor(t *testing.T) {
+	t.Parallel()
 	t.Run("embedded", func(t *testing.T) {
 		t.Parallel()
 		brokers, restart := ownBroker(t)
@@ -150,8 +151,10 @@ func newProcessed(t *testing.T, brokers []string) *processed {
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(func() { cancel(); wg.Wait() })
 	wg.Go(func() { c.record(ctx) })
-	wg.Go(func() { c.read(ctx) })
-	wg.Go(func() { c.watch(ctx) })
+	wg.Go(func() {
+		c.follow(ctx, c.camera, func(e schemas.Entry) error { return c.read(ctx, e) })
+	})
+	wg.Go(func() { c.follow(ctx, c.made, c.watch) })
 	return c
 }
 
@@ -205,49 +208,46 @@ func (c *processed) record(ctx context.Context) {
 	}
 }
 
-// read reads the camera, before retention removes it.
-func (c *processed) read(ctx context.Context) {
+// follow calls take with each entry of a topic, until ctx ends. If take fails, it is called
+// again.
+func (c *processed) follow(ctx context.Context, topic schemas.Topic, take func(schemas.Entry) error) {
 	next := uint64(1)
 	for ctx.Err() == nil {
-		for e, err := range c.log.Tail(ctx, c.camera, medialog.Position{Seq: next}) {
-			if err != nil {
-				break
-			}
-			if e.Entry == nil {
+		for e, err := range c.log.Tail(ctx, topic, medialog.Position{Seq: next}) {
+			if err == nil && e.Entry == nil {
 				continue
 			}
-			f, err := fragmentOf(ctx, c.log, c.camera, *e.Entry, madeOf)
+			if err == nil {
+				err = take(*e.Entry)
+			}
 			if err != nil {
 				break
 			}
 			next = e.Entry.Seq + 1
-			c.mu.Lock()
-			c.source[e.Entry.Seq] = f
-			c.mu.Unlock()
 		}
 	}
 }
 
-// watch measures the time without a new entry of the output.
-func (c *processed) watch(ctx context.Context) {
-	next := uint64(1)
-	for ctx.Err() == nil {
-		for e, err := range c.log.Tail(ctx, c.made, medialog.Position{Seq: next}) {
-			if err != nil {
-				break
-			}
-			if e.Entry == nil {
-				continue
-			}
-			next = e.Entry.Seq + 1
-			c.mu.Lock()
-			if !c.came.IsZero() {
-				c.absent = max(c.absent, time.Since(c.came))
-			}
-			c.came = time.Now()
-			c.mu.Unlock()
-		}
+// read reads a fragment of the camera, before retention removes it.
+func (c *processed) read(ctx context.Context, e schemas.Entry) error {
+	f, err := fragmentOf(ctx, c.log, c.camera, e, madeOf)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		c.source[e.Seq] = f
 	}
+	return err
+}
+
+// watch measures the time without a new entry of the output.
+func (c *processed) watch(schemas.Entry) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.came.IsZero() {
+		c.absent = max(c.absent, time.Since(c.came))
+	}
+	c.came = time.Now()
+	return nil
 }
 
 // without prints the longest time without output since it was called before.
@@ -413,10 +413,9 @@ func (c *processed) checkFound(t *testing.T, made []schemas.Entry) {
 				}
 			}
 		}
-		if want := fmt.Sprintf("%q", hex.EncodeToString(sliceOf(c.source[e.Seq].hash))); len(events) != 1 || string(events[0].Data) != want {
+		hash := c.source[e.Seq].hash
+		if want := fmt.Sprintf("%q", hex.EncodeToString(hash[:])); len(events) != 1 || string(events[0].Data) != want {
 			t.Errorf("seq %d has the events %+v, want one with %s", e.Seq, events, want)
 		}
 	}
 }
-
-func sliceOf(h [32]byte) []byte { return h[:] }
