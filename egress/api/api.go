@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/framelog/framelog/egress/access"
 	"github.com/framelog/framelog/egress/answer"
@@ -80,15 +81,15 @@ type API struct {
 	m    *metrics
 	feed feed
 
-	writing chan struct{} // holds one token while a camera is changed: its record and its password go together
-	asking  chan struct{} // holds one token while ends is used
+	readers *semaphore.Weighted // places of readers of /v1/cameras/events
+	writing chan struct{}       // holds one token while a camera is changed: its record and its password go together
+	asking  chan struct{}       // holds one token while ends is used
 	ends    ends
 
 	mu      sync.Mutex // guards what follows; nothing is called under it
 	ready   bool
 	snap    registry.Snapshot
 	changed chan struct{} // closed and replaced at each change of snap
-	readers int           // of /v1/cameras/events
 	ended   chan struct{} // closed when Run ends
 }
 
@@ -103,6 +104,7 @@ func New(cfg Config, deps Deps) *API {
 	}
 	a := &API{
 		cfg: cfg, deps: deps, m: newMetrics(deps.Registerer), feed: feed{changed: make(chan struct{})},
+		readers: semaphore.NewWeighted(int64(cfg.MaxSubscribers)),
 		writing: make(chan struct{}, 1), asking: make(chan struct{}, 1),
 		changed: make(chan struct{}), ended: make(chan struct{}),
 	}

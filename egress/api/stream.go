@@ -28,12 +28,15 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		return // a proxy takes the answer as complete, and sends the next request on this connection
 	}
-	if !a.enter() {
+	if !a.readers.TryAcquire(1) {
+		a.m.refused.Inc()
 		w.Header().Set("Retry-After", "10")
 		answer.Fail(w, http.StatusServiceUnavailable, "too many subscribers", "poll /v1/cameras, or raise the limit of "+strconv.Itoa(a.cfg.MaxSubscribers))
 		return
 	}
-	defer a.leave()
+	defer a.readers.Release(1)
+	a.m.subscribers.Inc()
+	defer a.m.subscribers.Dec()
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	var events <-chan []byte // nil: none
@@ -71,29 +74,6 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-}
-
-// enter takes a place for a subscriber; false if there is none.
-func (a *API) enter() bool {
-	a.mu.Lock()
-	full := a.readers >= a.cfg.MaxSubscribers
-	if !full {
-		a.readers++
-	}
-	a.mu.Unlock()
-	if full {
-		a.m.refused.Inc()
-		return false
-	}
-	a.m.subscribers.Inc()
-	return true
-}
-
-func (a *API) leave() {
-	a.m.subscribers.Dec()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.readers--
 }
 
 // reader is the state of one reader of the stream.

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -21,6 +20,7 @@ import (
 	"github.com/framelog/framelog/egress/answer"
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // handler serves the API's routes to those that may asks for.
@@ -37,29 +37,6 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.handler(access.Everyone).ServeHTTP(w, r)
 }
 
-// viewer reads a stream. While hold is not nil, a write blocks until it is closed.
-type viewer struct {
-	mu   sync.Mutex
-	hold chan struct{}
-	got  bytes.Buffer
-}
-
-func (v *viewer) Header() http.Header { return http.Header{} }
-func (v *viewer) WriteHeader(int)     {}
-func (v *viewer) Flush()              {}
-
-func (v *viewer) Write(b []byte) (int, error) {
-	v.mu.Lock()
-	hold := v.hold
-	v.mu.Unlock()
-	if hold != nil {
-		<-hold
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.got.Write(b)
-}
-
 // message is an event of the stream.
 type message struct {
 	kind     string
@@ -71,33 +48,25 @@ type message struct {
 }
 
 // take gives what has come since the last call but for the clock, and its bytes.
-func (v *viewer) take(t *testing.T) (all []message, size int) {
+func take(t *testing.T, v *testenv.Stream) (all []message, size int) {
 	t.Helper()
-	synctest.Wait()
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for text := range strings.SplitSeq(strings.TrimSpace(v.got.String()), "\n\n") {
-		kind, data, ok := strings.Cut(strings.TrimPrefix(text, "event: "), "\ndata: ")
-		if !ok {
-			continue // "retry:", or nothing
+	for _, x := range v.Messages() {
+		m := message{kind: x.Event}
+		if err := json.Unmarshal([]byte(x.Data), &m); err != nil || m.Now == 0 {
+			t.Fatalf("%v: %+v", err, x)
 		}
-		m := message{kind: kind}
-		if err := json.Unmarshal([]byte(data), &m); err != nil || m.Now == 0 {
-			t.Fatalf("%v: %q", err, text)
-		}
-		if kind != "now" {
-			size += len(text)
+		if x.Event != "now" {
+			size += len(x.Data)
 			all = append(all, m)
 		}
 	}
-	v.got.Reset()
 	return all, size
 }
 
-// told is what a viewer was told, in short, in the order of its texts.
-func (v *viewer) told(t *testing.T) string {
+// short is what a reader was told, in short, in the order of its texts.
+func short(t *testing.T, v *testenv.Stream) string {
 	t.Helper()
-	all, _ := v.take(t)
+	all, _ := take(t, v)
 	var out []string
 	for _, m := range all {
 		switch m.kind {
@@ -135,7 +104,6 @@ type scene struct {
 	reg    *fakeRegistry
 	delays sync.Map // of cameras
 	denied sync.Map // cameras that nobody may list
-	ctx    context.Context
 }
 
 // inBubble runs f beside an API over n cameras, cam-0 and on, that are live.
@@ -155,15 +123,14 @@ func inBubble(t *testing.T, n int, f func(t *testing.T, s *scene)) {
 			}
 			return d.(time.Duration), true
 		}})
-		var cancel context.CancelFunc
-		s.ctx, cancel = context.WithCancel(t.Context())
+		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
-		running.Go(func() { _ = s.Run(s.ctx) })
+		running.Go(func() { _ = s.Run(ctx) })
 		synctest.Wait()
 		f(t, s)
 		cancel()
 		running.Wait()
-		synctest.Wait() // for the viewers: they end with Run
+		synctest.Wait() // for the readers: they end with Run
 	})
 }
 
@@ -172,15 +139,12 @@ func live(id string) schemas.Status {
 }
 
 // view begins to read the stream.
-func (s *scene) view() *viewer {
-	v := &viewer{}
+func (s *scene) view() *testenv.Stream {
 	h := s.handler(func(_ *http.Request, camera, _ string, _ access.Action) bool {
 		_, no := s.denied.Load(camera)
 		return !no
 	})
-	r := httptest.NewRequest("GET", "/v1/cameras/events", nil).WithContext(context.WithoutCancel(s.ctx))
-	go h.ServeHTTP(v, r)
-	return v
+	return testenv.ReadStream(h, httptest.NewRequest("GET", "/v1/cameras/events", nil))
 }
 
 func (s *scene) put(t *testing.T, c schemas.Camera) {
@@ -211,7 +175,7 @@ func labelled(id, label string) schemas.Camera {
 func TestStream(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, s *scene) {
 		v := s.view()
-		if got := v.told(t); got != "all cam-0 cam-1" {
+		if got := short(t, v); got != "all cam-0 cam-1" {
 			t.Fatalf("at first: %s", got)
 		}
 		for _, c := range []struct {
@@ -239,19 +203,19 @@ func TestStream(t *testing.T) {
 		} {
 			c.do()
 			time.Sleep(2 * time.Second) // until delays have been looked at
-			if got := v.told(t); got != c.want {
+			if got := short(t, v); got != c.want {
 				t.Errorf("%s: %q, want %q", c.name, got, c.want)
 			}
 		}
 		s.status("cam-1", func(st *schemas.Status) { st.Bitrate = 4_000_000 })
-		v.told(t)
+		short(t, v)
 		s.status("cam-1", func(st *schemas.Status) { st.Bitrate = 4_500_000 }) // an eighth more
-		if got := v.told(t); got != "" {
+		if got := short(t, v); got != "" {
 			t.Errorf("at once: %s", got)
 		}
 		time.Sleep(remeasure)
 		s.status("cam-1", func(*schemas.Status) {})
-		if got := v.told(t); !strings.Contains(got, "cam-1") {
+		if got := short(t, v); !strings.Contains(got, "cam-1") {
 			t.Errorf("a small difference that lasts: %q", got)
 		}
 	})
@@ -270,10 +234,10 @@ func TestStreamBytes(t *testing.T) {
 		}
 		jitter(0)
 		time.Sleep(3 * time.Second)
-		viewers := []*viewer{s.view(), s.view(), s.view()}
+		viewers := []*testenv.Stream{s.view(), s.view(), s.view()}
 		whole := 0
 		for _, v := range viewers {
-			all, size := v.take(t)
+			all, size := take(t, v)
 			if len(all) != 1 || len(all[0].Cameras) != n {
 				t.Fatalf("%d events at first", len(all))
 			}
@@ -282,7 +246,7 @@ func TestStreamBytes(t *testing.T) {
 		one := whole / n
 		s.put(t, labelled("cam-7", "Seven"))
 		for _, v := range viewers {
-			if all, size := v.take(t); len(all) != 1 || all[0].Camera.Label != "Seven" || size > one+100 {
+			if all, size := take(t, v); len(all) != 1 || all[0].Camera.Label != "Seven" || size > one+100 {
 				t.Errorf("%d events of %d bytes for one camera of %d", len(all), size, one)
 			}
 		}
@@ -299,7 +263,7 @@ func TestStreamBytes(t *testing.T) {
 			time.Sleep(2 * time.Second)
 		}
 		for _, v := range viewers {
-			if all, size := v.take(t); size > whole/20 {
+			if all, size := take(t, v); size > whole/20 {
 				t.Errorf("%d bytes in %d events of nothing, all cameras are %d", size, len(all), whole)
 			}
 		}
@@ -311,11 +275,8 @@ func TestStreamBytes(t *testing.T) {
 func TestSlowReader(t *testing.T) {
 	inBubble(t, 2, func(t *testing.T, s *scene) {
 		v := s.view()
-		v.told(t)
-		hold := make(chan struct{})
-		v.mu.Lock()
-		v.hold = hold
-		v.mu.Unlock()
+		short(t, v)
+		release := v.Hold()
 		s.put(t, labelled("cam-0", "blocked")) // is being written
 		for i := range 50 {
 			s.put(t, labelled("cam-1", fmt.Sprint(i)))
@@ -328,8 +289,8 @@ func TestSlowReader(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		close(hold)
-		if got, want := v.told(t), "camera cam-0 blocked, camera cam-1 49, removed cam-0"; got != want {
+		release()
+		if got, want := short(t, v), "camera cam-0 blocked, camera cam-1 49, removed cam-0"; got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	})
@@ -358,7 +319,7 @@ func TestStreamDenied(t *testing.T) {
 		} {
 			c.do()
 			time.Sleep(2 * time.Second)
-			if got := v.told(t); got != c.want {
+			if got := short(t, v); got != c.want {
 				t.Errorf("%s: %q, want %q", c.name, got, c.want)
 			}
 		}
@@ -370,8 +331,7 @@ func TestStreamClock(t *testing.T) {
 	inBubble(t, 0, func(t *testing.T, s *scene) {
 		v := s.view()
 		time.Sleep(4*answer.Beat + time.Second)
-		synctest.Wait()
-		if got := v.got.String(); strings.Count(got, "event: now\n") != 5 || !strings.HasPrefix(got, "retry: 2000\n\nevent: now\n") {
+		if got := v.Text(); strings.Count(got, "event: now\n") != 5 || !strings.HasPrefix(got, "retry: 2000\n\nevent: now\n") {
 			t.Errorf("%q", got)
 		}
 	})

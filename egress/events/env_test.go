@@ -1,7 +1,6 @@
 package events
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/framelog/framelog/egress/access"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // fakeTopic is the topic of events in memory. Without partitions it does not exist.
@@ -32,6 +32,7 @@ type fakeTopic struct {
 	reading int           // readers now
 	reads   int           // readers so far
 	failed  error         // what Read fails with
+	away    error         // what Bounds fails with
 }
 
 func newTopic(partitions int) *fakeTopic {
@@ -84,7 +85,7 @@ func (f *fakeTopic) expire(n int64) {
 func (f *fakeTopic) Bounds(context.Context) (begin, end []int64, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.Clone(f.begin), slices.Clone(f.end), nil
+	return slices.Clone(f.begin), slices.Clone(f.end), f.away
 }
 
 func (f *fakeTopic) Read(ctx context.Context, from []int64) iter.Seq2[*kgo.Record, error] {
@@ -160,51 +161,13 @@ func muxOf(s *Server) http.Handler {
 	return mux
 }
 
-// reader reads a stream. While hold is not nil, a write blocks until it is closed.
-type reader struct {
-	mu    sync.Mutex
-	hold  chan struct{}
-	got   bytes.Buffer
-	head  http.Header
-	code  int
-	ended bool
-	leave context.CancelFunc
-}
-
-func (v *reader) Header() http.Header { return v.head }
-func (v *reader) WriteHeader(code int) {
-	v.code = code
-}
-func (v *reader) Flush() {}
-
-func (v *reader) Write(b []byte) (int, error) {
-	v.mu.Lock()
-	hold := v.hold
-	v.mu.Unlock()
-	if hold != nil {
-		<-hold
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.got.Write(b)
-}
-
 // read opens a stream behind an id; "" for a new one.
-func (s *scene) read(path, id string) *reader {
-	ctx, cancel := context.WithCancel(context.Background())
-	v := &reader{head: http.Header{}, leave: cancel}
-	r := httptest.NewRequestWithContext(ctx, "GET", path, nil)
+func (s *scene) read(path, id string) *testenv.Stream {
+	r := httptest.NewRequest("GET", path, nil)
 	if id != "" {
 		r.Header.Set("Last-Event-ID", id)
 	}
-	go func() {
-		s.mux.ServeHTTP(v, r)
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		v.ended = true
-	}()
-	synctest.Wait()
-	return v
+	return testenv.ReadStream(s.mux, r)
 }
 
 // told is one message of a stream.
@@ -213,43 +176,28 @@ type told struct {
 	Event
 }
 
-// take gives the messages since the last call. Those without data are left out; last is
-// the id of the last message of any kind.
-func (v *reader) take(t *testing.T) (all []told, last string) {
+// take gives the messages with data since the last call. last is the id of the last message
+// of any kind.
+func take(t *testing.T, r *testenv.Stream) (all []told, last string) {
 	t.Helper()
-	synctest.Wait()
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for text := range strings.SplitSeq(v.got.String(), "\n\n") {
-		m, ok, err := parse(text)
-		if err != nil {
-			t.Fatalf("%v: %q", err, text)
+	for _, m := range r.Messages() {
+		if m.ID != "" {
+			last = m.ID
 		}
-		if m.id != "" {
-			last = m.id
-		}
-		if ok {
-			all = append(all, m)
+		if m.Data != "" {
+			all = append(all, toldOf(t, m))
 		}
 	}
-	v.got.Reset()
 	return all, last
 }
 
-// parse reads a message; ok is false without data.
-func parse(text string) (m told, ok bool, err error) {
-	for line := range strings.SplitSeq(text, "\n") {
-		switch name, value, _ := strings.Cut(line, ": "); name {
-		case "id":
-			m.id = value
-		case "event":
-			m.kind = value
-		case "data":
-			ok = true
-			err = json.Unmarshal([]byte(value), &m.Event)
-		}
+func toldOf(t *testing.T, m testenv.StreamMessage) told {
+	t.Helper()
+	one := told{id: m.ID, kind: m.Event}
+	if err := json.Unmarshal([]byte(m.Data), &one.Event); err != nil {
+		t.Fatalf("%v: %+v", err, m)
 	}
-	return m, ok, err
+	return one
 }
 
 // numbers are the seqs of messages, and the names of others.

@@ -4,6 +4,7 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"log/slog"
@@ -49,25 +50,15 @@ type Config struct {
 }
 
 func (c *Config) setDefaults() {
-	number := func(v *int, d int) {
-		if *v == 0 {
-			*v = d
-		}
-	}
-	span := func(v *time.Duration, d time.Duration) {
-		if *v == 0 {
-			*v = d
-		}
-	}
-	number(&c.MaxSubscribers, 128)
-	number(&c.Queue, 256)
-	number(&c.Keep, 4096)
-	number(&c.KeepBytes, 16<<20)
-	number(&c.MaxHistories, 4)
-	number(&c.MaxReads, 8)
-	span(&c.Linger, time.Minute)
-	span(&c.WriteTimeout, 10*time.Second)
-	span(&c.ReadTimeout, 5*time.Second)
+	c.MaxSubscribers = cmp.Or(c.MaxSubscribers, 128)
+	c.Queue = cmp.Or(c.Queue, 256)
+	c.Keep = cmp.Or(c.Keep, 4096)
+	c.KeepBytes = cmp.Or(c.KeepBytes, 16<<20)
+	c.MaxHistories = cmp.Or(c.MaxHistories, 4)
+	c.Linger = cmp.Or(c.Linger, time.Minute)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, 10*time.Second)
+	c.MaxReads = cmp.Or(c.MaxReads, 8)
+	c.ReadTimeout = cmp.Or(c.ReadTimeout, 5*time.Second)
 }
 
 // Log is the part of the log that ranges are read from; *medialog.Log implements it.

@@ -31,7 +31,7 @@ type hub struct {
 }
 
 // subscriber gets the events as they come. Its queue is closed if it is full, and when the
-// session ends.
+// session ends that it got them from.
 type subscriber struct{ queue chan *item }
 
 // item is an event of the topic.
@@ -191,14 +191,16 @@ func (h *hub) begin(from position) {
 }
 
 // end forgets the position and ends all subscribers: what the next session reads may not
-// follow what they have.
+// follow what they have. If the session has not begun, they have got nothing, and wait.
 func (h *hub) end() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.next != nil {
-		h.known = make(chan struct{})
+	h.stop = nil
+	if h.next == nil {
+		return
 	}
-	h.stop, h.first, h.next, h.oldest, h.kept, h.bytes = nil, nil, nil, nil, nil, 0
+	h.known = make(chan struct{})
+	h.first, h.next, h.oldest, h.kept, h.bytes = nil, nil, nil, nil, 0
 	for s := range h.subs {
 		close(s.queue)
 	}

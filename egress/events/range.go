@@ -146,8 +146,12 @@ func (s *Server) read(ctx context.Context, q query, may func(rendition string) b
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		for _, src := range sources {
+			src.stop()
+		}
+	}()
 	for _, src := range sources {
-		defer src.stop()
 		if err := src.advance(); err != nil {
 			return nil, err
 		}

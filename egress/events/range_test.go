@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -387,7 +388,13 @@ func TestRangeAnswers(t *testing.T) {
 	}
 	l := yard()
 	l.failed = fmt.Errorf("no broker")
-	if _, code, body := ask(t, l, ""); code != 503 || strings.Contains(body, "no broker") {
-		t.Errorf("with the log away: %d %s", code, body)
+	before := runtime.NumGoroutine()
+	for range 20 {
+		if _, code, body := ask(t, l, ""); code != 503 || strings.Contains(body, "no broker") {
+			t.Errorf("with the log away: %d %s", code, body)
+		}
+	}
+	if n := runtime.NumGoroutine(); n > before {
+		t.Errorf("%d goroutines, %d before", n, before)
 	}
 }

@@ -133,12 +133,10 @@ func follow(t *testing.T, url, id string) *client {
 func (c *client) next(t *testing.T) told {
 	t.Helper()
 	for c.body.Scan() {
-		m, ok, err := parse(c.body.Text())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if ok {
-			return m
+		for _, m := range testenv.ParseStream(c.body.Text()) {
+			if m.Data != "" {
+				return toldOf(t, m)
+			}
 		}
 	}
 	t.Fatalf("the stream has ended: %v", c.body.Err())

@@ -24,7 +24,7 @@ func TestStream(t *testing.T) {
 		s.topic.tell("lane", "person", 4)
 		s.topic.tell(hidden, "motion", 5)
 		s.topic.tell("lane", "motion", 6)
-		got, _ := all.take(t)
+		got, _ := take(t, all)
 		if numbers(got) != "2 3 4 6" {
 			t.Errorf("all events but those that may not be watched: %s", numbers(got))
 		}
@@ -35,17 +35,17 @@ func TestStream(t *testing.T) {
 		if fmt.Sprintf("%+v", got[0].Event) != fmt.Sprintf("%+v", want) {
 			t.Errorf("%+v\nwant\n%+v", got[0].Event, want)
 		}
-		if got, _ := yard.take(t); numbers(got) != "2 6" {
+		if got, _ := take(t, yard); numbers(got) != "2 6" {
 			t.Errorf("of some cameras and a type: %s", numbers(got))
 		}
 		if n := testutil.ToFloat64(s.m.subscribers); n != 2 {
 			t.Errorf("%v subscribers", n)
 		}
-		if h := all.head; h.Get("Content-Type") != "text/event-stream" || h.Get("Cache-Control") != "no-store" {
+		if h := all.Head; h.Get("Content-Type") != "text/event-stream" || h.Get("Cache-Control") != "no-store" {
 			t.Errorf("headers %v", h)
 		}
-		all.leave()
-		yard.leave()
+		all.Leave()
+		yard.Leave()
 	})
 }
 
@@ -57,12 +57,12 @@ func TestResume(t *testing.T) {
 		t.Run(fmt.Sprint(keep), func(t *testing.T) {
 			inBubble(t, Config{Keep: keep}, 4, func(t *testing.T, s *scene) {
 				first := s.read("/v1/events", "")
-				_, start := first.take(t)
+				_, start := take(t, first)
 				ids := []string{start}
 				for i := range events {
 					s.topic.tell([]string{"a", "b", "c", "d", "e"}[i%5], "motion", i)
 				}
-				got, _ := first.take(t)
+				got, _ := take(t, first)
 				if len(got) != events {
 					t.Fatalf("%d events", len(got))
 				}
@@ -73,7 +73,7 @@ func TestResume(t *testing.T) {
 					r := s.read("/v1/events", id)
 					s.topic.tell("late", "motion", events)
 					var seen []int
-					after, _ := r.take(t)
+					after, _ := take(t, r)
 					for _, m := range after {
 						if m.kind != "" {
 							t.Fatalf("behind %d: %s", n, m.kind)
@@ -90,12 +90,12 @@ func TestResume(t *testing.T) {
 					if !slices.Equal(seen, want) {
 						t.Errorf("behind %d: %v, want %v", n, seen, want)
 					}
-					r.leave()
+					r.Leave()
 				}
 				if n := testutil.ToFloat64(s.m.histories); (n > 0) != (keep < events) {
 					t.Errorf("%v reads of older events", n)
 				}
-				first.leave()
+				first.Leave()
 			})
 		})
 	}
@@ -115,12 +115,12 @@ func TestMissed(t *testing.T) {
 			"12": "12 13 14 15 16 17 18 19", "9": "missed 10 11 12 13 14 15 16 17 18 19", "18": "18 19", "99": "", "7.7": "missed", "x": "missed",
 		} {
 			r := s.read("/v1/events", id)
-			if got, _ := r.take(t); numbers(got) != want {
+			if got, _ := take(t, r); numbers(got) != want {
 				t.Errorf("behind %s: %q, want %q", id, numbers(got), want)
 			}
-			r.leave()
+			r.Leave()
 		}
-		first.leave()
+		first.Leave()
 	})
 }
 
@@ -129,34 +129,30 @@ func TestSlowReader(t *testing.T) {
 	inBubble(t, Config{Queue: 4}, 2, func(t *testing.T, s *scene) {
 		quick, slow := s.read("/v1/events", ""), s.read("/v1/events", "")
 		s.topic.tell("yard", "motion", 0)
-		before, id := slow.take(t)
-		hold := make(chan struct{})
-		slow.mu.Lock()
-		slow.hold = hold
-		slow.mu.Unlock()
+		before, id := take(t, slow)
+		release := slow.Hold()
 		for i := range 20 {
 			s.topic.tell("yard", "motion", i+1)
 			synctest.Wait()
 		}
-		if got, _ := quick.take(t); len(got) != 21 {
+		if got, _ := take(t, quick); len(got) != 21 {
 			t.Errorf("the other reader got %d events", len(got))
 		}
-		close(hold)
-		synctest.Wait()
-		after, last := slow.take(t)
-		if !slow.ended || testutil.ToFloat64(s.m.slow) != 1 {
-			t.Errorf("ended %v, %v counted", slow.ended, testutil.ToFloat64(s.m.slow))
+		release()
+		after, last := take(t, slow)
+		if !slow.Ended() || testutil.ToFloat64(s.m.slow) != 1 {
+			t.Errorf("ended %v, %v counted", slow.Ended(), testutil.ToFloat64(s.m.slow))
 		}
 		if last != "" {
 			id = last
 		}
 		again := s.read("/v1/events", id)
-		rest, _ := again.take(t)
+		rest, _ := take(t, again)
 		if got := numbers(slices.Concat(before, after, rest)); got != "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20" {
 			t.Errorf("it got %s", got)
 		}
-		quick.leave()
-		again.leave()
+		quick.Leave()
+		again.Leave()
 	})
 }
 
@@ -176,25 +172,25 @@ func TestOnDemand(t *testing.T) {
 		if n := reading(); n != 1 {
 			t.Errorf("%d reads for two readers", n)
 		}
-		a.leave()
-		b.leave()
+		a.Leave()
+		b.Leave()
 		time.Sleep(59 * time.Second)
 		c := s.read("/v1/events", "")
 		time.Sleep(2 * time.Minute)
 		if n := reading(); n != 1 || s.topic.reads != 1 {
 			t.Errorf("%d reads, %d in all, for a reader that came in time", n, s.topic.reads)
 		}
-		c.leave()
+		c.Leave()
 		time.Sleep(61 * time.Second)
 		if n := reading(); n != 0 {
 			t.Errorf("%d reads after the last reader", n)
 		}
 		d := s.read("/v1/events", "")
 		s.topic.tell("yard", "motion", 7)
-		if got, _ := d.take(t); numbers(got) != "7" {
+		if got, _ := take(t, d); numbers(got) != "7" {
 			t.Errorf("after a pause: %s", numbers(got))
 		}
-		d.leave()
+		d.Leave()
 	})
 }
 
@@ -206,10 +202,10 @@ func TestNoTopicYet(t *testing.T) {
 		s.topic.update(func() { s.topic.begin, s.topic.end = make([]int64, 4), make([]int64, 4) })
 		s.topic.tell("yard", "motion", 1)
 		time.Sleep(2 * missingPause)
-		if got, _ := r.take(t); numbers(got) != "1" {
+		if got, _ := take(t, r); numbers(got) != "1" {
 			t.Errorf("got %q", numbers(got))
 		}
-		r.leave()
+		r.Leave()
 	})
 }
 
@@ -219,20 +215,35 @@ func TestTopicFails(t *testing.T) {
 	inBubble(t, Config{}, 2, func(t *testing.T, s *scene) {
 		r := s.read("/v1/events", "")
 		s.topic.tell("yard", "motion", 1)
-		_, id := r.take(t)
+		_, id := take(t, r)
 		s.topic.update(func() { s.topic.failed = context.DeadlineExceeded })
-		synctest.Wait()
-		if !r.ended {
+		if !r.Ended() {
 			t.Error("the stream goes on")
 		}
 		s.topic.tell("yard", "motion", 2)
 		again := s.read("/v1/events", id)
 		s.topic.update(func() { s.topic.failed = nil })
 		time.Sleep(time.Minute)
-		if got, _ := again.take(t); numbers(got) != "2" {
+		if got, _ := take(t, again); numbers(got) != "2" {
 			t.Errorf("got %q", numbers(got))
 		}
-		again.leave()
+		again.Leave()
+	})
+}
+
+// While Kafka does not answer at all, streams stay open.
+func TestTopicIsAway(t *testing.T) {
+	inBubble(t, Config{}, 2, func(t *testing.T, s *scene) {
+		s.topic.update(func() { s.topic.away = context.DeadlineExceeded })
+		r := s.read("/v1/events", "")
+		time.Sleep(time.Minute)
+		s.topic.update(func() { s.topic.away = nil })
+		time.Sleep(time.Minute)
+		s.topic.tell("yard", "motion", 1)
+		if got, _ := take(t, r); numbers(got) != "1" {
+			t.Errorf("got %q", numbers(got))
+		}
+		r.Leave()
 	})
 }
 
@@ -240,36 +251,35 @@ func TestTopicFails(t *testing.T) {
 func TestPosition(t *testing.T) {
 	inBubble(t, Config{}, 1, func(t *testing.T, s *scene) {
 		r := s.read("/v1/events?camera=gate", "")
-		_, start := r.take(t)
+		_, start := take(t, r)
 		for i := range 5 {
 			s.topic.tell("yard", "motion", i)
 		}
 		time.Sleep(6 * time.Second)
-		synctest.Wait()
-		if !strings.Contains(r.got.String(), ":\n\n") {
-			t.Errorf("no sign of life: %q", r.got.String())
+		if !strings.Contains(r.Text(), ":\n\n") {
+			t.Errorf("no sign of life: %q", r.Text())
 		}
-		if got, id := r.take(t); len(got) != 0 || start != "0" || id != "5" {
+		if got, id := take(t, r); len(got) != 0 || start != "0" || id != "5" {
 			t.Errorf("%d events, from %q to %q", len(got), start, id)
 		}
-		r.leave()
+		r.Leave()
 	})
 }
 
 func TestTooManyReaders(t *testing.T) {
 	inBubble(t, Config{MaxSubscribers: 2}, 1, func(t *testing.T, s *scene) {
 		a, b, c := s.read("/v1/events", ""), s.read("/v1/events", ""), s.read("/v1/events", "")
-		if a.ended || b.ended || c.code != http.StatusServiceUnavailable || c.head.Get("Retry-After") == "" {
-			t.Errorf("the third reader got %d", c.code)
+		if a.Ended() || b.Ended() || c.Code() != http.StatusServiceUnavailable || c.Head.Get("Retry-After") == "" {
+			t.Errorf("the third reader got %d", c.Code())
 		}
-		a.leave()
+		a.Leave()
 		synctest.Wait()
-		if d := s.read("/v1/events", ""); d.ended {
+		if d := s.read("/v1/events", ""); d.Ended() {
 			t.Error("a place that was left is not free")
 		} else {
-			d.leave()
+			d.Leave()
 		}
-		b.leave()
+		b.Leave()
 	})
 }
 
@@ -291,12 +301,12 @@ func TestForeignRecord(t *testing.T) {
 			}
 		})
 		s.topic.tell("yard", "motion", 9)
-		if got, id := r.take(t); numbers(got) != "9" || id != fmt.Sprint(len(bad)+1) {
+		if got, id := take(t, r); numbers(got) != "9" || id != fmt.Sprint(len(bad)+1) {
 			t.Errorf("%q up to %q", numbers(got), id)
 		}
 		if n := testutil.ToFloat64(s.m.unreadable); n != float64(len(bad)) {
 			t.Errorf("%v counted", n)
 		}
-		r.leave()
+		r.Leave()
 	})
 }
