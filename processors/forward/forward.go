@@ -10,13 +10,13 @@ package forward
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/framelog/framelog/processors"
 	"github.com/framelog/framelog/schemas"
@@ -31,7 +31,7 @@ type Settings struct {
 
 	// Log gets what happens to connections. Default: slog.Default().
 	Log *slog.Logger `yaml:"-"`
-	// Registerer gets the metrics. May be nil.
+	// Registerer gets the metrics, with the label processor. May be nil.
 	Registerer prometheus.Registerer `yaml:"-"`
 }
 
@@ -79,33 +79,15 @@ func newForwarder(name string, s Settings) (*forwarder, error) {
 	if err != nil {
 		return nil, err
 	}
-	pictures, err := countPictures(s.Registerer)
-	if err != nil {
-		return nil, err
-	}
-	return &forwarder{
-		name: name, takes: t.takes, dial: t.dial, maxDelay: s.MaxDelay, backoff: backoffFirst, log: cmp.Or(s.Log, slog.Default()),
-		sent: pictures.WithLabelValues(name, "sent"), dropped: pictures.WithLabelValues(name, "dropped"),
-		pushers: map[string]*pusher{},
-	}, nil
-}
-
-// countPictures makes the metric, which all processors of a process share.
-func countPictures(reg prometheus.Registerer) (*prometheus.CounterVec, error) {
-	vec := prometheus.NewCounterVec(prometheus.CounterOpts{
+	pictures := promauto.With(prometheus.WrapRegistererWith(prometheus.Labels{"processor": name}, s.Registerer)).NewCounterVec(prometheus.CounterOpts{
 		Name: "framelog_processor_forward_pictures_total",
 		Help: "Pictures of cameras that are pushed to other servers: sent, or dropped because the server is away or too slow.",
-	}, []string{"processor", "result"})
-	if reg == nil {
-		return vec, nil
-	}
-	err := reg.Register(vec)
-	if is, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
-		if same, ok := is.ExistingCollector.(*prometheus.CounterVec); ok {
-			return same, nil
-		}
-	}
-	return vec, err
+	}, []string{"result"})
+	return &forwarder{
+		name: name, takes: t.takes, dial: t.dial, hide: t.hide, maxDelay: s.MaxDelay, backoff: backoffFirst, log: cmp.Or(s.Log, slog.Default()),
+		sent: pictures.WithLabelValues("sent"), dropped: pictures.WithLabelValues("dropped"),
+		pushers: map[string]*pusher{},
+	}, nil
 }
 
 type forwarder struct {
@@ -113,7 +95,9 @@ type forwarder struct {
 	// takes reports whether the server can be sent a track.
 	takes func(schemas.Track) bool
 	// dial connects for a camera. start is the media time of its first picture.
-	dial     func(ctx context.Context, camera string, tracks []schemas.Track, start int64) (connection, error)
+	dial func(ctx context.Context, camera string, tracks []schemas.Track, start int64) (connection, error)
+	// hide removes secrets from an error of dial or of a connection.
+	hide     func(error) error
 	maxDelay time.Duration
 	backoff  time.Duration // as backoffFirst
 	log      *slog.Logger
@@ -143,10 +127,11 @@ func (f *forwarder) process(ctx context.Context, in *processors.Fragment, out *p
 func (f *forwarder) close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	var all sync.WaitGroup
 	for _, p := range f.pushers {
-		p.idle.Stop()
-		p.rest()
+		all.Go(p.close)
 	}
+	all.Wait()
 	return nil
 }
 

@@ -75,16 +75,6 @@ type receiver interface {
 	process() *testenv.Process
 }
 
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 // ffmpegServer is FFmpeg as a server for one client.
 type ffmpegServer struct {
 	scheme string
@@ -131,14 +121,11 @@ func (f *ffmpegServer) received(t *testing.T) (pictures, sounds []string) {
 	if f.ExitCode(testenv.Patience) == -1 {
 		t.Fatal("ffmpeg does not end after its client has")
 	}
-	for _, l := range hashLines([]byte(f.out.String())) {
-		if l.stream == "0" {
-			pictures = append(pictures, l.hash)
-		} else {
-			sounds = append(sounds, l.hash)
-		}
+	h, err := testenv.ParseHashes([]byte(f.out.String()))
+	if err != nil {
+		t.Fatal(err)
 	}
-	return pictures, sounds
+	return sums(h.Video), sums(h.Audio)
 }
 
 // gstServer is GStreamer's RTSP server, which writes files.
@@ -192,32 +179,26 @@ func (g *gstServer) received(t *testing.T) (pictures, sounds []string) {
 	t.Helper()
 	g.settle(t)
 	format := map[string]string{"h264": "h264", "h265": "hevc", "mjpeg": "mjpeg"}[g.video]
-	pictures = frameHashes(t, "-f", format, "-i", g.path+".video", "-fps_mode", "passthrough")
+	pictures = decoded(t, format, g.path+".video")
 	if g.audio != "" {
-		sounds = frameHashes(t, "-f", "aac", "-i", g.path+".audio", "-c", "copy", "-bsf:a", "aac_adtstoasc")
+		sounds = sums(testenv.FrameHashes(t, g.path+".audio", testenv.HashOptions{
+			Input: []string{"-f", "aac"}, Output: []string{"-bsf:a", "aac_adtstoasc"}, Copy: true,
+		}).Audio)
 	}
 	return pictures, sounds
 }
 
-func frameHashes(t *testing.T, args ...string) (hashes []string) {
+// decoded are the hashes of the pictures of a file, as FFmpeg decodes it.
+func decoded(t *testing.T, format, path string) []string {
 	t.Helper()
-	for _, l := range hashLines(testmedia.FFmpeg(t, append(args, "-f", "framehash", "-hash", "md5", "-")...)) {
-		hashes = append(hashes, l.hash)
-	}
-	return hashes
+	return sums(testenv.FrameHashes(t, path, testenv.HashOptions{Input: []string{"-f", format}}).Video)
 }
 
-type hashLine struct{ stream, hash string }
-
-// hashLines reads FFmpeg's framehash: stream, dts, pts, duration, size, hash, and perhaps
-// more about side data.
-func hashLines(b []byte) (all []hashLine) {
-	for line := range bytes.Lines(b) {
-		if fields := strings.Split(string(line), ","); !bytes.HasPrefix(line, []byte("#")) && len(fields) >= 6 {
-			all = append(all, hashLine{fields[0], strings.TrimSpace(fields[5])})
-		}
+func sums(all []testenv.Hash) (hashes []string) {
+	for _, h := range all {
+		hashes = append(hashes, h.Sum)
 	}
-	return all
+	return hashes
 }
 
 // peer pushes to a receiver.
@@ -230,7 +211,7 @@ type peer struct {
 func newPeer(t *testing.T, r receiver, s Settings) *peer {
 	t.Helper()
 	testenv.SkipShort(t, "servers of others")
-	p := &peer{receiver: r, port: freePort(t)}
+	p := &peer{receiver: r, port: testenv.FreePort(t)}
 	s.URL = r.url(p.port)
 	var err error
 	if p.f, err = newForwarder("push", s); err != nil {
@@ -341,7 +322,7 @@ func TestMJPEG(t *testing.T) {
 	}
 	p.hangUp()
 	pictures, _ := p.received(t)
-	compare(t, "pictures", pictures, frameHashes(t, "-f", "mjpeg", "-i", file, "-fps_mode", "passthrough"))
+	compare(t, "pictures", pictures, decoded(t, "mjpeg", file))
 
 	other := push(t, rtmpServer(t, func(net.Conn) {}), processorstest.Fragments(t, "mjpeg")[0])
 	want(t, "note of RTMP", other, Note{Dropped: 5, Reason: "rtmp:// carries no pictures of this camera's codec"})

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/framelog/framelog/processors"
@@ -20,6 +22,7 @@ var (
 	errLate  = errors.New("it comes later than max_delay allows")
 	errStale = errors.New("later footage was sent already")
 	errStuck = fmt.Errorf("the server has not taken a chunk within %v", writeTimeout)
+	errEnded = errors.New("the server has ended the connection")
 )
 
 // connection is a connection to a server that takes one camera.
@@ -89,6 +92,14 @@ func (p *pusher) rest() {
 	}
 }
 
+// close ends the connection, and waits for rest, which may be ending it already.
+func (p *pusher) close() {
+	p.idle.Stop()
+	p.busy <- struct{}{}
+	p.hangUp()
+	<-p.busy
+}
+
 func (p *pusher) hangUp() {
 	if p.conn != nil {
 		p.conn.close()
@@ -120,7 +131,7 @@ func (p *pusher) push(ctx context.Context, in *processors.Fragment) (Note, error
 		return note, nil
 	}
 	note.Reason = cause.Error()
-	note.Reason = note.Reason[:min(len(note.Reason), 200)]
+	note.Reason = strings.ToValidUTF8(note.Reason[:min(len(note.Reason), 200)], "")
 	return note, nil
 }
 
@@ -151,8 +162,7 @@ func (p *pusher) ready(ctx context.Context, in *processors.Fragment) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	default:
-		p.failed(err)
-		return p.failure
+		return p.failed(err)
 	}
 	p.log.Info("connected to the server")
 	p.conn, p.config, p.fresh, p.late = conn, config, true, lateness{}
@@ -166,7 +176,7 @@ func (p *pusher) send(ctx context.Context, in *processors.Fragment, c *schemas.C
 	}
 	if v := c.Video(); c.Index == 0 && len(v) > 0 {
 		p.from = math.MinInt64
-		if p.fresh && in.OpenGOP {
+		if in.OpenGOP && (p.fresh || in.Media > p.sent) {
 			p.from = v[0].DTS + int64(v[0].PTSOffset) // the server does not have what earlier pictures need
 		}
 		p.fresh = false
@@ -184,10 +194,9 @@ func (p *pusher) send(ctx context.Context, in *processors.Fragment, c *schemas.C
 	case ctx.Err() != nil:
 		p.hangUp()
 	case limited.Err() != nil:
-		err = errStuck
-		p.failed(err)
+		err = p.failed(errStuck)
 	default:
-		p.failed(err)
+		err = p.failed(err)
 	}
 	return 0, err
 }
@@ -226,9 +235,14 @@ func (p *pusher) write(ctx context.Context, in *processors.Fragment, c *schemas.
 	return pictures, nil
 }
 
-// failed ends the connection, and says when the next attempt may come.
-func (p *pusher) failed(err error) {
+// failed ends the connection, and says when the next attempt may come. It returns the
+// error as people may see it.
+func (p *pusher) failed(err error) error {
 	p.hangUp()
+	if errors.Is(err, io.EOF) {
+		err = errEnded
+	}
+	err = p.f.hide(err)
 	p.failures++
 	wait := min(p.f.backoff<<min(p.failures-1, 10), backoffMax)
 	p.retry = time.Now().Add(wait/2 + rand.N(wait/2))
@@ -236,6 +250,7 @@ func (p *pusher) failed(err error) {
 		p.log.Warn("cannot push to the server; footage is dropped", "error", err)
 	}
 	p.failure = err
+	return err
 }
 
 // lateness measures how late footage is sent: in comparison with the footage of its session

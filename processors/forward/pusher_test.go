@@ -24,6 +24,7 @@ type fakeServer struct {
 	write func(ctx context.Context) error // what comes before a sample is taken; nil: nothing
 	conns []*fakeConn
 	began time.Time
+	takes time.Duration // to close a connection
 }
 
 type fakeConn struct {
@@ -57,7 +58,11 @@ func (c *fakeConn) write(ctx context.Context, t *schemas.Track, s schemas.Sample
 func (c *fakeConn) flush(ctx context.Context) error { return ctx.Err() }
 func (c *fakeConn) gone() <-chan struct{}           { return c.ended }
 func (c *fakeConn) err() error                      { return errors.New("it has hung up") }
-func (c *fakeConn) close()                          { c.closed.Store(true) }
+
+func (c *fakeConn) close() {
+	time.Sleep(c.s.takes)
+	c.closed.Store(true)
+}
 
 // sent is what all connections were sent.
 func (s *fakeServer) sent() (all []string) {
@@ -288,7 +293,8 @@ func TestOpenGOP(t *testing.T) {
 		}
 		want(t, "note", push(t, f, open(1)), Note{Sent: 2, Dropped: 2})
 		want(t, "note", push(t, f, open(2)), Note{Sent: 4})
-		want(t, "sent", s.sent(), "[h264 1.0 h264 1.3 h264 2.0 h264 2.1 h264 2.2 h264 2.3]")
+		want(t, "note behind a fragment that was left out", push(t, f, open(4)), Note{Sent: 2, Dropped: 2})
+		want(t, "sent", s.sent(), "[h264 1.0 h264 1.3 h264 2.0 h264 2.1 h264 2.2 h264 2.3 h264 4.0 h264 4.3]")
 	})
 }
 
@@ -349,6 +355,28 @@ func TestIdle(t *testing.T) {
 		want(t, "closed", s.conns[0].closed.Load(), true)
 		want(t, "note", pushAt(t, s, f, 30), Note{Sent: 4})
 		want(t, "connections", len(s.conns), 2)
+	})
+}
+
+// Close ends all connections at the same time, and waits for one that ends already.
+func TestClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := newFake(t)
+		s.takes = 2 * time.Second
+		for _, pause := range []time.Duration{0, idleTimeout + time.Second} {
+			for _, camera := range []string{"door", "gate"} {
+				in := fragment(1, nil)
+				in.Camera = camera
+				push(t, f, in)
+			}
+			time.Sleep(pause)
+			began := time.Now()
+			_ = f.close()
+			for _, c := range s.conns {
+				want(t, "closed", c.closed.Load(), true)
+			}
+			want(t, "it is quick", time.Since(began) <= s.takes, true)
+		}
 	})
 }
 

@@ -329,6 +329,10 @@ func (c *rtmpConn) write(ctx context.Context, t *schemas.Track, s schemas.Sample
 	}
 	err := c.send(m)
 	c.broken = c.broken || err != nil
+	if errors.Is(err, net.ErrClosed) { // listen has closed it, and knows why
+		<-c.ended
+		return c.cause
+	}
 	return err
 }
 

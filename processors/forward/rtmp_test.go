@@ -2,8 +2,11 @@ package forward
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -77,6 +80,62 @@ func (r *received) take(s *gortmplib.ServerConn, m message.Message) {
 	}
 }
 
+// A secret that the server repeats when it ends the stream stands in no note and no log.
+func TestServerRepeatsSecret(t *testing.T) {
+	const secret = "c4n4ry"
+	t.Setenv("FRAMELOG_SECRET_KEY", secret)
+	address := testenv.ServeTCP(t, func(conn net.Conn) {
+		s := &gortmplib.ServerConn{RW: conn}
+		if s.Initialize() == nil && s.AcceptConn() == nil && s.AcceptAction() == nil {
+			refuse(s, secret+" is not published any more")
+		}
+	})
+	var log testenv.Log
+	f, err := newForwarder("push", Settings{URL: "rtmp://" + address + "/live/${FRAMELOG_SECRET_KEY}", Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.close() })
+	var n Note
+	for seq := uint64(1); n.Reason == ""; seq++ {
+		n = push(t, f, fragment(seq, nil))
+	}
+	if !strings.HasSuffix(n.Reason, "NetStream.Publish.BadName *** is not published any more") || !log.Contains("is not published any more") || log.Contains(secret) {
+		t.Errorf("%+v, %s", n, log.String())
+	}
+}
+
+// refuse says that the stream cannot be, and waits for the end of the client.
+func refuse(s *gortmplib.ServerConn, why string) {
+	_ = s.Write(&message.CommandAMF0{
+		ChunkStreamID: 5, MessageStreamID: rtmpStream, Name: "onStatus", CommandID: 0,
+		Arguments: amf0.Data{nil, amf0.Object{
+			{Key: "level", Value: "error"}, {Key: "code", Value: "NetStream.Publish.BadName"}, {Key: "description", Value: why},
+		}},
+	})
+	for {
+		if _, err := s.Read(); err != nil {
+			return
+		}
+	}
+}
+
+// A server that takes the connection and says nothing is named as such, over each protocol.
+func TestServerIsSilent(t *testing.T) {
+	address := testenv.ServeTCP(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+	for _, scheme := range []string{"rtsp", "rtsps", "rtmp", "rtmps"} {
+		target, err := newTarget(Settings{URL: scheme + "://" + address + "/live/a"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if _, err := target.dial(ctx, "door", processorstest.Fragments(t, "h264")[0].Tracks, 0); err == nil || err.Error() != "the server was not ready within 10s" {
+			t.Errorf("%s: %v", scheme, err)
+		}
+	}
+}
+
 // Enhanced RTMP carries H.265: the parameter sets, and each picture with its times.
 func TestH265OverRTMP(t *testing.T) {
 	r := &received{}
@@ -147,17 +206,7 @@ func TestRefused(t *testing.T) {
 		if s.Initialize() != nil || s.AcceptConn() != nil {
 			return
 		}
-		_ = s.Write(&message.CommandAMF0{
-			ChunkStreamID: 5, MessageStreamID: rtmpStream, Name: "onStatus", CommandID: 0,
-			Arguments: amf0.Data{nil, amf0.Object{
-				{Key: "level", Value: "error"}, {Key: "code", Value: "NetStream.Publish.BadName"}, {Key: "description", Value: "the name is taken"},
-			}},
-		})
-		for {
-			if _, err := s.Read(); err != nil {
-				return
-			}
-		}
+		refuse(s, "the name is taken")
 	})
 	n := push(t, f, processorstest.Fragments(t, "h264")[0])
 	if n.Dropped != 25 || !strings.Contains(n.Reason, "NetStream.Publish.BadName the name is taken") {

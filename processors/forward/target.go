@@ -115,7 +115,7 @@ func (t target) takes(track schemas.Track) bool {
 	}
 }
 
-// dial connects for a camera (see forwarder). Its errors hold no secret.
+// dial connects for a camera (see forwarder).
 func (t target) dial(ctx context.Context, camera string, tracks []schemas.Track, start int64) (connection, error) {
 	if !slices.ContainsFunc(tracks, func(track schemas.Track) bool { return track.Codec.Video() }) {
 		return nil, fmt.Errorf("%s:// carries no pictures of this camera's codec", t.scheme)
@@ -132,10 +132,10 @@ func (t target) dial(ctx context.Context, camera string, tracks []schemas.Track,
 	} else {
 		c, err = t.dialRTSP(ctx, u, tracks, start)
 	}
-	if err != nil {
-		return nil, t.hide(err)
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("the server was not ready within %v", connectTimeout)
 	}
-	return c, nil
+	return c, err
 }
 
 // dialTCP connects to host:port, with TLS if the scheme has it.

@@ -152,7 +152,7 @@ func FrameHashes(t testing.TB, input string, o HashOptions) Hashes {
 	timed.Cancel = func() error { return timed.Process.Signal(os.Interrupt) } // flushes what it has
 	timed.WaitDelay = 5 * time.Second
 	err := timed.Run()
-	h, perr := parseHashes(out.Bytes())
+	h, perr := ParseHashes(out.Bytes())
 	if perr != nil || (len(h.Video) == 0 && len(h.Audio) == 0) {
 		t.Fatalf("testenv: read frames of %s: %v, %v\n%s", input, err, perr, errs.String())
 	}
@@ -162,9 +162,9 @@ func FrameHashes(t testing.TB, input string, o HashOptions) Hashes {
 	return h
 }
 
-// parseHashes reads FFmpeg's framehash format: comments that describe the streams,
+// ParseHashes reads FFmpeg's framehash format: comments that describe the streams,
 // then "stream, dts, pts, duration, size, hash".
-func parseHashes(b []byte) (Hashes, error) {
+func ParseHashes(b []byte) (Hashes, error) {
 	var h Hashes
 	audio := map[string]bool{}
 	s := bufio.NewScanner(bytes.NewReader(b))
