@@ -38,11 +38,7 @@ framelog.run(picky)
 // processed again once the cause is mended. The others are processed meanwhile.
 func TestDeadLetters(t *testing.T) {
 	t.Parallel()
-	testenv.SkipShort(t, "the framelog binary")
-	const python = "/usr/bin/python3"
-	if out, err := exec.CommandContext(t.Context(), python, "-c", "import numpy").CombinedOutput(); err != nil {
-		testenv.Missing(t, "Debian's package python3-numpy is not installed: %v %s", err, out)
-	}
+	python := testenv.Python(t, "import numpy", "python3-numpy")
 	dir := t.TempDir()
 	mended, script := filepath.Join(dir, "mended"), filepath.Join(dir, "picky.py")
 	if err := os.WriteFile(script, fmt.Appendf(nil, picky, mended), 0o600); err != nil {

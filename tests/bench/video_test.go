@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -146,7 +145,7 @@ func newMaterial(b *testing.B) *material {
 // run returns pictures a second, and CPU time a picture in ms.
 func (c *material) run(b *testing.B, w work, name string) (speed, cost float64) {
 	b.Helper()
-	before, start := used(b), time.Now()
+	before, start := testenv.CPU(b), time.Now()
 	switch name {
 	case "ffmpeg":
 		c.command(b, "ffmpeg", "ffmpeg", slices.Concat([]string{"-nostdin", "-loglevel", "error", "-i", c.path}, w.ffmpeg))
@@ -156,7 +155,7 @@ func (c *material) run(b *testing.B, w work, name string) (speed, cost float64) 
 	default:
 		c.own(b, w)
 	}
-	took, cpu := time.Since(start), used(b)-before
+	took, cpu := time.Since(start), testenv.CPU(b)-before
 	return float64(c.pictures) / took.Seconds(), float64(cpu.Microseconds()) / 1000 / float64(c.pictures)
 }
 
@@ -186,17 +185,4 @@ func (c *material) own(b *testing.B, w work) {
 	}
 	close(todo)
 	wg.Wait()
-}
-
-// used returns the CPU time of this process and of its children that have ended.
-func used(b *testing.B) (sum time.Duration) {
-	b.Helper()
-	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
-		var u syscall.Rusage
-		if err := syscall.Getrusage(who, &u); err != nil {
-			b.Fatal(err)
-		}
-		sum += time.Duration(u.Utime.Nano() + u.Stime.Nano())
-	}
-	return sum
 }

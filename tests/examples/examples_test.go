@@ -88,17 +88,11 @@ func envOf(t *testing.T, brokers, prefix string) *env {
 // examples is the folder of the programs.
 func examples(t *testing.T) string { return filepath.Join(testenv.Root(t), "docs/examples") }
 
-// debianPython is Debian's Python, for which the packages are installed.
-const debianPython = "/usr/bin/python3"
-
 // python returns the command that runs Debian's Python.
 func python(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	check := exec.CommandContext(t.Context(), debianPython, "-c", "import confluent_kafka, msgpack")
-	if out, err := check.CombinedOutput(); err != nil {
-		testenv.Missing(t, "Debian's packages python3-confluent-kafka and python3-msgpack are not installed: %v %s", err, out)
-	}
-	return exec.CommandContext(t.Context(), debianPython, append([]string{"-B"}, args...)...)
+	path := testenv.Python(t, "import confluent_kafka, msgpack", "python3-confluent-kafka and python3-msgpack")
+	return exec.CommandContext(t.Context(), path, append([]string{"-B"}, args...)...)
 }
 
 // reader returns the command that runs reader.py.

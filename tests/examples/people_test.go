@@ -16,7 +16,7 @@ import (
 )
 
 // walk makes a clip in which a person stands in some fragments, at different places.
-func walk(t *testing.T) string {
+func walk(t *testing.T, python string) string {
 	t.Helper()
 	script := filepath.Join(testenv.Root(t), "tests/examples/testdata/walk.py")
 	text, err := os.ReadFile(script)
@@ -25,7 +25,7 @@ func walk(t *testing.T) string {
 	}
 	ffmpeg := testenv.Tool(t, "ffmpeg", "ffmpeg")
 	return testenv.CachedFile(t, "walk-"+testenv.Digest(string(text))+".mp4", func(path string) error {
-		line := fmt.Sprintf("%s %s | %s -v error -f rawvideo -pix_fmt bgr24 -s 640x360 -r 10 -i - -c:v libx264 -g 10 -sc_threshold 0 -bf 0 -pix_fmt yuv420p %s", debianPython, script, ffmpeg, path)
+		line := fmt.Sprintf("%s %s | %s -v error -f rawvideo -pix_fmt bgr24 -s 640x360 -r 10 -i - -c:v libx264 -g 10 -sc_threshold 0 -bf 0 -pix_fmt yuv420p %s", python, script, ffmpeg, path)
 		out, err := exec.CommandContext(t.Context(), "bash", "-o", "pipefail", "-c", line).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("%w: %s", err, out)
@@ -50,10 +50,7 @@ func person(gray []byte, width int) (x, y float64, ok bool) {
 func TestAddAProcessorInPython(t *testing.T) {
 	testenv.SkipShort(t, "the framelog binary")
 	t.Parallel()
-	if out, err := exec.CommandContext(t.Context(), debianPython, "-c", "import cv2, numpy").CombinedOutput(); err != nil {
-		testenv.Missing(t, "Debian's packages python3-opencv and python3-numpy are not installed: %v %s", err, out)
-	}
-	camera := testenv.StartGstRTSPServer(t, testenv.GstRTSPOptions{File: walk(t)})
+	camera := testenv.StartGstRTSPServer(t, testenv.GstRTSPOptions{File: walk(t, testenv.Python(t, "import cv2, numpy", "python3-opencv and python3-numpy"))})
 	r := newReader(t, "cameras:\n  - {id: street, url: \""+camera.URL+"\"}\n")
 	e := envOf(t, r.f.Broker, "")
 	raw, out := schemas.Topic{Camera: "street"}, schemas.Topic{Camera: "street", Rendition: "people"}

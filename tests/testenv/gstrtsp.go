@@ -34,12 +34,7 @@ var portLine = regexp.MustCompile(`(?m)^PORT (\d+)$`)
 // its start to each client and then ends; a live pattern goes on.
 func StartGstRTSPServer(t testing.TB, o GstRTSPOptions) *GstRTSPServer {
 	t.Helper()
-	SkipShort(t, "GStreamer's RTSP server")
-	const python = "/usr/bin/python3" // Debian's Python, for which python3-gi is installed
-	check := exec.CommandContext(t.Context(), python, "-c", "import gi; gi.require_version('GstRtspServer', '1.0')")
-	if out, err := check.CombinedOutput(); err != nil {
-		Missing(t, "GStreamer's RTSP server is not installed (Debian packages python3-gi and gir1.2-gst-rtsp-server-1.0): %v %s", err, out)
-	}
+	python := Python(t, "import gi; gi.require_version('GstRtspServer', '1.0')", "python3-gi and gir1.2-gst-rtsp-server-1.0")
 	args := []string{filepath.Join(Root(t), "tests/testenv/testdata/rtsp_server.py")}
 	for _, f := range []struct{ flag, value string }{
 		{"--file", o.File},

@@ -126,6 +126,18 @@ func Tool(t testing.TB, name, debianPackage string) string {
 	return path
 }
 
+// Python returns Debian's Python, or ends the test as Missing does if imports, as
+// "import cv2, numpy", fails. packages are Debian's that have the modules.
+func Python(t testing.TB, imports, packages string) string {
+	t.Helper()
+	SkipShort(t, "Python")
+	const python = "/usr/bin/python3" // another one in the PATH does not see Debian's packages
+	if out, err := exec.CommandContext(t.Context(), python, "-c", imports).CombinedOutput(); err != nil {
+		Missing(t, "Python cannot %s (Debian packages %s): %v %s", imports, packages, err, out)
+	}
+	return python
+}
+
 var ports struct {
 	sync.Mutex
 	given map[int]bool
