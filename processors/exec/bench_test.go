@@ -1,27 +1,13 @@
 package exec
 
 import (
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/framelog/framelog/processors"
 	"github.com/framelog/framelog/processors/video"
+	"github.com/framelog/framelog/tests/testenv"
 	"github.com/framelog/framelog/tests/testmedia"
 )
-
-// cpu is the processor time of this process and of the children that have ended.
-func cpu(b *testing.B) (sum time.Duration) {
-	b.Helper()
-	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
-		var u syscall.Rusage
-		if err := syscall.Getrusage(who, &u); err != nil {
-			b.Fatal(err)
-		}
-		sum += time.Duration(u.Utime.Nano() + u.Stime.Nano())
-	}
-	return sum
-}
 
 // BenchmarkPython measures pictures of 640×360 a second, and a second of processor time, to
 // a program in Python that does nothing: from memory, decoded, and the decoding alone.
@@ -31,7 +17,7 @@ func BenchmarkPython(b *testing.B) {
 	measure := func(b *testing.B, f func(in *processors.Fragment), end func()) {
 		f(clip[0]) // starts what is needed
 		b.ResetTimer()
-		began := cpu(b)
+		began := testenv.CPU(b)
 		for range b.N {
 			for _, in := range clip {
 				f(in)
@@ -41,7 +27,7 @@ func BenchmarkPython(b *testing.B) {
 		end()
 		n := float64(b.N * len(clip) * fps)
 		b.ReportMetric(n/b.Elapsed().Seconds(), "pictures/s")
-		b.ReportMetric(n/(cpu(b)-began).Seconds(), "pictures/core-s")
+		b.ReportMetric(n/(testenv.CPU(b)-began).Seconds(), "pictures/core-s")
 	}
 	through := func(b *testing.B, e *env) {
 		measure(b, func(in *processors.Fragment) {
@@ -52,7 +38,7 @@ func BenchmarkPython(b *testing.B) {
 	}
 	size := func(s *Settings) { s.Size = "640x360" }
 	b.Run("exec", func(b *testing.B) {
-		e := python(b, "testdata/nothing.py", "python3-numpy", size)
+		e := python(b, "testdata/nothing.py", size)
 		e.pictures = fake{width: 640, height: 360, same: true}.pictures
 		through(b, e)
 	})
@@ -65,5 +51,5 @@ func BenchmarkPython(b *testing.B) {
 			}
 		}, func() {})
 	})
-	b.Run("decode+exec", func(b *testing.B) { through(b, withVideo(python(b, "testdata/nothing.py", "python3-numpy", size))) })
+	b.Run("decode+exec", func(b *testing.B) { through(b, withVideo(python(b, "testdata/nothing.py", size))) })
 }

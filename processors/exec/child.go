@@ -106,12 +106,14 @@ func (c *child) wait() {
 	_ = c.cmd.Wait() // ProcessState tells it
 	_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
 	close(c.gone)
-	late := time.Now().Add(lateOutput)
-	_ = c.in.SetWriteDeadline(late)
+	_ = c.in.SetWriteDeadline(time.Now().Add(lateOutput))
 	for _, f := range append(c.print, c.out) {
-		_ = f.SetReadDeadline(late)
+		c.hurry(f)
 	}
 }
+
+// hurry ends reading from a pipe soon after the child's end.
+func (c *child) hurry(f *os.File) { _ = f.SetReadDeadline(time.Now().Add(lateOutput)) }
 
 // ended reports whether the child has ended, or was killed and is about to.
 func (c *child) ended() bool {
@@ -212,7 +214,11 @@ func (c *child) handshake(ctx context.Context, hello helloHeader, timeout time.D
 		return garbagef("it speaks version %d of the protocol, Framelog speaks %d", m.Version, version)
 	}
 	c.ready = true
-	return c.out.SetReadDeadline(time.Time{})
+	_ = c.out.SetReadDeadline(time.Time{})
+	if c.hasGone() { // wait may have set its deadline before
+		c.hurry(c.out)
+	}
+	return nil
 }
 
 // close ends the child: its input ends, and if it does not end within timeout it is

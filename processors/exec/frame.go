@@ -125,8 +125,8 @@ type endHeader struct {
 
 // answer is a frame of the program: its kind and all that a header can have.
 type answer struct {
-	kind    byte
-	payload int // its length; read it with answers.read
+	kind            byte
+	header, payload int // their lengths; read the payload with answers.read
 
 	key
 	Version  int `json:"version"`
@@ -228,7 +228,7 @@ func (a *answers) next() (*answer, error) {
 	if err := a.read(b); err != nil {
 		return nil, err
 	}
-	m := &answer{kind: head[3], payload: int(payload)}
+	m := &answer{kind: head[3], header: int(header), payload: int(payload)}
 	if err := json.Unmarshal(b, m); err != nil {
 		return nil, garbagef("the header of a frame %q: %v", head[3], err)
 	}

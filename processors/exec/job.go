@@ -2,6 +2,7 @@ package exec
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -38,10 +39,11 @@ type job struct {
 	sent   atomic.Int64                  // number of pictures or chunks
 	end    atomic.Int64                  // media time at which what was sent ends
 
-	lastPTS int64 // of the program's pictures
-	buffers [2][]byte
-	events  []schemas.Event
-	note    any
+	lastPTS    int64 // of the program's pictures
+	buffers    [2][]byte
+	events     []schemas.Event
+	eventBytes int
+	note       json.RawMessage
 }
 
 func newJob(p *pool, c *child, in *processors.Fragment, out *processors.Output) *job {
@@ -178,7 +180,7 @@ func (j *job) header() fragmentHeader {
 	f := j.in
 	h := fragmentHeader{
 		key: j.key, Camera: f.Camera, Input: f.Input, Life: f.Life, Session: f.Session, Start: micros(f.Start),
-		Media: f.Media, OpenGOP: f.OpenGOP, KeyframeOnly: f.KeyframeOnly,
+		Media: f.Media, OpenGOP: f.OpenGOP, KeyframeOnly: f.KeyframeOnly, Tracks: []trackHeader{},
 	}
 	for _, t := range f.Tracks {
 		h.Tracks = append(h.Tracks, trackHeader(t))

@@ -62,7 +62,7 @@ func newPool(o *options) *pool {
 		endTimeout: endTimeout, cancelTimeout: cancelTimeout,
 		pictures: video.Pictures, encode: video.Encode,
 	}
-	metrics := promauto.With(o.Registerer)
+	metrics := promauto.With(prometheus.WrapRegistererWith(prometheus.Labels{"processor": o.name}, o.Registerer))
 	p.restarts = metrics.NewCounter(prometheus.CounterOpts{
 		Name: "framelog_processor_exec_restarts_total", Help: "Processes of the program that ended, were killed or did not start.",
 	})
@@ -110,6 +110,10 @@ func (p *pool) give(s *slot) {
 func (p *pool) drop(s *slot) {
 	s.child.close(p.endTimeout)
 	s.child = nil
+	p.failed(s)
+}
+
+func (p *pool) failed(s *slot) {
 	s.failures++
 	s.failed = time.Now()
 	p.restarts.Inc()
@@ -128,8 +132,7 @@ func (p *pool) prepare(ctx context.Context, s *slot) error {
 		}
 		c, err := p.start()
 		if err != nil {
-			s.failures++
-			s.failed = time.Now()
+			p.failed(s)
 			return p.unavailable(err)
 		}
 		s.child = c

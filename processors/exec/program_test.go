@@ -268,6 +268,12 @@ var once = map[string]func(p *program){
 		p.say(kindEvent, map[string]any{"type": "x", "start": start.Add(-time.Second)})
 		select {}
 	}),
+	"large events": firstTime(func(p *program) {
+		for range 5 {
+			p.say(kindEvent, map[string]any{"type": "x", "data": strings.Repeat("x", maxHeader-100)})
+		}
+		select {}
+	}),
 	"long note": firstTime(func(p *program) { p.say(kindNote, map[string]any{"note": strings.Repeat("x", 2000)}); select {} }),
 	"picture": firstTime(func(p *program) {
 		p.say(kindPicture, map[string]any{"pts": p.firstPTS(), "width": 8, "height": 4}, make([]byte, 96))

@@ -16,23 +16,18 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// python makes a pool that runs a program in Python. packages are Debian's that it needs.
-func python(t testing.TB, program string, packages string, change ...func(*Settings)) *env {
+// python makes a pool that runs a program in Python.
+func python(t testing.TB, program string, change ...func(*Settings)) *env {
 	t.Helper()
-	testenv.SkipShort(t, "Python")
-	const python = "/usr/bin/python3"
-	modules := strings.NewReplacer("python3-", "import ", "opencv", "cv2", " ", "; ").Replace(packages)
-	if out, err := osexec.CommandContext(t.Context(), python, "-c", modules).CombinedOutput(); err != nil {
-		testenv.Missing(t, "Debian's packages %s are not installed: %v %s", packages, err, out)
-	}
-	return envOf(t, t.TempDir(), Settings{Command: []string{python, "-B", program}}, change...)
+	path := testenv.Python(t, "import numpy", "python3-numpy")
+	return envOf(t, t.TempDir(), Settings{Command: []string{path, "-B", program}}, change...)
 }
 
 // The module framelog gives pictures as arrays, and brings answers back.
 func TestPython(t *testing.T) {
 	for format, shape := range map[string]string{"BGR": "[4 8 3]", "RGB": "[4 8 3]", "Gray8": "[4 8]", "I420": "[6 8]"} {
 		t.Run(format, func(t *testing.T) {
-			e := python(t, "testdata/answers.py", "python3-numpy", func(s *Settings) {
+			e := python(t, "testdata/answers.py", func(s *Settings) {
 				s.Format = format
 				if format == "Gray8" {
 					s.Output = "alternative"
@@ -145,7 +140,7 @@ func checkReplaced(t *testing.T, chunks []*schemas.Chunk) {
 
 // A handler may leave the loop early. What it does wrong, the module says clearly.
 func TestPythonErrors(t *testing.T) {
-	e := python(t, "testdata/early.py", "python3-numpy")
+	e := python(t, "testdata/early.py")
 	for seq := range uint64(2) {
 		r, err := e.collect(t.Context(), seq, 100)
 		if err != nil {
@@ -173,7 +168,7 @@ func TestPythonErrors(t *testing.T) {
 }
 
 func TestPythonChunks(t *testing.T) {
-	e := python(t, "testdata/chunks.py", "python3-numpy", func(s *Settings) { s.Mode = "encoded" })
+	e := python(t, "testdata/chunks.py", func(s *Settings) { s.Mode = "encoded" })
 	r, err := e.collect(t.Context(), 5, 2)
 	if err != nil {
 		t.Fatal(err)
@@ -187,8 +182,8 @@ func TestPythonChunks(t *testing.T) {
 
 // A program that somebody starts by hand says how to start it.
 func TestPythonAlone(t *testing.T) {
-	python(t, "", "python3-numpy")
-	cmd := osexec.CommandContext(t.Context(), "/usr/bin/python3", "-B", filepath.Join("testdata", "nothing.py"))
+	path := testenv.Python(t, "import numpy", "python3-numpy")
+	cmd := osexec.CommandContext(t.Context(), path, "-B", filepath.Join("testdata", "nothing.py"))
 	cmd.Env = append(cmd.Environ(), "PYTHONPATH=python")
 	out, err := cmd.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "framelog.Error: start this program with Framelog: framelog process exec --name NAME -- python3 PROGRAM.py") {
@@ -198,7 +193,7 @@ func TestPythonAlone(t *testing.T) {
 
 // A picture that the program keeps stays as it is.
 func TestPythonKeeps(t *testing.T) {
-	e := python(t, "testdata/keeps.py", "python3-numpy")
+	e := python(t, "testdata/keeps.py")
 	r, err := e.collect(t.Context(), 5, 40)
 	if err != nil {
 		t.Fatal(err)

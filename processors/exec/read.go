@@ -1,8 +1,8 @@
 package exec
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"math"
 	"strings"
@@ -12,8 +12,10 @@ import (
 )
 
 const (
-	// maxEvents is how many events a program may tell of a fragment.
-	maxEvents = 1000
+	// maxEvents is how many events a program may tell of a fragment, and maxEventBytes the
+	// bytes of their headers: they wait for the fragment's end.
+	maxEvents     = 1000
+	maxEventBytes = 4 << 20
 	// maxError is how many bytes of a program's error are kept.
 	maxError = 1000
 )
@@ -101,10 +103,13 @@ func boxes(m *answer) error {
 }
 
 func (j *job) takeData(m *answer) error {
-	if err := errors.Join(j.within(m), boxes(m)); err != nil {
-		return asGarbage(err)
+	if err := cmp.Or(j.within(m), boxes(m)); err != nil {
+		return err
 	}
-	return asGarbage(j.out.Data(m.PTS, m.Duration, schemas.Data{Boxes: m.Boxes, Score: m.Score}))
+	if err := j.out.Data(m.PTS, m.Duration, schemas.Data{Boxes: m.Boxes, Score: m.Score}); err != nil {
+		return &garbage{err.Error()}
+	}
+	return nil
 }
 
 func (j *job) takeEvent(m *answer) error {
@@ -120,7 +125,10 @@ func (j *job) takeEvent(m *answer) error {
 		return garbagef("the event %q from %v to %v; it must lie in the fragment, which starts at %v", m.Type, m.Start, m.End, start)
 	case len(j.events) == maxEvents:
 		return garbagef("more than %d events of a fragment", maxEvents)
+	case j.eventBytes+m.header > maxEventBytes:
+		return garbagef("more than %d bytes of events of a fragment", maxEventBytes)
 	}
+	j.eventBytes += m.header
 	j.events = append(j.events, schemas.Event{Type: m.Type, Start: m.Start, End: m.End, Value: m.Value, Boxes: m.Boxes, Data: m.Data})
 	return nil
 }
@@ -129,7 +137,7 @@ func (j *job) takeNote(m *answer) error {
 	if len(m.Note) == 0 || len(m.Note) > schemas.MaxNote {
 		return garbagef("a note of %d bytes; 1 to %d are allowed", len(m.Note), schemas.MaxNote)
 	}
-	j.note = json.RawMessage(m.Note)
+	j.note = m.Note
 	return nil
 }
 
@@ -162,12 +170,4 @@ func (j *job) takePicture(encoding context.Context, m *answer) error {
 	case <-encoding.Done(): // nobody wants it any more
 	}
 	return nil
-}
-
-// asGarbage makes err an answer that breaks the protocol.
-func asGarbage(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &garbage{err.Error()}
 }

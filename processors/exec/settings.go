@@ -34,7 +34,7 @@ type Settings struct {
 
 	// Log gets what happens to the program, and what it prints. Default: slog.Default().
 	Log *slog.Logger `yaml:"-"`
-	// Registerer gets the metrics, and adds the label processor. May be nil.
+	// Registerer gets the metrics, with the label processor. May be nil.
 	Registerer prometheus.Registerer `yaml:"-"`
 }
 

@@ -1,6 +1,7 @@
 package exec
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -72,6 +73,35 @@ func TestSlowStart(t *testing.T) {
 	}
 	if e.starts() != 1 {
 		t.Errorf("%d starts", e.starts())
+	}
+}
+
+// The end of a child right after it was ready ends what reads its answers, also if a process
+// that it has left behind holds the pipe.
+func TestEndsWhenReady(t *testing.T) {
+	out, left, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	defer left.Close()
+	if _, err := left.Write(said(kindReady, `{"version":1}`, 0)); err != nil {
+		t.Fatal(err)
+	}
+	c := &child{out: out, answers: answers{r: bufio.NewReader(out)}, said: true, began: time.Now(), gone: make(chan struct{})}
+	close(c.gone)
+	if err := c.handshake(t.Context(), helloHeader{}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- c.await() }()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error(err)
+		}
+	case <-time.After(testenv.Patience):
+		t.Error("an answer is still awaited")
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/framelog/framelog/processors/video"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/oracle/pictures"
+	"github.com/framelog/framelog/tests/testenv"
 	"github.com/framelog/framelog/tests/testmedia"
 )
 
@@ -30,7 +31,7 @@ func fragments(t testing.TB, c testmedia.Clip) (all []*processors.Fragment) {
 
 // A program gets the very pixels of the decoder, and its pictures are encoded.
 func TestVideo(t *testing.T) {
-	e := withVideo(python(t, "testdata/answers.py", "python3-numpy", func(s *Settings) {
+	e := withVideo(python(t, "testdata/answers.py", func(s *Settings) {
 		s.Size, s.FPS, s.Output, s.Bitrate = "160x90", 5, "alternative", "2M"
 	}))
 	in := fragments(t, testmedia.MakeClip(t, 1, false, testmedia.H264BFrames...))[0]
@@ -104,7 +105,8 @@ func difference(a, b []byte) float64 {
 
 // people.py finds the people in real footage, and none among cars.
 func TestPeople(t *testing.T) {
-	e := withVideo(python(t, "../../docs/examples/people.py", "python3-numpy python3-opencv", func(s *Settings) { s.Size, s.FPS = "640x360", 2 }))
+	testenv.Python(t, "import cv2", "python3-opencv")
+	e := withVideo(python(t, "../../docs/examples/people.py", func(s *Settings) { s.Size, s.FPS = "640x360", 2 }))
 	for _, tt := range []struct {
 		file          string
 		from, seconds int
