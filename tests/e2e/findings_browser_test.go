@@ -162,6 +162,14 @@ func TestPageShowsFindings(t *testing.T) {
 
 	const quality = "document.querySelector('#stage .controls select')"
 	p.Wait(testenv.Patience, quality+".options.length === 3 && !"+quality+".hidden")
+	// A camera is not left with the keys that choose a quality, or to go to itself.
+	for _, element := range []string{quality, "document.body"} {
+		p.Eval(element+".dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight', bubbles: true})), 0", nil)
+	}
+	var open bool
+	if p.Eval("!document.getElementById('stage').hidden", &open); !open {
+		t.Error("an arrow key has closed the camera in focus")
+	}
 	stalls := system.Focused(p).Stalls
 	for i, rendition := range []string{"padded", "raw"} { // the best comes first, behind "Auto"
 		p.Eval(fmt.Sprintf("performance.clearResourceTimings(), %[1]s.selectedIndex = %[2]d, %[1]s.dispatchEvent(new Event('change'))", quality, i+1), nil)

@@ -60,6 +60,8 @@ export async function reason(): Promise<string> {
 
 /** Callbacks of follow. */
 export interface Follower {
+  /** The server begins to tell. What happened before, it has not told. */
+  began: () => void;
   /** All cameras, each time that something about one has changed. */
   cameras: (all: Camera[]) => void;
   /** An event that a processor has found. */
@@ -98,8 +100,10 @@ export function follow(to: Follower): void {
       // Events of one burst have one time. Only the first came without a wait.
       if (data.now !== last) to.now(last = data.now);
       feed.apply(kind, data);
-      if (kind === 'cameras') tell();
-      else if (kind !== 'now') gathering ??= setTimeout(tell, burst);
+      if (kind === 'cameras') {
+        to.began();
+        tell();
+      } else if (kind !== 'now') gathering ??= setTimeout(tell, burst);
     });
     (['now', 'cameras', 'camera', 'removed', 'measures'] as const).forEach((kind) => on(kind));
     es.onmessage = (e: MessageEvent<string>) => to.event(JSON.parse(e.data) as CameraEvent);

@@ -43,8 +43,9 @@ export class Marks {
 
   /** "Motion", "Motion · Person", or ''. */
   text(camera: string, now: number): string {
-    const types = [...this.until.get(camera) ?? []].filter(([, until]) => until > now).map(([type]) => typeName(type));
-    return types.sort().join(' · ');
+    const types = this.until.get(camera);
+    types?.forEach((until, type) => { if (until <= now) types.delete(type); });
+    return [...types?.keys() ?? []].map(typeName).sort().join(' · ');
   }
 }
 
@@ -55,12 +56,7 @@ const touching = 500; // ms between two events that are one, as in egress/events
 export class EventList {
   private readonly events: CameraEvent[] = []; // by their start
 
-  add(list: CameraEvent[]): void {
-    for (const e of list) this.addOne(e);
-    this.events.splice(0, this.events.length - most);
-  }
-
-  private addOne(e: CameraEvent): void {
+  add(e: CameraEvent): void {
     const same = this.events.filter((x) => x.type === e.type && x.rendition === e.rendition);
     // The stream tells what the list may have already.
     if (same.some((x) => e.seq >= x.seq && e.seq <= last(x) && Date.parse(e.start) >= Date.parse(x.start) && Date.parse(e.end) <= Date.parse(x.end))) return;
@@ -69,8 +65,10 @@ export class EventList {
       this.events[this.events.indexOf(before)] = { ...before, end: later(before.end, e.end), last_seq: last(e) };
       return;
     }
-    this.events.push(e);
-    this.events.sort((a, b) => Date.parse(a.start) - Date.parse(b.start));
+    let at = this.events.length;
+    while (at && Date.parse(this.events[at - 1]!.start) > Date.parse(e.start)) at--;
+    this.events.splice(at, 0, e);
+    if (this.events.length > most) this.events.shift();
   }
 
   newestFirst(): CameraEvent[] { return [...this.events].reverse(); }

@@ -27,12 +27,15 @@ export class Findings {
     this.element.append(
       h('section', {}, h('h3', { id: 'events-title' }, 'Events'), this.none, this.list),
       h('section', {}, h('h3', {}, 'Processors'), this.processors));
-    events(camera).then((all) => this.add(all), () => undefined);
+    this.read();
     const look = () => renditions(camera).then((all) => this.got(all), () => undefined);
     void look();
     this.timer = setInterval(() => { if (!document.hidden) void look(); }, refresh);
     this.everyPicture();
   }
+
+  /** Reads the newest events. */
+  read(): void { events(this.camera).then((all) => this.add(all), () => undefined); }
 
   /** Takes a live event of any camera. */
   event(e: CameraEvent): void {
@@ -48,7 +51,7 @@ export class Findings {
 
   private add(all: CameraEvent[]): void {
     if (!all.length || this.ended) return;
-    this.events.add(all);
+    for (const e of all) this.events.add(e);
     show(this.element, true);
     show(this.none, false);
     this.events.newestFirst().forEach((e, i) => {

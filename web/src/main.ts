@@ -58,7 +58,10 @@ function route(): void {
     stage = new Stage(el('stage'), camera, clock, wall.screen(camera.id), {
       close: () => focus(''),
       remove: (c) => removeDialog(c, () => focus('')),
-      step: (by) => focus(cameras[(cameras.findIndex((c) => c.id === stage?.camera.id) + by + cameras.length) % cameras.length]?.id ?? ''),
+      step: (by) => {
+        const next = cameras[(cameras.findIndex((c) => c.id === stage?.camera.id) + by + cameras.length) % cameras.length];
+        if (next && next.id !== stage?.camera.id) focus(next.id);
+      },
     });
     // On a narrow screen the stage is above the wall and may be out of sight.
     window.scrollTo({ top: 0 });
@@ -100,12 +103,13 @@ async function tellOffline(): Promise<void> {
   document.body.classList.add('offline');
 }
 follow({
+  began: () => stage?.findings.read(),
   cameras: got,
   now: (ms) => clock.heard(ms),
   event: (e) => {
     marks.heard(e, clock.now());
     mark();
-    stage?.event(e);
+    stage?.findings.event(e);
   },
   connected: (yes) => {
     if (yes) {

@@ -294,8 +294,7 @@ export class Player {
   private onError(Lib: typeof Hls, hls: Hls, e: ErrorData): void {
     const note = failure(e);
     if (e.type === Lib.ErrorTypes.NETWORK_ERROR) this.loading = false;
-    this.errors.push(note);
-    if (this.errors.length > 20) this.errors.shift();
+    this.keep(note);
     if (e.details === Lib.ErrorDetails.BUFFER_STALLED_ERROR && this.played && this.wanted && !e.fatal) {
       if (!this.heldSince) this.stalls++;
       this.hold();
@@ -314,6 +313,12 @@ export class Player {
       this.lastRecover = performance.now();
       hls.recoverMediaError();
     } else this.rebuild(note);
+  }
+
+  /** Keeps an error for the report. */
+  private keep(error: string): void {
+    this.errors.push(error);
+    if (this.errors.length > 20) this.errors.shift();
   }
 
   private readonly onEnded = () => {
@@ -340,7 +345,7 @@ export class Player {
   };
 
   private unsupported(why: string): void {
-    this.errors.push(why);
+    this.keep(why);
     this.teardown();
     this.set('unsupported');
     this.again(unsupportedRetry);
@@ -349,8 +354,7 @@ export class Player {
   private rebuild(why: string): void {
     if (this.timer) return;
     this.rebuilds++;
-    this.errors.push(`made anew: ${why}`);
-    if (this.errors.length > 20) this.errors.shift();
+    this.keep(`made anew: ${why}`);
     this.teardown();
     if (!this.wanted) {
       this.set('idle');

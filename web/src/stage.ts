@@ -1,7 +1,6 @@
 // The large view of the camera in focus, with low latency.
 import type { Camera } from './camera';
 import { h, icon, show, text } from './dom';
-import type { CameraEvent } from './events';
 import { Findings } from './findings';
 import * as format from './format';
 import * as model from './model';
@@ -21,7 +20,7 @@ export class Stage {
   private readonly warning = h('p', { class: 'warning' });
   private readonly absence = h('p', { class: 'meta absence' });
   private readonly facts = h('dl');
-  private readonly findings: Findings;
+  readonly findings: Findings;
   private readonly quality = h('select', { 'aria-label': 'Quality', title: 'Quality', hidden: true });
   private readonly sound: HTMLButtonElement;
   private readonly remove: HTMLButtonElement;
@@ -53,7 +52,7 @@ export class Stage {
         this.findings.element));
     this.root.hidden = false;
     this.keys = (e) => {
-      if (document.querySelector('dialog[open]') || e.altKey || e.ctrlKey || e.metaKey) return;
+      if (document.querySelector('dialog[open]') || e.target === this.quality || e.altKey || e.ctrlKey || e.metaKey) return;
       if (e.key === 'Escape' && !document.fullscreenElement) actions.close();
       else if (e.key === 'ArrowRight') actions.step(1);
       else if (e.key === 'ArrowLeft') actions.step(-1);
@@ -82,9 +81,6 @@ export class Stage {
     this.drawSound();
     this.draw();
   }
-
-  /** Takes a live event of any camera. */
-  event(e: CameraEvent): void { this.findings.event(e); }
 
   tick(): void {
     this.screen.player.tick();

@@ -4,11 +4,10 @@ import type { Box } from './events';
 
 const every = 700; // ms between two looks at a playlist
 const kept = 60_000; // ms for which boxes are kept
-const begin = 10_000; // ms before the newest segment that are read at first
+const begin = 10_000; // ms before the end of the newest segment that are read at first, and after a pause
 const patience = 10_000;
 
-/** How long boxes are shown beyond their time if what follows them is not known yet, in ms. */
-export const slack = 2500;
+const slack = 2500; // ms for which boxes are shown beyond their time if what follows them is not known yet
 
 /** Follows one data rendition. */
 class Follower {
@@ -38,7 +37,7 @@ class Follower {
 
   private async look(): Promise<void> {
     try {
-      await this.read();
+      if (!document.hidden) await this.read();
     } catch {
       // The rendition or the server is away: the next look may find it.
     }
@@ -50,7 +49,7 @@ class Follower {
     const all = segments(playlist);
     const newest = all[all.length - 1];
     if (!newest) return;
-    this.edge ||= newest.end - begin;
+    this.edge = Math.max(this.edge, newest.end - begin);
     for (const s of all.filter((x) => x.end > this.edge)) {
       const segment = await this.fetch(new URL(s.uri, new URL(this.playlist, location.href)).href).then((r) => r.arrayBuffer());
       this.all.push(...seen(samples(segment), s.start));

@@ -2,6 +2,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { EventList, Marks, typeName, type CameraEvent } from '../src/events';
 import { samples, seen, segments } from '../src/metadata';
+import { Watcher } from '../src/watcher';
 
 const epoch = Date.parse('2030-01-02T03:04:00Z');
 const at = (s: number) => new Date(epoch + 1000 * s).toISOString();
@@ -29,12 +30,12 @@ test('marks', () => {
 test('list of events', () => {
   const list = new EventList();
   const show = () => list.newestFirst().map((e) => `${e.type} ${e.seq}-${e.last_seq ?? e.seq} ${(Date.parse(e.start) - epoch) / 1000}-${(Date.parse(e.end) - epoch) / 1000}`);
-  list.add([event(10, 20, 22), event(12, 24.2, 26, { last_seq: 14 })]);
-  list.add([event(14, 25, 26)]); // has it
-  list.add([event(15, 26.4, 28)]); // goes on
-  list.add([event(15, 26.4, 28, { type: 'person' }), event(17, 30, 31), event(16, 29, 29.5)]);
+  [event(10, 20, 22), event(12, 24.2, 26, { last_seq: 14 }),
+    event(14, 25, 26), // it has it
+    event(15, 26.4, 28), // it goes on
+    event(15, 26.4, 28, { type: 'person' }), event(17, 30, 31), event(16, 29, 29.5)].forEach((e) => list.add(e));
   assert.deepEqual(show(), ['motion 17-17 30-31', 'motion 16-16 29-29.5', 'person 15-15 26.4-28', 'motion 12-15 24.2-28', 'motion 10-10 20-22']);
-  list.add(Array.from({ length: 60 }, (_, i) => event(100 + 2 * i, 200 + 4 * i, 201 + 4 * i)));
+  for (let i = 0; i < 60; i++) list.add(event(100 + 2 * i, 200 + 4 * i, 201 + 4 * i));
   assert.equal(list.newestFirst().length, 50);
   assert.equal(list.newestFirst()[0]!.seq, 218);
 });
@@ -103,4 +104,39 @@ test('boxes of a segment', () => {
   ]);
   assert.deepEqual(seen([s(0, 2000, happens)], epoch + 7), [{ start: epoch, end: epoch + 2000, boxes: b }]);
   assert.deepEqual(seen([s(0, 2000, null)], epoch), []);
+});
+
+// A page that was hidden reads nothing meanwhile, and then what is new.
+test('boxes of a page that is hidden', async (t) => {
+  t.mock.timers.enable();
+  const fetched: string[] = [];
+  const page = { hidden: false };
+  let newest = 8;
+  const answer = {
+    ok: true,
+    text: async () => '#EXTM3U\n' + Array.from({ length: newest }, (_, i) => `#EXT-X-PROGRAM-DATE-TIME:${at(2 * i)}\n#EXTINF:2.0,\nmotion/m1/${i + 1}.m4s\n`).join(''),
+    arrayBuffer: async () => new ArrayBuffer(0),
+  };
+  Object.assign(globalThis, {
+    document: page, location: { href: 'http://127.0.0.1/' },
+    fetch: async (url: string) => { fetched.push(url.replace(/.*\//, '')); return answer; },
+  });
+  const look = async () => {
+    fetched.length = 0;
+    t.mock.timers.tick(700);
+    for (let i = 0; i < 200; i++) await Promise.resolve();
+    return fetched.join(' ');
+  };
+  const watcher = new Watcher('yard', () => undefined);
+  watcher.follow(['motion']);
+  await look();
+  assert.equal(await look(), 'motion.m3u8');
+  page.hidden = true;
+  newest = 100;
+  assert.equal(await look(), '');
+  page.hidden = false;
+  assert.equal(await look(), 'motion.m3u8 96.m4s 97.m4s 98.m4s 99.m4s 100.m4s');
+  watcher.follow([]);
+  newest = 101;
+  assert.equal(await look(), '');
 });
