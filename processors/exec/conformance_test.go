@@ -14,6 +14,7 @@ func TestConformance(t *testing.T) {
 		processorstest.Run(t, newEnv(t, "chunks", func(s *Settings) { s.Mode = modeEncoded }).Processor)
 	})
 	t.Run("pictures", func(t *testing.T) {
-		processorstest.Run(t, withVideo(newEnv(t, "invert", func(s *Settings) { s.Output, s.Size = "alternative", "64x36" })).Processor)
+		processorstest.Run(t, withVideo(newEnv(t, "invert", func(s *Settings) { s.Output, s.Size = "alternative", "64x36" })).Processor,
+			processorstest.Fragments(t, "h264-audio", "open-gop")...)
 	})
 }

@@ -106,14 +106,14 @@ func difference(a, b []byte) float64 {
 // people.py finds the people in real footage, and none among cars.
 func TestPeople(t *testing.T) {
 	testenv.Python(t, "import cv2", "python3-opencv")
-	e := withVideo(python(t, "../../docs/examples/people.py", func(s *Settings) { s.Size, s.FPS = "640x360", 2 }))
+	e := withVideo(python(t, "../../docs/examples/people.py", func(s *Settings) { s.Size, s.FPS = "640x360", 1 }))
 	for _, tt := range []struct {
 		file          string
 		from, seconds int
 		people        bool
 	}{
-		{"one-by-one-person-detection.mp4", 32, 3, true},
-		{"car-detection.mp4", 5, 3, false},
+		{"one-by-one-person-detection.mp4", 32, 2, true},
+		{"car-detection.mp4", 5, 2, false},
 	} {
 		var frames, found, events int
 		for _, in := range fragments(t, testmedia.Footage(t, tt.file, tt.from, tt.seconds)) {

@@ -363,9 +363,9 @@ func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := newFake(t)
 		s.takes = 2 * time.Second
-		for _, pause := range []time.Duration{0, idleTimeout + time.Second} {
+		for i, pause := range []time.Duration{0, idleTimeout + time.Second} {
 			for _, camera := range []string{"door", "gate"} {
-				in := fragment(1, nil)
+				in := fragment(uint64(i)+1, nil)
 				in.Camera = camera
 				push(t, f, in)
 			}
