@@ -77,7 +77,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 			Log: f.Log, Source: f.Events, Renditions: f.roles, Known: s.Known, Logger: deps.Log, Registerer: deps.Registerer,
 		})
 		snapshots := snapshot.New(cfg.Snapshots, snapshot.Deps{
-			Log: f.Log, Newest: f.newest, Known: s.Known, Decoder: deps.Decoder, Logger: deps.Log,
+			Log: f.Log, Newest: f.newest, Known: s.Known, Decoder: deps.Decoder, Logger: deps.Log, Registerer: deps.Registerer,
 		})
 		cameras.Events, cameras.Renditions = s.events.Follow, f.progress
 		s.routes = append(s.events.Routes(), snapshots.Routes()...)

@@ -81,8 +81,8 @@ func (f *Fragment) Video() *schemas.Track {
 	return nil
 }
 
-// NewFragment makes a fragment that is complete, for tests. chunks are those of the
-// entry.
+// NewFragment makes a fragment that is complete, for tests and for footage that does not
+// come from the log. chunks are those of the entry.
 func NewFragment(camera string, e schemas.Entry, chunks ...*schemas.Chunk) *Fragment {
 	chunks = slices.Clone(chunks)
 	chunk := func(ctx context.Context, i int) (*schemas.Chunk, error) {

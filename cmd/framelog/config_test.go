@@ -62,6 +62,7 @@ func TestSections(t *testing.T) {
 			get: func(c *config.Config) any { return egress(c).Origins }, value: []string{"https://portal.example", "http://[fd00::2]:3000", "http://a.example:443"},
 		},
 		{name: "any origin", yaml: "egress:\n  origins: [https://a.example, \"*\"]\n", want: []string{"framelog.yaml:2: egress.origins[1]: ", `"*": no origin`, "https://portal.example"}},
+		{name: "thumbnail without a scheme", yaml: "egress: {thumbnail: 10.0.0.7:9200}\n", want: []string{"egress.thumbnail", "is no address of a process", "http://10.0.0.7:9200"}},
 		{name: "any host of an origin", yaml: "egress: {origins: [\"https://*.a.example\"]}\n", want: []string{"egress.origins[0]", "no origin"}},
 		{name: "origin without a scheme", env: "FRAMELOG_EGRESS_ORIGINS=cams.example", want: []string{"FRAMELOG_EGRESS_ORIGINS: ", "no origin"}},
 		{name: "origin of another scheme", yaml: "egress: {origins: [\"file://x\"]}\n", want: []string{"neither http nor https"}},

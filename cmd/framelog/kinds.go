@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -26,6 +27,9 @@ type kind struct {
 	// new makes a processor. settings is what Kind.Settings has made. to gets its
 	// messages and metrics.
 	new func(name string, settings any, to telemetry) (processors.Processor, error)
+	// serve returns what a process of this kind answers over HTTP, beside its metrics. nil:
+	// nothing.
+	serve func(settings any) http.Handler
 }
 
 // telemetry is where the messages and metrics of a processor go.
@@ -34,18 +38,23 @@ type telemetry struct {
 	reg prometheus.Registerer // may be nil
 }
 
+// thumbnailKind is the kind that decodes snapshots for egress.
+const thumbnailKind = "thumbnail"
+
 // kinds is the table of the built-in kinds.
 func kinds() []kind {
 	run := builtIn("exec", "Runs a program of yours, in any language, which gets the decoded pictures.", exec.New,
 		func(s *exec.Settings, to telemetry) { s.Log, s.Registerer = to.log, to.reg })
 	run.Key, run.Rest = "exec", "command"
+	still := builtIn(thumbnailKind, "Keeps a small picture of each fragment, for timelines, and decodes exact snapshots for egress.", thumbnail.New)
+	still.serve = func(settings any) http.Handler { return thumbnail.Pictures(*settings.(*thumbnail.Settings)) }
 	return []kind{
 		run,
 		builtIn("forward", "Pushes cameras to another server, by RTSP or RTMP.", forward.New,
 			func(s *forward.Settings, to telemetry) { s.Log, s.Registerer = to.log, to.reg }),
 		builtIn("motion", "Finds what moves: events with place and time.", motion.New),
 		builtIn("redact", "Hides areas of the picture, or what moves, in a rendition with rights of its own.", redact.New),
-		builtIn("thumbnail", "Keeps a small picture of each fragment, for timelines and snapshots.", thumbnail.New),
+		still,
 		builtIn("transcode", "Makes variants in H.264: other sizes and bit rates, and what browsers cannot play otherwise.", transcode.New),
 	}
 }

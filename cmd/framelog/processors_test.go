@@ -16,7 +16,7 @@ import (
 
 // TestProcessorsUnderUp: up runs the processors of the configuration, each instance in a
 // process of its own. It starts one again that has died, and stops them after ingest and
-// before egress. Meanwhile commands process the past.
+// before egress. Meanwhile snapshots are decoded, and commands process the past.
 func TestProcessorsUnderUp(t *testing.T) {
 	t.Parallel()
 	f := testenv.Up(t, testenv.UpOptions{Args: []string{"--demo", "--log-level", "debug"}, Config: `
@@ -26,9 +26,10 @@ processors:
     cameras: [demo-harbour]
     instances: 2
     settings: {ladder: [{name: small, height: 90, bitrate: 100k}], hardware: software}
+  - {name: still, kind: thumbnail, cameras: [demo-harbour]}
 `})
-	if n := len(f.Children()["process"]); n != 2 {
-		t.Errorf("%d processes, want 2", n)
+	if n := len(f.Children()["process"]); n != 3 {
+		t.Errorf("%d processes, want 3", n)
 	}
 	listed := func(rendition string) int {
 		code, body, err := f.Get(t, "/hls/demo-harbour/"+rendition+".m3u8")
@@ -38,6 +39,7 @@ processors:
 		return bytes.Count(body, []byte("\n#EXTINF:"))
 	}
 	f.Wait(t, 2*testenv.Patience, "the variant", func() bool { return listed("small") >= 3 })
+	checkSnapshots(t, f, "demo-harbour")
 
 	restarts := regexp.MustCompile(`framelog_up_restarts_total\{role="process-transcode(\.2)?"\} [1-9]`)
 	if f.Kill(t, "process") == 0 {
@@ -104,7 +106,7 @@ processors:
 	for _, m := range regexp.MustCompile(`msg=stopping role=up child=(\S+)`).FindAllStringSubmatch(f.Log.String(), -1) {
 		order = append(order, m[1])
 	}
-	if want := []string{"ingest", "process-transcode.2", "process-transcode", "egress", "camsim", "broker"}; !slices.Equal(order, want) {
+	if want := []string{"ingest", "process-still", "process-transcode.2", "process-transcode", "egress", "camsim", "broker"}; !slices.Equal(order, want) {
 		t.Errorf("stopped in the order %v, want %v", order, want)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -45,6 +46,8 @@ type egressConfig struct {
 	MaxLookups   int             `yaml:"max_lookups" default:"8" min:"1" doc:"Most reads of indexes at the same time, for segments, parts and inits that are unknown or of cameras that are not followed."`
 	MaxMisses    int             `yaml:"max_misses" default:"4096" min:"1" doc:"Most answers of indexes that are kept for some seconds, so that repeated requests for footage that does not exist cause no further reads."`
 	MaxRebuilds  int             `yaml:"max_rebuilds" default:"4" min:"1" doc:"Most segments that are made from the log at the same time."`
+	MaxSnapshots int             `yaml:"max_snapshots" default:"8" min:"1" doc:"Most snapshots that are made at the same time, each of at most 32MiB of footage. Others wait up to 5s."`
+	Thumbnail    string          `yaml:"thumbnail" default:"" doc:"Address of a framelog process thumbnail (its --http), which decodes exact snapshots, such as http://10.0.0.7:9200. Empty: under framelog up its processor of the kind thumbnail, else none."`
 	WriteTimeout config.Duration `yaml:"write_timeout" default:"30s" min:"1s" doc:"A client that takes longer for 1MiB of a playlist or segment is cut off, so that it does not keep the segment in memory."`
 	DiskReserve  config.Size     `yaml:"disk_reserve" default:"3GiB" doc:"Free disk space below which mode always deletes its files, to make room for recording. The default is at least 1GiB more than ingest.disk_reserve."`
 	MaxAge       config.Duration `yaml:"max_age" default:"1h" min:"1s" doc:"How long caches may keep segments: less than topics.retention. If that is an hour or less, the default is half of it."`
@@ -66,6 +69,9 @@ func (e *egressConfig) Check(c *config.Config) error {
 			return c.Errorf(c.Element("egress.origins", i), "want an origin as browsers write it, as https://portal.example or http://10.0.0.7:3000", "%q: %s", o, err)
 		}
 		e.Origins[i] = origin
+	}
+	if u, err := url.Parse(e.Thumbnail); e.Thumbnail != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/")+u.RawQuery != "" || u.User != nil) {
+		return c.Errorf("egress.thumbnail", "want http:// or https:// with a host and a port, as http://10.0.0.7:9200", "%q is no address of a process", e.Thumbnail)
 	}
 	if e.HLSDir == "" {
 		e.HLSDir = filepath.Join(c.Data, "hls")
@@ -150,10 +156,10 @@ func view(ctx context.Context, p *process, serve func(http.Handler)) error {
 	}
 	web, err = egress.New(egress.Config{
 		API:       api.Config{SecretsDir: secretsDir(p)},
-		Snapshots: snapshot.Config{MaxAge: time.Duration(own.MaxAge)},
+		Snapshots: snapshot.Config{MaxReads: own.MaxSnapshots, MaxAge: time.Duration(own.MaxAge)},
 		Guard:     guard(cfg, cfg.Listen),
 	}, egress.Deps{
-		Registry: cams, HLS: stream, Log: p.log, Registerer: p.reg,
+		Registry: cams, HLS: stream, Decoder: decoder(p), Log: p.log, Registerer: p.reg,
 		Footage: &egress.Footage{Log: mlog, Events: events.NewTopic(kafkaConfig(cfg, "framelog-egress"), p.log), Renditions: stream.Renditions},
 		Delay: func(camera string) (time.Duration, bool) {
 			d := stream.Delay(camera)
@@ -166,6 +172,19 @@ func view(ctx context.Context, p *process, serve func(http.Handler)) error {
 	serve(web)
 	p.started(web.Ready)
 	return service.All(ctx, stream.Run, web.Run)
+}
+
+// decoder returns what makes exact snapshots, nil if nothing does.
+func decoder(p *process) snapshot.Decoder {
+	if address := config.Get[egressConfig](p.cfg).Thumbnail; address != "" {
+		return &snapshot.Thumbnailer{Client: new(http.Client), URL: address}
+	}
+	i := slices.IndexFunc(p.cfg.Processors, func(e config.Processor) bool { return e.Kind == thumbnailKind })
+	if i < 0 || !p.flags.supervised() {
+		return nil
+	}
+	socket := filepath.Join(filepath.Dir(p.flags.Socket), processName(p.cfg.Processors[i].Name)+".sock")
+	return &snapshot.Thumbnailer{Client: service.Client(socket), URL: "http://role"}
 }
 
 // closed returns a directory on the path to dir, or dir itself, that other

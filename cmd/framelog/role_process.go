@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -128,9 +129,16 @@ func runProcessor(ctx context.Context, p *process, e *config.Processor, line *pr
 		})
 	}
 	p.started(r.Ready)
+	var own http.Handler
+	if k, _ := kindOf(e.Kind); k.serve != nil {
+		own = k.serve(e.Own())
+		if !p.flags.supervised() {
+			own = guard(p.cfg, line.HTTP).Wrap(own)
+		}
+	}
 	return service.All(ctx,
 		p.withBrokers(r.Run),
-		func(ctx context.Context) error { return p.serve(ctx, "--http", line.HTTP, nil) })
+		func(ctx context.Context) error { return p.serve(ctx, "--http", line.HTTP, own) })
 }
 
 // runnerConfig returns the settings of a processor's log.

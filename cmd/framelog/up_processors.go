@@ -66,6 +66,9 @@ func secretsOf(p *config.Processor) (names []string) {
 	return names
 }
 
+// processName is the name of a processor's first process.
+func processName(processor string) string { return "process-" + processor }
+
 // processorChildren are the processes of the configuration's processors.
 func processorChildren(u *up) (all []child) {
 	// All processes that this up starts have names that no other process has.
@@ -73,7 +76,7 @@ func processorChildren(u *up) (all []child) {
 	first := fmt.Sprintf("%s-%08x", cmp.Or(host, "up"), rand.Uint32())
 	for _, p := range u.cfg.Processors {
 		for i := range p.Instances {
-			c := child{name: "process-" + p.Name, secrets: secretsOf(&p)}
+			c := child{name: processName(p.Name), secrets: secretsOf(&p)}
 			instance := first
 			if i > 0 { // a processor's name has no dot
 				c.name += fmt.Sprintf(".%d", i+1)

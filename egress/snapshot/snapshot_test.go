@@ -10,7 +10,10 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/framelog/framelog/egress/access"
 	"github.com/framelog/framelog/internal/medialog"
@@ -20,7 +23,7 @@ import (
 var epoch = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // fakeLog has fragments of two seconds by rendition: each has the given number of JPEGs,
-// below 0 it is a gap. raw without JPEGs is H.264.
+// below 0 it is a gap. raw of 0 is H.264.
 type fakeLog map[string][]int
 
 func (l fakeLog) entry(rendition string, i int) schemas.Entry {
@@ -60,36 +63,57 @@ func (l fakeLog) Entries(_ context.Context, t schemas.Topic, r medialog.Range) i
 	}
 }
 
-// Chunks gives pictures that name themselves.
+// Chunks gives pictures that name themselves, one a chunk, with a hole behind each. raw in
+// H.264 has four of them, in two GOPs.
 func (l fakeLog) Chunks(_ context.Context, t schemas.Topic, e schemas.Entry) iter.Seq2[*schemas.Chunk, error] {
 	return func(yield func(*schemas.Chunk, error) bool) {
 		n := l[t.Name()][e.Seq-100]
-		var s []schemas.Sample
+		if e.Layout.Video == schemas.H264 {
+			n = 4
+		}
 		for i := range n {
 			step := e.Duration / int64(n)
-			s = append(s, schemas.Sample{DTS: e.Media + int64(i)*step, Duration: uint32(step), Data: fmt.Appendf(nil, "%s %d.%d", t.Name(), e.Seq, i)})
+			s := schemas.Sample{DTS: e.Media + int64(i)*step, Duration: uint32(step - 9), Sync: n != 4 || i%2 == 0, Data: fmt.Appendf(nil, "%s %d.%d", t.Name(), e.Seq, i)}
+			c := &schemas.Chunk{Seq: e.Seq, Index: uint32(i), Runs: []schemas.Run{
+				{Track: schemas.AudioTrack, Samples: []schemas.Sample{{Data: []byte("sound")}}}, {Track: schemas.VideoTrack, Samples: []schemas.Sample{s}},
+			}}
+			if i == 0 {
+				c.Tracks = []schemas.Track{{ID: schemas.VideoTrack, Codec: e.Layout.Video, Config: []byte("sets")}, {ID: schemas.AudioTrack, Codec: schemas.AAC}}
+			}
+			if !yield(c, nil) {
+				return
+			}
 		}
-		yield(&schemas.Chunk{Runs: []schemas.Run{{Track: schemas.VideoTrack, Samples: s}}}, nil)
 	}
 }
 
-type fakeDecoder struct{ asked string }
-
-func (d *fakeDecoder) Picture(_ context.Context, camera string, at time.Time, width int) ([]byte, time.Time, error) {
-	d.asked = fmt.Sprintf("%s %v %d", camera, at.Sub(epoch), width)
-	switch at {
-	case epoch.Add(time.Minute):
-		return nil, at, ErrNoPicture
-	case epoch.Add(2 * time.Second):
-		return nil, at, errors.New("the role is away")
-	}
-	return []byte("exact"), at, nil
+// fakeDecoder gives the last sample that it gets.
+type fakeDecoder struct {
+	err   error
+	hangs bool
+	asked string
 }
 
-func get(t *testing.T, l fakeLog, d Decoder, path string) *httptest.ResponseRecorder {
+func (d *fakeDecoder) Picture(ctx context.Context, footage *schemas.Chunk, media int64, width int) ([]byte, int64, error) {
+	if d.hangs {
+		<-ctx.Done()
+		return nil, 0, ctx.Err()
+	}
+	if _, err := schemas.EncodeChunk(footage); err != nil || len(footage.Runs) != 1 || len(footage.Tracks) != 1 || d.err != nil {
+		return nil, 0, fmt.Errorf("%+v: %v, %w", footage, err, d.err)
+	}
+	v := footage.Video()
+	last := v[len(v)-1]
+	d.asked = fmt.Sprintf("%s to %s at %d, width %d", v[0].Data, last.Data, media-900, width)
+	return last.Data, last.DTS, nil
+}
+
+// get asks a server, and returns the results that it counted too.
+func get(t *testing.T, l fakeLog, d Decoder, path string) (w *httptest.ResponseRecorder, results string) {
 	t.Helper()
+	reg := prometheus.NewRegistry()
 	s := New(Config{MaxAge: 10 * time.Minute}, Deps{
-		Log: l, Decoder: d, Known: func(camera string) bool { return camera != "nobody" },
+		Log: l, Decoder: d, Known: func(camera string) bool { return camera != "nobody" }, Registerer: reg,
 		Newest: func(context.Context, string) (map[string]schemas.Entry, error) {
 			newest := map[string]schemas.Entry{}
 			for name, all := range l {
@@ -104,56 +128,66 @@ func get(t *testing.T, l fakeLog, d Decoder, path string) *httptest.ResponseReco
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := httptest.NewRecorder()
+	w = httptest.NewRecorder()
 	mux.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", path, nil))
-	return w
+	all, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range all {
+		for _, m := range f.GetMetric() {
+			results += m.GetLabel()[0].GetValue()
+		}
+	}
+	return w, results
 }
+
+// moment is the text of a time since epoch, for a query.
+func moment(seconds float64) string { return url.QueryEscape(at(seconds).Format(time.RFC3339Nano)) }
 
 func TestSnapshot(t *testing.T) {
 	thumbnails := fakeLog{"720p": {1, 1}, "thumbnail": {1, 1, -1, -1, -1, 1, 1}, "dlq-x": {1}, "raw": {0, 0, 0, 0, 0, 0, 0, 0}}
+	works, fails := &fakeDecoder{}, &fakeDecoder{err: errors.New("it is away")}
 	for _, c := range []struct {
 		name    string
 		log     fakeLog
 		decoder Decoder
-		path    string // behind /snapshot/; AT5 is the time 5 s after epoch
+		path    string // behind /snapshot/
 		code    int
 		body    string
 		settled bool
+		result  string
 	}{
-		{"newest", thumbnails, nil, "yard.jpg", 200, "thumbnail 106.0", false},
-		{"in a fragment", thumbnails, nil, "yard.jpg?at=AT3", 200, "thumbnail 101.0", true},
-		{"in a gap, behind a picture", thumbnails, nil, "yard.jpg?at=AT5", 200, "thumbnail 101.0", true},
-		{"in a gap, before a picture", thumbnails, nil, "yard.jpg?at=AT9", 200, "thumbnail 105.0", true},
-		{"later than all", thumbnails, nil, "yard.jpg?at=AT20", 200, "thumbnail 106.0", false},
-		{"far from all", thumbnails, nil, "yard.jpg?at=AT60", 404, "near this time", false},
-		{"MJPEG camera", fakeLog{"raw": {10, 10}, "thumbnail": {1, 1}}, nil, "yard.jpg?at=AT2.41", 200, "raw 101.2", true},
-		{"newest of an MJPEG camera", fakeLog{"raw": {10, 10}}, nil, "yard.jpg", 200, "raw 101.9", false},
-		{"another rendition of MJPEG", fakeLog{"720p": {1}, "mosaic": {1}}, nil, "yard.jpg", 200, "mosaic 100.0", false},
-		{"nothing to show", fakeLog{"720p": {1}}, nil, "yard.jpg", 501, "run the processor thumbnail", false},
-		{"gaps alone", fakeLog{"thumbnail": {-1, -1}}, nil, "yard.jpg", 404, "near this time", false},
-		{"exact", thumbnails, &fakeDecoder{}, "yard.jpg?at=AT3.5&width=320", 200, "exact", true},
-		{"newest, exact", thumbnails, &fakeDecoder{}, "yard.jpg", 200, "exact", false},
-		{"the decoder is away", thumbnails, &fakeDecoder{}, "yard.jpg?at=AT2", 200, "thumbnail 101.0", true},
-		{"the decoder has none", thumbnails, &fakeDecoder{}, "yard.jpg?at=AT60", 404, "near this time", false},
-		{"no time", thumbnails, nil, "yard.jpg?at=noon", 400, "at:", false},
-		{"no width", thumbnails, nil, "yard.jpg?width=wide", 400, "width:", false},
-		{"unknown camera", thumbnails, nil, "nobody.jpg", 404, "no camera", false},
-		{"hidden camera", thumbnails, nil, "hidden.jpg", 404, "no camera", false},
-		{"no picture's path", thumbnails, nil, "yard.png", 404, "/snapshot/<camera>.jpg", false},
+		{"newest", thumbnails, nil, "yard.jpg", 200, "thumbnail 106.0", false, "nearest"},
+		{"in a fragment", thumbnails, nil, "yard.jpg?at=" + moment(3), 200, "thumbnail 101.0", true, "nearest"},
+		{"in a gap, behind a picture", thumbnails, nil, "yard.jpg?at=" + moment(5), 200, "thumbnail 101.0", true, "nearest"},
+		{"in a gap, before a picture", thumbnails, nil, "yard.jpg?at=" + moment(9), 200, "thumbnail 105.0", true, "nearest"},
+		{"later than all", thumbnails, nil, "yard.jpg?at=" + moment(20), 200, "thumbnail 106.0", false, "nearest"},
+		{"far from all", thumbnails, nil, "yard.jpg?at=" + moment(60), 404, "near this time", false, "none"},
+		{"MJPEG camera", fakeLog{"raw": {10, 10}, "thumbnail": {1, 1}}, works, "yard.jpg?at=" + moment(2.41), 200, "raw 101.2", true, "exact"},
+		{"newest of an MJPEG camera", fakeLog{"raw": {10, 10}}, nil, "yard.jpg", 200, "raw 101.9", false, "exact"},
+		{"another rendition of MJPEG", fakeLog{"720p": {1}, "mosaic": {1}}, works, "yard.jpg", 200, "mosaic 100.0", false, "nearest"},
+		{"nothing to show", fakeLog{"720p": {1}}, nil, "yard.jpg", 501, "run the processor thumbnail", false, "none"},
+		{"gaps alone", fakeLog{"thumbnail": {-1, -1}}, nil, "yard.jpg", 404, "near this time", false, "none"},
+		{"exact", thumbnails, works, "yard.jpg?width=320&at=" + moment(3.6), 200, "raw 101.3", true, "exact"},
+		{"newest, exact", thumbnails, works, "yard.jpg", 200, "raw 107.3", false, "exact"},
+		{"later than all, exact", thumbnails, works, "yard.jpg?at=" + moment(20), 200, "raw 107.3", false, "exact"},
+		{"far from all, exact", thumbnails, works, "yard.jpg?at=" + moment(60), 404, "near this time", false, "none"},
+		{"in a gap, exact", fakeLog{"raw": {0, -1, 0}}, works, "yard.jpg?at=" + moment(3.9), 200, "raw 102.0", true, "exact"},
+		{"MJPEG camera, smaller", fakeLog{"raw": {10, 10}}, works, "yard.jpg?width=320&at=" + moment(2.41), 200, "raw 101.2", true, "exact"},
+		{"MJPEG camera, no decoder", fakeLog{"raw": {10, 10}}, fails, "yard.jpg?width=320&at=" + moment(2.41), 200, "raw 101.2", false, "instead"},
+		{"the decoder fails", thumbnails, fails, "yard.jpg?at=" + moment(2), 200, "thumbnail 101.0", false, "instead"},
+		{"the decoder fails, no thumbnails", fakeLog{"raw": {0}}, fails, "yard.jpg", 503, "the processor thumbnail", false, "failed"},
+		{"no time", thumbnails, nil, "yard.jpg?at=noon", 400, "at:", false, ""},
+		{"no width", thumbnails, nil, "yard.jpg?width=wide", 400, "width:", false, ""},
+		{"unknown camera", thumbnails, nil, "nobody.jpg", 404, "no camera", false, ""},
+		{"hidden camera", thumbnails, nil, "hidden.jpg", 404, "no camera", false, ""},
+		{"no picture's path", thumbnails, nil, "yard.png", 404, "/snapshot/<camera>.jpg", false, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			path, query, _ := strings.Cut(c.path, "?")
-			if _, s, ok := strings.Cut(query, "at=AT"); ok {
-				s, rest, _ := strings.Cut(s, "&")
-				var seconds float64
-				if _, err := fmt.Sscan(s, &seconds); err != nil {
-					t.Fatal(err)
-				}
-				query = "at=" + url.QueryEscape(at(seconds).Format(time.RFC3339Nano)) + "&" + rest
-			}
-			w := get(t, c.log, c.decoder, "/snapshot/"+path+"?"+query)
-			if w.Code != c.code || !strings.Contains(w.Body.String(), c.body) {
-				t.Fatalf("%d %s, want %d with %q", w.Code, w.Body, c.code, c.body)
+			w, result := get(t, c.log, c.decoder, "/snapshot/"+c.path)
+			if w.Code != c.code || !strings.Contains(w.Body.String(), c.body) || result != c.result {
+				t.Fatalf("%d %s, counted as %q; want %d with %q, counted as %q", w.Code, w.Body, result, c.code, c.body, c.result)
 			}
 			cache := "no-store"
 			if c.settled {
@@ -167,12 +201,70 @@ func TestSnapshot(t *testing.T) {
 			}
 		})
 	}
-	d := &fakeDecoder{}
-	w := get(t, thumbnails, d, "/snapshot/yard.jpg?width=640&at="+at(3.5).Format(time.RFC3339Nano))
-	if d.asked != "yard 3.5s 640" || w.Header().Get("Framelog-Time") != "2030-01-02T03:04:08.5Z" {
-		t.Errorf("asked for %q, taken at %s", d.asked, w.Header().Get("Framelog-Time"))
+}
+
+// The decoder gets the GOP's pictures up to the one that is wanted, and the header tells
+// which one it was.
+func TestWhatIsDecoded(t *testing.T) {
+	l := fakeLog{"raw": {0, 0}}
+	for _, c := range []struct {
+		at           float64
+		asked, taken string
+	}{
+		{2.7, "raw 101.0 to raw 101.1 at 63000, width 640", "2030-01-02T03:04:07.5Z"},
+		{3.2, "raw 101.2 to raw 101.2 at 108000, width 640", "2030-01-02T03:04:08Z"},
+		{1.999, "raw 100.2 to raw 100.3 at 179910, width 640", "2030-01-02T03:04:06.5Z"},
+		{-3, "raw 100.0 to raw 100.0 at -270000, width 640", "2030-01-02T03:04:05Z"},
+		{30, "raw 101.2 to raw 101.3 at 2520000, width 640", "2030-01-02T03:04:08.5Z"},
+	} {
+		d := &fakeDecoder{}
+		w, _ := get(t, l, d, "/snapshot/yard.jpg?width=640&at="+moment(c.at))
+		if d.asked != c.asked || w.Header().Get("Framelog-Time") != c.taken {
+			t.Errorf("at %g: asked for %q, taken at %s; want %q, %s", c.at, d.asked, w.Header().Get("Framelog-Time"), c.asked, c.taken)
+		}
 	}
-	if w := get(t, thumbnails, nil, "/snapshot/yard.jpg?at="+at(5).Format(time.RFC3339Nano)); w.Header().Get("Framelog-Time") != "2030-01-02T03:04:07Z" {
-		t.Errorf("the nearest was taken at %s", w.Header().Get("Framelog-Time"))
+}
+
+// A decoder that does not answer leaves time for the nearest thumbnail.
+func TestDecoderThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, result := get(t, fakeLog{"raw": {0}, "thumbnail": {1}}, &fakeDecoder{hangs: true}, "/snapshot/yard.jpg")
+		if w.Body.String() != "thumbnail 100.0" || result != "instead" {
+			t.Errorf("%d %s, counted as %s", w.Code, w.Body, result)
+		}
+	})
+}
+
+// Of a very long GOP no exact picture is made.
+func TestFootageIsBounded(t *testing.T) {
+	defer func(n int) { maxFootage = n }(maxFootage)
+	maxFootage = 10 // one sample
+	for at, code := range map[float64]int{0.1: 200, 0.6: 501, 1.1: 200} {
+		if w, _ := get(t, fakeLog{"raw": {0}}, &fakeDecoder{}, "/snapshot/yard.jpg?at="+moment(at)); w.Code != code {
+			t.Errorf("at %g: %d %s", at, w.Code, w.Body)
+		}
 	}
+}
+
+// Only so many pictures are made at a time.
+func TestPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		goOn := make(chan struct{})
+		defer close(goOn)
+		s := New(Config{MaxReads: 1}, Deps{
+			Known:  func(string) bool { return true },
+			Newest: func(context.Context, string) (map[string]schemas.Entry, error) { <-goOn; return nil, nil },
+		})
+		ask := func() *httptest.ResponseRecorder {
+			w, r := httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "GET", "/snapshot/yard.jpg", nil)
+			r.SetPathValue("file", "yard.jpg")
+			s.get(w, r)
+			return w
+		}
+		go ask()
+		synctest.Wait()
+		if w := ask(); w.Code != 503 || !strings.Contains(w.Body.String(), "too many") {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	})
 }

@@ -2,11 +2,9 @@ package thumbnail
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"image/color"
 	"image/jpeg"
-	"math"
 	"strings"
 	"testing"
 
@@ -70,22 +68,6 @@ func luma(t testing.TB, b []byte) (y []byte, w, h int) {
 	return y, r.Dx(), r.Dy()
 }
 
-// psnr compares two pictures; the same ones have 99 dB.
-func psnr(a, b []byte) float64 {
-	if len(a) != len(b) {
-		return 0
-	}
-	sum := 0.
-	for i := range a {
-		d := float64(a[i]) - float64(b[i])
-		sum += d * d
-	}
-	if sum == 0 {
-		return 99
-	}
-	return 10 * math.Log10(255*255*float64(len(a))/sum)
-}
-
 // Each fragment gets one picture, its first one, which lasts as long as the fragment.
 func TestOnePictureAFragment(t *testing.T) {
 	need(t)
@@ -115,8 +97,8 @@ func TestOnePictureAFragment(t *testing.T) {
 		if w != 160 || h != 90 {
 			t.Fatalf("fragment %d: %d by %d", i, w, h)
 		}
-		if db := psnr(got, want[25*i]); db < 26 || psnr(got, want[25*i+1]) >= db {
-			t.Errorf("fragment %d: %.1f dB to the first picture, %.1f dB to the second", i, db, psnr(got, want[25*i+1]))
+		if db := pictures.PSNR(got, want[25*i]); db < 26 || pictures.PSNR(got, want[25*i+1]) >= db {
+			t.Errorf("fragment %d: %.1f dB to the first picture, %.1f dB to the second", i, db, pictures.PSNR(got, want[25*i+1]))
 		}
 	}
 }
@@ -131,53 +113,6 @@ func TestSmallPicturesStayAsTheyAre(t *testing.T) {
 	}
 	if track := r.Chunks["thumbnail"][0].Tracks[0]; track.Width != sourceW || track.Height != sourceH {
 		t.Errorf("track %+v", track)
-	}
-}
-
-// At gives the picture that is shown at a time, also between two pictures and outside of
-// the fragment.
-func TestAt(t *testing.T) {
-	need(t)
-	const frame = schemas.MediaTimescale / 25
-	for name, options := range map[string][]string{"h264": testmedia.H264BFrames, "h265": testmedia.H265BFrames} {
-		clip := testmedia.MakeClip(t, 2, false, options...)
-		want := decoded(t, clip, sourceW, sourceH)
-		f := clip.Fragments(place, 5)[1]
-		in := processors.NewFragment("cam", f.Entry, f.Chunks...)
-		first := int64(math.MaxInt64) // PTS of the fragment's first picture
-		for _, c := range f.Chunks {
-			for _, s := range c.Video() {
-				first = min(first, s.DTS+int64(s.PTSOffset))
-			}
-		}
-		for _, tt := range []struct {
-			at   int64 // since the first picture
-			want int
-		}{{0, 0}, {7 * frame, 7}, {8*frame - 1, 7}, {8 * frame, 8}, {24 * frame, 24}, {-5 * frame, 0}, {100 * frame, 24}} {
-			s, err := At(t.Context(), in, first+tt.at, 0, 95)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if s.PTS != first+int64(tt.want)*frame {
-				t.Errorf("%s: at %d: PTS %d, want %d", name, tt.at, s.PTS-first, tt.want*frame)
-			}
-			got, w, h := luma(t, s.JPEG)
-			if w != sourceW || h != sourceH {
-				t.Fatalf("%s: %d by %d", name, w, h)
-			}
-			n := 25 + tt.want
-			db := psnr(got, want[n])
-			if beside := max(psnr(got, want[n-1]), psnr(got, want[min(n+1, 48)])); db < 30 || db <= beside {
-				t.Errorf("%s: at %d: %.1f dB to picture %d, %.1f dB to one beside it", name, tt.at, db, n, beside)
-			}
-		}
-		s, err := At(t.Context(), in, first, 128, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, w, h := luma(t, s.JPEG); w != 128 || h != 72 {
-			t.Errorf("%s: %d by %d, want 128 by 72", name, w, h)
-		}
 	}
 }
 
@@ -196,16 +131,10 @@ func TestFragmentsWithoutPictures(t *testing.T) {
 	if r, err := p.Collect(t.Context(), in); err == nil {
 		t.Errorf("a broken fragment gives %+v", r)
 	}
-	if _, err := At(t.Context(), in, in.Media, 0, 0); err == nil {
-		t.Error("a broken fragment gives a picture")
-	}
 	sound := schemas.Chunk{Last: true, Tracks: []schemas.Track{{ID: schemas.AudioTrack, Codec: schemas.AAC, Timescale: 48000}}}
 	in = processors.NewFragment("cam", f.Entry, &sound)
 	if r, err := p.Collect(t.Context(), in); err != nil || len(r.Filtered) != 1 {
 		t.Errorf("sound alone gives %+v, %v", r, err)
-	}
-	if _, err := At(t.Context(), in, in.Media, 0, 0); !errors.Is(err, ErrNoPicture) {
-		t.Errorf("sound alone: %v", err)
 	}
 }
 
