@@ -98,7 +98,11 @@ func (d *Decoder) Element() string { return d.element.name }
 // Push gives the next access unit, with times in ticks of schemas.MediaTimescale from any
 // zero that is near. It waits while the queue is full.
 func (d *Decoder) Push(ctx context.Context, data []byte, pts, dts int64, sync bool) error {
-	return d.wrap(d.pipe.push(ctx, data, pts, dts, sync))
+	err := d.pipe.waitRoom(ctx)
+	if err == nil {
+		err = d.pipe.push(data, pts, dts, sync)
+	}
+	return d.wrap(err)
 }
 
 // End tells that no unit follows. The pictures that are left come then.

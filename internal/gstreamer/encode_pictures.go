@@ -20,7 +20,7 @@ type Encoding struct {
 	Codec         schemas.Codec // H264 or MJPEG
 	Bitrate       int           // bit/s, of H264
 	Quality       int           // 1 to 100, of MJPEG
-	Width, Height int           // even; pictures of another size are scaled
+	Width, Height int           // even in H264; pictures of another size are scaled
 	Hardware      string        // the family of encoders to use: see [CheckHardware]
 }
 
@@ -86,38 +86,28 @@ func newPictureEncoder(e Encoding, in Pictures, first *Frame, el coder) (*Pictur
 	if err != nil {
 		return nil, fmt.Errorf("gstreamer: start encoder %s: %w", el.name, err)
 	}
-	p.keep()
 	return &PictureEncoder{pipe: p, element: el}, nil
 }
 
 // Push gives the next picture: planes without padding, and its time in ticks from any zero
 // that is near. It waits while the queue is full.
 func (e *PictureEncoder) Push(ctx context.Context, data []byte, pts int64) error {
-	if err := e.waitRoom(ctx); err != nil {
-		return err
-	}
-	return e.wrap(e.pipe.push(ctx, data, pts, pts, true))
+	return e.push(ctx, func() error { return e.pipe.push(data, pts, pts, true) })
 }
 
 // PushFrame is Push without a copy. f may be released then.
 func (e *PictureEncoder) PushFrame(ctx context.Context, f *Frame, pts int64) error {
-	if err := e.waitRoom(ctx); err != nil {
-		return err
-	}
-	return e.wrap(e.pipe.pushSample(ctx, f.sample, pts))
+	return e.push(ctx, func() error { return e.pipe.pushSample(f.sample, pts) })
 }
 
 // PushAgain gives the last picture again, with another time.
 func (e *PictureEncoder) PushAgain(ctx context.Context, pts int64) error {
-	if err := e.waitRoom(ctx); err != nil {
-		return err
-	}
-	return e.wrap(e.pipe.pushAgain(ctx, pts))
+	return e.push(ctx, func() error { return e.pipe.pushAgain(pts) })
 }
 
-// waitRoom takes what is encoded until there is room for another picture: the encoder does
-// not go on while the queue of units is full.
-func (e *PictureEncoder) waitRoom(ctx context.Context) error {
+// push takes what is encoded until there is room for another picture: the encoder does not
+// go on while the queue of units is full.
+func (e *PictureEncoder) push(ctx context.Context, push func() error) error {
 	for {
 		s, info, err := e.pipe.poll()
 		switch {
@@ -131,7 +121,7 @@ func (e *PictureEncoder) waitRoom(ctx context.Context) error {
 			e.units = append(e.units, u)
 			continue
 		case !e.pipe.full():
-			return nil
+			return e.wrap(push())
 		}
 		select {
 		case <-e.pipe.room:

@@ -12,8 +12,7 @@ struct FlPipe {
   GstAppSrc *src;
   GstAppSink *sink;
   uintptr_t handle;
-  gboolean keep;
-  GstBuffer *last; // what was pushed last, with keep
+  GstBuffer *last; // what was pushed last
 
   GMutex lock;
   char *error, *warning;
@@ -182,8 +181,7 @@ gboolean fl_pipe_full(FlPipe *p, guint64 limit) { return gst_app_src_get_current
 static gboolean push(FlPipe *p, GstBuffer *b, guint64 pts, guint64 dts) {
   GST_BUFFER_PTS(b) = pts;
   GST_BUFFER_DTS(b) = dts;
-  if (p->keep)
-    gst_buffer_replace(&p->last, b);
+  gst_buffer_replace(&p->last, b);
   return gst_app_src_push_buffer(p->src, b) == GST_FLOW_OK;
 }
 
@@ -199,8 +197,6 @@ gboolean fl_pipe_push_sample(FlPipe *p, GstSample *s, guint64 pts) {
   GST_BUFFER_DURATION(b) = GST_CLOCK_TIME_NONE;
   return push(p, b, pts, GST_CLOCK_TIME_NONE);
 }
-
-void fl_pipe_keep(FlPipe *p) { p->keep = TRUE; }
 
 gboolean fl_pipe_push_again(FlPipe *p, guint64 pts) {
   return p->last != NULL && push(p, gst_buffer_copy(p->last), pts, GST_CLOCK_TIME_NONE);

@@ -129,38 +129,20 @@ func (p *pipe) waitRoom(ctx context.Context) error {
 // full reports whether the source takes no buffer now.
 func (p *pipe) full() bool { return C.fl_pipe_full(p.c, C.guint64(p.limit)) != 0 }
 
-// push copies data into the pipeline when there is room.
-func (p *pipe) push(ctx context.Context, data []byte, pts, dts int64, sync bool) error {
-	if err := p.waitRoom(ctx); err != nil {
-		return err
-	}
-	delta := C.gboolean(1)
-	if sync {
-		delta = 0
-	}
-	ok := C.fl_pipe_push(p.c, C.gconstpointer(unsafe.Pointer(unsafe.SliceData(data))), C.gsize(len(data)), pipeTime(pts), pipeTime(dts), delta)
+// push copies data into the pipeline. Before this and its like there must be room.
+func (p *pipe) push(data []byte, pts, dts int64, sync bool) error {
+	ok := C.fl_pipe_push(p.c, C.gconstpointer(unsafe.Pointer(unsafe.SliceData(data))), C.gsize(len(data)), pipeTime(pts), pipeTime(dts), boolean(!sync))
 	runtime.KeepAlive(data)
 	return p.pushed(ok)
 }
 
 // pushSample is push for a picture in GStreamer's memory, without a copy.
-func (p *pipe) pushSample(ctx context.Context, s *C.GstSample, pts int64) error {
-	if err := p.waitRoom(ctx); err != nil {
-		return err
-	}
+func (p *pipe) pushSample(s *C.GstSample, pts int64) error {
 	return p.pushed(C.fl_pipe_push_sample(p.c, s, pipeTime(pts)))
 }
 
-// pushAgain pushes what was pushed last. keep was called before that.
-func (p *pipe) pushAgain(ctx context.Context, pts int64) error {
-	if err := p.waitRoom(ctx); err != nil {
-		return err
-	}
-	return p.pushed(C.fl_pipe_push_again(p.c, pipeTime(pts)))
-}
-
-// keep makes pushAgain possible.
-func (p *pipe) keep() { C.fl_pipe_keep(p.c) }
+// pushAgain pushes what was pushed last.
+func (p *pipe) pushAgain(pts int64) error { return p.pushed(C.fl_pipe_push_again(p.c, pipeTime(pts))) }
 
 func (p *pipe) pushed(ok C.gboolean) error {
 	if ok != 0 {

@@ -32,9 +32,7 @@ gboolean fl_pipe_push(FlPipe *p, gconstpointer data, gsize size, guint64 pts, gu
 // fl_pipe_push_sample pushes the buffer of a sample without a copy of its pixels.
 gboolean fl_pipe_push_sample(FlPipe *p, GstSample *s, guint64 pts);
 
-// fl_pipe_keep makes a pipeline keep the last buffer, and fl_pipe_push_again pushes that
-// again.
-void fl_pipe_keep(FlPipe *p);
+// fl_pipe_push_again pushes the last buffer again, with another time.
 gboolean fl_pipe_push_again(FlPipe *p, guint64 pts);
 
 // fl_pipe_end tells the pipeline that nothing more comes.

@@ -44,7 +44,7 @@ func New(name string, s Settings) (processors.Processor, error) {
 		s.Ladder = ladder
 	}
 	t := transcoder{hardware: s.Hardware}
-	p := processors.Processor{Name: name, Version: "1", Process: t.process}
+	p := processors.Processor{Name: name, Version: "1"}
 	if err := video.CheckHardware(s.Hardware); err != nil {
 		return p, fmt.Errorf("hardware: %w", err)
 	}

@@ -1,6 +1,7 @@
 package video
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,23 +33,14 @@ type Encoding struct {
 const defaultQuality = 80
 
 func (e Encoding) withDefaults() (Encoding, error) {
-	if e.Codec == "" {
-		e.Codec = schemas.H264
-	}
-	if e.Quality == 0 {
-		e.Quality = defaultQuality
-	}
+	e.Codec, e.Quality = cmp.Or(e.Codec, schemas.H264), cmp.Or(e.Quality, defaultQuality)
 	switch {
 	case e.Codec != schemas.H264 && e.Codec != schemas.MJPEG:
 		return e, fmt.Errorf("video: pictures cannot be encoded to %q; choose %s or %s", e.Codec, schemas.H264, schemas.MJPEG)
 	case e.Bitrate < 0 || e.Quality < 1 || e.Quality > 100:
 		return e, fmt.Errorf("video: a bit rate of %d bit/s and a quality of %d; the rate must not be below 0, the quality is 1 to 100", e.Bitrate, e.Quality)
-	case e.Width < 0 || e.Height < 0 || e.Width > maxSize || e.Height > maxSize:
-		return e, fmt.Errorf("video: pictures of %dx%d; a side has 0 to %d pixels", e.Width, e.Height, maxSize)
-	case !validRate(e.FPS):
-		return e, fmt.Errorf("video: %g pictures a second; 0 to %d are possible", e.FPS, maxRate)
 	}
-	return e, nil
+	return e, checkWanted(e.Width, e.Height, e.FPS)
 }
 
 // Encode encodes pictures of a fragment. pictures is a sequence as that of [Pictures]: all
@@ -59,36 +51,28 @@ func (e Encoding) withDefaults() (Encoding, error) {
 // fragment on. One that lasts longer than its chunk is encoded again in the next one.
 //
 // A chunk comes as soon as its last picture is encoded. If there are no pictures, there are
-// no chunks. Errors: those of pictures and in, ctx's, a wrong encoding, what GStreamer lacks.
+// no chunks. Errors: those of pictures and in, ctx's, a wrong encoding, a fragment without
+// pictures, what GStreamer lacks.
 func Encode(ctx context.Context, in *processors.Fragment, pictures iter.Seq2[*Picture, error], e Encoding) iter.Seq2[*schemas.Chunk, error] {
+	all := encode(ctx, in, func(yield func(image, error) bool) {
+		for p, err := range pictures {
+			if err == nil {
+				if err = p.check(); err != nil {
+					err = fragmentError(in, err)
+				}
+			}
+			if !yield(raw{p}, err) {
+				return
+			}
+		}
+	}, e)
 	return func(yield func(*schemas.Chunk, error) bool) {
-		err := encode(ctx, in, pictures, e, func(c *schemas.Chunk) bool { return yield(c, nil) })
-		if err != nil && !errors.Is(err, errStopped) {
-			yield(nil, err)
+		for e, err := range all {
+			if !yield(e.Chunk, err) {
+				return
+			}
 		}
 	}
-}
-
-func encode(ctx context.Context, in *processors.Fragment, pictures iter.Seq2[*Picture, error], e Encoding, yield func(*schemas.Chunk) bool) error {
-	source := newChunks(ctx, in)
-	defer source.stop()
-	t, err := newTrack(in, source, e)
-	if err != nil {
-		return err
-	}
-	defer t.close()
-	for p, err := range pictures {
-		if err != nil {
-			return err
-		}
-		if err := t.add(ctx, raw{p}); err != nil {
-			return err
-		}
-		if err := t.collect(ctx, false, yield); err != nil {
-			return err
-		}
-	}
-	return t.finish(ctx, yield)
 }
 
 // Encoded is a chunk of one of several encodings.
@@ -100,19 +84,31 @@ type Encoded struct {
 // Transcode decodes the pictures of a fragment once, and encodes them in several ways at the
 // same time. It gives what Encode gives for [Pictures], without copying a picture.
 func Transcode(ctx context.Context, in *processors.Fragment, hardware string, encodings ...Encoding) iter.Seq2[Encoded, error] {
+	return encode(ctx, in, func(yield func(image, error) bool) {
+		d, err := decodingOf(in, hardware)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for f, err := range frames(ctx, in, d, false, 0) {
+			if !yield(f, err) {
+				return
+			}
+		}
+	}, encodings...)
+}
+
+// encode encodes pictures in several ways at the same time.
+func encode(ctx context.Context, in *processors.Fragment, pictures iter.Seq2[image, error], encodings ...Encoding) iter.Seq2[Encoded, error] {
 	return func(yield func(Encoded, error) bool) {
-		err := transcode(ctx, in, hardware, encodings, func(e Encoded) bool { return yield(e, nil) })
+		err := encodeAll(ctx, in, pictures, encodings, func(e Encoded) bool { return yield(e, nil) })
 		if err != nil && !errors.Is(err, errStopped) {
 			yield(Encoded{}, err)
 		}
 	}
 }
 
-func transcode(ctx context.Context, in *processors.Fragment, hardware string, encodings []Encoding, yield func(Encoded) bool) error {
-	d, err := decodingOf(in, hardware)
-	if err != nil {
-		return err
-	}
+func encodeAll(ctx context.Context, in *processors.Fragment, pictures iter.Seq2[image, error], encodings []Encoding, yield func(Encoded) bool) error {
 	source := newChunks(ctx, in)
 	defer source.stop()
 	var tracks []*track
@@ -127,12 +123,12 @@ func transcode(ctx context.Context, in *processors.Fragment, hardware string, en
 	of := func(i int) func(*schemas.Chunk) bool {
 		return func(c *schemas.Chunk) bool { return yield(Encoded{i, c}) }
 	}
-	for f, err := range frames(ctx, in, d, false, 0) {
+	for p, err := range pictures {
 		if err != nil {
 			return err
 		}
 		for _, t := range tracks {
-			if err := t.add(ctx, f); err != nil {
+			if err := t.add(ctx, p); err != nil {
 				return err
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -89,6 +90,12 @@ func TestErrors(t *testing.T) {
 			t.Errorf("sound alone: %v", err)
 		}
 	}
+	one := func(yield func(*video.Picture, error) bool) {
+		yield(&video.Picture{PTS: in.Media, Width: 4, Height: 4, Format: video.Gray8, Data: make([]byte, 16)}, nil)
+	}
+	if err := lastError(video.Encode(t.Context(), &silent, one, video.Encoding{})); err == nil || !strings.Contains(err.Error(), "no pictures") {
+		t.Errorf("pictures for sound alone: %v", err)
+	}
 	small := func(yield func(*video.Picture, error) bool) {
 		if yield(&video.Picture{PTS: in.Media, Width: 4, Height: 4, Format: video.Gray8, Data: make([]byte, 16)}, nil) {
 			yield(&video.Picture{PTS: in.Media + 1, Width: 4, Height: 4, Format: video.Gray8, Data: make([]byte, 15)}, nil)
@@ -156,20 +163,53 @@ func TestOpenGOP(t *testing.T) {
 	}
 }
 
+// inBand returns the first fragment of a clip, with parameter sets in the stream too.
+func inBand(t *testing.T, clip testmedia.Clip) *processors.Fragment {
+	t.Helper()
+	sets, err := codec.ParameterSets(clip.Tracks[0].Codec, clip.Tracks[0].Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return damage(t, fragments(clip, 5)[0], func(s *schemas.Sample) {
+		if s.Sync {
+			s.Data = slices.Concat(codec.JoinNALs(sets), s.Data)
+		}
+	})
+}
+
+// Pictures of two sizes are an error: a fragment has one decoder configuration.
+func TestTwoSizes(t *testing.T) {
+	need(t)
+	small := inBand(t, testmedia.MakeClip(t, 1, false, append([]string{"-vf", "scale=160:96"}, testmedia.H264Plain...)...))
+	small = damage(t, small, func(s *schemas.Sample) { s.DTS += schemas.MediaTimescale })
+	large := fragments(testmedia.MakeClip(t, 1, false, testmedia.H264Plain...), 5)[0]
+	in := processors.NewFragment("cam", schemas.Entry{}, append(source(t, large), source(t, small)...)...)
+	var widths []int
+	for p, err := range video.Pictures(t.Context(), in, video.Options{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		widths = append(widths, p.Width)
+	}
+	if !slices.Equal(slices.Compact(widths), []int{320, 160}) {
+		t.Fatalf("pictures of widths %v", widths)
+	}
+	for name, err := range map[string]error{
+		"encoded":    lastError(video.Encode(t.Context(), in, video.Pictures(t.Context(), in, video.Options{}), video.Encoding{})),
+		"transcoded": lastError(video.Transcode(t.Context(), in, "", video.Encoding{})),
+	} {
+		if err == nil || !strings.Contains(err.Error(), "one size") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // Parameter sets in the stream count, not those beside it.
 func TestParameterSetsInBand(t *testing.T) {
 	need(t)
 	for c, options := range map[schemas.Codec][]string{schemas.H264: testmedia.H264BFrames, schemas.H265: testmedia.H265BFrames} {
 		other := testmedia.MakeClip(t, 1, false, append([]string{"-vf", "scale=160:96"}, options...)...)
-		sets, err := codec.ParameterSets(c, other.Tracks[0].Config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		in := damage(t, fragments(other, 5)[0], func(s *schemas.Sample) {
-			if s.Sync {
-				s.Data = slices.Concat(codec.JoinNALs(sets), s.Data)
-			}
-		})
+		in := inBand(t, other)
 		in.Tracks = fragments(testmedia.MakeClip(t, 1, false, options...), 5)[0].Tracks // 320x180
 		want := pictures.Decode(t, other.Path, "yuv420p", video.I420.Bytes(160, 96))
 		got := collect(t, video.Options{}, in)
@@ -330,7 +370,8 @@ func count(t *testing.T, dir string) int {
 // left in the middle.
 func TestNothingIsLeft(t *testing.T) {
 	need(t)
-	in := fragments(testmedia.MakeClip(t, 1, true, testmedia.H264BFrames...), 5)[0]
+	whole := fragments(testmedia.MakeClip(t, 1, true, testmedia.H264BFrames...), 5)[0]
+	in := processors.NewFragment("cam", schemas.Entry{}, source(t, whole)[0])
 	work := func(n int) {
 		for i := range n {
 			stop := -1
@@ -359,15 +400,13 @@ func TestNothingIsLeft(t *testing.T) {
 		}
 	}
 	work(40)
-	runtime.GC()
+	debug.FreeOSMemory()
 	routines, threads, files, memory := runtime.NumGoroutine(), count(t, "/proc/self/task"), count(t, "/proc/self/fd"), resident(t)
 	work(500)
-	runtime.GC()
+	debug.FreeOSMemory()
 	t.Logf("goroutines %d, %d; threads %d, %d; files %d, %d; MB %d, %d", routines, runtime.NumGoroutine(), threads, count(t, "/proc/self/task"),
 		files, count(t, "/proc/self/fd"), memory>>20, resident(t)>>20)
-	if n := runtime.NumGoroutine(); n > routines {
-		t.Errorf("%d goroutines, %d before", n, routines)
-	}
+	testenv.Wait(t, testenv.Patience, "goroutines to end", func() bool { return runtime.NumGoroutine() <= routines })
 	if n := count(t, "/proc/self/task"); n > threads+8 { // those of pools come and go
 		t.Errorf("%d threads, %d before", n, threads)
 	}

@@ -1,6 +1,7 @@
 package video
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,15 +21,13 @@ import (
 // an error. Other errors: those of in, ctx's, a wrong option, what GStreamer lacks.
 func Pictures(ctx context.Context, in *processors.Fragment, o Options) iter.Seq2[*Picture, error] {
 	return func(yield func(*Picture, error) bool) {
+		o.Format = cmp.Or(o.Format, I420)
 		d, err := o.decoding(in)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		p := &Picture{Format: o.Format}
-		if p.Format == "" {
-			p.Format = I420
-		}
+		p := new(Picture)
 		var buf []byte
 		for f, err := range frames(ctx, in, d, o.Keyframes, o.FPS) {
 			if err == nil {
@@ -39,7 +38,7 @@ func Pictures(ctx context.Context, in *processors.Fragment, o Options) iter.Seq2
 				return
 			}
 			*p = Picture{
-				PTS: f.at, Duration: f.duration, Width: f.Width, Height: f.Height, Format: p.Format, Data: buf,
+				PTS: f.at, Duration: f.duration, Width: f.Width, Height: f.Height, Format: o.Format, Data: buf,
 				aspect: f.Aspect, colorimetry: f.Colorimetry(),
 			}
 			if !yield(p, nil) {
@@ -274,7 +273,7 @@ func (n *decoding) feed(ctx context.Context, dec decoder) error {
 			return err
 		}
 		for _, s := range c.Video() {
-			if n.keyframes && !s.Sync {
+			if n.keyframes && !s.Sync || len(s.Data) == 0 { // GStreamer has no empty buffers
 				continue
 			}
 			pts, dts := s.DTS+int64(s.PTSOffset)-n.in.Media, s.DTS-n.in.Media

@@ -73,7 +73,7 @@ func withoutVUI(t *testing.T, nal []byte) []byte {
 // A stream that reorders pictures, and does not say how far, is decoded completely too.
 func TestReorderedWithoutVUI(t *testing.T) {
 	need(t)
-	clip := testmedia.MakeClip(t, 1, false, testmedia.H264BFrames...)
+	clip := testmedia.MakeClip(t, 2, false, "-c:v", "libx264", "-preset", "medium", "-profile:v", "main", "-g", "50", "-bf", "7", "-x264-params", "b-pyramid=normal:b-adapt=0:ref=4:scenecut=0")
 	record, err := avc.DecodeAVCDecConfRec(clip.Tracks[0].Config)
 	if err != nil {
 		t.Fatal(err)

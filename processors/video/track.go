@@ -29,12 +29,12 @@ func nominal(fps float64) int {
 
 // track makes the chunks of one encoding.
 type track struct {
-	in   *processors.Fragment
-	e    Encoding
-	cut  *cutter
-	grid *grid // nil: all pictures
-	enc  *gstreamer.PictureEncoder
-	like image // the first picture
+	in    *processors.Fragment
+	e     Encoding
+	cut   *cutter
+	grid  *grid // nil: all pictures
+	enc   *gstreamer.PictureEncoder
+	shape shape // of the first picture
 
 	video   schemas.Track
 	steps   []step           // what is done by and by
@@ -45,6 +45,9 @@ type track struct {
 
 func newTrack(in *processors.Fragment, source *chunks, e Encoding) (*track, error) {
 	e, err := e.withDefaults()
+	if err == nil && in.Video() == nil {
+		err = fragmentError(in, errNoPictures)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -74,8 +77,8 @@ func (t *track) start(p image, duration int64) error {
 	if t.e.FPS > 0 {
 		fps = min(fps, t.e.FPS)
 	}
-	w, h := p.size()
-	width, height := t.e.size(w, h)
+	t.shape = p.shape()
+	width, height := t.e.size(t.shape.w, t.shape.h)
 	e := gstreamer.Encoding{Codec: t.e.Codec, Quality: t.e.Quality, Width: width, Height: height, Hardware: t.e.Hardware}
 	told := nominal(fps)
 	if e.Bitrate = t.e.Bitrate; e.Bitrate == 0 {
@@ -85,7 +88,6 @@ func (t *track) start(p image, duration int64) error {
 	t.video = schemas.Track{
 		ID: schemas.VideoTrack, Codec: t.e.Codec, Timescale: schemas.MediaTimescale, Width: uint16(width), Height: uint16(height),
 	}
-	t.like = p
 	t.enc, err = p.start(e, told)
 	return err
 }
@@ -114,18 +116,12 @@ func (t *track) add(ctx context.Context, p image) error {
 		}
 		pts, duration = at, until-at
 	}
-	if r, ok := p.(raw); ok {
-		if err := r.check(); err != nil {
-			return fragmentError(t.in, err)
-		}
-		if f, ok := t.like.(raw); ok && (f.Width != r.Width || f.Height != r.Height || f.Format != r.Format) {
-			return fragmentError(t.in, errors.New("pictures to encode must all have one size and format"))
-		}
-	}
 	if t.enc == nil {
 		if err := t.start(p, duration); err != nil {
 			return fragmentError(t.in, err)
 		}
+	} else if p.shape() != t.shape {
+		return fragmentError(t.in, errors.New("pictures to encode must all have one size and format"))
 	}
 	steps, err := t.cut.add(pts, duration)
 	if errors.Is(err, errOrder) {
@@ -269,16 +265,21 @@ func (t *track) chunk(s step) *schemas.Chunk {
 // image is a picture to encode.
 type image interface {
 	times() (pts, duration int64)
-	// size is that of its pixels.
-	size() (w, h int)
+	shape() shape
 	// start makes an encoder for it and those like it.
 	start(e gstreamer.Encoding, fps int) (*gstreamer.PictureEncoder, error)
 	push(ctx context.Context, e *gstreamer.PictureEncoder, at int64) error
 }
 
+// shape is what all pictures of an encoder have in common.
+type shape struct {
+	w, h   int
+	format Format // of pixels in memory of Go
+}
+
 func (f frame) times() (pts, duration int64) { return f.at, f.duration }
 
-func (f frame) size() (w, h int) { return f.Width, f.Height }
+func (f frame) shape() shape { return shape{w: f.Width, h: f.Height} }
 
 func (f frame) start(e gstreamer.Encoding, fps int) (*gstreamer.PictureEncoder, error) {
 	return gstreamer.NewPictureEncoder(e, gstreamer.Pictures{Aspect: f.Aspect, FPS: fps}, f.Frame)
@@ -293,11 +294,11 @@ type raw struct{ *Picture }
 
 func (r raw) times() (pts, duration int64) { return r.PTS, r.Duration }
 
-func (r raw) size() (w, h int) { return r.Width, r.Height }
+func (r raw) shape() shape { return shape{r.Width, r.Height, r.Format} }
 
 func (r raw) start(e gstreamer.Encoding, fps int) (*gstreamer.PictureEncoder, error) {
 	return gstreamer.NewPictureEncoder(e, gstreamer.Pictures{
-		Format: formats[r.Format], Width: r.Width, Height: r.Height, Aspect: r.aspect, Colorimetry: r.colorimetry, FPS: fps,
+		Format: r.Format.gst(), Width: r.Width, Height: r.Height, Aspect: r.aspect, Colorimetry: r.colorimetry, FPS: fps,
 	}, nil)
 }
 

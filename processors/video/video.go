@@ -8,9 +8,11 @@
 package video
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/framelog/framelog/internal/gstreamer"
 	"github.com/framelog/framelog/processors"
@@ -31,9 +33,6 @@ const (
 	RGB   Format = "RGB" // 3 bytes a pixel, from 0 to 255
 	BGR   Format = "BGR"
 )
-
-// formats is how GStreamer names them.
-var formats = map[Format]string{I420: "I420", Gray8: "GRAY8", RGB: "RGB", BGR: "BGR"}
 
 // Bytes returns how long Picture.Data is for pictures of a size; 0 if f is not known.
 func (f Format) Bytes(width, height int) int {
@@ -90,37 +89,48 @@ func (p *Picture) Clone() *Picture {
 	return &c
 }
 
-// maxSize is the largest width and height.
-const maxSize = 16384
+// gst returns how GStreamer names a format.
+func (f Format) gst() string { return strings.ToUpper(string(f)) }
 
 // decoding checks what is wanted of a fragment, and says it to a decoder.
 func (o Options) decoding(in *processors.Fragment) (gstreamer.Decoding, error) {
-	if o.Format == "" {
-		o.Format = I420
-	}
-	name, ok := formats[o.Format]
-	switch {
-	case !ok:
+	if o.Format.Bytes(1, 1) == 0 {
 		return gstreamer.Decoding{}, fmt.Errorf("video: format %q is not known; choose I420, Gray8, RGB or BGR", o.Format)
-	case o.Width < 0 || o.Height < 0 || o.Width > maxSize || o.Height > maxSize:
-		return gstreamer.Decoding{}, fmt.Errorf("video: pictures of %dx%d; a side has 0 to %d pixels", o.Width, o.Height, maxSize)
-	case !validRate(o.FPS):
-		return gstreamer.Decoding{}, fmt.Errorf("video: %g pictures a second; 0 to %d are possible", o.FPS, maxRate)
+	}
+	if err := checkWanted(o.Width, o.Height, o.FPS); err != nil {
+		return gstreamer.Decoding{}, err
 	}
 	d, err := decodingOf(in, o.Hardware)
-	d.Format = name
+	d.Format = o.Format.gst()
 	d.ScaleWidth, d.ScaleHeight = size(d.Width, d.Height, o.Width, o.Height)
 	return d, err
+}
+
+// maxSize is the largest width and height, and maxRate the most pictures a second.
+const (
+	maxSize = 16384
+	maxRate = 1000
+)
+
+// checkWanted checks a size and a rate that are wanted.
+func checkWanted(width, height int, fps float64) error {
+	if width < 0 || height < 0 || width > maxSize || height > maxSize {
+		return fmt.Errorf("video: pictures of %dx%d; a side has 0 to %d pixels", width, height, maxSize)
+	}
+	if fps != 0 && !(fps >= 0.001 && fps <= maxRate) { // NaN is refused too
+		return fmt.Errorf("video: %g pictures a second; 0 to %d are possible", fps, maxRate)
+	}
+	return nil
 }
 
 // decodingOf says what a fragment is to a decoder that gives pictures as they are.
 func decodingOf(in *processors.Fragment, hardware string) (gstreamer.Decoding, error) {
 	t := in.Video()
 	if t == nil {
-		return gstreamer.Decoding{}, fmt.Errorf("video: fragment %d of %s has no pictures", in.Seq, in.Camera)
+		return gstreamer.Decoding{}, fragmentError(in, errNoPictures)
 	}
 	if !t.Codec.Video() {
-		return gstreamer.Decoding{}, fmt.Errorf("video: fragment %d of %s: %q is no codec of pictures", in.Seq, in.Camera, t.Codec)
+		return gstreamer.Decoding{}, fragmentError(in, fmt.Errorf("%q is no codec of pictures", t.Codec))
 	}
 	return gstreamer.Decoding{
 		Codec: t.Codec, Config: t.Config, Width: int(t.Width), Height: int(t.Height), Hardware: hardware,
@@ -145,10 +155,7 @@ func size(w, h, wantW, wantH int) (int, int) {
 // even returns the nearest even number from 2 on.
 func even(x float64) int { return max(2, 2*int(math.Round(x/2))) }
 
-// maxRate is the most pictures a second.
-const maxRate = 1000
-
-func validRate(fps float64) bool { return fps == 0 || fps >= 0.001 && fps <= maxRate }
+var errNoPictures = errors.New("it has no pictures")
 
 // fragmentError adds the fragment to an error.
 func fragmentError(in *processors.Fragment, err error) error {
