@@ -66,22 +66,29 @@ func TestNothingMoves(t *testing.T) {
 	if testenv.IsLong() {
 		seconds, seeds = 120, 5
 	}
-	events, footage := 0, 0.
 	for name, s := range stills {
-		for s.seed = range seeds {
-			film := s.film(0, seconds)
-			for _, length := range []float64{1, 4} {
-				footage += seconds
-				for i, f := range found(t, Camera{}, film, length) {
-					if len(f.Spans) > 0 || len(f.Pictures) > 0 {
-						events++
-						t.Errorf("%s, fragment %d of %g s: %+v", name, i, length, f.Spans)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for s.seed = range seeds {
+				film := s.film(0, seconds)
+				for _, length := range lengths() {
+					for i, f := range found(t, Camera{}, film, length) {
+						if len(f.Spans) > 0 || len(f.Pictures) > 0 {
+							t.Errorf("fragment %d of %g s: %+v", i, length, f.Spans)
+						}
 					}
 				}
 			}
-		}
+		})
 	}
-	t.Logf("%d events in %.2f hours", events, footage/3600)
+}
+
+// lengths are those of the fragments into which a film is cut, in seconds.
+func lengths() []float64 {
+	if testenv.IsLong() {
+		return []float64{1, 4}
+	}
+	return []float64{4}
 }
 
 // along moves from the left to the right.
@@ -114,14 +121,16 @@ func TestThingsMove(t *testing.T) {
 		{"comes nearer", scene{noise: 3, things: []thing{approach}}, [][2]float64{{0, 8}}, 1},
 		{"flat and dark", scene{noise: 3, things: []thing{{w: 0.1, h: 0.3, grey: 30, at: along(-0.1, 0.15, 0.5)}}}, [][2]float64{{0.6, 7.5}}, 0.6},
 	} {
-		film := tt.scene.film(0, 8)
-		for _, length := range []float64{1, 4} {
-			t.Run(fmt.Sprintf("%s, %g s", tt.name, length), func(t *testing.T) {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			film := tt.scene.film(0, 8)
+			for _, length := range lengths() {
+				t.Logf("in fragments of %g s", length)
 				all := found(t, Camera{}, film, length)
 				checkTimes(t, all, tt.moves, tt.late)
 				checkPlaces(t, all, tt.scene.things[0])
-			})
-		}
+			}
+		})
 	}
 }
 

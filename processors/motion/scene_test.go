@@ -44,7 +44,10 @@ const (
 	sceneFPS       = 5
 )
 
-// picture draws the picture at second t. The same t always gives the same picture.
+// picture draws the picture at second t. The same t always gives the same picture. The race
+// detector would only make drawing slow.
+//
+//go:norace
 func (s *scene) picture(t float64) *video.Picture {
 	w, h := sceneW, sceneH
 	sharp := 1.0
@@ -128,6 +131,7 @@ func (o thing) now(t float64) thing {
 	return o
 }
 
+//go:norace
 func (o *thing) draw(img []float64, w, h int, cx, cy float64, seed uint64) {
 	x0, y0 := cx-o.w/2, cy-o.h/2
 	for y := max(0, int(y0*float64(h))); y < min(h, int((y0+o.h)*float64(h))+1); y++ {
@@ -146,6 +150,8 @@ func cover(pixel, from, to float64) float64 {
 }
 
 // value is smooth noise, -1 to 1.
+//
+//go:norace
 func value(seed uint64, x, y float64) float64 {
 	x0, y0 := math.Floor(x), math.Floor(y)
 	at := func(i, j float64) float64 {

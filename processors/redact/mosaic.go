@@ -64,14 +64,8 @@ func (v *veil) hide(p *video.Picture) {
 			}
 			continue
 		}
-		l.mosaic(data)
+		l.eachBlock(func(x0, y0, x1, y1 int) { l.block(data, x0, y0, x1, y1) })
 	}
-}
-
-// mosaic gives what is hidden the mean of its block, roughly. That is the mean of all the
-// block's pixels, hidden or not: so a block is not smaller at the edge of an area.
-func (l *plane) mosaic(data []byte) {
-	l.eachBlock(func(x0, y0, x1, y1 int) { l.block(data, x0, y0, x1, y1) })
 }
 
 // eachBlock yields the blocks, which are about square. x1 and y1 are behind them.
@@ -85,6 +79,8 @@ func (l *plane) eachBlock(yield func(x0, y0, x1, y1 int)) {
 	}
 }
 
+// block gives what is hidden of a block its mean, roughly. That is the mean of all its
+// pixels, hidden or not: so a block is not smaller at the edge of an area.
 func (l *plane) block(data []byte, x0, y0, x1, y1 int) {
 	sum, hidden := 0, false
 	for y := y0; y < y1; y++ {

@@ -57,8 +57,7 @@ func TestHiddenPixelsTellOnlyAMean(t *testing.T) {
 	}
 }
 
-// shuffleBlocks lets the pixels of each block change places. The blocks are those of
-// plane.mosaic.
+// shuffleBlocks lets the pixels of each block change places.
 func shuffleBlocks(l plane, data []byte, r *rand.Rand) {
 	l.eachBlock(func(x0, y0, x1, y1 int) {
 		var at []int

@@ -9,7 +9,6 @@ package redact
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -149,9 +148,6 @@ func hide(pictures iter.Seq2[*video.Picture, error], areas []motion.Area, fill b
 	return func(yield func(*video.Picture, error) bool) {
 		var v *veil
 		for p, err := range pictures {
-			if err == nil && p.Format != video.I420 {
-				err = errors.New("redact: a picture that is not in I420")
-			}
 			if err != nil {
 				yield(nil, err)
 				return
