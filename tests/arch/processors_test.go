@@ -106,6 +106,7 @@ func TestBuiltInsUseTheSDK(t *testing.T) {
 	may := map[string][]string{
 		"processors/motion":    {"schemas", "processors", "processors/video"},
 		"processors/thumbnail": {"schemas", "processors", "processors/video"},
+		"processors/transcode": {"processors", "processors/video"},
 		"processors/redact":    {"schemas", "processors", "processors/video", "processors/motion"},
 	}
 	for _, p := range packages(t) {
