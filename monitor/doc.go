@@ -35,8 +35,9 @@
 //     no such hop; one that was never recorded is as old as its record in the registry.
 //     Or hop is a rendition: how much footage of the camera it does not have yet, also if
 //     its processor is dead. Dead letters and the results of a backfill or a redrive are no hops.
-//     Or hop is "playlist": how much footage of the log no playlist shows yet, of the
-//     cameras that an egress in monitor.egress follows.
+//     Or hop is "playlist": how much footage of the log the playlist does not show yet, of
+//     the cameras that egress follows, under framelog up. In a cluster Prometheus can
+//     compute it from framelog_egress_hls_shown_timestamp_seconds (docs/operating.md).
 //   - rendition is "raw" for the camera's own topic.
 //   - group is a consumer group that has committed offsets of index topics. Those of
 //     processors are called framelog-process-<processor>.
