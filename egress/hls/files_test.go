@@ -188,7 +188,11 @@ func TestMetricNames(t *testing.T) {
 			t.Fatal(err)
 		}
 		want(t, get(s, playlist0), 200)
-		p := testmedia.After(log.topics[schemas.Topic{Camera: "cam"}].entries[7], testPlace)
+		newest := log.topics[schemas.Topic{Camera: "cam"}].entries[7]
+		if at, ok := s.lookup(schemas.Topic{Camera: "cam"}).shown(); !ok || !at.Equal(newest.End()) {
+			t.Errorf("shown up to %v, %v; the newest fragment ends at %v", at, ok, newest.End())
+		}
+		p := testmedia.After(newest, testPlace)
 		p.Start = time.Now()
 		f := testmedia.Synthetic(p, 1)[0]
 		f.Chunks[0].Captured = time.Now().Add(-300 * time.Millisecond)
@@ -199,6 +203,9 @@ func TestMetricNames(t *testing.T) {
 		}
 		if n := testutil.ToFloat64(s.metrics.cameraDelay.WithLabelValues("cam")); n != 0.3 {
 			t.Errorf("delay gauge %v", n)
+		}
+		if at, ok := s.lookup(schemas.Topic{Camera: "cam"}).shown(); !ok || !at.After(newest.End()) {
+			t.Errorf("with a part behind %v it is shown up to %v, %v", newest.End(), at, ok)
 		}
 		families, err := reg.Gather()
 		if err != nil {

@@ -51,7 +51,11 @@ func New(cfg Config, log Log, logger *slog.Logger, reg prometheus.Registerer) (*
 	}
 	c.tasks.ctx, c.tasks.cancel = context.WithCancel(context.Background())
 	l := newLoader(c)
-	return &Server{common: c, loader: l, renditions: newRenditions(l), streams: map[schemas.Topic]*stream{}}, nil
+	s := &Server{common: c, loader: l, renditions: newRenditions(l), streams: map[schemas.Topic]*stream{}}
+	if reg != nil {
+		reg.MustRegister(shownMetric{s})
+	}
+	return s, nil
 }
 
 // Run begins and ends tails, and removes old files, until ctx ends. When it

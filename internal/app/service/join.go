@@ -134,6 +134,23 @@ func scrape(ctx context.Context, c *http.Client) ([]*dto.MetricFamily, error) {
 	return slices.Collect(maps.Values(fams)), nil
 }
 
+// Gauge reads a gauge of a role that has one label: its values, by the label's.
+func Gauge(ctx context.Context, c *http.Client, name string) (map[string]float64, error) {
+	fams, err := scrape(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	values := map[string]float64{}
+	for _, f := range fams {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name && len(m.GetLabel()) == 1 {
+				values[m.GetLabel()[0].GetValue()] = m.GetGauge().GetValue()
+			}
+		}
+	}
+	return values, nil
+}
+
 // label adds the label role to a metric that has none. The supervisor's counts of
 // restarts have one already.
 func label(m *dto.Metric, role string) {
