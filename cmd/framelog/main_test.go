@@ -242,16 +242,24 @@ func TestUp(t *testing.T) {
 		_, body := get("/v1/cameras")
 		return strings.Contains(body, `"front"`) && strings.Contains(body, `"status"`)
 	})
-	for _, role := range []string{"broker", "egress", "ingest", "up"} {
+	for _, role := range []string{"broker", "egress", "monitor", "ingest", "up"} {
 		f.Wait(t, testenv.Patience, "the metrics of "+role, func() bool {
 			_, metrics := get("/metrics")
 			return strings.Contains(metrics, `go_goroutines{role="`+role+`"}`)
 		})
 	}
+	f.Wait(t, testenv.Patience, "the camera in the monitor", func() bool {
+		_, body := get("/v1/lag")
+		return strings.Contains(body, `"id":"front"`) && strings.Contains(body, `"hop":"log"`)
+	})
+	lag, err := exec.CommandContext(t.Context(), testenv.Binary(t), "lag", "--brokers", f.Broker).CombinedOutput()
+	if err != nil || !regexp.MustCompile(`(?m)^front +\w+ +log +\d`).Match(lag) {
+		t.Errorf("framelog lag: %v\n%s", err, lag)
+	}
 	if code, _ := get("/healthz"); code != http.StatusOK {
 		t.Errorf("/healthz: %d", code)
 	}
-	for path, want := range map[string]int{"/metrics": http.StatusMisdirectedRequest, "/v1/cameras": http.StatusMisdirectedRequest, "/healthz": http.StatusOK, "/readyz": http.StatusOK} {
+	for path, want := range map[string]int{"/metrics": http.StatusMisdirectedRequest, "/v1/cameras": http.StatusMisdirectedRequest, "/v1/lag": http.StatusMisdirectedRequest, "/healthz": http.StatusOK, "/readyz": http.StatusOK} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.URL+path, nil)
 		if err != nil {
 			t.Fatal(err)

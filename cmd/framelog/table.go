@@ -54,6 +54,7 @@ func roles() []role {
 		brokerRole(),
 		camsimRole(),
 		egressRole(),
+		monitorRole(),
 		processRole(),
 		ingestRole(),
 	}

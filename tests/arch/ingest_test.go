@@ -18,9 +18,15 @@ var clocks = []string{"Now", "Since", "Until", "After", "AfterFunc", "Sleep", "T
 // The assembler is pure: what it makes of its units depends on them and on the
 // ticks of their source alone. It takes its time from nowhere else, starts no
 // goroutine, and neither Kafka nor GStreamer is near. The same holds for all of
-// ours that it uses.
-func TestAssemblerIsPure(t *testing.T) {
-	const dir = "ingest/assemble"
+// ours that it uses. The computation of lag is pure too.
+func TestPurePackages(t *testing.T) {
+	for _, dir := range []string{"ingest/assemble", "monitor/lag"} {
+		checkPure(t, dir)
+	}
+}
+
+func checkPure(t *testing.T, dir string) {
+	t.Helper()
 	all := packages(t)
 	i := slices.IndexFunc(all, func(p pkg) bool { return p.dir == dir })
 	if i < 0 {

@@ -18,6 +18,7 @@ var mayNeed = map[string][]string{
 	"internal/share":         {"schemas", "internal/kafka", "internal/registry", "internal/secrets"},
 	"internal/gstreamer":     {"schemas", "internal/codec"},
 	"internal/camsim":        {"schemas", "internal/codec", "internal/gstreamer"},
+	"monitor":                {"schemas", "internal/kafka", "internal/medialog", "internal/registry", "internal/secrets", "monitor/lag"},
 	"internal/app/service":   {},
 	"internal/app/config":    {"schemas", "internal/secrets"},
 	"internal/app/program":   {"schemas", "internal/secrets", "internal/when", "internal/app/config"},
@@ -55,6 +56,9 @@ var mayImport = map[string][]string{
 	"internal/share": {"ingest", "processors", "internal/archive", "cmd/framelog"},
 	// The muxer: for what serves or stores MP4.
 	"internal/cmaf": {"egress", "processors", "internal/archive", "cmd/framelog"},
+	// Lag: the monitor reads, and the command line prints.
+	"monitor":     {"cmd/framelog"},
+	"monitor/lag": {"monitor", "internal/app/cli", "cmd/framelog"},
 	// The binary wires everything, and nothing imports it.
 	"cmd/framelog": {},
 }
