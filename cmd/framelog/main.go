@@ -225,6 +225,7 @@ func commands(table []role) (out []kong.Option) {
 	return append(out,
 		kong.DynamicCommand("cameras", "Show and change the cameras.", "", new(camerasCmd)),
 		kong.DynamicCommand("dlq", "Show, play and repeat fragments at which processors failed.", "", new(dlqCmd)),
+		kong.DynamicCommand("lag", "Show how far cameras, processors and consumer groups are behind, worst first.", "", new(lagCmd)),
 		kong.DynamicCommand("version", "Print the version.", "", new(versionCmd)))
 }
 
