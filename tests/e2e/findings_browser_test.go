@@ -176,6 +176,13 @@ func TestPageShowsFindings(t *testing.T) {
 		p.Wait(testenv.Patience, fmt.Sprintf("performance.getEntriesByType('resource').some(r => r.name.includes('/hls/cam/%s/m1/'))", rendition))
 	}
 	t.Logf("%d stalls when another quality was chosen", system.Focused(p).Stalls-stalls)
+
+	// The table of lag has all hops of the camera. The wall stands still meanwhile.
+	p.Eval("document.querySelector('#to-lag').click()", nil)
+	p.Wait(testenv.Patience, "['log', 'found', 'padded', 'playlist'].every((hop) => document.querySelector(`#lag td[data-name=${hop}]`)?.textContent.endsWith('s'))")
+	p.Wait(testenv.Patience, "window.framelog.players().every((p) => p.state !== 'playing')")
+	p.Eval("document.querySelector('#lag .line a').click()", nil)
+	p.Wait(2*testenv.Patience, "document.querySelector('#lag').hidden && window.framelog.players().some((p) => p.state === 'playing')")
 	noProblems(t, p)
 
 	var r struct {

@@ -2,6 +2,7 @@
 import type { Camera, NewCamera, Rendition } from './camera';
 import type { CameraEvent } from './events';
 import { Feed, type Events } from './feed';
+import type { Lag } from './lag';
 
 /** What the server says is wrong, and what to do about it. */
 export class Refusal extends Error {
@@ -47,6 +48,9 @@ export async function events(id: string): Promise<CameraEvent[]> {
   const res = await call(`/v1/events/${encodeURIComponent(id)}?start=-15m`);
   return (await res.json() as { events: CameraEvent[] }).events;
 }
+
+/** How far every camera is behind, as the monitor has read it last. */
+export const readLag = async (): Promise<Lag> => await (await call('/v1/lag')).json() as Lag;
 
 /** Why the server does not list the cameras, as a sentence; '' if it does not answer. */
 export async function reason(): Promise<string> {

@@ -1,9 +1,11 @@
 // The page: a wall of all cameras, and one in focus. The camera in focus stands
-// in the address (#front-door), so that it can be linked to and left with Back.
+// in the address (#front-door), so that it can be linked to and left with Back. The
+// table of lag is at #/lag, which is no camera's id.
 import { follow, reason } from './api';
 import type { Camera } from './camera';
 import { addDialog, removeDialog } from './dialogs';
 import { h, show, text } from './dom';
+import { LagView } from './lag';
 import * as model from './model';
 import { Marks } from './events';
 import { Clock } from './pace';
@@ -27,6 +29,7 @@ const hiddenFor = 20_000; // ms after which a hidden page stops its players
 const el = (id: string) => document.getElementById(id)!;
 const clock = new Clock();
 const marks = new Marks();
+const lag = new LagView(el('lag'));
 const wall = new Wall(el('cameras'), clock, focus);
 const empty = h('div', { class: 'empty' },
   h('h2', {}, 'No cameras yet'),
@@ -43,9 +46,11 @@ function focus(id: string): void {
   else history.pushState(null, '', location.pathname), route();
 }
 
-/** Puts the camera that the address names into focus. */
+/** Shows what the address names: a camera in focus, or the table of lag. */
 function route(): void {
   const id = location.hash.slice(1); // ids need no escapes
+  lag.show(id === '/lag');
+  show(el('cameras'), id !== '/lag'); // tiles that cannot be seen do not play
   const camera = cameras.find((c) => c.id === id);
   if (stage && stage.camera.id !== camera?.id) {
     const was = stage.camera.id;

@@ -2,6 +2,7 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import type { Camera, Status } from '../src/camera';
 import * as format from '../src/format';
+import * as lag from '../src/lag';
 import * as model from '../src/model';
 import { onlyGaps, plain, segmentLength } from '../src/playlist';
 import { Clock, backoff, onward, pace, startBehindGap, wallLatency } from '../src/pace';
@@ -175,4 +176,23 @@ test('start behind a gap', () => {
     ['gggggg', 19, undefined],
     ['', 0, undefined],
   ] as const) assert.equal(startBehindGap(list(spec), position), want, `${spec} ${position}`);
+});
+
+test('lag', () => {
+  const c = (id: string, behind: number, hops: Record<string, number>, more: Partial<lag.CameraLag> = {}): lag.CameraLag => ({
+    id, state: 'live', behind_s: behind, hops: Object.entries(hops).map(([hop, behind_s]) => ({ hop, behind_s })), groups: [], dead_letters: [], ...more,
+  });
+  const group = (left: number | null) => ({ group: 'g', rendition: 'raw', records: 1, behind_s: 1, retention_left_s: left });
+  const cameras = [
+    c('yard', 61, { log: 1, motion: 61 }, { groups: [group(7300), group(null), group(90)], dead_letters: [{ processor: 'motion', count: 2 }, { processor: 'people', count: 0 }] }),
+    c('gate', 15, { playlist: 0, log: 15, '720p': 3 }),
+    c('hall', 14.9, {}, { problem: 'no keyframe for 20 s' }),
+  ];
+  assert.deepEqual(lag.columns(cameras), ['log', '720p', 'motion', 'playlist']);
+  assert.deepEqual(cameras.map((x) => lag.level(x.behind_s)), ['bad', 'late', 'fresh']);
+  assert.equal(lag.notes(cameras[0]!), '1 min until retention · 2 dead letters of motion');
+  assert.equal(lag.notes(cameras[1]!), '');
+  assert.equal(lag.notes(cameras[2]!), 'no keyframe for 20 s');
+  assert.equal(lag.summary({ up: true, at: now, cameras }), '2 of 3 cameras behind by 15 s or more');
+  assert.equal(lag.summary({ up: true, at: now, cameras: cameras.slice(2) }), '1 camera, none behind by 15 s or more');
 });
