@@ -32,12 +32,14 @@ export function columns(cameras: CameraLag[]): string[] {
     .sort((a, b) => place(a) - place(b) || (a < b ? -1 : 1));
 }
 
+const soon = 3600; // s: retention is shown if it comes to a group before
+
 /** What else there is to know of a camera, as a line. */
 export function notes(c: CameraLag): string {
-  const left = c.groups.map((g) => g.retention_left_s).filter((s): s is number => s !== null);
+  const left = Math.min(...c.groups.map((g) => g.retention_left_s ?? Infinity));
   return [
     c.problem ?? '',
-    left.length ? `${format.span(Math.min(...left))} until retention` : '',
+    left < soon ? `${format.span(left)} until retention` : '',
     ...c.dead_letters.filter((l) => l.count).map((l) => `${l.count} dead letter${l.count > 1 ? 's' : ''} of ${l.processor}`),
   ].filter(Boolean).join(' · ');
 }

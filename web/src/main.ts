@@ -133,6 +133,7 @@ follow({
 el('add').addEventListener('click', add);
 window.addEventListener('hashchange', route);
 window.addEventListener('popstate', route);
+if (location.hash === '#/lag') route(); // it needs no list of cameras
 setInterval(() => {
   if (document.hidden) return;
   wall.tick();

@@ -185,7 +185,7 @@ test('lag', () => {
   const group = (left: number | null) => ({ group: 'g', rendition: 'raw', records: 1, behind_s: 1, retention_left_s: left });
   const cameras = [
     c('yard', 61, { log: 1, motion: 61 }, { groups: [group(7300), group(null), group(90)], dead_letters: [{ processor: 'motion', count: 2 }, { processor: 'people', count: 0 }] }),
-    c('gate', 15, { playlist: 0, log: 15, '720p': 3 }),
+    c('gate', 15, { playlist: 0, log: 15, '720p': 3 }, { groups: [group(7300)] }),
     c('hall', 14.9, {}, { problem: 'no keyframe for 20 s' }),
   ];
   assert.deepEqual(lag.columns(cameras), ['log', '720p', 'motion', 'playlist']);
