@@ -23,7 +23,7 @@ func Waiting(g Guard, why func() string) (http.Handler, error) {
 		w.Header().Set("Retry-After", "1")
 		e := answer.Error{Error: "egress is being started", Remedy: "try again in a second"}
 		if reason := why(); reason != "" {
-			e = answer.Error{Error: "the brokers do not answer: " + reason, Remedy: "start them, or correct the address in brokers; it goes on by itself"}
+			e = answer.Error{Error: reason, Remedy: "start them, or correct brokers and kafka in the configuration; it goes on by itself"}
 		}
 		refuse(w, http.StatusServiceUnavailable, e.Error, e.Remedy)
 	}

@@ -124,7 +124,7 @@ func (m *mainProgram) run(ctx context.Context, args, environ []string) error {
 		func(ctx context.Context) error {
 			ready := func(context.Context) error {
 				if why := wait.Why(); why != "" {
-					return errors.New("the brokers do not answer: " + why)
+					return errors.New(why)
 				}
 				return r.Ready()
 			}

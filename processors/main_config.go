@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"time"
 
+	"github.com/framelog/framelog/internal/app/brokers"
 	"github.com/framelog/framelog/internal/app/config"
 )
 
@@ -13,11 +14,14 @@ const embeddedSegment = 4 << 20
 
 // runnerConfig returns the settings of a Runner that the configuration has.
 func runnerConfig(cfg *config.Config) Config {
-	t := cfg.Topics
-	c := Config{Brokers: cfg.Addresses(), TopicPrefix: cfg.TopicPrefix, Topics: TopicSettings{
-		Partitions: int32(t.Partitions), Retention: time.Duration(t.Retention), RetentionBytes: int64(t.RetentionBytes),
-		SegmentBytes: int64(t.SegmentBytes), Budget: int64(t.Budget),
-	}}
+	t, k := cfg.Topics, brokers.Kafka(cfg, "")
+	c := Config{
+		Brokers: k.Brokers, TLS: k.TLS, SASL: SASL(k.SASL), TopicPrefix: k.Prefix,
+		Topics: TopicSettings{
+			Partitions: int32(t.Partitions), Retention: time.Duration(t.Retention), RetentionBytes: int64(t.RetentionBytes),
+			SegmentBytes: int64(t.SegmentBytes), Budget: int64(t.Budget),
+		},
+	}
 	if cfg.Embedded() {
 		c.Topics.SegmentBytes = cmp.Or(c.Topics.SegmentBytes, embeddedSegment)
 	}

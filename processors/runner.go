@@ -3,6 +3,7 @@ package processors
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,6 +30,11 @@ const groupPrefix = "framelog-process-"
 type Config struct {
 	// Brokers are the addresses of Kafka, host:port. At least one is needed.
 	Brokers []string
+	// TLS makes the settings of one connection to a broker. It is called for each, so that
+	// new certificates need no restart. Default: connections are not encrypted.
+	TLS func() (*tls.Config, error)
+	// SASL is the user of this process in the brokers. Default: it has none.
+	SASL SASL
 	// TopicPrefix stands before the names of all topics and of the group. Default: none.
 	TopicPrefix string
 	// Topics are the settings of the topics that the processor creates.
@@ -49,6 +55,15 @@ type Config struct {
 	Registerer prometheus.Registerer
 
 	dial func(ctx context.Context, network, address string) (net.Conn, error) // for tests
+}
+
+// SASL is a user of the brokers.
+type SASL struct {
+	Mechanism string // "plain", "scram-sha-256" or "scram-sha-512"; "": no user
+	User      string
+	// Password is called for each connection, so that a new password needs no restart. Its
+	// error must not hold the password.
+	Password func() (string, error)
 }
 
 // TopicSettings are the settings of topics. They should be those of the cameras' own
@@ -104,7 +119,9 @@ func NewRunner(p Processor, c Config) (*Runner, error) {
 }
 
 func (c *Config) kafka(processor string) kafka.Config {
-	return kafka.Config{Brokers: c.Brokers, Prefix: c.TopicPrefix, ClientID: "framelog-process-" + processor, Dial: c.dial}
+	return kafka.Config{
+		Brokers: c.Brokers, TLS: c.TLS, SASL: kafka.SASL(c.SASL), Prefix: c.TopicPrefix, ClientID: "framelog-process-" + processor, Dial: c.dial,
+	}
 }
 
 // connect connects to the log. The caller closes it.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/framelog/framelog/internal/app/brokers"
 	"github.com/framelog/framelog/internal/app/config"
 	"github.com/framelog/framelog/internal/broker"
 	"github.com/framelog/framelog/internal/kafka"
@@ -95,7 +96,7 @@ func flagValue(given bool) *string {
 // kafkaConfig returns the settings of a Kafka client. client is the name that
 // it gives to the brokers.
 func kafkaConfig(cfg *config.Config, client string) kafka.Config {
-	return kafka.Config{Brokers: cfg.Addresses(), Prefix: cfg.TopicPrefix, ClientID: client}
+	return brokers.Kafka(cfg, client)
 }
 
 // logConfig is kafkaConfig with the settings of the log.

@@ -109,7 +109,7 @@ func (p *process) ready(context.Context) error {
 		return (*work)()
 	}
 	if why := p.brokers.Why(); why != "" {
-		return errors.New("the brokers do not answer: " + why)
+		return errors.New(why)
 	}
 	return errors.New("it is being started")
 }

@@ -144,7 +144,10 @@ func runProcessor(ctx context.Context, p *process, e *config.Processor, line *pr
 // runnerConfig returns the settings of a processor's log.
 func runnerConfig(cfg *config.Config) processors.Config {
 	c := logConfig(cfg, "")
-	return processors.Config{Brokers: c.Kafka.Brokers, TopicPrefix: c.Kafka.Prefix, Topics: processors.TopicSettings{
-		Partitions: c.Partitions, Retention: c.Retention, RetentionBytes: c.RetentionBytes, SegmentBytes: c.SegmentBytes, Budget: c.Budget,
-	}}
+	return processors.Config{
+		Brokers: c.Kafka.Brokers, TLS: c.Kafka.TLS, SASL: processors.SASL(c.Kafka.SASL), TopicPrefix: c.Kafka.Prefix,
+		Topics: processors.TopicSettings{
+			Partitions: c.Partitions, Retention: c.Retention, RetentionBytes: c.RetentionBytes, SegmentBytes: c.SegmentBytes, Budget: c.Budget,
+		},
+	}
 }

@@ -206,7 +206,9 @@ func (u *up) makeRunDir() (remove func(), err error) {
 	}
 	u.runDir = dir
 	// It includes the cameras: from them ingest learns where their secrets may go.
-	b, err := yaml.Marshal(u.cfg)
+	cfg := *u.cfg
+	cfg.Kafka.SASL.Password = "" // command passes it on, so that it is not on the disk
+	b, err := yaml.Marshal(&cfg)
 	if err == nil {
 		err = os.WriteFile(u.file("config.yaml"), b, 0o600)
 	}
@@ -298,14 +300,19 @@ func (u *up) childError(line string) string {
 
 // command returns the command of a child. The child's configuration file
 // already holds the values of the environment, so the child gets no FRAMELOG_*
-// variables except its own.
+// variables except its own, and the password of the brokers.
 func (u *up) command(c child) *exec.Cmd {
 	args := slices.Concat([]string{c.role.name}, c.args, []string{"--config", u.file("config.yaml"), "--socket", u.socket(c.name)})
 	cmd := exec.Command(u.exe, args...) //nolint:noctx // the supervisor ends it, gently
 	own := append([]string{"FRAMELOG_TEST_"}, c.env...)
+	password := u.cfg.Kafka.SASL.Password
+	secret := secretName.FindStringSubmatch(password)
+	if password != "" {
+		cmd.Env = append(cmd.Env, config.EnvName("kafka.sasl.password")+"="+password)
+	}
 	for _, e := range os.Environ() {
 		name, _, _ := strings.Cut(e, "=")
-		if !strings.HasPrefix(e, "FRAMELOG_") || slices.Contains(c.secrets, name) || slices.ContainsFunc(own, func(prefix string) bool { return strings.HasPrefix(e, prefix) }) {
+		if !strings.HasPrefix(e, "FRAMELOG_") || slices.Contains(c.secrets, name) || slices.Contains(secret, name) || slices.ContainsFunc(own, func(prefix string) bool { return strings.HasPrefix(e, prefix) }) {
 			cmd.Env = append(cmd.Env, e)
 		}
 	}

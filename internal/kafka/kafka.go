@@ -5,6 +5,7 @@ package kafka
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,6 +28,11 @@ type Config struct {
 	Prefix string
 	// ClientID names this process to the brokers. Default: "framelog".
 	ClientID string
+	// TLS makes the settings of one connection; it is called for each, so that it can
+	// take new certificates. nil: connections are not encrypted.
+	TLS func() (*tls.Config, error)
+	// SASL is the user. Default: none.
+	SASL SASL
 	// Dial connects to a broker. Default: TCP.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -44,29 +50,27 @@ func (c Config) Validate() error {
 			return fmt.Errorf("brokers: %q: want host:port", b)
 		}
 	}
+	if err := c.SASL.validate(); err != nil {
+		return err
+	}
 	return c.Names().Validate()
 }
 
 // Options returns the options that all clients start with. A client refreshes
 // its metadata within seconds, because cameras come and go while it runs.
 func (c Config) Options(log *slog.Logger) []kgo.Opt {
-	dial := c.Dial
-	if dial == nil {
-		dial = (&net.Dialer{Timeout: 5 * time.Second}).DialContext
-	}
-	return []kgo.Opt{
+	return append(c.security(),
 		kgo.SeedBrokers(c.Brokers...),
-		kgo.Dialer(dial),
 		kgo.ClientID(cmp.Or(c.ClientID, "framelog")),
 		kgo.WithLogger(&logger{log: log, logged: map[string]message{}}),
-		kgo.MetadataMinAge(250 * time.Millisecond),
-		kgo.MetadataMaxAge(10 * time.Second),
-		kgo.RetryTimeout(20 * time.Second),
+		kgo.MetadataMinAge(250*time.Millisecond),
+		kgo.MetadataMaxAge(10*time.Second),
+		kgo.RetryTimeout(20*time.Second),
 		kgo.RetryBackoffFn(func(n int) time.Duration {
 			return min(50*time.Millisecond<<min(n, 6), 2*time.Second)
 		}),
 		kgo.ProducerBatchCompression(kgo.NoCompression()), // video does not compress
-	}
+	)
 }
 
 // logger forwards the messages of franz-go. Messages below warnings only help to

@@ -107,9 +107,15 @@ func escape(v string, query bool) string {
 // value returns the secret of a reference, for cam.
 func (r Resolver) value(ref string, cam schemas.Camera) (string, error) {
 	v, err := r.read(ref, cam)
-	switch {
-	case err != nil:
+	if err != nil {
 		return "", err
+	}
+	return checked(v)
+}
+
+// checked returns a secret, or what is wrong with it.
+func checked(v string) (string, error) {
+	switch {
 	case v == "":
 		return "", errors.New("it is empty")
 	case len(v) > maxSecret:

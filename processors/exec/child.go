@@ -242,7 +242,7 @@ func (o *options) environment() []string {
 	var env []string
 	for _, e := range os.Environ() {
 		switch {
-		case strings.HasPrefix(e, "FRAMELOG_SECRET_"):
+		case strings.HasPrefix(e, "FRAMELOG_SECRET_"), strings.HasPrefix(e, "FRAMELOG_KAFKA_"):
 		case strings.HasPrefix(e, "PYTHONPATH="):
 			path = strings.Trim(path+":"+strings.TrimPrefix(e, "PYTHONPATH="), ":")
 		default:

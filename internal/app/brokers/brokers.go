@@ -13,19 +13,22 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"github.com/framelog/framelog/internal/app/config"
 	"github.com/framelog/framelog/internal/kafka"
+	"github.com/framelog/framelog/internal/secrets"
 )
 
-// AwayError means that no broker answers. It is short and names no address.
-type AwayError struct{ why string }
+// AwayError means that no broker answers, or that none accepts this process. It is short
+// and names no address.
+type AwayError struct {
+	why    string
+	remedy string // ""; depends on the caller
+}
 
 func (e *AwayError) Error() string { return e.why }
 
-// Ask returns nil if a broker answers as Kafka does. It takes 5 s at most.
-// Errors: *AwayError; that of ctx.
+// Ask returns nil if a broker answers as Kafka does and accepts this process. It takes 5 s at
+// most. Errors: *AwayError; that of ctx.
 func Ask(ctx context.Context, kc kafka.Config) error {
 	limited, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -53,20 +56,17 @@ func Ask(ctx context.Context, kc kafka.Config) error {
 	}
 	if len(causes) == len(kc.Brokers) {
 		slices.Sort(causes)
-		return &AwayError{strings.Join(slices.Compact(causes), "; ")}
+		return &AwayError{why: strings.Join(slices.Compact(causes), "; ")}
 	}
-	client, err := kgo.NewClient(append(kc.Options(slog.New(slog.DiscardHandler)),
-		kgo.RequestTimeoutOverhead(2*time.Second), kgo.RetryTimeout(3*time.Second), kgo.RequestRetries(0))...)
-	if err != nil {
-		return &AwayError{err.Error()}
-	}
-	defer client.Close()
-	err = client.Ping(limited)
+	err := kc.Try(limited)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if refused, ok := errors.AsType[*kafka.RefusedError](err); ok {
+		return &AwayError{refused.Cause, refused.Remedy}
+	}
 	if err != nil {
-		return &AwayError{noKafka}
+		return &AwayError{why: noKafka}
 	}
 	return nil
 }
@@ -90,15 +90,25 @@ func cause(err error) string {
 	return err.Error()
 }
 
-// kafkaOf returns the settings of the client that asks.
-func kafkaOf(cfg *config.Config) kafka.Config {
-	return kafka.Config{Brokers: cfg.Addresses(), Prefix: cfg.TopicPrefix, ClientID: "framelog-check"}
+// Kafka returns the settings of a client. name is what the brokers know it by.
+func Kafka(cfg *config.Config, name string) kafka.Config {
+	k := kafka.Config{Brokers: cfg.Addresses(), Prefix: cfg.TopicPrefix, ClientID: name}
+	if s := cfg.Kafka.SASL; s.Mechanism != "" {
+		k.SASL = kafka.SASL{Mechanism: s.Mechanism, User: s.User, Password: func() (string, error) { return secrets.Lookup(cfg.SecretsDir, s.Password) }}
+	}
+	if t := cfg.Kafka.TLS; t.Enabled {
+		k.TLS = kafka.TLSFiles{CA: t.CA, Cert: t.Cert, Key: t.Key, ServerName: t.ServerName}.Load
+	}
+	return k
 }
+
+// ofCheck is the name of the client that asks.
+const ofCheck = "framelog-check"
 
 // Check is Ask for a command that does not wait. Its error is one
 // of the configuration, with a remedy.
 func Check(ctx context.Context, cfg *config.Config) error {
-	kc := kafkaOf(cfg)
+	kc := Kafka(cfg, ofCheck)
 	err := Ask(ctx, kc)
 	away, ok := errors.AsType[*AwayError](err)
 	if !ok {
@@ -109,6 +119,9 @@ func Check(ctx context.Context, cfg *config.Config) error {
 		key, remedy = "broker_listen", "start framelog up or framelog broker, or name your own with --brokers"
 	}
 	addresses := strings.Join(kc.Brokers, ", ")
+	if away.remedy != "" {
+		return cfg.Errorf(key, away.remedy, "%s: %s", addresses, away.why)
+	}
 	if away.why == noKafka {
 		return cfg.Errorf(key, remedy, "%s takes connections and does not answer as Kafka does", addresses)
 	}
@@ -131,13 +144,13 @@ type Wait struct {
 	remedy  string
 	log     *slog.Logger
 
-	away atomic.Value // a string: why; "" before the first answer and once they are there
+	away atomic.Value // a string: see Why
 }
 
 // NewWait makes the Wait of a role that runs alone, or of up. A child
 // of up gets a log that discards the lines, since up writes them.
 func NewWait(cfg *config.Config, log *slog.Logger) *Wait {
-	kc := kafkaOf(cfg)
+	kc := Kafka(cfg, ofCheck)
 	w := &Wait{
 		ask:     func(ctx context.Context) error { return Ask(ctx, kc) },
 		brokers: strings.Join(kc.Brokers, ", "), remedy: "start them, or correct the addresses in brokers", log: log,
@@ -152,13 +165,14 @@ func NewWait(cfg *config.Config, log *slog.Logger) *Wait {
 	return w
 }
 
-// Why returns the reason why the process waits; "" if it does not wait.
+// Why returns why the process waits, for everybody: it names no address, user or file. It is
+// "" before the first answer, and once the brokers are there.
 func (w *Wait) Why() string { return w.away.Load().(string) }
 
 // Run returns nil when a broker has answered. Errors: that of ctx. It logs at
-// once that the brokers are away, and then after 1, 2, 4… minutes.
+// once that the brokers are away, or refuse this process, and then after 1, 2, 4… minutes.
 func (w *Wait) Run(ctx context.Context) error {
-	began, remind, pause := time.Now(), time.Duration(0), remindFirst
+	began, remind, pause, last := time.Now(), time.Duration(0), remindFirst, ""
 	for {
 		err := w.ask(ctx)
 		if ctx.Err() != nil {
@@ -172,9 +186,12 @@ func (w *Wait) Run(ctx context.Context) error {
 			w.away.Store("")
 			return nil
 		}
-		w.away.Store(err.Error())
-		if waited >= remind {
-			w.log.Warn("the brokers do not answer; waiting for them", "brokers", w.brokers, "error", err, "waited", waited.Round(time.Second).String(), "remedy", w.remedy)
+		said, remedy := w.explain(err)
+		if said != last || waited >= remind {
+			if said != last {
+				last, remind, pause = said, waited, remindFirst
+			}
+			w.log.Warn(said, "brokers", w.brokers, "error", err, "waited", waited.Round(time.Second).String(), "remedy", remedy)
 			remind, pause = waited+pause, min(2*pause, remindMost)
 		}
 		select {
@@ -183,4 +200,14 @@ func (w *Wait) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// explain sets Why. It returns the message for the log, and the remedy.
+func (w *Wait) explain(err error) (said, remedy string) {
+	if away, ok := errors.AsType[*AwayError](err); ok && away.remedy != "" {
+		w.away.Store("the brokers refuse this process; its log says why")
+		return "the brokers refuse this process; trying again", away.remedy
+	}
+	w.away.Store("the brokers do not answer: " + err.Error())
+	return "the brokers do not answer; waiting for them", w.remedy
 }

@@ -83,7 +83,7 @@ func TestWait(t *testing.T) {
 			brokers: "k:9092", remedy: "start them", log: slog.New(slog.NewTextHandler(&out, nil)),
 			ask: func(context.Context) error {
 				if time.Since(began) < back {
-					return &AwayError{"connection refused"}
+					return &AwayError{why: "connection refused"}
 				}
 				return nil
 			},
@@ -101,7 +101,7 @@ func TestWait(t *testing.T) {
 			if n := lines(); n != at.lines {
 				t.Errorf("%d lines after %v, want %d:\n%s", n, at.after, at.lines, out.String())
 			}
-			if w.Why() != "connection refused" {
+			if w.Why() != "the brokers do not answer: connection refused" {
 				t.Errorf("after %v: why %q", at.after, w.Why())
 			}
 		}
@@ -115,6 +115,34 @@ func TestWait(t *testing.T) {
 		}
 		if !strings.Contains(out.String(), "the brokers answer") {
 			t.Error("it does not say that they are there")
+		}
+	})
+}
+
+// TestWaitRefused: what brokers do not accept is in the log with its remedy, and nowhere else.
+func TestWaitRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out testenv.Log
+		refused := true
+		w := &Wait{brokers: "k:9093", remedy: "start them", log: slog.New(slog.NewTextHandler(&out, nil))}
+		w.ask = func(context.Context) error {
+			if refused {
+				refused = false
+				return &AwayError{"the user ann is not accepted", "correct it"}
+			}
+			if why := w.Why(); why != "the brokers refuse this process; its log says why" {
+				t.Errorf("why: %q", why)
+			}
+			return nil
+		}
+		w.away.Store("")
+		if err := w.Run(t.Context()); err != nil || w.Why() != "" {
+			t.Errorf("%v, why %q", err, w.Why())
+		}
+		for _, want := range []string{"k:9093", "the user ann is not accepted", `remedy="correct it"`} {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("the log lacks %q: %s", want, out.String())
+			}
 		}
 	})
 }

@@ -24,6 +24,7 @@ type Config struct {
 	TopicPrefix  string   `yaml:"topic_prefix" default:"" doc:"Prefix of every topic name, so that several Framelogs can share a cluster."`
 	SecretsDir   string   `yaml:"secrets_dir" default:"" doc:"Directory of secrets: ${file:NAME} in a camera's URL is the file NAME there. Empty: the directory secrets in data."`
 
+	Kafka  Kafka  `yaml:"kafka"`
 	Log    Log    `yaml:"log"`
 	Topics Topics `yaml:"topics"`
 
@@ -41,6 +42,28 @@ type Config struct {
 	Path   string `yaml:"-"`
 	origin map[string]string
 	named  bool
+}
+
+// Kafka is how the brokers and the clients of Framelog know each other.
+type Kafka struct {
+	SASL SASL `yaml:"sasl"`
+	TLS  TLS  `yaml:"tls"`
+}
+
+// SASL is the user of this process.
+type SASL struct {
+	Mechanism string `yaml:"mechanism" default:"" oneof:",plain,scram-sha-256,scram-sha-512" doc:"How this process proves its user to the brokers. Empty: it has none. plain sends the password itself, so use it with TLS."`
+	User      string `yaml:"user" default:"" doc:"User of this process in the brokers. Each role may have its own: see docs/kafka-security.md."`
+	Password  string `yaml:"password" default:"" doc:"${FRAMELOG_SECRET_X} (an environment variable), ${file:NAME} (a file in secrets_dir, with the password in its only line), or the password itself. It is read for each connection, so a new one needs no restart."`
+}
+
+// TLS is the encryption of connections to the brokers. The files are in PEM.
+type TLS struct {
+	Enabled    bool   `yaml:"enabled" default:"false" doc:"Connect to the brokers with TLS. The files below are read for each connection, so new ones need no restart."`
+	CA         string `yaml:"ca" default:"" doc:"File with the certificates of authorities (PEM) that the brokers' certificates may be signed by. Empty: those that the system trusts."`
+	Cert       string `yaml:"cert" default:"" doc:"File with the certificate of this process (PEM), for brokers that ask for one."`
+	Key        string `yaml:"key" default:"" doc:"File with the key of that certificate (PEM, without a password)."`
+	ServerName string `yaml:"server_name" default:"" doc:"Name in the brokers' certificates. Empty: the host by which each broker is reached."`
 }
 
 // Log is the settings of log messages.

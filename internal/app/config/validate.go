@@ -51,6 +51,9 @@ func (c *Config) validate() error {
 	if c.SecretsDir == "" {
 		c.SecretsDir = filepath.Join(c.Data, "secrets")
 	}
+	if err := c.validateKafka(); err != nil {
+		return err
+	}
 	if err := c.validateName(); err != nil {
 		return err
 	}
@@ -58,6 +61,40 @@ func (c *Config) validate() error {
 		return err
 	}
 	return c.validateCameras()
+}
+
+// validateKafka checks that what belongs together is set together. No error shows the
+// password.
+func (c *Config) validateKafka() error {
+	sasl, tls := c.Kafka.SASL, c.Kafka.TLS
+	given := func(keys ...string) string { // the first key that is set
+		for _, k := range keys {
+			if c.origin[k] != "" {
+				return k
+			}
+		}
+		return keys[0]
+	}
+	switch {
+	case c.Embedded() && (sasl != SASL{} || tls != TLS{}):
+		return c.Errorf(given("kafka", "kafka.sasl.mechanism", "kafka.sasl.user", "kafka.sasl.password", "kafka.tls.enabled"), "name brokers of your own in brokers, or remove it",
+			"the embedded broker has neither users nor TLS")
+	case sasl.Mechanism == "" && sasl != SASL{}:
+		return c.Errorf(given("kafka.sasl.user", "kafka.sasl.password"), "set kafka.sasl.mechanism", "it has no effect without a mechanism")
+	case sasl.Mechanism != "" && sasl.User == "":
+		return c.Errorf("kafka.sasl.user", "name the user that this process is for the brokers", "it is empty")
+	case sasl.Mechanism != "" && sasl.Password == "":
+		return c.Errorf("kafka.sasl.password", "want ${FRAMELOG_SECRET_X}, ${file:NAME} or the password itself", "it is empty")
+	case secrets.CheckText(sasl.Password) != nil:
+		return c.Errorf("kafka.sasl.password", "", "%v", secrets.CheckText(sasl.Password))
+	case !tls.Enabled && tls != TLS{}:
+		return c.Errorf(given("kafka.tls.ca", "kafka.tls.cert", "kafka.tls.key", "kafka.tls.server_name"), "set kafka.tls.enabled: true, or remove it", "it has no effect without TLS")
+	case tls.Cert != "" && tls.Key == "":
+		return c.Errorf("kafka.tls.key", "name the file with the key of kafka.tls.cert", "it is empty")
+	case tls.Cert == "" && tls.Key != "":
+		return c.Errorf("kafka.tls.cert", "name the file with the certificate of kafka.tls.key", "it is empty")
+	}
+	return nil
 }
 
 // fileName matches the names that a configuration file may have in the
