@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/egress/answer"
+	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/internal/secrets"
 	"github.com/framelog/framelog/schemas"
@@ -264,6 +265,10 @@ func (a *API) await(ctx context.Context, seen func() bool) {
 
 func (a *API) unwritten(w http.ResponseWriter, err error) {
 	a.deps.Log.Warn("cannot write the registry", "err", err)
+	if _, ok := errors.AsType[*kafka.RightError](err); ok {
+		answer.Fail(w, http.StatusForbidden, "this egress may not change cameras: its user lacks a right in Kafka", "grant the user what framelog acls --role editor prints")
+		return
+	}
 	w.Header().Set("Retry-After", "5")
 	if errors.Is(err, registry.ErrUncertain) {
 		answer.Fail(w, http.StatusServiceUnavailable, "the brokers have not said whether the change is written", "look at the list in a while; if it goes on, look at the brokers")

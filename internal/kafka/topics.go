@@ -24,7 +24,11 @@ type RightError struct {
 }
 
 func (e *RightError) Error() string {
-	return fmt.Sprintf("%v: grant this process the right %s on the topic", e.Err, e.Right)
+	on := "topic"
+	if errors.Is(e.Err, kerr.GroupAuthorizationFailed) {
+		on = "group"
+	}
+	return fmt.Sprintf("%v: grant this process the right %s on the %s", e.Err, e.Right, on)
 }
 
 // Unwrap returns the error without the remedy.
@@ -33,7 +37,7 @@ func (e *RightError) Unwrap() error { return e.Err }
 // NeedsRight adds the remedy to err if Kafka answers that a right is missing.
 // right is the right that the request needs.
 func NeedsRight(right string, err error) error {
-	if errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.ClusterAuthorizationFailed) {
+	if errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.ClusterAuthorizationFailed) || errors.Is(err, kerr.GroupAuthorizationFailed) {
 		return &RightError{right, err}
 	}
 	return err

@@ -10,6 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/framelog/framelog/internal/kafka"
 )
 
 const (
@@ -59,13 +61,16 @@ func EndOffsets(ctx context.Context, adm *kadm.Client, topic string) (map[int32]
 }
 
 // waitEnds is EndOffsets of several topics. It tries until it works or ctx ends. A
-// topic that does not exist is empty.
+// topic that does not exist is empty. Errors: *kafka.RightError; ctx's.
 func waitEnds(ctx context.Context, adm *kadm.Client, topics ...string) (map[partition]int64, error) {
 	out := make(map[partition]int64)
 	for _, topic := range topics {
 		var unknown time.Time // since when brokers do not know the topic
 		for {
 			ends, err := EndOffsets(ctx, adm, topic)
+			if right, ok := errors.AsType[*kafka.RightError](kafka.NeedsRight("READ", err)); ok {
+				return nil, right
+			}
 			switch {
 			case !errors.Is(err, ErrNoTopic):
 				unknown = time.Time{}

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -18,8 +19,9 @@ const (
 	// coalesce is the least time from the end of one call of Follow's function to the
 	// next.
 	coalesce = 100 * time.Millisecond
-	// followRetry is how long Follow waits before it reads everything again.
-	followRetry = time.Second
+	// followRetry is how long Follow waits before it reads everything again, and rightRetry
+	// if this process lacks a right: a person has to grant it first.
+	followRetry, rightRetry = time.Second, 30 * time.Second
 )
 
 // Snapshot is the registry at one moment.
@@ -79,9 +81,13 @@ func (c *Client) Follow(ctx context.Context, changed func(Snapshot)) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		c.log.Warn("the registry is read again from its start", "err", err)
+		pause := followRetry
+		if _, ok := errors.AsType[*kafka.RightError](err); ok {
+			pause = rightRetry
+		}
+		c.log.Warn("the registry is read again from its start", "err", err, "in", pause)
 		select {
-		case <-time.After(followRetry):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

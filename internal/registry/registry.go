@@ -221,11 +221,11 @@ func byCamera(topic string) func(r *kgo.Record, n int) int {
 }
 
 // produce waits for the acknowledgement or for ctx. Errors: ErrUncertain, with
-// ctx's, if the record may still arrive.
+// ctx's, if the record may still arrive; *kafka.RightError.
 func (c *Client) produce(ctx context.Context, topic, key string, value []byte) error {
 	done := make(chan error, 1)
 	c.client.Produce(ctx, &kgo.Record{Topic: topic, Key: []byte(key), Value: value},
-		func(_ *kgo.Record, err error) { done <- err })
+		func(_ *kgo.Record, err error) { done <- kafka.NeedsRight("WRITE", err) })
 	select {
 	case err := <-done:
 		return err

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/schemas"
 )
@@ -209,7 +210,7 @@ func (g *group) onTrouble(err error) {
 		return
 	}
 	g.log.Warn("the brokers do not keep this process in its group; its cameras go on being "+g.cfg.Doing,
-		"brokers", strings.Join(g.cfg.Kafka.Brokers, ","), "group", g.name, "err", err)
+		"brokers", strings.Join(g.cfg.Kafka.Brokers, ","), "group", g.name, "err", kafka.NeedsRight("READ", err))
 }
 
 // settled logs that trouble is over. g.mu is held.
