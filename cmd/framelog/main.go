@@ -226,6 +226,7 @@ func commands(table []role) (out []kong.Option) {
 		kong.DynamicCommand("cameras", "Show and change the cameras.", "", new(camerasCmd)),
 		kong.DynamicCommand("dlq", "Show, play and repeat fragments at which processors failed.", "", new(dlqCmd)),
 		kong.DynamicCommand("lag", "Show how far cameras, processors and consumer groups are behind, worst first.", "", new(lagCmd)),
+		kong.DynamicCommand("acls", "Print the commands that grant a role its rights in Kafka.", "", new(aclsCmd)),
 		kong.DynamicCommand("version", "Print the version.", "", new(versionCmd)))
 }
 

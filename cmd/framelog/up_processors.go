@@ -97,10 +97,8 @@ func checkProcessors(cfg *config.Config) error {
 		if err != nil {
 			return err
 		}
-		if p.Close != nil {
-			if err := p.Close(); err != nil {
-				return err
-			}
+		if err := closeUnused(p); err != nil {
+			return err
 		}
 		all[i] = p
 	}

@@ -20,6 +20,7 @@ var mayNeed = map[string][]string{
 	"internal/camsim":        {"schemas", "internal/codec", "internal/gstreamer"},
 	"monitor":                {"schemas", "internal/kafka", "internal/medialog", "internal/registry", "internal/secrets", "monitor/lag"},
 	"internal/app/service":   {},
+	"internal/app/acls":      {"schemas"},
 	"internal/app/config":    {"schemas", "internal/secrets"},
 	"internal/app/program":   {"schemas", "internal/secrets", "internal/when", "internal/app/config"},
 	"internal/app/brokers":   {"schemas", "internal/secrets", "internal/kafka", "internal/app/config"},
