@@ -89,7 +89,7 @@ func (c *aclsCmd) oneProcessor() (*config.Config, []acls.Processor, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := newProcessor(cfg, &cfg.Processors[0], output{log: slog.New(slog.DiscardHandler)})
+	p, err := newProcessor(cfg, &cfg.Processors[0], telemetry{log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -108,7 +108,7 @@ func (c *aclsCmd) allProcessors() (*config.Config, []acls.Processor, error) {
 	}
 	var all []acls.Processor
 	for i := range cfg.Processors {
-		p, err := newProcessor(cfg, &cfg.Processors[i], output{log: slog.New(slog.DiscardHandler)})
+		p, err := newProcessor(cfg, &cfg.Processors[i], telemetry{log: slog.New(slog.DiscardHandler)})
 		if err == nil {
 			err = closeUnused(p)
 		}

@@ -44,7 +44,7 @@ type KafkaBroker struct {
 }
 
 // Kafka starts a broker of the test's own and waits until it answers. properties are
-// lines of its configuration, name=value.
+// lines of its configuration, name=value; {port} and {controller} stand for its ports.
 func Kafka(t testing.TB, properties ...string) *KafkaBroker {
 	t.Helper()
 	SkipShort(t, "Apache Kafka")
@@ -127,10 +127,11 @@ func newKafka(t testing.TB, dir string, properties ...string) *KafkaBroker {
 	t.Helper()
 	k := &KafkaBroker{dir: dir, log: &Log{}}
 	k.java = Tool(t, "java", "openjdk-17-jre-headless")
-	k.classpath = kafkaJars(t)
+	k.classpath = kafkaJars(t, kafkaPOM)
 	port, controller := FreePort(t), FreePort(t)
 	k.Brokers = []string{fmt.Sprintf("127.0.0.1:%d", port)}
-	props := fmt.Sprintf(kafkaProperties, port, controller, filepath.Join(dir, "log")) + strings.Join(properties, "\n") + "\n"
+	more := strings.NewReplacer("{port}", strconv.Itoa(port), "{controller}", strconv.Itoa(controller)).Replace(strings.Join(properties, "\n"))
+	props := fmt.Sprintf(kafkaProperties, port, controller, filepath.Join(dir, "log")) + more + "\n"
 	if err := os.WriteFile(k.path("server.properties"), []byte(props), 0o644); err != nil {
 		t.Fatalf("testenv: write Kafka's properties: %v", err)
 	}
@@ -183,18 +184,18 @@ func (k *KafkaBroker) command(ctx context.Context, class string, args ...string)
 	return cmd
 }
 
-// kafkaJars returns the class path. Maven fetches the jars once.
-func kafkaJars(t testing.TB) string {
+// kafkaJars returns the class path of what a POM names. Maven fetches the jars once.
+func kafkaJars(t testing.TB, of []byte) string {
 	t.Helper()
 	cache := Cache(t, "kafka")
-	jars := filepath.Join(cache, "jars-"+Digest(string(kafkaPOM)))
+	jars := filepath.Join(cache, "jars-"+Digest(string(of)))
 	err := Locked(t, filepath.Join(cache, "lock"), func() error {
 		if _, err := os.Stat(jars); err == nil {
 			return nil
 		}
 		mvn := Tool(t, "mvn", "maven")
 		pom, part := filepath.Join(cache, "pom.xml"), jars+".part"
-		if err := os.WriteFile(pom, kafkaPOM, 0o644); err != nil {
+		if err := os.WriteFile(pom, of, 0o644); err != nil {
 			return err
 		}
 		if err := os.RemoveAll(part); err != nil {
