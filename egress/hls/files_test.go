@@ -193,7 +193,6 @@ func TestMetricNames(t *testing.T) {
 			t.Errorf("shown up to %v, %v; the newest fragment ends at %v", at, ok, newest.End())
 		}
 		p := testmedia.After(newest, testPlace)
-		p.Start = time.Now()
 		f := testmedia.Synthetic(p, 1)[0]
 		f.Chunks[0].Captured = time.Now().Add(-300 * time.Millisecond)
 		log.chunk("cam", f.Chunks[0])

@@ -72,8 +72,9 @@ type pong struct {
 	unanswered kmsg.Key // the last request that got no answer
 }
 
-// pingLimit is how long a broker may take to answer.
-const pingLimit = 4 * time.Second
+// pingLimit is how long a broker may take to answer a request. The client asks for the versions
+// of requests twice, and does not look at its context meanwhile.
+const pingLimit = 2 * time.Second
 
 // ping asks each broker for metadata once, until one answers.
 func (c Config) ping(ctx context.Context) (pong, error) {
