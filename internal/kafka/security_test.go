@@ -18,6 +18,7 @@ import (
 // TestTLSOutage: while brokers and client do not accept each other's certificates, records
 // wait, as they do while brokers are away.
 func TestTLSOutage(t *testing.T) {
+	const partitions = 8
 	ca := testenv.NewCA(t)
 	own := ca.Sign(t, "broker", time.Hour).Pair
 	for name, bad := range map[string]func(good *tls.Config) *tls.Config{
@@ -25,7 +26,7 @@ func TestTLSOutage(t *testing.T) {
 		"no client certificate": func(good *tls.Config) *tls.Config { return &tls.Config{RootCAs: good.RootCAs} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "x"),
+			c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, "x"),
 				kfake.TLS(&tls.Config{Certificates: []tls.Certificate{own}, ClientCAs: ca.Pool(), ClientAuth: tls.RequireAndVerifyClientCert}))
 			if err != nil {
 				t.Fatal(err)
@@ -56,8 +57,10 @@ func TestTLSOutage(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(cl.Close)
-			if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: "x"}).FirstErr(); err != nil {
-				t.Fatal(err)
+			for p := range int32(partitions) {
+				if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: "x", Partition: p}).FirstErr(); err != nil {
+					t.Fatal(err)
+				}
 			}
 			mu.Lock()
 			use, attempts = bad(good), 0
@@ -65,18 +68,23 @@ func TestTLSOutage(t *testing.T) {
 				conn.Close()
 			}
 			mu.Unlock()
-			written := make(chan error, 1)
-			cl.Produce(t.Context(), &kgo.Record{Topic: "x"}, func(_ *kgo.Record, err error) { written <- err })
-			testenv.Wait(t, testenv.Patience, "five attempts to connect", func() bool {
-				mu.Lock()
-				defer mu.Unlock()
-				return attempts >= 5
-			})
+			// Each record comes to a partition of its own, so that some come between two attempts.
+			written := make(chan error, partitions)
+			for p := range int32(partitions) {
+				cl.Produce(t.Context(), &kgo.Record{Topic: "x", Partition: p}, func(_ *kgo.Record, err error) { written <- err })
+				testenv.Wait(t, testenv.Patience, "another attempt to connect", func() bool {
+					mu.Lock()
+					defer mu.Unlock()
+					return attempts > int(p)
+				})
+			}
 			mu.Lock()
 			use = good
 			mu.Unlock()
-			if err := <-written; err != nil {
-				t.Error(err)
+			for range partitions {
+				if err := <-written; err != nil {
+					t.Error(err)
+				}
 			}
 		})
 	}
