@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,23 +32,22 @@ func checkSnapshots(t *testing.T, f *testenv.Framelog, camera string) {
 		_, width, height = snapshotOf(t, f, "/snapshot/"+camera+".jpg")
 		return width == 640 // a thumbnail is 320 wide
 	})
-	code, text, err := f.Get(t, "/hls/"+camera+"/raw.m3u8")
-	if err != nil || code != http.StatusOK {
-		t.Fatalf("the playlist: %d, %v", code, err)
+	playlist := f.URL + "/hls/" + camera + "/raw.m3u8"
+	get := func(at string) (body []byte) {
+		f.Wait(t, testenv.Patience, at, func() bool {
+			code, b, err := testenv.Get(t, at)
+			body = b
+			return err == nil && code == http.StatusOK
+		})
+		return body
 	}
-	list, err := hlscheck.ParseMedia(string(text))
+	list, err := hlscheck.ParseMedia(string(get(playlist)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := list.Segments[len(list.Segments)-1]
-	var media []byte
-	for _, ref := range []string{s.Map, s.URI} {
-		_, b, err := testenv.Get(t, system.Resolve(t, f.URL+"/hls/"+camera+"/raw.m3u8", ref))
-		if err != nil {
-			t.Fatal(err)
-		}
-		media = append(media, b...)
-	}
+	all := slices.DeleteFunc(list.Segments, func(s hlscheck.Segment) bool { return s.Gap })
+	s := all[len(all)-1]
+	media := append(get(system.Resolve(t, playlist, s.Map)), get(system.Resolve(t, playlist, s.URI))...)
 	path := filepath.Join(t.TempDir(), "segment.mp4")
 	if err := os.WriteFile(path, media, 0o600); err != nil {
 		t.Fatal(err)
@@ -63,7 +63,13 @@ func checkSnapshots(t *testing.T, f *testenv.Framelog, camera string) {
 	const frame = time.Second / 25
 	for _, i := range []int{0, 1, len(frames) / 2, len(frames) - 1} {
 		at := s.PDT.Add(time.Duration(frames[i]-frames[0])*frame + frame/2).Format(time.RFC3339Nano)
-		if got, _, _ := snapshotOf(t, f, "/snapshot/"+camera+".jpg?at="+url.QueryEscape(at)); got.Frame != frames[i] {
+		var got camsim.Strip
+		f.Wait(t, testenv.Patience, "the exact snapshot at "+at, func() bool {
+			var w int
+			got, w, _ = snapshotOf(t, f, "/snapshot/"+camera+".jpg?at="+url.QueryEscape(at))
+			return w == width
+		})
+		if got.Frame != frames[i] {
 			t.Errorf("picture %d of a segment of %d: its snapshot shows frame %d, want %d", i, len(frames), got.Frame, frames[i])
 		}
 	}

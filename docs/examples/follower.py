@@ -15,7 +15,7 @@ import msgpack
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
-from reader import Expired, Log, client
+from reader import Expired, Log
 
 PROCESSOR, ROLE = "copy", "alternative"
 SETTINGS = "cleanup.policy max.message.bytes retention.ms retention.bytes segment.bytes segment.ms".split()
@@ -38,7 +38,7 @@ def partitions_of(consumer, topic):
 
 def create(brokers, source, rendition):
     """Creates the two topics of the rendition, like those of its source."""
-    admin = AdminClient(client(brokers))
+    admin = AdminClient({"bootstrap.servers": brokers})
     for suffix in ("", ".index"):
         partitions = partitions_of(source.index.consumer, source.topic + suffix)
         resource = ConfigResource("topic", source.topic + suffix)
@@ -70,8 +70,8 @@ class Follower:
         self.prev = None  # offset of our newest entry
         self.stamp = 0  # timestamp of our newest record
         self.offsets = []  # of records that Kafka has taken
-        self.producer = Producer(client(brokers) | {
-            "acks": "all", "enable.idempotence": True, "linger.ms": 0,
+        self.producer = Producer({
+            "bootstrap.servers": brokers, "acks": "all", "enable.idempotence": True, "linger.ms": 0,
             "message.max.bytes": 9 << 20,  # a chunk has at most 8 MiB
         })
         self.next = self.out.index.span()[0]  # offset of the index to read next

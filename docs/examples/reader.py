@@ -7,34 +7,17 @@ TOPIC is cam.<camera> or cam.<camera>.<rendition>. Each fragment, gap and hole i
 JSON. sha256 is over the samples of a fragment: of each one a line "track dts offset duration
 sync size", then its bytes. With --follow the reader waits for new footage.
 
-It needs Debian's packages python3-confluent-kafka and python3-msgpack. For brokers with users or TLS
-set Framelog's own variables: FRAMELOG_KAFKA_SASL_MECHANISM, _SASL_USER, _SASL_PASSWORD (the password itself),
-FRAMELOG_KAFKA_TLS_ENABLED=true, _TLS_CA, _TLS_CERT and _TLS_KEY.
+It needs Debian's packages python3-confluent-kafka and python3-msgpack.
 """
 import argparse
 import hashlib
 import json
-import os
 import time
 
 import msgpack
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 VERSION = 1  # of the schema
-
-
-def client(brokers):
-    """Returns the settings of a client, with users and TLS by the variables FRAMELOG_KAFKA_*."""
-    def env(key):
-        return os.environ.get("FRAMELOG_KAFKA_" + key, "")
-    sasl = "SASL_" if env("SASL_MECHANISM") else ""
-    settings = {
-        "bootstrap.servers": brokers,
-        "security.protocol": sasl + ("SSL" if env("TLS_ENABLED") == "true" else "PLAINTEXT"),
-        "sasl.mechanism": env("SASL_MECHANISM").upper(), "sasl.username": env("SASL_USER"), "sasl.password": env("SASL_PASSWORD"),
-        "ssl.ca.location": env("TLS_CA"), "ssl.certificate.location": env("TLS_CERT"), "ssl.key.location": env("TLS_KEY"),
-    }
-    return {k: v for k, v in settings.items() if v}
 
 
 class Expired(Exception):
@@ -72,7 +55,8 @@ class Partition:
 
     def __init__(self, brokers, topic, number):
         self.topic, self.number, self.next = topic, number, None
-        self.consumer = Consumer(client(brokers) | {
+        self.consumer = Consumer({
+            "bootstrap.servers": brokers,
             "group.id": "unused",  # the client wants one; nothing is committed
             "enable.auto.commit": False,
             "auto.offset.reset": "error",  # else the client goes on elsewhere if a record has expired

@@ -49,8 +49,12 @@ func at(seconds float64) time.Time {
 	return epoch.Add(time.Duration(seconds * float64(time.Second)))
 }
 
-func (l fakeLog) Entries(_ context.Context, t schemas.Topic, r medialog.Range) iter.Seq2[schemas.Entry, error] {
+func (l fakeLog) Entries(ctx context.Context, t schemas.Topic, r medialog.Range) iter.Seq2[schemas.Entry, error] {
 	return func(yield func(schemas.Entry, error) bool) {
+		if err := ctx.Err(); err != nil {
+			yield(schemas.Entry{}, err)
+			return
+		}
 		for i := range l[t.Name()] {
 			e := l.entry(t.Name(), i)
 			if e.Seq < r.FromSeq || !r.To.IsZero() && !e.Start.Before(r.To) || !r.From.IsZero() && !e.End().After(r.From) {

@@ -97,7 +97,7 @@ func TestServerRepeatsSecret(t *testing.T) {
 	}
 	t.Cleanup(func() { f.close() })
 	var n Note
-	for seq := uint64(1); n.Reason == ""; seq++ {
+	for seq := uint64(1); n.Reason == "" || n.Reason == errLate.Error(); seq++ { // a machine under load is late
 		n = push(t, f, fragment(seq, nil))
 	}
 	if !strings.HasSuffix(n.Reason, "NetStream.Publish.BadName *** is not published any more") || !log.Contains("is not published any more") || log.Contains(secret) {

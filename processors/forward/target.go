@@ -132,7 +132,8 @@ func (t target) dial(ctx context.Context, camera string, tracks []schemas.Track,
 	} else {
 		c, err = t.dialRTSP(ctx, u, tracks, start)
 	}
-	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	// A dialer may see the deadline before ctx does.
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() || err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = fmt.Errorf("the server was not ready within %v", connectTimeout)
 	}
 	return c, err

@@ -44,6 +44,8 @@ func TestAreaPaintsWhatItTouches(t *testing.T) {
 
 // contains tells whether the point is in the area, by the angles under which it sees the
 // corners.
+//
+//go:norace
 func contains(a *Area, x, y float64) bool {
 	if len(a.Polygon) == 0 {
 		return x >= a.X && x < a.X+a.W && y >= a.Y && y < a.Y+a.H
