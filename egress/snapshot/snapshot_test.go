@@ -104,7 +104,7 @@ func (d *fakeDecoder) Picture(ctx context.Context, footage *schemas.Chunk, media
 		return nil, 0, ctx.Err()
 	}
 	if _, err := schemas.EncodeChunk(footage); err != nil || len(footage.Runs) != 1 || len(footage.Tracks) != 1 || d.err != nil {
-		return nil, 0, fmt.Errorf("%+v: %v, %w", footage, err, d.err)
+		return nil, 0, fmt.Errorf("%+v: %w", footage, errors.Join(err, d.err))
 	}
 	v := footage.Video()
 	last := v[len(v)-1]

@@ -145,7 +145,7 @@ func (p *pusher) ready(ctx context.Context, in *processors.Fragment) error {
 	if p.conn != nil {
 		select {
 		case <-p.conn.gone():
-			p.failed(p.conn.err())
+			_ = p.failed(p.conn.err()) // it is p.failure now
 		default:
 			if p.config == config {
 				return nil

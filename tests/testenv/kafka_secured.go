@@ -19,15 +19,18 @@ type SecuredKafka struct {
 	Mutual []string // TLS with a client's certificate, which is the user
 }
 
-// PlainUser is the one user of SecuredKafka for the mechanism PLAIN.
-const PlainUser, PlainPassword = "plain", "plain-secret"
+// The one user of SecuredKafka for the mechanism PLAIN.
+const (
+	PlainUser     = "plain"
+	PlainPassword = "plain-secret"
+)
 
 // KafkaSecured starts Apache Kafka with a certificate of ca.
 func KafkaSecured(t testing.TB, ca *CA) *SecuredKafka {
 	t.Helper()
 	own := ca.Sign(t, "broker", time.Hour)
-	tls, clear, mutual := FreePort(t), FreePort(t), FreePort(t)
-	listeners := fmt.Sprintf("PLAINTEXT://127.0.0.1:{port},TLS://127.0.0.1:%d,CLEAR://127.0.0.1:%d,MUTUAL://127.0.0.1:%d", tls, clear, mutual)
+	tls, noTLS, mutual := FreePort(t), FreePort(t), FreePort(t)
+	listeners := fmt.Sprintf("PLAINTEXT://127.0.0.1:{port},TLS://127.0.0.1:%d,CLEAR://127.0.0.1:%d,MUTUAL://127.0.0.1:%d", tls, noTLS, mutual)
 	properties := []string{
 		"listeners=" + listeners + ",CONTROLLER://127.0.0.1:{controller}",
 		"advertised.listeners=" + listeners,
@@ -47,7 +50,7 @@ func KafkaSecured(t testing.TB, ca *CA) *SecuredKafka {
 	}
 	k := OwnKafka(t, properties...)
 	at := func(port int) []string { return []string{fmt.Sprintf("127.0.0.1:%d", port)} }
-	return &SecuredKafka{KafkaBroker: k, Open: k.Brokers, TLS: at(tls), Clear: at(clear), Mutual: at(mutual)}
+	return &SecuredKafka{KafkaBroker: k, Open: k.Brokers, TLS: at(tls), Clear: at(noTLS), Mutual: at(mutual)}
 }
 
 //go:embed testdata/kafka-tools.pom.xml

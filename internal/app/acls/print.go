@@ -64,7 +64,7 @@ func operations(form string, all []kmsg.ACLOperation) string {
 func resources(g []Right) string {
 	var b strings.Builder
 	for _, r := range g {
-		switch r.Type { //nolint:exhaustive // Rights has no others
+		switch r.Type {
 		case kmsg.ACLResourceTypeCluster:
 			b.WriteString(" --cluster")
 		case kmsg.ACLResourceTypeGroup:

@@ -189,7 +189,7 @@ func (w *Wait) Run(ctx context.Context) error {
 		said, remedy := w.explain(err)
 		if said != last || waited >= remind {
 			if said != last {
-				last, remind, pause = said, waited, remindFirst
+				last, pause = said, remindFirst
 			}
 			w.log.Warn(said, "brokers", w.brokers, "error", err, "waited", waited.Round(time.Second).String(), "remedy", remedy)
 			remind, pause = waited+pause, min(2*pause, remindMost)

@@ -117,9 +117,9 @@ func (e *LagEnv) table(r *lag.Report) []byte {
 		fmt.Fprintln(&out, "There are no cameras.")
 		return out.Bytes()
 	}
-	colors := []string{""} // of each line of the table
+	colours := []string{""} // of each line of the table
 	late := 0
-	w := tabwriter.NewWriter(&trimmer{out: &painter{out: &out, colors: &colors}}, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(&trimmer{out: &painter{out: &out, colours: &colours}}, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "CAMERA\tSTATE\tHOP OR GROUP\tBEHIND\tRECORDS\tRETENTION IN")
 	for i := range r.Cameras {
 		c := &r.Cameras[i]
@@ -127,7 +127,7 @@ func (e *LagEnv) table(r *lag.Report) []byte {
 			late++
 		}
 		for _, l := range lagLines(c) {
-			colors = append(colors, e.color(l.behind))
+			colours = append(colours, e.color(l.behind))
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, c.State, l.at, behindText(l.behind), l.records, l.left)
 		}
 	}
@@ -191,14 +191,14 @@ func (e *LagEnv) color(behind lag.Seconds) string {
 // painter gives each line that it writes its colour. It gets whole lines.
 type painter struct {
 	out    *bytes.Buffer
-	colors *[]string
+	colours *[]string
 	n      int
 }
 
 func (p *painter) Write(b []byte) (int, error) {
 	color := ""
-	if p.n < len(*p.colors) {
-		color = (*p.colors)[p.n]
+	if p.n < len(*p.colours) {
+		color = (*p.colours)[p.n]
 	}
 	p.n++
 	if color == "" {
