@@ -113,11 +113,7 @@ func refuse(s *gortmplib.ServerConn, why string) {
 			{Key: "level", Value: "error"}, {Key: "code", Value: "NetStream.Publish.BadName"}, {Key: "description", Value: why},
 		}},
 	})
-	for {
-		if _, err := s.Read(); err != nil {
-			return
-		}
-	}
+	_, _ = io.Copy(io.Discard, s.RW)
 }
 
 // A server that takes the connection and says nothing is named as such, over each protocol.

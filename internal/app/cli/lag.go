@@ -190,9 +190,9 @@ func (e *LagEnv) color(behind lag.Seconds) string {
 
 // painter gives each line that it writes its colour. It gets whole lines.
 type painter struct {
-	out    *bytes.Buffer
+	out     *bytes.Buffer
 	colours *[]string
-	n      int
+	n       int
 }
 
 func (p *painter) Write(b []byte) (int, error) {
