@@ -94,6 +94,9 @@ func (n Names) Status() string { return n.Prefix + "cameras.status" }
 // Events returns the name of the topic of [Event] records of all processors.
 func (n Names) Events() string { return n.Prefix + "events" }
 
+// Users returns the name of the compacted topic of users, sign-outs and signing keys.
+func (n Names) Users() string { return n.Prefix + "users" }
+
 // Parse parses a Kafka topic name. index reports whether it is an index or a media
 // topic. ok is false if the name is not that of a camera's topic.
 func (n Names) Parse(name string) (t Topic, index, ok bool) {

@@ -144,7 +144,7 @@ func (c *Client) read(ctx context.Context, changed func(*view) error, topics ...
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err := lostData(fetches); err != nil {
+		if err := LostData(fetches); err != nil {
 			return err
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
@@ -169,9 +169,9 @@ func (c *Client) read(ctx context.Context, changed func(*view) error, topics ...
 	}
 }
 
-// lostData reports that the log was cut back or made again. Then cameras may be
-// gone without a tombstone.
-func lostData(fetches kgo.Fetches) error {
+// LostData returns an error if the log was cut back or made again. Then records may be
+// gone without a tombstone, so a reader has to read everything again.
+func LostData(fetches kgo.Fetches) error {
 	var out error
 	fetches.EachError(func(_ string, _ int32, err error) {
 		if _, ok := errors.AsType[*kgo.ErrDataLoss](err); ok || errors.Is(err, kerr.OffsetOutOfRange) ||

@@ -14,6 +14,7 @@ var mayNeed = map[string][]string{
 	"internal/kafka":         {"schemas"},
 	"internal/medialog":      {"schemas", "internal/kafka"},
 	"internal/registry":      {"schemas", "internal/kafka", "internal/secrets"},
+	"internal/users":         {"schemas", "internal/kafka", "internal/registry", "internal/secrets"},
 	"internal/secrets":       {"schemas"},
 	"internal/share":         {"schemas", "internal/kafka", "internal/registry", "internal/secrets"},
 	"internal/gstreamer":     {"schemas", "internal/codec"},
@@ -55,6 +56,8 @@ var mayImport = map[string][]string{
 	"ingest/rtsp": {"cmd/framelog"},
 	// Who runs which camera: for ingest, processors and archivers.
 	"internal/share": {"ingest", "processors", "internal/archive", "cmd/framelog"},
+	// Passwords and the key that signs sessions. Egress gets them by an interface.
+	"internal/users": {"internal/app/cli", "cmd/framelog"},
 	// The muxer: for what serves or stores MP4.
 	"internal/cmaf": {"egress", "processors", "internal/archive", "cmd/framelog"},
 	// Lag: the monitor reads, and the command line prints.
