@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,6 +19,7 @@ import (
 	"github.com/framelog/framelog/egress/events"
 	"github.com/framelog/framelog/egress/hls"
 	"github.com/framelog/framelog/egress/page"
+	"github.com/framelog/framelog/egress/people"
 	"github.com/framelog/framelog/egress/snapshot"
 )
 
@@ -32,6 +34,8 @@ type Config struct {
 // Deps is what a Server works with.
 type Deps struct {
 	Registry api.Registry // needed
+	// People signs people in. nil: nobody has to sign in.
+	People *people.Server
 	// HLS answers everything under /hls/ (see package hls). nil: 404.
 	HLS http.Handler
 	// Delay is the end-to-end delay of a camera, from capture to playlist;
@@ -87,16 +91,28 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if files == nil {
 		files = http.NotFoundHandler()
 	}
+	folk := deps.People
+	if folk == nil {
+		folk = people.New(people.Config{}, people.Deps{})
+	}
 	s.routes = append(s.routes, s.api.Routes()...)
+	s.routes = append(s.routes, folk.Routes()...)
 	s.routes = append(s.routes,
 		access.Route{Pattern: "/", Label: "page", Action: access.Public, Handler: p.ServeHTTP},
 		access.Route{Pattern: "/hls/", Label: "hls", Action: access.Watch, Subject: hls.Subject, Denied: hls.Denied, Handler: files.ServeHTTP},
 	)
-	mux, err := access.NewMux(cfg.Guard.Authorize, s.routes, newMetrics(deps.Registerer).wrap)
+	// What this process serves before it comes here can be asked about too.
+	ask, err := access.NewAsk(cfg.Guard.Policy, append(slices.Clone(s.routes),
+		access.Route{Pattern: "GET /metrics", Action: access.Operate, Handler: http.NotFound}))
 	if err != nil {
 		return nil, fmt.Errorf("egress: new server: %w", err)
 	}
-	s.Handler = cfg.Guard.Wrap(mux)
+	s.routes = append(s.routes, access.Route{Pattern: "GET /v1/authorize", Label: "authorize", Action: access.Public, Handler: ask})
+	mux, err := access.NewMux(cfg.Guard.Policy, s.routes, newMetrics(deps.Registerer).wrap)
+	if err != nil {
+		return nil, fmt.Errorf("egress: new server: %w", err)
+	}
+	s.Handler = cfg.Guard.Wrap(folk.Wrap(mux))
 	return s, nil
 }
 

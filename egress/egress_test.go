@@ -32,7 +32,7 @@ func (emptyRegistry) Follow(ctx context.Context, f func(registry.Snapshot)) erro
 
 func newServer(t *testing.T, g Guard, r prometheus.Registerer) *Server {
 	t.Helper()
-	g.Authorize = access.Everyone
+	g.Policy = access.Policy{Authorize: access.Everyone}
 	s, err := New(Config{Guard: g}, Deps{
 		Registry: emptyRegistry{}, Registerer: r,
 		HLS: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }),
@@ -73,7 +73,7 @@ func (l lateRegistry) Follow(ctx context.Context, f func(registry.Snapshot)) err
 // cameras there are; before it takes any for one.
 func TestReady(t *testing.T) {
 	late := lateRegistry{let: make(chan registry.Snapshot)}
-	s, err := New(Config{Guard: Guard{Authorize: access.Everyone}}, Deps{Registry: late})
+	s, err := New(Config{Guard: Guard{Policy: access.Policy{Authorize: access.Everyone}}}, Deps{Registry: late})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/framelog/framelog/egress/access"
 	"github.com/framelog/framelog/egress/answer"
+	"github.com/framelog/framelog/egress/people"
 )
 
 // Guard is the check before every handler that shows cameras. It refuses
@@ -27,8 +28,8 @@ type Guard struct {
 	// Origins are other sites whose pages may read, in the form of the header
 	// Origin: https://portal.example. They may not change anything. Default none.
 	Origins []string
-	// Authorize decides who may do what. It is needed.
-	Authorize access.Authorize
+	// Policy decides who may do what. Its Authorize is needed.
+	Policy access.Policy
 }
 
 // Wrap refuses requests for another host (421) and requests of other sites'
@@ -61,7 +62,7 @@ func (g Guard) Wrap(next http.Handler) http.Handler {
 			h.Set("Access-Control-Expose-Headers", "Content-Length, Content-Range")
 			if preflight {
 				h.Set("Access-Control-Allow-Methods", "GET, HEAD")
-				h.Set("Access-Control-Allow-Headers", "Range")
+				h.Set("Access-Control-Allow-Headers", "Range, Authorization")
 				h.Set("Access-Control-Max-Age", "7200") // the longest that Chromium takes
 				w.WriteHeader(http.StatusNoContent)
 				return
@@ -82,20 +83,16 @@ func (g Guard) Wrap(next http.Handler) http.Handler {
 // sender may operate the server, and allows no other site to read them.
 func (g Guard) Metrics(next http.Handler) http.Handler {
 	g.Origins = nil
-	return g.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if g.Authorize == nil || !g.Authorize(r, "", "", access.Operate) {
-			refuse(w, http.StatusForbidden, "metrics are for those who operate this server", "")
-			return
-		}
-		next.ServeHTTP(w, r)
-	}))
+	return g.Wrap(g.Policy.Operator(next))
 }
 
 // opensPage reports whether a person has followed a link of another site to the
-// page. The other site can neither read nor frame the page that the browser then
+// page, or comes back from where they signed in. The other site can neither read nor frame the page that the browser then
 // shows.
 func opensPage(r *http.Request) bool {
-	return r.URL.Path == "/" && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+	path := r.URL.Path
+	page := path == "/" || path == people.CallbackPath || strings.HasPrefix(path, people.LinkPath) && strings.Count(path, "/") <= 3 && strings.HasSuffix(path, "/")
+	return page && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
 }
 
 // names reports whether a Host header names this server.

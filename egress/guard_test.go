@@ -119,7 +119,7 @@ func TestGuard(t *testing.T) {
 			if !strings.HasPrefix(strings.Join(head.Values("Vary"), ","), "Origin") || head.Get("Cross-Origin-Resource-Policy") != "same-origin" {
 				t.Errorf("headers %v", head)
 			}
-			if preflight := c.code == 204; preflight != (head.Get("Access-Control-Allow-Headers") == "Range") || preflight != (head.Get("Access-Control-Allow-Methods") == "GET, HEAD") {
+			if preflight := c.code == 204; preflight != (head.Get("Access-Control-Allow-Headers") == "Range, Authorization") || preflight != (head.Get("Access-Control-Allow-Methods") == "GET, HEAD") {
 				t.Errorf("preflight: %v", head)
 			}
 		})
@@ -141,12 +141,12 @@ func TestMetrics(t *testing.T) {
 		{"page of a listed site", true, sent{"Origin: https://portal.example"}, 403},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			g := Guard{Origins: []string{"https://portal.example"}, Authorize: func(_ *http.Request, camera, rendition string, a access.Action) bool {
+			g := Guard{Origins: []string{"https://portal.example"}, Policy: access.Policy{Authorize: func(_ *http.Request, camera, rendition string, a access.Action) bool {
 				if camera+rendition != "" || a != access.Operate {
 					t.Errorf("asked for %q %q %s", camera, rendition, a)
 				}
 				return c.allow
-			}}
+			}}}
 			w := httptest.NewRecorder()
 			g.Metrics(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(w, c.sent.request("GET", "http://localhost/metrics"))
 			if w.Code != c.code {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/framelog/framelog/egress/access"
 	"github.com/framelog/framelog/egress/hls"
+	"github.com/framelog/framelog/egress/people"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/schemas"
@@ -106,21 +107,30 @@ type surface struct {
 // inBubble runs f beside a server that asks allow.
 func inBubble(t *testing.T, allow bool, f func(t *testing.T, s *surface)) {
 	t.Helper()
+	inBubbleWith(t, func(s *surface) (access.Policy, *people.Server) {
+		return access.Policy{Authorize: func(_ *http.Request, camera, rendition string, a access.Action) bool {
+			s.asked = append(s.asked, asked{camera, rendition, a})
+			return allow
+		}}, nil
+	}, f)
+}
+
+// inBubbleWith runs f beside a server whose requests are decided by what decide returns.
+func inBubbleWith(t *testing.T, decide func(s *surface) (access.Policy, *people.Server), f func(t *testing.T, s *surface)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := &surface{reg: &oneCamera{}}
+		policy, folk := decide(s)
 		files, err := hls.New(hls.Config{Known: func(c string) bool { return c == "vault" }}, nil, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Server, err = New(Config{Guard: Guard{Authorize: func(_ *http.Request, camera, rendition string, a access.Action) bool {
-			s.asked = append(s.asked, asked{camera, rendition, a})
-			return allow
-		}}}, Deps{
-			Registry: s.reg, Footage: footage(),
+		s.Server, err = New(Config{Guard: Guard{Policy: policy}}, Deps{
+			Registry: s.reg, People: folk, Footage: footage(),
 			Delay: func(string) (time.Duration, bool) { return 1234567 * time.Millisecond, true },
 			HLS: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				s.reached = append(s.reached, r.URL.Path)
-				if !strings.Contains(r.URL.Path, "vault") { // else there would have to be a log
+				if !strings.HasPrefix(r.URL.Path, "/hls/vault/") { // else there would have to be a log
 					files.ServeHTTP(w, r)
 				}
 			}),
@@ -137,12 +147,12 @@ func inBubble(t *testing.T, allow bool, f func(t *testing.T, s *surface)) {
 	})
 }
 
-// ask gives the answer to a request, of a stream what comes at once.
-func (s *surface) ask(t *testing.T, method, path string) *httptest.ResponseRecorder {
+// ask gives the answer to a request, of a stream what comes at once. header are names and
+// values.
+func (s *surface) ask(t *testing.T, method, path string, header ...string) *httptest.ResponseRecorder {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	r := httptest.NewRequest(method, path, strings.NewReader(`{"url":"rtsp://10.0.0.1/"}`)).WithContext(ctx)
-	r.Header.Set("Content-Type", "application/json")
+	r := request(method, path, header...).WithContext(ctx)
 	w := httptest.NewRecorder()
 	go s.ServeHTTP(w, r)
 	synctest.Wait()
@@ -152,6 +162,20 @@ func (s *surface) ask(t *testing.T, method, path string) *httptest.ResponseRecor
 	time.Sleep(time.Minute) // a change waits to be seen
 	synctest.Wait()
 	return w
+}
+
+// request makes a request with the body that it needs.
+func request(method, path string, header ...string) *http.Request {
+	body := `{"url":"rtsp://10.0.0.1/"}`
+	if strings.Contains(path, "/v1/share/") {
+		body = `{"for":"1h"}`
+	}
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	return r
 }
 
 // requests are those to walk a route: method and path, with CAMERA for a camera.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/framelog/framelog/egress/answer"
 	"github.com/framelog/framelog/egress/page"
+	"github.com/framelog/framelog/egress/people"
 )
 
 // Waiting returns the handler for the time before there is a Server, while the
@@ -30,5 +31,6 @@ func Waiting(g Guard, why func() string) (http.Handler, error) {
 	mux.HandleFunc("/v1/", refuse)
 	mux.HandleFunc("/hls/", refuse)
 	mux.HandleFunc("/snapshot/", refuse)
+	mux.HandleFunc(people.LinkPath, refuse)
 	return g.Wrap(mux), nil
 }

@@ -199,7 +199,7 @@ func run(args []string) int {
 		return fail(err)
 	}
 	err = parsed.Run()
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) && !strings.HasPrefix(parsed.Command(), "cameras") {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) && !strings.HasPrefix(parsed.Command(), "cameras") && !strings.HasPrefix(parsed.Command(), "users") {
 		return 0 // a signal ended the role
 	}
 	if err == nil {
@@ -227,6 +227,7 @@ func commands(table []role) (out []kong.Option) {
 		kong.DynamicCommand("dlq", "Show, play and repeat fragments at which processors failed.", "", new(dlqCmd)),
 		kong.DynamicCommand("lag", "Show how far cameras, processors and consumer groups are behind, worst first.", "", new(lagCmd)),
 		kong.DynamicCommand("acls", "Print the commands that grant a role its rights in Kafka.", "", new(aclsCmd)),
+		kong.DynamicCommand("users", "Show and change who may use Framelog.", "", new(usersCmd)),
 		kong.DynamicCommand("version", "Print the version.", "", new(versionCmd)))
 }
 

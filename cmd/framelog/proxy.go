@@ -33,7 +33,12 @@ func proxy(socket string, guard func(http.Handler) http.Handler, log *slog.Logge
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = "http", "role"
 			r.Out.Host = r.In.Host // egress checks it
+			// What a proxy in front has seen stays: egress knows which of it to believe.
+			r.Out.Header["X-Forwarded-For"] = r.In.Header["X-Forwarded-For"]
 			r.SetXForwarded()
+			if proto := r.In.Header.Get("X-Forwarded-Proto"); proto != "" && r.In.TLS == nil {
+				r.Out.Header.Set("X-Forwarded-Proto", proto)
+			}
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if r.Context().Err() != nil || errors.Is(err, context.Canceled) {

@@ -21,7 +21,7 @@ import (
 // roleFlags are the flags that the subcommands of all roles have.
 type roleFlags struct {
 	settings
-	Insecure bool   `help:"Let others than this machine reach it, without a password."`
+	Insecure bool   `help:"Let others than this machine reach it, without passwords and TLS."`
 	Socket   string `hidden:"" help:"Unix socket instead: this is a child of framelog up."`
 }
 
@@ -41,6 +41,8 @@ type process struct {
 	log   *slog.Logger
 	reg   *prometheus.Registry
 
+	// policy decides who may see the metrics of a role that runs alone. Default: everybody.
+	policy  access.Policy
 	brokers *brokers.Wait
 	work    atomic.Pointer[func() error] // ready of started; nil before
 	closers []func()                     // functions of atEnd
@@ -74,7 +76,10 @@ func (r roleFlags) process(name string, cfg *config.Config, http string) (*proce
 	if r.supervised() {
 		waitLog = slog.New(slog.DiscardHandler)
 	}
-	return &process{flags: r, cfg: cfg, log: log, reg: service.NewRegistry(), brokers: brokers.NewWait(cfg, waitLog)}, nil
+	return &process{
+		flags: r, cfg: cfg, log: log, reg: service.NewRegistry(), brokers: brokers.NewWait(cfg, waitLog),
+		policy: access.Policy{Authorize: access.Everyone},
+	}, nil
 }
 
 // withBrokers returns a function that runs work once the brokers are there.
@@ -136,15 +141,28 @@ func (p *process) serve(ctx context.Context, key, addr string, h http.Handler) e
 	}
 	s := service.Server{Registry: p.reg, Log: p.log, Ready: p.ready, Handler: h}
 	if !child {
-		s.Guard = guard(p.cfg, addr).Metrics
-		s.Log.Info("listening", "url", "http://"+ln.Addr().String()+"/")
+		if key == "listen" {
+			if ln, err = withTLS(p.cfg, ln, p.log); err != nil {
+				return err
+			}
+		}
+		s.Guard = guard(p.cfg, addr, p.policy).Metrics
+		s.Log.Info("listening", "url", scheme(p.cfg, key)+"://"+ln.Addr().String()+"/")
 	}
 	return s.Serve(ctx, ln)
 }
 
+// scheme returns that of URLs of the server whose address is the value of key.
+func scheme(cfg *config.Config, key string) string {
+	if key == "listen" && cfg.TLS.Cert != "" {
+		return "https"
+	}
+	return "http"
+}
+
 // guard returns the check in front of everything that shows cameras, for a
 // server that listens on addr.
-func guard(cfg *config.Config, addr string) egress.Guard {
+func guard(cfg *config.Config, addr string, policy access.Policy) egress.Guard {
 	own := config.Get[egressConfig](cfg)
-	return egress.Guard{Loopback: config.Loopback(addr), Hosts: own.Hosts, Origins: own.Origins, Authorize: access.Everyone}
+	return egress.Guard{Loopback: config.Loopback(addr), Hosts: own.Hosts, Origins: own.Origins, Policy: policy}
 }

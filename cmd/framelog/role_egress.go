@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/egress"
+	"github.com/framelog/framelog/egress/access"
 	"github.com/framelog/framelog/egress/api"
 	"github.com/framelog/framelog/egress/events"
 	"github.com/framelog/framelog/egress/hls"
@@ -28,6 +29,9 @@ func egressRole() role {
 		name: "egress", help: "Run egress alone: the page, the API and HLS.", command: new(egressCmd),
 		section: config.Section{Key: "egress", Into: new(egressConfig)},
 
+		processes: func(u *up) []child {
+			return []child{{name: "egress", secrets: secretNames(u.cfg.Access.OIDC.ClientSecret)}}
+		},
 		routes:  []string{"/"},
 		answers: true,
 	}
@@ -110,12 +114,18 @@ func (c egressCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer p.close()
-	waiting, err := egress.Waiting(guard(p.cfg, p.cfg.Listen), p.brokers.Why)
+	waiting, err := egress.Waiting(guard(p.cfg, p.cfg.Listen, p.policy), p.brokers.Why)
 	if err != nil {
 		return err
 	}
 	var handler atomic.Pointer[http.Handler]
 	handler.Store(&waiting)
+	if p.cfg.Access.Enabled {
+		p.policy = asking(askHandler(func() http.Handler { return *handler.Load() }))
+		if !p.flags.supervised() && p.cfg.TLS.Cert == "" && !config.Loopback(p.cfg.Listen) {
+			p.log.Warn("passwords come over the network without TLS", "remedy", "put a proxy with TLS in front, which alone reaches this address, or set tls.cert and tls.key")
+		}
+	}
 	return service.All(ctx,
 		p.withBrokers(func(ctx context.Context) error {
 			return view(ctx, p, func(h http.Handler) { handler.Store(&h) })
@@ -145,7 +155,8 @@ func view(ctx context.Context, p *process, serve func(http.Handler)) error {
 		Dir: own.HLSDir, Reserve: int64(own.DiskReserve), CacheBytes: int64(own.CacheBytes), LiveBytes: int64(own.LiveBytes),
 		MaxTails: own.MaxTails, MaxWaiters: own.MaxWaiters, MaxLookups: own.MaxLookups, MaxMisses: own.MaxMisses, MaxRebuilds: own.MaxRebuilds,
 		WriteTimeout: time.Duration(own.WriteTimeout), MaxAge: time.Duration(own.MaxAge),
-		Known: func(camera string) bool { return web.Known(camera) },
+		Known:    func(camera string) bool { return web.Known(camera) },
+		MayWatch: access.MayWatch,
 	}
 	stream, err := hls.New(h, mlog, p.log, p.reg)
 	if err != nil {
@@ -154,12 +165,16 @@ func view(ctx context.Context, p *process, serve func(http.Handler)) error {
 	if dir := closed(own.HLSDir); own.Mode == hls.Always && dir != "" {
 		p.log.Warn("a web server that runs as another user cannot read the HLS files, and asks for each", "closed_to_others", dir, "remedy", "chmod o+x "+dir)
 	}
+	folk, known, err := p.signIn()
+	if err != nil {
+		return err
+	}
 	web, err = egress.New(egress.Config{
 		API:       api.Config{SecretsDir: secretsDir(p)},
 		Snapshots: snapshot.Config{MaxReads: own.MaxSnapshots, MaxAge: time.Duration(own.MaxAge)},
-		Guard:     guard(cfg, cfg.Listen),
+		Guard:     guard(cfg, cfg.Listen, folk.Policy()),
 	}, egress.Deps{
-		Registry: cams, HLS: stream, Decoder: decoder(p), Log: p.log, Registerer: p.reg,
+		Registry: cams, People: folk, HLS: stream, Decoder: decoder(p), Log: p.log, Registerer: p.reg,
 		Footage: &egress.Footage{Log: mlog, Events: events.NewTopic(kafkaConfig(cfg, "framelog-egress"), p.log), Renditions: stream.Renditions},
 		Delay: func(camera string) (time.Duration, bool) {
 			d := stream.Delay(camera)
@@ -169,9 +184,22 @@ func view(ctx context.Context, p *process, serve func(http.Handler)) error {
 	if err != nil {
 		return err
 	}
-	serve(web)
-	p.started(web.Ready)
-	return service.All(ctx, stream.Run, web.Run)
+	work := []func(context.Context) error{stream.Run, web.Run}
+	if known == nil {
+		serve(web)
+		p.started(web.Ready)
+	} else {
+		// Nobody is known before the users are read: whoever is signed in must not hear so.
+		work = append(work, known.Run, func(ctx context.Context) error {
+			if p.awaitUsers(ctx, known) == nil {
+				serve(web)
+				p.started(web.Ready)
+			}
+			<-ctx.Done()
+			return nil
+		})
+	}
+	return service.All(ctx, work...)
 }
 
 // decoder returns what makes exact snapshots, nil if nothing does.

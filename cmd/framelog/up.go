@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
+	"github.com/framelog/framelog/egress/access"
 	"github.com/framelog/framelog/internal/app/brokers"
 	"github.com/framelog/framelog/internal/app/config"
 	"github.com/framelog/framelog/internal/app/service"
@@ -33,7 +34,7 @@ import (
 type upCmd struct {
 	settings
 	Listen   *string `help:"Address of the page, HLS, the API and metrics." placeholder:"HOST:PORT"`
-	Insecure bool    `help:"Let others than this machine reach it, without a password."`
+	Insecure bool    `help:"Let others than this machine reach it, without passwords and TLS."`
 	Demo     bool    `help:"Add two cameras that are made up. They listen on 127.0.0.1:8554 (RTSP), or where demo.listen says."`
 }
 
@@ -82,13 +83,20 @@ func (c upCmd) Run(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	if err := makeCertificate(cfg); err != nil {
+		return err
+	}
+	log := service.NewLogger(os.Stderr, cfg.Log.Level, cfg.Log.Format, "up")
 	ln, err := service.Listen(ctx, cfg.Listen)
 	if err != nil {
 		return listenError(cfg, "listen", cfg.Listen, err)
 	}
 	defer ln.Close()
+	if ln, err = withTLS(cfg, ln, log); err != nil {
+		return err
+	}
 	u := &up{
-		cfg: cfg, log: service.NewLogger(os.Stderr, cfg.Log.Level, cfg.Log.Format, "up"), reg: service.NewRegistry(),
+		cfg: cfg, log: log, reg: service.NewRegistry(),
 		withDemo: c.Demo, stored: stored, brokerReady: make(chan struct{}),
 	}
 	u.brokerIsReady = sync.OnceFunc(func() { close(u.brokerReady) })
@@ -229,7 +237,7 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 	clients := make(map[string]*http.Client)
 	sc := supervise.Config{Output: os.Stderr, AllReady: func() {
 		u.allReady.Store(true)
-		fmt.Fprintf(os.Stdout, "Framelog is ready: http://%s/\n", readable(ln.Addr().String()))
+		u.tellReady(ln.Addr().String())
 	}}
 	for _, c := range u.children {
 		client := service.Client(u.socket(c.name))
@@ -249,13 +257,18 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 			},
 		})
 	}
+	policy := access.Policy{Authorize: access.Everyone}
+	if u.cfg.Access.Enabled {
+		policy = asking(askClient(clients["egress"]))
+	}
+	front := guard(u.cfg, u.cfg.Listen, policy)
 	mux := http.NewServeMux()
 	for _, c := range u.children {
 		for _, route := range c.routes {
-			mux.Handle(route, proxy(u.socket(c.name), guard(u.cfg, u.cfg.Listen).Wrap, u.log))
+			mux.Handle(route, proxy(u.socket(c.name), front.Wrap, u.log))
 		}
 	}
-	mux.Handle("GET /metrics", guard(u.cfg, u.cfg.Listen).Metrics(service.JoinedMetrics(u.reg, "up", clients)))
+	mux.Handle("GET /metrics", front.Metrics(service.JoinedMetrics(u.reg, "up", clients)))
 	mux.Handle("GET /readyz", u.readiness(clients))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "ok\n") // the client has gone
@@ -271,6 +284,18 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 		func(ctx context.Context) error { return service.ServeHTTP(ctx, ln, mux, u.log, time.Second) },
 		u.awaitBrokers,
 		u.cameras)
+}
+
+// tellReady prints where the page is. People compare the fingerprint of a certificate that
+// Framelog has made with what their browser shows.
+func (u *up) tellReady(addr string) {
+	fmt.Fprintf(os.Stdout, "Framelog is ready: %s://%s/\n", scheme(u.cfg, "listen"), readable(addr))
+	if u.cfg.TLS.Cert == "" || u.cfg.Where("tls.cert") != "" {
+		return
+	}
+	if text, err := fingerprint(u.cfg.TLS.Cert); err == nil {
+		fmt.Fprintf(os.Stdout, "Browsers do not know its certificate. Its SHA-256 fingerprint is %s\n", text)
+	}
 }
 
 // awaitBrokers waits for brokers that up does not run itself. The children wait

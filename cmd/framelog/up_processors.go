@@ -55,13 +55,18 @@ var secretName = regexp.MustCompile(`\$\{(FRAMELOG_SECRET_[A-Z0-9_]+)\}`)
 
 // secretsOf are the variables that the settings of a processor refer to. A processor gets no
 // other secret.
-func secretsOf(p *config.Processor) (names []string) {
+func secretsOf(p *config.Processor) []string {
 	b, err := yaml.Marshal(p.Own())
 	if err != nil {
 		return nil // makeRunDir tells it
 	}
-	for _, m := range secretName.FindAllSubmatch(b, -1) {
-		names = append(names, string(m[1]))
+	return secretNames(string(b))
+}
+
+// secretNames are the variables that a text refers to.
+func secretNames(text string) (names []string) {
+	for _, m := range secretName.FindAllStringSubmatch(text, -1) {
+		names = append(names, m[1])
 	}
 	return names
 }

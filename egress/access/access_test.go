@@ -46,12 +46,12 @@ func TestRouteThatForgets(t *testing.T) {
 		{"one camera", Route{Pattern: "/a/{camera}", Action: List, Denied: no, Handler: forget}, ""},
 		{"many cameras", Route{Pattern: "/a", Action: List, Handler: forget}, ""},
 	} {
-		_, err := NewMux(Everyone, []Route{c.route}, plainly)
+		_, err := NewMux(Policy{Authorize: Everyone}, []Route{c.route}, plainly)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
-	if _, err := NewMux(nil, nil, plainly); err == nil {
+	if _, err := NewMux(Policy{}, nil, plainly); err == nil {
 		t.Error("nobody decides")
 	}
 }
@@ -74,9 +74,11 @@ func TestMux(t *testing.T) {
 		{"subject, denied", only, Route{Pattern: "/w/", Action: Watch, Subject: one, Denied: no, Handler: answer}, "/w/?c=shed", 418, ""},
 		{"public", only, Route{Pattern: "/", Action: Public, Handler: answer}, "/", 200, ""},
 		{"many", onlyWhole, Route{Pattern: "/l", Action: List, Handler: asks}, "/l", 200, "yard+shed-"},
+		{"server", Everyone, Route{Pattern: "/m", Action: Operate, Handler: answer}, "/m", 200, ""},
+		{"server, denied", only, Route{Pattern: "/m", Action: Operate, Handler: answer}, "/m", 403, ""},
 		{"many, on a public route", Everyone, Route{Pattern: "/l", Action: Public, Handler: asks}, "/l", 200, "yard-shed-"},
 	} {
-		mux, err := NewMux(c.may, []Route{c.route}, plainly)
+		mux, err := NewMux(Policy{Authorize: c.may}, []Route{c.route}, plainly)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,5 +87,102 @@ func TestMux(t *testing.T) {
 		if w.Code != c.code || w.Header().Get("X") != c.x {
 			t.Errorf("%s: %d %q", c.name, w.Code, w.Header().Get("X"))
 		}
+	}
+}
+
+// TestUnknown: a sender who has to show who they are, and has not, gets 401 from every route
+// that is not public, and nobody is told.
+func TestUnknown(t *testing.T) {
+	var told []string
+	p := Policy{
+		Authorize: Everyone,
+		Known:     func(r *http.Request) bool { return r.Header.Get("X-Who") != "" },
+		Allowed:   func(_ *http.Request, c, r string, a Action) { told = append(told, c+"/"+r+" "+string(a)) },
+	}
+	mux, err := NewMux(p, []Route{
+		{Pattern: "/w/{camera}/{rendition}", Action: Watch, Denied: no, Handler: answer},
+		{Pattern: "/l", Action: List, Handler: asks},
+		{Pattern: "/m", Action: Operate, Handler: answer},
+		{Pattern: "/", Action: Public, Handler: answer},
+	}, plainly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, code := range map[string]int{"/w/yard/raw": 401, "/l": 401, "/m": 401, "/": 200} {
+		for _, who := range []string{"", "anna"} {
+			r, w := httptest.NewRequest("GET", path, nil), httptest.NewRecorder()
+			if r.Header.Set("X-Who", who); who != "" {
+				code = 200
+			}
+			mux.ServeHTTP(w, r)
+			if w.Code != code || (code == 401) != (w.Header().Get("WWW-Authenticate") != "") {
+				t.Errorf("%s as %q: %d %v, want %d", path, who, w.Code, w.Header(), code)
+			}
+		}
+	}
+	if strings.Join(told, ", ") != "yard/raw watch" {
+		t.Errorf("told of %v", told)
+	}
+}
+
+// TestPrivate: what somebody gets who has signed in, no cache gives to others.
+func TestPrivate(t *testing.T) {
+	const public = "public, immutable, max-age=60"
+	known := func(*http.Request) bool { return true }
+	for _, c := range []struct {
+		name       string
+		known      func(*http.Request) bool
+		action     Action
+		says, want string
+	}{
+		{"signed in", known, Watch, public, "private, immutable, max-age=60"},
+		{"signed in, not kept", known, Watch, "no-store", "no-store"},
+		{"signed in, public route", known, Public, public, public},
+		{"nobody has to", nil, Watch, public, public},
+	} {
+		rt := Route{Pattern: "/x", Action: c.action, Handler: func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Cache-Control", c.says)
+			_ = http.NewResponseController(w).Flush() // finds the writer below
+			_, _ = w.Write([]byte("x"))
+		}}
+		if c.action == Watch {
+			rt.Pattern, rt.Denied = "/x/{camera}", no
+		}
+		mux, err := NewMux(Policy{Authorize: Everyone, Known: c.known}, []Route{rt}, plainly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequest("GET", strings.Replace(rt.Pattern, "{camera}", "yard", 1), nil))
+		if got := w.Result().Header.Get("Cache-Control"); got != c.want {
+			t.Errorf("%s: %s", c.name, got)
+		}
+	}
+}
+
+// TestAsk: the answer to a question is that of the routes, for paths that have one reading.
+func TestAsk(t *testing.T) {
+	var reached int
+	routes := []Route{
+		{Pattern: "GET /w/{camera}/{rendition}", Action: Watch, Denied: no, Handler: func(http.ResponseWriter, *http.Request) { reached++ }},
+		{Pattern: "/", Action: Public, Handler: forget},
+	}
+	ask, err := NewAsk(Policy{Authorize: only}, routes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for uri, code := range map[string]int{
+		"/w/yard/720p": 204, "/w/yard/720p?x=1": 204, "/w/yard/raw": 403, "/w/shed/720p": 403, "/else": 204,
+		"": 403, "w/yard/720p": 403, "http://a/w/yard/720p": 403, "//w/yard/720p": 403, "/w//yard/720p": 403, "/w/./yard/720p": 403,
+		"/w/shed/../yard/720p": 403, "/w/yard%2f720p": 403, "/w/%79ard/720p": 403, "/w/yard/720p/": 403, "/w/yard/720p%00": 403,
+	} {
+		r, w := httptest.NewRequest("GET", "/v1/authorize", nil), httptest.NewRecorder()
+		r.Header.Set(AskedURI, uri)
+		if ask(w, r); w.Code != code {
+			t.Errorf("%q: %d, want %d", uri, w.Code, code)
+		}
+	}
+	if reached > 0 {
+		t.Error("a question has reached a handler")
 	}
 }

@@ -188,8 +188,8 @@ type Camera struct {
 	DelayMS *int64 `json:"delay_ms"`
 	// Playlist is the path of the multivariant playlist.
 	Playlist string `json:"playlist"`
-	// Renditions is what processors make of the camera. Only the answer about one
-	// camera has it.
+	// Renditions is what processors make of the camera, as far as the sender may watch
+	// it. Only the answer about one camera has it.
 	Renditions []Rendition `json:"renditions,omitempty"`
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,6 +51,7 @@ func (a *API) getOne(w http.ResponseWriter, r *http.Request) {
 		if c.Renditions, err = a.deps.Renditions(r.Context(), id); err != nil && r.Context().Err() == nil {
 			a.deps.Log.Warn("cannot read the renditions of a camera", "camera", id, "err", err)
 		}
+		c.Renditions = slices.DeleteFunc(c.Renditions, func(x Rendition) bool { return !access.MayWatch(r, id, x.Name) })
 	}
 	answer.JSON(w, http.StatusOK, c)
 }

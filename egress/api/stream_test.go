@@ -25,7 +25,7 @@ import (
 
 // handler serves the API's routes to those that may asks for.
 func (a *API) handler(may access.Authorize) http.Handler {
-	mux, err := access.NewMux(may, a.Routes(), func(_ access.Route, h http.Handler) http.Handler { return h })
+	mux, err := access.NewMux(access.Policy{Authorize: may}, a.Routes(), func(_ access.Route, h http.Handler) http.Handler { return h })
 	if err != nil {
 		panic(err)
 	}

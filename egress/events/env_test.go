@@ -153,7 +153,7 @@ func inBubble(t *testing.T, cfg Config, partitions int, f func(t *testing.T, s *
 }
 
 func muxOf(s *Server) http.Handler {
-	mux, err := access.NewMux(func(_ *http.Request, camera, _ string, _ access.Action) bool { return camera != hidden }, s.Routes(),
+	mux, err := access.NewMux(access.Policy{Authorize: func(_ *http.Request, camera, _ string, _ access.Action) bool { return camera != hidden }}, s.Routes(),
 		func(_ access.Route, h http.Handler) http.Handler { return h })
 	if err != nil {
 		panic(err)

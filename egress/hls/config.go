@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 )
 
@@ -43,6 +44,9 @@ type Config struct {
 	// for an unknown camera get 404 at once, those for a known one without footage
 	// get 503.
 	Known func(camera string) bool
+	// MayWatch reports whether the sender of r may watch a rendition, for the multivariant
+	// playlist of a camera, which lists several. nil: everybody may watch all.
+	MayWatch func(r *http.Request, camera, rendition string) bool
 
 	free func(dir string) (int64, error) // free bytes of the disk; tests replace it
 }

@@ -105,7 +105,7 @@ func (s *Server) serveMultivariant(w http.ResponseWriter, r *http.Request, res r
 	if res.alone {
 		base = "../"
 	} else {
-		others = s.variants(r.Context(), res.topic.Camera)
+		others = s.variants(r, res.topic.Camera)
 	}
 	for _, o := range others {
 		defer o.leave()
@@ -128,12 +128,16 @@ func (s *Server) serveMultivariant(w http.ResponseWriter, r *http.Request, res r
 	return nil
 }
 
-// variants returns the streams of a camera's variants, without raw. Those for which there is
-// no tail are left out. The caller calls leave of each.
-func (s *Server) variants(ctx context.Context, camera string) (all []*stream) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.FirstWait)
+// variants returns the streams of a camera's variants, without raw. Those that the sender of r
+// may not watch, and those for which there is no tail, are left out. The caller calls leave of
+// each.
+func (s *Server) variants(r *http.Request, camera string) (all []*stream) {
+	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.FirstWait)
 	defer cancel()
 	for _, t := range s.renditions.variants(ctx, camera) {
+		if s.cfg.MayWatch != nil && !s.cfg.MayWatch(r, camera, t.Name()) {
+			continue
+		}
 		if st, err := s.stream(t); err == nil {
 			all = append(all, st)
 		}

@@ -126,9 +126,9 @@ func get(t *testing.T, l fakeLog, d Decoder, path string) (w *httptest.ResponseR
 			return newest, nil
 		},
 	})
-	mux, err := access.NewMux(func(_ *http.Request, camera, rendition string, a access.Action) bool {
+	mux, err := access.NewMux(access.Policy{Authorize: func(_ *http.Request, camera, rendition string, a access.Action) bool {
 		return camera != "hidden" && (camera == "" || rendition == schemas.Raw) && a == access.Watch
-	}, s.Routes(), func(_ access.Route, h http.Handler) http.Handler { return h })
+	}}, s.Routes(), func(_ access.Route, h http.Handler) http.Handler { return h })
 	if err != nil {
 		t.Fatal(err)
 	}

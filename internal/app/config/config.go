@@ -16,8 +16,8 @@ import (
 // Config is the whole configuration after a load: a field that nothing sets
 // holds its default.
 type Config struct {
-	Listen       string   `yaml:"listen" default:"127.0.0.1:8080" doc:"Address of the page, HLS, API and metrics. An address that other machines can reach needs insecure: true, since Framelog asks for no password."`
-	Insecure     bool     `yaml:"insecure" default:"false" doc:"Allow addresses that other machines can reach for listen, broker_listen, demo.listen and --http of single roles. Everybody on these machines can then see, add and remove all cameras."`
+	Listen       string   `yaml:"listen" default:"127.0.0.1:8080" doc:"Address of the page, HLS, API and metrics. An address that other machines can reach needs access.enabled: true, or insecure: true."`
+	Insecure     bool     `yaml:"insecure" default:"false" doc:"Allow addresses that other machines can reach, without passwords and without TLS: of listen, broker_listen, demo.listen and --http of single roles. Everybody on these machines can then read and change the log; unless access.enabled is true, they can also see, add and remove all cameras."`
 	Data         string   `yaml:"data" default:"./data" doc:"Directory of the embedded broker, secrets and HLS files. Two running Framelogs cannot share it."`
 	Brokers      []string `yaml:"brokers" default:"" doc:"Kafka or Redpanda brokers, host:port each. Empty: the embedded broker."`
 	BrokerListen string   `yaml:"broker_listen" default:"127.0.0.1:9092" doc:"Address of the embedded broker. An address that other machines can reach needs insecure: true, since the broker asks for no password."`
@@ -25,6 +25,9 @@ type Config struct {
 	SecretsDir   string   `yaml:"secrets_dir" default:"" doc:"Directory of secrets: ${file:NAME} in a camera's URL is the file NAME there. Empty: the directory secrets in data."`
 
 	Kafka  Kafka  `yaml:"kafka"`
+	Access Access    `yaml:"access"`
+	TLS    ServerTLS `yaml:"tls"`
+
 	Log    Log    `yaml:"log"`
 	Topics Topics `yaml:"topics"`
 

@@ -150,6 +150,17 @@ func TestErrors(t *testing.T) {
 		{"twice", "data: a\ndata: b\n", "", "", []string{"framelog.yaml:2", "data"}},
 		{"address", "listen: 8080\n", "", "", []string{"framelog.yaml:1: ", "listen", "host:port"}},
 		{"open to all", "listen: 0.0.0.0:8080\n", "", "", []string{"framelog.yaml:1: ", "--insecure"}},
+		{"open to all, remedy", "listen: 0.0.0.0:8080\n", "", "", []string{"see all cameras", "access.enabled: true"}},
+		{"certificate without its key", "tls: {cert: a.pem}\n", "", "", []string{"framelog.yaml:1: tls: ", "both files"}},
+		{"proxy", "access: {proxies: [10.0.0.0/8, nginx]}\n", "", "", []string{"framelog.yaml:1: access.proxies[1]: ", `"nginx"`, "10.0.0.0/8"}},
+		{"provider without grants", "access: {oidc: {issuer: 'https://a', url: 'https://b', client_id: c}}\n", "", "", []string{"access.oidc.grants: ", "nobody could sign in"}},
+		{"provider at no URL", "access: {oidc: {issuer: login, url: 'https://b', client_id: c}}\n", "", "", []string{"framelog.yaml:1: access.oidc.issuer: ", `"login"`}},
+		{"provider without the page's URL", "access: {oidc: {issuer: 'https://a', client_id: c}}\n", "", "", []string{"access.oidc.url: ", "https://login.example"}},
+		{"provider without a client", "access: {oidc: {issuer: 'https://a', url: 'https://b'}}\n", "", "", []string{"access.oidc.client_id: ", "empty"}},
+		{"provider without openid", "access: {oidc: {issuer: 'https://a', url: 'https://b', client_id: c, scopes: [email]}}\n", "", "", []string{"access.oidc.scopes: ", "add openid"}},
+		{"grant of no role", "access: {oidc: {issuer: 'https://a', url: 'https://b', client_id: c, grants: [{group: g}]}}\n", "", "", []string{"access.oidc.grants[0]: ", "viewer, operator or admin"}},
+		{"grant to nobody", "access: {oidc: {issuer: 'https://a', url: 'https://b', client_id: c, grants: [{role: admin}]}}\n", "", "", []string{"access.oidc.grants[0]: ", "no group"}},
+		{"grant of nothing", "access: {oidc: {issuer: 'https://a', url: 'https://b', client_id: c, grants: [{group: g, role: viewer}]}}\n", "", "", []string{"access.oidc.grants[0]: ", "patterns of cameras"}},
 		{"broker open to all", "broker_listen: 0.0.0.0:9092\n", "", "", []string{"framelog.yaml:1: broker_listen: ", "everything in the log", "--insecure"}},
 		{"broker open to all by no host", "broker_listen: :9092\n", "", "", []string{"framelog.yaml:1: broker_listen: ", "--insecure"}},
 		{"broker open to all, environment", "", "FRAMELOG_BROKER_LISTEN=10.0.0.5:9092", "", []string{"FRAMELOG_BROKER_LISTEN: ", "--insecure"}},
@@ -186,6 +197,20 @@ func TestErrors(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestAccess: with access the page may be at any address, and nothing else may.
+func TestAccess(t *testing.T) {
+	c, err := load(t, "listen: :8080\naccess:\n  enabled: true\n  oidc: {issuer: 'https://a', url: 'https://b', client_id: c, grants: [{group: g, role: viewer, cameras: [yard]}]}\n", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g := c.Access.OIDC.Grants[0]; len(g.Renditions) != 1 || g.Renditions[0] != "*" || time.Duration(c.Access.Session) != 12*time.Hour {
+		t.Errorf("%+v", c.Access)
+	}
+	if c.CheckOpen("--http", ":9090", "", "") == nil {
+		t.Error("metrics of a role are open to all")
 	}
 }
 

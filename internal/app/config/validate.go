@@ -28,7 +28,7 @@ func (c *Config) CheckOpen(key, addr, harm, remedy string) error {
 
 // validate checks the shared settings, and sets defaults that depend on others.
 func (c *Config) validate() error {
-	if err := c.CheckOpen("listen", c.Listen, "see all cameras, add and remove them", "listen on 127.0.0.1 (a reverse proxy can ask for passwords)"); err != nil {
+	if err := c.checkListen(); err != nil {
 		return err
 	}
 	if err := c.CheckOpen("broker_listen", c.BrokerListen, "read and change everything in the log", "listen on 127.0.0.1, or use Kafka with its own passwords"); err != nil {
@@ -52,6 +52,9 @@ func (c *Config) validate() error {
 		c.SecretsDir = filepath.Join(c.Data, "secrets")
 	}
 	if err := c.validateKafka(); err != nil {
+		return err
+	}
+	if err := c.validateAccess(); err != nil {
 		return err
 	}
 	if err := c.validateName(); err != nil {
@@ -95,6 +98,13 @@ func (c *Config) validateKafka() error {
 		return c.Errorf("kafka.tls.cert", "name the file with the certificate of kafka.tls.key", "it is empty")
 	}
 	return nil
+}
+
+// checkListen checks the address of the page. With access it may be any.
+func (c *Config) checkListen() error {
+	d := *c
+	d.Insecure = d.Insecure || d.Access.Enabled
+	return d.CheckOpen("listen", c.Listen, "see all cameras, add and remove them", "say access.enabled: true (people then sign in, see docs/access.md), or listen on 127.0.0.1")
 }
 
 // fileName matches the names that a configuration file may have in the

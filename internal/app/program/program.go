@@ -149,7 +149,7 @@ func (l *Line) groups(u Usage, p *config.Processor) []group {
 		{name: "brokers", value: "HOST:PORT", help: "Kafka brokers, separated by commas. Default: the embedded broker of framelog up, at 127.0.0.1:9092 or where broker_listen says.", set: key("brokers")},
 		{name: "instance", value: "NAME", help: "Name of this process. No other process of this processor may have it. One that is started again with the same name gets its cameras back at once.", set: text(&l.Instance)},
 		{name: "http", value: "HOST:PORT", help: "Address of /metrics, /healthz and /readyz. Default: none.", set: text(&l.HTTP)},
-		{name: "insecure", help: "Let others than this machine reach it, without a password.", bool: true, set: key("insecure")},
+		{name: "insecure", help: "Let others than this machine reach it, without passwords and TLS.", bool: true, set: key("insecure")},
 		{name: "log-level", value: "LEVEL", help: "debug, info, warn or error.", set: key("log.level")},
 		{name: "log-format", value: "FORMAT", help: "text or json.", set: key("log.format")},
 	}}
