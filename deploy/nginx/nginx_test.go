@@ -22,6 +22,9 @@ func TestWhatIsPublished(t *testing.T) {
 	var mu sync.Mutex
 	var asked []string
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/authorize" {
+			return // everybody may do everything
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		asked = append(asked, r.Method+" "+r.Host+r.URL.Path)
@@ -45,6 +48,13 @@ func TestWhatIsPublished(t *testing.T) {
 		{"GET", "/v1/events", 200},
 		{"GET", "/v1/events/yard", 200},
 		{"GET", "/snapshot/yard.jpg", 200},
+		{"POST", "/v1/session", 200},
+		{"DELETE", "/v1/session", 200},
+		{"GET", "/v1/session/oidc", 200},
+		{"POST", "/v1/share/yard/raw", 200},
+		{"GET", "/s/link/hls/yard/raw.m3u8", 200},
+		{"GET", "/v1/authorize", 404},
+		{"GET", "/framelog-authorize", 404},
 		{"PUT", "/v1/cameras/yard", 403},
 		{"DELETE", "/v1/cameras/yard", 403},
 		{"POST", "/v1/cameras", 403},
@@ -198,7 +208,7 @@ func TestOtherSites(t *testing.T) {
 			resp, _ := ask("OPTIONS", path, "Origin", origin, "Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "range")
 			head := resp.Header
 			if allow := strings.Join(head.Values("Access-Control-Allow-Origin"), ","); resp.StatusCode != code || (allow == portal) != (code == 204) ||
-				(head.Get("Access-Control-Allow-Headers") == "Range") != (code == 204) || len(head.Values("Vary")) != 1 {
+				(head.Get("Access-Control-Allow-Headers") == "Range, Authorization") != (code == 204) || len(head.Values("Vary")) != 1 {
 				t.Errorf("preflight of %s for %s: %d %v", path, origin, resp.StatusCode, head)
 			}
 		}

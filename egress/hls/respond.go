@@ -101,7 +101,9 @@ func (c *common) writeFile(w http.ResponseWriter, r *http.Request, b *io.Section
 
 func (c *common) mediaHeaders(h http.Header) {
 	h.Set("Content-Type", typeMedia)
-	h.Set("Cache-Control", "public, immutable, max-age="+strconv.Itoa(int(c.cfg.MaxAge/time.Second)))
+	age := strconv.Itoa(int(c.cfg.MaxAge / time.Second))
+	h.Set("Cache-Control", "public, immutable, max-age="+age)
+	h.Set("X-Accel-Expires", age) // for Nginx, which asks about each request: see deploy/nginx
 }
 
 // patience is the number of bytes for which a client has one write timeout.
