@@ -11,7 +11,7 @@ export class Refusal extends Error {
   }
 }
 
-async function call(path: string, init: RequestInit = {}): Promise<Response> {
+export async function call(path: string, init: RequestInit = {}): Promise<Response> {
   let res: Response;
   try {
     res = await fetch(path, { ...init, signal: timeout(15_000) });
@@ -74,6 +74,8 @@ export interface Follower {
   now: (ms: number) => void;
   /** Whether the server sends the cameras. */
   connected: (yes: boolean) => void;
+  /** The server refuses to send the cameras, and the browser gives up. */
+  refused: () => void;
 }
 
 const burst = 50; // ms in which changes are gathered
@@ -117,6 +119,7 @@ export function follow(to: Follower): void {
       // that is no stream (503 while the server restarts).
       if (source?.readyState === EventSource.CLOSED) {
         source = undefined;
+        to.refused();
         setTimeout(() => { if (!source && !document.hidden) open(); }, 2000);
       }
     };

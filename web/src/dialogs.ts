@@ -5,7 +5,7 @@ import { h, show, text } from './dom';
 import * as format from './format';
 import { title } from './model';
 
-function field(label: string, input: HTMLElement, hint = ''): HTMLElement {
+export function field(label: string, input: HTMLElement, hint = ''): HTMLElement {
   const id = 'field-' + label.toLowerCase().replace(/[^a-z]+/g, '-');
   input.id = id;
   const parts: Node[] = [h('label', { for: id }, label), input];
@@ -21,14 +21,14 @@ function check(label: string): [HTMLElement, HTMLInputElement] {
   return [h('label', { class: 'check' }, box, label), box];
 }
 
-function open(dialog: HTMLDialogElement): void {
+export function open(dialog: HTMLDialogElement): void {
   dialog.addEventListener('close', () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
 }
 
 /** Runs act when a form is sent, and shows an error in the form. */
-function submits(form: HTMLFormElement, go: HTMLButtonElement, problem: HTMLElement, act: () => Promise<unknown>, done: () => void): void {
+export function submits(form: HTMLFormElement, go: HTMLButtonElement, problem: HTMLElement, act: () => Promise<unknown>, done: () => void): void {
   form.addEventListener('submit', (e) => {
     e.preventDefault();
     go.disabled = true;

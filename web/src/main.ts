@@ -1,7 +1,7 @@
 // The page: a wall of all cameras, and one in focus. The camera in focus stands
 // in the address (#front-door), so that it can be linked to and left with Back. The
 // table of lag is at #/lag, which is no camera's id.
-import { follow, reason } from './api';
+import { follow, reason, type Follower } from './api';
 import type { Camera } from './camera';
 import { addDialog, removeDialog } from './dialogs';
 import { h, show, text } from './dom';
@@ -10,6 +10,10 @@ import * as model from './model';
 import { Marks } from './events';
 import { Clock } from './pace';
 import type { Report } from './player';
+import type { Screen } from './screen';
+import { rendition, seenAs, signOut, whoAmI, type Me } from './session';
+import { showShared } from './shared';
+import { shareDialog, showSignIn } from './signin';
 import { Stage } from './stage';
 import { Wall } from './wall';
 
@@ -33,8 +37,10 @@ const lag = new LagView(el('lag'));
 const wall = new Wall(el('cameras'), clock, focus);
 const empty = h('div', { class: 'empty' },
   h('h2', {}, 'No cameras yet'),
-  h('p', {}, 'Add one here, or write it into framelog.yaml.'),
-  h('button', { class: 'primary', type: 'button', onclick: add }, 'Add camera'));
+  h('p', { class: 'may-change' }, 'Add one here, or write it into framelog.yaml.'),
+  h('button', { class: 'primary may-change', type: 'button', onclick: add }, 'Add camera'));
+let me: Me = { required: false, oidc: false, user: null };
+let shared: Screen | undefined;
 let cameras: Camera[] = [];
 let stage: Stage | undefined;
 let loaded = false;
@@ -62,7 +68,8 @@ function route(): void {
   if (camera && !stage) {
     stage = new Stage(el('stage'), camera, clock, wall.screen(camera.id), {
       close: () => focus(''),
-      remove: (c) => removeDialog(c, () => focus('')),
+      remove: mayChange() ? (c) => removeDialog(c, () => focus('')) : undefined,
+      share: me.required ? (c) => shareDialog(c, rendition(me)) : undefined,
       step: (by) => {
         const next = cameras[(cameras.findIndex((c) => c.id === stage?.camera.id) + by + cameras.length) % cameras.length];
         if (next && next.id !== stage?.camera.id) focus(next.id);
@@ -74,6 +81,8 @@ function route(): void {
   wall.setFocused(camera?.id);
 }
 
+const mayChange = () => me.user?.role !== 'viewer';
+
 function add(): void {
   addDialog((id) => text(el('announce'), `${id} was added.`));
 }
@@ -82,7 +91,7 @@ function got(list: Camera[]): void {
   const before = new Map(cameras.map((c) => [c.id, c]));
   const news = list.map((c) => model.announcement(before.get(c.id), c)).filter(Boolean);
   if (loaded && news.length) text(el('announce'), news.join(' '));
-  cameras = list;
+  cameras = list.map((c) => seenAs(c, rendition(me)));
   wall.update(cameras);
   if (!cameras.length && !empty.isConnected) el('cameras').append(empty);
   else if (cameras.length) empty.remove();
@@ -107,7 +116,25 @@ async function tellOffline(): Promise<void> {
   show(el('offline'), true);
   document.body.classList.add('offline');
 }
-follow({
+/** Shows the cameras of whoever is signed in. */
+function showCameras(): void {
+  document.body.classList.toggle('read-only', !mayChange());
+  show(el('add'), mayChange());
+  show(el('who'), !!me.user);
+  show(el('sign-out'), !!me.user);
+  text(el('who'), me.user?.name ?? '');
+  follow(follower);
+  // An open page stays signed in.
+  if (me.user) setInterval(() => void whoAmI().then(changed, () => undefined), 5 * 60_000);
+}
+
+/** Begins anew if somebody else is signed in now, or nobody. */
+function changed(now: Me): void {
+  if (now.required !== me.required || now.user?.name !== me.user?.name || now.user?.role !== me.user?.role) location.reload();
+}
+
+const follower: Follower = {
+  refused: () => void whoAmI().then(changed, () => undefined),
   began: () => stage?.findings.read(),
   cameras: got,
   now: (ms) => clock.heard(ms),
@@ -128,7 +155,23 @@ follow({
     if (document.body.classList.contains('offline')) void tellOffline();
     offline ??= setTimeout(() => void tellOffline(), 3000);
   },
-});
+};
+
+/** Finds out who looks at the page, and shows what they may see. */
+function begin(): void {
+  whoAmI().then((m) => {
+    me = m;
+    if (me.share) shared = showShared(el('stage'), me.share, clock);
+    else if (me.required && !me.user) showSignIn(el('cameras'), me.oidc);
+    else showCameras();
+  }, () => {
+    follower.connected(false);
+    setTimeout(begin, 2000);
+  });
+}
+begin();
+
+el('sign-out').addEventListener('click', () => void signOut().finally(() => location.reload()));
 
 el('add').addEventListener('click', add);
 window.addEventListener('hashchange', route);
@@ -154,7 +197,7 @@ document.addEventListener('visibilitychange', () => {
 });
 
 window.framelog = {
-  players: () => [...wall.screens(), ...(stage ? [stage.screen] : [])].map((s) => s.player.report()),
+  players: () => [...wall.screens(), ...(stage ? [stage.screen] : []), ...(shared ? [shared] : [])].map((s) => s.player.report()),
   cameras: () => cameras,
   focus,
 };

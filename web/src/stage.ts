@@ -11,6 +11,7 @@ const soundOff = 'M2 6v4h3l4 3V3L5 6zM12 6l3 4M15 6l-3 4';
 const soundOn = 'M2 6v4h3l4 3V3L5 6zM11.5 5.5a4 4 0 0 1 0 5M13.5 3.5a7 7 0 0 1 0 9';
 const large = 'M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4';
 const cross = 'M3 3l10 10M13 3L3 13';
+const arrow = 'M6 3H3v10h10v-3M9 3h4v4M13 3 7.5 8.5';
 const bin = 'M2.5 4.5h11M6 4.5V2.5h4v2M4 4.5l.7 9h6.6l.7-9';
 
 export class Stage {
@@ -31,7 +32,8 @@ export class Stage {
   constructor(
     private readonly root: HTMLElement, public camera: Camera, private readonly clock: Clock,
     from: Screen | undefined, // its picture is shown until there is one
-    actions: { close: () => void; remove: (c: Camera) => void; step: (by: number) => void },
+    // Without remove or share the person may not do it.
+    actions: { close: () => void; remove?: (c: Camera) => void; share?: (c: Camera) => void; step: (by: number) => void },
   ) {
     this.screen = new Screen(camera, 'focus', clock);
     if (from) this.screen.borrow(from);
@@ -39,7 +41,8 @@ export class Stage {
     this.sound = h('button', { type: 'button', class: 'icon', onclick: () => { video.muted = !video.muted; this.drawSound(); } });
     const full = h('button', { type: 'button', class: 'icon', 'aria-label': 'Full screen', title: 'Full screen', onclick: () => fullscreen(this.screen) }, icon(large));
     const close = h('button', { type: 'button', class: 'icon', 'aria-label': 'Close', title: 'Close (Esc)', onclick: actions.close }, icon(cross));
-    this.remove = h('button', { type: 'button', class: 'danger', onclick: () => actions.remove(this.camera) }, icon(bin), 'Remove');
+    this.remove = h('button', { type: 'button', class: 'danger', hidden: !actions.remove, onclick: () => actions.remove?.(this.camera) }, icon(bin), 'Remove');
+    const share = h('button', { type: 'button', hidden: !actions.share, onclick: () => actions.share?.(this.camera) }, icon(arrow), 'Share');
     this.screen.element.append(h('div', { class: 'controls' }, this.screen.pill, h('span', { class: 'gap' }), this.quality, this.sound, full, close));
     this.quality.addEventListener('change', () => this.screen.player.choose(this.quality.value));
     this.findings = new Findings(camera.id, this.screen);
@@ -48,7 +51,7 @@ export class Stage {
       h('div', { class: 'about' },
         h('div', { class: 'names' }, this.heading, this.meta, this.warning, this.absence),
         this.facts,
-        h('div', { class: 'actions' }, this.remove, this.kept),
+        h('div', { class: 'actions' }, share, this.remove, this.kept),
         this.findings.element));
     this.root.hidden = false;
     this.keys = (e) => {
@@ -74,7 +77,7 @@ export class Stage {
     const file = camera.source === 'file';
     this.remove.disabled = file;
     const keeper = camera.origin?.startsWith('--demo:') ? 'framelog up --demo' : `the configuration file ${camera.origin}`;
-    text(this.kept, file ? `Kept by ${keeper}: remove it there.` : '');
+    text(this.kept, file && !this.remove.hidden ? `Kept by ${keeper}: remove it there.` : '');
     if (paused) this.screen.player.stop();
     else this.screen.player.want(model.wanted(camera));
     this.screen.update(camera);

@@ -24,7 +24,7 @@ type Config struct {
 	TopicPrefix  string   `yaml:"topic_prefix" default:"" doc:"Prefix of every topic name, so that several Framelogs can share a cluster."`
 	SecretsDir   string   `yaml:"secrets_dir" default:"" doc:"Directory of secrets: ${file:NAME} in a camera's URL is the file NAME there. Empty: the directory secrets in data."`
 
-	Kafka  Kafka  `yaml:"kafka"`
+	Kafka  Kafka     `yaml:"kafka"`
 	Access Access    `yaml:"access"`
 	TLS    ServerTLS `yaml:"tls"`
 
