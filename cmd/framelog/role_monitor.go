@@ -20,7 +20,7 @@ func monitorRole() role {
 		name: "monitor", help: "Run the monitor alone: how far every camera and processor is behind.", command: new(monitorCmd),
 		section: config.Section{Key: "monitor", Into: new(monitorConfig)},
 
-		routes: []string{"/v1/lag"},
+		routes: []string{"/v1/lag"}, operators: true,
 	}
 }
 
@@ -47,7 +47,7 @@ func (c monitorCmd) Run(ctx context.Context) error {
 		settings.Shown = shownBy(service.Client(filepath.Join(filepath.Dir(p.flags.Socket), "egress.sock")))
 	}
 	m := monitor.New(settings, p.log, p.reg)
-	handler, err := lagHandler(guard(p.cfg, addr), m.Report)
+	handler, err := lagHandler(guard(p.cfg, addr, p.policy), m.Report)
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func lagHandler(guard egress.Guard, report func() (lag.Report, error)) (http.Han
 		}
 		answer.JSON(w, http.StatusOK, all.For(func(camera string) bool { return access.May(r, camera) }))
 	}}})
-	mux, err := access.NewMux(guard.Authorize, routes, func(_ access.Route, h http.Handler) http.Handler { return h })
+	mux, err := access.NewMux(guard.Policy, routes, func(_ access.Route, h http.Handler) http.Handler { return h })
 	if err != nil {
 		return nil, err
 	}

@@ -16,9 +16,9 @@ import (
 // is refused, and before the first reading the answer is 503.
 func TestLagOfOthers(t *testing.T) {
 	var failed error
-	guard := egress.Guard{Loopback: true, Authorize: func(_ *http.Request, camera, _ string, action access.Action) bool {
+	guard := egress.Guard{Loopback: true, Policy: access.Policy{Authorize: func(_ *http.Request, camera, _ string, action access.Action) bool {
 		return camera == "yard" && action == access.List
-	}}
+	}}}
 	h, err := lagHandler(guard, func() (lag.Report, error) {
 		return lag.Report{Up: true, Cameras: []lag.Camera{{ID: "gate"}, {ID: "yard"}}}, failed
 	})

@@ -133,7 +133,7 @@ func runProcessor(ctx context.Context, p *process, e *config.Processor, line *pr
 	if k, _ := kindOf(e.Kind); k.serve != nil {
 		own = k.serve(e.Own())
 		if !p.flags.supervised() {
-			own = guard(p.cfg, line.HTTP).Wrap(own)
+			own = guard(p.cfg, line.HTTP, p.policy).Wrap(own)
 		}
 	}
 	return service.All(ctx,

@@ -39,6 +39,9 @@ type role struct {
 	ready func(u *up)
 	// routes are the patterns (http.ServeMux) of up's port that go to the role.
 	routes []string
+	// operators: up passes on only requests of those who may operate the server, since the
+	// role does not know who sends them.
+	operators bool
 	// answers: the role answers viewers, so up is ready only while this role is
 	// ready.
 	answers bool

@@ -265,7 +265,11 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 	mux := http.NewServeMux()
 	for _, c := range u.children {
 		for _, route := range c.routes {
-			mux.Handle(route, proxy(u.socket(c.name), front.Wrap, u.log))
+			to := proxy(u.socket(c.name), front.Wrap, u.log)
+			if c.operators {
+				to = front.Wrap(policy.Operator(to))
+			}
+			mux.Handle(route, to)
 		}
 	}
 	mux.Handle("GET /metrics", front.Metrics(service.JoinedMetrics(u.reg, "up", clients)))

@@ -50,10 +50,10 @@ func Roles() []Role {
 	return []Role{
 		{"ingest", "records cameras, and deletes purged footage", ingest},
 		{"process", "runs one processor", process},
-		{"egress", "serves viewers; changes nothing", egress},
+		{"egress", "serves viewers, and signs them in; changes no camera", egress},
 		{"editor", "adds, changes and removes cameras, on the page and by the API: the user of an egress that may do so needs the rights of egress and these", editor},
 		{"monitor", "shows how far everything is behind", monitor},
-		{"admin", "runs the commands cameras and dlq", admin},
+		{"admin", "runs the commands cameras, dlq and users", admin},
 		{"up", "runs everything: framelog up with brokers", up},
 	}
 }
@@ -121,8 +121,13 @@ func process(s Scope) (rights []Right) {
 }
 
 func egress(s Scope) []Right {
-	return append([]Right{topic(s.Names.Cameras(), read), topic(s.Names.Status(), read), topic(s.Names.Events(), read)}, allFootage(s, read)...)
+	return append([]Right{
+		topic(s.Names.Cameras(), read), topic(s.Names.Status(), read), topic(s.Names.Events(), read), users(s),
+	}, allFootage(s, read)...)
 }
+
+// users allows what signing in needs. No other role may read the key of all sessions.
+func users(s Scope) Right { return topic(s.Names.Users(), append(keep, read, write)...) }
 
 func editor(s Scope) []Right {
 	return []Right{topic(s.Names.Cameras(), append(keep, read, write)...)}
@@ -137,7 +142,7 @@ func monitor(s Scope) []Right {
 
 func admin(s Scope) []Right {
 	return append([]Right{
-		topic(s.Names.Cameras(), append(keep, read, write)...), topic(s.Names.Status(), append(keep, read, write)...), groups(s, describe),
+		topic(s.Names.Cameras(), append(keep, read, write)...), topic(s.Names.Status(), append(keep, read, write)...), users(s), groups(s, describe),
 	}, allFootage(s, read, remove)...)
 }
 
