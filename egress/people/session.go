@@ -190,7 +190,7 @@ func decode(w http.ResponseWriter, r *http.Request, into any) error {
 	if err := d.Decode(into); err != nil {
 		return fmt.Errorf("it is not JSON of this form")
 	}
-	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // Token returns it as it is
+	if _, err := d.Token(); err != io.EOF {
 		return fmt.Errorf("there is more than one value")
 	}
 	return nil

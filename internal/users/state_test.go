@@ -159,10 +159,15 @@ func TestPassword(t *testing.T) {
 		hash, password string
 		ok, bad        bool
 	}{
-		{hash, "correct horse", true, false}, {hash, "correct hors", false, false}, {hash, "", false, false},
-		{"", "correct horse", false, false}, {"", "", false, false},
-		{"secret", "secret", false, true}, {strings.Replace(hash, "argon2id", "argon2i", 1), "correct horse", false, true},
-		{strings.Replace(hash, "m=19456", "m=9999999", 1), "correct horse", false, true}, {strings.Replace(hash, "t=2", "t=0", 1), "correct horse", false, true},
+		{hash, "correct horse", true, false},
+		{hash, "correct hors", false, false},
+		{hash, "", false, false},
+		{"", "correct horse", false, false},
+		{"", "", false, false},
+		{"secret", "secret", false, true},
+		{strings.Replace(hash, "argon2id", "argon2i", 1), "correct horse", false, true},
+		{strings.Replace(hash, "m=19456", "m=9999999", 1), "correct horse", false, true},
+		{strings.Replace(hash, "t=2", "t=0", 1), "correct horse", false, true},
 	} {
 		ok, err := VerifyPassword(ctx, c.hash, c.password)
 		if ok != c.ok || (err != nil) != c.bad || err != nil && strings.Contains(err.Error(), "secret") {
