@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/processors"
+	"github.com/framelog/framelog/processors/motion"
 	"github.com/framelog/framelog/processors/transcode"
 	"github.com/framelog/framelog/processors/video"
 	"github.com/framelog/framelog/schemas"
@@ -48,6 +49,10 @@ func works(b *testing.B) []work {
 	if err != nil {
 		b.Fatal(err)
 	}
+	m, err := motion.New("motion", motion.Settings{})
+	if err != nil {
+		b.Fatal(err)
+	}
 	encode := func(rate string) []string {
 		return []string{"-c:v", "libx264", "-preset", "veryfast", "-x264-params", x264Options, "-b:v", rate, "-maxrate", rate, "-bufsize", rate, "-f", "null", "-"}
 	}
@@ -67,6 +72,16 @@ func works(b *testing.B) []work {
 					}
 				}
 				return nil
+			},
+		},
+		{
+			name:   "motion, of 5 pictures/s",
+			ffmpeg: []string{"-vf", fmt.Sprintf("fps=5,scale=%d:-1:flags=bilinear,format=gray", motion.Width), "-f", "null", "-"},
+			gst: strings.Fields(fmt.Sprintf("videorate drop-only=true ! video/x-raw,framerate=5/1 ! videoconvertscale method=bilinear2 ! video/x-raw,format=GRAY8,width=%d,height=%d ! fakesink sync=false",
+				motion.Width, motion.Width*9/16)),
+			own: func(ctx context.Context, f *processors.Fragment) error {
+				_, err := m.Collect(ctx, f)
+				return err
 			},
 		},
 		{
