@@ -134,11 +134,15 @@ func TestOverANetwork(t *testing.T) {
 	}
 	check("root", root, "/v1/cameras", 200, true)
 	check("root", root, "/metrics", 200, true)
+	f.Wait(t, testenv.Patience, "the monitor", func() bool { resp, _ := root.ask("GET", "/v1/lag", ""); return resp.StatusCode == 200 })
+	check("root", root, "/v1/lag", 200, true)
 	for what, v := range map[string]visitor{"anna": anna, "her token": program} {
 		check(what, v, "/v1/cameras", 200, false)
 		check(what, v, "/metrics", 403, false)
+		check(what, v, "/v1/lag", 403, false)
 	}
 	check("nobody", nobody, "/metrics", 401, false)
+	check("nobody", nobody, "/v1/lag", 401, false)
 	check("nobody", nobody, "/healthz", 200, false)
 
 	until401 := func(what string, v visitor) {

@@ -116,10 +116,12 @@ async function tellOffline(): Promise<void> {
   show(el('offline'), true);
   document.body.classList.add('offline');
 }
+
 /** Shows the cameras of whoever is signed in. */
 function showCameras(): void {
   document.body.classList.toggle('read-only', !mayChange());
   show(el('add'), mayChange());
+  show(el('to-lag'), mayChange());
   show(el('who'), !!me.user);
   show(el('sign-out'), !!me.user);
   text(el('who'), me.user?.name ?? '');
