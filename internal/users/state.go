@@ -61,26 +61,28 @@ func (s *State) apply(r *kgo.Record) error {
 			}
 		}
 	case schemas.KindSignOut:
-		delete(s.out, id)
-		if !gone {
-			o, err := schemas.DecodeSignOut(r.Value)
-			if err != nil {
-				return err
-			}
-			s.out[id] = o
+		if gone {
+			delete(s.out, id)
+			return nil
 		}
+		o, err := schemas.DecodeSignOut(r.Value)
+		if err != nil {
+			return err
+		}
+		s.out[id] = o
 	case schemas.KindSigningKey:
-		delete(s.keys, id)
-		if !gone {
-			k, err := schemas.DecodeSigningKey(r.Value)
-			if err != nil {
-				return err
-			}
-			if len(k.Key) < keyBytes {
-				return fmt.Errorf("signing key %q: it has %d bytes, want %d", id, len(k.Key), keyBytes)
-			}
-			s.keys[id] = signingKey{r.Offset, k.Key}
+		if gone {
+			delete(s.keys, id)
+			return nil
 		}
+		k, err := schemas.DecodeSigningKey(r.Value)
+		if err != nil {
+			return err
+		}
+		if len(k.Key) < keyBytes {
+			return fmt.Errorf("signing key %q: it has %d bytes, want %d", id, len(k.Key), keyBytes)
+		}
+		s.keys[id] = signingKey{r.Offset, k.Key}
 	}
 	return nil
 }

@@ -143,6 +143,14 @@ func TestBadRecords(t *testing.T) {
 	if err := s.apply(&kgo.Record{Key: []byte("later/x"), Value: []byte("x")}); err != nil {
 		t.Errorf("a kind of a later version: %v", err)
 	}
+	x := &topic{t: t}
+	x.key("a")
+	x.out("one", time.Now().Add(time.Hour))
+	x.add(schemas.SigningKeyKey("a"), short, nil)
+	x.add(schemas.SignOutKey("one"), []byte("x"), nil)
+	if s, err := x.read(false); err == nil || len(s.out) != 1 || s.signingKey() == nil {
+		t.Errorf("behind good records: %+v, %v", s, err)
+	}
 }
 
 func TestPassword(t *testing.T) {
