@@ -172,6 +172,16 @@ func TestSessionEnds(t *testing.T) {
 			t.Errorf("the newer cookie of a session that was ended: %d", got)
 		}
 
+		h.cfg.Session = 24 * time.Hour
+		first = h.cookieOf(t, "anna")
+		h.cfg.Session = 5 * time.Minute // by another configuration
+		h.ask("DELETE", "/v1/session", "", "Cookie", first)
+		h.cfg.Session = time.Hour
+		time.Sleep(2 * time.Hour)
+		if got := h.watches("/w/yard/raw", "Cookie", first); got != 401 {
+			t.Errorf("long after sign-out: %d", got)
+		}
+
 		anna, _ := h.users.User("anna")
 		anna.Subject = "https://login.example#1"
 		h.users.Set(anna)

@@ -170,9 +170,13 @@ func (s *Server) signOut(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), checkLimit)
 	defer cancel()
 	s.log.Info("audit", "event", "sign-out", "user", who.user.Name, "address", s.address(r))
-	// Another egress may make the session longer until it has read the record.
-	until := time.Now().Add(s.cfg.Session + time.Hour)
-	if err := s.users.SignOut(ctx, who.session.ID, schemas.SignOut{User: who.user.Name, Until: until}); err != nil {
+	// Another egress may make the session longer until it has read the record. The cookie may
+	// be from before access.session was made shorter.
+	until := time.Now().Add(s.cfg.Session)
+	if who.session.Expires.After(until) {
+		until = who.session.Expires
+	}
+	if err := s.users.SignOut(ctx, who.session.ID, schemas.SignOut{User: who.user.Name, Until: until.Add(time.Hour)}); err != nil {
 		s.log.Error("cannot write that a session has ended", "user", who.user.Name, "err", err)
 		answer.Fail(w, http.StatusServiceUnavailable, "you are signed out here, but other servers may not know it", "sign in and out again when the brokers answer")
 		return

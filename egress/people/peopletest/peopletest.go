@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/framelog/framelog/schemas"
 )
@@ -17,13 +18,13 @@ type Users struct {
 
 	mu   sync.Mutex
 	all  map[string]schemas.User
-	out  map[string]bool
+	out  map[string]time.Time // until when a session that was ended is known
 	fail bool
 }
 
 // New makes users with a signing key.
 func New(all ...schemas.User) *Users {
-	u := &Users{Key: []byte(strings.Repeat("k", 32)), all: map[string]schemas.User{}, out: map[string]bool{}}
+	u := &Users{Key: []byte(strings.Repeat("k", 32)), all: map[string]schemas.User{}, out: map[string]time.Time{}}
 	for _, one := range all {
 		u.Set(one)
 	}
@@ -74,11 +75,11 @@ func (u *Users) Token(text string) (schemas.User, bool) {
 	return u.User(name)
 }
 
-// SignedOut is people.Users.
+// SignedOut is people.Users. The record of a sign-out may be gone from its Until on.
 func (u *Users) SignedOut(session string) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.out[session]
+	return time.Now().Before(u.out[session])
 }
 
 // SigningKey is people.Users.
@@ -99,10 +100,10 @@ func (u *Users) Put(_ context.Context, one schemas.User) error {
 }
 
 // SignOut is people.Users.
-func (u *Users) SignOut(_ context.Context, session string, _ schemas.SignOut) error {
+func (u *Users) SignOut(_ context.Context, session string, o schemas.SignOut) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.out[session] = true
+	u.out[session] = o.Until
 	if u.fail {
 		return errAway
 	}
