@@ -153,6 +153,7 @@ func (s *Server) fromProvider(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case errors.Is(err, errRefused):
+		s.endSessions(ctx, u)
 		s.signIns.WithLabelValues("refused").Inc()
 		s.log.Warn("audit", "event", "sign-in refused", "user", u.Name, "address", s.address(r), "err", err)
 		answer.Fail(w, http.StatusForbidden, "the provider knows you, but you may not use this Framelog", "ask whoever runs it")
@@ -221,6 +222,19 @@ func (o *OIDC) grant(subject string, claims map[string]any) (schemas.User, error
 	}
 	u.Role, u.Cameras, u.Renditions = o.Grants[i].Role, o.Grants[i].Cameras, o.Grants[i].Renditions
 	return u, nil
+}
+
+// endSessions ends the sessions and share links of a user whom the provider has described, and
+// who may not sign in any more.
+func (s *Server) endSessions(ctx context.Context, u schemas.User) {
+	old, exists := s.users.User(u.Name)
+	if !exists || old.Subject != u.Subject {
+		return
+	}
+	old.Stamp = randomID()
+	if err := s.users.Put(ctx, old); err != nil {
+		s.log.Error("cannot end the sessions of a user who may not sign in any more", "user", u.Name, "err", err)
+	}
 }
 
 // keep writes the user whom a provider has described, if they are new or their rights are

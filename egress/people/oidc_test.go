@@ -165,6 +165,21 @@ func TestOIDC(t *testing.T) {
 	if code := h.watches("/w/yard/raw", "Cookie", second); code != 401 {
 		t.Errorf("a session with former rights: %d", code)
 	}
+	var shared Shared
+	if err := json.Unmarshal(h.ask("POST", "/v1/share/yard/raw", `{"for":"24h"}`, "Cookie", third).Body.Bytes(), &shared); err != nil {
+		t.Fatal(err)
+	}
+	link := strings.TrimSuffix(shared.Path, "/") + "/w/yard/raw"
+	if code := h.watches(link); code != 200 {
+		t.Errorf("her link: %d", code)
+	}
+	i.claims = map[string]any{"groups": "retired"}
+	if w := i.signIn(t, h, nil); w.Code != 403 || sessionOf(w) != "" {
+		t.Errorf("without a group: %d %s", w.Code, w.Body)
+	}
+	if a, b := h.watches("/w/yard/raw", "Cookie", third), h.watches(link); a != 401 || b != 404 {
+		t.Errorf("after the provider told that she has no group: session %d, link %d", a, b)
+	}
 	if w := h.ask("POST", "/v1/session", signInBody("dora@example.org", "")); w.Code != 401 {
 		t.Errorf("without a password: %d", w.Code)
 	}
