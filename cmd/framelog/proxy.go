@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/framelog/framelog/egress/people"
 	"github.com/framelog/framelog/internal/app/service"
 )
 
@@ -44,7 +45,7 @@ func proxy(socket string, guard func(http.Handler) http.Handler, log *slog.Logge
 			if r.Context().Err() != nil || errors.Is(err, context.Canceled) {
 				return // the client has gone
 			}
-			log.Debug("a role is away", "path", r.URL.Path, "error", err)
+			log.Debug("a role is away", "path", people.WithoutLink(r.URL.Path), "error", err)
 			unavailable.ServeHTTP(w, r)
 		},
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),

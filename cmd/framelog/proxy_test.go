@@ -21,9 +21,15 @@ import (
 // client accepts, also to pages of the sites that may read, and 403 to those of others.
 func TestProxy(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "egress.sock")
-	log := slog.New(slog.DiscardHandler)
+	var lines strings.Builder
+	log := slog.New(slog.NewTextHandler(&lines, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	const portal = "https://portal.example"
-	front := httptest.NewServer(proxy(socket, egress.Guard{Origins: []string{portal}}.Wrap, log))
+	handler := proxy(socket, egress.Guard{Origins: []string{portal}}.Wrap, log)
+	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/s/secret.link/hls/yard/index.m3u8", nil))
+	if got := lines.String(); !strings.Contains(got, "path=/s/…/hls/yard/index.m3u8") || strings.Contains(got, "secret") {
+		t.Errorf("log:\n%s", got)
+	}
+	front := httptest.NewServer(handler)
 	defer front.Close()
 	ask := func(path, accept string, origin ...string) *http.Response {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, front.URL+path, nil)

@@ -122,6 +122,16 @@ func (s *Server) ofLink(l *link) *sender {
 // of the link alone.
 const LinkPath = "/s/"
 
+// WithoutLink returns a path for a log: without the share link in it, which is a secret.
+func WithoutLink(path string) string {
+	rest, ok := strings.CutPrefix(path, LinkPath)
+	if !ok {
+		return path
+	}
+	_, rest, _ = strings.Cut(rest, "/")
+	return LinkPath + "…/" + rest
+}
+
 // Wrap returns a handler that looks once at what a request shows, and then calls next. It
 // takes share links out of paths.
 func (s *Server) Wrap(next http.Handler) http.Handler {
