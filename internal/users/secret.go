@@ -28,7 +28,7 @@ const (
 	hashBytes    = 32
 )
 
-// The longest and shortest passwords, in bytes.
+// The shortest and longest passwords, in bytes.
 const (
 	MinPassword = 12
 	MaxPassword = 256
@@ -104,9 +104,9 @@ func VerifyPassword(ctx context.Context, hash, password string) (bool, error) {
 	return subtle.ConstantTimeCompare(sum, want) == 1 && known, nil
 }
 
-// NewPassword returns a random password of 100 bits, as "7k3f-9q2x-…", that people can type.
+// NewPassword returns a random password of 98 bits, as "7k3f-9q2x-…", that people can type.
 func NewPassword() string {
-	const letters = "abcdefghjkmnpqrstuvwxyz23456789z" // 32, without those that look alike
+	const letters = "abcdefghjkmnpqrstuvwxyz23456789z" // 31 that do not look alike, and z again: 32
 	var b strings.Builder
 	for i, x := range random(20) {
 		if i > 0 && i%4 == 0 {

@@ -339,19 +339,10 @@ func (c *Client) write(ctx context.Context, key string, value []byte) error {
 	if err != nil {
 		return err
 	}
-	for {
-		c.mu.RLock()
-		s, changed := c.state, c.changed
-		c.mu.RUnlock()
-		if s == nil || s.next > offset {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return fmt.Errorf("users: wait for the record: %w", ctx.Err())
-		}
+	if err := c.wait(ctx, func(s *State) bool { return s == nil || s.next > offset }); err != nil {
+		return fmt.Errorf("users: wait for the record: %w", err)
 	}
+	return nil
 }
 
 func (c *Client) record(key string, value []byte) *kgo.Record {
@@ -369,11 +360,16 @@ func (c *Client) produce(ctx context.Context, key string, value []byte) (int64, 
 
 // Await waits until the topic has been read once.
 func (c *Client) Await(ctx context.Context) error {
+	return c.wait(ctx, func(s *State) bool { return s != nil })
+}
+
+// wait waits until the state, nil before the topic has been read, is as enough wants it.
+func (c *Client) wait(ctx context.Context, enough func(*State) bool) error {
 	for {
 		c.mu.RLock()
 		s, changed := c.state, c.changed
 		c.mu.RUnlock()
-		if s != nil {
+		if enough(s) {
 			return nil
 		}
 		select {
