@@ -87,8 +87,8 @@ func (g Guard) Metrics(next http.Handler) http.Handler {
 }
 
 // opensPage reports whether a person has followed a link of another site to the
-// page, or comes back from where they signed in. The other site can neither read nor frame the page that the browser then
-// shows.
+// page, or comes back from the provider where they signed in. The other site can
+// neither read nor frame the page that the browser then shows.
 func opensPage(r *http.Request) bool {
 	path := r.URL.Path
 	page := path == "/" || path == people.CallbackPath || strings.HasPrefix(path, people.LinkPath) && strings.Count(path, "/") <= 3 && strings.HasSuffix(path, "/")

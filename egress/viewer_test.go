@@ -17,6 +17,15 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
+// inBubbleOf runs f beside a server of users.
+func inBubbleOf(t *testing.T, users *peopletest.Users, f func(t *testing.T, s *surface)) {
+	t.Helper()
+	inBubbleWith(t, func(*surface) (access.Policy, *people.Server) {
+		folk := people.New(people.Config{}, people.Deps{Users: users, Verify: peopletest.Verify})
+		return folk.Policy(), folk
+	}, f)
+}
+
 // tricks are other ways to write the path of a request about vault, for whom may see yard.
 func tricks(path string) []string {
 	with := func(old, repl string) string { return strings.Replace(path, old, repl, 1) }
@@ -100,10 +109,7 @@ func signOutLast(routes []access.Route) []access.Route {
 // there is one, on any route of any protocol, however the path is written.
 func TestViewerOfOneCamera(t *testing.T) {
 	users := peopletest.New(peopletest.Viewer("anna", []string{"yard"}, []string{"*"}))
-	inBubbleWith(t, func(*surface) (access.Policy, *people.Server) {
-		folk := people.New(people.Config{}, people.Deps{Users: users, Verify: peopletest.Verify})
-		return folk.Policy(), folk
-	}, func(t *testing.T, s *surface) {
+	inBubbleOf(t, users, func(t *testing.T, s *surface) {
 		for name, header := range senders(t, s, users) {
 			known := strings.HasPrefix(name, "viewer")
 			for _, rt := range signOutLast(s.routes) {
@@ -148,10 +154,7 @@ func TestViewerOfOneCamera(t *testing.T) {
 // TestRedactedAlone: whoever may see one rendition gets no other, also not what is made of raw.
 func TestRedactedAlone(t *testing.T) {
 	users := peopletest.New(peopletest.Viewer("bert", []string{"vault"}, []string{"redacted"}))
-	inBubbleWith(t, func(*surface) (access.Policy, *people.Server) {
-		folk := people.New(people.Config{}, people.Deps{Users: users, Verify: peopletest.Verify})
-		return folk.Policy(), folk
-	}, func(t *testing.T, s *surface) {
+	inBubbleOf(t, users, func(t *testing.T, s *surface) {
 		for path, code := range map[string]int{
 			"/hls/vault/redacted.m3u8": 200, "/hls/vault/redacted/m1/7.m4s": 200, "/hls/vault/index.m3u8": 404, "/hls/vault/raw.m3u8": 404,
 			"/hls/vault/720p.m3u8": 404, "/hls/vault/dlq-people.m3u8": 404, "/hls/vault/thumbnail.m3u8": 404, "/snapshot/vault.jpg": 404,
@@ -172,10 +175,7 @@ func TestRedactedAlone(t *testing.T) {
 // TestRightTakenAway: a stream that is open tells nothing more once the right is taken away.
 func TestRightTakenAway(t *testing.T) {
 	users := peopletest.New(peopletest.Viewer("carl", []string{"vault"}, []string{"*"}))
-	inBubbleWith(t, func(*surface) (access.Policy, *people.Server) {
-		folk := people.New(people.Config{}, people.Deps{Users: users, Verify: peopletest.Verify})
-		return folk.Policy(), folk
-	}, func(t *testing.T, s *surface) {
+	inBubbleOf(t, users, func(t *testing.T, s *surface) {
 		token := []string{"Authorization", "Bearer token of carl"}
 		if w := s.ask(t, "GET", "/v1/events", token...); !strings.Contains(w.Body.String(), "secret-event") {
 			t.Fatalf("with the right: %s", w.Body)
@@ -192,10 +192,7 @@ func TestRightTakenAway(t *testing.T) {
 func TestAuthorize(t *testing.T) {
 	admin := schemas.User{Name: "root", Role: schemas.Admin, Stamp: "1"}
 	users := peopletest.New(peopletest.Viewer("anna", []string{"yard"}, []string{"*"}), admin)
-	inBubbleWith(t, func(*surface) (access.Policy, *people.Server) {
-		folk := people.New(people.Config{}, people.Deps{Users: users, Verify: peopletest.Verify})
-		return folk.Policy(), folk
-	}, func(t *testing.T, s *surface) {
+	inBubbleOf(t, users, func(t *testing.T, s *surface) {
 		for _, c := range []struct {
 			who, path string
 			code      int

@@ -78,19 +78,8 @@ func TestAccess(t *testing.T) {
 		if who != "" {
 			req.Header.Set("Authorization", "Bearer token of "+who)
 		}
-		for i := 0; i+1 < len(header); i += 2 {
-			req.Header.Set(header[i], header[i+1])
-		}
-		resp, err := http.DefaultTransport.RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		body, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.StatusCode, string(body), resp.Header
+		resp, body := send(t, req, header)
+		return resp.StatusCode, body, resp.Header
 	}
 	const file, kept = "/hls/CAMERA/raw/m1/7.m4s", "/hls/CAMERA/raw/m1/8.m4s"
 	of := func(path, camera string) string { return strings.Replace(path, "CAMERA", camera, 1) }
