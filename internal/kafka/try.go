@@ -72,15 +72,25 @@ type pong struct {
 	unanswered kmsg.Key // the last request that got no answer
 }
 
-// pingLimit is how long a broker may take to answer a request. The client asks for the versions
-// of requests twice, and does not look at its context meanwhile.
+// pingLimit is how long a broker may take to answer a request. The client asks a broker twice
+// that does not answer the first request of a connection. So one such broker takes 4 of the 5 s
+// of brokers.Ask, and another broker is still asked.
 const pingLimit = 2 * time.Second
 
-// ping asks each broker for metadata once, until one answers.
+// ping asks each broker for metadata once, until one answers or ctx ends.
 func (c Config) ping(ctx context.Context) (pong, error) {
-	h := &pongHook{}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	h, dial := &pongHook{}, c.dialer()
 	client, err := kgo.NewClient(append(c.Options(slog.New(slog.DiscardHandler)), kgo.WithHooks(h),
-		kgo.RequestTimeoutOverhead(pingLimit), kgo.RequestRetries(0))...)
+		kgo.RequestTimeoutOverhead(pingLimit), kgo.RequestRetries(0),
+		kgo.Dialer(func(dialing context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(dialing, network, address)
+			if err == nil { // the client does not look at ctx while it waits for a connection's first answers
+				context.AfterFunc(ctx, func() { _ = conn.Close() })
+			}
+			return conn, err
+		}))...)
 	if err != nil {
 		return pong{}, err
 	}
