@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -89,15 +88,15 @@ func (c *aclsCmd) oneProcessor() (*config.Config, []acls.Processor, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := newProcessor(cfg, &cfg.Processors[0], telemetry{log: slog.New(slog.DiscardHandler)})
+	made, err := makeUnused(cfg)
 	if err != nil {
 		return nil, nil, err
 	}
-	of := aclsOf(&p)
+	of := aclsOf(&made[0])
 	if len(c.Renditions) > 0 {
 		of.Outputs = c.Renditions
 	}
-	return cfg, []acls.Processor{of}, closeUnused(p)
+	return cfg, []acls.Processor{of}, nil
 }
 
 // allProcessors returns the processors of the configuration.
@@ -106,16 +105,13 @@ func (c *aclsCmd) allProcessors() (*config.Config, []acls.Processor, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	made, err := makeUnused(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
 	var all []acls.Processor
-	for i := range cfg.Processors {
-		p, err := newProcessor(cfg, &cfg.Processors[i], telemetry{log: slog.New(slog.DiscardHandler)})
-		if err == nil {
-			err = closeUnused(p)
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		all = append(all, aclsOf(&p))
+	for i := range made {
+		all = append(all, aclsOf(&made[i]))
 	}
 	return cfg, all, nil
 }
@@ -125,12 +121,4 @@ func aclsOf(p *processors.Processor) acls.Processor {
 	of := acls.Processor{Name: p.Name, Input: p.Input, Outputs: outputs(p)}
 	of.Events = len(p.Outputs) == 0 || slices.ContainsFunc(p.Outputs, func(r processors.Rendition) bool { return r.Role == schemas.RoleData })
 	return of
-}
-
-// closeUnused ends a processor that was made to look at it.
-func closeUnused(p processors.Processor) error {
-	if p.Close == nil {
-		return nil
-	}
-	return p.Close()
 }

@@ -96,18 +96,27 @@ func processorChildren(u *up) (all []child) {
 
 // checkProcessors checks all processors of the configuration, and that they agree.
 func checkProcessors(cfg *config.Config) error {
+	all, err := makeUnused(cfg)
+	if err != nil {
+		return err
+	}
+	return checkAgree(cfg, all)
+}
+
+// makeUnused makes the processors of the configuration to look at them, and closes them.
+func makeUnused(cfg *config.Config) ([]processors.Processor, error) {
 	all := make([]processors.Processor, len(cfg.Processors))
 	for i := range cfg.Processors {
 		p, err := newProcessor(cfg, &cfg.Processors[i], telemetry{log: slog.New(slog.DiscardHandler)})
-		if err != nil {
-			return err
+		if err == nil && p.Close != nil {
+			err = p.Close()
 		}
-		if err := closeUnused(p); err != nil {
-			return err
+		if err != nil {
+			return nil, err
 		}
 		all[i] = p
 	}
-	return checkAgree(cfg, all)
+	return all, nil
 }
 
 // checkAgree checks that the processors of the configuration can run beside each other.

@@ -9,12 +9,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Forms are what Print can write: a shell script of kafka-acls.sh (of Apache Kafka), or of
-// rpk (of Redpanda).
-var Forms = []string{"kafka", "rpk"}
-
-// Print writes a shell script that grants rights to a principal, as "User:ingest". Errors:
-// those of w.
+// Print writes a shell script that grants rights to a principal, as "User:ingest". form is
+// the program that the script calls: "kafka" is kafka-acls.sh of Apache Kafka, "rpk" is that
+// of Redpanda. Errors: those of w.
 func Print(w io.Writer, form, principal string, rights []Right) error {
 	command := "rpk security acl create --allow-principal " + quoted(principal)
 	script := "set -eu\n"
