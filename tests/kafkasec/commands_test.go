@@ -12,16 +12,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/framelog/framelog/internal/app/acls"
-	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
 // TestPrintedCommands: what framelog acls prints grants the rights, with Kafka's own program.
 func TestPrintedCommands(t *testing.T) {
-	testenv.Long(t)
-	ca := testenv.NewCA(t)
-	k := testenv.KafkaSecured(t, ca)
-	c := newCluster(t, &cluster{ca: ca, kafka: k, tls: k.TLS, super: kafka.Config{Brokers: k.Open}})
+	c := apacheCluster(t)
 	admin := filepath.Join(t.TempDir(), "admin.properties")
 	if err := os.WriteFile(admin, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -36,7 +32,7 @@ func TestPrintedCommands(t *testing.T) {
 		}
 		sh := exec.CommandContext(t.Context(), "sh")
 		sh.Stdin = strings.NewReader(string(script))
-		sh.Env = append(os.Environ(), "BROKERS="+k.Open[0], "ADMIN="+admin, "KAFKA_ACLS="+testenv.KafkaACLs(t))
+		sh.Env = append(os.Environ(), "BROKERS="+c.kafka.Open[0], "ADMIN="+admin, "KAFKA_ACLS="+testenv.KafkaACLs(t))
 		if out, err := sh.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s\n%s", err, script, out)
 		}

@@ -24,10 +24,10 @@ import (
 // cluster is a broker with SASL over TLS, and ACLs.
 type cluster struct {
 	ca    *testenv.CA
-	tls   []string     // address of SASL over TLS
-	super kafka.Config // may do everything
-	kafka *testenv.SecuredKafka
-	admin *kgo.Client // of super
+	tls   []string              // address of SASL over TLS
+	super kafka.Config          // may do everything
+	kafka *testenv.SecuredKafka // nil: it is a fake broker
+	admin *kgo.Client           // of super
 }
 
 // eachCluster runs f on the kind of broker that is embedded, and in make test-long on Apache
@@ -35,11 +35,17 @@ type cluster struct {
 func eachCluster(t *testing.T, f func(t *testing.T, c *cluster)) {
 	t.Run("embedded kind", func(t *testing.T) { f(t, fakeCluster(t)) })
 	t.Run("Apache Kafka", func(t *testing.T) {
-		testenv.Long(t)
-		ca := testenv.NewCA(t)
-		k := testenv.KafkaSecured(t, ca)
-		f(t, newCluster(t, &cluster{ca: ca, kafka: k, tls: k.TLS, super: kafka.Config{Brokers: k.Open}}))
+		f(t, apacheCluster(t))
 	})
+}
+
+// apacheCluster is Apache Kafka, in make test-long.
+func apacheCluster(t *testing.T) *cluster {
+	t.Helper()
+	testenv.Long(t)
+	ca := testenv.NewCA(t)
+	k := testenv.KafkaSecured(t, ca)
+	return newCluster(t, &cluster{ca: ca, kafka: k, tls: k.TLS, super: kafka.Config{Brokers: k.Open}})
 }
 
 const superUser, superPassword = "root", "root-secret"

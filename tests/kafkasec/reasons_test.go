@@ -50,12 +50,10 @@ func eachPorts(t *testing.T, f func(t *testing.T, p ports)) {
 		f(t, p)
 	})
 	t.Run("Apache Kafka", func(t *testing.T) {
-		testenv.Long(t)
-		ca := testenv.NewCA(t)
-		k := testenv.KafkaSecured(t, ca)
-		c := newCluster(t, &cluster{ca: ca, kafka: k, tls: k.TLS, super: kafka.Config{Brokers: k.Open}})
+		c := apacheCluster(t)
 		c.user(t, "known")
-		f(t, ports{ca: ca, open: k.Open[0], tls: k.TLS[0], clear: k.Clear[0], mutual: k.Mutual[0]})
+		k := c.kafka
+		f(t, ports{ca: c.ca, open: k.Open[0], tls: k.TLS[0], clear: k.Clear[0], mutual: k.Mutual[0]})
 	})
 }
 

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -17,7 +16,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
@@ -200,10 +198,10 @@ func TestRoles(t *testing.T) {
 		// An egress may change cameras if its user may.
 		editing := r.start(t, "editing", "--listen", "egress").url
 		body := fmt.Sprintf(`{"url":%q}`, url)
-		if code, answer := put(t, viewers, "door", body); code != http.StatusForbidden || !strings.Contains(answer, "framelog acls --role editor") {
+		if code, answer := system.TryPutCamera(t, viewers, "door", body); code != http.StatusForbidden || !strings.Contains(answer, "framelog acls --role editor") {
 			t.Errorf("a camera added by an egress that may not: %d %s", code, answer)
 		}
-		if code, answer := put(t, editing, "door", body); code/100 != 2 {
+		if code, answer := system.TryPutCamera(t, editing, "door", body); code/100 != 2 {
 			t.Errorf("a camera added by an egress that may: %d %s", code, answer)
 		}
 
@@ -240,35 +238,7 @@ func startPeople(t *testing.T, k kafka.Config) (stop func()) {
 			return out.Event(ctx, schemas.Event{Type: "person"})
 		},
 	}
-	runner, err := processors.NewRunner(p, processors.Config{
-		Brokers: k.Brokers, TLS: k.TLS, SASL: processors.SASL(k.SASL), TopicPrefix: k.Prefix, SessionTimeout: 6 * time.Second,
-		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return run(t, runner.Run)
-}
-
-// run runs f until stop is called, or the test ends.
-func run(t *testing.T, f func(ctx context.Context) error) (stop func()) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- f(ctx) }()
-	stopped := false
-	stop = func() {
-		cancel()
-		if stopped {
-			return
-		}
-		stopped = true
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	}
-	t.Cleanup(stop)
-	return stop
+	return system.ProcessWith(t, processors.Config{Brokers: k.Brokers, TLS: k.TLS, SASL: processors.SASL(k.SASL), TopicPrefix: k.Prefix}, p)
 }
 
 // log is the log as one who may do everything sees it.
@@ -347,24 +317,4 @@ func fetchSegment(t *testing.T, base string, seq uint64) []byte {
 		t.Fatalf("segment %d: %d %s %v", seq, code, body, err)
 	}
 	return body
-}
-
-// put adds a camera by the API.
-func put(t *testing.T, base, id, body string) (code int, answer string) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, base+"/v1/cameras/"+id, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(b)
 }

@@ -14,10 +14,14 @@ import (
 // Process runs a processor in the test's process, until the test ends or stop is called.
 func Process(t testing.TB, broker string, p processors.Processor) (stop func()) {
 	t.Helper()
-	r, err := processors.NewRunner(p, processors.Config{
-		Brokers: []string{broker}, SessionTimeout: 6 * time.Second,
-		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
+	return ProcessWith(t, processors.Config{Brokers: []string{broker}}, p)
+}
+
+// ProcessWith is Process with the settings of a client.
+func ProcessWith(t testing.TB, c processors.Config, p processors.Processor) (stop func()) {
+	t.Helper()
+	c.SessionTimeout, c.Log = 6*time.Second, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	r, err := processors.NewRunner(p, c)
 	if err != nil {
 		t.Fatalf("system: processor %s: %v", p.Name, err)
 	}
