@@ -29,11 +29,11 @@ const (
 //	POST /picture?media=N&width=N
 //
 // The body is a track of pictures, and its samples from a sync sample to the wanted picture
-// or further, as the value of a record of a media topic: see docs/wire-format.md. The answer is the picture that is shown at
-// media, a media time in ticks of schemas.MediaTimescale, as JPEG. width is in pixels; 0, or
-// more than the picture has: as it is. The header Framelog-Media is the picture's media time.
-// Errors are text: 400 and 413 for a wrong request, 422 for footage that gives no picture,
-// 503 if it takes too long.
+// or further, as the value of a record of a media topic: see docs/wire-format.md. The answer
+// is the picture that is shown at media, a media time in ticks of schemas.MediaTimescale, as
+// JPEG. width is in pixels; 0, or more than the picture has: as it is. The header
+// Framelog-Media is the picture's media time. Errors are text: 400 and 413 for a wrong
+// request, 422 for footage that gives no picture, 503 if it takes too long.
 func Pictures(s Settings) http.Handler {
 	p := &exact{quality: s.Quality, places: semaphore.NewWeighted(int64(cmp.Or(s.Exact, defaultExact)))}
 	mux := http.NewServeMux()
