@@ -81,7 +81,7 @@ func (l *Log) walk(ctx context.Context, index string, from, to int64) iter.Seq2[
 type walker struct {
 	log   *Log
 	index string
-	judge judge
+	judge schemas.Judge
 	seq   sequence
 }
 
@@ -124,16 +124,16 @@ func (w *walker) take(ctx context.Context, e *schemas.Entry) iter.Seq2[schemas.E
 // valid reports whether the next record is a valid entry.
 func (w *walker) valid(ctx context.Context, e *schemas.Entry) (bool, error) {
 	if e.Kind == "" {
-		w.judge.skip(e.Offset)
+		w.judge.Skip(e.Offset)
 		return false, nil
 	}
-	switch w.judge.feed(e) {
-	case void:
+	switch w.judge.Feed(e) {
+	case schemas.Void:
 		return false, nil
-	case unknown:
-		opened, err := w.log.openBetween(ctx, w.index, e.Prev, w.judge.start)
+	case schemas.Unknown:
+		opened, err := w.log.openBetween(ctx, w.index, e.Prev, w.judge.Start())
 		return !opened && err == nil, err
-	case valid:
+	case schemas.Valid:
 	}
 	return true, nil
 }

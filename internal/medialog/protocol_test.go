@@ -10,37 +10,6 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-func TestJudge(t *testing.T) {
-	open := func(at int64) schemas.Entry { return schemas.Entry{Kind: schemas.KindOpen, Offset: at, Prev: -1} }
-	whole := func(at, prev int64) schemas.Entry {
-		return schemas.Entry{Kind: schemas.KindWhole, Offset: at, Prev: prev}
-	}
-	for _, tc := range []struct {
-		name    string
-		records []schemas.Entry
-		want    string // a letter a record
-	}{
-		{"a writer alone", []schemas.Entry{open(0), whole(1, 0), whole(2, 1)}, "vvv"},
-		{"overtaken", []schemas.Entry{open(0), whole(1, 0), open(2), whole(3, 1), whole(4, 2)}, "vvvxv"},
-		{"entries of a fenced writer between do no harm", []schemas.Entry{open(0), open(1), whole(2, 0), whole(3, 1), whole(4, 0), whole(5, 3)}, "vvxvxv"},
-		{"a writer's entry twice", []schemas.Entry{open(0), whole(1, 0), whole(2, 0), whole(3, 2)}, "vvvv"},
-		{"from the middle, a neighbour", []schemas.Entry{whole(7, 6), whole(8, 7)}, "vv"},
-		{"from the middle, not a neighbour", []schemas.Entry{whole(7, 5), whole(8, 7)}, "?v"},
-		{"from the middle, seen from behind prev on", []schemas.Entry{whole(7, 6), whole(8, 6)}, "vv"},
-		{"from the middle, an open seen", []schemas.Entry{open(7), whole(8, 2)}, "vx"},
-		{"no such prev", []schemas.Entry{open(0), whole(1, 1), whole(2, 9), whole(3, -1)}, "vxxx"},
-	} {
-		var j judge
-		var got strings.Builder
-		for i := range tc.records {
-			got.WriteString(map[verdict]string{valid: "v", void: "x", unknown: "?"}[j.feed(&tc.records[i])])
-		}
-		if got.String() != tc.want {
-			t.Errorf("%s: %s, want %s", tc.name, got.String(), tc.want)
-		}
-	}
-}
-
 func TestSettle(t *testing.T) {
 	whole := func(epoch int64, seq uint64) *schemas.Entry {
 		return &schemas.Entry{

@@ -24,17 +24,17 @@ func (x *memoryIndex) read(from, to int64) iter.Seq2[schemas.Entry, error] {
 			yield(schemas.Entry{}, ErrExpired)
 			return
 		}
-		var j judge
+		var j schemas.Judge
 		for _, e := range x.records[from:to] {
 			if e.Kind == "" {
-				j.skip(e.Offset)
+				j.Skip(e.Offset)
 				continue
 			}
-			v := j.feed(&e)
-			if v == unknown && !x.openBetween(e.Prev, from) {
-				v = valid
+			v := j.Feed(&e)
+			if v == schemas.Unknown && !x.openBetween(e.Prev, from) {
+				v = schemas.Valid
 			}
-			if v == valid && e.Footage() && !yield(e, nil) {
+			if v == schemas.Valid && e.Footage() && !yield(e, nil) {
 				return
 			}
 		}

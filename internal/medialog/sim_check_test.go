@@ -15,14 +15,14 @@ import (
 // removed for all readers, and expands runs. It checks what must hold of the entries.
 func (s *sim) truth() (out []schemas.Entry, err error) {
 	var (
-		j        judge
+		j        schemas.Judge
 		by       = map[uint64]schemas.Entry{}
 		declared = map[uint64]bool{} // From of the `open`s since the entry before
 		layouts  = map[uint32]schemas.Layout{}
 	)
 	for i := range s.index.records {
 		e := s.index.records[i]
-		if j.feed(&e) != valid {
+		if j.Feed(&e) != schemas.Valid {
 			s.stats.Void++
 			continue
 		}

@@ -55,13 +55,13 @@ func (s *simFollow) check(newest *schemas.Entry) error {
 // removed: one valid entry a seq, dense but for declared holes.
 func (s *simFollow) derivedTruth() (out []schemas.Entry, err error) {
 	var (
-		j    judge
+		j    schemas.Judge
 		from = map[uint64]bool{} // declared since the entry before
 		told = simTold{known: map[string]uint32{}}
 	)
 	visible := s.sourceState(0).oldest
 	for _, e := range s.out.index.records {
-		if j.feed(&e) != valid {
+		if j.Feed(&e) != schemas.Valid {
 			s.stats.Void++
 			continue
 		}

@@ -28,7 +28,7 @@ type simProc struct {
 
 	// Its tail of the source's index.
 	at      int64
-	judge   judge
+	judge   schemas.Judge
 	seq     sequence
 	entries map[uint64]schemas.Entry // from the oldest unfinished one on
 }
@@ -141,7 +141,7 @@ func (p *simProc) follow() {
 
 // tail begins to read the source's index.
 func (p *simProc) tail() {
-	p.at, p.judge, p.seq, p.entries = p.src.index.start, judge{}, sequence{}, map[uint64]schemas.Entry{}
+	p.at, p.judge, p.seq, p.entries = p.src.index.start, schemas.Judge{}, sequence{}, map[uint64]schemas.Entry{}
 }
 
 // read reads some records of the source's index.

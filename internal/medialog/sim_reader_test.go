@@ -15,7 +15,7 @@ type simReader struct {
 	from     int64
 	at       int64
 	media    []int64
-	judge    judge
+	judge    schemas.Judge
 	seq      sequence
 	prov     provisional
 	entries  []schemas.Entry
@@ -199,7 +199,7 @@ func (r *simReader) check(truth []schemas.Entry) error {
 func (s *sim) valid(from, to int64) iter.Seq[schemas.Entry] {
 	return func(yield func(schemas.Entry) bool) {
 		var (
-			j   judge
+			j   schemas.Judge
 			seq sequence
 		)
 		for o := from; o < to; o++ {
@@ -217,7 +217,7 @@ func (s *sim) valid(from, to int64) iter.Seq[schemas.Entry] {
 }
 
 // isValid feeds an index record to j. A reader that j cannot answer looks itself.
-func (s *sim) isValid(j *judge, e *schemas.Entry) bool {
-	v := j.feed(e)
-	return v == valid || (v == unknown && !s.openBetween(e.Prev, j.start))
+func (s *sim) isValid(j *schemas.Judge, e *schemas.Entry) bool {
+	v := j.Feed(e)
+	return v == schemas.Valid || (v == schemas.Unknown && !s.openBetween(e.Prev, j.Start()))
 }

@@ -16,7 +16,7 @@ import (
 // before their answer arrives or after their sender has crashed, retention, a camera
 // that is away for longer than its retention, purges, readers that start anywhere. The
 // cluster is slices. Every decision is made by the code that runs in production (core,
-// judge, sequence, settle, plan, provisional).
+// schemas.Judge, sequence, settle, plan, provisional).
 
 var (
 	simSeed  = flag.Uint64("sim.seed", 0, "run only this schedule of the simulation")

@@ -28,14 +28,14 @@ type Position struct {
 // Index is what is known of the index of one topic. It takes the records in the order of
 // their offsets.
 type Index struct {
-	from, next int64          // the records of [from, next) were taken
-	lastOpen   int64          // the newest `open` that was taken; -1: none
-	open       *schemas.Entry // that `open`
-	newest     *schemas.Entry // that takes a seq; nil: none was taken
-	recent     []Position     // oldest first
-	since      int64          // recent has all fragments from this offset on
-	gaps       map[string]time.Duration
-	letters    []letter // oldest first
+	judge   schemas.Judge  // of the records from From on
+	next    int64          // the records before it were taken
+	open    *schemas.Entry // the newest `open`; nil: none was taken
+	newest  *schemas.Entry // that takes a seq; nil: none was taken
+	recent  []Position     // oldest first
+	since   int64          // recent has all fragments from this offset on
+	gaps    map[string]time.Duration
+	letters []letter // oldest first
 }
 
 // letter is where the footage of a dead letter begins.
@@ -46,11 +46,13 @@ type letter struct {
 
 // NewIndex makes an Index that has taken no record yet. Its first one is that at offset from.
 func NewIndex(from int64) *Index {
-	return &Index{from: from, next: from, lastOpen: -1, since: from, gaps: map[string]time.Duration{}}
+	x := &Index{gaps: map[string]time.Duration{}}
+	x.Skip(from)
+	return x
 }
 
-// From is the offset from which on records were taken, Next the one of the next record.
-func (x *Index) From() int64 { return x.from }
+// From is the offset from which on records were taken.
+func (x *Index) From() int64 { return x.judge.Start() }
 
 // Next is the offset of the next record to take.
 func (x *Index) Next() int64 { return x.next }
@@ -70,7 +72,8 @@ func (x *Index) ForgetGaps() { clear(x.gaps) }
 // Skip goes on at an offset behind the next one: the records between are not known.
 func (x *Index) Skip(to int64) {
 	x.next, x.since, x.recent = to, to, nil
-	x.from, x.lastOpen = to, -1
+	x.judge = schemas.Judge{}
+	x.judge.Skip(to)
 }
 
 // Take takes the next record. One that is no entry has no kind. A void entry changes nothing,
@@ -78,20 +81,12 @@ func (x *Index) Skip(to int64) {
 func (x *Index) Take(e schemas.Entry) {
 	x.next = e.Offset + 1
 	switch {
+	case e.Kind == "" || x.judge.Feed(&e) != schemas.Valid:
 	case e.Kind == schemas.KindOpen:
-		x.lastOpen, x.open = e.Offset, &e
-	case e.Footage() && x.valid(&e) && (x.newest == nil || e.Seq > x.newest.LastSeq()):
+		x.open = &e
+	case e.Footage() && (x.newest == nil || e.Seq > x.newest.LastSeq()):
 		x.add(&e)
 	}
-}
-
-// valid reports whether no `open` stands between an entry and the one that its writer
-// appended before (docs/wire-format.md).
-func (x *Index) valid(e *schemas.Entry) bool {
-	if e.Prev < 0 || e.Prev >= e.Offset || x.lastOpen > e.Prev {
-		return false
-	}
-	return e.Prev+1 >= x.from
 }
 
 func (x *Index) add(e *schemas.Entry) {
