@@ -175,8 +175,10 @@ func TestSignInOnThePage(t *testing.T) {
 	_, url := system.Camera(t, camsim.CameraConfig{Feed: system.Loop(t, testenv.Clip{Seconds: 4})})
 	f := testenv.Up(t, testenv.UpOptions{Config: "access:\n  enabled: true\n" + system.Cameras(map[string]string{"cam": url, "vault": url})})
 	users(t, f, "correct horse battery", "add", "anna", "--role", "viewer", "--cameras", "cam", "--password-stdin")
-	p := b.Open(t, f.URL+"/#cam")
+	p := b.Open(t, f.URL+"/#/lag")
 	tellFailure(t, p)
+	p.Wait(testenv.Patience, "document.querySelector('.card form')?.checkVisibility() && document.getElementById('lag').hidden")
+	p.Eval("location.hash = '#cam'", nil)
 	fill := func(password string) {
 		t.Helper()
 		p.Wait(testenv.Patience, "document.querySelector('.card form')")

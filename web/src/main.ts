@@ -55,8 +55,9 @@ function focus(id: string): void {
 /** Shows what the address names: a camera in focus, or the table of lag. */
 function route(): void {
   const id = location.hash.slice(1); // ids need no escapes
-  lag.show(id === '/lag');
-  show(el('cameras'), id !== '/lag'); // tiles that cannot be seen do not play
+  const table = id === '/lag' && !signedOut();
+  lag.show(table);
+  show(el('cameras'), !table); // tiles that cannot be seen do not play
   const camera = cameras.find((c) => c.id === id);
   if (stage && stage.camera.id !== camera?.id) {
     const was = stage.camera.id;
@@ -82,6 +83,9 @@ function route(): void {
 }
 
 const mayChange = () => me.user?.role !== 'viewer';
+
+/** The form to sign in stands in place of the page. */
+const signedOut = () => me.required && !me.user;
 
 function add(): void {
   addDialog((id) => text(el('announce'), `${id} was added.`));
@@ -164,8 +168,10 @@ function begin(): void {
   whoAmI().then((m) => {
     me = m;
     if (me.share) shared = showShared(el('stage'), me.share, clock);
-    else if (me.required && !me.user) showSignIn(el('cameras'), me.oidc);
-    else showCameras();
+    else if (signedOut()) {
+      route();
+      showSignIn(el('cameras'), me.oidc);
+    } else showCameras();
   }, () => {
     follower.connected(false);
     setTimeout(begin, 2000);
