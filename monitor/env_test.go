@@ -1,13 +1,9 @@
 package monitor
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
-	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,25 +32,7 @@ type env struct {
 	monitor  *Monitor
 	reader   *reader
 	metrics  *prometheus.Registry
-	lines    lines
-}
-
-// lines keeps a log.
-type lines struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	lines    testenv.Log
 }
 
 // retention is how long the log of a test keeps footage.
@@ -64,20 +42,8 @@ const retention = time.Hour
 func virtual(t *testing.T, brokers int, f func(t *testing.T, e *env)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		var network kfake.VirtualNetwork
-		var ports []int
-		for i := range brokers {
-			ports = append(ports, 19092+i)
-		}
-		c, err := kfake.NewCluster(kfake.NumBrokers(brokers), kfake.Ports(ports...), kfake.ListenFn(network.Listen))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(c.Close)
-		f(t, newEnv(t, c, kafka.Config{
-			Brokers: c.ListenAddrs(),
-			Dial:    func(ctx context.Context, n, addr string) (net.Conn, error) { return network.DialContext(ctx, n, addr) },
-		}))
+		c, dial := testenv.VirtualKafka(t, brokers)
+		f(t, newEnv(t, c, kafka.Config{Brokers: c.ListenAddrs(), Dial: dial}))
 	})
 }
 

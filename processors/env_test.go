@@ -31,7 +31,7 @@ type env struct {
 	cluster *kfake.Cluster
 	log     *medialog.Log
 	cam     *recorder
-	lines   logLines
+	lines   testenv.Log
 }
 
 const camID = "front-door"
@@ -42,18 +42,14 @@ var raw = schemas.Topic{Camera: camID}
 func virtual(t *testing.T, f func(t *testing.T, e *env)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		var network kfake.VirtualNetwork
-		c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(19092), kfake.ListenFn(network.Listen), kfake.SeedTopics(8, "cameras"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(c.Close)
-		e := &env{t: t, brokers: c.ListenAddrs(), dial: network.DialContext, cluster: c}
+		c, dial := testenv.VirtualKafka(t, 1, kfake.SeedTopics(8, "cameras"))
+		e := &env{t: t, brokers: c.ListenAddrs(), dial: dial, cluster: c}
 		t.Cleanup(func() {
 			if t.Failed() {
 				t.Log(e.lines.String())
 			}
 		})
+		var err error
 		e.log, err = medialog.Connect(medialog.Config{Kafka: kafka.Config{Brokers: e.brokers, Dial: e.dial}}, slog.New(slog.NewTextHandler(&e.lines, nil)), prometheus.NewRegistry())
 		if err != nil {
 			t.Fatal(err)
@@ -354,22 +350,4 @@ func (e *env) sameAs(rendition string, source []schemas.Entry, but ...uint64) {
 			e.t.Errorf("seq %d: the output is\n%swant\n%s", s.Seq, e.text(topic, g), want)
 		}
 	}
-}
-
-// logLines keeps log lines.
-type logLines struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *logLines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logLines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

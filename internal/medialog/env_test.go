@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,18 +43,9 @@ func sharedKafka(t *testing.T) []string {
 func virtual(t *testing.T, brokers int, f func(t *testing.T, c *kfake.Cluster, e *env)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		var network kfake.VirtualNetwork
-		var ports []int
-		for i := range brokers {
-			ports = append(ports, 19092+i)
-		}
-		c, err := kfake.NewCluster(kfake.NumBrokers(brokers), kfake.Ports(ports...), kfake.ListenFn(network.Listen))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(c.Close)
+		c, dial := testenv.VirtualKafka(t, brokers)
 		e := newEnv(t, c.ListenAddrs(), 2)
-		e.dial = network.DialContext
+		e.dial = dial
 		f(t, c, e)
 	})
 }
@@ -122,16 +111,14 @@ type env struct {
 	partitions int32 // partitions of a media topic
 	prefix     string
 	dial       func(ctx context.Context, network, address string) (net.Conn, error) // nil: TCP
-	lines      logLines
+	lines      testenv.Log
 }
 
 func newEnv(t *testing.T, brokers []string, partitions int32) *env {
 	e := &env{t: t, brokers: brokers, partitions: partitions, prefix: fmt.Sprintf("t%d.", rand.Uint32())}
 	t.Cleanup(func() {
 		if t.Failed() || testing.Verbose() {
-			for _, line := range e.lines.all() {
-				t.Logf("%s", line)
-			}
+			t.Log(e.lines.String())
 		}
 	})
 	return e
@@ -151,34 +138,8 @@ func (e *env) log(change ...func(*Config)) *Log {
 	return l
 }
 
-// logLines keeps log lines.
-type logLines struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-func (l *logLines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lines = append(l.lines, string(p))
-	return len(p), nil
-}
-
-func (l *logLines) all() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return append([]string(nil), l.lines...)
-}
-
 // logged returns how many lines of the log contain text.
-func (e *env) logged(text string) (n int) {
-	for _, line := range e.lines.all() {
-		if strings.Contains(line, text) {
-			n++
-		}
-	}
-	return n
-}
+func (e *env) logged(text string) int { return len(e.lines.Lines(text)) }
 
 var cam = schemas.Topic{Camera: "front-door"}
 

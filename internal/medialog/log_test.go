@@ -339,7 +339,7 @@ func TestOpenTellsThePause(t *testing.T) {
 			want  string
 		}{{0, ""}, {300 * time.Millisecond, ""}, {8300 * time.Millisecond, "pause=8.3s"}} {
 			time.Sleep(c.pause)
-			before := len(e.lines.all())
+			before := len(e.lines.Lines(""))
 			w := l.Open(t.Context(), cam, OpenOptions{Writer: "w1"})
 			f := newFeed(w, uint32(i))
 			f.media -= schemas.Ticks(time.Second) // its end is now
@@ -348,7 +348,7 @@ func TestOpenTellsThePause(t *testing.T) {
 			}
 			closeWriter(t, w)
 			var opened string
-			for _, line := range e.lines.all()[before:] {
+			for _, line := range e.lines.Lines("")[before:] {
 				if strings.Contains(line, "opened the camera's topic") {
 					opened += line
 				}

@@ -162,7 +162,7 @@ func TestMissingRights(t *testing.T) {
 					t.Errorf("%d requests were denied, want 1 to %d", n, most)
 				}
 				var lines []string
-				for _, line := range e.lines.all() {
+				for _, line := range e.lines.Lines("") {
 					if !strings.Contains(line, "level=INFO") {
 						lines = append(lines, line)
 					}
