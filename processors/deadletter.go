@@ -47,7 +47,7 @@ type letters struct {
 // one fragment at a time, in the order of seq. Errors: those of the store and of the follower.
 func (l *letters) put(ctx context.Context, e schemas.Entry, n letterNote) error {
 	if l.follower == nil {
-		f, err := l.c.follow(ctx, deadLetterPrefix+l.c.r.p.Name, schemas.RoleDeadLetter, l.mayOpen)
+		f, err := l.c.follow(ctx, schemas.DeadLetterPrefix+l.c.r.p.Name, schemas.RoleDeadLetter, l.mayOpen)
 		if err != nil {
 			return err
 		}
@@ -124,7 +124,7 @@ func (j *job) deadLetter(ctx context.Context, f *attemptError) error {
 	case err != nil:
 		return err
 	default:
-		c.log.Error("a fragment has become a dead letter", "seq", j.seq, "attempts", f.failures, "killed", f.killed, "err", f.err, "rendition", deadLetterPrefix+c.r.p.Name)
+		c.log.Error("a fragment has become a dead letter", "seq", j.seq, "attempts", f.failures, "killed", f.killed, "err", f.err, "rendition", schemas.DeadLetterPrefix+c.r.p.Name)
 	}
 	return c.gap(ctx, resultDeadLetter, schemas.ReasonDeadLetter, e)
 }

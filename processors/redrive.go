@@ -56,7 +56,7 @@ func DeadLetters(ctx context.Context, c Config, processor, camera string) ([]Dea
 	})
 	all := []DeadLetter{}
 	for _, t := range topics {
-		name, ok := strings.CutPrefix(t.Rendition, deadLetterPrefix)
+		name, ok := strings.CutPrefix(t.Rendition, schemas.DeadLetterPrefix)
 		if !ok || (processor != "" && name != processor) || (camera != "" && t.Camera != camera) {
 			continue
 		}
@@ -120,7 +120,7 @@ func (r *Runner) Redrive(ctx context.Context, letters ...DeadLetter) (redriven [
 func (c *camera) redriveAll(ctx context.Context, letters []DeadLetter) (redriven []DeadLetter, err error) {
 	slices.SortFunc(letters, func(a, b DeadLetter) int { return cmp.Compare(a.Seq, b.Seq) })
 	c.redrive, c.processor = true, c.processor+redriveMark
-	c.input = schemas.Topic{Camera: c.id, Rendition: deadLetterPrefix + c.r.p.Name}
+	c.input = schemas.Topic{Camera: c.id, Rendition: schemas.DeadLetterPrefix + c.r.p.Name}
 	err = c.within(ctx, nil, func(ctx context.Context) error {
 		for _, d := range letters {
 			done, err := c.redriveOne(ctx, d.Seq)

@@ -12,12 +12,9 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// deadLetterPrefix stands before a processor's name in the rendition of its dead letters.
-const deadLetterPrefix = "dlq-"
-
-// maxName is the most characters of a processor's name: with deadLetterPrefix it is a
+// maxName is the most characters of a processor's name: with schemas.DeadLetterPrefix it is a
 // rendition's.
-const maxName = 63 - len(deadLetterPrefix)
+const maxName = 63 - len(schemas.DeadLetterPrefix)
 
 // maxConcurrency bounds the fragments in memory.
 const maxConcurrency = 64
@@ -65,8 +62,8 @@ func (p *Processor) validateRenditions() error {
 		switch {
 		case schemas.ValidateRendition(o.Name) != nil:
 			return fmt.Errorf("outputs: %w", schemas.ValidateRendition(o.Name))
-		case o.Name == schemas.Raw || strings.HasPrefix(o.Name, deadLetterPrefix):
-			return fmt.Errorf("outputs: %q: raw and names that begin with %s are reserved", o.Name, deadLetterPrefix)
+		case o.Name == schemas.Raw || strings.HasPrefix(o.Name, schemas.DeadLetterPrefix):
+			return fmt.Errorf("outputs: %q: raw and names that begin with %s are reserved", o.Name, schemas.DeadLetterPrefix)
 		case o.Name == p.Input:
 			return fmt.Errorf("outputs: %q is the input too", o.Name)
 		case names[o.Name]:

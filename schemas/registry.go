@@ -102,6 +102,14 @@ type Status struct {
 	Stands Standing `msgpack:"stands,omitempty" json:"-"`
 }
 
+// StaleAfter is the age at which a status is out of date: its owner writes one
+// every 10 s.
+const StaleAfter = 30 * time.Second
+
+// Stale reports whether s is out of date: its owner is gone, or cannot reach
+// the brokers.
+func (s *Status) Stale(now time.Time) bool { return now.Sub(s.Updated) > StaleAfter }
+
 // Standing is where a camera's numbers stand. A writer that finds an index without
 // entries, since retention has removed them, goes on from it. The zero value: not known.
 type Standing struct {

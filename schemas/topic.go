@@ -9,6 +9,9 @@ import (
 // Raw is the rendition that the camera itself sent.
 const Raw = "raw"
 
+// DeadLetterPrefix stands before a processor's name in the rendition of its dead letters.
+const DeadLetterPrefix = "dlq-"
+
 var (
 	idPattern     = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 	prefixPattern = regexp.MustCompile(`^[a-zA-Z0-9._-]{0,64}$`)

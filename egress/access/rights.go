@@ -8,9 +8,6 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// deadLetters stands before the names of renditions that hold what a processor failed at.
-const deadLetters = "dlq-"
-
 // Allows reports whether a user may do an action with a camera and a rendition, as
 // [Authorize] asks.
 func Allows(u *schemas.User, camera, rendition string, action Action) bool {
@@ -38,7 +35,7 @@ func Allows(u *schemas.User, camera, rendition string, action Action) bool {
 // Covers reports whether patterns of renditions allow a rendition. A dead letter is raw
 // footage, so only who may watch raw may watch it.
 func Covers(patterns []string, rendition string) bool {
-	if strings.HasPrefix(rendition, deadLetters) {
+	if strings.HasPrefix(rendition, schemas.DeadLetterPrefix) {
 		rendition = schemas.Raw
 	}
 	return matches(patterns, rendition)

@@ -243,7 +243,7 @@ func statusOf(s registry.Snapshot, id string, now time.Time) *Status {
 		return nil
 	}
 	st.Stands = schemas.Standing{} // only writers of the log need it
-	return &Status{Status: st, Stale: registry.Stale(st, now)}
+	return &Status{Status: st, Stale: st.Stale(now)}
 }
 
 func (a *API) delay(camera string) *int64 {

@@ -199,7 +199,7 @@ func TestStream(t *testing.T) {
 			{"much later", func() { s.delays.Store("cam-1", 600*time.Millisecond) }, "measures cam-1 600 15 2000000"},
 			{"not followed", func() { s.delays.Delete("cam-1") }, "measures cam-1 - 15 2000000"},
 			{"removed", func() { _ = s.reg.Delete(t.Context(), "yard") }, "removed yard"},
-			{"silent", func() { time.Sleep(registry.StaleAfter) }, "camera cam-0  absent 15.3 restart, camera cam-1 "},
+			{"silent", func() { time.Sleep(schemas.StaleAfter) }, "camera cam-0  absent 15.3 restart, camera cam-1 "},
 		} {
 			c.do()
 			time.Sleep(2 * time.Second) // until delays have been looked at

@@ -257,7 +257,7 @@ func (s *Server) fragment(ctx context.Context, c *collector, src *source) error 
 		}
 	case schemas.RoleDeadLetter:
 		if e.Playable() {
-			ev.Type, ev.Processor = typeDeadLetter, strings.TrimPrefix(ev.Rendition, "dlq-")
+			ev.Type, ev.Processor = typeDeadLetter, strings.TrimPrefix(ev.Rendition, schemas.DeadLetterPrefix)
 			if json.Valid([]byte(e.Note)) {
 				ev.Data = json.RawMessage(e.Note)
 			}

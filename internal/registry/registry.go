@@ -38,14 +38,6 @@ const fateLimit = time.Second
 // was sent, and the brokers have not answered in time.
 var ErrUncertain = errors.New("it is not known whether the brokers have written it")
 
-// StaleAfter is the age at which a status is out of date: its owner writes one
-// every 10 s.
-const StaleAfter = 30 * time.Second
-
-// Stale reports whether s is out of date: its owner is gone, or cannot reach
-// the brokers.
-func Stale(s schemas.Status, now time.Time) bool { return now.Sub(s.Updated) > StaleAfter }
-
 // Client reads and writes the registry.
 type Client struct {
 	cfg    kafka.Config

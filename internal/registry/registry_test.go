@@ -417,15 +417,6 @@ func TestPoisonRecord(t *testing.T) {
 	}
 }
 
-func TestStale(t *testing.T) {
-	now := time.Now()
-	for age, want := range map[time.Duration]bool{0: false, 30 * time.Second: false, 31 * time.Second: true} {
-		if got := Stale(schemas.Status{Updated: now.Add(-age)}, now); got != want {
-			t.Errorf("status of age %v: stale %v", age, got)
-		}
-	}
-}
-
 // What waits behind a status in flight leaves before Close returns; what comes
 // after it does no harm.
 func TestCloseWaitsForStatuses(t *testing.T) {

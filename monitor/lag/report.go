@@ -96,9 +96,9 @@ func (s Seconds) MarshalJSON() ([]byte, error) {
 	return strconv.AppendFloat(nil, time.Duration(s).Seconds(), 'f', 3, 64), nil
 }
 
-// fresh is how far a camera may be behind and still counts as fresh: fragments have some
-// seconds. Cameras that are fresh are sorted by id, so that a list of them stands still.
-const fresh = Seconds(15 * time.Second)
+// LateAfter is how far a camera may be behind until it counts as late: fragments have some
+// seconds. Cameras that are not late are sorted by id, so that a list of them stands still.
+const LateAfter = Seconds(15 * time.Second)
 
 // Compute computes the report of a reading.
 func Compute(v *View) Report {
@@ -133,7 +133,7 @@ func Compute(v *View) Report {
 }
 
 func rank(behind Seconds) Seconds {
-	if behind < fresh {
+	if behind < LateAfter {
 		return 0
 	}
 	return behind
@@ -170,9 +170,6 @@ func (v *View) camera(id string) *Camera {
 	return c
 }
 
-// staleAfter is the age at which a status is out of date: its owner writes one every 10 s.
-const staleAfter = 30 * time.Second
-
 // state returns the state of a camera, and what is wrong with it.
 func (v *View) state(cam schemas.Camera) (state, problem string) {
 	s, ok := v.Status[cam.ID]
@@ -181,7 +178,7 @@ func (v *View) state(cam schemas.Camera) (state, problem string) {
 		return string(schemas.StateDisabled), ""
 	case !ok:
 		return StateUnowned, "no ingest process has taken it"
-	case v.At.Sub(s.Updated) > staleAfter:
+	case s.Stale(v.At):
 		return StateStale, "its ingest process no longer tells of it"
 	}
 	return strings.ToValidUTF8(string(s.State), "?"), cmp.Or(s.Error, s.Problem)
@@ -209,7 +206,7 @@ func (v *View) addTopic(c *Camera, t schemas.Topic, is Topic) {
 	for reason, d := range is.Gaps {
 		c.Gaps = append(c.Gaps, Gap{t.Name(), reason, Seconds(d)})
 	}
-	processor, letters := strings.CutPrefix(t.Rendition, letterPrefix)
+	processor, letters := strings.CutPrefix(t.Rendition, schemas.DeadLetterPrefix)
 	switch raw := v.Topics[t.Source()].Newest; {
 	case t.IsRaw() || is.Newest == nil:
 	case is.Newest.Role == schemas.RoleDeadLetter && letters:
@@ -226,11 +223,8 @@ func (v *View) addTopic(c *Camera, t schemas.Topic, is Topic) {
 	}
 }
 
-// letterPrefix stands before a processor's name in the rendition of its dead letters.
-const letterPrefix = "dlq-"
-
 // IsLetters reports whether a topic is called as one of dead letters.
-func IsLetters(t schemas.Topic) bool { return strings.HasPrefix(t.Rendition, letterPrefix) }
+func IsLetters(t schemas.Topic) bool { return strings.HasPrefix(t.Rendition, schemas.DeadLetterPrefix) }
 
 // losses are the reasons of gaps that tell of a loss. Their counters are there from the
 // start: Prometheus does not see that a counter rises which begins above 0.

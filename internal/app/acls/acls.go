@@ -112,7 +112,7 @@ func process(s Scope) (rights []Right) {
 		}
 		for _, c := range s.Cameras {
 			rights = append(rights, footage(s, c, p.Input, read)...)
-			for _, rendition := range append([]string{"dlq-" + p.Name}, p.Outputs...) {
+			for _, rendition := range append([]string{schemas.DeadLetterPrefix + p.Name}, p.Outputs...) {
 				rights = append(rights, footage(s, c, rendition, own...)...)
 			}
 		}

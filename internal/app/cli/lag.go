@@ -94,11 +94,9 @@ func (c *LagCmd) again(env *LagEnv, r lag.Report) error {
 	return err
 }
 
-// How far something may be behind until its line has a colour.
-const (
-	lateAfter = lag.Seconds(15 * time.Second)
-	badAfter  = lag.Seconds(time.Minute)
-)
+// badAfter is how far something may be behind until its line is red. From lag.LateAfter on it
+// is yellow.
+const badAfter = lag.Seconds(time.Minute)
 
 // lagLine is a line of the table: a hop or a group of a camera.
 type lagLine struct {
@@ -117,17 +115,17 @@ func (e *LagEnv) table(r *lag.Report) []byte {
 		fmt.Fprintln(&out, "There are no cameras.")
 		return out.Bytes()
 	}
-	colours := []string{""} // of each line of the table
 	late := 0
-	w := tabwriter.NewWriter(&trimmer{out: &painter{out: &out, colours: &colours}}, 0, 0, 2, ' ', 0)
+	p := &painter{out: &out, colors: []string{""}}
+	w := tabwriter.NewWriter(&trimmer{out: p}, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "CAMERA\tSTATE\tHOP OR GROUP\tBEHIND\tRECORDS\tRETENTION IN")
 	for i := range r.Cameras {
 		c := &r.Cameras[i]
-		if c.Behind >= lateAfter {
+		if c.Behind >= lag.LateAfter {
 			late++
 		}
 		for _, l := range lagLines(c) {
-			colours = append(colours, e.color(l.behind))
+			p.colors = append(p.colors, e.color(l.behind))
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, c.State, l.at, behindText(l.behind), l.records, l.left)
 		}
 	}
@@ -180,7 +178,7 @@ func behindText(s lag.Seconds) string {
 
 func (e *LagEnv) color(behind lag.Seconds) string {
 	switch {
-	case !e.Color || behind < lateAfter:
+	case !e.Color || behind < lag.LateAfter:
 		return ""
 	case behind < badAfter:
 		return "\x1b[33m"
@@ -190,15 +188,15 @@ func (e *LagEnv) color(behind lag.Seconds) string {
 
 // painter gives each line that it writes its colour. It gets whole lines.
 type painter struct {
-	out     *bytes.Buffer
-	colours *[]string
-	n       int
+	out    *bytes.Buffer
+	colors []string // of the lines; "": none
+	n      int      // lines that were written
 }
 
 func (p *painter) Write(b []byte) (int, error) {
 	color := ""
-	if p.n < len(*p.colours) {
-		color = (*p.colours)[p.n]
+	if p.n < len(p.colors) {
+		color = p.colors[p.n]
 	}
 	p.n++
 	if color == "" {

@@ -38,7 +38,7 @@ func (c *ListCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 			l := listed{Camera: s.Cameras[id]}
 			l.URL = secrets.Public(l.Camera)
 			if st, ok := s.Status[id]; ok {
-				l.Status, l.Stale = &st, registry.Stale(st, now)
+				l.Status, l.Stale = &st, st.Stale(now)
 			}
 			all = append(all, l)
 		}

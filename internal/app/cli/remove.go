@@ -219,7 +219,7 @@ func (c *RemoveCmd) stopped(ctx context.Context, env *Env, r Registry) error {
 			if _, back := s.Cameras[id]; back {
 				return &UsageError{What: fmt.Sprintf("a camera %q was added again meanwhile; the purged footage is deleted when the new camera is recorded", id)}
 			}
-			if st, ok := s.Status[id]; ok && !registry.Stale(st, env.now()) {
+			if st, ok := s.Status[id]; ok && !st.Stale(env.now()) {
 				owner, busy = st.Owner, id
 			}
 		}
