@@ -69,11 +69,11 @@ func monitorSettings(cfg *config.Config) monitor.Config {
 
 // shownBy returns a function that asks egress up to which public time its playlists show
 // cameras.
-func shownBy(egress *http.Client) func(ctx context.Context) (map[string]time.Time, error) {
+func shownBy(client *http.Client) func(ctx context.Context) (map[string]time.Time, error) {
 	return func(ctx context.Context) (map[string]time.Time, error) {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
-		all, err := service.Gauge(ctx, egress, "framelog_egress_hls_shown_timestamp_seconds")
+		all, err := service.Gauge(ctx, client, "framelog_egress_hls_shown_timestamp_seconds")
 		if err != nil {
 			return nil, err
 		}

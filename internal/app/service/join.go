@@ -134,7 +134,8 @@ func scrape(ctx context.Context, c *http.Client) ([]*dto.MetricFamily, error) {
 	return slices.Collect(maps.Values(fams)), nil
 }
 
-// Gauge reads a gauge of a role that has one label: its values, by the label's.
+// Gauge asks a role for a gauge that has one label. It returns the gauge's values, by the
+// value of the label.
 func Gauge(ctx context.Context, c *http.Client, name string) (map[string]float64, error) {
 	fams, err := scrape(ctx, c)
 	if err != nil {
