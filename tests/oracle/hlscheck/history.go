@@ -16,6 +16,8 @@ type history struct {
 	parts    map[partID]Part
 	hint     string // what the last state hinted at
 	hintAt   partID
+	// withdrawn tells that a later state does not hint at it, and has no new part.
+	withdrawn bool
 
 	hints, hintsTrue int
 }
@@ -189,14 +191,19 @@ func (h *history) takeParts(s *Segment, complete bool, bad report) {
 }
 
 // hinted checks that the hinted part became the next part, unless the playlist
-// ended there or goes on with a discontinuity or a gap.
+// ended there or goes on with a discontinuity or a gap. A hint may be withdrawn, and then its
+// part must not come: a new writer has begun, and ends the fragment where it is.
 func (h *history) hinted(m *Media, bad report) {
 	if h.hint != "" {
 		next, there, excused := h.after(m)
 		switch {
 		case there && next.URI == h.hint:
 			h.hints++
-			h.hintsTrue++
+			if h.withdrawn {
+				bad(HintRule, "the hint at %s was withdrawn, and its part came", h.hint)
+			} else {
+				h.hintsTrue++
+			}
 			h.hint = ""
 		case m.EndList || excused:
 			h.hint = ""
@@ -204,12 +211,15 @@ func (h *history) hinted(m *Media, bad report) {
 			h.hints++
 			bad(HintRule, "hinted at %s, then came %s", h.hint, next.URI)
 			h.hint = ""
-		case m.Hint() != h.hint && m.Open.Seq == h.hintAt.seq && len(m.Open.Parts) == h.hintAt.index:
+		case m.Open.Seq != h.hintAt.seq || len(m.Open.Parts) != h.hintAt.index:
+		case m.Hint() == "":
+			h.withdrawn = true
+		case m.Hint() != h.hint:
 			bad(HintRule, "the hint changed from %s to %q with no new part", h.hint, m.Hint())
 		}
 	}
 	if u := m.Hint(); u != "" {
-		h.hint, h.hintAt = u, partID{m.Open.Seq, len(m.Open.Parts)}
+		h.hint, h.hintAt, h.withdrawn = u, partID{m.Open.Seq, len(m.Open.Parts)}, false
 	}
 }
 
