@@ -25,9 +25,18 @@ import (
 // which does not come back, not even with a restart; the others go on, and a
 // camera of the same name begins anew.
 func TestPurge(t *testing.T) {
-	t.Run("on_demand", func(t *testing.T) { purgeIn(t, "on_demand", "") })
-	t.Run("always", func(t *testing.T) { purgeIn(t, "always", "") })
-	t.Run("kafka", func(t *testing.T) { purgeIn(t, "on_demand", testenv.OwnKafka(t).Brokers[0]) })
+	t.Run("on_demand", func(t *testing.T) {
+		t.Parallel()
+		purgeIn(t, "on_demand", "")
+	})
+	t.Run("always", func(t *testing.T) {
+		t.Parallel()
+		purgeIn(t, "always", "")
+	})
+	t.Run("kafka", func(t *testing.T) {
+		t.Parallel()
+		purgeIn(t, "on_demand", testenv.OwnKafka(t).Brokers[0])
+	})
 }
 
 func purgeIn(t *testing.T, mode, brokers string) {

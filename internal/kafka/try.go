@@ -84,8 +84,8 @@ func (c Config) ping(ctx context.Context) (pong, error) {
 	h, dial := &pongHook{}, c.dialer()
 	client, err := kgo.NewClient(append(c.Options(slog.New(slog.DiscardHandler)), kgo.WithHooks(h),
 		kgo.RequestTimeoutOverhead(pingLimit), kgo.RequestRetries(0),
-		kgo.Dialer(func(dialing context.Context, network, address string) (net.Conn, error) {
-			conn, err := dial(dialing, network, address)
+		kgo.Dialer(func(dialCtx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(dialCtx, network, address)
 			if err == nil { // the client does not look at ctx while it waits for a connection's first answers
 				context.AfterFunc(ctx, func() { _ = conn.Close() })
 			}

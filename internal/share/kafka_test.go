@@ -102,8 +102,12 @@ func onKafka(t *testing.T) *cluster {
 
 // onBoth runs f on the fake broker and on Apache Kafka.
 func onBoth(t *testing.T, f func(t *testing.T, c *cluster)) {
-	t.Run("fake", func(t *testing.T) { f(t, onFake(t)) })
-	t.Run("kafka", func(t *testing.T) { f(t, onKafka(t)) })
+	for name, on := range map[string]func(t *testing.T) *cluster{"fake": onFake, "kafka": onKafka} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f(t, on(t))
+		})
+	}
 }
 
 // running is a process that is a member of the group.

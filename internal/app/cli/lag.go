@@ -116,7 +116,7 @@ func (e *LagEnv) table(r *lag.Report) []byte {
 		return out.Bytes()
 	}
 	late := 0
-	p := &painter{out: &out, colors: []string{""}}
+	p := &painter{out: &out, colours: []string{""}}
 	w := tabwriter.NewWriter(&trimmer{out: p}, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "CAMERA\tSTATE\tHOP OR GROUP\tBEHIND\tRECORDS\tRETENTION IN")
 	for i := range r.Cameras {
@@ -125,7 +125,7 @@ func (e *LagEnv) table(r *lag.Report) []byte {
 			late++
 		}
 		for _, l := range lagLines(c) {
-			p.colors = append(p.colors, e.color(l.behind))
+			p.colours = append(p.colours, e.color(l.behind))
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, c.State, l.at, behindText(l.behind), l.records, l.left)
 		}
 	}
@@ -189,14 +189,14 @@ func (e *LagEnv) color(behind lag.Seconds) string {
 // painter gives each line that it writes its colour. It gets whole lines.
 type painter struct {
 	out    *bytes.Buffer
-	colors []string // of the lines; "": none
+	colours []string // of the lines; "": none
 	n      int      // lines that were written
 }
 
 func (p *painter) Write(b []byte) (int, error) {
 	color := ""
-	if p.n < len(p.colors) {
-		color = p.colors[p.n]
+	if p.n < len(p.colours) {
+		color = p.colours[p.n]
 	}
 	p.n++
 	if color == "" {

@@ -290,6 +290,7 @@ func TestPlantedFaults(t *testing.T) {
 	for _, f := range faults {
 		broken[f.rule] = true
 		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				o := newOrigin(t)
 				f.spoil(o)
