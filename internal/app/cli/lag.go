@@ -188,9 +188,9 @@ func (e *LagEnv) color(behind lag.Seconds) string {
 
 // painter gives each line that it writes its colour. It gets whole lines.
 type painter struct {
-	out    *bytes.Buffer
+	out     *bytes.Buffer
 	colours []string // of the lines; "": none
-	n      int      // lines that were written
+	n       int      // lines that were written
 }
 
 func (p *painter) Write(b []byte) (int, error) {
