@@ -119,8 +119,19 @@ func (c *camera) follow(ctx context.Context, rendition string, role schemas.Role
 	})
 }
 
-// oldest returns the oldest checkpoint of the outputs: the seq at which the work begins. 0:
-// no output has any entry.
+// checkpoint returns the seq at which the work begins: the oldest checkpoint of the outputs.
+// If no output has any entry, since retention or a person has removed them, it is what the
+// group has committed. 0: the work begins with the newest fragment.
+func (c *camera) checkpoint(ctx context.Context) (uint64, error) {
+	shared := c.r.group()
+	if seq := c.oldest(); seq > 0 || shared == nil {
+		return seq, nil
+	}
+	o, err := shared.Committed(ctx, c.indexOf(c.input))
+	return seqBehind(o, c.outputs[0].follower.Life()), err
+}
+
+// oldest returns the oldest checkpoint of the outputs. 0: no output has any entry.
 func (c *camera) oldest() uint64 {
 	var seq uint64
 	for _, o := range c.outputs {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -142,7 +141,7 @@ func (p *projection) follow(ctx context.Context, index string) error {
 	if err != nil {
 		return err
 	}
-	for ev, err := range p.c.in.Tail(ctx, p.topic, medialog.Position{Seq: p.after(o)}) {
+	for ev, err := range p.c.in.Tail(ctx, p.topic, medialog.Position{Seq: max(1, seqBehind(o, p.life))}) {
 		switch {
 		case err != nil:
 		case p.c.isMuted():
@@ -157,16 +156,6 @@ func (p *projection) follow(ctx context.Context, index string) error {
 	return ctx.Err()
 }
 
-// after returns the seq behind a checkpoint, or 1 if it tells nothing of this footage.
-func (p *projection) after(o share.Offset) uint64 {
-	life, seq, ok := strings.Cut(o.Metadata, " ")
-	n, err := strconv.ParseUint(seq, 10, 64)
-	if o.At < 0 || !ok || life != p.life || err != nil {
-		return 1
-	}
-	return n + 1
-}
-
 // entry writes the events of an entry.
 func (p *projection) entry(ctx context.Context, index string, e *schemas.Entry) error {
 	if e.Playable() && e.Bytes > 0 {
@@ -179,7 +168,7 @@ func (p *projection) entry(ctx context.Context, index string, e *schemas.Entry) 
 		}
 		p.c.r.metrics.events.WithLabelValues(p.c.id).Add(float64(len(records)))
 	}
-	p.events.offsets.set(index, share.Offset{At: e.Offset + 1, Metadata: fmt.Sprintf("%s %d", e.Life, e.Seq)})
+	p.events.offsets.set(index, offsetBehind(e))
 	return nil
 }
 

@@ -18,10 +18,12 @@ const waitingBytes = 32 << 20
 
 // feed reads the input and makes jobs, until ctx ends.
 func (c *camera) feed(ctx context.Context) error {
-	if seq := c.oldest(); seq > 0 {
-		if err := c.begin(ctx, seq); err != nil {
-			return err
-		}
+	seq, err := c.checkpoint(ctx)
+	if err == nil && seq > 0 {
+		err = c.begin(ctx, seq)
+	}
+	if err != nil {
+		return err
 	}
 	for {
 		err := c.tail(ctx)

@@ -190,6 +190,39 @@ func TestGroup(t *testing.T) {
 	})
 }
 
+// Retention or a person has removed an output. The work goes on behind what the group has
+// committed, not with the newest fragment.
+func TestOutputRemoved(t *testing.T) {
+	virtual(t, func(t *testing.T, e *env) {
+		if err := e.registry().Put(t.Context(), schemas.Camera{ID: camID, URL: "rtsp://127.0.0.1/", Source: schemas.SourceAPI}); err != nil {
+			t.Fatal(err)
+		}
+		admin, out := kadm.NewClient(e.client()), schemas.Topic{Camera: camID, Rendition: "seer"}
+		one := e.member(seer(), "one")
+		source := e.cam.fragments(2)
+		e.waitFor("seer", source[1].Seq)
+		e.wait("the offset of the input is committed", func() bool {
+			return e.committed(admin, schemas.Names{}.Index(raw)) == source[1].Offset+1
+		})
+		one.stop()
+		if _, err := admin.DeleteTopics(t.Context(), schemas.Names{}.Index(out), schemas.Names{}.Media(out)); err != nil {
+			t.Fatal(err)
+		}
+		source = append(source, e.cam.fragments(3)...)
+		e.member(seer(), "two")
+		e.waitFor("seer", source[4].Seq)
+		got := e.entries(out)
+		if len(got) != 3 {
+			t.Fatalf("%d entries, want 3", len(got))
+		}
+		for i, g := range got {
+			if g.Seq != source[2+i].Seq || g.Kind != schemas.KindWhole {
+				t.Errorf("entry %d is %s %d, want %d", i, g.Kind, g.Seq, source[2+i].Seq)
+			}
+		}
+	})
+}
+
 func (e *env) committed(admin *kadm.Client, topic string) int64 {
 	e.t.Helper()
 	all, err := admin.FetchOffsets(e.t.Context(), "framelog-process-seer")

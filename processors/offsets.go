@@ -2,11 +2,15 @@ package processors
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/framelog/framelog/internal/share"
+	"github.com/framelog/framelog/schemas"
 )
 
 const (
@@ -16,6 +20,22 @@ const (
 	// Kafka forgets it after seven days by default.
 	commitAgain = 24 * time.Hour
 )
+
+// offsetBehind returns the offset behind an entry. Its metadata tells which entry that is.
+func offsetBehind(e *schemas.Entry) share.Offset {
+	return share.Offset{At: e.Offset + 1, Metadata: fmt.Sprintf("%s %d", e.Life, e.Seq)}
+}
+
+// seqBehind returns the seq behind an offset that offsetBehind has made, or 0 if the offset tells
+// nothing of a life.
+func seqBehind(o share.Offset, life string) uint64 {
+	of, seq, ok := strings.Cut(o.Metadata, " ")
+	n, err := strconv.ParseUint(seq, 10, 64)
+	if o.At < 0 || !ok || of != life || err != nil {
+		return 0
+	}
+	return n + 1
+}
 
 // offsets commits offsets of index topics under the processor's group: those that changed
 // once in a commitPeriod, all of them in one request. The number of cameras bounds it.

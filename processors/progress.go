@@ -14,7 +14,8 @@ type progress struct {
 	asked   time.Time     // when the index was asked for it
 	live    bool          // the tail has come to the end of the input
 	blocked bool          // the tail waits: too many jobs are unfinished
-	done    int64         // offset in the input's index of the first record that is not done; 0: not known
+	done    share.Offset  // of the first record of the input's index that is not done; zero: not known
+	doneSeq uint64        // all up to it is done
 	doneEnd int64         // media time up to which all is done
 }
 
@@ -35,8 +36,8 @@ func (c *camera) watch(ctx context.Context) {
 		c.askNewest(ctx)
 		c.r.metrics.lag.WithLabelValues(c.id).Set(c.lag().Seconds())
 		c.r.metrics.held.WithLabelValues(c.id).Set(float64(c.held()))
-		if done := c.doneOffset(); done > 0 && !c.isMuted() {
-			c.r.offsets.set(index, share.Offset{At: done})
+		if done := c.doneOffset(); done.At > 0 && !c.isMuted() {
+			c.r.offsets.set(index, done)
 		}
 	}
 }
@@ -81,11 +82,14 @@ func (c *camera) passed(e *schemas.Entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// The other seqs of a run of gaps have the same offset: it is told a little early.
-	c.done, c.doneEnd = max(c.done, e.Offset+1), max(c.doneEnd, e.MediaEnd())
+	if e.Seq > c.doneSeq {
+		c.doneSeq, c.done = e.Seq, offsetBehind(e)
+	}
+	c.doneEnd = max(c.doneEnd, e.MediaEnd())
 	delete(c.suspects, e.Seq)
 }
 
-func (c *camera) doneOffset() int64 {
+func (c *camera) doneOffset() share.Offset {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.done

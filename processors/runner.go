@@ -208,15 +208,21 @@ func (r *Runner) closeProcessor() {
 // Ready returns an error until this process has read its cameras. If brokers go away
 // later, it stays ready: the work goes on when they are back.
 func (r *Runner) Ready() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.shared == nil {
+	shared := r.group()
+	if shared == nil {
 		return fmt.Errorf("processor %q has not begun", r.p.Name)
 	}
-	if err := r.shared.Ready(); err != nil {
+	if err := shared.Ready(); err != nil {
 		return fmt.Errorf("processor %q: %w", r.p.Name, err)
 	}
 	return nil
+}
+
+// group returns how processes share the cameras, nil before Run.
+func (r *Runner) group() *share.Cameras {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.shared
 }
 
 // role implements share.Role.
