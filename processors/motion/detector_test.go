@@ -62,6 +62,7 @@ var stills = map[string]scene{
 }
 
 func TestNothingMoves(t *testing.T) {
+	testenv.SkipRace(t)
 	seconds, seeds := 4., uint64(1)
 	if testenv.IsLong() {
 		seconds, seeds = 120, 5
@@ -99,6 +100,7 @@ func along(from, speed, y float64) func(t float64) (float64, float64) {
 var person = thing{w: 0.07, h: 0.3, grey: 60, dots: 40, at: along(-0.1, 0.15, 0.5)}
 
 func TestThingsMove(t *testing.T) {
+	testenv.SkipRace(t)
 	animal := thing{w: 0.06, h: 0.08, grey: 40, dots: 20, at: along(0.2, 0.08, 0.8)}
 	stop := person
 	stop.at = func(t float64) (float64, float64) { return 0.2 + 0.15*(min(t, 2.6)+max(0, t-6)), 0.5 }

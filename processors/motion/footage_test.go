@@ -26,6 +26,7 @@ var footage = []struct {
 }
 
 func TestFootage(t *testing.T) {
+	testenv.SkipRace(t)
 	need(t)
 	p := newMotion(t, Settings{})
 	for _, tt := range footage {

@@ -15,3 +15,12 @@ func Long(t testing.TB) {
 		t.Skip("testenv: this test takes long: FRAMELOG_TEST_LONG=1 runs it (make test-long)")
 	}
 }
+
+// SkipRace skips a test of pixels in one goroutine under the race detector, which makes it ten
+// times slower and finds nothing there. The Makefile's target test-go runs it without.
+func SkipRace(t testing.TB) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("testenv: pixels in one goroutine: make test runs this test without the race detector")
+	}
+}
