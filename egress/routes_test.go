@@ -88,6 +88,7 @@ func (oneEvent) Read(ctx context.Context, _ []int64) iter.Seq2[*kgo.Record, erro
 var examples = map[string][]string{"/hls/": {
 	"/hls/CAMERA/index.m3u8", "/hls/CAMERA/raw.m3u8", "/hls/CAMERA/raw.m3u8?_HLS_msn=8", "/hls/CAMERA/raw/m1/7.m4s", "/hls/CAMERA/raw/m1/7.9.0.m4s",
 	"/hls/CAMERA/raw/m1/init-0123456789abcdef.mp4", "/hls/CAMERA/720p.m3u8", "/hls/CAMERA/720p/index.m3u8", "/hls/CAMERA/720p/m1/7.m4s",
+	"/hls/CAMERA/index.m3u8?start=-5m", "/hls/CAMERA/raw.m3u8?start=-5m",
 }, "/snapshot/{file}": {"/snapshot/CAMERA.jpg"}, "/v1/events/{camera}": {"/v1/events/CAMERA", "/v1/events/CAMERA?rendition=secret-motion"}}
 
 // asked is a question to an Authorize.

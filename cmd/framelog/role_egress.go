@@ -41,6 +41,7 @@ func egressRole() role {
 type egressConfig struct {
 	Mode         string          `yaml:"mode" default:"on_demand" oneof:"on_demand,always" doc:"on_demand follows a camera while somebody watches it; always keeps every camera's HLS files on disk, for a web server to serve."`
 	Window       config.Duration `yaml:"window" default:"60s" min:"6s" max:"1h" doc:"Footage in a live playlist."`
+	MaxRange     config.Duration `yaml:"max_range" default:"24h" min:"1m" doc:"Longest range of time that a playlist may have."`
 	Linger       config.Duration `yaml:"linger" default:"30s" min:"1s" doc:"How long a camera is followed after its last request, in mode on_demand."`
 	HLSDir       string          `yaml:"hls_dir" default:"" doc:"Directory of the files of mode always, for one egress process only: it removes all files that it finds there. Empty: hls below data."`
 	CacheBytes   config.Size     `yaml:"cache_bytes" default:"256MiB" min:"1MiB" doc:"Memory for segments."`
@@ -151,7 +152,7 @@ func view(ctx context.Context, p *process, serve func(http.Handler)) error {
 
 	var web *egress.Server // set before the first request
 	h := hls.Config{
-		Mode: own.Mode, Window: time.Duration(own.Window), Linger: time.Duration(own.Linger),
+		Mode: own.Mode, Window: time.Duration(own.Window), MaxRange: time.Duration(own.MaxRange), Linger: time.Duration(own.Linger),
 		Dir: own.HLSDir, Reserve: int64(own.DiskReserve), CacheBytes: int64(own.CacheBytes), LiveBytes: int64(own.LiveBytes),
 		MaxTails: own.MaxTails, MaxWaiters: own.MaxWaiters, MaxLookups: own.MaxLookups, MaxMisses: own.MaxMisses, MaxRebuilds: own.MaxRebuilds,
 		WriteTimeout: time.Duration(own.WriteTimeout), MaxAge: time.Duration(own.MaxAge),

@@ -26,6 +26,7 @@ type Config struct {
 	Reserve    int64         // bytes of disk that stay free: below it there are no files; default 3 GiB
 
 	// Limits.
+	MaxRange         time.Duration // the longest range of time of a playlist; default 24h
 	Linger           time.Duration // how long a camera is followed after its last request; default 30s
 	FirstWait        time.Duration // how long a playlist waits for a camera's first footage; default 5s
 	MaxTails         int           // cameras that are followed at a time; default 256
@@ -59,6 +60,7 @@ func (c Config) withDefaults() (Config, error) {
 		setDefault(&c.FileLinger, 60*time.Second, "file_linger"),
 		setDefault(&c.Linger, 30*time.Second, "linger"),
 		setDefault(&c.FirstWait, 5*time.Second, "first_wait"),
+		setDefault(&c.MaxRange, 24*time.Hour, "max_range"),
 		setDefault(&c.LoadTimeout, 10*time.Second, "load_timeout"),
 		setDefault(&c.WriteTimeout, 30*time.Second, "write_timeout"),
 		setDefault(&c.MaxAge, time.Hour, "max_age"),

@@ -135,7 +135,7 @@ func (l *fakeLog) Entries(_ context.Context, t schemas.Topic, r medialog.Range) 
 			return
 		}
 		for _, e := range f.entries {
-			if e.Seq < r.FromSeq || r.ToSeq != 0 && e.Seq > r.ToSeq {
+			if e.Seq < r.FromSeq || r.ToSeq != 0 && e.Seq > r.ToSeq || !r.To.IsZero() && !e.Start.Before(r.To) || !e.End().After(r.From) {
 				continue
 			}
 			if !yield(e, nil) {

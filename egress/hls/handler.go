@@ -20,6 +20,8 @@ import (
 //	/hls/<camera>/<rendition>/m1/<seq>.m4s                  segment
 //	/hls/<camera>/<rendition>/m1/<seq>.<epoch>.<part>.m4s   part
 //	/hls/<camera>/<rendition>/m1/init-<hash>.mp4            init segment
+//
+// A playlist with ?start=…&end=… is that of a range of time, which has an end.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w = &patient{ResponseWriter: w, timeout: s.cfg.WriteTimeout, slow: s.metrics.slow}
 	h := w.Header()
@@ -109,6 +111,12 @@ func (s *Server) ready(ctx context.Context, st *stream, more func() bool) error 
 }
 
 func (s *Server) servePlaylist(w http.ResponseWriter, r *http.Request, res resource) error {
+	if in, ok, err := s.parseSpan(r.URL.Query(), time.Now()); err != nil || ok {
+		if err == nil {
+			err = s.serveRange(w, r, res, in)
+		}
+		return err
+	}
 	d, err := parseDirectives(r.URL.Query())
 	if err != nil {
 		return err

@@ -243,9 +243,19 @@ func (l *loader) init(ctx context.Context, t schemas.Topic, config string, track
 		return s, nil
 	}
 	e, err := l.configured(ctx, t, config)
-	if err == nil {
-		e, err = l.find(ctx, t, e.Seq, known{entry: &e})
+	if err != nil {
+		return nil, err
 	}
+	return l.initOf(ctx, t, e)
+}
+
+// initOf returns the init segment of an entry that can be played.
+func (l *loader) initOf(ctx context.Context, t schemas.Topic, e schemas.Entry) (*segment, error) {
+	k := cacheKey{topic: t, config: e.Config}
+	if s := l.cache.get(k); s != nil {
+		return s, nil
+	}
+	e, err := l.find(ctx, t, e.Seq, known{entry: &e})
 	if err != nil {
 		return nil, err
 	}
@@ -255,7 +265,7 @@ func (l *loader) init(ctx context.Context, t schemas.Topic, config string, track
 				if err != nil {
 					return nil, err
 				}
-				return l.keepInit(t, config, c.Tracks)
+				return l.keepInit(t, e.Config, c.Tracks)
 			}
 			return nil, medialog.ErrNotFound
 		})

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/framelog/framelog/internal/httpgzip"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -92,8 +91,11 @@ func size(e *schemas.Entry) int64 { return e.Bytes + int64(e.Chunks)*chunkOverhe
 const maxLag = 6
 
 func (s *Server) serveMultivariant(w http.ResponseWriter, r *http.Request, res resource) error {
-	if q := r.URL.Query(); q.Has("start") || q.Has("end") {
-		return fail(http.StatusNotImplemented, "bad", "ranges of time (start, end) are not served yet")
+	if in, ok, err := s.parseSpan(r.URL.Query(), time.Now()); err != nil || ok {
+		if err == nil {
+			err = s.serveRangeMultivariant(w, r, res, in)
+		}
+		return err
 	}
 	st, err := s.stream(res.topic)
 	if err != nil {
@@ -117,15 +119,7 @@ func (s *Server) serveMultivariant(w http.ResponseWriter, r *http.Request, res r
 	for i := range all {
 		all[i].URI = base + all[i].URI
 	}
-	b := Multivariant(all)
-	zipped := httpgzip.Accepted(r)
-	if zipped {
-		if b, err = httpgzip.Compress(b); err != nil {
-			return err
-		}
-	}
-	writePlaylist(w, r, b, zipped)
-	return nil
+	return s.sendPlaylist(w, r, Multivariant(all))
 }
 
 // variants returns the streams of a camera's variants, without raw. Those that the sender of r

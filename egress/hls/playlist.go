@@ -63,6 +63,8 @@ type PlaylistOptions struct {
 	Hint       *Hint
 	Skip       bool // a delta update is wanted (_HLS_skip)
 	Reports    []Report
+	Ended      bool          // nothing follows: the playlist of a range of time, which may have holes
+	Offset     time.Duration // of the moment at which an ended playlist begins to play, from its first entry's start
 }
 
 // partTicks returns the part target of a layout, in ticks of schemas.MediaTimescale. It is
@@ -92,7 +94,7 @@ func promise(entries []schemas.Entry, u *Unfinished) (target, part uint32) {
 }
 
 // Playlist makes the media playlist (RFC 8216bis section 4.4.3) of entries, whose
-// seqs are dense. A rendition has one playlist for ever: tags tell what changes
+// seqs are dense if it has no end. A rendition has one playlist for ever: tags tell what changes
 // from fragment to fragment, and the target duration may grow. The playlist
 // depends on the arguments only. It is nil if there are no entries.
 func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
@@ -106,7 +108,12 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 		b.WriteString("#EXT-X-INDEPENDENT-SEGMENTS\n")
 	}
 	fmt.Fprintf(&b, "#EXT-X-TARGETDURATION:%d\n", target)
-	writeControl(&b, target, part)
+	if o.Ended {
+		part = 0
+		fmt.Fprintf(&b, "#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-START:TIME-OFFSET=%s,PRECISE=YES\n", seconds(o.Offset.Microseconds()))
+	} else {
+		writeControl(&b, target, part)
+	}
 	fmt.Fprintf(&b, "#EXT-X-MEDIA-SEQUENCE:%d\n", entries[0].Seq)
 	fmt.Fprintf(&b, "#EXT-X-DISCONTINUITY-SEQUENCE:%d\n", entries[0].Session)
 
@@ -143,7 +150,7 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 			}
 			continue
 		}
-		if i > 0 && e.Session != entries[i-1].Session {
+		if i > 0 && (e.Session != entries[i-1].Session || e.Seq != entries[i-1].Seq+1) {
 			b.WriteString("#EXT-X-DISCONTINUITY\n")
 		}
 		if carried(e) {
@@ -187,6 +194,9 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 			fmt.Fprintf(&b, ",LAST-PART=%d", r.Part)
 		}
 		b.WriteByte('\n')
+	}
+	if o.Ended {
+		b.WriteString("#EXT-X-ENDLIST\n")
 	}
 	return []byte(b.String())
 }
