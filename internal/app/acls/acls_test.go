@@ -20,10 +20,10 @@ func TestPrint(t *testing.T) {
 # BROKERS: host:port of a broker; ADMIN: file with the settings of a client that may change ACLs.
 set -eu
 : "${BROKERS:?}" "${ADMIN:?}"
-"${KAFKA_ACLS:-kafka-acls.sh}" --bootstrap-server "$BROKERS" --command-config "$ADMIN" --add --allow-principal 'User:CN=people,O=it'\''s' --operation READ --topic x.cameras --topic x.cam.yard --topic x.cam.yard.index
-"${KAFKA_ACLS:-kafka-acls.sh}" --bootstrap-server "$BROKERS" --command-config "$ADMIN" --add --allow-principal 'User:CN=people,O=it'\''s' --operation READ --group x.framelog-process-people
-"${KAFKA_ACLS:-kafka-acls.sh}" --bootstrap-server "$BROKERS" --command-config "$ADMIN" --add --allow-principal 'User:CN=people,O=it'\''s' --operation WRITE --operation CREATE --operation ALTER_CONFIGS --topic x.events
-"${KAFKA_ACLS:-kafka-acls.sh}" --bootstrap-server "$BROKERS" --command-config "$ADMIN" --add --allow-principal 'User:CN=people,O=it'\''s' --operation READ --operation WRITE --operation CREATE --operation DELETE --operation ALTER --operation ALTER_CONFIGS --topic x.cam.yard.dlq-people --topic x.cam.yard.dlq-people.index --topic x.cam.yard.boxes --topic x.cam.yard.boxes.index
+"${KAFKA_ACLS:-kafka-acls.sh}" --bootstrap-server "$BROKERS" --command-config "$ADMIN" --add --allow-principal 'User:CN=people,O=it'\''s' --operation Read --topic x.cameras --topic x.cam.yard --topic x.cam.yard.index
+"${KAFKA_ACLS:-kafka-acls.sh}" --bootstrap-server "$BROKERS" --command-config "$ADMIN" --add --allow-principal 'User:CN=people,O=it'\''s' --operation Read --group x.framelog-process-people
+"${KAFKA_ACLS:-kafka-acls.sh}" --bootstrap-server "$BROKERS" --command-config "$ADMIN" --add --allow-principal 'User:CN=people,O=it'\''s' --operation Write --operation Create --operation AlterConfigs --topic x.events
+"${KAFKA_ACLS:-kafka-acls.sh}" --bootstrap-server "$BROKERS" --command-config "$ADMIN" --add --allow-principal 'User:CN=people,O=it'\''s' --operation Read --operation Write --operation Create --operation Delete --operation Alter --operation AlterConfigs --topic x.cam.yard.dlq-people --topic x.cam.yard.dlq-people.index --topic x.cam.yard.boxes --topic x.cam.yard.boxes.index
 `},
 		{"rpk", "User:people", `#!/bin/sh
 # Rights of User:people.

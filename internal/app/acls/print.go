@@ -49,13 +49,26 @@ func grouped(rights []Right) (groups [][]Right) {
 func operations(form string, all []kmsg.ACLOperation) string {
 	var b strings.Builder
 	for _, o := range all {
-		name := o.String() // DESCRIBE_CONFIGS
-		if form == "rpk" {
-			name = strings.ToLower(name)
+		name := strings.ToLower(o.String()) // describe_configs
+		if form == "kafka" {                // DescribeConfigs: kafka-acls.sh takes no name with an underscore
+			words := strings.Split(name, "_")
+			for i, w := range words {
+				words[i] = strings.ToUpper(w[:1]) + w[1:]
+			}
+			name = strings.Join(words, "")
 		}
 		b.WriteString(" --operation " + name)
 	}
 	return b.String()
+}
+
+// names lists operations as Kafka's own documents name them.
+func names(all []kmsg.ACLOperation) string {
+	var words []string
+	for _, o := range all {
+		words = append(words, o.String())
+	}
+	return strings.Join(words, " ")
 }
 
 func resources(g []Right) string {
@@ -108,7 +121,7 @@ func Reference() string {
 				name += "*"
 			}
 			kind := map[kmsg.ACLResourceType]string{kmsg.ACLResourceTypeTopic: "topic", kmsg.ACLResourceTypeGroup: "group", kmsg.ACLResourceTypeCluster: "cluster"}[right.Type]
-			fmt.Fprintf(&b, "| %s | %s | %s `%s` | %s |\n", role, does, kind, name, strings.ReplaceAll(strings.TrimSpace(operations("kafka", right.Operations)), "--operation ", ""))
+			fmt.Fprintf(&b, "| %s | %s | %s `%s` | %s |\n", role, does, kind, name, names(right.Operations))
 			role, does = "", ""
 		}
 	}
