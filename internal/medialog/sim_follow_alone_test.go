@@ -106,6 +106,12 @@ func (p *simProc) applied(e *schemas.Entry, offset int64) error {
 		s.alone, s.alones[offset] = offset, p
 	}
 	if e.Reason != CauseStart {
+		if a := s.alones[alone]; alone >= 0 && a.killer != 0 {
+			// A process that was away goes on after the one that worked alone has died. The index
+			// tells only that this one was overtaken, so one more process may die.
+			s.killed[a.killer]--
+			s.deaths[a.killer]--
+		}
 		return nil
 	}
 	if a := checkpointOf(s.out, offset).alone; (a == nil && alone >= 0) || (a != nil && a.Offset != alone) {
