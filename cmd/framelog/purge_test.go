@@ -25,18 +25,9 @@ import (
 // which does not come back, not even with a restart; the others go on, and a
 // camera of the same name begins anew.
 func TestPurge(t *testing.T) {
-	t.Run("on_demand", func(t *testing.T) {
-		t.Parallel()
-		purgeIn(t, "on_demand", "")
-	})
-	t.Run("always", func(t *testing.T) {
-		t.Parallel()
-		purgeIn(t, "always", "")
-	})
-	t.Run("kafka", func(t *testing.T) {
-		t.Parallel()
-		purgeIn(t, "on_demand", testenv.OwnKafka(t).Brokers[0])
-	})
+	t.Run("on_demand", func(t *testing.T) { purgeIn(t, "on_demand", "") })
+	t.Run("always", func(t *testing.T) { purgeIn(t, "always", "") })
+	t.Run("kafka", func(t *testing.T) { purgeIn(t, "on_demand", testenv.OwnKafka(t).Brokers[0]) })
 }
 
 func purgeIn(t *testing.T, mode, brokers string) {
@@ -181,11 +172,12 @@ func purgeIn(t *testing.T, mode, brokers string) {
 	purgeIsQuiet(t, f)
 }
 
-// purgeIsQuiet: that topics are gone which were to be deleted is no warning.
+// purgeIsQuiet: that topics are gone which were to be deleted is no warning. A slow Kafka may
+// not know the topics of the registry yet, at the start.
 func purgeIsQuiet(t *testing.T, f *testenv.Framelog) {
 	t.Helper()
 	for line := range strings.Lines(f.Log.String()) {
-		if strings.Contains(line, "UNKNOWN_TOPIC") {
+		if strings.Contains(line, "UNKNOWN_TOPIC") && !strings.Contains(line, "topics of the registry do not exist yet") {
 			t.Errorf("logged: %s", line)
 		}
 	}
