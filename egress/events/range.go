@@ -50,7 +50,7 @@ type query struct {
 
 // getRange answers GET /v1/events/<camera> with the events of a range:
 //
-//	start, end   RFC 3339, or -30m before now; default: the last hour
+//	start, end   as package when reads them; default: the last hour
 //	type         some types alone
 //	processor    some processors alone
 //	rendition    one rendition alone
@@ -99,7 +99,7 @@ func parseQuery(r *http.Request, now time.Time) (q query, err error) {
 		if s := v.Get(name); s != "" {
 			var ok bool
 			if *at, ok = when.Parse(s, now); !ok {
-				return q, errors.New(name + ": want a time as 2030-01-02T03:04:05Z, or -30m")
+				return q, errors.New(name + ": want " + when.Forms)
 			}
 		}
 	}

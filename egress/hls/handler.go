@@ -21,7 +21,7 @@ import (
 //	/hls/<camera>/<rendition>/m1/<seq>.<epoch>.<part>.m4s   part
 //	/hls/<camera>/<rendition>/m1/init-<hash>.mp4            init segment
 //
-// A playlist with ?start=…&end=… is that of a range of time, which has an end.
+// With ?start=…&end=… a playlist is of that range of time alone, and has an end.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w = &patient{ResponseWriter: w, timeout: s.cfg.WriteTimeout, slow: s.metrics.slow}
 	h := w.Header()
@@ -111,13 +111,11 @@ func (s *Server) ready(ctx context.Context, st *stream, more func() bool) error 
 }
 
 func (s *Server) servePlaylist(w http.ResponseWriter, r *http.Request, res resource) error {
-	if in, ok, err := s.parseSpan(r.URL.Query(), time.Now()); err != nil || ok {
-		if err == nil {
-			err = s.serveRange(w, r, res, in)
-		}
-		return err
+	q := r.URL.Query()
+	if hasSpan(q) {
+		return s.serveRange(w, r, res)
 	}
-	d, err := parseDirectives(r.URL.Query())
+	d, err := parseDirectives(q)
 	if err != nil {
 		return err
 	}

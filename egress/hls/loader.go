@@ -25,6 +25,15 @@ const (
 // errAway: the log did not answer, since its brokers are away.
 var errAway = errors.New("hls: the log does not answer")
 
+// away makes an error of a read of an index an errAway, unless a newer version has written what
+// was read.
+func away(err error) error {
+	if errors.Is(err, schemas.ErrNewer) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errAway, err)
+}
+
 // errLost: the footage lies beyond the end of its partition and did not come back
 // in time.
 var errLost = fmt.Errorf("hls: the log has lost this footage: %w", medialog.ErrExpired)
@@ -315,11 +324,8 @@ func (l *loader) scan(ctx context.Context, k cacheKey, have *configs) (*configs,
 		if errors.Is(err, medialog.ErrNoTopic) {
 			break // it has no entries
 		}
-		if errors.Is(err, schemas.ErrNewer) {
-			return nil, err
-		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", errAway, err)
+			return nil, away(err)
 		}
 		if c.next = e.Seq + 1; e.Playable() {
 			c.newest[e.Config] = e

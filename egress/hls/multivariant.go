@@ -91,11 +91,8 @@ func size(e *schemas.Entry) int64 { return e.Bytes + int64(e.Chunks)*chunkOverhe
 const maxLag = 6
 
 func (s *Server) serveMultivariant(w http.ResponseWriter, r *http.Request, res resource) error {
-	if in, ok, err := s.parseSpan(r.URL.Query(), time.Now()); err != nil || ok {
-		if err == nil {
-			err = s.serveRangeMultivariant(w, r, res, in)
-		}
-		return err
+	if hasSpan(r.URL.Query()) {
+		return s.serveRange(w, r, res)
 	}
 	st, err := s.stream(res.topic)
 	if err != nil {
@@ -107,7 +104,11 @@ func (s *Server) serveMultivariant(w http.ResponseWriter, r *http.Request, res r
 	if res.alone {
 		base = "../"
 	} else {
-		others = s.variants(r, res.topic.Camera)
+		for _, t := range s.variants(r, res.topic.Camera) {
+			if o, err := s.stream(t); err == nil { // else there is no room for its tail: it is left out
+				others = append(others, o)
+			}
+		}
 	}
 	for _, o := range others {
 		defer o.leave()
@@ -119,21 +120,17 @@ func (s *Server) serveMultivariant(w http.ResponseWriter, r *http.Request, res r
 	for i := range all {
 		all[i].URI = base + all[i].URI
 	}
-	return s.sendPlaylist(w, r, Multivariant(all))
+	return sendPlaylist(w, r, Multivariant(all))
 }
 
-// variants returns the streams of a camera's variants, without raw. Those that the sender of r
-// may not watch, and those for which there is no tail, are left out. The caller calls leave of
-// each.
-func (s *Server) variants(r *http.Request, camera string) (all []*stream) {
+// variants returns a camera's variants, without raw and without those that the sender of r may
+// not watch.
+func (s *Server) variants(r *http.Request, camera string) (all []schemas.Topic) {
 	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.FirstWait)
 	defer cancel()
 	for _, t := range s.renditions.variants(ctx, camera) {
-		if s.cfg.MayWatch != nil && !s.cfg.MayWatch(r, camera, t.Name()) {
-			continue
-		}
-		if st, err := s.stream(t); err == nil {
-			all = append(all, st)
+		if s.cfg.MayWatch == nil || s.cfg.MayWatch(r, camera, t.Name()) {
+			all = append(all, t)
 		}
 	}
 	return all

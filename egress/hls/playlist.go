@@ -63,8 +63,8 @@ type PlaylistOptions struct {
 	Hint       *Hint
 	Skip       bool // a delta update is wanted (_HLS_skip)
 	Reports    []Report
-	Ended      bool          // nothing follows: the playlist of a range of time, which may have holes
-	Offset     time.Duration // of the moment at which an ended playlist begins to play, from its first entry's start
+	Ended      bool          // it is of a range of time: nothing follows, and seqs may be missing
+	Offset     time.Duration // if Ended: how long after the start of the first entry players begin
 }
 
 // partTicks returns the part target of a layout, in ticks of schemas.MediaTimescale. It is
@@ -94,7 +94,7 @@ func promise(entries []schemas.Entry, u *Unfinished) (target, part uint32) {
 }
 
 // Playlist makes the media playlist (RFC 8216bis section 4.4.3) of entries, whose
-// seqs are dense if it has no end. A rendition has one playlist for ever: tags tell what changes
+// seqs are dense unless o.Ended. A rendition has one playlist for ever: tags tell what changes
 // from fragment to fragment, and the target duration may grow. The playlist
 // depends on the arguments only. It is nil if there are no entries.
 func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {

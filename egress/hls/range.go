@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/framelog/framelog/internal/httpgzip"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/internal/when"
 	"github.com/framelog/framelog/schemas"
@@ -18,15 +17,32 @@ import (
 // span is a range of public time that a request asks for: [from, to).
 type span struct{ from, to time.Time }
 
-// parseSpan reads the query of a range; ok is false if there is none.
-func (s *Server) parseSpan(q url.Values, now time.Time) (r span, ok bool, err error) {
-	if !q.Has("start") && !q.Has("end") {
-		return r, false, nil
+// hasSpan reports whether a request asks for a range.
+func hasSpan(q url.Values) bool { return q.Has("start") || q.Has("end") }
+
+// parseSpan reads the query of a range. Without an end the range ends now. Nothing is recorded
+// in the future, so it never ends later.
+func (s *Server) parseSpan(q url.Values, now time.Time) (r span, err error) {
+	r.to = now
+	for name, t := range map[string]*time.Time{"start": &r.from, "end": &r.to} {
+		if name == "end" && !q.Has(name) {
+			continue
+		}
+		var ok bool
+		if *t, ok = when.Parse(q.Get(name), now); !ok {
+			return r, fail(http.StatusBadRequest, "bad", "%s: %q is no time; give %s", name, q.Get(name), when.Forms)
+		}
 	}
-	if r.from, r.to, err = when.Range(q, now, s.cfg.MaxRange); err != nil {
-		return r, true, fail(http.StatusBadRequest, "bad", "%s", err)
+	if r.to.After(now) {
+		r.to = now
 	}
-	return r, true, nil
+	switch length := r.to.Sub(r.from); {
+	case length <= 0:
+		return r, fail(http.StatusBadRequest, "bad", "the range ends before it begins, or begins in the future")
+	case length > s.cfg.MaxRange:
+		return r, fail(http.StatusBadRequest, "bad", "the range is longer than %v; ask for a shorter one, or raise egress.max_range", s.cfg.MaxRange)
+	}
+	return r, nil
 }
 
 // query is the query of the playlists of a range. Its times are absolute, so all renditions
@@ -35,17 +51,30 @@ func (r span) query() string {
 	return fmt.Sprintf("?start=%s&end=%s", r.from.UTC().Format(time.RFC3339Nano), r.to.UTC().Format(time.RFC3339Nano))
 }
 
-// serveRangeMultivariant answers with the multivariant playlist of a range.
+// serveRange answers with a playlist of a range. It never changes while the log holds the
+// range.
+func (s *Server) serveRange(w http.ResponseWriter, r *http.Request, res resource) error {
+	in, err := s.parseSpan(r.URL.Query(), time.Now())
+	if err != nil {
+		return err
+	}
+	if res.kind == kindMultivariant {
+		return s.serveRangeMultivariant(w, r, res, in)
+	}
+	entries, err := s.rangeEntries(r.Context(), res.topic, in)
+	if err != nil {
+		return err
+	}
+	b := Playlist(entries, PlaylistOptions{Base: res.topic.Name() + "/", Ended: true, Offset: max(0, in.from.Sub(entries[0].Start))})
+	return sendPlaylist(w, r, b)
+}
+
 func (s *Server) serveRangeMultivariant(w http.ResponseWriter, r *http.Request, res resource, in span) error {
-	topics := []schemas.Topic{res.topic}
-	base := "../"
-	if !res.alone {
-		base = ""
-		for _, t := range s.renditions.variants(r.Context(), res.topic.Camera) {
-			if s.cfg.MayWatch == nil || s.cfg.MayWatch(r, res.topic.Camera, t.Name()) {
-				topics = append(topics, t)
-			}
-		}
+	topics, base := []schemas.Topic{res.topic}, ""
+	if res.alone {
+		base = "../"
+	} else {
+		topics = append(topics, s.variants(r, res.topic.Camera)...)
 	}
 	var all []Variant
 	var failed error
@@ -61,7 +90,7 @@ func (s *Server) serveRangeMultivariant(w http.ResponseWriter, r *http.Request, 
 	if len(all) == 0 {
 		return failed
 	}
-	return s.sendPlaylist(w, r, Multivariant(all))
+	return sendPlaylist(w, r, Multivariant(all))
 }
 
 // rangeVariant makes the line of a rendition in the multivariant playlist of a range. Of
@@ -71,25 +100,17 @@ func (s *Server) rangeVariant(ctx context.Context, t schemas.Topic, in span) (v 
 	if err != nil {
 		return v, err
 	}
-	i := lastFunc(entries, func(e schemas.Entry) bool { return carried(&e) })
-	init, err := s.loader.initOf(ctx, t, entries[i])
+	last := len(entries) - 1
+	for !carried(&entries[last]) {
+		last--
+	}
+	init, err := s.loader.initOf(ctx, t, entries[last])
 	if err != nil {
 		return v, err
 	}
 	v = Variant{URI: t.Name() + ".m3u8" + in.query(), Tracks: init.tracks}
 	v.Peak, v.Average = Bandwidth(entries)
 	return v, nil
-}
-
-// serveRange answers with the media playlist of a range. It has an end, and never changes
-// while the log holds the range.
-func (s *Server) serveRange(w http.ResponseWriter, r *http.Request, res resource, in span) error {
-	entries, err := s.rangeEntries(r.Context(), res.topic, in)
-	if err != nil {
-		return err
-	}
-	b := Playlist(entries, PlaylistOptions{Base: res.topic.Name() + "/", Ended: true, Offset: max(0, in.from.Sub(entries[0].Start))})
-	return s.sendPlaylist(w, r, b)
 }
 
 // rangeEntries returns the entries of a range that can be read now: at least one of them has
@@ -112,16 +133,15 @@ func (s *Server) rangeEntries(ctx context.Context, t schemas.Topic, in span) ([]
 	case errors.Is(err, medialog.ErrNoTopic), err == nil && !slices.ContainsFunc(entries, func(e schemas.Entry) bool { return e.Playable() }):
 		return nil, fail(http.StatusNotFound, "not_found", "%s has no footage from %s to %s", noun(t), in.from.UTC().Format(time.RFC3339), in.to.UTC().Format(time.RFC3339))
 	case err != nil:
-		return nil, err
+		return nil, away(err)
 	case !slices.ContainsFunc(entries, func(e schemas.Entry) bool { return carried(&e) }):
 		return nil, fail(http.StatusNotAcceptable, "unplayable", "%s is MJPEG there, which players do not play in HLS", noun(t))
 	}
 	return entries, nil
 }
 
-// held leaves out the first entries, whose media have expired. The media expire in the order
-// of seq, but for the partitions, which do not expire together: a fragment in the middle may be
-// gone, and then its segment is.
+// held leaves out the first entries, whose media have expired. Partitions do not expire
+// together, so a later fragment may have expired too: the answer to its segment is 410.
 func (s *Server) held(ctx context.Context, t schemas.Topic, entries []schemas.Entry) ([]schemas.Entry, error) {
 	from, to := 0, len(entries)
 	for from < to {
@@ -140,25 +160,4 @@ func (s *Server) held(ctx context.Context, t schemas.Topic, entries []schemas.En
 		}
 	}
 	return entries[from:], nil
-}
-
-func (s *Server) sendPlaylist(w http.ResponseWriter, r *http.Request, b []byte) (err error) {
-	zipped := httpgzip.Accepted(r)
-	if zipped {
-		if b, err = httpgzip.Compress(b); err != nil {
-			return err
-		}
-	}
-	writePlaylist(w, r, b, zipped)
-	return nil
-}
-
-// lastFunc returns the last index at which f is true, -1 if there is none.
-func lastFunc[T any](all []T, f func(T) bool) int {
-	for i := len(all) - 1; i >= 0; i-- {
-		if f(all[i]) {
-			return i
-		}
-	}
-	return -1
 }

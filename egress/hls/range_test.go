@@ -1,6 +1,7 @@
 package hls
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -131,6 +132,10 @@ func TestRangesThatAreWrong(t *testing.T) {
 			if body := want(t, get(s, "/hls/"+url), wants.code); !strings.Contains(body, wants.text) {
 				t.Errorf("%s: %s, want %s", url, body, wants.text)
 			}
+		}
+		log.fail(errors.New("the brokers are away"))
+		if body := want(t, get(s, "/hls/cam/raw.m3u8"+rangeQuery(0, 1)), http.StatusServiceUnavailable); !strings.Contains(body, "did not answer") {
+			t.Errorf("without brokers: %s", body)
 		}
 	})
 }

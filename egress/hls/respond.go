@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/framelog/framelog/internal/cmaf"
+	"github.com/framelog/framelog/internal/httpgzip"
 	"github.com/framelog/framelog/internal/medialog"
 )
 
@@ -76,6 +77,18 @@ func writePlaylist(w http.ResponseWriter, r *http.Request, b []byte, zipped bool
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(b) // it fails when the client has gone
 	}
+}
+
+// sendPlaylist answers with a playlist that is made for this request alone.
+func sendPlaylist(w http.ResponseWriter, r *http.Request, b []byte) (err error) {
+	zipped := httpgzip.Accepted(r)
+	if zipped {
+		if b, err = httpgzip.Compress(b); err != nil {
+			return err
+		}
+	}
+	writePlaylist(w, r, b, zipped)
+	return nil
 }
 
 // writeMedia answers with bytes that never change under their URL, ranges

@@ -184,7 +184,7 @@ func (r *Range) group() group {
 		return func(s string) error {
 			t, ok := when.Parse(s, time.Now())
 			if !ok {
-				return &config.Error{Where: "--" + name, What: fmt.Sprintf("%q is no time", s), Remedy: "write it as 2026-01-31T08:00:00Z, or as a time before now: -30m, -2h"}
+				return &config.Error{Where: "--" + name, What: fmt.Sprintf("%q is no time", s), Remedy: "give " + when.Forms}
 			}
 			*into = t
 			return nil
