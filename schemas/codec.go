@@ -246,6 +246,24 @@ func decode(b []byte, version *int, v any) error {
 	return nil
 }
 
+// VersionOf returns the schema version of a record of any kind, also of a newer one.
+// Errors: b is no record.
+func VersionOf(b []byte) (int, error) {
+	var only struct {
+		V int `msgpack:"v"`
+	}
+	if _, err := shapeOf(b); err != nil {
+		return 0, fmt.Errorf("schemas: read version: %w", err)
+	}
+	if err := msgpack.Unmarshal(b, &only); err != nil {
+		return 0, fmt.Errorf("schemas: read version: %w", err)
+	}
+	if only.V < 1 {
+		return 0, errors.New("schemas: read version: no schema version")
+	}
+	return only.V, nil
+}
+
 // EncodeChunk encodes c as the value of a record of a media topic.
 func EncodeChunk(c *Chunk) ([]byte, error) {
 	w := wireChunk{
@@ -438,8 +456,11 @@ func EncodeEntry(e *Entry) ([]byte, error) {
 // DecodeEntry decodes the value of a record of an index topic. Offset stays 0.
 func DecodeEntry(b []byte) (Entry, error) {
 	var w wireEntry
-	if err := decode(b, &w.V, &w); err != nil {
-		return Entry{}, fmt.Errorf("schemas: decode entry: %w", err)
+	if !plainEntry(b, &w) {
+		w = wireEntry{}
+		if err := decode(b, &w.V, &w); err != nil {
+			return Entry{}, fmt.Errorf("schemas: decode entry: %w", err)
+		}
 	}
 	e := Entry{
 		Kind: w.Kind, Prev: w.Prev, Life: w.Life, Seq: w.Seq, Session: w.Session, Config: w.Config, OpenGOP: w.OpenGOP,

@@ -79,6 +79,11 @@ func entries() map[string]*Entry {
 			Absent: 117_000, AbsentReason: AbsentRestart,
 		},
 		"open-from": {Kind: KindOpen, Prev: -1, Life: "5f3a91c2", Writer: "ingest-1", Host: "nvr", Reason: "assigned", From: 1_700_000_123},
+		"open-sub":  {Kind: KindOpen, Prev: -1, Life: "5f3a91c2", Writer: "ingest-1", Host: "nvr", Reason: "assigned", From: 1_700_000_123, Role: RoleAlternative},
+		"whole-sub": {
+			Kind: KindWhole, Prev: 41, Life: "5f3a91c2", Seq: 1_700_000_123, Session: 7, Layout: someLayout, Config: "0123456789abcdef", Start: someTime,
+			Media: 153_000_000_011_111, Duration: 180_000, Bytes: 62_500, Epoch: 41, Partition: 1, First: 700, Last: 709, Chunks: 10, Role: RoleAlternative,
+		},
 		"open-derived": {
 			Kind: KindOpen, Prev: -1, Life: "5f3a91c2", Writer: "motion-7f", Host: "nvr", Reason: "failure", Role: RoleData, Processor: "motion",
 			Seq: 1_700_000_124, Attempt: 2,
@@ -157,43 +162,6 @@ func TestGolden(t *testing.T) {
 	for name, e := range entries() {
 		record(t, "entry-"+name, e, EncodeEntry, DecodeEntry)
 	}
-	record(t, "camera", &Camera{
-		ID: "front-door", Label: "Front door", URL: "rtsp://10.0.0.5/stream1", User: "viewer", Password: "${file:front-door}", Transport: "tcp",
-		NoAudio: true, Source: SourceFile, Origin: "framelog:12", Place: "nvr:/etc/framelog.yaml", Updated: someTime,
-	}, EncodeCamera, func(b []byte) (Camera, error) { c, err := DecodeCamera(b); c.Updated = c.Updated.UTC(); return c, err })
-	record(t, "purge", &Purge{Camera: "front-door", Lives: []string{"5f3a91c2", "00aa11bb"}, At: someTime}, EncodePurge, func(b []byte) (Purge, error) {
-		p, err := DecodePurge(b)
-		p.At = p.At.UTC()
-		return p, err
-	})
-	decodeStatus := func(b []byte) (Status, error) {
-		s, err := DecodeStatus(b)
-		s.Since, s.Updated = s.Since.UTC(), s.Updated.UTC()
-		return s, err
-	}
-	record(t, "status", &Status{
-		Camera: "front-door", Owner: "ingest-1", Host: "nvr", State: StateAway, Error: "no route", Since: someTime, Updated: someTime,
-		Video: H264, Width: 640, Height: 360, FPS: 12.5, Bitrate: 4_000_000,
-	}, EncodeStatus, decodeStatus)
-	record(t, "status-stands", &Status{
-		Camera: "front-door", Owner: "ingest-1", Host: "nvr", State: StateLive, Problem: "no keyframe for 20 s", Since: someTime, Updated: someTime,
-		Video: H264, Audio: AAC, Absent: 1.3, AbsentReason: AbsentRestart,
-		Stands: Standing{Life: "5f3a91c2", Seq: 1_700_000_123, Session: 7, Layout: someLayout, Media: 153_000_000_011_111},
-	}, EncodeStatus, decodeStatus)
-}
-
-// TestPurgedLives: the newest lives are remembered, each once.
-func TestPurgedLives(t *testing.T) {
-	p := Purge{Camera: "a"}.With(someTime, "", "one", "one", "two")
-	if strings.Join(p.Lives, " ") != "one two" || !p.At.Equal(someTime) {
-		t.Errorf("%+v", p)
-	}
-	for i := range MaxPurgedLives - 1 {
-		p = p.With(someTime, strings.Repeat("x", i+1))
-	}
-	if len(p.Lives) != MaxPurgedLives || p.Lives[0] != "two" {
-		t.Errorf("%d lives, the oldest is %q", len(p.Lives), p.Lives[0])
-	}
 }
 
 func TestUnknownKeysAreIgnored(t *testing.T) {
@@ -222,6 +190,9 @@ func TestNewerMajorIsRefused(t *testing.T) {
 		}
 		if _, err := DecodeChunk(b); !errors.Is(err, ErrNewer) {
 			t.Errorf("%s: chunk: %v", name, err)
+		}
+		if v, err := VersionOf(b); err != nil || v != m["v"] {
+			t.Errorf("%s: version %d, %v", name, v, err)
 		}
 	}
 }

@@ -197,10 +197,10 @@ const (
 	DataTrack  uint8 = 3
 )
 
-// Lineage names the source of a derived fragment.
+// Lineage names the source of a derived fragment, or of the copy that a replay made.
 type Lineage struct {
 	Source    string // Kafka topic name
 	Seq       uint64
-	Processor string
-	Version   string
+	Processor string // of a replay ReplayProcessor
+	Version   string // of the processor; of a replay its run and its round, as in "a1b2/0"
 }

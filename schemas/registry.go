@@ -17,21 +17,34 @@ const (
 type Camera struct {
 	ID    string `msgpack:"id" json:"id"`
 	Label string `msgpack:"label,omitempty" json:"label,omitempty"` // free text for people
-	// URL is rtsp:// or rtsps:// without user and password. Values in its path
-	// and query may be references to secrets: ${FRAMELOG_SECRET_X} or
-	// ${file:NAME}.
+	// URL is rtsp:// or rtsps:// without user and password, or that of a [Replay].
+	// Values in path and query of the former may be references to secrets:
+	// ${FRAMELOG_SECRET_X} or ${file:NAME}.
 	URL string `msgpack:"url" json:"url"`
 	// User is plain text or one reference. If User is a reference and Password is
 	// empty, the secret may be "user:password".
 	User string `msgpack:"user,omitempty" json:"-"`
 	// Password is one reference, never the password itself. Empty: there is none.
-	Password  string `msgpack:"password,omitempty" json:"-"`
+	Password string `msgpack:"password,omitempty" json:"-"`
+	// Substream is the URL of the camera's second stream, a smaller picture that is
+	// recorded as rendition [Sub]; "": there is none. Its user and password are as those
+	// of URL, and the other settings are for both streams.
+	Substream         string `msgpack:"substream,omitempty" json:"substream,omitempty"`
+	SubstreamUser     string `msgpack:"substream_user,omitempty" json:"-"`
+	SubstreamPassword string `msgpack:"substream_password,omitempty" json:"-"`
+
 	Transport string `msgpack:"transport,omitempty" json:"transport,omitempty"` // "" (TCP, then UDP), "tcp" or "udp"
 	// InsecureTLS accepts any certificate of an rtsps camera (many have
 	// self-signed ones).
 	InsecureTLS bool `msgpack:"insecure_tls,omitempty" json:"insecure_tls,omitempty"`
 	NoAudio     bool `msgpack:"no_audio,omitempty" json:"no_audio,omitempty"`
 	Disabled    bool `msgpack:"disabled,omitempty" json:"disabled,omitempty"`
+	// Engine is what speaks RTSP with the camera: "gstreamer" or "native"; "": what is set
+	// in the configuration of ingest.
+	Engine string `msgpack:"engine,omitempty" json:"engine,omitempty"`
+	// ChunkMS is how long its chunks are, in ms, at most MaxChunkMS. A chunk has at least one
+	// picture. 0: what is set in the configuration of ingest.
+	ChunkMS uint16 `msgpack:"chunk_ms,omitempty" json:"chunk_ms,omitempty"`
 
 	Source string `msgpack:"source" json:"source"`                     // SourceFile or SourceAPI
 	Origin string `msgpack:"origin,omitempty" json:"origin,omitempty"` // NAME:LINE of the configuration file, if Source is SourceFile
@@ -41,6 +54,12 @@ type Camera struct {
 
 	Updated time.Time `msgpack:"updated" json:"updated"`
 }
+
+// MaxChunkMS is the most that Camera.ChunkMS may be.
+const MaxChunkMS = 2000
+
+// ChunkDuration returns how long the camera's chunks are; 0: as ingest is configured.
+func (c Camera) ChunkDuration() time.Duration { return time.Duration(c.ChunkMS) * time.Millisecond }
 
 // Equal reports whether d and c differ at most in label, origin, place and time
 // of change, so that a running camera can go on. Different sources are not
@@ -54,6 +73,35 @@ func (c Camera) Equal(d Camera) bool {
 	return c == d
 }
 
+// Main returns c without its second stream.
+func (c Camera) Main() Camera {
+	c.Substream, c.SubstreamUser, c.SubstreamPassword = "", "", ""
+	return c
+}
+
+// Sub returns c with its second stream as the only one; false if it has none.
+func (c Camera) Sub() (Camera, bool) {
+	sub := c.Main()
+	sub.URL, sub.User, sub.Password = c.Substream, c.SubstreamUser, c.SubstreamPassword
+	return sub, c.Substream != ""
+}
+
+// WithSub returns c with the only stream of sub as its second one.
+func (c Camera) WithSub(sub Camera) Camera {
+	c.Substream, c.SubstreamUser, c.SubstreamPassword = sub.URL, sub.User, sub.Password
+	return c
+}
+
+// Streams returns the camera's streams, the main one first, each as the only one of a
+// record.
+func (c Camera) Streams() []Camera {
+	all := []Camera{c.Main()}
+	if sub, ok := c.Sub(); ok {
+		all = append(all, sub)
+	}
+	return all
+}
+
 // State is what a camera is doing.
 type State string
 
@@ -65,6 +113,7 @@ const (
 	StateRefused    State = "refused"    // the camera refuses the connection: credentials, path
 	StateUnusable   State = "unusable"   // its stream cannot be recorded: codec, no keyframe
 	StateDisabled   State = "disabled"   // disabled in the registry
+	StateEnded      State = "ended"      // its source has an end, and all of it is recorded: a replay is complete
 	// StateRemoved: the registry does not have the camera any more. The record keeps
 	// where its numbers stand, until its footage is purged.
 	StateRemoved State = "removed"
@@ -99,6 +148,27 @@ type Status struct {
 
 	// Stands is where the camera's numbers stood when its newest session began.
 	// It is for writers of the log alone.
+	Stands Standing `msgpack:"stands,omitempty" json:"-"`
+
+	// Substream is the camera's second stream; nil: it never had one.
+	Substream *StreamStatus `msgpack:"substream,omitempty" json:"substream,omitempty"`
+}
+
+// StreamStatus is the observed state of a camera's second stream. Its fields are as those
+// of [Status].
+type StreamStatus struct {
+	State   State     `msgpack:"state" json:"state"` // "": the camera has no second stream any more
+	Error   string    `msgpack:"error,omitempty" json:"error,omitempty"`
+	Problem string    `msgpack:"problem,omitempty" json:"problem,omitempty"`
+	Since   time.Time `msgpack:"since" json:"since"`
+
+	Video   Codec   `msgpack:"video,omitempty" json:"video,omitempty"`
+	Audio   Codec   `msgpack:"audio,omitempty" json:"audio,omitempty"`
+	Width   uint16  `msgpack:"width,omitempty" json:"width,omitempty"`
+	Height  uint16  `msgpack:"height,omitempty" json:"height,omitempty"`
+	FPS     float64 `msgpack:"fps,omitempty" json:"fps,omitempty"`
+	Bitrate uint64  `msgpack:"bitrate,omitempty" json:"bitrate,omitempty"`
+
 	Stands Standing `msgpack:"stands,omitempty" json:"-"`
 }
 

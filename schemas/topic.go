@@ -9,6 +9,10 @@ import (
 // Raw is the rendition that the camera itself sent.
 const Raw = "raw"
 
+// Sub is the rendition of a camera's second stream. No processor makes it: like raw it has
+// numbers of its own.
+const Sub = "sub"
+
 // DeadLetterPrefix stands before a processor's name in the rendition of its dead letters.
 const DeadLetterPrefix = "dlq-"
 
@@ -45,6 +49,10 @@ type Topic struct{ Camera, Rendition string }
 
 // IsRaw reports whether t is what the camera itself sent.
 func (t Topic) IsRaw() bool { return t.Rendition == "" || t.Rendition == Raw }
+
+// FromCamera reports whether t is what the camera itself sent, and has numbers of its own:
+// [Raw] or [Sub].
+func (t Topic) FromCamera() bool { return t.IsRaw() || t.Rendition == Sub }
 
 // Name returns the rendition's name: [Raw] for what the camera itself sent.
 func (t Topic) Name() string {

@@ -77,14 +77,34 @@ func Segment(e schemas.Entry, chunks iter.Seq2[*schemas.Chunk, error]) (Blocks, 
 }
 
 func makeChunk(tracks []schemas.Track, c *schemas.Chunk) ([]byte, error) {
-	moof := &mp4.MoofBox{}
-	if err := moof.AddChild(mp4.CreateMfhd(sequenceNumber(c))); err != nil {
+	p, err := planChunk(tracks, c)
+	if err != nil {
+		return nil, err
+	}
+	return p.encode()
+}
+
+// plan is what a CMAF chunk is made of.
+type plan struct {
+	moof *mp4.MoofBox
+	runs []placedRun // at least one
+	size int         // of the payload of the mdat
+}
+
+// placedRun is the samples of one track as they stand in the mdat, one after another.
+type placedRun struct {
+	track   int // index of the track
+	start   int // position in the payload of the mdat
+	samples []schemas.Sample
+}
+
+// planChunk decides what stands where in the CMAF chunk of a chunk of the log.
+func planChunk(tracks []schemas.Track, c *schemas.Chunk) (*plan, error) {
+	p := &plan{moof: &mp4.MoofBox{}}
+	if err := p.moof.AddChild(mp4.CreateMfhd(sequenceNumber(c))); err != nil {
 		return nil, err
 	}
 	var truns []*mp4.TrunBox
-	var starts []int // of each track's data in the mdat
-	var data [][]byte
-	size := 0
 	for _, r := range withMetadata(tracks, c) {
 		if len(r.Samples) == 0 {
 			continue
@@ -101,31 +121,40 @@ func makeChunk(tracks []schemas.Track, c *schemas.Chunk) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("track %d: %w", r.Track, err)
 		}
-		if err := moof.AddChild(traf); err != nil {
+		if err := p.moof.AddChild(traf); err != nil {
 			return nil, err
 		}
-		truns, starts = append(truns, trun), append(starts, size)
+		truns = append(truns, trun)
+		p.runs = append(p.runs, placedRun{track: i, start: p.size, samples: samples})
 		for i := range samples {
-			data = append(data, samples[i].Data)
-			size += len(samples[i].Data)
+			p.size += len(samples[i].Data)
 		}
 	}
 	if len(truns) == 0 {
 		return nil, errors.New("no samples")
 	}
 	for i, t := range truns {
-		t.DataOffset = int32(int(moof.Size()) + 8 + starts[i])
+		t.DataOffset = int32(p.payload() + p.runs[i].start)
 	}
+	return p, nil
+}
+
+// payload is the position in the CMAF chunk at which the payload of the mdat begins.
+func (p *plan) payload() int { return int(p.moof.Size()) + 8 }
+
+func (p *plan) encode() ([]byte, error) {
 	var out bytes.Buffer
-	out.Grow(int(moof.Size()) + 8 + size)
-	if err := moof.Encode(&out); err != nil {
+	out.Grow(p.payload() + p.size)
+	if err := p.moof.Encode(&out); err != nil {
 		return nil, err
 	}
 	b := out.Bytes()
-	b = binary.BigEndian.AppendUint32(b, uint32(8+size))
+	b = binary.BigEndian.AppendUint32(b, uint32(8+p.size))
 	b = append(b, "mdat"...)
-	for _, d := range data {
-		b = append(b, d...)
+	for _, r := range p.runs {
+		for i := range r.samples {
+			b = append(b, r.samples[i].Data...)
+		}
 	}
 	return b, nil
 }

@@ -2,7 +2,8 @@
 // (ISO/IEC 23000-19). [Init] makes the header of a decoder configuration,
 // [Chunk] a CMAF chunk of a chunk of the log, and [Segment] the CMAF segment of
 // a fragment: its CMAF chunks, one after the other. [Gap] makes a segment
-// without a picture for missing footage. Timed metadata is a track of its own (ISO/IEC
+// without a picture for missing footage. [File] makes the header of a plain MP4 file that
+// holds segments. Timed metadata is a track of its own (ISO/IEC
 // 14496-12, handler `meta`, sample entry `mett`).
 //
 // The results depend on the arguments only, so all processes make the same

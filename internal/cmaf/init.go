@@ -20,20 +20,10 @@ func Init(tracks []schemas.Track) ([]byte, error) {
 	}
 	init := mp4.CreateEmptyInit()
 	for _, t := range tracks {
-		kind := "audio"
-		switch {
-		case t.Codec.Video():
-			kind = "video"
-		case t.Codec == schemas.JSON:
-			kind = "meta"
-		}
-		trak := mp4.CreateEmptyTrak(uint32(t.ID), t.Timescale, kind, "und")
-		entry, err := sampleEntry(t)
+		trak, err := emptyTrak(t)
 		if err != nil {
-			return nil, fmt.Errorf("cmaf: make init: track %d: %w", t.ID, err)
+			return nil, fmt.Errorf("cmaf: make init: %w", err)
 		}
-		trak.Mdia.Minf.Stbl.Stsd.AddChild(entry)
-		trak.Tkhd.Width, trak.Tkhd.Height = mp4.Fixed32(t.Width)<<16, mp4.Fixed32(t.Height)<<16
 		init.Moov.AddChild(trak)
 		init.Moov.Mvex.AddChild(mp4.CreateTrex(uint32(t.ID)))
 		init.Moov.Mvhd.NextTrackID = uint32(t.ID) + 1
@@ -43,6 +33,25 @@ func Init(tracks []schemas.Track) ([]byte, error) {
 		return nil, fmt.Errorf("cmaf: make init: %w", err)
 	}
 	return b.Bytes(), nil
+}
+
+// emptyTrak makes the box of a track, without samples.
+func emptyTrak(t schemas.Track) (*mp4.TrakBox, error) {
+	kind := "audio"
+	switch {
+	case t.Codec.Video():
+		kind = "video"
+	case t.Codec == schemas.JSON:
+		kind = "meta"
+	}
+	trak := mp4.CreateEmptyTrak(uint32(t.ID), t.Timescale, kind, "und")
+	entry, err := sampleEntry(t)
+	if err != nil {
+		return nil, fmt.Errorf("track %d: %w", t.ID, err)
+	}
+	trak.Mdia.Minf.Stbl.Stsd.AddChild(entry)
+	trak.Tkhd.Width, trak.Tkhd.Height = mp4.Fixed32(t.Width)<<16, mp4.Fixed32(t.Height)<<16
+	return trak, nil
 }
 
 // sampleEntry makes the box in stsd that names the codec of a track (ISO/IEC

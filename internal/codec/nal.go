@@ -48,8 +48,7 @@ func JoinNALs(nals [][]byte) []byte {
 	}
 	au := make([]byte, 0, n)
 	for _, nal := range nals {
-		au = binary.BigEndian.AppendUint32(au, uint32(len(nal)))
-		au = append(au, nal...)
+		au = AppendNAL(au, nal)
 	}
 	return au
 }

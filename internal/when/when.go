@@ -1,7 +1,10 @@
-// Package when reads times that people write: on command lines and in requests.
+// Package when reads times that people write, on command lines and in requests, and compares times.
 package when
 
 import (
+	"errors"
+	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -28,4 +31,46 @@ func Parse(s string, now time.Time) (t time.Time, ok bool) {
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	return t, err == nil
+}
+
+// Range reads the parameters start and end of a request: the range [from, to) of public time.
+// Without an end it ends now. Nothing is recorded in the future, so it never ends later.
+// Errors tell people what to ask for instead.
+func Range(q url.Values, now time.Time, longest time.Duration) (from, to time.Time, err error) {
+	to = now
+	for name, t := range map[string]*time.Time{"start": &from, "end": &to} {
+		if name == "end" && !q.Has(name) {
+			continue
+		}
+		var ok bool
+		if *t, ok = Parse(q.Get(name), now); !ok {
+			return from, to, fmt.Errorf("%s: %q is no time; give %s", name, q.Get(name), Forms)
+		}
+	}
+	if to.After(now) {
+		to = now
+	}
+	switch length := to.Sub(from); {
+	case length <= 0:
+		return from, to, errors.New("the range ends before it begins, or begins in the future")
+	case length > longest:
+		return from, to, fmt.Errorf("the range is longer than %v; ask for a shorter one, or raise egress.max_range", longest)
+	}
+	return from, to, nil
+}
+
+// Later returns the later one of two times.
+func Later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// Earlier returns the earlier one of two times.
+func Earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }

@@ -1,0 +1,128 @@
+package cmaf
+
+import (
+	"bytes"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testmedia"
+)
+
+// readable is fragments of each kind.
+func readable() map[string]testmedia.Fragment {
+	place := testPlace
+	place.Layout.Audio = schemas.AAC
+	sound := testmedia.Synthetic(place, 1)[0]
+	// keyframes changes the data of the keyframes of a fragment.
+	keyframes := func(change func(i int, data []byte) []byte) testmedia.Fragment {
+		f := testmedia.Synthetic(testPlace, 1)[0]
+		f.Chunks[3].Runs[0].Samples[2].Sync = true
+		n := 0
+		for _, c := range f.Chunks {
+			for i := range c.Runs[0].Samples {
+				if s := &c.Runs[0].Samples[i]; s.Sync {
+					s.Data = change(n, s.Data)
+					n++
+				}
+			}
+		}
+		return f
+	}
+	sets := appendUnits(nil, testmedia.SPS, testmedia.PPS)
+	delimiter := appendUnits(nil, []byte{9, 0xf0})
+	beside := testmedia.Synthetic(testPlace, 1)[0]
+	beside.Chunks[0].Tracks = append(slices.Clone(beside.Chunks[0].Tracks), dataTracks...)
+	at := beside.Chunks[1].MediaStart()
+	beside.Chunks[1].Runs = append(beside.Chunks[1].Runs, schemas.Run{Track: schemas.DataTrack, Samples: []schemas.Sample{
+		{DTS: at + 100, Duration: 200, Sync: true, Data: []byte(`{"a":1}`)}, {DTS: at + 300, Duration: 5, Sync: true, Data: []byte(`2`)},
+	}})
+	return map[string]testmedia.Fragment{
+		"pictures and sound":    sound,
+		"images":                jpegFragment([]byte("one"), []byte("image two")),
+		"metadata":              dataFragment(),
+		"metadata and pictures": beside,
+		"parameter sets": keyframes(func(_ int, data []byte) []byte {
+			return slices.Concat(sets, data)
+		}),
+		"parameter sets behind a delimiter": keyframes(func(_ int, data []byte) []byte {
+			return slices.Concat(delimiter, sets, data)
+		}),
+		"a delimiter": keyframes(func(_ int, data []byte) []byte { return slices.Concat(delimiter, data) }),
+		"half of the parameter sets": keyframes(func(_ int, data []byte) []byte {
+			return slices.Concat(appendUnits(nil, testmedia.PPS), data)
+		}),
+	}
+}
+
+func size(f testmedia.Fragment) (n int64) {
+	for _, c := range f.Chunks {
+		n += int64(c.Size())
+	}
+	return n
+}
+
+// A segment gives the samples of the log again.
+func TestRuns(t *testing.T) {
+	for name, f := range readable() {
+		f.Entry.Chunks = uint32(len(f.Chunks))
+		s, err := Segment(f.Entry, f.All())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Runs(f.Chunks[0].Tracks, bytes.Join(s, nil), size(f))
+		if err != nil || len(got) != len(f.Chunks) {
+			t.Errorf("%s: %d chunks, %v; want %d", name, len(got), err, len(f.Chunks))
+			continue
+		}
+		for i, c := range f.Chunks {
+			for _, r := range c.Runs {
+				for k := range r.Samples { // of metadata all are
+					r.Samples[k].Sync = r.Samples[k].Sync || r.Track == schemas.DataTrack
+				}
+			}
+			if !reflect.DeepEqual(got[i], c.Runs) {
+				t.Errorf("%s: chunk %d has\n%v, want\n%v", name, i, got[i], c.Runs)
+			}
+		}
+	}
+}
+
+// If only some keyframes had parameter sets, it is not known which. They stay, and the segment
+// that is made again has the same bytes.
+func TestRunsMixed(t *testing.T) {
+	f := testmedia.Synthetic(testPlace, 1)[0]
+	f.Entry.Chunks = uint32(len(f.Chunks))
+	f.Chunks[3].Runs[0].Samples[2].Sync = true
+	first := &f.Chunks[0].Runs[0].Samples[0]
+	first.Data = slices.Concat(appendUnits(nil, testmedia.SPS, testmedia.PPS), first.Data)
+	s, err := Segment(f.Entry, f.All())
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs, err := Runs(f.Chunks[0].Tracks, bytes.Join(s, nil), size(f))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range f.Chunks {
+		c.Runs = runs[i]
+	}
+	if again, err := Segment(f.Entry, f.All()); err != nil || !slices.EqualFunc(s, again, bytes.Equal) {
+		t.Errorf("other bytes than before, %v", err)
+	}
+}
+
+// FuzzRuns: no bytes stop a process.
+func FuzzRuns(f *testing.F) {
+	for _, x := range readable() {
+		x.Entry.Chunks = uint32(len(x.Chunks))
+		s, err := Segment(x.Entry, x.All())
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(bytes.Join(s, nil))
+	}
+	tracks := slices.Concat(testmedia.Synthetic(testPlace, 1)[0].Chunks[0].Tracks, dataTracks)
+	f.Fuzz(func(_ *testing.T, b []byte) { _, _ = Runs(tracks, b, int64(len(b))) })
+}
