@@ -29,7 +29,8 @@ type core struct {
 	epoch   int64
 	prev    int64 // offset of this writer's newest entry
 	life    string
-	next    uint64 // the next seq
+	role    schemas.Role // of the topic
+	next    uint64       // the next seq
 	session uint64
 	layout  schemas.Layout
 
@@ -288,7 +289,7 @@ func (c *core) append() (schemas.Entry, bool) {
 	default:
 		return schemas.Entry{}, false
 	}
-	e.Prev, e.Life = c.prev, c.life
+	e.Prev, e.Life, e.Role = c.prev, c.life, c.role
 	c.inflight = true
 	return e, true
 }

@@ -110,6 +110,8 @@ type sourceState struct {
 	oldest *schemas.Entry // that takes a seq; nil: there is none
 	newest *schemas.Entry
 	same   *schemas.Entry // of the output's newest seq; nil: there is none
+
+	elsewhere bool // the log has no entry, and another store has footage of this life
 }
 
 // resumptionOf decides whether an output can be continued. last is its newest entry. If
@@ -121,6 +123,8 @@ func resumptionOf(last *schemas.Entry, s sourceState) resumption {
 		return goesOn
 	case s.life != last.Life:
 		return beginsAnew
+	case s.elsewhere:
+		return goesOn
 	case s.newest == nil || s.newest.Seq < last.Seq:
 		return waits
 	case s.oldest.Seq > last.Seq:

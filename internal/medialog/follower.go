@@ -26,6 +26,12 @@ type FollowOptions struct {
 	// process has the camera. Default: it always may.
 	MayOpen func() bool
 
+	// Life is that of footage which the source's log may not hold any more, as an archive does.
+	// The source's log may then be empty, and records get the time at which they are written,
+	// so that retention counts from then: with the source's times Kafka would remove them at
+	// once. Default: the log holds the source.
+	Life string
+
 	// Ahead is how many fragments may be worked on at a time: the oldest that is not
 	// finished, and those behind it. Default 4.
 	Ahead int
@@ -369,8 +375,8 @@ func (f *Follower) run(ctx context.Context) error {
 		a, ok := f.core.action()
 		err := f.gone
 		f.mu.Unlock()
-		if now := time.Now(); a.at.After(now) {
-			a.at = now // the source's clock is ahead of this one
+		if now := time.Now(); a.at.After(now) || f.opt.Life != "" {
+			a.at = now // else the source's clock is ahead of this one
 		}
 		switch {
 		case err != nil:

@@ -16,7 +16,7 @@ import (
 func (f *Follower) begin(ctx context.Context) error {
 	logged := false
 	for {
-		source, err := f.log.waitForSource(ctx, f.opt.Source)
+		source, err := f.log.waitForSource(ctx, f.opt.Source, f.opt.Life)
 		if err != nil {
 			return err
 		}
@@ -189,13 +189,19 @@ func (l *Log) checkpoint(ctx context.Context, index string, end int64) (c checkp
 }
 
 // waitForSource waits until a camera has been recorded, and returns where its index
-// stands.
-func (l *Log) waitForSource(ctx context.Context, t schemas.Topic) (st sourceState, err error) {
+// stands. It does not wait if another store has footage of a life.
+func (l *Log) waitForSource(ctx context.Context, t schemas.Topic, life string) (st sourceState, err error) {
 	index := l.names.Index(t)
 	err = l.retryTold(ctx, func() error {
 		s, err := l.spans(ctx, index)
 		if err == nil {
 			st, err = l.readSource(ctx, index, s[0])
+		}
+		if st.life == "" && life != "" && (errors.Is(err, ErrNotFound) || errors.Is(err, ErrNoTopic)) {
+			st, err = sourceState{life: life}, nil
+		}
+		if st.newest == nil {
+			st.elsewhere = life != ""
 		}
 		return err
 	}, func(err error) { l.logger.Info("waiting for a camera's footage", "topic", index, "err", err) })

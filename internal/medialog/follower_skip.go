@@ -28,10 +28,11 @@ func (f *Follower) Turn(ctx context.Context, seq uint64) error {
 // stands for up to schemas.MaxGapRun gaps. Errors: ErrDone if seq is before Next; those of
 // Err; ctx's, after which a part of the gaps may be there.
 func (f *Follower) SkipTo(ctx context.Context, reason string, seq uint64) error {
-	source, err := f.log.waitForSource(ctx, f.opt.Source)
+	source, err := f.log.waitForSource(ctx, f.opt.Source, f.opt.Life)
 	switch {
 	case err != nil:
 		return err
+	case source.elsewhere:
 	case source.newest == nil || source.newest.Seq+1 < seq:
 		return fmt.Errorf("medialog: skip to %d: %s does not have what comes before", seq, f.opt.Source)
 	}

@@ -70,6 +70,45 @@ func TestFirstFetch(t *testing.T) {
 	})
 }
 
+// TestFragmentFetch: whoever reads a fragment fetches it at once, and little of what stands
+// behind it.
+func TestFragmentFetch(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
+		l := e.log()
+		w := l.Open(t.Context(), cam, OpenOptions{Writer: "w"})
+		ready(t, w)
+		f := newFeed(w, 1)
+		for range 8 {
+			for i := range 3 {
+				if err := f.chunk(uint32(i), 5, i == 2, 20_000); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(200 * time.Millisecond) // a camera's pace: each chunk is a batch
+			}
+		}
+		closeWriter(t, w)
+		all := entriesOf(t, l, Range{})
+		if len(all) != 8 {
+			t.Fatalf("%d entries", len(all))
+		}
+		var sizes []int64
+		c.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			c.KeepControl()
+			sizes = append(sizes, int64(r.(*kmsg.FetchRequest).MaxBytes))
+			return nil, nil, false
+		})
+		for _, e := range all {
+			sizes = nil
+			if n := len(counts(t, l, e, f.sent)); n != 15 {
+				t.Errorf("seq %d: %d samples", e.Seq, n)
+			}
+			if len(sizes) != 1 || sizes[0] < e.Bytes || sizes[0] > e.Bytes*3/2 {
+				t.Errorf("seq %d has %d bytes: fetches of %v bytes", e.Seq, e.Bytes, sizes)
+			}
+		}
+	})
+}
+
 // TestReadBesideWait: a reader that waits for records does not keep another one waiting.
 func TestReadBesideWait(t *testing.T) {
 	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {

@@ -97,6 +97,12 @@ func Connect(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Log, err
 		// limits are for all cameras together: one could stop another.
 		kgo.MaxBufferedRecords(1<<24),
 		kgo.UnknownTopicRetries(20),
+		// A broker that stands still gives no answer. Kafka has chosen another leader
+		// after 9 s (broker.session.timeout.ms). A camera's budget (16 MiB) holds 16 s at
+		// 8 Mbit/s, so what was sent to the old leader is sent again before that: the
+		// sum of both is how long an answer may take.
+		kgo.ProduceRequestTimeout(5*time.Second),
+		kgo.RequestTimeoutOverhead(7*time.Second),
 	)
 	cl, err := kgo.NewClient(opts...)
 	if err != nil {

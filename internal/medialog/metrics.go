@@ -3,6 +3,8 @@ package medialog
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/framelog/framelog/schemas"
 )
 
 type metrics struct {
@@ -50,11 +52,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 }
 
-// forget removes the counters of a camera. Its writer removed the gauges when it
-// ended.
+// forget removes the counters of a camera and of its second stream. Their writers removed
+// the gauges when they ended.
 func (m *metrics) forget(camera string) {
-	l := prometheus.Labels{"camera": camera}
-	for _, v := range []*prometheus.CounterVec{m.written, m.entries, m.refused, m.gaps, m.absent, m.fenced, m.followerOpens, m.followerEntries} {
-		v.DeletePartialMatch(l)
+	for _, t := range []schemas.Topic{{Camera: camera}, {Camera: camera, Rendition: schemas.Sub}} {
+		l := prometheus.Labels{"camera": t.String()}
+		for _, v := range []*prometheus.CounterVec{m.written, m.entries, m.refused, m.gaps, m.absent, m.fenced, m.followerOpens, m.followerEntries} {
+			v.DeletePartialMatch(l)
+		}
 	}
 }

@@ -49,7 +49,10 @@ func (p past) plan(own int64, stood schemas.Standing, now uint64) plan {
 		p.chunks = fromWhole(p.chunks, p.cut)
 	}
 	settled, unit := settle(own, p)
-	if n := len(settled); p.entry == nil && n > 0 && settled[n-1].Seq < stood.Seq {
+	switch n := len(settled); {
+	case p.redo:
+		settled, unit = nil, nil
+	case p.entry == nil && n > 0 && settled[n-1].Seq < stood.Seq:
 		settled, unit = nil, nil // what was recorded after these has expired
 	}
 	life := p.life
@@ -74,6 +77,24 @@ func (p past) plan(own int64, stood schemas.Standing, now uint64) plan {
 		r.from = settled[0].Seq
 	}
 	return plan{settled, r}
+}
+
+// above lets the writer go on above an archived entry, if its numbers are not below that: the log
+// has lost its end. The archive has what the writer would have settled. The hole is declared.
+func (p plan) above(archived *schemas.Entry, now uint64) plan {
+	r := &p.resume
+	if archived.Life != r.life || archived.LastSeq() < r.seq {
+		return p
+	}
+	stood := schemas.Standing{
+		Life: r.life, Seq: archived.LastSeq(), Session: max(r.session, archived.Session), Media: max(r.mediaEnd, archived.MediaEnd()), Layout: r.layout,
+	}
+	if archived.Layout.ID > r.layout.ID {
+		stood.Layout = archived.Layout
+	}
+	up := above(nil, stood, now)
+	up.life, up.from, up.publicEnd, up.recorded = r.life, up.seq, archived.End(), archived.End()
+	return plan{resume: up}
 }
 
 // above returns a place above all chunks, where the numbers stood, and seq.

@@ -90,6 +90,9 @@ func (l *Log) Life(ctx context.Context, t schemas.Topic) (string, error) {
 // It deletes topics of a purged life: the writer begins a new one. Errors: ErrRemoved;
 // ctx's.
 func (w *Writer) admit(ctx context.Context) error {
+	if w.opt.Life != nil {
+		return w.admitBeside(ctx)
+	}
 	if w.opt.Create == nil && len(w.opt.Purged) == 0 {
 		return nil
 	}
@@ -109,8 +112,46 @@ func (w *Writer) admit(ctx context.Context) error {
 	return err
 }
 
+// admitBeside is admit for a rendition that has the life of the camera's footage. It waits
+// until that is known, and deletes topics of the rendition that are of another life.
+func (w *Writer) admitBeside(ctx context.Context) error {
+	w.step.Store("the life of the camera's footage")
+	removed := false
+	err := retry(ctx, func() (err error) {
+		if w.life, err = w.opt.Life(ctx); err != nil {
+			return err
+		}
+		err = w.admitLife(ctx)
+		if removed = errors.Is(err, ErrRemoved); removed {
+			return nil
+		}
+		w.log.logMissingRight(err)
+		return err
+	})
+	if removed {
+		return ErrRemoved
+	}
+	return err
+}
+
+func (w *Writer) admitLife(ctx context.Context) error {
+	life, err := w.log.Life(ctx, w.topic)
+	switch {
+	case errors.Is(err, ErrNoTopic):
+		return w.mayCreate(ctx)
+	case err != nil || life == "" || life == w.life:
+		return err
+	}
+	names, err := w.log.deleteTopics(ctx, []string{w.media, w.index})
+	if err != nil {
+		return fmt.Errorf("medialog: open %s: %w", w.topic, err)
+	}
+	w.logger.Info("deleted footage of a life that the camera does not have any more", "topics", names, "life", life)
+	return w.mayCreate(ctx)
+}
+
 func (w *Writer) admitOnce(ctx context.Context) error {
-	life, err := w.life(ctx)
+	life, err := w.oldLife(ctx)
 	switch {
 	case errors.Is(err, ErrNoTopic):
 		return w.mayCreate(ctx)
@@ -127,9 +168,9 @@ func (w *Writer) admitOnce(ctx context.Context) error {
 	return w.mayCreate(ctx)
 }
 
-// life returns the life of the footage if some was purged before. The error is ErrNoTopic
-// if one of the two topics is missing.
-func (w *Writer) life(ctx context.Context) (life string, err error) {
+// oldLife returns the life of the footage if some was purged before. The error is
+// ErrNoTopic if one of the two topics is missing.
+func (w *Writer) oldLife(ctx context.Context) (life string, err error) {
 	for _, topic := range []string{w.index, w.media} {
 		if _, err := w.log.spans(ctx, topic); err != nil {
 			return "", err

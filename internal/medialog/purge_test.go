@@ -54,10 +54,21 @@ func TestPurge(t *testing.T) {
 			names, err := api.Purge(ctx, cam.Camera)
 			return err == nil && len(names) == 0
 		})
-		w = ingest.Open(ctx, cam, OpenOptions{Writer: "w1"})
+		// Or it may say for a moment that the new topics do not exist. Then the writer ends, and
+		// ingest opens another one.
+		for again := true; again; {
+			w = ingest.Open(ctx, cam, OpenOptions{Writer: "w1"})
+			select {
+			case <-w.Ready():
+				again = false
+			case <-w.Fenced():
+				if again = errors.Is(w.Err(), ErrNoTopic); !again {
+					t.Fatalf("the writer ended: %v", w.Err())
+				}
+			}
+		}
 		f2 := newFeed(w, 2)
 		f2.media, f = f.media, f2 // the feeds run ahead of the clock
-		ready(t, w)
 		for range 3 {
 			if err := f.fragment(2); err != nil {
 				t.Fatal(err)

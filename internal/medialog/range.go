@@ -7,21 +7,21 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// maxStepBack is the most by which public time steps back from one entry to a later
+// MaxStepBack is the most by which public time steps back from one entry to a later
 // one. Public time is the clock of the host that records. Kafka refuses records that are
 // more than 1 h ahead of its own clock (message.timestamp.after.max.ms), so no host can
 // record with a clock further ahead. The rest is for a clock that drifts within a session,
 // and for the time until an entry is appended. A host whose clock is more than 1 h behind
 // the others' breaks this rule: ranges by time may miss its footage, ranges by seq do not.
-const maxStepBack = time.Hour + timeMargin
+const MaxStepBack = time.Hour + timeMargin
 
 // empty reports whether no entry can be in r.
 func (r *Range) empty() bool {
 	return !r.From.IsZero() && !r.To.IsZero() && !r.From.Before(r.To) || r.ToSeq != 0 && r.FromSeq > r.ToSeq
 }
 
-// has reports whether e is in r.
-func (r *Range) has(e *schemas.Entry) bool {
+// Has reports whether e is in r.
+func (r *Range) Has(e *schemas.Entry) bool {
 	switch {
 	case e.Seq < r.FromSeq, r.ToSeq != 0 && e.Seq > r.ToSeq:
 		return false
@@ -33,9 +33,9 @@ func (r *Range) has(e *schemas.Entry) bool {
 	return e.End().After(r.From)
 }
 
-// passed reports whether no entry behind e can be in r.
-func (r *Range) passed(e *schemas.Entry) bool {
-	return r.ToSeq != 0 && e.Seq >= r.ToSeq || !r.To.IsZero() && !e.Start.Before(r.To.Add(maxStepBack))
+// Passed reports whether no entry behind e can be in r.
+func (r *Range) Passed(e *schemas.Entry) bool {
+	return r.ToSeq != 0 && e.Seq >= r.ToSeq || !r.To.IsZero() && !e.Start.Before(r.To.Add(MaxStepBack))
 }
 
 // within picks the visible entries of a range from all valid ones.
@@ -48,8 +48,8 @@ type within struct {
 // take takes the next entry, and returns the entries that are certainly visible. done:
 // no later entry is in the range.
 func (w *within) take(e *schemas.Entry) (visible []schemas.Entry, done bool) {
-	visible = w.edge.pass(e, w.r.has(e))
-	w.passed = w.passed || w.r.passed(e)
+	visible = w.edge.pass(e, w.r.Has(e))
+	w.passed = w.passed || w.r.Passed(e)
 	return visible, w.passed && w.edge.certain()
 }
 
@@ -132,7 +132,7 @@ func (l *Log) rangeStart(ctx context.Context, index string, s span, r Range) (in
 // record of an entry has the time at which it was appended, by the clock of the host
 // that appended it. This may be another host than the one that recorded.
 func (l *Log) timeStart(ctx context.Context, index string, s span, t time.Time) (int64, error) {
-	o, err := l.offsetsAt(ctx, index, t.Add(-maxStepBack))
+	o, err := l.offsetsAt(ctx, index, t.Add(-MaxStepBack))
 	if err != nil {
 		return 0, err
 	}
@@ -183,7 +183,7 @@ func (l *Log) lastStart(ctx context.Context, index string, s span, t time.Time) 
 		if e.Footage() && !e.Start.After(t) {
 			last = &e
 		}
-		if !e.Start.Before(t.Add(maxStepBack)) {
+		if !e.Start.Before(t.Add(MaxStepBack)) {
 			break
 		}
 	}

@@ -103,6 +103,7 @@ type past struct {
 	// The new writer's first access unit.
 	unit     string    // its name; "": it is not known
 	unitTime time.Time // its public time, as far as it is known
+	redo     bool      // the new writer's source repeats what was left (OpenOptions.Redo)
 }
 
 // unitMargin is the most by which the clocks of two writers may differ. An equal access

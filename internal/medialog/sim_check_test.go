@@ -65,6 +65,8 @@ func (s *sim) checkNext(p, e *schemas.Entry, declared bool) error {
 	switch {
 	case e.Life != s.life:
 		return fmt.Errorf("life %q, want %q", e.Life, s.life)
+	case e.Role != s.role:
+		return fmt.Errorf("role %q, want %q", e.Role, s.role)
 	case p == nil && !declared:
 		return fmt.Errorf("no `open` declares the first seq")
 	case p == nil && e.Session != 1 && s.index.records[e.Epoch].From == e.Seq && !s.recordedBefore(e.Epoch):

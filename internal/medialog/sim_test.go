@@ -100,6 +100,7 @@ type sim struct {
 	stats   simStats
 
 	life     string           // of new footage
+	role     schemas.Role     // of the topic: raw has none, a rendition with numbers of its own has one
 	static   bool             // keyframes repeat: the picture does not change
 	keyEvery int64            // frames from one keyframe to the next, about
 	stood    schemas.Standing // what is remembered
@@ -137,6 +138,9 @@ func (s *sim) appendEntry(e schemas.Entry) (offset int64) {
 func newSim(seed uint64) *sim {
 	rng := rand.New(rand.NewPCG(seed, 0x5eed))
 	s := &sim{rng: rng, media: make([]simLog[*schemas.Chunk], 1+rng.IntN(4)), clock: 1 << 40, life: "a"}
+	if seed%2 == 0 {
+		s.role = schemas.RoleAlternative
+	}
 	s.static, s.keyEvery = s.chance(0.05), 2+rng.Int64N(12)
 	return s
 }

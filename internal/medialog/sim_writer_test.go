@@ -47,6 +47,7 @@ func (s *sim) start() *simWriter {
 		id: len(s.writers) + 1, opening: true, lanes: make([][]*simRequest, len(s.media)), epoch: -1,
 	}
 	w.core = newCore(int64(60+s.rng.IntN(200)), 2+s.rng.IntN(8), fmt.Sprint("start ", w.id))
+	w.core.role = s.role
 	w.core.onSession = func(stood schemas.Standing, _ int64, _ string) {
 		if stood.Session >= s.stood.Session {
 			s.stood = stood
@@ -73,7 +74,7 @@ type simRequest struct {
 func (w *simWriter) ask(declared *schemas.Entry) {
 	w.opens = append(w.opens, &simRequest{entry: &schemas.Entry{
 		Kind: schemas.KindOpen, Prev: -1, Writer: fmt.Sprint(w.id), Unit: w.unit, AbsentReason: w.core.why,
-		From: declared.From, Life: declared.Life,
+		From: declared.From, Life: declared.Life, Role: w.core.role,
 	}})
 }
 

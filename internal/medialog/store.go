@@ -219,7 +219,7 @@ func (l *Log) Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) iter
 		defer cancel()
 		media := l.names.Media(t)
 		var sel selection
-		for r, err := range l.records(ctx, media, e.Partition, e.First, e.Last+1) {
+		for r, err := range l.recordsIn(ctx, media, e.Partition, e.First, e.Last+1, l.mediaLimit(&e)) {
 			if err != nil {
 				yield(nil, fmt.Errorf("medialog: chunks of %s %d: %w", t, e.Seq, err))
 				return
@@ -243,4 +243,10 @@ func (l *Log) Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) iter
 			yield(nil, err)
 		}
 	}
+}
+
+// mediaLimit is about how many bytes the records of e's chunks have. A fetch of more would
+// bring the fragments behind them too, which nobody has asked for.
+func (l *Log) mediaLimit(e *schemas.Entry) int64 {
+	return min(e.Bytes+e.Bytes/8+int64(e.Chunks)<<12, l.fetchLimit())
 }

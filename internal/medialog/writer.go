@@ -20,6 +20,9 @@ type OpenOptions struct {
 	// Unit names the first access unit that this writer will record (schemas.UnitHash);
 	// "": none is known. If earlier writers left this unit, settling cuts there.
 	Unit string
+	// Redo: this writer's source repeats what earlier writers left without an entry. None of
+	// it gets an entry, and the writer goes on behind the newest entry.
+	Redo bool
 	// Absent is why nothing was recorded before this writer's first session, if time is
 	// missing there: schemas.AbsentRestart, … With schemas.AbsentHandover the writer before
 	// may still record: opening waits up to 1 s until that one has sent Unit.
@@ -27,9 +30,21 @@ type OpenOptions struct {
 	// Remember returns where the camera's numbers stood. It is called if the index has no
 	// entry; nil, or the zero Standing: nothing is known.
 	Remember func(context.Context) (schemas.Standing, error)
+	// Archived returns the newest entry that an archive has of a life of this topic; one that
+	// is no footage: there is none from a seq on. If the log does not have it any more, as after a power cut
+	// of a broker, the writer goes on above its numbers, and not with numbers of other
+	// footage. It is asked once, for at most archiveWait, since recording does not wait for
+	// an archive. Nil: there is no archive.
+	Archived func(ctx context.Context, life string, seq uint64) (schemas.Entry, error)
 	// Purged is the lives of this camera that were purged. If the topics or Remember tell
 	// one of them, the writer deletes the topics and begins a new life.
 	Purged []string
+	// Role and Life are of a rendition that has numbers of its own (schemas.Sub), and
+	// needed for it. Life returns the life of the camera's footage, which the rendition's
+	// footage has too. It is asked again until the error is nil. If the topics are of
+	// another life, the writer deletes them and begins anew.
+	Role schemas.Role
+	Life func(context.Context) (string, error)
 	// Create, if not nil, is asked before missing topics are created, and again until the
 	// error is nil. If it returns false, the writer ends with ErrRemoved.
 	Create func(context.Context) (bool, error)
@@ -54,7 +69,9 @@ type Writer struct {
 	fenced chan struct{}
 	done   chan struct{}
 	wakeup chan struct{} // capacity 1: an entry may be ready
+	freed  chan struct{} // capacity 1: there may be room (until)
 	step   atomic.Value  // string: what its opening waits for
+	life   string        // of the camera's footage, if opt.Life tells it; only opening uses it
 
 	mu      sync.Mutex // guards all that follows, and core
 	core    *core
@@ -90,20 +107,22 @@ func (w *Writer) stop(err error) {
 	}
 	w.stopped, w.err, w.early.ops = true, err, nil
 	if errors.Is(err, ErrFenced) {
-		w.log.metrics.fenced.WithLabelValues(w.topic.Camera).Inc()
+		w.log.metrics.fenced.WithLabelValues(w.topic.String()).Inc()
 	}
-	w.log.metrics.buffered.DeleteLabelValues(w.topic.Camera)
-	w.log.metrics.pending.DeleteLabelValues(w.topic.Camera)
+	w.log.metrics.buffered.DeleteLabelValues(w.topic.String())
+	w.log.metrics.pending.DeleteLabelValues(w.topic.String())
 	close(w.fenced)
 }
 
 func (w *Writer) wake() {
-	select {
-	case w.wakeup <- struct{}{}:
-	default:
+	for _, c := range []chan struct{}{w.wakeup, w.freed} {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
 	}
 }
 
 func (w *Writer) countRefused(ticks int64, reason string) {
-	w.log.metrics.refused.WithLabelValues(w.topic.Camera, reason).Add(float64(ticks) / schemas.MediaTimescale)
+	w.log.metrics.refused.WithLabelValues(w.topic.String(), reason).Add(float64(ticks) / schemas.MediaTimescale)
 }

@@ -16,7 +16,7 @@ func (w *Writer) write(c *schemas.Chunk, admit string) error {
 		return err
 	}
 	m := w.log.metrics
-	m.buffered.WithLabelValues(w.topic.Camera).Set(float64(w.core.buffered))
+	m.buffered.WithLabelValues(w.topic.String()).Set(float64(w.core.buffered))
 	err = w.produce(c, o.item.entry.Partition, time.Now(), func(offset int64, err error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -29,7 +29,7 @@ func (w *Writer) write(c *schemas.Chunk, admit string) error {
 		}
 		w.core.resolved(o, offset, failure)
 		if !w.stopped {
-			m.buffered.WithLabelValues(w.topic.Camera).Set(float64(w.core.buffered))
+			m.buffered.WithLabelValues(w.topic.String()).Set(float64(w.core.buffered))
 		}
 		w.wake()
 	})

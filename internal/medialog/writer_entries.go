@@ -16,7 +16,7 @@ func (w *Writer) appendEntries(ctx context.Context) error {
 		e, ok := w.core.append()
 		idle := w.closing && len(w.core.pending) == 0
 		gone := w.gone
-		w.log.metrics.pending.WithLabelValues(w.topic.Camera).Set(float64(len(w.core.pending)))
+		w.log.metrics.pending.WithLabelValues(w.topic.String()).Set(float64(len(w.core.pending)))
 		w.mu.Unlock()
 		switch {
 		case ok:
@@ -48,14 +48,15 @@ func (w *Writer) commit(ctx context.Context, e *schemas.Entry) error {
 	w.mu.Lock()
 	w.core.committed(offset)
 	w.mu.Unlock()
+	w.wake()
 	m := w.log.metrics
 	m.commitSeconds.Observe(time.Since(began).Seconds())
-	m.entries.WithLabelValues(w.topic.Camera, string(e.Kind)).Inc()
+	m.entries.WithLabelValues(w.topic.String(), string(e.Kind)).Inc()
 	if e.Absent > 0 {
-		m.absent.WithLabelValues(w.topic.Camera, e.AbsentReason).Add(float64(e.Absent) / schemas.MediaTimescale)
+		m.absent.WithLabelValues(w.topic.String(), e.AbsentReason).Add(float64(e.Absent) / schemas.MediaTimescale)
 	}
 	if e.Kind == schemas.KindGap {
-		m.gaps.WithLabelValues(w.topic.Camera, e.Reason).Add(float64(e.Duration) / schemas.MediaTimescale)
+		m.gaps.WithLabelValues(w.topic.String(), e.Reason).Add(float64(e.Duration) / schemas.MediaTimescale)
 	}
 	return nil
 }

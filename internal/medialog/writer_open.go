@@ -20,9 +20,11 @@ func (l *Log) Open(ctx context.Context, t schemas.Topic, o OpenOptions) *Writer 
 	ctx, cancel := context.WithCancel(ctx)
 	w := &Writer{
 		appender: l.appender(t), opt: o, cancel: cancel,
-		ready: make(chan struct{}), fenced: make(chan struct{}), done: make(chan struct{}), wakeup: make(chan struct{}, 1),
+		ready: make(chan struct{}), fenced: make(chan struct{}), done: make(chan struct{}),
+		wakeup: make(chan struct{}, 1), freed: make(chan struct{}, 1),
 		core: newCore(l.cfg.Budget, l.cfg.IndexPending, cmp.Or(o.Absent, schemas.AbsentRestart)),
 	}
+	w.core.role = o.Role
 	if o.Session != nil {
 		w.core.onSession = func(s schemas.Standing, absent int64, reason string) { o.Session(s, schemas.FromTicks(absent), reason) }
 	}
@@ -94,8 +96,11 @@ func (w *Writer) open(ctx context.Context) error {
 			return err
 		}
 		p := left.plan(epoch, stood, now)
+		if archived := w.archived(ctx, p.resume.life, p.resume.seq); archived.Footage() {
+			p = p.above(&archived, now)
+		}
 		if p.resume.life == "" {
-			p.resume.life = newLife()
+			p.resume.life = cmp.Or(w.life, newLife())
 		}
 		if p.resume.from != 0 {
 			declared, err := w.fence(ctx, schemas.Entry{From: p.resume.from, Life: p.resume.life})
@@ -134,7 +139,7 @@ func (w *Writer) findPast(ctx context.Context, epoch int64) (leftover, error) {
 	if err != nil {
 		return leftover{}, err
 	}
-	left.unit, left.unitTime = w.opt.Unit, w.firstTime()
+	left.unit, left.unitTime, left.redo = w.opt.Unit, w.firstTime(), w.opt.Redo
 	for w.opt.Absent == schemas.AbsentHandover && left.awaitsUnit() && time.Since(began) < unitWait {
 		if _, unit := settle(epoch, left.past); unit != nil {
 			break
@@ -182,10 +187,44 @@ func (w *Writer) remembered(ctx context.Context, newest *schemas.Entry) (stood s
 	}, func(err error) {
 		w.logger.Warn("cannot read where the camera's numbers stood; trying again", "topic", w.media, "err", err)
 	})
-	if slices.Contains(w.opt.Purged, stood.Life) { // a late status
+	if slices.Contains(w.opt.Purged, stood.Life) || w.life != "" && stood.Life != w.life { // a late status
 		stood = schemas.Standing{}
 	}
 	return stood, err
+}
+
+// archiveWait is how long a writer waits for an archive.
+const archiveWait = 2 * time.Second
+
+// archived asks for the newest archived entry of a life; one that is no footage if there is none
+// from seq on, or if nobody knows.
+func (w *Writer) archived(ctx context.Context, life string, seq uint64) schemas.Entry {
+	if w.opt.Archived == nil || life == "" {
+		return schemas.Entry{}
+	}
+	w.step.Store("what is archived of the camera")
+	ctx, cancel := context.WithTimeout(ctx, archiveWait)
+	defer cancel()
+	type answer struct {
+		entry schemas.Entry
+		err   error
+	}
+	answered := make(chan answer, 1) // a file system that is away may answer later
+	go func() {
+		e, err := w.opt.Archived(ctx, life, seq)
+		answered <- answer{e, err}
+	}()
+	var a answer
+	select {
+	case a = <-answered:
+	case <-ctx.Done():
+		a.err = ctx.Err()
+	}
+	if a.err != nil {
+		w.logger.Warn("it is not known what is archived of the camera; its numbers go on from the log alone", "topic", w.media, "err", a.err)
+		return schemas.Entry{}
+	}
+	return a.entry
 }
 
 // newLife makes the name of a camera's footage.
@@ -205,7 +244,7 @@ func (w *Writer) logOpened(epoch int64, p *plan) {
 func (w *Writer) fence(ctx context.Context, declared schemas.Entry) (epoch int64, err error) {
 	open := schemas.Entry{
 		Kind: schemas.KindOpen, Prev: -1, Writer: w.opt.Writer, Host: w.opt.Host, Reason: w.opt.Reason,
-		Unit: w.opt.Unit, AbsentReason: w.opt.Absent, From: declared.From, Life: declared.Life,
+		Unit: w.opt.Unit, AbsentReason: w.opt.Absent, From: declared.From, Life: declared.Life, Role: w.opt.Role,
 	}
 	retryErr := retry(ctx, func() error {
 		w.step.Store("the topics")
