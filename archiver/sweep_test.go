@@ -1,0 +1,200 @@
+package archiver
+
+import (
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/framelog/framelog/internal/archive"
+	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/schemas"
+)
+
+// What the log has of a removed camera is archived, also by an archiver that starts later. When
+// the camera is purged, it goes from the archive, also what comes late. The footage of a camera
+// that is added again under the same id stays.
+func TestRemovedAndPurged(t *testing.T) {
+	virtual(t, func(t *testing.T, e *env) {
+		cam := e.record(raw)
+		one := e.start(nil)
+		cam.seconds(90)
+		one.stop()
+		if err := e.reg.Delete(t.Context(), camID); err != nil {
+			t.Fatal(err)
+		}
+		if err := cam.w.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		two := e.start(nil)
+		time.Sleep(3 * time.Minute)
+		all := e.entries(raw)
+		life := all[0].Life
+		if got, want := seqs(e.archived(life, raw)), seqs(all); got != want {
+			t.Errorf("of a removed camera archived %s\nof %s", got, want)
+		}
+
+		older := filepath.Join(e.dir.String(), "0a0a0a0a", camID, schemas.Raw)
+		if err := os.MkdirAll(older, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(older, "1-2.mp4"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(filepath.Join(older, "1-2.mp4"), time.Time{}, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if err := e.reg.PutPurge(t.Context(), schemas.Purge{Camera: camID}.With(time.Now(), life)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.log.Purge(t.Context(), camID); err != nil {
+			t.Fatal(err)
+		}
+		empty := func() bool {
+			series, err := e.dir.Series(t.Context())
+			return err == nil && len(series) == 0
+		}
+		e.wait("the purged footage is deleted, with older lives", empty)
+
+		e.add(camID)
+		cam = e.record(raw)
+		late := filepath.Join(e.dir.String(), archive.Path(raw, all[:1]))
+		if err := os.MkdirAll(filepath.Dir(late), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		cam.seconds(130)
+		time.Sleep(3 * time.Minute)
+		now := e.entries(raw)
+		if got, want := seqs(e.archived(now[0].Life, raw)), seqs(now); got != want || now[0].Life == life {
+			t.Errorf("of the new life archived %s\nof %s", got, want)
+		}
+		if _, err := os.Stat(filepath.Dir(late)); err == nil {
+			t.Error("what came late after the purge is still there")
+		}
+		if n := two.metric(t, "expired_seconds_total", camID, schemas.Raw); n != 0 {
+			t.Errorf("%v seconds of a purged life have expired", n)
+		}
+	})
+}
+
+// The topics of a camera are deleted and made again while it is archived. Its new footage is
+// archived from the first fragment on, although its index is longer than the one before.
+func TestNewLife(t *testing.T) {
+	virtual(t, func(t *testing.T, e *env) {
+		cam := e.record(raw)
+		p := e.start(nil)
+		cam.seconds(20)
+		time.Sleep(3 * time.Minute)
+		before := e.entries(raw)
+		if err := cam.w.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.log.Purge(t.Context(), camID); err != nil {
+			t.Fatal(err)
+		}
+		cam = e.record(raw)
+		cam.start = time.Now().Add(-time.Minute)
+		cam.seconds(60)
+		time.Sleep(3 * time.Minute)
+		now := e.entries(raw)
+		if got, want := seqs(e.archived(now[0].Life, raw)), seqs(now); got != want || now[0].Life == before[0].Life {
+			t.Errorf("of the new life archived %s\nof %s", got, want)
+		}
+		if n := p.metric(t, "expired_seconds_total", camID, schemas.Raw); n != 0 {
+			t.Errorf("%v seconds have expired", n)
+		}
+	})
+}
+
+// Renditions are archived if the configuration names them, and cameras that it does not name are
+// not.
+func TestPatterns(t *testing.T) {
+	virtual(t, func(t *testing.T, e *env) {
+		e.add("gate")
+		other := e.record(schemas.Topic{Camera: "gate"})
+		cam := e.record(raw)
+		rendition := schemas.Topic{Camera: camID, Rendition: "360p"}
+		f, err := e.log.Follow(t.Context(), rendition, medialog.FollowOptions{Processor: "p", Role: schemas.RoleVariant, Source: raw, MayOpen: func() bool { return true }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		e.start(func(s *Service) { s.cfg.Cameras, s.cfg.Renditions = []string{"y*"}, []string{"*p"} })
+		cam.seconds(3)
+		other.seconds(3)
+		all := e.entries(raw)
+		if err := f.Jump(t.Context(), all[0].Seq); err != nil {
+			t.Fatal(err)
+		}
+		for _, entry := range all {
+			copyFragment(t, e, f, entry)
+		}
+		time.Sleep(3 * time.Minute)
+		for of, want := range map[schemas.Topic]string{raw: "", rendition: seqs(all), {Camera: "gate"}: ""} {
+			life := all[0].Life
+			if of.Camera == "gate" {
+				life = e.entries(of)[0].Life
+			}
+			if got := seqs(e.archived(life, of)); got != want {
+				t.Errorf("%v: archived %s, want %s", of, got, want)
+			}
+		}
+	})
+}
+
+// copyFragment gives a rendition the footage of its source.
+func copyFragment(t *testing.T, e *env, f *medialog.Follower, entry schemas.Entry) {
+	t.Helper()
+	var work *medialog.Work
+	for c, err := range e.log.Chunks(t.Context(), raw, entry) {
+		if err == nil && work == nil {
+			work, err = f.Begin(t.Context(), c)
+		}
+		if err == nil {
+			err = work.Write(t.Context(), c)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := work.Commit(t.Context(), entry, medialog.Output{Used: entry.Chunks}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Cameras that record nothing cost a few requests for all of them together.
+func TestIdleCameras(t *testing.T) {
+	virtual(t, func(t *testing.T, e *env) {
+		e.start(nil)
+		for _, id := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+			e.add(id)
+			e.record(schemas.Topic{Camera: id}).seconds(1)
+			time.Sleep(300 * time.Millisecond) // they begin at different times
+		}
+		time.Sleep(5 * time.Minute)
+		var all, reads atomic.Int64
+		e.cluster.Control(func(req kmsg.Request) (kmsg.Response, error, bool) {
+			e.cluster.KeepControl()
+			switch req := req.(type) {
+			case *kmsg.FetchRequest:
+				if req.MaxWaitMillis == 0 { // not the group's
+					reads.Add(1)
+				}
+			case *kmsg.HeartbeatRequest:
+			default:
+				all.Add(1)
+			}
+			return nil, nil, false
+		})
+		time.Sleep(time.Minute)
+		// Twelve looks, of up to ten requests for all cameras together, and four listings. If each
+		// camera asked for itself, there would be 300.
+		if n, r := all.Load(), reads.Load(); n == 0 || n > 140 || r > 0 {
+			t.Errorf("in a minute 8 idle cameras cause %d requests and %d reads", n, r)
+		}
+	})
+}

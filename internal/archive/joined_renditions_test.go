@@ -1,0 +1,115 @@
+package archive
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"iter"
+	"reflect"
+	"testing"
+
+	"github.com/framelog/framelog/internal/cmaf"
+	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/schemas"
+)
+
+// renditions is a log of a camera whose rendition has no topic any more. If purged, the camera has
+// none either.
+type renditions struct {
+	*kafka
+	purged bool
+}
+
+func (r renditions) missing(t schemas.Topic) bool { return r.purged || !t.IsRaw() }
+
+func (r renditions) Life(ctx context.Context, t schemas.Topic) (string, error) {
+	if r.missing(t) {
+		return "", medialog.ErrNoTopic
+	}
+	return r.kafka.Life(ctx, t)
+}
+
+func (r renditions) Entries(ctx context.Context, t schemas.Topic, in medialog.Range) iter.Seq2[schemas.Entry, error] {
+	if r.missing(t) {
+		return func(yield func(schemas.Entry, error) bool) { yield(schemas.Entry{}, medialog.ErrNoTopic) }
+	}
+	return r.kafka.Entries(ctx, t, in)
+}
+
+func (r renditions) Entry(ctx context.Context, t schemas.Topic, seq uint64) (schemas.Entry, error) {
+	if r.missing(t) {
+		return schemas.Entry{}, medialog.ErrNoTopic
+	}
+	return r.kafka.Entry(ctx, t, seq)
+}
+
+func (r renditions) Available(ctx context.Context, t schemas.Topic, e schemas.Entry) error {
+	if r.missing(t) {
+		return medialog.ErrNoTopic
+	}
+	return r.kafka.Available(ctx, t, e)
+}
+
+func (r renditions) Bounds(ctx context.Context, t schemas.Topic) (oldest, newest schemas.Entry, err error) {
+	if r.missing(t) {
+		return oldest, newest, medialog.ErrNoTopic
+	}
+	return r.kafka.Bounds(ctx, t)
+}
+
+// A rendition that has no topic any more is there as far as it is archived in the life of its
+// camera. After a purge of the camera it is not.
+func TestJoinedRenditionWithoutTopic(t *testing.T) {
+	k := recorded()
+	dir := Local(t.TempDir())
+	small, other := schemas.Topic{Camera: topic.Camera, Rendition: "360p"}, schemas.Topic{Camera: topic.Camera, Rendition: "motion"}
+	for file, err := range Cut(small, each(k.all)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Write(t.Context(), dir, k.log, small, file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set := NewSet(dir, nil, nil)
+	want := collect(t, set.Entries(t.Context(), Series{"life1", small}, medialog.Range{}))
+	j := NewJoined(renditions{kafka: k}, set)
+	if got := collect(t, j.Entries(t.Context(), small, medialog.Range{})); len(want) < 100 || !reflect.DeepEqual(got, want) {
+		t.Errorf("%d entries, want %d", len(got), len(want))
+	}
+	if oldest, newest, err := j.Bounds(t.Context(), small); err != nil || oldest.Seq != want[0].Seq || newest.Seq != want[len(want)-1].Seq {
+		t.Errorf("bounds %d to %d, %v", oldest.Seq, newest.Seq, err)
+	}
+	e, err := j.Entry(t.Context(), small, want[3].Seq)
+	if err != nil || j.Available(t.Context(), small, e) != nil {
+		t.Errorf("an entry: %v", err)
+	}
+	segment, err := cmaf.Segment(e, j.Chunks(t.Context(), small, e))
+	source, _ := cmaf.Segment(e, k.log[3].All())
+	if err != nil || !bytes.Equal(bytes.Join(segment, nil), bytes.Join(source, nil)) {
+		t.Errorf("its segment differs: %v", err)
+	}
+	if kept, err := j.Kept(t.Context(), small); !kept || err != nil {
+		t.Errorf("kept %v, %v", kept, err)
+	}
+
+	for name, c := range map[string]struct {
+		j  *Joined
+		of schemas.Topic
+	}{"not archived": {j, other}, "purged": {NewJoined(renditions{k, true}, set), small}} {
+		if kept, err := c.j.Kept(t.Context(), c.of); kept || err != nil {
+			t.Errorf("%s: kept %v, %v", name, kept, err)
+		}
+		_, err1 := c.j.Entry(t.Context(), c.of, e.Seq)
+		_, _, err2 := c.j.Bounds(t.Context(), c.of)
+		errs := []error{err1, err2, c.j.Available(t.Context(), c.of, e)}
+		for _, err := range c.j.Entries(t.Context(), c.of, medialog.Range{}) {
+			errs = append(errs, err)
+		}
+		for i, err := range errs {
+			if !errors.Is(err, medialog.ErrNoTopic) {
+				t.Errorf("%s, %d: %v", name, i, err)
+			}
+		}
+	}
+}
