@@ -60,12 +60,16 @@ type Config struct {
 	// Data is the broker's own directory. The broker makes it if it is missing.
 	Data string
 	// Limit is the most bytes of log on disk, all topics together. Default 1 GiB,
-	// at least 32 MiB. Above it the broker deletes the oldest footage. Other
+	// at least 32 MiB. Above it the broker deletes the oldest footage (Archived). Other
 	// topics count too, but only retention deletes their records. The last segment
 	// of a partition stays, so the log exceeds the limit if partitions ×
 	// SegmentBytes is larger.
 	Limit int64
-	// Prefix stands before Framelog's topic names (default empty).
+	// Archived reports whether a topic's footage is archived, by processes of the consumer
+	// group Archivers. What is not archived yet is deleted last. Nil: nothing is archived.
+	Archived  func(schemas.Topic) bool
+	Archivers string
+	// Prefix stands before Framelog's topic names and the group's (default empty).
 	Prefix string
 	// Interval is the time between two runs of retention. Default 5 s. The bound
 	// is checked more often while clients write much.

@@ -318,12 +318,21 @@ func TestNotKafka(t *testing.T) {
 
 func TestPlan(t *testing.T) {
 	at := func(s int64) time.Time { return time.Unix(s, 0) }
-	media := func(topic string) bool { return topic != "index" }
+	rank := func(p *partition, j int) int {
+		switch {
+		case p.topic == "index":
+			return rankNever
+		case p.topic == "late" && j >= 1:
+			return rankLast
+		}
+		return rankFirst
+	}
 	parts := []partition{
 		{topic: "a", segments: []segment{{0, 10, at(1)}, {5, 10, at(4)}, {9, 10, at(9)}}},
 		{topic: "b", segments: []segment{{0, 10, at(3)}, {4, 10, at(2)}, {8, 10, at(8)}}},
 		{topic: "index", segments: []segment{{0, 10, at(0)}, {4, 10, at(1)}}},
 		{topic: "c", segments: []segment{{0, 10, at(0)}}},
+		{topic: "late", segments: []segment{{0, 1, at(5)}, {1, 10, at(-2)}, {2, 10, at(0)}, {3, 10, at(1)}}},
 	}
 	for _, tt := range []struct {
 		excess int64
@@ -335,9 +344,11 @@ func TestPlan(t *testing.T) {
 		{10, map[int]int{0: 1}},
 		{11, map[int]int{0: 1, 1: 2}}, // b's second is older than its first, and takes that along
 		{31, map[int]int{0: 2, 1: 2}},
-		{1000, map[int]int{0: 2, 1: 2}},
+		{41, map[int]int{0: 2, 1: 2, 4: 1}},
+		{42, map[int]int{0: 2, 1: 2, 4: 2}}, // the oldest of all goes when nothing else is left
+		{1000, map[int]int{0: 2, 1: 2, 4: 3}},
 	} {
-		if got := plan(parts, media, tt.excess); fmt.Sprint(got) != fmt.Sprint(tt.want) {
+		if got := plan(parts, rank, tt.excess); fmt.Sprint(got) != fmt.Sprint(tt.want) {
 			t.Errorf("plan for %d: %v, want %v", tt.excess, got, tt.want)
 		}
 	}

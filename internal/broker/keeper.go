@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -36,10 +37,13 @@ type keeper struct {
 	adm       *kadm.Client
 	log       *slog.Logger
 	met       *metrics
+	archived  archived
 	ends      ends
 	seen      map[string]segment // by directory: the last segment of an idle partition when its end was saved
 	compacted int64              // size of the compacted topics after the last compaction
 	warned    bool               // a warning that the bound cannot be held was logged
+	told      time.Time          // when it was logged that footage is deleted that is not archived
+	unsure    bool               // it was logged that nobody knows what is archived
 }
 
 func newKeeper(cfg Config, cluster *kfake.Cluster, client *kgo.Client, log *slog.Logger, met *metrics) *keeper {
@@ -48,10 +52,13 @@ func newKeeper(cfg Config, cluster *kfake.Cluster, client *kgo.Client, log *slog
 		names:   schemas.Names{Prefix: cfg.Prefix},
 		cluster: cluster,
 		adm:     kadm.NewClient(client),
-		log:     log,
-		met:     met,
-		ends:    ends{},
-		seen:    map[string]segment{},
+		archived: archived{
+			group: cfg.Prefix + cfg.Archivers, wants: cfg.Archived, names: schemas.Names{Prefix: cfg.Prefix}, client: client, adm: kadm.NewClient(client),
+		},
+		log:  log,
+		met:  met,
+		ends: ends{},
+		seen: map[string]segment{},
 	}
 	met.limit.Set(float64(cfg.Limit))
 	_ = readJSON(endsFile(cfg.Data), &k.ends) // restoreEnds has logged the error
@@ -91,8 +98,9 @@ func (k *keeper) media(topic string) bool {
 	return ok && !index
 }
 
-// bound deletes the oldest footage of all cameras while the log is near its
-// limit. So all cameras keep about the same time.
+// bound deletes footage while the log is near its limit: first what is archived or is never
+// archived, the oldest of all cameras first, so that all keep about the same time. Only when
+// there is no more of that, it deletes footage that is not archived yet.
 func (k *keeper) bound(ctx context.Context) error {
 	parts, err := scan(partitionsDir(k.cfg.Data))
 	if err != nil {
@@ -102,15 +110,23 @@ func (k *keeper) bound(ctx context.Context) error {
 	for _, p := range parts {
 		total += p.size()
 	}
-	cut := plan(parts, k.media, total-(k.cfg.Limit-k.cfg.Limit/16))
+	excess := total - (k.cfg.Limit - k.cfg.Limit/16)
+	if excess > 0 {
+		k.learnArchived(ctx)
+	}
+	cut := plan(parts, k.rank, excess)
+	unarchived := int64(0) // bytes
 	if len(cut) > 0 {
 		offsets := make(kadm.Offsets)
 		for i, at := range cut {
 			p := parts[i]
 			offsets.AddOffset(p.topic, p.part, p.segments[at].base, -1)
-			for _, s := range p.segments[:at] {
+			for j, s := range p.segments[:at] {
 				total -= s.size
 				k.met.deleted.Add(float64(s.size))
+				if k.rank(&p, j) == rankLast {
+					unarchived += s.size
+				}
 			}
 		}
 		res, err := k.adm.DeleteRecords(ctx, offsets)
@@ -124,6 +140,7 @@ func (k *keeper) bound(ctx context.Context) error {
 			}
 		}
 	}
+	k.tellUnarchived(ctx, unarchived)
 	k.met.bytes.Set(float64(total))
 	if over := total > k.cfg.Limit; over != k.warned {
 		k.warned = over
@@ -135,28 +152,70 @@ func (k *keeper) bound(ctx context.Context) error {
 	return nil
 }
 
-// plan chooses the segments to delete, so that at least excess bytes become free:
-// of media alone, the oldest first, and never a partition's last segment. The
-// result maps an index into parts to the index of the segment with which that
+// When a segment may be deleted.
+const (
+	rankNever = iota
+	rankFirst // it is archived, or never archived
+	rankLast  // it is not archived yet
+)
+
+// rank tells when segment j of a partition may be deleted. It is not the partition's last one.
+func (k *keeper) rank(p *partition, j int) int {
+	switch {
+	case !k.media(p.topic):
+		return rankNever
+	case k.archived.protects(p.topic) && p.segments[j+1].base > k.archived.end(p.topic, p.part):
+		return rankLast
+	}
+	return rankFirst
+}
+
+// learnArchived asks what is archived. If that fails, what was known counts.
+func (k *keeper) learnArchived(ctx context.Context) {
+	err := k.archived.update(ctx)
+	if ctx.Err() == nil && (err != nil) != k.unsure {
+		k.unsure = err != nil
+		k.log.InfoContext(ctx, "what is archived when the log has to be cut", "known", err == nil, "error", err)
+	}
+}
+
+// tellEvery is the least time between two messages that footage is deleted that is not archived.
+const tellEvery = 10 * time.Minute
+
+// tellUnarchived counts footage that was deleted before it was archived, and logs it.
+func (k *keeper) tellUnarchived(ctx context.Context, bytes int64) {
+	k.met.unarchived.Add(float64(bytes))
+	if bytes == 0 || !k.told.IsZero() && time.Since(k.told) < tellEvery {
+		return
+	}
+	k.told = time.Now()
+	k.log.ErrorContext(ctx, "the log is at its limit, and footage is deleted that is not archived yet, the oldest first: look why the archiver is behind, or raise broker.limit")
+}
+
+// plan chooses the segments to delete, so that at least excess bytes become free: those of
+// rankFirst before those of rankLast, of each the oldest first, and never a partition's last
+// segment. The result maps an index into parts to the index of the segment with which that
 // partition then begins.
-func plan(parts []partition, media func(topic string) bool, excess int64) map[int]int {
+func plan(parts []partition, rank func(p *partition, segment int) int, excess int64) map[int]int {
 	if excess <= 0 {
 		return nil
 	}
 	type candidate struct {
-		part, seg int
+		part, seg, rank int
 		segment
 	}
 	var all []candidate
-	for i, p := range parts {
-		if !media(p.topic) {
-			continue
-		}
+	for i := range parts {
+		p := &parts[i]
 		for j := range max(0, len(p.segments)-1) {
-			all = append(all, candidate{i, j, p.segments[j]})
+			if r := rank(p, j); r != rankNever {
+				all = append(all, candidate{i, j, r, p.segments[j]})
+			}
 		}
 	}
-	slices.SortStableFunc(all, func(a, b candidate) int { return a.modified.Compare(b.modified) })
+	slices.SortStableFunc(all, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.rank, b.rank), a.modified.Compare(b.modified))
+	})
 	cut := make(map[int]int)
 	for _, c := range all {
 		if excess <= 0 {
@@ -261,6 +320,7 @@ func (k *keeper) compact() error {
 type metrics struct {
 	bytes, limit prometheus.Gauge
 	deleted      prometheus.Counter
+	unarchived   prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, received func() int64) *metrics {
@@ -274,9 +334,12 @@ func newMetrics(reg prometheus.Registerer, received func() int64) *metrics {
 		deleted: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "framelog_broker_deleted_bytes_total", Help: "Footage removed to hold the limit, before its retention.",
 		}),
+		unarchived: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "framelog_broker_deleted_unarchived_bytes_total", Help: "Footage removed to hold the limit, before it was archived.",
+		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.bytes, m.limit, m.deleted, prometheus.NewCounterFunc(prometheus.CounterOpts{
+		reg.MustRegister(m.bytes, m.limit, m.deleted, m.unarchived, prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "framelog_broker_received_bytes_total", Help: "Bytes received from clients.",
 		}, func() float64 { return float64(received()) }))
 	}

@@ -212,6 +212,11 @@ func byCamera(topic string) func(r *kgo.Record, n int) int {
 	}
 }
 
+// Partition returns the partition of a camera's records in a cameras topic of n partitions.
+func Partition(camera string, n int) int32 {
+	return int32(byCamera("")(&kgo.Record{Key: []byte(camera)}, n))
+}
+
 // produce waits for the acknowledgement or for ctx. Errors: ErrUncertain, with
 // ctx's, if the record may still arrive; *kafka.RightError.
 func (c *Client) produce(ctx context.Context, topic, key string, value []byte) error {

@@ -135,9 +135,9 @@ func readText(dir, name string) (string, error) {
 	return string(b), nil
 }
 
-// Store keeps the password of a camera in the file dir/id (mode 0600, in a
-// directory of mode 0700 that it makes). The write is atomic. The password is only
-// for the host and port of the camera's URL, and for no less than its TLS: a
+// Store keeps the password of a stream of a camera (Typed.For) in the file dir/id (mode
+// 0600, in a directory of mode 0700 that it makes). The write is atomic. The password is
+// only for the host and port of the camera's URL, and for no less than its TLS: a
 // password for rtsps is not for rtsp, and one without InsecureTLS is not for
 // InsecureTLS. Resolve finds it as ${file:id}. Passwords for other hosts stay in
 // the file until Forget, since the record that names the new host may not be
@@ -210,7 +210,9 @@ func Forget(dir, id string, cameras map[string]schemas.Camera) (bool, error) {
 	var keep []entry
 	for i, e := range entries {
 		for _, cam := range cameras {
-			if Refers(id, cam) && choose(entries, cam) == i {
+			if slices.ContainsFunc(cam.Streams(), func(s schemas.Camera) bool {
+				return slices.Contains(references(s), own(id)) && choose(entries, s) == i
+			}) {
 				keep = append(keep, e)
 				break
 			}
@@ -227,5 +229,5 @@ func Forget(dir, id string, cameras map[string]schemas.Camera) (bool, error) {
 
 // Refers reports whether a camera refers to ${file:name}.
 func Refers(name string, cam schemas.Camera) bool {
-	return slices.Contains(references(cam), own(name))
+	return slices.ContainsFunc(cam.Streams(), func(s schemas.Camera) bool { return slices.Contains(references(s), own(name)) })
 }

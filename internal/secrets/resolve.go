@@ -35,7 +35,7 @@ type Resolver struct {
 }
 
 // Resolve returns the URL of cam with user, password and the secrets of path and
-// query in it. It reads the secrets at each call, so that a person can change one
+// query in it. cam has one stream (schemas.Camera.Streams). It reads the secrets at each call, so that a person can change one
 // while cameras run. The secret of User may be "user:password" if there is no
 // Password. An error names the reference, never a value. Do not show the URL: see
 // Shown.
@@ -129,7 +129,9 @@ func checked(v string) (string, error) {
 func (r Resolver) read(ref string, cam schemas.Camera) (string, error) {
 	allowed := targets(cam)
 	local := slices.ContainsFunc(r.Cameras, func(c schemas.Camera) bool {
-		return slices.Contains(references(c), ref) && slices.Contains(allowed, targets(c)[0])
+		return slices.ContainsFunc(c.Streams(), func(s schemas.Camera) bool {
+			return slices.Contains(references(s), ref) && slices.Contains(allowed, targets(s)[0])
+		})
 	})
 	name, isFile := strings.CutPrefix(strings.Trim(ref, "${}"), "file:")
 	if !isFile {

@@ -119,11 +119,11 @@ func TestSplitAndResolve(t *testing.T) {
 		"rtsp://h/11?pwd=p%26w%40%2B%2F%3F%25%20&b=c", "rtsp://h/x?auth=YWI6Yw==",
 	} {
 		cam := schemas.Camera{ID: "door", URL: url}
-		password, err := Split(&cam, schemas.Camera{})
-		if err != nil || strings.Contains(cam.URL, password) {
+		typed, err := Split(&cam, schemas.Camera{})
+		if err != nil || strings.Contains(cam.URL, password(typed)) {
 			t.Fatalf("%q: %+v, %v", url, cam, err)
 		}
-		if _, err := Store(dir, cam, password); err != nil {
+		if _, err := Store(dir, cam, password(typed)); err != nil {
 			t.Fatal(err)
 		}
 		if u, err := (Resolver{Dir: dir}).Resolve(t.Context(), cam); err != nil || u.String() != url {

@@ -38,6 +38,8 @@ var schemes = map[string]struct {
 }{
 	"rtsp":  {"554", false}, // RFC 7826 section 4.2
 	"rtsps": {"322", true},
+	// A replay. It reads the log, and no secret goes there.
+	schemas.ReplayScheme: {},
 }
 
 var (
@@ -56,8 +58,10 @@ var (
 	errMoved  = errors.New("holds ***, which stands for a user and password of another host or port: write both again")
 	errAt     = errors.New("holds an @ after the first /, ? or #, so a password may end at that @: percent-encode the password, " +
 		"%2F for /, %3F for ?, %23 for #, %3A for :, %40 for @ and %25 for %; an @ of the path is %40")
-	errHost  = errors.New("host or port is malformed")
-	errSpace = errors.New("holds a space or a control character")
+	errReplay = errors.New("a replay has neither user nor password")
+	errSub    = errors.New("a replay has no second stream and is none")
+	errHost   = errors.New("host or port is malformed")
+	errSpace  = errors.New("holds a space or a control character")
 )
 
 // reference is one ${…}. It holds none of : / ? # @ except the colon of
@@ -70,7 +74,8 @@ func own(id string) string { return "${file:" + id + "}" }
 // isReference reports whether s is one reference and nothing else.
 func isReference(s string) bool { return s != "" && reference.FindString(s) == s }
 
-// references returns the references in a camera's record.
+// references returns the references in a camera's record, without those of its second
+// stream.
 func references(cam schemas.Camera) []string {
 	return reference.FindAllString(cam.User+" "+cam.Password+" "+cam.URL, -1)
 }
@@ -130,19 +135,33 @@ func checkURL(scheme, host, path string) error {
 	return nil
 }
 
-// Check returns why cam may not be in the registry: its URL has an unknown
+// Check returns why cam may not be in the registry: a URL of it has an unknown
 // scheme, a password is in plain text, or a reference is malformed or in a
 // wrong place. A camera of the API may only refer to ${file:<its id>}.
 func Check(cam schemas.Camera) error {
-	if err := check(cam); err != nil {
-		return fmt.Errorf("url: %w", err)
+	streams := cam.Streams()
+	for i, stream := range streams {
+		err := checkStream(stream)
+		if err == nil && len(streams) > 1 && schemas.IsReplay(stream.URL) {
+			err = errSub
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", fields[i], err)
+		}
 	}
-	if cam.Source == schemas.SourceFile {
-		return nil
+	return nil
+}
+
+// fields are the settings with the URLs of a camera's streams.
+var fields = [...]string{"url", "substream"}
+
+func checkStream(cam schemas.Camera) error {
+	if err := check(cam); err != nil || cam.Source == schemas.SourceFile {
+		return err
 	}
 	for _, ref := range references(cam) {
 		if ref != own(cam.ID) {
-			return fmt.Errorf("url: refers to %s: a camera of the API may refer to %s only", ref, own(cam.ID))
+			return fmt.Errorf("refers to %s: a camera of the API may refer to %s only", ref, own(cam.ID))
 		}
 	}
 	return nil
@@ -170,30 +189,74 @@ func check(cam schemas.Camera) error {
 	if len(literals(path)) > 0 {
 		return errInPath
 	}
+	if scheme == schemas.ReplayScheme {
+		return checkReplay(cam)
+	}
 	return nil
 }
 
-// Split splits the URL of cam, as a person has typed it: user and password go
-// into their fields. It returns a password in plain text and puts ${file:<id>}
-// in its place. A password stands before the @, or is a value in the path or the
-// query with a name such as "password". Two different passwords are an error.
-// password is empty if the URL has none, or has a reference already.
+// checkReplay checks the record of a replay.
+func checkReplay(cam schemas.Camera) error {
+	if cam.User+cam.Password != "" {
+		return errReplay
+	}
+	_, err := schemas.ParseReplay(cam.URL)
+	return err
+}
+
+// Typed is a password that a person has typed into a URL.
+type Typed struct {
+	For      schemas.Camera // the camera with the stream of that URL alone
+	Password string
+}
+
+// Split splits the URLs of cam, as a person has typed them: user and password go
+// into their fields. It returns the passwords in plain text and puts ${file:<id>}
+// in their place. A password stands before the @, or is a value in the path or the
+// query with a name such as "password". Two different passwords of a URL are an error,
+// and so are those of two URLs with the same host and port. A URL that has none, or has
+// a reference already, gives none.
 //
-// *** before the @, which Public writes, stands for user and password of old.
-// It is an error if the URL goes to another host or port than old.
+// *** before the @, which Public writes, stands for user and password of old; in a
+// second stream that old does not have, for those of the first. It is an error if the
+// URL goes to another host or port.
 //
 // A password before the @ may hold @ and :, and percent-encoded / ? #. If user
 // or password look percent-encoded, they are decoded.
-func Split(cam *schemas.Camera, old schemas.Camera) (password string, err error) {
+func Split(cam *schemas.Camera, old schemas.Camera) (typed []Typed, err error) {
 	if err := schemas.ValidateCameraID(cam.ID); err != nil {
-		return "", err
+		return nil, err
 	}
-	next := *cam
-	if password, err = split(&next, old); err != nil {
-		return "", fmt.Errorf("url: %w", err)
+	streams := cam.Streams()
+	for i := range streams {
+		before := old.Main()
+		if i > 0 {
+			var had bool
+			if before, had = old.Sub(); !had {
+				before = streams[0]
+			}
+		}
+		password, err := split(&streams[i], before)
+		if err == nil && slices.ContainsFunc(typed, func(t Typed) bool {
+			return password != "" && password != t.Password && targets(t.For)[0] == targets(streams[i])[0]
+		}) {
+			err = errTwo
+		}
+		if err == nil && len(streams) > 1 && schemas.IsReplay(streams[i].URL) {
+			err = errSub
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", fields[i], err)
+		}
+		if password != "" {
+			typed = append(typed, Typed{streams[i], password})
+		}
 	}
-	*cam = next
-	return password, nil
+	*cam = streams[0]
+	if len(streams) > 1 {
+		*cam = cam.WithSub(streams[1])
+	}
+	return typed, nil
 }
 
 func split(cam *schemas.Camera, old schemas.Camera) (password string, err error) {
@@ -300,7 +363,8 @@ func plain(s string) string {
 	return s
 }
 
-// Join is the inverse of Split: it returns the URL from which Split makes cam.
+// Join is the inverse of Split: it returns the URL from which Split makes the first
+// stream of cam.
 func Join(cam schemas.Camera) string {
 	info := cam.User
 	if !isReference(info) {

@@ -23,6 +23,14 @@ func ofFile(t *testing.T, url string) schemas.Camera {
 	return cam
 }
 
+// password returns the password that Split found in a URL.
+func password(typed []Typed) string {
+	if len(typed) == 0 {
+		return ""
+	}
+	return typed[0].Password
+}
+
 // typed are URLs as somebody types them.
 var typed = []struct {
 	url  string
@@ -175,6 +183,11 @@ func TestCheck(t *testing.T) {
 		{camera{URL: "rtsp://h/${FRAMELOG_SECRET_DOOR}"}, true, "${file:door} only"},
 		{camera{URL: "rtsp://h/${file:gate}", User: "u", Password: "${file:door}"}, true, "${file:door} only"},
 
+		{camera{URL: "framelog://yard/raw?from=2026-01-31T08:00:00Z&to=2026-01-31T08:05:00Z"}, true, ""},
+
+		{camera{URL: "framelog://yard"}, false, "from or to is missing"},
+		{camera{URL: "framelog://yard/raw?from=2026-01-31T08:00:00Z&to=2026-01-31T08:05:00Z", User: "u"}, false, "neither user nor password"},
+		{camera{URL: "framelog://yard/raw?from=2026-01-31T08:00:00Z&to=2026-01-31T08:05:00Z&run=${file:door}"}, false, "malformed"},
 		{camera{URL: "http://h/"}, false, "rtsp:// or rtsps://"},
 		{camera{URL: "rtsp://u:" + canary + "@h/"}, false, "in plain text"},
 		{camera{URL: "rtsp://u:${file:door}@h/"}, false, "in plain text"},
@@ -251,9 +264,9 @@ var splits = []struct{ url, record, password string }{
 func TestSplit(t *testing.T) {
 	for _, tt := range splits {
 		cam := schemas.Camera{ID: "door", Source: schemas.SourceFile, URL: tt.url}
-		password, err := Split(&cam, schemas.Camera{})
-		if err != nil || Join(cam) != tt.record || password != tt.password {
-			t.Errorf("Split(%q) = %+v (%q), %q, %v", tt.url, cam, Join(cam), password, err)
+		typed, err := Split(&cam, schemas.Camera{})
+		if err != nil || Join(cam) != tt.record || password(typed) != tt.password {
+			t.Errorf("Split(%q) = %+v (%q), %v, %v", tt.url, cam, Join(cam), typed, err)
 		}
 		if again := ofFile(t, Join(cam)); again != cam {
 			t.Errorf("%+v joined and split is %+v", cam, again)
@@ -270,7 +283,7 @@ func TestSplitOfShown(t *testing.T) {
 		old                   schemas.Camera
 		fails                 error
 	}{
-		{shown: Public(old), old: old, want: Join(old)},
+		{shown: Public(old).URL, old: old, want: Join(old)},
 		{shown: "rtsp://***@cam.example:554/other@x?c", old: old, want: "rtsp://u:${file:x}@cam.example:554/other@x?c"},
 		{shown: "rtsp://***@cam.example/?pwd=new", old: old, want: "rtsp://u:${file:x}@cam.example/?pwd=${file:door}", password: "new"},
 		{shown: "rtsp://***@cam.example/?pwd=new", old: ofFile(t, "rtsp://u:${file:door}@cam.example/"), fails: errTwo},
@@ -285,9 +298,58 @@ func TestSplitOfShown(t *testing.T) {
 		{shown: "http://***@cam.example/", old: old, fails: errScheme},
 	} {
 		cam := schemas.Camera{ID: "door", URL: tt.shown}
-		password, err := Split(&cam, tt.old)
-		if !errors.Is(err, tt.fails) || err == nil && (Join(cam) != tt.want || password != tt.password) {
-			t.Errorf("Split(%q) = %q, %q, %v, want %q, %v", tt.shown, Join(cam), password, err, tt.want, tt.fails)
+		typed, err := Split(&cam, tt.old)
+		if !errors.Is(err, tt.fails) || err == nil && (Join(cam) != tt.want || password(typed) != tt.password) {
+			t.Errorf("Split(%q) = %q, %v, %v, want %q, %v", tt.shown, Join(cam), typed, err, tt.want, tt.fails)
+		}
+	}
+}
+
+// TestSplitTwo: each of two streams has its own user and password, as if it were alone.
+func TestSplitTwo(t *testing.T) {
+	const ref = "${file:door}"
+	old := schemas.Camera{ID: "door", URL: "rtsp://h/1", User: "u", Password: ref}
+	oldToo := old.WithSub(schemas.Camera{URL: "rtsp://g/2", User: "v", Password: ref})
+	for _, tt := range []struct {
+		url, sub             string
+		old                  schemas.Camera
+		want, wantSub, keeps string // Join, and host=password of those that are to be kept
+		fails                string
+	}{
+		{url: "rtsp://u:a@h/1", sub: "rtsp://u:a@h/2", want: "rtsp://u:" + ref + "@h/1", wantSub: "rtsp://u:" + ref + "@h/2", keeps: "h:554=a h:554=a"},
+		{url: "rtsp://u:a@h/1", sub: "rtsp://v:b@g/2", want: "rtsp://u:" + ref + "@h/1", wantSub: "rtsp://v:" + ref + "@g/2", keeps: "h:554=a g:554=b"},
+		{url: "rtsp://h/1", sub: "rtsp://h/2?pwd=b", want: "rtsp://h/1", wantSub: "rtsp://h/2?pwd=" + ref, keeps: "h:554=b"},
+		{url: "rtsp://h/1", sub: "rtsp://h/2", want: "rtsp://h/1", wantSub: "rtsp://h/2"},
+		{url: "rtsp://***@h/1", sub: "rtsp://***@g/2", old: oldToo, want: "rtsp://u:" + ref + "@h/1", wantSub: "rtsp://v:" + ref + "@g/2"},
+		{url: "rtsp://***@h/1", sub: "rtsp://***@h/2", old: old, want: "rtsp://u:" + ref + "@h/1", wantSub: "rtsp://u:" + ref + "@h/2"},
+		{url: "rtsp://u:a@h/1", sub: "rtsp://***@h/2", want: "rtsp://u:" + ref + "@h/1", wantSub: "rtsp://u:" + ref + "@h/2", keeps: "h:554=a"},
+		{url: "rtsp://***@h/1", sub: "rtsp://***@h/2", old: oldToo, fails: "substream: " + errMoved.Error()},
+		{url: "rtsp://u:a@h/1", sub: "rtsp://***@g/2", fails: "substream: " + errMoved.Error()},
+		{url: "rtsp://u:" + canary + "@h/1", sub: "rtsp://u:" + canary + "2@h/2", fails: "substream: " + errTwo.Error()},
+		{url: "rtsp://h/1", sub: "http://h/2", fails: "substream: " + errScheme.Error()},
+		{url: "rtsp://h/1", sub: "framelog://yard?from=2026-11-29T00:00:00Z&to=2026-11-29T01:00:00Z&run=x", fails: "substream: "},
+	} {
+		cam := schemas.Camera{ID: "door", URL: tt.url, Substream: tt.sub}
+		typed, err := Split(&cam, tt.old)
+		if tt.fails != "" {
+			if err == nil || !strings.HasPrefix(err.Error(), tt.fails) || strings.Contains(err.Error(), canary) {
+				t.Errorf("%s and %s: %v, want %s", tt.url, tt.sub, err, tt.fails)
+			}
+			continue
+		}
+		var keeps []string
+		for _, x := range typed {
+			keeps = append(keeps, site(x.For.URL)+"="+x.Password)
+		}
+		streams := cam.Streams()
+		if err != nil || Join(streams[0]) != tt.want || Join(streams[1]) != tt.wantSub || strings.Join(keeps, " ") != tt.keeps {
+			t.Errorf("%s and %s: %+v, to keep %q, %v", tt.url, tt.sub, streams, keeps, err)
+		}
+		if err := Check(cam); err != nil {
+			t.Errorf("%s and %s: %v", tt.url, tt.sub, err)
+		}
+		if public := Public(cam); strings.Contains(public.URL+public.Substream, ref+"@") {
+			t.Errorf("%s and %s are shown as %s and %s", tt.url, tt.sub, public.URL, public.Substream)
 		}
 	}
 }
@@ -322,8 +384,8 @@ func FuzzSplit(f *testing.F) {
 		}
 		again := cam
 		again.URL, again.User, again.Password = Join(cam), "", ""
-		if p, err := Split(&again, schemas.Camera{}); err != nil || p != "" || again != cam {
-			t.Fatalf("%+v joined is %q, and split %+v, %q, %v", cam, Join(cam), again, p, err)
+		if p, err := Split(&again, schemas.Camera{}); err != nil || len(p) > 0 || again != cam {
+			t.Fatalf("%+v joined is %q, and split %+v, %v, %v", cam, Join(cam), again, p, err)
 		}
 		// What a secret holds changes neither the host nor how many values there are.
 		fillWith := func(v string) shape {

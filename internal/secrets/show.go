@@ -97,10 +97,19 @@ func Redact(text string) string {
 	return b.String()
 }
 
-// Public returns the URL of a camera for everybody: *** stands for user and
-// password, references in path and query stay. Split accepts it. If Check
-// refuses the camera, it is the result of Redact.
-func Public(cam schemas.Camera) string {
+// Public returns a camera with its URLs for everybody: *** stands for user and
+// password, references in path and query stay. Split accepts them. A URL that Check
+// refuses becomes the result of Redact.
+func Public(cam schemas.Camera) schemas.Camera {
+	public := cam
+	public.URL = publicURL(cam)
+	if sub, ok := cam.Sub(); ok {
+		public.Substream = publicURL(sub)
+	}
+	return public
+}
+
+func publicURL(cam schemas.Camera) string {
 	switch {
 	case check(cam) != nil:
 		return Redact(cam.URL)

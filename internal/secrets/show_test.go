@@ -17,7 +17,7 @@ func TestPublic(t *testing.T) {
 		"rtsp://u@h/p":                            "rtsp://***@h/p",
 		"rtsp://10.0.0.5/?pwd=" + canary:          "rtsp://10.0.0.5/?pwd=${file:door}",
 	} {
-		if got := Public(ofFile(t, url)); got != want {
+		if got := Public(ofFile(t, url)).URL; got != want {
 			t.Errorf("Public(%q) = %q, want %q", url, got, want)
 		}
 	}
@@ -28,7 +28,7 @@ func TestPublic(t *testing.T) {
 		"rtsp://u:1/" + canary + "@camera/live@main": "rtsp://***@main",
 		"rtsp://john.doe:1/" + canary + "@10.0.0.5/": "rtsp://***@10.0.0.5/",
 	} {
-		if got := Public(schemas.Camera{URL: url}); got != want {
+		if got := Public(schemas.Camera{URL: url}).URL; got != want {
 			t.Errorf("Public of a bad record, %q: %q, want %q", url, got, want)
 		}
 		if got := Shown(schemas.Camera{URL: url}); got != "" {

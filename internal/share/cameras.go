@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/framelog/framelog/internal/registry"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -153,6 +154,28 @@ func (s *Cameras) Purges() map[string]Purge {
 	return purges()
 }
 
+// Removed returns those of cameras that the registry does not have any more, as far as their
+// records would stand in this process's partitions. Errors: this process is in no group yet;
+// Kafka's; ctx's.
+func (s *Cameras) Removed(ctx context.Context, cameras []string) (removed []string, err error) {
+	g := s.joinedGroup()
+	if g == nil {
+		return nil, errNotJoined
+	}
+	n, err := g.count(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range cameras {
+		if p := s.partitions[registry.Partition(id, n)]; p != nil && p.known && !p.unconfirmed && s.cameras[id] == nil {
+			removed = append(removed, id)
+		}
+	}
+	return removed, nil
+}
+
 // Ready returns an error until this process has read its cameras. If brokers go
 // away later, it stays ready: the work goes on.
 func (s *Cameras) Ready() error {
@@ -278,12 +301,21 @@ func (s *Cameras) Desired(id int32, cams map[string]schemas.Camera) {
 			s.cameras[cam] = c
 		}
 		e, why := evWanted, reason
-		if !c.record.Equal(record) {
+		if !c.record.Equal(record) && !c.takes(record) {
 			e, why = evChanged, ReasonChanged
 		}
 		c.partition, c.record = id, record
 		s.happen(c, e, why)
 	}
+}
+
+// takes reports whether the camera's run goes on with a changed record.
+func (c *camera) takes(record schemas.Camera) bool {
+	if c.state != waiting && c.state != recording {
+		return false // its run ends, or has ended
+	}
+	w, ok := c.run.work.(Changer)
+	return ok && w.Change(record)
 }
 
 // Close ends all work and waits for it. Run does the same when it ends.

@@ -257,6 +257,18 @@ func (g *group) take(fetches kgo.Fetches) (cut []int32) {
 	return cut
 }
 
+// count returns how many partitions the cameras topic has.
+func (g *group) count(ctx context.Context) (int, error) {
+	topics, err := kadm.NewClient(g.client).ListTopics(ctx, g.topic)
+	if err == nil {
+		err = topics.Error()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("share: describe %s: %w", g.topic, err)
+	}
+	return max(1, len(topics[g.topic].Partitions)), nil
+}
+
 // purges returns the purges of the partitions that were read.
 func (g *group) purges() map[string]Purge {
 	g.mu.Lock()

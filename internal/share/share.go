@@ -71,6 +71,14 @@ type Work interface {
 	Mute(on bool)
 }
 
+// Changer is a [Work] that may go on when the camera's record changes.
+type Changer interface {
+	// Change reports whether the work goes on with this record, which it takes then. If
+	// not, the work is stopped, and another one is made of the record. It is called with
+	// the lock of Cameras held, and returns soon.
+	Change(cam schemas.Camera) bool
+}
+
 // Purge is the record of what was purged of a camera id.
 type Purge struct {
 	schemas.Purge

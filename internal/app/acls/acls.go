@@ -48,12 +48,13 @@ type Role struct {
 // Roles are all roles, in the order of the documentation.
 func Roles() []Role {
 	return []Role{
-		{"ingest", "records cameras, and deletes purged footage", ingest},
+		{"ingest", "records cameras, reads what it replays, and deletes purged footage", ingest},
 		{"process", "runs one processor", process},
+		{"archive", "writes footage into files", archive},
 		{"egress", "serves viewers, and signs them in; changes no camera", egress},
 		{"editor", "adds, changes and removes cameras, on the page and by the API: the user of an egress that may do so needs the rights of egress and these", editor},
 		{"monitor", "shows how far everything is behind", monitor},
-		{"admin", "runs the commands cameras, dlq and users", admin},
+		{"admin", "runs the commands cameras, clip, dlq, export, replay, users and verify", admin},
 		{"up", "runs everything: framelog up with brokers", up},
 	}
 }
@@ -94,7 +95,8 @@ func ingest(s Scope) []Right {
 	}
 	for _, c := range s.Cameras {
 		rights = append(rights, footage(s, c, schemas.Raw, own...)...)
-		rights = append(rights, topics(s.Names.Media(schemas.Topic{Camera: c})+".", remove)) // renditions of a purged camera
+		rights = append(rights, footage(s, c, schemas.Sub, own...)...)
+		rights = append(rights, topics(s.Names.Media(schemas.Topic{Camera: c})+".", read, remove)) // renditions: those that are replayed, and those of a purged camera
 	}
 	return rights
 }
@@ -118,6 +120,10 @@ func process(s Scope) (rights []Right) {
 		}
 	}
 	return rights
+}
+
+func archive(s Scope) []Right {
+	return append([]Right{group(s, "framelog-archive", read), topic(s.Names.Cameras(), read)}, allFootage(s, read)...)
 }
 
 func egress(s Scope) []Right {
@@ -147,7 +153,7 @@ func admin(s Scope) []Right {
 }
 
 func up(s Scope) []Right {
-	return slices.Concat(ingest(s), process(s), egress(s), editor(s), monitor(s), admin(s))
+	return slices.Concat(ingest(s), process(s), archive(s), egress(s), editor(s), monitor(s), admin(s))
 }
 
 // topic allows operations on one topic.

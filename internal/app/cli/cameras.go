@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -132,16 +133,19 @@ func printJSON(out io.Writer, v any) error {
 
 // AddCmd is "framelog cameras add".
 type AddCmd struct {
-	ID          string `arg:"" help:"What names the camera in URLs and topics: a-z, 0-9 and -."`
-	URL         string `arg:"" help:"rtsp:// or rtsps://, with a reference in place of the password."`
-	Label       string `help:"A name for people." placeholder:"TEXT"`
-	Transport   string `help:"tcp or udp; by default TCP first, then UDP." placeholder:"tcp|udp"`
-	InsecureTLS bool   `name:"insecure-tls" help:"Take any certificate of an rtsps camera."`
-	NoAudio     bool   `name:"no-audio" help:"Leave the sound out."`
-	Disabled    bool   `help:"Add it switched off."`
-	Replace     bool   `help:"Change the camera if there is one of this id already."`
+	ID          string        `arg:"" help:"What names the camera in URLs and topics: a-z, 0-9 and -."`
+	URL         string        `arg:"" help:"rtsp:// or rtsps://, with a reference in place of the password; or framelog:// for a replay."`
+	Label       string        `help:"A name for people." placeholder:"TEXT"`
+	Substream   string        `help:"URL of the camera's second stream, which walls show." placeholder:"URL"`
+	Transport   string        `help:"tcp or udp; by default TCP first, then UDP." placeholder:"tcp|udp"`
+	InsecureTLS bool          `name:"insecure-tls" help:"Take any certificate of an rtsps camera."`
+	NoAudio     bool          `name:"no-audio" help:"Leave the sound out."`
+	Disabled    bool          `help:"Add it switched off."`
+	Engine      string        `help:"What speaks RTSP with it: gstreamer or native; by default as ingest is configured." placeholder:"gstreamer|native"`
+	Chunk       time.Duration `name:"chunk-duration" help:"Length of its chunks, at most 2s; 1ms makes a chunk of each picture; by default as ingest is configured." placeholder:"DURATION"`
+	Replace     bool          `help:"Change the camera if there is one of this id already."`
 
-	PasswordStdin bool `name:"password-stdin" help:"Read the password of the URL's user from standard input, and keep it on this machine for the URL's host and port."`
+	PasswordStdin bool `name:"password-stdin" help:"Read the password of the URLs' user from standard input, and keep it on this machine for the URLs' hosts and ports."`
 }
 
 // maxPassword is the longest password that is read, in bytes.
@@ -165,24 +169,33 @@ func readPassword(in io.Reader) (string, error) {
 // camera returns the camera of the command line, and its password.
 func (c *AddCmd) camera(in io.Reader, now time.Time) (cam schemas.Camera, password string, err error) {
 	cam = schemas.Camera{
-		ID: c.ID, Label: c.Label, URL: c.URL, Transport: c.Transport, InsecureTLS: c.InsecureTLS,
+		ID: c.ID, Label: c.Label, URL: c.URL, Substream: c.Substream, Transport: c.Transport, InsecureTLS: c.InsecureTLS,
 		NoAudio: c.NoAudio, Disabled: c.Disabled, Source: schemas.SourceAPI, Updated: now,
+		Engine: c.Engine, ChunkMS: uint16(min(max(c.Chunk.Milliseconds(), 0), schemas.MaxChunkMS)),
+	}
+	if c.Chunk < 0 || c.Chunk.Milliseconds() > schemas.MaxChunkMS {
+		return cam, "", &UsageError{What: fmt.Sprintf("--chunk-duration %v: want 0s to 2s", c.Chunk)}
 	}
 	typed, err := secrets.Split(&cam, schemas.Camera{})
 	switch {
 	case err != nil:
 		return cam, "", &UsageError{What: err.Error()}
-	case typed != "":
+	case len(typed) > 0:
 		return cam, "", &UsageError{
 			What:   "the url holds a password, which a command line shows to everybody",
 			Remedy: "leave it out and give it with --password-stdin, or " + byHand(c.ID),
 		}
 	}
 	if c.PasswordStdin && !secrets.Refers(c.ID, cam) {
-		if cam.User == "" || cam.Password != "" || strings.Contains(cam.User, "${") {
+		if !takesPassword(cam.User, cam.Password) && !takesPassword(cam.SubstreamUser, cam.SubstreamPassword) {
 			return cam, "", &UsageError{What: "the password that --password-stdin reads belongs to a user", Remedy: "write the user into the url, before the host and an @"}
 		}
-		cam.Password = "${file:" + c.ID + "}"
+		if takesPassword(cam.User, cam.Password) {
+			cam.Password = "${file:" + c.ID + "}"
+		}
+		if takesPassword(cam.SubstreamUser, cam.SubstreamPassword) {
+			cam.SubstreamPassword = "${file:" + c.ID + "}"
+		}
 	}
 	if err := secrets.Check(cam); err != nil {
 		return cam, "", &UsageError{What: err.Error()}
@@ -193,7 +206,35 @@ func (c *AddCmd) camera(in io.Reader, now time.Time) (cam schemas.Camera, passwo
 	return cam, password, err
 }
 
-// keep stores the camera's password. undo restores the former one.
+// takesPassword reports whether a stream has a user whose password is not given.
+func takesPassword(user, password string) bool {
+	return user != "" && password == "" && !strings.Contains(user, "${")
+}
+
+// keepAll stores the password for each stream of the camera that refers to it. undo
+// restores the former ones.
+func (e *Env) keepAll(cam schemas.Camera, password string) (undo func() error, err error) {
+	var undone []func() error
+	undo = func() (err error) {
+		for _, u := range slices.Backward(undone) {
+			err = errors.Join(err, u())
+		}
+		return err
+	}
+	for _, stream := range cam.Streams() {
+		if !secrets.Refers(cam.ID, stream) {
+			continue
+		}
+		u, err := e.keep(stream, password)
+		if err != nil {
+			return nil, errors.Join(err, undo())
+		}
+		undone = append(undone, u)
+	}
+	return undo, nil
+}
+
+// keep stores the password of a stream. undo restores the former one.
 func (e *Env) keep(cam schemas.Camera, password string) (undo func() error, err error) {
 	undo, err = e.Keep(cam, password)
 	switch {
@@ -236,7 +277,7 @@ func (c *AddCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 		}
 		undo := func() error { return nil }
 		if password != "" {
-			if undo, err = env.keep(cam, password); err != nil {
+			if undo, err = env.keepAll(cam, password); err != nil {
 				return err
 			}
 		}
@@ -250,7 +291,7 @@ func (c *AddCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 		if _, err := env.Forget(c.ID, have.Cameras); err != nil {
 			return err
 		}
-		cam.URL = secrets.Public(cam)
+		cam = secrets.Public(cam)
 		switch {
 		case parent.json():
 			return env.json(cam)

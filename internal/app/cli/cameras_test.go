@@ -116,10 +116,14 @@ func full() *fakeRegistry {
 	}
 	add("front-door", "Front door", "", &schemas.Status{State: schemas.StateLive, Since: ago(3 * time.Hour), Absent: 15.3, AbsentReason: schemas.AbsentRestart, Stands: schemas.Standing{Seq: 7}, Video: schemas.H264, Audio: schemas.AAC, Width: 1920, Height: 1080, FPS: 30, Bitrate: 4_120_000})
 	add("garage", "Garage", "office:12", &schemas.Status{State: schemas.StateAway, Since: ago(190 * time.Second), Error: "no route\nto host, which takes a word or two more than would fit into any column of a table beside all of the others; look at the camera's network", Video: schemas.H265, Width: 2560, Height: 1440, FPS: 12.5})
-	add("gate", "Überwachung der Toreinfahrt von der Straße aus", "", &schemas.Status{State: schemas.StateLive, Since: ago(50 * time.Hour), Problem: "no keyframe for 24 s", Video: schemas.MJPEG, Bitrate: 812_400})
+	add("gate", "Überwachung der Toreinfahrt von der Straße aus", "", &schemas.Status{State: schemas.StateLive, Since: ago(50 * time.Hour), Problem: "no keyframe for 24 s", Video: schemas.MJPEG, Bitrate: 812_400, Substream: &schemas.StreamStatus{State: schemas.StateAway, Since: ago(time.Minute)}})
 	add("roof", "", "", nil)
-	add("yard", "", "", &schemas.Status{State: schemas.StateLive, Since: ago(time.Hour), Updated: ago(42 * time.Second), Absent: 4, AbsentReason: schemas.AbsentCamera})
+	add("yard", "", "", &schemas.Status{State: schemas.StateLive, Since: ago(time.Hour), Updated: ago(42 * time.Second), Substream: &schemas.StreamStatus{Stands: schemas.Standing{Seq: 3}}, Absent: 4, AbsentReason: schemas.AbsentCamera})
 	add("cellar", "Cellar", "", &schemas.Status{State: schemas.StateDisabled, Since: ago(time.Hour)})
+	gate := f.Cameras["gate"]
+	gate.Substream = "rtsp://10.0.0.5/2"
+	f.Cameras["gate"] = gate
+	f.Status["gate"].Substream.Error = "no route to host"
 	return f
 }
 
@@ -316,5 +320,37 @@ func TestAddReadsPassword(t *testing.T) {
 				t.Errorf("error %v, kept %q, camera %+v, printed %q", err, r.kept, r.Cameras["new"], out)
 			}
 		})
+	}
+}
+
+// The password is for the user of each stream that has none.
+func TestAddReadsPasswordOfSubstream(t *testing.T) {
+	for args, want := range map[string][]string{
+		"rtsp://viewer@h/1 --substream rtsp://viewer@h/2":         {"rtsp://viewer:${file:new}@h/1", "rtsp://viewer:${file:new}@h/2"},
+		"rtsp://h/1 --substream rtsp://viewer@h/2":                {"rtsp://h/1", "rtsp://viewer:${file:new}@h/2"},
+		"rtsp://viewer@h/1 --substream rtsp://h/2":                {"rtsp://viewer:${file:new}@h/1", "rtsp://h/2"},
+		"rtsp://viewer:${file:new}@h/1 --substream rtsp://w@g/2":  {"rtsp://viewer:${file:new}@h/1", "rtsp://w@g/2"},
+		"rtsp://viewer@h/1 --substream rtsp://w:${file:new}@g/2 ": {"rtsp://viewer@h/1", "rtsp://w:${file:new}@g/2"},
+	} {
+		r := &fakeRegistry{Snapshot: registry.Snapshot{Cameras: map[string]schemas.Camera{}}, stdin: "secret\n"}
+		out, err := run(t, r, append([]string{"add", "new", "--password-stdin"}, strings.Fields(args)...)...)
+		streams := r.Cameras["new"].Streams()
+		if err != nil || len(streams) != 2 || secrets.Join(streams[0]) != want[0] || secrets.Join(streams[1]) != want[1] {
+			t.Errorf("%s: %v, %+v", args, err, streams)
+			continue
+		}
+		var kept []string
+		for _, url := range want {
+			if strings.Contains(url, "${file:new}") {
+				kept = append(kept, "new", url, "secret")
+			}
+		}
+		if !slices.Equal(r.kept, kept) || strings.Contains(out, "secret") {
+			t.Errorf("%s: kept %q, printed %s", args, r.kept, out)
+		}
+	}
+	r := &fakeRegistry{Snapshot: registry.Snapshot{Cameras: map[string]schemas.Camera{}}}
+	if _, err := run(t, r, "add", "new", "rtsp://h/1", "--substream", "rtsp://u:"+canary+"@h/2"); err == nil || strings.Contains(err.Error(), canary) || len(r.Cameras) > 0 {
+		t.Errorf("a password on the command line: %v", err)
 	}
 }

@@ -102,6 +102,7 @@ const badAfter = lag.Seconds(time.Minute)
 type lagLine struct {
 	at            string
 	behind        lag.Seconds // -1: it has neither
+	late          lag.Seconds // without what the group waits by design
 	records, left string
 }
 
@@ -125,7 +126,7 @@ func (e *LagEnv) table(r *lag.Report) []byte {
 			late++
 		}
 		for _, l := range lagLines(c) {
-			p.colours = append(p.colours, e.color(l.behind))
+			p.colours = append(p.colours, e.color(l.late))
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, c.State, l.at, behindText(l.behind), l.records, l.left)
 		}
 	}
@@ -145,10 +146,10 @@ func (e *LagEnv) table(r *lag.Report) []byte {
 // lagLines returns the lines of a camera, worst first.
 func lagLines(c *lag.Camera) (all []lagLine) {
 	for _, h := range c.Hops {
-		all = append(all, lagLine{at: h.Name, behind: h.Behind})
+		all = append(all, lagLine{at: h.Name, behind: h.Behind, late: h.Behind})
 	}
 	for _, g := range c.Groups {
-		l := lagLine{at: "group " + g.Group, behind: g.Seconds, records: fmt.Sprint(g.Records)}
+		l := lagLine{at: "group " + g.Group, behind: g.Seconds, late: g.Late(), records: fmt.Sprint(g.Records)}
 		if g.Rendition != "raw" {
 			l.at += " of " + g.Rendition
 		}
@@ -157,9 +158,9 @@ func lagLines(c *lag.Camera) (all []lagLine) {
 		}
 		all = append(all, l)
 	}
-	slices.SortStableFunc(all, func(a, b lagLine) int { return cmp.Compare(b.behind, a.behind) })
+	slices.SortStableFunc(all, func(a, b lagLine) int { return cmp.Compare(b.late, a.late) })
 	if len(all) == 0 {
-		all = append(all, lagLine{behind: -1})
+		all = append(all, lagLine{behind: -1, late: -1})
 	}
 	return all
 }

@@ -35,9 +35,11 @@ func (c *ListCmd) Run(ctx context.Context, env *Env, parent *CamerasCmd) error {
 		now := env.now()
 		all := []listed{}
 		for _, id := range slices.Sorted(maps.Keys(s.Cameras)) {
-			l := listed{Camera: s.Cameras[id]}
-			l.URL = secrets.Public(l.Camera)
+			l := listed{Camera: secrets.Public(s.Cameras[id])}
 			if st, ok := s.Status[id]; ok {
+				if st.Substream != nil && st.Substream.State == "" {
+					st.Substream = nil // it had one, and only writers of the log need to know
+				}
 				l.Status, l.Stale = &st, st.Stale(now)
 			}
 			all = append(all, l)
@@ -63,6 +65,9 @@ func printList(env *Env, all []listed, now time.Time) error {
 		state, note := condition(l, now)
 		if note != "" {
 			fmt.Fprintf(&notes, "%s: %s\n", l.ID, oneLine(note))
+		}
+		if note := substreamNote(l); note != "" {
+			fmt.Fprintf(&notes, "%s: its substream %s\n", l.ID, oneLine(note))
 		}
 		sends := ""
 		if l.Status != nil {
@@ -120,6 +125,22 @@ func condition(l listed, now time.Time) (state, note string) {
 		note = cmp.Or(s.Problem, absence(s, now))
 	}
 	return state, note
+}
+
+// substreamNote returns what is wrong with the second stream of a camera that ingest
+// records; "": nothing is, or the camera has none.
+func substreamNote(l listed) string {
+	if l.Disabled || l.Substream == "" || l.Status == nil || l.Stale || l.Status.Substream == nil {
+		return ""
+	}
+	s := l.Status.Substream
+	switch {
+	case s.State == schemas.StateLive && s.Problem != "":
+		return "has a problem: " + s.Problem
+	case s.State == schemas.StateLive || s.State == "":
+		return ""
+	}
+	return strings.TrimSuffix("is "+string(s.State)+": "+s.Error, ": ")
 }
 
 // absence returns how long nothing was recorded before a camera became live; "" if that

@@ -1,8 +1,8 @@
 // Package config loads Framelog's configuration: a YAML file, FRAMELOG_*
 // variables and flags, in rising precedence. [Config] holds the settings that
 // roles share. A role declares its own keys as a [Section]. The tags of a field
-// give the key's name, default, bounds and meaning; the loader and the
-// reference in docs/configuration.md are made from them.
+// give the key's name, its names in earlier versions (was), default, bounds and
+// meaning; the loader and the reference in docs/configuration.md are made from them.
 package config
 
 import (
@@ -86,13 +86,16 @@ type Topics struct {
 
 // Camera is one entry of cameras.
 type Camera struct {
-	ID          string `yaml:"id" doc:"Name of the camera in topics and URLs, which never changes: 1 to 63 of a-z, 0-9 and -, not beginning with -. Needed."`
-	Label       string `yaml:"label" default:"" doc:"Name of the camera for people."`
-	URL         string `yaml:"url" doc:"rtsp:// or rtsps://. User and password, and values in its path and query, may be ${FRAMELOG_SECRET_X} (an environment variable) or ${file:NAME} (a file in secrets_dir); framelog up puts a plain password into such a file. A secret goes to the host and port of the cameras here that use it, and to no other. Needed."`
-	Transport   string `yaml:"transport" default:"" oneof:",tcp,udp" doc:"Empty: TCP first, then UDP."`
-	InsecureTLS bool   `yaml:"insecure_tls" default:"false" doc:"Accept any certificate of an rtsps camera."`
-	NoAudio     bool   `yaml:"no_audio" default:"false" doc:"Leave the sound out."`
-	Disabled    bool   `yaml:"disabled" default:"false" doc:"Do not connect to it."`
+	ID          string   `yaml:"id" doc:"Name of the camera in topics and URLs, which never changes: 1 to 63 of a-z, 0-9 and -, not beginning with -. Needed."`
+	Label       string   `yaml:"label" default:"" doc:"Name of the camera for people."`
+	URL         string   `yaml:"url" doc:"rtsp:// or rtsps://, or framelog:// for a replay (docs/operating.md#replay). User and password, and values in its path and query, may be ${FRAMELOG_SECRET_X} (an environment variable) or ${file:NAME} (a file in secrets_dir); framelog up puts a plain password into such a file. A secret goes to the host and port of the cameras here that use it, and to no other. Needed."`
+	Substream   string   `yaml:"substream" default:"" doc:"URL of the camera's second stream, as rtsp://10.0.0.5/stream2: a smaller picture, which is recorded as rendition sub, and which walls show. User and password are as in url; the other settings are for both streams. Empty: none."`
+	Transport   string   `yaml:"transport" default:"" oneof:",tcp,udp" doc:"Empty: TCP first, then UDP."`
+	InsecureTLS bool     `yaml:"insecure_tls" default:"false" doc:"Accept any certificate of an rtsps camera."`
+	NoAudio     bool     `yaml:"no_audio" default:"false" doc:"Leave the sound out."`
+	Disabled    bool     `yaml:"disabled" default:"false" doc:"Do not connect to it."`
+	Engine      string   `yaml:"engine" default:"" oneof:",gstreamer,native" doc:"What speaks RTSP with it. Empty: ingest.rtsp.engine."`
+	Chunk       Duration `yaml:"chunk_duration" default:"0s" max:"2s" doc:"Length of its chunks. A chunk has at least one picture, so 1ms makes a chunk of each: the least delay, at the price of more work (docs/benchmarks.md#chunks-of-one-picture). 0s: ingest.chunk_duration."`
 
 	Origin string `yaml:"-"` // file:line
 }

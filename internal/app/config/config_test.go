@@ -34,6 +34,10 @@ type (
 	}
 	brokerKeys struct {
 		Limit Size `yaml:"limit" default:"1GiB" min:"32MiB"`
+		Shared
+	}
+	Shared struct { // its keys are those of broker
+		Rate int `yaml:"rate" default:"7"`
 	}
 	motionKeys struct {
 		Threshold int `yaml:"threshold" default:"3"`
@@ -76,8 +80,8 @@ brokers: [a:1, "b:2"]
 cameras:
   - id: front-door
     url: rtsp://viewer:${FRAMELOG_SECRET_X}@10.0.0.5:554/stream1
-  - {id: yard, url: "rtsp://10.0.0.6/", transport: udp, no_audio: true, label: Yard & gate}
-`, []string{"FRAMELOG_DATA=/env", "FRAMELOG_LISTEN=127.0.0.1:2", "FRAMELOG_SECRET_X=y", "FRAMELOG_TEST_Z=z", "HOME=/", "FRAMELOG_BROKERS=c:3, d:4", "FRAMELOG_TOPICS_PARTITIONS=1", "FRAMELOG_PROCESSORS_MOTION_THRESHOLD=5", "FRAMELOG_PROCESSOR_MODEL=x"},
+  - {id: yard, url: "rtsp://10.0.0.6/", transport: udp, no_audio: true, engine: native, label: Yard & gate}
+`, []string{"FRAMELOG_DATA=/env", "FRAMELOG_LISTEN=127.0.0.1:2", "FRAMELOG_SECRET_X=y", "FRAMELOG_TEST_Z=z", "HOME=/", "FRAMELOG_BROKERS=c:3, d:4", "FRAMELOG_TOPICS_PARTITIONS=1", "FRAMELOG_BROKER_RATE=9", "FRAMELOG_PROCESSORS_MOTION_THRESHOLD=5", "FRAMELOG_PROCESSOR_MODEL=x"},
 		map[string]string{"listen": "127.0.0.1:3"})
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +90,7 @@ cameras:
 		t.Errorf("%+v", c)
 	}
 	egress, broker, motion := Get[egressKeys](c), Get[brokerKeys](c), Get[motionKeys](c)
-	if egress.Mode != "always" || time.Duration(egress.Window) != 90*time.Second || strings.Join(egress.Hosts, " ") != "of./env" || broker.Limit != 2<<30 || motion.Threshold != 5 {
+	if egress.Mode != "always" || time.Duration(egress.Window) != 90*time.Second || strings.Join(egress.Hosts, " ") != "of./env" || broker.Limit != 2<<30 || broker.Rate != 9 || motion.Threshold != 5 {
 		t.Errorf("sections: %+v %+v %+v", egress, broker, motion)
 	}
 	if c.Topics.Retention.String() != "24h" || c.SecretsDir != "/env/secrets" || c.Log.Level != "info" {
@@ -94,7 +98,7 @@ cameras:
 	}
 	want := []Camera{
 		{ID: "front-door", URL: "rtsp://viewer:${FRAMELOG_SECRET_X}@10.0.0.5:554/stream1", Origin: "framelog.yaml:9"},
-		{ID: "yard", URL: "rtsp://10.0.0.6/", Transport: "udp", NoAudio: true, Label: "Yard & gate", Origin: "framelog.yaml:11"},
+		{ID: "yard", URL: "rtsp://10.0.0.6/", Transport: "udp", NoAudio: true, Engine: "native", Label: "Yard & gate", Origin: "framelog.yaml:11"},
 	}
 	if len(c.Cameras) != 2 || c.Cameras[0] != want[0] || c.Cameras[1] != want[1] {
 		t.Errorf("cameras %+v, want %+v", c.Cameras, want)
@@ -284,6 +288,39 @@ func TestTakePasswords(t *testing.T) {
 		if got := child.Records()[i]; !got.Equal(cam) {
 			t.Errorf("read again %+v, want %+v", got, cam)
 		}
+	}
+}
+
+// TestTakePasswordsOfSubstreams: those of both streams are taken, each for its host.
+func TestTakePasswordsOfSubstreams(t *testing.T) {
+	text := "cameras:\n  - id: a\n    url: rtsp://u:one@x/1\n    substream: rtsp://v:" + canary + "@y/2\n"
+	c, err := load(t, text, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var took []string
+	store := func(cam schemas.Camera, password string) error {
+		took = append(took, secrets.Join(cam)+" "+password)
+		if cam.Substream != "" {
+			t.Errorf("%+v has two streams", cam)
+		}
+		return nil
+	}
+	if err := c.TakePasswords(store); err != nil || strings.Join(took, ", ") != "rtsp://u:${file:a}@x/1 one, rtsp://v:${file:a}@y/2 "+canary {
+		t.Errorf("took %q, %v", took, err)
+	}
+	if got := c.Records()[0]; secrets.Join(got) != "rtsp://u:${file:a}@x/1" || got.Substream != "rtsp://y/2" || got.SubstreamUser != "v" || got.SubstreamPassword != "${file:a}" {
+		t.Errorf("record %+v", got)
+	}
+	c, err = load(t, strings.Replace(text, ":one@", ":${file:a}@", 1), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.TakePasswords(nil); err == nil || !strings.Contains(err.Error(), "framelog.yaml:4: cameras[0].substream") || strings.Contains(err.Error(), canary) {
+		t.Errorf("refusal: %v", err)
+	}
+	if _, err := load(t, "cameras:\n  - id: a\n    url: rtsp://x/1\n    substream: http://y/2\n", nil, nil); err == nil || !strings.Contains(err.Error(), "framelog.yaml:4: cameras[0].substream: want a URL") {
+		t.Errorf("another scheme: %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -21,11 +22,18 @@ func EnvName(key string) string {
 // flagName is the name of a key on the command line, without dashes.
 func flagName(key string) string { return strings.NewReplacer("_", "-", ".", "-").Replace(key) }
 
-// field returns the field of a mapping with this key.
+// wasKey reports whether a field's key was called old in an earlier version: the tag was
+// has its old names, separated by commas.
+func wasKey(f reflect.StructField, old string) bool {
+	was := f.Tag.Get("was")
+	return was != "" && slices.Contains(strings.Split(was, ","), old)
+}
+
+// field returns the field of a mapping with this key, or with this old key.
 func field(v reflect.Value, key string) (reflect.StructField, reflect.Value, bool) {
 	if isMapping(v.Type()) {
 		for f, fv := range fields(v) {
-			if k, _ := keyOf(f); k == key {
+			if k, _ := keyOf(f); k == key || wasKey(f, key) {
 				return f, fv, true
 			}
 		}
@@ -51,6 +59,25 @@ func leaves(v reflect.Value, prefix string) (out []string) {
 			out = append(out, leaves(fv, join(prefix, k))...)
 		case oneText(f.Type):
 			out = append(out, join(prefix, k))
+		}
+	}
+	return out
+}
+
+// oldNames returns the keys of today by their old names, of all keys below v that one
+// string can set.
+func oldNames(v reflect.Value, prefix string) map[string]string {
+	out := make(map[string]string)
+	for f, fv := range fields(v) {
+		k, _ := keyOf(f)
+		was := f.Tag.Get("was")
+		switch {
+		case isMapping(f.Type):
+			maps.Copy(out, oldNames(fv, join(prefix, k)))
+		case oneText(f.Type) && was != "":
+			for old := range strings.SplitSeq(was, ",") {
+				out[join(prefix, old)] = join(prefix, k)
+			}
 		}
 	}
 	return out

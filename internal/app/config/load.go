@@ -27,6 +27,10 @@ type Loader struct {
 	OwnEnv []string
 	// Kinds are the kinds of processors.
 	Kinds []Kind
+	// Report gets each unknown key and variable, and each that is set under its old name
+	// (old). Load then goes on: without the unknown ones, and with the values of old names.
+	// nil: an unknown one is an error of Load, an old name is none.
+	Report func(e *Error, old bool)
 
 	// The fields below are for a program that is one processor.
 
@@ -196,7 +200,14 @@ func (l *loader) mapping(n ast.Node, v reflect.Value, prefix string) error {
 		where := l.at(p.Key.GetToken())
 		f, fv, ok := field(v, name)
 		if !ok {
-			return &Error{Where: where, Key: key, What: "unknown key", Remedy: suggest(name, keys(v))}
+			if err := l.unknown(&Error{Where: where, Key: key, What: "unknown key", Remedy: suggest(name, keys(v))}); err != nil {
+				return err
+			}
+			continue
+		}
+		if now, _ := keyOf(f); now != name {
+			l.renamed(where, key, join(prefix, now))
+			name, key = now, join(prefix, now)
 		}
 		if seen[name] {
 			return &Error{Where: where, Key: key, What: "stands here twice", Remedy: "remove one"}
@@ -208,6 +219,23 @@ func (l *loader) mapping(n ast.Node, v reflect.Value, prefix string) error {
 		}
 	}
 	return nil
+}
+
+// unknown reports what the configuration does not have. It returns an error if nobody
+// takes the report.
+func (l *loader) unknown(e *Error) error {
+	if l.ld.Report == nil {
+		return e
+	}
+	l.ld.Report(e, false)
+	return nil
+}
+
+// renamed reports that the key old is set, which is called now today.
+func (l *loader) renamed(where, old, now string) {
+	if l.ld.Report != nil {
+		l.ld.Report(&Error{Where: where, Key: old, What: "the old name of " + now, Remedy: "write " + now + "; the old name is read for one more version"}, true)
+	}
 }
 
 // pairs returns the keys and values of a YAML mapping; false if n is none.
@@ -348,6 +376,10 @@ func (l *loader) environ(env []string) error {
 	for _, k := range leaves(reflect.ValueOf(l.c).Elem(), "") {
 		known[EnvName(k)] = k
 	}
+	old := make(map[string]string) // by variable with an old name, the new key
+	for was, now := range oldNames(reflect.ValueOf(l.c).Elem(), "") {
+		old[EnvName(was)] = now
+	}
 	own := make(map[string]string) // of the program's processor
 	if l.ld.Only != "" {
 		for s := range SettingsOf(&l.c.Processors[0]) {
@@ -373,9 +405,16 @@ func (l *loader) environ(env []string) error {
 			}
 		}
 		key, ok := known[name]
+		if now, was := old[name]; was && !ok {
+			l.renamed(name, "", EnvName(now))
+			key, ok = now, true
+		}
 		if !ok {
 			all := slices.Concat(slices.Collect(maps.Keys(known)), slices.Collect(maps.Keys(own)))
-			return &Error{Where: name, What: "unknown environment variable", Remedy: suggest(name, all)}
+			if err := l.unknown(&Error{Where: name, What: "unknown environment variable", Remedy: suggest(name, all)}); err != nil {
+				return err
+			}
+			continue
 		}
 		if err := l.setText(key, value, name); err != nil {
 			return err

@@ -16,7 +16,7 @@ import (
 )
 
 // OfRoles are the keys of the roles' sections, which other programs skip.
-var OfRoles = []string{"broker", "demo", "egress", "ingest", "monitor"}
+var OfRoles = []string{"archive", "broker", "demo", "egress", "ingest", "monitor"}
 
 // Kind is a kind of processors that a program can run.
 type Kind struct {

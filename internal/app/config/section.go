@@ -76,8 +76,16 @@ func fields(v reflect.Value) iter.Seq2[reflect.StructField, reflect.Value] {
 						return
 					}
 				}
-			} else if _, ok := keyOf(f); ok && !yield(f, fv) {
-				return
+			} else if _, ok := keyOf(f); ok {
+				if !yield(f, fv) {
+					return
+				}
+			} else if f.Anonymous { // its keys are at the same level
+				for sf, sv := range fields(fv) {
+					if !yield(sf, sv) {
+						return
+					}
+				}
 			}
 		}
 	}

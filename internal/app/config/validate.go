@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/framelog/framelog/internal/secrets"
 	"github.com/framelog/framelog/schemas"
@@ -167,20 +168,22 @@ func (c *Config) validateCameras() error {
 		}
 		first[cam.ID] = cam.Origin
 		if _, _, err := cam.split(); err != nil {
-			return at("url", "", "%s", strings.TrimPrefix(err.Error(), "url: "))
+			field, what, _ := strings.Cut(err.Error(), ": ")
+			return at(field, "", "%s", what)
 		}
 	}
 	return nil
 }
 
-// split returns the camera as a record, and the plain password in its URL.
-func (c Camera) split() (cam schemas.Camera, password string, err error) {
+// split returns the camera as a record, and the plain passwords in its URLs.
+func (c Camera) split() (cam schemas.Camera, typed []secrets.Typed, err error) {
 	cam = schemas.Camera{
-		ID: c.ID, Label: c.Label, URL: c.URL, Transport: c.Transport, InsecureTLS: c.InsecureTLS,
+		ID: c.ID, Label: c.Label, URL: c.URL, Substream: c.Substream, Transport: c.Transport, InsecureTLS: c.InsecureTLS,
 		NoAudio: c.NoAudio, Disabled: c.Disabled, Source: schemas.SourceFile,
+		Engine: c.Engine, ChunkMS: uint16(time.Duration(c.Chunk).Milliseconds()),
 	}
-	password, err = secrets.Split(&cam, schemas.Camera{})
-	return cam, password, err
+	typed, err = secrets.Split(&cam, schemas.Camera{})
+	return cam, typed, err
 }
 
 // Records returns the cameras of the file as records with NAME:LINE as their
@@ -195,26 +198,34 @@ func (c *Config) Records() []schemas.Camera {
 }
 
 // TakePasswords replaces each plain password in the cameras' URLs with
-// ${file:<id>}, and calls store with the camera's record and the password. With a
+// ${file:<id>}, and calls store with the stream's record and the password. With a
 // nil store a plain password is an error.
 func (c *Config) TakePasswords(store func(cam schemas.Camera, password string) error) error {
 	for i := range c.Cameras {
-		cam, password, err := c.Cameras[i].split()
-		if err != nil || password == "" {
+		cam, typed, err := c.Cameras[i].split()
+		if err != nil || len(typed) == 0 {
 			continue // validate has checked it
 		}
-		key := "cameras[" + strconv.Itoa(i) + "].url"
-		if store == nil {
-			return c.Errorf(key, "put it into the environment variable FRAMELOG_SECRET_X of ingest, or a file NAME in its secrets_dir, and write ${FRAMELOG_SECRET_X} or ${file:NAME} in its place",
-				"a plain password would be stored in Kafka")
-		}
-		if err := store(cam, password); errors.Is(err, secrets.ErrHandMade) {
-			return c.Errorf(key, "remove that file, or write ${file:"+cam.ID+"} in place of the password",
-				"its password would be kept in the file %s of secrets_dir, and there is one that Framelog did not write", cam.ID)
-		} else if err != nil {
-			return err
+		for _, t := range typed {
+			key := "cameras[" + strconv.Itoa(i) + "].url"
+			if t.For.URL != cam.URL {
+				key = "cameras[" + strconv.Itoa(i) + "].substream"
+			}
+			if store == nil {
+				return c.Errorf(key, "put it into the environment variable FRAMELOG_SECRET_X of ingest, or a file NAME in its secrets_dir, and write ${FRAMELOG_SECRET_X} or ${file:NAME} in its place",
+					"a plain password would be stored in Kafka")
+			}
+			if err := store(t.For, t.Password); errors.Is(err, secrets.ErrHandMade) {
+				return c.Errorf(key, "remove that file, or write ${file:"+cam.ID+"} in place of the password",
+					"its password would be kept in the file %s of secrets_dir, and there is one that Framelog did not write", cam.ID)
+			} else if err != nil {
+				return err
+			}
 		}
 		c.Cameras[i].URL = secrets.Join(cam)
+		if sub, ok := cam.Sub(); ok {
+			c.Cameras[i].Substream = secrets.Join(sub)
+		}
 	}
 	return nil
 }

@@ -141,13 +141,19 @@ func (s Server) Serve(ctx context.Context, ln net.Listener) error {
 
 // ServeHTTP answers requests on ln with h until ctx ends. Then it waits up to drain
 // (default 3 s) for those under way. An answer may take any time, since playlist
-// requests block and event streams stay open.
+// requests block and event streams stay open. Clients may speak HTTP/2 without TLS too, if
+// they know that (RFC 9113, 3.3): a proxy in front, or a wall of many playlists.
 func ServeHTTP(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger, drain time.Duration) error {
 	if drain == 0 {
 		drain = 3 * time.Second
 	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
 	srv := &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Protocols: protocols,
+		Handler:   h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	stopped := make(chan struct{})
