@@ -13,4 +13,7 @@ var (
 	ErrUnsupported = errors.New("camera sends what cannot be recorded")
 	// ErrStalled: there is a connection, and nothing comes.
 	ErrStalled = errors.New("camera sends nothing")
+	// ErrEnded: all that the source has is recorded, and nothing will follow. The camera
+	// is not connected again.
+	ErrEnded = errors.New("source has ended")
 )

@@ -50,11 +50,30 @@ type Observer interface {
 	Observe(e Event)
 }
 
+// Recorder is a Sink that also takes chunks. A [Source] whose footage consists of chunks
+// already checks whether its sink is one. It then calls these methods instead of Tracks
+// and Unit, from one goroutine. Chunks, sessions, gaps and losses are as those of
+// assemble.Recorder.
+type Recorder interface {
+	// Begin opens the camera's log, and waits until no other process can change it and
+	// all that this process wrote has its entry. From then on the log tells where a
+	// source that can repeat its footage has to go on. An unfinished fragment is closed.
+	Begin(ctx context.Context) error
+	// NewSession makes the next fragment or gap begin a session.
+	NewSession(absent string)
+	// Chunk waits until the log has room for c, and writes it. It keeps c. A chunk that the
+	// log refuses nevertheless becomes a gap, and is no error.
+	Chunk(ctx context.Context, c *schemas.Chunk) error
+	Truncate(reason string)
+	Gap(start time.Time, media, duration int64, reason string)
+	Lost(l schemas.Lost)
+}
+
 // Event is a step of a connection.
 type Event struct {
 	Kind      EventKind
 	Transport string        // "tcp" or "udp"
-	Err       error         // of EventFallback: why TCP is not used any more
+	Err       error         // of EventFallback: why TCP is not used any more; of EventEngine
 	Units     uint64        // of EventDropped: how many
 	FrameTime time.Duration // of EventFrameTime
 	Problem   string        // of EventSound
@@ -79,7 +98,9 @@ const (
 	// EventDropped: units were dropped because the queue between the source
 	// and its sink was full.
 	EventDropped EventKind = "dropped"
-	// EventUnreleased: GStreamer has not released the connection in time, so it
+	// EventEngine: another engine works with the camera from now on; Err says why.
+	EventEngine EventKind = "engine"
+	// EventUnreleased: the engine has not released the connection in time, so it
 	// still holds memory and threads.
 	EventUnreleased EventKind = "unreleased"
 )

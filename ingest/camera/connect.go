@@ -1,7 +1,9 @@
 package camera
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -15,7 +17,8 @@ import (
 type connector struct {
 	cfg     *Config
 	deps    *Deps
-	cam     schemas.Camera
+	cam     schemas.Camera // with the stream that is connected alone
+	name    string         // of the stream, in metrics
 	m       *metrics
 	status  *status
 	trouble *troubleLog
@@ -30,11 +33,12 @@ type connector struct {
 const soon = 10 * time.Second
 
 // run connects again and again until ctx ends. Units go to rec. The timer
-// takeOver is stopped while there is a connection.
-func (c *connector) run(ctx context.Context, rec assemble.Recorder, takeOver *time.Timer) {
+// takeOver is stopped while there is a connection. A source that has ended is not
+// connected again.
+func (c *connector) run(ctx context.Context, rec *lateRecorder, takeOver *time.Timer) {
 	wait := c.cfg.ReconnectMin
 	var ended time.Time // when a good connection ended
-	c.sink.asm = nil
+	c.sink.asm, c.sink.rec = nil, rec
 	for {
 		c.sink.begin(takeOver)
 		began := time.Now()
@@ -42,6 +46,12 @@ func (c *connector) run(ctx context.Context, rec assemble.Recorder, takeOver *ti
 		if !c.sink.flush() {
 			c.sink.asm = nil // it panicked, so its state may be wrong
 			rec.Truncate(schemas.ReasonSource)
+		}
+		if errors.Is(err, ingest.ErrEnded) {
+			takeOver.Stop()
+			c.status.state(schemas.StateEnded, nil)
+			c.sink.log.Info("the camera's source has ended; all of it is recorded")
+			<-ctx.Done()
 		}
 		if ctx.Err() != nil {
 			return
@@ -67,7 +77,7 @@ func (c *connector) run(ctx context.Context, rec assemble.Recorder, takeOver *ti
 			return
 		}
 		wait = min(2*wait, c.cfg.ReconnectMax)
-		c.m.reconnects.WithLabelValues(c.cam.ID).Inc()
+		c.m.reconnects.WithLabelValues(c.name).Inc()
 	}
 }
 
@@ -90,7 +100,8 @@ func (c *connector) connect(ctx context.Context, rec assemble.Recorder) error {
 // assemblerConfig returns the settings of an assembler of this camera.
 func (c *connector) assemblerConfig(live bool) assemble.Config {
 	a := c.cfg.Assembler
-	a.Camera, a.Live = c.cam.ID, live
+	a.Camera, a.Live = c.name, live
+	a.ChunkDuration = cmp.Or(c.cam.ChunkDuration(), a.ChunkDuration)
 	a.Problem = func(p string) {
 		if p != "" {
 			c.trouble.tell(slog.LevelWarn, cameraProblem, slog.String("problem", p))

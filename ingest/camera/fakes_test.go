@@ -26,10 +26,11 @@ type fakeLogs struct {
 	lag  func() time.Duration // until an opening is in the log; nil: none
 	keep bool                 // writers keep their chunks
 
-	mu      sync.Mutex
-	writers map[string]*fakeWriter // the newest, by camera
-	opened  []medialog.OpenOptions
-	topics  []string // of opened
+	mu            sync.Mutex
+	writers       map[string]*fakeWriter // the newest, by topic
+	opened        []medialog.OpenOptions
+	newestOptions map[string]medialog.OpenOptions // by topic
+	topics        []string                        // of opened
 
 	forgotten map[string]bool // cameras
 	strangers map[string]bool // cameras that somebody else records
@@ -88,11 +89,18 @@ type fakeWriter struct {
 }
 
 func newFakeLogs() *fakeLogs {
-	return &fakeLogs{writers: make(map[string]*fakeWriter), forgotten: make(map[string]bool), strangers: make(map[string]bool), ends: make(map[string]int64)}
+	return &fakeLogs{writers: make(map[string]*fakeWriter), forgotten: make(map[string]bool), strangers: make(map[string]bool), ends: make(map[string]int64), newestOptions: make(map[string]medialog.OpenOptions)}
+}
+
+// options is with what a topic was opened last.
+func (l *fakeLogs) options(topic string) medialog.OpenOptions {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.newestOptions[topic]
 }
 
 func (l *fakeLogs) Open(_ context.Context, t schemas.Topic, o medialog.OpenOptions) Writer {
-	w := &fakeWriter{logs: l, topic: t.Camera, owner: o.Writer, ready: make(chan struct{}), fenced: make(chan struct{})}
+	w := &fakeWriter{logs: l, topic: t.String(), owner: o.Writer, ready: make(chan struct{}), fenced: make(chan struct{})}
 	lag := time.Duration(0)
 	if l.lag != nil {
 		lag = l.lag()
@@ -118,6 +126,7 @@ func (l *fakeLogs) take(w *fakeWriter, o medialog.OpenOptions) {
 	l.writers[w.topic] = w
 	l.ends[w.topic]++
 	l.opened = append(l.opened, o)
+	l.newestOptions[w.topic] = o
 	l.topics = append(l.topics, w.topic)
 	close(w.ready)
 }
@@ -132,7 +141,7 @@ func (l *fakeLogs) opens() (cameras, reason string) {
 	return strings.Join(l.topics, " "), reason
 }
 
-// of is the newest writer of a camera; nil: there was none.
+// of is the newest writer of a topic; nil: there was none.
 func (l *fakeLogs) of(camera string) *fakeWriter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -205,6 +214,9 @@ func (w *fakeWriter) Write(c *schemas.Chunk) error {
 	w.last = now
 	return nil
 }
+
+func (w *fakeWriter) Room(context.Context, int, bool) error { return nil }
+func (w *fakeWriter) Written(context.Context) error         { return nil }
 
 func (w *fakeWriter) Truncate(string)                     {}
 func (w *fakeWriter) Gap(time.Time, int64, int64, string) {}

@@ -11,7 +11,7 @@ import (
 // with 0.
 var states = [...]schemas.State{
 	schemas.StateConnecting, schemas.StateLive, schemas.StateAway,
-	schemas.StateRefused, schemas.StateUnusable, schemas.StateDisabled,
+	schemas.StateRefused, schemas.StateUnusable, schemas.StateDisabled, schemas.StateEnded,
 }
 
 // metrics of a [Service] and its cameras. Those with the label camera are
@@ -33,9 +33,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		reconnects: perCamera("framelog_ingest_reconnects_total", "Attempts to connect a camera after the first."),
 		fenced:     perCamera("framelog_ingest_fenced_total", "Times that another process took over a camera's log."),
 		dropped: perCamera("framelog_ingest_queue_dropped_units_total",
-			"Access units and frames of sound that were dropped because ingest did not take them off GStreamer in time."),
+			"Access units and frames of sound that were dropped because ingest did not take them in time."),
 		unreleased: perCamera("framelog_ingest_unreleased_connections_total",
-			"Connections to cameras that GStreamer did not release in time, whose memory and threads may still be held."),
+			"Connections to cameras that were not released in time, whose memory and threads may still be held."),
 		noSound: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "framelog_ingest_sound_unusable",
 			Help: "1 if a camera announces sound that cannot be recorded, else 0.",
@@ -46,14 +46,20 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 }
 
-// forget removes the metrics of a camera.
+// forget removes the metrics of a camera and of its second stream.
 func (m *metrics) forget(id string) {
-	l := prometheus.Labels{"camera": id}
+	for _, t := range []schemas.Topic{{Camera: id}, {Camera: id, Rendition: schemas.Sub}} {
+		m.forgetStream(t.String())
+	}
+}
+
+func (m *metrics) forgetStream(name string) {
+	l := prometheus.Labels{"camera": name}
 	for _, v := range []*prometheus.CounterVec{m.reconnects, m.fenced, m.dropped, m.unreleased} {
 		v.DeletePartialMatch(l)
 	}
 	m.noSound.DeletePartialMatch(l)
-	m.assembler.Forget(id)
+	m.assembler.Forget(name)
 }
 
 // register registers everything with reg. It fails if a name is taken.

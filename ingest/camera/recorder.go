@@ -19,6 +19,10 @@ type Writer interface {
 	// medialog.ErrFenced if another writer has the log.
 	Fenced() <-chan struct{}
 	Err() error
+	// Room waits until Write takes a chunk without refusing it for want of room, and
+	// Written until all that was written has its entry (medialog.Writer).
+	Room(ctx context.Context, size int, begins bool) error
+	Written(ctx context.Context) error
 	// Close waits until all that was written is in the log, or ctx ends.
 	Close(ctx context.Context) error
 }

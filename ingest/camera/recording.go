@@ -3,23 +3,14 @@ package camera
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/internal/share"
 	"github.com/framelog/framelog/schemas"
-)
-
-var (
-	// errFenced: another ingest has opened the camera's log.
-	errFenced = errors.New("another ingest process has taken over this camera's log")
-	// errLogEnded: the log's topics were deleted, or the writer gave up.
-	errLogEnded = errors.New("the camera's log has ended, and is opened again")
 )
 
 // desertedAfter is how long a camera's index must not grow before a fenced
@@ -27,20 +18,11 @@ var (
 // at the end of its fragment.
 const desertedAfter = 2 * time.Minute
 
-// recording records one camera: it connects again and again, and writes the
-// footage. Its faults, including panics, do not affect other cameras.
+// recording records one camera: its main stream, and its second one if it has one. Its
+// faults, including panics, do not affect other cameras.
 type recording struct {
-	cfg       *Config
-	deps      *Deps
-	log       *slog.Logger
-	m         *metrics
-	reserve   *reserve
-	cam       schemas.Camera
-	status    *status
-	guard     guard
-	connector *connector
-	intake    *intake
-	ran       bool // Run was called before
+	*stream // the main one
+	sub     *second
 }
 
 func newRecording(cfg *Config, deps *Deps, m *metrics, res *reserve, log *slog.Logger, cam schemas.Camera) *recording {
@@ -48,17 +30,27 @@ func newRecording(cfg *Config, deps *Deps, m *metrics, res *reserve, log *slog.L
 	if cam.Disabled {
 		state = schemas.StateDisabled
 	}
-	log = log.With("camera", cam.ID)
 	st := newStatus(schemas.Status{Camera: cam.ID, Owner: cfg.Instance, Host: cfg.Host, State: state}, cfg.StatusEvery, deps.Registry)
-	trouble, g := newTroubleLog(log), guard{panics: m.panics, log: log}
-	return &recording{
-		cfg: cfg, deps: deps, log: log, m: m, reserve: res, cam: cam, status: st, guard: g,
-		connector: &connector{
-			cfg: cfg, deps: deps, cam: cam, m: m, status: st, trouble: trouble, guard: g,
-			sink: &sink{id: cam.ID, noAudio: cam.NoAudio, log: log, m: m, status: st, trouble: trouble, guard: g},
-		},
-		intake: &intake{status: st, trouble: trouble},
+	common := stream{cfg: cfg, deps: deps, m: m, reserve: res}
+	c := &recording{stream: common.of(schemas.Topic{Camera: cam.ID}, cam.Main(), st, log.With("camera", cam.ID))}
+	t := schemas.Topic{Camera: cam.ID, Rendition: schemas.Sub}
+	c.sub = &second{topic: t, status: st, m: m, changed: make(chan struct{}, 1), record: cam, make: func(sub schemas.Camera, st *status) *stream {
+		s := common.of(t, sub, st, log.With("camera", cam.ID, "rendition", schemas.Sub))
+		s.life = c.footageLife
+		return s
+	}}
+	c.sub.renew()
+	return c
+}
+
+// Change implements share.Changer: another second stream, or none any more, does not
+// concern the main one.
+func (c *recording) Change(cam schemas.Camera) bool {
+	if !cam.Main().Equal(c.cam) {
+		return false
 	}
+	c.sub.set(cam)
+	return true
 }
 
 // Run implements share.Work: it records until ctx ends, another owner has the
@@ -68,17 +60,25 @@ func (c *recording) Run(ctx context.Context, reason string, mayOpen func() bool)
 	c.ran = true
 	switch {
 	case errors.Is(err, errFenced):
-		c.m.fenced.WithLabelValues(c.cam.ID).Inc()
-		c.status.state(schemas.StateAway, err)
+		c.m.fenced.WithLabelValues(c.topic.String()).Inc()
+		c.ended(err)
 		return share.ErrFenced
 	case errors.Is(err, errLogEnded):
-		c.status.state(schemas.StateAway, err)
+		c.ended(err)
 	case err != nil:
 		// run itself has panicked; panics in connections do not reach it.
-		c.status.state(schemas.StateAway, err)
+		c.ended(err)
 		c.status.run(ctx)
 	}
 	return err
+}
+
+// ended notes that nothing of the camera is recorded.
+func (c *recording) ended(err error) {
+	c.status.state(schemas.StateAway, err)
+	if sub := c.sub.current(); sub != nil {
+		sub.status.state(schemas.StateAway, err)
+	}
 }
 
 // Mute implements share.Work: it stops writing the status, or begins again.
@@ -89,6 +89,8 @@ func (c *recording) Mute(on bool) { c.status.mute(on) }
 func (c *recording) run(ctx context.Context, reason string, mayOpen func() bool) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	subCtx, stopSub := context.WithCancel(ctx)
+	defer stopSub()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	wg.Go(func() { c.status.run(ctx) })
@@ -96,48 +98,39 @@ func (c *recording) run(ctx context.Context, reason string, mayOpen func() bool)
 		<-ctx.Done()
 		return nil
 	}
-
-	for _, v := range []*prometheus.CounterVec{c.m.reconnects, c.m.dropped, c.m.unreleased} {
-		v.WithLabelValues(c.cam.ID) // so that the metric is there from the start, at 0
-	}
-	c.m.noSound.WithLabelValues(c.cam.ID)
-	began := time.Now()
-	rec := &lateRecorder{wrote: c.intake.wrote, firstAbsence: func() string { return c.absence(reason, time.Since(began)) }}
-	rec.open = func(unit, absent string) Writer {
-		if ctx.Err() != nil || !mayOpen() {
-			return nil // by now another process has the camera
+	wg.Go(func() { c.sub.run(subCtx, reason, mayOpen) })
+	err := c.stream.run(ctx, cancel, reason, mayOpen)
+	if sub := c.sub.current(); sub != nil && errors.Is(err, errFenced) {
+		// The new owner takes the second stream with that one's first keyframe.
+		select {
+		case <-sub.taken:
+		case <-time.After(c.cfg.OpenWait):
+		case <-subCtx.Done():
 		}
-		w := c.deps.Open(context.WithoutCancel(ctx), schemas.Topic{Camera: c.cam.ID}, medialog.OpenOptions{
-			Writer: c.cfg.Instance, Host: c.cfg.Host, Reason: reason, Admit: c.reserve.Admit,
-			Unit: unit, Absent: absent, Remember: c.status.standing, Session: c.status.session,
-			Purged: c.deps.purges()[c.cam.ID].Lives,
-			Create: func(ctx context.Context) (bool, error) { return c.deps.Registry.Live(ctx, c.cam.ID) },
-		})
-		wg.Go(func() { c.watch(ctx, w, cancel) })
-		return w
 	}
-	// A camera that accepts only one client accepts no connection while the former
-	// owner has one. So the log is opened without a connection, which ends the other
-	// one. A deserted log has no such owner.
-	takeOver := time.AfterFunc(c.cfg.OpenWait, func() {
-		if reason != share.ReasonDeserted {
-			rec.openNow(nil)
+	return err
+}
+
+// errNoLife: the log of the main stream has not been opened yet.
+var errNoLife = errors.New("the camera's footage has no life yet")
+
+// footageLife returns the life of the camera's footage, that of its main stream.
+func (c *recording) footageLife(ctx context.Context) (string, error) {
+	life, err := c.deps.Life(ctx, c.topic)
+	if err != nil && !errors.Is(err, medialog.ErrNoTopic) {
+		return "", err
+	}
+	if life == "" { // nothing is in its log: the writer that opens it takes the life from the status
+		stood, err := c.status.standing(ctx)
+		if err != nil {
+			return "", err
 		}
-	})
-	defer takeOver.Stop()
-
-	c.connector.run(ctx, rec, takeOver)
-
-	closing, stop := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.CloseWait)
-	defer stop()
-	cause := context.Cause(ctx)
-	if !errors.Is(cause, errFenced) && !errors.Is(cause, errLogEnded) {
-		cause = nil
+		life = stood.Life
 	}
-	if err := rec.close(closing); err != nil && cause == nil {
-		c.log.Warn("log was not closed cleanly; the next owner settles it", "err", clean(err))
+	if life == "" || slices.Contains(c.deps.purges()[c.cam.ID].Lives, life) {
+		return "", errNoLife
 	}
-	return cause
+	return life, nil
 }
 
 // WaitReclaim implements share.Work. It shows in the status that another process
@@ -162,7 +155,7 @@ func (c *recording) WaitReclaim(ctx context.Context) error {
 	end := int64(-1)
 	var since time.Time // since when the index ends at end
 	for {
-		now, err := c.deps.IndexEnd(ctx, schemas.Topic{Camera: c.cam.ID})
+		now, err := c.deps.IndexEnd(ctx, c.topic)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -177,58 +170,6 @@ func (c *recording) WaitReclaim(ctx context.Context) error {
 		case <-look.C:
 		case <-ctx.Done():
 			return ctx.Err()
-		}
-	}
-}
-
-// longAway is how long a run waits for its first footage before the camera counts as the
-// reason of the absence, and not what began the run.
-const longAway = time.Minute
-
-// absence returns why nothing was recorded before the first session of a run. reason is
-// why share began the run (share.ReasonAdded, …). passed is how long the run has waited
-// for its first footage.
-func (c *recording) absence(reason string, passed time.Duration) string {
-	before := c.status.before()
-	switch {
-	case passed >= longAway:
-		return schemas.AbsentCamera
-	case reason == share.ReasonDeserted, c.ran:
-		return schemas.AbsentRestart
-	case before == schemas.StateAway, before == schemas.StateRefused, before == schemas.StateUnusable:
-		return schemas.AbsentCamera
-	case before == schemas.StateDisabled, before == schemas.StateRemoved, reason == share.ReasonAdded, reason == share.ReasonChanged:
-		return schemas.AbsentDisabled
-	case reason == share.ReasonMoved && before != schemas.StateConnecting: // a former owner that was connecting recorded nothing
-		return schemas.AbsentHandover
-	}
-	return schemas.AbsentRestart
-}
-
-// watch waits until w is fenced or the log has ended, and then ends the run.
-func (c *recording) watch(ctx context.Context, w Writer, end context.CancelCauseFunc) {
-	slow := time.NewTimer(c.cfg.OpenWait)
-	defer slow.Stop()
-	ready := w.Ready()
-	for {
-		select {
-		case <-ready:
-			ready = nil
-			slow.Stop()
-			c.status.problem(problemLog, "")
-		case <-slow.C:
-			c.status.problem(problemLog, "Kafka does not answer, and footage waits in memory: look at the brokers")
-		case <-w.Fenced():
-			switch err := w.Err(); {
-			case ctx.Err() != nil: // the writer was closed
-			case errors.Is(err, medialog.ErrFenced):
-				end(errFenced)
-			default:
-				end(fmt.Errorf("%w: %w", errLogEnded, err))
-			}
-			return
-		case <-ctx.Done():
-			return
 		}
 	}
 }

@@ -281,7 +281,7 @@ func TestDropsAreCountedAndLogged(t *testing.T) {
 		if units != 300 || lines != 3 { // at once, after ten seconds, at the end
 			t.Errorf("%d units in %d lines", units, lines)
 		}
-		if n := strings.Count(w.log.String(), "has not released"); n != 1 {
+		if n := strings.Count(w.log.String(), "has not been released"); n != 1 {
 			t.Errorf("%d lines about the unreleased connection", n)
 		}
 		if err := end(); err != nil {

@@ -18,14 +18,15 @@ var errEnded = errors.New("connection ended")
 // assembler, updates the status, and catches panics of the assembler. One goroutine
 // uses it at a time.
 type sink struct {
-	id      string // the camera's
+	id      string // of the stream, in metrics
 	noAudio bool
 	log     *slog.Logger
 	m       *metrics
 	status  *status
 	trouble *troubleLog
 	guard   guard
-	asm     assembler // nil until there is a source, and again once it panicked
+	asm     assembler     // nil until there is a source, and again once it panicked
+	rec     *lateRecorder // of the run
 
 	// Of the connection.
 	takeOver  *time.Timer
@@ -101,7 +102,7 @@ func (s *sink) Observe(e ingest.Event) {
 		}
 	case ingest.EventUnreleased:
 		s.m.unreleased.WithLabelValues(s.id).Inc()
-		s.log.Error("GStreamer has not released a connection to the camera; its memory is held until it does", "transport", e.Transport)
+		s.log.Error("a connection to the camera has not been released; its memory is held until it is", "transport", e.Transport)
 	case ingest.EventFrameTime:
 		// An error is a panic. The source gets it at its next call.
 		_ = s.withAssembler(func(asm assembler) error { asm.FrameTime(e.FrameTime); return nil })
@@ -109,6 +110,8 @@ func (s *sink) Observe(e ingest.Event) {
 		s.sound(e.Problem)
 	case ingest.EventFallback:
 		s.trouble.tell(slog.LevelInfo, fallbackToUDP, slog.String("err", clean(e.Err)))
+	case ingest.EventEngine:
+		s.log.Info("the native engine leaves this camera to GStreamer", "because", clean(e.Err))
 	default:
 		if e.Kind == ingest.EventEnded && s.drops.units > 0 {
 			s.logDrops()

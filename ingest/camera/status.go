@@ -31,12 +31,61 @@ type status struct {
 	s        schemas.Status
 	problems [problemKinds]string
 	meter    meter
-	quiet    bool // another process publishes the status
+	quiet    bool    // another process publishes the status
+	sub      *status // of the camera's second stream; nil: it has none
 }
 
 func newStatus(s schemas.Status, every time.Duration, r Registry) *status {
 	s.Since = time.Now()
 	return &status{registry: r, every: every, wake: make(chan struct{}, 1), recalled: make(chan struct{}), s: s}
+}
+
+// beside makes the status of the camera's second stream, which st publishes. It goes on
+// with the numbers of the one before.
+func (st *status) beside() *status {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	sub := &status{
+		wake: st.wake, recalled: make(chan struct{}),
+		s: schemas.Status{State: schemas.StateConnecting, Since: time.Now()},
+	}
+	select {
+	case <-st.recalled:
+		sub.take(st.streamBefore())
+	default: // recall will do it
+	}
+	st.sub, st.s.Substream = sub, nil
+	st.hasChanged()
+	return sub
+}
+
+// alone notes that the camera has no second stream any more. Since it may have one again,
+// the status keeps where the numbers of that stream stand.
+func (st *status) alone() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	last := st.streamBefore()
+	st.sub, st.s.Substream = nil, onlyStands(last.Stands)
+	st.hasChanged()
+}
+
+// streamBefore returns the state of the second stream as it is or was. st.mu is held.
+func (st *status) streamBefore() schemas.StreamStatus {
+	switch {
+	case st.sub != nil:
+		return *st.sub.stream(time.Now())
+	case st.s.Substream != nil:
+		return *st.s.Substream
+	}
+	return schemas.StreamStatus{}
+}
+
+// onlyStands is the status of a second stream that the camera has no more.
+func onlyStands(stands schemas.Standing) *schemas.StreamStatus {
+	if stands == (schemas.Standing{}) {
+		return nil
+	}
+	return &schemas.StreamStatus{Stands: stands}
 }
 
 // run writes the status: at once, on each change, and at a regular interval.
@@ -72,13 +121,7 @@ func (st *status) recall(ctx context.Context) bool {
 		}
 		last, err := st.registry.LastStatus(ctx, st.s.Camera)
 		if err == nil {
-			st.mu.Lock()
-			st.earlier = last.State
-			if st.s.Stands == (schemas.Standing{}) { // else a session has begun meanwhile
-				st.s.Stands, st.s.Absent, st.s.AbsentReason = last.Stands, last.Absent, last.AbsentReason
-			}
-			st.mu.Unlock()
-			close(st.recalled)
+			st.recallFrom(last)
 			return true
 		}
 		select {
@@ -87,6 +130,37 @@ func (st *status) recall(ctx context.Context) bool {
 			return false
 		}
 	}
+}
+
+// recallFrom takes the newest status that any process wrote.
+func (st *status) recallFrom(last schemas.Status) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.earlier = last.State
+	if st.s.Stands == (schemas.Standing{}) { // else a session has begun meanwhile
+		st.s.Stands, st.s.Absent, st.s.AbsentReason = last.Stands, last.Absent, last.AbsentReason
+	}
+	var stream schemas.StreamStatus
+	if last.Substream != nil {
+		stream = *last.Substream
+	}
+	if st.sub != nil {
+		st.sub.take(stream)
+	} else if st.s.Substream == nil {
+		st.s.Substream = onlyStands(stream.Stands)
+	}
+	close(st.recalled)
+}
+
+// take takes, once, what is known of a second stream.
+func (st *status) take(last schemas.StreamStatus) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.earlier = last.State
+	if st.s.Stands == (schemas.Standing{}) {
+		st.s.Stands = last.Stands
+	}
+	close(st.recalled)
 }
 
 // before returns the camera's state in the status that recall has read; "" if there is
@@ -127,9 +201,12 @@ func (st *status) removed() {
 	}
 	st.mu.Lock()
 	now := time.Now()
-	s := schemas.Status{Camera: st.s.Camera, Owner: st.s.Owner, Host: st.s.Host, State: schemas.StateRemoved, Since: now, Updated: now, Stands: st.s.Stands}
+	s := schemas.Status{
+		Camera: st.s.Camera, Owner: st.s.Owner, Host: st.s.Host, State: schemas.StateRemoved, Since: now, Updated: now,
+		Stands: st.s.Stands, Substream: onlyStands(st.streamBefore().Stands),
+	}
 	st.mu.Unlock()
-	if s.Stands == (schemas.Standing{}) {
+	if s.Stands == (schemas.Standing{}) && s.Substream == nil {
 		st.registry.DeleteStatus(s.Camera)
 		return
 	}
@@ -144,10 +221,30 @@ func (st *status) write() {
 	if s.State == schemas.StateLive {
 		s.Problem = shownProblem(st.problems)
 	}
+	sub := st.sub
 	st.mu.Unlock()
+	if sub != nil {
+		s.Substream = sub.stream(s.Updated)
+	}
 	if !quiet {
 		st.registry.PutStatus(s)
 	}
+}
+
+// stream returns the status of a second stream.
+func (st *status) stream(now time.Time) *schemas.StreamStatus {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	s := &st.s
+	out := &schemas.StreamStatus{
+		State: s.State, Error: s.Error, Since: s.Since, Stands: s.Stands,
+		Video: s.Video, Audio: s.Audio, Width: s.Width, Height: s.Height,
+	}
+	out.FPS, out.Bitrate = st.meter.rates(now)
+	if s.State == schemas.StateLive {
+		out.Problem = shownProblem(st.problems)
+	}
+	return out
 }
 
 // shownProblem returns the text of a status for all problems. A problem of the sound
@@ -180,9 +277,13 @@ func (st *status) change(f func()) {
 	}
 	changed := st.s != before || st.problems != problems || st.quiet != quiet
 	st.mu.Unlock()
-	if !changed {
-		return
+	if changed {
+		st.hasChanged()
 	}
+}
+
+// hasChanged wakes run.
+func (st *status) hasChanged() {
 	select {
 	case st.wake <- struct{}{}:
 	default: // run will write it anyway

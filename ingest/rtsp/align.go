@@ -3,15 +3,15 @@ package rtsp
 import (
 	"time"
 
-	"github.com/framelog/framelog/internal/gstreamer"
+	"github.com/framelog/framelog/internal/rtspconn"
 	"github.com/framelog/framelog/schemas"
 )
 
 // clock is what is known about one track's RTP time.
 type clock struct {
-	start    gstreamer.RTSPStart
+	start    rtspconn.Start
 	rate     uint32
-	report   gstreamer.RTSPReport
+	report   rtspconn.Report
 	reported bool
 }
 

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/framelog/framelog/internal/gstreamer"
+	"github.com/framelog/framelog/internal/rtspconn"
 )
 
 // Sound whose RTP time is that of the picture has the same time after offset.
@@ -12,15 +12,15 @@ func TestOffset(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	// The picture's clock stood at 90,000 and the sound's at 480,000 at one
 	// instant; the first sound is of 100 ms later and came 150 ms later.
-	video := clock{rate: 90000, start: gstreamer.RTSPStart{Time: 90000, Arrived: now}}
-	audio := clock{rate: 48000, start: gstreamer.RTSPStart{Time: 484800, Arrived: now.Add(150 * time.Millisecond)}}
+	video := clock{rate: 90000, start: rtspconn.Start{Time: 90000, Arrived: now}}
+	audio := clock{rate: 48000, start: rtspconn.Start{Time: 484800, Arrived: now.Add(150 * time.Millisecond)}}
 	const exact, arrival = 48000 - 480000, 48000 - 480000 + 2400
 	info := func(c clock, base int64) clock {
 		c.start.HasClockBase, c.start.ClockBase = true, base
 		return c
 	}
 	report := func(c clock, at int64, ntp time.Time) clock {
-		c.reported, c.report = true, gstreamer.RTSPReport{Time: at, NTP: ntp}
+		c.reported, c.report = true, rtspconn.Report{Time: at, NTP: ntp}
 		return c
 	}
 	for name, c := range map[string]struct {

@@ -23,6 +23,7 @@ import (
 // so that CPU time is that of one part alone.
 const (
 	benchURLs  = "FRAMELOG_TEST_RTSP_URLS"
+	benchKind  = "FRAMELOG_TEST_RTSP_ENGINE"
 	benchServe = "FRAMELOG_TEST_RTSP_SERVE"
 )
 
@@ -47,7 +48,7 @@ func cpu() time.Duration {
 }
 
 // BenchmarkAgainstGStreamer prints the CPU time a second of 16 cameras of
-// 1080p30 at 4 Mbit/s, through this source and through gst-launch's
+// 1080p30 at 4 Mbit/s, through this source with either engine and through gst-launch's
 // rtspsrc ! depay ! parse ! fakesink, one after the other.
 func BenchmarkAgainstGStreamer(b *testing.B) {
 	const cameras, warm, span = 16, 2 * time.Second, 10 * time.Second
@@ -56,7 +57,7 @@ func BenchmarkAgainstGStreamer(b *testing.B) {
 		return
 	}
 	if urls := os.Getenv(benchURLs); urls != "" {
-		receive(b, strings.Fields(urls), warm, span)
+		receive(b, os.Getenv(benchKind), strings.Fields(urls), warm, span)
 		return
 	}
 	if testing.Short() {
@@ -67,9 +68,9 @@ func BenchmarkAgainstGStreamer(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	child := func(env string) *exec.Cmd {
+	child := func(env ...string) *exec.Cmd {
 		cmd := exec.Command(self, "-test.run=^$", "-test.bench=BenchmarkAgainstGStreamer", "-test.benchtime=1x")
-		cmd.Env = append(os.Environ(), env)
+		cmd.Env = append(os.Environ(), env...)
 		return cmd
 	}
 	srv := testenv.Start(b, "cameras", child(benchServe+"="+path))
@@ -81,14 +82,16 @@ func BenchmarkAgainstGStreamer(b *testing.B) {
 		return ok && whole
 	})
 	for b.Loop() {
-		out, err := child(benchURLs + "=" + urls).CombinedOutput()
-		if err != nil {
-			b.Fatalf("%v\n%s", err, out)
-		}
-		_, rest, _ := strings.Cut(string(out), "CPU ")
-		ours, err := strconv.ParseFloat(strings.Fields(rest + " -")[0], 64)
-		if err != nil {
-			b.Fatalf("%s", out)
+		ours := map[string]float64{}
+		for _, engine := range []string{rtsp.EngineGStreamer, rtsp.EngineNative} {
+			out, err := child(benchURLs+"="+urls, benchKind+"="+engine).CombinedOutput()
+			if err != nil {
+				b.Fatalf("%v\n%s", err, out)
+			}
+			_, rest, _ := strings.Cut(string(out), "CPU ")
+			if ours[engine], err = strconv.ParseFloat(strings.Fields(rest + " -")[0], 64); err != nil {
+				b.Fatalf("%s", out)
+			}
 		}
 		args := []string{"-q"}
 		for _, u := range strings.Fields(urls) {
@@ -102,9 +105,11 @@ func BenchmarkAgainstGStreamer(b *testing.B) {
 		time.Sleep(span)
 		theirs := (cpuOf(b, gst.PID()) - before).Seconds() / span.Seconds()
 		gst.KillTree()
-		b.ReportMetric(ours*1000/cameras, "mcores/camera")
-		b.ReportMetric(theirs*1000/cameras, "gst-mcores/camera")
-		b.ReportMetric(ours/theirs, "ratio")
+		for engine, used := range ours {
+			b.ReportMetric(used*1000/cameras, engine+"-mcores/camera")
+			b.ReportMetric(used/theirs, engine+"-ratio")
+		}
+		b.ReportMetric(theirs*1000/cameras, "gst-launch-mcores/camera")
 	}
 }
 
@@ -149,12 +154,12 @@ func serve(b *testing.B, path string, cameras int) {
 	select {} // until the parent kills it
 }
 
-func receive(b *testing.B, urls []string, warm, span time.Duration) {
+func receive(b *testing.B, engine string, urls []string, warm, span time.Duration) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var c count
 	done := make(chan error, len(urls))
 	for _, u := range urls {
-		go func() { done <- rtsp.New(rtsp.Config{URL: fixed(b, u)}).Run(ctx, &c) }()
+		go func() { done <- rtsp.New(rtsp.Config{URL: fixed(b, u), Engine: engine}).Run(ctx, &c) }()
 	}
 	time.Sleep(warm)
 	used, units := cpu(), c.units.Load()

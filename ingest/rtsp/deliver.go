@@ -1,21 +1,21 @@
 package rtsp
 
 import (
+	"cmp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/internal/codec"
-	"github.com/framelog/framelog/internal/gstreamer"
+	"github.com/framelog/framelog/internal/rtspconn"
 	"github.com/framelog/framelog/schemas"
 )
 
-// connection is the part of a *gstreamer.RTSP that deliver uses.
-type connection interface {
-	Selected() []gstreamer.RTSPTrack
-	Start(track uint8) (s gstreamer.RTSPStart, clockRate uint32, ok bool)
-	Report(track uint8) (gstreamer.RTSPReport, bool)
+// described is the part of a connection that deliver uses.
+type described interface {
+	Selected() []rtspconn.Track
+	Start(track uint8) (s rtspconn.Start, clockRate uint32, ok bool)
+	Report(track uint8) (rtspconn.Report, bool)
 }
 
 // deliver turns the items of a connection into calls of a sink: it waits for
@@ -23,7 +23,7 @@ type connection interface {
 // goroutine uses it.
 type deliver struct {
 	sink  ingest.Sink
-	conn  connection
+	conn  described
 	wait  time.Duration // for sound
 	units int           // held at most
 	bytes int64         // held at most
@@ -43,11 +43,11 @@ type deliver struct {
 	refused string // encoding of the sound that came and cannot be recorded; "": none
 }
 
-func newDeliver(sink ingest.Sink, conn connection, wait time.Duration, units int, bytes int64) *deliver {
+func newDeliver(sink ingest.Sink, conn described, wait time.Duration, units int, bytes int64) *deliver {
 	return &deliver{sink: sink, conn: conn, wait: wait, units: units, bytes: bytes}
 }
 
-func (d *deliver) item(it gstreamer.RTSPItem) error {
+func (d *deliver) item(it rtspconn.Item) error {
 	if it.Format != nil {
 		return d.format(it.Track, it.Format)
 	}
@@ -143,7 +143,7 @@ func (d *deliver) track(id uint8) *schemas.Track {
 
 // format takes a track's new format. If the delivery has begun, the sink gets a
 // relevant change at once.
-func (d *deliver) format(id uint8, f *gstreamer.RTSPFormat) error {
+func (d *deliver) format(id uint8, f *rtspconn.Format) error {
 	t, ok := trackOf(id, f)
 	if ok && !t.Codec.Video() {
 		_, err := codec.FrameDuration(t) // the assembler will call it too
@@ -152,7 +152,7 @@ func (d *deliver) format(id uint8, f *gstreamer.RTSPFormat) error {
 	if id == schemas.AudioTrack {
 		d.refused = ""
 		if !ok {
-			d.refused = strings.TrimPrefix(f.Media, "audio/")
+			d.refused = string(cmp.Or(f.Codec, schemas.Codec(f.Name)))
 		}
 	}
 	if !ok {
@@ -183,7 +183,7 @@ func (d *deliver) format(id uint8, f *gstreamer.RTSPFormat) error {
 
 // lacksSound reports whether the camera announces sound and none has come.
 func (d *deliver) lacksSound() bool {
-	announced := slices.ContainsFunc(d.conn.Selected(), func(t gstreamer.RTSPTrack) bool { return t.ID == schemas.AudioTrack })
+	announced := slices.ContainsFunc(d.conn.Selected(), func(t rtspconn.Track) bool { return t.ID == schemas.AudioTrack })
 	return announced && d.track(schemas.AudioTrack) == nil
 }
 

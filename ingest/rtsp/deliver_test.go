@@ -6,22 +6,22 @@ import (
 
 	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/internal/codec/codectest"
-	"github.com/framelog/framelog/internal/gstreamer"
+	"github.com/framelog/framelog/internal/rtspconn"
 	"github.com/framelog/framelog/schemas"
 )
 
 // announced is a connection whose camera announces picture and sound.
 type announced struct{ start time.Time }
 
-func (announced) Selected() []gstreamer.RTSPTrack {
-	return []gstreamer.RTSPTrack{{ID: schemas.VideoTrack}, {ID: schemas.AudioTrack}}
+func (announced) Selected() []rtspconn.Track {
+	return []rtspconn.Track{{ID: schemas.VideoTrack}, {ID: schemas.AudioTrack}}
 }
 
-func (a announced) Start(track uint8) (gstreamer.RTSPStart, uint32, bool) {
-	return gstreamer.RTSPStart{Arrived: a.start}, map[uint8]uint32{schemas.VideoTrack: 90000, schemas.AudioTrack: 48000}[track], true
+func (a announced) Start(track uint8) (rtspconn.Start, uint32, bool) {
+	return rtspconn.Start{Arrived: a.start}, map[uint8]uint32{schemas.VideoTrack: 90000, schemas.AudioTrack: 48000}[track], true
 }
 
-func (announced) Report(uint8) (gstreamer.RTSPReport, bool) { return gstreamer.RTSPReport{}, false }
+func (announced) Report(uint8) (rtspconn.Report, bool) { return rtspconn.Report{}, false }
 
 // sessions is a recorder that keeps the tracks of each session's first chunk.
 type sessions struct {
@@ -50,7 +50,7 @@ func TestSessionBeginsWithLateSound(t *testing.T) {
 	var rec sessions
 	asm := assemble.New(assemble.Config{Live: true}, &rec, nil)
 	d := newDeliver(asm, announced{begin}, 2*time.Second, 1024, 16<<20)
-	item := func(it gstreamer.RTSPItem) {
+	item := func(it rtspconn.Item) {
 		t.Helper()
 		if err := d.item(it); err != nil {
 			t.Fatal(err)
@@ -58,16 +58,16 @@ func TestSessionBeginsWithLateSound(t *testing.T) {
 	}
 	sound := func(from, to int, captured time.Time) {
 		for n := from; n < to; n++ {
-			item(gstreamer.RTSPItem{Track: schemas.AudioTrack, Unit: gstreamer.RTSPUnit{PTS: int64(n) * 1024, Data: []byte{1, 2}, Arrived: captured}})
+			item(rtspconn.Item{Track: schemas.AudioTrack, Unit: rtspconn.Unit{PTS: int64(n) * 1024, Data: []byte{1, 2}, Arrived: captured}})
 		}
 	}
-	item(gstreamer.RTSPItem{Track: schemas.VideoTrack, Format: &gstreamer.RTSPFormat{
-		Media: "video/x-h264", Config: codectest.H264{Units: 1, Scale: 50}.Config(), Width: 320, Height: 240,
+	item(rtspconn.Item{Track: schemas.VideoTrack, Format: &rtspconn.Format{
+		Codec: schemas.H264, Config: codectest.H264{Units: 1, Scale: 50}.Config(), Width: 320, Height: 240,
 	}})
 	for n := range 100 { // 4 s, a keyframe every 2 s
 		at := begin.Add(time.Duration(n) * 40 * time.Millisecond)
 		if n == 15 { // the first packet of sound, of 600 ms
-			item(gstreamer.RTSPItem{Track: schemas.AudioTrack, Format: &gstreamer.RTSPFormat{Media: "audio/mpeg", Config: []byte{0x11, 0x88}, Rate: 48000, Channels: 1}})
+			item(rtspconn.Item{Track: schemas.AudioTrack, Format: &rtspconn.Format{Codec: schemas.AAC, Config: []byte{0x11, 0x88}, Rate: 48000, Channels: 1}})
 		}
 		if n%15 == 0 && n > 0 {
 			sound((n-15)*1875/1000, n*1875/1000, at)
@@ -76,7 +76,7 @@ func TestSessionBeginsWithLateSound(t *testing.T) {
 		if n%50 == 0 {
 			header = 0x65
 		}
-		item(gstreamer.RTSPItem{Track: schemas.VideoTrack, Unit: gstreamer.RTSPUnit{
+		item(rtspconn.Item{Track: schemas.VideoTrack, Unit: rtspconn.Unit{
 			PTS: int64(n) * 3600, Data: []byte{0, 0, 0, 4, header, 0x88, 0x80, 1}, Arrived: at,
 		}})
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/framelog/framelog/ingest"
-	"github.com/framelog/framelog/internal/gstreamer"
+	"github.com/framelog/framelog/internal/rtspconn"
 )
 
 // Kinds of failure, for errors.Is.
@@ -33,7 +33,7 @@ type Error struct {
 
 	tryOther bool // another transport may work
 	noData   bool // PLAY was accepted, and not one packet of video came
-	probe    bool // GStreamer does not report what answers, or why nothing does
+	probe    bool // the engine does not report what answers, or why nothing does
 	early    bool // the connection ended before PLAY was accepted
 	login    bool // the credentials are wrong or missing
 }
@@ -52,25 +52,6 @@ func (e *Error) Unwrap() error { return e.Kind }
 
 func where(u *url.URL) string { return u.Host + u.EscapedPath() }
 
-// Domains and codes of GErrors (gst/gsterror.h).
-const (
-	resourceDomain = "gst-resource-error-quark"
-	streamDomain   = "gst-stream-error-quark"
-
-	resourceNotFound      = 3
-	resourceOpenRead      = 5
-	resourceOpenWrite     = 6
-	resourceOpenReadWrite = 7
-	resourceRead          = 9
-	resourceWrite         = 10
-	resourceSettings      = 13 // an SDP without streams
-	resourceNotAuthorized = 15
-
-	// streamCodecNotFound is rtspsrc's error if the camera has refused all
-	// requested streams (461), or none was requested.
-	streamCodecNotFound = 6
-)
-
 // course is how far a connection came.
 type course struct {
 	transport string
@@ -86,9 +67,9 @@ type course struct {
 func explain(err error, where string, c course) error {
 	e := &Error{Kind: ErrAway, Where: where}
 	var (
-		pipe        *gstreamer.RTSPError
-		unsupported *gstreamer.RTSPUnsupportedError
-		certificate *gstreamer.RTSPCertificateError
+		failed      *rtspconn.Error
+		unsupported *rtspconn.UnsupportedError
+		certificate *rtspconn.CertificateError
 	)
 	switch {
 	case c.stood && away(err):
@@ -101,9 +82,9 @@ func explain(err error, where string, c course) error {
 		e.stalled(c)
 	case errors.Is(err, errNoTrack):
 		e.noVideo()
-	case errors.Is(err, gstreamer.ErrRTSPEnded):
+	case errors.Is(err, rtspconn.ErrEnded):
 		e.Cause, e.Remedy = "the camera ended the stream", again
-	case errors.Is(err, gstreamer.ErrRTSPRestarted):
+	case errors.Is(err, rtspconn.ErrRestarted):
 		e.Cause, e.Remedy = "the camera started its stream again", again
 	case errors.As(err, &unsupported):
 		e.Kind = ErrUnsupported
@@ -119,8 +100,8 @@ func explain(err error, where string, c course) error {
 			e.Cause = "the camera's certificate is for another host"
 			e.Remedy = "write the host that it names into the camera's URL, or set insecure_tls for this camera"
 		}
-	case errors.As(err, &pipe):
-		e.ofPipeline(pipe, c)
+	case errors.As(err, &failed):
+		e.ofConnection(failed, c)
 	default:
 		return err
 	}
@@ -129,8 +110,8 @@ func explain(err error, where string, c course) error {
 
 // away reports whether err means that the connection ended or nothing came.
 func away(err error) bool {
-	var pipe *gstreamer.RTSPError
-	return errors.As(err, &pipe) && pipe.Status == 0 || errors.Is(err, errNoAnswer) || errors.Is(err, errNoVideo) || errors.Is(err, gstreamer.ErrRTSPEnded)
+	var failed *rtspconn.Error
+	return errors.As(err, &failed) && failed.Status == 0 || errors.Is(err, errNoAnswer) || errors.Is(err, errNoVideo) || errors.Is(err, rtspconn.ErrEnded)
 }
 
 // stalled fills in what is missing although PLAY was accepted.
@@ -175,21 +156,20 @@ func (e *Error) ofBoth(udp *Error) *Error {
 	return udp
 }
 
-func (e *Error) ofPipeline(p *gstreamer.RTSPError, c course) {
+func (e *Error) ofConnection(p *rtspconn.Error, c course) {
 	e.Status = p.Status
 	switch {
-	case p.Status == 401 || p.Status == 403 || p.Domain == resourceDomain && p.Code == resourceNotAuthorized:
+	case p.Status == 401 || p.Status == 403 || p.Failure == rtspconn.NotAuthorized:
 		e.login = true
 		e.Kind, e.Cause, e.Remedy = ErrRefused, "user or password is not accepted", "check both in the camera's URL"
 		if p.Status == 403 {
 			e.Cause, e.Remedy = "access is forbidden", "give this user the right to see the stream, in the camera"
 		}
-	case p.Status == 404 || p.Domain == resourceDomain && p.Code == resourceNotFound && p.Status == 0:
+	case p.Status == 404 || p.Failure == rtspconn.NotFound && p.Status == 0:
 		e.Kind, e.Cause, e.Remedy = ErrRefused, "there is no stream at this path", "check the path in the camera's URL"
-	case p.Domain == streamDomain && p.Code == streamCodecNotFound && !c.video,
-		p.Domain == resourceDomain && p.Code == resourceSettings:
+	case p.Failure == rtspconn.NoTransport && !c.video, p.Failure == rtspconn.NoStreams:
 		e.noVideo()
-	case p.Status == 461 || p.Domain == streamDomain && p.Code == streamCodecNotFound:
+	case p.Status == 461 || p.Failure == rtspconn.NoTransport:
 		other := TransportUDP
 		if c.transport == TransportUDP {
 			other = TransportTCP
@@ -203,17 +183,17 @@ func (e *Error) ofPipeline(p *gstreamer.RTSPError, c course) {
 	case p.Status >= 400:
 		e.Kind, e.Cause = ErrRefused, fmt.Sprintf("the camera refuses with status %d", p.Status)
 		e.Remedy = "check the path in the camera's URL, and its settings for RTSP"
-	case p.Domain == resourceDomain && (p.Code == resourceOpenRead || p.Code == resourceOpenWrite || p.Code == resourceOpenReadWrite):
+	case p.Failure == rtspconn.Unreachable:
 		e.Cause, e.Remedy, e.probe = "no connection to the camera", restart, true
-	case p.Domain == resourceDomain && (p.Code == resourceRead || p.Code == resourceWrite):
+	case p.Failure == rtspconn.Broken:
 		e.Cause, e.Remedy = "the connection to the camera broke off", "look at the network; "+again
 		e.early, e.probe = !c.playing, !c.playing
-	case p.Domain == streamDomain:
-		e.Cause = fmt.Sprintf("the stream cannot be read (code %d)", p.Code)
+	case p.Failure == rtspconn.BadStream:
+		e.Cause = fmt.Sprintf("the stream cannot be read (%s)", p.Detail)
 		e.Remedy = restart
 		e.probe = !c.playing
 	default:
-		e.Cause = fmt.Sprintf("the connection failed (%s %d)", p.Domain, p.Code)
+		e.Cause = fmt.Sprintf("the connection failed (%s)", p.Detail)
 		e.Remedy = restart
 		e.probe = !c.playing
 	}

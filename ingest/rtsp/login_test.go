@@ -189,144 +189,152 @@ func (g *guarded) login(t *testing.T, password string) *url.URL {
 // Cameras lock accounts after a few wrong passwords: a password that is not accepted is
 // sent once an attempt, also where a second connection is needed for it.
 func TestWrongPasswordIsSentOnce(t *testing.T) {
-	for name, g := range map[string]*guarded{
-		"digest":        {},
-		"basic":         {basic: true},
-		"from OPTIONS":  {ask: map[string]bool{"OPTIONS": true, "DESCRIBE": true, "SETUP": true}},
-		"SETUP alone":   {ask: map[string]bool{"SETUP": true}},
-		"Basic, SETUP":  {basic: true, ask: map[string]bool{"SETUP": true}},
-		"PLAY, not yet": {ask: map[string]bool{"PLAY": true}},
-		"closes":        {closes: true},
-		"Basic, closes": {basic: true, closes: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			g.password = "canary"
-			g.start(t)
-			s, _, wait := start(t, rtsp.Config{URL: fixed(t, g.login(t, "canary-wrong").String()), Transport: rtsp.TransportTCP})
-			err := wait()
-			t.Log(err)
-			var e *rtsp.Error
-			if !errors.Is(err, rtsp.ErrRefused) || !errors.As(err, &e) || e.Status != 401 {
-				t.Error(err)
-			}
-			if n := g.counts(); n.conns != 1 && !g.closes || n.wrong != 1 {
-				t.Errorf("%+v", n)
-			}
-			noCanary(t, err, s.observed())
-		})
-	}
+	engines(t, func(t *testing.T, engine string) {
+		for name, g := range map[string]*guarded{
+			"digest":        {},
+			"basic":         {basic: true},
+			"from OPTIONS":  {ask: map[string]bool{"OPTIONS": true, "DESCRIBE": true, "SETUP": true}},
+			"SETUP alone":   {ask: map[string]bool{"SETUP": true}},
+			"Basic, SETUP":  {basic: true, ask: map[string]bool{"SETUP": true}},
+			"PLAY, not yet": {ask: map[string]bool{"PLAY": true}},
+			"closes":        {closes: true},
+			"Basic, closes": {basic: true, closes: true},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				g.password = "canary"
+				g.start(t)
+				s, _, wait := start(t, rtsp.Config{Engine: engine, URL: fixed(t, g.login(t, "canary-wrong").String()), Transport: rtsp.TransportTCP})
+				err := wait()
+				t.Log(err)
+				var e *rtsp.Error
+				if !errors.Is(err, rtsp.ErrRefused) || !errors.As(err, &e) || e.Status != 401 {
+					t.Error(err)
+				}
+				if n := g.counts(); n.conns != 1 && !g.closes || n.wrong != 1 {
+					t.Errorf("%+v", n)
+				}
+				noCanary(t, err, s.observed())
+			})
+		}
+	})
 }
 
 // A password that is right is not given up where its nonce is not good any more.
 func TestStaleNonce(t *testing.T) {
-	for name, g := range map[string]*guarded{
-		"stale":             {once: true},
-		"another challenge": {once: true, silent: true},
-		"from OPTIONS":      {once: true, ask: map[string]bool{"OPTIONS": true, "DESCRIBE": true, "SETUP": true, "PLAY": true}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			g.password = "canary"
-			g.start(t)
-			_, stop, wait := start(t, rtsp.Config{URL: fixed(t, g.login(t, "canary").String()), Transport: rtsp.TransportTCP})
-			eventually(t, "PLAY", func() bool { return g.counts().played > 0 })
-			stop()
-			_ = wait()
-			if n := g.counts(); n.conns != 1 || n.wrong != 0 || n.stale < 2 {
-				t.Errorf("%+v", n)
-			}
-		})
-	}
+	engines(t, func(t *testing.T, engine string) {
+		for name, g := range map[string]*guarded{
+			"stale":             {once: true},
+			"another challenge": {once: true, silent: true},
+			"from OPTIONS":      {once: true, ask: map[string]bool{"OPTIONS": true, "DESCRIBE": true, "SETUP": true, "PLAY": true}},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				g.password = "canary"
+				g.start(t)
+				_, stop, wait := start(t, rtsp.Config{Engine: engine, URL: fixed(t, g.login(t, "canary").String()), Transport: rtsp.TransportTCP})
+				eventually(t, "PLAY", func() bool { return g.counts().played > 0 })
+				stop()
+				_ = wait()
+				if n := g.counts(); n.conns != 1 || n.wrong != 0 || n.stale < 2 {
+					t.Errorf("%+v", n)
+				}
+			})
+		}
+	})
 }
 
 // A camera that closes the connection after its challenge takes the answer over
 // another one, at this attempt and at each later one.
 func TestClosesAfterChallenge(t *testing.T) {
-	for name, g := range map[string]*guarded{
-		"digest":                     {closes: true, ask: map[string]bool{"DESCRIBE": true}},
-		"basic":                      {closes: true, basic: true, ask: map[string]bool{"DESCRIBE": true}},
-		"digest, SETUP too":          {closes: true, ask: map[string]bool{"DESCRIBE": true, "SETUP": true}},
-		"basic, SETUP too":           {closes: true, basic: true, ask: map[string]bool{"DESCRIBE": true, "SETUP": true}},
-		"after DESCRIBE, with nonce": {bye: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			g.password = "canary"
-			g.start(t)
-			s := &sink{}
-			src := rtsp.New(rtsp.Config{
-				URL: fixed(t, g.login(t, "canary").String()), Transport: rtsp.TransportTCP,
-				ConnectTimeout: testenv.Patience / 2, StallTimeout: testenv.Patience,
-			})
-			for attempt := 1; attempt <= 2; attempt++ {
-				ctx, cancel := context.WithCancel(t.Context())
-				done := make(chan error, 1)
-				go func() { done <- src.Run(ctx, s) }()
-				eventually(t, "PLAY", func() bool { return g.counts().played >= attempt })
-				cancel()
-				if err := <-done; !errors.Is(err, context.Canceled) {
-					t.Error(err)
+	engines(t, func(t *testing.T, engine string) {
+		for name, g := range map[string]*guarded{
+			"digest":                     {closes: true, ask: map[string]bool{"DESCRIBE": true}},
+			"basic":                      {closes: true, basic: true, ask: map[string]bool{"DESCRIBE": true}},
+			"digest, SETUP too":          {closes: true, ask: map[string]bool{"DESCRIBE": true, "SETUP": true}},
+			"basic, SETUP too":           {closes: true, basic: true, ask: map[string]bool{"DESCRIBE": true, "SETUP": true}},
+			"after DESCRIBE, with nonce": {bye: true},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				g.password = "canary"
+				g.start(t)
+				s := &sink{}
+				src := rtsp.New(rtsp.Config{
+					Engine: engine, URL: fixed(t, g.login(t, "canary").String()), Transport: rtsp.TransportTCP,
+					ConnectTimeout: testenv.Patience / 2, StallTimeout: testenv.Patience,
+				})
+				for attempt := 1; attempt <= 2; attempt++ {
+					ctx, cancel := context.WithCancel(t.Context())
+					done := make(chan error, 1)
+					go func() { done <- src.Run(ctx, s) }()
+					eventually(t, "PLAY", func() bool { return g.counts().played >= attempt })
+					cancel()
+					if err := <-done; !errors.Is(err, context.Canceled) {
+						t.Error(err)
+					}
 				}
-			}
-			if n := g.counts(); n.wrong != 0 {
-				t.Errorf("%+v", n)
-			}
-		})
-	}
+				if n := g.counts(); n.wrong != 0 {
+					t.Errorf("%+v", n)
+				}
+			})
+		}
+	})
 }
 
 // A password that was refused is not tried again for a while; another one is at
 // once, also while Run waits.
 func TestRefusedPasswordWaits(t *testing.T) {
-	g := &guarded{password: "canary"}
-	g.start(t)
-	var mu sync.Mutex
-	secret, asked := "canary-wrong", 0
-	s := &sink{}
-	src := rtsp.New(rtsp.Config{
-		URL: func(context.Context) (*url.URL, error) {
+	engines(t, func(t *testing.T, engine string) {
+		g := &guarded{password: "canary"}
+		g.start(t)
+		var mu sync.Mutex
+		secret, asked := "canary-wrong", 0
+		s := &sink{}
+		src := rtsp.New(rtsp.Config{
+			Engine: engine, URL: func(context.Context) (*url.URL, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				asked++
+				return g.login(t, secret), nil
+			},
+			Transport: rtsp.TransportTCP, ConnectTimeout: testenv.Patience / 2, StallTimeout: testenv.Patience,
+			LoginWait: time.Hour, LoginWaitMax: time.Hour, SecretEvery: time.Millisecond,
+		})
+		err := src.Run(t.Context(), s)
+		if !errors.Is(err, rtsp.ErrRefused) || !strings.Contains(err.Error(), "is tried again after 1h at first") {
+			t.Errorf("%v", err)
+		}
+		noCanary(t, err)
+
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		done := make(chan error, 1)
+		go func() { done <- src.Run(ctx, s) }()
+		eventually(t, "the secret to be asked for", func() bool {
 			mu.Lock()
 			defer mu.Unlock()
-			asked++
-			return g.login(t, secret), nil
-		},
-		Transport: rtsp.TransportTCP, ConnectTimeout: testenv.Patience / 2, StallTimeout: testenv.Patience,
-		LoginWait: time.Hour, LoginWaitMax: time.Hour, SecretEvery: time.Millisecond,
-	})
-	err := src.Run(t.Context(), s)
-	if !errors.Is(err, rtsp.ErrRefused) || !strings.Contains(err.Error(), "is tried again after 1h at first") {
-		t.Errorf("%v", err)
-	}
-	noCanary(t, err)
-
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- src.Run(ctx, s) }()
-	eventually(t, "the secret to be asked for", func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		return asked > 20
-	})
-	if n := g.counts(); n.conns != 1 || n.wrong != 1 {
-		t.Errorf("while it waits: %+v", n)
-	}
-	mu.Lock()
-	secret = "canary"
-	mu.Unlock()
-	eventually(t, "PLAY", func() bool { return slices.Contains(s.states(), ingest.EventPlaying) })
-	cancel()
-	if err := <-done; !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
-
-	// What was good and is refused is tried again once, then waited with.
-	g.set("other")
-	for i, want := range []bool{false, true} {
-		err := src.Run(t.Context(), s)
-		if got := strings.Contains(fmt.Sprint(err), "is tried again"); !errors.Is(err, rtsp.ErrRefused) || got != want {
-			t.Errorf("refusal %d: %v", i, err)
+			return asked > 20
+		})
+		if n := g.counts(); n.conns != 1 || n.wrong != 1 {
+			t.Errorf("while it waits: %+v", n)
 		}
-	}
+		mu.Lock()
+		secret = "canary"
+		mu.Unlock()
+		eventually(t, "PLAY", func() bool { return slices.Contains(s.states(), ingest.EventPlaying) })
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+
+		// What was good and is refused is tried again once, then waited with.
+		g.set("other")
+		for i, want := range []bool{false, true} {
+			err := src.Run(t.Context(), s)
+			if got := strings.Contains(fmt.Sprint(err), "is tried again"); !errors.Is(err, rtsp.ErrRefused) || got != want {
+				t.Errorf("refusal %d: %v", i, err)
+			}
+		}
+	})
 }

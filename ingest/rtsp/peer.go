@@ -170,7 +170,7 @@ type found struct {
 	at     time.Time
 }
 
-// diagnose finds out why there is no stream, since GStreamer does not report it:
+// diagnose finds out why there is no stream, since the engines do not report it:
 // it makes its own connections to see what answers. It keeps an answer for
 // ProbeEvery, so that a camera gets few connections. If nothing answers, it tries
 // each time.
@@ -232,7 +232,7 @@ const (
 )
 
 // wrongPeer fills in what answers instead of a camera as in the URL. If such a
-// camera answers, the text of GStreamer's error stays.
+// camera answers, the text of the engine's error stays.
 func (e *Error) wrongPeer(f found) {
 	checkPort := checkPort
 	if strings.HasSuffix(f.addr, ":1935") {

@@ -1,8 +1,8 @@
 // Package rtsp is the source for RTSP cameras (RFC 2326): H.264, H.265 and MJPEG,
 // with AAC or Opus as they come and other sound as AAC. Sound that cannot be
-// decoded is left out and reported as a problem. GStreamer does the protocol
-// (internal/gstreamer). This package chooses the transport, computes the offset
-// between sound and pictures, and explains errors.
+// decoded is left out and reported as a problem. One of two engines does the protocol:
+// GStreamer (internal/gstreamer) or package native. This package chooses the transport,
+// computes the offset between sound and pictures, and explains errors.
 package rtsp
 
 import (
@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/ingest"
+	"github.com/framelog/framelog/ingest/rtsp/native"
 	"github.com/framelog/framelog/internal/gstreamer"
+	"github.com/framelog/framelog/internal/rtspconn"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -24,6 +26,12 @@ const (
 	TransportAuto = ""    // TCP; if the camera refuses it or sends nothing over it, UDP, except for rtsps
 	TransportTCP  = "tcp" // interleaved in the RTSP connection
 	TransportUDP  = "udp"
+)
+
+// Engines.
+const (
+	EngineGStreamer = "gstreamer"
+	EngineNative    = "native" // in Go; it leaves cameras whose sound must be converted to GStreamer
 )
 
 // Config is one camera's settings. The zero value of each field but URL means
@@ -37,12 +45,15 @@ type Config struct {
 	// URL, whose path must then hold no secret.
 	Shown string
 
+	// Engine is EngineGStreamer or EngineNative; default EngineGStreamer.
+	Engine string
+
 	// Connection.
 	Transport      string        // TransportTCP or TransportUDP; default TransportAuto
 	ConnectTimeout time.Duration // until the camera has accepted PLAY; default 5s
 	NoDataTimeout  time.Duration // of TransportAuto: from PLAY to the first video over TCP, before UDP is tried; default 5s
 	StallTimeout   time.Duration // without a unit of video; default 10s
-	CloseTimeout   time.Duration // until GStreamer must have released a connection; default 5s
+	CloseTimeout   time.Duration // until the engine must have released a connection; default 5s
 	Latency        time.Duration // how long a missing packet is waited for over UDP; default 200ms
 	NoAudio        bool          // ask for no sound
 	InsecureTLS    bool          // rtsps with any certificate, not only those that the system's authorities have signed
@@ -63,7 +74,13 @@ type Config struct {
 	// before new connections are made for one; default 1m.
 	ProbeEvery time.Duration
 
-	// Queue between GStreamer and Run's goroutine. Units beyond it are
+	// Pace is the interval at which a connection takes its units; default 40ms. On average
+	// it adds half of itself to the delay. All connections with the same one do so at the
+	// same multiples of it: the process wakes once for all of them, and their chunks go to
+	// Kafka in fewer requests.
+	Pace time.Duration
+
+	// Queue between the engine and Run's goroutine. Units beyond it are
 	// dropped, video up to the next random access point, and counted.
 	QueueUnits int   // default 1024
 	QueueBytes int64 // default 16 MiB
@@ -74,6 +91,9 @@ func Check(cam schemas.Camera) error {
 	if scheme, _, _ := strings.Cut(cam.URL, ":"); strings.EqualFold(scheme, "rtsps") && cam.Transport == TransportUDP {
 		// Over UDP the media of rtsps would not be encrypted.
 		return fmt.Errorf("%w: rtsps carries media in its own connection (set the transport to tcp)", ErrRefused)
+	}
+	if cam.Engine == EngineGStreamer && !gstreamer.Built {
+		return fmt.Errorf("%w: this ingest has no GStreamer (set the engine to native, or use an ingest with GStreamer)", ErrRefused)
 	}
 	return nil
 }
@@ -94,19 +114,21 @@ func New(cfg Config) ingest.Source {
 	def(&cfg.LoginWaitMax, 15*time.Minute)
 	def(&cfg.SecretEvery, 2*time.Second)
 	def(&cfg.ProbeEvery, time.Minute)
+	def(&cfg.Pace, pace)
 	if cfg.QueueUnits == 0 {
 		cfg.QueueUnits = 1024
 	}
 	if cfg.QueueBytes == 0 {
 		cfg.QueueBytes = 16 << 20
 	}
-	return &source{cfg: cfg}
+	return &source{cfg: cfg, native: cfg.Engine == EngineNative}
 }
 
 // source is one camera. It remembers for all connections what works with the
 // camera.
 type source struct {
 	cfg    Config
+	native bool // connections are made by package native
 	useUDP bool // TransportAuto found that TCP gives no video
 	login  login
 	silent bool // the announced sound did not come to the connection before
@@ -123,6 +145,12 @@ func (s *source) Run(ctx context.Context, sink ingest.Sink) error {
 		return err
 	}
 	err = s.run(ctx, u, sink)
+	var incapable *rtspconn.IncapableError
+	if errors.As(err, &incapable) {
+		s.native = false
+		observe(sink, ingest.Event{Kind: ingest.EventEngine, Err: err})
+		err = s.run(ctx, u, sink)
+	}
 	var failed *Error
 	if errors.As(err, &failed) && failed.early && u.User != nil && !s.reopen {
 		s.reopen = true
@@ -202,7 +230,7 @@ func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink i
 	if u.Scheme == "rtsps" && u.Port() == "" {
 		location.Host += ":" + port(u) // GStreamer would use 554
 	}
-	opt := gstreamer.RTSPOptions{
+	opt := rtspconn.Options{
 		Location:       location.String(),
 		UDP:            udp,
 		Latency:        s.cfg.Latency,
@@ -210,6 +238,7 @@ func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink i
 		Reopen:         s.reopen,
 		InsecureTLS:    s.cfg.InsecureTLS,
 		NoAudio:        s.cfg.NoAudio,
+		Strict:         gstreamer.Built,
 		QueueUnits:     s.cfg.QueueUnits,
 		QueueBytes:     s.cfg.QueueBytes,
 	}
@@ -217,7 +246,7 @@ func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink i
 		opt.User = u.User.Username()
 		opt.Password, _ = u.User.Password()
 	}
-	conn, err := gstreamer.OpenRTSP(opt)
+	conn, err := s.open(opt)
 	if err != nil {
 		return false, err
 	}
@@ -233,7 +262,7 @@ func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink i
 		}
 		closed := conn.Close(s.cfg.CloseTimeout)
 		r.tellDropped()
-		if errors.Is(closed, gstreamer.ErrUnreleased) {
+		if errors.Is(closed, rtspconn.ErrUnreleased) {
 			r.tell(ingest.EventUnreleased)
 		}
 		r.tell(ingest.EventEnded)
@@ -245,10 +274,42 @@ func (s *source) connect(ctx context.Context, u *url.URL, udp, auto bool, sink i
 	return false, r.loop(ctx)
 }
 
+// connection is one connection, of either engine.
+type connection interface {
+	described
+	// Take returns the units that have come since the last call.
+	Take() []rtspconn.Item
+	// Dropped returns how many units were dropped because the queue was full.
+	Dropped() uint64
+	// Done is closed when the connection has ended. Err then returns why.
+	Done() <-chan struct{}
+	Err() error
+	// Playing reports whether the camera has accepted PLAY.
+	Playing() bool
+	// SoundArrived returns when the first packet of the selected sound came; zero: none came.
+	SoundArrived() time.Time
+	// NoSound returns the encoding of announced sound that cannot be received, and why.
+	NoSound() (encoding string, err error)
+	// Close ends the connection. If that takes longer than limit, it returns
+	// rtspconn.ErrUnreleased.
+	Close(limit time.Duration) error
+}
+
+func (s *source) open(opt rtspconn.Options) (connection, error) {
+	if s.native {
+		return native.Open(opt), nil
+	}
+	conn, err := gstreamer.OpenRTSP(opt)
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
 // run is one attempt over one transport.
 type run struct {
 	*source
-	conn      *gstreamer.RTSP
+	conn      connection
 	url       string // with its secrets
 	transport string
 	deliver   *deliver
@@ -263,7 +324,7 @@ type run struct {
 }
 
 func (r *run) hasVideo() bool {
-	return slices.ContainsFunc(r.conn.Selected(), func(t gstreamer.RTSPTrack) bool { return t.ID == schemas.VideoTrack })
+	return slices.ContainsFunc(r.conn.Selected(), func(t rtspconn.Track) bool { return t.ID == schemas.VideoTrack })
 }
 
 func observe(sink ingest.Sink, e ingest.Event) {
@@ -291,10 +352,7 @@ var (
 	errNoTrack  = errors.New("no video announced")
 )
 
-// pace is the interval at which a connection takes its units. All connections do so
-// at the same multiples of it: the process wakes once for all of them, and their
-// chunks go to Kafka in fewer requests. On average it adds half of pace to the
-// delay. Half the pace needs an eighth more CPU time.
+// pace is the default of Config.Pace.
 const pace = 40 * time.Millisecond
 
 // tickEvery is the interval of Sink.Tick.
@@ -366,7 +424,7 @@ func (r *run) loop(ctx context.Context) error {
 			}
 			return errNoVideo
 		}
-		timer.Reset(now.Truncate(pace).Add(pace).Sub(now))
+		timer.Reset(now.Truncate(r.cfg.Pace).Add(r.cfg.Pace).Sub(now))
 	}
 }
 

@@ -295,44 +295,46 @@ func parameterSets(t *testing.T, track schemas.Track, u ingest.Unit) {
 
 // Every codec comes over every transport as it was sent.
 func TestUnitsEqualThoseSent(t *testing.T) {
-	const seconds = 3
-	type media struct {
-		clip  *camsim.Clip
-		codec schemas.Codec
-		sound schemas.Codec
-	}
-	cases := map[string]media{
-		"h264":        {clip(t, testenv.Clip{Seconds: seconds}), schemas.H264, ""},
-		"h264 b aac":  {clip(t, testenv.Clip{Seconds: seconds, BFrames: 2, Audio: "aac"}), schemas.H264, schemas.AAC},
-		"h265 opus":   {clip(t, testenv.Clip{Codec: "h265", Seconds: seconds, Audio: "opus"}), schemas.H265, schemas.Opus},
-		"h265 b open": {clip(t, testenv.Clip{Codec: "h265", Seconds: seconds, BFrames: 2, OpenGOP: true}), schemas.H265, ""},
-		"mjpeg":       {clip(t, testenv.Clip{Codec: "mjpeg", Seconds: seconds, FPS: 10}), schemas.MJPEG, ""},
-	}
-	for name, c := range cases {
-		for _, transport := range []string{"tcp", "udp", "tls"} {
-			t.Run(name+"/"+transport, func(t *testing.T) {
-				t.Parallel()
-				lossless(t, transport == "udp", func(dropped func() bool) func() {
-					srv := server(t, camsim.Config{
-						TLS:     transport == "tls",
-						Cameras: []camsim.CameraConfig{{Path: "c", Feed: c.clip}},
-					})
-					cfg := rtsp.Config{URL: fixed(t, srv.URL("c")), InsecureTLS: true}
-					if transport == "udp" {
-						cfg.Transport = rtsp.TransportUDP
-					}
-					s, stop, wait := start(t, cfg)
-					cam := srv.Camera("c")
-					n := len(c.clip.Units)
-					eventually(t, "the clip's end", func() bool { return len(cam.Sent()) >= n })
-					eventually(t, "all units", func() bool { return len(s.of(1))+len(s.of(2)) >= n || dropped() })
-					stop()
-					_ = wait()
-					return func() { asSent(t, c.clip, cam.Sent(), s) }
-				})
-			})
+	engines(t, func(t *testing.T, engine string) {
+		const seconds = 3
+		type media struct {
+			clip  *camsim.Clip
+			codec schemas.Codec
+			sound schemas.Codec
 		}
-	}
+		cases := map[string]media{
+			"h264":        {clip(t, testenv.Clip{Seconds: seconds}), schemas.H264, ""},
+			"h264 b aac":  {clip(t, testenv.Clip{Seconds: seconds, BFrames: 2, Audio: "aac"}), schemas.H264, schemas.AAC},
+			"h265 opus":   {clip(t, testenv.Clip{Codec: "h265", Seconds: seconds, Audio: "opus"}), schemas.H265, schemas.Opus},
+			"h265 b open": {clip(t, testenv.Clip{Codec: "h265", Seconds: seconds, BFrames: 2, OpenGOP: true}), schemas.H265, ""},
+			"mjpeg":       {clip(t, testenv.Clip{Codec: "mjpeg", Seconds: seconds, FPS: 10}), schemas.MJPEG, ""},
+		}
+		for name, c := range cases {
+			for _, transport := range []string{"tcp", "udp", "tls"} {
+				t.Run(name+"/"+transport, func(t *testing.T) {
+					t.Parallel()
+					lossless(t, transport == "udp", func(dropped func() bool) func() {
+						srv := server(t, camsim.Config{
+							TLS:     transport == "tls",
+							Cameras: []camsim.CameraConfig{{Path: "c", Feed: c.clip}},
+						})
+						cfg := rtsp.Config{Engine: engine, URL: fixed(t, srv.URL("c")), InsecureTLS: true}
+						if transport == "udp" {
+							cfg.Transport = rtsp.TransportUDP
+						}
+						s, stop, wait := start(t, cfg)
+						cam := srv.Camera("c")
+						n := len(c.clip.Units)
+						eventually(t, "the clip's end", func() bool { return len(cam.Sent()) >= n })
+						eventually(t, "all units", func() bool { return len(s.of(1))+len(s.of(2)) >= n || dropped() })
+						stop()
+						_ = wait()
+						return func() { asSent(t, c.clip, cam.Sent(), s) }
+					})
+				})
+			}
+		}
+	})
 }
 
 // asSent holds what a sink has of a whole clip against what was sent.
@@ -359,36 +361,41 @@ func asSent(t *testing.T, clip *camsim.Clip, sent []camsim.Sent, s *sink) {
 }
 
 func TestStates(t *testing.T) {
-	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: clip(t, testenv.Clip{Seconds: 3}).With(true, 1)}}})
-	s, stop, wait := start(t, rtsp.Config{URL: fixed(t, srv.URL("c"))})
-	eventually(t, "live", func() bool { return slices.Contains(s.states(), ingest.EventDelivering) })
-	stop()
-	if err := wait(); !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
-	if got := fmt.Sprint(s.states()); got != "[connecting playing delivering ended]" {
-		t.Error(got)
-	}
+	engines(t, func(t *testing.T, engine string) {
+		srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: clip(t, testenv.Clip{Seconds: 3}).With(true, 1)}}})
+		s, stop, wait := start(t, rtsp.Config{Engine: engine, URL: fixed(t, srv.URL("c"))})
+		eventually(t, "live", func() bool { return slices.Contains(s.states(), ingest.EventDelivering) })
+		stop()
+		if err := wait(); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if got := fmt.Sprint(s.states()); got != "[connecting playing delivering ended]" {
+			t.Error(got)
+		}
+	})
 }
 
 // The sink is told the wall clock about every second, also while the camera
 // sends nothing.
 func TestTimeIsTold(t *testing.T) {
-	s, _, _ := start(t, rtsp.Config{URL: fixed(t, listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }))})
-	began := time.Now()
-	eventually(t, "three ticks", func() bool {
+	t.Parallel()
+	engines(t, func(t *testing.T, engine string) {
+		s, _, _ := start(t, rtsp.Config{Engine: engine, URL: fixed(t, listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }))})
+		began := time.Now()
+		eventually(t, "three ticks", func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.ticks) >= 3
+		})
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return len(s.ticks) >= 3
-	})
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i, now := range s.ticks[1:3] {
-		if d := now.Sub(s.ticks[i]); d < time.Second {
-			t.Errorf("tick %d came after %v", i+1, d)
+		for i, now := range s.ticks[1:3] {
+			if d := now.Sub(s.ticks[i]); d < time.Second {
+				t.Errorf("tick %d came after %v", i+1, d)
+			}
 		}
-	}
-	if d := s.ticks[0].Sub(began); d.Abs() > testenv.Patience {
-		t.Errorf("the first tick is %v from the wall clock", d)
-	}
+		if d := s.ticks[0].Sub(began); d.Abs() > testenv.Patience {
+			t.Errorf("the first tick is %v from the wall clock", d)
+		}
+	})
 }

@@ -38,6 +38,9 @@ func (r *run) soundProblem(now time.Time) (problem string, known bool) {
 			return fmt.Sprintf("the sound is %s, for which GStreamer here lacks %s: recorded without sound; install with: apt-get install %s",
 				soundName(encoding), strings.Join(missing.Elements, ", "), strings.Join(missing.Packages, " ")), true
 		}
+		if r.native {
+			return fmt.Sprintf("the sound is %s, which only GStreamer can convert, and this ingest is built without it: recorded without sound; set AAC or Opus on the camera, or use an ingest with GStreamer", soundName(encoding)), true
+		}
 		return cannotDecode(encoding), true
 	}
 	if r.deliver.refused != "" {
@@ -80,8 +83,7 @@ func announcedAs(name string) string {
 // soundNames maps encodings to the names that people use.
 var soundNames = map[string]string{
 	"PCMU": "G.711", "PCMA": "G.711", "MPA": "MP3", "MPEG4-GENERIC": "AAC", "MP4A-LATM": "AAC", "AC3": "AC-3", "EAC3": "E-AC-3", "OPUS": "Opus",
-	// GStreamer's names of media types.
-	"mpeg": "AAC", "x-opus": "Opus",
+	string(schemas.AAC): "AAC", string(schemas.Opus): "Opus",
 }
 
 // soundName returns an encoding of SDP as people write it: "G.729" for "G729".

@@ -9,7 +9,7 @@ func TestCannotDecode(t *testing.T) {
 		"EVS":             "the sound is EVS, which GStreamer here cannot decode: recorded without sound; set AAC, G.711 or Opus on the camera",
 		"MPA":             "the sound is MP3, which GStreamer here cannot decode: recorded without sound; set AAC, G.711 or Opus on the camera",
 		"MPEG4-GENERIC":   "the sound is announced as AAC and cannot be read as that: recorded without sound; set another kind of sound on the camera",
-		"mpeg":            "the sound is announced as AAC and cannot be read as that: recorded without sound; set another kind of sound on the camera",
+		"aac":             "the sound is announced as AAC and cannot be read as that: recorded without sound; set another kind of sound on the camera",
 		"OPUS":            "the sound is announced as Opus and cannot be read as that: recorded without sound; set another kind of sound on the camera",
 	} {
 		if got := cannotDecode(encoding); got != want {

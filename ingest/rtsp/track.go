@@ -4,31 +4,25 @@ import (
 	"bytes"
 	"math"
 
-	"github.com/framelog/framelog/internal/gstreamer"
+	"github.com/framelog/framelog/internal/rtspconn"
 	"github.com/framelog/framelog/schemas"
 )
 
 // trackOf returns the log's track for a format. ok is false if the log has no
 // codec for it, or if its description is incomplete.
-func trackOf(id uint8, f *gstreamer.RTSPFormat) (t schemas.Track, ok bool) {
-	t = schemas.Track{ID: id, Config: f.Config}
-	switch f.Media {
-	case "video/x-h264":
-		t.Codec = schemas.H264
-	case "video/x-h265":
-		t.Codec = schemas.H265
-	case "image/jpeg":
-		t.Codec, t.Config = schemas.MJPEG, nil
-	case "audio/mpeg":
-		t.Codec = schemas.AAC
-	case "audio/x-opus":
-		t.Codec = schemas.Opus
+func trackOf(id uint8, f *rtspconn.Format) (t schemas.Track, ok bool) {
+	t = schemas.Track{ID: id, Codec: f.Codec, Config: f.Config}
+	switch f.Codec {
+	case schemas.MJPEG:
+		t.Config = nil
+	case schemas.Opus:
 		if f.Channels != 1 {
 			f.Channels = 2 // RFC 7587, 4.1: a receiver is always ready for two
 		}
 		t.Config = opusHead(uint8(f.Channels))
-	default:
+	case "":
 		return t, false
+	default:
 	}
 	if t.Codec.Video() {
 		if f.Width <= 0 || f.Width > math.MaxUint16 || f.Height <= 0 || f.Height > math.MaxUint16 {

@@ -97,118 +97,124 @@ func noTCP(t *testing.T, target string, silent bool) (rawURL string, tries *atom
 
 func TestUDPWhereTCPGivesNothing(t *testing.T) {
 	testenv.SkipShort(t, "seconds of real time")
-	feed := clip(t, testenv.Clip{Seconds: 3}).With(true, 1)
-	for name, silent := range map[string]bool{"refused": false, "silent": true} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
-			proxy, tries := noTCP(t, srv.Addr(), silent)
-			s := &sink{}
-			there := fixed(t, proxy)
-			away := fixed(t, fmt.Sprintf("rtsp://127.0.0.1:%d/c", testenv.FreePort(t)))
-			at := there
-			src := rtsp.New(rtsp.Config{
-				URL:            func(ctx context.Context) (*url.URL, error) { return at(ctx) },
-				ConnectTimeout: testenv.Patience / 2, StallTimeout: testenv.Patience / 2, NoDataTimeout: 4 * time.Second,
-			})
-			for i := range 2 {
-				if i == 1 { // the camera is away meanwhile, which changes nothing
-					at = away
-					if err := src.Run(t.Context(), s); !errors.Is(err, rtsp.ErrAway) {
-						t.Error(err)
+	engines(t, func(t *testing.T, engine string) {
+		feed := clip(t, testenv.Clip{Seconds: 3}).With(true, 1)
+		for name, silent := range map[string]bool{"refused": false, "silent": true} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
+				proxy, tries := noTCP(t, srv.Addr(), silent)
+				s := &sink{}
+				there := fixed(t, proxy)
+				away := fixed(t, fmt.Sprintf("rtsp://127.0.0.1:%d/c", testenv.FreePort(t)))
+				at := there
+				src := rtsp.New(rtsp.Config{
+					Engine: engine, URL: func(ctx context.Context) (*url.URL, error) { return at(ctx) },
+					ConnectTimeout: testenv.Patience / 2, StallTimeout: testenv.Patience / 2, NoDataTimeout: 4 * time.Second,
+				})
+				for i := range 2 {
+					if i == 1 { // the camera is away meanwhile, which changes nothing
+						at = away
+						if err := src.Run(t.Context(), s); !errors.Is(err, rtsp.ErrAway) {
+							t.Error(err)
+						}
+						at = there
 					}
-					at = there
+					ctx, cancel := context.WithCancel(context.Background())
+					done := make(chan error, 1)
+					go func() { done <- src.Run(ctx, s) }()
+					n := len(s.of(1))
+					eventually(t, "units", func() bool { return len(s.of(1)) > n+10 })
+					cancel()
+					<-done
 				}
-				ctx, cancel := context.WithCancel(context.Background())
-				done := make(chan error, 1)
-				go func() { done <- src.Run(ctx, s) }()
-				n := len(s.of(1))
-				eventually(t, "units", func() bool { return len(s.of(1)) > n+10 })
-				cancel()
-				<-done
-			}
-			want := "[connecting ended fallback connecting playing delivering ended connecting ended connecting playing delivering ended]"
-			if silent {
-				want = strings.Replace(want, "connecting", "connecting playing", 1)
-			}
-			if got := fmt.Sprint(s.states()); got != want {
-				t.Error(got)
-			}
-			// The later connections know.
-			if n := tries.Load(); n != 1 {
-				t.Errorf("TCP was tried %d times", n)
-			}
-		})
-	}
+				want := "[connecting ended fallback connecting playing delivering ended connecting ended connecting playing delivering ended]"
+				if silent {
+					want = strings.Replace(want, "connecting", "connecting playing", 1)
+				}
+				if got := fmt.Sprint(s.states()); got != want {
+					t.Error(got)
+				}
+				// The later connections know.
+				if n := tries.Load(); n != 1 {
+					t.Errorf("TCP was tried %d times", n)
+				}
+			})
+		}
+	})
 }
 
 // If no video comes, the error names the transport and what helps.
 func TestNoVideoNamesTheTransport(t *testing.T) {
 	testenv.SkipShort(t, "seconds of real time")
-	feed := clip(t, testenv.Clip{Seconds: 3}).With(true, 1)
-	for name, c := range map[string]struct {
-		transport  string
-		noTCP      bool // the camera refuses it
-		cause, not string
-	}{
-		"udp":      {rtsp.TransportUDP, false, "no video arrives over UDP (set the transport to tcp", ""},
-		"tcp":      {rtsp.TransportTCP, false, "connected over TCP, but no video comes (", "UDP"},
-		"both":     {rtsp.TransportAuto, false, "neither over TCP nor over UDP (", "set the transport"},
-		"udp only": {rtsp.TransportAuto, true, "offers video over UDP alone, and none arrives (", "set the transport"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
-			srv.Camera("c").Stall(true)
-			at := srv.URL("c")
-			if c.noTCP {
-				at, _ = noTCP(t, srv.Addr(), false)
-			}
-			_, _, wait := start(t, rtsp.Config{URL: fixed(t, at), Transport: c.transport, StallTimeout: 2 * time.Second, NoDataTimeout: 2 * time.Second})
-			err := wait()
-			t.Log(err)
-			if !errors.Is(err, rtsp.ErrStalled) || !strings.Contains(err.Error(), c.cause) || c.not != "" && strings.Contains(err.Error(), c.not) {
-				t.Errorf("%v, want %q and not %q", err, c.cause, c.not)
-			}
-		})
-	}
+	engines(t, func(t *testing.T, engine string) {
+		feed := clip(t, testenv.Clip{Seconds: 3}).With(true, 1)
+		for name, c := range map[string]struct {
+			transport  string
+			noTCP      bool // the camera refuses it
+			cause, not string
+		}{
+			"udp":      {rtsp.TransportUDP, false, "no video arrives over UDP (set the transport to tcp", ""},
+			"tcp":      {rtsp.TransportTCP, false, "connected over TCP, but no video comes (", "UDP"},
+			"both":     {rtsp.TransportAuto, false, "neither over TCP nor over UDP (", "set the transport"},
+			"udp only": {rtsp.TransportAuto, true, "offers video over UDP alone, and none arrives (", "set the transport"},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
+				srv.Camera("c").Stall(true)
+				at := srv.URL("c")
+				if c.noTCP {
+					at, _ = noTCP(t, srv.Addr(), false)
+				}
+				_, _, wait := start(t, rtsp.Config{Engine: engine, URL: fixed(t, at), Transport: c.transport, StallTimeout: 2 * time.Second, NoDataTimeout: 2 * time.Second})
+				err := wait()
+				t.Log(err)
+				if !errors.Is(err, rtsp.ErrStalled) || !strings.Contains(err.Error(), c.cause) || c.not != "" && strings.Contains(err.Error(), c.not) {
+					t.Errorf("%v, want %q and not %q", err, c.cause, c.not)
+				}
+			})
+		}
+	})
 }
 
 // The camera is not our own: GStreamer's RTSP server, which serves a file.
 func TestGStreamerServer(t *testing.T) {
-	for name, c := range map[string]testenv.Clip{
-		"h264": {Seconds: 3, BFrames: 2, Audio: "aac"},
-		"h265": {Codec: "h265", Seconds: 3, BFrames: 2},
-	} {
-		for _, transport := range []string{rtsp.TransportTCP, rtsp.TransportUDP} {
-			t.Run(name+"/"+transport, func(t *testing.T) {
-				want, err := camsim.LoadMP4(c.File(t))
-				if err != nil {
-					t.Fatal(err)
-				}
-				lossless(t, transport == rtsp.TransportUDP, func(dropped func() bool) func() {
-					for try := 1; ; try++ {
-						srv := testenv.StartGstRTSPServer(t, testenv.GstRTSPOptions{File: c.File(t), Video: c.Codec, Audio: c.Audio, User: "viewer", Pass: "canary"})
-						s, stop, wait := start(t, rtsp.Config{URL: fixed(t, withUser(t, srv.URL, "viewer", "canary")), Transport: transport})
-						whole, over := false, false
-						eventually(t, "the file", func() bool {
-							over = slices.Contains(s.states(), ingest.EventEnded)
-							whole = len(s.of(1)) >= len(want.Of(1))
-							return whole || over || dropped()
-						})
-						stop()
-						_ = wait()
-						// Over UDP the server's goodbye comes to another port than its
-						// last packets: where the machine paused it may be read first.
-						if whole || !over || transport == rtsp.TransportTCP || try == 5 {
-							return func() { asServed(t, want, s) }
-						}
-						t.Logf("try %d: the goodbye has overtaken the last packets", try)
+	engines(t, func(t *testing.T, engine string) {
+		for name, c := range map[string]testenv.Clip{
+			"h264": {Seconds: 3, BFrames: 2, Audio: "aac"},
+			"h265": {Codec: "h265", Seconds: 3, BFrames: 2},
+		} {
+			for _, transport := range []string{rtsp.TransportTCP, rtsp.TransportUDP} {
+				t.Run(name+"/"+transport, func(t *testing.T) {
+					want, err := camsim.LoadMP4(c.File(t))
+					if err != nil {
+						t.Fatal(err)
 					}
+					lossless(t, transport == rtsp.TransportUDP, func(dropped func() bool) func() {
+						for try := 1; ; try++ {
+							srv := testenv.StartGstRTSPServer(t, testenv.GstRTSPOptions{File: c.File(t), Video: c.Codec, Audio: c.Audio, User: "viewer", Pass: "canary"})
+							s, stop, wait := start(t, rtsp.Config{Engine: engine, URL: fixed(t, withUser(t, srv.URL, "viewer", "canary")), Transport: transport})
+							whole, over := false, false
+							eventually(t, "the file", func() bool {
+								over = slices.Contains(s.states(), ingest.EventEnded)
+								whole = len(s.of(1)) >= len(want.Of(1))
+								return whole || over || dropped()
+							})
+							stop()
+							_ = wait()
+							// Over UDP the server's goodbye comes to another port than its
+							// last packets: where the machine paused it may be read first.
+							if whole || !over || transport == rtsp.TransportTCP || try == 5 {
+								return func() { asServed(t, want, s) }
+							}
+							t.Logf("try %d: the goodbye has overtaken the last packets", try)
+						}
+					})
 				})
-			})
+			}
 		}
-	}
+	})
 }
 
 // asServed holds what a sink has of a clip against the clip, which another
@@ -266,56 +272,61 @@ func used(t *testing.T) (goroutines, threads, files int) {
 }
 
 func TestNothingIsLeftOfConnections(t *testing.T) {
-	feed := clip(t, testenv.Clip{Seconds: 3, Audio: "aac"}).With(true, 1)
-	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
-	once := func(i int) {
-		s := &sink{}
-		ctx, cancel := context.WithCancel(context.Background())
-		defer cancel()
-		done := make(chan error, 1)
-		cfg := rtsp.Config{
-			URL: fixed(t, srv.URL("c")), Transport: []string{rtsp.TransportTCP, rtsp.TransportUDP}[i%2],
-			ConnectTimeout: testenv.Patience / 2, StallTimeout: testenv.Patience / 2,
-		}
-		switch i % 5 {
-		case 3: // ended while it connects
-			cancel()
-		case 4: // refused
-			cfg.URL = fixed(t, srv.URL("other"))
-		}
-		go func() { done <- rtsp.New(cfg).Run(ctx, s) }()
-		if i%5 < 3 {
-			eventually(t, "units", func() bool { return len(s.of(1)) > 2 })
-			cancel()
-		}
-		<-done
+	// One after the other: what the process has is counted.
+	for _, engine := range []string{rtsp.EngineGStreamer, rtsp.EngineNative} {
+		t.Run(engine, func(t *testing.T) {
+			feed := clip(t, testenv.Clip{Seconds: 3, Audio: "aac"}).With(true, 1)
+			srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})
+			once := func(i int) {
+				s := &sink{}
+				ctx, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				done := make(chan error, 1)
+				cfg := rtsp.Config{
+					Engine: engine, URL: fixed(t, srv.URL("c")), Transport: []string{rtsp.TransportTCP, rtsp.TransportUDP}[i%2],
+					ConnectTimeout: testenv.Patience / 2, StallTimeout: testenv.Patience / 2,
+				}
+				switch i % 5 {
+				case 3: // ended while it connects
+					cancel()
+				case 4: // refused
+					cfg.URL = fixed(t, srv.URL("other"))
+				}
+				go func() { done <- rtsp.New(cfg).Run(ctx, s) }()
+				if i%5 < 3 {
+					eventually(t, "units", func() bool { return len(s.of(1)) > 2 })
+					cancel()
+				}
+				<-done
+			}
+			cam := srv.Camera("c")
+			round := func(n int) (grown bool) {
+				g, th, f := used(t)
+				for i := range n {
+					once(i)
+				}
+				eventually(t, "the clients to be gone", func() bool { return cam.Clients() == 0 })
+				// What leaks is left of each connection of a kind, of which there are n/5.
+				var g2, th2, f2 int
+				settled := func() bool {
+					g2, th2, f2 = used(t)
+					return g2 < g+n/5 && th2 < th+n/5 && f2 < f+n/5
+				}
+				for end := time.Now().Add(5 * time.Second); !settled() && time.Now().Before(end); {
+					runtime.Gosched()
+				}
+				t.Logf("%d connections: goroutines %d to %d, threads %d to %d, files %d to %d", n, g, g2, th, th2, f, f2)
+				return !settled()
+			}
+			round(10) // pools and caches fill
+			// Go's runtime makes threads on a busy machine and keeps them: what is
+			// left of one round need not be a leak, what is left of each is.
+			for range 5 {
+				if !round(30) {
+					return
+				}
+			}
+			t.Error("something is left of every round")
+		})
 	}
-	cam := srv.Camera("c")
-	round := func(n int) (grown bool) {
-		g, th, f := used(t)
-		for i := range n {
-			once(i)
-		}
-		eventually(t, "the clients to be gone", func() bool { return cam.Clients() == 0 })
-		// What leaks is left of each connection of a kind, of which there are n/5.
-		var g2, th2, f2 int
-		settled := func() bool {
-			g2, th2, f2 = used(t)
-			return g2 < g+n/5 && th2 < th+n/5 && f2 < f+n/5
-		}
-		for end := time.Now().Add(5 * time.Second); !settled() && time.Now().Before(end); {
-			runtime.Gosched()
-		}
-		t.Logf("%d connections: goroutines %d to %d, threads %d to %d, files %d to %d", n, g, g2, th, th2, f, f2)
-		return !settled()
-	}
-	round(10) // pools and caches fill
-	// Go's runtime makes threads on a busy machine and keeps them: what is
-	// left of one round need not be a leak, what is left of each is.
-	for range 5 {
-		if !round(30) {
-			return
-		}
-	}
-	t.Error("something is left of every round")
 }

@@ -38,7 +38,22 @@ type Unit struct {
 	wall time.Time // when the picture was taken, by the camera's clock
 }
 
-// Feed is media that a camera serves: a *[Clip] or a *[Live].
+// Stream is media that Play makes while it is sent, from the first client's PLAY on.
+type Stream struct {
+	Media []schemas.Track
+	// Play calls emit with each unit at its time, from one goroutine, until the media or
+	// ctx ends.
+	Play func(ctx context.Context, emit func(Unit)) error
+}
+
+// Tracks returns the stream's tracks.
+func (s *Stream) Tracks() []schemas.Track { return s.Media }
+
+func (s *Stream) live() bool { return false }
+
+func (s *Stream) play(ctx context.Context, emit func(Unit)) error { return s.Play(ctx, emit) }
+
+// Feed is media that a camera serves: a *[Clip], a *[Live] or a *[Stream].
 type Feed interface {
 	// Tracks is what the camera describes; the video comes first.
 	Tracks() []schemas.Track

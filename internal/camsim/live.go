@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -36,6 +37,11 @@ type LiveConfig struct {
 	// Queue is how many units may wait to be sent; more are dropped and
 	// counted. It defaults to 256.
 	Queue int
+	// MaxLate is how late a picture may be made. It defaults to 10 pictures. A camera that
+	// is later leaves pictures out, with their numbers and times, but no sound.
+	MaxLate time.Duration
+	// Log is told of pictures that are left out. It defaults to none.
+	Log *slog.Logger
 }
 
 // Live makes pictures with a running clock, a frame number and a [Strip], and
@@ -74,6 +80,12 @@ func NewLive(ctx context.Context, cfg LiveConfig) (*Live, error) {
 	}
 	if cfg.Queue == 0 {
 		cfg.Queue = 256
+	}
+	if cfg.MaxLate == 0 {
+		cfg.MaxLate = 10 * time.Second / time.Duration(cfg.FPS)
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Width < 320 || cfg.Width%2 != 0 || cfg.Height%2 != 0 || cfg.Height < 160 {
 		return nil, fmt.Errorf("camsim: live picture of %dx%d", cfg.Width, cfg.Height)
@@ -163,8 +175,7 @@ func (l *Live) failure() error {
 }
 
 // run is the goroutine that draws pictures, each with its share of sound, and
-// owns the encoders. If it cannot keep up it leaves out pictures, with their
-// numbers and times, but no sound.
+// owns the encoders.
 func (l *Live) run(ctx context.Context, video, audio *gstreamer.Encoder) {
 	defer close(l.done)
 	defer func() {
@@ -182,8 +193,10 @@ func (l *Live) run(ctx context.Context, video, audio *gstreamer.Encoder) {
 	<-timer.C
 	for n := int64(0); ; n++ {
 		late := time.Since(l.start) - at(n)
-		if late > at(10) {
-			n += int64(late / at(1))
+		if late > l.cfg.MaxLate {
+			left := int64(late / at(1))
+			n += left
+			l.cfg.Log.Warn("The machine is too busy. The camera leaves out pictures.", "late", late.Round(time.Millisecond), "pictures", left)
 		} else if late < 0 {
 			timer.Reset(-late)
 			select {

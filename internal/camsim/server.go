@@ -1,6 +1,6 @@
-// Package camsim simulates RTSP cameras, for the demo and for tests. A [Server]
-// serves cameras. A camera sends a [Clip], whose bytes are known, or a [Live]
-// picture. Methods of a running [Camera] turn faults on and off; [Camera.Sent]
+// Package camsim simulates RTSP cameras, for the demo, for replays to other software
+// and for tests. A [Server] serves cameras. A camera sends a [Clip], whose bytes are
+// known, a [Live] picture, or a [Stream]. Methods of a running [Camera] turn faults on and off; [Camera.Sent]
 // returns what was sent.
 package camsim
 

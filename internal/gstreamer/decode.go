@@ -13,26 +13,6 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// Decoding is what a [Decoder] gets and gives.
-type Decoding struct {
-	Codec         schemas.Codec // H264, H265 or MJPEG
-	Config        []byte        // decoder configuration, as schemas.Track.Config
-	Width, Height int           // of the track; 0: not known
-	// Reorder: pictures are decoded in another order than they are shown, and the
-	// decoder configuration does not say how far they move. The decoder then holds back as
-	// many as it may have to.
-	Reorder bool
-	// Recovery: the first picture is no IDR, but a recovery point of H.264.
-	Recovery bool
-	// Format is that of the pictures, as GStreamer names it: I420, GRAY8, RGB, BGR. Empty:
-	// whatever the decoder gives, and Scale does not count.
-	Format string
-	// ScaleWidth and ScaleHeight are the size of the pictures. 0: as decoded.
-	ScaleWidth, ScaleHeight int
-	// Hardware is the family of decoders to use: see [CheckHardware].
-	Hardware string
-}
-
 // Queues of a Decoder: access units that wait to be decoded, and pictures that wait for
 // Next. A decoder holds its own reference pictures beside.
 const (
@@ -138,9 +118,6 @@ func (d *Decoder) Failed(err error) { usable.fail(d.element, 1, err) }
 
 // Close ends the decoder at once.
 func (d *Decoder) Close() { d.pipe.close() }
-
-// Aspect is the width of a pixel over its height.
-type Aspect struct{ N, D int }
 
 // Frame is a picture in GStreamer's memory. Release it.
 type Frame struct {

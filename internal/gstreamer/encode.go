@@ -1,3 +1,5 @@
+//go:build cgo
+
 package gstreamer
 
 import (
@@ -11,41 +13,6 @@ import (
 	"github.com/go-gst/go-gst/gst"
 	"github.com/go-gst/go-gst/gst/app"
 )
-
-// EncodedUnit is one access unit that an [Encoder] made.
-type EncodedUnit struct {
-	PTS  time.Duration // as pushed; for AAC that of the frame's first sample, including the encoder's delay
-	DTS  time.Duration // may be below zero if there are B-frames
-	Sync bool
-	Data []byte // NAL units with 4-byte lengths, or a raw AAC frame; it belongs to the receiver
-}
-
-// H264Config is the settings of an encoder of pictures.
-type H264Config struct {
-	Width, Height int // pixels, even
-	FPS           int // pictures a second
-	// BFrames is how many B-frames may stand between two others. 0 (the
-	// default) encodes without any delay.
-	BFrames int
-	// KeyInterval is the pictures of a GOP. It defaults to FPS.
-	KeyInterval int
-	// Bitrate in kbit/s. It defaults to 800.
-	Bitrate int
-	// Queue is how many pictures may wait for the encoder; a push beyond it
-	// blocks. It defaults to 4.
-	Queue int
-}
-
-// AACConfig is the settings of an encoder of sound.
-type AACConfig struct {
-	SampleRate int // Hz
-	Channels   int
-	// Bitrate in bit/s. It defaults to 64000.
-	Bitrate int
-	// Queue is the seconds of sound that may wait for the encoder; a push
-	// beyond it blocks. It defaults to 1.
-	Queue int
-}
 
 // Encoder is one GStreamer pipeline from raw media to access units. Push and
 // Close come from one goroutine.

@@ -15,26 +15,6 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// Encoding is how a [PictureEncoder] encodes.
-type Encoding struct {
-	Codec         schemas.Codec // H264 or MJPEG
-	Bitrate       int           // bit/s, of H264
-	Quality       int           // 1 to 100, of MJPEG
-	Width, Height int           // even in H264; pictures of another size are scaled
-	Hardware      string        // the family of encoders to use: see [CheckHardware]
-}
-
-func (e Encoding) kbits() int { return max(1, (e.Bitrate+500)/1000) }
-
-// Pictures describes what is pushed into a [PictureEncoder].
-type Pictures struct {
-	Format        string // as GStreamer names it
-	Width, Height int
-	Aspect        Aspect // zero: 1:1
-	Colorimetry   string // as GStreamer names it; empty: its default
-	FPS           int    // pictures a second, rounded
-}
-
 // encodeQueue is how many pictures wait for a PictureEncoder, and how many units for Next.
 const encodeQueue = 4
 

@@ -1,10 +1,9 @@
-// Package gstreamer is the only importer of go-gst. Other packages use
-// GStreamer through it, so that the binding can be replaced.
+//go:build cgo
+
 package gstreamer
 
 import (
 	"cmp"
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -12,6 +11,9 @@ import (
 
 	"github.com/go-gst/go-gst/gst"
 )
+
+// Built tells whether GStreamer is part of this binary.
+const Built = true
 
 // debianPackage is the Debian or Ubuntu package that holds an element. An element
 // that is not named here counts as one of the base plugins.
@@ -33,18 +35,6 @@ func debianPackage(element string) string {
 		return "gstreamer1.0-libav"
 	}
 	return "gstreamer1.0-plugins-base"
-}
-
-// MissingError lists elements that are not installed.
-type MissingError struct {
-	Elements []string
-	Packages []string // Debian and Ubuntu packages that hold them
-}
-
-// Error names the elements and the command that installs them.
-func (e *MissingError) Error() string {
-	return fmt.Sprintf("gstreamer: missing element %s; install with: apt-get install %s",
-		strings.Join(e.Elements, ", "), strings.Join(e.Packages, " "))
 }
 
 // initOnce guards the variables that go-gst writes at each call of its Init.

@@ -1,3 +1,5 @@
+//go:build cgo
+
 #include "pipe.h"
 
 #include <gst/app/gstappsink.h>

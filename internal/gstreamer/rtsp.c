@@ -1,3 +1,5 @@
+//go:build cgo
+
 #include "rtsp.h"
 
 #include <gio/gio.h>
@@ -19,8 +21,8 @@ extern void framelogRTSPMessage(uintptr_t, int, char *, int, int);
 // The pads of rtpbin that take RTP; behind it stands rtspsrc's number of the stream.
 #define RECV_RTP "recv_rtp_sink_"
 
-// Track belongs to one streaming thread, that of its jitterbuffer: the probe
-// and the appsink both run there, so it needs no lock.
+// Track belongs to one streaming thread, that of its jitterbuffer, or of video over TCP
+// that of the connection: the probe and the appsink both run there, so it needs no lock.
 typedef struct {
   FlQueue *queue;
   guint8 id;
@@ -166,12 +168,14 @@ FlQueue *fl_rtsp_queue_new(uintptr_t conn) {
   FlQueue *q = g_new0(FlQueue, 1);
   q->conn = conn;
   g_mutex_init(&q->lock);
+  g_rec_mutex_init(&q->passing);
   return q;
 }
 
 void fl_rtsp_queue_free(FlQueue *q) {
   fl_rtsp_free(q->first);
   g_mutex_clear(&q->lock);
+  g_rec_mutex_clear(&q->passing);
   g_free(q);
 }
 
@@ -356,12 +360,15 @@ static void on_manager_pad(GstElement *rtpbin, GstPad *pad, gpointer p) {
 
 static void on_jitterbuffer(GstElement *rtpbin, GstElement *jb, guint session, guint ssrc, gpointer p) {
   // Without it the first packets wait for the whole latency.
-  g_object_set(jb, "faststart-min-packets", 1, NULL);
+  if (g_object_class_find_property(G_OBJECT_GET_CLASS(jb), "faststart-min-packets") != NULL)
+    g_object_set(jb, "faststart-min-packets", 1, NULL);
 }
 
-void fl_rtsp_watch_manager(GstElement *rtpbin, uintptr_t conn) {
-  g_signal_connect(rtpbin, "pad-added", G_CALLBACK(on_manager_pad), (gpointer)conn);
+void fl_rtsp_watch_manager(GstElement *rtpbin, uintptr_t conn, gboolean ordered) {
+  if (ordered)
+    g_signal_connect(rtpbin, "request-jitterbuffer", G_CALLBACK(fl_rtsp_ordered), (gpointer)conn);
   g_signal_connect(rtpbin, "new-jitterbuffer", G_CALLBACK(on_jitterbuffer), NULL);
+  g_signal_connect(rtpbin, "pad-added", G_CALLBACK(on_manager_pad), (gpointer)conn);
 }
 
 static GstBusSyncReply on_message(GstBus *bus, GstMessage *m, gpointer p) {

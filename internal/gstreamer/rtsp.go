@@ -18,6 +18,7 @@ import (
 	"github.com/go-gst/go-glib/glib"
 	"github.com/go-gst/go-gst/gst"
 
+	"github.com/framelog/framelog/internal/rtspconn"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -31,18 +32,18 @@ import (
 // the extended RTP time. The elements after it keep that time, so neither the
 // jitterbuffer's clock nor a sender report changes it.
 type RTSP struct {
-	opt      RTSPOptions
+	opt      rtspconn.Options
 	handle   cgo.Handle
 	pipeline *gst.Pipeline
 	src      *gst.Element
 	signals  []glib.SignalHandle
-	queue    *rtspQueue
+	queue    *rtspconn.Queue
 
 	collecting sync.Mutex // held while units move from waiting to queue; before mu
 	waiting    *C.FlQueue // until the pipeline has stopped
 
 	mu           sync.Mutex // guards what follows; held for a short time, never over calls into GStreamer
-	selected     []RTSPTrack
+	selected     []rtspconn.Track
 	chains       map[uint8]*rtspChain // of the selected tracks
 	linked       map[uint8]bool
 	tracks       map[uint8]*rtspTrack
@@ -51,6 +52,8 @@ type RTSP struct {
 	noSound      string    // encoding of sound that was announced and does not come
 	noSoundErr   error     // why, if an element failed
 	soundStream  uint      // rtspsrc's number of the sound that is selected
+	videoStream  uint      // and of the video
+	hasVideo     bool      // video is selected
 	soundArrived time.Time // its first packet; zero: none yet
 	err          error
 	done         chan struct{} // closed with err set
@@ -61,12 +64,12 @@ type RTSP struct {
 }
 
 type rtspTrack struct {
-	RTSPTrack
+	rtspconn.Track
 	ssrc      uint32
 	started   bool
-	start     RTSPStart
+	start     rtspconn.Start
 	timescale uint32
-	media     string
+	codec     schemas.Codec
 	delay     int64 // ticks of the timescale that an encoder of ours put before the sound
 }
 
@@ -77,19 +80,8 @@ type rtspReport struct {
 
 // OpenRTSP begins to connect and returns at once. Take returns the units, and Done
 // reports the end. The caller must Close it. Errors: *MissingError.
-func OpenRTSP(opt RTSPOptions) (*RTSP, error) {
-	if opt.Latency == 0 {
-		opt.Latency = 200 * time.Millisecond
-	}
-	if opt.ConnectTimeout == 0 {
-		opt.ConnectTimeout = 5 * time.Second
-	}
-	if opt.QueueUnits == 0 {
-		opt.QueueUnits = 1024
-	}
-	if opt.QueueBytes == 0 {
-		opt.QueueBytes = 16 << 20
-	}
+func OpenRTSP(opt rtspconn.Options) (*RTSP, error) {
+	opt = opt.WithDefaults()
 	if err := Init(); err != nil {
 		return nil, err
 	}
@@ -98,7 +90,7 @@ func OpenRTSP(opt RTSPOptions) (*RTSP, error) {
 	}
 	r := &RTSP{
 		opt:     opt,
-		queue:   newRTSPQueue(opt.QueueUnits, opt.QueueBytes),
+		queue:   rtspconn.NewQueue(opt.QueueUnits, opt.QueueBytes),
 		chains:  map[uint8]*rtspChain{},
 		linked:  map[uint8]bool{},
 		tracks:  map[uint8]*rtspTrack{},
@@ -168,8 +160,12 @@ func (r *RTSP) build() error {
 	if err := r.connect("select-stream", r.selectStream); err != nil {
 		return err
 	}
+	ordered := C.gboolean(0)
+	if !r.opt.UDP {
+		ordered = 1
+	}
 	if err := r.connect("new-manager", func(_, manager *gst.Element) {
-		C.fl_rtsp_watch_manager(element(manager), C.uintptr_t(r.handle))
+		C.fl_rtsp_watch_manager(element(manager), C.uintptr_t(r.handle), ordered)
 	}); err != nil {
 		return err
 	}
@@ -212,7 +208,7 @@ func (r *RTSP) selectStream(_ *gst.Element, stream uint, caps *gst.Caps) bool {
 	if t.ID == 0 || chain == nil {
 		switch media {
 		case "video":
-			r.failLocked(&RTSPUnsupportedError{Encoding: t.Encoding})
+			r.failLocked(&rtspconn.UnsupportedError{Encoding: t.Encoding})
 		case "audio":
 			r.noSoundLocked(t)
 		}
@@ -222,12 +218,14 @@ func (r *RTSP) selectStream(_ *gst.Element, stream uint, caps *gst.Caps) bool {
 	r.chains[t.ID] = chain
 	if t.ID == schemas.AudioTrack {
 		r.soundStream = stream
+	} else {
+		r.videoStream, r.hasVideo = stream, true
 	}
 	return true
 }
 
 // rtspStream reads the caps that rtspsrc makes of a media section of SDP.
-func rtspStream(caps *gst.Caps) (t RTSPTrack, media string) {
+func rtspStream(caps *gst.Caps) (t rtspconn.Track, media string) {
 	s := caps.GetStructureAt(0)
 	if v, err := s.GetValue("media"); err == nil {
 		media, _ = v.(string)
@@ -283,17 +281,17 @@ func (r *RTSP) addTrack(pad *gst.Pad) error {
 	chain := r.chains[t.ID]
 	r.mu.Unlock()
 	if chain == nil {
-		return &RTSPUnsupportedError{Encoding: t.Encoding}
+		return &rtspconn.UnsupportedError{Encoding: t.Encoding}
 	}
 	r.mu.Lock()
 	again := r.linked[t.ID]
 	r.linked[t.ID] = true
 	if !again {
-		r.tracks[t.ID] = &rtspTrack{RTSPTrack: t, timescale: t.ClockRate, delay: chain.delay}
+		r.tracks[t.ID] = &rtspTrack{Track: t, timescale: t.ClockRate, delay: chain.delay}
 	}
 	r.mu.Unlock()
 	if again {
-		return ErrRTSPRestarted
+		return rtspconn.ErrRestarted
 	}
 	err := r.link(pad, t, chain)
 	if err != nil && t.ID == schemas.AudioTrack {
@@ -304,7 +302,7 @@ func (r *RTSP) addTrack(pad *gst.Pad) error {
 }
 
 // link builds a stream's chain and links it to the stream's pad.
-func (r *RTSP) link(pad *gst.Pad, t RTSPTrack, chain *rtspChain) error {
+func (r *RTSP) link(pad *gst.Pad, t rtspconn.Track, chain *rtspChain) error {
 	if err := Require(chain.elements()...); err != nil {
 		return err
 	}
@@ -360,20 +358,20 @@ func (r *RTSP) watch(depay, sink *gst.Element, track uint8, clockRate uint32, pa
 // Take empties the queue. The result is valid until the next Take; the Data of
 // units stays valid. Call it about every 40 ms: it costs little if the queue is
 // empty.
-func (r *RTSP) Take() []RTSPItem {
+func (r *RTSP) Take() []rtspconn.Item {
 	r.collect()
-	return r.queue.take()
+	return r.queue.Take()
 }
 
 // Dropped returns how many units were dropped because the queue was full.
-func (r *RTSP) Dropped() uint64 { return r.queue.droppedUnits() }
+func (r *RTSP) Dropped() uint64 { return r.queue.Dropped() }
 
 // Done is closed when the connection has ended. Err then returns why. There may
 // still be units to Take.
 func (r *RTSP) Done() <-chan struct{} { return r.done }
 
-// Err returns why the connection ended: *RTSPError, *RTSPUnsupportedError,
-// *RTSPCertificateError, ErrRTSPEnded, ErrRTSPRestarted, *MissingError.
+// Err returns why the connection ended: *rtspconn.Error, *rtspconn.UnsupportedError,
+// *rtspconn.CertificateError, rtspconn.ErrEnded, rtspconn.ErrRestarted, *MissingError.
 func (r *RTSP) Err() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -389,41 +387,36 @@ func (r *RTSP) Playing() bool {
 
 // Selected returns the tracks that the connection requested, without sound whose
 // elements have failed. They are complete when it is playing.
-func (r *RTSP) Selected() []RTSPTrack {
+func (r *RTSP) Selected() []rtspconn.Track {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return append([]RTSPTrack(nil), r.selected...)
+	return append([]rtspconn.Track(nil), r.selected...)
 }
 
 // Start returns the first packet of a track; ok is false before there is one.
-func (r *RTSP) Start(track uint8) (s RTSPStart, clockRate uint32, ok bool) {
+func (r *RTSP) Start(track uint8) (s rtspconn.Start, clockRate uint32, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := r.tracks[track]
 	if t == nil || !t.started {
-		return RTSPStart{}, 0, false
+		return rtspconn.Start{}, 0, false
 	}
 	return t.start, t.ClockRate, true
 }
 
 // Report returns the last sender report of a track.
-func (r *RTSP) Report(track uint8) (RTSPReport, bool) {
+func (r *RTSP) Report(track uint8) (rtspconn.Report, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := r.tracks[track]
 	if t == nil || !t.started {
-		return RTSPReport{}, false
+		return rtspconn.Report{}, false
 	}
 	rep, ok := r.reports[t.ssrc]
 	if !ok {
-		return RTSPReport{}, false
+		return rtspconn.Report{}, false
 	}
-	return RTSPReport{Time: extend(t.start.Time, rep.time), NTP: rep.ntp}, true
-}
-
-// extend returns the 64-bit time nearest to base whose low 32 bits are v.
-func extend(base int64, v uint32) int64 {
-	return base + int64(int32(v-uint32(base)))
+	return rtspconn.Report{Time: rtspconn.Extend(t.start.Time, rep.time), NTP: rep.ntp}, true
 }
 
 func (r *RTSP) fail(err error) {
@@ -440,7 +433,7 @@ func (r *RTSP) failLocked(err error) {
 }
 
 // Close ends the connection and waits until GStreamer has released it. After limit it
-// returns ErrUnreleased; the release is completed if the pipeline stops later. It may
+// returns rtspconn.ErrUnreleased; the release is completed if the pipeline stops later. It may
 // be called again.
 func (r *RTSP) Close(limit time.Duration) error {
 	r.closeOnce.Do(func() { r.closeErr = r.close(limit) })
@@ -450,7 +443,7 @@ func (r *RTSP) Close(limit time.Duration) error {
 func (r *RTSP) close(limit time.Duration) error {
 	r.mu.Lock()
 	if r.err == nil {
-		r.err = ErrRTSPClosed
+		r.err = rtspconn.ErrClosed
 		close(r.done)
 	}
 	r.closing = true
@@ -460,6 +453,7 @@ func (r *RTSP) close(limit time.Duration) error {
 	go func() {
 		var err error
 		if r.pipeline != nil {
+			C.fl_rtsp_shut(r.waiting) // before the pipeline: see FlOrdered
 			err = r.pipeline.SetState(gst.StateNull)
 			C.fl_rtsp_watch_bus(element(r.pipeline.Element), 0)
 		}
@@ -489,6 +483,6 @@ func (r *RTSP) close(limit time.Duration) error {
 		}
 		return nil
 	case <-timer.C:
-		return ErrUnreleased
+		return rtspconn.ErrUnreleased
 	}
 }

@@ -65,6 +65,8 @@ typedef struct {
   FlItem *first, *last;
   volatile gint count; // may be read without the lock
   gsize bytes;
+  GRecMutex passing; // held while a packet passes an element of fl_rtsp_ordered
+  gboolean shut;     // none passes any more; guarded by passing
 } FlQueue;
 
 // If the queue holds this much, the streaming thread calls into Go to empty it.
@@ -115,8 +117,15 @@ gboolean fl_rtsp_of_sound(GstObject *o);
 void fl_rtsp_watch_sdp(GstElement *rtspsrc);
 
 // fl_rtsp_watch_manager reads the sender reports that reach an rtpbin, and
-// prepares its jitterbuffers.
-void fl_rtsp_watch_manager(GstElement *rtpbin, uintptr_t conn);
+// prepares its jitterbuffers; ordered: packets come in order, and video needs none.
+void fl_rtsp_watch_manager(GstElement *rtpbin, uintptr_t conn, gboolean ordered);
+
+// fl_rtsp_ordered makes what is in the place of the jitterbuffer of a session: for video
+// an element without a thread. p is the connection.
+GstElement *fl_rtsp_ordered(GstElement *rtpbin, guint session, gpointer p);
+
+// fl_rtsp_shut lets no packet pass any more. It is called before the pipeline stops.
+void fl_rtsp_shut(FlQueue *q);
 
 // fl_rtsp_watch_bus hands errors, the end and the progress of a pipeline over
 // and drops all other messages; conn 0 ends that.

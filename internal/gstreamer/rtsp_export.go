@@ -8,10 +8,13 @@ import "C"
 import (
 	"math"
 	"runtime/cgo"
+	"strings"
 	"sync/atomic"
 	"time"
 	"unsafe"
 
+	"github.com/framelog/framelog/internal/codec"
+	"github.com/framelog/framelog/internal/rtspconn"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -40,10 +43,10 @@ func framelogRTSPStart(conn C.uintptr_t, id C.guint8, s *C.FlStart) {
 	}
 	t.started = true
 	t.ssrc = uint32(s.ssrc)
-	t.start = RTSPStart{Time: int64(s.rtp_time), Arrived: time.Now()}
+	t.start = rtspconn.Start{Time: int64(s.rtp_time), Arrived: time.Now()}
 	if s.has_clock_base != 0 {
 		t.start.HasClockBase = true
-		t.start.ClockBase = extend(t.start.Time, uint32(s.clock_base))
+		t.start.ClockBase = rtspconn.Extend(t.start.Time, uint32(s.clock_base))
 	}
 }
 
@@ -69,20 +72,28 @@ func (r *RTSP) collect() {
 	C.fl_rtsp_free(items)
 }
 
+// codecs maps GStreamer's names of media types to the log's codecs.
+var codecs = map[string]schemas.Codec{
+	"video/x-h264": schemas.H264, "video/x-h265": schemas.H265, "image/jpeg": schemas.MJPEG,
+	"audio/mpeg": schemas.AAC, "audio/x-opus": schemas.Opus,
+}
+
 func (r *RTSP) collectItem(t *rtspTrack, it *C.FlItem) {
 	if it.format.media != nil {
-		f := &RTSPFormat{
-			Media:    C.GoString(it.format.media),
+		media := C.GoString(it.format.media)
+		f := &rtspconn.Format{
+			Codec:    codecs[media],
+			Name:     strings.TrimPrefix(media, "audio/"),
 			Config:   C.GoBytes(unsafe.Pointer(it.format.config), C.int(it.format.config_size)),
 			Width:    int(it.format.width),
 			Height:   int(it.format.height),
 			Rate:     int(it.format.rate),
 			Channels: int(it.format.channels),
 		}
-		if f.Media == "audio/x-opus" {
-			f.Rate = 48000 // RFC 7587, 4.1, whatever was recorded
+		if f.Codec == schemas.Opus {
+			f.Rate = codec.OpusRate // RFC 7587, 4.1, whatever was recorded
 		}
-		t.media = f.Media
+		t.codec = f.Codec
 		switch {
 		case t.ID == schemas.VideoTrack:
 			t.timescale = schemas.MediaTimescale
@@ -91,13 +102,13 @@ func (r *RTSP) collectItem(t *rtspTrack, it *C.FlItem) {
 		default:
 			t.timescale = t.ClockRate
 		}
-		r.queue.put(RTSPItem{Track: t.ID, Format: f}, t.media)
+		r.queue.Put(rtspconn.Item{Track: t.ID, Format: f}, t.codec)
 	}
 	if it.size == 0 || it.size > math.MaxInt32 || uint64(it.unit.pts) == math.MaxUint64 {
 		return
 	}
 	ns := rtpSinceZero(uint64(it.unit.pts), t.ClockRate)
-	u := RTSPUnit{
+	u := rtspconn.Unit{
 		PTS:     schemas.Rescale(ns, uint32(time.Second), t.timescale) - t.delay,
 		Data:    C.GoBytes(unsafe.Pointer(it.data), C.int(it.size)),
 		Arrived: time.UnixMicro(int64(it.unit.arrived)),
@@ -105,10 +116,10 @@ func (r *RTSP) collectItem(t *rtspTrack, it *C.FlItem) {
 		Damaged: it.unit.damaged != 0,
 	}
 	if rep, ok := r.reports[t.ssrc]; ok {
-		at := extend(schemas.Rescale(ns, uint32(time.Second), t.ClockRate), rep.time)
+		at := rtspconn.Extend(schemas.Rescale(ns, uint32(time.Second), t.ClockRate), rep.time)
 		u.NTP = rep.ntp.Add(time.Duration(ns - schemas.Rescale(at, t.ClockRate, uint32(time.Second))))
 	}
-	r.queue.put(RTSPItem{Track: t.ID, Unit: u, packets: uint32(it.unit.packets)}, t.media)
+	r.queue.Put(rtspconn.Item{Track: t.ID, Unit: u, Packets: uint32(it.unit.packets)}, t.codec)
 }
 
 // rtpSinceZero removes the bias from a buffer's time, in nanoseconds.
@@ -129,19 +140,7 @@ func framelogRTSPReport(conn C.uintptr_t, ssrc C.guint32, ntp C.guint64, rtp C.g
 	if _, ok := r.reports[uint32(ssrc)]; !ok && len(r.reports) >= 16 {
 		clear(r.reports)
 	}
-	r.reports[uint32(ssrc)] = rtspReport{time: uint32(rtp), ntp: fromNTP(uint64(ntp))}
-}
-
-// fromNTP reads a 64-bit NTP timestamp (RFC 3550, 4), with the era that puts
-// it between 1968 and 2104.
-func fromNTP(v uint64) time.Time {
-	const unixEpoch = 2208988800 // 1970 in seconds since 1900
-	s := int64(v >> 32)
-	if s < 1<<31 {
-		s += 1 << 32
-	}
-	ns := int64((v & math.MaxUint32) * uint64(time.Second) >> 32)
-	return time.Unix(s-unixEpoch, ns)
+	r.reports[uint32(ssrc)] = rtspReport{time: uint32(rtp), ntp: rtspconn.FromNTP(uint64(ntp))}
 }
 
 // GTlsCertificateFlags.
@@ -151,20 +150,33 @@ const (
 	certExpired      = 1 << 3
 )
 
+// framelogRTSPOrdered returns the queue of the connection if a session is its video, else NULL.
+//
+//export framelogRTSPOrdered
+func framelogRTSPOrdered(conn C.uintptr_t, session C.guint) *C.FlQueue {
+	r := rtspOf(conn)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.hasVideo || uint(session) != r.videoStream {
+		return nil
+	}
+	return r.waiting
+}
+
 //export framelogRTSPMessage
 func framelogRTSPMessage(conn C.uintptr_t, kind C.int, domain *C.char, code, status C.int) {
 	r := rtspOf(conn)
 	switch kind {
 	case C.FL_RTSP_ERROR:
-		r.fail(&RTSPError{Domain: C.GoString(domain), Code: int(code), Status: int(status)})
+		r.fail(rtspError(C.GoString(domain), int(code), int(status)))
 	case C.FL_RTSP_SOUND_ERROR:
-		r.failSound(&RTSPError{Domain: C.GoString(domain), Code: int(code)})
+		r.failSound(rtspError(C.GoString(domain), int(code), 0))
 	case C.FL_RTSP_EOS:
-		r.fail(ErrRTSPEnded)
+		r.fail(rtspconn.ErrEnded)
 	case C.FL_RTSP_VIDEO_EOS:
 		r.videoEnded()
 	case C.FL_RTSP_CERTIFICATE:
-		r.fail(&RTSPCertificateError{Expired: code&(certNotActivated|certExpired) != 0, Host: code&certBadIdentity != 0})
+		r.fail(&rtspconn.CertificateError{Expired: code&(certNotActivated|certExpired) != 0, Host: code&certBadIdentity != 0})
 	case C.FL_RTSP_PLAYING:
 		r.mu.Lock()
 		r.playing = true

@@ -1,3 +1,5 @@
+//go:build cgo
+
 // What SDP leaves out and rtspsrc needs.
 
 #include "rtsp.h"

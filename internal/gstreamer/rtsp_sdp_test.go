@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/framelog/framelog/internal/rtspconn"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
 )
@@ -43,7 +44,7 @@ func TestStaticPayloadTypes(t *testing.T) {
 			if rtpmap != "" {
 				sdp += "a=" + rtpmap + "\r\n"
 			}
-			r, err := OpenRTSP(RTSPOptions{Location: "rtsp://" + testenv.ServeSDP(t, "200 OK", sdp) + "/", ConnectTimeout: testenv.Patience})
+			r, err := OpenRTSP(rtspconn.Options{Location: "rtsp://" + testenv.ServeSDP(t, "200 OK", sdp) + "/", ConnectTimeout: testenv.Patience})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -60,7 +61,7 @@ func TestStaticPayloadTypes(t *testing.T) {
 				id = schemas.VideoTrack
 			}
 			got := r.Selected()
-			if len(got) != 1 || got[0] != (RTSPTrack{ID: id, Encoding: c.encoding, ClockRate: c.clock}) {
+			if len(got) != 1 || got[0] != (rtspconn.Track{ID: id, Encoding: c.encoding, ClockRate: c.clock}) {
 				t.Errorf("selected: %+v", got)
 			}
 		})

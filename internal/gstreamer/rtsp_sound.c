@@ -1,3 +1,5 @@
+//go:build cgo
+
 // What the sound of a camera needs beside its depayloader and its decoder.
 
 #include "rtsp.h"

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-gst/go-gst/gst"
 
+	"github.com/framelog/framelog/internal/rtspconn"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -19,7 +20,7 @@ import (
 var notSound = map[string]bool{"TELEPHONE-EVENT": true, "CN": true}
 
 // chainOf returns the chain for a stream of rtspsrc; nil if there is none.
-func chainOf(t RTSPTrack, caps *gst.Caps) *rtspChain {
+func chainOf(t rtspconn.Track, caps *gst.Caps) *rtspChain {
 	if c := rtspChains[t.Encoding]; c != nil || t.ID != schemas.AudioTrack || t.Encoding == "" || notSound[t.Encoding] {
 		return c
 	}
@@ -44,7 +45,7 @@ func watchDecoded(bin *gst.Bin, clockRate uint32) {
 
 // noSoundLocked remembers sound that was announced and has no chain. It counts only
 // if no other sound is selected.
-func (r *RTSP) noSoundLocked(t RTSPTrack) {
+func (r *RTSP) noSoundLocked(t rtspconn.Track) {
 	if r.noSound == "" && t.Encoding != "" && !notSound[t.Encoding] {
 		r.noSound = t.Encoding
 	}
@@ -69,8 +70,8 @@ func (r *RTSP) videoEnded() {
 	r.collect()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if t := r.tracks[schemas.AudioTrack]; t == nil || t.media == "" {
-		r.failLocked(ErrRTSPEnded)
+	if t := r.tracks[schemas.AudioTrack]; t == nil || t.codec == "" {
+		r.failLocked(rtspconn.ErrEnded)
 	}
 }
 
@@ -85,7 +86,7 @@ func (r *RTSP) SoundArrived() time.Time {
 
 // NoSound returns the encoding of announced sound that cannot be received, as in SDP
 // and in upper case ("PAYLOAD-TYPE-77" if SDP does not name it); "" if there is none.
-// The error is the reason: *RTSPUnsupportedError, *MissingError, or another error of
+// The error is the reason: *rtspconn.UnsupportedError, *MissingError, or another error of
 // its elements.
 func (r *RTSP) NoSound() (encoding string, err error) {
 	r.mu.Lock()
@@ -96,7 +97,7 @@ func (r *RTSP) NoSound() (encoding string, err error) {
 		}
 	}
 	if r.noSound != "" && r.noSoundErr == nil {
-		return r.noSound, &RTSPUnsupportedError{Encoding: r.noSound}
+		return r.noSound, &rtspconn.UnsupportedError{Encoding: r.noSound}
 	}
 	return r.noSound, r.noSoundErr
 }

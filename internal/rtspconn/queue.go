@@ -1,4 +1,4 @@
-package gstreamer
+package rtspconn
 
 import (
 	"sync"
@@ -11,16 +11,15 @@ import (
 // access point: a camera may send none.
 const maxSkip = 1500
 
-// rtspQueue holds the units of GStreamer's threads until one goroutine takes them. If
-// it is full, whole units are dropped: those of the video up to the next random access
+// Queue holds the units of an engine until one goroutine takes them. If it is full, whole units are dropped: those of the video up to the next random access
 // point, since the units in between would not decode.
-type rtspQueue struct {
+type Queue struct {
 	maxUnits int
 	maxBytes int64
 
 	mu      sync.Mutex
-	items   []RTSPItem
-	spare   []RTSPItem // the slice that take returned last
+	items   []Item
+	spare   []Item // the slice that Take returned last
 	bytes   int64
 	dropped uint64
 	skip    bool             // video is dropped up to the next random access point
@@ -28,13 +27,14 @@ type rtspQueue struct {
 	missing map[uint8]uint32 // packets of dropped units, by track
 }
 
-func newRTSPQueue(units int, bytes int64) *rtspQueue {
-	return &rtspQueue{maxUnits: units, maxBytes: bytes, missing: map[uint8]uint32{}}
+// NewQueue returns a queue of this many units and bytes.
+func NewQueue(units int, bytes int64) *Queue {
+	return &Queue{maxUnits: units, maxBytes: bytes, missing: map[uint8]uint32{}}
 }
 
-// put queues an item or drops it. media is the track's format, which is needed to
-// find random access points.
-func (q *rtspQueue) put(it RTSPItem, media string) {
+// Put queues an item or drops it. c is the track's codec, which is needed to find random
+// access points.
+func (q *Queue) Put(it Item, c schemas.Codec) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if it.Format == nil {
@@ -43,13 +43,13 @@ func (q *rtspQueue) put(it RTSPItem, media string) {
 		if video && q.skip && !full && q.skipped >= maxSkip {
 			q.skip = false // it has none; the units that come show why
 		}
-		if full || video && q.skip && !randomAccess(media, it.Unit.Data) {
+		if full || video && q.skip && !randomAccess(c, it.Unit.Data) {
 			if video && !full {
 				q.skipped++
 			}
 			q.skip = q.skip || video
 			q.dropped++
-			q.missing[it.Track] += it.packets + it.Unit.Lost
+			q.missing[it.Track] += it.Packets + it.Unit.Lost
 			return
 		}
 		if video {
@@ -67,7 +67,9 @@ func (q *rtspQueue) put(it RTSPItem, media string) {
 	q.items = append(q.items, it)
 }
 
-func (q *rtspQueue) take() []RTSPItem {
+// Take empties the queue. The result is valid until the next Take; the Data of units stays
+// valid.
+func (q *Queue) Take() []Item {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	clear(q.spare) // the caller alone has its units now
@@ -77,7 +79,8 @@ func (q *rtspQueue) take() []RTSPItem {
 	return got
 }
 
-func (q *rtspQueue) droppedUnits() uint64 {
+// Dropped returns how many units were dropped because the queue was full.
+func (q *Queue) Dropped() uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.dropped
@@ -85,14 +88,8 @@ func (q *rtspQueue) droppedUnits() uint64 {
 
 // randomAccess reports whether a decoder can start at a unit: an IDR or a recovery
 // point of H.264, an IRAP of H.265, any JPEG.
-func randomAccess(media string, unit []byte) bool {
-	var c schemas.Codec
-	switch media {
-	case "video/x-h264":
-		c = schemas.H264
-	case "video/x-h265":
-		c = schemas.H265
-	default:
+func randomAccess(c schemas.Codec, unit []byte) bool {
+	if c != schemas.H264 && c != schemas.H265 {
 		return true
 	}
 	u, err := codec.Classify(c, unit)

@@ -1,0 +1,168 @@
+package native
+
+import (
+	"errors"
+
+	"github.com/bluenviron/gortsplib/v5/pkg/format/rtph264"
+	"github.com/bluenviron/gortsplib/v5/pkg/format/rtph265"
+
+	"github.com/framelog/framelog/internal/codec"
+	"github.com/framelog/framelog/internal/rtspconn"
+	"github.com/framelog/framelog/schemas"
+)
+
+// video makes access units of packets of H.264 (RFC 6184) or H.265 (RFC 7798). Parameter sets
+// are taken out of the stream, and stand again before each picture at which a decoder can
+// begin, so that they are in band and in the decoder configuration.
+type video struct {
+	codec  schemas.Codec
+	decode func(p *packet) (nals [][]byte, err error)
+	begins func(payload []byte) bool // whether a payload begins an access unit, as far as it shows it
+	sets   *codec.ParameterSetList
+	told   []byte // the configuration of the format that was told
+
+	open    bool  // packets of a unit have come, and not its last
+	ext     int64 // time of the unit
+	nals    [][]byte
+	fresh   [][]byte // parameter sets of the unit
+	size    int
+	damaged bool
+	garbled bool // some of its packets cannot be read, so its parameter sets are not trusted
+	key     int  // index of the first slice of a random access point in nals; -1: none
+}
+
+// maxUnit and maxNALs bound an access unit. A larger one is left out.
+const (
+	maxUnit = 8 << 20
+	maxNALs = 2048
+)
+
+func newVideo(c schemas.Codec, sets [][]byte) *video {
+	v := &video{codec: c, sets: codec.NewParameterSetList(c), key: -1}
+	if c == schemas.H264 {
+		d := &rtph264.Decoder{PacketizationMode: 1}
+		v.decode, v.begins = d.Decode, begins264
+	} else {
+		d := &rtph265.Decoder{}
+		v.decode, v.begins = d.Decode, begins265
+	}
+	for _, nal := range sets {
+		v.sets.Add(nal)
+	}
+	return v
+}
+
+func (v *video) push(p *packet, ext int64, missing uint16, emit emit) {
+	if missing > 0 && v.open {
+		v.damaged = true
+	}
+	if v.open && ext != v.ext {
+		v.finish(emit) // its last packet had no marker, or is missing
+	}
+	if !v.open {
+		v.open, v.ext, v.damaged = true, ext, missing > 0 && !v.begins(p.Payload)
+	}
+	v.read(p)
+	if p.Marker {
+		v.finish(emit)
+	}
+}
+
+// read takes the NAL units that a packet completes.
+func (v *video) read(p *packet) {
+	// The first bit of each NAL unit is 0.
+	if len(p.Payload) > 0 && p.Payload[0]&0x80 != 0 {
+		v.damaged, v.garbled = true, true
+		return
+	}
+	// With the marker the library gives the NAL units that are complete at once. It would
+	// collect a whole unit else, across a missing marker.
+	last := *p
+	last.Marker = true
+	nals, err := v.decode(&last)
+	switch {
+	case err == nil:
+		v.add(nals)
+	case !errors.Is(err, rtph264.ErrMorePacketsNeeded) && !errors.Is(err, rtph265.ErrMorePacketsNeeded):
+		v.damaged, v.garbled = true, true
+	}
+}
+
+func (v *video) add(nals [][]byte) {
+	for _, nal := range nals {
+		switch {
+		case len(nal) == 0:
+			continue
+		case v.sets.Takes(nal):
+			if len(v.fresh) < maxNALs {
+				v.fresh = append(v.fresh, nal)
+			}
+			continue
+		case v.key < 0 && codec.BeginsAtSlice(v.codec, nal):
+			v.key = len(v.nals)
+		}
+		v.nals = append(v.nals, nal)
+		v.size += 4 + len(nal)
+	}
+}
+
+// finish ends the unit.
+func (v *video) finish(emit emit) {
+	nals, key, size := v.nals, v.key, v.size
+	if !v.garbled {
+		for _, nal := range v.fresh {
+			v.sets.Add(nal)
+		}
+	}
+	clear(v.fresh)
+	v.open, v.garbled, v.nals, v.fresh, v.key, v.size = false, false, v.nals[:0], v.fresh[:0], -1, 0
+	if len(nals) == 0 || len(nals) > maxNALs || size > maxUnit {
+		return
+	}
+	config := v.sets.Config()
+	if config == nil {
+		return // nobody can decode it
+	}
+	if string(config) != string(v.told) {
+		info, err := codec.Video(v.codec, config)
+		if err != nil {
+			return
+		}
+		v.told = config
+		emit(&rtspconn.Format{Codec: v.codec, Config: config, Width: info.Width, Height: info.Height}, nil)
+	}
+	data := make([]byte, 0, size+v.sets.Size())
+	for i, nal := range nals {
+		if i == key {
+			data = v.sets.Append(data)
+		}
+		data = codec.AppendNAL(data, nal)
+	}
+	clear(nals)
+	emit(nil, &frame{ext: v.ext, data: data, damaged: v.damaged})
+}
+
+// begins264 reads RFC 6184, 5.2. The first slice of a unit has first_mb_in_slice 0, one bit
+// that is set.
+func begins264(p []byte) bool {
+	const fragment = 28
+	switch {
+	case len(p) < 3:
+		return false
+	case p[0]&0x1f == fragment:
+		return p[1]&0x80 != 0 && (p[1]&0x1f > 5 || p[2]&0x80 != 0)
+	}
+	return p[0]&0x1f > 5 || p[1]&0x80 != 0
+}
+
+// begins265 reads RFC 7798, 4.4, and first_slice_segment_in_pic_flag.
+func begins265(p []byte) bool {
+	const fragment = 49
+	switch {
+	case len(p) < 4:
+		return false
+	case p[0]>>1&0x3f == fragment:
+		return p[2]&0x80 != 0 && (p[2]&0x3f > 31 || p[3]&0x80 != 0)
+	}
+	return p[0]>>1&0x3f > 31 || p[2]&0x80 != 0
+}
