@@ -9,7 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/framelog/framelog/internal/archive"
 	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/internal/share"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -52,8 +54,9 @@ const (
 // Backfill works on a range of the past, one camera after the other, until the range ends
 // or ctx. Without DryRun it writes renditions of its own, in order; called again, it goes
 // on behind their newest entries. A fragment at which all attempts fail gets a gap; it does
-// not become a dead letter. Errors: there is no footage of that time; the group or another
-// processor writes a rendition of that name; those of Kafka; ctx's.
+// not become a dead letter. It also reads what only the archive holds. If the range begins there, what
+// is written expires by the time at which it is written: by that of its source it would at once. Errors: there is no footage of that time; the group or another
+// processor writes a rendition of that name; those of Kafka and of the archive; ctx's.
 func (r *Runner) Backfill(ctx context.Context, b Backfill) error {
 	l, err := r.cfg.connect(r.p.Name, r.log, nil)
 	if err != nil {
@@ -69,9 +72,16 @@ func (r *Runner) Backfill(ctx context.Context, b Backfill) error {
 	if err != nil {
 		return fmt.Errorf("processor %q: backfill: %w", r.p.Name, err)
 	}
+	past, err := r.cfg.archive(r.log)
+	if err != nil {
+		return fmt.Errorf("processor %q: backfill: %w", r.p.Name, err)
+	}
 	found := 0
 	for _, camera := range cameras {
 		f := &backfilling{b: b, c: newCamera(once, l, camera)}
+		if past != nil {
+			f.c.past = archive.NewJoined(l, past)
+		}
 		if err := f.run(ctx); err != nil {
 			return fmt.Errorf("processor %q: backfill of %s: %w", r.p.Name, camera, err)
 		}
@@ -96,7 +106,7 @@ func (r *Runner) once(suffix string) (*Runner, error) {
 	}
 	p := r.p
 	p.Policy = Lossless
-	o := &Runner{p: p, suffix: suffix, cfg: r.cfg, writer: r.writer, host: r.host, log: r.log, metrics: newMetrics(nil), offsets: newOffsets(), exit: r.exit}
+	o := &Runner{p: p, suffix: suffix, cfg: r.cfg, writer: r.writer, host: r.host, log: r.log, metrics: newMetrics(nil), offsets: share.NewOffsets(), exit: r.exit}
 	o.attempts = attempts{p: &o.p, gate: newGate()}
 	return o, nil
 }
@@ -131,6 +141,9 @@ func (f *backfilling) run(ctx context.Context) error {
 		}
 		if f.total == 0 {
 			f.first = e.Seq
+			if err := f.lookUp(ctx, e); err != nil {
+				return err
+			}
 		}
 		f.last = e.Seq
 		f.total++
@@ -145,10 +158,22 @@ func (f *backfilling) run(ctx context.Context) error {
 	return f.c.within(ctx, nil, f.publish)
 }
 
+// lookUp finds out whether the log still holds the first fragment.
+func (f *backfilling) lookUp(ctx context.Context, e schemas.Entry) error {
+	err := f.c.in.Available(ctx, f.c.input, e)
+	if e.Kind == schemas.KindGap {
+		_, err = f.c.in.Entry(ctx, f.c.input, e.Seq)
+	}
+	if errors.Is(err, medialog.ErrExpired) || errors.Is(err, medialog.ErrNotFound) || errors.Is(err, medialog.ErrBeyond) {
+		f.c.life, err = e.Life, nil
+	}
+	return err
+}
+
 // entries reads the index of the range. A range may have millions of entries, so it is read
 // twice: first they are counted.
 func (f *backfilling) entries(ctx context.Context) iter.Seq2[schemas.Entry, error] {
-	return f.c.in.Entries(ctx, f.c.input, medialog.Range{From: f.b.From, To: f.b.To})
+	return f.c.past.Entries(ctx, f.c.input, medialog.Range{From: f.b.From, To: f.b.To})
 }
 
 // each calls do with the entries that were counted.

@@ -3,10 +3,12 @@ package processors
 import (
 	"context"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/framelog/framelog/internal/archive"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -58,6 +60,95 @@ func TestBackfill(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A dry run over footage that only the archive holds tells what it told when Kafka held it.
+func TestBackfillOfTheArchive(t *testing.T) {
+	virtual(t, func(t *testing.T, e *env) {
+		source := e.cam.fragments(6)
+		dir := t.TempDir()
+		if err := archive.Write(t.Context(), archive.Local(dir), e.log, raw, source[:5]); err != nil {
+			t.Fatal(err)
+		}
+		dryRun := func() (all []Progress) {
+			c := e.config()
+			c.Archive = dir
+			r, err := NewRunner(upperProcessor(), c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = r.Backfill(t.Context(), Backfill{From: source[1].Start, DryRun: true, Report: func(p Progress) {
+				p.Took = 0
+				all = append(all, p)
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return all
+		}
+		before := dryRun()
+		e.expire(source[2].Offset, source[3])
+		if after := dryRun(); len(before) != 5 || !reflect.DeepEqual(after, before) {
+			t.Errorf("from the archive %+v\nfrom Kafka %+v", after, before)
+		}
+	})
+}
+
+// A backfill of footage that only the archive holds, or no more than its end of Kafka, writes what
+// it wrote when Kafka held it. It goes on when it is called again, and expires by its own time.
+func TestBackfillFromTheArchive(t *testing.T) {
+	for name, kept := range map[string]int{"part of it is in Kafka": 4, "Kafka has none": 6} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T, e *env) {
+				source := e.cam.fragments(6)
+				dir := t.TempDir()
+				if err := archive.Write(t.Context(), archive.Local(dir), e.log, raw, source); err != nil {
+					t.Fatal(err)
+				}
+				fill := func(suffix string, to time.Time) {
+					c := e.config()
+					c.Archive = dir
+					r, err := NewRunner(upperProcessor(), c)
+					if err != nil {
+						t.Fatal(err)
+					}
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					defer cancel()
+					if err := r.Backfill(ctx, Backfill{From: source[1].Start, To: to, Suffix: suffix}); err != nil {
+						t.Fatalf("%s: %v", suffix, err)
+					}
+				}
+				fill("-before", time.Time{})
+				e.sameAs("upper-before", source[1:])
+				before := schemas.Topic{Camera: camID, Rendition: "upper-before"}
+				var texts []string
+				for _, one := range e.entries(before) {
+					texts = append(texts, e.text(before, one))
+				}
+				time.Sleep(time.Hour)
+				e.expire(source[kept-1].Offset+1, source[kept-1])
+				began := time.Now()
+				fill("-old", source[3].End())
+				fill("-old", time.Time{})
+				old := schemas.Topic{Camera: camID, Rendition: "upper-old"}
+				got := e.entries(old)
+				if len(got) != 5 {
+					t.Fatalf("%d entries, want 5", len(got))
+				}
+				for i, one := range got {
+					if one.Seq != source[i+1].Seq || one.Kind != schemas.KindWhole || e.text(old, one) != texts[i] {
+						t.Errorf("entry %d is %s %d: %s, want %s", i, one.Kind, one.Seq, e.text(old, one), texts[i])
+					}
+				}
+				// The first record of this hour is the first one of all.
+				for topic, want := range map[schemas.Topic]bool{old: true, before: false} {
+					if first := e.firstAfter(topic, began); (first == 0) != want {
+						t.Errorf("%s: the first record that expires by the time of now is %d", topic, first)
+					}
+				}
+			})
+		})
+	}
 }
 
 // A later range goes into the same rendition: what lies between is a hole there.

@@ -3,6 +3,7 @@ package processors
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"sync"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/framelog/framelog/internal/medialog"
+	"github.com/framelog/framelog/internal/share"
 	"github.com/framelog/framelog/schemas"
 )
 
@@ -20,10 +22,12 @@ type camera struct {
 	id    string
 	input schemas.Topic
 	in    *medialog.Log
+	past  footage // where fragments are loaded from, and what a backfill works on
 	log   *slog.Logger
 
 	processor string // in its `open`s
 	redrive   bool   // a failure is not final: it ends the work
+	life      string // of footage that begins where the log holds nothing any more; "": the log holds it
 
 	outputs  []*output
 	letters  *letters            // nil: a backfill has none
@@ -46,6 +50,12 @@ type camera struct {
 	muted    bool                    // another process has the camera, and this one goes on until that has begun
 }
 
+// footage is a store of the past.
+type footage interface {
+	Entries(ctx context.Context, t schemas.Topic, r medialog.Range) iter.Seq2[schemas.Entry, error]
+	Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) iter.Seq2[*schemas.Chunk, error]
+}
+
 // output is a rendition that is written.
 type output struct {
 	Rendition
@@ -54,7 +64,7 @@ type output struct {
 
 func newCamera(r *Runner, l *medialog.Log, id string) *camera {
 	return &camera{
-		r: r, id: id, processor: r.p.Name, input: schemas.Topic{Camera: id, Rendition: r.p.Input}, in: l, log: r.log.With("camera", id),
+		r: r, id: id, processor: r.p.Name, input: schemas.Topic{Camera: id, Rendition: r.p.Input}, in: l, past: l, log: r.log.With("camera", id),
 		suspects: map[uint64]bool{}, deciding: semaphore.NewWeighted(1), cancel: func(error) {},
 	}
 }
@@ -108,14 +118,14 @@ func (c *camera) end(cancel context.CancelCauseFunc) {
 		o.follower.Close()
 	}
 	c.letters.close()
-	c.r.offsets.remove(c.indexOf(c.input))
+	c.r.offsets.Remove(c.indexOf(c.input))
 }
 
 func (c *camera) follow(ctx context.Context, rendition string, role schemas.Role, mayOpen func() bool) (*medialog.Follower, error) {
 	p := &c.r.p
 	return c.in.Follow(ctx, schemas.Topic{Camera: c.id, Rendition: rendition}, medialog.FollowOptions{
 		Processor: c.processor, Version: p.Version, Role: role, Source: c.input, Writer: c.r.writer, Host: c.r.host,
-		MayOpen: mayOpen, Ahead: p.Concurrency,
+		MayOpen: mayOpen, Ahead: p.Concurrency, Life: c.life,
 	})
 }
 
@@ -128,7 +138,7 @@ func (c *camera) checkpoint(ctx context.Context) (uint64, error) {
 		return seq, nil
 	}
 	o, err := shared.Committed(ctx, c.indexOf(c.input))
-	return seqBehind(o, c.outputs[0].follower.Life()), err
+	return share.SeqBehind(o, c.outputs[0].follower.Life()), err
 }
 
 // oldest returns the oldest checkpoint of the outputs. 0: no output has any entry.

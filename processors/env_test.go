@@ -21,6 +21,7 @@ import (
 	"github.com/framelog/framelog/internal/share"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
+	"github.com/framelog/framelog/tests/testmedia"
 )
 
 // env is a camera in a log of its own, and the processes that process it.
@@ -192,7 +193,7 @@ func (r *recorder) chunk(index uint32, last bool) {
 		Layout: schemas.Layout{Part: schemas.PartTarget(10, frame), Video: schemas.H264},
 	}
 	if index == 0 {
-		c.Tracks = []schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264, Timescale: schemas.MediaTimescale, Config: []byte{1, 2, 3}, Width: 640, Height: 360}}
+		c.Tracks = []schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264, Timescale: schemas.MediaTimescale, Config: testmedia.AVCC, Width: 640, Height: 360}}
 	}
 	run := schemas.Run{Track: schemas.VideoTrack}
 	for i := range 10 {

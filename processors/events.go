@@ -34,13 +34,13 @@ type eventTopic struct {
 	name      string
 	client    *kgo.Client
 	log       *slog.Logger
-	offsets   *offsets
+	offsets   *share.Offsets
 	committed func(ctx context.Context, topic string) (share.Offset, error)
 	creating  *semaphore.Weighted // 1: held while the topic is created
 	created   atomic.Bool
 }
 
-func newEventTopic(k kafka.Config, o *offsets, shared *share.Cameras, log *slog.Logger) (*eventTopic, error) {
+func newEventTopic(k kafka.Config, o *share.Offsets, shared *share.Cameras, log *slog.Logger) (*eventTopic, error) {
 	cl, err := kgo.NewClient(append(k.Options(log), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerLinger(0))...)
 	if err != nil {
 		return nil, fmt.Errorf("events: %w", err)
@@ -117,7 +117,7 @@ const projectPause = time.Second
 
 func (p *projection) run(ctx context.Context) {
 	index := p.c.indexOf(p.topic)
-	defer p.events.offsets.remove(index)
+	defer p.events.offsets.Remove(index)
 	for ctx.Err() == nil {
 		err := p.follow(ctx, index)
 		if ctx.Err() == nil && !errors.Is(err, medialog.ErrSlow) && !errors.Is(err, medialog.ErrExpired) && !errors.Is(err, errReleased) {
@@ -141,7 +141,7 @@ func (p *projection) follow(ctx context.Context, index string) error {
 	if err != nil {
 		return err
 	}
-	for ev, err := range p.c.in.Tail(ctx, p.topic, medialog.Position{Seq: max(1, seqBehind(o, p.life))}) {
+	for ev, err := range p.c.in.Tail(ctx, p.topic, medialog.Position{Seq: max(1, share.SeqBehind(o, p.life))}) {
 		switch {
 		case err != nil:
 		case p.c.isMuted():
@@ -168,7 +168,7 @@ func (p *projection) entry(ctx context.Context, index string, e *schemas.Entry) 
 		}
 		p.c.r.metrics.events.WithLabelValues(p.c.id).Add(float64(len(records)))
 	}
-	p.events.offsets.set(index, offsetBehind(e))
+	p.events.offsets.Set(index, share.OffsetBehind(e))
 	return nil
 }
 

@@ -232,7 +232,7 @@ func (c *camera) start(ctx context.Context, j *job) {
 // ctx ends.
 func (c *camera) loader(ctx context.Context) func(*arriving, schemas.Entry) {
 	return func(s *arriving, e schemas.Entry) {
-		c.wg.Go(func() { s.loadFrom(c.in.Chunks(ctx, c.input, e)) })
+		c.wg.Go(func() { s.loadFrom(c.past.Chunks(ctx, c.input, e)) })
 	}
 }
 

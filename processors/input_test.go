@@ -287,6 +287,23 @@ func (e *env) expire(index int64, last schemas.Entry) {
 	}
 }
 
+// firstAfter is the offset of the first record of a topic's index whose timestamp is a time or later.
+func (e *env) firstAfter(t schemas.Topic, at time.Time) int64 {
+	e.t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(e.brokers...), kgo.Dialer(e.dial))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer cl.Close()
+	index := schemas.Names{}.Index(t)
+	offsets, err := kadm.NewClient(cl).ListOffsetsAfterMilli(e.t.Context(), at.UnixMilli(), index)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	o, _ := offsets.Lookup(index, 0)
+	return o.Offset
+}
+
 // The camera is purged and recorded again: the output begins anew with it.
 func TestNewLife(t *testing.T) {
 	virtual(t, func(t *testing.T, e *env) {

@@ -47,6 +47,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 }
 
+// begin shows the counters of what fails of a camera, with 0: Prometheus does not see that a
+// counter rises which begins above 0.
+func (m *metrics) begin(camera string) {
+	m.failedAttempts.WithLabelValues(camera)
+	for _, result := range []string{resultDeadLetter, resultSkipped, resultExpired} {
+		m.fragments.WithLabelValues(camera, result)
+	}
+}
+
 // forget removes the metrics of a camera.
 func (m *metrics) forget(camera string) {
 	l := prometheus.Labels{"camera": camera}

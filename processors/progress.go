@@ -27,6 +27,7 @@ func (c *camera) watch(ctx context.Context) {
 	t := time.NewTicker(progressPeriod)
 	defer t.Stop()
 	index := c.indexOf(c.input)
+	c.r.metrics.begin(c.id)
 	for {
 		select {
 		case <-t.C:
@@ -37,7 +38,7 @@ func (c *camera) watch(ctx context.Context) {
 		c.r.metrics.lag.WithLabelValues(c.id).Set(c.lag().Seconds())
 		c.r.metrics.held.WithLabelValues(c.id).Set(float64(c.held()))
 		if done := c.doneOffset(); done.At > 0 && !c.isMuted() {
-			c.r.offsets.set(index, done)
+			c.r.offsets.Set(index, done)
 		}
 	}
 }
@@ -83,7 +84,7 @@ func (c *camera) passed(e *schemas.Entry) {
 	defer c.mu.Unlock()
 	// The other seqs of a run of gaps have the same offset: it is told a little early.
 	if e.Seq > c.doneSeq {
-		c.doneSeq, c.done = e.Seq, offsetBehind(e)
+		c.doneSeq, c.done = e.Seq, share.OffsetBehind(e)
 	}
 	c.doneEnd = max(c.doneEnd, e.MediaEnd())
 	delete(c.suspects, e.Seq)

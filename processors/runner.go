@@ -39,6 +39,11 @@ type Config struct {
 	TopicPrefix string
 	// Topics are the settings of the topics that the processor creates.
 	Topics TopicSettings
+	// Archive is the directory of an archive, from which Backfill reads what Kafka
+	// has removed. Default: none.
+	Archive string
+	// ArchiveS3 is the S3 store of that archive. Default: the archive is in its directory.
+	ArchiveS3 *ArchiveS3
 
 	// Instance is the name of this process in the consumer group (Kafka's group instance
 	// id, KIP-345) and in the log. A process that is started again with the same name
@@ -88,7 +93,7 @@ type Runner struct {
 	log      *slog.Logger
 	attempts attempts
 	metrics  *metrics
-	offsets  *offsets
+	offsets  *share.Offsets
 	events   *eventTopic    // nil: no output has events, or it does not run with a group
 	exit     func(code int) // ends the process
 
@@ -111,7 +116,7 @@ func NewRunner(p Processor, c Config) (*Runner, error) {
 	if c.Registerer != nil {
 		c.Registerer = prometheus.WrapRegistererWith(prometheus.Labels{"processor": p.Name}, c.Registerer)
 	}
-	r := &Runner{p: p.withDefaults(), cfg: c, exit: os.Exit, offsets: newOffsets(), log: c.Log.With("processor", p.Name)}
+	r := &Runner{p: p.withDefaults(), cfg: c, exit: os.Exit, offsets: share.NewOffsets(), log: c.Log.With("processor", p.Name)}
 	r.host, _ = os.Hostname()
 	r.writer = cmp.Or(c.Instance, fmt.Sprintf("%s-%d-%04x", r.host, os.Getpid(), rand.N(1<<16)))
 	r.attempts = attempts{p: &r.p, gate: newGate()}
@@ -166,7 +171,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	defer cancel()
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { r.offsets.run(ctx, shared.Commit, r.log) })
+	wg.Go(func() { r.offsets.Run(ctx, shared.Commit, r.log) })
 	r.log.Info("processor starts", "instance", r.writer, "input", r.p.Input, "policy", r.p.Policy, "concurrency", r.p.Concurrency)
 	err = shared.Run(ctx)
 	cancel()

@@ -62,14 +62,16 @@ func (p *Processor) validateRenditions() error {
 		switch {
 		case schemas.ValidateRendition(o.Name) != nil:
 			return fmt.Errorf("outputs: %w", schemas.ValidateRendition(o.Name))
-		case o.Name == schemas.Raw || strings.HasPrefix(o.Name, schemas.DeadLetterPrefix):
-			return fmt.Errorf("outputs: %q: raw and names that begin with %s are reserved", o.Name, schemas.DeadLetterPrefix)
+		case o.Name == schemas.Raw || o.Name == schemas.Sub || strings.HasPrefix(o.Name, schemas.DeadLetterPrefix):
+			return fmt.Errorf("outputs: %q: raw, sub and names that begin with %s are reserved", o.Name, schemas.DeadLetterPrefix)
 		case o.Name == p.Input:
 			return fmt.Errorf("outputs: %q is the input too", o.Name)
 		case names[o.Name]:
 			return fmt.Errorf("outputs: %q is there twice", o.Name)
 		case !slices.Contains([]schemas.Role{schemas.RoleVariant, schemas.RoleAlternative, schemas.RoleData}, o.Role):
 			return fmt.Errorf("outputs: %q has the role %q: want variant, alternative or data", o.Name, o.Role)
+		case o.Role == schemas.RoleVariant && p.Input == schemas.Sub:
+			return fmt.Errorf("outputs: %q has the role variant, and the input sub has other segments than raw, so no player can change between them: want alternative", o.Name)
 		case o.Role == schemas.RoleData:
 			data++
 		}

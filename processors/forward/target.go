@@ -63,8 +63,8 @@ func (t target) camera(id string) (schemas.Camera, error) {
 		ID: id, Source: schemas.SourceFile,
 		URL: strings.Replace(t.scheme, "rtmp", "rtsp", 1) + "://" + strings.ReplaceAll(t.rest, placeholder, id),
 	}
-	password, err := secrets.Split(&cam, schemas.Camera{})
-	if err == nil && password != "" {
+	typed, err := secrets.Split(&cam, schemas.Camera{})
+	if err == nil && len(typed) > 0 {
 		err = errors.New("url: it has a password in plain text: put it into an environment variable FRAMELOG_SECRET_X of this process, and write ${FRAMELOG_SECRET_X} in its place")
 	}
 	return cam, err
