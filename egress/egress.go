@@ -1,6 +1,6 @@
 // Package egress serves the log over HTTP: the page, the API of cameras and events,
-// snapshots, and HLS. Each protocol has its own package, and package access decides who may do
-// what.
+// snapshots, clips, HLS, and live footage over a socket. Each protocol has its own package, and
+// package access decides who may do what.
 package egress
 
 import (
@@ -10,24 +10,31 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/framelog/framelog/egress/access"
 	"github.com/framelog/framelog/egress/api"
+	"github.com/framelog/framelog/egress/clip"
 	"github.com/framelog/framelog/egress/events"
 	"github.com/framelog/framelog/egress/hls"
+	"github.com/framelog/framelog/egress/live"
 	"github.com/framelog/framelog/egress/page"
 	"github.com/framelog/framelog/egress/people"
 	"github.com/framelog/framelog/egress/snapshot"
+	"github.com/framelog/framelog/egress/timeline"
 )
 
 // Config is the settings of the HTTP surface.
 type Config struct {
 	API       api.Config
+	Clips     clip.Config
 	Events    events.Config
 	Snapshots snapshot.Config
+	Timelines timeline.Config
+	Live      live.Config
 	Guard     Guard
 }
 
@@ -38,10 +45,13 @@ type Deps struct {
 	People *people.Server
 	// HLS answers everything under /hls/ (see package hls). nil: 404.
 	HLS http.Handler
+	// Live is what /live sends (see package hls). nil: it is not served.
+	Live live.Source
 	// Delay is the end-to-end delay of a camera, from capture to playlist;
 	// false if it is not known. nil: never known.
 	Delay func(camera string) (time.Duration, bool)
-	// Footage is what events and snapshots are read from. nil: they are not served.
+	// Footage is what events, snapshots, clips and timelines are read from. nil: they are not
+	// served.
 	Footage *Footage
 	// Decoder makes exact snapshots. nil: none does.
 	Decoder    snapshot.Decoder
@@ -51,7 +61,10 @@ type Deps struct {
 
 // Footage is what stands in the log.
 type Footage struct {
-	Log    events.Log
+	Log interface {
+		events.Log
+		timeline.Log
+	}
 	Events events.Source // the topic of events
 	// Renditions returns what there is of a camera (see package hls).
 	Renditions func(ctx context.Context, camera string) ([]hls.Rendition, error)
@@ -62,6 +75,7 @@ type Server struct {
 	http.Handler
 	api    *api.API
 	events *events.Server // nil: none
+	live   *live.Server   // nil: none
 	routes []access.Route
 }
 
@@ -84,7 +98,13 @@ func New(cfg Config, deps Deps) (*Server, error) {
 			Log: f.Log, Newest: f.newest, Known: s.Known, Decoder: deps.Decoder, Logger: deps.Log, Registerer: deps.Registerer,
 		})
 		cameras.Events, cameras.Renditions = s.events.Follow, f.progress
-		s.routes = append(s.events.Routes(), snapshots.Routes()...)
+		clips := clip.New(cfg.Clips, clip.Deps{Log: f.Log, Known: s.Known, Logger: deps.Log, Registerer: deps.Registerer})
+		timelines := timeline.New(cfg.Timelines, timeline.Deps{Log: f.Log, Known: s.Known, Logger: deps.Log, Registerer: deps.Registerer})
+		s.routes = slices.Concat(s.events.Routes(), snapshots.Routes(), clips.Routes(), timelines.Routes())
+	}
+	if deps.Live != nil {
+		s.live = live.New(cfg.Live, live.Deps{Source: deps.Live, Known: s.Known, Log: deps.Log, Registerer: deps.Registerer})
+		s.routes = append(s.routes, s.live.Routes()...)
 	}
 	s.api = api.New(cfg.API, cameras)
 	files := deps.HLS
@@ -117,20 +137,21 @@ func New(cfg Config, deps Deps) (*Server, error) {
 }
 
 // Run follows the registry, and the topic of events while somebody reads, until ctx ends.
-// It ends the open event streams, so that http.Server.Shutdown does not wait for them.
+// It ends the open event streams and sockets, so that http.Server.Shutdown does not wait for
+// them.
 func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		if s.events != nil {
-			s.events.Run(ctx)
-		}
-	}()
+	var others sync.WaitGroup
+	if s.events != nil {
+		others.Go(func() { s.events.Run(ctx) })
+	}
+	if s.live != nil {
+		others.Go(func() { s.live.Run(ctx) })
+	}
 	err := s.api.Run(ctx)
 	cancel()
-	<-ended
+	others.Wait()
 	return err
 }
 

@@ -37,7 +37,7 @@ func (f *Footage) progress(ctx context.Context, camera string) ([]api.Rendition,
 		if r.Name == schemas.Raw {
 			continue
 		}
-		x := api.Rendition{Name: r.Name, Role: r.Role, Processor: r.Processor}
+		x := api.Rendition{Name: r.Name, Role: r.Role, Processor: r.Processor, Width: r.Width}
 		if r.OK {
 			s := r.Behind.Seconds()
 			x.BehindS = &s

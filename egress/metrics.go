@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"io"
 	"net/http"
 	"time"
 
@@ -17,7 +18,7 @@ type metrics struct {
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
-	route := []string{"route"} // page, api, events, snapshot or hls
+	route := []string{"route"} // page, api, events, snapshot, clip, hls or live
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "framelog_egress_http_requests_total",
@@ -29,12 +30,12 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}, route),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "framelog_egress_http_request_duration_seconds",
-			Help:    "Time to answer, with the waiting of blocking playlist requests. Event streams are not in it.",
+			Help:    "Time to answer, with the waiting of blocking playlist requests. Event streams, clips and sockets are not in it.",
 			Buckets: []float64{.001, .005, .02, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, route),
 		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "framelog_egress_http_response_bytes_total",
-			Help: "Bytes of bodies sent.",
+			Help: "Bytes of bodies sent. Those of sockets are in framelog_egress_live_sent_bytes_total.",
 		}, route),
 	}
 	if r != nil {
@@ -56,7 +57,7 @@ func (m *metrics) wrap(rt access.Route, next http.Handler) http.Handler {
 			inFlight.Dec()
 			bytes.Add(float64(rec.bytes))
 			m.requests.WithLabelValues(route, result(rec.code)).Inc()
-			if route != "events" {
+			if route != "events" && route != "clip" && route != "live" {
 				m.seconds.WithLabelValues(route).Observe(time.Since(begun).Seconds())
 			}
 		}()
@@ -94,6 +95,14 @@ func (r *recorder) Write(b []byte) (int, error) {
 	r.wrote = true
 	n, err := r.ResponseWriter.Write(b)
 	r.bytes += int64(n)
+	return n, err
+}
+
+// ReadFrom implements io.ReaderFrom, so that the system can copy files.
+func (r *recorder) ReadFrom(from io.Reader) (int64, error) {
+	r.wrote = true
+	n, err := io.Copy(r.ResponseWriter, from)
+	r.bytes += n
 	return n, err
 }
 

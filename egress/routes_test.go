@@ -2,6 +2,7 @@ package egress
 
 import (
 	"context"
+	"io"
 	"iter"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/framelog/framelog/egress/access"
 	"github.com/framelog/framelog/egress/hls"
+	"github.com/framelog/framelog/egress/live/livetest"
+	"github.com/framelog/framelog/egress/parts"
 	"github.com/framelog/framelog/egress/people"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/internal/registry"
@@ -52,6 +55,10 @@ func footage() *Footage {
 
 type emptyLog struct{}
 
+func (emptyLog) Bounds(context.Context, schemas.Topic) (oldest, newest schemas.Entry, err error) {
+	return oldest, newest, medialog.ErrNotFound
+}
+
 func (emptyLog) Entries(context.Context, schemas.Topic, medialog.Range) iter.Seq2[schemas.Entry, error] {
 	return func(func(schemas.Entry, error) bool) {}
 }
@@ -83,13 +90,58 @@ func (oneEvent) Read(ctx context.Context, _ []int64) iter.Seq2[*kgo.Record, erro
 	}
 }
 
+// onePart is footage of any camera: one part.
+type onePart struct{}
+
+func (onePart) View(context.Context, schemas.Topic, *parts.Position) (parts.Viewer, error) {
+	return &partViewer{}, nil
+}
+
+type partViewer struct{ sent bool }
+
+func (v *partViewer) Next(ctx context.Context) (parts.Step, <-chan struct{}, error) {
+	if v.sent {
+		return parts.Step{}, ctx.Done(), nil
+	}
+	v.sent = true
+	return parts.Step{Fragment: parts.Fragment{Config: "secret-config"}, Data: []byte("secret-part")}, nil, nil
+}
+
+func (v *partViewer) Init(context.Context) (parts.Init, error) {
+	return parts.Init{Codecs: "secret-codec", Data: []byte("secret-init")}, nil
+}
+
+func (v *partViewer) Close() {}
+
+// socket gives the answer to a request for /live, with all that comes after the client has
+// subscribed to some of vault. While it is open, f runs.
+func (s *surface) socket(t *testing.T, header []string, f func(), renditions ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	w := httptest.NewRecorder()
+	c, refused := livetest.Dial(t, s, "/live", request("GET", "/live", header...).Header)
+	if refused != nil {
+		w.WriteHeader(refused.StatusCode)
+		_, _ = io.Copy(w, refused.Body)
+		return w
+	}
+	for i, rendition := range renditions {
+		c.Subscribe(i+1, "vault", rendition, nil)
+	}
+	synctest.Wait()
+	f()
+	c.Close()
+	synctest.Wait() // what the server asks is read after it has ended
+	_, _ = io.WriteString(w, strings.Join(c.Heard(), "\n"))
+	return w
+}
+
 // examples are paths below the patterns that end with a slash and are about a
 // camera, CAMERA.
 var examples = map[string][]string{"/hls/": {
 	"/hls/CAMERA/index.m3u8", "/hls/CAMERA/raw.m3u8", "/hls/CAMERA/raw.m3u8?_HLS_msn=8", "/hls/CAMERA/raw/m1/7.m4s", "/hls/CAMERA/raw/m1/7.9.0.m4s",
 	"/hls/CAMERA/raw/m1/init-0123456789abcdef.mp4", "/hls/CAMERA/720p.m3u8", "/hls/CAMERA/720p/index.m3u8", "/hls/CAMERA/720p/m1/7.m4s",
 	"/hls/CAMERA/index.m3u8?start=-5m", "/hls/CAMERA/raw.m3u8?start=-5m",
-}, "/snapshot/{file}": {"/snapshot/CAMERA.jpg"}, "/v1/events/{camera}": {"/v1/events/CAMERA", "/v1/events/CAMERA?rendition=secret-motion"}}
+}, "/snapshot/{file}": {"/snapshot/CAMERA.jpg"}, "/clip/{file}": {"/clip/CAMERA.mp4?start=-5m"}, "/clip/{camera}/{file}": {"/clip/CAMERA/secret-motion.mp4?start=-5m"}, "/v1/timeline/{camera}": {"/v1/timeline/CAMERA", "/v1/timeline/CAMERA?rendition=secret-motion"}, "/v1/events/{camera}": {"/v1/events/CAMERA", "/v1/events/CAMERA?rendition=secret-motion"}}
 
 // asked is a question to an Authorize.
 type asked struct {
@@ -127,7 +179,7 @@ func inBubbleWith(t *testing.T, decide func(s *surface) (access.Policy, *people.
 			t.Fatal(err)
 		}
 		s.Server, err = New(Config{Guard: Guard{Policy: policy}}, Deps{
-			Registry: s.reg, People: folk, Footage: footage(),
+			Registry: s.reg, People: folk, Footage: footage(), Live: onePart{},
 			Delay: func(string) (time.Duration, bool) { return 1234567 * time.Millisecond, true },
 			HLS: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				s.reached = append(s.reached, r.URL.Path)
@@ -152,6 +204,9 @@ func inBubbleWith(t *testing.T, decide func(s *surface) (access.Policy, *people.
 // values.
 func (s *surface) ask(t *testing.T, method, path string, header ...string) *httptest.ResponseRecorder {
 	t.Helper()
+	if method+path == "GET/live" {
+		return s.socket(t, header, func() {}, "raw")
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	r := request(method, path, header...).WithContext(ctx)
 	w := httptest.NewRecorder()
@@ -257,9 +312,12 @@ func TestAllowed(t *testing.T) {
 			{"GET", "/v1/cameras/events", "Secret-Label", asked{"vault", "", access.List}},
 			{"GET", "/v1/cameras/events?events=true", "secret-event", asked{"vault", "secret-motion", access.Watch}},
 			{"GET", "/v1/events", "secret-event", asked{"vault", "secret-motion", access.Watch}},
+			{"GET", "/live", "secret-codec", asked{"vault", "raw", access.Watch}},
 			{"GET", "/v1/events/vault", `"events":[]`, asked{"vault", "", access.Watch}},
 			{"GET", "/v1/events/vault?rendition=secret-motion", `"events":[]`, asked{"vault", "secret-motion", access.Watch}},
 			{"GET", "/snapshot/vault.jpg", "thumbnail", asked{"vault", "raw", access.Watch}},
+			{"GET", "/clip/vault.mp4?start=-5m", "no footage", asked{"vault", "raw", access.Export}},
+			{"GET", "/clip/vault/secret-motion.mp4?start=-5m", "no footage", asked{"vault", "secret-motion", access.Export}},
 			{"GET", "/v1/cameras/vault", "secret-error", asked{"vault", "", access.List}},
 			{"GET", "/v1/cameras/vault", "secret-motion", asked{"vault", "", access.List}},
 			{"PUT", "/v1/cameras/vault", "10.0.0.1", asked{"vault", "", access.Change}},

@@ -82,6 +82,9 @@ func senders(t *testing.T, s *surface, users *peopletest.Users) map[string][]str
 // try is ask for many requests: of an answer that does not come at once it waits for an event.
 func (s *surface) try(t *testing.T, method, path string, header ...string) *httptest.ResponseRecorder {
 	t.Helper()
+	if method+path == "GET/live" {
+		return s.socket(t, header, func() {}, "raw")
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	w, done := httptest.NewRecorder(), make(chan struct{})
 	go func() {
@@ -184,6 +187,32 @@ func TestRightTakenAway(t *testing.T) {
 		time.AfterFunc(500*time.Millisecond, func() { users.Set(peopletest.Viewer("carl", []string{"yard"}, []string{"*"})) })
 		if w := s.ask(t, "GET", "/v1/events", token...); strings.Contains(w.Body.String(), "secret-event") {
 			t.Errorf("after it was taken away: %s", w.Body)
+		}
+	})
+}
+
+// TestSocketRights: of one connection each rendition has its own right, which ends while the
+// connection is open. A page of another site cannot open one.
+func TestSocketRights(t *testing.T) {
+	users := peopletest.New(peopletest.Viewer("bert", []string{"vault"}, []string{"redacted"}))
+	inBubbleOf(t, users, func(t *testing.T, s *surface) {
+		token := []string{"Authorization", "Bearer token of bert"}
+		told := s.socket(t, token, func() {
+			users.Set(peopletest.Viewer("bert", []string{"yard"}, []string{"*"}))
+			time.Sleep(6 * time.Second)
+		}, "raw", "redacted", "dlq-people").Body.String()
+		for _, want := range []string{"part 2 0.0.0", "end 1 not_found", "end 2 not_found", "end 3 not_found"} {
+			if !strings.Contains(told, want) {
+				t.Errorf("%q is missing in\n%s", want, told)
+			}
+		}
+		if strings.Contains(told, "part 1") || strings.Contains(told, "part 3") {
+			t.Errorf("another rendition came:\n%s", told)
+		}
+		for origin, code := range map[string]int{"http://other.example": 403, "http://framelog.test": 200} {
+			if w := s.socket(t, append(token, "Origin", origin), func() {}); w.Code != code {
+				t.Errorf("from %s: %d %s, want %d", origin, w.Code, w.Body, code)
+			}
 		}
 	})
 }

@@ -21,6 +21,7 @@ const (
 	Public  Action = "public"  // what shows nothing about cameras; Authorize is not called
 	List    Action = "list"    // know that a camera exists, and read its settings and state
 	Watch   Action = "watch"   // read a camera's footage
+	Export  Action = "export"  // take a camera's footage away as a file
 	Change  Action = "change"  // add, change or remove a camera
 	Operate Action = "operate" // read metrics, which name every camera
 )
@@ -113,7 +114,7 @@ func (rt Route) check() error {
 		if about || strings.Contains(rt.Pattern, "{") {
 			return fmt.Errorf("access: route %q: a public route must not be about a camera", rt.Pattern)
 		}
-	case List, Watch, Change, Operate:
+	case List, Watch, Export, Change, Operate:
 		if !about && strings.Contains(rt.Pattern, "{") {
 			return fmt.Errorf("access: route %q: it has a wildcard, and neither {camera} nor a Subject", rt.Pattern)
 		}
@@ -171,7 +172,7 @@ func (rt Route) checked(p Policy) http.Handler {
 		if p.Known != nil {
 			w = &private{ResponseWriter: w}
 		}
-		rt.Handler(w, r.WithContext(context.WithValue(r.Context(), key{}, question{p.Authorize, rt.Action})))
+		rt.Handler(w, r.WithContext(context.WithValue(r.Context(), key{}, question{p, rt.Action})))
 	})
 }
 
@@ -179,21 +180,37 @@ type key struct{}
 
 // question is what a route's handler may ask about cameras.
 type question struct {
-	authorize Authorize
-	action    Action
+	policy Policy
+	action Action
 }
 
 // May reports whether the sender of r may do the action of r's route with a
 // camera. It is for routes about many cameras. Without a route it returns
 // false.
-func May(r *http.Request, camera string) bool {
-	q, ok := r.Context().Value(key{}).(question)
-	return ok && q.authorize(r, camera, "", q.action)
-}
+func May(r *http.Request, camera string) bool { return MayStill(r, camera, "") }
 
 // MayWatch reports whether the sender of r may watch a rendition of a camera. It is for
 // routes about many cameras or renditions. Without a route it returns false.
 func MayWatch(r *http.Request, camera, rendition string) bool {
 	q, ok := r.Context().Value(key{}).(question)
-	return ok && q.authorize(r, camera, rendition, Watch)
+	return ok && q.policy.Authorize(r, camera, rendition, Watch)
+}
+
+// MayStill reports whether the sender of r may still do what the route is for, to a rendition of
+// a camera. It is for answers that take long. Without a route it returns false.
+func MayStill(r *http.Request, camera, rendition string) bool {
+	q, ok := r.Context().Value(key{}).(question)
+	return ok && q.policy.Authorize(r, camera, rendition, q.action)
+}
+
+// BeginWatch is [MayWatch] for the moment at which a handler begins to send footage:
+// [Policy.Allowed] is told of it. For a route about one camera NewMux does that.
+func BeginWatch(r *http.Request, camera, rendition string) bool {
+	if !MayWatch(r, camera, rendition) {
+		return false
+	}
+	if q, ok := r.Context().Value(key{}).(question); ok && q.policy.Allowed != nil {
+		q.policy.Allowed(r, camera, rendition, Watch)
+	}
+	return true
 }

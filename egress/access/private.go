@@ -1,6 +1,7 @@
 package access
 
 import (
+	"io"
 	"net/http"
 	"strings"
 )
@@ -21,6 +22,12 @@ func (p *private) WriteHeader(code int) {
 func (p *private) Write(b []byte) (int, error) {
 	p.begin(http.StatusOK)
 	return p.ResponseWriter.Write(b)
+}
+
+// ReadFrom implements io.ReaderFrom, so that the system can copy files.
+func (p *private) ReadFrom(from io.Reader) (int64, error) {
+	p.begin(http.StatusOK)
+	return io.Copy(p.ResponseWriter, from)
 }
 
 // FlushError is for http.ResponseController.

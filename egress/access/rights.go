@@ -23,7 +23,7 @@ func Allows(u *schemas.User, camera, rendition string, action Action) bool {
 	switch action {
 	case List:
 		return true
-	case Watch:
+	case Watch, Export:
 		return rendition == "" || Covers(u.Renditions, rendition)
 	case Change:
 		return u.Role == schemas.Operator
@@ -33,12 +33,13 @@ func Allows(u *schemas.User, camera, rendition string, action Action) bool {
 }
 
 // Covers reports whether patterns of renditions allow a rendition. A dead letter is raw
-// footage, so only who may watch raw may watch it.
+// footage, so only who may watch raw may watch it. A second stream is what raw shows, in a
+// smaller picture: who may watch raw may watch it too.
 func Covers(patterns []string, rendition string) bool {
 	if strings.HasPrefix(rendition, schemas.DeadLetterPrefix) {
 		rendition = schemas.Raw
 	}
-	return matches(patterns, rendition)
+	return matches(patterns, rendition) || rendition == schemas.Sub && matches(patterns, schemas.Raw)
 }
 
 // matches reports whether one of the patterns matches name.

@@ -14,6 +14,7 @@ func TestAllows(t *testing.T) {
 	viewer := schemas.User{Role: schemas.Viewer, Cameras: []string{"yard", "gate-?"}, Renditions: all}
 	redacted := schemas.User{Role: schemas.Viewer, Cameras: all, Renditions: []string{"redacted", "motion"}}
 	raw := schemas.User{Role: schemas.Viewer, Cameras: all, Renditions: []string{"raw"}}
+	small := schemas.User{Role: schemas.Viewer, Cameras: all, Renditions: []string{"sub"}}
 	for _, c := range []struct {
 		name              string
 		user              schemas.User
@@ -31,6 +32,9 @@ func TestAllows(t *testing.T) {
 		{"operator of some, change", local, "yard-2", "", Change, true},
 		{"operator of some, other", local, "gate", "", Change, false},
 		{"viewer, own", viewer, "yard", "720p", Watch, true},
+		{"viewer, own, export", viewer, "yard", "720p", Export, true},
+		{"viewer, other, export", viewer, "vault", "raw", Export, false},
+		{"redacted, raw, export", redacted, "yard", "raw", Export, false},
 		{"viewer, pattern", viewer, "gate-2", "raw", Watch, true},
 		{"viewer, pattern, too long", viewer, "gate-22", "raw", Watch, false},
 		{"viewer, other", viewer, "vault", "raw", Watch, false},
@@ -47,6 +51,11 @@ func TestAllows(t *testing.T) {
 		{"redacted, variant of raw", redacted, "yard", "720p", Watch, false},
 		{"redacted, dead letter", redacted, "yard", "dlq-redacted", Watch, false},
 		{"raw, dead letter", raw, "yard", "dlq-redacted", Watch, true},
+		{"raw, second stream", raw, "yard", "sub", Watch, true},
+		{"raw, second stream, export", raw, "yard", "sub", Export, true},
+		{"redacted, second stream", redacted, "yard", "sub", Watch, false},
+		{"second stream", small, "yard", "sub", Watch, true},
+		{"second stream, raw", small, "yard", "raw", Watch, false},
 		{"raw, other", raw, "yard", "redacted", Watch, false},
 		{"nobody", schemas.User{}, "yard", "raw", Watch, false},
 	} {

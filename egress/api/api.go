@@ -198,6 +198,7 @@ type Rendition struct {
 	Name      string       `json:"name"`
 	Role      schemas.Role `json:"role"`
 	Processor string       `json:"processor"`
+	Width     uint16       `json:"width,omitempty"` // of the picture, in pixels
 	// BehindS is how many seconds of footage raw has that the rendition does not have
 	// yet; null if one of them has no footage.
 	BehindS *float64 `json:"behind_s"`
@@ -232,9 +233,7 @@ func (a *API) cameras(may func(camera string) bool) ([]Camera, bool) {
 
 // view returns one camera of a snapshot; its id is the registry's key.
 func (a *API) view(s registry.Snapshot, id string) Camera {
-	c := Camera{Camera: s.Cameras[id], Status: statusOf(s, id, time.Now()), DelayMS: a.delay(id), Playlist: "/hls/" + id + "/index.m3u8"}
-	c.URL = secrets.Public(c.Camera)
-	return c
+	return Camera{Camera: secrets.Public(s.Cameras[id]), Status: statusOf(s, id, time.Now()), DelayMS: a.delay(id), Playlist: "/hls/" + id + "/index.m3u8"}
 }
 
 func statusOf(s registry.Snapshot, id string, now time.Time) *Status {
@@ -243,6 +242,14 @@ func statusOf(s registry.Snapshot, id string, now time.Time) *Status {
 		return nil
 	}
 	st.Stands = schemas.Standing{} // only writers of the log need it
+	if sub := st.Substream; sub != nil {
+		st.Substream = nil
+		if sub.State != "" { // else it had one, and only writers of the log need to know
+			shown := *sub
+			shown.Stands = schemas.Standing{}
+			st.Substream = &shown
+		}
+	}
 	return &Status{Status: st, Stale: st.Stale(now)}
 }
 

@@ -284,6 +284,8 @@ func TestChanges(t *testing.T) {
 		{"too large", "PUT", "/v1/cameras/yard", `{"url":"` + strings.Repeat("x", maxBody) + `"}`, nil, 400, "larger than"},
 		{"no url", "PUT", "/v1/cameras/yard", `{"label":"Yard"}`, nil, 400, "url is missing"},
 		{"bad scheme", "PUT", "/v1/cameras/yard", `{"url":"http://h/"}`, nil, 400, "rtsp://"},
+		{"bad chunk_ms", "PUT", "/v1/cameras/yard", `{"url":"rtsp://h/","chunk_ms":2001}`, nil, 400, "chunk_ms"},
+		{"bad engine", "PUT", "/v1/cameras/yard", `{"url":"rtsp://h/","engine":"ffmpeg"}`, nil, 400, "engine"},
 		{"bad transport", "PUT", "/v1/cameras/yard", `{"url":"rtsp://h/","transport":"sctp"}`, nil, 400, "transport"},
 		{"long label", "PUT", "/v1/cameras/yard", `{"url":"rtsp://h/","label":"` + strings.Repeat("é", 101) + `"}`, nil, 400, "label"},
 		{"a form", "PUT", "/v1/cameras/yard", good, []string{"Content-Type", "text/plain"}, 400, "Content-Type"},

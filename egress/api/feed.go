@@ -80,6 +80,17 @@ func same(a, b *Status) bool {
 	x, y := *a, *b
 	x.Updated, y.Updated = time.Time{}, time.Time{}
 	x.FPS, y.FPS, x.Bitrate, y.Bitrate = 0, 0, 0, 0
+	x.Substream, y.Substream = nil, nil
+	return x == y && sameSubstream(a.Substream, b.Substream)
+}
+
+// sameSubstream is same for the status of a second stream.
+func sameSubstream(a, b *schemas.StreamStatus) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	x, y := *a, *b
+	x.FPS, y.FPS, x.Bitrate, y.Bitrate = 0, 0, 0, 0
 	return x == y
 }
 

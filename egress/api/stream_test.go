@@ -191,6 +191,17 @@ func TestStream(t *testing.T) {
 				s.status("cam-0", func(st *schemas.Status) { st.Absent, st.AbsentReason = 15.3, schemas.AbsentRestart })
 			}, "camera cam-0  absent 15.3 restart"},
 			{"numbers of the log", func() { s.status("cam-0", func(st *schemas.Status) { st.Stands.Seq = 7 }) }, ""},
+			{"substream", func() {
+				s.status("cam-0", func(st *schemas.Status) { st.Substream = &schemas.StreamStatus{State: schemas.StateLive, Bitrate: 1} })
+			}, "camera cam-0  absent 15.3 restart"},
+			{"numbers and measures of the substream", func() {
+				s.status("cam-0", func(st *schemas.Status) {
+					st.Substream = &schemas.StreamStatus{State: schemas.StateLive, Bitrate: 2, Stands: schemas.Standing{Seq: 3}}
+				})
+			}, ""},
+			{"substream away", func() {
+				s.status("cam-0", func(st *schemas.Status) { st.Substream = &schemas.StreamStatus{State: schemas.StateAway} })
+			}, "camera cam-0  absent 15.3 restart"},
 			{"word of its owner", func() { s.status("cam-1", func(*schemas.Status) {}) }, ""},
 			{"a little less", func() { s.status("cam-1", func(st *schemas.Status) { st.FPS, st.Bitrate = 29.6, 3_500_000 }) }, ""},
 			{"much less", func() { s.status("cam-1", func(st *schemas.Status) { st.FPS, st.Bitrate = 15, 2_000_000 }) }, "measures cam-1 - 15 2000000"},

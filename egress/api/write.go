@@ -9,6 +9,7 @@ import (
 	"maps"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,11 +27,14 @@ const maxBody = 16 << 10
 // it.
 type putBody struct {
 	URL         string `json:"url"`
+	Substream   string `json:"substream"`
 	Label       string `json:"label"`
 	Transport   string `json:"transport"`
 	InsecureTLS bool   `json:"insecure_tls"`
 	NoAudio     bool   `json:"no_audio"`
 	Disabled    bool   `json:"disabled"`
+	Engine      string `json:"engine"`
+	ChunkMS     uint16 `json:"chunk_ms"`
 }
 
 // writeLimit bounds one write to the registry. The page waits 15 s for an answer.
@@ -72,9 +76,10 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	cam := schemas.Camera{
-		ID: id, Label: strings.TrimSpace(body.Label), URL: strings.TrimSpace(body.URL), Transport: body.Transport,
+		ID: id, Label: strings.TrimSpace(body.Label), URL: strings.TrimSpace(body.URL), Substream: strings.TrimSpace(body.Substream), Transport: body.Transport,
 		InsecureTLS: body.InsecureTLS, NoAudio: body.NoAudio, Disabled: body.Disabled,
 		Source: schemas.SourceAPI, Updated: time.Now().UTC().Truncate(time.Microsecond),
+		Engine: body.Engine, ChunkMS: body.ChunkMS,
 	}
 	undo, ok := a.takeURL(w, &cam, old)
 	if !ok {
@@ -98,17 +103,21 @@ func (a *API) put(w http.ResponseWriter, r *http.Request) {
 	if !exists {
 		code = http.StatusCreated
 	}
-	cam.URL = secrets.Public(cam)
-	answer.JSON(w, code, Camera{Camera: cam, Playlist: "/hls/" + id + "/index.m3u8"})
+	answer.JSON(w, code, Camera{Camera: secrets.Public(cam), Playlist: "/hls/" + id + "/index.m3u8"})
 }
 
-// takeURL splits the URL of cam, and stores a password in it with the secrets.
-// undo removes it again; undo is nil if there is no password. A password that is
+// takeURL splits the URLs of cam, and stores passwords in them with the secrets.
+// undo removes these again. A password that is
 // stored already is only for the host and port that it was given for, and for no
 // less TLS, so that no caller can send it to their own host. old is the current
 // camera. An answer never repeats a URL, since it may hold the password.
 func (a *API) takeURL(w http.ResponseWriter, cam *schemas.Camera, old schemas.Camera) (undo func() error, ok bool) {
-	password, err := secrets.Split(cam, old)
+	if schemas.IsReplay(cam.URL) && cam.URL != old.URL {
+		// Who may change a camera need not be allowed to watch the one that it would repeat.
+		answer.Fail(w, http.StatusBadRequest, "a replay cannot be made or changed here", "run: framelog replay CAMERA --from TIME --to TIME --to-camera "+cam.ID)
+		return nil, false
+	}
+	typed, err := secrets.Split(cam, old)
 	if err == nil {
 		err = secrets.Check(*cam)
 	}
@@ -116,27 +125,21 @@ func (a *API) takeURL(w http.ResponseWriter, cam *schemas.Camera, old schemas.Ca
 		answer.Fail(w, http.StatusBadRequest, err.Error(), "want rtsp://host[:port]/path or rtsps://…, with no reference but ${file:"+cam.ID+"}")
 		return nil, false
 	}
-	if password != "" && a.cfg.SecretsDir == "" {
+	if len(typed) > 0 && a.cfg.SecretsDir == "" {
 		answer.Fail(w, http.StatusBadRequest, "the url holds a password, and this server has no place to keep one",
 			"write the password to the file "+cam.ID+" in the secrets_dir of every ingest host, below a line \"for HOST:PORT\" with the camera's host and port, and put ${file:"+cam.ID+"} in its place in the url")
 		return nil, false
 	}
-	if password != "" {
-		undo, err = secrets.Store(a.cfg.SecretsDir, *cam, password)
-		switch {
-		case errors.Is(err, secrets.ErrHandMade):
-			answer.Fail(w, http.StatusConflict, "there is a file "+cam.ID+" in the secrets_dir that Framelog did not write, and it is not replaced",
-				"take another id, or remove that file")
-			return nil, false
-		case err != nil:
-			a.deps.Log.Error("cannot store a camera's password", "camera", cam.ID, "err", err)
-			answer.Fail(w, http.StatusInternalServerError, "the password could not be kept", "see the server's log; is the disk full?")
-			return nil, false
-		}
+	if undo, ok = a.store(w, cam.ID, typed); !ok {
+		return nil, false
 	}
-	same := cam.URL == old.URL && cam.User == old.User && cam.Password == old.Password && cam.InsecureTLS == old.InsecureTLS
-	if a.cfg.SecretsDir != "" && !same {
-		if _, err := (secrets.Resolver{Dir: a.cfg.SecretsDir}).Resolve(context.Background(), *cam); err != nil {
+	had := old.Streams()
+	for i, s := range cam.Streams() {
+		same := i < len(had) && s.URL == had[i].URL && s.User == had[i].User && s.Password == had[i].Password && s.InsecureTLS == had[i].InsecureTLS
+		if a.cfg.SecretsDir == "" || same {
+			continue
+		}
+		if _, err := (secrets.Resolver{Dir: a.cfg.SecretsDir}).Resolve(context.Background(), s); err != nil {
 			a.undo(cam.ID, undo)
 			answer.Fail(w, http.StatusBadRequest, err.Error(), "write user and password into the url: rtsp://user:password@host/path")
 			return nil, false
@@ -145,11 +148,37 @@ func (a *API) takeURL(w http.ResponseWriter, cam *schemas.Camera, old schemas.Ca
 	return undo, true
 }
 
-// undo restores the password that a camera had before a failed change.
-func (a *API) undo(id string, undo func() error) {
-	if undo == nil {
-		return
+// store keeps the passwords of a camera. undo removes them again. If one cannot be kept,
+// store has answered the request.
+func (a *API) store(w http.ResponseWriter, id string, typed []secrets.Typed) (undo func() error, ok bool) {
+	var undone []func() error
+	undo = func() (err error) {
+		for _, u := range slices.Backward(undone) {
+			err = errors.Join(err, u())
+		}
+		return err
 	}
+	for _, t := range typed {
+		u, err := secrets.Store(a.cfg.SecretsDir, t.For, t.Password)
+		if err == nil {
+			undone = append(undone, u)
+			continue
+		}
+		a.undo(id, undo)
+		if errors.Is(err, secrets.ErrHandMade) {
+			answer.Fail(w, http.StatusConflict, "there is a file "+id+" in the secrets_dir that Framelog did not write, and it is not replaced",
+				"take another id, or remove that file")
+			return nil, false
+		}
+		a.deps.Log.Error("cannot store a camera's password", "camera", id, "err", err)
+		answer.Fail(w, http.StatusInternalServerError, "the password could not be kept", "see the server's log; is the disk full?")
+		return nil, false
+	}
+	return undo, true
+}
+
+// undo restores the passwords that a camera had before a failed change.
+func (a *API) undo(id string, undo func() error) {
 	if err := undo(); err != nil {
 		a.deps.Log.Error("cannot restore a camera's password", "camera", id, "err", err)
 	}
@@ -331,6 +360,14 @@ func (b *putBody) check() error {
 	case "", "tcp", "udp":
 	default:
 		return errors.New(`transport: want "tcp", "udp" or nothing (TCP first, then UDP)`)
+	}
+	switch b.Engine {
+	case "", "gstreamer", "native":
+	default:
+		return errors.New(`engine: want "gstreamer", "native" or nothing (as ingest is configured)`)
+	}
+	if b.ChunkMS > schemas.MaxChunkMS {
+		return fmt.Errorf("chunk_ms: %d, at most %d", b.ChunkMS, schemas.MaxChunkMS)
 	}
 	if n := len([]rune(b.Label)); n > 100 {
 		return fmt.Errorf("label: %d characters, at most 100", n)

@@ -85,6 +85,42 @@ func TestLiteralPassword(t *testing.T) {
 	})
 }
 
+// TestPutSubstream: a second stream is written, shown and given back as the first one is.
+func TestPutSubstream(t *testing.T) {
+	b := start(t, Config{})
+	for _, c := range []struct {
+		body, url, sub string // url and sub: as joined in the registry
+		code           int
+	}{
+		{`{"url":"rtsp://v:` + canary + `@10.0.0.9/1","substream":" rtsp://***@10.0.0.9/2 "}`, "rtsp://v:${file:yard}@10.0.0.9/1", "rtsp://v:${file:yard}@10.0.0.9/2", 201},
+		{`{"url":"rtsp://***@10.0.0.9/1","substream":"rtsp://***@10.0.0.9/3"}`, "rtsp://v:${file:yard}@10.0.0.9/1", "rtsp://v:${file:yard}@10.0.0.9/3", 200},
+		{`{"url":"rtsp://***@10.0.0.9/1","substream":"rtsp://w:` + canary + `2@10.0.0.8/4"}`, "rtsp://v:${file:yard}@10.0.0.9/1", "rtsp://w:${file:yard}@10.0.0.8/4", 200},
+		{`{"url":"rtsp://***@10.0.0.9/1","substream":"rtsp://***@10.0.0.7/4"}`, "rtsp://v:${file:yard}@10.0.0.9/1", "rtsp://w:${file:yard}@10.0.0.8/4", 400},
+		{`{"url":"rtsp://***@10.0.0.9/1","substream":"rtsp://w:${file:yard}@10.0.0.7/4"}`, "rtsp://v:${file:yard}@10.0.0.9/1", "rtsp://w:${file:yard}@10.0.0.8/4", 400},
+		{`{"url":"rtsp://v:` + canary + `@10.0.0.9/1","substream":"rtsp://v:` + canary + `3@10.0.0.9/2"}`, "rtsp://v:${file:yard}@10.0.0.9/1", "rtsp://w:${file:yard}@10.0.0.8/4", 400},
+		{`{"url":"rtsp://***@10.0.0.9/1","substream":"framelog://front-door?from=2026-11-29T00:00:00Z&to=2026-11-29T01:00:00Z"}`, "rtsp://v:${file:yard}@10.0.0.9/1", "rtsp://w:${file:yard}@10.0.0.8/4", 400},
+		{`{"url":"rtsp://***@10.0.0.9/1"}`, "rtsp://v:${file:yard}@10.0.0.9/1", "", 200},
+	} {
+		out, code := b.do(t, "PUT", "/v1/cameras/yard", c.body)
+		now, _ := b.reg.camera("yard")
+		stream, _ := now.Sub()
+		if code != c.code || secrets.Join(now) != c.url || secrets.Join(stream) != c.sub {
+			t.Errorf("%s: %d %s: %+v", c.body, code, out, now)
+		}
+		list, _ := b.do(t, "GET", "/v1/cameras", "")
+		if c.sub != "" && !strings.Contains(list, `"substream":"rtsp://***@`+stream.URL[len("rtsp://"):]+`"`) {
+			t.Errorf("%s: not in %s", c.sub, list)
+		}
+		if strings.Contains(out+list+b.logs.String(), canary) {
+			t.Errorf("a password shows: %s %s %s", out, list, b.logs)
+		}
+	}
+	kept, err := os.ReadFile(filepath.Join(b.secrets, "yard"))
+	if err != nil || string(kept) != "for 10.0.0.9:554, kept by Framelog\n"+canary+"\n" {
+		t.Errorf("kept %q, %v: the password of a second stream that is no more was not removed", kept, err)
+	}
+}
+
 // TestPasswordStays: no caller can have a password sent to a host that nobody
 // gave it for.
 func TestPasswordStays(t *testing.T) {
@@ -141,6 +177,30 @@ func TestPasswordStays(t *testing.T) {
 	put("bound", "rtsp://x:${file:bound}@10.0.0.8/a", 201)
 	if out, code := b.do(t, "DELETE", "/v1/cameras/bound", ""); code != 204 || !there("bound") || !there("made") {
 		t.Errorf("%d %s: made %v, bound %v", code, out, there("made"), there("bound"))
+	}
+}
+
+// TestReplays: who may change a camera cannot have another one repeated as it.
+func TestReplays(t *testing.T) {
+	const url = "framelog://vault/raw?from=2026-01-31T08:00:00Z&to=2026-01-31T08:05:00Z"
+	b := start(t, Config{})
+	if out, code := b.do(t, "PUT", "/v1/cameras/yard", `{"url":"`+url+`"}`); code != 400 || !strings.Contains(out, "framelog replay") {
+		t.Errorf("made: %d %s", code, out)
+	}
+	if _, ok := b.reg.camera("yard"); ok {
+		t.Error("there is a replay")
+	}
+	if err := b.reg.Put(t.Context(), schemas.Camera{ID: "test", URL: url, Source: schemas.SourceAPI}); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := b.do(t, "PUT", "/v1/cameras/test", `{"url":"`+strings.Replace(url, "vault", "safe", 1)+`"}`); code != 400 {
+		t.Errorf("changed: %d %s", code, out)
+	}
+	if out, code := b.do(t, "PUT", "/v1/cameras/test", `{"url":"`+url+`","label":"Test","disabled":true}`); code != 200 {
+		t.Errorf("switched off: %d %s", code, out)
+	}
+	if cam, _ := b.reg.camera("test"); !cam.Disabled || cam.Label != "Test" || cam.URL != url {
+		t.Errorf("switched off: %+v", cam)
 	}
 }
 

@@ -27,6 +27,7 @@ type Config struct {
 
 	// Limits.
 	MaxRange         time.Duration // the longest range of time of a playlist; default 24h
+	MaxDVR           time.Duration // the most footage that a live playlist lists on request; default 6h
 	Linger           time.Duration // how long a camera is followed after its last request; default 30s
 	FirstWait        time.Duration // how long a playlist waits for a camera's first footage; default 5s
 	MaxTails         int           // cameras that are followed at a time; default 256
@@ -61,6 +62,7 @@ func (c Config) withDefaults() (Config, error) {
 		setDefault(&c.Linger, 30*time.Second, "linger"),
 		setDefault(&c.FirstWait, 5*time.Second, "first_wait"),
 		setDefault(&c.MaxRange, 24*time.Hour, "max_range"),
+		setDefault(&c.MaxDVR, 6*time.Hour, "max_dvr"),
 		setDefault(&c.LoadTimeout, 10*time.Second, "load_timeout"),
 		setDefault(&c.WriteTimeout, 30*time.Second, "write_timeout"),
 		setDefault(&c.MaxAge, time.Hour, "max_age"),

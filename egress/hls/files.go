@@ -160,13 +160,13 @@ type storedFile struct {
 func (f *storedFile) section(part int) *io.SectionReader {
 	switch {
 	case part < 0:
-		return io.NewSectionReader(f, 0, f.ends[len(f.ends)-1])
+		return io.NewSectionReader(f.File, 0, f.ends[len(f.ends)-1])
 	case part >= len(f.ends):
 		return nil
 	case part == 0:
-		return io.NewSectionReader(f, 0, f.ends[0])
+		return io.NewSectionReader(f.File, 0, f.ends[0])
 	default:
-		return io.NewSectionReader(f, f.ends[part-1], f.ends[part]-f.ends[part-1])
+		return io.NewSectionReader(f.File, f.ends[part-1], f.ends[part]-f.ends[part-1])
 	}
 }
 

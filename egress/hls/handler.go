@@ -3,6 +3,7 @@ package hls
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"time"
@@ -17,11 +18,14 @@ import (
 //	/hls/<camera>/index.m3u8                                multivariant playlist of raw and its variants
 //	/hls/<camera>/<rendition>/index.m3u8                    multivariant playlist of this rendition alone
 //	/hls/<camera>/<rendition>.m3u8                          media playlist
+//	/hls/<camera>/<rendition>/keyframes.m3u8                playlist of keyframes, of a range of time
 //	/hls/<camera>/<rendition>/m1/<seq>.m4s                  segment
 //	/hls/<camera>/<rendition>/m1/<seq>.<epoch>.<part>.m4s   part
+//	/hls/<camera>/<rendition>/m1/<seq>.key.m4s              keyframe of a segment
 //	/hls/<camera>/<rendition>/m1/init-<hash>.mp4            init segment
 //
-// With ?start=…&end=… a playlist is of that range of time alone, and has an end.
+// With ?start=…&end=… a playlist is of that range of time alone, and has an end. With ?dvr=2h a
+// live playlist lists the last two hours.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w = &patient{ResponseWriter: w, timeout: s.cfg.WriteTimeout, slow: s.metrics.slow}
 	h := w.Header()
@@ -38,7 +42,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case s.cfg.Known != nil && !s.cfg.Known(res.topic.Camera):
 		err = fail(http.StatusNotFound, "not_found", "%s", noCamera(res.topic.Camera))
 	default:
-		if err = s.exists(r.Context(), res.topic); err == nil {
+		if err = s.exists(r.Context(), res.topic, res.past(r)); err == nil {
 			err = s.serve(w, r, res)
 		}
 	}
@@ -58,17 +62,31 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.metrics.requests.WithLabelValues(string(k), result).Inc()
 }
 
-// exists returns an error if a rendition has no topic. It makes no tail. A camera may be
-// about to begin, so raw need not have a topic.
-func (s *Server) exists(ctx context.Context, t schemas.Topic) error {
+// past reports whether a request can be about footage of the past.
+func (r resource) past(of *http.Request) bool {
+	return r.kind != kindPlaylist && r.kind != kindMultivariant || hasSpan(of.URL.Query())
+}
+
+// exists returns an error if a rendition has no topic, unless a request is about the past and the
+// archive has it. It makes no tail. A camera may be about to begin, so raw need not have a topic.
+func (s *Server) exists(ctx context.Context, t schemas.Topic, past bool) error {
 	if t.IsRaw() || s.lookup(t) != nil {
 		return nil
 	}
 	all, err := s.renditions.of(ctx, t.Camera)
-	if err == nil && !slices.Contains(all, t) {
-		err = fail(http.StatusNotFound, "not_found", "camera %q has no rendition %q", t.Camera, t.Rendition)
+	if err != nil || slices.Contains(all, t) {
+		return err
 	}
-	return err
+	if past && s.loader.archive != nil {
+		kept, err := s.loader.archive.Kept(ctx, t)
+		switch {
+		case err != nil:
+			return away(err)
+		case kept:
+			return nil
+		}
+	}
+	return fail(http.StatusNotFound, "not_found", "camera %q has no rendition %q", t.Camera, t.Rendition)
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, res resource) error {
@@ -84,6 +102,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, res resource) err
 			st.wanted(res.seq)
 		}
 		return s.serveSegment(w, r, res, -1)
+	case kindKeyframe:
+		return s.serveKeyframe(w, r, res)
+	case kindKeyframes:
+		return s.serveKeyframes(w, r, res)
 	case kindInit:
 		return s.serveInit(w, r, res)
 	case kindOther:
@@ -119,6 +141,10 @@ func (s *Server) servePlaylist(w http.ResponseWriter, r *http.Request, res resou
 	if err != nil {
 		return err
 	}
+	dvr, err := s.dvr(q)
+	if err != nil {
+		return err
+	}
 	st, err := s.stream(res.topic)
 	if err != nil {
 		return err
@@ -136,12 +162,29 @@ func (s *Server) servePlaylist(w http.ResponseWriter, r *http.Request, res resou
 		s.quiet(r.Context(), st)
 	}
 	zipped := httpgzip.Accepted(r)
-	b, err := st.render(d, zipped, s.reports(st))
+	b, err := s.render(r.Context(), st, d, dvr, zipped)
 	if err != nil {
 		return err
 	}
 	writePlaylist(w, r, b, zipped)
 	return nil
+}
+
+// render makes the playlist of a stream; with dvr it lists so much footage.
+func (s *Server) render(ctx context.Context, st *stream, d directives, dvr time.Duration, zipped bool) ([]byte, error) {
+	reports := s.reports(st)
+	if dvr == 0 {
+		return st.render(d, zipped, reports)
+	}
+	for range 3 {
+		if err := s.loadPast(ctx, st, dvr); err != nil {
+			return nil, err
+		}
+		if b, err := s.renderPast(ctx, st, d, dvr, zipped, reports); !errors.Is(err, errMoved) {
+			return b, err
+		}
+	}
+	return nil, errMoved
 }
 
 // reload waits until the playlist holds the segment or part that a client asks for
@@ -247,6 +290,11 @@ func (s *Server) serveSegment(w http.ResponseWriter, r *http.Request, res resour
 		if s.serveFile(w, r, resource{kind: kindSegment, topic: res.topic, seq: res.seq}, part) {
 			return nil
 		}
+		if part < 0 {
+			if done, err := s.serveArchived(w, r, res); done || err != nil {
+				return err
+			}
+		}
 		var err error
 		if seg, err = s.loader.segment(r.Context(), res.topic, res.seq, s.known(res)); err != nil {
 			return err
@@ -258,6 +306,25 @@ func (s *Server) serveSegment(w http.ResponseWriter, r *http.Request, res resour
 	}
 	s.writeMedia(w, r, parts)
 	return nil
+}
+
+// serveArchived answers from the file of the archive in which a segment stands. It reports whether
+// there is one.
+func (s *Server) serveArchived(w http.ResponseWriter, r *http.Request, res resource) (bool, error) {
+	if s.loader.archive == nil {
+		return false, nil
+	}
+	e, err := s.loader.find(r.Context(), res.topic, res.seq, s.known(res))
+	if err != nil {
+		return false, err
+	}
+	b, err := s.loader.archive.Segment(r.Context(), res.topic, e)
+	if err != nil || b == nil {
+		return false, err
+	}
+	defer b.Close()
+	s.writeFile(w, r, io.NewSectionReader(b.File, b.At, b.Size))
+	return true, nil
 }
 
 // serveFile answers from the file of a segment. It reports whether there is one.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"sync/atomic"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/framelog/framelog/internal/clip"
 	"github.com/framelog/framelog/internal/cmaf"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
@@ -18,7 +20,7 @@ import (
 
 // Times for which an answer of an index is kept.
 const (
-	keepFound  = 10 * time.Second       // an entry, or that its footage is gone; both never change
+	keepFound  = 10 * time.Second       // an entry, or that its footage is gone
 	keepMissed = 250 * time.Millisecond // "there is no such footage", and "not yet": it may come at any time
 )
 
@@ -52,13 +54,31 @@ type loader struct {
 	checked singleflight.Group // of answers about entries that a tail knows
 	scanned singleflight.Group // of configs
 	made    singleflight.Group // of segments and inits
+	pasts   singleflight.Group // of what lies before windows
+	archive archived           // nil: there is none
 	answers *cache[answer]     // by topic and seq
 	scans   *cache[*configs]   // by topic
 }
 
+// archived is a Log with an archive behind it.
+type archived interface {
+	clip.Files
+	// Recent yields the entries of a range that the log itself has. An archive may have
+	// millions.
+	Recent(ctx context.Context, t schemas.Topic, r medialog.Range) iter.Seq2[schemas.Entry, error]
+	// Kept reports whether footage of a topic is archived, also if the log does not have the topic
+	// any more. Errors: the log is away; those of the archive.
+	Kept(ctx context.Context, t schemas.Topic) (bool, error)
+	// Init returns the init segment of a configuration of archived footage. Errors:
+	// medialog.ErrNotFound.
+	Init(ctx context.Context, t schemas.Topic, config string) ([]byte, error)
+}
+
 func newLoader(c *common) *loader {
+	a, _ := c.log.(archived)
 	return &loader{
-		common: c, lookups: semaphore.NewWeighted(int64(c.cfg.MaxLookups)), rebuilds: semaphore.NewWeighted(int64(c.cfg.MaxRebuilds)),
+		archive: a,
+		common:  c, lookups: semaphore.NewWeighted(int64(c.cfg.MaxLookups)), rebuilds: semaphore.NewWeighted(int64(c.cfg.MaxRebuilds)),
 		answers: newCache[answer](int64(c.cfg.MaxMisses), c.metrics.forgotten), scans: newCache[*configs](int64(c.cfg.MaxMisses), c.metrics.forgotten),
 	}
 }
@@ -252,10 +272,31 @@ func (l *loader) init(ctx context.Context, t schemas.Topic, config string, track
 		return s, nil
 	}
 	e, err := l.configured(ctx, t, config)
+	if errors.Is(err, medialog.ErrNotFound) && l.archive != nil {
+		return l.archivedInit(ctx, t, config)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return l.initOf(ctx, t, e)
+}
+
+// archivedInit returns an init segment that stands in the archive. Its tracks are not known.
+func (l *loader) archivedInit(ctx context.Context, t schemas.Topic, config string) (*segment, error) {
+	k := cacheKey{topic: t, config: config + " of the archive"}
+	if s := l.cache.get(k); s != nil {
+		return s, nil
+	}
+	s, _, err := share(ctx, l, &l.made, k, func(ctx context.Context) (*segment, error) {
+		b, err := l.archive.Init(ctx, t, config)
+		if err != nil {
+			return nil, err
+		}
+		s := &segment{parts: cmaf.Blocks{b}}
+		l.cache.put(k, s, s.parts.Size())
+		return s, nil
+	})
+	return s, err
 }
 
 // initOf returns the init segment of an entry that can be played.
@@ -320,7 +361,11 @@ func (l *loader) scan(ctx context.Context, k cacheKey, have *configs) (*configs,
 		c.next = have.next
 		r = medialog.Range{FromSeq: have.next}
 	}
-	for e, err := range l.log.Entries(ctx, k.topic, r) {
+	entries := l.log.Entries
+	if l.archive != nil {
+		entries = l.archive.Recent
+	}
+	for e, err := range entries(ctx, k.topic, r) {
 		if errors.Is(err, medialog.ErrNoTopic) {
 			break // it has no entries
 		}

@@ -148,14 +148,19 @@ func (m *model) coming() *Hint {
 	return nil
 }
 
-// playlist makes the playlist, nil if there is nothing to list. One without parts has no
-// reports.
+// playlist makes the playlist, nil if there is nothing to list.
 func (m *model) playlist(rendition string, skip bool, reports []Report) []byte {
+	return Playlist(m.listing(rendition, skip, reports))
+}
+
+// listing returns what the playlist is made of. One without parts has no reports. The model does
+// not change what it has returned, but for the array of the entries.
+func (m *model) listing(rendition string, skip bool, reports []Report) ([]schemas.Entry, PlaylistOptions) {
 	entries := m.listed()
-	if len(entries) == 0 {
-		return nil
-	}
 	o := PlaylistOptions{Base: rendition + "/", Parts: map[uint64][]PartInfo{}, Skip: skip, Lead: len(m.entries) == 0, Unfinished: m.unfinished(), Hint: m.hint()}
+	if len(entries) == 0 {
+		return nil, o
+	}
 	if _, part := promise(entries, o.Unfinished); part != 0 {
 		o.Reports = reports
 	}
@@ -181,7 +186,7 @@ func (m *model) playlist(rendition string, skip bool, reports []Report) []byte {
 			o.Parts[e.Seq] = gapParts(e)
 		}
 	}
-	return Playlist(entries, o)
+	return entries, o
 }
 
 // variant is the line of the multivariant playlist, without its URI; ok is false while

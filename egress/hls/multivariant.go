@@ -16,7 +16,8 @@ import (
 // Variant is one rendition in a multivariant playlist.
 type Variant struct {
 	URI           string
-	Peak, Average int64 // bit/s
+	Keyframes     string // URI of the playlist of its keyframes; "": there is none
+	Peak, Average int64  // bit/s
 	Tracks        []schemas.Track
 	FrameRate     float64 // frames per second; 0 if it is not known
 }
@@ -41,6 +42,9 @@ func Multivariant(variants []Variant) []byte {
 			fmt.Fprintf(&b, ",FRAME-RATE=%.3f", v.FrameRate)
 		}
 		fmt.Fprintf(&b, "\n%s\n", v.URI)
+	}
+	for _, v := range variants {
+		writeKeyframes(&b, v)
 	}
 	return []byte(b.String())
 }
@@ -94,6 +98,10 @@ func (s *Server) serveMultivariant(w http.ResponseWriter, r *http.Request, res r
 	if hasSpan(r.URL.Query()) {
 		return s.serveRange(w, r, res)
 	}
+	dvr, err := s.dvr(r.URL.Query())
+	if err != nil {
+		return err
+	}
 	st, err := s.stream(res.topic)
 	if err != nil {
 		return err
@@ -118,7 +126,7 @@ func (s *Server) serveMultivariant(w http.ResponseWriter, r *http.Request, res r
 		return err
 	}
 	for i := range all {
-		all[i].URI = base + all[i].URI
+		all[i].URI = base + all[i].URI + dvrQuery(dvr)
 	}
 	return sendPlaylist(w, r, Multivariant(all))
 }

@@ -16,7 +16,9 @@ type kind string
 const (
 	kindMultivariant kind = "multivariant"
 	kindPlaylist     kind = "playlist"
+	kindKeyframes    kind = "keyframes"
 	kindSegment      kind = "segment"
+	kindKeyframe     kind = "keyframe"
 	kindPart         kind = "part"
 	kindInit         kind = "init"
 	kindOther        kind = "other"
@@ -26,7 +28,7 @@ const (
 type resource struct {
 	kind   kind
 	topic  schemas.Topic
-	seq    uint64 // of a segment or a part
+	seq    uint64 // of a segment, a part or a keyframe
 	epoch  int64  // of a part
 	part   uint32
 	config string // of an init
@@ -62,6 +64,9 @@ func parsePath(path string) (r resource, ok bool) {
 	if rest == "index.m3u8" {
 		r.kind, r.alone = kindMultivariant, true
 	}
+	if rest == "keyframes.m3u8" {
+		r.kind = kindKeyframes
+	}
 	if rendition != schemas.Raw {
 		r.topic.Rendition = rendition
 	}
@@ -85,6 +90,10 @@ func parsePath(path string) (r resource, ok bool) {
 	if r.seq, ok = number(seq, 64); !ok || !isPart {
 		r.kind = kindSegment
 		return r, ok
+	}
+	if name == "key" {
+		r.kind = kindKeyframe
+		return r, true
 	}
 	r.kind = kindPart
 	epoch, part, _ := strings.Cut(name, ".")
@@ -134,8 +143,12 @@ func (r resource) path() string {
 		return base + "index.m3u8"
 	case kindPlaylist:
 		return base + rendition + ".m3u8"
+	case kindKeyframes:
+		return base + rendition + "/keyframes.m3u8"
 	case kindSegment:
 		return base + rendition + "/" + segmentURI(r.seq)
+	case kindKeyframe:
+		return base + rendition + "/" + keyframeURI(r.seq)
 	case kindPart:
 		return base + rendition + "/" + partURI(r.seq, r.epoch, r.part)
 	case kindInit:
@@ -148,6 +161,10 @@ func (r resource) path() string {
 // URIs of media, below the folder of their rendition.
 
 func segmentURI(seq uint64) string { return cmaf.Version + "/" + strconv.FormatUint(seq, 10) + ".m4s" }
+
+func keyframeURI(seq uint64) string {
+	return cmaf.Version + "/" + strconv.FormatUint(seq, 10) + ".key.m4s"
+}
 
 func partURI(seq uint64, epoch int64, index uint32) string {
 	return fmt.Sprintf("%s/%d.%d.%d.m4s", cmaf.Version, seq, epoch, index)

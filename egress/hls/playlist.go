@@ -135,8 +135,8 @@ func Playlist(entries []schemas.Entry, o PlaylistOptions) []byte {
 		}
 	}
 	// Shaka counts only the discontinuities that a delta update shows.
-	if skipped > 0 && entries[skipped-1].Session != entries[0].Session {
-		skipped = 0
+	for skipped > 0 && entries[skipped-1].Session != entries[0].Session {
+		skipped--
 	}
 	if skipped > 0 {
 		fmt.Fprintf(&b, "#EXT-X-SKIP:SKIPPED-SEGMENTS=%d\n", skipped)

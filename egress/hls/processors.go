@@ -15,9 +15,11 @@ type Rendition struct {
 	Name      string
 	Role      schemas.Role // "" of raw
 	Processor string       // "" of raw, and if it is not known
+	Width     uint16       // of the picture, in pixels; 0 of raw, of what has none, and if it is not known
 	Newest    schemas.Entry
 	// Behind is how much footage raw has behind the newest entry. ok is false if that is
-	// not known, and of dead letters, which have a few fragments only.
+	// not known, and of what is not made of raw: dead letters, which have a few fragments
+	// only, and the camera's second stream.
 	Behind time.Duration
 	OK     bool
 }
@@ -48,7 +50,7 @@ func (s *Server) Renditions(ctx context.Context, camera string) ([]Rendition, er
 			continue
 		}
 		r.Role = r.Newest.Role
-		r.OK = r.Role != schemas.RoleDeadLetter && raw.Newest.Kind != "" && raw.Newest.Life == r.Newest.Life
+		r.OK = r.Role != schemas.RoleDeadLetter && !t.FromCamera() && raw.Newest.Kind != "" && raw.Newest.Life == r.Newest.Life
 		if r.OK {
 			r.Behind = schemas.FromTicks(max(0, raw.Newest.MediaEnd()-r.Newest.MediaEnd()))
 		}
@@ -75,8 +77,9 @@ func (s *Server) rendition(ctx context.Context, t schemas.Topic) (Rendition, err
 	if r.Newest.Kind == "" {
 		r.Newest = e.newest
 	}
-	if !t.IsRaw() {
-		r.Processor = s.renditions.processor(ctx, t, e)
+	if !t.FromCamera() { // what the camera sends is told by its status
+		e = s.renditions.complete(ctx, t, e)
+		r.Processor, r.Width = e.processor, e.width
 	}
 	return r, nil
 }

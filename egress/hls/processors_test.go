@@ -26,9 +26,16 @@ func toldRenditions(t *testing.T, s *Server, camera string) string {
 		if r.OK {
 			behind = r.Behind.String()
 		}
-		out = append(out, strings.Join(strings.Fields(fmt.Sprintf("%s %s %s %d %s", r.Name, r.Role, r.Processor, r.Newest.Seq-testPlace.Seq, behind)), " "))
+		out = append(out, strings.Join(strings.Fields(fmt.Sprintf("%s %s %s %s %d %s", r.Name, r.Role, r.Processor, widthOf(r), r.Newest.Seq-testPlace.Seq, behind)), " "))
 	}
 	return strings.Join(out, ", ")
+}
+
+func widthOf(r Rendition) string {
+	if r.Width == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%dpx", r.Width)
 }
 
 // What processors make of a camera, and how many seconds each is behind: of topics that
@@ -54,10 +61,11 @@ func TestRenditions(t *testing.T) {
 		log.add("cam/redacted", redacted...)
 		log.add("cam/dlq-redact", derived(raw[4:5], schemas.RoleDeadLetter, 320)...)
 		log.add("cam/old", old...)
+		log.add("cam/sub", derived(raw[:1], schemas.RoleAlternative, 160)...) // it has numbers of its own
 		log.update("cam/begins", func(*fakeTopic) {})
 		log.add("other/small", small[:1]...)
 		s := run(t, Config{}, log)
-		want0 := "raw 8 ?, dlq-redact dead-letter 4 ?, old data 1 ?, redacted alternative redact 2 6s, small variant transcode 7 1s"
+		want0 := "raw 8 ?, dlq-redact dead-letter 320px 4 ?, old data 320px 1 ?, redacted alternative redact 320px 2 6s, small variant transcode 160px 7 1s, sub alternative 0 ?"
 		if got := toldRenditions(t, s, "cam"); got != want0 {
 			t.Errorf("%s\nwant\n%s", got, want0)
 		}
@@ -70,19 +78,19 @@ func TestRenditions(t *testing.T) {
 		}
 		log.add("cam/small", small[8])
 		time.Sleep(keepNewest)
-		if got := toldRenditions(t, s, "cam"); !strings.Contains(got, "small variant transcode 8 0s") || log.loads != loads {
+		if got := toldRenditions(t, s, "cam"); !strings.Contains(got, "small variant transcode 160px 8 0s") || log.loads != loads {
 			t.Errorf("after %v, with %d loads: %s", keepNewest, log.loads-loads, got)
 		}
 		// Followed topics are known.
 		want(t, get(s, "/hls/cam/index.m3u8"), 200)
 		log.add("cam", raw[9])
 		synctest.Wait()
-		if got := toldRenditions(t, s, "cam"); !strings.HasPrefix(got, "raw 9 ?") || !strings.Contains(got, "small variant transcode 8 1s") || !strings.Contains(got, "redacted alternative redact 2 7s") {
+		if got := toldRenditions(t, s, "cam"); !strings.HasPrefix(got, "raw 9 ?") || !strings.Contains(got, "small variant transcode 160px 8 1s") || !strings.Contains(got, "redacted alternative redact 320px 2 7s") {
 			t.Errorf("with followed topics: %s", got)
 		}
 		log.fail(errors.New("away"))
 		time.Sleep(time.Minute)
-		if got := toldRenditions(t, s, "cam"); !strings.Contains(got, "redacted alternative redact 2 6s") {
+		if got := toldRenditions(t, s, "cam"); !strings.Contains(got, "redacted alternative redact 320px 2 6s") {
 			t.Errorf("with the log away: %s", got)
 		}
 		if _, err := run(t, Config{}, log).Renditions(context.Background(), "cam"); err == nil {

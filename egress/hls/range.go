@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/url"
 	"slices"
 	"time"
 
+	"github.com/framelog/framelog/internal/httpgzip"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/internal/when"
 	"github.com/framelog/framelog/schemas"
@@ -20,27 +22,10 @@ type span struct{ from, to time.Time }
 // hasSpan reports whether a request asks for a range.
 func hasSpan(q url.Values) bool { return q.Has("start") || q.Has("end") }
 
-// parseSpan reads the query of a range. Without an end the range ends now. Nothing is recorded
-// in the future, so it never ends later.
+// parseSpan reads the query of a range.
 func (s *Server) parseSpan(q url.Values, now time.Time) (r span, err error) {
-	r.to = now
-	for name, t := range map[string]*time.Time{"start": &r.from, "end": &r.to} {
-		if name == "end" && !q.Has(name) {
-			continue
-		}
-		var ok bool
-		if *t, ok = when.Parse(q.Get(name), now); !ok {
-			return r, fail(http.StatusBadRequest, "bad", "%s: %q is no time; give %s", name, q.Get(name), when.Forms)
-		}
-	}
-	if r.to.After(now) {
-		r.to = now
-	}
-	switch length := r.to.Sub(r.from); {
-	case length <= 0:
-		return r, fail(http.StatusBadRequest, "bad", "the range ends before it begins, or begins in the future")
-	case length > s.cfg.MaxRange:
-		return r, fail(http.StatusBadRequest, "bad", "the range is longer than %v; ask for a shorter one, or raise egress.max_range", s.cfg.MaxRange)
+	if r.from, r.to, err = when.Range(q, now, s.cfg.MaxRange); err != nil {
+		return r, fail(http.StatusBadRequest, "bad", "%v", err)
 	}
 	return r, nil
 }
@@ -61,12 +46,53 @@ func (s *Server) serveRange(w http.ResponseWriter, r *http.Request, res resource
 	if res.kind == kindMultivariant {
 		return s.serveRangeMultivariant(w, r, res, in)
 	}
-	entries, err := s.rangeEntries(r.Context(), res.topic, in)
-	if err != nil {
-		return err
+	return s.sendRange(w, r, res.topic, in, func(entries []schemas.Entry) []byte {
+		return Playlist(entries, PlaylistOptions{Base: res.topic.Name() + "/", Ended: true, Offset: max(0, in.from.Sub(entries[0].Start))})
+	})
+}
+
+const (
+	// keptRanges is how many bytes of playlists of ranges are kept. One of 24 hours has 3 MB.
+	keptRanges = 32 << 20
+	// rangeSettles is how long after its end a range gets no more footage. Public time may step
+	// back by medialog.MaxStepBack, and entries may wait while the brokers are away.
+	rangeSettles = 3 * time.Hour
+	// keepRange is how long a playlist is kept. What the archive has deleted meanwhile is told
+	// that much later: the answer to such a segment is 410.
+	keepRange = 10 * time.Minute
+)
+
+// ranged is a playlist of a range that gets no more footage, as it is sent.
+type ranged struct {
+	body  []byte
+	first schemas.Entry // that can be played
+	made  time.Time
+}
+
+// sendRange answers with the playlist that render makes of the entries of a range. It keeps it if it
+// stays the same.
+func (s *Server) sendRange(w http.ResponseWriter, r *http.Request, t schemas.Topic, in span, render func([]schemas.Entry) []byte) (err error) {
+	zipped := httpgzip.Accepted(r)
+	k := cacheKey{topic: t, config: fmt.Sprint(r.URL.Path, in.query(), zipped)}
+	p := s.ranges.get(k)
+	if p == nil || time.Since(p.made) >= keepRange || s.log.Available(r.Context(), t, p.first) != nil {
+		entries, err := s.rangeEntries(r.Context(), t, in)
+		if err != nil {
+			return err
+		}
+		p = &ranged{body: render(entries), made: time.Now()}
+		if zipped {
+			if p.body, err = httpgzip.Compress(p.body); err != nil {
+				return err
+			}
+		}
+		if i := slices.IndexFunc(entries, func(e schemas.Entry) bool { return e.Playable() }); i >= 0 && time.Since(in.to) >= rangeSettles {
+			p.first = entries[i]
+			s.ranges.put(k, p, int64(len(p.body)))
+		}
 	}
-	b := Playlist(entries, PlaylistOptions{Base: res.topic.Name() + "/", Ended: true, Offset: max(0, in.from.Sub(entries[0].Start))})
-	return sendPlaylist(w, r, b)
+	writePlaylist(w, r, p.body, zipped)
+	return nil
 }
 
 func (s *Server) serveRangeMultivariant(w http.ResponseWriter, r *http.Request, res resource, in span) error {
@@ -84,7 +110,7 @@ func (s *Server) serveRangeMultivariant(w http.ResponseWriter, r *http.Request, 
 			failed = errors.Join(failed, err)
 			continue
 		}
-		v.URI = base + v.URI
+		v.URI, v.Keyframes = base+v.URI, base+v.Keyframes
 		all = append(all, v)
 	}
 	if len(all) == 0 {
@@ -108,7 +134,7 @@ func (s *Server) rangeVariant(ctx context.Context, t schemas.Topic, in span) (v 
 	if err != nil {
 		return v, err
 	}
-	v = Variant{URI: t.Name() + ".m3u8" + in.query(), Tracks: init.tracks}
+	v = Variant{URI: t.Name() + ".m3u8" + in.query(), Keyframes: t.Name() + "/keyframes.m3u8" + in.query(), Tracks: init.tracks}
 	v.Peak, v.Average = Bandwidth(entries)
 	return v, nil
 }
@@ -120,12 +146,9 @@ func (s *Server) rangeEntries(ctx context.Context, t schemas.Topic, in span) ([]
 	defer cancel()
 	entries, err := with(ctx, s.loader.lookups, func() ([]schemas.Entry, error) {
 		s.metrics.lookups.Inc()
-		var all []schemas.Entry
-		for e, err := range s.log.Entries(ctx, t, medialog.Range{From: in.from, To: in.to}) {
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, e)
+		all, err := collect(s.log.Entries(ctx, t, medialog.Range{From: in.from, To: in.to}))
+		if err != nil {
+			return nil, err
 		}
 		return s.held(ctx, t, all)
 	})
@@ -138,6 +161,26 @@ func (s *Server) rangeEntries(ctx context.Context, t schemas.Topic, in span) ([]
 		return nil, fail(http.StatusNotAcceptable, "unplayable", "%s is MJPEG there, which players do not play in HLS", noun(t))
 	}
 	return entries, nil
+}
+
+// collect returns all entries. There may be many, each of 0.5 KB, so they are copied once only.
+func collect(entries iter.Seq2[schemas.Entry, error]) ([]schemas.Entry, error) {
+	const size = 1024
+	var full [][]schemas.Entry
+	var block []schemas.Entry
+	for e, err := range entries {
+		if err != nil {
+			return nil, err
+		}
+		if len(block) == size {
+			full, block = append(full, block), make([]schemas.Entry, 0, size)
+		}
+		block = append(block, e)
+	}
+	if full == nil {
+		return block, nil
+	}
+	return slices.Concat(append(full, block)...), nil
 }
 
 // held leaves out the first entries, whose media have expired. Partitions do not expire

@@ -101,6 +101,51 @@ func TestRange(t *testing.T) {
 	})
 }
 
+// The playlist of a range that gets no more footage is made once, and again when footage has expired.
+func TestRangeIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(testmedia.Start.Add(time.Hour))) // of the bubble's time
+		log := newFakeLog()
+		log.add("cam", testmedia.Synthetic(testPlace, 10)...)
+		s := run(t, Config{}, log)
+		read := func(path, segments string) (lookups int) {
+			t.Helper()
+			before := log.reads()
+			if got := segmentsOf(want(t, get(s, path), 200)); got != segments {
+				t.Errorf("%s: segments %s, want %s", path, got, segments)
+			}
+			return log.reads() - before
+		}
+		path := "/hls/cam/raw.m3u8" + rangeQuery(2, 5)
+		for range 2 {
+			if n := read(path, "2 3 4"); n == 0 {
+				t.Error("a range that may get footage was not read")
+			}
+		}
+		time.Sleep(rangeSettles)
+		if n := read(path, "2 3 4"); n == 0 {
+			t.Error("the range was not read")
+		}
+		if n := read(path, "2 3 4"); n > 0 {
+			t.Errorf("it was read again: %d", n)
+		}
+		if n := read("/hls/cam/raw.m3u8"+rangeQuery(2, 6), "2 3 4 5"); n == 0 {
+			t.Error("another range was not read")
+		}
+		log.expire("cam", testPlace.Seq+3)
+		if n := read(path, "3 4"); n == 0 {
+			t.Error("a range that has begun to expire was not read")
+		}
+		if n := read(path, "3 4"); n > 0 {
+			t.Errorf("it was read again: %d", n)
+		}
+		time.Sleep(keepRange)
+		if n := read(path, "3 4"); n == 0 {
+			t.Error("after a while it was not read again")
+		}
+	})
+}
+
 // moved is a fragment at another time.
 func moved(e schemas.Entry, f testmedia.Fragment, start time.Time, seq uint64) testmedia.Fragment {
 	e.Seq, e.Start, e.Session = seq, start, e.Session+1
@@ -138,4 +183,28 @@ func TestRangesThatAreWrong(t *testing.T) {
 			t.Errorf("without brokers: %s", body)
 		}
 	})
+}
+
+// collect keeps all entries in order, however many there are.
+func TestCollect(t *testing.T) {
+	for _, n := range []int{0, 1, 1023, 1024, 1025, 2048, 5000} {
+		all, err := collect(func(yield func(schemas.Entry, error) bool) {
+			for i := range n {
+				if !yield(schemas.Entry{Seq: uint64(i)}, nil) {
+					return
+				}
+			}
+		})
+		if err != nil || len(all) != n {
+			t.Fatalf("%d of %d, %v", len(all), n, err)
+		}
+		for i, e := range all {
+			if e.Seq != uint64(i) {
+				t.Fatalf("%d of %d is %d", i, n, e.Seq)
+			}
+		}
+	}
+	if _, err := collect(func(yield func(schemas.Entry, error) bool) { yield(schemas.Entry{}, errLost) }); !errors.Is(err, errLost) {
+		t.Error(err)
+	}
 }

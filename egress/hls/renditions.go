@@ -1,6 +1,7 @@
 package hls
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -40,7 +41,8 @@ type renditions struct {
 type end struct {
 	newest    schemas.Entry // Kind "" if there is no entry
 	processor string        // that made it; "" if it is not known
-	asked     bool          // a chunk was read to know it
+	width     uint16        // of the picture, in pixels; 0 if there is none, or it is not known
+	asked     bool          // a chunk was read to know them
 	read      time.Time
 }
 
@@ -177,22 +179,24 @@ func (rs *renditions) readEnd(ctx context.Context, k cacheKey, before end) (end,
 		}
 		break
 	}
-	// An `open` that is long ago is not among what was read.
-	if e.processor == "" && e.newest.Epoch == before.newest.Epoch {
-		e.processor, e.asked = before.processor, before.asked
+	if e.newest.Epoch == before.newest.Epoch && e.newest.Config == before.newest.Config {
+		// An `open` that is long ago is not among what was read.
+		e.processor = cmp.Or(e.processor, before.processor)
+		e.width, e.asked = before.width, before.asked
 	}
 	rs.ends.put(k, e, 1)
 	return e, nil
 }
 
-// processor returns what makes a rendition, "" if that is not known.
-func (rs *renditions) processor(ctx context.Context, t schemas.Topic, e end) string {
-	if e.processor != "" || e.asked || !e.newest.Playable() {
-		return e.processor
+// complete returns e with what makes a rendition and the width of its picture, as far as
+// that is known.
+func (rs *renditions) complete(ctx context.Context, t schemas.Topic, e end) end {
+	if e.asked || !e.newest.Playable() || e.processor != "" && e.newest.Layout.Video == "" {
+		return e
 	}
 	for c, err := range rs.log.Chunks(ctx, t, e.newest) {
-		if err == nil && c.Lineage != nil {
-			e.processor = c.Lineage.Processor
+		if err == nil {
+			e.take(c)
 		}
 		break
 	}
@@ -200,5 +204,15 @@ func (rs *renditions) processor(ctx context.Context, t schemas.Topic, e end) str
 		e.asked = true
 		rs.ends.put(cacheKey{topic: t}, e, 1)
 	}
-	return e.processor
+	return e
+}
+
+// take takes what the first chunk of a fragment tells.
+func (e *end) take(c *schemas.Chunk) {
+	if c.Lineage != nil {
+		e.processor = cmp.Or(e.processor, c.Lineage.Processor)
+	}
+	for _, t := range c.Tracks {
+		e.width = max(e.width, t.Width)
+	}
 }

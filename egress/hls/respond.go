@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	answers "github.com/framelog/framelog/egress/answer"
 	"github.com/framelog/framelog/internal/cmaf"
 	"github.com/framelog/framelog/internal/httpgzip"
 	"github.com/framelog/framelog/internal/medialog"
@@ -54,6 +55,8 @@ func explain(err error) *failure {
 		return fail(http.StatusNotFound, "gap", "there is no footage here: it is a gap")
 	case errors.Is(err, errBusy):
 		return fail(http.StatusServiceUnavailable, "busy", "too many requests at a time; try again")
+	case errors.Is(err, errMoved):
+		return fail(http.StatusServiceUnavailable, "busy", "the footage before the window could not be read in time; try again")
 	case errors.Is(err, errTimeout):
 		return fail(http.StatusServiceUnavailable, "timeout", "nothing new came in time")
 	case errors.Is(err, errClosed), errors.Is(err, context.Canceled):
@@ -132,13 +135,33 @@ type patient struct {
 	left    int // bytes until the next deadline
 }
 
+// wait begins the next deadline when it is time.
+func (p *patient) wait() {
+	if p.left == 0 {
+		// A ResponseWriter without deadlines works too.
+		_ = http.NewResponseController(p.ResponseWriter).SetWriteDeadline(time.Now().Add(p.timeout))
+		p.left = patience
+	}
+}
+
+// ReadFrom implements io.ReaderFrom, so that the system can copy files.
+func (p *patient) ReadFrom(from io.Reader) (n int64, err error) {
+	for {
+		p.wait()
+		m, end, err := answers.CopyPiece(p.ResponseWriter, from, int64(p.left))
+		n, p.left = n+m, p.left-int(m)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			p.slow.Inc()
+		}
+		if end || err != nil {
+			return n, err
+		}
+	}
+}
+
 func (p *patient) Write(b []byte) (n int, err error) {
 	for {
-		if p.left == 0 {
-			// A ResponseWriter without deadlines works too.
-			_ = http.NewResponseController(p.ResponseWriter).SetWriteDeadline(time.Now().Add(p.timeout))
-			p.left = patience
-		}
+		p.wait()
 		m, err := p.ResponseWriter.Write(b[:min(len(b), p.left)])
 		n, p.left, b = n+m, p.left-m, b[m:]
 		if errors.Is(err, os.ErrDeadlineExceeded) {

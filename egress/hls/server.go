@@ -21,6 +21,7 @@ type Server struct {
 	*common
 	loader     *loader
 	renditions *renditions
+	ranges     *cache[*ranged]
 
 	unfollowed int // cameras beyond MaxTails, in mode Always; of Run's goroutine
 
@@ -51,7 +52,7 @@ func New(cfg Config, log Log, logger *slog.Logger, reg prometheus.Registerer) (*
 	}
 	c.tasks.ctx, c.tasks.cancel = context.WithCancel(context.Background())
 	l := newLoader(c)
-	s := &Server{common: c, loader: l, renditions: newRenditions(l), streams: map[schemas.Topic]*stream{}}
+	s := &Server{common: c, loader: l, renditions: newRenditions(l), ranges: newCache[*ranged](keptRanges, nil), streams: map[schemas.Topic]*stream{}}
 	if reg != nil {
 		reg.MustRegister(shownMetric{s})
 	}

@@ -43,6 +43,8 @@ type stream struct {
 	latest   time.Time     // of the last change
 	rendered map[renderKey][]byte
 	reports  []Report  // those in the playlists of rendered
+	past     *past     // nil: nobody asks for it
+	longer   time.Time // when somebody last asked for more than the window
 	used     time.Time // by the last request
 	whole    time.Time // when somebody last asked for a whole segment of the window
 	users    int       // requests that are being answered
@@ -58,6 +60,7 @@ type keptSegment struct {
 
 type renderKey struct {
 	skip, gzip bool
+	dvr        time.Duration
 }
 
 // newStream makes the stream of a topic. The caller runs it with ctx, which its
@@ -133,6 +136,9 @@ func (st *stream) update(change func()) {
 	defer st.mu.Unlock()
 	change()
 	clear(st.rendered)
+	if st.past != nil && time.Since(st.longer) > st.cfg.Linger {
+		st.past = nil
+	}
 	st.changes++
 	st.latest = time.Now()
 	close(st.changed)
@@ -375,11 +381,7 @@ func (st *stream) deltaHelps(d directives) bool {
 func (st *stream) render(d directives, gzip bool, reports []Report) ([]byte, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if !slices.Equal(reports, st.reports) {
-		clear(st.rendered)
-		st.reports = reports
-	}
-	k := renderKey{skip: st.deltaHelps(d), gzip: gzip}
+	k := st.renderKey(d, gzip, reports)
 	if b, ok := st.rendered[k]; ok {
 		return b, nil
 	}
@@ -395,6 +397,16 @@ func (st *stream) render(d directives, gzip bool, reports []Report) ([]byte, err
 	}
 	st.rendered[k] = b
 	return b, nil
+}
+
+// renderKey is what the playlist for a request is called in rendered, which is cleared if other
+// reports are known now. st.mu is held.
+func (st *stream) renderKey(d directives, gzip bool, reports []Report) renderKey {
+	if !slices.Equal(reports, st.reports) {
+		clear(st.rendered)
+		st.reports = reports
+	}
+	return renderKey{skip: st.deltaHelps(d), gzip: gzip}
 }
 
 // isVariant reports whether the stream is raw, or its rendition has the role variant. st.mu

@@ -1,0 +1,55 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// There is room while few bytes are not acknowledged, and none of them for long.
+func TestWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWindow(1000, 2*time.Second)
+		room := func(want bool) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
+			defer cancel()
+			if err := w.wait(ctx); (err == nil) != want || err != nil && !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("room %v, want %v", err == nil, want)
+			}
+		}
+		room(true)
+		w.add(999)
+		room(true)
+		w.add(1)
+		room(false)
+		w.ack(500)
+		room(true) // though the rest was sent at the same time
+		time.Sleep(1900 * time.Millisecond)
+		w.add(10)
+		room(true)
+		time.Sleep(200 * time.Millisecond)
+		room(false) // the first 1000 are too old
+		if _, ok := w.ack(999); !ok {
+			t.Error("refused")
+		}
+		room(false)
+		w.ack(1000)
+		room(true)
+		time.Sleep(1900 * time.Millisecond)
+		room(false)
+		w.ack(1010)
+		room(true)
+		time.Sleep(time.Hour)
+		room(true)
+		for range 100 {
+			time.Sleep(time.Millisecond)
+			w.add(1)
+		}
+		if len(w.marks) > 2 || w.inFlight() != 100 {
+			t.Errorf("%d marks, %d in flight", len(w.marks), w.inFlight())
+		}
+	})
+}

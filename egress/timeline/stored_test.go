@@ -1,0 +1,81 @@
+package timeline
+
+import (
+	"context"
+	"math/rand/v2"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/internal/summary"
+	"github.com/framelog/framelog/schemas"
+)
+
+// stored is a log that has summaries of some hours.
+type stored struct {
+	index
+	has func(at time.Time) bool
+}
+
+func (x *stored) Summaries(_ context.Context, _ schemas.Topic, from, to time.Time, step time.Duration) (map[int64]*summary.Hour, error) {
+	hours := map[int64]*summary.Hour{}
+	for at := from.Truncate(time.Hour); at.Before(to); at = at.Add(time.Hour) {
+		if !x.has(at) {
+			continue
+		}
+		run := summary.NewRun(at, 1)
+		for i := range x.all {
+			if e := &x.all[i]; e.Start.Before(at.Add(time.Hour)) && (e.End().After(at) || e.Duration == 0 && !e.Start.Before(at)) {
+				run.Add(e)
+			}
+		}
+		h := run.Hours[0].Coarse(at, time.Minute)
+		if step%time.Hour == 0 {
+			h = h.Coarse(at, time.Hour)
+		}
+		hours[at.Unix()] = h
+	}
+	return hours, nil
+}
+
+// A timeline is the same whether hours come from summaries or are read.
+func TestStored(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		all := many(rng, 30)
+		newest := all[len(all)-1].Start
+		some := map[time.Time]bool{}
+		x := &stored{index{all: all}, func(at time.Time) bool {
+			if _, ok := some[at]; !ok {
+				some[at] = rng.IntN(4) > 0
+			}
+			return some[at] && at.Add(time.Hour+skew).Before(newest)
+		}}
+		plain, quick := serve(&index{all: all}, Config{}), New(Config{}, Deps{Log: x, Known: func(c string) bool { return c == "cam" }})
+		for range 8 {
+			step := []time.Duration{time.Minute, 7 * time.Minute, time.Hour, 3 * time.Hour, 24 * time.Hour}[rng.IntN(5)]
+			start := midnight.Add(time.Duration(rng.Int64N(int64(30*time.Hour))) - 2*time.Hour)
+			params := between(start, start.Add(1+time.Duration(rng.Int64N(int64(24*time.Hour)))), step)
+			_, want := get(t, plain, params)
+			if _, got := get(t, quick, params); !reflect.DeepEqual(got, want) {
+				t.Fatalf("seed %d, %v: %+v\nwant %+v", seed, params, got, want)
+			}
+		}
+	}
+}
+
+// A month of hours that have summaries is read without entries of these.
+func TestStoredIsNotRead(t *testing.T) {
+	x := &stored{has: func(at time.Time) bool { return at.Before(midnight.Add(700 * time.Hour)) }}
+	for i := range 720 * 4 {
+		x.all = append(x.all, schemas.Entry{Kind: schemas.KindWhole, Life: "one", Seq: uint64(i), Start: midnight.Add(time.Duration(i) * 15 * time.Minute), Duration: schemas.Ticks(15 * time.Minute), Bytes: 60})
+	}
+	s := New(Config{}, Deps{Log: x, Known: func(c string) bool { return c == "cam" }})
+	_, a := get(t, s, between(midnight, midnight.Add(720*time.Hour), 24*time.Hour))
+	if len(a.Steps) != 30 || a.Steps[29].Footage != 24*3600 {
+		t.Errorf("%d steps: %+v", len(a.Steps), a.Steps)
+	}
+	if x.read > 24*4 { // the two oldest hours, from which retention takes, and the newest 20
+		t.Errorf("%d entries are read", x.read)
+	}
+}
