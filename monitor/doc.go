@@ -11,6 +11,7 @@
 //
 //	framelog_monitor_up                                    1: the brokers answered the newest reading. 0: they did not.
 //	framelog_monitor_scrape_age_seconds                    Age of the newest complete reading of the log.
+//	framelog_monitor_retention_seconds                     topics.retention of the monitor's configuration.
 //	framelog_monitor_broker_up{broker}                     1: the broker (its node id) is in the cluster. 0: it holds replicas, and is not there.
 //	framelog_monitor_partitions_without_leader{kind}       Partitions that cannot be read or written. kind: media, index, registry or events.
 //
@@ -29,18 +30,18 @@
 // The labels:
 //
 //   - state is that of the camera's status (connecting, live, away, refused, unusable,
-//     disabled); "stale" if its owner has written none for 30 s; "unowned" if there is none.
+//     disabled, ended); "stale" if its owner has written none for 30 s; "unowned" if there is none.
 //   - hop is "log": the age of the newest entry of the camera's own topic. It rises up to
-//     the length of a fragment between two entries. A camera that is disabled or removed has
-//     no such hop; one that was never recorded is as old as its record in the registry.
+//     the length of a fragment between two entries. A camera that is disabled or removed, and a
+//     replay, have no such hop; one that was never recorded is as old as its record in the registry.
 //     Or hop is a rendition: how much footage of the camera it does not have yet, also if
 //     its processor is dead. Dead letters and the results of a backfill or a redrive are no hops.
 //     Or hop is "playlist": how much footage of the log the playlist does not show yet, of
-//     the cameras that egress follows, under framelog up. In a cluster Prometheus can
-//     compute it from framelog_egress_hls_shown_timestamp_seconds (docs/operating.md).
+//     the cameras that egress follows, under framelog up. In a cluster the rules for
+//     Prometheus compute it (deploy/prometheus).
 //   - rendition is "raw" for the camera's own topic.
 //   - group is a consumer group that has committed offsets of index topics. Those of
-//     processors are called framelog-process-<processor>.
+//     processors are called framelog-process-<processor>, that of archivers framelog-archive.
 //   - reason is that of the entries: budget, storage, crash, skipped, … (docs/operating.md).
 //     Those that tell of a loss are there from the start, with 0.
 package monitor

@@ -18,6 +18,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 var (
 	descUp         = desc("up", "1 if the brokers answered the newest reading of the log, else 0.")
 	descAge        = desc("scrape_age_seconds", "Age of the newest complete reading of the log.")
+	descRetention  = desc("retention_seconds", "topics.retention of the monitor's configuration. Missing if it has none.")
 	descBroker     = desc("broker_up", "1 if a broker is in the cluster, 0 if it is not, and was, or holds replicas.", "broker")
 	descLeader     = desc("partitions_without_leader", "Partitions that cannot be read or written. kind: media, index, registry or events.", "kind")
 	descState      = desc("camera_state", "1 for the state that a camera is in: that of its status, stale or unowned.", "camera", "state")
@@ -34,7 +35,7 @@ var (
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descUp, descAge, descBroker, descLeader, descState, descHop, descGaps, descLetters,
+		descUp, descAge, descRetention, descBroker, descLeader, descState, descHop, descGaps, descLetters,
 		descRecords, descSeconds, descLeft, descTopicBytes, descTopicSpan,
 	} {
 		to <- d
@@ -50,6 +51,9 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 		return // there is no report yet
 	}
 	s.gauge(descAge, time.Since(report.At).Seconds())
+	if c.m.cfg.Retention > 0 {
+		s.gauge(descRetention, c.m.cfg.Retention.Seconds())
+	}
 	for broker, up := range report.Brokers {
 		s.gauge(descBroker, oneIf(up), broker)
 	}

@@ -89,6 +89,7 @@ func TestMetrics(t *testing.T) {
 		cam.status(schemas.StateLive)
 		e.report()
 		check("at first", "up", map[string]float64{"": 1})
+		check("at first", "retention_seconds", map[string]float64{"": retention.Seconds()})
 		check("at first", "broker_up", map[string]float64{"0": 1})
 		check("at first", "partitions_without_leader", map[string]float64{"media": 0, "index": 0, "registry": 0, "events": 0})
 		check("at first", "camera_state", map[string]float64{"yard live": 1})

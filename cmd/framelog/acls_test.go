@@ -35,7 +35,7 @@ processors:
 		{name: "a kind", cmd: aclsCmd{Role: "process", Name: "motion"}, have: "site.cameras site.framelog-process-motion site.events site.cam.*"},
 		{name: "a program of its own", cmd: aclsCmd{Role: "process", Name: "people", Cameras: []string{"a"}, Input: "dark", Renditions: []string{"x"}}, have: "site.cameras site.framelog-process-people " +
 			"site.events site.cam.a.dark site.cam.a.dark.index site.cam.a.dlq-people site.cam.a.dlq-people.index site.cam.a.x site.cam.a.x.index"},
-		{name: "up", cmd: aclsCmd{Role: "up"}, have: "site.framelog-ingest site.cameras site.cameras.status site.cam.* site.framelog-process-night site.framelog-process-motion site.events site.users site.framelog-* kafka-cluster"},
+		{name: "up", cmd: aclsCmd{Role: "up"}, have: "site.framelog-ingest site.cameras site.cameras.status site.cam.* site.framelog-process-night site.framelog-process-motion site.events site.framelog-archive site.users site.framelog-* kafka-cluster"},
 		{name: "no role", cmd: aclsCmd{Role: "viewer"}, err: `--role: there is no role "viewer"; it is one of ingest, process`},
 		{name: "no name", cmd: aclsCmd{Role: "process"}, err: "--name: "},
 		{name: "no camera", cmd: aclsCmd{Role: "ingest", Cameras: []string{"A"}}, err: "--cameras: "},

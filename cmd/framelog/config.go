@@ -74,6 +74,9 @@ func checkTogether(cfg *config.Config) error {
 	if cfg.Where("egress.disk_reserve") == "" { // HLS files make room before recording stops
 		egress.DiskReserve = max(egress.DiskReserve, ingest.DiskReserve+1<<30)
 	}
+	if archive := config.Get[archiveConfig](cfg); cfg.Where("archive.disk_reserve") == "" { // the archive makes room before both
+		archive.DiskReserve = max(archive.DiskReserve, egress.DiskReserve+1<<30, config.Size(diskSize(archive.Dir)/20))
+	}
 	if egress.MaxAge >= cfg.Topics.Retention {
 		if cfg.Where("egress.max_age") != "" {
 			return cfg.Errorf("egress.max_age", "lower it, or keep footage longer", "%s is not less than topics.retention, %s: caches would hold what Kafka has removed",

@@ -27,7 +27,7 @@ func loadText(t *testing.T, text string, env ...string) (*config.Config, error) 
 // TestSections: the checks and defaults of roles' own keys, and those that
 // concern several sections.
 func TestSections(t *testing.T) {
-	egress := config.Get[egressConfig]
+	egress, archive := config.Get[egressConfig], config.Get[archiveConfig]
 	for _, tt := range []struct {
 		name, yaml, env string
 		want            []string // of the error; empty: none
@@ -47,6 +47,29 @@ func TestSections(t *testing.T) {
 			name: "unless egress.disk_reserve is set", yaml: "ingest: {disk_reserve: 5GiB}\negress: {disk_reserve: 1GiB}\n",
 			get: func(c *config.Config) any { return egress(c).DiskReserve.String() }, value: "1GiB",
 		},
+		{
+			name: "the archive makes room before HLS files are deleted", yaml: "egress: {disk_reserve: 900000GiB}\n",
+			get: func(c *config.Config) any { return archive(c).DiskReserve.String() }, value: "900001GiB",
+		},
+		{
+			name: "unless archive.disk_reserve is set", yaml: "archive: {disk_reserve: 1GiB}\n",
+			get: func(c *config.Config) any { return archive(c).DiskReserve.String() }, value: "1GiB",
+		},
+		{
+			name: "the archive is below data", yaml: "data: /d\n",
+			get: func(c *config.Config) any { return archive(c).Dir }, value: "/d/archive",
+		},
+		{name: "a pattern of cameras", yaml: "archive:\n  cameras: [yard, \"[\"]\n", want: []string{"framelog.yaml:2: archive.cameras[1]: ", `"[" is no pattern`}},
+		{
+			name: "the archive in S3", yaml: "archive: {s3: {endpoint: \"s3.example:9000\", bucket: footage, prefix: a/b, access_key: a, secret_key: \"${file:s3}\"}}\n",
+			get: func(c *config.Config) any { dir, err := archiveOf(c, nil); return fmt.Sprint(dir, err) }, value: "s3://footage/a/b <nil>",
+		},
+		{name: "S3 with a URL", yaml: "archive:\n  s3:\n    endpoint: https://me:pass@s3.example\n", want: []string{"framelog.yaml:3: archive.s3.endpoint: it is no host"}},
+		{name: "S3 without a bucket", yaml: "archive: {s3: {endpoint: s3.example}}\n", want: []string{"archive.s3.bucket: ", "name a bucket"}},
+		{name: "S3 with a prefix that leaves", yaml: "archive: {s3: {endpoint: s3.example, bucket: footage, prefix: a/../b}}\n", want: []string{"archive.s3.prefix: ", "no prefix"}},
+		{name: "S3 without a key", yaml: "archive: {s3: {endpoint: s3.example, bucket: footage, access_key: a}}\n", want: []string{"archive.s3.secret_key: ", "${FRAMELOG_SECRET_X}"}},
+		{name: "S3 with half a reference", yaml: "archive: {s3: {endpoint: s3.example, bucket: footage, access_key: a, secret_key: \"${file:x}y\"}}\n", want: []string{"archive.s3.secret_key: ", "reference"}},
+		{name: "S3 without an endpoint", yaml: "archive: {s3: {bucket: footage}}\n", want: []string{"archive.s3.endpoint: ", "no effect"}},
 		{
 			name: "HLS files are below data", yaml: "data: /d\n",
 			get: func(c *config.Config) any { return egress(c).HLSDir }, value: "/d/hls",

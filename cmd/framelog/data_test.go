@@ -27,7 +27,7 @@ func TestDataModes(t *testing.T) {
 			"cameras:\n  - id: front\n    url: rtsp://viewer:" + canary + "@127.0.0.1:1/live\n",
 	})
 	for name, want := range map[string]os.FileMode{
-		"": 0o711, "lock": 0o600, "broker": 0o700, "run": 0o700, "run/config.yaml": 0o600, "secrets": 0o700, "secrets/front": 0o600, "hls": 0o755,
+		"": 0o711, "lock": 0o600, "broker": 0o700, "run": 0o700, "run/config.yaml": 0o600, "secrets": 0o700, "secrets/front": 0o600, "hls": 0o755, "archive": 0o700,
 	} {
 		info, err := os.Stat(filepath.Join(f.Data, name))
 		if err != nil {

@@ -24,6 +24,8 @@ import (
 // kind is a built-in kind of processors.
 type kind struct {
 	config.Kind
+	// encoded: it never decodes a picture, so it needs no GStreamer.
+	encoded bool
 	// new makes a processor. settings is what Kind.Settings has made. to gets its
 	// messages and metrics.
 	new func(name string, settings any, to telemetry) (processors.Processor, error)
@@ -46,12 +48,14 @@ func kinds() []kind {
 	run := builtIn("exec", "Runs a program of yours, in any language, which gets the decoded pictures.", exec.New,
 		func(s *exec.Settings, to telemetry) { s.Log, s.Registerer = to.log, to.reg })
 	run.Key, run.Rest = "exec", "command"
+	push := builtIn("forward", "Pushes cameras to another server, by RTSP or RTMP.", forward.New,
+		func(s *forward.Settings, to telemetry) { s.Log, s.Registerer = to.log, to.reg })
+	push.encoded = true
 	still := builtIn(thumbnailKind, "Keeps a small picture of each fragment, for timelines, and decodes exact snapshots for egress.", thumbnail.New)
 	still.serve = func(settings any) http.Handler { return thumbnail.Pictures(*settings.(*thumbnail.Settings)) }
 	return []kind{
 		run,
-		builtIn("forward", "Pushes cameras to another server, by RTSP or RTMP.", forward.New,
-			func(s *forward.Settings, to telemetry) { s.Log, s.Registerer = to.log, to.reg }),
+		push,
 		builtIn("motion", "Finds what moves: events with place and time.", motion.New),
 		builtIn("redact", "Hides areas of the picture, or what moves, in a rendition with rights of its own.", redact.New),
 		still,

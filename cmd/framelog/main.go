@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -145,25 +144,6 @@ func configFile(cfg *config.Config) (registry.File, error) {
 	return registry.NewFile(cfg.Name, cfg.Named(), cfg.Path, cfg.Embedded())
 }
 
-type versionCmd struct{}
-
-// Run prints what the Go toolchain has recorded about the build.
-func (versionCmd) Run(k *kong.Context) error {
-	version, revision := "(devel)", ""
-	if info, ok := debug.ReadBuildInfo(); ok {
-		if info.Main.Version != "" {
-			version = info.Main.Version
-		}
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				revision = " " + s.Value
-			}
-		}
-	}
-	_, err := fmt.Fprintf(k.Stdout, "framelog %s%s\n", version, revision)
-	return err
-}
-
 func main() {
 	os.Exit(run(os.Args[1:]))
 }
@@ -223,12 +203,18 @@ func commands(table []role) (out []kong.Option) {
 		out = append(out, kong.DynamicCommand(r.name, r.help, "", r.command, tags...))
 	}
 	return append(out,
+		kong.DynamicCommand("hold", "Keep ranges of footage in the archive from being deleted.", "", new(holdCmd)),
 		kong.DynamicCommand("cameras", "Show and change the cameras.", "", new(camerasCmd)),
+		kong.DynamicCommand("clip", "Write a range of a camera's footage as an MP4 file.", "", new(clipCmd)),
+		kong.DynamicCommand("export", "Write a range of a camera's footage with all that proves later that nothing was changed.", "", new(exportCmd)),
+		kong.DynamicCommand("verify", "Check what framelog export wrote, alone and against the log.", "", new(verifyCmd)),
 		kong.DynamicCommand("dlq", "Show, play and repeat fragments at which processors failed.", "", new(dlqCmd)),
 		kong.DynamicCommand("lag", "Show how far cameras, processors and consumer groups are behind, worst first.", "", new(lagCmd)),
+		kong.DynamicCommand("replay", "Repeat past footage of a camera as if it were live, as another camera.", "", new(replayCmd)),
 		kong.DynamicCommand("acls", "Print the commands that grant a role its rights in Kafka.", "", new(aclsCmd)),
 		kong.DynamicCommand("users", "Show and change who may use Framelog.", "", new(usersCmd)),
-		kong.DynamicCommand("version", "Print the version.", "", new(versionCmd)))
+		kong.DynamicCommand("ready", "Ask a role whether it is ready.", "", new(readyCmd)),
+		kong.DynamicCommand("version", "Print the version, and check whether it may run beside those that run now.", "", new(versionCmd)))
 }
 
 // commandMissing reports whether the arguments are correct and only a command is

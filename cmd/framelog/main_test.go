@@ -75,7 +75,7 @@ func TestWrongConfigurations(t *testing.T) {
 		{name: "data is a file", yaml: "listen: 127.0.0.1:0\ndata: " + file + "\n", want: []string{"framelog.yaml:2: data: ", "not a directory"}},
 		{name: "open to all", yaml: "listen: 0.0.0.0:0\n", want: []string{"framelog.yaml:1: ", "--insecure"}},
 		{name: "egress open to all", yaml: "brokers: [\"" + free + "\"]\n", args: []string{"egress", "--config", "framelog.yaml", "--listen", "0.0.0.0:0"}, want: []string{"--listen: ", "see all cameras", "--insecure"}},
-		{name: "egress has no second address", args: []string{"egress", "--http", "0.0.0.0:0"}, want: []string{"--http", "--help"}},
+		{name: "metrics of egress open to all", args: []string{"egress", "--http", "0.0.0.0:0"}, want: []string{"framelog: --http: ", "--insecure"}},
 		{name: "ingest open to all", yaml: "brokers: [\"" + free + "\"]\n", args: []string{"ingest", "--config", "framelog.yaml", "--http", "0.0.0.0:0"}, want: []string{"framelog: --http: ", "--insecure"}},
 		{name: "broker's metrics open to all", args: []string{"broker", "--http", ":0"}, want: []string{"framelog: --http: ", "--insecure"}},
 		{name: "broker open to all", yaml: "broker_listen: 0.0.0.0:9092\n", args: []string{"broker", "--config", "framelog.yaml"}, want: []string{"framelog.yaml:1: broker_listen: ", "--insecure"}},
@@ -242,7 +242,7 @@ func TestUp(t *testing.T) {
 		_, body := get("/v1/cameras")
 		return strings.Contains(body, `"front"`) && strings.Contains(body, `"status"`)
 	})
-	for _, role := range []string{"broker", "egress", "monitor", "ingest", "up"} {
+	for _, role := range []string{"broker", "egress", "monitor", "archive", "ingest", "up"} {
 		f.Wait(t, testenv.Patience, "the metrics of "+role, func() bool {
 			_, metrics := get("/metrics")
 			return strings.Contains(metrics, `go_goroutines{role="`+role+`"}`)

@@ -106,7 +106,7 @@ processors:
 	for _, m := range regexp.MustCompile(`msg=stopping role=up child=(\S+)`).FindAllStringSubmatch(f.Log.String(), -1) {
 		order = append(order, m[1])
 	}
-	if want := []string{"ingest", "process-still", "process-transcode.2", "process-transcode", "monitor", "egress", "camsim", "broker"}; !slices.Equal(order, want) {
+	if want := []string{"ingest", "process-still", "process-transcode.2", "process-transcode", "archive", "monitor", "egress", "camsim", "broker"}; !slices.Equal(order, want) {
 		t.Errorf("stopped in the order %v, want %v", order, want)
 	}
 }

@@ -41,7 +41,7 @@ type process struct {
 	log   *slog.Logger
 	reg   *prometheus.Registry
 
-	// policy decides who may see the metrics of a role that runs alone. Default: everybody.
+	// policy decides who may see metrics at listen. Default: everybody, as at --http.
 	policy  access.Policy
 	brokers *brokers.Wait
 	work    atomic.Pointer[func() error] // ready of started; nil before
@@ -76,8 +76,10 @@ func (r roleFlags) process(name string, cfg *config.Config, http string) (*proce
 	if r.supervised() {
 		waitLog = slog.New(slog.DiscardHandler)
 	}
+	reg := service.NewRegistry()
+	reg.MustRegister(buildInfo())
 	return &process{
-		flags: r, cfg: cfg, log: log, reg: service.NewRegistry(), brokers: brokers.NewWait(cfg, waitLog),
+		flags: r, cfg: cfg, log: log, reg: reg, brokers: brokers.NewWait(cfg, waitLog),
 		policy: access.Policy{Authorize: access.Everyone},
 	}, nil
 }
@@ -141,12 +143,14 @@ func (p *process) serve(ctx context.Context, key, addr string, h http.Handler) e
 	}
 	s := service.Server{Registry: p.reg, Log: p.log, Ready: p.ready, Handler: h}
 	if !child {
+		policy := access.Policy{Authorize: access.Everyone}
 		if key == "listen" {
+			policy = p.policy
 			if ln, err = withTLS(p.cfg, ln, p.log); err != nil {
 				return err
 			}
 		}
-		s.Guard = guard(p.cfg, addr, p.policy).Metrics
+		s.Guard = guard(p.cfg, addr, policy).Metrics
 		s.Log.Info("listening", "url", scheme(p.cfg, key)+"://"+ln.Addr().String()+"/")
 	}
 	return s.Serve(ctx, ln)

@@ -35,11 +35,14 @@ func (d *demoConfig) Check(c *config.Config) error {
 	return c.CheckOpen("demo.listen", d.Listen, "watch the demo's cameras", "listen on 127.0.0.1")
 }
 
-type camsimCmd struct{ roleFlags }
+type camsimCmd struct {
+	roleFlags
+	httpFlag
+}
 
 // Run serves the demo's cameras.
 func (c camsimCmd) Run(ctx context.Context) error {
-	p, err := c.start("camsim", nil, "")
+	p, err := c.start("camsim", nil, c.HTTP)
 	if err != nil {
 		return err
 	}
@@ -61,7 +64,7 @@ func (c camsimCmd) Run(ctx context.Context) error {
 			}
 			return nil
 		},
-		func(ctx context.Context) error { return p.serve(ctx, "", "", nil) })
+		func(ctx context.Context) error { return p.serve(ctx, "--http", c.HTTP, nil) })
 }
 
 // findDemoAddress sets demo.listen to an address with a free port, and logs it.

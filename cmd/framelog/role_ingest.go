@@ -14,6 +14,7 @@ import (
 	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/ingest/assemble"
 	"github.com/framelog/framelog/ingest/camera"
+	"github.com/framelog/framelog/ingest/replay"
 	"github.com/framelog/framelog/ingest/rtsp"
 	"github.com/framelog/framelog/internal/app/config"
 	"github.com/framelog/framelog/internal/app/service"
@@ -51,7 +52,13 @@ type ingestConfig struct {
 	ReconnectMax   config.Duration `yaml:"reconnect_max" default:"15s" min:"1s" max:"10m" doc:"Longest wait before the next attempt to connect to a camera that is away."`
 	ConnectTimeout config.Duration `yaml:"connect_timeout" default:"5s" min:"1s" max:"1m" doc:"How long a camera may take to accept a connection."`
 	StallTimeout   config.Duration `yaml:"stall_timeout" default:"10s" min:"1s" max:"5m" doc:"How long a camera may send no picture before ingest connects again."`
+	RTSP           rtspConfig      `yaml:"rtsp"`
 	DiskReserve    config.Size     `yaml:"disk_reserve" default:"2GiB" doc:"With the embedded broker: recording stops, with gaps, while less disk space is free. 0: never."`
+}
+
+// rtspConfig is the settings of RTSP cameras.
+type rtspConfig struct {
+	Engine string `yaml:"engine" default:"gstreamer" oneof:"gstreamer,native" doc:"What speaks RTSP with cameras: gstreamer, or native, which needs no GStreamer and less CPU time, and leaves cameras whose sound must be converted to GStreamer (docs/operating.md#rtsp-engines)."`
 }
 
 type ingestCmd struct {
@@ -71,8 +78,10 @@ func (c ingestCmd) Run(ctx context.Context) error {
 	// memory.
 	ballast := make([]byte, 32<<20)
 	defer runtime.KeepAlive(ballast)
-	if err := gstreamer.Init(); err != nil {
-		return &config.Error{What: strings.TrimPrefix(err.Error(), "gstreamer: ")}
+	if engine := config.Get[ingestConfig](p.cfg).RTSP.Engine; engine == rtsp.EngineGStreamer {
+		if err := gstreamer.Init(); err != nil {
+			return &config.Error{What: strings.TrimPrefix(err.Error(), "gstreamer: "), Remedy: "or set ingest.rtsp.engine to native"}
+		}
 	}
 	return service.All(ctx,
 		p.withBrokers(func(ctx context.Context) error { return record(ctx, p) }),
@@ -102,10 +111,17 @@ func record(ctx context.Context, p *process) error {
 		ic.ReservePath, ic.ReserveBytes = cfg.Data, int64(own.DiskReserve)
 	}
 	resolver := secrets.Resolver{Dir: cfg.SecretsDir, Cameras: cfg.Records()}
+	past, err := withArchive(cfg, mlog, p.log, p.reg)
+	if err != nil {
+		return err
+	}
 	svc, err := camera.New(ic, camera.Deps{
 		Registry:  cams,
-		NewSource: cameraKinds(own, resolver).Source,
+		NewSource: cameraKinds(own, resolver, past, kafkaConfig(cfg, "").Names()).Source,
 		Open: func(ctx context.Context, t schemas.Topic, o medialog.OpenOptions) camera.Writer {
+			o.Archived = func(ctx context.Context, life string, seq uint64) (schemas.Entry, error) {
+				return past.Archived(ctx, t, life, seq)
+			}
 			return mlog.Open(ctx, t, o)
 		},
 		IndexEnd:  mlog.IndexEnd,
@@ -120,15 +136,27 @@ func record(ctx context.Context, p *process) error {
 	return svc.Run(ctx)
 }
 
-// cameraKinds are the kinds of cameras that are recorded, by the scheme of their URL.
-func cameraKinds(own *ingestConfig, resolver secrets.Resolver) ingest.Kinds {
+// pace is how often units of a camera with these chunks are taken: often enough that
+// short chunks gain something. Half of 40 ms needs an eighth more CPU time.
+func pace(chunk time.Duration) time.Duration {
+	return min(max(chunk/4, 10*time.Millisecond), 40*time.Millisecond)
+}
+
+// cameraKinds are the kinds of cameras that are recorded, by the scheme of their URL. store
+// has the footage for replays, and names names its topics.
+func cameraKinds(own *ingestConfig, resolver secrets.Resolver, store medialog.Store, names schemas.Names) ingest.Kinds {
 	overRTSP := ingest.Kind{Check: rtsp.Check, New: func(cam schemas.Camera) ingest.Source {
 		return rtsp.New(rtsp.Config{
 			URL:       func(ctx context.Context) (*url.URL, error) { return resolver.Resolve(ctx, cam) },
 			Shown:     secrets.Shown(cam),
+			Engine:    cmp.Or(cam.Engine, own.RTSP.Engine),
 			Transport: cam.Transport, InsecureTLS: cam.InsecureTLS, NoAudio: cam.NoAudio,
+			Pace:           pace(cmp.Or(cam.ChunkDuration(), time.Duration(own.ChunkDuration))),
 			ConnectTimeout: time.Duration(own.ConnectTimeout), StallTimeout: time.Duration(own.StallTimeout),
 		})
 	}}
-	return ingest.Kinds{"rtsp": overRTSP, "rtsps": overRTSP}
+	fromLog := ingest.Kind{Check: replay.Check, New: func(cam schemas.Camera) ingest.Source {
+		return replay.New(replay.Config{Camera: cam, Store: store, Names: names})
+	}}
+	return ingest.Kinds{"rtsp": overRTSP, "rtsps": overRTSP, schemas.ReplayScheme: fromLog}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/framelog/framelog/internal/app/config"
 	"github.com/framelog/framelog/internal/app/program"
 	"github.com/framelog/framelog/internal/app/service"
+	"github.com/framelog/framelog/internal/gstreamer"
 	"github.com/framelog/framelog/processors"
 )
 
@@ -110,6 +111,11 @@ func processLine(name string, args, environ []string, out io.Writer) (*program.L
 // runProcessor runs the processor of an entry until ctx ends.
 func runProcessor(ctx context.Context, p *process, e *config.Processor, line *program.Line) error {
 	slog.SetDefault(p.log) // package video logs there
+	if k, _ := kindOf(e.Kind); !k.encoded {
+		if err := gstreamer.Init(); err != nil {
+			return &config.Error{What: strings.TrimPrefix(err.Error(), "gstreamer: ")}
+		}
+	}
 	to, err := newProcessor(p.cfg, e, telemetry{p.log, p.reg})
 	if err != nil {
 		return err
@@ -144,7 +150,12 @@ func runProcessor(ctx context.Context, p *process, e *config.Processor, line *pr
 // runnerConfig returns the settings of a processor's log.
 func runnerConfig(cfg *config.Config) processors.Config {
 	c := logConfig(cfg, "")
+	var inS3 *processors.ArchiveS3
+	if s, ok := s3Config(cfg); ok {
+		inS3 = (*processors.ArchiveS3)(&s)
+	}
 	return processors.Config{
+		Archive: config.Get[archiveConfig](cfg).Dir, ArchiveS3: inS3,
 		Brokers: c.Kafka.Brokers, TLS: c.Kafka.TLS, SASL: processors.SASL(c.Kafka.SASL), TopicPrefix: c.Kafka.Prefix,
 		Topics: processors.TopicSettings{
 			Partitions: c.Partitions, Retention: c.Retention, RetentionBytes: c.RetentionBytes, SegmentBytes: c.SegmentBytes, Budget: c.Budget,

@@ -58,6 +58,7 @@ func roles() []role {
 		camsimRole(),
 		egressRole(),
 		monitorRole(),
+		archiveRole(),
 		processRole(),
 		ingestRole(),
 	}

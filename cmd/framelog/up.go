@@ -335,7 +335,10 @@ func (u *up) command(c child) *exec.Cmd {
 	cmd := exec.Command(u.exe, args...) //nolint:noctx // the supervisor ends it, gently
 	own := append([]string{"FRAMELOG_TEST_"}, c.env...)
 	password := u.cfg.Kafka.SASL.Password
-	secret := secretName.FindStringSubmatch(password)
+	secret := secretNames(password)
+	if s := config.Get[archiveConfig](u.cfg).S3; slices.Contains([]string{"archive", "egress", "ingest"}, c.role.name) {
+		secret = slices.Concat(secret, secretNames(s.AccessKey), secretNames(s.SecretKey))
+	}
 	if password != "" {
 		cmd.Env = append(cmd.Env, config.EnvName("kafka.sasl.password")+"="+password)
 	}

@@ -84,7 +84,7 @@ func (u *up) reconcile(ctx context.Context, reg *registry.Client) error {
 	if u.demo != "" {
 		for i, d := range camsim.Demo() {
 			cams = append(cams, schemas.Camera{
-				ID: d.Path, Label: d.Label, URL: "rtsp://" + u.demo + "/" + d.Path,
+				ID: d.Path, Label: d.Label, URL: "rtsp://" + u.demo + "/" + d.Path, Substream: "rtsp://" + u.demo + "/" + d.Path + camsim.DemoSub,
 				Source: schemas.SourceFile, Origin: fmt.Sprintf("%s:%d", registry.Demo, i+1),
 			})
 		}

@@ -20,8 +20,9 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// demoKind is the kind of the processor that runs on the demo's cameras.
-const demoKind = "motion"
+// demoKinds are the kinds of the processors that run on the demo's cameras: marks and pictures
+// for the page's timeline.
+var demoKinds = []string{"motion", thumbnailKind}
 
 // demoMasks are the strip and the large clock in the pictures of the demo's cameras: they
 // move from picture to picture. What is left is the ball.
@@ -29,25 +30,36 @@ func demoMasks() []motion.Area {
 	return []motion.Area{{Y: 0.86, W: 1, H: 0.14}, {X: 0.14, Y: 0.42, W: 0.72, H: 0.32}}
 }
 
-// prepareProcessors checks the processors of the configuration. The demo gets one if the
+// prepareProcessors checks the processors of the configuration. The demo gets its own if the
 // configuration says nothing of processors.
 func prepareProcessors(_ context.Context, u *up) error {
 	if u.withDemo && u.cfg.Where("processors") == "" {
-		l := newLoader()
-		l.Only, l.OnlyKind = demoKind, demoKind
-		p, err := l.Default()
-		if err != nil {
-			return err
+		for _, kind := range demoKinds {
+			p, err := demoProcessor(kind)
+			if err != nil {
+				return err
+			}
+			u.cfg.Processors = append(u.cfg.Processors, *p)
 		}
-		if own, ok := p.Own().(*motion.Settings); ok {
-			own.Masks = demoMasks()
-		}
-		for _, d := range camsim.Demo() {
-			p.Cameras = append(p.Cameras, d.Path)
-		}
-		u.cfg.Processors = []config.Processor{*p}
 	}
 	return checkProcessors(u.cfg)
+}
+
+// demoProcessor is a processor of the demo's cameras.
+func demoProcessor(kind string) (*config.Processor, error) {
+	l := newLoader()
+	l.Only, l.OnlyKind = kind, kind
+	p, err := l.Default()
+	if err != nil {
+		return nil, err
+	}
+	if own, ok := p.Own().(*motion.Settings); ok {
+		own.Masks = demoMasks()
+	}
+	for _, d := range camsim.Demo() {
+		p.Cameras = append(p.Cameras, d.Path)
+	}
+	return p, nil
 }
 
 // secretName matches a reference to a variable.

@@ -72,6 +72,9 @@ func windowOf(s registry.Snapshot, limit int64) (w window) {
 			rate += assumedBitrate
 			w.assumed++
 		}
+		if sub := s.Status[id].Substream; sub != nil {
+			rate += sub.Bitrate
+		}
 	}
 	if rate > 0 {
 		// The broker begins to delete at 15/16 of its limit.

@@ -30,7 +30,7 @@ type Camera struct {
 	// State is schemas.State, or one of those below.
 	State   string `json:"state"`
 	Problem string `json:"problem,omitempty"`
-	// Behind is the most seconds of its hops and groups.
+	// Behind is the most seconds by which its hops and groups are late.
 	Behind  Seconds   `json:"behind_s"`
 	Hops    []Hop     `json:"hops"`
 	Groups  []Behind  `json:"groups"`
@@ -46,10 +46,11 @@ const (
 	StateRemoved = "removed" // it is not in the registry, and has footage
 )
 
-// Hops that are no renditions.
+// Hops that no processor makes.
 const (
-	HopLog      = "log"      // the log
-	HopPlaylist = "playlist" // egress
+	HopLog      = "log"       // the log
+	HopSub      = schemas.Sub // the log of the camera's second stream
+	HopPlaylist = "playlist"  // egress
 )
 
 // Hop is how far a camera is behind at a hop: HopLog, HopPlaylist or a rendition.
@@ -67,6 +68,22 @@ type Behind struct {
 	// Left is how long until retention removes the oldest fragment that the group has not
 	// done; null: it has done all, or retention removes nothing.
 	Left *Seconds `json:"retention_left_s"`
+}
+
+const (
+	// archivers ends the name of the group of archivers, behind the prefix of the topics.
+	archivers = "framelog-archive"
+	// archiveWaits is how long an archiver may wait until a file is complete: a file has a
+	// minute, and its last fragment may be a minute long.
+	archiveWaits = Seconds(2 * time.Minute)
+)
+
+// Late is Seconds without the time that the group waits by design.
+func (b *Behind) Late() Seconds {
+	if strings.HasSuffix(b.Group, archivers) {
+		return max(0, b.Seconds-archiveWaits)
+	}
+	return b.Seconds
 }
 
 // Size is how much there is of a topic.
@@ -156,7 +173,7 @@ func (v *View) camera(id string) *Camera {
 		return c
 	}
 	c.State, c.Problem = v.state(cam)
-	if cam.Disabled {
+	if cam.Disabled || schemas.IsReplay(cam.URL) { // public time of a replay may be in the past
 		return c
 	}
 	newest := cam.Updated // it was never recorded
@@ -209,6 +226,10 @@ func (v *View) addTopic(c *Camera, t schemas.Topic, is Topic) {
 	processor, letters := strings.CutPrefix(t.Rendition, schemas.DeadLetterPrefix)
 	switch raw := v.Topics[t.Source()].Newest; {
 	case t.IsRaw() || is.Newest == nil:
+	case t.FromCamera():
+		if cam := v.Cameras[t.Camera]; cam.Substream != "" && !cam.Disabled { // else it has ended
+			c.hop(HopSub, v.At.Sub(is.Newest.End()))
+		}
 	case is.Newest.Role == schemas.RoleDeadLetter && letters:
 		c.Letters = append(c.Letters, Letters{processor, is.Letters})
 	case raw == nil || raw.Life != is.Newest.Life || strings.Contains(is.Processor, "/"):
@@ -229,7 +250,7 @@ func IsLetters(t schemas.Topic) bool { return strings.HasPrefix(t.Rendition, sch
 // losses are the reasons of gaps that tell of a loss. Their counters are there from the
 // start: Prometheus does not see that a counter rises which begins above 0.
 func losses(t schemas.Topic) []string {
-	if t.IsRaw() {
+	if t.FromCamera() {
 		return []string{schemas.ReasonBudget, schemas.ReasonIndexBehind, schemas.ReasonStorage, schemas.ReasonCrash, schemas.ReasonTooLarge, schemas.ReasonProduce}
 	}
 	if IsLetters(t) {
@@ -301,6 +322,6 @@ func (c *Camera) sort() {
 		c.Behind = max(c.Behind, h.Behind)
 	}
 	for _, g := range c.Groups {
-		c.Behind = max(c.Behind, g.Seconds)
+		c.Behind = max(c.Behind, g.Late())
 	}
 }

@@ -52,7 +52,7 @@ func text(c Camera) string {
 func TestHops(t *testing.T) {
 	cam := schemas.Camera{ID: "yard", Updated: now.Add(-time.Hour)}
 	live := schemas.Status{Camera: "yard", State: schemas.StateLive, Updated: now}
-	raw, motion := schemas.Topic{Camera: "yard"}, schemas.Topic{Camera: "yard", Rendition: "motion"}
+	raw, motion, sub := schemas.Topic{Camera: "yard"}, schemas.Topic{Camera: "yard", Rendition: "motion"}, schemas.Topic{Camera: "yard", Rendition: schemas.Sub}
 	view := func(change func(v *View)) *View {
 		v := &View{
 			At: now, Cameras: map[string]schemas.Camera{"yard": cam}, Status: map[string]schemas.Status{"yard": live},
@@ -90,7 +90,17 @@ func TestHops(t *testing.T) {
 			v.Status["yard"] = schemas.Status{State: schemas.StateLive, Updated: now.Add(-31 * time.Second)}
 		}, "yard stale, log 1s, motion 30s"},
 		"a camera that is disabled": {func(v *View) { v.Cameras["yard"] = schemas.Camera{ID: "yard", Disabled: true} }, "yard disabled, motion 30s"},
+		"a replay":                  {func(v *View) { v.Cameras["yard"] = schemas.Camera{ID: "yard", URL: "framelog://gate"} }, "yard live, motion 30s"},
 		"a camera that was removed": {func(v *View) { clear(v.Cameras) }, "yard removed, motion 30s"},
+		"a second stream, whose numbers are its own": {func(v *View) {
+			v.Cameras["yard"] = schemas.Camera{ID: "yard", Substream: "rtsp://h/2"}
+			v.Topics[sub] = Topic{Newest: with(fragment(90), func(e *schemas.Entry) { e.Life, e.Media = "other", 7 })}
+		}, "yard live, log 1s, motion 30s, sub 1m30s"},
+		"a second stream that has ended": {func(v *View) { v.Topics[sub] = Topic{Newest: fragment(90)} }, "yard live, log 1s, motion 30s"},
+		"a second stream of a camera that is disabled": {func(v *View) {
+			v.Cameras["yard"] = schemas.Camera{ID: "yard", Substream: "rtsp://h/2", Disabled: true}
+			v.Topics[sub] = Topic{Newest: fragment(90)}
+		}, "yard disabled, motion 30s"},
 		"a group": {func(v *View) {
 			v.Groups = []Group{{Name: "g", Topic: raw, Records: 7, At: position(fragment(19))}, {Name: "f", Topic: motion}, {Name: "f", Topic: schemas.Topic{Camera: "gone"}}}
 		}, "yard live, log 1s, motion 30s, f of motion 0 0s, g of raw 7 20s"},
@@ -98,6 +108,18 @@ func TestHops(t *testing.T) {
 		r := Compute(view(tt.change))
 		if len(r.Cameras) != 1 || text(r.Cameras[0]) != tt.want {
 			t.Errorf("%s: %+v, want %s", what, r.Cameras, tt.want)
+		}
+	}
+}
+
+// An archiver waits until a minute of footage is complete. That alone makes no camera late.
+func TestArchiversWait(t *testing.T) {
+	raw := schemas.Topic{Camera: "yard"}
+	for ago, want := range map[int64]time.Duration{60: 0, 178: time.Minute} {
+		v := &View{At: now, Topics: map[schemas.Topic]Topic{raw: {Newest: fragment(0)}}, Groups: []Group{{Name: "site.framelog-archive", Topic: raw, At: position(fragment(ago))}}}
+		c := Compute(v).Cameras[0]
+		if time.Duration(c.Behind) != want || time.Duration(c.Groups[0].Seconds) != time.Duration(ago+2)*time.Second {
+			t.Errorf("%d s behind: the camera is %v late, and its group %v behind", ago, time.Duration(c.Behind), time.Duration(c.Groups[0].Seconds))
 		}
 	}
 }
@@ -163,12 +185,14 @@ func TestGaps(t *testing.T) {
 		{Camera: "yard"}:                          {Gaps: map[string]time.Duration{schemas.ReasonStorage: time.Minute, schemas.ReasonAbsent: time.Second}},
 		{Camera: "yard", Rendition: "motion"}:     {Gaps: map[string]time.Duration{schemas.ReasonSkipped: time.Hour}},
 		{Camera: "yard", Rendition: "dlq-motion"}: {},
+		{Camera: "yard", Rendition: schemas.Sub}:  {Gaps: map[string]time.Duration{schemas.ReasonBudget: time.Second}},
 	}}
 	var b strings.Builder
 	for _, g := range Compute(v).Cameras[0].Gaps {
 		fmt.Fprintf(&b, "%s %s %v, ", g.Rendition, g.Reason, time.Duration(g.Seconds))
 	}
-	const want = "motion dead-letter 0s, motion expired 0s, motion skipped 1h0m0s, raw absent 1s, raw budget 0s, raw crash 0s, raw index 0s, raw produce 0s, raw storage 1m0s, raw too-large 0s, "
+	const want = "motion dead-letter 0s, motion expired 0s, motion skipped 1h0m0s, raw absent 1s, raw budget 0s, raw crash 0s, raw index 0s, raw produce 0s, raw storage 1m0s, raw too-large 0s, " +
+		"sub budget 1s, sub crash 0s, sub index 0s, sub produce 0s, sub storage 0s, sub too-large 0s, "
 	if b.String() != want {
 		t.Errorf("%s, want %s", b.String(), want)
 	}
