@@ -47,8 +47,11 @@ export function addDialog(added: (id: string) => void): void {
   const label = h('input', { autocomplete: 'off', maxlength: '100', placeholder: 'Front door' });
   const id = h('input', { autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false', required: true, maxlength: '63', pattern: '[a-z0-9][a-z0-9\\-]*', placeholder: 'front-door', title: 'Lower-case letters, digits and dashes, not beginning with a dash' });
   const url = h('input', { autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false', required: true, inputmode: 'url', placeholder: 'rtsp://user:password@10.0.0.5:554/stream1' });
+  const substream = h('input', { autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false', inputmode: 'url', placeholder: 'rtsp://user:password@10.0.0.5:554/stream2' });
   const transport = h('select', {},
     h('option', { value: '' }, 'TCP, then UDP'), h('option', { value: 'tcp' }, 'TCP only'), h('option', { value: 'udp' }, 'UDP only'));
+  const engine = h('select', {},
+    h('option', { value: '' }, 'As ingest is configured'), h('option', { value: 'gstreamer' }, 'GStreamer'), h('option', { value: 'native' }, 'Native'));
   const [noAudioLabel, noAudio] = check('Leave the sound out');
   const [insecureLabel, insecure] = check('Take any TLS certificate (rtsps)');
   let typed = false;
@@ -62,12 +65,12 @@ export function addDialog(added: (id: string) => void): void {
     field('Label', label),
     field('Id', id, 'Names it in URLs and topics, and never changes.'),
     field('URL', url, 'A password is kept in a file on the server and not shown again.'),
-    h('details', {}, h('summary', {}, 'More'), field('Transport', transport), noAudioLabel, insecureLabel),
+    h('details', {}, h('summary', {}, 'More'), field('Second stream', substream, 'The URL of a smaller picture, which the wall shows.'), field('Transport', transport), field('Engine', engine, 'What speaks RTSP with the camera.'), noAudioLabel, insecureLabel),
     problem,
     h('div', { class: 'buttons' }, h('button', { type: 'button', onclick: () => dialog.close() }, 'Cancel'), go));
   const dialog = h('dialog', { 'aria-labelledby': 'add-title' }, form);
   submits(form, go, problem, () => addCamera(id.value, {
-    url: url.value.trim(), label: label.value.trim(), transport: transport.value, no_audio: noAudio.checked, insecure_tls: insecure.checked,
+    url: url.value.trim(), substream: substream.value.trim(), label: label.value.trim(), transport: transport.value, engine: engine.value, no_audio: noAudio.checked, insecure_tls: insecure.checked,
   }), () => {
     dialog.close();
     added(id.value);

@@ -45,6 +45,9 @@ export function slug(label: string): string {
     .replace(/[^a-z0-9]+/g, '-').replace(/^-+|-+$/g, '').slice(0, 63).replace(/-+$/, '');
 }
 
+/** The name of the file of a picture: "yard-2030-01-31T08-05-09.120Z.jpg". */
+export const stillName = (camera: string, time: number): string => `${camera}-${new Date(time).toISOString().replace(/:/g, '-')}.jpg`;
+
 /** The fields of an error of hls.js that failure uses. */
 export interface Failure {
   details: string;

@@ -1,18 +1,21 @@
-// The page: a wall of all cameras, and one in focus. The camera in focus stands
-// in the address (#front-door), so that it can be linked to and left with Back. The
+// The page: a wall of all cameras, and one in focus, or some beside each other. They stand
+// in the address (#front-door,yard), so that they can be linked to and left with Back. The
 // table of lag is at #/lag, which is no camera's id.
+import { format, parse } from './address';
 import { follow, reason, type Follower } from './api';
 import type { Camera } from './camera';
 import { addDialog, removeDialog } from './dialogs';
 import { h, show, text } from './dom';
 import { LagView } from './lag';
+import type { Kept } from './deck';
 import * as model from './model';
 import { Marks } from './events';
 import { Clock } from './pace';
-import type { Report } from './player';
+import type { Report } from './playing';
 import type { Screen } from './screen';
 import { rendition, seenAs, signOut, whoAmI, type Me } from './session';
 import { showShared } from './shared';
+import type { PastReport } from './rewind';
 import { shareDialog, showSignIn } from './signin';
 import { Stage } from './stage';
 import { Wall } from './wall';
@@ -24,6 +27,9 @@ declare global {
       players: () => Report[];
       cameras: () => Camera[];
       focus: (id: string) => void;
+      past: () => PastReport | undefined;
+      /** Shows a time of the camera in focus, in ms since the epoch. */
+      show: (at: number, play: boolean) => void;
     };
   }
 }
@@ -47,27 +53,36 @@ let loaded = false;
 let paused = false;
 
 function focus(id: string): void {
-  const next = id && stage?.camera.id !== id ? '#' + id : '';
+  const next = id && stage?.ids.join() !== id ? '#' + id : '';
   if (next) location.hash = next;
   else history.pushState(null, '', location.pathname), route();
 }
 
-/** Shows what the address names: a camera in focus, or the table of lag. */
+/** Shows cameras beside each other, at the time that is shown. */
+function beside(ids: string[]): void {
+  const { deck } = stage ?? {};
+  location.hash = format({ ids, ...(deck?.inPast ? { at: Math.round(deck.here()) } : {}) });
+}
+
+/** Shows what the address names: cameras in focus, or the table of lag. */
 function route(): void {
-  const id = location.hash.slice(1); // ids need no escapes
-  const table = id === '/lag' && !signedOut();
+  const { ids, at, to } = parse(location.hash);
+  const table = ids[0] === '/lag' && !signedOut();
   lag.show(table);
   show(el('cameras'), !table); // tiles that cannot be seen do not play
-  const camera = cameras.find((c) => c.id === id);
-  if (stage && stage.camera.id !== camera?.id) {
-    const was = stage.camera.id;
-    stage.destroy();
+  const shown = ids.map((id) => cameras.find((c) => c.id === id)).filter((c): c is Camera => !!c);
+  const now = shown.map((c) => c.id);
+  let kept: Kept | undefined, before: Stage | undefined;
+  if (stage && stage.ids.join() !== now.join()) {
+    const was = before = stage;
+    if (was.ids.some((id) => now.includes(id))) kept = was.deck.kept();
+    was.destroy();
     stage = undefined;
-    if (!camera) wall.button(was)?.focus();
+    if (!shown.length) wall.button(was.camera.id)?.focus();
   }
-  document.body.classList.toggle('focus', !!camera);
-  if (camera && !stage) {
-    stage = new Stage(el('stage'), camera, clock, wall.screen(camera.id), {
+  document.body.classList.toggle('focus', shown.length > 0);
+  if (shown.length && !stage) {
+    stage = new Stage(el('stage'), shown, clock, wall.socket, (id) => before?.screens()[before.ids.indexOf(id)] ?? wall.screen(id), {
       close: () => focus(''),
       remove: mayChange() ? (c) => removeDialog(c, () => focus('')) : undefined,
       share: me.required ? (c) => shareDialog(c, rendition(me)) : undefined,
@@ -75,11 +90,15 @@ function route(): void {
         const next = cameras[(cameras.findIndex((c) => c.id === stage?.camera.id) + by + cameras.length) % cameras.length];
         if (next && next.id !== stage?.camera.id) focus(next.id);
       },
+      beside,
+      cameras: () => cameras,
     });
     // On a narrow screen the stage is above the wall and may be out of sight.
-    window.scrollTo({ top: 0 });
+    if (!kept) window.scrollTo({ top: 0 });
   }
-  wall.setFocused(camera?.id);
+  if (kept) stage?.deck.keep(kept);
+  if (at !== undefined) stage?.deck.open(at, to, kept?.playing ?? true);
+  wall.setFocused(now);
 }
 
 const mayChange = () => me.user?.role !== 'viewer';
@@ -100,16 +119,16 @@ function got(list: Camera[]): void {
   if (!cameras.length && !empty.isConnected) el('cameras').append(empty);
   else if (cameras.length) empty.remove();
   text(el('summary'), model.summary(cameras));
-  const now = cameras.find((c) => c.id === stage?.camera.id);
-  if (stage && now) stage.update(now, paused);
-  if (!loaded || (stage && !now) || (!stage && location.hash)) route();
+  const there = stage?.ids.every((id) => cameras.some((c) => c.id === id));
+  if (there) stage?.update(cameras, paused);
+  if (!loaded || (stage && !there) || (!stage && location.hash)) route();
   loaded = true;
 }
 
 function mark(): void {
   const of = (id: string) => marks.text(id, clock.now());
   wall.mark(of);
-  stage?.screen.setMark(of(stage.camera.id));
+  stage?.mark(of);
 }
 
 let offline: ReturnType<typeof setTimeout> | undefined;
@@ -185,27 +204,37 @@ el('add').addEventListener('click', add);
 window.addEventListener('hashchange', route);
 window.addEventListener('popstate', route);
 if (location.hash === '#/lag') route(); // it needs no list of cameras
+/** The camera in focus is shown over other pages. */
+const inPicture = () => !!document.pictureInPictureElement;
+
 setInterval(() => {
-  if (document.hidden) return;
-  wall.tick();
-  stage?.tick();
-  mark();
+  if (!document.hidden) {
+    wall.tick();
+    mark();
+  }
+  if (!document.hidden || inPicture()) stage?.tick();
 }, 1000);
 
 let hiding: ReturnType<typeof setTimeout> | undefined;
-document.addEventListener('visibilitychange', () => {
+
+/** A page that nobody sees plays nothing. */
+function hide(): void {
   clearTimeout(hiding);
   const pause = (yes: boolean) => {
-    paused = yes;
     wall.pause(yes);
-    stage?.update(stage.camera, yes);
+    paused = yes && !inPicture();
+    stage?.update(cameras, paused);
   };
   if (document.hidden) hiding = setTimeout(() => pause(true), hiddenFor);
   else pause(false);
-});
+}
+document.addEventListener('visibilitychange', hide);
+document.addEventListener('leavepictureinpicture', () => { if (document.hidden) hide(); });
 
 window.framelog = {
-  players: () => [...wall.screens(), ...(stage ? [stage.screen] : []), ...(shared ? [shared] : [])].map((s) => s.player.report()),
+  players: () => [...wall.screens(), ...(stage ? stage.screens() : []), ...(shared ? [shared] : [])].map((s) => s.player.report()),
   cameras: () => cameras,
   focus,
+  past: () => stage?.deck.report(),
+  show: (at, play) => stage?.deck.go(at, play),
 };

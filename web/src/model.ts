@@ -41,6 +41,8 @@ export function view(c: Camera, unsupported = false): View {
       return { tone: 'bad', word: 'Refused', headline: 'The camera refuses', detail: s.error || 'Check user, password and path.', since };
     case 'unusable':
       return { tone: 'bad', word: 'Unusable', headline: 'Cannot be recorded', detail: s.error || s.problem, since };
+    case 'ended':
+      return { tone: 'off', word: 'Ended', headline: 'The replay is complete', detail: 'Its footage can be watched.', since };
     default: // an ingest that is newer than this page has more states
       return { tone: 'wait', word: s.state, headline: s.state, detail: s.error || s.problem, since };
   }
@@ -80,9 +82,21 @@ export function picture(s: Status | null): string {
   ].filter(Boolean).join(' · ');
 }
 
-const reasons: Record<string, string> = {
+/** What is wrong with the second stream of a camera that is live; '' if nothing is. */
+export function substream(c: Camera): string {
+  const sub = c.status?.substream;
+  if (!sub || c.status?.stale || sub.state === 'live' && !sub.problem) return '';
+  const why = sub.state === 'live' ? sub.problem : sub.error;
+  return `Second stream: ${sub.state === 'live' ? '' : sub.state}${sub.state !== 'live' && why ? ', ' : ''}${why ?? ''}`;
+}
+
+/** Why footage is missing: the reasons of absences and gaps, as phrases. */
+export const reasons: Record<string, string> = {
   camera: 'the camera was away', restart: 'ingest did not run', handover: 'another ingest took over',
-  frozen: 'ingest stood still', disabled: 'it was switched off',
+  frozen: 'ingest stood still', disabled: 'it was switched off', absent: 'nothing was received',
+  budget: 'Kafka was away or too slow', index: 'Kafka was away or too slow', storage: 'the disk was full',
+  crash: 'ingest was killed', source: 'the connection broke', cap: 'no keyframe came', keyframe: 'no keyframe came',
+  produce: 'Kafka refused it', 'too-large': 'a picture was too large', expired: 'it has expired',
 };
 
 /** What was not recorded before a camera became live: "Nothing recorded for 15 s before 10:12 (ingest did not run)". */

@@ -2,36 +2,13 @@
 // when it breaks. Each has at most one hls.js instance and one timer.
 import type Hls from 'hls.js';
 import type { ErrorData, Loader, LoaderCallbacks, LoaderConfiguration, PlaylistLoaderContext } from 'hls.js';
+import { Attempts } from './attempts';
 import { bitrate, failure } from './format';
-import { Clock, backoff, onward, pace, startBehindGap, wallLatency } from './pace';
+import { Clock, onward, pace, startBehindGap, wallLatency } from './pace';
+import { patience, type Mode, type Playing, type Report } from './playing';
 import { onlyGaps, plain, segmentLength } from './playlist';
+import { renditionOf } from './protocol';
 
-export type Mode = 'wall' | 'focus';
-export type PlayerState = 'idle' | 'starting' | 'playing' | 'waiting' | 'retrying' | 'unsupported';
-
-/** The state of a player in window.framelog. */
-export interface Report {
-  camera: string;
-  mode: Mode;
-  state: PlayerState;
-  currentTime: number;
-  buffered: number; // seconds ahead
-  latency: number | null; // seconds behind the live edge
-  delay: number | null; // seconds from camera to screen
-  width: number;
-  height: number;
-  rate: number;
-  frames: number;
-  dropped: number;
-  stalls: number; // while the camera was live and playback had begun
-  fatalErrors: number;
-  rebuilds: number;
-  firstPictureMs: number | null;
-  errors: string[]; // the last 20
-}
-
-const drain = 15_000; // ms in which a player shows the rest of a camera that went away
-const patience = 8_000; // ms without progress before a player is built again
 const unsupportedRetry = 60_000;
 const cushion = 2.5; // seconds that the wall gathers before it goes on after running dry
 const longestHold = 8_000;
@@ -43,7 +20,7 @@ const lowLatencyTiles = new Set<Player>();
 let loading: Promise<typeof Hls | undefined> | undefined;
 
 /** Resolves to hls.js, or to undefined if the browser plays HLS by itself. */
-function library(): Promise<typeof Hls | undefined> {
+export function library(): Promise<typeof Hls | undefined> {
   if (!hasMediaSource()) return Promise.resolve(undefined);
   loading ??= import('hls.js/light').then((m) => (m.default.isSupported() ? m.default : undefined), (err) => {
     loading = undefined; // the server was away: the next player asks again (older browsers give it the same error)
@@ -58,19 +35,8 @@ function hasMediaSource(): boolean {
   return 'MediaSource' in globalThis || 'ManagedMediaSource' in globalThis;
 }
 
-export class Player {
-  state: PlayerState = 'idle';
-
+export class Player extends Attempts implements Playing {
   private hls: Hls | undefined;
-  private attempt = 0; // how often it broke without playing well in between
-  private generation = 0; // of the attached hls.js or source; late callbacks compare it
-  private timer: ReturnType<typeof setTimeout> | undefined;
-  private wanted = false;
-  private awaySince = 0;
-  private begunAt = 0;
-  private goodSince = 0;
-  private lastTime = -1;
-  private lastProgress = 0;
   private lastSeek = 0;
   private lastStep = 0;
   private loading = false; // hls.js waits for media
@@ -78,86 +44,30 @@ export class Player {
   private lastRecover = 0;
   private heldSince = 0; // when the tile began to gather a cushion; 0: it does not
   private lowLatency: boolean; // parts are played, as soon as they are there
-  private played = false; // this attempt has shown a picture
-  private stalls = 0;
   private fatals = 0;
-  private rebuilds = 0;
-  private firstPicture: number | null = null;
-  private readonly errors: string[] = [];
   private quality = ''; // the name of the level to play, '' for the best
 
-  constructor(
-    readonly camera: string,
-    private readonly url: string,
-    readonly mode: Mode,
-    private readonly video: HTMLVideoElement,
-    private readonly still: HTMLCanvasElement, // over the video: its last picture
-    private readonly clock: Clock,
-    private readonly changed: () => void,
-  ) {
+  constructor(camera: string, private readonly url: string, readonly mode: Mode, video: HTMLVideoElement, still: HTMLCanvasElement, clock: Clock, changed: () => void) {
+    super(camera, video, still, clock, changed);
     this.lowLatency = mode === 'focus';
-    video.muted = true;
-    video.playsInline = true;
-    video.disableRemotePlayback = true;
     video.addEventListener('ended', this.onEnded);
     video.addEventListener('error', this.onVideoError);
-    video.addEventListener('playing', this.onPlaying);
   }
 
-  /** Tells the player whether to play; 'keep' changes nothing. */
-  want(w: 'yes' | 'keep' | 'no'): void {
-    if (w === 'yes' && !this.wanted) {
-      this.wanted = true;
-      this.attempt = 0;
-      this.lastProgress = performance.now();
-      if (this.state === 'idle' || this.timer) this.begin();
-      else this.hold();
-    } else if (w === 'no' && this.wanted) {
-      this.wanted = false;
-      this.awaySince = performance.now();
-      if (this.timer) this.stop();
-    }
-  }
-
-  /** Frees everything; the last picture stays. want('yes') starts again. */
-  stop(): void {
-    this.wanted = false;
-    this.teardown();
-    this.set('idle');
-  }
-
-  destroy(): void {
-    this.stop();
+  override destroy(): void {
+    super.destroy();
     this.video.removeEventListener('ended', this.onEnded);
     this.video.removeEventListener('error', this.onVideoError);
-    this.video.removeEventListener('playing', this.onPlaying);
   }
 
-  /** Checks progress and speed. It is to be called once a second. */
-  tick(): void {
-    const now = performance.now();
-    if (!this.wanted) {
-      if (this.state !== 'idle' && now - this.awaySince > drain) this.stop();
-      else if (this.state === 'playing' && this.video.currentTime === this.lastTime) this.set('waiting');
-      this.lastTime = this.video.currentTime;
-      return;
-    }
-    if (this.state === 'idle' || this.timer) return;
-    const at = this.video.currentTime;
+  protected override watch(now: number, moved: boolean): void {
     if (this.heldSince) {
       if (this.ahead() < cushion && now - this.heldSince < longestHold) return;
       this.heldSince = 0;
       this.lastProgress = now;
     }
-    if (at !== this.lastTime) {
-      this.lastTime = at;
-      this.lastProgress = now;
-      if (this.played) this.set('playing');
-      if (!this.goodSince) this.goodSince = now;
-      if (now - this.goodSince > 10_000) this.attempt = 0;
-    } else {
-      this.goodSince = 0;
-      if (this.played && now - this.lastProgress > 1500) this.set('waiting');
+    this.progress(now, moved);
+    if (!moved) {
       if (this.played && now - this.lastProgress >= 900) this.stepOver(now);
       if (!this.played) this.startAgain(now);
       // The first picture may wait for egress to begin reading.
@@ -169,6 +79,8 @@ export class Player {
     if (this.video.paused && !this.video.ended) void this.video.play().catch(() => undefined);
     this.keepPace(now);
   }
+
+  protected override resumed(): void { this.hold(); }
 
   /**
    * Pauses a tile whose buffer is empty until it has a cushion. A tile plays some
@@ -182,23 +94,15 @@ export class Player {
     this.set('waiting');
   }
 
-  /** Seconds from camera to screen; null while unknown. */
-  delay(): number | null {
-    if (this.state === 'idle' || this.state === 'retrying') return null;
-    const shown = this.shown();
-    return shown === null ? null : (this.clock.now() - shown) / 1000;
-  }
-
-  /** When the picture that is shown was taken, in ms since the epoch; null while unknown. */
   shown(): number | null {
     if (!this.played) return null;
     return (this.hls ? this.hls.playingDate : startDate(this.video))?.getTime() ?? null;
   }
 
-  /** The names of what can be played, the best first: none before it is known. */
+  keyframes(): void { /* HLS has whole segments */ }
+
   qualities(): string[] { return this.hls ? names(this.hls.levels).reverse() : []; }
 
-  /** Plays one of qualities, or with '' the best that the connection takes. */
   choose(quality: string): void {
     this.quality = quality;
     // What is in the buffer is played first: so the picture does not stop.
@@ -206,31 +110,18 @@ export class Player {
   }
 
   report(): Report {
-    const q = this.video.getVideoPlaybackQuality?.();
     return {
-      camera: this.camera, mode: this.mode, state: this.state,
-      currentTime: this.video.currentTime, buffered: this.ahead(),
-      latency: this.hls?.latency ?? null, delay: this.delay(),
-      width: this.video.videoWidth, height: this.video.videoHeight, rate: this.video.playbackRate,
-      frames: q?.totalVideoFrames ?? 0, dropped: q?.droppedVideoFrames ?? 0,
-      stalls: this.stalls, fatalErrors: this.fatals, rebuilds: this.rebuilds,
-      firstPictureMs: this.firstPicture, errors: [...this.errors],
+      ...this.seen(), rendition: renditionOf(this.url), mode: this.mode, keyframes: false, via: 'hls',
+      buffered: this.ahead(), latency: this.hls?.latency ?? null, fatalErrors: this.fatals,
     };
   }
 
-  private begin(): void {
-    this.teardown();
-    const mine = ++this.generation;
-    this.played = false;
+  protected override attach(mine: number): void {
     this.heldSince = 0;
-    this.begunAt = this.lastProgress = performance.now();
-    this.goodSince = 0;
-    this.lastTime = -1;
     this.lastLoad = 0;
-    this.set('starting');
     library().then((Lib) => {
       if (mine !== this.generation || !this.wanted) return;
-      if (Lib) this.attach(Lib, mine);
+      if (Lib) this.load(Lib, mine);
       else if (this.video.canPlayType('application/vnd.apple.mpegurl')) {
         this.video.src = this.url;
         void this.video.play().catch(() => undefined);
@@ -238,7 +129,7 @@ export class Player {
     }, (err) => { if (mine === this.generation) this.rebuild(`hls.js: ${String(err)}`); });
   }
 
-  private attach(Lib: typeof Hls, mine: number): void {
+  private load(Lib: typeof Hls, mine: number): void {
     const focus = this.mode === 'focus';
     const hls = new Lib({
       lowLatencyMode: focus,
@@ -315,12 +206,6 @@ export class Player {
     } else this.rebuild(note);
   }
 
-  /** Keeps an error for the report. */
-  private keep(error: string): void {
-    this.errors.push(error);
-    if (this.errors.length > 20) this.errors.shift();
-  }
-
   private readonly onEnded = () => {
     if (this.wanted) this.rebuild('playback ended');
     else this.stop();
@@ -331,19 +216,6 @@ export class Player {
     if (!this.hls && this.state !== 'idle' && this.video.src) this.rebuild(`video error ${this.video.error?.code ?? ''}`);
   };
 
-  private readonly onPlaying = () => {
-    const mine = this.generation;
-    const shown = () => {
-      if (mine !== this.generation || this.state === 'idle' || this.played) return;
-      this.played = true;
-      this.firstPicture ??= Math.round(performance.now() - this.begunAt);
-      this.still.hidden = true;
-      this.set('playing');
-    };
-    if ('requestVideoFrameCallback' in this.video) this.video.requestVideoFrameCallback(shown);
-    else shown();
-  };
-
   private unsupported(why: string): void {
     this.keep(why);
     this.teardown();
@@ -351,50 +223,11 @@ export class Player {
     this.again(unsupportedRetry);
   }
 
-  private rebuild(why: string): void {
-    if (this.timer) return;
-    this.rebuilds++;
-    this.keep(`made anew: ${why}`);
-    this.teardown();
-    if (!this.wanted) {
-      this.set('idle');
-      return;
-    }
-    this.set('retrying');
-    this.again(backoff(this.attempt++));
-  }
-
-  private again(ms: number): void {
-    this.timer = setTimeout(() => {
-      this.timer = undefined;
-      if (this.wanted) this.begin();
-    }, ms);
-  }
-
-  private teardown(): void {
-    clearTimeout(this.timer);
-    this.timer = undefined;
-    this.generation++;
-    this.freeze();
+  protected override free(): void {
     this.hls?.destroy();
     this.hls = undefined;
     if (this.mode === 'wall') this.lowLatency = false;
     lowLatencyTiles.delete(this);
-    if (this.video.hasAttribute('src')) {
-      this.video.removeAttribute('src');
-      this.video.load();
-    }
-  }
-
-  /** Shows the last picture while there is no video. */
-  private freeze(): void {
-    const { videoWidth: w, videoHeight: h } = this.video;
-    if (!this.played || !w || !h) return;
-    this.still.width = w;
-    this.still.height = h;
-    this.still.getContext('2d')?.drawImage(this.video, 0, 0, w, h);
-    this.still.hidden = false;
-    this.played = false;
   }
 
   private keepPace(now: number): void {
@@ -439,12 +272,6 @@ export class Player {
       if (buffered.start(i) <= currentTime + 0.1 && currentTime <= buffered.end(i)) return buffered.end(i) - currentTime;
     }
     return 0;
-  }
-
-  private set(s: PlayerState): void {
-    if (this.state === s) return;
-    this.state = s;
-    this.changed();
   }
 }
 

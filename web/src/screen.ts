@@ -6,7 +6,11 @@ import * as format from './format';
 import * as model from './model';
 import { Overlay } from './overlay';
 import type { Clock } from './pace';
-import { Player, type Mode } from './player';
+import { LivePlayer } from './liveplayer';
+import { Player } from './player';
+import type { Mode, Playing } from './playing';
+import { renditionOf } from './protocol';
+import type { LiveSocket } from './socket';
 
 const crossed = 'M2 5h7.5v6H2zM9.5 7.2 14 5v6l-4.5-2.2M1.5 2.5l13 11'; // a camera, struck out
 
@@ -16,7 +20,9 @@ export class Screen {
   readonly video = h('video', { muted: true, playsinline: true, tabindex: '-1', 'aria-hidden': 'true' });
   readonly element: HTMLElement;
   readonly pill = h('span', { class: 'pill' });
-  readonly player: Player;
+  player: Playing;
+  private rendition: string;
+  private sparse = false;
   readonly overlay = new Overlay(this.video);
   private readonly mark = h('span', { class: 'mark' });
   private readonly still = h('canvas', { hidden: true });
@@ -28,10 +34,47 @@ export class Screen {
   private readonly word = h('span');
   private readonly behind = h('span', { class: 'behind' });
 
-  constructor(private camera: Camera, mode: Mode, private readonly clock: Clock) {
+  /** Plays over a socket if there is one and that works, else HLS. */
+  constructor(private camera: Camera, private readonly mode: Mode, private readonly clock: Clock, private readonly socket?: LiveSocket) {
+    this.rendition = renditionOf(camera.playlist);
     this.pill.append(h('i', { class: 'dot' }), this.word, this.behind);
     this.element = h('div', { class: 'screen' }, this.video, this.still, this.overlay.element, this.mark, this.spinner, this.veil);
-    this.player = new Player(camera.id, camera.playlist, mode, this.video, this.still, clock, () => this.draw());
+    this.player = this.make();
+  }
+
+  private make(): Playing {
+    return this.socket && !this.socket.broken ? this.live(this.socket) : this.hls();
+  }
+
+  private hls(): Player {
+    const { id, playlist } = this.camera;
+    const url = this.rendition === renditionOf(playlist) ? playlist : `/hls/${id}/${this.rendition}/index.m3u8`;
+    return new Player(id, url, this.mode, this.video, this.still, this.clock, () => this.draw());
+  }
+
+  /** Plays another rendition from now on; the last picture stays until there is one. */
+  play(rendition: string): void {
+    if (rendition === this.rendition) return;
+    this.rendition = rendition;
+    this.player.destroy();
+    this.player = this.make();
+    this.player.keyframes(this.sparse);
+  }
+
+  /** Shows keyframes alone if that is possible. */
+  keyframes(only: boolean): void {
+    this.sparse = only;
+    this.player.keyframes(only);
+  }
+
+  private live(socket: LiveSocket): LivePlayer {
+    const { id } = this.camera;
+    return new LivePlayer(id, this.rendition, this.video, this.still, this.clock, socket, () => this.draw(), (why) => {
+      console.info(`${id}: HLS, since ${why}`);
+      this.player.destroy();
+      this.player = this.hls();
+      this.player.want(model.wanted(this.camera));
+    });
   }
 
   update(camera: Camera): void {

@@ -1,5 +1,7 @@
 // The page of a share link: one camera.
+import { parse } from './address';
 import type { Camera } from './camera';
+import { Deck } from './deck';
 import { h } from './dom';
 import type { Clock } from './pace';
 import { Screen } from './screen';
@@ -14,9 +16,10 @@ export function showShared(root: HTMLElement, share: Share, clock: Clock): Scree
     status: { state: 'live', owner: '', host: '', since: now, updated: now, stale: false },
   };
   const screen = new Screen(camera, 'focus', clock);
-  screen.element.append(h('div', { class: 'controls' }, screen.pill));
+  const deck = new Deck([{ camera, screen }], clock, () => (deck.inPast ? screen.player.stop() : screen.player.want('yes')));
+  screen.element.append(deck.notice, h('div', { class: 'controls' }, screen.pill, deck.when));
   screen.video.controls = true;
-  root.replaceChildren(screen.element, h('div', { class: 'about' },
+  root.replaceChildren(screen.element, deck.element, h('div', { class: 'about' },
     h('div', { class: 'names' }, h('h2', {}, share.camera), h('p', { class: 'meta' }, `Shared by ${share.user} until ${new Date(share.until).toLocaleString()}`))));
   root.hidden = false;
   document.body.classList.add('shared');
@@ -24,6 +27,10 @@ export function showShared(root: HTMLElement, share: Share, clock: Clock): Scree
   setInterval(() => {
     screen.player.tick();
     screen.draw();
+    deck.tick();
   }, 1000);
+  document.addEventListener('keydown', (e) => { if (!e.altKey && !e.ctrlKey && !e.metaKey && deck.key(e)) e.preventDefault(); });
+  const { at, to } = parse(location.hash);
+  if (at !== undefined) deck.open(at, to);
   return screen;
 }

@@ -40,6 +40,7 @@ test('view', () => {
     [camera({ state: 'refused' }), 'bad', 'Refused', 'no'],
     [camera({ state: 'unusable' }), 'bad', 'Unusable', 'no'],
     [camera({ state: 'disabled' }), 'off', 'Off', 'no'],
+    [camera({ state: 'ended' }), 'off', 'Ended', 'no'],
     [camera({}, { disabled: true }), 'off', 'Off', 'no'],
     [camera({ video: 'mjpeg' }), 'live', 'Live', 'yes'], // it may have a variant
   ];

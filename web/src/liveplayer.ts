@@ -1,0 +1,266 @@
+// One camera of the wall over the page's socket. It plays parts as they come, at the
+// live edge, and is made anew when it breaks.
+import { Attempts } from './attempts';
+import { Buffer, mediaSource, plays } from './buffer';
+import { Edge, dateAt, longestSilence, place, removable, stuck, type Mark, type Place } from './edge';
+import type { Clock } from './pace';
+import { drain, type Playing, type Report } from './playing';
+import type { Fragment } from './protocol';
+import { silence, silentType } from './silent';
+import type { LiveSocket } from './socket';
+
+const timescale = 90_000;
+const marksKept = 32;
+const keptBehind = 6; // s of the buffer behind the picture from which it is emptied
+const refusedRetry = 10_000; // ms after which a camera that the server does not send is asked for again
+
+export class LivePlayer extends Attempts implements Playing {
+  private leave: (() => void) | undefined; // ends the subscription
+  private buffer: Buffer | undefined;
+  private config = ''; // the decoder configuration of the buffer
+  private coming = ''; // and that of what comes next
+  private mime = '';
+  private marks: Mark[] = [];
+  private edge = new Edge();
+  private sparse = false; // keyframes alone are shown
+  private stoodAt = -1; // where the picture stands, or stood last
+  private stoodSince = 0;
+  private stalledAt = -1;
+  private holding = false; // it gathers a cushion
+  private lastPart = 0; // when one came
+  private partsFrom = 0; // when the first one came behind the last progress; 0: none has
+
+  constructor(
+    camera: string, private readonly rendition: string, video: HTMLVideoElement, still: HTMLCanvasElement, clock: Clock,
+    private readonly socket: LiveSocket, changed: () => void,
+    private readonly giveUp: (why: string) => void, // this browser or network cannot do it: HLS may
+  ) {
+    super(camera, video, still, clock, changed);
+    video.addEventListener('waiting', this.onWaiting);
+    video.addEventListener('seeked', this.onSeeked);
+    video.addEventListener('error', this.onError);
+  }
+
+  override destroy(): void {
+    super.destroy();
+    this.video.removeEventListener('waiting', this.onWaiting);
+    this.video.removeEventListener('seeked', this.onSeeked);
+    this.video.removeEventListener('error', this.onError);
+  }
+
+  protected override watch(now: number, moved: boolean): void {
+    if (this.sparse) {
+      this.tickSparse(now);
+      return;
+    }
+    this.progress(now, moved);
+    if (moved) this.partsFrom = 0;
+    else {
+      // Without footage there is nothing to play: a new player has none either.
+      const { ahead, next } = this.place();
+      if (stuck({ now, progress: this.lastProgress, part: this.lastPart, partsFrom: this.partsFrom, has: ahead > 1 || next !== undefined })) {
+        this.rebuild(`no progress; ${this.buffer?.waiting() ?? 0} steps wait, in the buffer is ${JSON.stringify(this.buffer?.ranges() ?? [])}`);
+        return;
+      }
+    }
+    this.follow();
+    this.trim();
+  }
+
+  private tickSparse(now: number): void {
+    const since = now - Math.max(this.lastPart, this.begunAt);
+    if (since > longestSilence) this.rebuild('no keyframe');
+    else if (this.played) this.set(since > drain ? 'waiting' : 'playing');
+    this.trim();
+  }
+
+  keyframes(only: boolean): void {
+    if (only === this.sparse) return;
+    this.sparse = only;
+    if (this.state !== 'idle' && !this.timer) this.begin();
+  }
+
+  shown(): number | null {
+    return this.played ? dateAt(this.marks, this.video.currentTime) ?? null : null;
+  }
+
+  qualities(): string[] { return []; }
+
+  choose(): void { /* a tile has no choice */ }
+
+  report(): Report {
+    const { ahead } = this.place();
+    return {
+      ...this.seen(), rendition: this.rendition, mode: 'wall', keyframes: this.sparse, via: 'socket',
+      buffered: ahead, latency: this.played ? ahead : null, fatalErrors: 0,
+    };
+  }
+
+  protected override attach(mine: number): void {
+    this.holding = false;
+    this.edge.begin(this.begunAt);
+    const Source = mediaSource();
+    if (!Source) {
+      this.giveUp('this browser has no media source');
+      return;
+    }
+    const source = new Source();
+    const url = URL.createObjectURL(source);
+    this.video.src = url;
+    source.addEventListener('sourceopen', () => {
+      URL.revokeObjectURL(url);
+      if (mine !== this.generation) return;
+      source.duration = Infinity;
+      this.buffer = new Buffer(source, () => this.room(), (why) => { if (mine === this.generation) this.rebuild(why); });
+      this.subscribe(this.buffer, mine);
+    }, { once: true });
+  }
+
+  private subscribe(buffer: Buffer, mine: number): void {
+    this.leave = this.socket.subscribe(this.camera, this.rendition, {
+      config: (config, all) => {
+        const mime = this.sparse ? silentType(all) : all;
+        const before = this.mime || mime;
+        this.mime = mime;
+        this.coming = config;
+        if (!plays(mime)) this.giveUp(`this browser does not play ${mime}`);
+        else if (tracks(mime) !== tracks(before)) this.rebuild('the camera has other tracks', 0); // no browser takes that
+        else if (config !== this.config) buffer.type(mime);
+      },
+      init: (data, taken) => {
+        // The browser drops all pictures up to the next keyframe when it gets one again.
+        if (this.coming === this.config) {
+          taken();
+          return;
+        }
+        this.config = this.coming;
+        if (this.sparse) silence(data); // browsers wait for more sound than comes with a keyframe
+        buffer.append(data, taken);
+      },
+      fragment: (f) => this.mark(f),
+      part: (data, taken) => {
+        this.lastPart = performance.now();
+        this.partsFrom ||= this.lastPart;
+        if (this.sparse) silence(data);
+        else if (this.played) this.edge.arrived(this.place().ahead, performance.now());
+        buffer.append(data, () => {
+          taken();
+          if (mine === this.generation) this.follow();
+        });
+      },
+      ended: (reason) => {
+        this.leave = undefined;
+        if (reason === 'unplayable') this.giveUp('the camera sends what cannot be played over the socket');
+        else this.rebuild(`the server: ${reason}`, refusedRetry);
+      },
+      broken: () => this.giveUp('the socket does not work here'),
+    }, this.sparse);
+  }
+
+  private mark(f: Fragment): void {
+    const m = { media: f.media / timescale, date: Date.parse(f.start) };
+    const last = this.marks[this.marks.length - 1];
+    if (last && m.media < last.media - 60) { // the camera's footage was purged
+      this.rebuild('media time began again');
+      return;
+    }
+    if (m.media !== last?.media) this.marks.push(m);
+    if (this.marks.length > marksKept) this.marks.shift();
+  }
+
+  private place(): Place { return place(this.buffer?.ranges() ?? [], this.video.currentTime); }
+
+  /** Keeps the picture at the edge. */
+  private follow(): void {
+    if (this.sparse) {
+      this.showKeyframe();
+      return;
+    }
+    const { video } = this;
+    const { ahead, next } = this.place();
+    const now = performance.now();
+    if (video.currentTime !== this.stoodAt) {
+      this.stoodAt = video.currentTime;
+      this.stoodSince = now;
+    }
+    if (this.holding) {
+      if (next === undefined && ahead < this.edge.cushion) return;
+      this.holding = false;
+      if (next === undefined) this.edge.stalled(now); // else the camera was away: that says nothing of the network
+    }
+    // Browsers stop a little before the end of what they have: sound ends before pictures do.
+    const over = ahead < 0.05 || ahead < 0.5 && now - this.stoodSince > 300;
+    if (over && next !== undefined) {
+      video.currentTime = next + 0.001; // the first part, or what comes behind footage that is missing
+    } else if (this.edge.skip(ahead, now)) {
+      if (video.seeking) return;
+      video.currentTime += this.edge.skip(ahead, now);
+      this.edge.begin(now);
+    } else {
+      const rate = this.edge.rate();
+      if (video.playbackRate !== rate) video.playbackRate = rate;
+    }
+    if (video.paused) void video.play().catch(() => undefined);
+  }
+
+  /** Shows the first picture of the newest fragment; the video stands. */
+  private showKeyframe(): void {
+    const media = this.marks[this.marks.length - 1]?.media;
+    const range = media === undefined ? undefined : this.buffer?.ranges().find((r) => r.end > media);
+    if (media === undefined || !range) return;
+    const at = Math.max(media, range.start) + 0.001; // pictures may be shown later than they are decoded
+    if (at > this.video.currentTime + 0.05 && !this.video.seeking) this.video.currentTime = at; // browsers round
+  }
+
+  private trim(): void {
+    const start = this.buffer?.ranges()[0]?.start;
+    const to = removable(this.marks, this.video.currentTime);
+    if (start !== undefined && to !== undefined && this.video.currentTime - start > keptBehind && to > start + 1) this.buffer?.removeTo(to);
+  }
+
+  /** Up to where the buffer may be emptied; undefined if there is nothing to remove. */
+  private room(): number | undefined {
+    const start = this.buffer?.ranges()[0]?.start;
+    const to = removable(this.marks, this.video.currentTime);
+    return start !== undefined && to !== undefined && to > start ? to : undefined;
+  }
+
+  private readonly onWaiting = () => {
+    const { video } = this;
+    if (this.sparse || !this.played || !this.wanted || video.seeking || this.holding || video.currentTime === this.stalledAt) return;
+    this.stalledAt = video.currentTime;
+    this.stalls++;
+    this.edge.stands(performance.now());
+    this.holding = true; // one stop is better than many: it goes on with a cushion
+    video.pause();
+  };
+
+  protected override firstShown(): void {
+    this.edge.arrived(this.place().ahead, performance.now());
+    this.follow();
+  }
+
+  /** A video that stands shows the picture to which it has gone. */
+  private readonly onSeeked = () => {
+    if (!this.sparse) return;
+    this.onPlaying();
+    this.showKeyframe(); // one that came meanwhile
+  };
+
+  private readonly onError = () => {
+    if (this.state !== 'idle' && this.video.hasAttribute('src')) this.rebuild(`video error ${this.video.error?.message ?? ''}`);
+  };
+
+  protected override free(): void {
+    this.leave?.();
+    this.leave = undefined;
+    this.buffer?.end();
+    this.buffer = undefined;
+    this.config = this.coming = this.mime = '';
+    this.marks = [];
+    this.partsFrom = 0;
+  }
+}
+
+/** The number of tracks of a type. */
+const tracks = (mime: string): number => mime.split(',').length;

@@ -1,0 +1,301 @@
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { Buffer } from '../src/buffer';
+import { Edge, dateAt, place, removable, stuck } from '../src/edge';
+import { media, renditionOf } from '../src/protocol';
+import { LiveSocket, type Listener, type Wire } from '../src/socket';
+
+const bytes = (...all: number[]) => new Uint8Array(all).buffer;
+
+test('media', () => {
+  assert.deepEqual(media(bytes(1, 1, 2, 3, 9, 8)), { channel: 0x203, data: new Uint8Array([9, 8]) });
+  const part = media(bytes(1, 2, 0, 7, 0, 0, 1, 2, 0, 0, 0, 0, 0x6a, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0, 3, 42));
+  assert.deepEqual(part, { channel: 7, at: { part: 258, seq: 0x6a000005, epoch: 2 ** 32 + 3 }, data: new Uint8Array([42]) });
+  for (const other of [bytes(), bytes(2, 1, 0, 1), bytes(1, 3, 0, 1), bytes(1, 2, 0, 1, 0)]) assert.equal(media(other), undefined);
+});
+
+test('the rendition of a playlist', () => {
+  for (const [playlist, want] of [
+    ['/hls/yard/index.m3u8', 'raw'], ['/hls/yard/720p/index.m3u8', '720p'], ['http://a/s/x/hls/yard/redacted/index.m3u8', 'redacted'],
+  ] as const) assert.equal(renditionOf(playlist), want);
+});
+
+// 30 s of parts of 0.2 s, each late by up to jitter seconds; gives the cushion and the rates at the end.
+function play(jitter: number, ahead: number, seconds = 30): { edge: Edge; low: number; rates: number[] } {
+  const edge = new Edge();
+  edge.begin(0);
+  let end = ahead, at = 0, low = ahead, before = 0;
+  const rates: number[] = [];
+  for (let i = 1; i <= seconds * 5; i++) {
+    const now = i * 200 + (i % 3) * jitter * 500;
+    at += (now - before) / 1000 * edge.rate();
+    before = now;
+    if (at > end) {
+      at = end;
+      edge.stalled(now);
+    }
+    low = end - at;
+    edge.arrived(low, now);
+    end += 0.2;
+    rates.push(edge.rate());
+  }
+  return { edge, low, rates };
+}
+
+test('a player comes to the edge, and stays there', () => {
+  for (const [name, jitter, ahead] of [['far behind', 0, 8], ['near', 0, 1], ['too near', 0, 0.05], ['jitter', 0.15, 1]] as const) {
+    const { edge, low, rates } = play(jitter, ahead);
+    assert.ok(Math.abs(low - edge.cushion) < 0.3, `${name}: ${low} s are ahead in the end, aim ${edge.cushion}`);
+    assert.ok(rates.slice(-25).every((r) => r > 0.9 && r < 1.1), `${name}: it plays at ${rates.slice(-5)} in the end`);
+  }
+  assert.ok(play(0, 8, 6).low < 1, '8 s are made up in 6 s');
+});
+
+test('who has seen the picture stand jumps to the edge', () => {
+  const edge = new Edge();
+  edge.begin(0);
+  assert.equal(edge.skip(9, 0), 0, '9 s are made up by playing faster');
+  assert.equal(edge.skip(11, 0), 11 - edge.cushion);
+  edge.stands(1000);
+  assert.equal(edge.skip(1, 1500), 0, 'a little is made up by playing faster');
+  assert.equal(edge.skip(4, 1500), 4 - edge.cushion);
+  assert.equal(edge.skip(4, 12_000), 0, 'that was long ago');
+});
+
+test('stalls make the cushion wider, calm makes it narrower', () => {
+  const edge = new Edge();
+  edge.begin(0);
+  const first = edge.cushion;
+  for (let i = 0; i < 20; i++) edge.stalled(i);
+  assert.ok(edge.cushion > first && edge.cushion <= 1.2);
+  const wide = edge.cushion;
+  for (let i = 1; i < 2000; i++) edge.arrived(edge.cushion, i * 1000);
+  assert.ok(edge.cushion < wide && edge.cushion >= 0.2);
+});
+
+test('a picture that stands', () => {
+  const now = 1_000_000;
+  for (const [what, s, want] of [
+    ['there is footage', { progress: now - 15_000, part: now, partsFrom: 0, has: true }, false],
+    ['there is footage, and it does not play', { progress: now - 17_000, part: now - 17_000, partsFrom: 0, has: true }, true],
+    ['the camera is away', { progress: now - 40_000, part: now - 40_000, partsFrom: now - 40_000, has: false }, false],
+    ['nothing comes for a minute', { progress: now - 61_000, part: now - 61_000, partsFrom: 0, has: false }, true],
+    ['the camera is back', { progress: now - 50_000, part: now, partsFrom: now - 5_000, has: false }, false],
+    ['parts come, and nothing of them can be played', { progress: now - 17_000, part: now - 100, partsFrom: now - 16_500, has: false }, true],
+  ] as const) assert.equal(stuck({ now, ...s }), want, what);
+});
+
+test('marks', () => {
+  const marks = [{ media: 100, date: 1e12 }, { media: 102, date: 1e12 + 2000 }, { media: 200, date: 2e12 }];
+  for (const [time, want] of [[99, undefined], [100, 1e12], [103.5, 1e12 + 3500], [200, 2e12], [201, 2e12 + 1000]] as const) assert.equal(dateAt(marks, time), want);
+  // A run that plays, or the one before it, is never removed.
+  for (const [time, want] of [[101, undefined], [103, 100], [201, 102]] as const) assert.equal(removable(marks, time), want);
+});
+
+test('place', () => {
+  const ranges = [{ start: 10, end: 12 }, { start: 20, end: 23 }];
+  for (const [time, want] of [
+    [0, { ahead: 0, next: 10 }], [9.95, { ahead: 12 - 9.95, next: 20 }], [11, { ahead: 1, next: 20 }], [12, { ahead: 0, next: 20 }], [22, { ahead: 1, next: undefined }], [24, { ahead: 0, next: undefined }],
+  ] as const) assert.deepEqual(place(ranges, time), want);
+  // The picture stands a moment before the end, and what follows begins 45 ms behind that.
+  const close = [{ start: 0, end: 2 }, { start: 2.045, end: 20 }];
+  assert.equal(place(close, 1.9995).next, 2.045);
+});
+
+/** A server for a LiveSocket. */
+class Server {
+  wires: (Wire & { sent: Record<string, unknown>[] })[] = [];
+  connect = (): Wire => {
+    const wire = {
+      sent: [] as Record<string, unknown>[], readyState: 1, binaryType: 'blob' as BinaryType, onmessage: null, onclose: null,
+      send: (s: unknown) => { wire.sent.push(JSON.parse(s as string) as Record<string, unknown>); },
+      close: () => { wire.readyState = 3 as 1; },
+    };
+    this.wires.push(wire);
+    return wire;
+  };
+
+  get wire() { return this.wires[this.wires.length - 1]!; }
+
+  tell(data: object | ArrayBuffer): void {
+    const d = data instanceof ArrayBuffer ? data : JSON.stringify(data);
+    (this.wire.onmessage as ((e: unknown) => void) | null)?.({ data: d });
+  }
+
+  hello(): void { this.tell({ type: 'hello', version: 1, in_flight: 40 }); }
+
+  part(channel: number, part: number): void {
+    this.tell(bytes(1, 2, 0, channel, 0, 0, 0, part, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 3, part));
+  }
+
+  lose(): void { (this.wire.onclose as ((e: unknown) => void) | null)?.({}); }
+}
+
+/** Writes down what it hears. */
+function listener(): Listener & { heard: string[]; take: (() => void)[] } {
+  const heard: string[] = [], take: (() => void)[] = [];
+  return {
+    heard, take,
+    config: (config, mime) => heard.push(`config ${config} ${mime}`),
+    init: (data, taken) => { heard.push(`init ${data}`); take.push(taken); },
+    fragment: (f) => heard.push(`fragment ${f.seq}`),
+    part: (data, taken) => { heard.push(`part ${data}`); take.push(taken); },
+    ended: (reason) => heard.push(`ended ${reason}`),
+    broken: () => heard.push('broken'),
+  };
+}
+
+test('a subscription to keyframes, also over a new connection', (t) => {
+  t.mock.timers.enable();
+  const server = new Server(), socket = new LiveSocket(server.connect);
+  socket.subscribe('yard', 'sub', listener(), true);
+  const asked = { type: 'subscribe', channel: 1, camera: 'yard', rendition: 'sub', keyframes: true };
+  server.hello();
+  assert.deepEqual(server.wire.sent, [asked]);
+  server.part(1, 0);
+  server.lose();
+  t.mock.timers.tick(60_000);
+  server.hello();
+  assert.deepEqual(server.wire.sent[0], { ...asked, channel: 2, after: { seq: 5, epoch: 3, part: 0 } });
+});
+
+test('a socket', (t) => {
+  t.mock.timers.enable();
+  const server = new Server(), socket = new LiveSocket(server.connect);
+  const a = listener(), b = listener();
+  const leave = socket.subscribe('yard', 'raw', a);
+  socket.subscribe('shed', '720p', b);
+  assert.deepEqual(server.wire.sent, [], 'before the hello');
+  server.hello();
+  assert.deepEqual(server.wire.sent.splice(0), [
+    { type: 'subscribe', channel: 1, camera: 'yard', rendition: 'raw' }, { type: 'subscribe', channel: 2, camera: 'shed', rendition: '720p' },
+  ]);
+  server.tell({ type: 'config', channel: 1, config: 'c', mime: 'm' });
+  server.tell(bytes(1, 1, 0, 1, 7));
+  server.tell({ type: 'fragment', channel: 1, seq: 5 });
+  server.part(1, 4);
+  server.part(2, 9);
+  assert.deepEqual(a.heard.splice(0), ['config c m', 'init 7', 'fragment 5', 'part 4']);
+  assert.deepEqual(b.heard.splice(0), ['part 9']);
+
+  // What is used is acknowledged soon; much at once.
+  a.take.shift()!();
+  assert.deepEqual(server.wire.sent, []);
+  t.mock.timers.tick(100);
+  assert.deepEqual(server.wire.sent.splice(0), [{ type: 'ack', bytes: 5 }]);
+  a.take.shift()!();
+  assert.deepEqual(server.wire.sent.splice(0), [{ type: 'ack', bytes: 30 }]);
+
+  // A new connection goes on where the old one was, and counts anew.
+  const late = b.take.shift()!;
+  server.lose();
+  t.mock.timers.tick(1000);
+  assert.equal(server.wires.length, 2);
+  server.hello();
+  late();
+  t.mock.timers.tick(1000);
+  assert.deepEqual(server.wire.sent.splice(0), [
+    { type: 'subscribe', channel: 3, camera: 'yard', rendition: 'raw', after: { seq: 5, epoch: 3, part: 4 } },
+    { type: 'subscribe', channel: 4, camera: 'shed', rendition: '720p', after: { seq: 5, epoch: 3, part: 9 } },
+  ]);
+
+  // So does one after a silence.
+  for (let i = 0; i < 5; i++) t.mock.timers.tick(5000);
+  assert.equal(server.wires.length, 3);
+  server.hello();
+  server.wire.sent.splice(0);
+
+  leave();
+  assert.deepEqual(server.wire.sent.splice(0), [{ type: 'unsubscribe', channel: 5 }]);
+  server.part(5, 1); // was on its way: nobody hears it, and it is acknowledged
+  t.mock.timers.tick(100);
+  assert.deepEqual(server.wire.sent.splice(0), [{ type: 'ack', bytes: 25 }]);
+  assert.deepEqual(a.heard, []);
+
+  // A right that ends may be one of an old cookie: the next connection has the newer one.
+  server.tell({ type: 'end', channel: 6, reason: 'not_found', error: '' });
+  assert.deepEqual(b.heard.splice(0), ['ended not_found']);
+  assert.equal(server.wire.readyState, 3);
+});
+
+test('a socket that does not work', (t) => {
+  t.mock.timers.enable();
+  const server = new Server(), socket = new LiveSocket(server.connect), a = listener();
+  socket.subscribe('yard', 'raw', a);
+  for (let i = 0; i < 3; i++) {
+    assert.equal(socket.broken, false);
+    server.lose();
+    t.mock.timers.tick(5000);
+  }
+  assert.equal(socket.broken, true);
+  assert.deepEqual(a.heard, ['broken']);
+  assert.equal(server.wires.length, 3);
+});
+
+/** A media source whose buffer does what it is told, when the test says so. */
+class Source {
+  done: string[] = [];
+  full = false;
+  private end: () => void = () => undefined;
+  readonly buffer = {
+    updating: false, buffered: { length: 1, start: () => 1, end: () => 2 },
+    addEventListener: (name: string, f: () => void) => { if (name === 'updateend') this.end = f; },
+    appendBuffer: (b: Uint8Array) => {
+      if (this.full) throw new DOMException('full', 'QuotaExceededError');
+      this.begin(`append ${b}`);
+    },
+    remove: (_: number, to: number) => this.begin(`remove to ${to}`),
+    changeType: (mime: string) => this.done.push(`type ${mime}`),
+  };
+
+  addSourceBuffer(mime: string): object {
+    this.done.push(`add ${mime}`);
+    return this.buffer;
+  }
+
+  private begin(what: string): void {
+    assert.equal(this.buffer.updating, false, 'one after the other');
+    this.buffer.updating = true;
+    this.done.push(what);
+  }
+
+  finish(): void {
+    this.buffer.updating = false;
+    this.end();
+  }
+}
+
+test('a buffer', () => {
+  const source = new Source(), failed: string[] = [], done: number[] = [];
+  let room: number | undefined = 7;
+  const buffer = new Buffer(source as unknown as MediaSource, () => room, (why) => failed.push(why));
+  const append = (n: number) => buffer.append(new Uint8Array([n]), () => done.push(n));
+  buffer.type('m1');
+  append(1);
+  append(2);
+  buffer.removeTo(5);
+  buffer.removeTo(6); // one is enough
+  buffer.type('m2');
+  append(3);
+  for (let i = 0; i < 4; i++) source.finish();
+  assert.deepEqual(source.done.splice(0), ['add m1', 'append 1', 'append 2', 'remove to 5', 'type m2', 'append 3']);
+  assert.deepEqual(done, [1, 2, 3]);
+  assert.deepEqual(buffer.ranges(), [{ start: 1, end: 2 }]);
+
+  source.full = true;
+  append(4);
+  assert.deepEqual(source.done.splice(0), ['remove to 7']);
+  source.full = false;
+  source.finish();
+  source.finish();
+  assert.deepEqual(source.done.splice(0), ['append 4']);
+
+  source.full = true;
+  room = undefined;
+  append(5);
+  assert.equal(failed.length, 1);
+  buffer.end();
+  append(6);
+  assert.deepEqual(done, [1, 2, 3, 4, 5, 6], 'what was not used counts as taken');
+  assert.deepEqual(buffer.ranges(), []);
+});
