@@ -18,7 +18,10 @@ type Settings struct {
 	Listen    string   // "127.0.0.1:8081"
 	Upstreams []string // "127.0.0.1:8080", each a Framelog's HTTP address
 	Files     string   // absolute path of the directory of the egress's files
-	Origins   []string // "https://portal.example", each a site whose pages may play cameras
+	// Certificate and Key are files in PEM, for TLS and HTTP/2; "": there is none.
+	Certificate, Key string
+
+	Origins []string // "https://portal.example", each a site whose pages may play cameras
 }
 
 // Write writes a complete configuration into dir. An ordinary user can run it:
@@ -50,6 +53,10 @@ func Write(dir string, s Settings) error {
 			return fmt.Errorf("nginx: framelog.conf has %q %d times, want once", line.old, strings.Count(conf, line.old))
 		}
 		conf = strings.Replace(conf, line.old, line.new, 1)
+	}
+	if s.Certificate != "" {
+		listen := "listen " + s.Listen
+		conf = strings.Replace(conf, listen+";", fmt.Sprintf("%s ssl http2;\n    ssl_certificate %s;\n    ssl_certificate_key %s;", listen, s.Certificate, s.Key), 1)
 	}
 	locations, err := files.ReadFile("framelog-locations.conf")
 	if err != nil {
