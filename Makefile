@@ -3,8 +3,9 @@
 # make check      format, vet, lint, unit tests: no Kafka, no browser, no FFmpeg
 # make test       the whole suite but what takes long
 # make test-long  that with all that takes long
-# make sim        1,000,000 schedules of the log's protocol on all cores
+# make sim        1,000,000 schedules of the log's protocol, and 10,000 of two archivers, on all cores
 # make bench      speed and memory beside FFmpeg and GStreamer
+# make sizing     what a camera costs on this machine, and what many need
 SHELL := /usr/bin/env bash -o pipefail
 .DEFAULT_GOAL := build
 
@@ -14,7 +15,7 @@ TEST_FLAGS ?=
 PKG ?= ./...
 BENCH_FLAGS ?=
 
-.PHONY: up build page check test test-long test-web test-go sim vet lint bench deps deps-test clean
+.PHONY: up build page check test test-long test-web test-go sim vet lint bench sizing deps deps-test clean
 
 up: deps
 	@$(MAKE) --no-print-directory build
@@ -51,6 +52,7 @@ test: deps-test
 # without the race detector: it hides some faults (it takes several times the memory),
 # and it makes some tests slow and finds nothing there (testenv.SkipRace).
 test-go:
+	cd tests/deploy/manifests && FRAMELOG_TEST_BINARY=$(or $(abspath $(FRAMELOG_TEST_BINARY)),$(CURDIR)/bin/framelog) $(GO) test ./...
 	$(GO) list $(PKG) | sed '\|/tests/|d' | xargs -r $(GO) test -race -shuffle=on -timeout 24m $(TEST_FLAGS)
 	$(GO) list $(PKG) | sed '\|/tests/|!d' | xargs -r $(GO) test -race -shuffle=on -timeout 24m -p 1 $(TEST_FLAGS)
 	$(GO) test -count=1 -run '^TestKilled$$' ./internal/broker
@@ -66,10 +68,11 @@ test-long: deps-test
 SIM_FIRST ?= 1
 SIM_COUNT ?= 1000000
 sim:
-	@mkdir -p .cache && $(GO) test -c -o .cache/sim.test ./internal/medialog
+	@mkdir -p .cache && $(GO) test -c -o .cache/sim.test ./internal/medialog && $(GO) test -c -o .cache/sim-archive.test ./archiver
 	@cores=$$(nproc); n=$$((($(SIM_COUNT) + cores - 1) / cores)); pids=; failed=; \
 	for i in $$(seq 0 $$((cores - 1))); do \
 	  GOGC=400 .cache/sim.test -test.run '^TestSimulation' -test.v -test.timeout 0 -sim.all -sim.first $$(($(SIM_FIRST) + i * n)) -sim.count $$n & pids+=" $$!"; \
+	  .cache/sim-archive.test -test.run '^TestSimulation' -test.v -test.timeout 0 -sim.all -sim.first $$(($(SIM_FIRST) + i * n)) -sim.count $$(((n + 99) / 100)) & pids+=" $$!"; \
 	done; \
 	for p in $$pids; do wait $$p || failed=1; done; [ -z "$$failed" ]
 
@@ -85,8 +88,13 @@ lint: vet
 
 # Half an hour as it is; BENCH_FLAGS='-cameras 4 -rounds 1 -seconds 10s' is short.
 bench: deps-test build
-	FRAMELOG_TEST_BINARY=$(CURDIR)/bin/framelog $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 90m ./tests/bench -args $(BENCH_FLAGS)
+	FRAMELOG_TEST_BINARY=$(CURDIR)/bin/framelog $(GO) test -run '^$$' -bench . -skip Sizing -benchtime 1x -timeout 90m ./tests/bench -args $(BENCH_FLAGS)
 	$(GO) test -run '^$$' -bench . -benchtime 5x ./processors/exec
+
+# Some ten minutes; BENCH_FLAGS='-rates 4' is shorter. docs/sizing.md has the numbers of another machine.
+sizing: deps-test build
+	FRAMELOG_TEST_BINARY=$(CURDIR)/bin/framelog $(GO) test -run '^$$' -bench Sizing -benchtime 1x -timeout 60m ./tests/bench -args -warm 6s -seconds 10s $(BENCH_FLAGS)
+	@$(GO) run ./tests/sizing/print
 
 clean:
 	rm -rf bin .cache web/node_modules egress/page/dist/assets egress/page/dist/index.html*

@@ -26,7 +26,7 @@ if [ "${1:-}" = test ]; then
     curl procps gstreamer1.0-tools ffmpeg nginx-light
     python3-gi python3-msgpack python3-confluent-kafka python3-numpy python3-opencv
     gir1.2-gstreamer-1.0 gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0
-    default-jre-headless maven
+    default-jre-headless maven prometheus prometheus-alertmanager
     mpv vlc-bin vlc-plugin-base
   )
   # Ubuntu's chromium and Firefox are ways to install a snap: tests with a

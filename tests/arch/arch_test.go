@@ -67,7 +67,7 @@ func ours(path string) string {
 
 // Stages meet only in the log.
 func TestStagesNeverImportEachOther(t *testing.T) {
-	stages := []string{"ingest", "processors", "egress", "monitor"}
+	stages := []string{"ingest", "processors", "egress", "monitor", "archiver"}
 	common := []string{"internal/medialog", "internal/cmaf", "internal/kafka", "internal/share"}
 	stage := func(dir string) string {
 		i := slices.IndexFunc(stages, func(s string) bool { return under(dir, s) })

@@ -74,10 +74,12 @@ func checkPure(t *testing.T, dir string) {
 // sources and a camera's life, so neither knows the other.
 func TestRoomsOfIngest(t *testing.T) {
 	may := map[string][]string{
-		"ingest":          {"schemas"},
-		"ingest/assemble": {"schemas", "ingest", "internal/codec"},
-		"ingest/camera":   {"schemas", "ingest", "ingest/assemble", "internal/kafka", "internal/medialog", "internal/secrets", "internal/share"},
-		"ingest/rtsp":     {"schemas", "ingest", "internal/codec", "internal/gstreamer"},
+		"ingest":             {"schemas"},
+		"ingest/assemble":    {"schemas", "ingest", "internal/codec"},
+		"ingest/camera":      {"schemas", "ingest", "ingest/assemble", "internal/kafka", "internal/medialog", "internal/secrets", "internal/share"},
+		"ingest/replay":      {"schemas", "ingest", "internal/medialog"},
+		"ingest/rtsp":        {"schemas", "ingest", "ingest/rtsp/native", "internal/codec", "internal/gstreamer", "internal/rtspconn"},
+		"ingest/rtsp/native": {"schemas", "internal/codec", "internal/rtspconn"},
 	}
 	for _, p := range packages(t) {
 		if !under(p.dir, "ingest") {

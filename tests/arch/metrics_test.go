@@ -16,11 +16,11 @@ import (
 )
 
 // metricName is framelog_<stage>_<noun>…; promlint checks units and _total.
-var metricName = regexp.MustCompile(`^framelog_(ingest|processor|monitor|writer|log|tail|store|broker|egress|hls|api|up|registry|config|gstreamer)_[a-z0-9_]+$`)
+var metricName = regexp.MustCompile(`^framelog_(ingest|archive|processor|monitor|writer|log|tail|store|broker|egress|hls|api|up|registry|config|gstreamer|build)_[a-z0-9_]+$`)
 
 // labels are the label names that metrics may use. Each has a bounded set of
 // values. `up` adds role; histograms and summaries add le and quantile.
-var labels = []string{"camera", "topic", "result", "role", "reason", "state", "codec", "kind", "processor", "code", "method", "track", "route", "rendition", "le", "quantile", "limit", "broker", "group", "hop"}
+var labels = []string{"camera", "topic", "result", "role", "reason", "state", "codec", "kind", "processor", "code", "method", "track", "route", "rendition", "le", "quantile", "limit", "broker", "group", "hop", "version"}
 
 // lint returns what is wrong with a scrape of `framelog up`.
 func lint(text []byte) []string {

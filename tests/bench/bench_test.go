@@ -27,12 +27,14 @@ const (
 
 var flags = struct {
 	cameras, rounds *int
+	days            *int
 	seconds, warm   *time.Duration
 	only            *string
 	browser         *bool
 }{
 	flag.Int("cameras", 16, "how many cameras"),
 	flag.Int("rounds", 3, "how often everything is measured; medians are printed"),
+	flag.Int("days", 30, "how many days are in the archive"),
 	flag.Duration("seconds", 30*time.Second, "how long each measurement is"),
 	flag.Duration("warm", 12*time.Second, "how long everything runs before it is measured"),
 	flag.String("only", "", "regular expression over the names of what is measured"),
@@ -79,6 +81,10 @@ func subjects() []subject {
 		{alwaysName, startAlways},
 		{idleName, startIdle},
 		{watchedName, startWatched},
+		{nativeAlwaysName, startNativeAlways},
+		{nativeIdleName, startNativeIdle},
+		{socketName, startSocket},
+		{socketFineName, startSocketFine},
 	}
 }
 
@@ -90,7 +96,7 @@ func BenchmarkFramelog(b *testing.B) {
 		b.Fatal(err)
 	}
 	all := slices.DeleteFunc(subjects(), func(s subject) bool { return !only.MatchString(s.name) })
-	c := startCameras(b, *flags.cameras)
+	c := startCameras(b, *flags.cameras, bitrate)
 	r := &results{
 		Cameras: c.n, Seconds: flags.seconds.Seconds(), Rounds: *flags.rounds, Machine: machine(),
 		Input: fmt.Sprintf("%s, %d frames/s, %.1f Mbit/s H.264, GOP of %v", size, fps, float64(c.bits)/1e6, gop),
@@ -135,10 +141,10 @@ func measure(b *testing.B, s subject, c *cameras, round int) *sample {
 	return out
 }
 
-// clip returns the file that all cameras send.
-func clip(b *testing.B) string {
+// clip returns the file that all cameras send, with so many bits a second.
+func clip(b *testing.B, bits int) string {
 	b.Helper()
 	return testenv.Clip{
-		Seconds: int(length / time.Second), Size: size, FPS: fps, GOP: int(gop/time.Second) * fps, KBits: bitrate / 1000,
+		Seconds: int(length / time.Second), Size: size, FPS: fps, GOP: int(gop/time.Second) * fps, KBits: bits / 1000,
 	}.File(b)
 }

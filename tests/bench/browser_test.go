@@ -33,7 +33,7 @@ func browser(b *testing.B, c *cameras) *watching {
 	chromium := testenv.Chromium(b)
 	one := *c
 	one.n, one.urls = 1, c.urls[:1]
-	l := startLog(b, &one, "on_demand", false)
+	l := startLog(b, &one, configOf(&one, "on_demand"), false)
 	defer l.stop()
 	time.Sleep(*flags.warm)
 	const player = "(window.framelog ? window.framelog.players() : []).find(p => p.mode === 'focus')"

@@ -107,14 +107,14 @@ func slices264(data []byte) uint64 {
 
 // startCameras starts n cameras, each at another point of the GOP, as cameras do. A
 // camera begins with its first client.
-func startCameras(b *testing.B, n int) *cameras {
+func startCameras(b *testing.B, n, bits int) *cameras {
 	b.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		b.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), serveVariable+"="+clip(b), serveCount+"="+strconv.Itoa(n))
+	cmd.Env = append(os.Environ(), serveVariable+"="+clip(b, bits), serveCount+"="+strconv.Itoa(n))
 	p := testenv.Start(b, "cameras", cmd)
 	c := &cameras{n: n, pid: p.PID()}
 	var addr string
@@ -135,6 +135,13 @@ func startCameras(b *testing.B, n int) *cameras {
 	}
 	wg.Wait()
 	return c
+}
+
+// first returns the first n of the cameras.
+func (c *cameras) first(n int) *cameras {
+	some := *c
+	some.n, some.urls = n, c.urls[:n]
+	return &some
 }
 
 func (c *cameras) get(b *testing.B, path string) []byte {

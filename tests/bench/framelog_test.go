@@ -19,11 +19,14 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// Framelog in three uses.
+// Framelog in three uses, and the first two with the native engine for RTSP.
 const (
 	alwaysName  = "framelog, always"
 	idleName    = "framelog, on_demand, nobody watches"
 	watchedName = "framelog, on_demand, a low-latency viewer a camera"
+
+	nativeAlwaysName = "framelog, native, always"
+	nativeIdleName   = "framelog, native, on_demand, nobody watches"
 )
 
 // log is a running `framelog up`.
@@ -35,13 +38,32 @@ type log struct {
 	parts    histogram // capture to part, at the beginning
 }
 
-func startAlways(b *testing.B, c *cameras) running  { return startLog(b, c, "always", false) }
-func startIdle(b *testing.B, c *cameras) running    { return startLog(b, c, "on_demand", false) }
-func startWatched(b *testing.B, c *cameras) running { return startLog(b, c, "on_demand", true) }
+func startAlways(b *testing.B, c *cameras) running {
+	return startLog(b, c, configOf(c, "always"), false)
+}
 
-func startLog(b *testing.B, c *cameras, mode string, watch bool) *log {
+func startIdle(b *testing.B, c *cameras) running {
+	return startLog(b, c, configOf(c, "on_demand"), false)
+}
+
+func startWatched(b *testing.B, c *cameras) running {
+	return startLog(b, c, configOf(c, "on_demand"), true)
+}
+
+func startNativeAlways(b *testing.B, c *cameras) running {
+	return startLog(b, c, configOf(c, "always")+native, false)
+}
+
+func startNativeIdle(b *testing.B, c *cameras) running {
+	return startLog(b, c, configOf(c, "on_demand")+native, false)
+}
+
+// native is the part of a configuration that selects the native engine.
+const native = "ingest:\n  rtsp: {engine: native}\n"
+
+func startLog(b *testing.B, c *cameras, config string, watch bool) *log {
 	b.Helper()
-	l := &log{cams: c, watch: watch, Framelog: testenv.Up(b, testenv.UpOptions{Config: configOf(c, mode)})}
+	l := &log{cams: c, watch: watch, Framelog: testenv.Up(b, testenv.UpOptions{Config: config})}
 	b.Cleanup(func() { _ = os.RemoveAll(l.Data) })
 	l.Wait(b, time.Minute, "all cameras are live", func() bool {
 		all, err := system.Statuses(b, l.URL)

@@ -43,7 +43,7 @@ func BenchmarkProcessors(b *testing.B) {
 
 // variantDelay: two viewers ask for each part before it is there, as low-latency players do.
 func variantDelay(b *testing.B) {
-	c := startCameras(b, 1)
+	c := startCameras(b, 1, bitrate)
 	f := testenv.Up(b, testenv.UpOptions{Config: configOf(c, "on_demand") +
 		"processors:\n  - name: transcode\n    settings: {ladder: [{name: 360p, height: 360, bitrate: 600k}]}\n"})
 	base := f.URL + "/hls/" + cameraID(0) + "/"

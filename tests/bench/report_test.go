@@ -77,16 +77,25 @@ func (r *results) print(w io.Writer) {
 	r.ratio(w, "whole path, always / rtspsrc to hlssink2", 0, alwaysName, "", gstHLSName)
 	r.ratio(w, "whole path, on_demand / ffmpeg -c copy", 0, idleName, "", ffmpegName)
 	r.ratio(w, "ingest / rtspsrc to fakesink", 1.25, idleName, "ingest", gstSinkName)
+	r.ratio(w, "whole path, native engine, always / GStreamer's", 0, nativeAlwaysName, "", alwaysName)
+	r.ratio(w, "whole path, native engine, on_demand / GStreamer's", 0, nativeIdleName, "", idleName)
+	r.ratio(w, "ingest, native engine / rtspsrc to fakesink", 0, nativeIdleName, "ingest", gstSinkName)
+	r.ratio(w, "whole path, native engine, always / ffmpeg -c copy", 0, nativeAlwaysName, "", ffmpegName)
 	r.ratio(w, "whole path, watched / ffmpeg -c copy", 0, watchedName, "", ffmpegName)
-	for _, name := range []string{alwaysName, idleName, watchedName} {
+	for _, name := range []string{alwaysName, idleName, watchedName, nativeAlwaysName, nativeIdleName} {
 		if m, _, _, ok := r.of(name, func(s *sample) float64 { return float64(sum(s.PSS)) / 1e6 / float64(r.Cameras) }); ok {
 			line(w, "MB a camera: "+name, m, 15, "")
 		}
 	}
-	r.delay(w, "camera to playlist, p50", 400, func(d *delays) float64 { return d.P50 })
-	r.delay(w, "camera to playlist, p99", 700, func(d *delays) float64 { return d.P99 })
-	r.delay(w, "the same by Framelog's histogram, p50", 0, func(d *delays) float64 { return d.OwnP50 })
-	r.delay(w, "the same by Framelog's histogram, p99", 0, func(d *delays) float64 { return d.OwnP99 })
+	r.delay(w, watchedName, "camera to playlist, p50", 400, func(d *delays) float64 { return d.P50 })
+	r.delay(w, watchedName, "camera to playlist, p99", 700, func(d *delays) float64 { return d.P99 })
+	r.delay(w, watchedName, "the same by Framelog's histogram, p50", 0, func(d *delays) float64 { return d.OwnP50 })
+	r.delay(w, watchedName, "the same by Framelog's histogram, p99", 0, func(d *delays) float64 { return d.OwnP99 })
+	for name, what := range map[string]string{socketName: "chunks of 200 ms", socketFineName: "chunks of one picture"} {
+		r.delay(w, name, "camera to socket, "+what+", p50", 0, func(d *delays) float64 { return d.P50 })
+		r.delay(w, name, "camera to socket, "+what+", p99", 0, func(d *delays) float64 { return d.P99 })
+	}
+	r.ratio(w, "whole path, chunks of one picture / of 200 ms", 0, socketFineName, "", socketName)
 	if b := r.Browser; b != nil {
 		line(w, "first picture in hls.js, camera watched already", quantile(b.WarmMS, 0.5), 400, "ms")
 		line(w, "first picture in hls.js, nobody watched", b.ColdMS, 0, "ms")
@@ -122,8 +131,8 @@ func (r *results) ratio(w io.Writer, what string, aim float64, subject, role, by
 	}
 }
 
-func (r *results) delay(w io.Writer, what string, aim float64, f func(d *delays) float64) {
-	v, _, _, ok := r.of(watchedName, func(s *sample) float64 {
+func (r *results) delay(w io.Writer, subject, what string, aim float64, f func(d *delays) float64) {
+	v, _, _, ok := r.of(subject, func(s *sample) float64 {
 		if s.Delay == nil {
 			return 0
 		}

@@ -148,7 +148,7 @@ func median(v []float64) float64 {
 }
 
 func newMaterial(b *testing.B) *material {
-	c := &material{path: clip(b)}
+	c := &material{path: clip(b, bitrate)}
 	copied := testmedia.CopyClip(b, c.path)
 	for _, f := range copied.Fragments(testmedia.Place{Seq: 1, Session: 1, Layout: testmedia.Layout, Start: testmedia.Start}, 6) {
 		c.fragments = append(c.fragments, processors.NewFragment("bench", f.Entry, f.Chunks...))

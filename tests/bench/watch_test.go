@@ -36,6 +36,7 @@ type delays struct {
 // there, and fetches every part.
 type watchers struct {
 	client *http.Client
+	ctx    context.Context // of all viewers
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	cams   *cameras
@@ -54,18 +55,41 @@ type listing struct {
 
 func watchAll(b *testing.B, base string, c *cameras) *watchers {
 	b.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	w := &watchers{client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4 * c.n}}, cancel: cancel, cams: c}
-	b.Cleanup(w.stop)
+	w := newWatchers(b, c)
 	for i := range c.n {
 		w.wg.Go(func() {
-			if err := w.watch(ctx, base+"/hls/"+cameraID(i)+"/", i); err != nil && ctx.Err() == nil {
-				w.mu.Lock()
-				w.failures = append(w.failures, fmt.Errorf("viewer of %s: %w", cameraID(i), err))
-				w.mu.Unlock()
+			if err := w.watch(w.ctx, base+"/hls/"+cameraID(i)+"/", i); err != nil && w.ctx.Err() == nil {
+				w.fail(fmt.Errorf("viewer of %s: %w", cameraID(i), err))
 			}
 		})
 	}
+	w.waitAll(b)
+	return w
+}
+
+func newWatchers(b *testing.B, c *cameras) *watchers {
+	b.Helper()
+	w := &watchers{client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4 * c.n}}, cams: c}
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	b.Cleanup(w.stop)
+	return w
+}
+
+func (w *watchers) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failures = append(w.failures, err)
+}
+
+func (w *watchers) list(l listing) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.listed = append(w.listed, l)
+}
+
+// waitAll waits until there is something of each camera.
+func (w *watchers) waitAll(b *testing.B) {
+	b.Helper()
 	testenv.Wait(b, 30*time.Second, "every viewer to begin", func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -73,9 +97,8 @@ func watchAll(b *testing.B, base string, c *cameras) *watchers {
 		for _, l := range w.listed {
 			seen[l.camera] = true
 		}
-		return len(seen) == c.n || len(w.failures) > 0
+		return len(seen) == w.cams.n || len(w.failures) > 0
 	})
-	return w
 }
 
 func (w *watchers) stop() {
@@ -156,12 +179,10 @@ func (w *watchers) fetch(ctx context.Context, url string, l listing) {
 	if ctx.Err() != nil {
 		return
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	if err != nil {
-		w.failures = append(w.failures, err)
+		w.fail(err)
 	} else {
-		w.listed = append(w.listed, l)
+		w.list(l)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/framelog/framelog/ingest/rtsp"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/system"
 	"github.com/framelog/framelog/tests/testenv"
@@ -56,6 +57,16 @@ type trial struct {
 	live    bool
 	problem string
 	video   schemas.Codec
+	// twin is the same with the native engine.
+	twin *trial
+}
+
+// both returns the trials of both engines.
+func both(trials []*trial) (all []*trial) {
+	for _, tr := range trials {
+		all = append(all, tr, tr.twin)
+	}
+	return all
 }
 
 const (
@@ -65,7 +76,8 @@ const (
 
 var only = flag.String("kinds", "", "try these rows of docs/cameras.md alone: a regular expression")
 
-// Every kind of stream from every server. docs/cameras.md has the results.
+// Every kind of stream from every server, with both engines for RTSP, which are to make the same
+// of it. docs/cameras.md has the results.
 func TestCameras(t *testing.T) {
 	testenv.Long(t)
 	x := table{file: "cameras.md", name: "cameras", head: []string{"stream", "ffmpeg, relay", "GStreamer", "VLC"}}
@@ -84,7 +96,10 @@ func TestCameras(t *testing.T) {
 		hashes := sourceHashes(t, []clip{c})
 		for column, tried := range map[int]bool{1: k.sound == nil || k.sound.ffmpeg != nil, 2: true, 3: k.vlc} {
 			if tried {
-				trials = append(trials, &trial{kind: k, id: fmt.Sprintf("c%d-%d", i, column), column: column, clip: c, source: hashes})
+				tr := trial{kind: k, id: fmt.Sprintf("c%d-%d", i, column), column: column, clip: c, source: hashes}
+				twin := tr
+				twin.id, tr.twin = tr.id+"-native", &twin
+				trials = append(trials, &tr)
 			}
 		}
 	}
@@ -113,6 +128,7 @@ func TestCameras(t *testing.T) {
 				url = vlcServer(t, tr.clip, tr.sound)
 			}
 			put(t, f, tr.id, url)
+			putWith(t, f, tr.twin.id, url, rtsp.EngineNative)
 		}
 		enough := time.Now().Add(12 * time.Second) // enough sound to judge
 		// A stream without a random access point has a problem after 20 s.
@@ -123,7 +139,7 @@ func TestCameras(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, tr := range some {
+			for _, tr := range both(some) {
 				if st := said[tr.id]; st.State == schemas.StateLive {
 					tr.live, tr.problem, tr.video = true, st.Problem, st.Video
 				} else if !tr.live {
@@ -133,12 +149,15 @@ func TestCameras(t *testing.T) {
 					done++
 				}
 			}
-			return done == len(some) || time.Now().After(over)
+			return done == 2*len(some) || time.Now().After(over)
 		})
 		for _, tr := range some {
 			for _, row := range x.rows {
 				if row[0] == tr.name {
 					row[tr.column] = tr.verdict(t, f)
+					if native := tr.twin.verdict(t, f); native != row[tr.column] {
+						row[tr.column] += "; native engine: " + native
+					}
 					t.Logf("%s, %s: %s", tr.name, x.head[tr.column], row[tr.column])
 				}
 			}

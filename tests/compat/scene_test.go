@@ -79,7 +79,13 @@ const anew = ", opened again"
 // put adds a camera by the API.
 func put(t *testing.T, f *testenv.Framelog, id, url string) {
 	t.Helper()
-	system.PutCamera(t, f.URL, id, fmt.Sprintf(`{"url":%q}`, url))
+	putWith(t, f, id, url, "")
+}
+
+// putWith is put with an engine for RTSP; "": the default.
+func putWith(t *testing.T, f *testenv.Framelog, id, url, engine string) {
+	t.Helper()
+	system.PutCamera(t, f.URL, id, fmt.Sprintf(`{"url":%q,"engine":%q}`, url, engine))
 }
 
 // only keeps the players whose names match.

@@ -195,6 +195,9 @@ func TestDemoPage(t *testing.T) {
 			t.Errorf("%s does not go on: %+v, before %+v", r.Camera, r, before[i])
 		}
 	}
+	// Small tiles play the cameras' second streams.
+	p.Eval("document.getElementById('cameras').style.maxWidth = '400px'", nil)
+	p.Wait(2*testenv.Patience, "window.framelog.players().filter(p => p.rendition === 'sub' && p.state === 'playing' && p.width === 320).length === 2")
 	noProblems(t, p)
 
 	// After a restart the page begins behind the gap, at the first attempt. hls.js

@@ -12,13 +12,13 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// sampler reads the strip (see camsim.Strip) in the picture of the player in
-// focus ten times a second, into window.seen.
-const sampler = `(() => {
-  window.seen = [];
+// readsStrip declares strip(video), which reads the strip (see camsim.Strip) in the picture of
+// a video; null: it cannot be read.
+const readsStrip = `
   const c = document.createElement('canvas'), g = c.getContext('2d', {willReadFrequently: true});
   const strip = (v) => {
     const w = v.videoWidth, h = v.videoHeight, s = Math.floor(w / 40), from = s >> 2, to = s - from;
+    if (!w || v.readyState < 2) return null;
     c.width = w; c.height = 2 * s;
     g.drawImage(v, 0, h - 2 * s, w, 2 * s, 0, 0, w, 2 * s);
     const now = Date.now(), px = g.getImageData(0, 0, w, 2 * s).data, bits = [];
@@ -35,18 +35,38 @@ const sampler = `(() => {
     let crc = 0xffff;
     for (let i = 0; i < 64; i++)
       crc = ((crc << 1) & 0xffff) ^ (((crc >> 15) & 1) ^ bits[i] ? 0x1021 : 0);
-    return crc === read(64, 16) ? {at: now, taken: read(0, 42), ahead: ahead(v)} : null;
+    return crc === read(64, 16) ? {at: now, taken: read(0, 42), ahead: ahead(v), width: w} : null;
   };
   const ahead = ({buffered: b, currentTime: t}) => {
     for (let i = 0; i < b.length; i++)
       if (b.start(i) <= t + 0.1 && t <= b.end(i)) return Math.round(1000 * (b.end(i) - t));
     return 0;
-  };
+  };`
+
+// sampler reads the strip of the player in focus ten times a second, into window.seen.
+const sampler = `(() => {
+  window.seen = [];` + readsStrip + `
   setInterval(() => {
     const v = document.querySelector('#stage video');
-    const read = v && v.videoWidth && v.readyState >= 2 ? strip(v) : null;
+    const read = v && strip(v);
     if (read) window.seen.push(read);
   }, 100);
+})()`
+
+// tilesSampler reads the strips of all tiles of the wall five times a second, into
+// window.tiles, by camera, and how much their buffers hold at most, into window.held.
+const tilesSampler = `(() => {
+  window.tiles = {};
+  window.held = 0;` + readsStrip + `
+  setInterval(() => {
+    for (const tile of document.querySelectorAll('.tile')) {
+      const v = tile.querySelector('video'), read = strip(v);
+      if (read) (window.tiles[tile.id.slice('camera-'.length)] ??= []).push(read);
+      let held = 0;
+      for (let i = 0; i < v.buffered.length; i++) held += v.buffered.end(i) - v.buffered.start(i);
+      window.held = Math.max(window.held, held);
+    }
+  }, 200);
 })()`
 
 // look is one reading of the strip, in milliseconds since the Unix epoch.
@@ -54,6 +74,7 @@ type look struct {
 	At    int64 `json:"at"`    // when it was read on the screen
 	Taken int64 `json:"taken"` // when the camera took it
 	Ahead int64 `json:"ahead"` // what the player had buffered after it, in ms
+	Width int   `json:"width"` // of the picture
 }
 
 // looks returns the readings since the last call.

@@ -174,8 +174,19 @@ var cameraFaults = []cameraFault{
 
 // TestCameraFaults has all that can go wrong with cameras go wrong at the same
 // time, each with a camera of its own. Each fault is named, and its end too. What
-// was recorded is what was sent. A healthy camera beside them is not disturbed.
+// was recorded is what was sent. A healthy camera beside them is not disturbed. Every second
+// camera has the native engine; in long mode all have the one, and then the other.
 func TestCameraFaults(t *testing.T) {
+	if !testenv.IsLong() {
+		testCameraFaults(t, "")
+		return
+	}
+	for _, engine := range engines {
+		t.Run(engine, func(t *testing.T) { testCameraFaults(t, engine) })
+	}
+}
+
+func testCameraFaults(t *testing.T, engine string) {
 	faults := cameraFaults
 	if only := os.Getenv("FRAMELOG_TEST_FAULT"); only != "" { // one alone, to look at it
 		faults = slices.DeleteFunc(slices.Clone(faults), func(c cameraFault) bool { return c.id != only })
@@ -183,6 +194,9 @@ func TestCameraFaults(t *testing.T) {
 	cameras := []camera{{id: "healthy", clip: withSound}}
 	for _, c := range faults {
 		cameras = append(cameras, c.camera)
+	}
+	for i := range cameras {
+		cameras[i].engine = engine
 	}
 	s := &cameraScene{pauses: testenv.WatchPauses(t)}
 	s.scene = start(t, cameras, "ingest:\n  reconnect_max: 2s\n  stall_timeout: 6s\n  disk_reserve: 0\n")

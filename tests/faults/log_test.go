@@ -174,7 +174,7 @@ func (r reader) checkKept(t *testing.T, before indexes) indexes {
 			}
 		}
 		for i := range is {
-			r.chunks(t, id, &is[i], func(*schemas.Chunk) {})
+			r.chunks(t, schemas.Topic{Camera: id}, &is[i], func(*schemas.Chunk) {})
 		}
 		checkOrder(t, id, is)
 	}
@@ -182,20 +182,20 @@ func (r reader) checkKept(t *testing.T, before indexes) indexes {
 }
 
 // chunks calls f with each chunk of a fragment. It checks that none is missing.
-func (r reader) chunks(t *testing.T, id string, e *schemas.Entry, f func(*schemas.Chunk)) {
+func (r reader) chunks(t *testing.T, topic schemas.Topic, e *schemas.Entry, f func(*schemas.Chunk)) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*testenv.Patience)
 	defer cancel()
 	n := uint32(0)
-	for c, err := range r.log.Chunks(ctx, schemas.Topic{Camera: id}, *e) {
+	for c, err := range r.log.Chunks(ctx, topic, *e) {
 		if err != nil {
-			t.Fatalf("%s: read fragment %d (%s): %v, after %d chunks of %d", id, e.Seq, e.Kind, err, n, e.Chunks)
+			t.Fatalf("%s: read fragment %d (%s): %v, after %d chunks of %d", topic, e.Seq, e.Kind, err, n, e.Chunks)
 		}
 		n++
 		f(c)
 	}
 	if n != e.Chunks {
-		t.Fatalf("%s: fragment %d (%s) has %d chunks, its entry says %d", id, e.Seq, e.Kind, n, e.Chunks)
+		t.Fatalf("%s: fragment %d (%s) has %d chunks, its entry says %d", topic, e.Seq, e.Kind, n, e.Chunks)
 	}
 }
 

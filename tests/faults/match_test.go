@@ -21,6 +21,12 @@ type recorded struct {
 // footage reads what the log holds of one track, in order.
 func (r reader) footage(t *testing.T, id string, entries []schemas.Entry, track uint8) []recorded {
 	t.Helper()
+	return r.footageOf(t, schemas.Topic{Camera: id}, entries, track)
+}
+
+// footageOf is footage of a camera or one of its renditions.
+func (r reader) footageOf(t *testing.T, topic schemas.Topic, entries []schemas.Entry, track uint8) []recorded {
+	t.Helper()
 	var out []recorded
 	for i := range entries {
 		e := &entries[i]
@@ -28,7 +34,7 @@ func (r reader) footage(t *testing.T, id string, entries []schemas.Entry, track 
 		if track == schemas.AudioTrack {
 			codec = e.Layout.Audio
 		}
-		r.chunks(t, id, e, func(c *schemas.Chunk) {
+		r.chunks(t, topic, e, func(c *schemas.Chunk) {
 			for _, run := range c.Runs {
 				if run.Track != track {
 					continue
@@ -71,8 +77,14 @@ type matched struct {
 // order.
 func (s *scene) match(t *testing.T, id string, entries []schemas.Entry, codec schemas.Codec, track uint8) (m matched) {
 	t.Helper()
+	return s.matchOf(t, schemas.Topic{Camera: id}, id, entries, codec, track)
+}
+
+// matchOf is match of a topic with what one of the servers' cameras sent.
+func (s *scene) matchOf(t *testing.T, topic schemas.Topic, id string, entries []schemas.Entry, codec schemas.Codec, track uint8) (m matched) {
+	t.Helper()
 	cam := s.servers.camera(id)
-	got := s.footage(t, id, entries, track)
+	got := s.footageOf(t, topic, entries, track)
 	if n := cam.Forgotten(); n > 0 {
 		t.Fatalf("%s: the camera has forgotten %d units", id, n)
 	}

@@ -11,6 +11,32 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
+// checkCalm checks what must hold however long brokers are away: what was safe before is as
+// it was, no camera was interrupted, and children are the processes as before. It returns
+// the indexes as they are now.
+func (s *scene) checkCalm(t *testing.T, what string, before indexes, children map[string][]int) indexes {
+	t.Helper()
+	after := s.checkKept(t, before)
+	for _, id := range s.ids {
+		n := len(before[id])
+		for i, e := range after[id][n:] {
+			p := after[id][n+i-1]
+			again := e.Session != p.Session || e.Start.Sub(p.End()).Abs() > time.Millisecond
+			if again && !corrected(&p, &e) || e.Media != p.MediaEnd() {
+				t.Errorf("%s: %s was interrupted at fragment %d:\n%s", what, id, e.Seq, table(after[id][n-1:]))
+				break
+			}
+		}
+	}
+	if n := system.Metric(t, s.URL, "framelog_ingest_reconnects_total", `role="ingest"`); n != 0 {
+		t.Errorf("%s: cameras were reconnected %v times", what, n)
+	}
+	if now := s.Children(); !maps.EqualFunc(children, now, func(a, b []int) bool { return fmt.Sprint(a) == fmt.Sprint(b) }) {
+		t.Errorf("%s: processes were %v, are %v", what, children, now)
+	}
+	return after
+}
+
 // A broker that is killed and comes back interrupts no camera. A broker that is
 // away for longer than memory can hold footage leaves one run of gaps of the right
 // length, and nothing else.
@@ -38,28 +64,9 @@ func TestKafkaAway(t *testing.T) {
 	s.allGrown(t, ids, time.Now(), 2)
 	children := s.Children()
 
-	// calm checks what must hold however long brokers are away.
 	calm := func(what string, before indexes) indexes {
 		t.Helper()
-		after := s.checkKept(t, before)
-		for _, id := range ids {
-			n := len(before[id])
-			for i, e := range after[id][n:] {
-				p := after[id][n+i-1]
-				again := e.Session != p.Session || e.Start.Sub(p.End()).Abs() > time.Millisecond
-				if again && !corrected(&p, &e) || e.Media != p.MediaEnd() {
-					t.Errorf("%s: %s was interrupted at fragment %d:\n%s", what, id, e.Seq, table(after[id][n-1:]))
-					break
-				}
-			}
-		}
-		if n := system.Metric(t, s.URL, "framelog_ingest_reconnects_total", `role="ingest"`); n != 0 {
-			t.Errorf("%s: cameras were reconnected %v times", what, n)
-		}
-		if now := s.Children(); !maps.EqualFunc(children, now, func(a, b []int) bool { return fmt.Sprint(a) == fmt.Sprint(b) }) {
-			t.Errorf("%s: processes were %v, are %v", what, children, now)
-		}
-		return after
+		return s.checkCalm(t, what, before, children)
 	}
 
 	before := s.indexes(t, ids)

@@ -26,6 +26,7 @@ import (
 
 func TestMain(m *testing.M) {
 	processorMain() // this process may be a processor that a test has started
+	ingestMain()    // or an ingest process
 	os.Exit(m.Run())
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/framelog/framelog/ingest/rtsp"
 	"github.com/framelog/framelog/internal/camsim"
 	"github.com/framelog/framelog/tests/system"
 	"github.com/framelog/framelog/tests/testenv"
@@ -24,6 +25,7 @@ type camera struct {
 	feed    func(t *testing.T) *camsim.Clip // if set, it is sent instead of clip
 	config  camsim.CameraConfig
 	options string               // another line of its configuration
+	engine  string               // of RTSP; "": every second camera of a scene has the native one
 	before  func(*camsim.Server) // if set, it runs before Framelog connects
 }
 
@@ -33,6 +35,9 @@ var (
 	large     = testenv.Clip{Size: "480x360", FPS: 15, Seconds: 6, KBits: 300}
 	withSound = testenv.Clip{Size: "320x240", FPS: 15, Seconds: 6, KBits: 300, Audio: "aac"}
 )
+
+// engines are those that speak RTSP.
+var engines = []string{rtsp.EngineGStreamer, rtsp.EngineNative}
 
 // simple returns n cameras with nothing special: cam-0 has B-frames and sound,
 // the others have neither.
@@ -61,7 +66,7 @@ func serve(t *testing.T, all []camera) (servers, string) {
 	started := servers{}
 	var yaml strings.Builder
 	yaml.WriteString("cameras:\n")
-	for _, c := range all {
+	for i, c := range all {
 		c.config.Path = "cam"
 		switch {
 		case c.feed != nil:
@@ -78,7 +83,10 @@ func serve(t *testing.T, all []camera) (servers, string) {
 		if c.before != nil {
 			c.before(s)
 		}
-		fmt.Fprintf(&yaml, "  - id: %s\n    url: %s\n", c.id, s.URL("cam"))
+		if c.engine == "" {
+			c.engine = engines[i%len(engines)]
+		}
+		fmt.Fprintf(&yaml, "  - id: %s\n    url: %s\n    engine: %s\n", c.id, s.URL("cam"), c.engine)
 		if c.options != "" {
 			fmt.Fprintf(&yaml, "    %s\n", c.options)
 		}

@@ -60,7 +60,7 @@ func attempts(n schemas.Names) []attempt {
 		add("delete "+t.name, func(ctx context.Context, cl *kgo.Client) error { return deleteTopic(ctx, cl, t.topic) })
 		add("create "+t.name, func(ctx context.Context, cl *kgo.Client) error { return createTopic(ctx, cl, t.topic) })
 	}
-	for _, g := range []string{"framelog-ingest", "framelog-process-people", "framelog-process-other", "foreign"} {
+	for _, g := range []string{"framelog-ingest", "framelog-process-people", "framelog-process-other", "framelog-archive", "foreign"} {
 		group := g
 		if strings.HasPrefix(g, "framelog") {
 			group = n.Prefix + g
@@ -139,14 +139,15 @@ func TestRefused(t *testing.T) {
 		}{
 			{"none", "", acls.Scope{}, nil},
 			{"ingest", "ingest", acls.Scope{}, expand("read,configure,create cameras", "read,write,configure,create status", "read,write,configure,delete,create "+footage, "join,see framelog-ingest")},
-			{"ingest of one camera", "ingest", acls.Scope{Cameras: []string{"yard"}}, expand("read,configure,create cameras", "read,write,configure,create status", "read,write,configure,delete,create raw,index", "delete people,dlq,other", "join,see framelog-ingest")},
+			{"ingest of one camera", "ingest", acls.Scope{Cameras: []string{"yard"}}, expand("read,configure,create cameras", "read,write,configure,create status", "read,write,configure,delete,create raw,index", "read,delete people,dlq,other", "join,see framelog-ingest")},
 			{"process", "process", acls.Scope{Processors: of}, expand("read cameras", "write,configure,create events", "read,write,configure,delete,create "+footage, "join,see framelog-process-people")},
 			{"process of one camera", "process", acls.Scope{Processors: of, Cameras: []string{"yard"}}, expand("read cameras", "write,configure,create events", "read raw,index", "read,write,configure,delete,create people,dlq", "join,see framelog-process-people")},
+			{"archive", "archive", acls.Scope{}, expand("read cameras,"+footage, "join,see framelog-archive")},
 			{"egress", "egress", acls.Scope{}, expand("read cameras,status,events," + footage)},
 			{"egress of one camera", "egress", acls.Scope{Cameras: []string{"yard"}}, expand("read cameras,status,events,raw,index,people,dlq,other")},
 			{"editor", "editor", acls.Scope{}, expand("read,write,configure,create cameras")},
-			{"monitor", "monitor", acls.Scope{}, expand("read cameras,status,"+footage, "see framelog-ingest,framelog-process-people,framelog-process-other", "see sizes")},
-			{"admin", "admin", acls.Scope{}, expand("read,write,configure,create cameras,status", "read,delete "+footage, "see framelog-ingest,framelog-process-people,framelog-process-other")},
+			{"monitor", "monitor", acls.Scope{}, expand("read cameras,status,"+footage, "see framelog-ingest,framelog-process-people,framelog-process-other,framelog-archive", "see sizes")},
+			{"admin", "admin", acls.Scope{}, expand("read,write,configure,create cameras,status", "read,delete "+footage, "see framelog-ingest,framelog-process-people,framelog-process-other,framelog-archive")},
 		} {
 			t.Run(tt.name, func(t *testing.T) {
 				user := strings.ReplaceAll(tt.name, " ", "-")

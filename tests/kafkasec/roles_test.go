@@ -140,6 +140,7 @@ func TestRoles(t *testing.T) {
 		}{
 			{"ingest", []string{"ingest"}, acls.Scope{}},
 			{"people", []string{"process"}, acls.Scope{Cameras: []string{"yard"}, Processors: []acls.Processor{people}}},
+			{"archive", []string{"archive"}, acls.Scope{}},
 			{"egress", []string{"egress"}, acls.Scope{}},
 			{"editing", []string{"egress", "editor"}, acls.Scope{}},
 			{"admin", []string{"admin"}, acls.Scope{}},
@@ -154,6 +155,7 @@ func TestRoles(t *testing.T) {
 		r.run(t, "admin", "cameras", "add", "yard", url)
 		r.run(t, "admin", "cameras", "add", "gate", url)
 
+		r.start(t, "archive", "--http", "archive")
 		process := startPeople(t, c.config("people", "people-secret"))
 		viewers := r.start(t, "egress", "--listen", "egress").url
 		log := c.log(t)
@@ -176,11 +178,13 @@ func TestRoles(t *testing.T) {
 		if n := c.count(t, c.names().Events()); n == 0 {
 			t.Error("the topic of events is empty")
 		}
-		testenv.Wait(t, testenv.Patience, "the group's offset is committed", func() bool {
-			o, err := kadm.NewClient(c.admin).FetchOffsets(t.Context(), c.super.Prefix+"framelog-process-people")
-			at, ok := o.Lookup(c.names().Index(schemas.Topic{Camera: "yard"}), 0)
-			return err == nil && ok && at.At > 0
-		})
+		for _, group := range []string{"framelog-process-people", "framelog-archive"} {
+			testenv.Wait(t, testenv.Patience, "an offset is committed by "+group, func() bool {
+				o, err := kadm.NewClient(c.admin).FetchOffsets(t.Context(), c.super.Prefix+group)
+				at, ok := o.Lookup(c.names().Index(schemas.Topic{Camera: "yard"}), 0)
+				return err == nil && ok && at.At > 0
+			})
+		}
 		process()
 
 		// HLS, events and the list of cameras.

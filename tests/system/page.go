@@ -10,6 +10,7 @@ import (
 type Player struct {
 	Camera      string   `json:"camera"`
 	Mode        string   `json:"mode"`
+	Via         string   `json:"via"` // hls or socket
 	State       string   `json:"state"`
 	CurrentTime float64  `json:"currentTime"`
 	Delay       *float64 `json:"delay"`

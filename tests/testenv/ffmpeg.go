@@ -119,17 +119,19 @@ type HashOptions struct {
 	Copy    bool          // hash packets instead of decoded frames
 	Timeout time.Duration // default 3 minutes; what was read until then is returned
 	NoAudio bool
+	// EditList: the edit lists of a file count, so that only what a player shows is read.
+	EditList bool
 }
 
 // FrameHashes decodes the first video and the first audio stream of a file or
-// URL and returns a hash of each frame. Edit lists are ignored, so that audio
+// URL and returns a hash of each frame. Edit lists are ignored unless o says otherwise, so that audio
 // begins with the same frame in a file and over HLS. An input that FFmpeg
 // cannot read fails the test; one that ends in the middle does not.
 func FrameHashes(t testing.TB, input string, o HashOptions) Hashes {
 	t.Helper()
 	o.Timeout = cmp.Or(o.Timeout, 3*Patience)
 	args := append([]string{}, o.Input...)
-	if strings.HasSuffix(input, ".mp4") && !strings.Contains(input, "://") {
+	if strings.HasSuffix(input, ".mp4") && !strings.Contains(input, "://") && !o.EditList {
 		args = append(args, "-ignore_editlist", "1")
 	}
 	args = append(args, "-i", input, "-map", "0:v:0?")

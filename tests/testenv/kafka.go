@@ -122,24 +122,35 @@ func runDir(t testing.TB) string {
 	return dir
 }
 
-// newKafka fetches Kafka if it is not in the cache, and formats its storage.
+// newKafka makes a broker that is a cluster of its own.
 func newKafka(t testing.TB, dir string, properties ...string) *KafkaBroker {
+	t.Helper()
+	return formatKafka(t, dir, clusterID(), FreePort(t), properties...)
+}
+
+// clusterID returns the name of a new cluster.
+func clusterID() string {
+	var id [16]byte
+	_, _ = rand.Read(id[:])
+	id[0] &= 0x7f // an id that begins with a dash would be read as a flag
+	return base64.RawURLEncoding.EncodeToString(id[:])
+}
+
+// formatKafka fetches Kafka if it is not in the cache, and formats the storage of a node
+// of a cluster. controller is the port of the node's controller.
+func formatKafka(t testing.TB, dir, cluster string, controller int, properties ...string) *KafkaBroker {
 	t.Helper()
 	k := &KafkaBroker{dir: dir, log: &Log{}}
 	k.java = Tool(t, "java", "openjdk-17-jre-headless")
-	k.classpath = kafkaJars(t, kafkaPOM)
-	port, controller := FreePort(t), FreePort(t)
+	k.classpath = filepath.Join(KafkaJars(t), "*")
+	port := FreePort(t)
 	k.Brokers = []string{fmt.Sprintf("127.0.0.1:%d", port)}
 	more := strings.NewReplacer("{port}", strconv.Itoa(port), "{controller}", strconv.Itoa(controller)).Replace(strings.Join(properties, "\n"))
 	props := fmt.Sprintf(kafkaProperties, port, controller, filepath.Join(dir, "log")) + more + "\n"
 	if err := os.WriteFile(k.path("server.properties"), []byte(props), 0o644); err != nil {
 		t.Fatalf("testenv: write Kafka's properties: %v", err)
 	}
-	var id [16]byte
-	_, _ = rand.Read(id[:])
-	id[0] &= 0x7f // an id that begins with a dash would be read as a flag
-	cmd := k.command(t.Context(), "kafka.tools.StorageTool", "format", "--config", k.path("server.properties"),
-		"--cluster-id", base64.RawURLEncoding.EncodeToString(id[:]))
+	cmd := k.command(t.Context(), "kafka.tools.StorageTool", "format", "--config", k.path("server.properties"), "--cluster-id", cluster)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("testenv: format Kafka's storage: %v\n%s", err, out)
 	}
@@ -184,17 +195,20 @@ func (k *KafkaBroker) command(ctx context.Context, class string, args ...string)
 	return cmd
 }
 
-// kafkaJars returns the class path of what a POM names. Maven fetches the jars once.
-func kafkaJars(t testing.TB, of []byte) string {
+// KafkaJars returns the folder of the jars of Apache Kafka's broker.
+func KafkaJars(t testing.TB) string { return jars(t, kafkaPOM) }
+
+// jars returns the folder of the jars that a POM names. Maven fetches them once.
+func jars(t testing.TB, of []byte) string {
 	t.Helper()
 	cache := Cache(t, "kafka")
-	jars := filepath.Join(cache, "jars-"+Digest(string(of)))
+	dir := filepath.Join(cache, "jars-"+Digest(string(of)))
 	err := Locked(t, filepath.Join(cache, "lock"), func() error {
-		if _, err := os.Stat(jars); err == nil {
+		if _, err := os.Stat(dir); err == nil {
 			return nil
 		}
 		mvn := Tool(t, "mvn", "maven")
-		pom, part := filepath.Join(cache, "pom.xml"), jars+".part"
+		pom, part := filepath.Join(cache, "pom.xml"), dir+".part"
 		if err := os.WriteFile(pom, of, 0o644); err != nil {
 			return err
 		}
@@ -205,16 +219,23 @@ func kafkaJars(t testing.TB, of []byte) string {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("mvn: %w\n%s", err, out)
 		}
-		return os.Rename(part, jars)
+		return os.Rename(part, dir)
 	})
 	if err != nil {
 		t.Fatalf("testenv: fetch Kafka %s: %v", KafkaVersion, err)
 	}
-	return filepath.Join(jars, "*")
+	return dir
 }
 
 // Start starts the broker on its port and data and waits until it answers.
 func (k *KafkaBroker) Start(t testing.TB) {
+	t.Helper()
+	k.spawn(t)
+	k.wait(t)
+}
+
+// spawn starts the broker, unless it runs.
+func (k *KafkaBroker) spawn(t testing.TB) {
 	t.Helper()
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -231,6 +252,14 @@ func (k *KafkaBroker) Start(t testing.TB) {
 		t.Fatalf("testenv: start Kafka: %v", err)
 	}
 	k.proc = p
+}
+
+// wait waits until the broker answers.
+func (k *KafkaBroker) wait(t testing.TB) {
+	t.Helper()
+	k.mu.Lock()
+	p := k.proc
+	k.mu.Unlock()
 	up := false
 	Poll(t, 3*Patience, func() bool {
 		select {

@@ -61,7 +61,7 @@ func KafkaACLs(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kafka-acls.sh")
 	script := fmt.Sprintf("#!/bin/sh\nexec %s -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp '%s' org.apache.kafka.tools.AclCommand \"$@\"\n",
-		Tool(t, "java", "openjdk-17-jre-headless"), kafkaJars(t, kafkaToolsPOM))
+		Tool(t, "java", "openjdk-17-jre-headless"), filepath.Join(jars(t, kafkaToolsPOM), "*"))
 	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
 		t.Fatalf("testenv: write kafka-acls.sh: %v", err)
 	}

@@ -3,6 +3,8 @@ package testenv
 import (
 	"context"
 	"net"
+	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -12,6 +14,9 @@ import (
 // testing/synctest pauses and time-outs take no time, and what a test measures is exact.
 func VirtualKafka(t testing.TB, brokers int, opts ...kfake.Opt) (c *kfake.Cluster, dial func(ctx context.Context, network, address string) (net.Conn, error)) {
 	t.Helper()
+	if raceEnabled {
+		oneProcessor(t)
+	}
 	var network kfake.VirtualNetwork
 	var ports []int
 	for i := range brokers {
@@ -23,4 +28,29 @@ func VirtualKafka(t testing.TB, brokers int, opts ...kfake.Opt) (c *kfake.Cluste
 	}
 	t.Cleanup(c.Close)
 	return c, network.DialContext
+}
+
+var (
+	oneMu    sync.Mutex
+	oneUsers int
+	oneWas   int
+)
+
+// oneProcessor runs Go code on one thread at a time until t ends. Go 1.26 gives all timers of
+// a bubble one context of the race detector. If two threads run timers of a bubble at the same
+// time, one that moves its clock and one that polls an expired channel, the race detector
+// reads wild memory, and the process dies. Races are found on one thread as well.
+func oneProcessor(t testing.TB) {
+	oneMu.Lock()
+	defer oneMu.Unlock()
+	if oneUsers++; oneUsers == 1 {
+		oneWas = runtime.GOMAXPROCS(1)
+	}
+	t.Cleanup(func() {
+		oneMu.Lock()
+		defer oneMu.Unlock()
+		if oneUsers--; oneUsers == 0 {
+			runtime.GOMAXPROCS(oneWas)
+		}
+	})
 }

@@ -45,5 +45,8 @@ func NginxWith(t testing.TB, s nginx.Settings, upstreams ...string) string {
 	cmd := exec.CommandContext(context.Background(), bin, "-p", dir, "-e", "stderr", "-c", filepath.Join(dir, "nginx.conf"), "-g", directives)
 	p := Start(t, "nginx", cmd)
 	p.Wait(t, Patience, "listening", func() bool { return dials(port) })
+	if s.Certificate != "" {
+		return "https://" + s.Listen
+	}
 	return "http://" + s.Listen
 }

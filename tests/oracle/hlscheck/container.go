@@ -198,6 +198,9 @@ func (c *mediaClock) segment(s *Segment, f *initFile, b []byte, strict bool, bad
 	}
 	// A segment whose first request was interrupted comes after later ones.
 	late := c.any && s.Seq < c.seq
+	// Where another process takes over, it aligns the sound to the pictures anew, so its frames
+	// begin elsewhere. The first one may overlap the last one of the process before.
+	joined := c.any && c.disc != s.DiscSeq
 	if !late {
 		c.seq, c.disc, c.any = s.Seq, s.DiscSeq, true
 	}
@@ -208,6 +211,7 @@ func (c *mediaClock) segment(s *Segment, f *initFile, b []byte, strict bool, bad
 		case late && x.start >= c.ends[id]:
 			bad(MediaTime, "segment %d: track %d begins at %d, segment %d ends at %d", s.Seq, id, x.start, c.seq, c.ends[id])
 		case late:
+		case joined && t.kind == "soun" && x.start < c.ends[id] && c.ends[id]-x.start < uint64(t.timescale)/40: // a frame of AAC or Opus
 		case x.start < c.ends[id]:
 			bad(MediaTime, "segment %d: track %d begins at %d, the segments in front end at %d", s.Seq, id, x.start, c.ends[id])
 		}

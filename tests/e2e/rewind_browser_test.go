@@ -1,0 +1,166 @@
+package e2e
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/tests/system"
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+// taken reads the strip in the picture of the past (see camsim.Strip), in ms since the epoch;
+// null while there is none.
+const taken = "(" + takenOf + ")(document.querySelector('#stage .past video'))"
+
+type pastReport struct {
+	Active, Playing, Waiting bool
+	At, FirstPictureMs       *float64
+	Errors                   []string
+}
+
+// shownPast waits for the picture after a seek, and checks that it is that of a time. It returns
+// the milliseconds from the seek to the picture.
+func shownPast(t *testing.T, p *testenv.Page, what string, want time.Time) float64 {
+	t.Helper()
+	p.Wait(2*testenv.Patience, "(({active, waiting, firstPictureMs}) => active && !waiting && firstPictureMs !== null)(window.framelog.past())")
+	var got int64
+	p.Eval(taken, &got)
+	var r pastReport
+	p.Eval("window.framelog.past()", &r)
+	off := want.Sub(time.UnixMilli(got))
+	t.Logf("%s: %v behind the picture's time, after %.0f ms", what, off, *r.FirstPictureMs)
+	if off < 0 || off >= time.Second/system.PastFPS {
+		t.Errorf("%s: the picture of %v, want that of %v", what, time.UnixMilli(got).UTC(), want.UTC())
+	}
+	return *r.FirstPictureMs
+}
+
+// The page shows the picture of any time of a day: after a click, a key, or with an address that
+// somebody has sent. Where nothing was recorded it goes to the next footage.
+func TestPageShowsThePast(t *testing.T) {
+	b := testenv.Chromium(t)
+	f := testenv.Up(t, testenv.UpOptions{})
+	now := time.Now().Truncate(time.Second)
+	var spans []system.Span // 20 seconds of each second hour
+	for h := 23; h >= 1; h -= 2 {
+		at := now.Add(-time.Duration(h) * time.Hour)
+		spans = append(spans, system.Span{From: at, To: at.Add(20 * time.Second)})
+	}
+	system.RecordPast(t, f, "cam", spans...)
+	p := b.Open(t, f.URL+"/#cam")
+	tellFailure(t, p)
+	p.Wait(2*testenv.Patience, "document.querySelector('#stage .bar canvas')")
+
+	const frame = time.Second / system.PastFPS
+	shown := func(what string, want time.Time) float64 {
+		t.Helper()
+		return shownPast(t, p, what, want)
+	}
+
+	rng := rand.New(rand.NewPCG(uint64(now.Unix()), 1))
+	var took []float64
+	for i := range 20 {
+		s := spans[rng.IntN(len(spans))]
+		at := s.From.Add(time.Duration(rng.Int64N(19_500)) * time.Millisecond)
+		p.Eval(fmt.Sprintf("window.framelog.show(%d, false)", at.UnixMilli()), nil)
+		took = append(took, shown(fmt.Sprint("seek ", i), at))
+	}
+	slices.Sort(took)
+	t.Logf("from a seek to its picture: p50 %.0f ms, p95 %.0f ms", took[len(took)/2], took[len(took)*19/20])
+
+	// Keys move from there: by pictures, and by seconds.
+	at := spans[5].From.Add(10*time.Second + 30*time.Millisecond)
+	p.Eval(fmt.Sprintf("location.hash = '#cam?t=%s'", at.UTC().Format("2006-01-02T15:04:05.000Z")), nil)
+	p.Wait(2*testenv.Patience, fmt.Sprintf("%s >= %d", taken, at.Add(time.Second).UnixMilli()))
+	key := func(k string) {
+		p.Eval(fmt.Sprintf("document.body.dispatchEvent(new KeyboardEvent('keydown', {key: '%s', bubbles: true})), 0", k), nil)
+	}
+	key(" ")
+	p.Wait(testenv.Patience, "!window.framelog.past().playing")
+	p.Eval(fmt.Sprintf("window.framelog.show(%d, false)", at.UnixMilli()), nil)
+	shown("address", at)
+	for _, c := range []struct {
+		key string
+		by  time.Duration
+	}{{".", frame}, {".", frame}, {",", -frame}, {"ArrowLeft", -5 * time.Second}, {"ArrowRight", 5 * time.Second}} {
+		var before, after int64
+		p.Eval(taken, &before)
+		key(c.key)
+		want := time.UnixMilli(before).Add(c.by).UnixMilli()
+		p.Wait(testenv.Patience, fmt.Sprintf("Math.abs(%s - %d) < 1", taken, want))
+		if p.Eval(taken, &after); after != want {
+			t.Errorf("%s: from %v to %v", c.key, time.UnixMilli(before).UTC(), time.UnixMilli(after).UTC())
+		}
+	}
+
+	// Between two spans there is nothing. The footage after it is shown, and the page says so.
+	p.Eval(fmt.Sprintf("window.framelog.show(%d, false)", spans[5].To.Add(10*time.Minute).UnixMilli()), nil)
+	p.Wait(2*testenv.Patience, "/^Nothing recorded/.test(document.querySelector('#stage .notice').textContent)")
+	shown("next footage", spans[6].From)
+
+	// The button selects one range: the next click shows a time again.
+	p.Eval(`(() => {
+	  const bar = document.querySelector('#stage .bar'), {left, top, width} = bar.getBoundingClientRect();
+	  const at = (type, part) => bar.dispatchEvent(new PointerEvent(type, {bubbles: true, button: 0, pointerId: 1, clientX: left + part * width, clientY: top + 40}));
+	  document.querySelector('[aria-label="Select a range"]').click();
+	  at('pointerdown', 0.2), at('pointermove', 0.25), at('pointermove', 0.3), at('pointerup', 0.3);
+	})()`, nil)
+	p.Wait(testenv.Patience, "/start=.+&end=/.test(document.querySelector('#stage .cut:not([hidden]) a').href)")
+	p.Wait(testenv.Patience, `document.querySelector('[aria-label="Select a range"]').getAttribute('aria-pressed') === 'false'`)
+
+	// It plays on into the next span.
+	p.Eval(fmt.Sprintf("window.framelog.show(%d, true)", spans[5].To.Add(-2*time.Second).UnixMilli()), nil)
+	p.Wait(2*testenv.Patience, fmt.Sprintf("%s >= %d", taken, spans[6].From.UnixMilli()))
+	for _, x := range p.Problems() {
+		// Where nothing was recorded there is no playlist. An overloaded server says so.
+		if !strings.Contains(x, "404") && !strings.Contains(x, "503") {
+			t.Errorf("console: %s", x)
+		}
+	}
+}
+
+// Of a day of footage without a break, whose first half is in the archive alone, the page shows
+// the picture of any time.
+func TestPageShowsADay(t *testing.T) {
+	testenv.Long(t)
+	b := testenv.Chromium(t)
+	f := testenv.Up(t, testenv.UpOptions{Config: "archive: {enabled: false}\n"}) // this test archives
+	end := time.Now().Add(-5 * time.Minute).Truncate(time.Minute)
+	day := system.Span{From: end.Add(-24 * time.Hour), To: end}
+	rng := rand.New(rand.NewPCG(uint64(end.Unix()), 2))
+	var times []time.Time
+	for i := range 20 { // half of them in each half
+		half := time.Duration(i%2) * 12 * time.Hour
+		times = append(times, day.From.Add(half+time.Duration(rng.Int64N(int64(12*time.Hour/time.Millisecond)))*time.Millisecond))
+	}
+	system.RecordLong(t, f, "cam", day, times...)
+	entries := archiveAll(t, f)
+	border := entries[len(entries)/2]
+	expire(t, f, entries, border.Seq)
+	expireIndex(t, f, border)
+	f.Kill(t, "egress") // it has segments in memory
+	f.Wait(t, testenv.Patience, "egress", func() bool {
+		status, _, err := f.Get(t, "/v1/cameras/cam")
+		return err == nil && status == http.StatusOK
+	})
+
+	p := b.Open(t, f.URL+"/#cam")
+	tellFailure(t, p)
+	p.Wait(2*testenv.Patience, "document.querySelector('#stage .bar canvas')")
+	var took []float64
+	for i, at := range times {
+		p.Eval(fmt.Sprintf("window.framelog.show(%d, false)", at.UnixMilli()), nil)
+		where := "archive"
+		if !at.Before(border.Start) {
+			where = "log"
+		}
+		took = append(took, shownPast(t, p, fmt.Sprintf("seek %d, in the %s", i, where), at))
+	}
+	slices.Sort(took)
+	t.Logf("%d fragments; from a seek to its picture: p50 %.0f ms, p95 %.0f ms", len(entries), took[len(took)/2], took[len(took)*19/20])
+}

@@ -1,0 +1,288 @@
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/framelog/framelog/internal/camsim"
+	"github.com/framelog/framelog/tests/system"
+	"github.com/framelog/framelog/tests/testenv"
+)
+
+var wallFor = flag.Duration("wall", 0, "have TestWallOfTwelve watch the wall for so long, also in short mode (10m in long mode)")
+
+const (
+	atTheEdge = time.Second     // as far as a tile may be behind its camera
+	backIn    = 3 * time.Second // how long a wall may take to be there again
+)
+
+// bigWall is a wall that is watched.
+type bigWall struct {
+	t      *testing.T
+	page   *testenv.Page
+	strain *testenv.Strain
+	pauses *testenv.Pauses
+	cams   map[string]*camsim.Camera
+	seen   map[string][]look
+}
+
+// read takes what was seen since the last call.
+func (w *bigWall) read() map[string][]look {
+	w.t.Helper()
+	var news map[string][]look
+	w.page.Eval("window.tiles && (() => { const t = window.tiles; window.tiles = {}; return t; })()", &news)
+	for id, looks := range news {
+		w.seen[id] = append(w.seen[id], looks...)
+	}
+	return news
+}
+
+// limit is how long something may take on a machine as it was since from.
+func (w *bigWall) limit(d time.Duration, from time.Time) time.Duration {
+	return w.strain.Stretch(d) + w.pauses.Longest(from, time.Now())
+}
+
+// watch watches all tiles for d, and checks that they are at the edge.
+func (w *bigWall) watch(what string, d time.Duration) {
+	w.t.Helper()
+	w.read()
+	end := time.Now().Add(d)
+	for time.Now().Before(end) {
+		began := time.Now()
+		<-time.After(min(10*time.Second, time.Until(end))) // the time that is measured
+		news, limit := w.read(), w.limit(atTheEdge, began)
+		worst := time.Duration(0)
+		for id := range w.cams {
+			by := delays(news[id])
+			if len(by) == 0 {
+				w.t.Errorf("%s: %s: the clock in the picture was never read", what, id)
+				continue
+			}
+			p95 := by[len(by)*95/100]
+			worst = max(worst, p95)
+			if p95 > limit {
+				w.t.Errorf("%s: %s is %v behind its camera (p50 %v), limit %v", what, id, p95, by[len(by)/2], limit)
+			}
+		}
+		w.t.Logf("%s: at most %v behind (p95), limit %v", what, worst, limit.Round(time.Millisecond))
+	}
+}
+
+// back waits until tiles show at the edge what was taken after from.
+func (w *bigWall) back(what string, from time.Time, ids ...string) {
+	w.t.Helper()
+	left := map[string]bool{}
+	for _, id := range ids {
+		left[id] = true
+	}
+	last := from
+	testenv.Wait(w.t, 2*testenv.Patience, what, func() bool {
+		news, limit := w.read(), w.limit(atTheEdge, from)
+		for id := range left {
+			i := slices.IndexFunc(news[id], func(l look) bool {
+				return l.Taken >= from.UnixMilli() && time.Duration(l.At-l.Taken)*time.Millisecond <= limit
+			})
+			if i >= 0 {
+				delete(left, id)
+				last = time.UnixMilli(max(last.UnixMilli(), news[id][i].At))
+			}
+		}
+		return len(left) == 0
+	})
+	took, limit := last.Sub(from), w.limit(backIn, from)
+	w.t.Logf("%s: back after %v, limit %v", what, took, limit.Round(time.Millisecond))
+	if took > limit {
+		w.t.Errorf("%s: the wall was back after %v, limit %v", what, took, limit)
+	}
+}
+
+// A wall of twelve cameras in Chromium, with the demo's small pictures. Each tile is at the
+// edge all the time, and memory and buffers do not grow. Whatever happens to a camera, to
+// egress or to the network: soon after it is over, each tile is at the edge again.
+func TestWallOfTwelve(t *testing.T) {
+	watched := *wallFor
+	if watched == 0 {
+		testenv.Long(t)
+		watched = 10 * time.Minute
+	}
+	b := testenv.Chromium(t)
+	live := func(width, height int) *camsim.Live {
+		cfg := camsim.Demo()[0].Sub
+		cfg.Width, cfg.Height, cfg.MaxLate = width, height, 2*time.Second
+		l, err := camsim.NewLive(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	w := &bigWall{t: t, strain: testenv.WatchStrain(t), pauses: testenv.WatchPauses(t), cams: map[string]*camsim.Camera{}, seen: map[string][]look{}}
+	urls := map[string]string{}
+	first := live(320, 180)
+	for i := range 12 {
+		id, feed := fmt.Sprintf("cam-%02d", i), first
+		if i > 0 {
+			feed = live(320, 180)
+		}
+		w.cams[id], urls[id] = system.Camera(t, camsim.CameraConfig{Feed: feed, SentLimit: 100_000})
+	}
+	ids := slices.Sorted(maps.Keys(urls))
+	f := testenv.Up(t, testenv.UpOptions{Config: system.Cameras(urls)})
+	network := testenv.SlowNetworkTo(t, testenv.Nginx(t, "", f.URL))
+	p := b.Open(t, network.URL+"/")
+	w.page = p
+	tellFailure(t, p)
+	p.Eval("document.getElementById('cameras').style.cssText = 'grid-template-columns: repeat(4, 1fr)'", nil) // all in sight
+	p.Wait(2*testenv.Patience, "window.framelog && window.framelog.players().filter(p => p.mode === 'wall' && p.via === 'socket' && p.state === 'playing' && p.frames > 0).length === 12")
+	p.Eval(tilesSampler, nil)
+	w.back("at first", time.Now(), ids...)
+
+	from := time.Now()
+	w.watch("at rest", min(watched/5, time.Minute))
+	heap := p.Heap()
+	w.watch("at rest", watched-min(watched/5, time.Minute))
+	for id, cam := range w.cams {
+		for _, s := range stalls(w.seen[id], holes(cam.Sent(), 500*time.Millisecond), w.limit(atTheEdge, from)) {
+			t.Errorf("%s stood still: %s", id, s)
+		}
+	}
+	clear(w.seen)
+	// Garbage that waits for its finalizers is no leak.
+	if now := p.Heap(); now > heap*5/4+1<<20 {
+		t.Errorf("the page holds %d KiB of JavaScript, and held %d KiB", now>>10, heap>>10)
+	} else {
+		t.Logf("the page holds %d KiB of JavaScript, and held %d KiB", now>>10, heap>>10)
+	}
+
+	cam := w.cams[ids[0]]
+	cam.Refuse(true)
+	cam.Drop()
+	p.Wait(2*testenv.Patience, "window.framelog.cameras().find(c => c.id === '"+ids[0]+"').status.state !== 'live'")
+	gone := time.Now()
+	cam.Refuse(false)
+	var again time.Time
+	testenv.Wait(t, 2*testenv.Patience, "the camera's next connection", func() bool {
+		for _, s := range cam.Sent() {
+			if s.Peers > 0 && s.Sync && s.At.After(gone) {
+				again = s.At
+				return true
+			}
+		}
+		return false
+	})
+	w.back("a camera comes back", again, ids[0])
+
+	wide := live(480, 270)
+	again = time.Now()
+	cam.Switch(wide)
+	first.Close()
+	w.back("another resolution", again, ids[0])
+	p.Wait(testenv.Patience, "document.querySelector('#camera-"+ids[0]+" video').videoWidth === 480")
+
+	if f.Kill(t, "egress") == 0 {
+		t.Fatal("there is no egress")
+	}
+	gone = time.Now()
+	testenv.Wait(t, 2*testenv.Patience, "the next egress", func() bool {
+		code, _, err := testenv.Get(t, f.URL+"/v1/cameras")
+		return err == nil && code == http.StatusOK && time.Since(gone) > 100*time.Millisecond
+	})
+	w.back("egress was killed", time.Now(), ids...)
+
+	// A third of what the cameras send comes through, late.
+	network.Set(12*150_000/8/3, 200*time.Millisecond)
+	<-time.After(10 * time.Second) // a fault must last to be one
+	again = time.Now()
+	network.Set(0, 0)
+	w.back("the network was slow", again, ids...)
+
+	w.watch("after all that", 10*time.Second)
+	var held float64
+	p.Eval("window.held", &held)
+	t.Logf("a buffer held at most %.1f s", held)
+	if held > 20 {
+		t.Errorf("a buffer held %.1f s", held)
+	}
+	if now := p.Heap(); now > heap*3/2+1<<20 {
+		t.Errorf("the page holds %d KiB of JavaScript in the end, and held %d KiB", now>>10, heap>>10)
+	}
+	for _, r := range system.Players(p) {
+		t.Logf("%s: %d stalls, %d times made anew: %s", r.Camera, r.Stalls, r.Rebuilds, strings.Join(r.Errors, "; "))
+	}
+}
+
+// A camera with a keyframe every 8 s is seen at once, from its newest keyframe on, and the
+// page says how far behind it is until it is at the edge.
+func TestFirstPictureOfLongGOPs(t *testing.T) {
+	strain, pauses := testenv.WatchStrain(t), testenv.WatchPauses(t)
+	b := testenv.Chromium(t)
+	l, err := camsim.NewLive(t.Context(), camsim.LiveConfig{Width: 320, Height: 180, FPS: 10, KeyInterval: 80, Bitrate: 150, MaxLate: 2 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cam, url := system.Camera(t, camsim.CameraConfig{Feed: l})
+	f := testenv.Up(t, testenv.UpOptions{Config: system.Cameras(map[string]string{"cam": url})})
+	testenv.Wait(t, 2*testenv.Patience, "a GOP that began 4 to 5 s ago", func() bool {
+		key := time.Time{}
+		for _, s := range cam.Sent() {
+			if s.Sync && s.Peers > 0 {
+				key = s.At
+			}
+		}
+		age := time.Since(key)
+		return age > 4*time.Second && age < 5*time.Second && system.MediaPlaylist(t, system.Multivariant(f.URL, "cam")) != nil
+	})
+	// What the tile says, ten times a second from the first picture on.
+	b.Open(t, f.URL+"/healthz") // the browser's first tab takes its time
+	began := time.Now()
+	p := b.Open(t, f.URL+"/")
+	tellFailure(t, p)
+	p.Eval(`(() => {`+readsStrip+`
+		window.said = [];
+		setInterval(() => {
+			const v = document.querySelector('.tile video'), read = v && v.played.length ? strip(v) : null;
+			if (read) window.said.push({at: read.at, taken: read.taken, open: performance.now(), behind: document.querySelector('.tile .behind').textContent});
+		}, 50);
+	})()`, nil)
+	var said []struct {
+		At     int64   `json:"at"`
+		Taken  int64   `json:"taken"`
+		Open   float64 `json:"open"`
+		Behind string  `json:"behind"`
+	}
+	all := "window.said"
+	p.Wait(2*testenv.Patience, "window.said.length > 0")
+	limit := strain.Stretch(time.Second) + pauses.Longest(began, time.Now())
+	p.Wait(2*testenv.Patience, "window.said.length && (() => { const l = window.said[window.said.length - 1]; return l.at - l.taken < 1000; })()")
+	p.Eval(all, &said)
+	first, last := said[0], said[len(said)-1]
+	shown := time.Duration(first.Open * float64(time.Millisecond))
+	t.Logf("first picture %v after the page was opened, limit %v: it was %v old and said %q; after %v it is %v behind",
+		shown.Round(time.Millisecond), limit.Round(time.Millisecond), time.Duration(first.At-first.Taken)*time.Millisecond, first.Behind,
+		time.Duration(last.At-first.At)*time.Millisecond, time.Duration(last.At-last.Taken)*time.Millisecond)
+	if shown > limit {
+		t.Errorf("the first picture came %v after the page was opened, limit %v", shown, limit)
+	}
+	if first.At-first.Taken < 2000 {
+		t.Errorf("the first picture was %d ms old: it was not the newest keyframe", first.At-first.Taken)
+	}
+	// The number is drawn when the picture is there, and then once a second.
+	for _, s := range said {
+		var behind float64
+		if _, err := fmt.Sscanf(s.Behind, "%f s", &behind); err != nil || behind < 2 {
+			continue
+		}
+		after := time.Duration(s.At-first.At) * time.Millisecond
+		t.Logf("%v after the first picture the page says %q, it is %v", after, s.Behind, time.Duration(s.At-s.Taken)*time.Millisecond)
+		if limit := strain.Stretch(time.Second) + pauses.Longest(began, time.Now()); after > limit {
+			t.Errorf("the page said %v after the first picture how far behind it is, limit %v", after, limit)
+		}
+		return
+	}
+	t.Errorf("the page never said how far behind it is: %+v", said[:min(len(said), 10)])
+}
