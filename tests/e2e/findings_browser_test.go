@@ -160,6 +160,21 @@ func TestPageShowsFindings(t *testing.T) {
 		t.Errorf("boxes lie up to %v apart from their pictures, limit %v", to-from, limit)
 	}
 
+	// Pictures of the past have their boxes too: each that of the time that its picture shows.
+	newest := time.Now().Add(-6 * time.Second)
+	for i := range 5 {
+		p.Eval(fmt.Sprintf("window.framelog.show(%d, false)", newest.Add(-time.Duration(i)*730*time.Millisecond).UnixMilli()), nil)
+		p.Wait(testenv.Patience, fmt.Sprintf(`(() => {
+		  const box = document.querySelector('#stage .past .boxes div'), video = document.querySelector('#stage .past video');
+		  if (!box || window.framelog.past().waiting) return false;
+		  const width = video.videoWidth * Math.min(video.clientWidth / video.videoWidth, video.clientHeight / video.videoHeight);
+		  const off = (%[1]s + %[2]d - (parseFloat(box.style.left) - (video.clientWidth - width) / 2) / width / %[3]v * %[2]d) %% %[2]d;
+		  return box.textContent === 'ball' && Math.min(off, %[2]d - off) < 350;
+		})()`, taken, period.Milliseconds(), widest))
+	}
+	p.Eval("document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'l', bubbles: true})), 0", nil)
+	p.Wait(2*testenv.Patience, "window.framelog.players().some(p => p.mode === 'focus' && p.state === 'playing')")
+
 	const quality = "document.querySelector('#stage .controls select')"
 	p.Wait(testenv.Patience, quality+".options.length === 3 && !"+quality+".hidden")
 	// A camera is not left with the keys that choose a quality, or to go to itself.

@@ -6,8 +6,10 @@ import { h, show, text } from './dom';
 import { EventList, typeName, type CameraEvent } from './events';
 import * as format from './format';
 import * as model from './model';
+import type { Clock } from './pace';
+import type { Rewind } from './rewind';
 import type { Screen } from './screen';
-import { Watcher } from './watcher';
+import { Recall, Watcher } from './watcher';
 
 const refresh = 5000; // ms between two looks at how far the processors are
 
@@ -18,12 +20,23 @@ export class Findings {
   private readonly processors = h('dl');
   private readonly events = new EventList();
   private readonly watcher: Watcher;
+  private readonly recall: Recall;
   private timer: ReturnType<typeof setInterval> | undefined;
   private frame = 0;
   private ended = false;
 
-  constructor(private readonly camera: string, private readonly screen: Screen) {
+  /** past, if there is one, shows the past of the camera. */
+  constructor(private readonly camera: string, private readonly screen: Screen, clock: Clock, past?: Rewind) {
     this.watcher = new Watcher(camera, () => this.drawBoxes());
+    let shown: number | undefined; // the time of the past picture
+    const draw = () => { if (past && shown !== undefined) past.overlay.draw(this.ended ? [] : this.recall.at(shown), false); };
+    this.recall = new Recall(camera, clock, draw);
+    if (past) {
+      past.pictured = (time) => {
+        shown = time;
+        draw();
+      };
+    }
     this.element.append(
       h('section', {}, h('h3', { id: 'events-title' }, 'Events'), this.none, this.list),
       h('section', {}, h('h3', {}, 'Processors'), this.processors));
@@ -47,6 +60,7 @@ export class Findings {
     clearInterval(this.timer);
     this.screen.video.cancelVideoFrameCallback?.(this.frame);
     this.watcher.follow([]);
+    this.recall.follow([]);
   }
 
   private add(all: CameraEvent[]): void {
@@ -68,7 +82,9 @@ export class Findings {
 
   private got(all: Rendition[]): void {
     if (this.ended) return;
-    this.watcher.follow(all.filter((r) => r.role === 'data').map((r) => r.name));
+    const data = all.filter((r) => r.role === 'data').map((r) => r.name);
+    this.watcher.follow(data);
+    this.recall.follow(data);
     if (all.length) show(this.element, true);
     show(this.none, !this.list.children.length);
     all.forEach((r, i) => {

@@ -91,20 +91,24 @@ interface Data { boxes?: Box[]; event?: { start: string; end: string; boxes?: Bo
 
 /**
  * What a segment tells of pictures, in order. A sample with an event does not end what the
- * sample before it says of the pictures. Without boxes of pictures, those of events count.
+ * sample before it says of the pictures, and at the same time as another sample it stands
+ * before that, for one tick. Without boxes of pictures, those of events count.
  */
 export function seen(all: Sample[], start: number): Seen[] {
   const pictures: Seen[] = [], events: Seen[] = [];
   let now: Seen | undefined;
+  let from: number | undefined; // where an event of one tick begins
   for (const s of all) {
     const d = s.value as Data | null;
     const end = start + s.end;
     if (d?.event) {
       if (d.event.boxes?.length) events.push({ start: Date.parse(d.event.start), end: Date.parse(d.event.end), boxes: d.event.boxes });
       if (now) now.end = end;
+      else from = s.end - s.start < 1 ? from ?? s.start : undefined;
       continue;
     }
-    now = d?.boxes?.length ? { start: start + s.start, end, boxes: d.boxes } : undefined;
+    now = d?.boxes?.length ? { start: start + (from ?? s.start), end, boxes: d.boxes } : undefined;
+    from = undefined;
     if (now) pictures.push(now);
   }
   return pictures.length ? pictures : events;

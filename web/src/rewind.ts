@@ -5,6 +5,7 @@ import type { ErrorData } from 'hls.js';
 import { h, icon, show, text } from './dom';
 import { failure } from './format';
 import { Growing, growingLoader, locate, look, timeOf, type Has, type Place } from './growing';
+import { Overlay } from './overlay';
 import { onward, type Clock } from './pace';
 import { library } from './player';
 
@@ -63,10 +64,13 @@ const crossed = 'M2 5h7.5v6H2zM9.5 7.2 14 5v6l-4.5-2.2M1.5 2.5l13 11';
 export class Rewind implements Past {
   readonly video = h('video', { playsinline: true, tabindex: '-1', 'aria-hidden': 'true' });
   private readonly still = h('canvas', { hidden: true });
+  readonly overlay = new Overlay(this.video);
+  /** It gets the time of each picture that is shown. */
+  pictured: (time: number) => void = () => undefined;
   private readonly spinner = h('div', { class: 'spinner', hidden: true });
   private readonly says = h('strong');
   private readonly veil = h('div', { class: 'veil', hidden: true }, icon(crossed), this.says);
-  readonly element = h('div', { class: 'past', hidden: true }, this.video, this.still, this.spinner, this.veil);
+  readonly element = h('div', { class: 'past', hidden: true }, this.video, this.overlay.element, this.still, this.spinner, this.veil);
 
   active = false;
   playing = false; // as people want it
@@ -305,6 +309,8 @@ export class Rewind implements Past {
       if (this.lengths.length > 30) this.lengths.shift();
       this.mediaTime = mediaTime;
       this.shown();
+      const time = timeOf(this.places(), mediaTime);
+      if (this.active && time !== undefined) this.pictured(time);
       this.everyPicture();
     });
   }

@@ -7,6 +7,7 @@ import { Findings } from './findings';
 import * as format from './format';
 import * as model from './model';
 import type { Clock } from './pace';
+import { Rewind } from './rewind';
 import { Screen, sinceText } from './screen';
 import type { LiveSocket } from './socket';
 
@@ -88,7 +89,7 @@ export class Stage {
     this.another.addEventListener('change', () => actions.beside([...this.ids, this.another.value]));
     this.setSound(false, volume);
     this.quality.addEventListener('change', () => this.screen.player.choose(this.quality.value));
-    this.findings = new Findings(camera.id, this.screen);
+    this.findings = new Findings(camera.id, this.screen, clock, this.deck.past instanceof Rewind ? this.deck.past : undefined);
     this.root.replaceChildren(
       this.pictures,
       this.deck.element,

@@ -1,6 +1,8 @@
-// The boxes of one camera, from its data renditions.
+// The boxes of one camera, from its data renditions: the newest, and those of the past.
+import { iso } from './address';
 import { samples, seen, segments, type Seen } from './metadata';
 import type { Box } from './events';
+import type { Clock } from './pace';
 
 const every = 700; // ms between two looks at a playlist
 const kept = 60_000; // ms for which boxes are kept
@@ -59,19 +61,25 @@ class Follower {
     this.changed();
   }
 
-  private async fetch(url: string): Promise<Response> {
+  private fetch(url: string): Promise<Response> {
     if (this.stopped) throw new Error('stopped');
-    const abort = this.abort = new AbortController();
-    const late = setTimeout(() => abort.abort(), patience);
-    try {
-      const r = await fetch(url, { signal: abort.signal });
-      if (!r.ok) throw new Error(`${url}: ${r.status}`);
-      return r;
-    } finally {
-      clearTimeout(late);
-    }
+    return get(url, this.abort = new AbortController());
   }
 }
+
+/** Fetches what has to be there. */
+async function get(url: string, abort: AbortController): Promise<Response> {
+  const late = setTimeout(() => abort.abort(), patience);
+  try {
+    const r = await fetch(url, { signal: abort.signal });
+    if (!r.ok) throw new Error(`${url}: ${r.status}`);
+    return r;
+  } finally {
+    clearTimeout(late);
+  }
+}
+
+const playlistOf = (camera: string, rendition: string): string => `/hls/${camera}/${rendition}.m3u8`;
 
 /** Follows the data renditions of a camera. */
 export class Watcher {
@@ -87,7 +95,7 @@ export class Watcher {
       this.followers.delete(name);
     }
     for (const name of renditions) {
-      if (!this.followers.has(name)) this.followers.set(name, new Follower(`/hls/${this.camera}/${name}.m3u8`, this.changed));
+      if (!this.followers.has(name)) this.followers.set(name, new Follower(playlistOf(this.camera, name), this.changed));
     }
   }
 
@@ -95,5 +103,73 @@ export class Watcher {
   at(time: number): { boxes: Box[]; late: boolean } {
     const all = [...this.followers.values()].map((f) => f.at(time)).filter((x) => x.boxes.length);
     return { boxes: all.flatMap((x) => x.boxes), late: all.length > 0 && all.every((x) => x.late) };
+  }
+}
+
+const block = 20_000; // ms of the past that are read at a time
+const soon = 8000; // ms before the end of a block from which on the next one is read too
+const blocks = 30; // that are kept
+const again = 5000; // ms after a failure until a block is asked for again
+const growing = 10_000; // ms after the end of a block in which more may come to it
+const anew = 2000; // ms after which such a block is read again
+
+/** Reads the boxes of past pictures when they are asked for: one block at a time. */
+export class Recall {
+  private names: string[] = [];
+  private known = new Map<number, { seen: Seen[]; until: number }>(); // by the number of the block; until: performance.now()
+  private abort: AbortController | undefined; // of the block that is being read
+  private failed = -Infinity; // performance.now() of the latest failure
+
+  constructor(private readonly camera: string, private readonly clock: Clock, private readonly changed: () => void) {}
+
+  /** Reads these renditions, and no others. */
+  follow(renditions: string[]): void {
+    if (renditions.join() === this.names.join()) return;
+    this.names = renditions;
+    this.known.clear();
+    this.abort?.abort();
+    this.abort = undefined;
+  }
+
+  /** The boxes at a time, in ms since the epoch, as far as they are known. */
+  at(time: number): Box[] {
+    const n = Math.floor(time / block), now = performance.now();
+    const wanted = [n, Math.floor((time + soon) / block)].find((x) => (this.known.get(x)?.until ?? 0) < now);
+    if (wanted !== undefined && this.names.length && !this.abort && now - this.failed > again) void this.read(wanted);
+    return (this.known.get(n)?.seen ?? []).filter((s) => s.start <= time && time < s.end).flatMap((s) => s.boxes);
+  }
+
+  private async read(n: number): Promise<void> {
+    const abort = this.abort = new AbortController();
+    const range = `?start=${iso(n * block)}&end=${iso((n + 1) * block)}`;
+    try {
+      const all = await Promise.all(this.names.map((name) => this.rendition(playlistOf(this.camera, name) + range, abort)));
+      if (abort.signal.aborted) return;
+      this.known.delete(n); // the newest stands last
+      const grows = (n + 1) * block + growing > this.clock.now();
+      this.known.set(n, { seen: all.flat(), until: grows ? performance.now() + anew : Infinity });
+      if (grows) setTimeout(this.changed, anew + 50); // a picture that stands gets what comes
+      for (const old of this.known.keys()) {
+        if (this.known.size <= blocks) break;
+        this.known.delete(old);
+      }
+    } catch {
+      if (this.abort === abort) this.failed = performance.now(); // the server is away
+    } finally {
+      if (this.abort === abort) this.abort = undefined;
+    }
+    this.changed();
+  }
+
+  private async rendition(playlist: string, abort: AbortController): Promise<Seen[]> {
+    const res = await fetch(playlist, { signal: abort.signal });
+    if (res.status === 404 || res.status === 410) return []; // nothing was seen then, or it has expired
+    if (!res.ok) throw new Error(`${playlist}: ${res.status}`);
+    const all: Seen[] = [];
+    for (const s of segments(await res.text())) {
+      const segment = await get(new URL(s.uri, new URL(playlist, location.href)).href, abort).then((r) => r.arrayBuffer());
+      all.push(...seen(samples(segment), s.start));
+    }
+    return all;
   }
 }

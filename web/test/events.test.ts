@@ -102,6 +102,9 @@ test('boxes of a segment', () => {
   assert.deepEqual(seen([s(0, 200, null), s(200, 400, { boxes: a }), s(400, 500, happens), s(500, 600, { score: 2 }), s(600, 700, { boxes: b }), s(700, 800, null)], epoch), [
     { start: epoch + 200, end: epoch + 500, boxes: a }, { start: epoch + 600, end: epoch + 700, boxes: b },
   ]);
+  // A box and events at the same time.
+  assert.deepEqual(seen([s(0, 200, null), s(200, 200.01, happens), s(200.01, 200.02, happens), s(200.02, 300, { boxes: a })], epoch), [{ start: epoch + 200, end: epoch + 300, boxes: a }]);
+  assert.deepEqual(seen([s(0, 200, happens), s(200, 300, { boxes: a })], epoch), [{ start: epoch + 200, end: epoch + 300, boxes: a }]);
   assert.deepEqual(seen([s(0, 2000, happens)], epoch + 7), [{ start: epoch, end: epoch + 2000, boxes: b }]);
   assert.deepEqual(seen([s(0, 2000, null)], epoch), []);
 });
