@@ -138,20 +138,26 @@ func (s *sound) recent(now time.Time, limit time.Duration) bool {
 // the sound's clock counts as wrong.
 const farAhead = 30
 
+// edge is how long before a picture sound may begin and belong to it all the same. The
+// sound of many cameras begins exactly with a picture now and then, and each connection
+// rounds times anew. Without edge two processes could disagree at a hand-over: the frame
+// would be in the log twice, or not at all.
+const edge = time.Millisecond
+
 // takeRun adds to c the queued sound that begins before the media time limit (in
-// ticks of the sound), up to the first hole. Sound after a hole is left for the
+// ticks of the sound), but for edge, up to the first hole. Sound after a hole is left for the
 // next chunk. wrong reports that the sound's clock is certainly wrong.
 func (s *sound) takeRun(c *schemas.Chunk, limit int64) (wrong bool) {
 	var run []schemas.Sample
-	n, early := 0, 0
+	n, early, edge := 0, 0, s.ticks(schemas.Ticks(edge))
 	for ; n < len(s.queue) && len(run) < maxChunkSamples; n++ {
 		x := &s.queue[n]
 		dts := x.pts + x.shift + s.offset
-		if !s.begun && dts < s.from {
+		if !s.begun && dts < s.from-edge {
 			early++
 			continue
 		}
-		if dts >= limit {
+		if dts >= limit-edge {
 			break
 		}
 		if s.begun {
