@@ -115,7 +115,8 @@ type Entry struct {
 	// From, if not 0, is the seq with which this writer begins although the one before
 	// it has no entry. Seqs are dense but for the holes right before a From.
 	From uint64
-	// Unit names the first access unit that this writer records (UnitHash).
+	// Unit names the first access unit that this writer has (UnitHash). If the writer before
+	// it has given this unit an entry, this writer records from a later one on.
 	Unit      string
 	Processor string // of a rendition: what makes it
 	// Attempt, of a rendition, is how often the work on Seq has failed. If the cause is

@@ -3,6 +3,7 @@ package medialog
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/framelog/framelog/schemas"
@@ -25,6 +26,8 @@ type early struct {
 	session bool          // a session began after ops was full
 	why     string        // why nothing was recorded before that session
 	start   time.Time     // public time of the first footage
+	starts  []earlyStart  // of the fragments among ops, as long as nothing is missing between them
+	broken  bool          // there are more, behind a gap or in a later session
 	refused string        // why the unfinished fragment is refused; "": it is taken
 	full    string        // why all later fragments are refused; "": they are taken
 }
@@ -78,6 +81,9 @@ func (w *Writer) writeEarly(c *schemas.Chunk, admit string) error {
 		return fmt.Errorf("%w: %s", ErrRefused, e.refused)
 	}
 	e.bytes += size
+	if c.Index == 0 && !e.broken {
+		e.starts = append(e.starts, earlyStart{unit: schemas.UnitHash(c.Video()[0].Data), time: c.Start, op: len(e.ops)})
+	}
 	e.add(func() { _ = w.write(c, "") })
 	return nil
 }
@@ -89,6 +95,7 @@ func (w *Writer) earlyGap(start time.Time, media, duration int64, reason string)
 		return
 	}
 	e := &w.early
+	e.broken = true
 	e.started(start)
 	if g := e.gap; g != nil && g.at == len(e.ops) && (e.isFull() || g.reason == reason) {
 		if e.session { // media is of another session
@@ -104,14 +111,18 @@ func (w *Writer) earlyGap(start time.Time, media, duration int64, reason string)
 	e.gap = g
 }
 
-// begin begins the core, and runs the operations that waited for it.
-func (w *Writer) begin(epoch int64, p plan, partitions int32) {
+// begin begins the core, and runs the operations that waited for it. If first is not nil,
+// the log has the fragments before it.
+func (w *Writer) begin(epoch int64, p plan, partitions int32, first *earlyStart) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.core.opened(epoch, p, partitions)
 	w.opened = true
 	e := w.early
 	w.early = early{}
+	if first != nil && p.resume.unit != nil {
+		e.ops = slices.Delete(e.ops, e.starts[0].op, first.op)
+	}
 	for _, op := range e.ops {
 		op()
 	}

@@ -17,7 +17,16 @@ import (
 // TestPlannedHandover: a second writer has a connection to the same camera, and opens
 // the log with its first access unit. The chunk with this unit from the first writer is
 // still on its way. Every frame is in the log once, and both times go on.
-func TestPlannedHandover(t *testing.T) {
+func TestPlannedHandover(t *testing.T) { plannedHandover(t, 0) }
+
+// TestPlannedHandoverLate: the second writer comes so late that the fragments with its
+// first access units have their entries. It leaves them out.
+func TestPlannedHandoverLate(t *testing.T) { plannedHandover(t, 2) }
+
+// plannedHandover lets a second writer begin with fragments that have their entries, late
+// of them.
+func plannedHandover(t *testing.T, late int) {
+	t.Helper()
 	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
 		l := e.log()
 		w := l.Open(t.Context(), cam, OpenOptions{Writer: "w1", Absent: schemas.AbsentRestart})
@@ -30,13 +39,14 @@ func TestPlannedHandover(t *testing.T) {
 		}
 		frames := f.count
 
-		// The second one has the same frames from here on. Its clock is 70 ms ahead.
+		// The second one has the same frames. Its clock is 70 ms ahead.
 		var told []schemas.Standing
 		f2 := newFeed(nil, 1)
-		f2.count, f2.media = f.count, f.media+schemas.Ticks(70*time.Millisecond)
+		repeated := uint32(late * 3 * 5)
+		f2.count, f2.media = f.count-repeated, f.media-int64(repeated)*frame+schemas.Ticks(70*time.Millisecond)
 		unit := make([]byte, 100)
 		binary.BigEndian.PutUint32(unit, 1)
-		binary.BigEndian.PutUint32(unit[4:], frames+1)
+		binary.BigEndian.PutUint32(unit[4:], f2.count+1)
 		f2.w = e.log().Open(t.Context(), cam, OpenOptions{
 			Writer: "w2", Absent: schemas.AbsentHandover, Unit: schemas.UnitHash(unit),
 			Session: func(s schemas.Standing, absent time.Duration, reason string) {
@@ -45,8 +55,10 @@ func TestPlannedHandover(t *testing.T) {
 				}
 			},
 		})
-		if err := f2.fragment(3); err != nil {
-			t.Fatal(err)
+		for range late + 1 {
+			if err := f2.fragment(3); err != nil {
+				t.Fatal(err)
+			}
 		}
 		time.Sleep(unitWait / 2)
 		if err := f.fragment(3); err != nil {

@@ -17,15 +17,16 @@ type OpenOptions struct {
 	Reason string        // why it opens, in the `open` entry: "assigned", "moved", …
 	Admit  func() string // called at each fragment; returns a reason to refuse it (schemas.ReasonStorage), or ""
 
-	// Unit names the first access unit that this writer will record (schemas.UnitHash);
-	// "": none is known. If earlier writers left this unit, settling cuts there.
+	// Unit names the first access unit that this writer has (schemas.UnitHash); "": none is
+	// known. If earlier writers left this unit, settling cuts there.
 	Unit string
 	// Redo: this writer's source repeats what earlier writers left without an entry. None of
 	// it gets an entry, and the writer goes on behind the newest entry.
 	Redo bool
 	// Absent is why nothing was recorded before this writer's first session, if time is
 	// missing there: schemas.AbsentRestart, … With schemas.AbsentHandover the writer before
-	// may still record: opening waits up to 1 s until that one has sent Unit.
+	// may still record: opening waits up to 1 s until that one has sent Unit. If Unit has its
+	// entry already, it waits up to 5 s for the beginning of a later fragment.
 	Absent string
 	// Remember returns where the camera's numbers stood. It is called if the index has no
 	// entry; nil, or the zero Standing: nothing is known.

@@ -32,6 +32,7 @@ func (w *Writer) NewSession(reason string) {
 		w.early.session, w.early.why = true, reason
 		return
 	}
+	w.early.broken = w.early.broken || len(w.early.starts) > 0
 	w.do(func() { w.core.beginSession(reason) })
 }
 

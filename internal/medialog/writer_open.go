@@ -87,7 +87,7 @@ func (w *Writer) open(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		left, err := w.findPast(ctx, epoch)
+		left, first, err := w.findPast(ctx, epoch)
 		if err != nil {
 			return err
 		}
@@ -118,51 +118,10 @@ func (w *Writer) open(ctx context.Context) error {
 		}
 		w.logOpened(epoch, &p)
 		w.log.setPartitions(w.media, left.partitions())
-		w.begin(epoch, p, left.partitions())
+		w.begin(epoch, p, left.partitions(), first)
 		return nil
 	}
 }
-
-// findPast reads what stood in the log before the `open` at offset epoch. An earlier
-// writer records until it learns that it is fenced, so the chunk with this writer's first
-// access unit may still be on its way. At a hand-over findPast waits for it, at most
-// unitWait.
-func (w *Writer) findPast(ctx context.Context, epoch int64) (leftover, error) {
-	began := time.Now()
-	w.step.Store("the end of the index")
-	end, err := w.log.newestBefore(ctx, w.index, epoch)
-	if err != nil {
-		return leftover{}, err
-	}
-	w.step.Store("the chunks without an entry")
-	left, err := w.log.readLeftover(ctx, w.media, end)
-	if err != nil {
-		return leftover{}, err
-	}
-	left.unit, left.unitTime, left.redo = w.opt.Unit, w.firstTime(), w.opt.Redo
-	for w.opt.Absent == schemas.AbsentHandover && left.awaitsUnit() && time.Since(began) < unitWait {
-		if _, unit := settle(epoch, left.past); unit != nil {
-			break
-		}
-		select {
-		case <-time.After(unitPause):
-		case <-ctx.Done():
-			return leftover{}, ctx.Err()
-		}
-		if err := w.log.readMoreLeftover(ctx, w.media, &left); err != nil {
-			return leftover{}, err
-		}
-	}
-	return left, nil
-}
-
-// unitWait is how long a new writer waits for its first access unit in the footage of
-// the writer before it. That one sends a chunk every 200 ms by default. unitPause is the
-// time between two looks.
-const (
-	unitWait  = time.Second
-	unitPause = 20 * time.Millisecond
-)
 
 // firstTime returns the public time of the first footage, or now if there is none yet.
 func (w *Writer) firstTime() time.Time {
