@@ -27,8 +27,8 @@ type earlyStart struct {
 
 // findPast reads what stood in the log before the `open` at offset epoch, and cuts it at
 // the access unit with which this writer begins. An earlier writer records until it learns
-// that it is fenced, so the chunk with this unit may still be on its way. At a hand-over
-// findPast waits for it.
+// that it is fenced, so the chunk with this unit may still be on its way. If that writer
+// seems to record, findPast waits for it.
 //
 // If the fragment with this writer's first unit has its entry already, nothing can be cut
 // there. Then the writer begins with a later fragment, first, and leaves out those before
@@ -46,7 +46,7 @@ func (w *Writer) findPast(ctx context.Context, epoch int64) (left leftover, firs
 		return leftover{}, nil, err
 	}
 	left.unit, left.unitTime, left.redo = w.opt.Unit, w.firstTime(), w.opt.Redo
-	if w.opt.Absent != schemas.AbsentHandover || w.opt.Redo || !left.awaitsUnit() || left.hasUnit(epoch) {
+	if !w.mayFollow() || w.opt.Redo || !left.awaitsUnit() || left.hasUnit(epoch) {
 		return left, nil, nil
 	}
 	later := w.entered(ctx, left.unit, left.unitTime)
@@ -77,6 +77,12 @@ func (w *Writer) findPast(ctx context.Context, epoch int64) (left leftover, firs
 		}
 	}
 	return left, nil, nil
+}
+
+// mayFollow reports whether another process may still record. AbsentRestart is no proof
+// that none does: the group may give a process that joins another one's cameras at once.
+func (w *Writer) mayFollow() bool {
+	return w.opt.Absent == schemas.AbsentHandover || w.opt.Absent == schemas.AbsentRestart
 }
 
 // hasUnit reports whether the new writer's first access unit is among what was left.

@@ -109,7 +109,8 @@ func (f *feed) and(g *feed) map[uint32][]byte {
 // other process can have recorded; it tells the time between.
 func TestHandoverWithoutUnit(t *testing.T) {
 	handoverWithoutUnit(t, schemas.AbsentHandover, unitWait)
-	handoverWithoutUnit(t, schemas.AbsentRestart, 0)
+	handoverWithoutUnit(t, schemas.AbsentRestart, unitWait)
+	handoverWithoutUnit(t, schemas.AbsentCamera, 0)
 }
 
 func handoverWithoutUnit(t *testing.T, absent string, wait time.Duration) {

@@ -24,9 +24,10 @@ type OpenOptions struct {
 	// it gets an entry, and the writer goes on behind the newest entry.
 	Redo bool
 	// Absent is why nothing was recorded before this writer's first session, if time is
-	// missing there: schemas.AbsentRestart, … With schemas.AbsentHandover the writer before
-	// may still record: opening waits up to 1 s until that one has sent Unit. If Unit has its
-	// entry already, it waits up to 5 s for the beginning of a later fragment.
+	// missing there: schemas.AbsentRestart, … With schemas.AbsentHandover and AbsentRestart
+	// the writer before may still record. If the log has footage of the last 2 s, opening
+	// waits up to 1 s until that one has sent Unit. If Unit has its entry already, it waits
+	// up to 5 s for the beginning of a later fragment.
 	Absent string
 	// Remember returns where the camera's numbers stood. It is called if the index has no
 	// entry; nil, or the zero Standing: nothing is known.
