@@ -19,6 +19,7 @@ import (
 	"github.com/framelog/framelog/internal/archive"
 	"github.com/framelog/framelog/internal/share"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // The simulation drives two archivers of one camera through random schedules: archivers that
@@ -40,6 +41,7 @@ type simStats struct {
 }
 
 func TestSimulation(t *testing.T) {
+	testenv.SkipRace(t)
 	first, n := *simFirst, *simCount
 	if testing.Short() {
 		n = min(n, 15)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // The simulation of followers: beside the writers of a camera (sim_test.go), processes
@@ -17,6 +18,7 @@ import (
 // A schedule takes as long as five of a camera alone, so a fifth as many run.
 
 func TestSimulationFollowers(t *testing.T) {
+	testenv.SkipRace(t)
 	simulate(t, 5, func(seed uint64) (simFollowStats, error) {
 		s := newSimFollow(seed)
 		err := s.run()

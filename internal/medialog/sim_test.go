@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // The simulation drives the protocol through random schedules: writers that crash,
@@ -63,6 +64,7 @@ func simulate[S any](t *testing.T, part int, run func(seed uint64) (S, error)) {
 }
 
 func TestSimulation(t *testing.T) {
+	testenv.SkipRace(t)
 	simulate(t, 1, func(seed uint64) (simStats, error) {
 		s := newSim(seed)
 		err := s.run()

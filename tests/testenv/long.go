@@ -16,11 +16,12 @@ func Long(t testing.TB) {
 	}
 }
 
-// SkipRace skips a test of pixels in one goroutine under the race detector, which makes it ten
-// times slower and finds nothing there. The Makefile's target test-go runs it without.
+// SkipRace skips a test of one goroutine that computes for long, under the race detector,
+// which makes it ten times slower and finds nothing there. The Makefile's target test-go runs
+// it without.
 func SkipRace(t testing.TB) {
 	t.Helper()
 	if raceEnabled {
-		t.Skip("testenv: pixels in one goroutine: make test runs this test without the race detector")
+		t.Skip("testenv: one goroutine that computes for long: make test runs this test without the race detector")
 	}
 }
