@@ -102,6 +102,7 @@ func onKafka(t *testing.T) *cluster {
 
 // onBoth runs f on the fake broker and on Apache Kafka.
 func onBoth(t *testing.T, f func(t *testing.T, c *cluster)) {
+	t.Parallel()
 	for name, on := range map[string]func(t *testing.T) *cluster{"fake": onFake, "kafka": onKafka} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
