@@ -143,9 +143,14 @@ type Chunk struct {
 }
 
 // Video returns the samples of the video track, nil if there are none.
-func (c *Chunk) Video() []Sample {
+func (c *Chunk) Video() []Sample { return c.samples(VideoTrack) }
+
+// Audio returns the samples of the audio track, nil if there are none.
+func (c *Chunk) Audio() []Sample { return c.samples(AudioTrack) }
+
+func (c *Chunk) samples(track uint8) []Sample {
 	for _, r := range c.Runs {
-		if r.Track == VideoTrack {
+		if r.Track == track {
 			return r.Samples
 		}
 	}

@@ -128,6 +128,7 @@ func (c *core) write(ch *schemas.Chunk, admit string) (out, error) {
 		}
 		if c.refusing == "" {
 			c.begin(ch)
+			size = int64(ch.Size()) // late sound may be new
 		}
 	}
 	if c.current != nil {
@@ -185,10 +186,14 @@ func (c *core) waiting() int { return len(c.pending) - c.settling }
 // begin begins the fragment whose first chunk is ch.
 func (c *core) begin(ch *schemas.Chunk) {
 	c.closeGap(ch.MediaStart()+c.shift, c.newSession)
+	late := c.unit
 	begins := c.startSession(ch.Start, ch.MediaStart())
 	c.timescales = map[uint8]uint32{}
 	for _, t := range ch.Tracks {
 		c.timescales[t.ID] = t.Timescale
+	}
+	if late != nil && c.unit == nil {
+		late.addSound(ch, c.timescales[schemas.AudioTrack])
 	}
 	c.config = schemas.ConfigHash(ch.Tracks)
 	c.layout = c.layout.Next(ch.Layout)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,7 +151,13 @@ type feed struct {
 	count uint32
 	media int64
 	sent  map[uint32][]byte // sample bytes by count
+	// sound makes each picture have two frames of sound of soundFrame ticks. The first late
+	// frames of each chunk belong to the pictures before it.
+	sound bool
+	late  uint32
 }
+
+const soundFrame = 960 // ticks at 48 kHz
 
 func newFeed(w *Writer, id uint32) *feed {
 	return &feed{w: w, id: id, media: schemas.Ticks(time.Duration(time.Now().UnixNano())), sent: map[uint32][]byte{}}
@@ -167,6 +174,12 @@ func (f *feed) chunk(index uint32, n int, last bool, size int) error {
 	if index == 0 {
 		c.Tracks = []schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264, Timescale: schemas.MediaTimescale, Config: []byte{1, 2, 3}, Width: 640, Height: 360}}
 	}
+	if f.sound {
+		c.Runs = append(c.Runs, f.soundRun(2*f.count-min(f.late, 2*f.count), 2*(f.count+uint32(n))-f.late))
+		if c.Layout.Audio = schemas.AAC; index == 0 {
+			c.Tracks = append(c.Tracks, schemas.Track{ID: schemas.AudioTrack, Codec: schemas.AAC, Timescale: 48000, Config: []byte{0x11, 0x90}, SampleRate: 48000, Channels: 2})
+		}
+	}
 	run := schemas.Run{Track: schemas.VideoTrack}
 	for i := range n {
 		f.count++
@@ -177,8 +190,20 @@ func (f *feed) chunk(index uint32, n int, last bool, size int) error {
 		run.Samples = append(run.Samples, schemas.Sample{DTS: f.media, Duration: frame, Sync: index == 0 && i == 0, Data: data})
 		f.media += frame
 	}
-	c.Runs = []schemas.Run{run}
+	c.Runs = slices.Insert(c.Runs, 0, run)
 	return f.w.Write(c)
+}
+
+// soundRun makes frames of sound, each with its number as its bytes.
+func (f *feed) soundRun(from, to uint32) schemas.Run {
+	run := schemas.Run{Track: schemas.AudioTrack}
+	zero := schemas.Rescale(f.media-int64(f.count)*frame, schemas.MediaTimescale, 48000)
+	for n := from; n < to; n++ {
+		run.Samples = append(run.Samples, schemas.Sample{
+			DTS: zero + int64(n)*soundFrame, Duration: soundFrame, Sync: true, Data: binary.BigEndian.AppendUint32(nil, n),
+		})
+	}
+	return run
 }
 
 // fragment writes a whole one of n chunks of five frames.

@@ -1,6 +1,7 @@
 package medialog
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"time"
@@ -123,4 +124,41 @@ func (w *Writer) laterStarts() []earlyStart {
 		return nil
 	}
 	return slices.Clone(w.early.starts[1:])
+}
+
+// soundEdge is how long before a picture sound may begin and belong to it all the same, in
+// parts of a second. It is that of the assembler.
+const soundEdge = 1000
+
+// addSound lets the sound of ch begin where that of the writer before ends. What begins
+// before the first picture of ch is in the log, or stands in the chunk of that writer that
+// was cut off, if it came later than the picture. Then ch gets it.
+func (u *place) addSound(ch *schemas.Chunk, timescale uint32) {
+	before := func(s schemas.Sample, media int64) bool {
+		return s.DTS < schemas.Rescale(media, schemas.MediaTimescale, timescale)-int64(timescale/soundEdge)
+	}
+	for i := range ch.Runs {
+		run := &ch.Runs[i]
+		if run.Track != schemas.AudioTrack {
+			continue
+		}
+		own := run.Samples
+		for len(own) > 0 && before(own[0], ch.MediaStart()) {
+			own = own[1:]
+		}
+		if len(own) == 0 {
+			continue
+		}
+		var late []schemas.Sample
+		for _, s := range u.sound {
+			if s.Duration != own[0].Duration || bytes.Equal(s.Data, own[0].Data) || !before(s, u.media) {
+				break
+			}
+			late = append(late, s)
+		}
+		for j := range late { // right before the first one
+			late[j].DTS = own[0].DTS - int64(len(late)-j)*int64(own[0].Duration)
+		}
+		run.Samples = append(late, own...)
+	}
 }

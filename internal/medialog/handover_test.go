@@ -31,6 +31,7 @@ func plannedHandover(t *testing.T, late int) {
 		l := e.log()
 		w := l.Open(t.Context(), cam, OpenOptions{Writer: "w1", Absent: schemas.AbsentRestart})
 		f := newFeed(w, 1)
+		f.sound, f.late = true, 2 // its chunks have sound of the pictures before
 		for range 3 {
 			if err := f.fragment(3); err != nil {
 				t.Fatal(err)
@@ -42,6 +43,7 @@ func plannedHandover(t *testing.T, late int) {
 		// The second one has the same frames. Its clock is 70 ms ahead.
 		var told []schemas.Standing
 		f2 := newFeed(nil, 1)
+		f2.sound = true
 		repeated := uint32(late * 3 * 5)
 		f2.count, f2.media = f.count-repeated, f.media-int64(repeated)*frame+schemas.Ticks(70*time.Millisecond)
 		unit := make([]byte, 100)
@@ -73,9 +75,17 @@ func plannedHandover(t *testing.T, late int) {
 
 		es := entriesOf(t, l, Range{})
 		dense(t, es)
-		var got []uint32
+		var got, heard []uint32
 		for i, x := range es {
 			got = append(got, counts(t, l, x, f2.and(f))...)
+			for _, c := range chunksOf(t, l, cam, x) {
+				for n, s := range c.Audio() {
+					heard = append(heard, binary.BigEndian.Uint32(s.Data))
+					if d := s.DTS - c.Audio()[0].DTS - int64(n)*soundFrame; d != 0 {
+						t.Errorf("sound %d of a chunk of fragment %d is %d ticks late", n, x.Seq, d)
+					}
+				}
+			}
 			if x.Kind != schemas.KindWhole || x.Absent != 0 || x.Life != es[0].Life || x.Life == "" {
 				t.Errorf("%+v", x)
 			}
@@ -89,6 +99,12 @@ func plannedHandover(t *testing.T, late int) {
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("frames %v, want each of %d once", got, len(want))
+		}
+		for i, n := range heard {
+			if n != uint32(i) || len(heard) != 2*len(want) {
+				t.Errorf("sound %v, want each of %d frames once", heard, 2*len(want))
+				break
+			}
 		}
 		own := es[3]
 		if n := (schemas.Standing{Life: own.Life, Seq: own.Seq, Session: 2, Layout: own.Layout, Media: own.Media}); len(told) != 1 || told[0] != n {

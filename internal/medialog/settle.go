@@ -20,14 +20,15 @@ type chunkMeta struct {
 	last      bool
 	ended     bool
 	layout    schemas.Layout
-	config    string   // of chunk 0
-	openGOP   bool     // of chunk 0
-	start     int64    // public time of its first sample, microseconds
-	media     int64    // media time of its first sample, ticks
-	mediaEnd  int64    // media time at which its last sample ends, ticks
-	bytes     int64    // of samples
-	unit      string   // names its first access unit, if that is a sync sample (schemas.UnitHash)
-	inner     []string // names the other sync samples
+	config    string           // of chunk 0
+	openGOP   bool             // of chunk 0
+	start     int64            // public time of its first sample, microseconds
+	media     int64            // media time of its first sample, ticks
+	mediaEnd  int64            // media time at which its last sample ends, ticks
+	bytes     int64            // of samples
+	unit      string           // names its first access unit, if that is a sync sample (schemas.UnitHash)
+	inner     []string         // names the other sync samples
+	sound     []schemas.Sample // if unit is not empty
 }
 
 func metaOf(c *schemas.Chunk, partition int32, offset int64) chunkMeta {
@@ -46,6 +47,12 @@ func metaOf(c *schemas.Chunk, partition int32, offset int64) chunkMeta {
 			m.unit = schemas.UnitHash(s.Data)
 		default:
 			m.inner = append(m.inner, schemas.UnitHash(s.Data))
+		}
+	}
+	if m.unit != "" {
+		for _, s := range c.Audio() {
+			s.Data = slices.Clone(s.Data) // c may share the record's memory
+			m.sound = append(m.sound, s)
 		}
 	}
 	return m
@@ -163,7 +170,8 @@ type place struct {
 	session uint64
 	epoch   int64
 	media   int64
-	start   time.Time // public time
+	start   time.Time        // public time
+	sound   []schemas.Sample // of the chunk that begins there
 }
 
 // missing appends the gaps between the newest entry and next.
@@ -348,8 +356,10 @@ func (p *past) upToUnit(kept []*copyOf) (_ []*copyOf, unit *place) {
 			unit := &place{seq: m.seq, session: m.session, epoch: m.epoch, media: m.media, start: m.startTime()}
 			switch {
 			case m.unit == p.unit && n == 0:
+				unit.sound = m.sound
 				return kept[:i], unit
 			case m.unit == p.unit:
+				unit.sound = m.sound
 				c.chunks = c.chunks[:n]
 			case slices.Contains(m.inner, p.unit):
 				c.chunks = c.chunks[:n+1]
