@@ -322,7 +322,7 @@ func TestNothingIsLeftOfConnections(t *testing.T) {
 			// Go's runtime makes threads on a busy machine and keeps them: what is
 			// left of one round need not be a leak, what is left of each is.
 			for range 5 {
-				if !round(30) {
+				if !round(20) {
 					return
 				}
 			}
