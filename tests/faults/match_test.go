@@ -66,11 +66,17 @@ func contentHash(codec schemas.Codec, data []byte) (sum [32]byte) {
 
 // matched tells how the log's footage differs from what the camera sent.
 type matched struct {
-	got     int            // recorded samples
-	strange []recorded     // recorded, and never sent
-	missing []camsim.Sent  // sent between two recorded ones, and not recorded
-	across  int            // how many of the missing lie between two sessions
-	before  map[uint64]int // how many are missing before each session
+	got     int             // recorded samples
+	strange []recorded      // recorded, and never sent
+	missing []camsim.Sent   // sent between two recorded ones, and not recorded
+	across  int             // how many of the missing lie between two sessions
+	before  map[uint64]hole // what is missing before each session
+}
+
+// hole is what is missing between two sessions.
+type hole struct {
+	missing int           // samples
+	away    time.Duration // from where the last recorded one ends to when the camera sent the next recorded one
 }
 
 // match finds each recorded sample of a track among what the camera sent, in
@@ -96,8 +102,9 @@ func (s *scene) matchOf(t *testing.T, topic schemas.Topic, id string, entries []
 		}
 	}
 	m.got = len(got)
-	m.before = map[uint64]int{}
+	m.before = map[uint64]hole{}
 	at, session := 0, uint64(0)
+	var last recorded
 	for _, r := range got {
 		j := at
 		for j < len(sent) && sums[j] != r.hash {
@@ -111,10 +118,10 @@ func (s *scene) matchOf(t *testing.T, topic schemas.Topic, id string, entries []
 			m.missing = append(m.missing, sent[at:j]...)
 			if r.entry.Session != session {
 				m.across += j - at
-				m.before[r.entry.Session] = j - at
+				m.before[r.entry.Session] = hole{j - at, sent[j].At.Sub(sent[at-1].At) - schemas.FromTicks(int64(last.Duration))}
 			}
 		}
-		session, at = r.entry.Session, j+1
+		session, at, last = r.entry.Session, j+1, r
 	}
 	return m
 }
