@@ -93,8 +93,11 @@ func (p past) hasUnit(own int64) bool {
 }
 
 // entered reports whether a fragment that has its entry holds an access unit of about the
-// public time at. If that cannot be read, the frames since then may be in the log twice.
+// public time at. If that cannot be read in time, the frames since then may be in the log
+// twice.
 func (w *Writer) entered(ctx context.Context, unit string, at time.Time) bool {
+	ctx, cancel := context.WithTimeout(ctx, laterWait)
+	defer cancel()
 	near := Range{From: at.Add(-unitMargin), To: at.Add(unitMargin)}
 	for e, err := range w.log.Entries(ctx, w.topic, near) {
 		if err != nil {
