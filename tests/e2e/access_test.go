@@ -72,6 +72,7 @@ func (v visitor) as(name, value string) visitor {
 // certificate whose fingerprint it prints, and HTTP/2; and it tells only those who sign in, what
 // they may see, until they may not.
 func TestOverANetwork(t *testing.T) {
+	t.Parallel()
 	port := testenv.FreePort(t)
 	f := testenv.Up(t, testenv.UpOptions{NoWait: true, Config: "access:\n  enabled: true\ncameras:\n  - {id: vault, url: 'rtsp://127.0.0.1:1/x'}\n", Args: []string{"--listen", fmt.Sprintf("0.0.0.0:%d", port)}})
 	f.Wait(t, 2*testenv.Patience, "ready", func() bool { return f.Log.Contains("fingerprint is ") })

@@ -73,6 +73,7 @@ var openClips = []struct {
 // can begin. A player that begins there shows every picture. A player that joins at
 // any segment shows all but the leading pictures of its first.
 func TestOpenGOPs(t *testing.T) {
+	t.Parallel()
 	for _, c := range openClips {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

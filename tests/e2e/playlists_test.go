@@ -12,6 +12,7 @@ import (
 // Playlists break no rule while the camera is cut off, changes its resolution, and
 // changes it back.
 func TestPlaylistsWhileThingsHappen(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"on_demand", "always"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()

@@ -35,6 +35,7 @@ import (
 // is. All this is the same, with the same bytes at the same URLs, after Kafka has removed the
 // first half of the footage, and then all of it, if that is archived.
 func TestRanges(t *testing.T) {
+	t.Parallel()
 	file := testenv.Clip{Seconds: 8, BFrames: 2, Audio: "aac", FPS: 25}.File(t)
 	cam, source := system.Camera(t, camsim.CameraConfig{Feed: system.Load(t, file), HangUp: true})
 	f := testenv.Up(t, testenv.UpOptions{Config: system.Cameras(map[string]string{"cam": source})})

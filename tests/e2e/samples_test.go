@@ -65,6 +65,7 @@ func get(t *testing.T, url string) string {
 // What a client decodes over HLS is, frame by frame, what the camera sent,
 // from the first to the last.
 func TestSamplesInAreSamplesOut(t *testing.T) {
+	t.Parallel()
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -124,6 +125,7 @@ func compare(t *testing.T, file, url string, audio bool) {
 // serves each connection the file from its start, so that after the file's end the
 // camera comes back with the same footage, as a new session.
 func TestSamplesOfGStreamersServer(t *testing.T) {
+	t.Parallel()
 	file := testenv.Clip{Seconds: 6, BFrames: 2, Audio: "aac"}.File(t)
 	s := testenv.StartGstRTSPServer(t, testenv.GstRTSPOptions{File: file, Audio: "aac", User: "viewer", Pass: "canary-e2e"})
 	f := testenv.Up(t, testenv.UpOptions{

@@ -193,6 +193,7 @@ func mp3(t *testing.T, file string) [][]byte {
 // Sound that GStreamer cannot decode is a named problem of the camera, whose
 // pictures are recorded.
 func TestSoundThatCannotBeDecodedIsNamed(t *testing.T) {
+	t.Parallel()
 	file := testenv.FlashAndBeep(t, soundSeconds)
 	payloads := make([][]byte, soundSeconds*50)
 	for i := range payloads {
