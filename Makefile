@@ -48,14 +48,13 @@ test: deps-test
 	@$(MAKE) --no-print-directory build vet test-web test-go
 
 # Whole systems with browsers and brokers run one after another, so that they
-# disturb each other less. Tests that may run at once mostly wait, so more of them run
-# than there are processors (-parallel). Everything twice would take too long. The last
-# lines run without the race detector: it hides some faults (it takes several times the
-# memory), and it makes some tests slow and finds nothing there (testenv.SkipRace).
+# disturb each other less. Everything twice would take too long. The last lines run
+# without the race detector: it hides some faults (it takes several times the memory),
+# and it makes some tests slow and finds nothing there (testenv.SkipRace).
 test-go:
 	cd tests/deploy/manifests && FRAMELOG_TEST_BINARY=$(or $(abspath $(FRAMELOG_TEST_BINARY)),$(CURDIR)/bin/framelog) $(GO) test ./...
-	$(GO) list $(PKG) | sed '\|/tests/|d' | xargs -r $(GO) test -race -shuffle=on -timeout 24m -parallel 4 $(TEST_FLAGS)
-	$(GO) list $(PKG) | sed '\|/tests/|!d' | xargs -r $(GO) test -race -shuffle=on -timeout 24m -p 1 -parallel 3 $(TEST_FLAGS)
+	$(GO) list $(PKG) | sed '\|/tests/|d' | xargs -r $(GO) test -race -shuffle=on -timeout 24m $(TEST_FLAGS)
+	$(GO) list $(PKG) | sed '\|/tests/|!d' | xargs -r $(GO) test -race -shuffle=on -timeout 24m -p 1 $(TEST_FLAGS)
 	$(GO) test -count=1 -run '^TestKilled$$' ./internal/broker
 	$(GO) test -count=1 -run '^TestSimulation' ./internal/medialog ./archiver
 	$(GO) test -count=1 -timeout 24m ./processors/motion
