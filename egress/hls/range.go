@@ -100,7 +100,7 @@ func (s *Server) serveRangeMultivariant(w http.ResponseWriter, r *http.Request, 
 	if res.alone {
 		base = "../"
 	} else {
-		topics = append(topics, s.variants(r, res.topic.Camera)...)
+		topics = append(topics, s.variants(r, res.topic.Camera, true)...)
 	}
 	var all []Variant
 	var failed error
