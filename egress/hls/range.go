@@ -52,8 +52,6 @@ func (s *Server) serveRange(w http.ResponseWriter, r *http.Request, res resource
 }
 
 const (
-	// keptRanges is how many bytes of playlists of ranges are kept. One of 24 hours has 3 MB.
-	keptRanges = 32 << 20
 	// rangeSettles is how long after its end a range gets no more footage. Public time may step
 	// back by medialog.MaxStepBack, and entries may wait while the brokers are away.
 	rangeSettles = 3 * time.Hour
