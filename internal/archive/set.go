@@ -49,8 +49,9 @@ func NewSet(dir Dir, log *slog.Logger, registerer prometheus.Registerer) *Set {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	files := newLists(dir)
 	s := &Set{
-		dir: dir, lists: newLists(dir), hidden: newHiddenLists(dir), summaries: newSummaries(dir), log: log,
+		dir: dir, lists: files, hidden: newHiddenLists(dir, files), summaries: newSummaries(dir), log: log,
 		errors: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "framelog_archive_read_errors_total", Help: "Reads of archive files that failed: files that are damaged, or cannot be read.",
 		}),
