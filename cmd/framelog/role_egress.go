@@ -50,6 +50,7 @@ type egressConfig struct {
 	HLSDir            string          `yaml:"hls_dir" default:"" doc:"Directory of the files of mode always, for one egress process only: it removes all files that it finds there. Empty: hls below data."`
 	CacheBytes        config.Size     `yaml:"cache_bytes" default:"256MiB" min:"1MiB" doc:"Memory for segments."`
 	LiveBytes         config.Size     `yaml:"live_bytes" default:"4MiB" min:"1MiB" doc:"Most bytes of cache_bytes that the newest complete segments of one followed camera take. The newest segment is always in memory. Segments that are files are not in memory."`
+	RangeCache        config.Size     `yaml:"range_cache" default:"32MiB" min:"1MiB" doc:"Memory for playlists of ranges of time that get no more footage. One of 24 hours takes up to 3MiB."`
 	MaxTails          int             `yaml:"max_tails" default:"256" min:"1" doc:"Most cameras and renditions that are followed at the same time."`
 	MaxWaiters        int             `yaml:"max_waiters" default:"4096" min:"1" doc:"Most requests that wait for new footage, plus reads of the log that are under way or wait for a place."`
 	MaxLookups        int             `yaml:"max_lookups" default:"8" min:"1" doc:"Most reads of indexes at the same time, for segments, parts and inits that are unknown or of cameras that are not followed."`
@@ -175,7 +176,7 @@ func view(ctx context.Context, p *process, serve func(http.Handler)) error {
 	var web *egress.Server // set before the first request
 	h := hls.Config{
 		Mode: own.Mode, Window: time.Duration(own.Window), MaxRange: time.Duration(own.MaxRange), MaxDVR: time.Duration(own.MaxDVR), Linger: time.Duration(own.Linger),
-		Dir: own.HLSDir, Reserve: int64(own.DiskReserve), CacheBytes: int64(own.CacheBytes), LiveBytes: int64(own.LiveBytes),
+		Dir: own.HLSDir, Reserve: int64(own.DiskReserve), CacheBytes: int64(own.CacheBytes), LiveBytes: int64(own.LiveBytes), RangeCache: int64(own.RangeCache),
 		MaxTails: own.MaxTails, MaxWaiters: own.MaxWaiters, MaxLookups: own.MaxLookups, MaxMisses: own.MaxMisses, MaxRebuilds: own.MaxRebuilds,
 		WriteTimeout: time.Duration(own.WriteTimeout), MaxAge: time.Duration(own.MaxAge),
 		Known:    func(camera string) bool { return web.Known(camera) },

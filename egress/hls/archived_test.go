@@ -36,6 +36,8 @@ func (a *archiveLog) Init(context.Context, schemas.Topic, string) ([]byte, error
 
 func (a *archiveLog) Kept(context.Context, schemas.Topic) (bool, error) { return true, nil }
 
+func (a *archiveLog) Variants(context.Context, string) ([]schemas.Topic, error) { return nil, nil }
+
 func (a *archiveLog) Borrow(ctx context.Context, t schemas.Topic, e schemas.Entry) iter.Seq2[*schemas.Chunk, error] {
 	return a.Chunks(ctx, t, e)
 }

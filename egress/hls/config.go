@@ -37,6 +37,7 @@ type Config struct {
 	MaxMisses        int           // answers of indexes that are kept for a moment, also "there is no such footage"; default 4096
 	CacheBytes       int64         // segments in memory; default 256 MiB
 	LiveBytes        int64         // of these, the newest segments of one followed camera, which are in memory before a request comes; the newest one always is; default 4 MiB
+	RangeCache       int64         // playlists of ranges that get no more footage, in memory; one of 24 hours has up to 3 MB; default 32 MiB
 	ProvisionalBytes int64         // parts of one camera that have no entry yet; default 32 MiB
 	LoadTimeout      time.Duration // of reading one segment from the log. Footage that lies beyond the end of its partition for as long counts as lost; default 10s
 	WriteTimeout     time.Duration // a client is cut off that takes longer for 1 MiB of a response; default 30s
@@ -69,6 +70,7 @@ func (c Config) withDefaults() (Config, error) {
 		setDefault(&c.Reserve, 3<<30, "reserve"),
 		setDefault(&c.CacheBytes, 256<<20, "cache_bytes"),
 		setDefault(&c.LiveBytes, 4<<20, "live_bytes"),
+		setDefault(&c.RangeCache, 32<<20, "range_cache"),
 		setDefault(&c.ProvisionalBytes, 32<<20, "provisional_bytes"),
 		setDefault(&c.MaxTails, 256, "max_tails"),
 		setDefault(&c.MaxWaiters, 4096, "max_waiters"),

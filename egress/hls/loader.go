@@ -69,6 +69,9 @@ type archived interface {
 	// Kept reports whether footage of a topic is archived, also if the log does not have the topic
 	// any more. Errors: the log is away; those of the archive.
 	Kept(ctx context.Context, t schemas.Topic) (bool, error)
+	// Variants returns the variants of a camera that are archived, by name, also those that have no
+	// topic any more. Errors: as Kept.
+	Variants(ctx context.Context, camera string) ([]schemas.Topic, error)
 	// Init returns the init segment of a configuration of archived footage. Errors:
 	// medialog.ErrNotFound.
 	Init(ctx context.Context, t schemas.Topic, config string) ([]byte, error)

@@ -13,6 +13,7 @@ type metrics struct {
 	partDelay   prometheus.Histogram
 	listDelay   prometheus.Histogram
 	evicted     prometheus.Counter
+	unranged    prometheus.Counter
 	forgotten   prometheus.Counter
 	lookups     prometheus.Counter
 	slow        prometheus.Counter
@@ -48,6 +49,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		partDelay:  delay("capture_to_part_seconds", "From a chunk's capture to its part being listed."),
 		listDelay:  delay("end_to_segment_seconds", "From the end of a fragment's footage to its segment being listed."),
 		evicted:    counter("cache_evictions_total", "Segments that left the cache for others."),
+		unranged:   counter("range_cache_evictions_total", "Playlists of ranges that left memory for others."),
 		forgotten:  counter("miss_evictions_total", "Answers of indexes that were forgotten early, at max_misses."),
 		lookups:    counter("index_reads_total", "Reads of indexes for segments, parts and inits that no tail knows, and for the roles of renditions."),
 		slow:       counter("slow_clients_total", "Clients that were cut off because they took no data for write_timeout."),
@@ -59,7 +61,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.requests, m.waiters, m.refused, m.rebuilt, m.liveMisses, m.tails, m.retails, m.partDelay, m.listDelay,
-			m.evicted, m.forgotten, m.lookups, m.slow, m.dropped, m.files, m.cameraDelay)
+			m.evicted, m.unranged, m.forgotten, m.lookups, m.slow, m.dropped, m.files, m.cameraDelay)
 	}
 	return m
 }

@@ -112,7 +112,7 @@ func (s *Server) serveMultivariant(w http.ResponseWriter, r *http.Request, res r
 	if res.alone {
 		base = "../"
 	} else {
-		for _, t := range s.variants(r, res.topic.Camera) {
+		for _, t := range s.variants(r, res.topic.Camera, false) {
 			if o, err := s.stream(t); err == nil { // else there is no room for its tail: it is left out
 				others = append(others, o)
 			}
@@ -132,11 +132,15 @@ func (s *Server) serveMultivariant(w http.ResponseWriter, r *http.Request, res r
 }
 
 // variants returns a camera's variants, without raw and without those that the sender of r may
-// not watch.
-func (s *Server) variants(r *http.Request, camera string) (all []schemas.Topic) {
+// not watch. If past, those are among them that only the archive has.
+func (s *Server) variants(r *http.Request, camera string, past bool) (all []schemas.Topic) {
 	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.FirstWait)
 	defer cancel()
-	for _, t := range s.renditions.variants(ctx, camera) {
+	list := s.renditions.variants
+	if past {
+		list = s.renditions.pastVariants
+	}
+	for _, t := range list(ctx, camera) {
 		if s.cfg.MayWatch == nil || s.cfg.MayWatch(r, camera, t.Name()) {
 			all = append(all, t)
 		}

@@ -160,7 +160,11 @@ func (r resource) path() string {
 
 // URIs of media, below the folder of their rendition.
 
-func segmentURI(seq uint64) string { return cmaf.Version + "/" + strconv.FormatUint(seq, 10) + ".m4s" }
+func segmentURI(seq uint64) string { return string(appendSegmentURI(nil, seq)) }
+
+func appendSegmentURI(b []byte, seq uint64) []byte {
+	return append(strconv.AppendUint(append(b, cmaf.Version+"/"...), seq, 10), ".m4s"...)
+}
 
 func keyframeURI(seq uint64) string {
 	return cmaf.Version + "/" + strconv.FormatUint(seq, 10) + ".key.m4s"

@@ -46,14 +46,10 @@ func (s *Server) serveRange(w http.ResponseWriter, r *http.Request, res resource
 	if res.kind == kindMultivariant {
 		return s.serveRangeMultivariant(w, r, res, in)
 	}
-	return s.sendRange(w, r, res.topic, in, func(entries []schemas.Entry) []byte {
-		return Playlist(entries, PlaylistOptions{Base: res.topic.Name() + "/", Ended: true, Offset: max(0, in.from.Sub(entries[0].Start))})
-	})
+	return s.sendRange(w, r, res.topic, in)
 }
 
 const (
-	// keptRanges is how many bytes of playlists of ranges are kept. One of 24 hours has 3 MB.
-	keptRanges = 32 << 20
 	// rangeSettles is how long after its end a range gets no more footage. Public time may step
 	// back by medialog.MaxStepBack, and entries may wait while the brokers are away.
 	rangeSettles = 3 * time.Hour
@@ -62,37 +58,106 @@ const (
 	keepRange = 10 * time.Minute
 )
 
-// ranged is a playlist of a range that gets no more footage, as it is sent.
+// ranged is the playlist of a range that is kept. If the range may get more footage, it is made
+// longer then: what was in the log stays as it was.
 type ranged struct {
-	body  []byte
-	first schemas.Entry // that can be played
-	made  time.Time
+	body []byte // as it is sent; nil: the range may get more footage
+	vod  *vod   // nil if body is not
+	// from and to are the first and the last entry that can be played.
+	from, to schemas.Entry
+	made     time.Time
 }
 
-// sendRange answers with the playlist that render makes of the entries of a range. It keeps it if it
-// stays the same.
-func (s *Server) sendRange(w http.ResponseWriter, r *http.Request, t schemas.Topic, in span, render func([]schemas.Entry) []byte) (err error) {
-	zipped := httpgzip.Accepted(r)
-	k := cacheKey{topic: t, config: fmt.Sprint(r.URL.Path, in.query(), zipped)}
+// kept returns the playlist that is kept under a key, nil if there is none or its footage is not there
+// any more.
+func (s *Server) kept(ctx context.Context, t schemas.Topic, k cacheKey) *ranged {
 	p := s.ranges.get(k)
-	if p == nil || time.Since(p.made) >= keepRange || s.log.Available(r.Context(), t, p.first) != nil {
-		entries, err := s.rangeEntries(r.Context(), t, in)
-		if err != nil {
+	if p == nil || time.Since(p.made) >= keepRange || s.log.Available(ctx, t, p.from) != nil || s.log.Available(ctx, t, p.to) != nil {
+		return nil
+	}
+	return p
+}
+
+// sendRange answers with the media playlist of a range.
+func (s *Server) sendRange(w http.ResponseWriter, r *http.Request, t schemas.Topic, in span) error {
+	zipped := httpgzip.Accepted(r)
+	begun := cacheKey{topic: t, config: r.URL.Path + in.query()}
+	settled := begun
+	settled.config += fmt.Sprint(zipped)
+	if p := s.kept(r.Context(), t, settled); p != nil {
+		writePlaylist(w, r, p.body, zipped)
+		return nil
+	}
+	p := &ranged{made: time.Now()}
+	complete := time.Since(in.to) >= rangeSettles
+	if have := s.kept(r.Context(), t, begun); have != nil {
+		p.vod, p.made = have.vod, have.made
+	}
+	v, err := s.readVOD(r.Context(), t, in, p.vod)
+	if err != nil {
+		return err
+	}
+	body := v.playlist(in.from)
+	if zipped {
+		if body, err = httpgzip.Compress(body); err != nil {
 			return err
 		}
-		p = &ranged{body: render(entries), made: time.Now()}
-		if zipped {
-			if p.body, err = httpgzip.Compress(p.body); err != nil {
-				return err
-			}
-		}
-		if i := slices.IndexFunc(entries, func(e schemas.Entry) bool { return e.Playable() }); i >= 0 && time.Since(in.to) >= rangeSettles {
-			p.first = entries[i]
-			s.ranges.put(k, p, int64(len(p.body)))
-		}
 	}
-	writePlaylist(w, r, p.body, zipped)
+	p.vod, p.from, p.to = v, v.played, v.newest
+	if complete {
+		p.vod, p.body = nil, body
+		s.ranges.put(settled, p, int64(len(body)))
+	} else {
+		s.ranges.put(begun, p, int64(cap(v.lines)))
+	}
+	writePlaylist(w, r, body, zipped)
 	return nil
+}
+
+// readVOD reads the entries of a range behind those of have, which may be nil. Errors: as
+// rangeEntries.
+func (s *Server) readVOD(ctx context.Context, t schemas.Topic, in span, have *vod) (*vod, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.LoadTimeout)
+	defer cancel()
+	v, err := with(ctx, s.loader.lookups, func() (*vod, error) {
+		s.metrics.lookups.Inc()
+		r, v := medialog.Range{From: in.from, To: in.to}, &vod{base: t.Name() + "/"}
+		if have != nil {
+			*v = *have
+			v.lines = slices.Clip(v.lines) // other requests use them
+			r.FromSeq = v.last.Seq + 1
+		}
+		for e, err := range s.log.Entries(ctx, t, r) {
+			if err == nil && !v.played.Playable() && e.Playable() {
+				err = s.log.Available(ctx, t, e)
+				if errors.Is(err, medialog.ErrExpired) {
+					return s.heldVOD(ctx, t, in)
+				}
+				if errors.Is(err, medialog.ErrBeyond) {
+					err = nil
+				}
+			}
+			if err != nil {
+				return nil, err
+			}
+			v.add(&e)
+		}
+		return v, nil
+	})
+	if err := s.rangeError(t, in, v != nil && v.played.Playable(), v != nil && v.carried, err); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// heldVOD is the playlist of a range whose first footage has expired.
+func (s *Server) heldVOD(ctx context.Context, t schemas.Topic, in span) (*vod, error) {
+	all, err := s.heldEntries(ctx, t, in)
+	v := &vod{base: t.Name() + "/"}
+	for i := range all {
+		v.add(&all[i])
+	}
+	return v, err
 }
 
 func (s *Server) serveRangeMultivariant(w http.ResponseWriter, r *http.Request, res resource, in span) error {
@@ -100,7 +165,7 @@ func (s *Server) serveRangeMultivariant(w http.ResponseWriter, r *http.Request, 
 	if res.alone {
 		base = "../"
 	} else {
-		topics = append(topics, s.variants(r, res.topic.Camera)...)
+		topics = append(topics, s.variants(r, res.topic.Camera, true)...)
 	}
 	var all []Variant
 	var failed error
@@ -146,21 +211,32 @@ func (s *Server) rangeEntries(ctx context.Context, t schemas.Topic, in span) ([]
 	defer cancel()
 	entries, err := with(ctx, s.loader.lookups, func() ([]schemas.Entry, error) {
 		s.metrics.lookups.Inc()
-		all, err := collect(s.log.Entries(ctx, t, medialog.Range{From: in.from, To: in.to}))
-		if err != nil {
-			return nil, err
-		}
-		return s.held(ctx, t, all)
+		return s.heldEntries(ctx, t, in)
 	})
+	playable := slices.ContainsFunc(entries, func(e schemas.Entry) bool { return e.Playable() })
+	carries := slices.ContainsFunc(entries, func(e schemas.Entry) bool { return carried(&e) })
+	return entries, s.rangeError(t, in, playable, carries, err)
+}
+
+// rangeError is why there is no playlist of a range, nil if there is one.
+func (s *Server) rangeError(t schemas.Topic, in span, playable, carries bool, err error) error {
 	switch {
-	case errors.Is(err, medialog.ErrNoTopic), err == nil && !slices.ContainsFunc(entries, func(e schemas.Entry) bool { return e.Playable() }):
-		return nil, fail(http.StatusNotFound, "not_found", "%s has no footage from %s to %s", noun(t), in.from.UTC().Format(time.RFC3339), in.to.UTC().Format(time.RFC3339))
+	case errors.Is(err, medialog.ErrNoTopic), err == nil && !playable:
+		return fail(http.StatusNotFound, "not_found", "%s has no footage from %s to %s", noun(t), in.from.UTC().Format(time.RFC3339), in.to.UTC().Format(time.RFC3339))
 	case err != nil:
-		return nil, away(err)
-	case !slices.ContainsFunc(entries, func(e schemas.Entry) bool { return carried(&e) }):
-		return nil, fail(http.StatusNotAcceptable, "unplayable", "%s is MJPEG there, which players do not play in HLS", noun(t))
+		return away(err)
+	case !carries:
+		return fail(http.StatusNotAcceptable, "unplayable", "%s is MJPEG there, which players do not play in HLS", noun(t))
 	}
-	return entries, nil
+	return nil
+}
+
+func (s *Server) heldEntries(ctx context.Context, t schemas.Topic, in span) ([]schemas.Entry, error) {
+	all, err := collect(s.log.Entries(ctx, t, medialog.Range{From: in.from, To: in.to}))
+	if err != nil {
+		return nil, err
+	}
+	return s.held(ctx, t, all)
 }
 
 // collect returns all entries. There may be many, each of 0.5 KB, so they are copied once only.

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testmedia"
 )
@@ -142,6 +144,31 @@ func TestRangeIsKept(t *testing.T) {
 		time.Sleep(keepRange)
 		if n := read(path, "3 4"); n == 0 {
 			t.Error("after a while it was not read again")
+		}
+	})
+}
+
+// Kept playlists take no more memory than the configuration says. What goes for others is counted.
+func TestRangeCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(testmedia.Start.Add(time.Hour + rangeSettles))) // of the bubble's time
+		log := newFakeLog()
+		log.add("cam", testmedia.Synthetic(testPlace, 10)...)
+		s := run(t, Config{RangeCache: 800}, log)
+		one, other := "/hls/cam/raw.m3u8"+rangeQuery(2, 5), "/hls/cam/raw.m3u8"+rangeQuery(2, 6)
+		read := func(path string) (lookups int) {
+			before := log.reads()
+			want(t, get(s, path), 200)
+			return log.reads() - before
+		}
+		read(one)
+		size := s.ranges.size()
+		if n := read(one); size < 401 || size > 800 || n > 0 {
+			t.Fatalf("a playlist of %d bytes was read again: %d", size, n)
+		}
+		read(other)
+		if n := read(one); n == 0 || s.ranges.size() > 800 || testutil.ToFloat64(s.metrics.unranged) != 2 {
+			t.Errorf("%d reads, %d bytes are kept, %v have gone", n, s.ranges.size(), testutil.ToFloat64(s.metrics.unranged))
 		}
 	})
 }

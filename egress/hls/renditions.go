@@ -128,6 +128,26 @@ func (rs *renditions) variants(ctx context.Context, camera string) []schemas.Top
 	return variants
 }
 
+// pastVariants is variants, and behind them those that only the archive has.
+func (rs *renditions) pastVariants(ctx context.Context, camera string) []schemas.Topic {
+	all := rs.variants(ctx, camera)
+	if rs.archive == nil {
+		return all
+	}
+	archived, _, err := share(ctx, rs.loader, &rs.listing, cacheKey{topic: schemas.Topic{Camera: camera}, config: "archived"}, func(ctx context.Context) ([]schemas.Topic, error) {
+		return with(ctx, rs.lookups, func() ([]schemas.Topic, error) { return rs.archive.Variants(ctx, camera) })
+	})
+	if err != nil {
+		rs.slog.Warn("cannot list the archived renditions of a camera: its multivariant playlist has those of the log alone", "camera", camera, "error", err)
+	}
+	for _, t := range archived {
+		if len(all) < maxVariants && !slices.Contains(all, t) {
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
 // role returns the role of a rendition, "" if it has no entry. Roles do not change while a
 // rendition exists.
 func (rs *renditions) role(ctx context.Context, t schemas.Topic) schemas.Role {

@@ -52,9 +52,11 @@ func New(cfg Config, log Log, logger *slog.Logger, reg prometheus.Registerer) (*
 	}
 	c.tasks.ctx, c.tasks.cancel = context.WithCancel(context.Background())
 	l := newLoader(c)
-	s := &Server{common: c, loader: l, renditions: newRenditions(l), ranges: newCache[*ranged](keptRanges, nil), streams: map[schemas.Topic]*stream{}}
+	s := &Server{common: c, loader: l, renditions: newRenditions(l), ranges: newCache[*ranged](cfg.RangeCache, c.metrics.unranged), streams: map[schemas.Topic]*stream{}}
 	if reg != nil {
-		reg.MustRegister(shownMetric{s})
+		reg.MustRegister(shownMetric{s}, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "framelog_egress_hls_range_cache_bytes", Help: "Bytes of the playlists of ranges in memory.",
+		}, func() float64 { return float64(s.ranges.size()) }))
 	}
 	return s, nil
 }

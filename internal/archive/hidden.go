@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"time"
 
@@ -32,16 +33,19 @@ type hiddenFiles struct {
 }
 
 // hiddenLists reads which deleted files there are: once after each read of the list of the other
-// files, and only if a fragment is asked for that none of those has. Several goroutines may use it.
+// files, and only if a fragment is asked for that none of those has. A deleted file that is not there
+// any more was removed, or is back since it is held: then the list of the other files is old. Several
+// goroutines may use it.
 type hiddenLists struct {
-	dir   Dir
-	all   *lru.Cache[Series, hiddenFiles]
-	reads singleflight.Group
+	dir    Dir
+	others *lists
+	all    *lru.Cache[Series, hiddenFiles]
+	reads  singleflight.Group
 }
 
-func newHiddenLists(dir Dir) *hiddenLists {
+func newHiddenLists(dir Dir, others *lists) *hiddenLists {
 	all, _ := lru.New[Series, hiddenFiles](keptLists) // it fails for sizes below 1 only
-	return &hiddenLists{dir: dir, all: all}
+	return &hiddenLists{dir: dir, others: others, all: all}
 }
 
 // of returns the deleted files that have a seq, as of a time or later. Errors: those of the file
@@ -86,18 +90,22 @@ func (l *hiddenLists) look(ctx context.Context, s Series) (hiddenFiles, error) {
 			files.all = append(files.all, hiddenFile{numbers{first, last}, path.Join(s.Path(), f.Name())})
 		}
 	}
+	if before, ok := l.all.Get(s); ok && slices.ContainsFunc(before.all, func(f hiddenFile) bool { return !slices.Contains(files.all, f) }) {
+		l.others.expire(s)
+	}
 	l.all.Add(s, files)
 	return files, nil
 }
 
 // findHidden finds a seq in a deleted file, of those that there were at a time or later, and since
-// the list of the other files was read. Errors: as find.
+// the list of the other files was read; else in a file that is back. Errors: as find.
 func (s *Set) findHidden(ctx context.Context, of Series, seq uint64, since time.Time) (schemas.Entry, found, error) {
 	l, err := s.lists.of(ctx, of)
 	if err != nil {
 		return schemas.Entry{}, found{}, err
 	}
-	if l.read.After(since) {
+	known := !since.After(l.read)
+	if known {
 		since = l.read
 	}
 	files, err := s.hidden.of(ctx, of, seq, since)
@@ -107,6 +115,8 @@ func (s *Set) findHidden(ctx context.Context, of Series, seq uint64, since time.
 	for _, f := range files {
 		box, err := s.boxAt(ctx, f.path, f.numbers)
 		switch {
+		case known && errors.Is(err, fs.ErrNotExist): // it was removed or is back
+			return s.findHidden(ctx, of, seq, time.Now())
 		case missing(err):
 			continue
 		case err != nil:
@@ -116,7 +126,7 @@ func (s *Set) findHidden(ctx context.Context, of Series, seq uint64, since time.
 			return e, found{f.path, box, at}, nil
 		}
 	}
-	return schemas.Entry{}, found{}, medialog.ErrNotFound
+	return s.find(ctx, of, seq)
 }
 
 // hiddenCopy is copy of a deleted file.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"iter"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/framelog/framelog/internal/cmaf"
@@ -111,5 +113,37 @@ func TestJoinedRenditionWithoutTopic(t *testing.T) {
 				t.Errorf("%s, %d: %v", name, i, err)
 			}
 		}
+	}
+}
+
+// The archived variants of a camera are those whose entries have the role, in the life of the log,
+// whether they have a topic or not.
+func TestVariants(t *testing.T) {
+	k := recorded()
+	dir := Local(t.TempDir())
+	for name, role := range map[string]schemas.Role{"720p": schemas.RoleVariant, "360p": schemas.RoleVariant, "motion": schemas.RoleData, "raw": ""} {
+		of, entries := schemas.Topic{Camera: topic.Camera, Rendition: strings.TrimPrefix(name, schemas.Raw)}, slices.Clone(k.all)
+		for i := range entries {
+			entries[i].Role = role
+		}
+		for file, err := range Cut(of, each(entries)) {
+			if err == nil {
+				err = Write(t.Context(), dir, k.log, of, file)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	want := []schemas.Topic{{Camera: topic.Camera, Rendition: "360p"}, {Camera: topic.Camera, Rendition: "720p"}}
+	set := NewSet(dir, nil, nil)
+	if got, err := NewJoined(renditions{kafka: k}, set).Variants(t.Context(), topic.Camera); err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, %v, want %v", got, err, want)
+	}
+	if got, err := NewJoined(renditions{k, true}, set).Variants(t.Context(), topic.Camera); err != nil || got != nil {
+		t.Errorf("purged: %v, %v", got, err)
+	}
+	if got, err := NewJoined(k, set).Variants(t.Context(), "other"); err != nil || got != nil {
+		t.Errorf("another camera: %v, %v", got, err)
 	}
 }

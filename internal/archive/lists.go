@@ -38,6 +38,7 @@ type list struct {
 	reach   []uint64  // the highest seq of this file and those before it
 	changed time.Time // the directory, as of the read; zero: the store does not tell
 	read    time.Time
+	whole   time.Time // when all files were listed
 	again   time.Time // when all files are listed again, if changed is zero
 }
 
@@ -76,12 +77,28 @@ func (l *list) from(seq uint64) int {
 type lists struct {
 	dir   Dir
 	all   *lru.Cache[Series, list]
+	old   *lru.Cache[Series, time.Time] // when lists that were made before became wrong
 	reads singleflight.Group
 }
 
 func newLists(dir Dir) *lists {
 	all, _ := lru.New[Series, list](keptLists) // it fails for sizes below 1 only
-	return &lists{dir: dir, all: all}
+	old, _ := lru.New[Series, time.Time](keptLists)
+	return &lists{dir: dir, all: all, old: old}
+}
+
+// expire has a list made anew before it is used again.
+func (l *lists) expire(s Series) { l.old.Add(s, time.Now()) }
+
+// get returns a list that is in memory, and that has not expired.
+func (l *lists) get(s Series) (list, bool) {
+	kept, ok := l.all.Get(s)
+	return kept, ok && !l.expired(s, kept)
+}
+
+func (l *lists) expired(s Series, kept list) bool {
+	old, ok := l.old.Get(s)
+	return ok && !kept.whole.After(old)
 }
 
 // of returns the list of a series. Errors: those of the file system, but not that it has no
@@ -90,14 +107,19 @@ func (l *lists) of(ctx context.Context, s Series) (list, error) {
 	if err := s.check(); err != nil {
 		return list{}, fmt.Errorf("archive: %w", err)
 	}
-	if kept, ok := l.all.Get(s); ok && kept.fresh() {
+	if kept, ok := l.get(s); ok && kept.fresh() {
 		return kept, nil
 	}
-	v, err, _ := l.reads.Do(s.Path(), func() (any, error) { return l.look(context.WithoutCancel(ctx), s) })
-	if err != nil {
-		return list{}, err
+	for range 2 {
+		v, err, _ := l.reads.Do(s.Path(), func() (any, error) { return l.look(context.WithoutCancel(ctx), s) })
+		if err != nil {
+			return list{}, err
+		}
+		if kept := v.(list); !l.expired(s, kept) {
+			return kept, nil
+		} // it was begun by another caller, before the lists became wrong
 	}
-	return v.(list), nil
+	return l.look(ctx, s)
 }
 
 func (l *lists) look(ctx context.Context, s Series) (list, error) {
@@ -106,11 +128,11 @@ func (l *lists) look(ctx context.Context, s Series) (list, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		l.all.Remove(s)
-		return list{}, nil
+		return list{whole: now}, nil
 	case err != nil:
 		return list{}, fmt.Errorf("archive: %w", err)
 	}
-	kept, ok := l.all.Get(s)
+	kept, ok := l.get(s)
 	switch {
 	case !ok || !kept.current(changed):
 		found, err := l.dir.list(ctx, s, "")
@@ -118,7 +140,7 @@ func (l *lists) look(ctx context.Context, s Series) (list, error) {
 			return list{}, err
 		}
 		kept = newList(names(found))
-		kept.changed, kept.again = changed, time.Now().Add(max(wholeList, 100*time.Since(now)))
+		kept.changed, kept.whole, kept.again = changed, now, time.Now().Add(max(wholeList, 100*time.Since(now)))
 	case changed.IsZero():
 		if kept, err = l.newer(ctx, s, kept); err != nil {
 			return list{}, err
@@ -149,7 +171,7 @@ func (l *lists) newer(ctx context.Context, s Series, old list) (list, error) {
 		all = slices.Concat(old.files[:first], all)
 	}
 	files := newList(all)
-	files.changed, files.again = old.changed, old.again
+	files.changed, files.whole, files.again = old.changed, old.whole, old.again
 	return files, nil
 }
 

@@ -9,13 +9,14 @@ import (
 	"iter"
 	"log/slog"
 	"math"
+	"runtime"
 	"slices"
 	"sort"
-	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
@@ -49,8 +50,9 @@ func NewSet(dir Dir, log *slog.Logger, registerer prometheus.Registerer) *Set {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	files := newLists(dir)
 	s := &Set{
-		dir: dir, lists: newLists(dir), hidden: newHiddenLists(dir), summaries: newSummaries(dir), log: log,
+		dir: dir, lists: files, hidden: newHiddenLists(dir, files), summaries: newSummaries(dir), log: log,
 		errors: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "framelog_archive_read_errors_total", Help: "Reads of archive files that failed: files that are damaged, or cannot be read.",
 		}),
@@ -201,11 +203,12 @@ func (s *Set) entries(ctx context.Context, of Series, r medialog.Range, end uint
 	}
 }
 
-// maxAhead is how many last boxes are read at once from a store that takes long for each.
+// maxAhead is how many last boxes are read ahead: all at once from a store that takes long for each,
+// else as many at once as there are cores.
 const maxAhead = 32
 
-// ahead reads the last boxes of files before they are needed, if their store is not a disk: one
-// first, then twice as many each time. One goroutine uses it.
+// ahead reads the last boxes of files before they are needed: one first, then twice as many each
+// time. One goroutine uses it.
 type ahead struct {
 	s     *Set
 	of    Series
@@ -216,15 +219,24 @@ type ahead struct {
 
 // read is called before the last box of file i is needed.
 func (a *ahead) read(ctx context.Context, i int) {
-	if a.s.dir.onDisk() || i < a.done {
+	if i < a.done {
 		return
 	}
-	var wg sync.WaitGroup
+	var g errgroup.Group
+	if a.s.dir.onDisk() {
+		g.SetLimit(runtime.GOMAXPROCS(0))
+	}
 	a.done = min(i+a.n, len(a.files))
 	for _, q := range a.files[i:a.done] {
-		wg.Go(func() { _, _ = a.s.box(ctx, a.of.kept(q)) }) // who needs it tells the error
+		if a.done-i == 1 || a.s.boxes.Contains(a.of.kept(q).Path()) {
+			continue // there is nothing to do at once
+		}
+		g.Go(func() error {
+			_, _ = a.s.box(ctx, a.of.kept(q)) // who needs it tells the error
+			return nil
+		})
 	}
-	wg.Wait()
+	_ = g.Wait() // it never fails
 	a.n = min(2*a.n, maxAhead)
 }
 

@@ -85,11 +85,15 @@ func testDamagedFile(t *testing.T, d Dir) {
 	}
 }
 
-// age makes a set compare its lists with their directories.
+// age makes a set compare its lists with their directories. Where the store does not tell when these
+// have changed, it lists all files again.
 func age(s *Set) {
 	for _, of := range s.lists.all.Keys() {
 		l, _ := s.lists.all.Get(of)
 		l.read = l.read.Add(-fresh)
+		if l.changed.IsZero() {
+			l.read, l.again = l.read.Add(-freshTail), time.Time{}
+		}
 		s.lists.all.Add(of, l)
 	}
 }

@@ -1,9 +1,13 @@
 package archive
 
 import (
+	"errors"
+	"io"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"path"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -13,11 +17,12 @@ import (
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/internal/summary"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 	"github.com/framelog/framelog/tests/testmedia"
 )
 
-// writeBoxes writes the files of entries, with last boxes and without footage.
-func writeBoxes(t *testing.T, dir string, entries []schemas.Entry) (paths []string) {
+// writeBoxes writes the files of entries that are not there yet, with last boxes and without footage.
+func writeBoxes(t *testing.T, d Dir, entries []schemas.Entry) (paths []string) {
 	t.Helper()
 	for file, err := range Cut(topic, each(entries)) {
 		if err != nil {
@@ -37,19 +42,29 @@ func writeBoxes(t *testing.T, dir string, entries []schemas.Entry) (paths []stri
 			box.Entries = append(box.Entries, s)
 		}
 		last, err := box.encode()
-		path := filepath.Join(dir, Path(topic, file))
-		if err == nil {
-			err = os.MkdirAll(filepath.Dir(path), 0o755)
-		}
-		if err == nil {
-			err = os.WriteFile(path, append(make([]byte, at), last...), 0o600)
-		}
 		if err != nil {
+			t.Fatal(err)
+		}
+		path := Path(topic, file)
+		if b := append(make([]byte, at), last...); d.onDisk() { // without waiting for the disk
+			at := filepath.Join(root(d), path)
+			err = errors.Join(os.MkdirAll(filepath.Dir(at), 0o755), os.WriteFile(at, b, 0o600))
+		} else {
+			err = create(t, d, path, b)
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
 			t.Fatal(err)
 		}
 		paths = append(paths, path)
 	}
 	return paths
+}
+
+func create(t *testing.T, d Dir, path string, b []byte) error {
+	return d.store.Create(t.Context(), path, func(w io.Writer) error {
+		_, err := w.Write(b)
+		return err
+	})
 }
 
 // hoursOf makes entries of some hours: with gaps, runs of gaps, absences, clocks that step back,
@@ -150,71 +165,76 @@ func checkSummaries(t *testing.T, seed uint64, j *Joined, k *kafka, kept []schem
 // Summaries tell of each hour what the entries tell, whatever files come and go.
 func TestSummaries(t *testing.T) {
 	for seed := range uint64(3) {
-		rng := rand.New(rand.NewPCG(seed, 3))
-		dir := t.TempDir()
-		all := hoursOf(rng, 12+rng.IntN(12))
-		middle := len(all) * 2 / 3
-		var kept []schemas.Entry // in files
-		reread := func() {
-			kept = nil
-			set := NewSet(Local(dir), nil, nil)
-			for e, err := range set.Entries(t.Context(), Series{"life1", topic}, medialog.Range{}) {
-				if err != nil {
-					t.Fatal(err)
-				}
-				kept = append(kept, e)
-			}
-		}
-		k := &kafka{all: all}
-		j := func() *Joined {
-			k.expired = kept[len(kept)-1].Seq // the log has the newest one alone
-			return NewJoined(k, NewSet(Local(dir), nil, nil))
-		}
-		z := NewSummariser(Local(dir), slog.New(slog.DiscardHandler))
-		writeBoxes(t, dir, all[:middle])
-		reread()
-		summarise(t, z)
-		if n := checkSummaries(t, seed, j(), k, kept); n < 3 {
-			t.Errorf("seed %d: %d hours", seed, n)
-		}
-		paths := writeBoxes(t, dir, all)
-		reread()
-		summarise(t, z)
-		n := checkSummaries(t, seed, j(), k, kept)
-		want := int(kept[len(kept)-1].Start.Sub(kept[0].Start).Hours()) - 6
-		if n < want {
-			t.Errorf("seed %d: %d hours, want %d", seed, n, want)
-		}
-		for i, path := range paths { // the oldest, and some others
-			if i < len(paths)/5 || rng.IntN(20) == 0 {
-				if err := os.Remove(path); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		reread()
-		summarise(t, z)
-		if now := checkSummaries(t, seed, j(), k, kept); now < 3 || now > n {
-			t.Errorf("seed %d: %d hours are left of %d", seed, now, n)
-		}
-		summarise(t, NewSummariser(Local(dir), slog.New(slog.DiscardHandler))) // one that has just started changes nothing
-		checkSummaries(t, seed, j(), k, kept)
+		testSummaries(t, Local(t.TempDir()), seed, 12)
 	}
+	t.Run("s3", func(t *testing.T) { testSummaries(t, s3Of(t, testenv.StartS3(t), nil), 0, 8) })
+}
+
+func testSummaries(t *testing.T, d Dir, seed uint64, hours int) {
+	rng := rand.New(rand.NewPCG(seed, 3))
+	all := hoursOf(rng, hours+rng.IntN(hours))
+	middle := len(all) * 2 / 3
+	var kept []schemas.Entry // in files
+	reread := func() {
+		kept = nil
+		set := NewSet(d, nil, nil)
+		for e, err := range set.Entries(t.Context(), Series{"life1", topic}, medialog.Range{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept = append(kept, e)
+		}
+	}
+	k := &kafka{all: all}
+	j := func() *Joined {
+		k.expired = kept[len(kept)-1].Seq // the log has the newest one alone
+		return NewJoined(k, NewSet(d, nil, nil))
+	}
+	z := NewSummariser(d, slog.New(slog.DiscardHandler))
+	writeBoxes(t, d, all[:middle])
+	reread()
+	summarise(t, z)
+	if n := checkSummaries(t, seed, j(), k, kept); n < 3 {
+		t.Errorf("seed %d: %d hours", seed, n)
+	}
+	paths := writeBoxes(t, d, all)
+	reread()
+	summarise(t, z)
+	n := checkSummaries(t, seed, j(), k, kept)
+	want := int(kept[len(kept)-1].Start.Sub(kept[0].Start).Hours()) - 6
+	if n < want {
+		t.Errorf("seed %d: %d hours, want %d", seed, n, want)
+	}
+	for i, path := range paths { // the oldest, and some others
+		if i < len(paths)/5 || rng.IntN(20) == 0 {
+			if err := d.store.Remove(t.Context(), path); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	reread()
+	summarise(t, z)
+	if now := checkSummaries(t, seed, j(), k, kept); now < 3 || now > n {
+		t.Errorf("seed %d: %d hours are left of %d", seed, now, n)
+	}
+	summarise(t, NewSummariser(d, slog.New(slog.DiscardHandler))) // one that has just started changes nothing
+	checkSummaries(t, seed, j(), k, kept)
 }
 
 // An hour of which the log may have more than the archive is not told.
-func TestSummariesOfLog(t *testing.T) {
+func TestSummariesOfLog(t *testing.T) { onStores(t, testSummariesOfLog) }
+
+func testSummariesOfLog(t *testing.T, d Dir) {
 	all := hoursOf(rand.New(rand.NewPCG(1, 4)), 20)
-	dir := t.TempDir()
-	writeBoxes(t, dir, all)
-	summarise(t, NewSummariser(Local(dir), slog.New(slog.DiscardHandler)))
+	writeBoxes(t, d, all)
+	summarise(t, NewSummariser(d, slog.New(slog.DiscardHandler)))
 	k := &kafka{all: all}
-	got, err := NewJoined(k, NewSet(Local(dir), nil, nil)).Summaries(t.Context(), topic, all[0].Start, all[len(all)-1].End(), time.Hour)
+	got, err := NewJoined(k, NewSet(d, nil, nil)).Summaries(t.Context(), topic, all[0].Start, all[len(all)-1].End(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
 	k.expired = all[len(all)-1].Seq
-	archived, err := NewJoined(k, NewSet(Local(dir), nil, nil)).Summaries(t.Context(), topic, all[0].Start, all[len(all)-1].End(), time.Hour)
+	archived, err := NewJoined(k, NewSet(d, nil, nil)).Summaries(t.Context(), topic, all[0].Start, all[len(all)-1].End(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,48 +257,52 @@ func TestSummariesOfLog(t *testing.T) {
 }
 
 // Files of summaries that are damaged, cut off or missing are made again.
-func TestSummaryIsMadeAgain(t *testing.T) {
+func TestSummaryIsMadeAgain(t *testing.T) { onStores(t, testSummaryIsMadeAgain) }
+
+func testSummaryIsMadeAgain(t *testing.T, d Dir) {
 	all := hoursOf(rand.New(rand.NewPCG(1, 5)), 30)
-	dir := t.TempDir()
-	writeBoxes(t, dir, all)
-	z := NewSummariser(Local(dir), slog.New(slog.DiscardHandler))
+	writeBoxes(t, d, all)
+	z := NewSummariser(d, slog.New(slog.DiscardHandler))
 	summarise(t, z)
-	files, err := filepath.Glob(filepath.Join(dir, "life1/yard/raw", summaryDir, "*"))
+	dir := summaryPath(Series{"life1", topic}, "")
+	files, err := d.store.List(t.Context(), dir, "")
 	if err != nil || len(files) < 3 {
 		t.Fatal(files, err)
 	}
-	for _, path := range files {
-		want, err := os.ReadFile(path)
+	read := func(name string) []byte {
+		b, err := d.readFile(t.Context(), path.Join(dir, name), maxTrailer)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, damage := range []func() error{
-			func() error { return os.Remove(path) },
-			func() error { return os.WriteFile(path, want[:len(want)/2], 0o600) },
-			func() error {
-				b := slices.Clone(want)
-				b[len(b)/2] ^= 1
-				return os.WriteFile(path, b, 0o600)
-			},
-		} {
-			if err := damage(); err != nil {
+		return b
+	}
+	for _, f := range files {
+		want := read(f.Name())
+		changed := slices.Clone(want)
+		changed[len(changed)/2] ^= 1
+		for _, damaged := range [][]byte{nil, want[:len(want)/2], changed} {
+			err := d.store.Remove(t.Context(), path.Join(dir, f.Name()))
+			if err == nil && damaged != nil {
+				err = create(t, d, path.Join(dir, f.Name()), damaged)
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
-			summarise(t, NewSummariser(Local(dir), slog.New(slog.DiscardHandler)))
-			if got, err := os.ReadFile(path); err != nil || !slices.Equal(got, want) {
-				t.Errorf("%s has %d bytes, %v; want %d", filepath.Base(path), len(got), err, len(want))
+			summarise(t, NewSummariser(d, slog.New(slog.DiscardHandler)))
+			if got := read(f.Name()); !slices.Equal(got, want) {
+				t.Errorf("%s has %d bytes, want %d", f.Name(), len(got), len(want))
 			}
 		}
 	}
 }
 
 // Summaries are none of the files that are kept and verified, and go with the last of them.
-func TestSummariesGo(t *testing.T) {
-	dir := t.TempDir()
-	d := Local(dir)
-	writeBoxes(t, dir, hoursOf(rand.New(rand.NewPCG(1, 6)), 10))
+func TestSummariesGo(t *testing.T) { onStores(t, testSummariesGo) }
+
+func testSummariesGo(t *testing.T, d Dir) {
+	writeBoxes(t, d, hoursOf(rand.New(rand.NewPCG(1, 6)), 10))
 	summarise(t, NewSummariser(d, slog.New(slog.DiscardHandler)))
-	if !exists(t, dir, "life1/yard/raw", summaryDir, "*") {
+	if !exists(t, root(d), "life1/yard/raw", summaryDir, "*") {
 		t.Fatal("there are no summaries")
 	}
 	for c, err := range d.Verify(t.Context(), Selection{}) {
@@ -290,7 +314,7 @@ func TestSummariesGo(t *testing.T) {
 	look(t, k) // hides
 	k.now = func() time.Time { return time.Now().Add(2 * time.Hour) }
 	look(t, k)
-	if exists(t, dir, "life1") {
+	if exists(t, root(d), "life1") {
 		t.Error("directories are left")
 	}
 }

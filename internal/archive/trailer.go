@@ -86,12 +86,16 @@ func decodeTrailer(b []byte) (*trailer, error) {
 		return nil, errNoTrailer
 	}
 	var t trailer
-	if err := msgpack.Unmarshal(signed[boxBegin:], &t); err != nil {
-		return nil, fmt.Errorf("decode its last box: %w", err)
+	if !plainTrailer(signed[boxBegin:], &t) {
+		t = trailer{}
+		if err := msgpack.Unmarshal(signed[boxBegin:], &t); err != nil {
+			return nil, fmt.Errorf("decode its last box: %w", err)
+		}
 	}
 	if t.Version > version {
 		return nil, schemas.ErrNewer
 	}
+	t.decoded = make([]schemas.Entry, 0, len(t.Entries))
 	for i := range t.Entries {
 		k := &t.Entries[i]
 		e, err := schemas.DecodeEntry(k.Entry)

@@ -45,8 +45,8 @@ type within struct {
 	passed bool
 }
 
-// take takes the next entry, and returns the entries that are certainly visible. done:
-// no later entry is in the range.
+// take takes the next entry, and returns the entries that are certainly visible, which are good
+// until the next call. done: no later entry is in the range.
 func (w *within) take(e *schemas.Entry) (visible []schemas.Entry, done bool) {
 	visible = w.edge.pass(e, w.r.Has(e))
 	w.passed = w.passed || w.r.Passed(e)
@@ -62,6 +62,7 @@ type edge struct {
 	media []span
 	seen  map[int32]bool  // partitions in which no later entry has expired
 	held  []schemas.Entry // visible unless a later entry has expired
+	one   [1]schemas.Entry
 }
 
 func newEdge(media []span) *edge {
@@ -83,7 +84,7 @@ func (x *edge) expired(e *schemas.Entry) bool {
 func (x *edge) certain() bool { return len(x.seen) >= len(x.media) }
 
 // pass takes the next entry, and returns the entries that are certainly visible: those
-// that were passed with wanted.
+// that were passed with wanted. They are good until the next call.
 func (x *edge) pass(e *schemas.Entry, wanted bool) []schemas.Entry {
 	if x.expired(e) {
 		x.held = nil
@@ -91,6 +92,13 @@ func (x *edge) pass(e *schemas.Entry, wanted bool) []schemas.Entry {
 	}
 	if e.Playable() {
 		x.seen[e.Partition] = true
+	}
+	if x.certain() && len(x.held) == 0 { // most often
+		if !wanted {
+			return nil
+		}
+		x.one[0] = *e
+		return x.one[:]
 	}
 	if wanted {
 		x.held = append(x.held, *e)

@@ -221,7 +221,7 @@ func (l loop) before(newest schemas.Entry, d time.Duration) []schemas.Entry {
 }
 
 // archived writes the files of entries.
-func (l loop) archived(b *testing.B, dir string, t schemas.Topic, entries []schemas.Entry) (files int) {
+func (l loop) archived(b *testing.B, to archive.Dir, t schemas.Topic, entries []schemas.Entry) (files int) {
 	b.Helper()
 	each := func(yield func(schemas.Entry, error) bool) {
 		for _, e := range entries {
@@ -232,7 +232,7 @@ func (l loop) archived(b *testing.B, dir string, t schemas.Topic, entries []sche
 	}
 	for file, err := range archive.Cut(t, each) {
 		if err == nil {
-			err = archive.Write(b.Context(), archive.Local(dir), l, t, file)
+			err = archive.Write(b.Context(), to, l, t, file)
 		}
 		if err != nil {
 			b.Fatal(err)

@@ -24,6 +24,7 @@ import (
 	"github.com/framelog/framelog/egress/hls"
 	"github.com/framelog/framelog/egress/timeline"
 	"github.com/framelog/framelog/internal/archive"
+	"github.com/framelog/framelog/internal/archive/s3"
 	cut "github.com/framelog/framelog/internal/clip"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
@@ -87,7 +88,7 @@ func findOld(b *testing.B, broker string) {
 	dir := fastDir(b)
 	entries := append(l.before(recent[0], time.Duration(days-1)*24*time.Hour), recent[:len(recent)-150]...)
 	began := time.Now()
-	files := l.archived(b, dir, yard, entries)
+	files := l.archived(b, archive.Local(dir), yard, entries)
 	fmt.Printf("%d days in %d files of the archive (made in %v), %d fragments in the log, ten pictures of a few bytes in each fragment\n",
 		days, files, time.Since(began).Round(time.Second), len(recent))
 
@@ -190,7 +191,7 @@ func serveOld(b *testing.B) {
 	length := archiveMinutes * time.Minute
 	entries := l.before(newest, length)
 	dir := b.TempDir()
-	l.archived(b, dir, yard, append(entries, newest))
+	l.archived(b, archive.Local(dir), yard, append(entries, newest))
 	from, to := newest.Start.Add(time.Second-length), newest.Start.Add(-time.Minute-time.Second)
 	at := newSpan(from, to)
 	v := newViewer(b, gone{}, dir)
@@ -211,32 +212,74 @@ func serveOld(b *testing.B) {
 	line(os.Stdout, "clip, MB/s of a core, its client and the HTTP between them included", median(rates), 0, "")
 	atLeast(os.Stdout, "clip, how many times as fast as ffmpeg -c copy cuts it out of HLS", median(ratios), 10)
 	line(os.Stdout, "the same by CPU time, of ffmpeg alone and of the clip with all", median(cpuRatios), 0, "")
-	b.Run("export", func(b *testing.B) { exportOld(b, dir, from, to) })
+	b.Run("export", func(b *testing.B) {
+		exportOld(b, "local files", archive.Local(dir), from, to)
+		store := s3Store(b)
+		l.archived(b, store, yard, append(entries, newest))
+		exportOld(b, "S3", store, from, to)
+	})
 	b.Run("segments", func(b *testing.B) { segmentsOld(b, own.URL, dir, at) })
 }
 
-// exportOld measures what makes a clip alone, as framelog clip does, without a disk to write to.
-func exportOld(b *testing.B, dir string, from, to time.Time) {
-	log := archive.NewJoined(gone{}, archive.NewSet(archive.Local(dir), nil, nil))
-	var rates []float64
-	for range *flags.rounds {
-		cpu := selfCPU(b)
-		all, err := cut.Plan(b.Context(), log, yard, from, to)
-		if err != nil {
-			b.Fatal(err)
-		}
-		f, err := all[0].Prepare(b.Context(), log, func(int64) {})
-		if err != nil {
-			b.Fatal(err)
-		}
-		r := f.Reader(b.Context())
-		n, err := io.Copy(io.Discard, r)
-		if err = errors.Join(err, r.Close()); err != nil || n != f.Size() {
-			b.Fatal(n, err)
-		}
-		rates = append(rates, float64(n)/1e6/(selfCPU(b)-cpu).Seconds())
+// s3Store is the archive in an S3 server on this machine, with a cache that holds a part of it.
+func s3Store(b *testing.B) archive.Dir {
+	server := testenv.StartS3(b)
+	given := func(s string) func() (string, error) { return func() (string, error) { return s, nil } }
+	store, err := s3.New(s3.Config{
+		Endpoint: server.Endpoint, Bucket: testenv.S3Bucket, Region: testenv.S3Region, PathStyle: true, Insecure: true,
+		AccessKey: given(testenv.S3Access), SecretKey: given(testenv.S3Secret), Cache: 64 << 20,
+	}, b.TempDir(), nil)
+	if err != nil {
+		b.Fatal(err)
 	}
-	atLeast(os.Stdout, "clip export from local files, MB/s of a core", median(rates), 1000)
+	return archive.In(store)
+}
+
+// exportOld measures what makes a clip alone, as framelog clip does, without a disk to write to, and
+// framelog archive verify. The CPU time is that of this process, without an S3 server's.
+func exportOld(b *testing.B, place string, from archive.Dir, start, end time.Time) {
+	var clips, checks, clipped, checked []float64
+	measure := func(cores, walls *[]float64, work func() int64) {
+		cpu, began := selfCPU(b), time.Now()
+		n := work()
+		*walls = append(*walls, float64(n)/1e6/time.Since(began).Seconds())
+		*cores = append(*cores, float64(n)/1e6/(selfCPU(b)-cpu).Seconds())
+	}
+	for range *flags.rounds {
+		log := archive.NewJoined(gone{}, archive.NewSet(from, nil, nil))
+		measure(&clips, &clipped, func() int64 {
+			all, err := cut.Plan(b.Context(), log, yard, start, end)
+			if err != nil {
+				b.Fatal(err)
+			}
+			f, err := all[0].Prepare(b.Context(), log, func(int64) {})
+			if err != nil {
+				b.Fatal(err)
+			}
+			r := f.Reader(b.Context())
+			n, err := io.Copy(io.Discard, r)
+			if err = errors.Join(err, r.Close()); err != nil || n != f.Size() {
+				b.Fatal(n, err)
+			}
+			return n
+		})
+		measure(&checks, &checked, func() (n int64) {
+			for c, err := range from.Verify(b.Context(), archive.Selection{}) {
+				if err != nil || c.Result != archive.Intact {
+					b.Fatal(c, err)
+				}
+				n += c.Size
+			}
+			return n
+		})
+	}
+	what := fmt.Sprintf("clip export from %s, MB/s of a core (%.0f MB/s of time)", place, median(clipped))
+	if place == "S3" {
+		line(os.Stdout, what, median(clips), 0, "")
+	} else {
+		atLeast(os.Stdout, what, median(clips), 1000)
+	}
+	line(os.Stdout, fmt.Sprintf("archive verify of %s, MB/s of a core (%.0f MB/s of time)", place, median(checked)), median(checks), 0, "")
 }
 
 // segmentsOld compares the segments of a range with the same bytes as files of Nginx.

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	client "github.com/prometheus/client_golang/prometheus"
+
+	"github.com/framelog/framelog/internal/archive/s3"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
@@ -22,6 +25,8 @@ var known = map[string]string{
 	"framelog_monitor_dead_letters": "there are none",
 	"framelog_log_absent_seconds":   "nothing was absent",
 	"framelog_egress_hls_refused":   "nothing was refused",
+	"framelog_archive_oldest":       "retention has not looked since the first file",
+	"framelog_archive_s3":           "the archive is on a disk",
 }
 
 // query is a query of a dashboard or of a rule.
@@ -165,6 +170,34 @@ func isKnown(q query) bool {
 		}
 	}
 	return false
+}
+
+// TestS3Queries: the dashboards show each metric of a store in S3, and no other that begins alike.
+func TestS3Queries(t *testing.T) {
+	const prefix = "framelog_archive_s3_"
+	reg := client.NewRegistry()
+	if _, err := s3.New(s3.Config{Endpoint: "store.example", Region: testenv.S3Region}, "", reg); err != nil {
+		t.Fatal(err)
+	}
+	all, err := reg.Gather()
+	if err != nil || len(all) == 0 {
+		t.Fatalf("%d metrics, %v", len(all), err)
+	}
+	shown := map[string]bool{}
+	for _, q := range dashboardQueries(t) {
+		for _, name := range regexp.MustCompile(prefix+`\w+`).FindAllString(q.expr, -1) {
+			shown[name] = true
+		}
+	}
+	for _, m := range all {
+		if !shown[m.GetName()] {
+			t.Errorf("no dashboard shows %s", m.GetName())
+		}
+		delete(shown, m.GetName())
+	}
+	for name := range shown {
+		t.Errorf("there is no metric %s, which a dashboard shows", name)
+	}
 }
 
 var legendLabel = regexp.MustCompile(`\{\{(\w+)\}\}`)

@@ -10,6 +10,7 @@ func All() map[string]*dashboard.DashboardBuilder {
 		"processors.json": processors(),
 		"broker.json":     broker(),
 		"egress.json":     egress(),
+		"archive.json":    archive(),
 	}
 }
 
@@ -115,8 +116,30 @@ func egress() *dashboard.DashboardBuilder {
 		WithPanel(lines("Refused at a limit, a second", "none", "Raise the limit of egress, or run more of it.", query{`sum by (limit) (rate(framelog_egress_hls_refused_total[$__rate_interval]))`, "{{limit}}"})).
 		WithPanel(lines("Segments a second that were made from the log", "none", "They were neither in memory nor a file.", query{`sum(rate(framelog_egress_hls_rebuilt_segments_total[$__rate_interval]))`, "all"},
 			query{`sum(rate(framelog_egress_hls_live_misses_total[$__rate_interval]))`, "near the live edge"})).
-		WithPanel(lines("Segments in memory", "bytes", "", query{`sum by (instance) (framelog_egress_hls_cache_bytes)`, "{{instance}}"})).
+		WithPanel(lines("Segments and playlists in memory", "bytes", "", query{`sum by (instance) (framelog_egress_hls_cache_bytes)`, "{{instance}}"}, query{`sum by (instance) (framelog_egress_hls_range_cache_bytes)`, "{{instance}} playlists of ranges"})).
 		WithPanel(lines("Clients that were too slow, a second", "none", "", query{`sum(rate(framelog_egress_hls_slow_clients_total[$__rate_interval]))`, "HLS"},
 			query{`sum(rate(framelog_egress_events_slow_subscribers_total[$__rate_interval]))`, "events"})).
 		WithPanel(lines("Memory", "bytes", "", query{`sum by (instance, role) (process_resident_memory_bytes and on (job, instance, role) framelog_egress_hls_tails)`, "{{instance}} {{role}}"}))
+}
+
+func archive() *dashboard.DashboardBuilder {
+	return board("archive", "archive", "What is archived, what is not yet, and the S3 store if the archive is in one.").
+		WithPanel(number("Store", "none", "1: the newest write has worked.", plain(), query{`min(framelog_archive_store_up)`, ""})).
+		WithPanel(number("Not archived yet", "s", "The camera with the most. A file has a minute, so some 60 s are usual.", limits(300, 3600), query{`max(framelog_archive_unsafe_seconds)`, ""})).
+		WithPanel(number("Expired in the last hour", "s", "Footage that Kafka has deleted before it was archived.", limits(1, 1), query{`sum(increase(framelog_archive_expired_seconds_total[1h]))`, ""})).
+		WithPanel(number("Stored", "bytes", "", plain(), query{`max(framelog_archive_stored_bytes)`, ""})).
+		WithPanel(number("Held", "bytes", "What holds keep.", plain(), query{`max(framelog_archive_held_bytes)`, ""})).
+		WithPanel(number("Over the limits", "bytes", "Because of holds.", limits(1, 1), query{`max(framelog_archive_over_limit_bytes)`, ""})).
+		WithPanel(lines("Footage that is not archived yet, the ten with the most", "s", "", query{`topk(10, max by (camera, rendition) (framelog_archive_unsafe_seconds))`, "{{camera}} {{rendition}}"})).
+		WithPanel(lines("Age of the oldest footage", "s", "As of the newest look of retention.", query{`time() - min by (camera) (framelog_archive_oldest_timestamp_seconds)`, "{{camera}}"})).
+		WithPanel(lines("Written and deleted", "Bps", "", query{`sum(rate(framelog_archive_bytes_total[$__rate_interval]))`, "written"},
+			query{`sum by (reason) (rate(framelog_archive_deleted_bytes_total[$__rate_interval]))`, "deleted, {{reason}}"})).
+		WithPanel(lines("Failures, in five minutes", "none", "", query{`sum by (reason) (increase(framelog_archive_errors_total[5m]))`, "{{reason}}"},
+			query{`sum(increase(framelog_archive_read_errors_total[5m]))`, "read"})).
+		WithPanel(lines("S3: requests a second", "none", "Several attempts count once.", query{`sum by (kind, result) (rate(framelog_archive_s3_requests_total[$__rate_interval]))`, "{{kind}} {{result}}"})).
+		WithPanel(lines("S3: read and written", "Bps", "", query{`sum(rate(framelog_archive_s3_read_bytes_total[$__rate_interval]))`, "read"},
+			query{`sum(rate(framelog_archive_s3_written_bytes_total[$__rate_interval]))`, "written"})).
+		WithPanel(lines("S3: blocks a second that were in memory, and that were not", "none", "If most were not, archive.s3.cache may be too small.",
+			query{`sum(rate(framelog_archive_s3_cache_hits_total[$__rate_interval]))`, "in memory"}, query{`sum(rate(framelog_archive_s3_cache_misses_total[$__rate_interval]))`, "read"})).
+		WithPanel(lines("S3: files in memory", "bytes", "", query{`sum by (instance, role) (framelog_archive_s3_cache_bytes)`, "{{instance}} {{role}}"}))
 }
