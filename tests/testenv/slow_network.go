@@ -13,16 +13,25 @@ import (
 type SlowNetwork struct {
 	URL string // of the server, through this network
 
-	mu    sync.Mutex
-	delay time.Duration
-	rate  int       // bytes a second to all clients together; 0: no limit
-	free  time.Time // when the line is free again
+	mu      sync.Mutex
+	delay   time.Duration
+	rate    int           // bytes a second to all clients together; 0: no limit
+	free    time.Time     // when the line is free again
+	changed chan struct{} // closed by Set
+}
+
+// piece is what is on its way.
+type piece struct {
+	data []byte
+	at   time.Time     // when it came
+	due  time.Time     // when it arrives
+	set  chan struct{} // closed when due does not hold any more
 }
 
 // SlowNetworkTo starts a proxy to a server. At first it is not slow.
 func SlowNetworkTo(t testing.TB, url string) *SlowNetwork {
 	t.Helper()
-	n := &SlowNetwork{}
+	n := &SlowNetwork{changed: make(chan struct{})}
 	to := strings.TrimPrefix(url, "http://")
 	n.URL = "http://" + ServeTCP(t, func(client net.Conn) {
 		server, err := net.Dial("tcp", to)
@@ -43,41 +52,53 @@ func SlowNetworkTo(t testing.TB, url string) *SlowNetwork {
 }
 
 // Set makes the network slow from now on: what servers send arrives later by delay, and at
-// most so many bytes a second, 0 for any number. It forgets the backlog of what was set before.
+// most so many bytes a second, 0 for any number. That holds also for what is on its way.
 func (n *SlowNetwork) Set(rate int, delay time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.rate, n.delay, n.free = rate, delay, time.Time{}
+	close(n.changed)
+	n.changed = make(chan struct{})
 }
 
-// due returns when a piece that is there now arrives.
-func (n *SlowNetwork) due(size int) time.Time {
+// send puts a piece on its way.
+func (n *SlowNetwork) send(p *piece) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	now := time.Now()
+	p.due, p.set = p.at, n.changed
 	if n.rate > 0 {
-		if n.free.Before(now) {
-			n.free = now
+		if n.free.Before(p.due) {
+			n.free = p.due
 		}
-		n.free = n.free.Add(time.Duration(size) * time.Second / time.Duration(n.rate))
-		now = n.free
+		n.free = n.free.Add(time.Duration(len(p.data)) * time.Second / time.Duration(n.rate))
+		p.due = n.free
 	}
-	return now.Add(n.delay)
+	p.due = p.due.Add(n.delay)
+}
+
+// arrive waits until a piece arrives.
+func (n *SlowNetwork) arrive(p *piece) {
+	for {
+		t := time.NewTimer(time.Until(p.due)) // the network's delay
+		select {
+		case <-t.C:
+			return
+		case <-p.set:
+			t.Stop()
+			n.send(p)
+		}
+	}
 }
 
 // copy copies as the network is. Little is on its way at once, as on a real line: then the
 // server notices.
 func (n *SlowNetwork) copy(to io.Writer, from io.Reader) {
-	type piece struct {
-		data []byte
-		due  time.Time
-	}
-	way := make(chan piece, 16)
+	way := make(chan *piece, 16)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		broken := false
 		for p := range way {
-			time.Sleep(time.Until(p.due)) // the network's delay
+			n.arrive(p)
 			if !broken {
 				_, err := to.Write(p.data)
 				broken = err != nil
@@ -88,7 +109,9 @@ func (n *SlowNetwork) copy(to io.Writer, from io.Reader) {
 	for {
 		k, err := from.Read(b)
 		if k > 0 {
-			way <- piece{append([]byte(nil), b[:k]...), n.due(k)}
+			p := &piece{data: append([]byte(nil), b[:k]...), at: time.Now()}
+			n.send(p)
+			way <- p
 		}
 		if err != nil {
 			break

@@ -3,12 +3,15 @@ import { patience } from './playing';
 
 const samplesFor = 2000; // ms
 const leastCushion = 0.2, mostCushion = 1.2; // s
-const wider = 0.15, narrower = 0.05; // s
-const calm = 30_000; // ms without a stall after which the cushion may be smaller
+const wider = 0.15; // s
+const spare = 0.15; // s of the cushion that stay when what was never used of it is given back
+const calm = 15_000; // ms without a stall after which that is done
 const slack = 0.08; // s
-const skipFrom = 10; // s behind the edge from which a player goes there at once
-const skipAfterStall = 1; // s behind its cushion from which it does so after it has stood
+const far = 0.3; // s behind the cushion from which a player is visibly faster
+const skipFrom = 10; // s behind the cushion from which a player goes to the edge at once
+const skipAfterStall = 0.4; // s behind it from which it does so after it has stood
 const recent = 10_000; // ms
+const burst = 500; // ms in which parts may come together that have waited
 
 /**
  * Keeps the cushion: what is in the buffer right before the next part comes. It is
@@ -20,51 +23,65 @@ export class Edge {
 
   private samples: { at: number; ahead: number }[] = [];
   private quietSince = 0;
-  private stood = -Infinity; // when the picture stood still last
+  private unused = Infinity; // the least that was ahead since then
+  private stood = -Infinity; // when the picture began to stand still last
 
   /** A part has come; ahead is what was in the buffer before. */
   arrived(ahead: number, now: number): void {
     this.samples = this.samples.filter((s) => now - s.at < samplesFor);
     this.samples.push({ at: now, ahead });
-    if (now - this.quietSince > calm) {
-      this.quietSince = now;
-      this.cushion = Math.max(leastCushion, this.cushion - narrower);
-    }
+    this.unused = Math.min(this.unused, ahead);
+    if (now - this.quietSince <= calm) return;
+    this.cushion = Math.max(leastCushion, this.cushion - Math.max(0, this.unused - spare));
+    this.quiet(now);
   }
 
-  /** The picture has stopped because the buffer was empty. */
+  /** The picture goes on after it has stopped because the buffer was empty. */
   stalled(now: number): void {
-    this.samples = [];
-    this.quietSince = now;
-    this.cushion = Math.min(mostCushion, this.cushion + wider);
+    this.samples = this.samples.slice(-1); // while it stood no more than the newest was right
+    this.quiet(now);
+    // The widest cushion would not have helped where the connection was lost, or is too slow.
+    if (now - this.stood < mostCushion * 1000) this.cushion = Math.min(mostCushion, this.cushion + wider);
   }
 
   /** The picture stands still, whatever the reason is. */
   stands(now: number): void { this.stood = now; }
 
-  /** How far to jump, in s; 0: not at all. Who has just seen the picture stand does not mind. */
+  /**
+   * How far to jump, in s, if so much is ahead; 0: not at all. Who has just seen the
+   * picture stand does not mind.
+   */
   skip(ahead: number, now: number): number {
-    const most = now - this.stood < recent ? this.cushion + skipAfterStall : skipFrom;
-    return ahead > most ? ahead - this.cushion : 0;
+    const last = this.samples[this.samples.length - 1];
+    if (!last) return 0;
+    const before = this.samples.filter((s) => last.at - s.at >= burst).slice(-1);
+    const excess = least([{ ahead }, ...before, ...this.samples.filter((s) => last.at - s.at < burst)]) - this.cushion;
+    return excess > (now - this.stood < recent ? skipAfterStall : skipFrom) ? excess : 0;
   }
 
   /** Forgets what was measured, as after a jump. */
   begin(now: number): void {
     this.samples = [];
-    this.quietSince = now;
+    this.quiet(now);
   }
 
   /** How fast to play. Small changes cannot be seen; only who is far behind plays visibly faster. */
   rate(): number {
     if (!this.samples.length) return 1;
-    const excess = Math.min(...this.samples.map((s) => s.ahead)) - this.cushion;
-    if (excess > 0.5) return round(Math.min(4, 1.1 + (excess - 0.5) * 1.5));
-    if (excess > slack) return round(1.01 + excess * 0.18);
+    const excess = least(this.samples) - this.cushion;
+    if (excess > far) return round(Math.min(4, 1.1 + (excess - far) * 1.5));
+    if (excess > slack) return round(1.01 + excess * 0.3);
     if (excess < -slack) return round(Math.max(0.9, 0.99 + excess * 0.3));
     return 1;
   }
+
+  private quiet(now: number): void {
+    this.quietSince = now;
+    this.unused = Infinity;
+  }
 }
 
+const least = (samples: { ahead: number }[]) => Math.min(...samples.map((s) => s.ahead));
 const round = (n: number) => Math.round(n * 100) / 100;
 
 export const longestSilence = 60_000; // ms without a part of a live camera after which it is asked for again

@@ -31,6 +31,7 @@ function play(jitter: number, ahead: number, seconds = 30): { edge: Edge; low: n
     at += (now - before) / 1000 * edge.rate();
     before = now;
     if (at > end) {
+      edge.stands(now - (at - end) * 1000);
       at = end;
       edge.stalled(now);
     }
@@ -52,25 +53,61 @@ test('a player comes to the edge, and stays there', () => {
 });
 
 test('who has seen the picture stand jumps to the edge', () => {
+  const at = (ahead: number, stood?: number, now = 1500) => {
+    const edge = new Edge();
+    edge.begin(0);
+    if (stood !== undefined) edge.stands(stood);
+    for (const t of [now - 600, now - 400, now - 200]) edge.arrived(ahead, t);
+    return { jump: edge.skip(ahead + 0.2, now), cushion: edge.cushion, edge };
+  };
+  assert.equal(at(9).jump, 0, '9 s are made up by playing faster');
+  const far = at(11);
+  assert.equal(far.jump, 11 - far.cushion);
+  assert.equal(at(0.5, 500).jump, 0, 'a little is made up by playing faster');
+  const after = at(0.9, 500);
+  assert.equal(after.jump, 0.9 - after.cushion);
+  assert.equal(after.edge.skip(0.5, 1500), 0, 'the buffer has become empty since');
+  assert.equal(at(4, 500, 12_000).jump, 0, 'that was long ago');
+
+  // Parts of 0.6 s that come three at a time: after the last of them much is ahead, and is needed.
   const edge = new Edge();
   edge.begin(0);
-  assert.equal(edge.skip(9, 0), 0, '9 s are made up by playing faster');
-  assert.equal(edge.skip(11, 0), 11 - edge.cushion);
-  edge.stands(1000);
-  assert.equal(edge.skip(1, 1500), 0, 'a little is made up by playing faster');
-  assert.equal(edge.skip(4, 1500), 4 - edge.cushion);
-  assert.equal(edge.skip(4, 12_000), 0, 'that was long ago');
+  edge.stands(900);
+  edge.arrived(0.3, 1000);
+  edge.stalled(1000);
+  for (const ahead of [0.9, 1.5]) edge.arrived(ahead, 1001);
+  assert.equal(edge.skip(2.1, 1002), 0, 'this is one burst');
 });
 
 test('stalls make the cushion wider, calm makes it narrower', () => {
   const edge = new Edge();
   edge.begin(0);
   const first = edge.cushion;
-  for (let i = 0; i < 20; i++) edge.stalled(i);
+  for (let i = 0; i < 20; i++) {
+    edge.stands(i * 1000);
+    edge.stalled(i * 1000 + 500);
+  }
   assert.ok(edge.cushion > first && edge.cushion <= 1.2);
   const wide = edge.cushion;
-  for (let i = 1; i < 2000; i++) edge.arrived(edge.cushion, i * 1000);
-  assert.ok(edge.cushion < wide && edge.cushion >= 0.2);
+  const play = (from: number, late: (n: number) => number) => {
+    for (let i = 0; i < 80; i++) edge.arrived(edge.cushion - late(i), from + i * 200);
+  };
+  play(20_000, (n) => (n === 40 ? 1.1 : 0)); // one part was nearly too late
+  assert.equal(edge.cushion, wide, 'all of it was needed');
+  play(36_000, () => 0.1);
+  play(52_000, () => 0.1);
+  assert.ok(edge.cushion <= 0.3, `after half a minute of calm it is ${edge.cushion} s`);
+});
+
+test('a connection that is lost or too slow makes the cushion no wider', () => {
+  const edge = new Edge();
+  edge.begin(0);
+  const first = edge.cushion;
+  for (let i = 0; i < 5; i++) {
+    edge.stands(i * 5000);
+    edge.stalled(i * 5000 + 1500);
+  }
+  assert.equal(edge.cushion, first);
 });
 
 test('a picture that stands', () => {
