@@ -1,5 +1,5 @@
-// Package bench measures Framelog, FFmpeg and GStreamer on the same input (`make
-// bench`): CPU time and memory of every process, delays, and how soon a browser
+// Package bench measures Framelog, FFmpeg, GStreamer and, where there is one, MediaMTX on
+// the same input (`make bench`): CPU time and memory of every process, delays, and how soon a browser
 // shows a picture. It fails only if something did not do its work, never because of
 // a number.
 package bench
@@ -27,21 +27,32 @@ const (
 
 var flags = struct {
 	cameras, rounds *int
-	days            *int
+	days, viewers   *int
+	mbit            *float64
 	seconds, warm   *time.Duration
-	only            *string
+	only, mediamtx  *string
 	browser         *bool
 }{
 	flag.Int("cameras", 16, "how many cameras"),
 	flag.Int("rounds", 3, "how often everything is measured; medians are printed"),
 	flag.Int("days", 30, "how many days are in the archive"),
+	flag.Int("viewers", 100, "how many viewers one camera has, where they are counted"),
+	flag.Float64("mbit", bitrate/1e6, "what each camera of the whole path sends, in Mbit/s"),
 	flag.Duration("seconds", 30*time.Second, "how long each measurement is"),
 	flag.Duration("warm", 12*time.Second, "how long everything runs before it is measured"),
 	flag.String("only", "", "regular expression over the names of what is measured"),
+	flag.String("mediamtx", "", "path to a MediaMTX, which is then measured too"),
 	flag.Bool("browser", true, "also measure in Chromium, where it is installed"),
 }
 
 func TestMain(m *testing.M) {
+	if os.Getenv(standInVariable) != "" {
+		if err := standIn(os.Args[1]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if file := os.Getenv(serveVariable); file != "" {
 		if err := serve(file, os.Getenv(serveCount)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -56,8 +67,9 @@ func TestMain(m *testing.M) {
 // subject is one thing to measure: start starts it for all cameras and returns
 // when they are being recorded.
 type subject struct {
-	name  string
-	start func(b *testing.B, c *cameras) running
+	name    string
+	start   func(b *testing.B, c *cameras) running
+	cameras int // 0: all
 }
 
 // running is a started subject.
@@ -74,18 +86,27 @@ type running interface {
 }
 
 func subjects() []subject {
-	return []subject{
-		{ffmpegName, startFFmpeg},
-		{gstHLSName, startGstHLS},
-		{gstSinkName, startGstSink},
-		{alwaysName, startAlways},
-		{idleName, startIdle},
-		{watchedName, startWatched},
-		{nativeAlwaysName, startNativeAlways},
-		{nativeIdleName, startNativeIdle},
-		{socketName, startSocket},
-		{socketFineName, startSocketFine},
+	all := []subject{
+		{name: ffmpegName, start: startFFmpeg},
+		{name: gstHLSName, start: startGstHLS},
+		{name: gstSinkName, start: startGstSink},
+		{name: alwaysName, start: startAlways},
+		{name: idleName, start: startIdle},
+		{name: watchedName, start: startWatched},
+		{name: nativeAlwaysName, start: startNativeAlways},
+		{name: nativeIdleName, start: startNativeIdle},
+		{name: socketName, start: startSocket},
+		{name: socketFineName, start: startSocketFine},
+		{name: crowdSocketName, start: startCrowdOverSocket, cameras: 1},
+		{name: crowdHLSName, start: startCrowdOverHLS, cameras: 1},
 	}
+	if *flags.mediamtx != "" {
+		all = append(all,
+			subject{name: mtxAlwaysName, start: startMediaMTXAlways},
+			subject{name: mtxIdleName, start: startMediaMTXIdle},
+			subject{name: mtxCrowdName, start: startMediaMTXCrowd, cameras: 1})
+	}
+	return all
 }
 
 // BenchmarkFramelog measures all subjects. Rounds alternate the order, so that
@@ -96,7 +117,7 @@ func BenchmarkFramelog(b *testing.B) {
 		b.Fatal(err)
 	}
 	all := slices.DeleteFunc(subjects(), func(s subject) bool { return !only.MatchString(s.name) })
-	c := startCameras(b, *flags.cameras, bitrate)
+	c := startCameras(b, *flags.cameras, int(*flags.mbit*1e6))
 	r := &results{
 		Cameras: c.n, Seconds: flags.seconds.Seconds(), Rounds: *flags.rounds, Machine: machine(),
 		Input: fmt.Sprintf("%s, %d frames/s, %.1f Mbit/s H.264, GOP of %v", size, fps, float64(c.bits)/1e6, gop),
@@ -119,6 +140,9 @@ func BenchmarkFramelog(b *testing.B) {
 // measure runs one subject once.
 func measure(b *testing.B, s subject, c *cameras, round int) *sample {
 	b.Helper()
+	if s.cameras > 0 {
+		c = c.first(s.cameras)
+	}
 	run := s.start(b, c)
 	defer run.stop()
 	time.Sleep(*flags.warm) // the subjects must have run for a while

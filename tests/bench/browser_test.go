@@ -1,6 +1,10 @@
 package bench
 
 import (
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	neturl "net/url"
 	"slices"
 	"testing"
 	"time"
@@ -10,15 +14,16 @@ import (
 
 const browserName = "browser"
 
-// watching is what is measured in a browser: hls.js in headless Chromium, which
+// watching is what is measured in a browser: the page in headless Chromium, which
 // decodes in software, with one camera of full size in focus.
 type watching struct {
+	Via string `json:"via"` // socket, or hls where no socket comes through
 	// ColdMS is the time from the player's start to the first picture if there was
 	// no viewer before, WarmMS if egress follows the camera already.
 	ColdMS float64   `json:"cold_first_picture_ms"`
 	WarmMS []float64 `json:"warm_first_picture_ms"`
-	// Edge is the distance from the playlist's live edge, Delay the one from
-	// camera to screen, both in seconds, sampled every 250 ms.
+	// Edge is the distance from the end of what has come, or for HLS is listed, Delay the one
+	// from camera to screen, both in seconds, sampled every 250 ms.
 	EdgeP50  float64 `json:"edge_p50_s"`
 	EdgeP90  float64 `json:"edge_p90_s"`
 	DelayP50 float64 `json:"delay_p50_s"`
@@ -28,14 +33,30 @@ type watching struct {
 	Frames   int     `json:"frames"`
 }
 
-// browser plays the first camera.
-func browser(b *testing.B, c *cameras) *watching {
+// browser plays the first camera over the socket, and by hls.js.
+func browser(b *testing.B, c *cameras) (all []*watching) {
 	chromium := testenv.Chromium(b)
-	one := *c
-	one.n, one.urls = 1, c.urls[:1]
-	l := startLog(b, &one, configOf(&one, "on_demand"), false)
+	l := startLog(b, c.first(1), configOf(c.first(1), "on_demand"), false)
 	defer l.stop()
 	time.Sleep(*flags.warm)
+	target, err := neturl.Parse(l.URL)
+	if err != nil {
+		b.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/live" {
+			http.NotFound(w, r)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	defer plain.Close()
+	return []*watching{watchPage(b, chromium, l.URL, "socket"), watchPage(b, chromium, plain.URL, "hls")}
+}
+
+// watchPage plays the first camera by one way.
+func watchPage(b *testing.B, chromium *testenv.Browser, url, via string) *watching {
 	const player = "(window.framelog ? window.framelog.players() : []).find(p => p.mode === 'focus')"
 	type report struct {
 		FirstMS *float64 `json:"firstPictureMs"`
@@ -45,12 +66,12 @@ func browser(b *testing.B, c *cameras) *watching {
 		Frames  int      `json:"frames"`
 		Dropped int      `json:"dropped"`
 	}
-	w := &watching{}
+	w := &watching{Via: via}
 	var p *testenv.Page
 	var r report
 	for i := range 6 {
-		p = chromium.Open(b, l.URL+"/#"+cameraID(0))
-		p.Wait(30*time.Second, player+"?.firstPictureMs != null")
+		p = chromium.Open(b, url+"/#"+cameraID(0))
+		p.Wait(30*time.Second, player+"?.firstPictureMs != null && "+player+".via === '"+via+"'")
 		p.Eval(player, &r)
 		if i == 0 {
 			w.ColdMS = *r.FirstMS
@@ -63,7 +84,7 @@ func browser(b *testing.B, c *cameras) *watching {
 	}
 	slices.Sort(w.WarmMS)
 	var edge, delay []float64
-	time.Sleep(10 * time.Second) // the player reaches its distance from the live edge by playing a little faster
+	time.Sleep(10 * time.Second) // the player reaches its distance from the edge by playing a little faster
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for began := time.Now(); time.Since(began) < *flags.seconds; <-tick.C {
@@ -77,5 +98,6 @@ func browser(b *testing.B, c *cameras) *watching {
 	w.EdgeP50, w.EdgeP90 = quantile(edge, 0.5), quantile(edge, 0.9)
 	w.DelayP50, w.DelayP90 = quantile(delay, 0.5), quantile(delay, 0.9)
 	w.Stalls, w.Frames, w.Dropped = r.Stalls, r.Frames, r.Dropped
+	p.Eval("document.body.replaceChildren(), location.replace('about:blank')", nil)
 	return w
 }

@@ -48,20 +48,37 @@ func watchWall(b *testing.B, base string, c *cameras) *watchers {
 }
 
 func (w *watchers) wall(ctx context.Context, base string) error {
+	began := map[int]bool{} // channels of which a second fragment has come
+	first := map[int]uint64{}
+	return overSocket(ctx, base, w.cams.n, func(m live.Media, at time.Time) error {
+		if !began[m.Channel] { // the parts of the first fragment may be old
+			if first[m.Channel] == 0 {
+				first[m.Channel] = m.Seq
+			}
+			if began[m.Channel] = m.Seq != first[m.Channel]; !began[m.Channel] {
+				return nil
+			}
+		}
+		hash, err := firstPicture(m.Data)
+		w.list(listing{camera: m.Channel - 1, hash: hash, at: at})
+		return err
+	})
+}
+
+// overSocket subscribes to the first cameras over one socket. got gets each part, and when it came.
+func overSocket(ctx context.Context, base string, cameras int, got func(m live.Media, at time.Time) error) error {
 	socket, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(base, "http")+"/live", nil)
 	if err != nil {
 		return err
 	}
 	defer socket.CloseNow()
 	socket.SetReadLimit(-1)
-	for i := range w.cams.n {
+	for i := range cameras {
 		if err := wsjson.Write(ctx, socket, live.Message{Type: live.Subscribe, Channel: i + 1, Camera: cameraID(i)}); err != nil {
 			return err
 		}
 	}
 	taken := int64(0)
-	began := map[int]bool{} // channels of which a second fragment has come
-	first := map[int]uint64{}
 	for {
 		kind, data, err := socket.Read(ctx)
 		if err != nil {
@@ -79,21 +96,14 @@ func (w *watchers) wall(ctx context.Context, base string) error {
 			return err
 		}
 		m, err := live.ParseMedia(data)
-		if err != nil || m.Init {
-			continue
-		}
-		if !began[m.Channel] { // the parts of the first fragment may be old
-			if first[m.Channel] == 0 {
-				first[m.Channel] = m.Seq
-			}
-			if began[m.Channel] = m.Seq != first[m.Channel]; !began[m.Channel] {
-				continue
-			}
-		}
-		hash, err := firstPicture(m.Data)
 		if err != nil {
 			return err
 		}
-		w.list(listing{camera: m.Channel - 1, hash: hash, at: at})
+		if m.Init {
+			continue
+		}
+		if err := got(m, at); err != nil {
+			return err
+		}
 	}
 }

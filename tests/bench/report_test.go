@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,13 +17,13 @@ import (
 
 // results are all that a run has measured.
 type results struct {
-	Machine string    `json:"machine"`
-	Input   string    `json:"input"`
-	Cameras int       `json:"cameras"`
-	Seconds float64   `json:"seconds"`
-	Rounds  int       `json:"rounds"`
-	Samples []*sample `json:"samples"`
-	Browser *watching `json:"browser,omitempty"`
+	Machine string      `json:"machine"`
+	Input   string      `json:"input"`
+	Cameras int         `json:"cameras"`
+	Seconds float64     `json:"seconds"`
+	Rounds  int         `json:"rounds"`
+	Samples []*sample   `json:"samples"`
+	Browser []*watching `json:"browser,omitempty"`
 }
 
 // of applies f to a subject's samples. It returns the median and, if there are
@@ -59,9 +60,10 @@ func (r *results) print(w io.Writer) {
 			continue
 		}
 		pss, _, _, _ := r.of(sub.name, func(s *sample) float64 { return float64(sum(s.PSS)) / 1e6 })
+		cams := float64(cmp.Or(sub.cameras, r.Cameras))
 		others, _, _, _ := r.of(sub.name, func(s *sample) float64 { return s.Others })
 		lost, _, _, _ := r.of(sub.name, func(s *sample) float64 { return float64(s.Lost) })
-		fmt.Fprintf(w, "%-52s %7.3f %15s %8.0f %8.1f %8.2f %7.0f\n", sub.name, cores, fmt.Sprintf("%.3f-%.3f", low, high), pss, pss/float64(r.Cameras), others, lost)
+		fmt.Fprintf(w, "%-52s %7.3f %15s %8.0f %8.1f %8.2f %7.0f\n", sub.name, cores, fmt.Sprintf("%.3f-%.3f", low, high), pss, pss/cams, others, lost)
 		roles := r.roles(sub.name)
 		if len(roles) < 2 {
 			continue
@@ -69,7 +71,7 @@ func (r *results) print(w io.Writer) {
 		for _, role := range roles {
 			c, low, high, _ := r.of(sub.name, func(s *sample) float64 { return s.Cores[role] })
 			m, _, _, _ := r.of(sub.name, func(s *sample) float64 { return float64(s.PSS[role]) / 1e6 })
-			fmt.Fprintf(w, "  %-50s %7.3f %15s %8.0f %8.1f\n", role, c, fmt.Sprintf("%.3f-%.3f", low, high), m, m/float64(r.Cameras))
+			fmt.Fprintf(w, "  %-50s %7.3f %15s %8.0f %8.1f\n", role, c, fmt.Sprintf("%.3f-%.3f", low, high), m, m/cams)
 		}
 	}
 	fmt.Fprintln(w)
@@ -82,9 +84,16 @@ func (r *results) print(w io.Writer) {
 	r.ratio(w, "ingest, native engine / rtspsrc to fakesink", 0, nativeIdleName, "ingest", gstSinkName)
 	r.ratio(w, "whole path, native engine, always / ffmpeg -c copy", 0, nativeAlwaysName, "", ffmpegName)
 	r.ratio(w, "whole path, watched / ffmpeg -c copy", 0, watchedName, "", ffmpegName)
+	r.ratio(w, "whole path, always / mediamtx", 2, alwaysName, "", mtxAlwaysName)
+	r.ratio(w, "whole path, on_demand / mediamtx", 2, idleName, "", mtxIdleName)
+	r.ratio(w, "whole path, native engine, always / mediamtx", 1.5, nativeAlwaysName, "", mtxAlwaysName)
+	r.ratio(w, "whole path, native engine, on_demand / mediamtx", 1.2, nativeIdleName, "", mtxIdleName)
+	r.ratio(w, "one camera, many viewers, over the socket / low-latency HLS", 0, crowdSocketName, "", crowdHLSName)
+	r.ratio(w, "the same, egress alone", 0, crowdSocketName, "egress", crowdHLSName)
+	r.ratio(w, "one camera, many viewers, over the socket / mediamtx", 0.5, crowdSocketName, "", mtxCrowdName)
 	for _, name := range []string{alwaysName, idleName, watchedName, nativeAlwaysName, nativeIdleName} {
 		if m, _, _, ok := r.of(name, func(s *sample) float64 { return float64(sum(s.PSS)) / 1e6 / float64(r.Cameras) }); ok {
-			line(w, "MB a camera: "+name, m, 15, "")
+			line(w, "MB a camera: "+name, m, 9, "")
 		}
 	}
 	r.delay(w, watchedName, "camera to playlist, p50", 400, func(d *delays) float64 { return d.P50 })
@@ -96,17 +105,23 @@ func (r *results) print(w io.Writer) {
 		r.delay(w, name, "camera to socket, "+what+", p99", 0, func(d *delays) float64 { return d.P99 })
 	}
 	r.ratio(w, "whole path, chunks of one picture / of 200 ms", 0, socketFineName, "", socketName)
-	if b := r.Browser; b != nil {
-		line(w, "first picture in hls.js, camera watched already", quantile(b.WarmMS, 0.5), 400, "ms")
-		line(w, "first picture in hls.js, nobody watched", b.ColdMS, 0, "ms")
-		line(w, "distance from the live edge, p50", b.EdgeP50, 1, "s")
-		line(w, "distance from the live edge, p90", b.EdgeP90, 0, "s")
-		line(w, "camera to screen, p50", b.DelayP50, 0, "s")
+	for _, b := range r.Browser {
+		first, delay := 300.0, 0.5
+		if b.Via == "hls" {
+			first, delay = 400, 0
+		}
+		line(w, "page over "+b.Via+": first picture, camera watched already", quantile(b.WarmMS, 0.5), first, "ms")
+		line(w, "page over "+b.Via+": first picture, nobody watched", b.ColdMS, 0, "ms")
+		line(w, "page over "+b.Via+": distance from the edge, p50", b.EdgeP50, 1, "s")
+		line(w, "page over "+b.Via+": distance from the edge, p90", b.EdgeP90, 0, "s")
+		line(w, "page over "+b.Via+": camera to screen, p50", b.DelayP50, delay, "s")
+		line(w, "page over "+b.Via+": camera to screen, p90", b.DelayP90, 0, "s")
 		fmt.Fprintf(w, "%d stalls, %d of %d frames dropped\n", b.Stalls, b.Dropped, b.Frames)
 	}
 }
 
-// ratio prints the median of the rounds' ratios.
+// ratio prints the median of the rounds' ratios, of a role's cores if one is named; of one that
+// has no such role, all count.
 func (r *results) ratio(w io.Writer, what string, aim float64, subject, role, by string) {
 	var v []float64
 	for round := range r.Rounds {
@@ -114,6 +129,8 @@ func (r *results) ratio(w io.Writer, what string, aim float64, subject, role, by
 		for _, s := range r.Samples {
 			switch {
 			case s.Round != round:
+			case s.Subject == by && role != "" && s.Cores[role] > 0:
+				under = s.Cores[role]
 			case s.Subject == by:
 				under = s.cores()
 			case s.Subject == subject && role != "":

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	neturl "net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -14,7 +16,6 @@ import (
 
 	"github.com/Eyevinn/mp4ff/mp4"
 
-	"github.com/framelog/framelog/tests/oracle/hlscheck"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
@@ -58,7 +59,12 @@ func watchAll(b *testing.B, base string, c *cameras) *watchers {
 	w := newWatchers(b, c)
 	for i := range c.n {
 		w.wg.Go(func() {
-			if err := w.watch(w.ctx, base+"/hls/"+cameraID(i)+"/", i); err != nil && w.ctx.Err() == nil {
+			err := w.watch(w.ctx, base+"/hls/"+cameraID(i)+"/index.m3u8", func(part []byte, at time.Time) error {
+				hash, err := firstPicture(part)
+				w.list(listing{camera: i, hash: hash, at: at})
+				return err
+			})
+			if err != nil && w.ctx.Err() == nil {
 				w.fail(fmt.Errorf("viewer of %s: %w", cameraID(i), err))
 			}
 		})
@@ -67,9 +73,9 @@ func watchAll(b *testing.B, base string, c *cameras) *watchers {
 	return w
 }
 
-func newWatchers(b *testing.B, c *cameras) *watchers {
+func newWatchers(b testing.TB, c *cameras) *watchers {
 	b.Helper()
-	w := &watchers{client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4 * c.n}}, cams: c}
+	w := &watchers{client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4*c.n + 2**flags.viewers}}, cams: c}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	b.Cleanup(w.stop)
 	return w
@@ -79,6 +85,23 @@ func (w *watchers) fail(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.failures = append(w.failures, err)
+}
+
+// failed returns how many viewers have failed.
+func (w *watchers) failed() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.failures)
+}
+
+// report makes the benchmark fail for each viewer that has failed.
+func (w *watchers) report(b *testing.B) {
+	b.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, err := range w.failures {
+		b.Error(err)
+	}
 }
 
 func (w *watchers) list(l listing) {
@@ -114,93 +137,142 @@ func (w *watchers) forget() {
 	w.listed = nil
 }
 
-func (w *watchers) watch(ctx context.Context, dir string, camera int) error {
-	body, err := w.get(ctx, dir+"index.m3u8")
+// watch plays the first variant of a multivariant playlist. got gets each part that is new
+// since then, with the time when it was listed.
+func (w *watchers) watch(ctx context.Context, index string, got func(part []byte, at time.Time) error) error {
+	body, at, err := w.get(ctx, index)
 	if err != nil {
 		return err
 	}
-	multi, err := hlscheck.ParseMultivariant(string(body))
+	list, err := at.Parse(firstURI(string(body)))
 	if err != nil {
 		return err
 	}
-	list := dir + multi.Variants[0].URI
-	media := list[:strings.LastIndexByte(list, '/')+1]
-	parts := make(chan func(), 64)
+	type piece struct {
+		url string
+		at  time.Time
+	}
+	parts := make(chan piece, 64)
 	var fetching sync.WaitGroup
 	fetching.Go(func() {
-		for fetch := range parts {
-			fetch()
+		for p := range parts {
+			data, _, err := w.get(ctx, p.url)
+			if err == nil {
+				err = got(data, p.at)
+			}
+			if err != nil && ctx.Err() == nil {
+				w.fail(err)
+			}
 		}
 	})
 	defer fetching.Wait()
 	defer close(parts)
-	seen := map[string]uint64{} // segment by URI of part
-	query := ""
-	for {
-		body, err := w.get(ctx, list+query)
+	seen := map[string]uint64{} // the open segment then, by URI of part
+	asked := *list
+	for first := true; ; first = false {
+		body, _, err := w.get(ctx, asked.String())
 		if err != nil {
 			return err
 		}
 		at := time.Now()
-		m, err := hlscheck.ParseMedia(string(body))
-		if err != nil {
-			return err
-		}
-		for _, s := range append(slices.Clone(m.Segments), m.Open) {
-			for _, p := range s.Parts {
-				if _, known := seen[p.URI]; known {
-					continue
-				}
-				seen[p.URI] = s.Seq
-				if query == "" {
-					continue // listed before this viewer came
-				}
-				select {
-				case parts <- func() { w.fetch(ctx, media+p.URI, listing{camera: camera, at: at}) }:
-				default:
-					return fmt.Errorf("%d parts wait to be fetched", cap(parts))
-				}
+		p := readPlaylist(string(body))
+		for _, uri := range p.parts {
+			if _, known := seen[uri]; known {
+				continue
+			}
+			seen[uri] = p.seq
+			if first {
+				continue // listed before this viewer came
+			}
+			u, err := list.Parse(uri)
+			if err != nil {
+				return err
+			}
+			select {
+			case parts <- piece{u.String(), at}:
+			default:
+				return fmt.Errorf("%d parts wait to be fetched", cap(parts))
 			}
 		}
 		for uri, seq := range seen {
-			if seq+10 < m.Open.Seq {
+			if seq+10 < p.seq {
 				delete(seen, uri)
 			}
 		}
-		query = fmt.Sprintf("?_HLS_msn=%d&_HLS_part=%d&_HLS_skip=YES", m.Open.Seq, len(m.Open.Parts))
+		q := list.Query()
+		q.Set("_HLS_msn", strconv.FormatUint(p.seq, 10))
+		q.Set("_HLS_part", strconv.Itoa(p.open))
+		q.Set("_HLS_skip", "YES")
+		asked.RawQuery = q.Encode()
 	}
 }
 
-func (w *watchers) fetch(ctx context.Context, url string, l listing) {
-	data, err := w.get(ctx, url)
-	if err == nil {
-		l.hash, err = firstPicture(data)
-	}
-	if ctx.Err() != nil {
-		return
-	}
-	if err != nil {
-		w.fail(err)
-	} else {
-		w.list(l)
-	}
+// playlist is what a viewer needs of a low-latency playlist.
+type playlist struct {
+	seq   uint64   // of the segment that is not complete
+	open  int      // how many parts that has
+	parts []string // all that are listed
 }
 
-func (w *watchers) get(ctx context.Context, url string) ([]byte, error) {
+// readPlaylist reads one of any server: package hlscheck is stricter than some are.
+func readPlaylist(text string) (p playlist) {
+	for line := range strings.Lines(text) {
+		tag, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		switch tag {
+		case "#EXT-X-MEDIA-SEQUENCE":
+			n, _ := strconv.ParseUint(value, 10, 64) // one that is wrong gets another answer than is waited for
+			p.seq += n
+		case "#EXT-X-SKIP":
+			n, _ := strconv.ParseUint(attribute(value, "SKIPPED-SEGMENTS="), 10, 64)
+			p.seq += n
+		case "#EXTINF":
+			p.seq++
+			p.open = 0
+		case "#EXT-X-PART":
+			p.open++
+			p.parts = append(p.parts, attribute(value, "URI="))
+		}
+	}
+	return p
+}
+
+// attribute returns a value of an attribute list without its quotes.
+func attribute(list, name string) string {
+	_, rest, _ := strings.Cut(list, name)
+	if rest, quoted := strings.CutPrefix(rest, `"`); quoted {
+		value, _, _ := strings.Cut(rest, `"`)
+		return value
+	}
+	value, _, _ := strings.Cut(rest, ",")
+	return value
+}
+
+// firstURI returns the first line of a playlist that is a URI.
+func firstURI(text string) string {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			return line
+		}
+	}
+	return ""
+}
+
+// get fetches a URL. It returns where that was in the end.
+func (w *watchers) get(ctx context.Context, url string) (body []byte, at *neturl.URL, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	resp, err := w.client.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	body, err = io.ReadAll(resp.Body)
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("get %s: %s: %.200s", url, resp.Status, body)
 	}
-	return body, err
+	return body, resp.Request.URL, err
 }
 
 func firstPicture(part []byte) (uint64, error) {
@@ -225,11 +297,9 @@ func firstPicture(part []byte) (uint64, error) {
 func (w *watchers) delays(b *testing.B) *delays {
 	b.Helper()
 	w.mu.Lock()
-	listed, failures := w.listed, w.failures
+	listed := w.listed
 	w.mu.Unlock()
-	for _, err := range failures {
-		b.Error(err)
-	}
+	w.report(b)
 	byCamera := map[int][]listing{}
 	for _, l := range listed {
 		byCamera[l.camera] = append(byCamera[l.camera], l)
