@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"os"
 	"strconv"
@@ -188,14 +189,17 @@ func (h histogram) minus(o histogram) histogram {
 	return d
 }
 
-// quantile returns milliseconds, by linear interpolation within a bucket.
+// quantile returns milliseconds, by linear interpolation within a bucket. Beyond the last bound
+// it is that bound.
 func (h histogram) quantile(q float64) float64 {
 	want, low, below := q*h.count, 0.0, 0.0
 	for _, x := range h.buckets {
-		if x.count >= want && x.count > below {
+		if x.count >= want && x.count > below && !math.IsInf(x.upTo, 1) {
 			return 1000 * (low + (x.upTo-low)*(want-below)/(x.count-below))
 		}
-		low, below = x.upTo, x.count
+		if !math.IsInf(x.upTo, 1) {
+			low, below = x.upTo, x.count
+		}
 	}
 	return 1000 * low
 }

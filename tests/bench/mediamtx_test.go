@@ -103,7 +103,7 @@ func (m *mediaMTX) stop() {
 func bytesIn(dir string) (n int64) {
 	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
-			return nil //nolint:nilerr // it is not there yet
+			return nil // it is not there yet
 		}
 		if info, err := e.Info(); err == nil {
 			n += info.Size()

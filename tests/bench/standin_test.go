@@ -79,7 +79,7 @@ func standIn(config string) error {
 		}
 	}()
 	http.HandleFunc("GET /{camera}/{file}", func(w http.ResponseWriter, r *http.Request) { serveStandIn(w, r, &parts) })
-	go func() { failed <- http.ListenAndServe(c.HLSAddress, nil) }() //nolint:gosec // of this test alone
+	go func() { failed <- http.ListenAndServe(c.HLSAddress, nil) }()
 	return <-failed
 }
 

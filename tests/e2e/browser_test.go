@@ -58,7 +58,7 @@ func noProblems(t *testing.T, p *testenv.Page) {
 // machine that takes longer, by testenv.Strain and testenv.Pauses.
 const longestStall = 3 * time.Second
 
-// Chromium plays a camera through Nginx with low latency, while the camera drops
+// Chromium plays a camera through Nginx over the socket, while the camera drops
 // its connection and changes its resolution. Time advances, the picture changes, no
 // picture stands still for too long, and no error is fatal.
 func TestBrowserPlays(t *testing.T) {
@@ -79,7 +79,7 @@ func TestBrowserPlays(t *testing.T) {
 	p := b.Open(t, testenv.Nginx(t, "", f.URL)+"/#cam")
 	tellFailure(t, p)
 
-	p.Wait(2*testenv.Patience, "window.framelog && window.framelog.players().some(p => p.mode === 'focus' && p.state === 'playing')")
+	p.Wait(2*testenv.Patience, "window.framelog && window.framelog.players().some(p => p.mode === 'focus' && p.via === 'socket' && p.state === 'playing')")
 	p.Eval(sampler, nil)
 	var all []look
 	// play watches the player for d, and returns its state then.

@@ -21,7 +21,7 @@ func tilePlays(via string) string {
 
 // Chromium plays the tiles of the wall over the socket, at the live edge, while the camera
 // drops its connection and changes its resolution, and egress is restarted. Where no socket
-// comes through, tiles play HLS.
+// comes through, tiles and the camera in focus play HLS.
 func TestWallOverTheSocket(t *testing.T) {
 	strain, pauses := testenv.WatchStrain(t), testenv.WatchPauses(t)
 	b := testenv.Chromium(t)
@@ -104,4 +104,6 @@ func TestWallOverTheSocket(t *testing.T) {
 	q := b.Open(t, plain.URL)
 	tellFailure(t, q)
 	q.Wait(2*testenv.Patience, tilePlays("hls"))
+	q.Eval("window.framelog.focus('cam')", nil)
+	q.Wait(2*testenv.Patience, "window.framelog.players().some(p => p.mode === 'focus' && p.via === 'hls' && p.state === 'playing')")
 }

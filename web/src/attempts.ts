@@ -123,6 +123,7 @@ export abstract class Attempts {
     this.lastTime = -1;
     this.set('starting');
     this.attach(++this.generation);
+    if ('requestVideoFrameCallback' in this.video) this.onPlaying(); // the first picture is there before it plays
   }
 
   /** Keeps an error for the report. */

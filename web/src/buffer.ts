@@ -22,13 +22,20 @@ export const plays = (mime: string): boolean => mediaSource()?.isTypeSupported(m
 export class Buffer {
   private readonly steps: Step[] = [];
   private source: SourceBuffer | undefined;
+  private open = false;
   private ended = false;
 
   /**
-   * Makes a buffer for an open media source. full is called when the browser takes no
+   * Makes a buffer for a media source. full is called when the browser takes no
    * more; failed, when it takes nothing any more.
    */
   constructor(private readonly media: MediaSource, private readonly full: () => number | undefined, private readonly failed: (why: string) => void) {}
+
+  /** The media source is open: what waits is done now. */
+  opened(): void {
+    this.open = true;
+    this.run();
+  }
 
   /** What comes next is of this type. */
   type(mime: string): void { this.add({ mime }); }
@@ -68,7 +75,7 @@ export class Buffer {
 
   /** Does the first step, and those behind it. */
   private run(): void {
-    while (this.steps.length && !this.ended) {
+    while (this.steps.length && this.open && !this.ended) {
       const s = this.steps[0]!;
       try {
         if ('mime' in s) this.setType(s.mime);

@@ -1,10 +1,12 @@
-// One camera of the wall over the page's socket. It plays parts as they come, at the
-// live edge, and is made anew when it breaks.
+// One camera over the page's socket. It plays parts as they come, at the live edge, and is
+// made anew when it breaks.
+import { renditions } from './api';
 import { Attempts } from './attempts';
 import { Buffer, mediaSource, plays } from './buffer';
+import { variantsOf } from './choice';
 import { Edge, dateAt, longestSilence, place, removable, stuck, type Mark, type Place } from './edge';
 import type { Clock } from './pace';
-import { drain, type Playing, type Report } from './playing';
+import { drain, type Mode, type Playing, type Report } from './playing';
 import type { Fragment } from './protocol';
 import { silence, silentType } from './silent';
 import type { LiveSocket } from './socket';
@@ -13,6 +15,8 @@ const timescale = 90_000;
 const marksKept = 32;
 const keptBehind = 6; // s of the buffer behind the picture from which it is emptied
 const refusedRetry = 10_000; // ms after which a camera that the server does not send is asked for again
+const mostJumps = 3; // of the server, within jumpsFor, that a large view takes: HLS has smaller pictures for its network
+const jumpsFor = 30_000; // ms
 
 export class LivePlayer extends Attempts implements Playing {
   private leave: (() => void) | undefined; // ends the subscription
@@ -29,9 +33,12 @@ export class LivePlayer extends Attempts implements Playing {
   private holding = false; // it gathers a cushion
   private lastPart = 0; // when one came
   private partsFrom = 0; // when the first one came behind the last progress; 0: none has
+  private names: string[] = []; // of the renditions of a large view
+  private quality = ''; // the one that is chosen
+  private jumps: number[] = []; // when the server left footage out, since this player was too slow
 
   constructor(
-    camera: string, private readonly rendition: string, video: HTMLVideoElement, still: HTMLCanvasElement, clock: Clock,
+    camera: string, private readonly rendition: string, private readonly mode: Mode, video: HTMLVideoElement, still: HTMLCanvasElement, clock: Clock,
     private readonly socket: LiveSocket, changed: () => void,
     private readonly giveUp: (why: string) => void, // this browser or network cannot do it: HLS may
   ) {
@@ -39,6 +46,10 @@ export class LivePlayer extends Attempts implements Playing {
     video.addEventListener('waiting', this.onWaiting);
     video.addEventListener('seeked', this.onSeeked);
     video.addEventListener('error', this.onError);
+    if (mode === 'wall') return;
+    this.names = [rendition];
+    // Whoever may not watch raw is shown no variant of it.
+    if (rendition === 'raw') renditions(camera).then((all) => { this.names = ['raw', ...variantsOf(all).sort((a, b) => b.width - a.width).map((v) => v.name)]; }, () => undefined);
   }
 
   override destroy(): void {
@@ -84,14 +95,20 @@ export class LivePlayer extends Attempts implements Playing {
     return this.played ? dateAt(this.marks, this.video.currentTime) ?? null : null;
   }
 
-  qualities(): string[] { return []; }
+  qualities(): string[] { return this.names; }
 
-  choose(): void { /* a tile has no choice */ }
+  choose(quality: string): void {
+    const before = this.chosen();
+    this.quality = quality;
+    if (this.chosen() !== before && this.state !== 'idle' && !this.timer) this.begin();
+  }
+
+  private chosen(): string { return this.quality || this.rendition; }
 
   report(): Report {
     const { ahead } = this.place();
     return {
-      ...this.seen(), rendition: this.rendition, mode: 'wall', keyframes: this.sparse, via: 'socket',
+      ...this.seen(), rendition: this.chosen(), mode: this.mode, keyframes: this.sparse, via: 'socket',
       buffered: ahead, latency: this.played ? ahead : null, fatalErrors: 0,
     };
   }
@@ -107,17 +124,18 @@ export class LivePlayer extends Attempts implements Playing {
     const source = new Source();
     const url = URL.createObjectURL(source);
     this.video.src = url;
+    const buffer = this.buffer = new Buffer(source, () => this.room(), (why) => { if (mine === this.generation) this.rebuild(why); });
     source.addEventListener('sourceopen', () => {
       URL.revokeObjectURL(url);
       if (mine !== this.generation) return;
       source.duration = Infinity;
-      this.buffer = new Buffer(source, () => this.room(), (why) => { if (mine === this.generation) this.rebuild(why); });
-      this.subscribe(this.buffer, mine);
+      buffer.opened();
     }, { once: true });
+    this.subscribe(buffer, mine); // the first parts come while the browser opens the source
   }
 
   private subscribe(buffer: Buffer, mine: number): void {
-    this.leave = this.socket.subscribe(this.camera, this.rendition, {
+    this.leave = this.socket.subscribe(this.camera, this.chosen(), {
       config: (config, all) => {
         const mime = this.sparse ? silentType(all) : all;
         const before = this.mime || mime;
@@ -147,6 +165,11 @@ export class LivePlayer extends Attempts implements Playing {
           taken();
           if (mine === this.generation) this.follow();
         });
+      },
+      leftOut: (reason) => {
+        const now = performance.now();
+        if (reason === 'behind' && this.played) this.jumps = [...this.jumps.filter((at) => now - at < jumpsFor), now];
+        if (this.mode === 'focus' && !this.quality && this.names.length > 1 && this.jumps.length >= mostJumps) this.giveUp('the network is too slow for this picture');
       },
       ended: (reason) => {
         this.leave = undefined;
@@ -258,6 +281,7 @@ export class LivePlayer extends Attempts implements Playing {
     this.buffer = undefined;
     this.config = this.coming = this.mime = '';
     this.marks = [];
+    this.jumps = [];
     this.partsFrom = 0;
   }
 }

@@ -148,6 +148,7 @@ function showCameras(): void {
   show(el('who'), !!me.user);
   show(el('sign-out'), !!me.user);
   text(el('who'), me.user?.name ?? '');
+  wall.socket?.warm();
   follow(follower);
   // An open page stays signed in.
   if (me.user) setInterval(() => void whoAmI().then(changed, () => undefined), 5 * 60_000);

@@ -29,8 +29,6 @@ export function library(): Promise<typeof Hls | undefined> {
   return loading;
 }
 
-library().catch(() => undefined); // loads while the page asks for the cameras
-
 function hasMediaSource(): boolean {
   return 'MediaSource' in globalThis || 'ManagedMediaSource' in globalThis;
 }

@@ -69,7 +69,7 @@ export class Screen {
 
   private live(socket: LiveSocket): LivePlayer {
     const { id } = this.camera;
-    return new LivePlayer(id, this.rendition, this.video, this.still, this.clock, socket, () => this.draw(), (why) => {
+    return new LivePlayer(id, this.rendition, this.mode, this.video, this.still, this.clock, socket, () => this.draw(), (why) => {
       console.info(`${id}: HLS, since ${why}`);
       this.player.destroy();
       this.player = this.hls();

@@ -10,6 +10,8 @@ export interface Listener {
   init: (data: Uint8Array<ArrayBuffer>, taken: () => void) => void;
   fragment: (f: Fragment) => void;
   part: (data: Uint8Array<ArrayBuffer>, taken: () => void) => void;
+  /** Footage does not come, for a reason of the protocol. */
+  leftOut: (reason: string) => void;
   /** The subscription has ended, for a reason of the protocol. */
   ended: (reason: string) => void;
   /** Sockets do not work here: the subscription has ended. */
@@ -69,6 +71,13 @@ export class LiveSocket {
       if (this.open) this.send({ type: 'unsubscribe', channel: s.channel });
       if (!this.all.size) this.ending = setTimeout(() => this.end(), idle);
     };
+  }
+
+  /** Connects before there is a subscription, which then does not wait for that. */
+  warm(): void {
+    if (this.broken || this.wire || this.retrying || this.all.size) return;
+    this.begin();
+    this.ending = setTimeout(() => this.end(), idle);
   }
 
   private begin(): void {
@@ -145,6 +154,7 @@ export class LiveSocket {
     if (!s) return; // it has ended here
     if (m.type === 'config') s.to.config(m.config, m.mime);
     else if (m.type === 'fragment') s.to.fragment(m);
+    else if (m.type === 'left_out') s.to.leftOut(m.reason);
     else if (m.type === 'end') {
       this.all.delete(s);
       s.to.ended(m.reason);

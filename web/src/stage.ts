@@ -58,17 +58,17 @@ export class Stage {
   private readonly addAnother = h('span', { class: 'another' }, icon(beside), this.another);
 
   /**
-   * Shows cameras: the first with all there is to know of it, the others beside it, over the
-   * socket. from gives the screen whose picture is shown until there is one.
+   * Shows cameras: the first with all there is to know of it, the others beside it. from gives the screen whose picture is shown until there is one.
    */
   constructor(
     private readonly root: HTMLElement, cameras: Camera[], private readonly clock: Clock, socket: LiveSocket | undefined,
     from: (id: string) => Screen | undefined, private readonly actions: Actions,
   ) {
-    this.all = cameras.map((camera, i) => ({ camera, screen: i ? new Screen(camera, 'wall', clock, socket) : new Screen(camera, 'focus', clock) }));
+    this.all = cameras.map((camera, i) => ({ camera, screen: new Screen(camera, i ? 'wall' : 'focus', clock, socket) }));
     for (const { camera, screen } of this.all) {
       const borrowed = from(camera.id);
       if (borrowed) screen.borrow(borrowed);
+      screen.player.want(model.wanted(camera)); // first: it has the longest way
     }
     const { camera } = this.all[0]!;
     this.screen = this.all[0]!.screen;
@@ -213,7 +213,7 @@ export class Stage {
     show(this.quality, all.length > 2);
     if (all.join() === [...this.quality.options].map((o) => o.value).join()) return;
     const { value } = this.quality;
-    this.quality.replaceChildren(...all.map((name) => h('option', { value: name }, name || 'Auto')));
+    this.quality.replaceChildren(...all.map((name) => h('option', { value: name }, name === 'raw' ? 'Original' : name || 'Auto')));
     this.quality.value = all.includes(value) ? value : '';
   }
 

@@ -6,6 +6,7 @@ import { choose, streamsOf, tooWide, variantsOf, type Stream } from './choice';
 import { h, text } from './dom';
 import * as model from './model';
 import type { Clock } from './pace';
+import { library } from './player';
 import { Screen } from './screen';
 import { liveSocket, type LiveSocket } from './socket';
 
@@ -80,6 +81,7 @@ export class Wall {
   private paused = false;
 
   constructor(private readonly root: HTMLElement, private readonly clock: Clock, private readonly focus: (id: string) => void) {
+    if (!this.socket) library().catch(() => undefined); // loads while the page asks for the cameras
     this.seen = new IntersectionObserver((entries) => {
       for (const e of entries) {
         const tile = this.tiles.get((e.target as HTMLElement).id.slice('camera-'.length));

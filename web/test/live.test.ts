@@ -177,6 +177,7 @@ function listener(): Listener & { heard: string[]; take: (() => void)[] } {
     init: (data, taken) => { heard.push(`init ${data}`); take.push(taken); },
     fragment: (f) => heard.push(`fragment ${f.seq}`),
     part: (data, taken) => { heard.push(`part ${data}`); take.push(taken); },
+    leftOut: (reason) => heard.push(`left out ${reason}`),
     ended: (reason) => heard.push(`ended ${reason}`),
     broken: () => heard.push('broken'),
   };
@@ -212,7 +213,8 @@ test('a socket', (t) => {
   server.tell({ type: 'fragment', channel: 1, seq: 5 });
   server.part(1, 4);
   server.part(2, 9);
-  assert.deepEqual(a.heard.splice(0), ['config c m', 'init 7', 'fragment 5', 'part 4']);
+  server.tell({ type: 'left_out', channel: 1, reason: 'behind', from: { seq: 5, epoch: 3, part: 5 }, to: 7 });
+  assert.deepEqual(a.heard.splice(0), ['config c m', 'init 7', 'fragment 5', 'part 4', 'left out behind']);
   assert.deepEqual(b.heard.splice(0), ['part 9']);
 
   // What is used is acknowledged soon; much at once.
@@ -253,6 +255,26 @@ test('a socket', (t) => {
   server.tell({ type: 'end', channel: 6, reason: 'not_found', error: '' });
   assert.deepEqual(b.heard.splice(0), ['ended not_found']);
   assert.equal(server.wire.readyState, 3);
+});
+
+test('a socket is there before the first subscription', (t) => {
+  t.mock.timers.enable();
+  const server = new Server(), socket = new LiveSocket(server.connect);
+  socket.warm();
+  server.hello();
+  t.mock.timers.tick(1000);
+  const leave = socket.subscribe('yard', 'raw', listener());
+  assert.deepEqual(server.wire.sent, [{ type: 'subscribe', channel: 1, camera: 'yard', rendition: 'raw' }]);
+  t.mock.timers.tick(10_000);
+  assert.equal(server.wire.readyState, 1, 'it is in use');
+  leave();
+  t.mock.timers.tick(10_000);
+  assert.equal(server.wire.readyState, 3);
+
+  socket.warm();
+  server.hello();
+  t.mock.timers.tick(10_000);
+  assert.deepEqual([server.wires.length, server.wire.readyState], [2, 3], 'nobody has used it');
 });
 
 test('a socket that does not work', (t) => {
@@ -314,6 +336,8 @@ test('a buffer', () => {
   buffer.removeTo(6); // one is enough
   buffer.type('m2');
   append(3);
+  assert.deepEqual(source.done, [], 'the source is not open');
+  buffer.opened();
   for (let i = 0; i < 4; i++) source.finish();
   assert.deepEqual(source.done.splice(0), ['add m1', 'append 1', 'append 2', 'remove to 5', 'type m2', 'append 3']);
   assert.deepEqual(done, [1, 2, 3]);
