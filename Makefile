@@ -87,7 +87,7 @@ vet:
 lint: vet
 	@if command -v golangci-lint >/dev/null; then golangci-lint run; else echo "lint: golangci-lint is not installed; gofmt and go vet have run" >&2; fi
 
-# Half an hour as it is; BENCH_FLAGS='-cameras 4 -rounds 1 -seconds 10s' is short.
+# Half an hour as it is; BENCH_FLAGS='-cameras 4 -rounds 1 -seconds 10s' is short. '-mediamtx PATH' measures MediaMTX too.
 bench: deps-test build
 	FRAMELOG_TEST_BINARY=$(CURDIR)/bin/framelog $(GO) test -run '^$$' -bench . -skip Sizing -benchtime 1x -timeout 90m ./tests/bench -args $(BENCH_FLAGS)
 	$(GO) test -run '^$$' -bench . -benchtime 5x ./processors/exec
