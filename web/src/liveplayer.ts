@@ -14,6 +14,7 @@ import type { LiveSocket } from './socket';
 const timescale = 90_000;
 const marksKept = 32;
 const keptBehind = 6; // s of the buffer behind the picture from which it is emptied
+const little = 0.5; // s of the buffer with which browsers may stop: sound ends before pictures do
 const refusedRetry = 10_000; // ms after which a camera that the server does not send is asked for again
 const mostJumps = 3; // of the server, within jumpsFor, that a large view takes: HLS has smaller pictures for its network
 const jumpsFor = 30_000; // ms
@@ -212,7 +213,7 @@ export class LivePlayer extends Attempts implements Playing {
       if (next === undefined) this.edge.stalled(now); // else the camera was away: that says nothing of the network
     }
     // Browsers stop a little before the end of what they have: sound ends before pictures do.
-    const over = ahead < 0.05 || ahead < 0.5 && now - this.stoodSince > 300;
+    const over = ahead < 0.05 || ahead < little && now - this.stoodSince > 300;
     if (over && next !== undefined) {
       video.currentTime = next + 0.001; // the first part, or what comes behind footage that is missing
     } else if (this.edge.skip(ahead, now)) {
@@ -254,6 +255,7 @@ export class LivePlayer extends Attempts implements Playing {
     this.stalledAt = video.currentTime;
     this.stalls++;
     this.edge.stands(performance.now());
+    if (this.place().ahead > little) return; // the decoder is too slow: more in the buffer would not help
     this.holding = true; // one stop is better than many: it goes on with a cushion
     video.pause();
   };
