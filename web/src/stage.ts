@@ -58,7 +58,8 @@ export class Stage {
   private readonly addAnother = h('span', { class: 'another' }, icon(beside), this.another);
 
   /**
-   * Shows cameras: the first with all there is to know of it, the others beside it. from gives the screen whose picture is shown until there is one.
+   * Shows cameras: the first with all there is to know of it, the others beside it. from gives
+   * the screen whose picture is shown until there is one.
    */
   constructor(
     private readonly root: HTMLElement, cameras: Camera[], private readonly clock: Clock, socket: LiveSocket | undefined,
