@@ -225,8 +225,13 @@ func TestKilledInPut(t *testing.T) {
 	server := testenv.StartS3(t)
 	b := footage(8 << 20)
 	c := config(server)
-	c.Endpoint = cutter(t, server.Endpoint, 5<<20, server.Kill)
+	killed := make(chan struct{})
+	c.Endpoint = cutter(t, server.Endpoint, 5<<20, func() {
+		server.Kill()
+		close(killed)
+	})
 	err := put(open(t, c, nil), "x/1.mp4", b)
+	<-killed
 	if path, ok := errors.AsType[*fs.PathError](err); !ok || errors.Is(err, fs.ErrExist) {
 		t.Errorf("killed: %v", path)
 	}
