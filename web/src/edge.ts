@@ -25,6 +25,7 @@ export class Edge {
   private quietSince = 0;
   private unused = Infinity; // the least that was ahead since then
   private stood = -Infinity; // when the picture began to stand still last
+  private rest = this.cushion; // the cushion of the last calm
 
   /** A part has come; ahead is what was in the buffer before. */
   arrived(ahead: number, now: number): void {
@@ -32,7 +33,7 @@ export class Edge {
     this.samples.push({ at: now, ahead });
     this.unused = Math.min(this.unused, ahead);
     if (now - this.quietSince <= calm) return;
-    this.cushion = Math.max(leastCushion, this.cushion - Math.max(0, this.unused - spare));
+    this.rest = this.cushion = Math.max(leastCushion, this.cushion - Math.max(0, this.unused - spare));
     this.quiet(now);
   }
 
@@ -43,6 +44,9 @@ export class Edge {
     // The widest cushion would not have helped where the connection was lost, or is too slow.
     if (now - this.stood < mostCushion * 1000) this.cushion = Math.min(mostCushion, this.cushion + wider);
   }
+
+  /** The server has left footage out: the network is too slow, and a wide cushion does not help. */
+  tooSlow(): void { this.cushion = Math.min(this.cushion, this.rest); }
 
   /** The picture stands still, whatever the reason is. */
   stands(now: number): void { this.stood = now; }

@@ -169,6 +169,7 @@ export class LivePlayer extends Attempts implements Playing {
       },
       leftOut: (reason) => {
         const now = performance.now();
+        if (reason === 'behind') this.edge.tooSlow();
         if (reason === 'behind' && this.played) this.jumps = [...this.jumps.filter((at) => now - at < jumpsFor), now];
         if (this.mode === 'focus' && !this.quality && this.names.length > 1 && this.jumps.length >= mostJumps) this.giveUp('the network is too slow for this picture');
       },

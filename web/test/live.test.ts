@@ -79,6 +79,19 @@ test('who has seen the picture stand jumps to the edge', () => {
   assert.equal(edge.skip(2.1, 1002), 0, 'this is one burst');
 });
 
+test('a network that is too slow does not make the cushion wider', () => {
+  const edge = new Edge();
+  edge.begin(0);
+  const first = edge.cushion;
+  for (let at = 0; at < 5000; at += 1000) {
+    edge.stands(at);
+    edge.stalled(at + 300);
+  }
+  assert.ok(edge.cushion > first);
+  edge.tooSlow();
+  assert.equal(edge.cushion, first);
+});
+
 test('stalls make the cushion wider, calm makes it narrower', () => {
   const edge = new Edge();
   edge.begin(0);
