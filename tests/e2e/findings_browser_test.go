@@ -72,12 +72,14 @@ func padder() processors.Processor {
 }
 
 // boxSampler reads the strip in the picture in focus and the box over it, ten times a
-// second, into window.boxes.
+// second, into window.boxes. Right after a jump the box may still be that of the picture before.
 const boxSampler = `(() => {
   window.boxes = [];
+  let jumped = 0;
+  document.querySelector('#stage video').addEventListener('seeking', () => { jumped = Date.now(); });
   setInterval(() => {
     const box = document.querySelector('#stage .boxes div'), v = document.querySelector('#stage video'), seen = window.seen[window.seen.length - 1];
-    if (!box || !seen || Date.now() - seen.at > 150 || seen === window.boxes.last) return;
+    if (!box || !seen || Date.now() - seen.at > 150 || Date.now() - jumped < 500 || seen === window.boxes.last) return;
     window.boxes.last = seen;
     window.boxes.push({taken: seen.taken, x: parseFloat(box.style.left) / v.clientWidth, late: box.parentElement.classList.contains('late'), label: box.textContent});
   }, 20);

@@ -12,6 +12,7 @@ const skipFrom = 10; // s behind the cushion from which a player goes to the edg
 const skipAfterStall = 0.4; // s behind it from which it does so after it has stood
 const recent = 10_000; // ms
 const burst = 500; // ms in which parts may come together that have waited
+const starvedFor = 20_000, starvedStalls = 4, starvedStood = 5_000; // ms, stalls within them, ms that these lasted
 
 /**
  * Keeps the cushion: what is in the buffer right before the next part comes. It is
@@ -26,6 +27,7 @@ export class Edge {
   private unused = Infinity; // the least that was ahead since then
   private stood = -Infinity; // when the picture began to stand still last
   private rest = this.cushion; // the cushion of the last calm
+  private stalls: { at: number; stood: number }[] = []; // the newest, all of the network
 
   /** A part has come; ahead is what was in the buffer before. */
   arrived(ahead: number, now: number): void {
@@ -43,6 +45,13 @@ export class Edge {
     this.quiet(now);
     // The widest cushion would not have helped where the connection was lost, or is too slow.
     if (now - this.stood < mostCushion * 1000) this.cushion = Math.min(mostCushion, this.cushion + wider);
+    this.stalls.push({ at: now, stood: now - this.stood });
+    this.stalls = this.stalls.filter((s) => now - s.at < starvedFor);
+  }
+
+  /** Whether the picture has stopped so often, and for so long, that the network must be too slow. */
+  starved(): boolean {
+    return this.stalls.length >= starvedStalls && this.stalls.reduce((sum, s) => sum + s.stood, 0) >= starvedStood;
   }
 
   /** The server has left footage out: the network is too slow, and a wide cushion does not help. */

@@ -16,8 +16,8 @@ const marksKept = 32;
 const keptBehind = 6; // s of the buffer behind the picture from which it is emptied
 const little = 0.5; // s of the buffer with which browsers may stop: sound ends before pictures do
 const refusedRetry = 10_000; // ms after which a camera that the server does not send is asked for again
-const mostJumps = 3; // of the server, within jumpsFor, that a large view takes: HLS has smaller pictures for its network
-const jumpsFor = 30_000; // ms
+const mostJumps = 2; // of the server, within jumpsFor, that a large view takes: HLS has smaller pictures for its network
+const jumpsFor = 60_000; // ms: where hardly anything comes, the server leaves footage out every 20 s
 
 export class LivePlayer extends Attempts implements Playing {
   private leave: (() => void) | undefined; // ends the subscription
@@ -171,7 +171,7 @@ export class LivePlayer extends Attempts implements Playing {
         const now = performance.now();
         if (reason === 'behind') this.edge.tooSlow();
         if (reason === 'behind' && this.played) this.jumps = [...this.jumps.filter((at) => now - at < jumpsFor), now];
-        if (this.mode === 'focus' && !this.quality && this.names.length > 1 && this.jumps.length >= mostJumps) this.giveUp('the network is too slow for this picture');
+        if (this.jumps.length >= mostJumps) this.adapt();
       },
       ended: (reason) => {
         this.leave = undefined;
@@ -180,6 +180,13 @@ export class LivePlayer extends Attempts implements Playing {
       },
       broken: () => this.giveUp('the socket does not work here'),
     }, this.sparse);
+  }
+
+  /** Leaves a large view to HLS, which adapts to its network, unless its viewer has chosen a quality. Tells whether it has. */
+  private adapt(): boolean {
+    const may = this.mode === 'focus' && !this.quality && this.names.length > 1;
+    if (may) this.giveUp('the network is too slow for this picture');
+    return may;
   }
 
   private mark(f: Fragment): void {
@@ -211,7 +218,10 @@ export class LivePlayer extends Attempts implements Playing {
     if (this.holding) {
       if (next === undefined && ahead < this.edge.cushion) return;
       this.holding = false;
-      if (next === undefined) this.edge.stalled(now); // else the camera was away: that says nothing of the network
+      if (next === undefined) { // else the camera was away: that says nothing of the network
+        this.edge.stalled(now);
+        if (this.edge.starved() && this.adapt()) return;
+      }
     }
     // Browsers stop a little before the end of what they have: sound ends before pictures do.
     const over = ahead < 0.05 || ahead < little && now - this.stoodSince > 300;

@@ -92,6 +92,21 @@ test('a network that is too slow does not make the cushion wider', () => {
   assert.equal(edge.cushion, first);
 });
 
+test('a picture that stops again and again for long is starved by its network', () => {
+  const stalls = (n: number, every: number, stood: number) => {
+    const edge = new Edge();
+    for (let i = 1; i <= n; i++) {
+      edge.stands(i * every - stood);
+      edge.stalled(i * every);
+    }
+    return edge.starved();
+  };
+  assert.ok(stalls(5, 2000, 1300), 'a fifth of the throughput that it needs');
+  assert.ok(!stalls(1, 30_000, 12_000), 'the server was away');
+  assert.ok(!stalls(10, 1000, 200), 'jitter: the cushion grows');
+  assert.ok(!stalls(20, 8000, 1300), 'now and then');
+});
+
 test('stalls make the cushion wider, calm makes it narrower', () => {
   const edge = new Edge();
   edge.begin(0);
