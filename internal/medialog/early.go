@@ -19,17 +19,19 @@ const earlyLimit = 4096
 
 // early is what a writer got before its topic was open.
 type early struct {
-	ops     []func()      // operations on the core; at most earlyLimit, and one gap
-	bytes   int64         // of chunks in ops
-	gap     *earlyGap     // the newest gap among ops
-	lost    *schemas.Lost // the newest Lost among ops, if nothing follows it
-	session bool          // a session began after ops was full
-	why     string        // why nothing was recorded before that session
-	start   time.Time     // public time of the first footage
-	starts  []earlyStart  // of the fragments among ops, as long as nothing is missing between them
-	broken  bool          // there are more, behind a gap or in a later session
-	refused string        // why the unfinished fragment is refused; "": it is taken
-	full    string        // why all later fragments are refused; "": they are taken
+	ops     []func()         // operations on the core; at most earlyLimit, and one gap
+	bytes   int64            // of chunks in ops
+	gap     *earlyGap        // the newest gap among ops
+	lost    *schemas.Lost    // the newest Lost among ops, if nothing follows it
+	session bool             // a session began after ops was full
+	why     string           // why nothing was recorded before that session
+	start   time.Time        // public time of the first footage
+	starts  []earlyStart     // of the fragments among ops, as long as nothing is missing between them
+	final   string           // names the last access unit of the newest complete fragment
+	sound   []schemas.Sample // of its last chunk
+	broken  bool             // there are more, behind a gap or in a later session
+	refused string           // why the unfinished fragment is refused; "": it is taken
+	full    string           // why all later fragments are refused; "": they are taken
 }
 
 type earlyGap struct {
@@ -82,7 +84,10 @@ func (w *Writer) writeEarly(c *schemas.Chunk, admit string) error {
 	}
 	e.bytes += size
 	if c.Index == 0 && !e.broken {
-		e.starts = append(e.starts, earlyStart{unit: schemas.UnitHash(c.Video()[0].Data), time: c.Start, op: len(e.ops)})
+		e.starts = append(e.starts, earlyStart{unit: schemas.UnitHash(c.Video()[0].Data), before: e.final, sound: e.sound, time: c.Start, op: len(e.ops)})
+	}
+	if v := c.Video(); c.Last && len(v) > 0 {
+		e.final, e.sound = schemas.UnitHash(v[len(v)-1].Data), c.Audio()
 	}
 	e.add(func() { _ = w.write(c, "") })
 	return nil
@@ -116,13 +121,14 @@ func (w *Writer) earlyGap(start time.Time, media, duration int64, reason string)
 func (w *Writer) begin(epoch int64, p plan, partitions int32, first *earlyStart) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.core.opened(epoch, p, partitions)
-	w.opened = true
 	e := w.early
 	w.early = early{}
 	if first != nil && p.resume.unit != nil {
 		e.ops = slices.Delete(e.ops, e.starts[0].op, first.op)
+		p.resume.unit.own = first.sound
 	}
+	w.core.opened(epoch, p, partitions)
+	w.opened = true
 	for _, op := range e.ops {
 		op()
 	}

@@ -21,9 +21,11 @@ const (
 
 // earlyStart is the beginning of a fragment that a writer got before its topic was open.
 type earlyStart struct {
-	unit string    // names its first access unit
-	time time.Time // public
-	op   int       // the operation that writes its first chunk
+	unit   string           // names its first access unit
+	before string           // names the access unit before that; "": there is none
+	sound  []schemas.Sample // of the chunk before
+	time   time.Time        // public
+	op     int              // the operation that writes its first chunk
 }
 
 // findPast reads what stood in the log before the `open` at offset epoch, and cuts it at
@@ -32,8 +34,11 @@ type earlyStart struct {
 // seems to record, findPast waits for it.
 //
 // If the fragment with this writer's first unit has its entry already, nothing can be cut
-// there. Then the writer begins with a later fragment, first, and leaves out those before
-// it: the log has them. Nil: it begins with all that it has.
+// there. Nor if a fragment with the seq of this writer's first one has begun already:
+// readers may have shown it, and its session must not change. Then the writer begins with a
+// later fragment, first, and leaves out those before it: the log has them. The earlier
+// writer may stop with the fragment before that: it learns that it is fenced when it writes
+// its entry. Nil: this writer begins with all that it has.
 func (w *Writer) findPast(ctx context.Context, epoch int64) (left leftover, first *earlyStart, err error) {
 	began := time.Now()
 	w.step.Store("the end of the index")
@@ -47,37 +52,61 @@ func (w *Writer) findPast(ctx context.Context, epoch int64) (left leftover, firs
 		return leftover{}, nil, err
 	}
 	left.unit, left.unitTime, left.redo = w.opt.Unit, w.firstTime(), w.opt.Redo
-	if !w.mayFollow() || w.opt.Redo || !left.awaitsUnit() || left.hasUnit(epoch) {
+	if !w.mayFollow() || w.opt.Redo || !left.awaitsUnit() {
 		return left, nil, nil
 	}
-	later := w.entered(ctx, left.unit, left.unitTime)
-	wait := unitWait
-	if later {
-		wait = laterWait
+	for i := range left.chunks {
+		left.chunks[i].old = true
 	}
-	for time.Since(began) < wait {
+	entered := left.unitOf(epoch) == nil && w.entered(ctx, left.unit, left.unitTime)
+	for grown := began; ; {
+		if at, first, ok := left.begins(epoch, w.startsOf(&left.past), entered); ok {
+			left.past = at
+			return left, first, nil
+		}
+		switch now := time.Now(); {
+		case now.Sub(began) >= laterWait, !entered && now.Sub(grown) >= unitWait:
+			return left, nil, nil
+		case left.unitOf(epoch) == nil: // what comes is of no use if the unit does not
+			grown = began
+		}
 		select {
 		case <-time.After(unitPause):
 		case <-ctx.Done():
 			return leftover{}, nil, ctx.Err()
 		}
+		n := len(left.chunks)
 		if err := w.log.readMoreLeftover(ctx, w.media, &left); err != nil {
 			return leftover{}, nil, err
 		}
-		if !later {
-			if left.hasUnit(epoch) {
-				return left, nil, nil
-			}
-			continue
-		}
-		for _, s := range w.laterStarts() {
-			at := left
-			if at.unit, at.unitTime = s.unit, s.time; at.hasUnit(epoch) {
-				return at, &s, nil
-			}
+		if len(left.chunks) > n {
+			grown = time.Now()
 		}
 	}
-	return left, nil, nil
+}
+
+// begins chooses with which of its fragments a new writer begins, and gives what was left
+// as it is for that one. entered: the first one has its entry. first is nil for the first
+// one; ok is false if there is none yet.
+func (p past) begins(own int64, starts []earlyStart, entered bool) (at past, first *earlyStart, ok bool) {
+	for i := range starts {
+		if i == 0 && entered {
+			continue
+		}
+		at := p
+		at.unit, at.unitTime, at.before = starts[i].unit, starts[i].time, starts[i].before
+		unit := at.unitOf(own)
+		switch {
+		case unit == nil && i == 0: // it may be on its way
+			return p, nil, false
+		case unit == nil || unit.shown:
+		case i == 0:
+			return at, nil, true
+		default:
+			return at, &starts[i], true
+		}
+	}
+	return p, nil, false
 }
 
 // mayFollow reports whether another process may still record. AbsentRestart is no proof
@@ -86,10 +115,11 @@ func (w *Writer) mayFollow() bool {
 	return w.opt.Absent == schemas.AbsentHandover || w.opt.Absent == schemas.AbsentRestart
 }
 
-// hasUnit reports whether the new writer's first access unit is among what was left.
-func (p past) hasUnit(own int64) bool {
+// unitOf returns where the new writer's first access unit stands among what was left; nil:
+// it is not there.
+func (p past) unitOf(own int64) *place {
 	_, unit := settle(own, p)
-	return unit != nil
+	return unit
 }
 
 // entered reports whether a fragment that has its entry holds an access unit of about the
@@ -118,15 +148,17 @@ func (w *Writer) entered(ctx context.Context, unit string, at time.Time) bool {
 	return false
 }
 
-// laterStarts returns where the fragments begin that this writer has got, but for the
-// first one.
-func (w *Writer) laterStarts() []earlyStart {
+// startsOf returns where the fragments begin that this writer has got. The first one is
+// that of p, also if nothing of it has come yet.
+func (w *Writer) startsOf(p *past) []earlyStart {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.early.starts) == 0 {
-		return nil
+	starts := slices.Clone(w.early.starts)
+	if len(starts) == 0 {
+		starts = make([]earlyStart, 1)
 	}
-	return slices.Clone(w.early.starts[1:])
+	starts[0].unit, starts[0].time = p.unit, p.unitTime
+	return starts
 }
 
 // soundEdge is how long before a picture sound may begin and belong to it all the same, in
@@ -144,6 +176,16 @@ func (u *place) addSound(ch *schemas.Chunk, timescale uint32) {
 		run := &ch.Runs[i]
 		if run.Track != schemas.AudioTrack {
 			continue
+		}
+		if u.ends { // no chunk of the writer before has what came too late for its fragment
+			all := slices.Concat(u.own, run.Samples)
+			last := func(s schemas.Sample) bool {
+				return len(u.sound) > 0 && bytes.Equal(s.Data, u.sound[len(u.sound)-1].Data)
+			}
+			if n := slices.IndexFunc(all, last); n >= 0 {
+				run.Samples = all[n+1:]
+				continue
+			}
 		}
 		own := run.Samples
 		for len(own) > 0 && before(own[0], ch.MediaStart()) {

@@ -17,15 +17,19 @@ import (
 // TestPlannedHandover: a second writer has a connection to the same camera, and opens
 // the log with its first access unit. The chunk with this unit from the first writer is
 // still on its way. Every frame is in the log once, and both times go on.
-func TestPlannedHandover(t *testing.T) { plannedHandover(t, 0) }
+func TestPlannedHandover(t *testing.T) { plannedHandover(t, 0, false) }
 
 // TestPlannedHandoverLate: the second writer comes so late that the fragments with its
 // first access units have their entries. It leaves them out.
-func TestPlannedHandoverLate(t *testing.T) { plannedHandover(t, 2) }
+func TestPlannedHandoverLate(t *testing.T) { plannedHandover(t, 2, false) }
+
+// TestPlannedHandoverBegun: the first writer has begun the fragment with which the second
+// one comes, and readers have shown its first chunk. The first one ends it.
+func TestPlannedHandoverBegun(t *testing.T) { plannedHandover(t, 0, true) }
 
 // plannedHandover lets a second writer begin with fragments that have their entries, late
-// of them.
-func plannedHandover(t *testing.T, late int) {
+// of them. begun: or with one of which the first chunk is in the log.
+func plannedHandover(t *testing.T, late int, begun bool) {
 	t.Helper()
 	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
 		l := e.log()
@@ -38,8 +42,7 @@ func plannedHandover(t *testing.T, late int) {
 			}
 			time.Sleep(600 * time.Millisecond)
 		}
-		frames := f.count
-
+		frames, own := f.count, 3
 		// The second one has the same frames. Its clock is 70 ms ahead.
 		var told []schemas.Standing
 		f2 := newFeed(nil, 1)
@@ -49,6 +52,13 @@ func plannedHandover(t *testing.T, late int) {
 		unit := make([]byte, 100)
 		binary.BigEndian.PutUint32(unit, 1)
 		binary.BigEndian.PutUint32(unit[4:], f2.count+1)
+		if begun {
+			own, frames = own+1, frames+15
+			if err := f.chunk(0, 5, false, 100); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
 		f2.w = e.log().Open(t.Context(), cam, OpenOptions{
 			Writer: "w2", Absent: schemas.AbsentHandover, Unit: schemas.UnitHash(unit),
 			Session: func(s schemas.Standing, absent time.Duration, reason string) {
@@ -57,13 +67,18 @@ func plannedHandover(t *testing.T, late int) {
 				}
 			},
 		})
-		for range late + 1 {
+		for range late + own - 2 {
 			if err := f2.fragment(3); err != nil {
 				t.Fatal(err)
 			}
 		}
 		time.Sleep(unitWait / 2)
-		if err := f.fragment(3); err != nil {
+		if begun {
+			if err := errors.Join(f.chunk(1, 5, false, 100), f.chunk(2, 5, true, 100)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(unitWait / 2)
+		} else if err := f.fragment(3); err != nil {
 			t.Fatal(err)
 		}
 		ready(t, f2.w)
@@ -106,8 +121,8 @@ func plannedHandover(t *testing.T, late int) {
 				break
 			}
 		}
-		own := es[3]
-		if n := (schemas.Standing{Life: own.Life, Seq: own.Seq, Session: 2, Layout: own.Layout, Media: own.Media}); len(told) != 1 || told[0] != n {
+		first := es[own]
+		if n := (schemas.Standing{Life: first.Life, Seq: first.Seq, Session: 2, Layout: first.Layout, Media: first.Media}); len(told) != 1 || told[0] != n {
 			t.Errorf("told %+v, want %+v", told, n)
 		}
 	})

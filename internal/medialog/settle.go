@@ -28,7 +28,9 @@ type chunkMeta struct {
 	bytes     int64            // of samples
 	unit      string           // names its first access unit, if that is a sync sample (schemas.UnitHash)
 	inner     []string         // names the other sync samples
-	sound     []schemas.Sample // if unit is not empty
+	final     string           // names its last access unit, if last
+	sound     []schemas.Sample // if unit or final is not empty
+	old       bool             // it was found at once: readers may have shown it
 }
 
 func metaOf(c *schemas.Chunk, partition int32, offset int64) chunkMeta {
@@ -49,7 +51,10 @@ func metaOf(c *schemas.Chunk, partition int32, offset int64) chunkMeta {
 			m.inner = append(m.inner, schemas.UnitHash(s.Data))
 		}
 	}
-	if m.unit != "" {
+	if v := c.Video(); m.last && len(v) > 0 {
+		m.final = schemas.UnitHash(v[len(v)-1].Data)
+	}
+	if m.unit != "" || m.final != "" {
 		for _, s := range c.Audio() {
 			s.Data = slices.Clone(s.Data) // c may share the record's memory
 			m.sound = append(m.sound, s)
@@ -110,6 +115,7 @@ type past struct {
 	// The new writer's first access unit.
 	unit     string    // its name; "": it is not known
 	unitTime time.Time // its public time, as far as it is known
+	before   string    // names the access unit before it, in the new writer's footage; "": it has none
 	redo     bool      // the new writer's source repeats what was left (OpenOptions.Redo)
 }
 
@@ -171,7 +177,10 @@ type place struct {
 	epoch   int64
 	media   int64
 	start   time.Time        // public time
-	sound   []schemas.Sample // of the chunk that begins there
+	sound   []schemas.Sample // of the chunk that begins there, or ends there
+	own     []schemas.Sample // sound of the new writer, if its first fragments are left out: of the chunk before
+	ends    bool             // a fragment ends there, and no chunk begins there
+	shown   bool             // readers may have shown a fragment of seq
 }
 
 // missing appends the gaps between the newest entry and next.
@@ -357,6 +366,7 @@ func (p *past) upToUnit(kept []*copyOf) (_ []*copyOf, unit *place) {
 			switch {
 			case m.unit == p.unit && n == 0:
 				unit.sound = m.sound
+				unit.shown = p.shown(unit)
 				return kept[:i], unit
 			case m.unit == p.unit:
 				unit.sound = m.sound
@@ -369,10 +379,29 @@ func (p *past) upToUnit(kept []*copyOf) (_ []*copyOf, unit *place) {
 			}
 			c.reason = schemas.ReasonHandover
 			unit.seq++
+			unit.shown = p.shown(unit)
 			return kept[:i+1], unit
 		}
 	}
-	return kept, nil
+	return kept, p.behindLast(kept)
+}
+
+// behindLast returns the place behind the last fragment, if that is complete and ends with the
+// access unit before the new writer's first one. Nil: it does not.
+func (p *past) behindLast(kept []*copyOf) *place {
+	if len(kept) == 0 || p.before == "" {
+		return nil
+	}
+	m := kept[len(kept)-1].end()
+	if !m.last || m.final != p.before || m.endTime().Sub(p.unitTime).Abs() > unitMargin {
+		return nil
+	}
+	return &place{seq: m.seq + 1, session: m.session, epoch: m.epoch, media: m.mediaEnd, start: m.endTime(), sound: m.sound, ends: true}
+}
+
+// shown reports whether readers may have shown a fragment of another writer with the seq of u.
+func (p *past) shown(u *place) bool {
+	return slices.ContainsFunc(p.chunks, func(m chunkMeta) bool { return m.old && m.index == 0 && m.seq == u.seq && m.epoch >= u.epoch })
 }
 
 // missing returns the gaps for the seqs between two entries of which the log has no

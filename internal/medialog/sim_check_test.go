@@ -306,6 +306,26 @@ func (s *sim) checkHandover(truth []schemas.Entry) error {
 	return nil
 }
 
+// checkShown: a fragment whose first chunk readers may have shown keeps its session: no writer
+// takes its seq. That holds as long as the writer before records on.
+func (s *sim) checkShown(truth []schemas.Entry) error {
+	for _, w := range s.writers {
+		u := w.planned.resume.unit
+		if !w.opened || w.tired || u == nil || u.seq != w.firstSeq {
+			continue
+		}
+		for n, seen := range w.old {
+			for _, c := range s.media[n].records[min(seen.start, seen.end):seen.end] {
+				if c.Epoch == u.epoch && c.Seq == u.seq && c.Index == 0 {
+					return fmt.Errorf("writer %d begins with seq %d, which the one before had begun already", w.id, u.seq)
+				}
+			}
+		}
+		s.stats.Kept++
+	}
+	return nil
+}
+
 // cutOff reports whether the log has the chunk behind the last one that e names.
 func (s *sim) cutOff(e *schemas.Entry) bool {
 	for _, c := range s.media[e.Partition].records {

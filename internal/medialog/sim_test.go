@@ -75,7 +75,7 @@ func TestSimulation(t *testing.T) {
 // simStats counts what happened. Every field must be seen.
 type simStats struct {
 	Void, Fenced, Crashes, Settled, Truncated, Gaps, Runs, Expired, Unknown, Shown, Copies, Refused, Entries, Readers, Began int
-	Froms, Twice, Continued, CutInside, Handovers, Absences, Emptied, Purged, Waited                                         int
+	Froms, Twice, Continued, CutInside, Handovers, Absences, Emptied, Purged, Waited, Later, Kept, Behind                    int
 }
 
 // simLog is one partition: records and the offset of the first one left.
@@ -291,7 +291,7 @@ func (s *sim) checkLife() error {
 	if err != nil {
 		return err
 	}
-	for _, check := range []func([]schemas.Entry) error{s.checkSafe, s.checkStrings, s.checkMedia, s.checkAbsence, s.checkHandover, s.checkOpens, s.checkCoverage} {
+	for _, check := range []func([]schemas.Entry) error{s.checkSafe, s.checkStrings, s.checkMedia, s.checkAbsence, s.checkHandover, s.checkShown, s.checkOpens, s.checkCoverage} {
 		if err := check(truth); err != nil {
 			return err
 		}

@@ -30,6 +30,12 @@ type simWriter struct {
 	unit     string // its first access unit; "": it opens without one
 	unitTime time.Time
 	waited   int // looks for its first access unit
+	starts   []earlyStart
+	first    *earlyStart // it begins with this one, and leaves out those before; nil: with the first one
+	final    string      // names the last access unit of its newest complete fragment
+	broken   bool        // something is missing behind starts
+	old      []span      // of media: from where its last look began to the end of its first one; nil: it has not looked
+	tired    bool        // it has not waited any longer
 
 	// The camera that it records.
 	frame    int64 // number of the next frame
@@ -121,12 +127,14 @@ func (s *sim) camera(w *simWriter) {
 		if s.chance(0.05) { // reconnect
 			w.frame = s.nextKey(max(w.frame, edge-s.rng.Int64N(5)) + s.rng.Int64N(125))
 			s.connect(w)
+			w.broken = true
 			s.do(w, func() { w.core.beginSession(fmt.Sprint("camera ", w.id)) })
 			return
 		}
 		if s.chance(0.03) { // a cap, then no keyframe
 			m, d := w.media(), (s.nextKey(w.frame+1+s.rng.Int64N(100))-w.frame)*frame
 			w.frame += d / frame
+			w.broken = true
 			s.do(w, func() { w.core.addGap(publicTime(m), m, d, schemas.ReasonKeyframe) })
 			return
 		}
@@ -141,6 +149,12 @@ func (s *sim) camera(w *simWriter) {
 		w.ask(&schemas.Entry{})
 	}
 	w.received = true
+	if w.opening && c.Index == 0 && !w.broken {
+		w.starts = append(w.starts, earlyStart{unit: schemas.UnitHash(c.Video()[0].Data), before: w.final, time: c.Start, op: len(w.ops)})
+	}
+	if v := c.Video(); c.Last {
+		w.final = schemas.UnitHash(v[len(v)-1].Data)
+	}
 	s.do(w, func() {
 		o, err := w.core.write(c, admit)
 		if err != nil {
@@ -307,12 +321,14 @@ func (s *sim) stepOpen(w *simWriter) {
 	}
 	w.epoch = r.offset
 	p := s.past(w)
-	if w.waited < 20 && p.awaitsUnit() {
-		if _, unit := settle(w.epoch, p); unit == nil && s.chance(0.9) {
+	if p.awaitsUnit() {
+		at, first, ok := p.begins(w.epoch, w.starts, s.entered(w, p))
+		if w.tired = !ok && (w.waited >= 40 || s.chance(0.05)); !ok && !w.tired {
 			w.waited++
 			s.stats.Waited++
 			return
 		}
+		p, w.first = at, first
 	}
 	w.planned = p.plan(w.epoch, s.stood, s.unixNow())
 	if w.planned.resume.life == "" {
@@ -331,15 +347,42 @@ func (s *sim) past(w *simWriter) past {
 	for e := range s.valid(s.index.start, w.epoch) {
 		p.take(&e)
 	}
+	first := w.old == nil
 	for n := range s.media {
 		l := &s.media[n]
+		if first {
+			w.old = append(w.old, span{end: l.end()})
+		}
+		w.old[n].start = l.start
 		for o := l.start; o < l.end(); o++ {
 			if c := l.records[o]; p.entry == nil || c.Seq > p.entry.Seq {
-				p.chunks = append(p.chunks, metaOf(c, int32(n), o))
+				m := metaOf(c, int32(n), o)
+				m.old = o < w.old[n].end
+				p.chunks = append(p.chunks, m)
 			}
 		}
 	}
 	return p
+}
+
+// entered reports whether a fragment that has its entry holds the writer's first access unit.
+func (s *sim) entered(w *simWriter, p past) bool {
+	if p.unitOf(w.epoch) != nil {
+		return false
+	}
+	for e := range s.valid(s.index.start, w.epoch) {
+		if !e.Playable() {
+			continue
+		}
+		l := &s.media[e.Partition]
+		for o := max(e.First, l.start); o <= e.Last; o++ {
+			m := metaOf(l.records[o], e.Partition, o)
+			if m.epoch == e.Epoch && m.seq == e.Seq && m.startTime().Sub(w.unitTime).Abs() <= unitMargin && (m.unit == w.unit || slices.Contains(m.inner, w.unit)) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // begin begins the core of a writer that has opened the topic.
@@ -357,6 +400,13 @@ func (s *sim) begin(w *simWriter, epoch int64) {
 	w.core.opened(epoch, w.planned, int32(len(s.media)))
 	w.firstSeq = w.core.next
 	w.opening, w.opened = false, true
+	if w.first != nil && w.planned.resume.unit != nil {
+		s.stats.Later++
+		if w.planned.resume.unit.ends {
+			s.stats.Behind++
+		}
+		w.ops = slices.Delete(w.ops, w.starts[0].op, w.first.op)
+	}
 	for _, op := range w.ops {
 		op()
 	}

@@ -107,6 +107,7 @@ export class Watcher {
 }
 
 const block = 20_000; // ms of the past that are read at a time
+const second = 1000; // ms
 const soon = 8000; // ms before the end of a block from which on the next one is read too
 const blocks = 30; // that are kept
 const again = 5000; // ms after a failure until a block is asked for again
@@ -134,7 +135,8 @@ export class Recall {
   /** The boxes at a time, in ms since the epoch, as far as they are known. */
   at(time: number): Box[] {
     const n = Math.floor(time / block), now = performance.now();
-    const wanted = [n, Math.floor((time + soon) / block)].find((x) => (this.known.get(x)?.until ?? 0) < now);
+    const begun = Math.floor((this.clock.now() - second) / block); // the server refuses a range that begins in the future
+    const wanted = [n, Math.floor((time + soon) / block)].find((x) => x <= begun && (this.known.get(x)?.until ?? 0) < now);
     if (wanted !== undefined && this.names.length && !this.abort && now - this.failed > again) void this.read(wanted);
     return (this.known.get(n)?.seen ?? []).filter((s) => s.start <= time && time < s.end).flatMap((s) => s.boxes);
   }
