@@ -141,12 +141,17 @@ func (w *walker) valid(ctx context.Context, e *schemas.Entry) (bool, error) {
 // newest is what the end of an index shows.
 type newest struct {
 	indexEnd
-	epoch    int64           // offset of the newest `open`, as far as it is known; -1: there is none
-	open     *schemas.Entry  // that `open`; nil: it is not among the records that were read
-	offsets  map[int32]int64 // of each media partition that an entry names: the offset behind the last chunk of the newest one
-	complete bool            // the index was read from its start
-	since    time.Time       // public time of the oldest entry that was read
+	epoch    int64            // offset of the `open` before the newest entry, as far as it is known; -1: there is none
+	open     *schemas.Entry   // that `open`; nil: it is not among the records that were read
+	opens    []*schemas.Entry // the `open`s behind the newest entry, at most mostOpens
+	offsets  map[int32]int64  // of each media partition that an entry names: the offset behind the last chunk of the newest one
+	complete bool             // the index was read from its start
+	since    time.Time        // public time of the oldest entry that was read
 }
+
+// mostOpens is how many writers in a row may have left chunks and no entry, so that a reader
+// that begins there shows what the others show.
+const mostOpens = 8
 
 // indexWindow is how many records at the end of an index are read first. A new
 // writer rarely settles more fragments than these.
@@ -201,8 +206,12 @@ func (n *newest) add(e *schemas.Entry) {
 	}
 	n.take(e)
 	if e.Kind == schemas.KindOpen {
-		n.epoch, n.open = e.Offset, e
+		n.opens = append(n.opens, e)
+		n.opens = n.opens[max(0, len(n.opens)-mostOpens):]
 		return
+	}
+	if i := len(n.opens); i > 0 {
+		n.open, n.epoch, n.opens = n.opens[i-1], n.opens[i-1].Offset, nil
 	}
 	n.epoch = max(n.epoch, e.Epoch)
 	if n.since.IsZero() {

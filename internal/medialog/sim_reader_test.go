@@ -23,6 +23,8 @@ type simReader struct {
 	lastSeen heldKey
 	began    uint64 // the seq that it began with, before any entry and since the newest open; else 0
 	declared uint64 // From of the newest open
+	opens    []*schemas.Entry
+	liveAt   []int64
 }
 
 func (s *sim) newReader() *simReader {
@@ -35,20 +37,49 @@ func (s *sim) newReader() *simReader {
 	for p := range r.media {
 		r.media[p] = s.media[p].start
 	}
-	// As in the tail: it knows the newest entry and the newest open before.
-	var open schemas.Entry
+	// As in the tail: it knows the newest entry, the newest open before, and those behind it.
+	n := newest{epoch: -1, offsets: map[int32]int64{}}
 	for e := range s.valid(s.index.start, r.from) {
-		switch {
-		case e.Kind == schemas.KindOpen:
-			open = e
-		case e.Footage():
+		if n.add(&e); e.Footage() {
 			r.seq.last, r.seq.any = e.Seq, true
 		}
 	}
-	if open.Kind != "" {
-		r.open(&open)
+	switch i := len(n.opens); {
+	case n.entry == nil && i > 0:
+		r.open(n.opens[i-1])
+	case n.open != nil:
+		r.open(n.open)
+	}
+	if n.entry != nil {
+		r.opens = n.opens
+	}
+	for p := range r.media {
+		r.liveAt = append(r.liveAt, s.media[p].end())
 	}
 	return r
+}
+
+// isLive reports whether it has read the chunks that stood in the log when it began.
+func (r *simReader) isLive() bool {
+	for p, end := range r.liveAt {
+		if r.media[p] < end {
+			return false
+		}
+	}
+	return true
+}
+
+// showOpens takes the `open`s behind the newest entry, and shows what there is of each writer.
+func (r *simReader) showOpens() error {
+	opens := r.opens
+	r.opens = nil
+	for _, o := range opens {
+		r.open(o)
+		if err := r.show(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // open takes a new writer's `open`.
@@ -102,6 +133,9 @@ func (r *simReader) step() error {
 	p := r.s.rng.IntN(len(r.media) + 1)
 	if p == len(r.media) {
 		if r.at < r.s.index.end() {
+			if err := r.showOpens(); err != nil {
+				return err
+			}
 			e := r.s.index.records[r.at]
 			r.at++
 			if err := r.take(&e); err != nil {
@@ -114,6 +148,17 @@ func (r *simReader) step() error {
 		}
 		r.media[p]++
 	}
+	if err := r.show(); err != nil {
+		return err
+	}
+	if r.isLive() {
+		return r.showOpens()
+	}
+	return nil
+}
+
+// show shows the chunks whose turn has come.
+func (r *simReader) show() error {
 	for c := r.prov.next(); c != nil; c = r.prov.next() {
 		r.s.stats.Shown++
 		if c.Epoch != r.prov.epoch {

@@ -51,6 +51,7 @@ type tail struct {
 	walker walker
 	prov   provisional
 
+	opens   []*schemas.Entry // that come when it is live, or with the next record of the index
 	live    bool
 	liveAt  map[int32]int64 // of each media partition that is not live yet: the offset at which it is
 	counted int             // how many of prov.dropped the metric has
@@ -86,21 +87,56 @@ func (t *tail) run(ctx context.Context, pos Position) error {
 	if err := t.history(ctx, pos, idx[0], &n); err != nil {
 		return err
 	}
-	if n.epoch >= 0 {
-		open := n.open
-		if open == nil { // only its offset is known, from the entries of its writer
-			open = &schemas.Entry{Kind: schemas.KindOpen, Offset: n.epoch, Prev: -1}
-		}
-		t.prov.opened(open, t.walker.seq.last, t.walker.seq.any)
-		if err := t.emit(Event{Opened: open}); err != nil {
-			return err
-		}
+	if err := t.begin(&n); err != nil {
+		return err
 	}
 	starts, err := t.log.mediaStarts(ctx, t.media, &n)
 	if err != nil {
 		return err
 	}
 	return t.follow(ctx, idx[0].end, starts)
+}
+
+// begin begins with the writer of the newest entry. Writers behind it have left no entry yet:
+// they come when the chunks that stand in the log now have been read. So this tail shows the
+// fragment that the first one of them has not settled yet, as tails do that have run
+// before.
+func (t *tail) begin(n *newest) error {
+	open := n.open
+	switch i := len(n.opens); {
+	case n.entry == nil && i > 0:
+		open = n.opens[i-1]
+	case open == nil && n.epoch >= 0: // only its offset is known, from the entries of its writer
+		open = &schemas.Entry{Kind: schemas.KindOpen, Offset: n.epoch, Prev: -1}
+	}
+	if n.entry != nil {
+		t.opens = n.opens
+	}
+	if open == nil {
+		return nil
+	}
+	return t.opened(open)
+}
+
+// opened takes the `open` of a new writer.
+func (t *tail) opened(open *schemas.Entry) error {
+	t.prov.opened(open, t.walker.seq.last, t.walker.seq.any)
+	return t.emit(Event{Opened: open})
+}
+
+// showOpens takes the `open`s that begin has left for later.
+func (t *tail) showOpens() error {
+	opens := t.opens
+	t.opens = nil
+	for _, o := range opens {
+		if err := t.opened(o); err != nil {
+			return err
+		}
+		if err := t.show(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // history yields the entries that stand in the index already.
@@ -187,11 +223,17 @@ func (t *tail) showLive() error {
 	if t.live || len(t.liveAt) > 0 {
 		return nil
 	}
+	if err := t.showOpens(); err != nil {
+		return err
+	}
 	t.live = true
 	return t.emit(Event{Live: true})
 }
 
 func (t *tail) takeEntry(ctx context.Context, r *kgo.Record, sub *subscription) error {
+	if err := t.showOpens(); err != nil {
+		return err
+	}
 	e, err := t.log.entryOf(t.index, r)
 	if err != nil {
 		return err
@@ -210,8 +252,7 @@ func (t *tail) takeEntry(ctx context.Context, r *kgo.Record, sub *subscription) 
 func (t *tail) takeValid(e *schemas.Entry, sub *subscription) error {
 	switch e.Kind {
 	case schemas.KindOpen:
-		t.prov.opened(e, t.walker.seq.last, t.walker.seq.any)
-		return t.emit(Event{Opened: e})
+		return t.opened(e)
 	case schemas.KindLeft:
 		return nil
 	case schemas.KindWhole, schemas.KindTruncated, schemas.KindGap:

@@ -1,0 +1,81 @@
+package medialog
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/framelog/framelog/schemas"
+)
+
+// TestTailBeginsBetweenWriters: a reader begins while a new writer waits for its first access
+// unit, and has settled nothing. It shows the unfinished fragment of the writer before, as
+// readers do that saw it grow, and then what the new writer makes of it.
+func TestTailBeginsBetweenWriters(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, _ *kfake.Cluster, e *env) {
+		l := e.log()
+		ctx, crash := context.WithCancel(t.Context())
+		w := l.Open(ctx, cam, OpenOptions{Writer: "w1"})
+		ready(t, w)
+		f := newFeed(w, 1)
+		for _, err := range []error{f.fragment(3), f.chunk(0, 5, false, 100), f.chunk(1, 5, false, 100)} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+		crash()
+		<-w.Fenced()
+		w = e.log().Open(t.Context(), cam, OpenOptions{Writer: "w2", Absent: schemas.AbsentRestart, Unit: "0123456789abcdef"})
+		f2 := newFeed(w, 2)
+		f2.media = f.media
+		if err := f2.fragment(3); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(unitWait / 2)
+		var got []string
+		tell := func(format string, args ...any) { got = append(got, fmt.Sprintf(format, args...)) }
+		ends, cancel := context.WithTimeout(t.Context(), 4*unitWait)
+		defer cancel()
+		base := uint64(0)
+		for ev, err := range l.Tail(ends, cam, Position{}) {
+			if err != nil {
+				tell("%v", err)
+				break
+			}
+			switch {
+			case ev.Entry != nil:
+				if base == 0 {
+					base = ev.Entry.Seq
+				}
+				tell("%s %d×%d", ev.Entry.Kind, ev.Entry.Seq-base, ev.Entry.Chunks)
+			case ev.Chunk != nil:
+				tell("%d.%d of %d", ev.Chunk.Seq-base, ev.Chunk.Index, ev.Chunk.Session)
+			case ev.Opened != nil:
+				tell("open %s", ev.Opened.Writer)
+			case ev.Live:
+				tell("live")
+				select {
+				case <-w.Ready():
+					t.Error("the new writer did not wait")
+				default:
+				}
+			}
+			if len(got) == 11 {
+				break
+			}
+		}
+		want := []string{
+			"whole 0×3", "open w1", "1.0 of 1", "1.1 of 1", "open w2", "live",
+			"truncated 1×2", "2.0 of 2", "2.1 of 2", "2.2 of 2", "whole 2×3",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
+		closeWriter(t, w)
+	})
+}
