@@ -28,6 +28,17 @@ func boxAt(t time.Time) schemas.Box {
 	return schemas.Box{X: float64(t.UnixNano()%int64(period)) / float64(period) * widest, Y: 0.4, W: 0.1, H: 0.2, Label: "ball"}
 }
 
+// boxOff is a function that gives how many ms the time of the box over a picture of the past is
+// away from a time; null if there is no box. No time is further away than half of period.
+var boxOff = fmt.Sprintf(`(past, time) => {
+  const box = past.querySelector('.boxes div'), v = past.querySelector('video');
+  if (!box || time === null || box.textContent !== 'ball') return null;
+  const width = v.videoWidth * Math.min(v.clientWidth / v.videoWidth, v.clientHeight / v.videoHeight);
+  const of = (parseFloat(box.style.left) - (v.clientWidth - width) / 2) / width / %v * %[2]d;
+  const off = (time + %[2]d - of) %% %[2]d;
+  return Math.min(off, %[2]d - off);
+}`, widest, period.Milliseconds())
+
 // finder is a processor that puts a box over each picture, and tells an event a fragment
 // while something moves.
 func finder(moving *atomic.Bool) processors.Processor {
@@ -169,12 +180,10 @@ func TestPageShowsFindings(t *testing.T) {
 	for i := range 5 {
 		p.Eval(fmt.Sprintf("window.framelog.show(%d, false)", newest.Add(-time.Duration(i)*730*time.Millisecond).UnixMilli()), nil)
 		p.Wait(testenv.Patience, fmt.Sprintf(`(() => {
-		  const box = document.querySelector('#stage .past .boxes div'), video = document.querySelector('#stage .past video');
-		  if (!box || window.framelog.past().waiting) return false;
-		  const width = video.videoWidth * Math.min(video.clientWidth / video.videoWidth, video.clientHeight / video.videoHeight);
-		  const off = (%[1]s + %[2]d - (parseFloat(box.style.left) - (video.clientWidth - width) / 2) / width / %[3]v * %[2]d) %% %[2]d;
-		  return box.textContent === 'ball' && Math.min(off, %[2]d - off) < 350;
-		})()`, taken, period.Milliseconds(), widest))
+		  if (window.framelog.past().waiting) return false;
+		  const off = (%s)(document.querySelector('#stage .past'), %s);
+		  return off !== null && off < 350;
+		})()`, boxOff, taken))
 	}
 	p.Eval("document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'l', bubbles: true})), 0", nil)
 	p.Wait(2*testenv.Patience, "window.framelog.players().some(p => p.mode === 'focus' && p.state === 'playing')")

@@ -3,9 +3,11 @@ package e2e
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/framelog/framelog/processors"
 	"github.com/framelog/framelog/tests/system"
 	"github.com/framelog/framelog/tests/testenv"
 )
@@ -30,7 +32,7 @@ const takenOf = `(v) => {
 const besides = `[...document.querySelectorAll('#stage .past video')].map(` + takenOf + `)`
 
 // Cameras beside each other show the same time: while they play at any speed, when they are
-// paused, stepped and sought. A camera that has no footage at a time is not waited for, and
+// paused, stepped and sought. Each has its own boxes. A camera that has no footage at a time is not waited for, and
 // comes back when it has.
 func TestPageShowsCamerasTogether(t *testing.T) {
 	strain := testenv.WatchStrain(t)
@@ -45,6 +47,13 @@ func TestPageShowsCamerasTogether(t *testing.T) {
 	// Their fragments begin at different times, and one is away from the 30th second to the 36th.
 	system.RecordPast(t, f, "gate", span(0, 60*time.Second))
 	system.RecordPast(t, f, "yard", span(-730*time.Millisecond, 30*time.Second), span(36*time.Second, 60*time.Second))
+	boxes, err := processors.NewRunner(finder(new(atomic.Bool)), processors.Config{Brokers: []string{f.Broker}})
+	if err == nil {
+		err = boxes.Backfill(t.Context(), processors.Backfill{From: at.Add(-time.Second), To: at.Add(time.Minute)})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	p := b.Open(t, f.URL+"/#gate,yard?t="+at.Add(5*time.Second).UTC().Format(time.RFC3339))
 	tellFailure(t, p)
 
@@ -113,6 +122,11 @@ func TestPageShowsCamerasTogether(t *testing.T) {
 	// A time in the midst of a picture of each camera: a player stands within 5 ms of it.
 	p.Eval(fmt.Sprintf("window.framelog.show(%d, false)", at.Add(12_335*time.Millisecond).UnixMilli()), nil)
 	still("sought", at.Add(12_335*time.Millisecond))
+	// The box over each is that of its picture.
+	p.Wait(2*testenv.Patience, fmt.Sprintf(`[...document.querySelectorAll('#stage .past')].filter((past) => {
+	  const off = (%s)(past, (%s)(past.querySelector('video')));
+	  return off !== null && off < %d;
+	}).length === 2`, boxOff, takenOf, 2*step.Milliseconds()))
 	key := func(k string) {
 		p.Eval(fmt.Sprintf("document.body.dispatchEvent(new KeyboardEvent('keydown', {key: '%s', bubbles: true})), 0", k), nil)
 	}

@@ -50,6 +50,7 @@ export interface Kept {
 
 export class Deck {
   readonly past: Past;
+  readonly rewinds: Rewind[] = []; // of each camera
   /** Says over the picture what is shown instead of what was asked for. */
   readonly notice = h('p', { class: 'notice', role: 'status', hidden: true });
   /** Where the past stands, over the picture. */
@@ -108,6 +109,7 @@ export class Deck {
       const r = new Rewind(camera.playlist, this.clock, screen.video, to, guide);
       r.video.muted = true;
       screen.element.append(r.element);
+      this.rewinds.push(r);
       return r;
     };
     const first = this.all[0]!;

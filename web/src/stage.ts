@@ -1,13 +1,13 @@
 // The large view of the camera in focus, with low latency, or of several beside each other.
 import { mostBeside } from './address';
 import type { Camera } from './camera';
+import { Boxes } from './boxes';
 import { Deck, type Shown } from './deck';
 import { h, icon, show, text } from './dom';
 import { Findings } from './findings';
 import * as format from './format';
 import * as model from './model';
 import type { Clock } from './pace';
-import { Rewind } from './rewind';
 import { Screen, sinceText } from './screen';
 import type { LiveSocket } from './socket';
 
@@ -43,6 +43,7 @@ export class Stage {
   private readonly absence = h('p', { class: 'meta absence' });
   private readonly facts = h('dl');
   readonly findings: Findings;
+  private readonly boxes: Boxes[]; // of each camera
   readonly deck: Deck;
   private readonly quality = h('select', { 'aria-label': 'Quality', title: 'Quality', hidden: true });
   private readonly sound: HTMLButtonElement;
@@ -90,7 +91,8 @@ export class Stage {
     this.another.addEventListener('change', () => actions.beside([...this.ids, this.another.value]));
     this.setSound(false, volume);
     this.quality.addEventListener('change', () => this.screen.player.choose(this.quality.value));
-    this.findings = new Findings(camera.id, this.screen, clock, this.deck.past instanceof Rewind ? this.deck.past : undefined);
+    this.findings = new Findings(camera.id);
+    this.boxes = this.all.map((s, i) => new Boxes(s.camera.id, s.screen, this.deck.rewinds[i]!, clock, (all) => { if (!i) this.findings.got(all); }));
     this.root.replaceChildren(
       this.pictures,
       this.deck.element,
@@ -277,6 +279,7 @@ export class Stage {
     document.removeEventListener('keydown', this.keys);
     if (document.pictureInPictureElement) void document.exitPictureInPicture().catch(() => undefined);
     this.findings.destroy();
+    for (const b of this.boxes) b.destroy();
     this.deck.destroy();
     for (const { screen } of this.all) screen.destroy();
     this.root.replaceChildren();
