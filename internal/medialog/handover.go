@@ -11,7 +11,8 @@ import (
 
 // unitWait is how long a new writer waits for its first access unit in the footage of
 // the writer before it. That one sends a chunk every 200 ms by default. laterWait is how
-// long it waits for the first unit of a later fragment; most fragments are shorter.
+// long it waits for the first unit of a later fragment; most fragments are shorter. As long as
+// a new writer waits, low-latency readers get nothing.
 // unitPause is the time between two looks.
 const (
 	unitWait  = time.Second
@@ -58,17 +59,22 @@ func (w *Writer) findPast(ctx context.Context, epoch int64) (left leftover, firs
 	for i := range left.chunks {
 		left.chunks[i].old = true
 	}
-	entered := left.unitOf(epoch) == nil && w.entered(ctx, left.unit, left.unitTime)
+	unit := left.unitOf(epoch)
+	shown := unit != nil && unit.shown
+	entered := unit == nil && w.entered(ctx, left.unit, left.unitTime)
+	if shown && left.entry != nil && schemas.FromTicks(left.entry.Duration) > laterWait {
+		return left, nil, nil // such a fragment does not end soon
+	}
+	if shown {
+		began = time.Now() // however long it took to read
+	}
 	for grown := began; ; {
-		if at, first, ok := left.begins(epoch, w.startsOf(&left.past), entered); ok {
+		if at, first, ok := left.begins(epoch, w.startsOf(&left.past), shown || entered); ok {
 			left.past = at
 			return left, first, nil
 		}
-		switch now := time.Now(); {
-		case now.Sub(began) >= laterWait, !entered && now.Sub(grown) >= unitWait:
+		if now := time.Now(); now.Sub(began) >= laterWait || !entered && now.Sub(grown) >= unitWait {
 			return left, nil, nil
-		case left.unitOf(epoch) == nil: // what comes is of no use if the unit does not
-			grown = began
 		}
 		select {
 		case <-time.After(unitPause):
@@ -79,18 +85,18 @@ func (w *Writer) findPast(ctx context.Context, epoch int64) (left leftover, firs
 		if err := w.log.readMoreLeftover(ctx, w.media, &left); err != nil {
 			return leftover{}, nil, err
 		}
-		if len(left.chunks) > n {
+		if shown && len(left.chunks) > n { // else what comes is of no use, if the unit does not
 			grown = time.Now()
 		}
 	}
 }
 
 // begins chooses with which of its fragments a new writer begins, and gives what was left
-// as it is for that one. entered: the first one has its entry. first is nil for the first
-// one; ok is false if there is none yet.
-func (p past) begins(own int64, starts []earlyStart, entered bool) (at past, first *earlyStart, ok bool) {
+// as it is for that one. later: not with the first one. first is nil for the first one; ok is
+// false if there is none yet.
+func (p past) begins(own int64, starts []earlyStart, later bool) (at past, first *earlyStart, ok bool) {
 	for i := range starts {
-		if i == 0 && entered {
+		if i == 0 && later {
 			continue
 		}
 		at := p
@@ -178,14 +184,8 @@ func (u *place) addSound(ch *schemas.Chunk, timescale uint32) {
 			continue
 		}
 		if u.ends { // no chunk of the writer before has what came too late for its fragment
-			all := slices.Concat(u.own, run.Samples)
-			last := func(s schemas.Sample) bool {
-				return len(u.sound) > 0 && bytes.Equal(s.Data, u.sound[len(u.sound)-1].Data)
-			}
-			if n := slices.IndexFunc(all, last); n >= 0 {
-				run.Samples = all[n+1:]
-				continue
-			}
+			run.Samples = slices.DeleteFunc(slices.Concat(u.own, run.Samples), func(s schemas.Sample) bool { return s.DTS < u.soundFrom(ch, timescale) })
+			continue
 		}
 		own := run.Samples
 		for len(own) > 0 && before(own[0], ch.MediaStart()) {
@@ -206,4 +206,15 @@ func (u *place) addSound(ch *schemas.Chunk, timescale uint32) {
 		}
 		run.Samples = append(late, own...)
 	}
+}
+
+// soundFrom returns where the sound of ch begins that the writer before does not have, in the
+// times of ch. The bytes do not tell it: those of silence repeat, and encoders differ.
+func (u *place) soundFrom(ch *schemas.Chunk, timescale uint32) int64 {
+	ticks := func(media int64) int64 { return schemas.Rescale(media, schemas.MediaTimescale, timescale) }
+	if len(u.sound) == 0 {
+		return ticks(ch.MediaStart()) - int64(timescale/soundEdge)
+	}
+	last := u.sound[len(u.sound)-1]
+	return last.DTS + int64(last.Duration)/2 - ticks(u.media) + ticks(ch.MediaStart())
 }

@@ -81,8 +81,9 @@ type Event struct {
 	// fetched: a reader that keeps one keeps all of that in memory.
 	Chunk *schemas.Chunk
 	// Opened: a new writer has opened the topic. Provisional chunks so far are void,
-	// unless an entry names them later. Where a tail begins, it is the newest `open`;
-	// of one that is far behind, only Offset is known.
+	// unless an entry names them later. A tail begins with the writer of the newest entry;
+	// if its `open` is far behind, only Offset is known. Writers that have opened the
+	// topic since come before the tail is live.
 	Opened *schemas.Entry
 	// Live: all that stood in the log when the tail began has come.
 	Live bool

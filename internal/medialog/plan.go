@@ -79,11 +79,20 @@ func (p past) plan(own int64, stood schemas.Standing, now uint64) plan {
 	return plan{settled, r}
 }
 
-// above lets the writer go on above an archived entry, if its numbers are not below that: the log
-// has lost its end. The archive has what the writer would have settled. The hole is declared.
+// first returns the seq of the first entry that the writer writes.
+func (p *plan) first() uint64 {
+	if len(p.settled) > 0 {
+		return p.settled[0].Seq
+	}
+	return p.resume.seq
+}
+
+// above lets the writer go on above an archived entry, if that has a seq that the writer would
+// write: the log has lost its end. The writer settles nothing, since the archive may have it
+// whole. The hole is declared.
 func (p plan) above(archived *schemas.Entry, now uint64) plan {
 	r := &p.resume
-	if archived.Life != r.life || archived.LastSeq() < r.seq {
+	if archived.Life != r.life || archived.LastSeq() < p.first() {
 		return p
 	}
 	stood := schemas.Standing{

@@ -1,6 +1,10 @@
 package medialog
 
-import "github.com/framelog/framelog/schemas"
+import (
+	"math"
+
+	"github.com/framelog/framelog/schemas"
+)
 
 // provisional decides which chunks ahead of the index a reader shows: those of the
 // latest epoch that it knows, fragment by fragment and chunk by chunk. It holds
@@ -50,6 +54,22 @@ func (p *provisional) committed(seq uint64, epoch int64) {
 		p.seq, p.index, p.any = seq+1, 0, true
 	}
 	p.sweep()
+}
+
+// giveWay drops the chunks of fragments that a writer of the epoch later, or of one after it, has
+// begun too.
+func (p *provisional) giveWay(later int64) {
+	from := uint64(math.MaxUint64)
+	for k := range p.held {
+		if k.epoch >= later {
+			from = min(from, k.seq)
+		}
+	}
+	for k, c := range p.held {
+		if k.epoch < later && k.seq >= from {
+			p.drop(k, c)
+		}
+	}
 }
 
 // sweep drops the chunks that are never shown.

@@ -93,6 +93,9 @@ func (x *indexEnd) take(e *schemas.Entry) {
 		x.from = cmp.Or(e.From, x.from)
 		return
 	}
+	if x.entry != nil && e.Seq != x.entry.LastSeq()+1 { // the log does not tell what was recorded before a hole
+		x.recorded = time.Time{}
+	}
 	x.entry, x.from = e, 0
 	x.record(e)
 }
@@ -356,6 +359,9 @@ func (p *past) upToUnit(kept []*copyOf) (_ []*copyOf, unit *place) {
 	if p.unit == "" {
 		return kept, nil
 	}
+	if unit := p.behindLast(kept); unit != nil {
+		return kept, unit
+	}
 	for i, c := range slices.Backward(kept) {
 		for n := range slices.Backward(c.chunks) {
 			m := &c.chunks[n]
@@ -383,7 +389,7 @@ func (p *past) upToUnit(kept []*copyOf) (_ []*copyOf, unit *place) {
 			return kept[:i+1], unit
 		}
 	}
-	return kept, p.behindLast(kept)
+	return kept, nil
 }
 
 // behindLast returns the place behind the last fragment, if that is complete and ends with the

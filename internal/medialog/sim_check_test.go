@@ -3,6 +3,7 @@ package medialog
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -69,7 +70,7 @@ func (s *sim) checkNext(p, e *schemas.Entry, declared bool) error {
 		return fmt.Errorf("role %q, want %q", e.Role, s.role)
 	case p == nil && !declared:
 		return fmt.Errorf("no `open` declares the first seq")
-	case p == nil && e.Session != 1 && s.index.records[e.Epoch].From == e.Seq && !s.recordedBefore(e.Epoch):
+	case p == nil && e.Session != 1 && s.index.records[e.Epoch].From == e.Seq && !s.archived.Footage() && !s.recordedBefore(e.Epoch):
 		return fmt.Errorf("a new camera's first session is %d", e.Session)
 	case p == nil:
 		s.stats.Froms++
@@ -129,7 +130,7 @@ func (s *sim) checkSafe(truth []schemas.Entry) error {
 
 // checkStrings: seq, epoch and index name one string of bytes for ever.
 func (s *sim) checkStrings([]schemas.Entry) error {
-	named := map[heldKey]*schemas.Chunk{}
+	named := maps.Clone(s.named)
 	for _, l := range s.media {
 		for _, c := range l.records {
 			k := heldKey{c.Epoch, c.Seq, c.Index}
@@ -229,7 +230,10 @@ func (s *sim) checkAbsence(truth []schemas.Entry) error {
 		if i > 0 && e.Seq != truth[i-1].Seq+1 {
 			recorded = time.Time{} // nothing is known of the time before a hole
 		}
-		if i > 0 && e.Session != truth[i-1].Session && !recorded.IsZero() {
+		if a, ok := s.above[e.Seq]; ok && (e.Absent > 0 || !e.Playable()) { // but to the writer that asked the archive
+			recorded = a.End()
+		}
+		if (i == 0 || e.Session != truth[i-1].Session) && !recorded.IsZero() {
 			want = max(0, schemas.Ticks(e.Start.Sub(recorded)))
 		}
 		// The end of a fragment that Kafka refused is lost, and no absence.
@@ -322,6 +326,26 @@ func (s *sim) checkShown(truth []schemas.Entry) error {
 			}
 		}
 		s.stats.Kept++
+	}
+	return nil
+}
+
+// checkAbove: what the brokers have lost stays what it is in the archive. A writer goes on above
+// its numbers and times.
+func (s *sim) checkAbove(truth []schemas.Entry) error {
+	for i := range truth {
+		e := &truth[i]
+		if lost, ok := s.gone[e.Seq]; ok {
+			return fmt.Errorf("seq %d is written anew, and the archive has it: %+v", e.Seq, lost)
+		}
+		a, ok := s.above[e.Seq]
+		if !ok {
+			continue
+		}
+		s.stats.Above++
+		if e.Seq <= a.LastSeq() || e.Session < a.Session || e.Media < a.MediaEnd() || e.Layout.ID <= a.Layout.ID {
+			return fmt.Errorf("behind the archived %+v follows %+v", a, *e)
+		}
 	}
 	return nil
 }

@@ -74,12 +74,13 @@ func (r *simReader) showOpens() error {
 	opens := r.opens
 	r.opens = nil
 	for _, o := range opens {
-		r.open(o)
+		r.prov.giveWay(o.Offset)
 		if err := r.show(); err != nil {
 			return err
 		}
+		r.open(o)
 	}
-	return nil
+	return r.show()
 }
 
 // open takes a new writer's `open`.
@@ -159,6 +160,9 @@ func (r *simReader) step() error {
 
 // show shows the chunks whose turn has come.
 func (r *simReader) show() error {
+	if len(r.opens) > 0 {
+		return nil
+	}
 	for c := r.prov.next(); c != nil; c = r.prov.next() {
 		r.s.stats.Shown++
 		if c.Epoch != r.prov.epoch {

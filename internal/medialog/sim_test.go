@@ -3,8 +3,10 @@ package medialog
 import (
 	"errors"
 	"flag"
+	"maps"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/framelog/framelog/schemas"
@@ -15,7 +17,7 @@ import (
 // writers that hang and go on when they are fenced, two owners at once, planned
 // hand-overs, partitions that lag behind each other, requests that are applied long
 // before their answer arrives or after their sender has crashed, retention, a camera
-// that is away for longer than its retention, purges, readers that start anywhere. The
+// that is away for longer than its retention, brokers that lose what is archived, purges, readers that start anywhere. The
 // cluster is slices. Every decision is made by the code that runs in production (core,
 // schemas.Judge, sequence, settle, plan, provisional).
 
@@ -75,7 +77,7 @@ func TestSimulation(t *testing.T) {
 // simStats counts what happened. Every field must be seen.
 type simStats struct {
 	Void, Fenced, Crashes, Settled, Truncated, Gaps, Runs, Expired, Unknown, Shown, Copies, Refused, Entries, Readers, Began int
-	Froms, Twice, Continued, CutInside, Handovers, Absences, Emptied, Purged, Waited, Later, Kept, Behind                    int
+	Froms, Twice, Continued, CutInside, Handovers, Absences, Emptied, Purged, Waited, Later, Kept, Behind, Cut, Above        int
 }
 
 // simLog is one partition: records and the offset of the first one left.
@@ -107,6 +109,11 @@ type sim struct {
 	keyEvery int64            // frames from one keyframe to the next, about
 	stood    schemas.Standing // what is remembered
 	beside   func() error     // another step after each; nil: none
+
+	archived schemas.Entry              // the newest archived entry; none: the archive is not asked
+	gone     map[uint64]schemas.Entry   // what a broker has lost, and the archive has
+	named    map[heldKey]*schemas.Chunk // chunks that a broker has lost
+	above    map[uint64]schemas.Entry   // what was archived when a writer went on above it, by the seq that it declared
 }
 
 // simAppend is what became of a request to append something.
@@ -140,11 +147,17 @@ func (s *sim) appendEntry(e schemas.Entry) (offset int64) {
 func newSim(seed uint64) *sim {
 	rng := rand.New(rand.NewPCG(seed, 0x5eed))
 	s := &sim{rng: rng, media: make([]simLog[*schemas.Chunk], 1+rng.IntN(4)), clock: 1 << 40, life: "a"}
+	s.forget()
 	if seed%2 == 0 {
 		s.role = schemas.RoleAlternative
 	}
 	s.static, s.keyEvery = s.chance(0.05), 2+rng.Int64N(12)
 	return s
+}
+
+// forget forgets the archive.
+func (s *sim) forget() {
+	s.archived, s.gone, s.named, s.above = schemas.Entry{}, map[uint64]schemas.Entry{}, map[heldKey]*schemas.Chunk{}, map[uint64]schemas.Entry{}
 }
 
 func (s *sim) chance(p float64) bool { return s.rng.Float64() < p }
@@ -232,6 +245,10 @@ func (s *sim) away() error {
 		w.lost = true
 	}
 	s.clock += 300 * schemas.MediaTimescale
+	if s.beside == nil && s.chance(0.3) {
+		s.cut()
+		return nil
+	}
 	if s.beside != nil || s.chance(0.5) { // a purge with followers is another camera: see simFollow.run
 		s.stats.Emptied++
 		s.index.start = s.index.end()
@@ -246,8 +263,50 @@ func (s *sim) away() error {
 	}
 	s.index, s.media = simLog[schemas.Entry]{}, make([]simLog[*schemas.Chunk], len(s.media))
 	s.writers, s.readers, s.safe, s.stood = nil, nil, nil, schemas.Standing{}
+	s.forget()
 	s.life += "'"
 	return nil
+}
+
+// cut lets the brokers lose the end of the log. The archive has all entries.
+func (s *sim) cut() {
+	all, newest := map[uint64]schemas.Entry{}, int64(0)
+	for e := range s.valid(s.index.start, s.index.end()) {
+		if !e.Footage() {
+			continue
+		}
+		all[e.Seq], newest = e, e.Offset
+		if e.Seq > s.archived.Seq {
+			s.archived = e
+		}
+	}
+	if len(all) == 0 {
+		return
+	}
+	s.stats.Cut++
+	at := newest - s.rng.Int64N(min(30, newest-s.index.start+1)) // it loses an entry at least
+	s.index.records = s.index.records[:at]
+	ends := make([]int64, len(s.media))
+	for e := range s.valid(s.index.start, at) {
+		if delete(all, e.Seq); e.Playable() {
+			ends[e.Partition] = max(ends[e.Partition], e.Last+1)
+		}
+	}
+	maps.Copy(s.gone, all)
+	for p := range s.media {
+		l := &s.media[p]
+		end := max(ends[p], l.start)
+		end += s.rng.Int64N(l.end() - end + 1)
+		for _, c := range l.records[end:] {
+			s.named[heldKey{c.Epoch, c.Seq, c.Index}] = c
+		}
+		l.records = l.records[:end]
+	}
+	s.safe = slices.DeleteFunc(s.safe, func(e schemas.Entry) bool { return e.Offset >= at })
+	s.readers = nil
+	for _, w := range s.writers {
+		w.old = nil
+	}
 }
 
 // finish lets the surviving writers come to an end and compares everything.
@@ -291,7 +350,7 @@ func (s *sim) checkLife() error {
 	if err != nil {
 		return err
 	}
-	for _, check := range []func([]schemas.Entry) error{s.checkSafe, s.checkStrings, s.checkMedia, s.checkAbsence, s.checkHandover, s.checkShown, s.checkOpens, s.checkCoverage} {
+	for _, check := range []func([]schemas.Entry) error{s.checkSafe, s.checkStrings, s.checkMedia, s.checkAbsence, s.checkHandover, s.checkShown, s.checkAbove, s.checkOpens, s.checkCoverage} {
 		if err := check(truth); err != nil {
 			return err
 		}

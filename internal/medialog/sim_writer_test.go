@@ -33,6 +33,7 @@ type simWriter struct {
 	starts   []earlyStart
 	first    *earlyStart // it begins with this one, and leaves out those before; nil: with the first one
 	final    string      // names the last access unit of its newest complete fragment
+	later    bool        // it does not begin with the first one
 	broken   bool        // something is missing behind starts
 	old      []span      // of media: from where its last look began to the end of its first one; nil: it has not looked
 	tired    bool        // it has not waited any longer
@@ -149,6 +150,7 @@ func (s *sim) camera(w *simWriter) {
 		w.ask(&schemas.Entry{})
 	}
 	w.received = true
+	w.broken = w.broken || w.opening && admit != ""
 	if w.opening && c.Index == 0 && !w.broken {
 		w.starts = append(w.starts, earlyStart{unit: schemas.UnitHash(c.Video()[0].Data), before: w.final, time: c.Start, op: len(w.ops)})
 	}
@@ -313,6 +315,7 @@ func (s *sim) stepOpen(w *simWriter) {
 	if r.entry.From != 0 {
 		if slices.ContainsFunc(s.index.records[w.epoch+1:r.offset], func(e schemas.Entry) bool { return e.From != 0 }) {
 			s.stats.Twice++
+			w.old, w.first, w.waited, w.tired = nil, nil, 0, false
 			w.ask(&schemas.Entry{})
 			return
 		}
@@ -322,7 +325,10 @@ func (s *sim) stepOpen(w *simWriter) {
 	w.epoch = r.offset
 	p := s.past(w)
 	if p.awaitsUnit() {
-		at, first, ok := p.begins(w.epoch, w.starts, s.entered(w, p))
+		if unit := p.unitOf(w.epoch); w.waited == 0 {
+			w.later = unit != nil && unit.shown || s.entered(w, p)
+		}
+		at, first, ok := p.begins(w.epoch, w.starts, w.later)
 		if w.tired = !ok && (w.waited >= 40 || s.chance(0.05)); !ok && !w.tired {
 			w.waited++
 			s.stats.Waited++
@@ -331,6 +337,12 @@ func (s *sim) stepOpen(w *simWriter) {
 		p, w.first = at, first
 	}
 	w.planned = p.plan(w.epoch, s.stood, s.unixNow())
+	if s.archived.Footage() {
+		before := w.planned.resume
+		if w.planned = w.planned.above(&s.archived, s.unixNow()); w.planned.resume != before {
+			s.above[w.planned.resume.from] = s.archived
+		}
+	}
 	if w.planned.resume.life == "" {
 		w.planned.resume.life = s.life
 	}

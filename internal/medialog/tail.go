@@ -51,7 +51,7 @@ type tail struct {
 	walker walker
 	prov   provisional
 
-	opens   []*schemas.Entry // that come when it is live, or with the next record of the index
+	opens   []*schemas.Entry // that come when it is live, or with the next record of the index; no chunk is shown before them
 	live    bool
 	liveAt  map[int32]int64 // of each media partition that is not live yet: the offset at which it is
 	counted int             // how many of prov.dropped the metric has
@@ -100,7 +100,8 @@ func (t *tail) run(ctx context.Context, pos Position) error {
 // begin begins with the writer of the newest entry. Writers behind it have left no entry yet:
 // they come when the chunks that stand in the log now have been read. So this tail shows the
 // fragment that the first one of them has not settled yet, as tails do that have run
-// before.
+// before. It shows no fragment that the later one has begun too: that one has found
+// nothing that a reader could have shown.
 func (t *tail) begin(n *newest) error {
 	open := n.open
 	switch i := len(n.opens); {
@@ -129,14 +130,15 @@ func (t *tail) showOpens() error {
 	opens := t.opens
 	t.opens = nil
 	for _, o := range opens {
-		if err := t.opened(o); err != nil {
-			return err
-		}
+		t.prov.giveWay(o.Offset)
 		if err := t.show(); err != nil {
 			return err
 		}
+		if err := t.opened(o); err != nil {
+			return err
+		}
 	}
-	return nil
+	return t.show()
 }
 
 // history yields the entries that stand in the index already.
@@ -283,12 +285,16 @@ func (t *tail) takeChunk(r *kgo.Record) error {
 	if d := t.prov.dropped; d > t.counted {
 		t.log.metrics.provisionalsDropped.Add(float64(d - t.counted))
 		t.counted = d
+		return t.showOpens() // no more can be held
 	}
 	return nil
 }
 
 // show yields the provisional chunks whose turn has come.
 func (t *tail) show() error {
+	if len(t.opens) > 0 {
+		return nil
+	}
 	for c := t.prov.next(); c != nil; c = t.prov.next() {
 		if err := t.emit(Event{Chunk: c}); err != nil {
 			return err

@@ -96,7 +96,7 @@ func (w *Writer) open(ctx context.Context) error {
 			return err
 		}
 		p := left.plan(epoch, stood, now)
-		if archived := w.archived(ctx, p.resume.life, p.resume.seq); archived.Footage() {
+		if archived := w.archived(ctx, p.resume.life, p.first()); archived.Footage() {
 			p = p.above(&archived, now)
 		}
 		if p.resume.life == "" {

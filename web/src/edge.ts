@@ -72,6 +72,12 @@ export class Edge {
     return excess > (now - this.stood < recent ? skipAfterStall : skipFrom) ? excess : 0;
   }
 
+  /** Begins with a new connection. */
+  anew(now: number): void {
+    this.stalls = [];
+    this.begin(now);
+  }
+
   /** Forgets what was measured, as after a jump. */
   begin(now: number): void {
     this.samples = [];

@@ -116,7 +116,7 @@ export class LivePlayer extends Attempts implements Playing {
 
   protected override attach(mine: number): void {
     this.holding = false;
-    this.edge.begin(this.begunAt);
+    this.edge.anew(this.begunAt);
     const Source = mediaSource();
     if (!Source) {
       this.giveUp('this browser has no media source');
