@@ -48,13 +48,16 @@ test: deps-test
 	@$(MAKE) --no-print-directory build vet test-web test-go
 
 # Whole systems with browsers and brokers run one after another, so that they
-# disturb each other less. Everything twice would take too long. The last lines run
-# without the race detector: it hides some faults (it takes several times the memory),
-# and it makes some tests slow and finds nothing there (testenv.SkipRace).
+# disturb each other less. Everything twice would take too long. Browsers show the pictures
+# of a system without the race detector, as users have it; faults are the same system with it,
+# and test-long runs both with it. The last lines run without it too: it hides some faults (it
+# takes several times the memory), and it makes some tests slow and finds nothing there
+# (testenv.SkipRace).
 test-go:
 	cd tests/deploy/manifests && FRAMELOG_TEST_BINARY=$(or $(abspath $(FRAMELOG_TEST_BINARY)),$(CURDIR)/bin/framelog) $(GO) test ./...
 	$(GO) list $(PKG) | sed '\|/tests/|d' | xargs -r $(GO) test -race -shuffle=on -timeout 24m $(TEST_FLAGS)
-	$(GO) list $(PKG) | sed '\|/tests/|!d' | xargs -r $(GO) test -race -shuffle=on -timeout 24m -p 1 $(TEST_FLAGS)
+	$(GO) list $(PKG) | sed '\|/tests/e2e$$|!d' | xargs -r $(GO) test $(E2E_RACE) -shuffle=on -timeout 24m $(TEST_FLAGS)
+	$(GO) list $(PKG) | sed '\|/tests/|!d; \|/tests/e2e$$|d' | xargs -r $(GO) test -race -shuffle=on -timeout 24m -p 1 $(TEST_FLAGS)
 	$(GO) test -count=1 -run '^TestKilled$$' ./internal/broker
 	$(GO) test -count=1 -run '^TestSimulation' ./internal/medialog ./archiver
 	$(GO) test -count=1 -timeout 24m ./processors/motion
@@ -62,7 +65,7 @@ test-go:
 # All of it: with every player of others over every change, and every kind of stream.
 test-long: deps-test
 	@$(MAKE) --no-print-directory build vet test-web
-	FRAMELOG_TEST_LONG=1 $(MAKE) --no-print-directory test-go TEST_FLAGS='$(TEST_FLAGS) -timeout 90m'
+	FRAMELOG_TEST_LONG=1 $(MAKE) --no-print-directory test-go E2E_RACE=-race TEST_FLAGS='$(TEST_FLAGS) -timeout 90m'
 
 # Each core has its own seeds. A schedule that fails is printed with its seed, and the
 # others go on.

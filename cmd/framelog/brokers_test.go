@@ -24,6 +24,7 @@ func TestWaitsForBrokers(t *testing.T) {
 }
 
 func waitsForBrokers(t *testing.T, up bool) {
+	t.Parallel()
 	dir, binary := t.TempDir(), testenv.Binary(t)
 	address := func() string { return fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t)) }
 	brokers, camera, viewers, health := address(), address(), address(), address()

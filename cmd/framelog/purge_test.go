@@ -31,6 +31,7 @@ func TestPurge(t *testing.T) {
 }
 
 func purgeIn(t *testing.T, mode, brokers string) {
+	t.Parallel() // most of it is waiting
 	f := testenv.Up(t, testenv.UpOptions{Args: []string{"--demo"}, Config: fmt.Sprintf("brokers: [%s]\ningest: {disk_reserve: 0}\negress: {disk_reserve: 1, mode: %s}\n", brokers, mode)})
 	if brokers == "" {
 		brokers = f.Broker
