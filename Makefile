@@ -47,17 +47,18 @@ check: build lint test-web
 test: deps-test
 	@$(MAKE) --no-print-directory build vet test-web test-go
 
-# Most packages wait more than they compute, so three run at a time. Whole systems with
+# Most packages and tests wait more than they compute, so some run at a time. Whole systems with
 # browsers and brokers run one after another, so that they disturb each other less. Everything
 # twice would take too long. Browsers show the pictures of a system without the race detector,
 # as users have it; the faults run with it, and test-long runs both with it. The last lines run
 # without it too: it hides some faults (it takes several times the memory), and it makes some
 # tests slow and finds nothing there (testenv.SkipRace).
+SYSTEMS := /tests/(bench|compat|deploy|examples|faults|kafkasec|s3|testenv|upgrade)
 test-go:
 	cd tests/deploy/manifests && FRAMELOG_TEST_BINARY=$(or $(abspath $(FRAMELOG_TEST_BINARY)),$(CURDIR)/bin/framelog) $(GO) test ./...
-	$(GO) list $(PKG) | sed '\|/tests/|d' | xargs -r $(GO) test -race -shuffle=on -timeout 24m -p 3 $(TEST_FLAGS)
+	$(GO) list $(PKG) | sed -E '\@$(SYSTEMS)|/tests/e2e@d' | xargs -r $(GO) test -race -shuffle=on -timeout 24m -p 3 -parallel 4 $(TEST_FLAGS)
 	$(GO) list $(PKG) | sed '\|/tests/e2e$$|!d' | xargs -r $(GO) test $(E2E_RACE) -shuffle=on -timeout 24m $(TEST_FLAGS)
-	$(GO) list $(PKG) | sed '\|/tests/|!d; \|/tests/e2e$$|d' | xargs -r $(GO) test -race -shuffle=on -timeout 24m -p 1 $(TEST_FLAGS)
+	$(GO) list $(PKG) | sed -E '\@$(SYSTEMS)@!d' | xargs -r $(GO) test -race -shuffle=on -timeout 24m -p 1 $(TEST_FLAGS)
 	$(GO) test -count=1 -run '^TestKilled$$' ./internal/broker
 	$(GO) test -count=1 -run '^TestSimulation' ./internal/medialog ./archiver
 	$(GO) test -count=1 -timeout 24m ./processors/motion
