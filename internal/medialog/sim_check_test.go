@@ -312,7 +312,7 @@ func (s *sim) checkHandover(truth []schemas.Entry) error {
 
 // checkShown: a fragment whose first chunk readers may have shown keeps its session: no writer
 // takes its seq. That holds as long as the writer before records on.
-func (s *sim) checkShown(truth []schemas.Entry) error {
+func (s *sim) checkShown([]schemas.Entry) error {
 	for _, w := range s.writers {
 		u := w.planned.resume.unit
 		if !w.opened || w.tired || u == nil || u.seq != w.firstSeq {
