@@ -53,7 +53,7 @@ test: deps-test
 # as users have it; the faults run with it, and test-long runs both with it. The last lines run
 # without it too: it hides some faults (it takes several times the memory), and it makes some
 # tests slow and finds nothing there (testenv.SkipRace).
-SYSTEMS := /tests/(bench|compat|deploy|examples|faults|kafkasec|s3|testenv|upgrade)
+SYSTEMS := /tests/(bench|compat|deploy|examples|faults|kafkasec|testenv|upgrade)
 test-go:
 	cd tests/deploy/manifests && FRAMELOG_TEST_BINARY=$(or $(abspath $(FRAMELOG_TEST_BINARY)),$(CURDIR)/bin/framelog) $(GO) test ./...
 	$(GO) list $(PKG) | sed -E '\@$(SYSTEMS)|/tests/e2e@d' | xargs -r $(GO) test -race -shuffle=on -timeout 24m -p 3 -parallel 4 $(TEST_FLAGS)

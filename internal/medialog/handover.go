@@ -184,7 +184,8 @@ func (u *place) addSound(ch *schemas.Chunk, timescale uint32) {
 			continue
 		}
 		if u.ends { // no chunk of the writer before has what came too late for its fragment
-			run.Samples = slices.DeleteFunc(slices.Concat(u.own, run.Samples), func(s schemas.Sample) bool { return s.DTS < u.soundFrom(ch, timescale) })
+			from := u.soundFrom(ch, timescale)
+			run.Samples = slices.DeleteFunc(slices.Concat(u.own, run.Samples), func(s schemas.Sample) bool { return s.DTS < from })
 			continue
 		}
 		own := run.Samples

@@ -200,6 +200,20 @@ func (l *Log) lookBack(ctx context.Context, index string, end int64, begin func(
 	}
 }
 
+// writers returns the `open` with which a reader begins, that of the newest entry's writer, and
+// those of later writers. Without an entry there are no later ones. first is nil if there is
+// none; if it was not read, only its offset is known.
+func (n *newest) writers() (first *schemas.Entry, later []*schemas.Entry) {
+	i := len(n.opens)
+	switch {
+	case n.entry == nil && i > 0:
+		return n.opens[i-1], nil
+	case n.open == nil && n.epoch >= 0: // its offset is that of its entries' epoch
+		return &schemas.Entry{Kind: schemas.KindOpen, Offset: n.epoch, Prev: -1}, n.opens
+	}
+	return n.open, n.opens
+}
+
 func (n *newest) add(e *schemas.Entry) {
 	if e.Kind == schemas.KindLeft {
 		return

@@ -130,7 +130,8 @@ func (s *sim) checkSafe(truth []schemas.Entry) error {
 
 // checkStrings: seq, epoch and index name one string of bytes for ever.
 func (s *sim) checkStrings([]schemas.Entry) error {
-	named := maps.Clone(s.named)
+	named := map[heldKey]*schemas.Chunk{}
+	maps.Copy(named, s.named)
 	for _, l := range s.media {
 		for _, c := range l.records {
 			k := heldKey{c.Epoch, c.Seq, c.Index}

@@ -44,14 +44,9 @@ func (s *sim) newReader() *simReader {
 			r.seq.last, r.seq.any = e.Seq, true
 		}
 	}
-	switch i := len(n.opens); {
-	case n.entry == nil && i > 0:
-		r.open(n.opens[i-1])
-	case n.open != nil:
-		r.open(n.open)
-	}
-	if n.entry != nil {
-		r.opens = n.opens
+	var open *schemas.Entry
+	if open, r.opens = n.writers(); open != nil {
+		r.open(open)
 	}
 	for p := range r.media {
 		r.liveAt = append(r.liveAt, s.media[p].end())

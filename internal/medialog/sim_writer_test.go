@@ -325,7 +325,8 @@ func (s *sim) stepOpen(w *simWriter) {
 	w.epoch = r.offset
 	p := s.past(w)
 	if p.awaitsUnit() {
-		if unit := p.unitOf(w.epoch); w.waited == 0 {
+		if w.waited == 0 {
+			unit := p.unitOf(w.epoch)
 			w.later = unit != nil && unit.shown || s.entered(w, p)
 		}
 		at, first, ok := p.begins(w.epoch, w.starts, w.later)

@@ -103,16 +103,8 @@ func (t *tail) run(ctx context.Context, pos Position) error {
 // before. It shows no fragment that the later one has begun too: that one has found
 // nothing that a reader could have shown.
 func (t *tail) begin(n *newest) error {
-	open := n.open
-	switch i := len(n.opens); {
-	case n.entry == nil && i > 0:
-		open = n.opens[i-1]
-	case open == nil && n.epoch >= 0: // only its offset is known, from the entries of its writer
-		open = &schemas.Entry{Kind: schemas.KindOpen, Offset: n.epoch, Prev: -1}
-	}
-	if n.entry != nil {
-		t.opens = n.opens
-	}
+	var open *schemas.Entry
+	open, t.opens = n.writers()
 	if open == nil {
 		return nil
 	}

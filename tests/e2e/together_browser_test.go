@@ -32,8 +32,8 @@ const takenOf = `(v) => {
 const besides = `[...document.querySelectorAll('#stage .past video')].map(` + takenOf + `)`
 
 // Cameras beside each other show the same time: while they play at any speed, when they are
-// paused, stepped and sought. Each has its own boxes. A camera that has no footage at a time is not waited for, and
-// comes back when it has.
+// paused, stepped and sought. Each has its own boxes. A camera that has no footage at a time is
+// not waited for, and comes back when it has.
 func TestPageShowsCamerasTogether(t *testing.T) {
 	strain := testenv.WatchStrain(t)
 	b := testenv.Chromium(t)
