@@ -84,10 +84,18 @@ func (c *clipCmd) write(ctx context.Context, k *kong.Context, l clip.Log, one *c
 		return err
 	}
 	copied := func(w io.Writer) error {
-		r := f.Reader(ctx)
+		r, done := f.Reader(ctx), progress(show, name+": written", f.Size())
 		defer r.Close()
-		_, err := io.Copy(w, io.TeeReader(r, counter(progress(show, name+": written", f.Size()))))
-		return err
+		for {
+			n, err := r.Next(w) // the system copies from file to file
+			done(n)
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+		}
 	}
 	if name == "-" {
 		err = copied(k.Stdout)
@@ -169,14 +177,6 @@ func writeFile(name string, write func(io.Writer) error) (err error) {
 		return err
 	}
 	return os.Rename(part, name)
-}
-
-// counter calls itself with the bytes of each write.
-type counter func(bytes int64)
-
-func (c counter) Write(b []byte) (int, error) {
-	c(int64(len(b)))
-	return len(b), nil
 }
 
 // progress returns a function that is told of bytes and shows their sum, at each whole

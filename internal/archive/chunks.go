@@ -30,11 +30,10 @@ func (t *trailer) find(seq uint64) int {
 
 // chunks reads the chunks of entry i, which can be played. A changed byte in its segment is an
 // error. What a chunk tells beside its samples comes from chunk 0: times of the others go on
-// with media time. Their samples are in buffer, which grows as needed.
-func (t *trailer) chunks(file io.ReaderAt, i int, buffer *[]byte) ([]*schemas.Chunk, error) {
+// with media time.
+func (t *trailer) chunks(file io.ReaderAt, i int) ([]*schemas.Chunk, error) {
 	k, e := &t.Entries[i], &t.decoded[i]
-	*buffer = slices.Grow((*buffer)[:0], int(k.Size))
-	segment := (*buffer)[:k.Size]
+	segment := make([]byte, k.Size)
 	if _, err := file.ReadAt(segment, k.At); err != nil {
 		return nil, err
 	}

@@ -279,11 +279,6 @@ func (j *Joined) Available(ctx context.Context, t schemas.Topic, e schemas.Entry
 
 // Chunks implements medialog.Store.
 func (j *Joined) Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) iter.Seq2[*schemas.Chunk, error] {
-	return j.chunks(ctx, t, e, j.set.Chunks(ctx, t, e))
-}
-
-// chunks is Chunks. archived are those of the archive.
-func (j *Joined) chunks(ctx context.Context, t schemas.Topic, e schemas.Entry, archived iter.Seq2[*schemas.Chunk, error]) iter.Seq2[*schemas.Chunk, error] {
 	return func(yield func(*schemas.Chunk, error) bool) {
 		if !e.Playable() {
 			return
@@ -306,7 +301,7 @@ func (j *Joined) chunks(ctx context.Context, t schemas.Topic, e schemas.Entry, a
 		if lost == nil {
 			return
 		}
-		for c, err := range archived {
+		for c, err := range j.set.Chunks(ctx, t, e) {
 			switch {
 			case err == nil && int(c.Index) < n:
 				continue

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"os"
-	"sync"
 
 	"github.com/framelog/framelog/internal/clip"
 	"github.com/framelog/framelog/internal/cmaf"
@@ -24,18 +22,6 @@ func (j *Joined) Segment(ctx context.Context, t schemas.Topic, e schemas.Entry) 
 		return nil, nil
 	}
 	return j.set.segment(ctx, t, e)
-}
-
-// buffers are for segments that are borrowed.
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
-// Borrow implements clip.Files.
-func (j *Joined) Borrow(ctx context.Context, t schemas.Topic, e schemas.Entry) iter.Seq2[*schemas.Chunk, error] {
-	return func(yield func(*schemas.Chunk, error) bool) {
-		buffer := buffers.Get().(*[]byte)
-		defer buffers.Put(buffer)
-		j.chunks(ctx, t, e, j.set.into(ctx, buffer, t, e))(yield)
-	}
 }
 
 // segment is Segment of the archive alone. A file that another muxer has made has other bytes than
@@ -63,5 +49,10 @@ func (s *Set) segment(ctx context.Context, t schemas.Topic, e schemas.Entry) (*c
 		return nil, object.Close()
 	}
 	k := &at.box.Entries[at.at]
-	return &clip.Stored{File: file, At: k.At, Size: k.Size}, nil
+	first, err := schemas.DecodeChunk(k.First)
+	if err != nil {
+		_ = file.Close() // it was only opened
+		return nil, fmt.Errorf("archive: read %s: chunk 0 of fragment %d: %w", at.path, e.Seq, err)
+	}
+	return &clip.Stored{File: file, At: k.At, Size: k.Size, Tracks: first.Tracks}, nil
 }

@@ -138,6 +138,9 @@ func TestClipOfFiles(t *testing.T) {
 	}
 	k.expired = 1 << 60
 	f := of()
+	if len(f.Segments()) < 90 {
+		t.Errorf("the clip has %d segments", len(f.Segments()))
+	}
 	paths, err := filepath.Glob(filepath.Join(dir, "life1/yard/raw/*.mp4"))
 	if err != nil {
 		t.Fatal(err)

@@ -363,13 +363,8 @@ func sameCopy(got, e *schemas.Entry) bool {
 // Errors: medialog.ErrNotFound if the archive does not have it, or it is damaged; schemas.ErrNewer;
 // those of the file system.
 func (s *Set) Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) iter.Seq2[*schemas.Chunk, error] {
-	return s.into(ctx, new([]byte), t, e)
-}
-
-// into is Chunks, with the samples in a buffer that grows as needed.
-func (s *Set) into(ctx context.Context, buffer *[]byte, t schemas.Topic, e schemas.Entry) iter.Seq2[*schemas.Chunk, error] {
 	return func(yield func(*schemas.Chunk, error) bool) {
-		chunks, err := s.chunks(ctx, t, e, buffer)
+		chunks, err := s.chunks(ctx, t, e)
 		if err != nil {
 			yield(nil, err)
 			return
@@ -382,17 +377,17 @@ func (s *Set) into(ctx context.Context, buffer *[]byte, t schemas.Topic, e schem
 	}
 }
 
-func (s *Set) chunks(ctx context.Context, t schemas.Topic, e schemas.Entry, buffer *[]byte) ([]*schemas.Chunk, error) {
+func (s *Set) chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) ([]*schemas.Chunk, error) {
 	at, err := s.copy(ctx, t, e)
 	if err != nil {
 		return nil, err
 	}
-	chunks, err := s.chunksAt(ctx, &at, buffer)
+	chunks, err := s.chunksAt(ctx, &at)
 	if errors.Is(err, fs.ErrNotExist) { // it was deleted a moment ago
 		if at, err = s.hiddenCopy(ctx, t, e, time.Now()); err != nil {
 			return nil, err
 		}
-		chunks, err = s.chunksAt(ctx, &at, buffer)
+		chunks, err = s.chunksAt(ctx, &at)
 	}
 	if err == nil {
 		return chunks, nil
@@ -404,13 +399,13 @@ func (s *Set) chunks(ctx context.Context, t schemas.Topic, e schemas.Entry, buff
 	return nil, fmt.Errorf("archive: read %s: %w", at.path, err)
 }
 
-func (s *Set) chunksAt(ctx context.Context, at *found, buffer *[]byte) ([]*schemas.Chunk, error) {
+func (s *Set) chunksAt(ctx context.Context, at *found) ([]*schemas.Chunk, error) {
 	file, err := s.dir.store.Open(ctx, at.path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close() // it was only read
-	return at.box.chunks(file, at.at, buffer)
+	return at.box.chunks(file, at.at)
 }
 
 // Bounds returns the oldest and the newest entry. Errors: medialog.ErrNotFound if there is none;

@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"time"
 
@@ -119,7 +120,8 @@ func (c *Clip) Key() string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// Prepare reads the footage of the clip and makes the header of its file. It holds one chunk of
+// Prepare reads the footage of the clip and makes the header of its file. Of a segment in a file
+// (Files) it reads the tables alone, and does not compare the rest with its sum. It holds one chunk of
 // the log, or one fragment of an archive, at a time, and what [cmaf.File] keeps of each sample. It calls read after each
 // fragment with the bytes of its samples. Errors: ErrNone if no picture is shown in the range;
 // a MuxError; those of the log.
@@ -154,13 +156,27 @@ func (c *Clip) Prepare(ctx context.Context, log Log, read func(bytes int64)) (*F
 	return f, nil
 }
 
+// addFragment adds what the tables of a segment in a file tell, else the chunks.
 func addFragment(ctx context.Context, log Log, t schemas.Topic, e schemas.Entry, to *cmaf.File) error {
-	var tracks []schemas.Track
-	read := log.Chunks
 	if files, ok := log.(Files); ok {
-		read = files.Borrow
+		s, err := files.Segment(ctx, t, e)
+		if err != nil {
+			return err
+		}
+		if s != nil {
+			defer s.Close()
+			damaged, err := to.AddSegment(s.Tracks, e.OpenGOP, io.NewSectionReader(s.File, s.At, s.Size), s.Size)
+			if err == nil {
+				return nil
+			}
+			if !damaged {
+				return &MuxError{err}
+			}
+			// The log tells what is wrong with it, or has it elsewhere.
+		}
 	}
-	for chunk, err := range read(ctx, t, e) {
+	var tracks []schemas.Track
+	for chunk, err := range log.Chunks(ctx, t, e) {
 		if err != nil {
 			return err
 		}

@@ -33,14 +33,13 @@ type Files interface {
 	// Segment opens the segment of a fragment, with the bytes that [cmaf.Segment] makes of its
 	// chunks. The caller closes it. nil: the log does not have it in a file.
 	Segment(ctx context.Context, t schemas.Topic, e schemas.Entry) (*Stored, error)
-	// Borrow is Chunks with samples that are valid until the iteration ends.
-	Borrow(ctx context.Context, t schemas.Topic, e schemas.Entry) iter.Seq2[*schemas.Chunk, error]
 }
 
-// Stored is bytes of a file.
+// Stored is a segment that stands in a file. Nobody has compared its bytes with their sum.
 type Stored struct {
 	File     *os.File
 	At, Size int64
+	Tracks   []schemas.Track // of its chunk 0
 }
 
 // Close closes the file.

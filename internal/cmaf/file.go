@@ -42,23 +42,39 @@ func (f *File) Add(tracks []schemas.Track, c *schemas.Chunk) error {
 	if err != nil {
 		return fmt.Errorf("cmaf: add chunk %d.%d to a file: %w", c.Seq, c.Index, err)
 	}
+	if err := f.begin(tracks); err != nil {
+		return fmt.Errorf("cmaf: add chunk %d.%d to a file: %w", c.Seq, c.Index, err)
+	}
+	for _, r := range p.runs {
+		if err := f.add(tracks, r.track, rowsOf(r.samples, f.size+int64(p.payload()+r.start)), c.OpenGOP); err != nil {
+			return fmt.Errorf("cmaf: add chunk %d.%d to a file: %w", c.Seq, c.Index, err)
+		}
+	}
+	f.size += int64(p.payload() + p.size)
+	return nil
+}
+
+// begin makes the tables of the tracks, with the first samples.
+func (f *File) begin(tracks []schemas.Track) error {
 	if f.tracks == nil {
 		for _, t := range tracks {
 			f.tracks = append(f.tracks, newTrackTable(t, f.shown.from, f.shown.to))
 		}
 	}
 	if len(tracks) != len(f.tracks) {
-		return fmt.Errorf("cmaf: add chunk %d.%d to a file: it has %d tracks, the file has %d", c.Seq, c.Index, len(tracks), len(f.tracks))
+		return fmt.Errorf("it has %d tracks, the file has %d", len(tracks), len(f.tracks))
 	}
-	for _, r := range p.runs {
-		if err := f.tracks[r.track].add(f.size+int64(p.payload()+r.start), r.samples); err != nil {
-			return fmt.Errorf("cmaf: add chunk %d.%d to a file: track %d: %w", c.Seq, c.Index, tracks[r.track].ID, err)
-		}
-		if r.track == 0 {
-			f.shown.add(tracks[0].Timescale, r.samples, c.OpenGOP)
-		}
+	return nil
+}
+
+// add adds samples of one track that stand one after another.
+func (f *File) add(tracks []schemas.Track, track int, rows []row, openGOP bool) error {
+	if err := f.tracks[track].add(rows); err != nil {
+		return fmt.Errorf("track %d: %w", tracks[track].ID, err)
 	}
-	f.size += int64(p.payload() + p.size)
+	if track == 0 {
+		f.shown.add(tracks[0].Timescale, rows, openGOP)
+	}
 	return nil
 }
 
@@ -134,10 +150,10 @@ type shown struct {
 	next     int64 // when the first picture at to or later is shown
 }
 
-func (x *shown) add(timescale uint32, samples []schemas.Sample, openGOP bool) {
-	for _, s := range samples {
-		pts := schemas.Rescale(s.DTS+int64(s.PTSOffset), timescale, schemas.MediaTimescale)
-		end := schemas.Rescale(s.DTS+int64(s.PTSOffset)+int64(s.Duration), timescale, schemas.MediaTimescale)
+func (x *shown) add(timescale uint32, rows []row, openGOP bool) {
+	for _, r := range rows {
+		pts := schemas.Rescale(r.dts+int64(r.offset), timescale, schemas.MediaTimescale)
+		end := schemas.Rescale(r.dts+int64(r.offset)+int64(r.duration), timescale, schemas.MediaTimescale)
 		if !x.begun {
 			x.begun, x.start = true, math.MinInt64
 			if openGOP {

@@ -64,22 +64,29 @@ var (
 	errMany = errors.New("it has more samples than 32 bits can count")
 )
 
-// add adds samples that stand one after another at a position.
-func (t *trackTable) add(place int64, samples []schemas.Sample) error {
-	if t.samples()+len(t.pending)+len(samples) > math.MaxUint32 {
+// rowsOf makes the rows of samples that stand one after another at a position.
+func rowsOf(samples []schemas.Sample, place int64) []row {
+	rows := make([]row, len(samples))
+	for i, s := range samples {
+		rows[i] = row{place: place, dts: s.DTS, offset: s.PTSOffset, duration: s.Duration, size: uint32(len(s.Data)), sync: s.Sync}
+		place += int64(len(s.Data))
+	}
+	return rows
+}
+
+// add adds samples that stand one after another.
+func (t *trackTable) add(rows []row) error {
+	if t.samples()+len(t.pending)+len(rows) > math.MaxUint32 {
 		return errMany
 	}
 	first := true
-	for _, s := range samples {
-		size := len(s.Data)
-		at := place
-		place += int64(size)
-		if s.DTS+int64(s.Duration) <= t.since {
+	for _, r := range rows {
+		if r.dts+int64(r.duration) <= t.since {
 			continue
 		}
-		t.pending = append(t.pending, row{at, s.DTS, s.PTSOffset, s.Duration, uint32(size), s.Sync, first})
-		first = false
-		if s.DTS+int64(s.PTSOffset) >= t.until {
+		r.first, first = first, false
+		t.pending = append(t.pending, r)
+		if r.dts+int64(r.offset) >= t.until {
 			continue
 		}
 		for _, r := range t.pending {

@@ -66,14 +66,20 @@ func readChunk(tracks []schemas.Track, b []byte) (runs []schemas.Run, size int, 
 
 // boxSize returns the size of the box with which b begins.
 func boxSize(b []byte, kind string) (int, error) {
+	size, err := sizeIn(b, kind, int64(len(b)))
+	return int(size), err
+}
+
+// sizeIn is boxSize of a box that has at most some bytes. b holds its head at least.
+func sizeIn(b []byte, kind string, most int64) (int64, error) {
 	if len(b) < 8 || string(b[4:8]) != kind {
 		return 0, fmt.Errorf("there is no %s", kind)
 	}
-	size := binary.BigEndian.Uint32(b)
-	if size < 8 || uint64(size) > uint64(len(b)) {
-		return 0, fmt.Errorf("%s of %d bytes, %d are there", kind, size, len(b))
+	size := int64(binary.BigEndian.Uint32(b))
+	if size < 8 || size > most {
+		return 0, fmt.Errorf("%s of %d bytes, %d are there", kind, size, most)
 	}
-	return int(size), nil
+	return size, nil
 }
 
 // notSync is sample_is_non_sync_sample (ISO/IEC 14496-12 section 8.8.3.1).
@@ -81,26 +87,35 @@ const notSync = 0x10000
 
 // readRun reads the samples of one track, which stand in b between from and to.
 func readRun(traf *mp4.TrafBox, b []byte, from, to int) (schemas.Run, error) {
+	track, rows, err := readRows(traf, int64(from), int64(to))
+	r := schemas.Run{Track: track, Samples: make([]schemas.Sample, len(rows))}
+	for i, w := range rows {
+		end := w.place + int64(w.size)
+		r.Samples[i] = schemas.Sample{DTS: w.dts, PTSOffset: w.offset, Duration: w.duration, Sync: w.sync, Data: b[w.place:end:end]}
+	}
+	return r, err
+}
+
+// readRows reads what the tables of one track tell. Its samples must stand between from and to.
+// Places count from the begin of the CMAF chunk.
+func readRows(traf *mp4.TrafBox, from, to int64) (track uint8, rows []row, err error) {
 	if traf.Tfhd == nil || traf.Tfdt == nil || traf.Trun == nil || len(traf.Truns) != 1 {
-		return schemas.Run{}, errors.New("a traf without one tfhd, tfdt and trun")
+		return 0, nil, errors.New("a traf without one tfhd, tfdt and trun")
 	}
 	traf.Trun.AddSampleDefaultValues(traf.Tfhd, nil)
 	at, dts := int64(traf.Trun.DataOffset), int64(traf.Tfdt.BaseMediaDecodeTime())
-	if traf.Tfhd.TrackID > 255 || at < int64(from) || dts < 0 {
-		return schemas.Run{}, fmt.Errorf("track %d at %d, decode time %d", traf.Tfhd.TrackID, at, dts)
+	if traf.Tfhd.TrackID > 255 || at < from || dts < 0 {
+		return 0, nil, fmt.Errorf("track %d at %d, decode time %d", traf.Tfhd.TrackID, at, dts)
 	}
-	r := schemas.Run{Track: uint8(traf.Tfhd.TrackID)}
+	rows = make([]row, 0, len(traf.Trun.Samples))
 	for _, s := range traf.Trun.Samples {
-		end := at + int64(s.Size)
-		if end > int64(to) {
-			return r, fmt.Errorf("a sample of %d bytes ends behind the mdat", s.Size)
+		if at+int64(s.Size) > to {
+			return 0, nil, fmt.Errorf("a sample of %d bytes ends behind the mdat", s.Size)
 		}
-		r.Samples = append(r.Samples, schemas.Sample{
-			DTS: dts, PTSOffset: s.CompositionTimeOffset, Duration: s.Dur, Sync: s.Flags&notSync == 0, Data: b[at:end:end],
-		})
-		at, dts = end, dts+int64(s.Dur)
+		rows = append(rows, row{place: at, dts: dts, offset: s.CompositionTimeOffset, duration: s.Dur, size: s.Size, sync: s.Flags&notSync == 0})
+		at, dts = at+int64(s.Size), dts+int64(s.Dur)
 	}
-	return r, nil
+	return uint8(traf.Tfhd.TrackID), rows, nil
 }
 
 // withoutNothing leaves out the samples with which fill fills.

@@ -113,6 +113,66 @@ func TestRunsMixed(t *testing.T) {
 	}
 }
 
+// What a file tells of a segment by its tables is what it tells of the chunks, for each cut.
+func TestAddSegment(t *testing.T) {
+	for name, x := range readable() {
+		x.Entry.Chunks = uint32(len(x.Chunks))
+		s, err := Segment(x.Entry, x.All())
+		if err != nil {
+			t.Fatal(err)
+		}
+		segment := bytes.Join(s, nil)
+		tracks, base := x.Chunks[0].Tracks, x.Entry.Media
+		for _, cut := range [][2]int64{{0, schemas.MediaTimescale}, {20000, 50000}, {40000, 3 * schemas.MediaTimescale}} {
+			byChunk, byTables := NewFile(base+cut[0], base+cut[1]), NewFile(base+cut[0], base+cut[1])
+			for _, c := range x.Chunks {
+				if err := byChunk.Add(tracks, c); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := byTables.AddSegment(tracks, x.Entry.OpenGOP, bytes.NewReader(segment), int64(len(segment))); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			want, failed := byChunk.Header(testmedia.Start)
+			got, err := byTables.Header(testmedia.Start)
+			if !bytes.Equal(got, want) || byTables.Size() != byChunk.Size() || (err == nil) != (failed == nil) {
+				t.Errorf("%s, %v: another header of %d bytes, %v; want %d, %v", name, cut, len(got), err, len(want), failed)
+			}
+		}
+		for i := range segment {
+			if damaged, err := NewFile(0, 1).AddSegment(tracks, false, bytes.NewReader(segment[:i]), int64(len(segment))); !damaged || err == nil {
+				t.Fatalf("%s: the first %d bytes of %d: damaged %v, %v", name, i, len(segment), damaged, err)
+			}
+		}
+	}
+}
+
+// A moof that is longer than what is read first: 700 pictures in a chunk.
+func TestAddLongSegment(t *testing.T) {
+	x := testmedia.Synthetic(testPlace, 1)[0]
+	c := x.Chunks[0]
+	run := &c.Runs[0]
+	for len(run.Samples) < 700 {
+		s := run.Samples[len(run.Samples)-1]
+		s.DTS, s.PTSOffset = s.DTS+int64(s.Duration), int32(len(run.Samples)%2)
+		run.Samples = append(run.Samples, s)
+	}
+	b, err := Chunk(c.Tracks, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, wrong := range []bool{false, true} {
+		if wrong {
+			b[bytes.Index(b, []byte("mdat"))]++
+		}
+		f := NewFile(x.Entry.Media, x.Entry.Media+schemas.MediaTimescale)
+		damaged, err := f.AddSegment(c.Tracks, false, bytes.NewReader(b), int64(len(b)))
+		if damaged != wrong || (err != nil) != wrong || !wrong && f.Size() != int64(len(b)) {
+			t.Errorf("changed %v: damaged %v, %v", wrong, damaged, err)
+		}
+	}
+}
+
 // FuzzRuns: no bytes stop a process.
 func FuzzRuns(f *testing.F) {
 	for _, x := range readable() {
@@ -124,5 +184,8 @@ func FuzzRuns(f *testing.F) {
 		f.Add(bytes.Join(s, nil))
 	}
 	tracks := slices.Concat(testmedia.Synthetic(testPlace, 1)[0].Chunks[0].Tracks, dataTracks)
-	f.Fuzz(func(_ *testing.T, b []byte) { _, _ = Runs(tracks, b, int64(len(b))) })
+	f.Fuzz(func(_ *testing.T, b []byte) {
+		_, _ = Runs(tracks, b, int64(len(b)))
+		_, _ = NewFile(0, 1<<40).AddSegment(tracks, false, bytes.NewReader(b), int64(len(b)))
+	})
 }

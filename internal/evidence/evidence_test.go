@@ -67,6 +67,17 @@ func footage() store {
 	return l
 }
 
+// files is a store that has its segments in files, which nobody has compared with their sums.
+type files struct {
+	store
+	t *testing.T
+}
+
+func (f files) Segment(context.Context, schemas.Topic, schemas.Entry) (*clip.Stored, error) {
+	f.t.Error("an export takes bytes that were not compared with their sum")
+	return nil, nil
+}
+
 func at(seconds float64) time.Time {
 	return testmedia.Start.Add(time.Duration(seconds * float64(time.Second)))
 }
@@ -77,7 +88,7 @@ func ignore(int64) {}
 func exported(t *testing.T, l store, key ed25519.PrivateKey, from, to float64) (string, *Manifest) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "export")
-	m, err := Export(t.Context(), l, Request{
+	m, err := Export(t.Context(), files{l, t}, Request{
 		Topic: topic, Names: schemas.Names{Prefix: "x."}, From: at(from), To: at(to), Key: key, Dir: dir,
 		Made: Made{At: at(3600), By: "anna", Host: "host", Software: "v1"},
 	})

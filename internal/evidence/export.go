@@ -41,12 +41,13 @@ type Request struct {
 var ErrExists = errors.New("it exists")
 
 // Export writes an export. The directory is there only as a whole, and on disk when Export
-// returns. It reads the footage twice, and holds one chunk of it at a time. Errors: ErrExists;
+// returns. It reads the footage twice, compares what an archive gives with its sums, and holds one chunk of it at a time. Errors: ErrExists;
 // clip.ErrNone; those of the log and of the file system.
 func Export(ctx context.Context, log clip.Log, r Request) (_ *Manifest, err error) {
 	if _, err := os.Lstat(r.Dir); err == nil {
 		return nil, fmt.Errorf("%s: %w", r.Dir, ErrExists)
 	}
+	log = compared{log}
 	m, clips, err := r.plan(ctx, log)
 	if err != nil {
 		return nil, err
@@ -73,6 +74,9 @@ func Export(ctx context.Context, log clip.Log, r Request) (_ *Manifest, err erro
 	}
 	return m, syncDir(filepath.Dir(filepath.Clean(r.Dir)))
 }
+
+// compared is a log without clip.Files, so that all bytes of an archive are compared with their sums.
+type compared struct{ clip.Log }
 
 // plan finds the clips, and what is missing.
 func (r *Request) plan(ctx context.Context, log clip.Log) (*Manifest, []*clip.Clip, error) {
