@@ -455,12 +455,24 @@ func EncodeEntry(e *Entry) ([]byte, error) {
 
 // DecodeEntry decodes the value of a record of an index topic. Offset stays 0.
 func DecodeEntry(b []byte) (Entry, error) {
-	var w wireEntry
-	if !plainEntry(b, &w) {
-		w = wireEntry{}
-		if err := decode(b, &w.V, &w); err != nil {
+	var e Entry
+	if !plainEntry(b, &e) {
+		var err error
+		if e, err = slowEntry(b); err != nil {
 			return Entry{}, fmt.Errorf("schemas: decode entry: %w", err)
 		}
+	}
+	if err := e.check(); err != nil {
+		return Entry{}, fmt.Errorf("schemas: decode entry %d: %w", e.Seq, err)
+	}
+	return e, nil
+}
+
+// slowEntry decodes any entry.
+func slowEntry(b []byte) (Entry, error) {
+	var w wireEntry
+	if err := decode(b, &w.V, &w); err != nil {
+		return Entry{}, err
 	}
 	e := Entry{
 		Kind: w.Kind, Prev: w.Prev, Life: w.Life, Seq: w.Seq, Session: w.Session, Config: w.Config, OpenGOP: w.OpenGOP,
@@ -480,13 +492,10 @@ func DecodeEntry(b []byte) (Entry, error) {
 		e.Run = &GapRun{}
 		for _, r := range w.Run {
 			if have := len(e.Run.Durations); r[0] < 1 || r[0] > int64(MaxGapRun-have) {
-				return Entry{}, fmt.Errorf("schemas: decode entry %d: a run of gaps goes on with %d seqs after %d, at most %d", e.Seq, r[0], have, MaxGapRun)
+				return Entry{}, fmt.Errorf("entry %d: a run of gaps goes on with %d seqs after %d, at most %d", e.Seq, r[0], have, MaxGapRun)
 			}
 			e.Run.Durations = append(e.Run.Durations, slices.Repeat([]int64{r[1]}, int(r[0]))...)
 		}
-	}
-	if err := e.check(); err != nil {
-		return Entry{}, fmt.Errorf("schemas: decode entry %d: %w", e.Seq, err)
 	}
 	return e, nil
 }

@@ -2,77 +2,82 @@ package schemas
 
 import (
 	"encoding/binary"
+	"hash/maphash"
 	"math"
+	"sync/atomic"
 )
 
 // plainEntry decodes an entry as this version writes it. ok is false for anything else that may be
-// right too: then decode, which takes several times as long, decides. A playlist of a day has
+// right too: then slowEntry, which takes several times as long, decides. A playlist of a day has
 // 43,000 entries.
-func plainEntry(b []byte, w *wireEntry) (ok bool) {
+func plainEntry(b []byte, e *Entry) (ok bool) {
 	r := plain{b: b, ok: true}
+	version, layout, source := int64(0), false, false
 	for n := r.length(0x80, 0xde); n > 0 && r.ok; n-- {
 		switch string(r.bytes()) {
 		case "v":
-			w.V = int(r.signed(math.MaxInt32))
+			version = r.signed(math.MaxInt32)
 		case "k":
-			w.Kind = Kind(r.text())
+			e.Kind = Kind(r.text())
 		case "pv":
-			w.Prev = r.signed(math.MaxInt64)
+			e.Prev = r.signed(math.MaxInt64)
 		case "lf":
-			w.Life = r.text()
+			e.Life = r.text()
 		case "q":
-			w.Seq = r.unsigned(math.MaxUint64)
+			e.Seq = r.unsigned(math.MaxUint64)
 		case "se":
-			w.Session = r.unsigned(math.MaxUint64)
+			e.Session = r.unsigned(math.MaxUint64)
 		case "ly":
-			r.ok = r.ok && w.Layout == nil
-			w.Layout = r.layout()
+			r.ok = r.ok && !layout
+			layout = true
+			r.layout(&e.Layout)
 		case "cf":
-			w.Config = r.text()
+			e.Config = r.text()
 		case "og":
-			w.OpenGOP = r.bool()
+			e.OpenGOP = r.bool()
 		case "st":
-			w.Start = r.signed(math.MaxInt64)
+			e.Start = fromMicros(r.signed(math.MaxInt64))
 		case "m":
-			w.Media = r.signed(math.MaxInt64)
+			e.Media = r.signed(math.MaxInt64)
 		case "d":
-			w.Duration = r.signed(math.MaxInt64)
+			e.Duration = r.signed(math.MaxInt64)
 		case "by":
-			w.Bytes = r.signed(math.MaxInt64)
+			e.Bytes = r.signed(math.MaxInt64)
 		case "e":
-			w.Epoch = r.signed(math.MaxInt64)
+			e.Epoch = r.signed(math.MaxInt64)
 		case "p":
-			w.Partition = int32(r.signed(math.MaxInt32))
+			e.Partition = int32(r.signed(math.MaxInt32))
 		case "o":
-			w.First = r.signed(math.MaxInt64)
+			e.First = r.signed(math.MaxInt64)
 		case "ol":
-			w.Last = r.signed(math.MaxInt64)
+			e.Last = r.signed(math.MaxInt64)
 		case "n":
-			w.Chunks = uint32(r.unsigned(math.MaxUint32))
+			e.Chunks = uint32(r.unsigned(math.MaxUint32))
 		case "lp":
-			w.Packets = uint32(r.unsigned(math.MaxUint32))
+			e.Lost.Packets = uint32(r.unsigned(math.MaxUint32))
 		case "lu":
-			w.Units = uint32(r.unsigned(math.MaxUint32))
+			e.Lost.Units = uint32(r.unsigned(math.MaxUint32))
 		case "en":
-			w.Ended = r.bool()
+			e.Ended = r.bool()
 		case "r":
-			w.Reason = r.text()
+			e.Reason = r.text()
 		case "ab":
-			w.Absent = r.signed(math.MaxInt64)
+			e.Absent = r.signed(math.MaxInt64)
 		case "ar":
-			w.AbsentWhy = r.text()
+			e.AbsentReason = r.text()
 		case "ro":
-			w.Role = Role(r.text())
+			e.Role = Role(r.text())
 		case "sc":
-			r.ok = r.ok && w.Source == nil
-			w.Source = r.copy()
+			r.ok = r.ok && !source
+			source = true
+			r.copy(&e.Source)
 		case "nt":
-			w.Note = r.text()
+			e.Note = string(r.bytes())
 		default: // those of rare entries, and of other versions
 			return false
 		}
 	}
-	return r.ok && w.V >= 1 && w.V <= Version
+	return r.ok && version >= 1 && version <= Version
 }
 
 // plain reads MessagePack. What it does not expect sets ok to false.
@@ -118,7 +123,30 @@ func (r *plain) bytes() []byte {
 	return nil
 }
 
-func (r *plain) text() string { return string(r.bytes()) }
+// text reads a text that other entries are likely to repeat.
+func (r *plain) text() string { return repeated(r.bytes()) }
+
+// texts are those that entries repeat: kinds, codecs, lives, configurations. The place of a text is a
+// hash of it. Of two texts with the same place it has the newer one.
+var (
+	texts    [256]atomic.Pointer[string]
+	textSeed = maphash.MakeSeed()
+)
+
+// repeated returns a text without a new allocation if it came lately.
+func repeated(b []byte) string {
+	const longest = 64
+	if len(b) == 0 || len(b) > longest {
+		return string(b)
+	}
+	place := &texts[maphash.Bytes(textSeed, b)%uint64(len(texts))]
+	if have := place.Load(); have != nil && *have == string(b) {
+		return *have
+	}
+	text := string(b)
+	place.Store(&text)
+	return text
+}
 
 func (r *plain) bool() bool {
 	c := r.take(1)[0]
@@ -161,42 +189,38 @@ func (r *plain) signed(most int64) (v int64) {
 	return int64(r.unsigned(uint64(most)))
 }
 
-func (r *plain) layout() *wireLayout {
-	var w wireLayout
+func (r *plain) layout(l *Layout) {
 	for n := r.length(0x80, 0xde); n > 0 && r.ok; n-- {
 		switch string(r.bytes()) {
 		case "n":
-			w.ID = uint32(r.unsigned(math.MaxUint32))
+			l.ID = uint32(r.unsigned(math.MaxUint32))
 		case "td":
-			w.Target = uint32(r.unsigned(math.MaxUint32))
+			l.Target = uint32(r.unsigned(math.MaxUint32))
 		case "pt":
-			w.Part = uint32(r.unsigned(math.MaxUint32))
+			l.Part = uint32(r.unsigned(math.MaxUint32))
 		case "v":
-			w.Video = Codec(r.text())
+			l.Video = Codec(r.text())
 		case "a":
-			w.Audio = Codec(r.text())
+			l.Audio = Codec(r.text())
 		case "d":
-			w.Data = Codec(r.text())
+			l.Data = Codec(r.text())
 		default:
 			r.ok = false
 		}
 	}
-	return &w
 }
 
-func (r *plain) copy() *wireCopy {
-	var w wireCopy
+func (r *plain) copy(c *Copy) {
 	for n := r.length(0x80, 0xde); n > 0 && r.ok; n-- {
 		switch string(r.bytes()) {
 		case "e":
-			w.Epoch = r.signed(math.MaxInt64)
+			c.Epoch = r.signed(math.MaxInt64)
 		case "o":
-			w.First = r.signed(math.MaxInt64)
+			c.First = r.signed(math.MaxInt64)
 		case "n":
-			w.Chunks = uint32(r.unsigned(math.MaxUint32))
+			c.Chunks = uint32(r.unsigned(math.MaxUint32))
 		default:
 			r.ok = false
 		}
 	}
-	return &w
 }

@@ -16,13 +16,13 @@ func FuzzPlainEntry(f *testing.F) {
 			f.Fatal(err)
 		}
 		f.Add(b)
-		if plainEntry(b, new(wireEntry)) {
+		if plainEntry(b, new(Entry)) {
 			quick++
 		} else if e.Playable() {
 			f.Errorf("not quick: %+v", e)
 		}
 		for i := range b {
-			if plainEntry(b[:i], new(wireEntry)) {
+			if plainEntry(b[:i], new(Entry)) {
 				f.Errorf("%d of %d bytes of %+v are an entry", i, len(b), e)
 			}
 		}
@@ -31,11 +31,12 @@ func FuzzPlainEntry(f *testing.F) {
 		f.Error("no entry is decoded the quick way")
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var got, want wireEntry
+		var got Entry
 		if !plainEntry(b, &got) {
 			return
 		}
-		if err := decode(b, &want.V, &want); err != nil {
+		want, err := slowEntry(b)
+		if err != nil {
 			t.Fatalf("%+v, but: %v", got, err)
 		}
 		if !reflect.DeepEqual(got, want) {
