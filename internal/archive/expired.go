@@ -17,15 +17,18 @@ type gaps struct {
 	total int64 // their durations, in ticks
 }
 
+// none are no gaps. Most entries have none before them.
+var none gaps
+
 // lost returns the gaps between an entry and the next one there is. If the numbers have only
 // jumped, no footage is missing.
 func lost(before, next *schemas.Entry) *gaps {
 	if next.Seq <= before.LastSeq()+1 {
-		return &gaps{}
+		return &none
 	}
 	total := next.Media - before.MediaEnd() - next.Absent
 	if total <= 0 {
-		return &gaps{}
+		return &none
 	}
 	g := &gaps{total: total, first: schemas.Entry{
 		Offset: before.Offset, Kind: schemas.KindGap, Life: before.Life, Seq: before.LastSeq() + 1, Session: before.Session, Layout: before.Layout,

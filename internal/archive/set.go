@@ -105,7 +105,7 @@ func (s *Set) boxAt(ctx context.Context, path string, q numbers) (*trailer, erro
 
 // failed counts that a file cannot be read, and logs once that it is damaged.
 func (s *Set) failed(path string, err error) {
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, context.Canceled) { // its reader has stopped
 		return
 	}
 	s.errors.Inc()
@@ -157,15 +157,29 @@ func (s *Set) entries(ctx context.Context, of Series, r medialog.Range, end uint
 		if err == nil {
 			first, err = s.first(ctx, of, l, r)
 		}
-		var last schemas.Entry // the newest one that was read
+		last := new(schemas.Entry) // the newest one that was read
 		if err == nil && first < len(l.files) {
-			last, err = s.before(ctx, of, l.files[first].first)
+			*last, err = s.before(ctx, of, l.files[first].first)
 		}
 		if err != nil {
 			yield(schemas.Entry{}, err)
 			return
 		}
+		// take takes the next entry that was read, and reports whether to go on.
+		take := func(e *schemas.Entry) bool {
+			switch {
+			case last.Footage() && e.Seq <= last.Seq:
+				return true
+			case e.Seq >= end, last.Footage() && !lost(last, e).in(r, yield), r.Has(e) && !yield(*e, nil), r.Passed(e):
+				return false
+			}
+			last = e
+			return true
+		}
 		ahead := ahead{s: s, of: of, files: l.files[first:], n: 1}
+		ctx, cancel := context.WithCancel(ctx)
+		defer ahead.wait()
+		defer cancel()
 		for i, q := range l.files[first:] {
 			if r.ToSeq != 0 && q.first > r.ToSeq && last.Footage() && last.LastSeq() >= r.ToSeq {
 				return
@@ -173,7 +187,7 @@ func (s *Set) entries(ctx context.Context, of Series, r medialog.Range, end uint
 			if q.last < r.FromSeq || last.Footage() && q.last <= last.Seq {
 				continue // it overlaps one before it
 			}
-			ahead.read(ctx, i)
+			ahead.need(ctx, i)
 			box, err := s.box(ctx, of.kept(q))
 			if err == nil {
 				err = ctx.Err()
@@ -186,17 +200,16 @@ func (s *Set) entries(ctx context.Context, of Series, r medialog.Range, end uint
 				return
 			}
 			for i := range box.decoded {
+				if e := &box.decoded[i]; e.Run == nil {
+					if !take(e) {
+						return
+					}
+					continue
+				}
 				for e := range box.decoded[i].Expand() {
-					if last.Footage() && e.Seq <= last.Seq {
-						continue
-					}
-					if e.Seq >= end {
+					if !take(&e) {
 						return
 					}
-					if last.Footage() && !lost(&last, &e).in(r, yield) || r.Has(&e) && !yield(e, nil) || r.Passed(&e) {
-						return
-					}
-					last = e
 				}
 			}
 		}
@@ -208,36 +221,63 @@ func (s *Set) entries(ctx context.Context, of Series, r medialog.Range, end uint
 const maxAhead = 32
 
 // ahead reads the last boxes of files before they are needed: one first, then twice as many each
-// time. One goroutine uses it.
+// time. From the second time on it reads the next ones while its user works. One goroutine uses it.
 type ahead struct {
 	s     *Set
 	of    Series
 	files []numbers
-	done  int // files before this one are in memory, or could not be read
-	n     int // that are read next
+	done  int           // files before this one are in memory, or could not be read
+	n     int           // that are read next
+	begun int           // files before this one are being read
+	read  chan struct{} // closed when they are; nil: nothing is being read
 }
 
-// read is called before the last box of file i is needed.
-func (a *ahead) read(ctx context.Context, i int) {
+// need is called before the last box of file i is needed.
+func (a *ahead) need(ctx context.Context, i int) {
 	if i < a.done {
 		return
 	}
-	var g errgroup.Group
-	if a.s.dir.onDisk() {
-		g.SetLimit(runtime.GOMAXPROCS(0))
+	for a.wait(); i >= a.done; a.wait() {
+		a.begin(ctx, i)
 	}
-	a.done = min(i+a.n, len(a.files))
-	for _, q := range a.files[i:a.done] {
-		if a.done-i == 1 || a.s.boxes.Contains(a.of.kept(q).Path()) {
-			continue // there is nothing to do at once
-		}
-		g.Go(func() error {
-			_, _ = a.s.box(ctx, a.of.kept(q)) // who needs it tells the error
-			return nil
-		})
+	if a.n > 2 {
+		a.begin(ctx, a.done)
 	}
-	_ = g.Wait() // it never fails
+}
+
+// wait waits for what is being read.
+func (a *ahead) wait() {
+	if a.read != nil {
+		<-a.read
+		a.done, a.read = a.begun, nil
+	}
+}
+
+// begin begins to read files from i on.
+func (a *ahead) begin(ctx context.Context, i int) {
+	a.begun, a.read = min(i+a.n, len(a.files)), make(chan struct{})
 	a.n = min(2*a.n, maxAhead)
+	files, done := a.files[i:a.begun], a.read
+	if len(files) < 2 { // there is nothing to do at once
+		close(done)
+		return
+	}
+	go func() {
+		defer close(done)
+		var g errgroup.Group
+		if a.s.dir.onDisk() {
+			g.SetLimit(runtime.GOMAXPROCS(0))
+		}
+		for _, q := range files {
+			if !a.s.boxes.Contains(a.of.kept(q).Path()) {
+				g.Go(func() error {
+					_, _ = a.s.box(ctx, a.of.kept(q)) // who needs it tells the error
+					return nil
+				})
+			}
+		}
+		_ = g.Wait() // it never fails
+	}()
 }
 
 // first returns the index of a file at or before the first one with an entry in r.

@@ -19,20 +19,104 @@ import (
 const entrySize = 512
 
 // indexRecords reads [from, to) of an index. A record that is no entry becomes an
-// entry without a kind. A record of a newer schema is an error.
+// entry without a kind. A record of a newer schema is an error. Of a long range, what
+// follows the first fetch is fetched and decoded while its caller works.
 func (l *Log) indexRecords(ctx context.Context, index string, from, to int64) iter.Seq2[schemas.Entry, error] {
 	return func(yield func(schemas.Entry, error) bool) {
 		limit := min(to-from, indexWindow) * entrySize
-		for r, err := range l.recordsIn(ctx, index, 0, from, to, limit) {
+		for recs, err := range l.fetches(ctx, index, 0, from, to, limit) {
 			if err != nil {
 				yield(schemas.Entry{}, fmt.Errorf("medialog: read %s: %w", index, err))
 				return
 			}
-			e, err := l.entryOf(index, r)
-			if !yield(e, err) || err != nil {
+			for _, r := range recs {
+				e, err := l.entryOf(index, r)
+				if !yield(e, err) || err != nil {
+					return
+				}
+				from = r.Offset + 1
+			}
+			if to-from > indexWindow {
+				l.indexAhead(ctx, index, from, to)(yield)
 				return
 			}
 		}
+	}
+}
+
+// decoded is a piece of an index, in order.
+type decoded struct {
+	entries []schemas.Entry
+	err     error // behind them
+	last    bool
+}
+
+// indexAhead is indexRecords with a goroutine that reads ahead: aheadPieces, and what one fetch brings.
+func (l *Log) indexAhead(ctx context.Context, index string, from, to int64) iter.Seq2[schemas.Entry, error] {
+	const size, aheadPieces = 256, 2 // a piece is 110 KB
+	return func(yield func(schemas.Entry, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		pieces, used := make(chan decoded, aheadPieces), make(chan []schemas.Entry, aheadPieces+1)
+		defer func() { // the goroutine ends before this returns
+			cancel()
+			for range pieces {
+			}
+		}()
+		go func() {
+			defer close(pieces)
+			var p decoded
+			send := func() bool {
+				select {
+				case pieces <- p:
+				case <-ctx.Done():
+					return false
+				}
+				select {
+				case p.entries = <-used:
+				default:
+					p.entries = make([]schemas.Entry, 0, size)
+				}
+				return true
+			}
+			p.entries = make([]schemas.Entry, 0, size)
+			for recs, err := range l.fetches(ctx, index, 0, from, to, 4*indexWindow*entrySize) {
+				if err != nil {
+					p.err, p.last = fmt.Errorf("medialog: read %s: %w", index, err), true
+					send()
+					return
+				}
+				for _, r := range recs {
+					e, err := l.entryOf(index, r)
+					if err == nil {
+						p.entries = append(p.entries, e)
+					}
+					p.err, p.last = err, err != nil
+					if (p.last || len(p.entries) == size) && !send() || p.last {
+						return
+					}
+				}
+			}
+			p.last = true
+			send()
+		}()
+		for p := range pieces {
+			for i := range p.entries {
+				if !yield(p.entries[i], nil) {
+					return
+				}
+			}
+			if p.err != nil {
+				yield(schemas.Entry{}, p.err)
+			}
+			if p.last {
+				return
+			}
+			select {
+			case used <- p.entries[:0]:
+			default:
+			}
+		}
+		yield(schemas.Entry{}, fmt.Errorf("medialog: read %s: %w", index, ctx.Err()))
 	}
 }
 

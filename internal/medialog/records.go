@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"sort"
 	"strconv"
 	"time"
 
@@ -35,6 +36,23 @@ func (l *Log) fetchLimit() int64 { return int64(l.cfg.MaxMessage) + 1<<20 }
 // least. Later fetches are larger.
 func (l *Log) recordsIn(ctx context.Context, topic string, partition int32, from, to, limit int64) iter.Seq2[*kgo.Record, error] {
 	return func(yield func(*kgo.Record, error) bool) {
+		for recs, err := range l.fetches(ctx, topic, partition, from, to, limit) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, r := range recs {
+				if !yield(r, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// fetches is recordsIn, with the records of a fetch together.
+func (l *Log) fetches(ctx context.Context, topic string, partition int32, from, to, limit int64) iter.Seq2[[]*kgo.Record, error] {
+	return func(yield func([]*kgo.Record, error) bool) {
 		pause := 20 * time.Millisecond
 		fresh := false
 		var failed failing
@@ -78,17 +96,17 @@ func (l *Log) recordsIn(ctx context.Context, topic string, partition int32, from
 				pause = min(2*pause, time.Second)
 				continue
 			}
-			for _, r := range recs {
-				if r.Offset < from {
-					continue
-				}
-				if r.Offset >= to {
+			first := sort.Search(len(recs), func(i int) bool { return recs[i].Offset >= from })
+			end := sort.Search(len(recs), func(i int) bool { return recs[i].Offset >= to })
+			if first == end {
+				if end < len(recs) { // those that were asked for are not there
 					return
 				}
-				from = r.Offset + 1
-				if !yield(r, nil) {
-					return
-				}
+				continue
+			}
+			from = recs[end-1].Offset + 1
+			if !yield(recs[first:end], nil) || end < len(recs) {
+				return
 			}
 		}
 	}
