@@ -125,7 +125,7 @@ func (s *Server) readVOD(ctx context.Context, t schemas.Topic, in span, have *vo
 		if have != nil {
 			*v = *have
 			v.lines = slices.Clip(v.lines) // other requests use them
-			r.FromSeq = v.last.Seq + 1
+			r.FromSeq = v.seq + 1
 		}
 		for e, err := range s.log.Entries(ctx, t, r) {
 			if err == nil && !v.played.Playable() && e.Playable() {

@@ -2,6 +2,7 @@ package hls
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/framelog/framelog/schemas"
@@ -11,10 +12,12 @@ import (
 // Its entries are added in order: what a line tells depends on no later entry, so a playlist that was
 // made goes on at its end. A day has 43,000 entries, which are not kept.
 type vod struct {
-	base   string // URIs begin with it: the rendition's folder, "raw/"
-	lines  []byte
-	first  schemas.Entry
-	last   schemas.Entry
+	base  string // URIs begin with it: the rendition's folder, "raw/"
+	lines []byte
+	first schemas.Entry
+	// seq and session are those of the last entry.
+	seq, session uint64
+
 	played schemas.Entry // the first one that is playable; the zero entry: none is
 	newest schemas.Entry // the last one that is playable
 	config string        // of the last EXT-X-MAP
@@ -28,13 +31,16 @@ func (v *vod) empty() bool { return len(v.lines) == 0 }
 
 // add adds the next entry.
 func (v *vod) add(e *schemas.Entry) {
+	if room := cap(v.lines) - len(v.lines); room < 512 { // a long one would be copied many times otherwise
+		v.lines = slices.Grow(v.lines, max(room+512, len(v.lines)))
+	}
 	switch {
 	case v.empty():
 		v.first = *e
-	case e.Session != v.last.Session || e.Seq != v.last.Seq+1:
+	case e.Session != v.session || e.Seq != v.seq+1:
 		v.lines = append(v.lines, "#EXT-X-DISCONTINUITY\n"...)
 	}
-	v.last = *e
+	v.seq, v.session = e.Seq, e.Session
 	if e.Playable() {
 		if !v.played.Playable() {
 			v.played = *e

@@ -20,11 +20,13 @@ const entrySize = 512
 
 // indexRecords reads [from, to) of an index. A record that is no entry becomes an
 // entry without a kind. A record of a newer schema is an error. Of a long range, what
-// follows the first fetch is fetched and decoded while its caller works.
+// follows the first fetch is fetched while its caller works.
 func (l *Log) indexRecords(ctx context.Context, index string, from, to int64) iter.Seq2[schemas.Entry, error] {
 	return func(yield func(schemas.Entry, error) bool) {
 		limit := min(to-from, indexWindow) * entrySize
-		for recs, err := range l.fetches(ctx, index, 0, from, to, limit) {
+		for recs, err := range ahead(ctx, func(ctx context.Context) iter.Seq2[[]*kgo.Record, error] {
+			return l.fetches(ctx, index, 0, from, to, limit, 4*indexWindow*entrySize)
+		}) {
 			if err != nil {
 				yield(schemas.Entry{}, fmt.Errorf("medialog: read %s: %w", index, err))
 				return
@@ -34,89 +36,48 @@ func (l *Log) indexRecords(ctx context.Context, index string, from, to int64) it
 				if !yield(e, err) || err != nil {
 					return
 				}
-				from = r.Offset + 1
-			}
-			if to-from > indexWindow {
-				l.indexAhead(ctx, index, from, to)(yield)
-				return
 			}
 		}
 	}
 }
 
-// decoded is a piece of an index, in order.
-type decoded struct {
-	entries []schemas.Entry
-	err     error // behind them
-	last    bool
-}
-
-// indexAhead is indexRecords with a goroutine that reads ahead: aheadPieces, and what one fetch brings.
-func (l *Log) indexAhead(ctx context.Context, index string, from, to int64) iter.Seq2[schemas.Entry, error] {
-	const size, aheadPieces = 256, 2 // a piece is 110 KB
-	return func(yield func(schemas.Entry, error) bool) {
+// ahead yields what read yields. From the second one on, the next one is read while the caller of
+// an ahead works. So there are two in memory, or three while one is being read.
+func ahead[T any](ctx context.Context, read func(context.Context) iter.Seq2[T, error]) iter.Seq2[T, error] {
+	type one struct {
+		v   T
+		err error
+	}
+	return func(yield func(T, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
-		pieces, used := make(chan decoded, aheadPieces), make(chan []schemas.Entry, aheadPieces+1)
+		next, stop := iter.Pull2(read(ctx))
+		defer stop()
+		defer cancel()
+		v, err, ok := next()
+		if !ok || !yield(v, err) {
+			return
+		}
+		all := make(chan one)
 		defer func() { // the goroutine ends before this returns
 			cancel()
-			for range pieces {
+			for range all {
 			}
 		}()
 		go func() {
-			defer close(pieces)
-			var p decoded
-			send := func() bool {
-				select {
-				case pieces <- p:
-				case <-ctx.Done():
-					return false
-				}
-				select {
-				case p.entries = <-used:
-				default:
-					p.entries = make([]schemas.Entry, 0, size)
-				}
-				return true
-			}
-			p.entries = make([]schemas.Entry, 0, size)
-			for recs, err := range l.fetches(ctx, index, 0, from, to, 4*indexWindow*entrySize) {
-				if err != nil {
-					p.err, p.last = fmt.Errorf("medialog: read %s: %w", index, err), true
-					send()
+			defer close(all)
+			for {
+				v, err, ok := next()
+				if !ok {
 					return
 				}
-				for _, r := range recs {
-					e, err := l.entryOf(index, r)
-					if err == nil {
-						p.entries = append(p.entries, e)
-					}
-					p.err, p.last = err, err != nil
-					if (p.last || len(p.entries) == size) && !send() || p.last {
-						return
-					}
-				}
+				all <- one{v, err}
 			}
-			p.last = true
-			send()
 		}()
-		for p := range pieces {
-			for i := range p.entries {
-				if !yield(p.entries[i], nil) {
-					return
-				}
-			}
-			if p.err != nil {
-				yield(schemas.Entry{}, p.err)
-			}
-			if p.last {
+		for x := range all {
+			if !yield(x.v, x.err) {
 				return
 			}
-			select {
-			case used <- p.entries[:0]:
-			default:
-			}
 		}
-		yield(schemas.Entry{}, fmt.Errorf("medialog: read %s: %w", index, ctx.Err()))
 	}
 }
 
@@ -177,10 +138,8 @@ func (w *walker) walk(ctx context.Context, from, to int64) iter.Seq2[schemas.Ent
 				yield(schemas.Entry{}, err)
 				return
 			}
-			for one, err := range w.take(ctx, &e) {
-				if !yield(one, err) || err != nil {
-					return
-				}
+			if !w.each(ctx, &e, yield) {
+				return
 			}
 		}
 	}
@@ -189,20 +148,33 @@ func (w *walker) walk(ctx context.Context, from, to int64) iter.Seq2[schemas.Ent
 // take yields what the next record tells: nothing if it is void; an `open` or a `left`;
 // else each seq that had no entry before.
 func (w *walker) take(ctx context.Context, e *schemas.Entry) iter.Seq2[schemas.Entry, error] {
-	return func(yield func(schemas.Entry, error) bool) {
-		ok, err := w.valid(ctx, e)
-		if err != nil {
-			yield(schemas.Entry{}, err)
-		}
-		if !ok {
-			return
-		}
-		for one := range e.Expand() {
-			if (one.Kind == schemas.KindOpen || one.Kind == schemas.KindLeft || w.seq.pass(&one)) && !yield(one, nil) {
-				return
-			}
+	return func(yield func(schemas.Entry, error) bool) { w.each(ctx, e, yield) }
+}
+
+// each is take. It reports whether to go on.
+func (w *walker) each(ctx context.Context, e *schemas.Entry, yield func(schemas.Entry, error) bool) bool {
+	ok, err := w.valid(ctx, e)
+	switch {
+	case err != nil:
+		yield(schemas.Entry{}, err)
+		return false
+	case !ok:
+		return true
+	case e.Run == nil:
+		return !w.tells(e) || yield(*e, nil)
+	}
+	run := *e // so that other entries need no memory of their own
+	for one := range run.Expand() {
+		if w.tells(&one) && !yield(one, nil) {
+			return false
 		}
 	}
+	return true
+}
+
+// tells reports whether an entry tells what those before it did not.
+func (w *walker) tells(e *schemas.Entry) bool {
+	return e.Kind == schemas.KindOpen || e.Kind == schemas.KindLeft || w.seq.pass(e)
 }
 
 // valid reports whether the next record is a valid entry.

@@ -36,7 +36,7 @@ func (l *Log) fetchLimit() int64 { return int64(l.cfg.MaxMessage) + 1<<20 }
 // least. Later fetches are larger.
 func (l *Log) recordsIn(ctx context.Context, topic string, partition int32, from, to, limit int64) iter.Seq2[*kgo.Record, error] {
 	return func(yield func(*kgo.Record, error) bool) {
-		for recs, err := range l.fetches(ctx, topic, partition, from, to, limit) {
+		for recs, err := range l.fetches(ctx, topic, partition, from, to, limit, l.fetchLimit()) {
 			if err != nil {
 				yield(nil, err)
 				return
@@ -50,8 +50,9 @@ func (l *Log) recordsIn(ctx context.Context, topic string, partition int32, from
 	}
 }
 
-// fetches is recordsIn, with the records of a fetch together.
-func (l *Log) fetches(ctx context.Context, topic string, partition int32, from, to, limit int64) iter.Seq2[[]*kgo.Record, error] {
+// fetches is recordsIn, with the records of a fetch together. Later fetches have most bytes at most, but
+// for one batch at least.
+func (l *Log) fetches(ctx context.Context, topic string, partition int32, from, to, limit, most int64) iter.Seq2[[]*kgo.Record, error] {
 	return func(yield func([]*kgo.Record, error) bool) {
 		pause := 20 * time.Millisecond
 		fresh := false
@@ -74,7 +75,7 @@ func (l *Log) fetches(ctx context.Context, topic string, partition int32, from, 
 			switch {
 			case err == nil && len(recs) > 0:
 				failed = failing{}
-				fresh, pause, limit = false, 20*time.Millisecond, min(4*limit, l.fetchLimit())
+				fresh, pause, limit = false, 20*time.Millisecond, min(4*limit, most)
 			case errors.Is(err, ErrExpired), errors.Is(err, ErrNoTopic), ctx.Err() != nil:
 				if ctx.Err() != nil {
 					err = ctx.Err()
