@@ -2,11 +2,11 @@
 import { patience } from './playing';
 
 const samplesFor = 2000; // ms
-const leastCushion = 0.2, mostCushion = 1.2; // s
+const leastCushion = 0.15, mostCushion = 1.2; // s
 const wider = 0.15; // s
-const spare = 0.15; // s of the cushion that stay when what was never used of it is given back
+const spare = 0.12; // s of the cushion that stay when what was never used of it is given back
 const calm = 15_000; // ms without a stall after which that is done
-const slack = 0.08; // s
+const slack = 0.05; // s
 const far = 0.3; // s behind the cushion from which a player is visibly faster
 const skipFrom = 10; // s behind the cushion from which a player goes to the edge at once
 const skipAfterStall = 0.4; // s behind it from which it does so after it has stood
@@ -20,7 +20,7 @@ const starvedFor = 20_000, starvedStalls = 4, starvedStood = 5_000; // ms, stall
  * in ms, all lengths in s.
  */
 export class Edge {
-  cushion = 0.25; // aim
+  cushion = 0.2; // aim
 
   private samples: { at: number; ahead: number }[] = [];
   private quietSince = 0;
