@@ -76,7 +76,7 @@ func (c ingestCmd) Run(ctx context.Context) error {
 	// run several times a second without need. The ballast lets the heap grow by
 	// its size between two runs. It is never written, so it takes no physical
 	// memory.
-	ballast := make([]byte, 32<<20)
+	ballast := make([]byte, 16<<20)
 	defer runtime.KeepAlive(ballast)
 	if engine := config.Get[ingestConfig](p.cfg).RTSP.Engine; engine == rtsp.EngineGStreamer {
 		if err := gstreamer.Init(); err != nil {
