@@ -64,7 +64,7 @@ func (d Dir) Series(ctx context.Context) ([]Series, error) {
 	return all, nil
 }
 
-// folders returns the names of the directories in a directory; none if it does not exist, or this
+// folders returns the names of the directories in a directory, in order; none if it does not exist, or this
 // user may not read it. Errors: others of the store; ctx's.
 func (d Dir) folders(ctx context.Context, dir ...string) (names []string, err error) {
 	found, err := d.store.List(ctx, path.Join(dir...), "")
@@ -76,6 +76,7 @@ func (d Dir) folders(ctx context.Context, dir ...string) (names []string, err er
 			names = append(names, f.Name())
 		}
 	}
+	slices.Sort(names)
 	return names, nil
 }
 
@@ -155,7 +156,8 @@ func kept(s Series, found []fs.DirEntry) (all []Kept) {
 }
 
 // names is kept without what only the files tell.
-func names(found []fs.DirEntry) (all []numbers) {
+func names(found []fs.DirEntry) []numbers {
+	all := make([]numbers, 0, len(found))
 	for _, f := range found {
 		if q, ok := parse(f.Name()); ok {
 			all = append(all, q)

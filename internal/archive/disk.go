@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,12 +25,18 @@ func (d disk) String() string { return string(d) }
 
 // List implements Store.
 func (d disk) List(_ context.Context, dir, after string) ([]fs.DirEntry, error) {
-	found, err := os.ReadDir(d.path(dir))
+	f, err := os.Open(d.path(dir))
 	if err != nil {
 		return nil, err
 	}
-	first, _ := slices.BinarySearchFunc(found, after+"\x00", func(e fs.DirEntry, name string) int { return strings.Compare(e.Name(), name) })
-	found = found[first:]
+	defer f.Close()
+	found, err := f.ReadDir(-1) // os.ReadDir sorts them, which takes longer than to read them
+	if err != nil {
+		return nil, err
+	}
+	if after != "" {
+		found = slices.DeleteFunc(found, func(e fs.DirEntry) bool { return e.Name() <= after })
+	}
 	for i, e := range found {
 		if e.Type()&fs.ModeSymlink != 0 {
 			found[i] = linked{e, d.path(filepath.Join(dir, e.Name()))}

@@ -78,7 +78,7 @@ func (l *hiddenLists) look(ctx context.Context, s Series) (hiddenFiles, error) {
 	}
 	for _, f := range found {
 		if f.Name()[0] != '.' {
-			break // they are in the order of their names, and no other file begins with a lower byte
+			continue
 		}
 		m := isHidden.FindStringSubmatch(f.Name())
 		if m == nil {

@@ -96,6 +96,7 @@ func (d Dir) Holds(ctx context.Context) (Holds, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return all, fmt.Errorf("archive: holds: %w", err)
 	}
+	slices.SortFunc(found, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	for _, f := range found {
 		id, ok := strings.CutSuffix(f.Name(), holdEnd)
 		if !ok || strings.HasPrefix(id, ".") {

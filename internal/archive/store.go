@@ -13,8 +13,8 @@ import (
 // relative and have slashes. The errors of all methods are *fs.PathError or wrap one, but for
 // those of ctx: a file that does not exist is fs.ErrNotExist. Several goroutines may use it.
 type Store interface {
-	// List returns what a directory holds whose names are greater than after, in the order of
-	// their bytes. A store without directories has an empty one in place of one that is missing.
+	// List returns what a directory holds whose names are greater than after, by their bytes, in any
+	// order. A store without directories has an empty one in place of one that is missing.
 	List(ctx context.Context, dir, after string) ([]fs.DirEntry, error)
 	// Changed returns when names came to a directory or went, the zero time if the store does
 	// not know that.
