@@ -5,6 +5,7 @@
 # make test-long  that with all that takes long
 # make sim        1,000,000 schedules of the log's protocol, and 10,000 of two archivers, on all cores
 # make bench      speed and memory beside FFmpeg and GStreamer
+# make mediamtx   builds MediaMTX from its Go module; make bench measures it then too
 # make sizing     what a camera costs on this machine, and what many need
 SHELL := /usr/bin/env bash -o pipefail
 .DEFAULT_GOAL := build
@@ -15,7 +16,7 @@ TEST_FLAGS ?=
 PKG ?= ./...
 BENCH_FLAGS ?=
 
-.PHONY: up build page check test test-long test-web test-go sim vet lint bench sizing deps deps-test clean
+.PHONY: up build page check test test-long test-web test-go sim vet lint bench mediamtx sizing deps deps-test clean
 
 up: deps
 	@$(MAKE) --no-print-directory build
@@ -91,10 +92,13 @@ vet:
 lint: vet
 	@if command -v golangci-lint >/dev/null; then golangci-lint run; else echo "lint: golangci-lint is not installed; gofmt and go vet have run" >&2; fi
 
-# Half an hour as it is; BENCH_FLAGS='-cameras 4 -rounds 1 -seconds 10s' is short. '-mediamtx PATH' measures MediaMTX too.
+# Half an hour as it is; BENCH_FLAGS='-cameras 4 -rounds 1 -seconds 10s' is short. '-mediamtx PATH' measures another MediaMTX.
 bench: deps-test build
-	FRAMELOG_TEST_BINARY=$(CURDIR)/bin/framelog $(GO) test -run '^$$' -bench . -skip Sizing -benchtime 1x -timeout 90m ./tests/bench -args $(BENCH_FLAGS)
+	FRAMELOG_TEST_BINARY=$(CURDIR)/bin/framelog $(GO) test -run '^$$' -bench . -skip Sizing -benchtime 1x -timeout 90m ./tests/bench -args $(addprefix -mediamtx ,$(wildcard $(CURDIR)/.cache/mediamtx/mediamtx)) $(BENCH_FLAGS)
 	$(GO) test -run '^$$' -bench . -benchtime 5x ./processors/exec
+
+mediamtx:
+	@scripts/mediamtx.sh
 
 # Some ten minutes; BENCH_FLAGS='-rates 4' is shorter. docs/sizing.md has the numbers of another machine.
 sizing: deps-test build
