@@ -453,21 +453,6 @@ func EncodeEntry(e *Entry) ([]byte, error) {
 	return b, nil
 }
 
-// DecodeEntry decodes the value of a record of an index topic. Offset stays 0.
-func DecodeEntry(b []byte) (Entry, error) {
-	var e Entry
-	if !plainEntry(b, &e) {
-		var err error
-		if e, err = slowEntry(b); err != nil {
-			return Entry{}, fmt.Errorf("schemas: decode entry: %w", err)
-		}
-	}
-	if err := e.check(); err != nil {
-		return Entry{}, fmt.Errorf("schemas: decode entry %d: %w", e.Seq, err)
-	}
-	return e, nil
-}
-
 // slowEntry decodes any entry.
 func slowEntry(b []byte) (Entry, error) {
 	var w wireEntry

@@ -1,10 +1,26 @@
 package schemas
 
 import (
+	"fmt"
 	"math"
 
-	"github.com/framelog/framelog/internal/quickpack"
+	"github.com/framelog/framelog/schemas/quickpack"
 )
+
+// DecodeEntry decodes the value of a record of an index topic. Offset stays 0.
+func DecodeEntry(b []byte) (Entry, error) {
+	var e Entry
+	if !plainEntry(b, &e) {
+		var err error
+		if e, err = slowEntry(b); err != nil {
+			return Entry{}, fmt.Errorf("schemas: decode entry: %w", err)
+		}
+	}
+	if err := e.check(); err != nil {
+		return Entry{}, fmt.Errorf("schemas: decode entry %d: %w", e.Seq, err)
+	}
+	return e, nil
+}
 
 // plainEntry decodes an entry as this version writes it. ok is false for anything else that may be
 // right too: then slowEntry, which takes several times as long, decides. A playlist of a day has

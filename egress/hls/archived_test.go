@@ -38,10 +38,6 @@ func (a *archiveLog) Kept(context.Context, schemas.Topic) (bool, error) { return
 
 func (a *archiveLog) Variants(context.Context, string) ([]schemas.Topic, error) { return nil, nil }
 
-func (a *archiveLog) Borrow(ctx context.Context, t schemas.Topic, e schemas.Entry) iter.Seq2[*schemas.Chunk, error] {
-	return a.Chunks(ctx, t, e)
-}
-
 func (a *archiveLog) Segment(_ context.Context, _ schemas.Topic, e schemas.Entry) (*clip.Stored, error) {
 	if !a.archive(e.Seq) {
 		return nil, nil

@@ -32,7 +32,7 @@ func (v *vod) empty() bool { return len(v.lines) == 0 }
 // add adds the next entry.
 func (v *vod) add(e *schemas.Entry) {
 	if room := cap(v.lines) - len(v.lines); room < 512 { // a long one would be copied many times otherwise
-		v.lines = slices.Grow(v.lines, max(room+512, len(v.lines)))
+		v.lines = slices.Grow(v.lines, max(room+512, len(v.lines)/2))
 	}
 	switch {
 	case v.empty():

@@ -52,7 +52,10 @@ func (s *Set) segment(ctx context.Context, t schemas.Topic, e schemas.Entry) (*c
 	first, err := schemas.DecodeChunk(k.First)
 	if err != nil {
 		_ = file.Close() // it was only opened
-		return nil, fmt.Errorf("archive: read %s: chunk 0 of fragment %d: %w", at.path, e.Seq, err)
+		if errors.Is(err, schemas.ErrNewer) {
+			return nil, fmt.Errorf("archive: read %s: %w", at.path, err)
+		}
+		return nil, nil // Chunks tells it
 	}
 	return &clip.Stored{File: file, At: k.At, Size: k.Size, Tracks: first.Tracks}, nil
 }

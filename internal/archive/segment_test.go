@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/framelog/framelog/internal/clip"
 	"github.com/framelog/framelog/internal/cmaf"
+	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/tests/testmedia"
 )
 
@@ -144,6 +146,31 @@ func TestClipOfFiles(t *testing.T) {
 	paths, err := filepath.Glob(filepath.Join(dir, "life1/yard/raw/*.mp4"))
 	if err != nil {
 		t.Fatal(err)
+	}
+	// A changed sample is not looked at, and a changed table is: then the whole segment is.
+	k.expired = 1 << 60
+	for place, want := range map[string]error{"mdat": nil, "tfdt": medialog.ErrExpired} {
+		b, err := os.ReadFile(paths[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := bytes.Clone(b)
+		first := f.Segments()[2].At // of the clip, whose segments are those of the file
+		at := bytes.Index(changed, read(f)[first:first+64]) + 8
+		changed[at+bytes.Index(changed[at:], []byte(place))+8] ^= 0x40
+		if err := os.WriteFile(paths[0], changed, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		all, err := clip.Plan(t.Context(), j, topic, k.all[0].Start, k.all[0].Start.Add(100*time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := all[0].Prepare(t.Context(), j, func(int64) {}); !errors.Is(err, want) || (err == nil) != (want == nil) {
+			t.Errorf("a changed %s: %v, want %v", place, err, want)
+		}
+		if err := os.WriteFile(paths[0], b, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, path := range paths {
 		if err := os.Truncate(path, 3000); err != nil {

@@ -9,14 +9,12 @@ import (
 	"iter"
 	"log/slog"
 	"math"
-	"runtime"
 	"slices"
 	"sort"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
@@ -66,10 +64,11 @@ func NewSet(dir Dir, log *slog.Logger, registerer prometheus.Registerer) *Set {
 }
 
 // damaged reports whether an error of reading a file means that its bytes are wrong: not that it
-// cannot be read now, is gone, or is of a newer version.
+// cannot be read now, is gone, or is of a newer version, or that its reader has stopped.
 func damaged(err error) bool {
 	_, system := errors.AsType[*fs.PathError](err)
-	return err != nil && !system && !errors.Is(err, schemas.ErrNewer)
+	stopped := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	return err != nil && !system && !stopped && !errors.Is(err, schemas.ErrNewer)
 }
 
 // missing reports whether footage of a file has to be left out after an error: the file is gone
@@ -105,7 +104,7 @@ func (s *Set) boxAt(ctx context.Context, path string, q numbers) (*trailer, erro
 
 // failed counts that a file cannot be read, and logs once that it is damaged.
 func (s *Set) failed(path string, err error) {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, context.Canceled) { // its reader has stopped
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, context.Canceled) { // it is gone, or its reader is
 		return
 	}
 	s.errors.Inc()
@@ -176,7 +175,7 @@ func (s *Set) entries(ctx context.Context, of Series, r medialog.Range, end uint
 			last = e
 			return true
 		}
-		ahead := ahead{s: s, of: of, files: l.files[first:], n: 1}
+		ahead := ahead{s: s, of: of, files: upTo(l.files[first:], r, end), n: 1}
 		ctx, cancel := context.WithCancel(ctx)
 		defer ahead.wait()
 		defer cancel()
@@ -214,70 +213,6 @@ func (s *Set) entries(ctx context.Context, of Series, r medialog.Range, end uint
 			}
 		}
 	}
-}
-
-// maxAhead is how many last boxes are read ahead: all at once from a store that takes long for each,
-// else as many at once as there are cores.
-const maxAhead = 32
-
-// ahead reads the last boxes of files before they are needed: one first, then twice as many each
-// time. From the second time on it reads the next ones while its user works. One goroutine uses it.
-type ahead struct {
-	s     *Set
-	of    Series
-	files []numbers
-	done  int           // files before this one are in memory, or could not be read
-	n     int           // that are read next
-	begun int           // files before this one are being read
-	read  chan struct{} // closed when they are; nil: nothing is being read
-}
-
-// need is called before the last box of file i is needed.
-func (a *ahead) need(ctx context.Context, i int) {
-	if i < a.done {
-		return
-	}
-	for a.wait(); i >= a.done; a.wait() {
-		a.begin(ctx, i)
-	}
-	if a.n > 2 {
-		a.begin(ctx, a.done)
-	}
-}
-
-// wait waits for what is being read.
-func (a *ahead) wait() {
-	if a.read != nil {
-		<-a.read
-		a.done, a.read = a.begun, nil
-	}
-}
-
-// begin begins to read files from i on.
-func (a *ahead) begin(ctx context.Context, i int) {
-	a.begun, a.read = min(i+a.n, len(a.files)), make(chan struct{})
-	a.n = min(2*a.n, maxAhead)
-	files, done := a.files[i:a.begun], a.read
-	if len(files) < 2 { // there is nothing to do at once
-		close(done)
-		return
-	}
-	go func() {
-		defer close(done)
-		var g errgroup.Group
-		if a.s.dir.onDisk() {
-			g.SetLimit(runtime.GOMAXPROCS(0))
-		}
-		for _, q := range files {
-			if !a.s.boxes.Contains(a.of.kept(q).Path()) {
-				g.Go(func() error {
-					_, _ = a.s.box(ctx, a.of.kept(q)) // who needs it tells the error
-					return nil
-				})
-			}
-		}
-		_ = g.Wait() // it never fails
-	}()
 }
 
 // first returns the index of a file at or before the first one with an entry in r.

@@ -1,6 +1,8 @@
 package archive
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -8,11 +10,40 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
 	"github.com/framelog/framelog/tests/testmedia"
 )
+
+// A reader whose context ends gets an error, and not what looks like all there is.
+func TestReaderStops(t *testing.T) {
+	onStores(t, func(t *testing.T, d Dir) {
+		k := recorded()
+		if paths := archiveAll(t, d, k); len(paths) < 3 {
+			t.Fatal(paths)
+		}
+		set := NewSet(d, nil, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		n := 0
+		var failed error
+		for _, err := range set.Entries(ctx, Series{"life1", topic}, medialog.Range{}) {
+			cancel()
+			if failed = err; err == nil {
+				n++
+			}
+		}
+		if !errors.Is(failed, context.Canceled) || n == 0 || n >= len(k.all) {
+			t.Errorf("%d entries of %d, then %v", n, len(k.all), failed)
+		}
+		if n := testutil.ToFloat64(set.errors); n != 0 {
+			t.Errorf("%v reads failed", n)
+		}
+	})
+}
 
 // Files may lie inside one another, after a crash or a stopped process. Each seq comes once, also
 // if the longer file is damaged.

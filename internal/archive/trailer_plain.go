@@ -1,6 +1,6 @@
 package archive
 
-import "github.com/framelog/framelog/internal/quickpack"
+import "github.com/framelog/framelog/schemas/quickpack"
 
 // plainTrailer decodes a last box as this version writes it. Its slices are parts of b. ok is false for
 // anything else that may be right too: then msgpack.Unmarshal, which takes several times as long,

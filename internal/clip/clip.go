@@ -1,6 +1,6 @@
 // Package clip makes MP4 files of ranges of footage, without encoding anything. [Plan] finds
-// the files that a range needs, [Clip.Prepare] reads the footage once and makes a file's
-// header, and [File.Reader] reads the footage a second time and gives the bytes. See
+// the files that a range needs, [Clip.Prepare] reads the footage once, of segments in files
+// the tables alone, and makes a file's header, and [File.Reader] reads the footage a second time and gives the bytes. See
 // [cmaf.File] for the form of the files.
 package clip
 
@@ -165,7 +165,7 @@ func addFragment(ctx context.Context, log Log, t schemas.Topic, e schemas.Entry,
 		}
 		if s != nil {
 			defer s.Close()
-			damaged, err := to.AddSegment(s.Tracks, e.OpenGOP, io.NewSectionReader(s.File, s.At, s.Size), s.Size)
+			damaged, err := to.AddSegment(s.Tracks, &e, io.NewSectionReader(s.File, s.At, s.Size), s.Size)
 			if err == nil {
 				return nil
 			}

@@ -226,7 +226,7 @@ func (r *Reader) fill() error {
 			err = errChanged
 		}
 		if err != nil {
-			return fmt.Errorf("clip: read footage: %w", err)
+			return fmt.Errorf("clip: read footage: %w", ended(err))
 		}
 		r.rest = p
 	}
@@ -261,7 +261,7 @@ func (r *Reader) Close() error {
 }
 
 // pieces yields the bytes behind the header from a position on. What is in a file is not compared
-// with its sum: Prepare has read it.
+// with its sum.
 func (f *File) pieces(ctx context.Context, from int64) iter.Seq2[piece, error] {
 	return func(yield func(piece, error) bool) {
 		i := sort.Search(len(f.ends), func(i int) bool { return f.ends[i] > from })

@@ -78,7 +78,7 @@ func TestGolden(t *testing.T) {
 func jpegFragment(images ...[]byte) testmedia.Fragment {
 	tracks := []schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.MJPEG, Timescale: schemas.MediaTimescale, Width: 320, Height: 180}}
 	f := testmedia.Fragment{Entry: schemas.Entry{
-		Kind: schemas.KindWhole, Seq: testPlace.Seq, Chunks: uint32(len(images)), Duration: int64(len(images)) * 3600,
+		Kind: schemas.KindWhole, Seq: testPlace.Seq, Chunks: uint32(len(images)), Media: 1 << 40, Duration: int64(len(images)) * 3600,
 		Layout: schemas.Layout{Target: 2, Video: schemas.MJPEG}, Config: schemas.ConfigHash(tracks),
 	}}
 	for i, image := range images {

@@ -10,24 +10,38 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// AddSegment adds all chunks of a segment that this version of the muxer has made, from its first
-// size bytes in r: as Add does with each. It reads the tables, and not the samples. tracks are the
-// tracks of its chunk 0, and openGOP is what that tells (schemas.Chunk.OpenGOP).
+// timeMargin is how far the times of samples may be from those that their entry tells: it tells those of
+// pictures in the order in which they are shown, and sound begins and ends at other times.
+const timeMargin = 10 * schemas.MediaTimescale
+
+// AddSegment adds all chunks of the segment of an entry, which this version of the muxer has made, from
+// its first size bytes in r: as Add does with each. It reads the tables, and not the samples. tracks are
+// the tracks of its chunk 0.
 // damaged: it is not what the muxer makes, or cannot be read, and nothing of it was added.
-func (f *File) AddSegment(tracks []schemas.Track, openGOP bool, r io.ReaderAt, size int64) (damaged bool, err error) {
+func (f *File) AddSegment(tracks []schemas.Track, e *schemas.Entry, r io.ReaderAt, size int64) (damaged bool, err error) {
 	all, err := readTables(tracks, r, size)
+	for _, t := range all {
+		scale := tracks[t.track].Timescale
+		from := schemas.Rescale(e.Media-timeMargin, schemas.MediaTimescale, scale)
+		to := schemas.Rescale(e.MediaEnd()+timeMargin, schemas.MediaTimescale, scale)
+		for _, s := range t.rows {
+			if err == nil && (s.dts < from || s.dts > to) {
+				err = fmt.Errorf("a sample of track %d stands at %d, and its fragment from %d to %d", tracks[t.track].ID, s.dts, from, to)
+			}
+		}
+	}
 	if err != nil {
-		return true, fmt.Errorf("cmaf: read a segment: %w", err)
+		return true, fmt.Errorf("cmaf: read segment %d: %w", e.Seq, err)
 	}
 	if err := f.begin(tracks); err != nil {
-		return false, fmt.Errorf("cmaf: add a segment to a file: %w", err)
+		return false, fmt.Errorf("cmaf: add segment %d to a file: %w", e.Seq, err)
 	}
 	for _, t := range all {
 		for i := range t.rows {
 			t.rows[i].place += f.size
 		}
-		if err := f.add(tracks, t.track, t.rows, openGOP); err != nil {
-			return false, fmt.Errorf("cmaf: add a segment to a file: %w", err)
+		if err := f.add(tracks, t.track, t.rows, e.OpenGOP); err != nil {
+			return false, fmt.Errorf("cmaf: add segment %d to a file: %w", e.Seq, err)
 		}
 	}
 	f.size += size

@@ -130,7 +130,7 @@ func TestAddSegment(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if _, err := byTables.AddSegment(tracks, x.Entry.OpenGOP, bytes.NewReader(segment), int64(len(segment))); err != nil {
+			if _, err := byTables.AddSegment(tracks, &x.Entry, bytes.NewReader(segment), int64(len(segment))); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
 			want, failed := byChunk.Header(testmedia.Start)
@@ -139,8 +139,13 @@ func TestAddSegment(t *testing.T) {
 				t.Errorf("%s, %v: another header of %d bytes, %v; want %d, %v", name, cut, len(got), err, len(want), failed)
 			}
 		}
+		changed := bytes.Clone(segment)
+		changed[bytes.LastIndex(changed, []byte("tfdt"))+8] ^= 0x40 // the highest byte of a time
+		if damaged, err := NewFile(0, 1).AddSegment(tracks, &x.Entry, bytes.NewReader(changed), int64(len(changed))); !damaged || err == nil {
+			t.Errorf("%s: another time: damaged %v, %v", name, damaged, err)
+		}
 		for i := range segment {
-			if damaged, err := NewFile(0, 1).AddSegment(tracks, false, bytes.NewReader(segment[:i]), int64(len(segment))); !damaged || err == nil {
+			if damaged, err := NewFile(0, 1).AddSegment(tracks, &x.Entry, bytes.NewReader(segment[:i]), int64(len(segment))); !damaged || err == nil {
 				t.Fatalf("%s: the first %d bytes of %d: damaged %v, %v", name, i, len(segment), damaged, err)
 			}
 		}
@@ -157,6 +162,7 @@ func TestAddLongSegment(t *testing.T) {
 		s.DTS, s.PTSOffset = s.DTS+int64(s.Duration), int32(len(run.Samples)%2)
 		run.Samples = append(run.Samples, s)
 	}
+	x.Entry.Duration = run.Samples[len(run.Samples)-1].DTS - x.Entry.Media
 	b, err := Chunk(c.Tracks, c)
 	if err != nil {
 		t.Fatal(err)
@@ -166,7 +172,7 @@ func TestAddLongSegment(t *testing.T) {
 			b[bytes.Index(b, []byte("mdat"))]++
 		}
 		f := NewFile(x.Entry.Media, x.Entry.Media+schemas.MediaTimescale)
-		damaged, err := f.AddSegment(c.Tracks, false, bytes.NewReader(b), int64(len(b)))
+		damaged, err := f.AddSegment(c.Tracks, &x.Entry, bytes.NewReader(b), int64(len(b)))
 		if damaged != wrong || (err != nil) != wrong || !wrong && f.Size() != int64(len(b)) {
 			t.Errorf("changed %v: damaged %v, %v", wrong, damaged, err)
 		}
@@ -183,9 +189,10 @@ func FuzzRuns(f *testing.F) {
 		}
 		f.Add(bytes.Join(s, nil))
 	}
-	tracks := slices.Concat(testmedia.Synthetic(testPlace, 1)[0].Chunks[0].Tracks, dataTracks)
+	one := testmedia.Synthetic(testPlace, 1)[0]
+	tracks := slices.Concat(one.Chunks[0].Tracks, dataTracks)
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		_, _ = Runs(tracks, b, int64(len(b)))
-		_, _ = NewFile(0, 1<<40).AddSegment(tracks, false, bytes.NewReader(b), int64(len(b)))
+		_, _ = NewFile(0, 1<<40).AddSegment(tracks, &one.Entry, bytes.NewReader(b), int64(len(b)))
 	})
 }

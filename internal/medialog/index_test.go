@@ -2,8 +2,12 @@ package medialog
 
 import (
 	"context"
+	"errors"
+	"iter"
+	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,9 +44,12 @@ func TestFirstFetch(t *testing.T) {
 	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
 		l := e.log()
 		putOpen(t, l)
+		var mu sync.Mutex
 		var sizes []int32
 		c.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
 			c.KeepControl()
+			mu.Lock()
+			defer mu.Unlock()
 			sizes = append(sizes, r.(*kmsg.FetchRequest).MaxBytes)
 			return nil, nil, false
 		})
@@ -64,6 +71,8 @@ func TestFirstFetch(t *testing.T) {
 				break
 			}
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		if first := int32(indexWindow * entrySize); !slices.Contains(sizes, first) || !slices.Contains(sizes, 4*first) || slices.Max(sizes) > 4*first {
 			t.Errorf("fetches of %v bytes, want %d first and %d then", sizes, first, 4*first)
 		}
@@ -177,6 +186,89 @@ func TestSlowOpening(t *testing.T) {
 		ready(t, w)
 		if n := e.logged("waits_for=\"where the camera's numbers stood\""); n != 1 {
 			t.Errorf("it is logged %d times, want once", n)
+		}
+	})
+}
+
+// ahead yields what is read, in order, with its errors; who stops waits for what is being read.
+func TestAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		failed := errors.New("failed")
+		for n := range 6 { // of values before the error
+			for stop := range 8 {
+				running := false
+				read := func(ctx context.Context) iter.Seq2[int, error] {
+					return func(yield func(int, error) bool) {
+						running = true
+						defer func() { running = false }()
+						for i := range n {
+							select {
+							case <-ctx.Done():
+								yield(0, ctx.Err())
+								return
+							case <-time.After(time.Second):
+							}
+							if !yield(i, nil) {
+								return
+							}
+						}
+						yield(0, failed)
+					}
+				}
+				got := 0
+				for v, err := range ahead(t.Context(), read) {
+					if err == nil && v != got || (err != nil) != (got == n) {
+						t.Fatalf("%d values: %d, %v in place %d", n, v, err, got)
+					}
+					if got == stop {
+						break
+					}
+					got++
+				}
+				if want := min(stop, n+1); got != want || running {
+					t.Errorf("%d values, stopped at %d: %d came, reading %v", n, stop, got, running)
+				}
+			}
+		}
+	})
+}
+
+// A reader that stops while a fetch is under way does not cost the others their connection.
+func TestReaderStops(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
+		dial, dials := e.dial, atomic.Int32{}
+		e.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			dials.Add(1)
+			return dial(ctx, network, address)
+		}
+		l := e.log()
+		putOpen(t, l)
+		index := l.names.Index(cam)
+		read := func(ctx context.Context) (err error) {
+			for _, err = range l.indexRecords(ctx, index, 0, 1) {
+			}
+			return err
+		}
+		if err := read(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		before := dials.Load()
+		c.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
+			c.KeepControl()
+			c.SleepControl(func() { time.Sleep(2 * time.Second) })
+			return nil, nil, false
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		if err := read(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+			t.Errorf("the reader that stops: %v after %v", err, time.Since(began))
+		}
+		if err := read(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if n := dials.Load() - before; n != 0 {
+			t.Errorf("%d connections were made anew", n)
 		}
 	})
 }

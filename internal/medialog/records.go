@@ -171,7 +171,7 @@ func (l *Log) fetch(ctx context.Context, topic string, partition int32, from, li
 	p.PartitionMaxBytes = req.MaxBytes
 	t.Partitions = append(t.Partitions, p)
 	req.Topics = append(req.Topics, t)
-	kresp, err := l.producer.Broker(int(d.leaders[partition])).RetriableRequest(ctx, req)
+	kresp, err := l.request(ctx, d.leaders[partition], req)
 	if err != nil {
 		return nil, err
 	}
@@ -200,6 +200,28 @@ func (l *Log) fetch(ctx context.Context, topic string, partition int32, from, li
 		}
 	}
 	return nil, fmt.Errorf("medialog: fetch %s/%d: no answer for the partition", topic, partition)
+}
+
+// request sends a request to a broker. If ctx ends, the answer is dropped when it comes: the client would
+// close the connection otherwise, on which others wait for answers to theirs.
+func (l *Log) request(ctx context.Context, broker int32, req kmsg.Request) (kmsg.Response, error) {
+	type answer struct {
+		response kmsg.Response
+		err      error
+	}
+	done := make(chan answer, 1)
+	go func() { // it ends with the log at the latest
+		ctx, cancel := context.WithTimeout(l.ctx, time.Minute)
+		defer cancel()
+		r, err := l.producer.Broker(int(broker)).RetriableRequest(ctx, req)
+		done <- answer{r, err}
+	}()
+	select {
+	case a := <-done:
+		return a.response, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // outOfRange tells an offset that has expired (ErrExpired) from one that is not

@@ -1,5 +1,5 @@
 // Package quickpack reads MessagePack of a form that is known, as this version of Framelog
-// writes it. It takes a fraction of the time that the msgpack library takes, and allocates nothing. What it
+// writes it. It takes a fraction of the time that the msgpack library takes, and hardly allocates. What it
 // does not expect is left to the library: a reader that fails says nothing of the bytes.
 package quickpack
 
@@ -143,7 +143,7 @@ func (r *Reader) Signed(most int64) int64 {
 	return int64(r.Unsigned(uint64(most)))
 }
 
-// Number reads any number of 64 bits but the lowest one.
+// Number is Signed with the highest number of 64 bits as most.
 func (r *Reader) Number() int64 { return r.Signed(math.MaxInt64) }
 
 // texts are those that came lately. The place of a text is a hash of it. Of two texts with the same
