@@ -60,7 +60,8 @@ func ahead[T any](ctx context.Context, read func(context.Context) iter.Seq2[T, e
 		all := make(chan one)
 		defer func() { // the goroutine ends before this returns
 			cancel()
-			for range all {
+			for x := range all {
+				_ = x // nobody wants it any more
 			}
 		}()
 		go func() {

@@ -245,7 +245,8 @@ func TestReaderStops(t *testing.T) {
 		putOpen(t, l)
 		index := l.names.Index(cam)
 		read := func(ctx context.Context) (err error) {
-			for _, err = range l.indexRecords(ctx, index, 0, 1) {
+			for _, failed := range l.indexRecords(ctx, index, 0, 1) {
+				err = failed
 			}
 			return err
 		}
