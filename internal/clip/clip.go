@@ -1,7 +1,7 @@
 // Package clip makes MP4 files of ranges of footage, without encoding anything. [Plan] finds
 // the files that a range needs, [Clip.Prepare] reads the footage once, of segments in files
-// the tables alone, and makes a file's header, and [File.Reader] reads the footage a second time and gives the bytes. See
-// [cmaf.File] for the form of the files.
+// the tables alone, and makes a file's header, and [File.Reader] reads the footage a second time
+// and gives the bytes. See [cmaf.File] for the form of the files.
 package clip
 
 import (

@@ -41,8 +41,8 @@ type Request struct {
 var ErrExists = errors.New("it exists")
 
 // Export writes an export. The directory is there only as a whole, and on disk when Export
-// returns. It reads the footage twice, compares what an archive gives with its sums, and holds one chunk of it at a time. Errors: ErrExists;
-// clip.ErrNone; those of the log and of the file system.
+// returns. It reads the footage twice, compares what an archive gives with its sums, and holds one
+// chunk of it at a time. Errors: ErrExists; clip.ErrNone; those of the log and of the file system.
 func Export(ctx context.Context, log clip.Log, r Request) (_ *Manifest, err error) {
 	if _, err := os.Lstat(r.Dir); err == nil {
 		return nil, fmt.Errorf("%s: %w", r.Dir, ErrExists)
