@@ -120,8 +120,15 @@ func TestPageShowsCamerasTogether(t *testing.T) {
 	p.Wait(2*testenv.Patience, running)
 	sample("played", 50)
 	// A time in the midst of a picture of each camera: a player stands within 5 ms of it.
-	p.Eval(fmt.Sprintf("window.framelog.show(%d, false)", at.Add(12_335*time.Millisecond).UnixMilli()), nil)
-	still("sought", at.Add(12_335*time.Millisecond))
+	for i := range 5 {
+		if i > 0 {
+			p.Eval(fmt.Sprintf("window.framelog.show(%d, true)", at.Add(5*time.Second).UnixMilli()), nil)
+			p.Wait(2*testenv.Patience, running)
+			p.Wait(testenv.Patience, fmt.Sprintf("Math.min(...%s) > %d", besides, at.Add(5500*time.Millisecond).UnixMilli()))
+		}
+		p.Eval(fmt.Sprintf("window.framelog.show(%d, false)", at.Add(12_335*time.Millisecond).UnixMilli()), nil)
+		still("sought while it plays", at.Add(12_335*time.Millisecond))
+	}
 	// The box over each is that of its picture.
 	p.Wait(2*testenv.Patience, fmt.Sprintf(`[...document.querySelectorAll('#stage .past')].filter((past) => {
 	  const off = (%s)(past, (%s)(past.querySelector('video')));

@@ -130,6 +130,7 @@ export class Rewind implements Past {
     const spot = this.broken ? undefined : this.find(time);
     this.target = spot?.time ?? time;
     if (spot) {
+      if (!play) this.video.pause(); // before the jump: Chromium may show the next picture if it comes behind it
       this.video.currentTime = spot.position;
       this.run();
       if (spot.time > time + 1000) this.to.skipped(time, spot.time);
