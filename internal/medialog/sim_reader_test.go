@@ -3,6 +3,7 @@ package medialog
 import (
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 
 	"github.com/framelog/framelog/schemas"
@@ -25,10 +26,13 @@ type simReader struct {
 	declared uint64 // From of the newest open
 	opens    []*schemas.Entry
 	liveAt   []int64
+	early    []*schemas.Entry // entries that came before it was live, and what came behind them
+	live     bool
+	first    int64 // epoch of the writer that it began with; -1: there was none
 }
 
 func (s *sim) newReader() *simReader {
-	r := &simReader{s: s, media: make([]int64, len(s.media)), shown: map[uint64][]*schemas.Chunk{}, prov: provisional{limit: 1 << 20, epoch: -1}}
+	r := &simReader{s: s, media: make([]int64, len(s.media)), shown: map[uint64][]*schemas.Chunk{}, prov: provisional{limit: 1 << 20, epoch: -1}, first: -1}
 	r.from = s.index.start
 	if n := s.index.end() - s.index.start; n > 0 {
 		r.from += s.rng.Int64N(n)
@@ -47,6 +51,7 @@ func (s *sim) newReader() *simReader {
 	var open *schemas.Entry
 	if open, r.opens = n.writers(); open != nil {
 		r.open(open)
+		r.first = open.Offset
 	}
 	for p := range r.media {
 		r.liveAt = append(r.liveAt, s.media[p].end())
@@ -129,12 +134,9 @@ func (r *simReader) step() error {
 	p := r.s.rng.IntN(len(r.media) + 1)
 	if p == len(r.media) {
 		if r.at < r.s.index.end() {
-			if err := r.showOpens(); err != nil {
-				return err
-			}
 			e := r.s.index.records[r.at]
 			r.at++
-			if err := r.take(&e); err != nil {
+			if err := r.takeIndex(&e); err != nil {
 				return err
 			}
 		}
@@ -147,8 +149,80 @@ func (r *simReader) step() error {
 	if err := r.show(); err != nil {
 		return err
 	}
-	if r.isLive() {
-		return r.showOpens()
+	if r.live || !r.isLive() {
+		return nil
+	}
+	return r.begin()
+}
+
+// simMostEarly is small, so that a reader begins before it is live too.
+const simMostEarly = 6
+
+// takeIndex takes the next record of the index, as the tail does.
+func (r *simReader) takeIndex(e *schemas.Entry) error {
+	if !r.live && (e.Kind != schemas.KindOpen || len(r.early) > 0) {
+		if r.early = append(r.early, e); len(r.early) == simMostEarly {
+			r.s.stats.Early++
+			r.first = -1
+			return r.begin()
+		}
+		return nil
+	}
+	return r.take(e)
+}
+
+// begin shows what there was when the reader began, and takes what has come since.
+func (r *simReader) begin() error {
+	if err := r.showOpens(); err != nil {
+		return err
+	}
+	r.live = true
+	if err := r.checkBegun(); err != nil {
+		return err
+	}
+	for _, e := range r.early {
+		if err := r.take(e); err != nil {
+			return err
+		}
+		if err := r.show(); err != nil {
+			return err
+		}
+	}
+	r.early = nil
+	return nil
+}
+
+// checkBegun: a reader that has just read what stood in the log when it began shows of the
+// unfinished fragments of the newest entry's writer what readers show that ran before: all but the
+// fragments that a later writer has begun too, and those behind them.
+func (r *simReader) checkBegun() error {
+	if !r.seq.any || r.first < 0 {
+		return nil
+	}
+	there, taken := map[heldKey]bool{}, uint64(math.MaxUint64)
+	for p, end := range r.liveAt {
+		for o, c := range r.s.media[p].records {
+			if int64(o) >= r.s.media[p].start && int64(o) < end && c.Epoch == r.first {
+				there[heldKey{c.Epoch, c.Seq, c.Index}] = c.Last
+			}
+			if c.Epoch > r.first {
+				taken = min(taken, c.Seq)
+			}
+		}
+	}
+	k := heldKey{epoch: r.first, seq: r.seq.last + 1}
+	for k.seq < taken {
+		last, ok := there[k]
+		if !ok {
+			return nil
+		}
+		if !slices.ContainsFunc(r.shown[k.seq], func(c *schemas.Chunk) bool { return c.Epoch == k.epoch && c.Index == k.index }) {
+			return fmt.Errorf("does not show chunk %d.%d of epoch %d, which stood there when it began behind entry %d", k.seq, k.index, k.epoch, r.seq.last)
+		}
+		r.s.stats.Begun++
+		if k.index++; last {
+			k.seq, k.index = k.seq+1, 0
+		}
 	}
 	return nil
 }
@@ -188,7 +262,11 @@ func (r *simReader) take(e *schemas.Entry) error {
 		return nil
 	}
 	if e.Kind == schemas.KindOpen {
-		r.open(e)
+		if r.live {
+			r.open(e)
+		} else {
+			r.opens = append(r.opens, e)
+		}
 		return nil
 	}
 	for one := range e.Expand() {

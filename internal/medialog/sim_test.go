@@ -76,7 +76,7 @@ func TestSimulation(t *testing.T) {
 
 // simStats counts what happened. Every field must be seen.
 type simStats struct {
-	Void, Fenced, Crashes, Settled, Truncated, Gaps, Runs, Expired, Unknown, Shown, Copies, Refused, Entries, Readers, Began int
+	Void, Fenced, Crashes, Settled, Truncated, Gaps, Runs, Expired, Unknown, Shown, Copies, Refused, Entries, Readers, Began, Begun, Early int
 	Froms, Twice, Continued, CutInside, Handovers, Absences, Emptied, Purged, Waited, Later, Kept, Behind, Cut, Above        int
 }
 

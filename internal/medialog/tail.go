@@ -51,7 +51,8 @@ type tail struct {
 	walker walker
 	prov   provisional
 
-	opens   []*schemas.Entry // that come when it is live, or with the next record of the index; no chunk is shown before them
+	opens   []*schemas.Entry // that come when it is live; no chunk is shown before them
+	early   []schemas.Entry  // entries that have come before it is live, and what has come behind them
 	live    bool
 	liveAt  map[int32]int64 // of each media partition that is not live yet: the offset at which it is
 	counted int             // how many of prov.dropped the metric has
@@ -97,11 +98,11 @@ func (t *tail) run(ctx context.Context, pos Position) error {
 	return t.follow(ctx, idx[0].end, starts)
 }
 
-// begin begins with the writer of the newest entry. Writers behind it have left no entry yet:
-// they come when the chunks that stand in the log now have been read. So this tail shows the
-// fragment that the first one of them has not settled yet, as tails do that have run
-// before. It shows no fragment that the later one has begun too: that one has found
-// nothing that a reader could have shown.
+// begin begins with the writer of the newest entry. Later writers have left no entry yet, or none
+// that this tail knows: they come when the chunks that stand in the log now have been read, and so
+// does what comes in the index meanwhile. So this tail shows the fragment that the first writer
+// has not settled yet, as tails do that have run before. It shows no fragment that a later writer
+// has begun too: that one has found nothing that a reader could have shown.
 func (t *tail) begin(n *newest) error {
 	var open *schemas.Entry
 	open, t.opens = n.writers()
@@ -187,7 +188,7 @@ func (t *tail) follow(ctx context.Context, at int64, starts []span) error {
 		return err
 	}
 	defer sub.close()
-	if err := t.showLive(); err != nil {
+	if err := t.showLive(ctx, sub); err != nil {
 		return err
 	}
 	for r, err := range sub.records(ctx) {
@@ -205,34 +206,57 @@ func (t *tail) follow(ctx context.Context, at int64, starts []span) error {
 		if err := t.show(); err != nil {
 			return err
 		}
-		if err := t.showLive(); err != nil {
+		if err := t.showLive(ctx, sub); err != nil {
 			return err
 		}
 	}
 	return nil // records ends with an error
 }
 
-// showLive yields that the tail is live, once.
-func (t *tail) showLive() error {
-	if t.live || len(t.liveAt) > 0 {
+// showLive yields that the tail is live, once, and what has come meanwhile.
+func (t *tail) showLive(ctx context.Context, sub *subscription) error {
+	if t.live || len(t.liveAt) > 0 && len(t.early) < mostEarly {
 		return nil
 	}
 	if err := t.showOpens(); err != nil {
 		return err
 	}
 	t.live = true
-	return t.emit(Event{Live: true})
-}
-
-func (t *tail) takeEntry(ctx context.Context, r *kgo.Record, sub *subscription) error {
-	if err := t.showOpens(); err != nil {
+	if err := t.emit(Event{Live: true}); err != nil {
 		return err
 	}
+	early := t.early
+	t.early = nil
+	for i := range early {
+		if err := t.take(ctx, &early[i], sub); err != nil {
+			return err
+		}
+		if err := t.show(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mostEarly is how many entries come before a tail does not wait any more until it is live: a
+// broker may be away that has a part of the media.
+const mostEarly = 64
+
+func (t *tail) takeEntry(ctx context.Context, r *kgo.Record, sub *subscription) error {
 	e, err := t.log.entryOf(t.index, r)
 	if err != nil {
 		return err
 	}
-	for one, err := range t.walker.take(ctx, &e) {
+	if !t.live && (e.Kind != schemas.KindOpen || len(t.early) > 0) {
+		t.early = append(t.early, e)
+		return nil
+	}
+	return t.take(ctx, &e, sub)
+}
+
+// take takes the next record of the index.
+func (t *tail) take(ctx context.Context, e *schemas.Entry, sub *subscription) error {
+	for one, err := range t.walker.take(ctx, e) {
 		if err != nil {
 			return err
 		}
@@ -246,6 +270,10 @@ func (t *tail) takeEntry(ctx context.Context, r *kgo.Record, sub *subscription) 
 func (t *tail) takeValid(e *schemas.Entry, sub *subscription) error {
 	switch e.Kind {
 	case schemas.KindOpen:
+		if !t.live {
+			t.opens = append(t.opens, e)
+			return nil
+		}
 		return t.opened(e)
 	case schemas.KindLeft:
 		return nil
