@@ -30,9 +30,10 @@ func (f *fleet) checkAbsences(t *testing.T, strain *testenv.Strain, before index
 		if newSessions(after, last) == 0 {
 			continue
 		}
-		// The fragment that was unfinished has its entry later.
-		i := len(before[id])
-		for after[i].Session == last.Session {
+		// The fragment that was unfinished has its entry later, and its session may be corrected.
+		i, session := len(before[id]), last.Session
+		for after[i].Session == session || corrected(&after[i-1], &after[i]) {
+			session = after[i].Session
 			i++
 		}
 		first := after[i]
