@@ -52,6 +52,16 @@ func proxy(socket string, guard func(http.Handler) http.Handler, log *slog.Logge
 	}
 }
 
+// passing gives the connections of WebSockets to the role that takes them on a Unix socket.
+// What cannot be passed goes to the proxy.
+func passing(socket string, proxy http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !service.Pass(w, r, socket) {
+			proxy.ServeHTTP(w, r)
+		}
+	})
+}
+
 // away answers requests for a role that is away.
 func away(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()

@@ -36,6 +36,7 @@ func egressRole() role {
 			return []child{{name: "egress", secrets: secretNames(u.cfg.Access.OIDC.ClientSecret)}}
 		},
 		routes:  []string{"/"},
+		sockets: []string{"GET /live"},
 		answers: true,
 	}
 }
@@ -141,13 +142,21 @@ func (c egressCmd) Run(ctx context.Context) error {
 			p.log.Warn("passwords come over the network without TLS", "remedy", "put a proxy with TLS in front, which alone reaches this address, or set tls.cert and tls.key")
 		}
 	}
+	viewers := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*handler.Load()).ServeHTTP(w, r) })
 	work := []func(context.Context) error{
 		p.withBrokers(func(ctx context.Context) error {
 			return view(ctx, p, func(h http.Handler) { handler.Store(&h) })
 		}),
-		func(ctx context.Context) error {
-			return p.serve(ctx, "listen", p.cfg.Listen, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*handler.Load()).ServeHTTP(w, r) }))
-		},
+		func(ctx context.Context) error { return p.serve(ctx, "listen", p.cfg.Listen, viewers) },
+	}
+	if p.flags.supervised() {
+		work = append(work, func(ctx context.Context) error {
+			ln, err := service.Listen(ctx, "unix:"+service.PassedSocket(p.flags.Socket))
+			if err != nil {
+				return err
+			}
+			return service.ServePassed(ctx, ln, viewers, p.log)
+		})
 	}
 	if c.HTTP != "" {
 		work = append(work, func(ctx context.Context) error { return p.serve(ctx, "--http", c.HTTP, nil) })

@@ -39,6 +39,9 @@ type role struct {
 	ready func(u *up)
 	// routes are the patterns (http.ServeMux) of up's port that go to the role.
 	routes []string
+	// sockets are the patterns of WebSockets: up gives their connections to the role (see
+	// service.Pass). Over TLS it proxies them.
+	sockets []string
 	// operators: up passes on only requests of those who may operate the server, since the
 	// role does not know who sends them.
 	operators bool

@@ -264,12 +264,15 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 	front := guard(u.cfg, u.cfg.Listen, policy)
 	mux := http.NewServeMux()
 	for _, c := range u.children {
+		to := proxy(u.socket(c.name), front.Wrap, u.log)
+		if c.operators {
+			to = front.Wrap(policy.Operator(to))
+		}
 		for _, route := range c.routes {
-			to := proxy(u.socket(c.name), front.Wrap, u.log)
-			if c.operators {
-				to = front.Wrap(policy.Operator(to))
-			}
 			mux.Handle(route, to)
+		}
+		for _, route := range c.sockets {
+			mux.Handle(route, passing(service.PassedSocket(u.socket(c.name)), to))
 		}
 	}
 	mux.Handle("GET /metrics", front.Metrics(service.JoinedMetrics(u.reg, "up", clients)))

@@ -20,6 +20,7 @@ const silence = 15 * time.Second
 type conn struct {
 	*Server
 	socket *websocket.Conn
+	out    *batch
 	r      *http.Request // who asks
 	window *window
 	turn   chan struct{}   // held by the subscription that sends media, so that the window holds
@@ -31,10 +32,10 @@ type conn struct {
 	subs     sync.WaitGroup
 }
 
-func newConn(s *Server, socket *websocket.Conn, r *http.Request) *conn {
+func newConn(s *Server, socket *websocket.Conn, out *batch, r *http.Request) *conn {
 	socket.SetReadLimit(maxMessage)
 	return &conn{
-		Server: s, socket: socket, r: r, window: newWindow(s.cfg.MaxInFlight, s.cfg.MaxLate), turn: make(chan struct{}, 1),
+		Server: s, socket: socket, out: out, r: r, window: newWindow(s.cfg.MaxInFlight, s.cfg.MaxLate), turn: make(chan struct{}, 1),
 		channels: map[int]*subscription{}, places: make(chan struct{}, 2*s.cfg.MaxSubscriptions),
 	}
 }
@@ -170,7 +171,8 @@ func (c *conn) tell(message any) error {
 	return c.socket.Write(ctx, websocket.MessageText, b)
 }
 
-// media sends a binary message. header and data are not copied into one slice.
+// media sends a binary message. header and data are not copied into one slice. One caller has
+// the turn.
 func (c *conn) media(header, data []byte) error {
 	n := int64(len(header) + len(data))
 	c.window.add(n)
@@ -182,11 +184,9 @@ func (c *conn) media(header, data []byte) error {
 	if err != nil {
 		return err
 	}
+	c.out.hold()
 	if _, err = w.Write(header); err == nil {
 		_, err = w.Write(data)
 	}
-	if err != nil {
-		return err
-	}
-	return w.Close()
+	return errors.Join(err, w.Close(), c.out.send(c.cfg.WriteTimeout))
 }

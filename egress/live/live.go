@@ -118,13 +118,14 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	defer s.places.Release(1)
 	// Package egress has checked the Origin: it knows the sites that may read. Media does not
 	// get smaller by compression, which is off by default.
-	socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
+	out := new(batch)
+	socket, err := websocket.Accept(taking{w, out}, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {
 		return // it has answered
 	}
 	s.m.connections.Inc()
 	defer s.m.connections.Dec()
-	c := newConn(s, socket, r)
+	c := newConn(s, socket, out, r)
 	s.deps.Log.Debug("a live connection has ended", "reason", c.run(s.ctx))
 	_ = socket.CloseNow() // the client may have gone
 }

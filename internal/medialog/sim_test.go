@@ -77,7 +77,7 @@ func TestSimulation(t *testing.T) {
 // simStats counts what happened. Every field must be seen.
 type simStats struct {
 	Void, Fenced, Crashes, Settled, Truncated, Gaps, Runs, Expired, Unknown, Shown, Copies, Refused, Entries, Readers, Began, Begun, Early int
-	Froms, Twice, Continued, CutInside, Handovers, Absences, Emptied, Purged, Waited, Later, Kept, Behind, Cut, Above        int
+	Froms, Twice, Continued, CutInside, Handovers, Absences, Emptied, Purged, Waited, Later, Kept, Behind, Cut, Above                      int
 }
 
 // simLog is one partition: records and the offset of the first one left.
