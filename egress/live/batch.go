@@ -2,10 +2,10 @@ package live
 
 import (
 	"bufio"
+	"context"
 	"net"
 	"net/http"
 	"sync"
-	"time"
 )
 
 // batch is where a socket writes to. Between hold and send it keeps what is written, which then
@@ -16,6 +16,7 @@ type batch struct {
 
 	mu     sync.Mutex
 	held   bool
+	err    error // of a send: what was written of it may end anywhere, so nothing follows
 	pieces net.Buffers
 	copies []byte // of pieces that the library uses again
 }
@@ -43,6 +44,9 @@ func (t taking) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 func (b *batch) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.err != nil {
+		return 0, b.err
+	}
 	if !b.held {
 		return b.conn.Write(p)
 	}
@@ -61,16 +65,21 @@ func (b *batch) hold() {
 	b.held = true
 }
 
-// send writes what was kept, within the timeout.
-func (b *batch) send(timeout time.Duration) error {
+// send writes what was kept. When ctx ends before, the connection ends, as it does while the
+// library writes.
+func (b *batch) send(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { _ = b.conn.Close() })
+	defer stop()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.held = false
 	all := b.pieces
-	_ = b.conn.SetWriteDeadline(time.Now().Add(timeout)) // where it fails, writing does too
-	_, err := all.WriteTo(b.conn)
-	_ = b.conn.SetWriteDeadline(time.Time{})
+	if b.err == nil {
+		if _, b.err = all.WriteTo(b.conn); b.err != nil {
+			_ = b.conn.Close() // its error would be of no use
+		}
+	}
 	clear(b.pieces)
 	b.pieces, b.copies = b.pieces[:0], b.copies[:0]
-	return err
+	return b.err
 }

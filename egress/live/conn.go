@@ -188,5 +188,5 @@ func (c *conn) media(header, data []byte) error {
 	if _, err = w.Write(header); err == nil {
 		_, err = w.Write(data)
 	}
-	return errors.Join(err, w.Close(), c.out.send(c.cfg.WriteTimeout))
+	return errors.Join(err, w.Close(), c.out.send(ctx))
 }

@@ -26,8 +26,8 @@ type simReader struct {
 	declared uint64 // From of the newest open
 	opens    []*schemas.Entry
 	liveAt   []int64
-	early    []*schemas.Entry // entries that came before it was live, and what came behind them
-	live     bool
+	early    []*schemas.Entry // as in the tail
+	begun    bool
 	first    int64 // epoch of the writer that it began with; -1: there was none
 }
 
@@ -67,20 +67,6 @@ func (r *simReader) isLive() bool {
 		}
 	}
 	return true
-}
-
-// showOpens takes the `open`s behind the newest entry, and shows what there is of each writer.
-func (r *simReader) showOpens() error {
-	opens := r.opens
-	r.opens = nil
-	for _, o := range opens {
-		r.prov.giveWay(o.Offset)
-		if err := r.show(); err != nil {
-			return err
-		}
-		r.open(o)
-	}
-	return r.show()
 }
 
 // open takes a new writer's `open`.
@@ -149,47 +135,52 @@ func (r *simReader) step() error {
 	if err := r.show(); err != nil {
 		return err
 	}
-	if r.live || !r.isLive() {
+	if r.begun || !r.isLive() {
 		return nil
 	}
-	return r.begin()
+	return r.end()
 }
 
-// simMostEarly is small, so that a reader begins before it is live too.
+// simMostEarly is small, so that a reader begins before it has read all chunks too.
 const simMostEarly = 6
 
 // takeIndex takes the next record of the index, as the tail does.
 func (r *simReader) takeIndex(e *schemas.Entry) error {
-	if !r.live && (e.Kind != schemas.KindOpen || len(r.early) > 0) {
-		if r.early = append(r.early, e); len(r.early) == simMostEarly {
-			r.s.stats.Early++
-			r.first = -1
-			return r.begin()
+	if !r.begun && (len(r.early) > 0 || len(r.opens) > 0 && e.Kind != schemas.KindOpen) {
+		if r.early = append(r.early, e); len(r.early) < simMostEarly {
+			return nil
 		}
-		return nil
+		r.s.stats.Early++
+		r.first = -1 // it shows less
+		return r.end()
 	}
 	return r.take(e)
 }
 
-// begin shows what there was when the reader began, and takes what has come since.
-func (r *simReader) begin() error {
-	if err := r.showOpens(); err != nil {
-		return err
-	}
-	r.live = true
-	if err := r.checkBegun(); err != nil {
-		return err
-	}
-	for _, e := range r.early {
-		if err := r.take(e); err != nil {
-			return err
-		}
+// end ends the beginning, as that of the tail.
+func (r *simReader) end() error {
+	r.begun = true
+	opens, early := r.opens, r.early
+	r.opens, r.early = nil, nil
+	for _, o := range opens {
+		r.prov.giveWay(o.Offset)
 		if err := r.show(); err != nil {
 			return err
 		}
+		r.open(o)
 	}
-	r.early = nil
-	return nil
+	if err := r.checkBegun(); err != nil {
+		return err
+	}
+	for _, e := range early {
+		if err := r.show(); err != nil {
+			return err
+		}
+		if err := r.take(e); err != nil {
+			return err
+		}
+	}
+	return r.show()
 }
 
 // checkBegun: a reader that has just read what stood in the log when it began shows of the
@@ -262,7 +253,7 @@ func (r *simReader) take(e *schemas.Entry) error {
 		return nil
 	}
 	if e.Kind == schemas.KindOpen {
-		if r.live {
+		if r.begun {
 			r.open(e)
 		} else {
 			r.opens = append(r.opens, e)

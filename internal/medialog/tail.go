@@ -51,8 +51,9 @@ type tail struct {
 	walker walker
 	prov   provisional
 
-	opens   []*schemas.Entry // that come when it is live; no chunk is shown before them
-	early   []schemas.Entry  // entries that have come before it is live, and what has come behind them
+	opens   []*schemas.Entry // of later writers, which wait until it has begun
+	early   []schemas.Entry  // what has come in the index behind them, and waits too
+	begun   bool             // nothing waits any more
 	live    bool
 	liveAt  map[int32]int64 // of each media partition that is not live yet: the offset at which it is
 	counted int             // how many of prov.dropped the metric has
@@ -98,11 +99,11 @@ func (t *tail) run(ctx context.Context, pos Position) error {
 	return t.follow(ctx, idx[0].end, starts)
 }
 
-// begin begins with the writer of the newest entry. Later writers have left no entry yet, or none
-// that this tail knows: they come when the chunks that stand in the log now have been read, and so
-// does what comes in the index meanwhile. So this tail shows the fragment that the first writer
-// has not settled yet, as tails do that have run before. It shows no fragment that a later writer
-// has begun too: that one has found nothing that a reader could have shown.
+// begin begins with the writer of the newest entry. Later writers, and what comes in the index
+// behind them, wait until the chunks that stand in the log now have been read. So this tail shows
+// the fragment that the first writer has not settled yet, as tails do that have run before. It
+// shows no fragment that a later writer has begun too: that one has found nothing that a reader
+// could have shown.
 func (t *tail) begin(n *newest) error {
 	var open *schemas.Entry
 	open, t.opens = n.writers()
@@ -118,16 +119,25 @@ func (t *tail) opened(open *schemas.Entry) error {
 	return t.emit(Event{Opened: open})
 }
 
-// showOpens takes the `open`s that begin has left for later.
-func (t *tail) showOpens() error {
-	opens := t.opens
-	t.opens = nil
+// end ends the beginning: what waits comes.
+func (t *tail) end(ctx context.Context, sub *subscription) error {
+	t.begun = true
+	opens, early := t.opens, t.early
+	t.opens, t.early = nil, nil
 	for _, o := range opens {
 		t.prov.giveWay(o.Offset)
 		if err := t.show(); err != nil {
 			return err
 		}
 		if err := t.opened(o); err != nil {
+			return err
+		}
+	}
+	for i := range early {
+		if err := t.show(); err != nil {
+			return err
+		}
+		if err := t.take(ctx, &early[i], sub); err != nil {
 			return err
 		}
 	}
@@ -198,7 +208,7 @@ func (t *tail) follow(ctx context.Context, at int64, starts []span) error {
 		if r.Topic == t.index {
 			err = t.takeEntry(ctx, r, sub)
 		} else {
-			err = t.takeChunk(r)
+			err = t.takeChunk(ctx, r, sub)
 		}
 		if err != nil {
 			return err
@@ -213,43 +223,32 @@ func (t *tail) follow(ctx context.Context, at int64, starts []span) error {
 	return nil // records ends with an error
 }
 
-// showLive yields that the tail is live, once, and what has come meanwhile.
+// showLive yields that the tail is live, once.
 func (t *tail) showLive(ctx context.Context, sub *subscription) error {
-	if t.live || len(t.liveAt) > 0 && len(t.early) < mostEarly {
+	if t.live || len(t.liveAt) > 0 {
 		return nil
 	}
-	if err := t.showOpens(); err != nil {
+	if err := t.end(ctx, sub); err != nil {
 		return err
 	}
 	t.live = true
-	if err := t.emit(Event{Live: true}); err != nil {
-		return err
-	}
-	early := t.early
-	t.early = nil
-	for i := range early {
-		if err := t.take(ctx, &early[i], sub); err != nil {
-			return err
-		}
-		if err := t.show(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return t.emit(Event{Live: true})
 }
 
-// mostEarly is how many entries come before a tail does not wait any more until it is live: a
-// broker may be away that has a part of the media.
-const mostEarly = 64
+// mostEarly is how many entries of later writers wait. More than these come only if the broker of
+// a part of the media is away.
+const mostEarly = 16
 
 func (t *tail) takeEntry(ctx context.Context, r *kgo.Record, sub *subscription) error {
 	e, err := t.log.entryOf(t.index, r)
 	if err != nil {
 		return err
 	}
-	if !t.live && (e.Kind != schemas.KindOpen || len(t.early) > 0) {
-		t.early = append(t.early, e)
-		return nil
+	if !t.begun && (len(t.early) > 0 || len(t.opens) > 0 && e.Kind != schemas.KindOpen) {
+		if t.early = append(t.early, e); len(t.early) < mostEarly {
+			return nil
+		}
+		return t.end(ctx, sub)
 	}
 	return t.take(ctx, &e, sub)
 }
@@ -270,7 +269,7 @@ func (t *tail) take(ctx context.Context, e *schemas.Entry, sub *subscription) er
 func (t *tail) takeValid(e *schemas.Entry, sub *subscription) error {
 	switch e.Kind {
 	case schemas.KindOpen:
-		if !t.live {
+		if !t.begun {
 			t.opens = append(t.opens, e)
 			return nil
 		}
@@ -286,7 +285,7 @@ func (t *tail) takeValid(e *schemas.Entry, sub *subscription) error {
 	return t.emit(Event{Entry: e})
 }
 
-func (t *tail) takeChunk(r *kgo.Record) error {
+func (t *tail) takeChunk(ctx context.Context, r *kgo.Record, sub *subscription) error {
 	if at, ok := t.liveAt[r.Partition]; ok && r.Offset+1 >= at {
 		delete(t.liveAt, r.Partition)
 	}
@@ -305,7 +304,7 @@ func (t *tail) takeChunk(r *kgo.Record) error {
 	if d := t.prov.dropped; d > t.counted {
 		t.log.metrics.provisionalsDropped.Add(float64(d - t.counted))
 		t.counted = d
-		return t.showOpens() // no more can be held
+		return t.end(ctx, sub) // no more can be held
 	}
 	return nil
 }

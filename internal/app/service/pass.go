@@ -29,7 +29,7 @@ const maxPassed = 256 << 10
 // If the connection cannot be passed, Pass returns false and nothing has happened to the
 // request: it is none of a WebSocket, it came over TLS or HTTP/2, or the process is away.
 func Pass(w http.ResponseWriter, r *http.Request, socket string) bool {
-	if r.TLS != nil || r.ProtoMajor != 1 || r.Body != http.NoBody || !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+	if r.TLS != nil || r.ProtoMajor != 1 || r.Body != http.NoBody || !upgrades(r) {
 		return false
 	}
 	d := net.Dialer{Timeout: passing}
@@ -49,6 +49,13 @@ func Pass(w http.ResponseWriter, r *http.Request, socket string) bool {
 	early, _ := rw.Peek(rw.Reader.Buffered()) // what the client sent behind the request
 	_ = send(to.(*net.UnixConn), conn, append(head, early...))
 	return true
+}
+
+// upgrades reports whether a request is one of a WebSocket (RFC 6455, 4.2.1).
+func upgrades(r *http.Request) bool {
+	tokens := strings.Split(strings.Join(r.Header["Connection"], ","), ",")
+	return strings.EqualFold(r.Header.Get("Upgrade"), "websocket") &&
+		slices.ContainsFunc(tokens, func(t string) bool { return strings.EqualFold(strings.TrimSpace(t), "upgrade") })
 }
 
 // requestHead returns a request without a body as it came.
@@ -86,10 +93,9 @@ func send(to *net.UnixConn, conn net.Conn, read []byte) error {
 // over: the process that has passed it decides who gets the next request. The address
 // of the client is that of the connection.
 func ServePassed(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
-	return ServeHTTP(ctx, passed{ln, log}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Connection", "close")
-		h.ServeHTTP(w, r)
-	}), log, 0)
+	srv := newServer(h, log)
+	srv.SetKeepAlivesEnabled(false) // a handler cannot change this, as it could a header
+	return serveHTTP(ctx, passed{ln, log}, srv, 0)
 }
 
 // passed is a listener whose connections come from another process.
@@ -116,7 +122,7 @@ func (l passed) Accept() (net.Conn, error) {
 // receive takes a connection, and what has been read from it.
 func receive(from *net.UnixConn) (net.Conn, error) {
 	_ = from.SetDeadline(time.Now().Add(passing))
-	read, oob := make([]byte, 64<<10), make([]byte, unix.CmsgSpace(4))
+	read, oob := make([]byte, 64<<10), make([]byte, unix.CmsgSpace(4)) // of one descriptor
 	n, oobn, _, _, err := from.ReadMsgUnix(read, oob)
 	if err != nil {
 		return nil, fmt.Errorf("service: receive a connection: %w", err)

@@ -106,7 +106,8 @@ func TestPassedEnds(t *testing.T) {
 	paths := make(chan string, 2)
 	front := passFront(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		paths <- r.URL.Path
-		http.Error(w, "no", http.StatusForbidden)
+		w.Header().Set("Connection", "Upgrade") // as a WebSocket's library does when it refuses
+		http.Error(w, "no", http.StatusUpgradeRequired)
 	}))
 	conn, err := net.Dial("tcp", front.Listener.Addr().String())
 	if err != nil {
@@ -116,7 +117,7 @@ func TestPassedEnds(t *testing.T) {
 	fmt.Fprint(conn, "GET /live HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nGET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
 	_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 	b, err := io.ReadAll(conn)
-	if err != nil || strings.Count(string(b), "HTTP/1.1") != 1 || !strings.HasPrefix(string(b), "HTTP/1.1 403") || len(paths) != 1 {
+	if err != nil || strings.Count(string(b), "HTTP/1.1") != 1 || !strings.HasPrefix(string(b), "HTTP/1.1 426") || len(paths) != 1 {
 		t.Errorf("%q %v, want one answer, and the end", b, err)
 	}
 }
@@ -125,15 +126,16 @@ func TestPassedEnds(t *testing.T) {
 // away.
 func TestNotPassed(t *testing.T) {
 	front := passFront(t, http.NotFoundHandler())
-	for _, c := range []struct{ method, path, body, upgrade string }{
-		{"GET", "/live", "", ""}, {"POST", "/live", "body", "websocket"}, {"GET", "/live", "", "h2c"}, {"GET", "/away", "", "websocket"},
+	for _, c := range []struct{ method, path, body, connection, upgrade string }{
+		{"GET", "/live", "", "", ""}, {"GET", "/live", "", "keep-alive", "websocket"}, {"POST", "/live", "body", "Upgrade", "websocket"},
+		{"GET", "/live", "", "Upgrade", "h2c"}, {"GET", "/away", "", "Upgrade", "websocket"},
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), c.method, front.URL+c.path, strings.NewReader(c.body))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if c.upgrade != "" {
-			req.Header.Set("Connection", "Upgrade")
+			req.Header.Set("Connection", c.connection)
 			req.Header.Set("Upgrade", c.upgrade)
 		}
 		resp, err := http.DefaultClient.Do(req)

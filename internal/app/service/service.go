@@ -144,17 +144,24 @@ func (s Server) Serve(ctx context.Context, ln net.Listener) error {
 // requests block and event streams stay open. Clients may speak HTTP/2 without TLS too, if
 // they know that (RFC 9113, 3.3): a proxy in front, or a wall of many playlists.
 func ServeHTTP(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger, drain time.Duration) error {
-	if drain == 0 {
-		drain = 3 * time.Second
-	}
+	return serveHTTP(ctx, ln, newServer(h, log), drain)
+}
+
+func newServer(h http.Handler, log *slog.Logger) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
-	srv := &http.Server{
+	return &http.Server{
 		Protocols: protocols,
 		Handler:   h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+func serveHTTP(ctx context.Context, ln net.Listener, srv *http.Server, drain time.Duration) error {
+	if drain == 0 {
+		drain = 3 * time.Second
 	}
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
