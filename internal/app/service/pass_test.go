@@ -127,8 +127,11 @@ func TestPassedEnds(t *testing.T) {
 func TestNotPassed(t *testing.T) {
 	front := passFront(t, http.NotFoundHandler())
 	for _, c := range []struct{ method, path, body, connection, upgrade string }{
-		{"GET", "/live", "", "", ""}, {"GET", "/live", "", "keep-alive", "websocket"}, {"POST", "/live", "body", "Upgrade", "websocket"},
-		{"GET", "/live", "", "Upgrade", "h2c"}, {"GET", "/away", "", "Upgrade", "websocket"},
+		{"GET", "/live", "", "", ""},
+		{"GET", "/live", "", "keep-alive", "websocket"},
+		{"POST", "/live", "body", "Upgrade", "websocket"},
+		{"GET", "/live", "", "Upgrade", "h2c"},
+		{"GET", "/away", "", "Upgrade", "websocket"},
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), c.method, front.URL+c.path, strings.NewReader(c.body))
 		if err != nil {
