@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -92,6 +93,21 @@ func TestNoiseAsSoundHarmsNothing(t *testing.T) {
 			})
 		}
 	})
+}
+
+// Sound that comes before the pictures, and never enough of it for its decoder, holds back
+// no picture.
+func TestNoiseBeforePictures(t *testing.T) {
+	t.Parallel()
+	video := *clip(t, testenv.Clip{Seconds: 3})
+	video.Units = slices.Clone(video.Units)
+	for i := range video.Units {
+		video.Units[i].PTS += 90000
+		video.Units[i].DTS += 90000
+	}
+	srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: joined(t, &video, noise("MPA/90000", 4))}}})
+	s, _, _ := start(t, rtsp.Config{URL: fixed(t, srv.URL("c")), AudioWait: time.Second})
+	eventually(t, "all pictures", func() bool { return len(s.of(schemas.VideoTrack)) == len(video.Units) })
 }
 
 // waited is how long the first picture that a sink got was held back.

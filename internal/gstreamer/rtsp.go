@@ -316,6 +316,12 @@ func (r *RTSP) link(pad *gst.Pad, t rtspconn.Track, chain *rtspChain) error {
 		if err := bin.SetProperty("name", C.FL_RTSP_SOUND_BIN); err != nil {
 			return fmt.Errorf("gstreamer: name chain of %s: %w", t.Encoding, err)
 		}
+		// A decoder that waits for sound takes its bin out of PLAYING, and would take the
+		// pipeline too. The sink of video that is added then would wait in the thread that
+		// reads the sound.
+		if err := bin.SetProperty("async-handling", true); err != nil {
+			return fmt.Errorf("gstreamer: set up chain of %s: %w", t.Encoding, err)
+		}
 	}
 	depay, err := bin.GetElementByName("depay")
 	if err != nil {
