@@ -85,13 +85,13 @@ func (u *up) readiness(clients map[string]*http.Client) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 		defer cancel()
-		started := u.allReady.Load()
 		code, text := http.StatusOK, "ready"
-		if !started {
-			code, text = http.StatusServiceUnavailable, "not every role has started yet"
+		starting := u.starting()
+		if starting != "" {
+			code, text = http.StatusServiceUnavailable, starting
 		}
 		for _, c := range u.children {
-			if started && !c.answers {
+			if starting == "" && !c.answers {
 				continue
 			}
 			err := service.AskReady(ctx, clients[c.name])

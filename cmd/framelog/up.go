@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -52,7 +51,8 @@ type up struct {
 
 	brokerReady   chan struct{} // closed when brokers are there
 	brokerIsReady func()        // closes it
-	allReady      atomic.Bool
+	rolesReady    chan struct{} // closed when every role has been ready
+	camerasStored chan struct{} // closed when the registry has the cameras of the configuration
 }
 
 // Run runs `framelog up`.
@@ -97,7 +97,8 @@ func (c upCmd) Run(ctx context.Context) error {
 	}
 	u := &up{
 		cfg: cfg, log: log, reg: service.NewRegistry(),
-		withDemo: c.Demo, stored: stored, brokerReady: make(chan struct{}),
+		withDemo: c.Demo, stored: stored,
+		brokerReady: make(chan struct{}), rolesReady: make(chan struct{}), camerasStored: make(chan struct{}),
 	}
 	u.brokerIsReady = sync.OnceFunc(func() { close(u.brokerReady) })
 	if u.exe, err = os.Executable(); err != nil {
@@ -235,10 +236,7 @@ func (u *up) socket(child string) string { return u.file(child + ".sock") }
 // run runs the children and the HTTP port until ctx ends.
 func (u *up) run(ctx context.Context, ln net.Listener) error {
 	clients := make(map[string]*http.Client)
-	sc := supervise.Config{Output: os.Stderr, AllReady: func() {
-		u.allReady.Store(true)
-		u.tellReady(ln.Addr().String())
-	}}
+	sc := supervise.Config{Output: os.Stderr, AllReady: func() { close(u.rolesReady) }}
 	for _, c := range u.children {
 		client := service.Client(u.socket(c.name))
 		clients[c.name] = client
@@ -290,19 +288,44 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 		},
 		func(ctx context.Context) error { return service.ServeHTTP(ctx, ln, mux, u.log, time.Second) },
 		u.awaitBrokers,
-		u.cameras)
+		u.cameras,
+		func(ctx context.Context) error { return u.tellReady(ctx, ln.Addr().String()) })
 }
 
-// tellReady prints where the page is. People compare the fingerprint of a certificate that
-// Framelog has made with what their browser shows.
-func (u *up) tellReady(addr string) {
+// starting returns what is not ready yet; "" when all is.
+func (u *up) starting() string {
+	select {
+	case <-u.rolesReady:
+	default:
+		return "not every role has started yet"
+	}
+	select {
+	case <-u.camerasStored:
+	default:
+		return "the cameras of the configuration are not in the registry yet"
+	}
+	return ""
+}
+
+// tellReady waits until all is ready, and prints where the page is. Then it waits for the end
+// of ctx. People compare the fingerprint of a certificate that Framelog has made with what
+// their browser shows.
+func (u *up) tellReady(ctx context.Context, addr string) error {
+	for _, ready := range []chan struct{}{u.rolesReady, u.camerasStored} {
+		select {
+		case <-ready:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 	fmt.Fprintf(os.Stdout, "Framelog is ready: %s://%s/\n", scheme(u.cfg, "listen"), readable(addr))
-	if u.cfg.TLS.Cert == "" || u.cfg.Where("tls.cert") != "" {
-		return
+	if u.cfg.TLS.Cert != "" && u.cfg.Where("tls.cert") == "" {
+		if text, err := fingerprint(u.cfg.TLS.Cert); err == nil {
+			fmt.Fprintf(os.Stdout, "Browsers do not know its certificate. Its SHA-256 fingerprint is %s\n", text)
+		}
 	}
-	if text, err := fingerprint(u.cfg.TLS.Cert); err == nil {
-		fmt.Fprintf(os.Stdout, "Browsers do not know its certificate. Its SHA-256 fingerprint is %s\n", text)
-	}
+	<-ctx.Done()
+	return nil
 }
 
 // awaitBrokers waits for brokers that up does not run itself. The children wait

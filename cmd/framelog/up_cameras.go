@@ -36,6 +36,7 @@ func (u *up) cameras(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
+			close(u.camerasStored)
 			return u.follow(ctx, reg)
 		case errors.As(err, &conflict):
 			u.restoreSecrets()

@@ -34,6 +34,12 @@ func TestSamplesOverTheSocket(t *testing.T) {
 	}
 	f := testenv.Up(t, testenv.UpOptions{Config: config})
 	base := testenv.Nginx(t, "", f.URL)
+	// Up is ready when the cameras are stored. Egress hears of them a moment later.
+	f.Wait(t, testenv.Patience, "both cameras", func() bool {
+		var list struct{ Cameras []struct{ ID string } }
+		f.JSON(t, "/v1/cameras", &list)
+		return len(list.Cameras) == len(cams)
+	})
 	clients := map[string]*livetest.Client{}
 	for id := range cams {
 		clients[id] = livetest.Connect(t, base+"/live", nil)
