@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,12 +21,14 @@ import (
 // what the camera sent, to the last frame; and the bytes are those of HLS. Of a camera with the
 // shortest chunks each picture is a part.
 func TestSamplesOverTheSocket(t *testing.T) {
+	pauses := testenv.WatchPauses(t)
 	clip := testenv.Clip{Seconds: 12, BFrames: 2, Audio: "aac"}
 	file := clip.File(t)
 	want := testenv.FrameHashes(t, file, testenv.HashOptions{NoAudio: true}).Video
 	cams, config := map[string]*camsim.Camera{}, "cameras:\n"
 	for _, id := range []string{"cam", "fine"} {
 		cam, url := system.Camera(t, camsim.CameraConfig{Feed: system.Load(t, file), HangUp: true})
+		cam.Refuse(true) // until the clients are there
 		cams[id] = cam
 		config += fmt.Sprintf("  - {id: %s, url: %q", id, url)
 		if id == "fine" {
@@ -44,6 +48,10 @@ func TestSamplesOverTheSocket(t *testing.T) {
 	for id := range cams {
 		clients[id] = livetest.Connect(t, base+"/live", nil)
 		clients[id].Subscribe(1, id, "", nil)
+	}
+	began := time.Now()
+	for _, cam := range cams {
+		cam.Refuse(false)
 	}
 	for id, cam := range cams {
 		testenv.Wait(t, 2*testenv.Patience, "the clip's end", cam.Over)
@@ -72,6 +80,10 @@ func TestSamplesOverTheSocket(t *testing.T) {
 			}
 			return of[last] != nil && of[last].Len() >= len(segments[last])
 		})
+		if heard := clients[id].Heard(); pauses.Longest(began, time.Now()) > time.Second && slices.ContainsFunc(heard, func(l string) bool { return strings.HasPrefix(l, "left out") }) {
+			t.Logf("%s: the machine stood still, so footage was left out, and nothing can be compared: %q", id, heard)
+			continue
+		}
 		delete(of, 0) // the init segment
 		for seq, b := range of {
 			if b.String() != segments[seq] {

@@ -227,19 +227,33 @@ func TestFirstPictureOfLongGOPs(t *testing.T) {
 	}
 	cam, url := system.Camera(t, camsim.CameraConfig{Feed: l})
 	f := testenv.Up(t, testenv.UpOptions{Config: system.Cameras(map[string]string{"cam": url})})
-	testenv.Wait(t, 2*testenv.Patience, "a GOP that began 4 to 5 s ago", func() bool {
-		key := time.Time{}
+	b.Open(t, f.URL+"/healthz") // the browser's first tab takes its time
+	for range 4 {
+		if firstOfLongGOP(t, b, f, cam, strain, pauses) {
+			return
+		}
+		t.Log("the next keyframe came before the first picture: once more")
+	}
+	t.Error("this machine opens no page within half a GOP")
+}
+
+// firstOfLongGOP opens the page in the middle of a GOP. It returns false if the next GOP began
+// before the first picture was there, which then shows nothing.
+func firstOfLongGOP(t *testing.T, b *testenv.Browser, f *testenv.Framelog, cam *camsim.Camera, strain *testenv.Strain, pauses *testenv.Pauses) bool {
+	newest := func() (key time.Time) {
 		for _, s := range cam.Sent() {
 			if s.Sync && s.Peers > 0 {
 				key = s.At
 			}
 		}
-		age := time.Since(key)
+		return key
+	}
+	testenv.Wait(t, 2*testenv.Patience, "a GOP that began 4 to 5 s ago", func() bool {
+		age := time.Since(newest())
 		return age > 4*time.Second && age < 5*time.Second && system.MediaPlaylist(t, system.Multivariant(f.URL, "cam")) != nil
 	})
 	// What the tile says, ten times a second from the first picture on.
-	b.Open(t, f.URL+"/healthz") // the browser's first tab takes its time
-	began := time.Now()
+	key, began := newest(), time.Now()
 	p := b.Open(t, f.URL+"/")
 	tellFailure(t, p)
 	p.Eval(`(() => {`+readsStrip+`
@@ -261,6 +275,11 @@ func TestFirstPictureOfLongGOPs(t *testing.T) {
 	p.Wait(2*testenv.Patience, "window.said.length && (() => { const l = window.said[window.said.length - 1]; return l.at - l.taken < 1000; })()")
 	p.Eval(all, &said)
 	first, last := said[0], said[len(said)-1]
+	for _, s := range cam.Sent() {
+		if s.Sync && s.At.After(key) && s.At.Before(time.UnixMilli(first.At)) {
+			return false
+		}
+	}
 	shown := time.Duration(first.Open * float64(time.Millisecond))
 	t.Logf("first picture %v after the page was opened, limit %v: it was %v old and said %q; after %v it is %v behind",
 		shown.Round(time.Millisecond), limit.Round(time.Millisecond), time.Duration(first.At-first.Taken)*time.Millisecond, first.Behind,
@@ -282,7 +301,8 @@ func TestFirstPictureOfLongGOPs(t *testing.T) {
 		if limit := strain.Stretch(time.Second) + pauses.Longest(began, time.Now()); after > limit {
 			t.Errorf("the page said %v after the first picture how far behind it is, limit %v", after, limit)
 		}
-		return
+		return true
 	}
 	t.Errorf("the page never said how far behind it is: %+v", said[:min(len(said), 10)])
+	return true
 }

@@ -233,7 +233,7 @@ func testCameraFaults(t *testing.T, engine string) {
 	// Before began the camera may have waited for its log: a machine that starts so
 	// many cameras at once may take a while to open it.
 	for _, x := range s.since("healthy", began) {
-		if !x.clean() {
+		if !x.clean() && !strings.HasPrefix(x.Problem, "ingest stood still") {
 			t.Errorf("healthy: the API said %v", x)
 		}
 	}

@@ -46,8 +46,10 @@ func TestReplayOverCrash(t *testing.T) {
 	t.Parallel()
 	file := testenv.Clip{Seconds: 12, BFrames: 2, Audio: "aac", FPS: 25}.File(t)
 	cam, url := system.Camera(t, camsim.CameraConfig{Feed: system.Load(t, file), HangUp: true})
+	cam.Refuse(true) // until the processor is there
 	f := testenv.Up(t, testenv.UpOptions{Config: system.Cameras(map[string]string{"cam": url})})
 	system.Process(t, f.Broker, processors.Processor{Name: "digest", Process: digest})
+	cam.Refuse(false)
 	r := openLog(t, f.Broker)
 	testenv.Wait(t, 2*testenv.Patience, "the clip's end", cam.Over)
 	var source []schemas.Entry

@@ -9,16 +9,25 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/processors"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // Process runs a processor in the test's process, until the test ends or stop is called.
 func Process(t testing.TB, broker string, p processors.Processor) (stop func()) {
 	t.Helper()
-	return ProcessWith(t, processors.Config{Brokers: []string{broker}}, p)
+	r, stop := run(t, processors.Config{Brokers: []string{broker}}, p)
+	testenv.Wait(t, 2*testenv.Patience, "the processor "+p.Name, func() bool { return r.Ready() == nil })
+	return stop
 }
 
-// ProcessWith is Process with the settings of a client.
+// ProcessWith is Process with the settings of a client. It does not wait.
 func ProcessWith(t testing.TB, c processors.Config, p processors.Processor) (stop func()) {
+	t.Helper()
+	_, stop = run(t, c, p)
+	return stop
+}
+
+func run(t testing.TB, c processors.Config, p processors.Processor) (r *processors.Runner, stop func()) {
 	t.Helper()
 	c.SessionTimeout, c.Log = 6*time.Second, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	r, err := processors.NewRunner(p, c)
@@ -35,5 +44,5 @@ func ProcessWith(t testing.TB, c processors.Config, p processors.Processor) (sto
 		}
 	})
 	t.Cleanup(stop)
-	return stop
+	return r, stop
 }
