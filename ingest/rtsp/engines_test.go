@@ -39,11 +39,12 @@ func TestEnginesAgree(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c.Path, c.Feed = "c", c.Feed.(*camsim.Clip).With(true, 1)
+			pictures := len(c.Feed.(*camsim.Clip).Of(schemas.VideoTrack))
 			srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{c}})
 			one, _, _ := start(t, rtsp.Config{URL: fixed(t, srv.URL("c")), Engine: rtsp.EngineGStreamer})
 			two, _, _ := start(t, rtsp.Config{URL: fixed(t, srv.URL("c")), Engine: rtsp.EngineNative})
 			var same map[uint8]int
-			eventually(t, "3 s of both", func() bool {
+			eventually(t, "each picture of both", func() bool {
 				same = map[uint8]int{}
 				have := map[uint8]map[int64]bool{1: {}, 2: {}}
 				for _, u := range append(one.of(1), one.of(2)...) {
@@ -54,7 +55,7 @@ func TestEnginesAgree(t *testing.T) {
 						same[u.Track]++
 					}
 				}
-				return same[1] > 15 && (len(c.Feed.Tracks()) == 1 || same[2] > 100)
+				return same[1] > pictures && (len(c.Feed.Tracks()) == 1 || same[2] > 100)
 			})
 			a, b := one.sessions(), two.sessions()
 			if len(a) != 1 || len(b) != 1 || len(a[0]) != len(b[0]) {

@@ -28,7 +28,8 @@ type video struct {
 	size    int
 	damaged bool
 	garbled bool // some of its packets cannot be read, so its parameter sets are not trusted
-	key     int  // index of the first slice of a random access point in nals; -1: none
+	sei     int  // index of the first SEI of H.264 in nals; -1: none
+	key     int  // index in nals of where parameter sets stand, if the unit is a random access point; -1: it is none
 }
 
 // maxUnit and maxNALs bound an access unit. A larger one is left out.
@@ -37,8 +38,11 @@ const (
 	maxNALs = 2048
 )
 
+// sei264 is the nal_unit_type of supplemental enhancement information.
+const sei264 = 6
+
 func newVideo(c schemas.Codec, sets [][]byte) *video {
-	v := &video{codec: c, sets: codec.NewParameterSetList(c), key: -1}
+	v := &video{codec: c, sets: codec.NewParameterSetList(c), sei: -1, key: -1}
 	if c == schemas.H264 {
 		d := &rtph264.Decoder{PacketizationMode: 1}
 		v.decode, v.begins = d.Decode, begins264
@@ -98,8 +102,13 @@ func (v *video) add(nals [][]byte) {
 				v.fresh = append(v.fresh, nal)
 			}
 			continue
+		case v.codec == schemas.H264 && v.sei < 0 && nal[0]&0x1f == sei264:
+			v.sei = len(v.nals)
 		case v.key < 0 && codec.BeginsAtSlice(v.codec, nal):
 			v.key = len(v.nals)
+			if v.sei >= 0 {
+				v.key = v.sei // a message may refer to the parameter sets (ITU-T H.264, 7.4.1.2.1)
+			}
 		}
 		v.nals = append(v.nals, nal)
 		v.size += 4 + len(nal)
@@ -116,6 +125,7 @@ func (v *video) finish(emit emit) {
 	}
 	clear(v.fresh)
 	v.open, v.garbled, v.nals, v.fresh, v.key, v.size = false, false, v.nals[:0], v.fresh[:0], -1, 0
+	v.sei = -1
 	if len(nals) == 0 || len(nals) > maxNALs || size > maxUnit {
 		return
 	}
