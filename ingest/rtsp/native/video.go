@@ -124,8 +124,7 @@ func (v *video) finish(emit emit) {
 		}
 	}
 	clear(v.fresh)
-	v.open, v.garbled, v.nals, v.fresh, v.key, v.size = false, false, v.nals[:0], v.fresh[:0], -1, 0
-	v.sei = -1
+	v.open, v.garbled, v.nals, v.fresh, v.sei, v.key, v.size = false, false, v.nals[:0], v.fresh[:0], -1, -1, 0
 	if len(nals) == 0 || len(nals) > maxNALs || size > maxUnit {
 		return
 	}
