@@ -28,7 +28,7 @@ func TestCloseAtAnyTime(t *testing.T) {
 					s := &sink{}
 					ctx, cancel := context.WithCancel(t.Context())
 					done := make(chan error, 1)
-					src := rtsp.New(rtsp.Config{Engine: engine, URL: fixed(t, srv.URL("c")), ConnectTimeout: testenv.Patience, NoDataTimeout: testenv.Patience, CloseTimeout: testenv.Patience})
+					src := rtsp.New(rtsp.Config{Engine: engine, URL: fixed(t, srv.URL("c")), ConnectTimeout: testenv.Patience, NoDataTimeout: testenv.Patience})
 					go func() { done <- src.Run(ctx, s) }()
 					if !testenv.Poll(t, testenv.Patience, func() bool { return len(s.of(1)) > 0 }) {
 						t.Error("nothing comes")

@@ -155,7 +155,7 @@ func TestBrowserPlaysOpenGOPs(t *testing.T) {
 	starts := gopStarts(clip)[1:] // ingest joins the camera at the second
 	last := len(clip.Of(schemas.VideoTrack)) - 1
 	cam, url := system.Camera(t, camsim.CameraConfig{Feed: from(t, clip, 1), HangUp: true})
-	cam.Refuse(true)
+	cam.Refuse(true) // until the browser is there
 	f := testenv.Up(t, testenv.UpOptions{Config: system.Cameras(map[string]string{"cam": url})})
 	b.Open(t, f.URL+"/healthz") // the browser's first tab takes its time
 	cam.Refuse(false)

@@ -80,15 +80,18 @@ func TestSamplesOverTheSocket(t *testing.T) {
 			}
 			return of[last] != nil && of[last].Len() >= len(segments[last])
 		})
-		if heard := clients[id].Heard(); pauses.Longest(began, time.Now()) > time.Second && slices.ContainsFunc(heard, func(l string) bool { return strings.HasPrefix(l, "left out") }) {
-			t.Logf("%s: the machine stood still, so footage was left out, and nothing can be compared: %q", id, heard)
-			continue
-		}
+		// If the machine stood still, the ends of fragments may have been left out.
+		holes := pauses.Longest(began, time.Now()) > time.Second &&
+			slices.ContainsFunc(clients[id].Heard(), func(l string) bool { return strings.HasPrefix(l, "left out") })
 		delete(of, 0) // the init segment
 		for seq, b := range of {
-			if b.String() != segments[seq] {
+			if b.String() != segments[seq] && !(holes && strings.HasPrefix(segments[seq], b.String())) {
 				t.Errorf("%s: fragment %d has other bytes over the socket (%d) than in HLS (%d)", id, seq, b.Len(), len(segments[seq]))
 			}
+		}
+		if holes {
+			t.Logf("%s: the machine stood still, so footage was left out, and its pictures are not compared: %q", id, clients[id].Heard())
+			continue
 		}
 		out := filepath.Join(t.TempDir(), id+".mp4")
 		if err := os.WriteFile(out, got.Bytes(), 0o600); err != nil {

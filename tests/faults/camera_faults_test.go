@@ -232,8 +232,12 @@ func testCameraFaults(t *testing.T, engine string) {
 	}
 	// Before began the camera may have waited for its log: a machine that starts so
 	// many cameras at once may take a while to open it.
+	stood := s.pauses.Longest(began, time.Now()) > time.Second
 	for _, x := range s.since("healthy", began) {
-		if !x.clean() && !strings.HasPrefix(x.Problem, "ingest stood still") {
+		if stood && strings.HasPrefix(x.Problem, "ingest stood still") {
+			x.Problem = "" // true: the machine stood still
+		}
+		if !x.clean() {
 			t.Errorf("healthy: the API said %v", x)
 		}
 	}

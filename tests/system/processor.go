@@ -12,7 +12,8 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// Process runs a processor in the test's process, until the test ends or stop is called.
+// Process runs a processor in the test's process, until the test ends or stop is called. It
+// returns when the processor is ready.
 func Process(t testing.TB, broker string, p processors.Processor) (stop func()) {
 	t.Helper()
 	r, stop := run(t, processors.Config{Brokers: []string{broker}}, p)
@@ -20,7 +21,7 @@ func Process(t testing.TB, broker string, p processors.Processor) (stop func()) 
 	return stop
 }
 
-// ProcessWith is Process with the settings of a client. It does not wait.
+// ProcessWith is Process with the settings of a client. It returns at once.
 func ProcessWith(t testing.TB, c processors.Config, p processors.Processor) (stop func()) {
 	t.Helper()
 	_, stop = run(t, c, p)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/bluenviron/gortsplib/v5/pkg/format/rtph264"
 	"github.com/bluenviron/gortsplib/v5/pkg/format/rtph265"
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 
 	"github.com/framelog/framelog/internal/codec"
 	"github.com/framelog/framelog/internal/rtspconn"
@@ -13,7 +14,8 @@ import (
 
 // video makes access units of packets of H.264 (RFC 6184) or H.265 (RFC 7798). Parameter sets
 // are taken out of the stream, and stand again before each picture at which a decoder can
-// begin, so that they are in band and in the decoder configuration.
+// begin, so that they are in band and in the decoder configuration. As with GStreamer, those of
+// H.264 stand before the SEI of the picture.
 type video struct {
 	codec  schemas.Codec
 	decode func(p *packet) (nals [][]byte, err error)
@@ -29,7 +31,7 @@ type video struct {
 	damaged bool
 	garbled bool // some of its packets cannot be read, so its parameter sets are not trusted
 	sei     int  // index of the first SEI of H.264 in nals; -1: none
-	key     int  // index in nals of where parameter sets stand, if the unit is a random access point; -1: it is none
+	key     int  // index in nals where parameter sets are put before a random access point; -1: none
 }
 
 // maxUnit and maxNALs bound an access unit. A larger one is left out.
@@ -37,9 +39,6 @@ const (
 	maxUnit = 8 << 20
 	maxNALs = 2048
 )
-
-// sei264 is the nal_unit_type of supplemental enhancement information.
-const sei264 = 6
 
 func newVideo(c schemas.Codec, sets [][]byte) *video {
 	v := &video{codec: c, sets: codec.NewParameterSetList(c), sei: -1, key: -1}
@@ -102,7 +101,7 @@ func (v *video) add(nals [][]byte) {
 				v.fresh = append(v.fresh, nal)
 			}
 			continue
-		case v.codec == schemas.H264 && v.sei < 0 && nal[0]&0x1f == sei264:
+		case v.codec == schemas.H264 && v.sei < 0 && nal[0]&0x1f == byte(h264.NALUTypeSEI):
 			v.sei = len(v.nals)
 		case v.key < 0 && codec.BeginsAtSlice(v.codec, nal):
 			v.key = len(v.nals)
