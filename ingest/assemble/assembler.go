@@ -220,6 +220,7 @@ func (a *Assembler) take(v unit) {
 		a.leaveOut()
 		return
 	}
+	a.sound.wait(a.session.late(v))
 	if v.start && a.next != "" && a.due(v) {
 		a.end(v.pts)
 		v.pts = raw
@@ -312,7 +313,7 @@ func (a *Assembler) advance(now time.Time) {
 	if a.closing.chunk != nil && now.Sub(a.closing.since) > a.cfg.ChunkDuration {
 		a.close()
 	}
-	if s := a.session.sound; s != nil && s == a.sound && now.Sub(s.seen) > a.cfg.AudioSilence && a.behind(s) > a.cfg.AudioSilence {
+	if s := a.session.sound; s != nil && s == a.sound && now.Sub(s.quiet) > a.cfg.AudioSilence && a.behind(s) > a.cfg.AudioSilence {
 		a.beginSessionSoon(sessionAudioSilent)
 	}
 }

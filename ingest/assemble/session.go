@@ -95,6 +95,12 @@ type session struct {
 	drifted    bool          // there is one
 }
 
+// late returns by how much longer v took to come than its time is after the newest
+// picture's.
+func (s *session) late(v unit) time.Duration {
+	return v.captured.Sub(s.seen) - schemas.FromTicks(max(0, v.pts-s.newest))
+}
+
 // see records the newest picture.
 func (s *session) see(v unit) {
 	if v.pts > s.newest {

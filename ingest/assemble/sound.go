@@ -23,6 +23,7 @@ type sound struct {
 	pts   int64 // of the newest frame, as it came
 	shift int64
 	seen  time.Time // when it came
+	quiet time.Time // since when sound is missing: seen, and later by what the pictures were late since
 
 	// The session's.
 	aligned bool
@@ -64,7 +65,7 @@ func (s *sound) push(u *ingest.Unit, d uint32, limit time.Duration) (stepped boo
 			stepped = true
 		}
 	}
-	s.any, s.pts, s.seen = true, u.PTS, u.Captured
+	s.any, s.pts, s.seen, s.quiet = true, u.PTS, u.Captured, u.Captured
 	s.queue = append(s.queue, frame{pts: u.PTS, shift: s.shift, duration: d, data: u.Data})
 	s.bytes += len(u.Data)
 	return stepped
@@ -127,11 +128,22 @@ func (s *sound) discard() {
 	}
 }
 
+// late is the least delay of a picture that counts as a break of the connection.
+const late = 500 * time.Millisecond
+
+// wait takes a break of the connection, or a standstill of this process, out of the time
+// in which sound is missing. Pictures may be read before sound that has waited as long.
+func (s *sound) wait(d time.Duration) {
+	if s != nil && d > late {
+		s.quiet = s.quiet.Add(d)
+	}
+}
+
 // recent reports whether sound has come within limit. The queue may be empty
 // nevertheless: a camera may send sound in packets of half a second, and the session
 // before may have taken the latest.
 func (s *sound) recent(now time.Time, limit time.Duration) bool {
-	return s != nil && s.aligned && s.any && now.Sub(s.seen) <= limit
+	return s != nil && s.aligned && s.any && now.Sub(s.quiet) <= limit
 }
 
 // farAhead is how many seconds sound may be ahead of the pictures. Beyond it

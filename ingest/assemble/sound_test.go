@@ -205,6 +205,27 @@ func TestNetworkStallIsNoDrift(t *testing.T) {
 	}
 }
 
+// After a break of the connection, or a standstill of this process, pictures may come long
+// before the sound that has waited with them. That sound is not missing.
+func TestSoundBehindPicturesAfterABreak(t *testing.T) {
+	s := stream{frame: 3600, gop: 25, aac: true}
+	us := s.units(30 * time.Second)
+	comes := map[uint8]time.Time{1: epoch.Add(18 * time.Second), 2: epoch.Add(18200 * time.Millisecond)}
+	for i, u := range us {
+		if at := comes[u.Track]; u.Captured.After(epoch.Add(10*time.Second)) && !u.Captured.After(at) {
+			us[i].Captured = at.Add(time.Duration(i) * time.Microsecond)
+		}
+	}
+	slices.SortStableFunc(us, func(a, b ingest.Unit) int { return a.Captured.Compare(b.Captured) })
+	var m memory
+	run(t, Config{Live: true}, s.tracks(), us, &m)
+	wantAll(t, m.samples(1), only(us, 1))
+	wantAll(t, m.samples(2), only(us, 2))
+	if m.sessions != 1 {
+		t.Errorf("%d sessions", m.sessions)
+	}
+}
+
 func TestSoundLateSilentJittery(t *testing.T) {
 	s := stream{frame: 3600, gop: 25, aac: true}
 	t.Run("late", func(t *testing.T) {
