@@ -133,8 +133,9 @@ const late = 500 * time.Millisecond
 
 // wait takes a break of the connection, or a standstill of this process, out of the time
 // in which sound is missing. Pictures may be read before sound that has waited as long.
+// Only the first one counts: a camera may send its pictures in bursts.
 func (s *sound) wait(d time.Duration) {
-	if s != nil && d > late {
+	if s != nil && d > late && s.quiet.Equal(s.seen) {
 		s.quiet = s.quiet.Add(d)
 	}
 }

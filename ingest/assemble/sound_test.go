@@ -285,6 +285,20 @@ func TestSoundLateSilentJittery(t *testing.T) {
 			t.Errorf("sound %q in %d sessions", audio, m.sessions)
 		}
 	})
+	t.Run("silent, and the pictures come in bursts", func(t *testing.T) {
+		us := slices.DeleteFunc(s.units(30*time.Second), func(u ingest.Unit) bool {
+			return u.Track == 2 && u.Captured.Sub(epoch) > 10*time.Second
+		})
+		for i, u := range us {
+			us[i].Captured = epoch.Add(u.Captured.Sub(epoch).Truncate(time.Second) + time.Second + time.Duration(i)*time.Microsecond)
+		}
+		var m memory
+		run(t, Config{Live: true}, s.tracks(), us, &m)
+		wantAll(t, m.samples(1), only(us, 1))
+		if c := m.fragments[len(m.fragments)-1].chunks[0]; c.Layout.Audio != "" {
+			t.Errorf("the last layout is %+v", c.Layout)
+		}
+	})
 	t.Run("holes", func(t *testing.T) {
 		n := 0
 		us := slices.DeleteFunc(s.units(10*time.Second), func(u ingest.Unit) bool {
