@@ -73,17 +73,26 @@ func (c Config) withDefaults() Config {
 		c.Cameras = []string{"*"}
 	}
 	if len(c.Renditions) == 0 {
-		c.Renditions = []string{schemas.Raw}
+		c.Renditions = []string{schemas.Raw, PatternData}
 	}
 	c.Concurrency = cmp.Or(c.Concurrency, 2)
 	c.Idle = cmp.Or(c.Idle, 2*time.Minute)
 	return c
 }
 
-// Archives reports whether a topic is archived.
+// PatternData stands among Config.Renditions for all renditions of timed metadata, whatever their
+// names are: they are small, and tell what happened in the footage.
+const PatternData = "role:data"
+
+// Archives reports whether a topic is archived because of its name, not of its role.
 func (c Config) Archives(t schemas.Topic) bool {
 	c = c.withDefaults()
 	return matches(c.Cameras, t.Camera) && matches(c.Renditions, t.Name())
+}
+
+// byRole reports whether a topic is archived if it has timed metadata.
+func (c Config) byRole(t schemas.Topic) bool {
+	return matches(c.Cameras, t.Camera) && slices.Contains(c.Renditions, PatternData)
 }
 
 // matches reports whether one of the patterns matches a name.
@@ -119,8 +128,9 @@ type Service struct {
 	rests  map[string]*rest
 
 	// Of the sweep's goroutine.
-	purged map[string]time.Time // when the purges were of which older lives were deleted
-	held   map[string]bool      // cameras of which it was logged that a hold keeps purged footage
+	roles  map[schemas.Topic]schemas.Role // of renditions that have footage
+	purged map[string]time.Time           // when the purges were of which older lives were deleted
+	held   map[string]bool                // cameras of which it was logged that a hold keeps purged footage
 }
 
 // New makes a Service. It connects to nothing. Its metrics go to reg (nil: nowhere), messages to

@@ -108,16 +108,33 @@ func (s *Service) findTopics(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	topics := map[string][]schemas.Topic{}
+	topics, roles := map[string][]schemas.Topic{}, map[schemas.Topic]schemas.Role{}
 	for _, t := range all {
-		if s.cfg.Archives(t) {
+		take := s.cfg.Archives(t)
+		if !take && s.cfg.byRole(t) {
+			if role, known := s.role(ctx, t); known {
+				take, roles[t] = role == schemas.RoleData, role
+			}
+		}
+		if take {
 			topics[t.Camera] = append(topics[t.Camera], t)
 		}
 	}
+	s.roles = roles
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.topics = topics
 	return nil
+}
+
+// role returns what a rendition is for. It is not known before it has footage, and while the log
+// cannot be read; the next sweep looks again.
+func (s *Service) role(ctx context.Context, t schemas.Topic) (role schemas.Role, known bool) {
+	if role, known := s.roles[t]; known || t.IsRaw() {
+		return role, known
+	}
+	e, err := s.mlog.Newest(ctx, t)
+	return e.Role, err == nil
 }
 
 // findRests begins the work on cameras that were removed and whose partition is this process's,

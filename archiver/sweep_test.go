@@ -3,6 +3,7 @@ package archiver
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -110,40 +111,65 @@ func TestNewLife(t *testing.T) {
 	})
 }
 
-// Renditions are archived if the configuration names them, and cameras that it does not name are
-// not.
+// Renditions are archived if the configuration names them or their role, and cameras that it does
+// not name are not. The default is footage of cameras, and timed metadata.
 func TestPatterns(t *testing.T) {
-	virtual(t, func(t *testing.T, e *env) {
-		e.add("gate")
-		other := e.record(schemas.Topic{Camera: "gate"})
-		cam := e.record(raw)
-		rendition := schemas.Topic{Camera: camID, Rendition: "360p"}
-		f, err := e.log.Follow(t.Context(), rendition, medialog.FollowOptions{Processor: "p", Role: schemas.RoleVariant, Source: raw, MayOpen: func() bool { return true }})
+	variant, data := schemas.Topic{Camera: camID, Rendition: "360p"}, schemas.Topic{Camera: camID, Rendition: "motion"}
+	gate := schemas.Topic{Camera: "gate"}
+	for name, c := range map[string]struct {
+		change func(*Config)
+		want   []schemas.Topic
+	}{
+		"names":   {func(c *Config) { c.Cameras, c.Renditions = []string{"y*"}, []string{"*p"} }, []schemas.Topic{variant}},
+		"role":    {func(c *Config) { c.Cameras, c.Renditions = []string{"y*"}, []string{PatternData} }, []schemas.Topic{data}},
+		"default": {func(*Config) {}, []schemas.Topic{raw, data, gate}},
+	} {
+		t.Run(name, func(t *testing.T) { virtual(t, func(t *testing.T, e *env) { testPatterns(t, e, c.change, c.want) }) })
+	}
+}
+
+func testPatterns(t *testing.T, e *env, change func(*Config), want []schemas.Topic) {
+	gate := schemas.Topic{Camera: "gate"}
+	e.add("gate")
+	other, cam := e.record(gate), e.record(raw)
+	roles := map[schemas.Topic]schemas.Role{{Camera: camID, Rendition: "360p"}: schemas.RoleVariant, {Camera: camID, Rendition: "motion"}: schemas.RoleData}
+	followers := map[schemas.Topic]*medialog.Follower{}
+	for rendition, role := range roles {
+		f, err := e.log.Follow(t.Context(), rendition, medialog.FollowOptions{Processor: "p", Role: role, Source: raw, MayOpen: func() bool { return true }})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		e.start(func(s *Service) { s.cfg.Cameras, s.cfg.Renditions = []string{"y*"}, []string{"*p"} })
-		cam.seconds(3)
-		other.seconds(3)
-		all := e.entries(raw)
+		followers[rendition] = f
+	}
+	e.start(func(s *Service) {
+		c := Config{}
+		change(&c)
+		c = c.withDefaults()
+		s.cfg.Cameras, s.cfg.Renditions = c.Cameras, c.Renditions
+	})
+	cam.seconds(3)
+	other.seconds(3)
+	all := e.entries(raw)
+	for _, f := range followers {
 		if err := f.Jump(t.Context(), all[0].Seq); err != nil {
 			t.Fatal(err)
 		}
 		for _, entry := range all {
 			copyFragment(t, e, f, entry)
 		}
-		time.Sleep(3 * time.Minute)
-		for of, want := range map[schemas.Topic]string{raw: "", rendition: seqs(all), {Camera: "gate"}: ""} {
-			life := all[0].Life
-			if of.Camera == "gate" {
-				life = e.entries(of)[0].Life
-			}
-			if got := seqs(e.archived(life, of)); got != want {
-				t.Errorf("%v: archived %s, want %s", of, got, want)
-			}
+	}
+	time.Sleep(3 * time.Minute)
+	for _, of := range []schemas.Topic{raw, gate, {Camera: camID, Rendition: "360p"}, {Camera: camID, Rendition: "motion"}} {
+		entries := e.entries(of.Source())
+		wanted := ""
+		if slices.Contains(want, of) {
+			wanted = seqs(entries)
 		}
-	})
+		if got := seqs(e.archived(entries[0].Life, of)); got != wanted {
+			t.Errorf("%v: archived %s, want %s", of, got, wanted)
+		}
+	}
 }
 
 // copyFragment gives a rendition the footage of its source.

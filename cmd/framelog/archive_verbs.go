@@ -12,8 +12,9 @@ import (
 
 // archiveVerbs are the subcommands of "framelog archive" for people.
 type archiveVerbs struct {
-	List   archiveListCmd   `cmd:"" help:"Show what the archive has of each camera and rendition."`
-	Verify archiveVerifyCmd `cmd:"" help:"Read the files of the archive, and name those that are damaged."`
+	List    archiveListCmd    `cmd:"" help:"Show what the archive has of each camera and rendition, or its files."`
+	Verify  archiveVerifyCmd  `cmd:"" help:"Read the files of the archive, and name those that are damaged."`
+	Reindex archiveReindexCmd `cmd:"" help:"Make again what stands beside the files of the archive, where it is missing or wrong."`
 }
 
 // archiveListCmd is cli.ArchiveListCmd with the flags that locate the archive.
@@ -44,6 +45,21 @@ func (c *archiveVerifyCmd) Run(ctx context.Context, k *kong.Context) error {
 		return err
 	}
 	return c.ArchiveVerifyCmd.Run(ctx, env)
+}
+
+// archiveReindexCmd is cli.ArchiveReindexCmd with the flags that locate the archive.
+type archiveReindexCmd struct {
+	settings
+	cli.ArchiveReindexCmd
+}
+
+// Run makes again what stands beside the files.
+func (c *archiveReindexCmd) Run(ctx context.Context, k *kong.Context) error {
+	env, err := archiveEnv(c.settings, k)
+	if err != nil {
+		return err
+	}
+	return c.ArchiveReindexCmd.Run(ctx, env)
 }
 
 // holdCmd is cli.HoldCmd with the flags that locate the archive.

@@ -30,7 +30,7 @@ type archiveConfig struct {
 	Enabled     bool      `yaml:"enabled" default:"true" doc:"framelog up writes footage into the archive."`
 	Dir         string    `yaml:"dir" default:"" doc:"Directory of the archive. Archivers on several hosts need one that they share, such as a network file system. Empty: archive below data. With archive.s3 only files that are being uploaded are there, and each host has its own."`
 	Cameras     []string  `yaml:"cameras" default:"*" doc:"Patterns of the cameras whose footage is archived, such as yard or gate-*."`
-	Renditions  []string  `yaml:"renditions" default:"raw" doc:"Patterns of the renditions that are archived; * is all. The default is the footage of the cameras alone: a processor can make the rest of it again."`
+	Renditions  []string  `yaml:"renditions" default:"raw, role:data" doc:"Patterns of the renditions that are archived; * is all. role:data stands for all that have timed metadata, such as what moved. The default leaves out pictures that a processor can make again, and sub, the second stream of a camera."`
 	Concurrency int       `yaml:"concurrency" default:"2" min:"1" max:"64" doc:"How many files are written at the same time."`
 	S3          archiveS3 `yaml:"s3"`
 	ArchiveKeep

@@ -169,10 +169,17 @@ func (s *Server) serveRangeMultivariant(w http.ResponseWriter, r *http.Request, 
 	}
 	var all []Variant
 	var failed error
+	var whole *extent // of the first one
 	for _, t := range topics {
-		v, err := s.rangeVariant(r.Context(), t, in)
+		v, x, err := s.rangeVariant(r.Context(), t, in)
 		if err != nil {
 			failed = errors.Join(failed, err)
+			continue
+		}
+		switch {
+		case whole == nil:
+			whole = &x
+		case !x.reaches(whole, time.Now()):
 			continue
 		}
 		v.URI, v.Keyframes = base+v.URI, base+v.Keyframes
@@ -184,24 +191,42 @@ func (s *Server) serveRangeMultivariant(w http.ResponseWriter, r *http.Request, 
 	return sendPlaylist(w, r, Multivariant(all))
 }
 
+// extent is the first and the last entry of a range that HLS carries.
+type extent struct{ first, last *schemas.Entry }
+
+// variantLag is how far a variant may be behind its source where that is still recorded.
+const variantLag = time.Minute
+
+// reaches reports whether a variant has what its source has, but for a fragment at each end. A
+// player that is given a shorter one would leave out the rest of the range, or end too early.
+func (x *extent) reaches(source *extent, now time.Time) bool {
+	missing := source.last.End().Sub(x.last.End())
+	live := now.Sub(source.last.End()) < variantLag
+	return x.first.Seq <= source.first.Seq+1 && (x.last.Seq+1 >= source.last.Seq || live && missing < variantLag)
+}
+
 // rangeVariant makes the line of a rendition in the multivariant playlist of a range. Of
 // several configurations in the range it describes the last.
-func (s *Server) rangeVariant(ctx context.Context, t schemas.Topic, in span) (v Variant, err error) {
+func (s *Server) rangeVariant(ctx context.Context, t schemas.Topic, in span) (v Variant, x extent, err error) {
 	entries, err := s.rangeEntries(ctx, t, in)
 	if err != nil {
-		return v, err
+		return v, x, err
 	}
-	last := len(entries) - 1
+	first, last := 0, len(entries)-1
+	for !carried(&entries[first]) {
+		first++
+	}
 	for !carried(&entries[last]) {
 		last--
 	}
+	x = extent{&entries[first], &entries[last]}
 	init, err := s.loader.initOf(ctx, t, entries[last])
 	if err != nil {
-		return v, err
+		return v, x, err
 	}
 	v = Variant{URI: t.Name() + ".m3u8" + in.query(), Keyframes: t.Name() + "/keyframes.m3u8" + in.query(), Tracks: init.tracks}
 	v.Peak, v.Average = Bandwidth(entries)
-	return v, nil
+	return v, x, nil
 }
 
 // rangeEntries returns the entries of a range that can be read now: at least one of them has

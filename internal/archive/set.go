@@ -419,19 +419,3 @@ func (s *Set) Bounds(ctx context.Context, of Series) (oldest, newest schemas.Ent
 	}
 	return oldest, newest, medialog.ErrNotFound
 }
-
-// Init returns the init segment of a decoder configuration. Errors: medialog.ErrNotFound; those
-// of the file system.
-func (s *Set) Init(ctx context.Context, of Series, config string) ([]byte, error) {
-	if err := of.check(); err != nil {
-		return nil, fmt.Errorf("archive: %w", err)
-	}
-	if !isConfig.MatchString(config) {
-		return nil, medialog.ErrNotFound
-	}
-	b, err := s.dir.readFile(ctx, of.Path()+"/"+initName(config), maxTrailer)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, medialog.ErrNotFound
-	}
-	return b, err
-}

@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"maps"
 	"slices"
 	"time"
+
+	"github.com/framelog/framelog/internal/medialog"
 )
 
 // Selection chooses files of an archive.
@@ -45,7 +48,9 @@ type Checked struct {
 	Cause  error // of Damaged and Differs
 }
 
-// Verify reads the files of an archive and compares them with their sums. Files of which a
+// Verify reads the files of an archive and compares them with their sums, and the init segments that
+// stand beside them with those that the files need. Of the latter only those that are wrong are told.
+// Files of which a
 // fragment differs come after those of their series. A damaged file is told whatever the
 // selection's times are, since its own cannot be read. An error is the last element: those
 // of the file system, and of ctx.
@@ -80,6 +85,7 @@ func (d Dir) Verify(ctx context.Context, s Selection) iter.Seq2[Checked, error] 
 // verify verifies the files of a series, which are in order.
 func (d Dir) verify(ctx context.Context, files []stored, s *Selection, yield func(Checked, error) bool) bool {
 	var before []sums // of the files that may overlap the next one
+	needed := inits{}
 	for i := range files {
 		f := &files[i]
 		if !f.hidden.IsZero() {
@@ -94,7 +100,7 @@ func (d Dir) verify(ctx context.Context, files []stored, s *Selection, yield fun
 		}
 		c := Checked{Path: f.path(), Size: f.Size, Result: Intact}
 		if err == nil {
-			err = got.file.Verify(ctx)
+			err = errors.Join(got.file.Verify(ctx), needed.add(f.Series, got.file.box))
 			_ = got.file.Close() // it was only read
 		}
 		if ctx.Err() != nil {
@@ -113,6 +119,18 @@ func (d Dir) verify(ctx context.Context, files []stored, s *Selection, yield fun
 			before = append(before, got)
 		}
 		if !yield(c, nil) {
+			return false
+		}
+	}
+	for _, at := range slices.Sorted(maps.Keys(needed)) {
+		err := d.checkInit(ctx, at, needed[at])
+		switch {
+		case ctx.Err() != nil:
+			return yield(Checked{}, ctx.Err()) && false
+		case err == nil:
+			continue
+		}
+		if !yield(Checked{Path: at, Result: Damaged, Cause: fmt.Errorf("%w: \"framelog archive reindex\" writes it", err)}, nil) {
 			return false
 		}
 	}
@@ -235,4 +253,65 @@ func (d Dir) firstSpan(ctx context.Context, files iter.Seq[Kept]) span {
 		}
 	}
 	return span{}
+}
+
+// Listed is a file that a selection has.
+type Listed struct {
+	Kept
+	From, To time.Time // public time of its footage
+}
+
+// Select yields the files of a selection, those of a series by their first seq. It reads the last
+// boxes of those that are near its times. Files that cannot be read are left out: Verify tells
+// them. An error is the last element: those of the store; ctx's.
+func (d Dir) Select(ctx context.Context, s Selection) iter.Seq2[Listed, error] {
+	return func(yield func(Listed, error) bool) {
+		all, err := d.Series(ctx)
+		if err != nil {
+			yield(Listed{}, err)
+			return
+		}
+		set := NewSet(d, nil, nil)
+		for _, of := range all {
+			if s.series(of) && !set.selected(ctx, of, &s, yield) {
+				return
+			}
+		}
+	}
+}
+
+// selected yields the files of one series. It returns false if that was the end.
+func (s *Set) selected(ctx context.Context, of Series, sel *Selection, yield func(Listed, error) bool) bool {
+	files, err := s.dir.Files(ctx, of)
+	if err != nil {
+		return yield(Listed{}, err) && false
+	}
+	l, err := s.lists.of(ctx, of)
+	var first int
+	if err == nil {
+		first, err = s.first(ctx, of, l, medialog.Range{From: sel.From})
+	}
+	if err != nil {
+		return yield(Listed{}, err) && false
+	}
+	for _, k := range files {
+		if first < len(l.files) && k.First < l.files[first].first {
+			continue
+		}
+		box, err := s.box(ctx, k)
+		switch {
+		case missing(err):
+			continue
+		case err != nil:
+			return yield(Listed{}, err) && false
+		}
+		f := Listed{k, box.decoded[0].Start, box.decoded[len(box.decoded)-1].End()}
+		if !sel.To.IsZero() && f.From.After(sel.To.Add(maxStepBack)) {
+			break
+		}
+		if sel.within(f.From, f.To) && !yield(f, nil) {
+			return false
+		}
+	}
+	return true
 }

@@ -65,7 +65,7 @@ func (d Dir) write(ctx context.Context, at string, log clip.Log, t schemas.Topic
 	}
 	var last []byte
 	err = d.store.Create(ctx, at, func(to io.Writer) (err error) {
-		if err := d.writeInit(ctx, path.Dir(at), source.of[entries[0].Seq].First); err != nil {
+		if err := d.addInit(ctx, path.Dir(at), source.of[entries[0].Seq].First); err != nil {
 			return err
 		}
 		last, err = fill(ctx, to, f, t, entries, source)
@@ -75,40 +75,6 @@ func (d Dir) write(ctx context.Context, at string, log clip.Log, t schemas.Topic
 		return d.same(ctx, at, last)
 	}
 	return err
-}
-
-// isConfig accepts names of decoder configurations (schemas.ConfigHash).
-var isConfig = regexp.MustCompile(`^[0-9a-f]{16}$`)
-
-// isInit accepts the names of init segments.
-var isInit = regexp.MustCompile(`^init-[0-9a-f]{16}\.mp4$`)
-
-// initName is the name of the init segment of a configuration, which stands beside the files.
-func initName(config string) string { return "init-" + config + ".mp4" }
-
-// writeInit writes the init segment of a fragment, whose encoded chunk 0 is first, if it is not
-// there.
-func (d Dir) writeInit(ctx context.Context, dir string, first []byte) error {
-	c, err := schemas.DecodeChunk(first)
-	if err != nil {
-		return err
-	}
-	at := path.Join(dir, initName(schemas.ConfigHash(c.Tracks)))
-	if _, err := d.readFile(ctx, at, 1); err == nil {
-		return nil
-	}
-	b, err := cmaf.Init(c.Tracks)
-	if err != nil {
-		return err
-	}
-	err = d.store.Create(ctx, at, func(w io.Writer) error {
-		_, err := w.Write(b)
-		return err
-	})
-	if !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return nil
 }
 
 // newSpool makes a file without a name: on the disk of the archive, else where the store keeps what

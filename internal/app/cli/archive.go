@@ -55,10 +55,38 @@ func (f *seriesFlags) wanted() (func(archive.Series) bool, error) {
 	}, nil
 }
 
+// spanFlags choose files by the public time of their footage.
+type spanFlags struct {
+	From Time `help:"Only files with footage after this time: 2026-01-31T08:00:00Z, seconds since 1970, or -30m." placeholder:"TIME"`
+	To   Time `help:"Only files with footage before this time." placeholder:"TIME"`
+}
+
+// parse sets the times of a selection.
+func (f *spanFlags) parse(now time.Time, s *archive.Selection) (err error) {
+	for _, f := range []struct {
+		flag string
+		text Time
+		at   *time.Time
+	}{{"--from", f.From, &s.From}, {"--to", f.To, &s.To}} {
+		if f.text == "" {
+			continue
+		}
+		if *f.at, err = f.text.Parse(f.flag, now); err != nil {
+			return err
+		}
+	}
+	if !s.To.IsZero() && !s.From.Before(s.To) {
+		return &UsageError{What: "--from is not before --to"}
+	}
+	return nil
+}
+
 // ArchiveListCmd is "framelog archive list".
 type ArchiveListCmd struct {
 	outputFlag
 	seriesFlags
+	Files bool `help:"Show each file, with its times and its path."`
+	spanFlags
 }
 
 // listedSeries is a series in the JSON of list.
@@ -77,6 +105,12 @@ func (c *ArchiveListCmd) Run(ctx context.Context, env *ArchiveEnv) error {
 	wanted, err := c.wanted()
 	if err != nil {
 		return err
+	}
+	if c.Files {
+		return c.files(ctx, env, archive.Selection{Series: wanted})
+	}
+	if c.From != "" || c.To != "" {
+		return &UsageError{What: "--from and --to choose files", Remedy: "add --files"}
 	}
 	found, err := env.Dir.Footage(ctx, wanted)
 	if err != nil {
@@ -111,14 +145,54 @@ func (c *ArchiveListCmd) Run(ctx context.Context, env *ArchiveEnv) error {
 	return w.Flush()
 }
 
+// listedFile is a file in the JSON of list.
+type listedFile struct {
+	Camera    string    `json:"camera"`
+	Rendition string    `json:"rendition"`
+	From      time.Time `json:"from"`
+	To        time.Time `json:"to"`
+	Bytes     int64     `json:"bytes"`
+	Path      string    `json:"path"` // or its URL
+}
+
+// files prints the files of a selection as they are found: there may be millions.
+func (c *ArchiveListCmd) files(ctx context.Context, env *ArchiveEnv, s archive.Selection) error {
+	if err := c.parse(env.now(), &s); err != nil {
+		return err
+	}
+	n := 0
+	all := []listedFile{}
+	for f, err := range env.Dir.Select(ctx, s) {
+		if err != nil {
+			return err
+		}
+		n++
+		at := env.Dir.String() + "/" + f.Path()
+		if c.Output == "json" {
+			all = append(all, listedFile{f.Topic.Camera, f.Topic.Name(), f.From.UTC(), f.To.UTC(), f.Size, at})
+			continue
+		}
+		if _, err := fmt.Fprintf(env.Out, "%s  %s  %s  %s  %9s  %s\n", f.Topic.Camera, f.Topic.Name(), shownTime(f.From), shownTime(f.To), megabytes(f.Size), at); err != nil {
+			return err
+		}
+	}
+	switch {
+	case c.Output == "json":
+		return printJSON(env.Out, all)
+	case n == 0:
+		_, err := fmt.Fprintf(env.Out, "The archive %s has nothing of that.\n", env.Dir)
+		return err
+	}
+	return nil
+}
+
 func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
 // ArchiveVerifyCmd is "framelog archive verify".
 type ArchiveVerifyCmd struct {
 	outputFlag
 	seriesFlags
-	From Time `help:"Only files with footage after this time: 2026-01-31T08:00:00Z, seconds since 1970, or -30m." placeholder:"TIME"`
-	To   Time `help:"Only files with footage before this time." placeholder:"TIME"`
+	spanFlags
 }
 
 // verified is the JSON of verify.
@@ -170,22 +244,7 @@ func (c *ArchiveVerifyCmd) selection(now time.Time) (s archive.Selection, err er
 	if s.Series, err = c.wanted(); err != nil {
 		return s, err
 	}
-	for _, f := range []struct {
-		flag string
-		text Time
-		at   *time.Time
-	}{{"--from", c.From, &s.From}, {"--to", c.To, &s.To}} {
-		if f.text == "" {
-			continue
-		}
-		if *f.at, err = f.text.Parse(f.flag, now); err != nil {
-			return s, err
-		}
-	}
-	if !s.To.IsZero() && !s.From.Before(s.To) {
-		return s, &UsageError{What: "--from is not before --to"}
-	}
-	return s, nil
+	return s, c.parse(now, &s)
 }
 
 func (c *ArchiveVerifyCmd) print(env *ArchiveEnv, got *verified) error {

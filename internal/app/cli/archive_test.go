@@ -71,12 +71,32 @@ func TestArchiveCommands(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	list(&ArchiveListCmd{table, all()})
+	list(&ArchiveListCmd{outputFlag: table, seriesFlags: all()})
 	has("yard", "raw", from, to, " 1 ")
-	list(&ArchiveListCmd{asJSON, seriesFlags{"y*", "raw"}})
+	list(&ArchiveListCmd{outputFlag: asJSON, seriesFlags: seriesFlags{"y*", "raw"}})
 	has(`"camera": "yard"`, `"files": 1`, `"from": "`+from)
-	list(&ArchiveListCmd{table, seriesFlags{"gate", "*"}})
+	list(&ArchiveListCmd{outputFlag: table, seriesFlags: seriesFlags{"gate", "*"}})
 	has("nothing")
+	during := spanFlags{From: Time(testmedia.Start.Add(9 * time.Second).Format(time.RFC3339)), To: Time(testmedia.Start.Add(time.Minute).Format(time.RFC3339))}
+	list(&ArchiveListCmd{outputFlag: table, seriesFlags: all(), Files: true, spanFlags: during})
+	has(from, to, file)
+	list(&ArchiveListCmd{outputFlag: asJSON, seriesFlags: all(), Files: true, spanFlags: during})
+	has(`"path": "`+file, `"camera": "yard"`)
+	list(&ArchiveListCmd{outputFlag: table, seriesFlags: all(), Files: true, spanFlags: spanFlags{From: during.To}})
+	has("nothing of that")
+
+	// What stands beside the files can be made again of them.
+	inits, err := filepath.Glob(filepath.Join(filepath.Dir(file), "init-*.mp4"))
+	if err != nil || len(inits) != 1 {
+		t.Fatal(inits, err)
+	}
+	if err := os.Remove(inits[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := (&ArchiveReindexCmd{all()}).Run(t.Context(), env); err != nil {
+		t.Error(err)
+	}
+	has("written: life1/yard/raw/"+filepath.Base(inits[0]), "renditions: 1.")
 
 	verify := &ArchiveVerifyCmd{outputFlag: table, seriesFlags: all()}
 	if err := verify.Run(t.Context(), env); err != nil {
@@ -104,8 +124,8 @@ func TestArchiveCommands(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 	for name, c := range map[string]*ArchiveVerifyCmd{
-		"a pattern": {seriesFlags: seriesFlags{"[", "*"}}, "a time": {seriesFlags: all(), From: "yesterday"},
-		"a range": {seriesFlags: all(), From: "-1m", To: "-2m"},
+		"a pattern": {seriesFlags: seriesFlags{"[", "*"}}, "a time": {seriesFlags: all(), spanFlags: spanFlags{From: "yesterday"}},
+		"a range": {seriesFlags: all(), spanFlags: spanFlags{From: "-1m", To: "-2m"}},
 	} {
 		var usage *UsageError
 		if err := c.Run(t.Context(), env); !errors.As(err, &usage) {
