@@ -288,7 +288,7 @@ func TestDamagedFiles(t *testing.T) {
 		if got, want := seqs(e.archived(life, raw)), seqs(e.entries(raw)); got != want {
 			t.Errorf("archived %s\nof %s", got, want)
 		}
-		if _, err := os.Stat(newest + damaged); err != nil || two.metric(t, "errors_total", failedDamaged) != 1 {
+		if _, err := os.Stat(newest + archive.DamagedEnd); err != nil || two.metric(t, "errors_total", failedDamaged) != 1 {
 			t.Errorf("the damaged file is not kept aside: %v", err)
 		}
 		two.stop()

@@ -215,14 +215,11 @@ func (s *store) newest(ctx context.Context, of archive.Series) (last schemas.Ent
 			return schemas.Entry{Seq: k.Last, Life: of.Life}, true, nil
 		default:
 			s.metrics.errors.WithLabelValues(failedDamaged).Inc()
-			s.log.Error("a file of the archive is damaged; it is renamed, and written again if Kafka still has its footage", "file", k.Path(), "renamed", k.Path()+damaged, "err", err)
-			if err := s.dir.SetAside(ctx, k, damaged); err != nil {
+			s.log.Error("a file of the archive is damaged; it is renamed, and written again if Kafka still has its footage", "file", k.Path(), "renamed", k.Path()+archive.DamagedEnd, "err", err)
+			if err := s.dir.SetAside(ctx, k); err != nil {
 				return last, false, s.fail(err)
 			}
 		}
 	}
 	return last, false, nil
 }
-
-// damaged is the ending of renamed files.
-const damaged = ".damaged"

@@ -61,14 +61,27 @@ func (c *clipCmd) Run(ctx context.Context, k *kong.Context) error {
 	case len(clips) > 1 && !c.Split:
 		return &cli.UsageError{What: fmt.Sprintf("the range holds %d sessions or configurations, and each needs a file of its own: %s", len(clips), list(clips)), Remedy: "add --split, or ask for one of them"}
 	}
-	for i, one := range clips {
+	return c.writeAll(clips, func(one *clip.Clip, name string) error { return c.write(ctx, k, all, one, name) })
+}
+
+// writeAll writes a file for each clip. Of one that is cut off within the delay of reordered
+// pictures none may be shown: it has no file.
+func (c *clipCmd) writeAll(clips []*clip.Clip, write func(one *clip.Clip, name string) error) error {
+	written := 0
+	for _, one := range clips {
 		name := c.Out
 		if c.Split {
-			name = numbered(c.Out, i+1)
+			name = numbered(c.Out, written+1)
 		}
-		if err := c.write(ctx, k, all, one, name); err != nil {
+		switch err := write(one, name); {
+		case err == nil:
+			written++
+		case !errors.Is(err, clip.ErrNone):
 			return fmt.Errorf("%s: %w", name, err)
 		}
+	}
+	if written == 0 {
+		return fmt.Errorf("%s of %s: %w", c.Rendition, c.Camera, clip.ErrNone)
 	}
 	return nil
 }

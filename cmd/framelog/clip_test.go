@@ -8,7 +8,33 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/framelog/framelog/internal/clip"
 )
+
+// TestClipWithoutPictures: a clip of which no picture is shown has no file and no number. If there is
+// no other one, that is an error.
+func TestClipWithoutPictures(t *testing.T) {
+	c := &clipCmd{Camera: "yard", Rendition: "raw", Out: "x.mp4", Split: true}
+	var names []string
+	write := func(one *clip.Clip, name string) error {
+		if one == nil {
+			return clip.ErrNone
+		}
+		names = append(names, name)
+		return nil
+	}
+	if err := c.writeAll([]*clip.Clip{{}, nil, {}}, write); err != nil || strings.Join(names, " ") != "x-1.mp4 x-2.mp4" {
+		t.Errorf("%v: %q", err, names)
+	}
+	if err := c.writeAll([]*clip.Clip{nil}, write); !errors.Is(err, clip.ErrNone) {
+		t.Errorf("no picture at all: %v", err)
+	}
+	broken := errors.New("the log has gone")
+	if err := c.writeAll([]*clip.Clip{{}}, func(*clip.Clip, string) error { return broken }); !errors.Is(err, broken) {
+		t.Errorf("broken: %v", err)
+	}
+}
 
 // TestWriteFile: a file is there as a whole or not at all, and none is replaced.
 func TestWriteFile(t *testing.T) {

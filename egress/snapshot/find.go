@@ -49,6 +49,16 @@ func (s *Server) find(ctx context.Context, camera string, at time.Time, width in
 	if err != nil {
 		return nil, err
 	}
+	if newest[schemas.Raw].Kind == "" && !at.IsZero() {
+		// The log has nothing of the camera. What there is at that time may be in the archive.
+		e, _, err := s.nearest(ctx, schemas.Topic{Camera: camera}, schemas.Entry{}, at)
+		if err != nil && len(newest) == 0 {
+			return nil, err
+		}
+		if err == nil {
+			newest[schemas.Raw] = e
+		}
+	}
 	result, failed := "nearest", error(errNoDecoder)
 	raw := newest[schemas.Raw].Layout.Video
 	if s.deps.Decoder != nil && raw.Video() && (raw != schemas.MJPEG || width > 0) {

@@ -115,12 +115,18 @@ func (d *fakeDecoder) Picture(ctx context.Context, footage *schemas.Chunk, media
 // get asks a server, and returns the results that it counted too.
 func get(t *testing.T, l fakeLog, d Decoder, path string) (w *httptest.ResponseRecorder, results string) {
 	t.Helper()
+	return ask(t, l, l, d, path)
+}
+
+// ask is get with a log whose Kafka has only what kafka has.
+func ask(t *testing.T, l, kafka fakeLog, d Decoder, path string) (w *httptest.ResponseRecorder, results string) {
+	t.Helper()
 	reg := prometheus.NewRegistry()
 	s := New(Config{MaxAge: 10 * time.Minute}, Deps{
 		Log: l, Decoder: d, Known: func(camera string) bool { return camera != "nobody" }, Registerer: reg,
 		Newest: func(context.Context, string) (map[string]schemas.Entry, error) {
 			newest := map[string]schemas.Entry{}
-			for name, all := range l {
+			for name, all := range kafka {
 				newest[name] = l.entry(name, len(all)-1)
 			}
 			return newest, nil
@@ -226,6 +232,18 @@ func TestWhatIsDecoded(t *testing.T) {
 		if d.asked != c.asked || w.Header().Get("Framelog-Time") != c.taken {
 			t.Errorf("at %g: asked for %q, taken at %s; want %q, %s", c.at, d.asked, w.Header().Get("Framelog-Time"), c.asked, c.taken)
 		}
+	}
+}
+
+// A camera that has been off for long has its past in the archive alone.
+func TestArchivedPicture(t *testing.T) {
+	l := fakeLog{"raw": {0, 0}}
+	path := "/snapshot/yard.jpg?width=640&at=" + moment(2.7)
+	if w, result := ask(t, l, nil, &fakeDecoder{}, path); w.Code != http.StatusOK || w.Body.String() != "raw 101.1" || result != "exact" {
+		t.Errorf("%d %s (%s)", w.Code, w.Body, result)
+	}
+	if w, _ := ask(t, nil, nil, &fakeDecoder{}, path); w.Code != http.StatusNotFound {
+		t.Errorf("of a camera without any footage: %d %s", w.Code, w.Body)
 	}
 }
 

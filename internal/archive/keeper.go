@@ -29,6 +29,10 @@ type Keeper struct {
 // writer that was paused for longer gets an error, and writes it again.
 const partAge = time.Hour
 
+// damagedAge is after how long a damaged file is removed that was set aside: people may want to look
+// at it. A hold of its camera keeps it.
+const damagedAge = 7 * 24 * time.Hour
+
 // NewKeeper makes a Keeper.
 func NewKeeper(c KeepConfig, log *slog.Logger, reg prometheus.Registerer) *Keeper {
 	c.Delay, c.Every = cmp.Or(c.Delay, time.Minute), cmp.Or(c.Every, time.Minute)
@@ -80,7 +84,7 @@ func (k *Keeper) look(ctx context.Context) error {
 			return err
 		}
 		k.hold(ctx, &all[i], &holds)
-		if err := errors.Join(k.finish(ctx, &all[i]), k.removeParts(ctx, &all[i])); err != nil {
+		if err := errors.Join(k.finish(ctx, &all[i]), k.removeParts(ctx, &all[i], &holds)); err != nil {
 			return err
 		}
 		files = append(files, all[i].files...)
@@ -179,10 +183,12 @@ func (k *Keeper) hide(ctx context.Context, f *deletion) error {
 	return nil
 }
 
-// removeParts removes what killed writers have left behind.
-func (k *Keeper) removeParts(ctx context.Context, s *scanned) error {
+// removeParts removes what killed writers have left behind, and damaged files that were set aside.
+func (k *Keeper) removeParts(ctx context.Context, s *scanned, holds *Holds) error {
+	held := len(holds.Unreadable) > 0 || len(holds.about(s.Topic)) > 0
 	for _, p := range s.others {
-		if !p.part() || k.now().Sub(p.changed) < partAge {
+		age := k.now().Sub(p.changed)
+		if remove := p.part() && age >= partAge || p.damaged() && age >= damagedAge && !held; !remove {
 			continue
 		}
 		if err := k.remove(ctx, p.path); err != nil {

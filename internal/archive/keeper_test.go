@@ -370,6 +370,35 @@ func TestKeeperParts(t *testing.T) {
 	}
 }
 
+// A damaged file that was set aside is removed after a week, unless its camera is held.
+func TestKeeperDamaged(t *testing.T) {
+	d, start := Local(t.TempDir()), time.Now()
+	at := &clock{start}
+	path := putFile(t, d, topic, 1, testmedia.Start, 2, testmedia.Start) // long ago
+	if err := d.SetAside(t.Context(), Series{"life1", topic}.kept(numbers{1, 2})); err != nil {
+		t.Fatal(err)
+	}
+	k, _, _ := keeper(KeepConfig{Dir: d}, at)
+	hold, err := d.AddHold(t.Context(), Hold{Camera: topic.Camera, From: testmedia.Start.Add(time.Hour), To: testmedia.Start.Add(2 * time.Hour), Reason: "r"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	looked := func(after time.Duration, want bool) {
+		t.Helper()
+		at.at = start.Add(after)
+		look(t, k)
+		if got := exists(t, path+DamagedEnd); got != want {
+			t.Errorf("after %v it is there: %v", after, got)
+		}
+	}
+	looked(damagedAge+time.Hour, true)
+	if err := d.ReleaseHold(t.Context(), hold.ID, "anna", at.at); err != nil {
+		t.Fatal(err)
+	}
+	looked(damagedAge-time.Minute, true)
+	looked(damagedAge+time.Minute, false)
+}
+
 // An archive that does not exist yet has nothing to delete, and is not made.
 func TestKeeperWithoutArchive(t *testing.T) {
 	d := Local(filepath.Join(t.TempDir(), "archive"))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"regexp"
 	"slices"
@@ -50,10 +51,21 @@ func (d Dir) Open(ctx context.Context, k Kept) (*File, error) {
 	return nil, err
 }
 
-// SetAside renames a file that is damaged: end is the ending of its new name. Readers do not list it
-// any more. Errors: those of the store.
-func (d Dir) SetAside(ctx context.Context, k Kept, end string) error {
-	return d.store.Rename(ctx, k.Path(), k.Path()+end)
+// DamagedEnd ends the names of files that SetAside has renamed.
+const DamagedEnd = ".damaged"
+
+// SetAside renames a file that is damaged: readers do not list it any more. Keeper removes it a week
+// later. Errors: those of the store.
+func (d Dir) SetAside(ctx context.Context, k Kept) error {
+	to := k.Path() + DamagedEnd
+	if err := d.store.Rename(ctx, k.Path(), to); err != nil {
+		return err
+	}
+	if on, ok := d.store.(disk); ok { // other stores make a new file
+		now := time.Now()
+		_ = os.Chtimes(on.path(to), now, now) // else it counts from when it was archived
+	}
+	return nil
 }
 
 // leftover is another file in the directory of a series: one that is being written, or was.
@@ -67,6 +79,12 @@ type leftover struct {
 func (l *leftover) part() bool {
 	name := path.Base(l.path)
 	return strings.HasPrefix(name, ".") && strings.HasSuffix(name, partEnd)
+}
+
+// damaged reports whether it is a file that was set aside.
+func (l *leftover) damaged() bool {
+	name, ok := strings.CutSuffix(path.Base(l.path), DamagedEnd)
+	return ok && isFile.MatchString(name)
 }
 
 // scan lists the files of a series by their first seq, hidden ones too, and what else is there.
