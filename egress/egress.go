@@ -25,6 +25,7 @@ import (
 	"github.com/framelog/framelog/egress/people"
 	"github.com/framelog/framelog/egress/snapshot"
 	"github.com/framelog/framelog/egress/timeline"
+	"github.com/framelog/framelog/schemas"
 )
 
 // Config is the settings of the HTTP surface.
@@ -68,6 +69,9 @@ type Footage struct {
 	Events events.Source // the topic of events
 	// Renditions returns what there is of a camera (see package hls).
 	Renditions func(ctx context.Context, camera string) ([]hls.Rendition, error)
+	// Archived returns what the renditions are for of which footage of a camera is archived; the log may not
+	// have them any more. nil: there is no archive.
+	Archived func(ctx context.Context, camera string) (map[string]schemas.Role, error)
 }
 
 // Server is the handler of everything that egress serves.

@@ -2,15 +2,23 @@ package egress
 
 import (
 	"context"
+	"maps"
 
 	"github.com/framelog/framelog/egress/api"
 	"github.com/framelog/framelog/schemas"
 )
 
-// roles returns the roles of a camera's renditions.
+// roles returns the roles of a camera's renditions, also of those that only the archive has.
 func (f *Footage) roles(ctx context.Context, camera string) (map[string]schemas.Role, error) {
-	all, err := f.Renditions(ctx, camera)
 	roles := map[string]schemas.Role{}
+	if f.Archived != nil {
+		archived, err := f.Archived(ctx, camera)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(roles, archived)
+	}
+	all, err := f.Renditions(ctx, camera)
 	for _, r := range all {
 		if r.Name != schemas.Raw {
 			roles[r.Name] = r.Role

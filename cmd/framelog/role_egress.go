@@ -214,7 +214,7 @@ func view(ctx context.Context, p *process, serve func(http.Handler)) error {
 		Guard: guard(cfg, cfg.Listen, folk.Policy()),
 	}, egress.Deps{
 		Registry: cams, People: folk, HLS: stream, Live: stream, Decoder: decoder(p), Log: p.log, Registerer: p.reg,
-		Footage: &egress.Footage{Log: all, Events: events.NewTopic(kafkaConfig(cfg, "framelog-egress"), p.log), Renditions: stream.Renditions},
+		Footage: &egress.Footage{Log: all, Events: events.NewTopic(kafkaConfig(cfg, "framelog-egress"), p.log), Renditions: stream.Renditions, Archived: all.Roles},
 		Delay: func(camera string) (time.Duration, bool) {
 			d := stream.Delay(camera)
 			return d, d > 0

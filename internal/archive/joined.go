@@ -31,7 +31,7 @@ type Joined struct {
 	log   Log
 	set   *Set
 	known *lru.Cache[schemas.Topic, known]
-	of    *lru.Cache[string, variants] // by camera
+	of    *lru.Cache[string, roles] // by camera
 }
 
 var _ medialog.Store = (*Joined)(nil)
@@ -54,7 +54,7 @@ const (
 func NewJoined(log Log, set *Set) *Joined {
 	j := &Joined{log: log, set: set}
 	j.known, _ = lru.New[schemas.Topic, known](keptKnown) // it fails for sizes below 1 only
-	j.of, _ = lru.New[string, variants](keptKnown)
+	j.of, _ = lru.New[string, roles](keptKnown)
 	return j
 }
 

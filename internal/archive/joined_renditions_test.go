@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -116,8 +117,8 @@ func TestJoinedRenditionWithoutTopic(t *testing.T) {
 	}
 }
 
-// The archived variants of a camera are those whose entries have the role, in the life of the log,
-// whether they have a topic or not.
+// The archived renditions of a camera, and the variants among them, are told by the role of their
+// entries, in the life of the log, whether they have a topic or not.
 func TestVariants(t *testing.T) {
 	k := recorded()
 	dir := Local(t.TempDir())
@@ -139,6 +140,10 @@ func TestVariants(t *testing.T) {
 	set := NewSet(dir, nil, nil)
 	if got, err := NewJoined(renditions{kafka: k}, set).Variants(t.Context(), topic.Camera); err != nil || !slices.Equal(got, want) {
 		t.Errorf("%v, %v, want %v", got, err, want)
+	}
+	wantRoles := map[string]schemas.Role{"360p": schemas.RoleVariant, "720p": schemas.RoleVariant, "motion": schemas.RoleData}
+	if got, err := NewJoined(renditions{kafka: k}, set).Roles(t.Context(), topic.Camera); err != nil || !maps.Equal(got, wantRoles) {
+		t.Errorf("%v, %v, want %v", got, err, wantRoles)
 	}
 	if got, err := NewJoined(renditions{k, true}, set).Variants(t.Context(), topic.Camera); err != nil || got != nil {
 		t.Errorf("purged: %v, %v", got, err)
