@@ -163,6 +163,20 @@ func (s *Server) readPast(ctx context.Context, t schemas.Topic, have *past, firs
 	return p, nil
 }
 
+// listed returns the complete fragments of a playlist of d. Errors: errMoved.
+func (st *stream) listed(d time.Duration) ([]schemas.Entry, error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	from, first, ok := st.wants(d)
+	switch {
+	case !ok:
+		return slices.Clone(st.model.entries), nil
+	case !st.past.reaches(from, first.Seq):
+		return nil, errMoved
+	}
+	return slices.Concat(st.past.between(from, first.Seq), st.model.entries), nil
+}
+
 // maxRendered is the most playlists of different lengths that are kept of a stream.
 const maxRendered = 16
 

@@ -75,6 +75,13 @@ func TestDVR(t *testing.T) {
 		}
 		playlist("?dvr=5m", 21, 99)
 		playlist("?dvr=5s", 90, 99) // not less than the window
+		keys := want(t, get(s, "/hls/cam/raw/keyframes.m3u8?dvr=1m"), http.StatusOK)
+		if !strings.Contains(keys, fmt.Sprintf("#EXT-X-MEDIA-SEQUENCE:%d\n#EXT-X-DISCONTINUITY-SEQUENCE:%d\n", testPlace.Seq+40, testPlace.Session)) ||
+			strings.Contains(keys, "ENDLIST") || strings.Contains(keys, "PLAYLIST-TYPE") || strings.Count(keys, "#EXTINF:") != 60 ||
+			strings.Count(keys, "#EXT-X-DISCONTINUITY\n") != 1 || !strings.Contains(keys, fmt.Sprintf("#EXT-X-GAP\n#EXTINF:1.000000,\nm1/%d.key.m4s\n", testPlace.Seq+90)) ||
+			!strings.HasSuffix(keys, fmt.Sprintf("\nm1/%d.key.m4s\n", testPlace.Seq+99)) {
+			t.Error(keys)
+		}
 
 		// It moves on, and so does its beginning.
 		before = log.lookups
@@ -98,7 +105,7 @@ func TestDVR(t *testing.T) {
 		}
 
 		body = want(t, get(s, "/hls/cam/index.m3u8?dvr=90m"), http.StatusOK)
-		if uri := streams(body); len(uri) != 1 || uri[0] != "raw.m3u8?dvr=1h30m0s" {
+		if uri := streams(body); len(uri) != 1 || uri[0] != "raw.m3u8?dvr=1h30m0s" || !strings.Contains(body, `URI="raw/keyframes.m3u8?dvr=1h30m0s"`) {
 			t.Error(body)
 		}
 
@@ -110,7 +117,7 @@ func TestDVR(t *testing.T) {
 		for query, text := range map[string]string{
 			"?dvr=2": `"2" is no length of time`, "?dvr=-1h": "is no length of time", "?dvr=48h": "longer than 6h0m0s", "?dvr=1500ms": "whole seconds", "?dvr=": "is no length of time",
 		} {
-			for _, path := range []string{"raw", "index"} {
+			for _, path := range []string{"raw", "index", "raw/keyframes"} {
 				if body := want(t, get(s, "/hls/cam/"+path+".m3u8"+query), http.StatusBadRequest); !strings.Contains(body, text) {
 					t.Errorf("%s: %s", query, body)
 				}

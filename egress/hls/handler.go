@@ -18,7 +18,7 @@ import (
 //	/hls/<camera>/index.m3u8                                multivariant playlist of raw and its variants
 //	/hls/<camera>/<rendition>/index.m3u8                    multivariant playlist of this rendition alone
 //	/hls/<camera>/<rendition>.m3u8                          media playlist
-//	/hls/<camera>/<rendition>/keyframes.m3u8                playlist of keyframes, of a range of time
+//	/hls/<camera>/<rendition>/keyframes.m3u8                playlist of keyframes, of a range of time or with dvr
 //	/hls/<camera>/<rendition>/m1/<seq>.m4s                  segment
 //	/hls/<camera>/<rendition>/m1/<seq>.<epoch>.<part>.m4s   part
 //	/hls/<camera>/<rendition>/m1/<seq>.key.m4s              keyframe of a segment

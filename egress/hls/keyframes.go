@@ -2,6 +2,7 @@ package hls
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -12,16 +13,20 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// Keyframes makes the playlist of the keyframes of a range (RFC 8216bis section 4.4.3.6), for
+// Keyframes makes the playlist of the keyframes of entries (RFC 8216bis section 4.4.3.6), for
 // players that wind forward and back. Each fragment begins with one. It is a resource of its own
-// and no byte range, since the size of a keyframe is in no index.
-func Keyframes(entries []schemas.Entry, base string) []byte {
+// and no byte range, since the size of a keyframe is in no index. A playlist of a range has an end, and
+// a live one goes on: its entries are dense.
+func Keyframes(entries []schemas.Entry, base string, live bool) []byte {
 	if len(entries) == 0 {
 		return nil
 	}
 	var b strings.Builder
 	target, _ := promise(entries, nil)
-	fmt.Fprintf(&b, "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-I-FRAMES-ONLY\n#EXT-X-TARGETDURATION:%d\n#EXT-X-PLAYLIST-TYPE:VOD\n", target)
+	fmt.Fprintf(&b, "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-I-FRAMES-ONLY\n#EXT-X-TARGETDURATION:%d\n", target)
+	if !live {
+		b.WriteString("#EXT-X-PLAYLIST-TYPE:VOD\n")
+	}
 	fmt.Fprintf(&b, "#EXT-X-MEDIA-SEQUENCE:%d\n#EXT-X-DISCONTINUITY-SEQUENCE:%d\n", entries[0].Seq, entries[0].Session)
 	config := ""
 	for i := range entries {
@@ -38,7 +43,9 @@ func Keyframes(entries []schemas.Entry, base string) []byte {
 		}
 		fmt.Fprintf(&b, "#EXTINF:%s,\n%s\n", seconds(micros(e.Duration)), base+keyframeURI(e.Seq))
 	}
-	b.WriteString("#EXT-X-ENDLIST\n")
+	if !live {
+		b.WriteString("#EXT-X-ENDLIST\n")
+	}
 	return []byte(b.String())
 }
 
@@ -60,8 +67,16 @@ func writeKeyframes(b *strings.Builder, v Variant) {
 	}
 }
 
-// serveKeyframes answers with the playlist of the keyframes of a range.
+// serveKeyframes answers with the playlist of the keyframes of a range, or with ?dvr=… of the newest
+// footage.
 func (s *Server) serveKeyframes(w http.ResponseWriter, r *http.Request, res resource) error {
+	d, err := s.dvr(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	if d > 0 {
+		return s.serveLiveKeyframes(w, r, res, d)
+	}
 	in, err := s.parseSpan(r.URL.Query(), time.Now())
 	if err != nil {
 		return err
@@ -73,7 +88,29 @@ func (s *Server) serveKeyframes(w http.ResponseWriter, r *http.Request, res reso
 	if !slices.ContainsFunc(entries, func(e schemas.Entry) bool { return hasKeyframe(&e) }) {
 		return fail(http.StatusNotFound, "not_found", "%s has no pictures there", noun(res.topic))
 	}
-	return sendPlaylist(w, r, Keyframes(entries, ""))
+	return sendPlaylist(w, r, Keyframes(entries, "", false))
+}
+
+func (s *Server) serveLiveKeyframes(w http.ResponseWriter, r *http.Request, res resource, d time.Duration) error {
+	st, err := s.stream(res.topic)
+	if err != nil {
+		return err
+	}
+	defer st.leave()
+	if err := s.ready(r.Context(), st, nil); err != nil {
+		return err
+	}
+	for range 3 {
+		if err := s.loadPast(r.Context(), st, d); err != nil {
+			return err
+		}
+		entries, err := st.listed(d)
+		if errors.Is(err, errMoved) {
+			continue
+		}
+		return sendPlaylist(w, r, Keyframes(entries, "", true))
+	}
+	return errMoved
 }
 
 // serveKeyframe answers with the keyframe of a fragment, as one CMAF chunk.

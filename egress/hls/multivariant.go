@@ -126,6 +126,9 @@ func (s *Server) serveMultivariant(w http.ResponseWriter, r *http.Request, res r
 		return err
 	}
 	for i := range all {
+		if dvr > 0 {
+			all[i].Keyframes = base + strings.TrimSuffix(all[i].URI, ".m3u8") + "/keyframes.m3u8" + dvrQuery(dvr)
+		}
 		all[i].URI = base + all[i].URI + dvrQuery(dvr)
 	}
 	return sendPlaylist(w, r, Multivariant(all))
