@@ -23,16 +23,16 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// numbered makes a clip of open GOPs that shows the number of each picture in its
-// upper 32 rows: one square for each bit, the lowest first, black or white.
-func numbered(t *testing.T, seconds int, encoder ...string) string {
+// numbered makes a clip that shows the number of each picture, from first on, in its upper left
+// 320x32 pixels: one square for each bit, the lowest first, black or white.
+func numbered(t *testing.T, first, seconds int, size string, encoder ...string) string {
 	t.Helper()
 	bin := testenv.Tool(t, "ffmpeg", "ffmpeg")
 	path := filepath.Join(t.TempDir(), "numbered.mp4")
 	args := []string{
 		"-nostdin", "-v", "error", "-f", "lavfi", "-i",
-		fmt.Sprintf(`color=black:size=320x32:rate=25:duration=%d,format=gray,geq=lum=255*mod(floor(N/pow(2\,floor(X/32)))\,2)[n];`+
-			`testsrc2=size=320x240:rate=25:duration=%[1]d[p];[p][n]overlay`, seconds),
+		fmt.Sprintf(`color=black:size=320x32:rate=25:duration=%d,format=gray,geq=lum=255*mod(floor((N+%d)/pow(2\,floor(X/32)))\,2)[n];`+
+			`testsrc2=size=%s:rate=25:duration=%[1]d[p];[p][n]overlay`, seconds, first, size),
 		"-pix_fmt", "yuv420p", "-threads", "2",
 	}
 	args = append(append(args, encoder...), "-movflags", "+faststart", path)
@@ -109,6 +109,16 @@ func playerPage(t *testing.T, framelog string) string {
 	return s.URL
 }
 
+// noFatal checks that hls.js in a page of playerPage had no fatal error.
+func noFatal(t *testing.T, p *testenv.Page, what string) {
+	t.Helper()
+	var errors []string
+	p.Eval("errors.filter((e) => e.endsWith('(fatal)'))", &errors)
+	if len(errors) > 0 {
+		t.Errorf("%s: %v", what, errors)
+	}
+}
+
 func proxy(t *testing.T, to string) http.Handler {
 	t.Helper()
 	u, err := url.Parse(to)
@@ -149,7 +159,7 @@ func bounded(live string, n int) string {
 // first drop references from before it.
 func TestBrowserPlaysOpenGOPs(t *testing.T) {
 	b := testenv.Chromium(t)
-	file := numbered(t, 12, "-c:v", "libx264", "-preset", "veryfast",
+	file := numbered(t, 0, 12, "320x240", "-c:v", "libx264", "-preset", "veryfast",
 		"-x264-params", "keyint=27:min-keyint=27:scenecut=0:bframes=3:b-adapt=0:b-pyramid=none:open-gop=1")
 	clip := system.Load(t, file)
 	starts := gopStarts(clip)[1:] // ingest joins the camera at the second
@@ -161,14 +171,6 @@ func TestBrowserPlaysOpenGOPs(t *testing.T) {
 	cam.Refuse(false)
 	base := playerPage(t, f.URL)
 	multivariant := system.Multivariant(f.URL, "cam")
-	fatal := func(p *testenv.Page, what string) {
-		t.Helper()
-		var errors []string
-		p.Eval("errors.filter((e) => e.endsWith('(fatal)'))", &errors)
-		if len(errors) > 0 {
-			t.Errorf("%s: %v", what, errors)
-		}
-	}
 
 	testenv.Wait(t, testenv.Patience, "some segments", func() bool {
 		p := system.MediaPlaylist(t, multivariant)
@@ -184,7 +186,7 @@ func TestBrowserPlaysOpenGOPs(t *testing.T) {
 	if !slices.IsSorted(seen) || len(seen) < 25 {
 		t.Errorf("live: pictures %v", seen)
 	}
-	fatal(live, "live")
+	noFatal(t, live, "live")
 
 	for i, s := range starts[:3] {
 		p := b.Open(t, base)
@@ -198,6 +200,6 @@ func TestBrowserPlaysOpenGOPs(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("from segment %d: pictures %v, want %v", i, got, want)
 		}
-		fatal(p, fmt.Sprintf("from segment %d", i))
+		noFatal(t, p, fmt.Sprintf("from segment %d", i))
 	}
 }
