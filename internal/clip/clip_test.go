@@ -9,7 +9,6 @@ import (
 	"io"
 	"iter"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -19,7 +18,6 @@ import (
 	"github.com/framelog/framelog/internal/cmaf"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
-	"github.com/framelog/framelog/tests/testenv"
 	"github.com/framelog/framelog/tests/testmedia"
 )
 
@@ -106,28 +104,13 @@ func TestPictures(t *testing.T) {
 					t.Errorf("%v: %d pictures, want %d", c, len(got), len(want))
 				}
 				if name == "H.264 with B-frames" && c[1]-c[0] > 2 {
-					checkGStreamer(t, path)
+					testmedia.CheckGStreamer(t, path, schemas.H264)
 				}
 				if name != "MJPEG" && c[0] > 0 { // the source's first frame of sound lasts too long
 					checkSound(t, source, path, f)
 				}
 			}
 		})
-	}
-}
-
-// checkGStreamer checks that GStreamer shows the same pictures of a file of H.264 as ffmpeg.
-func checkGStreamer(t *testing.T, path string) {
-	t.Helper()
-	gst := testenv.Tool(t, "gst-launch-1.0", "gstreamer1.0-tools")
-	want := testmedia.FFmpeg(t, "-i", path, "-map", "0:v", "-fps_mode", "passthrough", "-pix_fmt", "yuv420p", "-f", "rawvideo", "-")
-	out := filepath.Join(t.TempDir(), "pictures")
-	cmd := exec.CommandContext(t.Context(), gst, "-q", "filesrc", "location="+path, "!", "qtdemux", "!", "h264parse", "!", "avdec_h264", "!", "video/x-raw,format=I420", "!", "filesink", "location="+out)
-	if text, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("GStreamer: %v\n%s", err, text)
-	}
-	if got, err := os.ReadFile(out); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("GStreamer shows %d bytes of pictures, ffmpeg %d: %v", len(got), len(want), err)
 	}
 }
 

@@ -317,17 +317,8 @@ func checkExport(t *testing.T, f *testenv.Framelog, path string, from, to time.T
 func checkInChromium(t *testing.T, base, path string, long time.Duration) {
 	t.Helper()
 	p := testenv.Chromium(t).Open(t, base+"/")
-	var seconds float64
-	p.Eval(fmt.Sprintf(`new Promise((resolve, reject) => {
-		const video = document.createElement('video');
-		video.muted = true;
-		video.onended = () => resolve(video.duration);
-		video.onerror = () => reject(new Error(video.error.message));
-		video.src = %q;
-		document.body.append(video);
-		video.play();
-	})`, path), &seconds)
-	if got := time.Duration(seconds * float64(time.Second)); got < long || got > long+2*40*time.Millisecond {
+	got := p.PlayFile(path).Long
+	if got < long || got > long+2*40*time.Millisecond {
 		t.Errorf("Chromium: %v long, want %v", got, long)
 	}
 }

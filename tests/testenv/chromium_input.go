@@ -2,9 +2,11 @@ package testenv
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
@@ -58,6 +60,35 @@ func (p *Page) Download(t testing.TB, f func()) (name string, content []byte) {
 		break
 	}
 	return name, content
+}
+
+// Played is what a <video> tells of a file that it has played.
+type Played struct {
+	Long     time.Duration
+	First    time.Duration // when the first picture that it showed is shown
+	Pictures int           // decoded
+}
+
+// PlayFile plays the file at a URL in a <video>, from its begin to its end.
+func (p *Page) PlayFile(url string) Played {
+	p.t.Helper()
+	var played struct {
+		Long, First float64
+		Pictures    int
+	}
+	p.Eval(fmt.Sprintf(`new Promise((resolve, reject) => {
+		const video = document.createElement('video');
+		let first;
+		video.muted = true;
+		video.requestVideoFrameCallback((_, { mediaTime }) => { first = mediaTime; video.play(); });
+		video.onended = () => resolve({ long: video.duration, first, pictures: video.getVideoPlaybackQuality().totalVideoFrames });
+		video.onerror = () => reject(new Error(video.error.message));
+		video.preload = 'auto';
+		video.src = %q;
+		document.body.append(video);
+	})`, url), &played)
+	d := func(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }
+	return Played{d(played.Long), d(played.First), played.Pictures}
 }
 
 // Heap returns the bytes that JavaScript holds, buffers included, without garbage.

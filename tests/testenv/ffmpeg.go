@@ -218,11 +218,15 @@ func ParseHashes(b []byte) (Hashes, error) {
 // Probed is what ffprobe prints on an input.
 type Probed struct {
 	Streams []ProbedStream `json:"streams"`
+	Format  struct {
+		StartTime string `json:"start_time"` // in seconds
+	} `json:"format"`
 }
 
 // ProbedStream is one stream of it.
 type ProbedStream struct {
 	CodecType  string `json:"codec_type"`
+	StartTime  string `json:"start_time"` // in seconds
 	CodecName  string `json:"codec_name"`
 	Profile    string `json:"profile"`
 	Width      int    `json:"width"`
@@ -238,7 +242,7 @@ type ProbedStream struct {
 func Probe(t testing.TB, input string) Probed {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), Tool(t, "ffprobe", "ffmpeg"), "-v", "error", "-count_packets",
-		"-show_streams", "-of", "json", input)
+		"-show_streams", "-show_format", "-of", "json", input)
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("testenv: probe %s: %v", input, err)
