@@ -140,9 +140,9 @@ func TestPageShowsADay(t *testing.T) {
 		times = append(times, day.From.Add(half+time.Duration(rng.Int64N(int64(12*time.Hour/time.Millisecond)))*time.Millisecond))
 	}
 	system.RecordLong(t, f, "cam", day, times...)
-	entries := archiveAll(t, f)
+	entries := archiveAll(t, f, "cam")
 	border := entries[len(entries)/2]
-	expire(t, f, entries, border.Seq)
+	expire(t, f, "cam", entries, border.Seq)
 	expireIndex(t, f, border)
 	f.Kill(t, "egress") // it has segments in memory
 	f.Wait(t, testenv.Patience, "egress", func() bool {

@@ -31,6 +31,8 @@ const (
 type Span struct {
 	From, To time.Time
 	FPS      int // 0: PastFPS
+	// GoesOn: it is of the same session as the span before it. Public time is corrected there.
+	GoesOn bool
 }
 
 func (s Span) fps() int { return cmp.Or(s.FPS, PastFPS) }
@@ -42,13 +44,13 @@ func (s Span) frame() uint32 { return uint32(schemas.MediaTimescale / s.fps()) }
 
 // RecordPast adds a camera that is switched off, and records footage of these times for it at
 // once. Each picture has a [camsim.Strip] with the public time at which it begins to be shown.
-// Each span is a session; in between the camera was away.
+// Each span is a session, unless it goes on; in between the camera was away.
 func RecordPast(t testing.TB, f *testenv.Framelog, id string, spans ...Span) {
 	t.Helper()
 	writer(t, f, id, func(ctx context.Context, w *medialog.Writer) {
 		media := int64(0)
 		for i, s := range spans {
-			if i > 0 {
+			if i > 0 && !s.GoesOn {
 				w.NewSession(schemas.AbsentCamera)
 			}
 			config, units := encodePast(t, s, pastGOP)
@@ -69,7 +71,7 @@ func RecordLong(t testing.TB, f *testenv.Framelog, id string, s Span, own ...tim
 	const long = longGOP * time.Second
 	writer(t, f, id, func(ctx context.Context, w *medialog.Writer) {
 		at := func(n int) Span {
-			return Span{s.From.Add(time.Duration(n) * long), s.From.Add(time.Duration(n+1) * long), s.FPS}
+			return Span{From: s.From.Add(time.Duration(n) * long), To: s.From.Add(time.Duration(n+1) * long), FPS: s.FPS}
 		}
 		shown := map[int]bool{}
 		for _, t := range own {
