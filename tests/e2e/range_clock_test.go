@@ -38,7 +38,7 @@ func TestRangeWherePublicTimeStepsBack(t *testing.T) {
 			all = append(all, d)
 		}
 	}
-	for _, in := range []span{{0, 17 * time.Second}, {7500 * time.Millisecond, 8500 * time.Millisecond}, {9500 * time.Millisecond, 11 * time.Second}} {
+	for _, in := range []span{{0, 17 * time.Second}, {7200 * time.Millisecond, 7900 * time.Millisecond}, {9500 * time.Millisecond, 11 * time.Second}} {
 		path, _ := download(t, f.URL+"/clip/cam.mp4"+in.query(begin))
 		for what, got := range map[string][]time.Duration{"the clip": shown(path), "the playlist": shown(f.URL + "/hls/cam/index.m3u8" + in.query(begin))} {
 			rest := got
