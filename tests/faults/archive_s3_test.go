@@ -96,6 +96,15 @@ func TestArchiveInS3(t *testing.T) {
 	}
 
 	query := fmt.Sprintf("?start=%d&end=%d", entries[0].Start.Unix(), entries[len(entries)-1].End().Unix())
+	same := func(from string, paths []string) {
+		t.Helper()
+		for i, path := range paths {
+			status, b, err := s.Get(t, "/hls/past/"+path)
+			if got := fmt.Sprintf("%x", sha256.Sum256(b)); err != nil || status != http.StatusOK || got != sums[entries[i].Seq] {
+				t.Fatalf("%s: %s: status %d, %v, SHA-256 %s, want %s", from, path, status, err, got, sums[entries[i].Seq])
+			}
+		}
+	}
 	check := func(from string) (paths []string) {
 		t.Helper()
 		_, playlist, err := s.Get(t, "/hls/past/raw.m3u8"+query)
@@ -110,16 +119,21 @@ func TestArchiveInS3(t *testing.T) {
 		if len(paths) != len(entries) {
 			t.Fatalf("%s: %d segments of %d:\n%s", from, len(paths), len(entries), playlist)
 		}
-		for i, path := range paths {
-			status, b, err := s.Get(t, "/hls/past/"+path)
-			if got := fmt.Sprintf("%x", sha256.Sum256(b)); err != nil || status != http.StatusOK || got != sums[entries[i].Seq] {
-				t.Fatalf("%s: %s: status %d, %v, SHA-256 %s, want %s", from, path, status, err, got, sums[entries[i].Seq])
-			}
-		}
+		same(from, paths)
 		return paths
 	}
-	check("the log")
-	check("memory")
+	ofLog := func() float64 { return system.Metric(t, s.URL, "framelog_egress_hls_rebuilt_segments_total", "") }
+	paths := check("the log")
+	n := ofLog()
+	if int(n) < len(entries) {
+		t.Errorf("%v segments of %d are read from the log", n, len(entries))
+	}
+	server.Kill() // so only the log is left beside memory
+	same("memory", paths)
+	if more := ofLog() - n; more != 0 {
+		t.Errorf("%v segments are read from the log again, and not from memory", more)
+	}
+	server.Restart(t)
 
 	offsets := kadm.Offsets{}
 	for _, e := range entries {
