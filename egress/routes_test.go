@@ -140,7 +140,7 @@ func (s *surface) socket(t *testing.T, header []string, f func(), renditions ...
 var examples = map[string][]string{"/hls/": {
 	"/hls/CAMERA/index.m3u8", "/hls/CAMERA/raw.m3u8", "/hls/CAMERA/raw.m3u8?_HLS_msn=8", "/hls/CAMERA/raw/m1/7.m4s", "/hls/CAMERA/raw/m1/7.9.0.m4s",
 	"/hls/CAMERA/raw/m1/init-0123456789abcdef.mp4", "/hls/CAMERA/720p.m3u8", "/hls/CAMERA/720p/index.m3u8", "/hls/CAMERA/720p/m1/7.m4s",
-	"/hls/CAMERA/index.m3u8?start=-5m", "/hls/CAMERA/raw.m3u8?start=-5m",
+	"/hls/CAMERA/index.m3u8?start=-5m", "/hls/CAMERA/raw.m3u8?start=-5m", "/hls/CAMERA/raw/keyframes.m3u8?start=-5m", "/hls/CAMERA/720p/keyframes.m3u8?start=-5m", "/hls/CAMERA/raw/m1/7.key.m4s", "/hls/CAMERA/720p/m1/7.key.m4s",
 }, "/snapshot/{file}": {"/snapshot/CAMERA.jpg"}, "/clip/{file}": {"/clip/CAMERA.mp4?start=-5m"}, "/clip/{camera}/{file}": {"/clip/CAMERA/secret-motion.mp4?start=-5m"}, "/v1/timeline/{camera}": {"/v1/timeline/CAMERA", "/v1/timeline/CAMERA?rendition=secret-motion"}, "/v1/events/{camera}": {"/v1/events/CAMERA", "/v1/events/CAMERA?rendition=secret-motion"}}
 
 // asked is a question to an Authorize.
@@ -324,6 +324,8 @@ func TestAllowed(t *testing.T) {
 			{"DELETE", "/v1/cameras/vault", "", asked{"vault", "", access.Change}},
 			{"GET", "/hls/vault/index.m3u8", "", asked{"vault", "raw", access.Watch}},
 			{"GET", "/hls/vault/720p/m1/7.m4s", "", asked{"vault", "720p", access.Watch}},
+			{"GET", "/hls/vault/720p/keyframes.m3u8?start=-5m", "", asked{"vault", "720p", access.Watch}},
+			{"GET", "/hls/vault/raw/m1/7.key.m4s", "", asked{"vault", "raw", access.Watch}},
 			{"GET", "/hls/vault/nothing", "", asked{"", "", access.Watch}},
 		} {
 			s.asked = nil
@@ -332,7 +334,7 @@ func TestAllowed(t *testing.T) {
 				t.Errorf("%s %s: %d %s, asked %v", c.method, c.path, w.Code, w.Body, s.asked)
 			}
 		}
-		if s.reg.changes != 2 || len(s.reached) != 3 {
+		if s.reg.changes != 2 || len(s.reached) != 5 {
 			t.Errorf("%d changes; HLS was asked for %v", s.reg.changes, s.reached)
 		}
 		unknown, denied := s.ask(t, "GET", "/hls/ghost/raw.m3u8"), httptest.NewRecorder()

@@ -112,16 +112,10 @@ func (d *fakeDecoder) Picture(ctx context.Context, footage *schemas.Chunk, media
 	return last.Data, last.DTS, nil
 }
 
-// get asks a server, and returns the results that it counted too.
-func get(t *testing.T, l fakeLog, d Decoder, path string) (w *httptest.ResponseRecorder, results string) {
+// serve makes a server of the footage of each camera but nobody. One may not see hidden. Kafka has only
+// what kafka has of the footage.
+func serve(t testing.TB, l, kafka fakeLog, d Decoder, reg prometheus.Registerer) http.Handler {
 	t.Helper()
-	return ask(t, l, l, d, path)
-}
-
-// ask is get with a log whose Kafka has only what kafka has.
-func ask(t *testing.T, l, kafka fakeLog, d Decoder, path string) (w *httptest.ResponseRecorder, results string) {
-	t.Helper()
-	reg := prometheus.NewRegistry()
 	s := New(Config{MaxAge: 10 * time.Minute}, Deps{
 		Log: l, Decoder: d, Known: func(camera string) bool { return camera != "nobody" }, Registerer: reg,
 		Newest: func(context.Context, string) (map[string]schemas.Entry, error) {
@@ -138,8 +132,21 @@ func ask(t *testing.T, l, kafka fakeLog, d Decoder, path string) (w *httptest.Re
 	if err != nil {
 		t.Fatal(err)
 	}
+	return mux
+}
+
+// get asks a server, and returns the results that it counted too.
+func get(t *testing.T, l fakeLog, d Decoder, path string) (w *httptest.ResponseRecorder, results string) {
+	t.Helper()
+	return ask(t, l, l, d, path)
+}
+
+// ask is get with a log whose Kafka has only what kafka has.
+func ask(t *testing.T, l, kafka fakeLog, d Decoder, path string) (w *httptest.ResponseRecorder, results string) {
+	t.Helper()
+	reg := prometheus.NewRegistry()
 	w = httptest.NewRecorder()
-	mux.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", path, nil))
+	serve(t, l, kafka, d, reg).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", path, nil))
 	all, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -287,6 +294,29 @@ func TestPlaces(t *testing.T) {
 		synctest.Wait()
 		if w := ask(); w.Code != 503 || !strings.Contains(w.Body.String(), "too many") {
 			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	})
+}
+
+// FuzzRequests: whatever is asked for below /snapshot/, nothing panics, and the answer is the
+// client's fault or a picture. Either is bounded.
+func FuzzRequests(f *testing.F) {
+	for _, s := range [][2]string{
+		{"yard.jpg", ""}, {"yard.jpg", "at=" + moment(3.6) + "&width=320"}, {"yard.jpg", "at=0001-01-01T00:00:00Z"}, {"yard.jpg", "at=9999-12-31T23:59:59.999999999Z"},
+		{"yard.jpg", "at=2030-01-02T03:04:05%2B23:59"}, {"yard.jpg", "width=99999999999999999999"}, {"yard.jpg", "width=-1"}, {"yard.jpg", "width=8192&width=1"}, {"yard.jpg", "%zz&at=%ff"},
+		{"../yard.jpg", ""}, {"yard/raw.jpg", ""}, {"yard\x00.jpg", ""}, {".jpg", ""}, {"hidden.jpg", ""}, {"nobody.jpg", ""}, {"", "at"},
+	} {
+		f.Add(s[0], s[1])
+	}
+	handler := serve(f, fakeLog{"720p": {1, 1}, "thumbnail": {1, -1, 1}, "raw": {0, 0, -1, 0}}, &fakeDecoder{}, nil)
+	f.Fuzz(func(t *testing.T, path, query string) {
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
+		r.URL = &url.URL{Path: "/snapshot/" + path, RawQuery: query}
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		picture := w.Code == 200 && w.Header().Get("Content-Type") == "image/jpeg" && strings.HasPrefix(w.Body.String(), "raw ")
+		if !picture && (w.Code < 300 || w.Code >= 500) || w.Body.Len() > 1<<12+2*len(path) {
+			t.Errorf("%q %q: %d, %d bytes: %.200s", path, query, w.Code, w.Body.Len(), w.Body)
 		}
 	})
 }
