@@ -220,10 +220,17 @@ func TestChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "changed.mp4")
-	check := func(b []byte) error {
-		if err := os.WriteFile(path, b, 0o600); err != nil {
+	changed, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer changed.Close()
+	put := func(b byte, at int) {
+		if _, err := changed.WriteAt([]byte{b}, int64(at)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	check := func() error {
 		f, err := Open(path)
 		if err != nil {
 			return err
@@ -231,16 +238,24 @@ func TestChanged(t *testing.T) {
 		defer f.Close()
 		return f.Verify(t.Context())
 	}
-	if err := check(whole); err != nil {
+	if _, err := changed.Write(whole); err != nil {
 		t.Fatal(err)
 	}
-	for i := 0; i < len(whole); i += 3 {
-		whole[i] ^= 1
-		if err := check(whole); err == nil {
+	for i, b := range whole {
+		put(b^1, i)
+		if err := check(); err == nil {
 			t.Fatalf("byte %d of %d is changed, and nobody sees it", i, len(whole))
 		}
-		whole[i] ^= 1
-		if err := check(whole[:i]); err == nil {
+		put(b, i)
+	}
+	if err := check(); err != nil {
+		t.Fatal(err)
+	}
+	for i := len(whole) - 1; i >= 0; i-- {
+		if err := changed.Truncate(int64(i)); err != nil {
+			t.Fatal(err)
+		}
+		if err := check(); err == nil {
 			t.Fatalf("it is cut off at byte %d of %d, and nobody sees it", i, len(whole))
 		}
 	}
