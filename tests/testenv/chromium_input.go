@@ -10,7 +10,9 @@ import (
 
 	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/heapprofiler"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
@@ -19,6 +21,62 @@ import (
 func (p *Page) Click(selector string) {
 	p.t.Helper()
 	p.do("click "+selector, chromedp.Click(chromedp.CSS(selector)))
+}
+
+// PhoneWidth and PhoneHeight are the screen of OpenPhone, in CSS pixels.
+const PhoneWidth, PhoneHeight = 390, 844
+
+// OpenPhone is Open on a phone: its screen is small, and is touched.
+func (b *Browser) OpenPhone(t testing.TB, url string) *Page {
+	t.Helper()
+	p := b.Open(t, "about:blank")
+	p.do("be a phone", chromedp.EmulateViewport(PhoneWidth, PhoneHeight, chromedp.EmulateMobile, chromedp.EmulateScale(2),
+		func(_ *emulation.SetDeviceMetricsOverrideParams, touch *emulation.SetTouchEmulationEnabledParams) {
+			touch.Enabled, touch.MaxTouchPoints = true, 5
+		}), chromedp.Navigate(url))
+	return p
+}
+
+// Point is a place on the screen in CSS pixels.
+type Point struct{ X, Y float64 }
+
+// Touch puts fingers on the screen, moves each along its path, and lifts them all. All paths have
+// as many points.
+func (p *Page) Touch(paths ...[]Point) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, 2*Patience)
+	defer cancel()
+	send := func(kind input.DispatchTouchEventType, points []*input.TouchPoint) {
+		if _, err := chromedp.Call(ctx, input.DispatchTouchEvent, input.DispatchTouchEventParams{Type: kind, TouchPoints: points}); err != nil {
+			p.t.Fatalf("testenv: page: touch: %v", err)
+		}
+	}
+	kind := input.DispatchTouchEventTypeTouchStart
+	for i := range paths[0] {
+		points := []*input.TouchPoint{}
+		for finger, path := range paths {
+			id := float64(finger)
+			points = append(points, &input.TouchPoint{X: path[i].X, Y: path[i].Y, ID: &id})
+		}
+		send(kind, points)
+		kind = input.DispatchTouchEventTypeTouchMove
+	}
+	send(input.DispatchTouchEventTypeTouchEnd, []*input.TouchPoint{})
+}
+
+// Box returns where the element is that a CSS selector names: its upper left and lower right.
+func (p *Page) Box(selector string) (from, to Point) {
+	p.t.Helper()
+	var box [2]Point
+	p.Eval(fmt.Sprintf("(({left, top, right, bottom}) => [{x: left, y: top}, {x: right, y: bottom}])(document.querySelector(%q).getBoundingClientRect())", selector), &box)
+	return box[0], box[1]
+}
+
+// Tap touches the middle of the element that a CSS selector names.
+func (p *Page) Tap(selector string) {
+	p.t.Helper()
+	from, to := p.Box(selector)
+	p.Touch([]Point{{(from.X + to.X) / 2, (from.Y + to.Y) / 2}})
 }
 
 // Press presses keys, as a person does.
