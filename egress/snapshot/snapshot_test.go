@@ -302,9 +302,22 @@ func TestPlaces(t *testing.T) {
 // client's fault or a picture. Either is bounded.
 func FuzzRequests(f *testing.F) {
 	for _, s := range [][2]string{
-		{"yard.jpg", ""}, {"yard.jpg", "at=" + moment(3.6) + "&width=320"}, {"yard.jpg", "at=0001-01-01T00:00:00Z"}, {"yard.jpg", "at=9999-12-31T23:59:59.999999999Z"},
-		{"yard.jpg", "at=2030-01-02T03:04:05%2B23:59"}, {"yard.jpg", "width=99999999999999999999"}, {"yard.jpg", "width=-1"}, {"yard.jpg", "width=8192&width=1"}, {"yard.jpg", "%zz&at=%ff"},
-		{"../yard.jpg", ""}, {"yard/raw.jpg", ""}, {"yard\x00.jpg", ""}, {".jpg", ""}, {"hidden.jpg", ""}, {"nobody.jpg", ""}, {"", "at"},
+		{"yard.jpg", ""},
+		{"yard.jpg", "at=" + moment(3.6) + "&width=320"},
+		{"yard.jpg", "at=0001-01-01T00:00:00Z"},
+		{"yard.jpg", "at=9999-12-31T23:59:59.999999999Z"},
+		{"yard.jpg", "at=2030-01-02T03:04:05%2B23:59"},
+		{"yard.jpg", "width=99999999999999999999"},
+		{"yard.jpg", "width=-1"},
+		{"yard.jpg", "width=8192&width=1"},
+		{"yard.jpg", "%zz&at=%ff"},
+		{"../yard.jpg", ""},
+		{"yard/raw.jpg", ""},
+		{"yard\x00.jpg", ""},
+		{".jpg", ""},
+		{"hidden.jpg", ""},
+		{"nobody.jpg", ""},
+		{"", "at"},
 	} {
 		f.Add(s[0], s[1])
 	}

@@ -23,8 +23,11 @@ func (p *Page) Click(selector string) {
 	p.do("click "+selector, chromedp.Click(chromedp.CSS(selector)))
 }
 
-// PhoneWidth and PhoneHeight are the screen of OpenPhone, in CSS pixels.
-const PhoneWidth, PhoneHeight = 390, 844
+// The screen of [Browser.OpenPhone], in CSS pixels.
+const (
+	PhoneWidth  = 390
+	PhoneHeight = 844
+)
 
 // OpenPhone is Open on a phone: its screen is small, and is touched.
 func (b *Browser) OpenPhone(t testing.TB, url string) *Page {
