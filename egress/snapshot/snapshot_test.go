@@ -321,7 +321,8 @@ func FuzzRequests(f *testing.F) {
 	} {
 		f.Add(s[0], s[1])
 	}
-	handler := serve(f, fakeLog{"720p": {1, 1}, "thumbnail": {1, -1, 1}, "raw": {0, 0, -1, 0}}, &fakeDecoder{}, nil)
+	l := fakeLog{"720p": {1, 1}, "thumbnail": {1, -1, 1}, "raw": {0, 0, -1, 0}}
+	handler := serve(f, l, l, &fakeDecoder{}, nil)
 	f.Fuzz(func(t *testing.T, path, query string) {
 		r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
 		r.URL = &url.URL{Path: "/snapshot/" + path, RawQuery: query}
