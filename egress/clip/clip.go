@@ -118,7 +118,7 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request) {
 	if err != nil && r.Context().Err() != nil {
 		result = "gone"
 	}
-	if result != "" {
+	if result != "" && r.Method != http.MethodHead { // the page asks before it downloads
 		s.results.WithLabelValues(result).Inc()
 	}
 	if err == nil {

@@ -30,7 +30,6 @@ export abstract class Attempts {
     protected readonly clock: Clock,
     protected readonly changed: () => void,
   ) {
-    video.muted = true;
     video.playsInline = true;
     video.disableRemotePlayback = true; // or no browser with a managed source plays it
     video.addEventListener('playing', this.onPlaying);
@@ -124,6 +123,16 @@ export abstract class Attempts {
     this.set('starting');
     this.attach(++this.generation);
     if ('requestVideoFrameCallback' in this.video) this.onPlaying(); // the first picture is there before it plays
+  }
+
+  /** Plays, without sound if the browser refuses it before somebody has used the page. */
+  protected play(): void {
+    const { video } = this;
+    video.play().catch((err: unknown) => {
+      if (video.muted || !(err instanceof DOMException) || err.name !== 'NotAllowedError') return;
+      video.muted = true;
+      void video.play().catch(() => undefined);
+    });
   }
 
   /** Keeps an error for the report. */

@@ -1,5 +1,6 @@
 // What can be done with a selected range: download it, or send a link to it.
 import { format, iso } from './address';
+import { askClip, type Part } from './clip';
 import { h, icon, show, text } from './dom';
 import { base } from './session';
 import type { Source } from './timelines';
@@ -14,35 +15,69 @@ export class Cut {
   private readonly times = h('span');
   private readonly downloads: HTMLAnchorElement[];
   private readonly copy: HTMLButtonElement;
+  private readonly says = h('p', { class: 'answer', role: 'status', hidden: true });
+  private readonly parts = h('ul', { hidden: true });
   readonly element: HTMLElement;
   private range: View | undefined;
+  private asked = 0; // counts the questions: only the answer to the last one is shown
 
   /** Of several sources each gives a file of its own, which has its title. */
   constructor(private readonly all: { source: Source; title: string }[], to: { clear: () => void }) {
-    this.downloads = all.map(({ title }) => h('a', { class: 'button primary', download: '' }, icon(down), all.length > 1 ? title : 'Download MP4'));
+    this.downloads = all.map(({ title }, i) => h('a', { class: 'button primary', download: '', onclick: (e) => this.download(e as MouseEvent, i) }, icon(down), all.length > 1 ? title : 'Download MP4'));
     this.copy = h('button', { type: 'button', onclick: () => this.copyLink() });
     const clear = h('button', { type: 'button', class: 'tool', title: 'Select nothing (Esc)', 'aria-label': 'Select nothing', onclick: to.clear }, icon(cross));
     for (const d of this.downloads) show(d, !base); // a share link shows footage, and gives none away
-    this.element = h('div', { class: 'cut', hidden: true }, h('p', {}, this.span, this.times), ...this.downloads, this.copy, clear);
+    this.element = h('div', { class: 'cut', hidden: true }, h('p', {}, this.span, this.times), ...this.downloads, this.copy, clear, this.says, this.parts);
     this.label('Copy link');
   }
 
   /** Shows a range; undefined: nothing is selected. */
   draw(range: View | undefined): void {
+    if (range?.from !== this.range?.from || range?.to !== this.range?.to) this.tell('');
     this.range = range;
     show(this.element, !!range);
     if (!range) return;
     text(this.span, lengthText(range.to - range.from));
     text(this.times, `${dateText(range.from)}, ${clockText(range.from)} – ${clockText(range.to)}`);
     const start = Math.round(range.from), end = Math.round(range.to);
-    this.all.forEach(({ source: { camera, rendition }, title }, i) => {
+    this.all.forEach(({ source: { camera }, title }, i) => {
       const d = this.downloads[i]!;
-      const path = rendition === 'raw' ? camera : `${camera}/${rendition}`;
-      d.href = `/clip/${path}.mp4?start=${iso(start)}&end=${iso(end)}`;
-      d.download = `${camera}-${iso(start).slice(0, 19).replace(/:/g, '')}Z.mp4`;
+      d.href = this.address(i, iso(start), iso(end));
+      d.download = fileName(camera, start);
       d.title = `Download ${title} as MP4`;
     });
     this.label('Copy link');
+  }
+
+  private address(i: number, start: string, end: string): string {
+    const { camera, rendition } = this.all[i]!.source;
+    return `/clip/${rendition === 'raw' ? camera : `${camera}/${rendition}`}.mp4?start=${start}&end=${end}`;
+  }
+
+  /** Downloads a range if it is one file; else says why not, and offers its parts. */
+  private download(e: MouseEvent, i: number): void {
+    const link = this.downloads[i]!;
+    if (e.ctrlKey || e.metaKey || e.shiftKey || e.altKey) return; // the browser does what they mean
+    e.preventDefault();
+    this.tell('');
+    const mine = this.asked;
+    void askClip(link.href).then(({ error, parts }) => {
+      if (mine !== this.asked) return;
+      if (error) this.tell(this.all.length > 1 ? `${this.all[i]!.title}: ${error}` : error, i, parts);
+      else h('a', { href: link.href, download: link.download }).click();
+    });
+  }
+
+  /** Says something about the range, and offers parts of it. */
+  private tell(what: string, i = 0, parts: Part[] = []): void {
+    this.asked++;
+    text(this.says, what);
+    show(this.says, !!what);
+    show(this.parts, parts.length > 0);
+    this.parts.replaceChildren(...parts.map(({ start, end }) => {
+      const from = Date.parse(start), to = Date.parse(end);
+      return h('li', {}, h('a', { href: this.address(i, start, end), download: fileName(this.all[i]!.source.camera, from) }, icon(down), partText(from, to)));
+    }));
   }
 
   private copyLink(): void {
@@ -56,3 +91,7 @@ export class Cut {
 
   private label(says: string): void { this.copy.replaceChildren(icon(chain), says); }
 }
+
+const fileName = (camera: string, start: number): string => `${camera}-${iso(start).slice(0, 19).replace(/:/g, '')}Z.mp4`;
+
+const partText = (from: number, to: number): string => `${dateText(from)}, ${clockText(from)} – ${clockText(to)} (${lengthText(to - from)})`;

@@ -103,18 +103,19 @@ export class Edge {
 const least = (samples: { ahead: number }[]) => Math.min(...samples.map((s) => s.ahead));
 const round = (n: number) => Math.round(n * 100) / 100;
 
-export const longestSilence = 60_000; // ms without a part of a live camera after which it is asked for again
+export const longestSilence = 60_000; // ms without a part of a live camera, over a connection, after which it is asked for again
 const flowing = 3_000; // ms since the last part within which parts count as coming
 
 /**
  * Whether a picture that stands has to be helped: there is footage for it, or parts come from
- * which it gets none, for too long; or nothing comes. All times are in ms. partsFrom is
- * when the first part came behind the last progress; 0: none has.
+ * which it gets none, for too long; or nothing comes. All times are in ms. open is when the
+ * connection began; Infinity: there is none. partsFrom is when the first part came behind the
+ * last progress; 0: none has.
  */
-export function stuck(s: { now: number; progress: number; part: number; partsFrom: number; has: boolean }): boolean {
+export function stuck(s: { now: number; open: number; progress: number; part: number; partsFrom: number; has: boolean }): boolean {
   if (s.has) return s.now - s.progress > 2 * patience;
   if (s.partsFrom && s.now - s.part < flowing) return s.now - s.partsFrom > 2 * patience;
-  return s.now - Math.max(s.progress, s.part) > longestSilence;
+  return s.now - Math.max(s.open, s.progress, s.part) > longestSilence;
 }
 
 /** A fragment on the media timeline of a player. */

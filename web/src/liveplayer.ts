@@ -5,9 +5,10 @@ import { Attempts } from './attempts';
 import { Buffer, mediaSource, plays } from './buffer';
 import { variantsOf } from './choice';
 import { Edge, dateAt, longestSilence, place, removable, stuck, type Mark, type Place } from './edge';
-import type { Clock } from './pace';
+import { spread, type Clock } from './pace';
 import { drain, type Mode, type Playing, type Report } from './playing';
 import type { Fragment } from './protocol';
+import { base } from './session';
 import { silence, silentType } from './silent';
 import type { LiveSocket } from './socket';
 
@@ -16,6 +17,7 @@ const marksKept = 32;
 const keptBehind = 6; // s of the buffer behind the picture from which it is emptied
 const little = 0.5; // s of the buffer with which browsers may stop: sound ends before pictures do
 const refusedRetry = 10_000; // ms after which a camera that the server does not send is asked for again
+const awayRetry = 1000; // ms, likewise if its log does not answer
 const mostJumps = 2; // of the server, within jumpsFor, that a large view takes: HLS has smaller pictures for its network
 const jumpsFor = 60_000; // ms: where hardly anything comes, the server leaves footage out every 20 s
 
@@ -41,7 +43,7 @@ export class LivePlayer extends Attempts implements Playing {
   constructor(
     camera: string, private readonly rendition: string, private readonly mode: Mode, video: HTMLVideoElement, still: HTMLCanvasElement, clock: Clock,
     private readonly socket: LiveSocket, changed: () => void,
-    private readonly giveUp: (why: string) => void, // this browser or network cannot do it: HLS may
+    private readonly giveUp: (why: string, forNow?: boolean) => void, // HLS may do it; forNow: until the socket is free
   ) {
     super(camera, video, still, clock, changed);
     video.addEventListener('waiting', this.onWaiting);
@@ -49,8 +51,8 @@ export class LivePlayer extends Attempts implements Playing {
     video.addEventListener('error', this.onError);
     if (mode === 'wall') return;
     this.names = [rendition];
-    // Whoever may not watch raw is shown no variant of it.
-    if (rendition === 'raw') renditions(camera).then((all) => { this.names = ['raw', ...variantsOf(all).sort((a, b) => b.width - a.width).map((v) => v.name)]; }, () => undefined);
+    // Whoever may not watch raw, and who has a share link, is shown no variant of it.
+    if (rendition === 'raw' && !base) renditions(camera).then((all) => { this.names = ['raw', ...variantsOf(all).sort((a, b) => b.width - a.width).map((v) => v.name)]; }, () => undefined);
   }
 
   override destroy(): void {
@@ -70,7 +72,7 @@ export class LivePlayer extends Attempts implements Playing {
     else {
       // Without footage there is nothing to play: a new player has none either.
       const { ahead, next } = this.place();
-      if (stuck({ now, progress: this.lastProgress, part: this.lastPart, partsFrom: this.partsFrom, has: ahead > 1 || next !== undefined })) {
+      if (stuck({ now, open: this.socket.since, progress: this.lastProgress, part: this.lastPart, partsFrom: this.partsFrom, has: ahead > 1 || next !== undefined })) {
         this.rebuild(`no progress; ${this.buffer?.waiting() ?? 0} steps wait, in the buffer is ${JSON.stringify(this.buffer?.ranges() ?? [])}`);
         return;
       }
@@ -80,7 +82,7 @@ export class LivePlayer extends Attempts implements Playing {
   }
 
   private tickSparse(now: number): void {
-    const since = now - Math.max(this.lastPart, this.begunAt);
+    const since = now - Math.max(this.lastPart, this.begunAt, this.socket.since);
     if (since > longestSilence) this.rebuild('no keyframe');
     else if (this.played) this.set(since > drain ? 'waiting' : 'playing');
     this.trim();
@@ -176,9 +178,10 @@ export class LivePlayer extends Attempts implements Playing {
       ended: (reason) => {
         this.leave = undefined;
         if (reason === 'unplayable') this.giveUp('the camera sends what cannot be played over the socket');
-        else this.rebuild(`the server: ${reason}`, refusedRetry);
+        else if (reason === 'too_many') this.giveUp('the socket has no place for another camera', true);
+        else this.rebuild(`the server: ${reason}`, spread(reason === 'away' ? awayRetry : refusedRetry));
       },
-      broken: () => this.giveUp('the socket does not work here'),
+      broken: () => this.giveUp('the socket does not come through', true),
     }, this.sparse);
   }
 
@@ -235,7 +238,7 @@ export class LivePlayer extends Attempts implements Playing {
       const rate = this.edge.rate();
       if (video.playbackRate !== rate) video.playbackRate = rate;
     }
-    if (video.paused) void video.play().catch(() => undefined);
+    if (video.paused) this.play();
   }
 
   /** Shows the first picture of the newest fragment; the video stands. */

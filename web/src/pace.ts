@@ -2,9 +2,11 @@
 
 /** Wait before attempt n (from 0): doubled from 0.5 s to 15 s, ± 25 % so that many tiles spread. */
 export function backoff(attempt: number, random = Math.random()): number {
-  const base = Math.min(15_000, 500 * 2 ** Math.min(attempt, 10));
-  return Math.round(base * (0.75 + random / 2));
+  return spread(Math.min(15_000, 500 * 2 ** Math.min(attempt, 10)), random);
 }
+
+/** A wait of about so many ms, ± 25 %. */
+export const spread = (ms: number, random = Math.random()): number => Math.round(ms * (0.75 + random / 2));
 
 export interface Pace {
   rate: number;

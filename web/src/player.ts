@@ -74,7 +74,7 @@ export class Player extends Attempts implements Playing {
         return;
       }
     }
-    if (this.video.paused && !this.video.ended) void this.video.play().catch(() => undefined);
+    if (this.video.paused && !this.video.ended) this.play();
     this.keepPace(now);
   }
 
@@ -122,7 +122,7 @@ export class Player extends Attempts implements Playing {
       if (Lib) this.load(Lib, mine);
       else if (this.video.canPlayType('application/vnd.apple.mpegurl')) {
         this.video.src = this.url;
-        void this.video.play().catch(() => undefined);
+        this.play();
       } else this.unsupported('this browser plays no HLS');
     }, (err) => { if (mine === this.generation) this.rebuild(`hls.js: ${String(err)}`); });
   }
@@ -160,7 +160,7 @@ export class Player extends Attempts implements Playing {
       if (mine !== this.generation) return;
       if (this.quality) this.choose(this.quality);
       this.changed();
-      void this.video.play().catch(() => undefined);
+      this.play();
     });
     hls.attachMedia(this.video);
     hls.loadSource(this.url);

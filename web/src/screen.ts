@@ -23,6 +23,7 @@ export class Screen {
   player: Playing;
   private rendition: string;
   private sparse = false;
+  private unwait: () => void = () => undefined; // it waits no longer for the socket
   readonly overlay = new Overlay(this.video);
   private readonly mark = h('span', { class: 'mark' });
   private readonly still = h('canvas', { hidden: true });
@@ -34,16 +35,35 @@ export class Screen {
   private readonly word = h('span');
   private readonly behind = h('span', { class: 'behind' });
 
-  /** Plays over a socket if there is one and that works, else HLS. */
+  /** Plays over a socket if there is one and that works, else HLS. At first it is silent. */
   constructor(private camera: Camera, private readonly mode: Mode, private readonly clock: Clock, private readonly socket?: LiveSocket) {
     this.rendition = renditionOf(camera.playlist);
     this.pill.append(h('i', { class: 'dot' }), this.word, this.behind);
     this.element = h('div', { class: 'screen' }, this.video, this.still, this.overlay.element, this.mark, this.spinner, this.veil);
+    this.video.muted = true;
     this.player = this.make();
   }
 
   private make(): Playing {
-    return this.socket && !this.socket.broken ? this.live(this.socket) : this.hls();
+    const { socket } = this;
+    this.unwait();
+    if (socket && !socket.broken) return this.live(socket);
+    if (socket) this.waitFor(socket);
+    return this.hls();
+  }
+
+  /** Plays over the socket as soon as that is free. */
+  private waitFor(socket: LiveSocket): void {
+    this.unwait = socket.whenFree(() => this.swap(() => this.make()));
+  }
+
+  /** Takes another player, which plays if this one does. */
+  private swap(make: () => Playing): void {
+    const plays = this.player.state !== 'idle';
+    this.player.destroy();
+    this.player = make();
+    this.player.keyframes(this.sparse);
+    if (plays) this.player.want(model.wanted(this.camera));
   }
 
   private hls(): Player {
@@ -69,11 +89,10 @@ export class Screen {
 
   private live(socket: LiveSocket): LivePlayer {
     const { id } = this.camera;
-    return new LivePlayer(id, this.rendition, this.mode, this.video, this.still, this.clock, socket, () => this.draw(), (why) => {
+    return new LivePlayer(id, this.rendition, this.mode, this.video, this.still, this.clock, socket, () => this.draw(), (why, forNow) => {
       console.info(`${id}: HLS, since ${why}`);
-      this.player.destroy();
-      this.player = this.hls();
-      this.player.want(model.wanted(this.camera));
+      this.swap(() => this.hls());
+      if (forNow) this.waitFor(socket);
     });
   }
 
@@ -125,6 +144,7 @@ export class Screen {
   }
 
   destroy(): void {
+    this.unwait();
     this.player.destroy();
     this.element.remove();
   }

@@ -6,6 +6,7 @@ import { h } from './dom';
 import type { Clock } from './pace';
 import { Screen } from './screen';
 import { base, type Share } from './session';
+import { liveSocket } from './socket';
 
 /** Shows the camera of a link. */
 export function showShared(root: HTMLElement, share: Share, clock: Clock): Screen {
@@ -15,7 +16,7 @@ export function showShared(root: HTMLElement, share: Share, clock: Clock): Scree
     playlist: `${base}/hls/${share.camera}/${share.rendition === 'raw' ? '' : share.rendition + '/'}index.m3u8`,
     status: { state: 'live', owner: '', host: '', since: now, updated: now, stale: false },
   };
-  const screen = new Screen(camera, 'focus', clock);
+  const screen = new Screen(camera, 'focus', clock, liveSocket());
   const deck = new Deck([{ camera, screen }], clock, () => (deck.inPast ? screen.player.stop() : screen.player.want('yes')));
   screen.element.append(deck.notice, h('div', { class: 'controls' }, screen.pill, deck.when));
   screen.video.controls = true;

@@ -1,7 +1,10 @@
 // The page's one connection to /live. It connects while somebody is subscribed, and again
-// when it breaks: a subscription then goes on behind the last part that it has got.
-import { backoff } from './pace';
+// when it breaks: a subscription then goes on behind the last part that it has got. While the
+// server answers and the socket does not come through, subscribers are told to play HLS, and
+// the socket is tried now and then.
+import { backoff, spread } from './pace';
 import { media, type Fragment, type Position, type Told } from './protocol';
+import { base, whoAmI } from './session';
 
 /** Who gets a camera's footage. */
 export interface Listener {
@@ -14,7 +17,7 @@ export interface Listener {
   leftOut: (reason: string) => void;
   /** The subscription has ended, for a reason of the protocol. */
   ended: (reason: string) => void;
-  /** Sockets do not work here: the subscription has ended. */
+  /** The socket does not come through: the subscription has ended. See whenFree. */
   broken: () => void;
 }
 
@@ -30,71 +33,139 @@ interface Subscription {
   to: Listener;
 }
 
-const silence = 15_000; // ms without a message after which the connection counts as dead
-const looks = 3;
+const look = 1000; // ms between two looks at the connection
+const opening = 4; // looks after which a connection that has said nothing is given up
+const silence = 8; // looks without a message after which one counts as dead: the server says something every 5 s
 const ackAfter = 100; // ms in which acknowledgements are gathered
 const idle = 5_000; // ms without a subscription after which the connection ends
-const tries = 3; // failures before the first success after which sockets do not work here
+const tries = 2; // that fail although the server answers, and then the socket does not come through
+const longest = 3_000; // ms for which one may try so
+const mostDoublings = 1; // of the wait before the next attempt: at most 1.25 s, since a wall is to be back soon
+const patience = 1500; // ms for which the server's answer is waited for
+const settle = 1000; // ms after a subscription ends until its place is given to another
+const anotherTry = 30_000; // ms between attempts while the socket does not come through
 const maxChannel = 65_535;
+const onlineAfter = 1000; // ms of silence after which a connection is not trusted when the network is back
+const shownAfter = 6000; // ms, likewise when the page is seen again
+
+const now = () => performance.now();
 
 export class LiveSocket {
-  /** Sockets do not work here, as behind a proxy that does not pass them. */
+  /** The socket does not come through, as behind a proxy without it or when the server has no place. */
   broken = false;
+  /** When the server has said hello, by performance.now(); Infinity: there is no connection. */
+  since = Infinity;
 
   private wire: Wire | undefined;
-  private open = false; // the hello has come
-  private worked = false; // it has been open before
-  private failures = 0; // since it was open last
+  private failures = 0; // in a row
+  private refused = 0; // failures since the server answers other requests
+  private answers = 0; // since when it does, while there is no connection; 0: not known
   private channel = 0; // the last that was used
   private taken = 0; // bytes, since the connection began
   private told = 0; // of these, those that the server knows of
   private inFlight = 0; // the most that the server sends before it is told
   private quiet = 0; // looks in a row at which nothing had come
+  private begun = 0; // when the latest attempt to connect was
+  private heard = 0; // when something came, or it began
+  private denied = false; // a subscription of this connection has ended, which had the right to its footage before
+  private most = Infinity; // subscriptions that the server takes, as far as is known
   private acking: ReturnType<typeof setTimeout> | undefined;
-  private retrying: ReturnType<typeof setTimeout> | undefined;
+  private retrying: ReturnType<typeof setTimeout> | undefined; // also while the server is asked
   private ending: ReturnType<typeof setTimeout> | undefined;
+  private offering: ReturnType<typeof setTimeout> | undefined;
   private watching: ReturnType<typeof setInterval> | undefined;
   private readonly all = new Set<Subscription>();
+  private readonly waiting = new Set<() => void>();
 
-  constructor(private readonly connect: () => Wire) {}
+  /** there tells whether the server answers a request: browsers delay sockets after a dozen failures. */
+  constructor(private readonly connect: () => Wire, private readonly there: () => Promise<boolean>) {}
+
+  private get open(): boolean { return this.since !== Infinity; }
 
   /** Subscribes to a rendition, or to the first part of each of its fragments; the result ends it. */
   subscribe(camera: string, rendition: string, to: Listener, keyframes = false): () => void {
+    if (this.broken) {
+      let left = false;
+      queueMicrotask(() => { if (!left) to.broken(); });
+      return () => { left = true; };
+    }
     const s: Subscription = { camera, rendition, keyframes, channel: 0, to };
     this.all.add(s);
     clearTimeout(this.ending);
-    if (this.broken) queueMicrotask(to.broken);
-    else if (this.open) this.ask(s);
+    if (this.open) this.ask(s);
     else if (!this.wire && !this.retrying) this.begin();
     return () => {
       if (!this.all.delete(s)) return;
       if (this.open) this.send({ type: 'unsubscribe', channel: s.channel });
-      if (!this.all.size) this.ending = setTimeout(() => this.end(), idle);
+      this.left();
     };
+  }
+
+  /** Calls free once, when a subscription that was broken or had no place may get one; the result ends that. */
+  whenFree(free: () => void): () => void {
+    this.waiting.add(free);
+    return () => { this.waiting.delete(free); };
   }
 
   /** Connects before there is a subscription, which then does not wait for that. */
   warm(): void {
     if (this.broken || this.wire || this.retrying || this.all.size) return;
     this.begin();
-    this.ending = setTimeout(() => this.end(), idle);
+    this.endSoon();
+  }
+
+  /**
+   * Tries at once: the network or the viewer is back. A connection from which nothing has come
+   * for so many ms is replaced.
+   */
+  wake(after: number): void {
+    if (this.wire ? now() - this.heard > after : this.retrying) {
+      this.end();
+      this.begin();
+    }
+  }
+
+  /** A subscription has ended. */
+  private left(): void {
+    if (!this.all.size) this.endSoon();
+    if (this.waiting.size) this.offering ??= setTimeout(() => this.offer(), settle);
+  }
+
+  /** Lets those that wait subscribe, as far as there is a place. */
+  private offer(): void {
+    clearTimeout(this.offering);
+    this.offering = undefined;
+    for (const free of [...this.waiting]) {
+      if (this.broken || this.all.size >= this.most) return;
+      this.waiting.delete(free);
+      free();
+    }
+  }
+
+  private endSoon(): void {
+    clearTimeout(this.ending);
+    this.ending = setTimeout(() => { if (!this.all.size && !this.broken) this.end(); }, idle);
   }
 
   private begin(): void {
+    this.retrying = undefined;
     const wire = this.connect();
     wire.binaryType = 'arraybuffer';
     wire.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => {
       this.quiet = 0;
+      this.heard = now();
       if (typeof data === 'string') this.tell(JSON.parse(data) as Told);
-      else this.give(data);
+      else this.deliver(data);
     };
     wire.onclose = () => this.lost();
     this.wire = wire;
     this.quiet = 0;
+    this.begun = this.heard = now();
     this.taken = this.told = 0;
+    this.denied = false;
     this.watching = setInterval(() => {
-      if (++this.quiet > looks) this.lost();
-    }, silence / looks);
+      if (++this.quiet >= (this.open ? silence : opening)) this.lost();
+    }, look);
   }
 
   /** Ends the connection. */
@@ -105,26 +176,65 @@ export class LiveSocket {
     this.acking = this.retrying = undefined;
     const { wire } = this;
     this.wire = undefined;
-    this.open = false;
+    this.since = Infinity;
     if (!wire) return;
     wire.onclose = wire.onmessage = null;
     wire.close();
   }
 
   private lost(): void {
+    const waited = this.open ? 0 : now() - this.begun;
     this.end();
-    if (!this.worked && ++this.failures >= tries) {
-      this.broken = true;
-      const all = [...this.all];
-      this.all.clear();
-      for (const s of all) s.to.broken();
-      return;
-    }
-    if (!this.all.size) return;
+    this.failures++;
+    if (this.answers && (++this.refused >= tries || now() - this.answers > longest)) this.giveUp();
+    if (this.broken) this.again(spread(anotherTry));
+    else if (this.all.size) this.again(Math.max(0, this.wait() - waited));
+  }
+
+  /** The socket does not come through. */
+  private giveUp(): void {
+    this.broken = true;
+    const all = [...this.all];
+    this.all.clear();
+    for (const s of all) s.to.broken();
+  }
+
+  /** Something has come behind the hello: the socket works. */
+  private works(): void {
+    this.failures = this.refused = this.answers = 0;
+    if (!this.broken) return;
+    this.broken = false;
+    this.offer();
+    if (!this.all.size) this.endSoon();
+  }
+
+  private wait(): number { return backoff(Math.min(this.failures - 1, mostDoublings)); }
+
+  private again(after: number): void {
     this.retrying = setTimeout(() => {
+      if (!this.broken) this.ifThere();
+      else if (this.waiting.size) this.begin();
+      else this.again(anotherTry); // nobody would use it
+    }, after);
+  }
+
+  /** Connects if the server answers, or if it says nothing for a while: a new connection may come through. */
+  private ifThere(): void {
+    const go = (yes: boolean) => {
+      if (this.retrying !== mine) return;
+      clearTimeout(mine);
       this.retrying = undefined;
-      this.begin();
-    }, backoff(Math.min(this.worked ? this.failures++ : this.failures, 4)));
+      if (yes) this.begin();
+      else this.again(this.wait());
+    };
+    const mine = this.retrying = setTimeout(() => go(true), patience);
+    void this.there().then((yes) => {
+      if (this.open) return;
+      if (!yes) this.failures++;
+      this.refused = yes ? this.refused : 0;
+      this.answers = yes ? this.answers || now() : 0;
+      go(yes);
+    });
   }
 
   private ask(s: Subscription): void {
@@ -143,12 +253,13 @@ export class LiveSocket {
 
   private tell(m: Told): void {
     if (m.type === 'hello') {
-      this.open = this.worked = true;
-      this.failures = 0;
+      this.since = now();
+      this.most = Infinity;
       this.inFlight = m.in_flight;
       for (const s of this.all) this.ask(s);
       return;
     }
+    if (m.type === 'now') this.works();
     if (!('channel' in m)) return;
     const s = this.of(m.channel);
     if (!s) return; // it has ended here
@@ -157,13 +268,17 @@ export class LiveSocket {
     else if (m.type === 'left_out') s.to.leftOut(m.reason);
     else if (m.type === 'end') {
       this.all.delete(s);
+      if (m.reason === 'too_many') this.most = this.all.size;
+      this.denied ||= m.reason === 'not_found' && !!s.last;
+      // The cookie of this connection may have expired: then no subscription is left, and the
+      // next connection has the newer one.
+      if (this.denied && !this.all.size) this.end();
+      this.left();
       s.to.ended(m.reason);
-      // The cookie of this connection may have expired, and another taken its place.
-      if (m.reason === 'not_found' && s.last) this.lost();
     }
   }
 
-  private give(message: ArrayBuffer): void {
+  private deliver(message: ArrayBuffer): void {
     const m = media(message);
     const { wire } = this;
     const taken = () => { if (wire === this.wire) this.take(message.byteLength); };
@@ -177,6 +292,7 @@ export class LiveSocket {
       return;
     }
     s.last = m.at;
+    this.works();
     s.to.part(m.data, taken);
   }
 
@@ -197,5 +313,10 @@ export class LiveSocket {
 /** Makes the page's connection; undefined if the browser has no sockets or cannot play what comes. */
 export function liveSocket(): LiveSocket | undefined {
   if (!('WebSocket' in globalThis) || !('MediaSource' in globalThis || 'ManagedMediaSource' in globalThis)) return undefined;
-  return new LiveSocket(() => new WebSocket(location.origin.replace(/^http/, 'ws') + '/live'));
+  const socket = new LiveSocket(
+    () => new WebSocket(location.origin.replace(/^http/, 'ws') + base + '/live'),
+    () => whoAmI().then(() => true, () => false));
+  addEventListener('online', () => socket.wake(onlineAfter));
+  document.addEventListener('visibilitychange', () => { if (!document.hidden) socket.wake(shownAfter); });
+  return socket;
 }

@@ -90,6 +90,7 @@ export class Stage {
     if (several) for (const s of this.all) this.name(s);
     this.another.addEventListener('change', () => actions.beside([...this.ids, this.another.value]));
     this.setSound(false, volume);
+    this.screen.video.addEventListener('volumechange', () => this.drawSound()); // the browser may mute it
     this.quality.addEventListener('change', () => this.screen.player.choose(this.quality.value));
     this.findings = new Findings(camera.id);
     this.boxes = this.all.map((s, i) => new Boxes(s.camera.id, s.screen, this.deck.rewinds[i]!, clock, (all) => { if (!i) this.findings.got(all); }));
@@ -239,7 +240,6 @@ export class Stage {
       v.muted = !on;
       v.volume = loud;
     }
-    this.volume.value = on ? String(loud) : '0';
     this.drawSound();
   }
 
@@ -265,6 +265,8 @@ export class Stage {
 
   private drawSound(): void {
     const { muted } = this.screen.video;
+    const loud = muted ? '0' : String(this.screen.video.volume);
+    if (this.volume.value !== loud) this.volume.value = loud;
     const says = muted ? 'Sound on' : 'Sound off';
     if (this.sound.title !== says) {
       this.sound.title = says;

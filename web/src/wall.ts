@@ -73,14 +73,13 @@ class Tile {
 }
 
 export class Wall {
-  readonly socket = liveSocket();
   private readonly tiles = new Map<string, Tile>();
   private readonly seen: IntersectionObserver;
   private focused: string[] = [];
   private order: Tile[] = []; // as they stand on the page
   private paused = false;
 
-  constructor(private readonly root: HTMLElement, private readonly clock: Clock, private readonly focus: (id: string) => void) {
+  constructor(private readonly root: HTMLElement, private readonly clock: Clock, private readonly focus: (id: string) => void, readonly socket = liveSocket()) {
     if (!this.socket) library().catch(() => undefined); // loads while the page asks for the cameras
     this.seen = new IntersectionObserver((entries) => {
       for (const e of entries) {

@@ -3,9 +3,7 @@ import assert from 'node:assert/strict';
 import { Buffer } from '../src/buffer';
 import { Edge, dateAt, place, removable, stuck } from '../src/edge';
 import { media, renditionOf } from '../src/protocol';
-import { LiveSocket, type Listener, type Wire } from '../src/socket';
-
-const bytes = (...all: number[]) => new Uint8Array(all).buffer;
+import { bytes } from './server';
 
 test('media', () => {
   assert.deepEqual(media(bytes(1, 1, 2, 3, 9, 8)), { channel: 0x203, data: new Uint8Array([9, 8]) });
@@ -144,10 +142,12 @@ test('a picture that stands', () => {
     ['there is footage', { progress: now - 15_000, part: now, partsFrom: 0, has: true }, false],
     ['there is footage, and it does not play', { progress: now - 17_000, part: now - 17_000, partsFrom: 0, has: true }, true],
     ['the camera is away', { progress: now - 40_000, part: now - 40_000, partsFrom: now - 40_000, has: false }, false],
+    ['there was no connection for a minute', { progress: now - 61_000, part: now - 61_000, partsFrom: 0, has: false, open: now - 1000 }, false],
+    ['there is no connection', { progress: now - 61_000, part: now - 61_000, partsFrom: 0, has: false, open: Infinity }, false],
     ['nothing comes for a minute', { progress: now - 61_000, part: now - 61_000, partsFrom: 0, has: false }, true],
     ['the camera is back', { progress: now - 50_000, part: now, partsFrom: now - 5_000, has: false }, false],
     ['parts come, and nothing of them can be played', { progress: now - 17_000, part: now - 100, partsFrom: now - 16_500, has: false }, true],
-  ] as const) assert.equal(stuck({ now, ...s }), want, what);
+  ] as const) assert.equal(stuck({ now, open: 0, ...s }), want, what);
 });
 
 test('marks', () => {
@@ -165,158 +165,6 @@ test('place', () => {
   // The picture stands a moment before the end, and what follows begins 45 ms behind that.
   const close = [{ start: 0, end: 2 }, { start: 2.045, end: 20 }];
   assert.equal(place(close, 1.9995).next, 2.045);
-});
-
-/** A server for a LiveSocket. */
-class Server {
-  wires: (Wire & { sent: Record<string, unknown>[] })[] = [];
-  connect = (): Wire => {
-    const wire = {
-      sent: [] as Record<string, unknown>[], readyState: 1, binaryType: 'blob' as BinaryType, onmessage: null, onclose: null,
-      send: (s: unknown) => { wire.sent.push(JSON.parse(s as string) as Record<string, unknown>); },
-      close: () => { wire.readyState = 3 as 1; },
-    };
-    this.wires.push(wire);
-    return wire;
-  };
-
-  get wire() { return this.wires[this.wires.length - 1]!; }
-
-  tell(data: object | ArrayBuffer): void {
-    const d = data instanceof ArrayBuffer ? data : JSON.stringify(data);
-    (this.wire.onmessage as ((e: unknown) => void) | null)?.({ data: d });
-  }
-
-  hello(): void { this.tell({ type: 'hello', version: 1, in_flight: 40 }); }
-
-  part(channel: number, part: number): void {
-    this.tell(bytes(1, 2, 0, channel, 0, 0, 0, part, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 3, part));
-  }
-
-  lose(): void { (this.wire.onclose as ((e: unknown) => void) | null)?.({}); }
-}
-
-/** Writes down what it hears. */
-function listener(): Listener & { heard: string[]; take: (() => void)[] } {
-  const heard: string[] = [], take: (() => void)[] = [];
-  return {
-    heard, take,
-    config: (config, mime) => heard.push(`config ${config} ${mime}`),
-    init: (data, taken) => { heard.push(`init ${data}`); take.push(taken); },
-    fragment: (f) => heard.push(`fragment ${f.seq}`),
-    part: (data, taken) => { heard.push(`part ${data}`); take.push(taken); },
-    leftOut: (reason) => heard.push(`left out ${reason}`),
-    ended: (reason) => heard.push(`ended ${reason}`),
-    broken: () => heard.push('broken'),
-  };
-}
-
-test('a subscription to keyframes, also over a new connection', (t) => {
-  t.mock.timers.enable();
-  const server = new Server(), socket = new LiveSocket(server.connect);
-  socket.subscribe('yard', 'sub', listener(), true);
-  const asked = { type: 'subscribe', channel: 1, camera: 'yard', rendition: 'sub', keyframes: true };
-  server.hello();
-  assert.deepEqual(server.wire.sent, [asked]);
-  server.part(1, 0);
-  server.lose();
-  t.mock.timers.tick(60_000);
-  server.hello();
-  assert.deepEqual(server.wire.sent[0], { ...asked, channel: 2, after: { seq: 5, epoch: 3, part: 0 } });
-});
-
-test('a socket', (t) => {
-  t.mock.timers.enable();
-  const server = new Server(), socket = new LiveSocket(server.connect);
-  const a = listener(), b = listener();
-  const leave = socket.subscribe('yard', 'raw', a);
-  socket.subscribe('shed', '720p', b);
-  assert.deepEqual(server.wire.sent, [], 'before the hello');
-  server.hello();
-  assert.deepEqual(server.wire.sent.splice(0), [
-    { type: 'subscribe', channel: 1, camera: 'yard', rendition: 'raw' }, { type: 'subscribe', channel: 2, camera: 'shed', rendition: '720p' },
-  ]);
-  server.tell({ type: 'config', channel: 1, config: 'c', mime: 'm' });
-  server.tell(bytes(1, 1, 0, 1, 7));
-  server.tell({ type: 'fragment', channel: 1, seq: 5 });
-  server.part(1, 4);
-  server.part(2, 9);
-  server.tell({ type: 'left_out', channel: 1, reason: 'behind', from: { seq: 5, epoch: 3, part: 5 }, to: 7 });
-  assert.deepEqual(a.heard.splice(0), ['config c m', 'init 7', 'fragment 5', 'part 4', 'left out behind']);
-  assert.deepEqual(b.heard.splice(0), ['part 9']);
-
-  // What is used is acknowledged soon; much at once.
-  a.take.shift()!();
-  assert.deepEqual(server.wire.sent, []);
-  t.mock.timers.tick(100);
-  assert.deepEqual(server.wire.sent.splice(0), [{ type: 'ack', bytes: 5 }]);
-  a.take.shift()!();
-  assert.deepEqual(server.wire.sent.splice(0), [{ type: 'ack', bytes: 30 }]);
-
-  // A new connection goes on where the old one was, and counts anew.
-  const late = b.take.shift()!;
-  server.lose();
-  t.mock.timers.tick(1000);
-  assert.equal(server.wires.length, 2);
-  server.hello();
-  late();
-  t.mock.timers.tick(1000);
-  assert.deepEqual(server.wire.sent.splice(0), [
-    { type: 'subscribe', channel: 3, camera: 'yard', rendition: 'raw', after: { seq: 5, epoch: 3, part: 4 } },
-    { type: 'subscribe', channel: 4, camera: 'shed', rendition: '720p', after: { seq: 5, epoch: 3, part: 9 } },
-  ]);
-
-  // So does one after a silence.
-  for (let i = 0; i < 5; i++) t.mock.timers.tick(5000);
-  assert.equal(server.wires.length, 3);
-  server.hello();
-  server.wire.sent.splice(0);
-
-  leave();
-  assert.deepEqual(server.wire.sent.splice(0), [{ type: 'unsubscribe', channel: 5 }]);
-  server.part(5, 1); // was on its way: nobody hears it, and it is acknowledged
-  t.mock.timers.tick(100);
-  assert.deepEqual(server.wire.sent.splice(0), [{ type: 'ack', bytes: 25 }]);
-  assert.deepEqual(a.heard, []);
-
-  // A right that ends may be one of an old cookie: the next connection has the newer one.
-  server.tell({ type: 'end', channel: 6, reason: 'not_found', error: '' });
-  assert.deepEqual(b.heard.splice(0), ['ended not_found']);
-  assert.equal(server.wire.readyState, 3);
-});
-
-test('a socket is there before the first subscription', (t) => {
-  t.mock.timers.enable();
-  const server = new Server(), socket = new LiveSocket(server.connect);
-  socket.warm();
-  server.hello();
-  t.mock.timers.tick(1000);
-  const leave = socket.subscribe('yard', 'raw', listener());
-  assert.deepEqual(server.wire.sent, [{ type: 'subscribe', channel: 1, camera: 'yard', rendition: 'raw' }]);
-  t.mock.timers.tick(10_000);
-  assert.equal(server.wire.readyState, 1, 'it is in use');
-  leave();
-  t.mock.timers.tick(10_000);
-  assert.equal(server.wire.readyState, 3);
-
-  socket.warm();
-  server.hello();
-  t.mock.timers.tick(10_000);
-  assert.deepEqual([server.wires.length, server.wire.readyState], [2, 3], 'nobody has used it');
-});
-
-test('a socket that does not work', (t) => {
-  t.mock.timers.enable();
-  const server = new Server(), socket = new LiveSocket(server.connect), a = listener();
-  socket.subscribe('yard', 'raw', a);
-  for (let i = 0; i < 3; i++) {
-    assert.equal(socket.broken, false);
-    server.lose();
-    t.mock.timers.tick(5000);
-  }
-  assert.equal(socket.broken, true);
-  assert.deepEqual(a.heard, ['broken']);
-  assert.equal(server.wires.length, 3);
 });
 
 /** A media source whose buffer does what it is told, when the test says so. */

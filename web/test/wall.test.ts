@@ -1,0 +1,122 @@
+import { test, type TestContext } from 'node:test';
+import assert from 'node:assert/strict';
+import type { Camera } from '../src/camera';
+import { Clock } from '../src/pace';
+import { LiveSocket } from '../src/socket';
+import { Wall } from '../src/wall';
+import { Sight, browser } from './dom';
+import { Server, time } from './server';
+
+browser();
+
+const camera = (id: string): Camera => ({
+  id, url: '', source: 'api', delay_ms: null, playlist: `/hls/${id}/index.m3u8`,
+  status: { state: 'live', owner: '', host: '', since: '2030-01-02T03:04:05Z', updated: '2030-01-02T03:04:05Z', stale: false },
+});
+
+/** A wall of so many cameras, in sight from the first on. */
+function wall(t: TestContext, count: number, seen: number) {
+  const pass = time(t), server = new Server(), socket = new LiveSocket(server.connect, server.there);
+  t.mock.method(console, 'info', () => undefined);
+  const root = document.createElement('div');
+  const w = new Wall(root, new Clock(), () => undefined, socket);
+  const ids = Array.from({ length: count }, (_, i) => `cam-${String(i + 1).padStart(2, '0')}`);
+  w.update(ids.map(camera));
+  const see = (which: string[], yes = true) => Sight.last!.see(which.map((id) => `camera-${id}`), yes);
+  see(ids.slice(0, seen));
+  server.hello();
+  setInterval(() => { if (server.greeted) server.now(); }, 5000);
+  let heard = 0;
+  const open = new Map<number, { camera: string; keyframes: boolean }>();
+  /** What comes of each camera: all, keyframes or nothing. */
+  const comes = () => {
+    for (const m of server.wire.sent.slice(heard)) {
+      if (m.type === 'subscribe') open.set(m.channel as number, { camera: m.camera as string, keyframes: m.keyframes === true });
+      if (m.type === 'unsubscribe') open.delete(m.channel as number);
+    }
+    heard = server.wire.sent.length;
+    return ids.map((id) => [...open.values()].filter((s) => s.camera === id).map((s) => (s.keyframes ? 'keyframes' : 'all')).join('+') || 'nothing');
+  };
+  const channel = (id: string) => {
+    comes();
+    return [...open].find(([, s]) => s.camera === id)![0];
+  };
+  const end = (id: string, reason: string) => {
+    const n = channel(id);
+    open.delete(n);
+    server.tell({ type: 'end', channel: n, reason, error: '' });
+  };
+  const via = (id: string) => w.screen(id)!.player.report().via;
+  return { w, ids, see, comes, end, via, pass, server };
+}
+
+const times = (n: number, what: string): string[] => Array<string>(n).fill(what);
+
+test('what the tiles of a wall get', (t) => {
+  const { w, ids, see, comes } = wall(t, 20, 18);
+  assert.deepEqual(comes(), [...times(16, 'all'), ...times(2, 'keyframes'), ...times(2, 'nothing')]);
+  see([ids[0]!], false);
+  see([ids[19]!]);
+  assert.deepEqual(comes(), ['nothing', ...times(16, 'all'), 'keyframes', 'nothing', 'keyframes'], 'the first one has left the view');
+  w.setFocused([ids[1]!]);
+  assert.deepEqual(comes(), ['nothing', 'nothing', ...times(16, 'all'), 'nothing', 'keyframes'], 'the large view has the second one');
+  w.pause(true);
+  assert.deepEqual(comes(), times(20, 'nothing'));
+  w.pause(false);
+  assert.deepEqual(comes(), ['nothing', 'nothing', ...times(16, 'all'), 'nothing', 'keyframes']);
+});
+
+test('a tile without a place on the socket plays HLS, until another one leaves', async (t) => {
+  const { w, ids, see, comes, end, via, pass } = wall(t, 4, 3);
+  end(ids[2]!, 'too_many');
+  assert.deepEqual([via(ids[2]!), comes()], ['hls', ['all', 'all', 'nothing', 'nothing']]);
+  await pass(60_000);
+  w.tick();
+  assert.deepEqual([via(ids[2]!), w.screen(ids[2]!)!.player.state === 'idle'], ['hls', false], 'it plays on');
+  see([ids[0]!], false);
+  await pass(2000);
+  assert.deepEqual([via(ids[2]!), comes()], ['socket', ['nothing', 'all', 'all', 'nothing']]);
+});
+
+test('without the socket the wall plays HLS, until it is back', async (t) => {
+  const { w, ids, via, pass, server } = wall(t, 2, 2);
+  server.refuses = true;
+  server.lose();
+  await pass(5000);
+  assert.deepEqual(ids.map(via), ['hls', 'hls']);
+  const states = ids.map((id) => w.screen(id)!.player.state);
+  assert.ok(!states.includes('idle'), String(states));
+  server.refuses = false;
+  const { length } = server.wires;
+  while (server.wires.length === length) await pass(1000);
+  server.hello();
+  server.now();
+  assert.deepEqual(ids.map(via), ['socket', 'socket']);
+  assert.deepEqual(server.wire.sent.map((m) => m.camera), ids);
+});
+
+test('a camera whose log does not answer is asked for again after a second', async (t) => {
+  const { ids, comes, end, pass } = wall(t, 2, 2);
+  for (const [reason, soon] of [['away', true], ['busy', false]] as const) {
+    end(ids[0]!, reason);
+    await pass(1300);
+    assert.equal(comes()[0], soon ? 'all' : 'nothing', reason);
+    await pass(15_000);
+    assert.equal(comes()[0], 'all', reason);
+  }
+});
+
+test('sound stays on over a change to HLS, unless the browser refuses it', async (t) => {
+  const { w, ids, end, via, pass } = wall(t, 2, 2);
+  for (const silentOnly of [false, true]) {
+    const id = ids[silentOnly ? 1 : 0]!;
+    const video = w.screen(id)!.video as HTMLVideoElement & { silentOnly: boolean };
+    assert.equal(video.muted, true, 'at first it is silent');
+    Object.assign(video, { muted: false, volume: 0.25, silentOnly });
+    end(id, 'unplayable');
+    await pass(3000);
+    w.tick();
+    await pass(100);
+    assert.deepEqual([via(id), video.muted, video.volume], ['hls', silentOnly, 0.25]);
+  }
+});
