@@ -220,7 +220,7 @@ func TestSignInOnThePage(t *testing.T) {
 
 	shared := b.Open(t, link)
 	tellFailure(t, shared)
-	shared.Wait(2*testenv.Patience, "document.querySelector('#stage video')?.currentTime > 0.5")
+	shared.Wait(2*testenv.Patience, "document.querySelector('#stage video')?.currentTime > 0.5 && window.framelog.players()[0].via === 'socket'")
 	if shared.Eval("fetch('/v1/cameras').then(r => r.status)", &code); code != 401 {
 		t.Errorf("with a link: %d", code)
 	}

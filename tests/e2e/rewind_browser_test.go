@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -123,6 +125,54 @@ func TestPageShowsThePast(t *testing.T) {
 			t.Errorf("console: %s", x)
 		}
 	}
+}
+
+// A selected range in which the camera has connected again needs several files. The page offers
+// them, and each has its footage. Of a range that is too long it says so.
+func TestPageOffersTheClipsOfARange(t *testing.T) {
+	b := testenv.Chromium(t)
+	f := testenv.Up(t, testenv.UpOptions{Config: "egress: {max_range: 1h}\n"})
+	at := time.Now().Add(-time.Hour).Truncate(time.Second)
+	spans := []system.Span{{From: at, To: at.Add(4 * time.Second)}, {From: at.Add(10 * time.Second), To: at.Add(16 * time.Second)}}
+	system.RecordPast(t, f, "cam", spans...)
+	address := func(from, to time.Time) string {
+		return "#cam?t=" + from.UTC().Format(time.RFC3339) + "&to=" + to.UTC().Format(time.RFC3339)
+	}
+	p := b.Open(t, f.URL+"/"+address(at.Add(time.Second), at.Add(14*time.Second)))
+	tellFailure(t, p)
+	const save = "#stage .cut:not([hidden]) a.primary"
+	p.Wait(2*testenv.Patience, "document.querySelector('"+save+"')")
+	p.Click(save)
+	p.Wait(testenv.Patience, "document.querySelectorAll('#stage .cut li a').length === 2 && document.querySelector('#stage .cut .answer').checkVisibility()")
+	for i, s := range []system.Span{{From: at.Add(time.Second), To: spans[0].To}, {From: spans[1].From, To: at.Add(14 * time.Second)}} {
+		name, content := p.Download(t, func() { p.Click(fmt.Sprintf("#stage .cut li:nth-child(%d) a", i+1)) })
+		file := filepath.Join(t.TempDir(), "clip.mp4")
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		video, ok := testenv.Probe(t, file).Stream("video")
+		var pictures int
+		if _, err := fmt.Sscan(video.Frames, &pictures); !ok || err != nil {
+			t.Fatalf("%s: %+v, %v", name, video, err)
+		}
+		// A clip begins with a keyframe.
+		least := int(s.To.Sub(s.From).Seconds() * system.PastFPS)
+		if pictures < least || pictures > least+2*system.PastFPS {
+			t.Errorf("%s has %d pictures, want those of %v", name, pictures, s.To.Sub(s.From))
+		}
+	}
+
+	// What lies in one session is downloaded at once.
+	p.Eval(fmt.Sprintf("location.hash = '%s'", address(spans[1].From, at.Add(14*time.Second))), nil)
+	p.Wait(testenv.Patience, "document.querySelector('#stage .cut ul').hidden")
+	if name, content := p.Download(t, func() { p.Click(save) }); !strings.HasPrefix(name, "cam-") || len(content) == 0 {
+		t.Errorf("%q has %d bytes", name, len(content))
+	}
+
+	p.Eval(fmt.Sprintf("location.hash = '%s'", address(at.Add(-3*time.Hour), at)), nil)
+	p.Wait(testenv.Patience, "/start=.+&end=/.test(document.querySelector('"+save+"').href) && document.querySelector('#stage .cut .answer').hidden")
+	p.Click(save)
+	p.Wait(testenv.Patience, "/range is longer than 1h/.test(document.querySelector('#stage .cut .answer').textContent)")
 }
 
 // Of a day of footage without a break, whose first half is in the archive alone, the page shows

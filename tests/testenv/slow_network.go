@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// SlowNetwork is a TCP proxy that can be made slow.
+// SlowNetwork is a TCP proxy that can be made slow, and cut.
 type SlowNetwork struct {
 	URL string // of the server, through this network
 
@@ -18,6 +18,8 @@ type SlowNetwork struct {
 	rate    int           // bytes a second to all clients together; 0: no limit
 	free    time.Time     // when the line is free again
 	changed chan struct{} // closed by Set
+	cut     bool
+	open    map[net.Conn]struct{} // connections of clients
 }
 
 // piece is what is on its way.
@@ -31,9 +33,13 @@ type piece struct {
 // SlowNetworkTo starts a proxy to a server. At first it is not slow.
 func SlowNetworkTo(t testing.TB, url string) *SlowNetwork {
 	t.Helper()
-	n := &SlowNetwork{changed: make(chan struct{})}
+	n := &SlowNetwork{changed: make(chan struct{}), open: map[net.Conn]struct{}{}}
 	to := strings.TrimPrefix(url, "http://")
 	n.URL = "http://" + ServeTCP(t, func(client net.Conn) {
+		if !n.enter(client) {
+			return
+		}
+		defer n.leave(client)
 		server, err := net.Dial("tcp", to)
 		if err != nil {
 			return // the server is away
@@ -59,6 +65,35 @@ func (n *SlowNetwork) Set(rate int, delay time.Duration) {
 	n.rate, n.delay, n.free = rate, delay, time.Time{}
 	close(n.changed)
 	n.changed = make(chan struct{})
+}
+
+// Cut breaks all connections, and each new one at once, until it is called with false.
+func (n *SlowNetwork) Cut(yes bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut = yes
+	if !yes {
+		return
+	}
+	for c := range n.open {
+		_ = c.Close()
+	}
+}
+
+// enter counts a connection. It returns false if the network is cut.
+func (n *SlowNetwork) enter(c net.Conn) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.cut {
+		n.open[c] = struct{}{}
+	}
+	return !n.cut
+}
+
+func (n *SlowNetwork) leave(c net.Conn) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.open, c)
 }
 
 // send puts a piece on its way.
