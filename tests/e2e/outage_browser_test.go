@@ -11,9 +11,8 @@ import (
 	"github.com/framelog/framelog/tests/testenv"
 )
 
-// Browsers delay sockets after a dozen failures, by up to 5 s in Chromium. A wall is back within
-// 3 s all the same, however long its network was away. And while the server has no place for
-// another socket, a page plays HLS; it takes the socket when there is one.
+// A wall is back within 3 s, also after its network was away for long. And while the server has
+// no place for another socket, a page plays HLS; it takes the socket when there is one.
 func TestPageAfterAnOutage(t *testing.T) {
 	b := testenv.Chromium(t)
 	w := &bigWall{t: t, strain: testenv.WatchStrain(t), pauses: testenv.WatchPauses(t), cams: map[string]*camsim.Camera{}, seen: map[string][]look{}}

@@ -79,19 +79,23 @@ test('a tile without a place on the socket plays HLS, until another one leaves',
 });
 
 test('without the socket the wall plays HLS, until it is back', async (t) => {
-  const { w, ids, via, pass, server } = wall(t, 2, 2);
+  const { w, ids, see, via, pass, server } = wall(t, 2, 2);
   server.refuses = true;
   server.lose();
   await pass(5000);
   assert.deepEqual(ids.map(via), ['hls', 'hls']);
+  ids.push('cam-03'); // a new one
+  w.update(ids.map(camera));
+  see(ids);
+  assert.equal(via('cam-03'), 'hls');
   const states = ids.map((id) => w.screen(id)!.player.state);
   assert.ok(!states.includes('idle'), String(states));
   server.refuses = false;
   const { length } = server.wires;
-  while (server.wires.length === length) await pass(1000);
+  for (let i = 0; i < 60 && server.wires.length === length; i++) await pass(1000);
   server.hello();
   server.now();
-  assert.deepEqual(ids.map(via), ['socket', 'socket']);
+  assert.deepEqual(ids.map(via), ['socket', 'socket', 'socket']);
   assert.deepEqual(server.wire.sent.map((m) => m.camera), ids);
 });
 
