@@ -76,7 +76,7 @@ export class Cut {
     show(this.parts, parts.length > 0);
     this.parts.replaceChildren(...parts.map(({ start, end }) => {
       const from = Date.parse(start), to = Date.parse(end);
-      return h('li', {}, h('a', { href: this.address(i, start, end), download: fileName(this.all[i]!.source.camera, from) }, icon(down), partText(from, to)));
+      return h('li', {}, h('a', { href: this.address(i, start, end), download: fileName(this.all[i]!.source.camera, from) }, icon(down), partText(from, to, this.range?.from ?? from)));
     }));
   }
 
@@ -94,4 +94,6 @@ export class Cut {
 
 const fileName = (camera: string, start: number): string => `${camera}-${iso(start).slice(0, 19).replace(/:/g, '')}Z.mp4`;
 
-const partText = (from: number, to: number): string => `${dateText(from)}, ${clockText(from)} – ${clockText(to)} (${lengthText(to - from)})`;
+/** "03:04:05 – 03:04:09 (4 s)", with its date if that is not the one of a time. */
+const partText = (from: number, to: number, near: number): string =>
+  `${dateText(from) === dateText(near) ? '' : `${dateText(from)}, `}${clockText(from)} – ${clockText(to)} (${lengthText(to - from)})`;
