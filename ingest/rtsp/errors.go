@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/framelog/framelog/ingest"
+	"github.com/framelog/framelog/internal/gstreamer"
 	"github.com/framelog/framelog/internal/rtspconn"
 )
 
@@ -70,6 +71,7 @@ func explain(err error, where string, c course) error {
 		failed      *rtspconn.Error
 		unsupported *rtspconn.UnsupportedError
 		certificate *rtspconn.CertificateError
+		incapable   *rtspconn.IncapableError
 	)
 	switch {
 	case c.stood && away(err):
@@ -90,6 +92,9 @@ func explain(err error, where string, c course) error {
 		e.Kind = ErrUnsupported
 		e.Cause = fmt.Sprintf("the camera's video is %s, which is not recorded", printable(unsupported.Encoding))
 		e.Remedy = "set it to H.264, H.265 or MJPEG"
+	case errors.As(err, &incapable) && !gstreamer.Built:
+		e.Kind, e.Cause = ErrUnsupported, incapable.What+", for which ingest needs GStreamer, and this one is built without it"
+		e.Remedy = "set the camera to H.264 or H.265, or use an ingest with GStreamer"
 	case errors.As(err, &certificate):
 		e.Kind, e.Cause = ErrRefused, "the camera's certificate is not signed by an authority that this system trusts"
 		e.Remedy = "add the authority with update-ca-certificates, or set insecure_tls for this camera"

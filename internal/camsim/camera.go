@@ -14,6 +14,7 @@ import (
 	"github.com/bluenviron/gortsplib/v5"
 	"github.com/bluenviron/gortsplib/v5/pkg/description"
 	"github.com/bluenviron/gortsplib/v5/pkg/format"
+	"github.com/pion/rtp"
 
 	"github.com/framelog/framelog/schemas"
 )
@@ -48,6 +49,8 @@ type CameraConfig struct {
 	// HangUp ends the clients' connections half a second after the feed's end,
 	// when the clients have all of it. By default the connections stay open.
 	HangUp bool
+	// Rewrite may change the packets of a unit before they are sent.
+	Rewrite func(u Unit, packets []*rtp.Packet)
 	// SentLimit is how many units Sent remembers; the oldest go first. It
 	// defaults to 100,000 for a clip and to 1,000 for live media.
 	SentLimit int

@@ -73,6 +73,9 @@ func (c *Camera) emit(u Unit) {
 		c.log.Error("packetize", "error", err)
 		return
 	}
+	if c.cfg.Rewrite != nil {
+		c.cfg.Rewrite(u, pkts)
+	}
 	rec := Sent{
 		Unit: u, Hash: sha256.Sum256(u.Data), At: time.Now(), Clock: u.wall, Feed: c.feed, Peers: len(c.clients),
 		RTP: uint32(int64(l.initial) + u.PTS), Seq: l.seq, Count: len(pkts),

@@ -27,7 +27,8 @@ type Options struct {
 	InsecureTLS bool // accept any certificate, not only those that the system's authorities have signed
 	NoAudio     bool // ask the camera for no sound
 	// Strict makes the native engine end with an *IncapableError where it can do less than
-	// GStreamer's. Without Strict it leaves out the sound that it cannot record.
+	// GStreamer's. Without Strict it leaves out the sound that it cannot record, and ends with
+	// that error where it can record no picture.
 	Strict bool
 
 	QueueUnits int   // units that wait for Take; default 1024

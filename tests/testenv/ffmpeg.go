@@ -27,6 +27,8 @@ type Clip struct {
 	GOP     int    // frames from one IDR to the next, default FPS
 	OpenGOP bool   // CRA (H.265) or recovery points with leading pictures instead of IDR, but for the first
 	KBits   int    // bit rate of the video, 0: by quality
+
+	Restarts bool // restart markers in MJPEG
 }
 
 func (c Clip) withDefaults() Clip {
@@ -58,7 +60,11 @@ func (c Clip) args() []string {
 		a = append(a, "-c:v", "libx265", "-preset", "ultrafast", "-tag:v", "hvc1",
 			"-x265-params", fmt.Sprintf("log-level=error:keyint=%d:min-keyint=%[1]d:scenecut=0:bframes=%d:b-adapt=0:open-gop=%d", c.GOP, c.BFrames, open))
 	case "mjpeg":
-		a = append(a, "-c:v", "mjpeg", "-q:v", "6", "-pix_fmt", "yuvj420p")
+		// RTP carries no Huffman tables (RFC 2435).
+		a = append(a, "-c:v", "mjpeg", "-huffman", "default", "-q:v", "6", "-pix_fmt", "yuvj420p")
+		if c.Restarts {
+			a = append(a, "-threads", "4", "-thread_type", "slice") // one marker between slices
+		}
 	}
 	if c.KBits > 0 {
 		a = append(a, "-b:v", fmt.Sprintf("%dk", c.KBits))

@@ -3,7 +3,6 @@ package native
 import (
 	"slices"
 
-	"github.com/bluenviron/gortsplib/v5/pkg/format/rtpmjpeg"
 	"github.com/bluenviron/gortsplib/v5/pkg/format/rtpmpeg4audio"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/mpeg4audio"
 
@@ -28,6 +27,7 @@ type frame struct {
 	after   int64 // how much later it is than ext, in ticks of the track's timescale
 	data    []byte
 	damaged bool
+	skipped uint32 // packets since the frame before that were left out because they are too many
 }
 
 func newDepayloader(s *stream) depayloader {
@@ -50,27 +50,6 @@ func newDepayloader(s *stream) depayloader {
 type none struct{}
 
 func (none) push(*packet, int64, uint16, emit) {}
-
-// mjpeg makes images of packets (RFC 2435). An image of which packets are missing is left
-// out.
-type mjpeg struct {
-	decoder       rtpmjpeg.Decoder
-	width, height int
-}
-
-func (m *mjpeg) push(p *packet, ext int64, _ uint16, emit emit) {
-	data, err := m.decoder.Decode(p)
-	if err != nil {
-		return
-	}
-	// All packets of an image have its size, in units of 8 pixels.
-	width, height := int(p.Payload[6])*8, int(p.Payload[7])*8
-	if width != m.width || height != m.height {
-		m.width, m.height = width, height
-		emit(&rtspconn.Format{Codec: schemas.MJPEG, Width: width, Height: height}, nil)
-	}
-	emit(nil, &frame{ext: ext, data: data})
-}
 
 // aac makes frames of packets (RFC 3640).
 type aac struct {

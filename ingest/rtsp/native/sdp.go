@@ -78,15 +78,16 @@ func (c *Conn) choose(body []byte) ([]*stream, error) {
 	return chosen, nil
 }
 
-// incapable returns an *rtspconn.IncapableError where GStreamer's engine would do more.
+// incapable returns an *rtspconn.IncapableError where GStreamer's engine would do more; without
+// Strict only where this one would record nothing.
 func (c *Conn) incapable(chosen []*stream, sound string) error {
 	switch {
+	case slices.ContainsFunc(chosen, func(s *stream) bool { return s.framesize }):
+		return &rtspconn.IncapableError{What: "its pictures are wider or higher than 2040 pixels, and MJPEG"}
 	case !c.opt.Strict:
 		return nil
 	case sound != "":
 		return &rtspconn.IncapableError{What: "its sound is " + sound + ", which must be converted"}
-	case slices.ContainsFunc(chosen, func(s *stream) bool { return s.framesize }):
-		return &rtspconn.IncapableError{What: "its pictures are wider or higher than 2040 pixels, and MJPEG"}
 	case slices.ContainsFunc(chosen, (*stream).extendedAAC):
 		return &rtspconn.IncapableError{What: "its sound is AAC of another kind than LC"}
 	}

@@ -77,7 +77,7 @@ func TestChosenStreams(t *testing.T) {
 		"to the camera":      {sdpOf(h264, pcmu+back), rtspconn.Options{Strict: true}, "H264 ", "", nil},
 		"all marked so":      {sdpOf(h264+back, opus+back), rtspconn.Options{}, "H264 OPUS ", "", nil},
 		"HE-AAC":             {sdpOf(h264, he), rtspconn.Options{Strict: true}, "", "", new(*rtspconn.IncapableError)},
-		"large JPEG":         {sdpOf(jpeg), rtspconn.Options{Strict: true}, "", "", new(*rtspconn.IncapableError)},
+		"large JPEG":         {sdpOf(jpeg), rtspconn.Options{}, "", "", new(*rtspconn.IncapableError)},
 		"other video":        {sdpOf("m=video 0 RTP/AVP 96|a=rtpmap:96 VP8/90000"), rtspconn.Options{}, "", "", new(*rtspconn.UnsupportedError)},
 		"no video":           {sdpOf(opus), rtspconn.Options{}, "", "", new(*rtspconn.Error)},
 		"nothing":            {"", rtspconn.Options{}, "", "", new(*rtspconn.Error)},

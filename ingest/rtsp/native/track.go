@@ -153,11 +153,11 @@ func (t *track) count(p *packet, now time.Time) (missing uint16) {
 
 // unit makes the item of a frame.
 func (t *track) unit(f *frame, now time.Time) rtspconn.Item {
-	it := rtspconn.Item{Track: t.ID, Packets: t.packets, Unit: rtspconn.Unit{
+	it := rtspconn.Item{Track: t.ID, Packets: t.packets - f.skipped, Unit: rtspconn.Unit{
 		PTS:     schemas.Rescale(f.ext, t.ClockRate, t.scale) + f.after,
 		Data:    f.data,
 		Arrived: now,
-		Lost:    t.lost,
+		Lost:    t.lost + f.skipped,
 		Damaged: f.damaged,
 	}}
 	t.packets, t.lost = 0, 0

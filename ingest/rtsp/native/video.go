@@ -17,11 +17,12 @@ import (
 // begin, so that they are in band and in the decoder configuration. As with GStreamer, those of
 // H.264 stand before the SEI of the picture.
 type video struct {
-	codec  schemas.Codec
-	decode func(p *packet) (nals [][]byte, err error)
-	begins func(payload []byte) bool // whether a payload begins an access unit, as far as it shows it
-	sets   *codec.ParameterSetList
-	told   []byte // the configuration of the format that was told
+	codec   schemas.Codec
+	decoder func() decode // makes one that holds nothing
+	decode  decode
+	begins  func(payload []byte) bool // whether a payload begins an access unit, as far as it shows it
+	sets    *codec.ParameterSetList
+	told    []byte // the configuration of the format that was told
 
 	open    bool  // packets of a unit have come, and not its last
 	ext     int64 // time of the unit
@@ -32,9 +33,19 @@ type video struct {
 	garbled bool // some of its packets cannot be read, so its parameter sets are not trusted
 	sei     int  // index of the first SEI of H.264 in nals; -1: none
 	key     int  // index in nals where parameter sets are put before a random access point; -1: none
+
+	held    int    // bytes of the packets that the unit, and the fragments in decode, keep in memory
+	pending bool   // there are fragments in decode
+	full    bool   // the unit has reached a limit: it is finished, and the rest of it is skipped
+	skipped uint32 // packets, since the last frame
 }
 
-// maxUnit and maxNALs bound an access unit. A larger one is left out.
+// decode takes the payload of a packet and returns the NAL units that are complete with it.
+type decode func(p *packet) (nals [][]byte, err error)
+
+// maxUnit and maxNALs bound an access unit while it is made: the bytes of its packets, and its
+// NAL units. What has come of a larger one is damaged, and its other packets are skipped and
+// counted as lost.
 const (
 	maxUnit = 8 << 20
 	maxNALs = 2048
@@ -43,12 +54,13 @@ const (
 func newVideo(c schemas.Codec, sets [][]byte) *video {
 	v := &video{codec: c, sets: codec.NewParameterSetList(c), sei: -1, key: -1}
 	if c == schemas.H264 {
-		d := &rtph264.Decoder{PacketizationMode: 1}
-		v.decode, v.begins = d.Decode, begins264
+		v.decoder = func() decode { return (&rtph264.Decoder{PacketizationMode: 1}).Decode }
+		v.begins = begins264
 	} else {
-		d := &rtph265.Decoder{}
-		v.decode, v.begins = d.Decode, begins265
+		v.decoder = func() decode { return (&rtph265.Decoder{}).Decode }
+		v.begins = begins265
 	}
+	v.decode = v.decoder()
 	for _, nal := range sets {
 		v.sets.Add(nal)
 	}
@@ -63,9 +75,16 @@ func (v *video) push(p *packet, ext int64, missing uint16, emit emit) {
 		v.finish(emit) // its last packet had no marker, or is missing
 	}
 	if !v.open {
-		v.open, v.ext, v.damaged = true, ext, missing > 0 && !v.begins(p.Payload)
+		v.open, v.ext, v.damaged, v.full = true, ext, missing > 0 && !v.begins(p.Payload), false
 	}
-	v.read(p)
+	if v.full {
+		v.skipped++
+	} else {
+		v.read(p)
+		if v.held > maxUnit || len(v.nals)+len(v.fresh) > maxNALs {
+			v.cut(emit)
+		}
+	}
 	if p.Marker {
 		v.finish(emit)
 	}
@@ -73,6 +92,7 @@ func (v *video) push(p *packet, ext int64, missing uint16, emit emit) {
 
 // read takes the NAL units that a packet completes.
 func (v *video) read(p *packet) {
+	v.held += p.MarshalSize()
 	// The first bit of each NAL unit is 0.
 	if len(p.Payload) > 0 && p.Payload[0]&0x80 != 0 {
 		v.damaged, v.garbled = true, true
@@ -85,8 +105,11 @@ func (v *video) read(p *packet) {
 	nals, err := v.decode(&last)
 	switch {
 	case err == nil:
+		v.pending = false
 		v.add(nals)
-	case !errors.Is(err, rtph264.ErrMorePacketsNeeded) && !errors.Is(err, rtph265.ErrMorePacketsNeeded):
+	case errors.Is(err, rtph264.ErrMorePacketsNeeded) || errors.Is(err, rtph265.ErrMorePacketsNeeded):
+		v.pending = true
+	default:
 		v.damaged, v.garbled = true, true
 	}
 }
@@ -97,9 +120,7 @@ func (v *video) add(nals [][]byte) {
 		case len(nal) == 0:
 			continue
 		case v.sets.Takes(nal):
-			if len(v.fresh) < maxNALs {
-				v.fresh = append(v.fresh, nal)
-			}
+			v.fresh = append(v.fresh, nal)
 			continue
 		case v.codec == schemas.H264 && v.sei < 0 && nal[0]&0x1f == byte(h264.NALUTypeSEI):
 			v.sei = len(v.nals)
@@ -114,6 +135,18 @@ func (v *video) add(nals [][]byte) {
 	}
 }
 
+// cut finishes a unit that has reached a limit. Its other packets are skipped.
+func (v *video) cut(emit emit) {
+	v.damaged, v.garbled = true, true
+	none := len(v.nals) == 0
+	v.finish(emit)
+	if none && v.told != nil { // all of it is one NAL unit that is too large
+		emit(nil, v.frame(nil))
+	}
+	v.decode, v.pending, v.held = v.decoder(), false, 0
+	v.open, v.full = true, true
+}
+
 // finish ends the unit.
 func (v *video) finish(emit emit) {
 	nals, key, size := v.nals, v.key, v.size
@@ -122,9 +155,13 @@ func (v *video) finish(emit emit) {
 			v.sets.Add(nal)
 		}
 	}
+	if len(nals) > 0 || !v.pending {
+		v.held = 0 // fragments in decode are newer than the unit's NAL units, so they stay bounded
+	}
 	clear(v.fresh)
 	v.open, v.garbled, v.nals, v.fresh, v.sei, v.key, v.size = false, false, v.nals[:0], v.fresh[:0], -1, -1, 0
-	if len(nals) == 0 || len(nals) > maxNALs || size > maxUnit {
+	defer clear(nals)
+	if len(nals) == 0 {
 		return
 	}
 	config := v.sets.Config()
@@ -146,8 +183,14 @@ func (v *video) finish(emit emit) {
 		}
 		data = codec.AppendNAL(data, nal)
 	}
-	clear(nals)
-	emit(nil, &frame{ext: v.ext, data: data, damaged: v.damaged})
+	emit(nil, v.frame(data))
+}
+
+// frame makes a frame of the unit.
+func (v *video) frame(data []byte) *frame {
+	f := &frame{ext: v.ext, data: data, damaged: v.damaged, skipped: v.skipped}
+	v.skipped = 0
+	return f
 }
 
 // begins264 reads RFC 6184, 5.2. The first slice of a unit has first_mb_in_slice 0, one bit
