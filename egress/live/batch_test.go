@@ -2,13 +2,13 @@ package live
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"net"
-	"os"
 	"testing"
-	"time"
+	"testing/synctest"
+
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // recorder is a connection that keeps what is written.
@@ -23,15 +23,17 @@ func (r *recorder) Write(p []byte) (int, error) { return r.got.Write(p) }
 // used again at once.
 func TestBatch(t *testing.T) {
 	to := new(recorder)
-	b := &batch{conn: to}
+	b := newBatch()
+	b.conn = to
 	long := bytes.Repeat([]byte("long"), reused)
 	var want []byte
 	for round := range 2 {
 		short := []byte("before;")
 		_, _ = b.Write(short)
 		want = append(want, short...)
+		b.drain()
 		if got := to.got.Bytes(); !bytes.Equal(got, want) {
-			t.Fatalf("round %d: %d bytes, want %d at once", round, len(got), len(want))
+			t.Fatalf("round %d: %d bytes, want %d before hold", round, len(got), len(want))
 		}
 		b.hold()
 		for i := range 1000 { // more than one slice of copies holds
@@ -45,7 +47,7 @@ func TestBatch(t *testing.T) {
 		if got := to.got.Len(); got != len(want)-1000*len(short)-len(long) {
 			t.Fatalf("round %d: %d bytes went out before send", round, got)
 		}
-		if err := b.send(t.Context()); err != nil {
+		if err := b.send(); err != nil {
 			t.Fatal(err)
 		}
 		if got := to.got.Bytes(); !bytes.Equal(got, want) {
@@ -54,23 +56,67 @@ func TestBatch(t *testing.T) {
 	}
 }
 
-// TestBatchEnds: a client that takes nothing loses its connection when the context ends, and what
-// comes behind half a message is not written.
+// TestBatchEnds: a client that takes nothing holds up no other write, and only so many wait. When
+// its connection ends, what comes behind half a message is not written.
 func TestBatchEnds(t *testing.T) {
-	near, far := net.Pipe() // whose writes wait for a reader
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe() // whose writes wait for a reader
+		b := newBatch()
+		b.conn = near
+		b.hold()
+		long := bytes.Repeat([]byte("long"), reused)
+		_, _ = b.Write(long)
+		sent := make(chan error)
+		go func() { sent <- b.send() }()
+		synctest.Wait()
+		if n, err := b.Write([]byte("ping")); n != 4 || err != nil {
+			t.Errorf("while a message goes out: %d bytes, %v", n, err)
+		}
+		got := make([]byte, len(long)+2)
+		if _, err := io.ReadFull(far, got); err != nil || string(got) != string(long)+"pi" {
+			t.Errorf("the client got %d bytes, %v", len(got), err)
+		}
+		if before := b.taken(); before < uint64(len(long)) {
+			t.Errorf("%d bytes are taken, want the %d of the message", before, len(long))
+		}
+		var err error
+		for range maxCopies/reused + 2 {
+			_, err = b.Write(long[:reused])
+		}
+		if !errors.Is(err, errUnread) || !b.waiting() {
+			t.Errorf("the last of many: %v", err)
+		}
+		_ = near.Close()
+		if err := <-sent; !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("send: %v", err)
+		}
+		if n, err := b.Write([]byte("more")); n != 0 || err == nil {
+			t.Errorf("behind it: %d bytes, %v", n, err)
+		}
+		b.flushes.Wait()
+	})
+}
+
+// TestTakenOverTCP: what the client's system has acknowledged counts.
+func TestTakenOverTCP(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	far, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer far.Close()
-	b := &batch{conn: near}
-	b.hold()
-	_, _ = b.Write(make([]byte, 2*reused))
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	if err := b.send(ctx); !errors.Is(err, io.ErrClosedPipe) && !errors.Is(err, os.ErrClosed) {
-		t.Errorf("send: %v", err)
+	near, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
 	}
-	if n, err := b.Write([]byte("more")); n != 0 || err == nil {
-		t.Errorf("behind it: %d bytes, %v", n, err)
-	}
-	if n, err := far.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
-		t.Errorf("the client got %d bytes, %v", n, err)
-	}
+	defer near.Close()
+	b := newBatch()
+	b.conn = near
+	before := b.taken()
+	_, _ = b.Write(make([]byte, 10_000))
+	testenv.Wait(t, testenv.Patience, "the acknowledgement", func() bool { return b.taken() == before+10_000 })
 }

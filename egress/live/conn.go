@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -13,8 +14,20 @@ import (
 	"github.com/framelog/framelog/egress/answer"
 )
 
-// silence is how long a client may take to answer a ping.
+// silence is how long a client may take to answer a ping that has no media before it.
 const silence = 15 * time.Second
+
+// Why the server ends connections: labels of the metric.
+const (
+	endPing    = "ping"          // the client did not answer
+	endWrite   = "write_timeout" // the client took nothing
+	endMessage = "message"       // what came is not of the protocol, or too long
+	endUnread  = "unread"        // the client does not read the answers that it asks for
+	endClosing = "closing"       // the server closes
+)
+
+// errDead: the client took nothing, or did not answer.
+var errDead = errors.New("live: the client gives no sign of life")
 
 // conn is one connection. Its reader alone uses channels.
 type conn struct {
@@ -24,8 +37,11 @@ type conn struct {
 	r      *http.Request // who asks
 	window *window
 	turn   chan struct{}   // held by the subscription that sends media, so that the window holds
-	ctx    context.Context //nolint:containedctx // of the connection: a write that it does not end breaks the socket
-	cancel context.CancelFunc
+	ctx    context.Context //nolint:containedctx // of the connection, which ends with it
+	cancel context.CancelCauseFunc
+	sign   atomic.Int64 // when the client gave a sign of life, ns since began
+	began  time.Time
+	asked  atomic.Bool // a ping is not answered yet
 
 	channels map[int]*subscription
 	places   chan struct{} // one for each subscription that runs, or tells the client that it has ended
@@ -35,31 +51,41 @@ type conn struct {
 func newConn(s *Server, socket *websocket.Conn, out *batch, r *http.Request) *conn {
 	socket.SetReadLimit(maxMessage)
 	return &conn{
-		Server: s, socket: socket, out: out, r: r, window: newWindow(s.cfg.MaxInFlight, s.cfg.MaxLate), turn: make(chan struct{}, 1),
+		Server: s, socket: socket, out: out, r: r, began: time.Now(), window: newWindow(s.cfg.MaxInFlight, s.cfg.MaxLate), turn: make(chan struct{}, 1),
 		channels: map[int]*subscription{}, places: make(chan struct{}, 2*s.cfg.MaxSubscriptions),
 	}
 }
 
 // run serves a connection until the client goes or ctx ends. The error says why it ended.
 func (c *conn) run(ctx context.Context) error {
-	c.ctx, c.cancel = context.WithCancel(ctx)
+	c.ctx, c.cancel = context.WithCancelCause(ctx)
+	// What is being written ends with the connection alone.
+	defer context.AfterFunc(c.ctx, func() { _ = c.out.conn.Close() })()
 	defer func() {
-		c.cancel()
+		c.out.drain() // the client may not have been told yet why it is cut off
+		c.cancel(nil)
 		c.subs.Wait()
 		c.m.inFlight.Sub(float64(c.window.inFlight()))
 	}()
 	if err := c.tell(hello{Type: typeHello, Version: Version, InFlight: c.cfg.MaxInFlight}); err != nil {
 		return err
 	}
-	c.subs.Add(1)
-	go func() {
-		defer c.subs.Done()
-		c.beat()
-	}()
+	c.subs.Go(c.beat)
 	err := c.read()
-	if bad, ok := errors.AsType[*protocolError](err); ok {
-		c.m.refused.WithLabelValues("messages").Inc()
+	if c.ctx.Err() != nil && !errors.Is(err, errUnread) {
+		err = context.Cause(c.ctx)
+	}
+	bad, isBad := errors.AsType[*protocolError](err)
+	switch {
+	case isBad:
+		c.m.ended.WithLabelValues(endMessage).Inc()
 		_ = c.socket.Close(websocket.StatusPolicyViolation, bad.Error()) // the client may have gone
+	case errors.Is(err, websocket.ErrMessageTooBig):
+		c.m.ended.WithLabelValues(endMessage).Inc()
+	case errors.Is(err, errUnread):
+		c.m.ended.WithLabelValues(endUnread).Inc()
+	case ctx.Err() != nil:
+		c.m.ended.WithLabelValues(endClosing).Inc()
 	}
 	return err
 }
@@ -72,6 +98,7 @@ func (c *conn) read() error {
 		if err != nil {
 			return err
 		}
+		c.lives()
 		if kind != websocket.MessageText {
 			return badf("a client sends no binary messages")
 		}
@@ -128,65 +155,89 @@ func (c *conn) subscribe(m Message) error {
 	}
 	sub := newSubscription(c, m)
 	c.channels[m.Channel] = sub
-	c.subs.Add(1)
 	c.m.subscriptions.Inc()
-	go func() {
-		defer c.subs.Done()
+	c.subs.Go(func() {
 		defer func() { <-c.places }()
 		defer c.m.subscriptions.Dec()
 		sub.run()
-	}()
+	})
 	return nil
 }
 
+// lives notes a sign of life of the client.
+func (c *conn) lives() { c.sign.Store(int64(time.Since(c.began))) }
+
 // beat pings the client, and sends it the time, which its page sees. It ends a connection
-// that does not answer.
+// whose client neither answers nor takes bytes. A client that takes some is slow, however long
+// the answer needs behind the media that were sent before.
 func (c *conn) beat() {
 	tick := time.NewTicker(answer.Beat)
 	defer tick.Stop()
+	var taken uint64
 	for {
 		select {
 		case <-c.ctx.Done():
 			return
 		case <-tick.C:
 		}
-		ctx, cancel := context.WithTimeout(c.ctx, silence)
-		err := c.socket.Ping(ctx)
-		cancel()
-		if err != nil || c.tell(nowMessage()) != nil {
-			c.cancel()
+		waits := c.out.waiting()
+		media := waits || c.window.inFlight() > 0
+		if n := c.out.taken(); n > taken {
+			taken = n
+			if media {
+				c.lives()
+			}
+		}
+		asked := c.asked.Load()
+		reason, limit := endPing, silence
+		if media {
+			reason, limit = endWrite, c.cfg.WriteTimeout
+		}
+		if silent := time.Since(c.began) - time.Duration(c.sign.Load()); (waits || asked) && silent >= limit {
+			c.m.ended.WithLabelValues(reason).Inc()
+			c.cancel(errDead)
 			return
 		}
+		if waits || asked {
+			continue // more would come behind it, and would be taken by a system whose program has stopped
+		}
+		if err := c.tell(nowMessage()); err != nil {
+			c.cancel(err)
+			return
+		}
+		c.lives() // silence counts from the ping on
+		c.asked.Store(true)
+		c.subs.Go(func() {
+			if c.socket.Ping(c.ctx) == nil { // else the connection has ended
+				c.lives()
+				c.asked.Store(false)
+			}
+		})
 	}
 }
 
-// tell sends a message as JSON.
+// tell sends a message as JSON. It does not wait until the message has gone out.
 func (c *conn) tell(message any) error {
 	b, err := json.Marshal(message)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.WriteTimeout)
-	defer cancel()
-	return c.socket.Write(ctx, websocket.MessageText, b)
+	return c.socket.Write(c.ctx, websocket.MessageText, b)
 }
 
-// media sends a binary message. header and data are not copied into one slice. One caller has
-// the turn.
+// media sends a binary message, between hold and send of the batch. header and data are not
+// copied into one slice. One caller has the turn.
 func (c *conn) media(header, data []byte) error {
 	n := int64(len(header) + len(data))
 	c.window.add(n)
 	c.m.inFlight.Add(float64(n))
 	c.m.bytes.Add(float64(n))
-	ctx, cancel := context.WithTimeout(c.ctx, c.cfg.WriteTimeout)
-	defer cancel()
-	w, err := c.socket.Writer(ctx, websocket.MessageBinary)
+	w, err := c.socket.Writer(c.ctx, websocket.MessageBinary)
 	if err != nil {
 		return err
 	}
-	c.out.hold()
 	if _, err = w.Write(header); err == nil {
 		_, err = w.Write(data)
 	}
-	return errors.Join(err, w.Close(), c.out.send(ctx))
+	return errors.Join(err, w.Close())
 }

@@ -43,7 +43,7 @@ type Config struct {
 	MaxSubscriptions int           // of one connection; default 64
 	MaxInFlight      int64         // bytes of media sent on one connection and not acknowledged. One message may go beyond; default 4 MiB
 	MaxLate          time.Duration // for which sent media may be without an acknowledgement before no more is sent; default 2s
-	WriteTimeout     time.Duration // a connection ends that takes no message for so long; default 30s
+	WriteTimeout     time.Duration // a connection ends whose client has media to take and takes nothing for so long; default 30s
 }
 
 func (c Config) withDefaults() Config {
@@ -118,7 +118,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	defer s.places.Release(1)
 	// Package egress has checked the Origin: it knows the sites that may read. Media does not
 	// get smaller by compression, which is off by default.
-	out := new(batch)
+	out := newBatch()
 	socket, err := websocket.Accept(taking{w, out}, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {
 		return // it has answered
@@ -128,6 +128,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	c := newConn(s, socket, out, r)
 	s.deps.Log.Debug("a live connection has ended", "reason", c.run(s.ctx))
 	_ = socket.CloseNow() // the client may have gone
+	out.flushes.Wait()
 }
 
 // begin counts a connection. It returns false if the server is closing.

@@ -1,6 +1,10 @@
 package live
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/framelog/framelog/egress/parts"
+)
 
 type metrics struct {
 	connections   prometheus.Gauge
@@ -9,6 +13,7 @@ type metrics struct {
 	bytes         prometheus.Counter
 	leftOut       *prometheus.CounterVec
 	refused       *prometheus.CounterVec
+	ended         *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -26,10 +31,17 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "framelog_egress_live_sent_bytes_total", Help: "Bytes of media sent over WebSockets.",
 		}),
 		leftOut: counters("left_out_total", "Times that footage was left out. reason: behind (the client was too slow, or away for too long, and got the newest keyframe), gap, hole, replaced or lost.", "reason"),
-		refused: counters("refused_total", "Connections and subscriptions refused at a limit, and connections ended for a message that is not of the protocol.", "limit"),
+		refused: counters("refused_total", "Connections and subscriptions refused at a limit.", "limit"),
+		ended:   counters("ended_total", "Connections that the server ended. reason: ping (the client did not answer), write_timeout (it took nothing for egress.write_timeout), message (it sent what is not of the protocol), unread (it does not read answers) or closing (the server ends).", "reason"),
+	}
+	for _, reason := range []string{endPing, endWrite, endMessage, endUnread, endClosing} {
+		m.ended.WithLabelValues(reason) // 0 from the start, so that an increase shows
+	}
+	for _, reason := range []parts.Reason{parts.Behind, parts.Gap, parts.Hole, parts.Replaced, parts.Lost} {
+		m.leftOut.WithLabelValues(string(reason))
 	}
 	if r != nil {
-		r.MustRegister(m.connections, m.subscriptions, m.inFlight, m.bytes, m.leftOut, m.refused)
+		r.MustRegister(m.connections, m.subscriptions, m.inFlight, m.bytes, m.leftOut, m.refused, m.ended)
 	}
 	return m
 }

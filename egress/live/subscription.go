@@ -107,7 +107,8 @@ func (s *subscription) send(v parts.Viewer) (changed <-chan struct{}, err error)
 		return nil, nil
 	case step.LeftOut != nil:
 		c.m.leftOut.WithLabelValues(string(step.LeftOut.Reason)).Inc()
-		return nil, c.tell(leftOut{typeLeftOut, s.ask.Channel, step.LeftOut})
+		c.out.hold()
+		return nil, errors.Join(c.tell(leftOut{typeLeftOut, s.ask.Channel, step.LeftOut}), c.out.send())
 	}
 	return nil, s.part(init, step)
 }
@@ -151,9 +152,14 @@ func (s *subscription) may() error {
 	return nil
 }
 
-// part sends a part, and before it what the client must know of its fragment. init is nil if
-// the client has it.
+// part sends a part, and before it what the client must know of its fragment, and waits until
+// it has gone out. init is nil if the client has it.
 func (s *subscription) part(init *parts.Init, step parts.Step) error {
+	s.conn.out.hold()
+	return errors.Join(s.write(init, step), s.conn.out.send())
+}
+
+func (s *subscription) write(init *parts.Init, step parts.Step) error {
 	c, f := s.conn, step.Fragment
 	if init != nil {
 		if err := c.tell(config{typeConfig, s.ask.Channel, f.Config, `video/mp4; codecs="` + init.Codecs + `"`}); err != nil {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -45,11 +46,38 @@ func Dial(t *testing.T, h http.Handler, path string, header http.Header) (*Clien
 	return newClient(t, socket), nil
 }
 
+// DialSlow is Dial over a network in which the server's bytes come at the rate that rate returns,
+// bytes a second; 0: none come.
+func DialSlow(t *testing.T, h http.Handler, path string, rate func() int) *Client {
+	t.Helper()
+	socket, refused := open(t, inProcess{h, rate}, path, nil, true)
+	if refused != nil {
+		t.Fatal(refused.Status)
+	}
+	return newClient(t, socket)
+}
+
 // Open is Dial without a client: nobody reads from the socket.
 func Open(t *testing.T, h http.Handler, path string, header http.Header) (*websocket.Conn, *http.Response) {
 	t.Helper()
+	return open(t, inProcess{handler: h}, path, header, true)
+}
+
+// DialMute is Dial for a client that takes all and answers no ping.
+func DialMute(t *testing.T, h http.Handler, path string) *Client {
+	t.Helper()
+	socket, refused := open(t, inProcess{handler: h}, path, nil, false)
+	if refused != nil {
+		t.Fatal(refused.Status)
+	}
+	return newClient(t, socket)
+}
+
+func open(t *testing.T, to inProcess, path string, header http.Header, answers bool) (*websocket.Conn, *http.Response) {
+	t.Helper()
 	socket, resp, err := websocket.Dial(t.Context(), "http://framelog.test"+path, &websocket.DialOptions{
-		HTTPClient: &http.Client{Transport: inProcess{h}}, HTTPHeader: header,
+		HTTPClient: &http.Client{Transport: to}, HTTPHeader: header,
+		OnPingReceived: func(context.Context, []byte) bool { return answers },
 	})
 	if err != nil {
 		if resp == nil {
@@ -210,7 +238,10 @@ func describe(b []byte) (string, error) {
 }
 
 // inProcess sends requests to a handler in this process.
-type inProcess struct{ handler http.Handler }
+type inProcess struct {
+	handler http.Handler
+	rate    func() int // of what the handler sends, bytes a second; nil: no limit
+}
 
 // RoundTrip implements http.RoundTripper.
 func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -227,8 +258,40 @@ func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp := w.Result()
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		resp.Body = ours
+		if p.rate != nil {
+			resp.Body = &slow{Conn: ours, rate: p.rate, closed: make(chan struct{})}
+		}
 	}
 	return resp, nil
+}
+
+// slow reads at a rate.
+type slow struct {
+	net.Conn
+	rate   func() int
+	once   sync.Once
+	closed chan struct{}
+}
+
+// Read implements net.Conn.
+func (s *slow) Read(p []byte) (int, error) {
+	const step = 100 * time.Millisecond
+	for {
+		select {
+		case <-time.After(step):
+		case <-s.closed:
+			return 0, net.ErrClosed
+		}
+		if rate := s.rate(); rate > 0 {
+			return s.Conn.Read(p[:min(len(p), rate*int(step)/int(time.Second))])
+		}
+	}
+}
+
+// Close implements net.Conn.
+func (s *slow) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	return s.Conn.Close()
 }
 
 // hijackable is a ResponseWriter that gives away its connection.

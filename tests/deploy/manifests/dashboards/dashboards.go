@@ -119,6 +119,9 @@ func egress() *dashboard.DashboardBuilder {
 		WithPanel(lines("Segments and playlists in memory", "bytes", "", query{`sum by (instance) (framelog_egress_hls_cache_bytes)`, "{{instance}}"}, query{`sum by (instance) (framelog_egress_hls_range_cache_bytes)`, "{{instance}} playlists of ranges"})).
 		WithPanel(lines("Clients that were too slow, a second", "none", "", query{`sum(rate(framelog_egress_hls_slow_clients_total[$__rate_interval]))`, "HLS"},
 			query{`sum(rate(framelog_egress_events_slow_subscribers_total[$__rate_interval]))`, "events"})).
+		WithPanel(lines("Viewers over sockets", "none", "A page has one socket for all its cameras.", query{`sum(framelog_egress_live_connections)`, "sockets"}, query{`sum(framelog_egress_live_subscriptions)`, "cameras and renditions"})).
+		WithPanel(lines("Sockets that egress ended, a second", "none", "ping and write_timeout: the client took nothing any more, or did not answer.", query{`sum by (reason) (rate(framelog_egress_live_ended_total[$__rate_interval]))`, "{{reason}}"})).
+		WithPanel(lines("Footage left out of sockets, times a second", "none", "behind: the viewer or the network is too slow.", query{`sum by (reason) (rate(framelog_egress_live_left_out_total[$__rate_interval]))`, "{{reason}}"})).
 		WithPanel(lines("Memory", "bytes", "", query{`sum by (instance, role) (process_resident_memory_bytes and on (job, instance, role) framelog_egress_hls_tails)`, "{{instance}} {{role}}"}))
 }
 
