@@ -98,6 +98,24 @@ func Connect(t *testing.T, url string, header http.Header) *Client {
 	return newClient(t, socket)
 }
 
+// ConnectSlow is Connect for a client that takes so many bytes a second, through a small buffer.
+func ConnectSlow(t *testing.T, url string, rate int) *Client {
+	t.Helper()
+	socket, _, err := websocket.Dial(t.Context(), url, &websocket.DialOptions{HTTPClient: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return &slow{Conn: conn, rate: func() int { return rate }, closed: make(chan struct{})}, conn.(*net.TCPConn).SetReadBuffer(16 << 10)
+		},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newClient(t, socket)
+}
+
 func newClient(t *testing.T, socket *websocket.Conn) *Client {
 	t.Helper()
 	socket.SetReadLimit(-1)
