@@ -71,6 +71,9 @@ func New(cfg Config, deps Deps) *Server {
 			Help: "Clips. result: ok, none (there is no footage), several (the range needs several files), busy, gone (the client went away, or was too slow), denied (its right was taken away) or failed.",
 		}, []string{"result"}),
 	}
+	for _, result := range []string{"ok", "none", "several", "busy", "gone", "denied", "failed"} {
+		s.results.WithLabelValues(result) // 0 from the start, so that an increase shows
+	}
 	if deps.Registerer != nil {
 		deps.Registerer.MustRegister(s.results)
 	}

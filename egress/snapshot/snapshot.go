@@ -88,6 +88,9 @@ func New(cfg Config, deps Deps) *Server {
 			Help: "Snapshots. result: exact, nearest (of a rendition), instead (the same, since the exact one could not be decoded), none (there is no picture), busy or failed.",
 		}, []string{"result"}),
 	}
+	for _, result := range []string{"exact", "nearest", "instead", "none", "busy", "failed"} {
+		s.results.WithLabelValues(result) // 0 from the start, so that an increase shows
+	}
 	if deps.Registerer != nil {
 		deps.Registerer.MustRegister(s.results)
 	}

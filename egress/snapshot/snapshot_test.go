@@ -153,7 +153,9 @@ func ask(t *testing.T, l, kafka fakeLog, d Decoder, path string) (w *httptest.Re
 	}
 	for _, f := range all {
 		for _, m := range f.GetMetric() {
-			results += m.GetLabel()[0].GetValue()
+			if m.GetCounter().GetValue() > 0 {
+				results += m.GetLabel()[0].GetValue()
+			}
 		}
 	}
 	return w, results

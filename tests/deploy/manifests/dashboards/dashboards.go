@@ -122,6 +122,9 @@ func egress() *dashboard.DashboardBuilder {
 		WithPanel(lines("Viewers over sockets", "none", "A page has one socket for all its cameras.", query{`sum(framelog_egress_live_connections)`, "sockets"}, query{`sum(framelog_egress_live_subscriptions)`, "cameras and renditions"})).
 		WithPanel(lines("Sockets that egress ended, a second", "none", "ping and write_timeout: the client took nothing any more, or did not answer.", query{`sum by (reason) (rate(framelog_egress_live_ended_total[$__rate_interval]))`, "{{reason}}"})).
 		WithPanel(lines("Footage left out of sockets, times a second", "none", "behind: the viewer or the network is too slow.", query{`sum by (reason) (rate(framelog_egress_live_left_out_total[$__rate_interval]))`, "{{reason}}"})).
+		WithPanel(lines("Clips and snapshots, a second", "none", "busy: raise egress.max_clips or egress.max_snapshots.", query{`sum by (result) (rate(framelog_egress_clips_total[$__rate_interval]))`, "clips, {{result}}"},
+			query{`sum by (result) (rate(framelog_egress_snapshots_total[$__rate_interval]))`, "snapshots, {{result}}"})).
+		WithPanel(lines("Hours read for timelines, a second", "none", "Memory did not have them: raise egress.timeline_hours if this stays high.", query{`sum(rate(framelog_egress_timeline_misses_total[$__rate_interval]))`, "hours"})).
 		WithPanel(lines("Memory", "bytes", "", query{`sum by (instance, role) (process_resident_memory_bytes and on (job, instance, role) framelog_egress_hls_tails)`, "{{instance}} {{role}}"}))
 }
 
