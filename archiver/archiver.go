@@ -53,8 +53,8 @@ type Config struct {
 	Kafka kafka.Config
 	// Archive is where the files go. All processes of the group must have the same one.
 	Archive archive.Dir
-	// Cameras and Renditions are patterns of what is archived (path.Match). Default: all cameras;
-	// "raw" alone, since a processor can make the renditions again.
+	// Cameras and Renditions are patterns of what is archived (path.Match), or PatternData. Default:
+	// all cameras; "raw" and timed metadata, since a processor can make pictures again.
 	Cameras, Renditions []string
 	// Concurrency is how many files are written at once. Default 2.
 	Concurrency int
@@ -84,14 +84,21 @@ func (c Config) withDefaults() Config {
 // names are: they are small, and tell what happened in the footage.
 const PatternData = "role:data"
 
-// Archives reports whether a topic is archived because of its name, not of its role.
-func (c Config) Archives(t schemas.Topic) bool {
+// Archives reports whether a topic is archived: because of its name or, if archivers have begun with
+// it, because of its role.
+func (c Config) Archives(t schemas.Topic, begun bool) bool {
+	return c.byName(t) || begun && c.byRole(t)
+}
+
+// byName reports whether a topic is archived because of its name.
+func (c Config) byName(t schemas.Topic) bool {
 	c = c.withDefaults()
 	return matches(c.Cameras, t.Camera) && matches(c.Renditions, t.Name())
 }
 
 // byRole reports whether a topic is archived if it has timed metadata.
 func (c Config) byRole(t schemas.Topic) bool {
+	c = c.withDefaults()
 	return matches(c.Cameras, t.Camera) && slices.Contains(c.Renditions, PatternData)
 }
 

@@ -110,7 +110,7 @@ func (s *Service) findTopics(ctx context.Context) error {
 	}
 	topics, roles := map[string][]schemas.Topic{}, map[schemas.Topic]schemas.Role{}
 	for _, t := range all {
-		take := s.cfg.Archives(t)
+		take := s.cfg.byName(t)
 		if !take && s.cfg.byRole(t) {
 			if role, known := s.role(ctx, t); known {
 				take, roles[t] = role == schemas.RoleData, role

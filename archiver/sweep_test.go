@@ -192,6 +192,26 @@ func copyFragment(t *testing.T, e *env, f *medialog.Follower, entry schemas.Entr
 	}
 }
 
+// What the broker keeps until it is archived: metadata too, once an archiver has begun with it.
+func TestArchives(t *testing.T) {
+	data := schemas.Topic{Camera: camID, Rendition: "motion"}
+	for _, c := range []struct {
+		config    Config
+		topic     schemas.Topic
+		new, more bool // before archivers have begun with it, and then
+	}{
+		{Config{}, raw, true, true},
+		{Config{}, data, false, true},
+		{Config{Renditions: []string{schemas.Raw}}, data, false, false},
+		{Config{Cameras: []string{"gate"}}, data, false, false},
+		{Config{Renditions: []string{"mot*"}}, data, true, true},
+	} {
+		if n, more := c.config.Archives(c.topic, false), c.config.Archives(c.topic, true); n != c.new || more != c.more {
+			t.Errorf("%+v: %v: %v, %v", c.config, c.topic, n, more)
+		}
+	}
+}
+
 // Cameras that record nothing cost a few requests for all of them together.
 func TestIdleCameras(t *testing.T) {
 	virtual(t, func(t *testing.T, e *env) {

@@ -8,15 +8,14 @@ import (
 	"github.com/framelog/framelog/schemas"
 )
 
-// roles returns the roles of a camera's renditions, also of those that only the archive has.
+// roles returns the roles of a camera's renditions, also of those that only the archive has, unless
+// its store is away: what the log has can be read nevertheless.
 func (f *Footage) roles(ctx context.Context, camera string) (map[string]schemas.Role, error) {
 	roles := map[string]schemas.Role{}
 	if f.Archived != nil {
-		archived, err := f.Archived(ctx, camera)
-		if err != nil {
-			return nil, err
+		if archived, err := f.Archived(ctx, camera); err == nil {
+			maps.Copy(roles, archived)
 		}
-		maps.Copy(roles, archived)
 	}
 	all, err := f.Renditions(ctx, camera)
 	for _, r := range all {

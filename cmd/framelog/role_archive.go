@@ -4,6 +4,7 @@ import (
 	"context"
 	"path"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -42,6 +43,9 @@ func (a *archiveConfig) Check(c *config.Config) error {
 		for i, p := range patterns {
 			if _, err := path.Match(p, ""); err != nil {
 				return c.Errorf(c.Element(key, i), "* stands for any characters, ? for one", "%q is no pattern", p)
+			}
+			if strings.Contains(p, ":") && (key != "archive.renditions" || p != archiver.PatternData) {
+				return c.Errorf(c.Element(key, i), "the only role is "+archiver.PatternData+", among archive.renditions", "%q: no name has a colon", p)
 			}
 		}
 	}
@@ -113,8 +117,8 @@ func (c archiveRoleCmd) Run(ctx context.Context) error {
 		func(ctx context.Context) error { return p.serve(ctx, "--http", c.HTTP, nil) })
 }
 
-// archivedTopics returns which topics are archived, nil if none is.
-func archivedTopics(cfg *config.Config) func(schemas.Topic) bool {
+// archivedTopics returns which topics are archived (broker.Config.Archived), nil if none is.
+func archivedTopics(cfg *config.Config) func(t schemas.Topic, begun bool) bool {
 	if !config.Get[archiveConfig](cfg).Enabled {
 		return nil
 	}

@@ -19,3 +19,18 @@ func TestArchiveInUp(t *testing.T) {
 		}
 	}
 }
+
+// TestArchivePatterns: a role that is none is refused, and not taken for a name that nothing has.
+func TestArchivePatterns(t *testing.T) {
+	for text, ok := range map[string]bool{
+		"archive: {renditions: [raw, 'role:data', 'v*']}\n": true,
+		"archive: {renditions: ['role:variant']}\n":         false,
+		"archive: {renditions: ['role:Data']}\n":            false,
+		"archive: {cameras: ['role:data']}\n":               false,
+		"archive: {cameras: ['[']}\n":                       false,
+	} {
+		if _, err := loadText(t, text); (err == nil) != ok {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}

@@ -108,7 +108,14 @@ func (s *Server) serveLiveKeyframes(w http.ResponseWriter, r *http.Request, res 
 		if errors.Is(err, errMoved) {
 			continue
 		}
-		return sendPlaylist(w, r, Keyframes(entries, "", true))
+		if len(entries) == 0 {
+			return errTimeout // the first fragment is not complete
+		}
+		b, err := with(r.Context(), s.loader.rebuilds, func() ([]byte, error) { return Keyframes(entries, "", true), nil })
+		if err != nil {
+			return err
+		}
+		return sendPlaylist(w, r, b)
 	}
 	return errMoved
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,6 +39,8 @@ const (
 	reused = 4 << 10
 	// maxCopies bounds what waits of messages other than media, for which send waits.
 	maxCopies = 256 << 10
+	// pieceCost is what a slice takes beside its bytes.
+	pieceCost = 24
 	// pieceSize is how much at most goes out before it counts, if the connection is not TCP.
 	pieceSize = 64 << 10
 	// goodbye is how long the end of a connection waits for what was written before.
@@ -89,7 +92,7 @@ func (b *batch) Write(p []byte) (int, error) {
 	}
 	n := len(p)
 	if n <= reused {
-		if len(b.copies)+n > maxCopies {
+		if len(b.copies)+n+pieceCost*len(b.pieces) > maxCopies {
 			return 0, errUnread
 		}
 		b.copies = append(b.copies, p...)
@@ -144,8 +147,10 @@ func (b *batch) flush() {
 		b.mu.Unlock()
 		rest := out
 		var err error
-		if _, is := b.conn.(*net.TCPConn); is {
-			_, err = rest.WriteTo(b.conn) // one system call
+		if _, is := b.conn.(syscall.Conn); is { // also one that embeds a *net.TCPConn
+			var n int64
+			n, err = rest.WriteTo(b.conn) // one system call
+			b.sent.Add(uint64(n))
 		} else {
 			_, err = rest.WriteTo(counting{b})
 		}
@@ -182,15 +187,15 @@ func (b *batch) taken() uint64 {
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()
 	}
-	tcp, ok := conn.(*net.TCPConn)
+	n := b.sent.Load()
+	socket, ok := conn.(syscall.Conn)
 	if !ok {
-		return b.sent.Load()
+		return n
 	}
-	raw, err := tcp.SyscallConn()
+	raw, err := socket.SyscallConn()
 	if err != nil {
-		return 0
+		return n
 	}
-	var n uint64
 	_ = raw.Control(func(fd uintptr) { // an error means that the connection is closed
 		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
 			n = info.Bytes_acked

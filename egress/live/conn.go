@@ -190,8 +190,11 @@ func (c *conn) beat() {
 		}
 		asked := c.asked.Load()
 		reason, limit := endPing, silence
-		if media {
+		switch {
+		case waits:
 			reason, limit = endWrite, c.cfg.WriteTimeout
+		case media: // its system may have it, and the answer stands behind it
+			reason, limit = endWrite, max(c.cfg.WriteTimeout, silence)
 		}
 		if silent := time.Since(c.began) - time.Duration(c.sign.Load()); (waits || asked) && silent >= limit {
 			c.m.ended.WithLabelValues(reason).Inc()

@@ -93,9 +93,10 @@ func (t *trailer) configured(config string) []byte {
 	return nil
 }
 
-// Init returns the init segment of a decoder configuration. It makes it of a file in memory that
-// has the configuration. If there is none, it reads what stands beside the files; if that is missing, it looks
-// for such a file, from the newest on. Errors: medialog.ErrNotFound; those of the file system.
+// Init returns the init segment of a decoder configuration. It makes it of a last box in memory
+// that has the configuration. If there is none, it reads what stands beside the files. If that is
+// missing, it looks for a file that has it, from the newest on. Errors: medialog.ErrNotFound;
+// those of the file system.
 func (s *Set) Init(ctx context.Context, of Series, config string) ([]byte, error) {
 	if err := of.check(); err != nil {
 		return nil, fmt.Errorf("archive: %w", err)

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,15 +64,10 @@ func testInit(t *testing.T, d Dir) {
 	}
 	reindexed := func(want ...string) {
 		t.Helper()
-		var got []string
-		for at, err := range d.Reindex(t.Context(), nil, slog.New(slog.DiscardHandler)) {
-			if err != nil {
-				t.Fatal(err)
+		for r, err := range d.Reindex(t.Context(), nil, slog.New(slog.DiscardHandler)) {
+			if err != nil || r.Series != of || !slices.Equal(r.Written, want) || len(r.LeftOut) > 0 {
+				t.Errorf("%+v, %v; want %q", r, err, want)
 			}
-			got = append(got, at)
-		}
-		if want = append(want, of.Path()); strings.Join(got, " ") != strings.Join(want, " ") {
-			t.Errorf("written are %q, want %q", got, want)
 		}
 	}
 	serves(NewSet(d, nil, nil))
@@ -105,6 +103,21 @@ func testInit(t *testing.T, d Dir) {
 	serves(NewSet(d, nil, nil))
 	if _, err := s.Init(t.Context(), of, strings.Repeat("0", 16)); !errors.Is(err, medialog.ErrNotFound) {
 		t.Errorf("a configuration that nothing has: %v", err)
+	}
+}
+
+// Reindex tells which files it could not read.
+func TestReindexLeavesOut(t *testing.T) {
+	d := Local(t.TempDir())
+	putFile(t, d, topic, 1, testmedia.Start, 4, testmedia.Start)
+	broken := putFile(t, d, topic, 5, testmedia.Start.Add(4*time.Second), 4, testmedia.Start)
+	if err := os.Truncate(broken, 100); err != nil {
+		t.Fatal(err)
+	}
+	for r, err := range d.Reindex(t.Context(), nil, slog.New(slog.DiscardHandler)) {
+		if err != nil || len(r.LeftOut) != 1 || filepath.Join(root(d), r.LeftOut[0].Path) != broken {
+			t.Errorf("%+v, %v", r, err)
+		}
 	}
 }
 

@@ -14,14 +14,14 @@ import (
 
 // Reindex makes again what stands beside the files of an archive, where it is missing or wrong:
 // init segments, and the summaries for timelines. Readers need neither: it makes them faster after
-// files were copied or restored. It reads the last box of each file, and yields the path of each
-// init segment that it has written, and of each series whose summaries are complete. Archivers may run meanwhile. want chooses
-// the series; nil: all. An error is the last element: those of the store; ctx's.
-func (d Dir) Reindex(ctx context.Context, want func(Series) bool, log *slog.Logger) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
+// files were copied or restored. It reads the last box of each file, and yields what it has done.
+// Archivers may run meanwhile. want chooses the series; nil: all. An error is the last element:
+// those of the store; ctx's.
+func (d Dir) Reindex(ctx context.Context, want func(Series) bool, log *slog.Logger) iter.Seq2[Reindexed, error] {
+	return func(yield func(Reindexed, error) bool) {
 		all, err := d.Series(ctx)
 		if err != nil {
-			yield("", err)
+			yield(Reindexed{}, err)
 			return
 		}
 		z := NewSummariser(d, log)
@@ -29,27 +29,36 @@ func (d Dir) Reindex(ctx context.Context, want func(Series) bool, log *slog.Logg
 			if want != nil && !want(s) {
 				continue
 			}
-			written, err := d.reindexInits(ctx, s, log)
-			for _, at := range written {
-				if !yield(at, nil) {
-					return
-				}
-			}
+			r, err := d.reindexInits(ctx, s)
 			if err == nil {
 				err = z.all(ctx, s)
 			}
-			if !yield(s.Path(), err) || err != nil {
+			if !yield(r, err) || err != nil {
 				return
 			}
 		}
 	}
 }
 
+// Reindexed is what Reindex has done with a series.
+type Reindexed struct {
+	Series
+	Written []string // paths of the init segments that it has written
+	LeftOut []Left   // files that cannot be read
+}
+
+// Left is a file that was left out.
+type Left struct {
+	Path  string
+	Cause error
+}
+
 // reindexInits writes the init segments of a series that are missing or wrong.
-func (d Dir) reindexInits(ctx context.Context, s Series, log *slog.Logger) (written []string, err error) {
+func (d Dir) reindexInits(ctx context.Context, s Series) (r Reindexed, err error) {
+	r.Series = s
 	files, err := d.Files(ctx, s)
 	if err != nil {
-		return nil, err
+		return r, err
 	}
 	needed := inits{}
 	for _, k := range files {
@@ -59,10 +68,10 @@ func (d Dir) reindexInits(ctx context.Context, s Series, log *slog.Logger) (writ
 		}
 		switch {
 		case ctx.Err() != nil:
-			return nil, ctx.Err()
+			return r, ctx.Err()
 		case errors.Is(err, fs.ErrNotExist): // it was deleted meanwhile
 		case err != nil:
-			log.Warn("archive: a file is left out; see \"framelog archive verify\"", "file", k.Path(), "err", err)
+			r.LeftOut = append(r.LeftOut, Left{k.Path(), err})
 		}
 	}
 	for _, at := range slices.Sorted(maps.Keys(needed)) {
@@ -73,14 +82,14 @@ func (d Dir) reindexInits(ctx context.Context, s Series, log *slog.Logger) (writ
 			}
 		}
 		if errors.Is(err, errNoInit) {
-			written = append(written, at)
+			r.Written = append(r.Written, at)
 			err = d.writeInit(ctx, at, needed[at])
 		}
 		if err != nil {
-			return written, fmt.Errorf("archive: write %s: %w", at, err)
+			return r, fmt.Errorf("archive: write %s: %w", at, err)
 		}
 	}
-	return written, nil
+	return r, nil
 }
 
 // all writes the summaries of a series that are missing, or not right any more, without a rest.

@@ -57,15 +57,13 @@ const DamagedEnd = ".damaged"
 // SetAside renames a file that is damaged: readers do not list it any more. Keeper removes it a week
 // later. Errors: those of the store.
 func (d Dir) SetAside(ctx context.Context, k Kept) error {
-	to := k.Path() + DamagedEnd
-	if err := d.store.Rename(ctx, k.Path(), to); err != nil {
-		return err
-	}
 	if on, ok := d.store.(disk); ok { // other stores make a new file
 		now := time.Now()
-		_ = os.Chtimes(on.path(to), now, now) // else it counts from when it was archived
+		if err := os.Chtimes(on.path(k.Path()), now, now); err != nil {
+			return err
+		}
 	}
-	return nil
+	return d.store.Rename(ctx, k.Path(), k.Path()+DamagedEnd)
 }
 
 // leftover is another file in the directory of a series: one that is being written, or was.

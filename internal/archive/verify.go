@@ -48,12 +48,10 @@ type Checked struct {
 	Cause  error // of Damaged and Differs
 }
 
-// Verify reads the files of an archive and compares them with their sums, and the init segments that
-// stand beside them with those that the files need. Of the latter only those that are wrong are told.
-// Files of which a
-// fragment differs come after those of their series. A damaged file is told whatever the
-// selection's times are, since its own cannot be read. An error is the last element: those
-// of the file system, and of ctx.
+// Verify reads the files of an archive and compares them with their sums. Files of which a
+// fragment differs come after those of their series, and behind them init segments that are not
+// those that the files need. A damaged file is told whatever the selection's times are, since
+// its own cannot be read. An error is the last element: those of the file system, and of ctx.
 func (d Dir) Verify(ctx context.Context, s Selection) iter.Seq2[Checked, error] {
 	return func(yield func(Checked, error) bool) {
 		all, err := d.Series(ctx)

@@ -20,7 +20,7 @@ import (
 // the offset name the chunks. Only the goroutine of the keeper uses it.
 type archived struct {
 	group  string
-	wants  func(schemas.Topic) bool // nil: nothing is archived
+	wants  func(t schemas.Topic, begun bool) bool // Config.Archived
 	names  schemas.Names
 	client *kgo.Client
 	adm    *kadm.Client
@@ -41,7 +41,8 @@ const lookBefore = 64
 // anything else can be deleted.
 func (a *archived) protects(topic string) bool {
 	t, index, ok := a.names.Parse(topic)
-	return ok && !index && a.wants != nil && a.wants(t)
+	_, begun := a.topics[topic]
+	return ok && !index && a.wants != nil && a.wants(t, begun)
 }
 
 // end returns the offset before which the footage of a partition is archived.
@@ -66,7 +67,7 @@ func (a *archived) update(ctx context.Context) error {
 		media := a.names.Media(t)
 		if had, ok := a.topics[media]; ok && had.committed.At == o.At && had.committed.Metadata == o.Metadata {
 			now[media] = had
-		} else if a.protects(media) {
+		} else if a.wants(t, true) {
 			changed[index] = o.Offset
 		}
 	}

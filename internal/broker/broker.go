@@ -66,8 +66,9 @@ type Config struct {
 	// SegmentBytes is larger.
 	Limit int64
 	// Archived reports whether a topic's footage is archived, by processes of the consumer
-	// group Archivers. What is not archived yet is deleted last. Nil: nothing is archived.
-	Archived  func(schemas.Topic) bool
+	// group Archivers; begun: they have archived some of it. What is not archived yet is deleted
+	// last. Nil: nothing is archived.
+	Archived  func(t schemas.Topic, begun bool) bool
 	Archivers string
 	// Prefix stands before Framelog's topic names and the group's (default empty).
 	Prefix string

@@ -18,7 +18,7 @@ import (
 // end to end: every picture that the camera sent, and where the camera was away the next one.
 func TestRangeOverTrouble(t *testing.T) {
 	b := testenv.Chromium(t)
-	const first, second, away = 3, 6, 2 // seconds
+	const first, second, away = 3, 9, 2 // seconds
 	const other = 500                   // the number of the first picture after the absence
 	encoder := []string{"-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-sc_threshold", "0"}
 	files := []string{numbered(t, 0, first, "320x240", encoder...), numbered(t, other, second, "640x360", encoder...)}

@@ -35,7 +35,8 @@ interface Subscription {
 
 const look = 1000; // ms between two looks at the connection
 const opening = 4; // looks after which a connection that has said nothing is given up
-const silence = 8; // looks without a message after which one counts as dead: the server says something every 5 s
+const mute = 8; // looks without a message behind the hello after which one counts as dead
+const silence = 15; // likewise when something has come: a large part may take long over a slow network
 const ackAfter = 100; // ms in which acknowledgements are gathered
 const idle = 5_000; // ms without a subscription after which the connection ends
 const tries = 2; // that fail although the server answers, and then the socket does not come through
@@ -44,6 +45,8 @@ const mostDoublings = 1; // of the wait before the next attempt: at most 1.25 s,
 const patience = 1500; // ms for which the server's answer is waited for
 const settle = 1000; // ms after a subscription ends until its place is given to another
 const anotherTry = 30_000; // ms between attempts while the socket does not come through
+const mostLonger = 4; // doublings of that, if the socket came through and failed again soon
+const steady = 60_000; // ms for which a connection that comes through stays
 const maxChannel = 65_535;
 const onlineAfter = 1000; // ms of silence after which a connection is not trusted when the network is back
 const shownAfter = 6000; // ms, likewise when the page is seen again
@@ -59,12 +62,14 @@ export class LiveSocket {
   private wire: Wire | undefined;
   private failures = 0; // in a row
   private refused = 0; // failures since the server answers other requests
+  private gaveUp = 0; // how often the socket has come through and failed again soon
   private answers = 0; // since when it does, while there is no connection; 0: not known
   private channel = 0; // the last that was used
   private taken = 0; // bytes, since the connection began
   private told = 0; // of these, those that the server knows of
   private inFlight = 0; // the most that the server sends before it is told
   private quiet = 0; // looks in a row at which nothing had come
+  private speaks = false; // something has come behind the hello
   private begun = 0; // when the latest attempt to connect was
   private heard = 0; // when something came, or it began
   private denied = false; // a subscription of this connection has ended, which had the right to its footage before
@@ -160,11 +165,12 @@ export class LiveSocket {
     wire.onclose = () => this.lost();
     this.wire = wire;
     this.quiet = 0;
+    this.speaks = false;
     this.begun = this.heard = now();
     this.taken = this.told = 0;
     this.denied = false;
     this.watching = setInterval(() => {
-      if (++this.quiet >= (this.open ? silence : opening)) this.lost();
+      if (++this.quiet >= (!this.open ? opening : this.speaks ? silence : mute)) this.lost();
     }, look);
   }
 
@@ -184,15 +190,17 @@ export class LiveSocket {
 
   private lost(): void {
     const waited = this.open ? 0 : now() - this.begun;
+    if (this.open && now() - this.since > steady) this.gaveUp = 0;
     this.end();
     this.failures++;
     if (this.answers && (++this.refused >= tries || now() - this.answers > longest)) this.giveUp();
-    if (this.broken) this.again(spread(anotherTry));
+    if (this.broken) this.again(spread(anotherTry * 2 ** Math.min(this.gaveUp - 1, mostLonger)));
     else if (this.all.size) this.again(Math.max(0, this.wait() - waited));
   }
 
   /** The socket does not come through. */
   private giveUp(): void {
+    if (!this.broken) this.gaveUp++;
     this.broken = true;
     const all = [...this.all];
     this.all.clear();
@@ -259,6 +267,7 @@ export class LiveSocket {
       for (const s of this.all) this.ask(s);
       return;
     }
+    this.speaks ||= m.type !== 'end';
     if (m.type === 'now') this.works();
     if (!('channel' in m)) return;
     const s = this.of(m.channel);

@@ -59,8 +59,10 @@ test('a socket', async (t) => {
     { type: 'subscribe', channel: 4, camera: 'shed', rendition: '720p', after: { seq: 5, epoch: 3, part: 9 } },
   ]);
 
-  // So does one after a silence.
-  await pass(10_000);
+  // So does one after a silence, which may be long: a large part takes its time over a slow network.
+  await pass(13_000);
+  assert.equal(server.wires.length, 2);
+  await pass(3000);
   assert.equal(server.wires.length, 3);
   server.hello();
   server.wire.sent.splice(0);
@@ -186,6 +188,47 @@ test('the network is back, or the page is seen again', async (t) => {
   const { length } = server.wires;
   socket.wake(1000);
   assert.equal(server.wires.length, length + 1, 'it tries at once');
+  leave();
+});
+
+test('a socket that comes through and fails again soon is tried less often', async (t) => {
+  t.mock.method(Math, 'random', () => 0.5);
+  const pass = time(t), server = new Server(), socket = new LiveSocket(server.connect, server.there);
+  const leave = socket.subscribe('yard', 'raw', listener());
+  const fail = async () => { // it has come through, and is lost with each attempt then
+    server.now();
+    server.refuses = true;
+    server.lose();
+    for (let i = 0; !socket.broken && i < 200; i++) await pass(50);
+    assert.ok(socket.broken);
+    server.refuses = false;
+  };
+  const tried = async () => { // after how long it is tried again
+    const { length } = server.wires;
+    let ms = 0;
+    for (; server.wires.length === length && ms < 600_000; ms += 1000) await pass(1000);
+    return ms;
+  };
+  server.hello();
+  await fail();
+  for (const want of [30_000, 60_000, 120_000]) {
+    socket.whenFree(() => socket.subscribe('yard', 'raw', listener()));
+    const got = await tried();
+    assert.ok(Math.abs(got - want) <= 2000, `after ${got} ms, want ${want}`);
+    server.hello();
+    await fail();
+  }
+  socket.whenFree(() => socket.subscribe('yard', 'raw', listener()));
+  await tried();
+  server.hello();
+  for (let i = 0; i < 14; i++) { // this one stays
+    server.now();
+    await pass(5000);
+  }
+  await fail();
+  socket.whenFree(() => undefined);
+  const got = await tried();
+  assert.ok(Math.abs(got - 30_000) <= 2000, `after a steady one: ${got} ms`);
   leave();
 });
 

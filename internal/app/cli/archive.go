@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"path"
@@ -161,29 +162,38 @@ func (c *ArchiveListCmd) files(ctx context.Context, env *ArchiveEnv, s archive.S
 		return err
 	}
 	n := 0
-	all := []listedFile{}
 	for f, err := range env.Dir.Select(ctx, s) {
 		if err != nil {
 			return err
 		}
 		n++
 		at := env.Dir.String() + "/" + f.Path()
+		line := fmt.Sprintf("%s  %s  %s  %s  %9s  %s\n", f.Topic.Camera, f.Topic.Name(), shownTime(f.From), shownTime(f.To), megabytes(f.Size), at)
 		if c.Output == "json" {
-			all = append(all, listedFile{f.Topic.Camera, f.Topic.Name(), f.From.UTC(), f.To.UTC(), f.Size, at})
-			continue
+			b, err := json.MarshalIndent(listedFile{f.Topic.Camera, f.Topic.Name(), f.From.UTC(), f.To.UTC(), f.Size, at}, "  ", "  ")
+			if err != nil {
+				return err
+			}
+			line = ",\n  " + string(b)
+			if n == 1 {
+				line = "[" + line[1:]
+			}
 		}
-		if _, err := fmt.Fprintf(env.Out, "%s  %s  %s  %s  %9s  %s\n", f.Topic.Camera, f.Topic.Name(), shownTime(f.From), shownTime(f.To), megabytes(f.Size), at); err != nil {
+		if _, err := io.WriteString(env.Out, line); err != nil {
 			return err
 		}
 	}
+	end := ""
 	switch {
+	case c.Output == "json" && n == 0:
+		end = "[]\n"
 	case c.Output == "json":
-		return printJSON(env.Out, all)
+		end = "\n]\n"
 	case n == 0:
-		_, err := fmt.Fprintf(env.Out, "The archive %s has nothing of that.\n", env.Dir)
-		return err
+		end = fmt.Sprintf("The archive %s has nothing of that.\n", env.Dir)
 	}
-	return nil
+	_, err := io.WriteString(env.Out, end)
+	return err
 }
 
 func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }

@@ -81,7 +81,11 @@ func TestArchiveCommands(t *testing.T) {
 	list(&ArchiveListCmd{outputFlag: table, seriesFlags: all(), Files: true, spanFlags: during})
 	has(from, to, file)
 	list(&ArchiveListCmd{outputFlag: asJSON, seriesFlags: all(), Files: true, spanFlags: during})
-	has(`"path": "`+file, `"camera": "yard"`)
+	var listed []listedFile
+	if err := json.Unmarshal(out.Bytes(), &listed); err != nil || len(listed) != 1 || listed[0].Path != file || listed[0].Camera != "yard" || !listed[0].From.Equal(testmedia.Start) {
+		t.Errorf("%v: %+v", err, listed)
+	}
+	out.Reset()
 	list(&ArchiveListCmd{outputFlag: table, seriesFlags: all(), Files: true, spanFlags: spanFlags{From: during.To}})
 	has("nothing of that")
 
