@@ -23,7 +23,7 @@ type sound struct {
 	pts   int64 // of the newest frame, as it came
 	shift int64
 	seen  time.Time // when it came
-	quiet time.Time // since when sound is missing: seen, and later by what the pictures were late since
+	quiet time.Time // silence counts from here: seen, moved by the first break after it (wait)
 
 	// The session's.
 	aligned bool

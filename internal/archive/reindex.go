@@ -16,7 +16,7 @@ import (
 // init segments, and the summaries for timelines. Readers need neither: it makes them faster after
 // files were copied or restored. It reads the last box of each file, and yields what it has done.
 // Archivers may run meanwhile. want chooses the series; nil: all. An error is the last element:
-// those of the store; ctx's.
+// those of the store; ctx's. log gets what is wrong with summaries.
 func (d Dir) Reindex(ctx context.Context, want func(Series) bool, log *slog.Logger) iter.Seq2[Reindexed, error] {
 	return func(yield func(Reindexed, error) bool) {
 		all, err := d.Series(ctx)
