@@ -63,4 +63,5 @@ quiet() { # prints what a command says only where it fails
 # sudo asks for its password on the terminal, so before the output is put away.
 [ ${#as_root[@]} -eq 0 ] || sudo -v
 quiet "${as_root[@]}" apt-get update -q
-quiet "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+# A fresh machine may be installing updates by itself: they are waited for.
+quiet "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y -q --no-install-recommends "${missing[@]}"
