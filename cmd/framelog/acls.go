@@ -17,7 +17,7 @@ import (
 // aclsCmd is "framelog acls".
 type aclsCmd struct {
 	settings
-	Role       string   `help:"Whose rights: ingest, process, egress, editor, monitor, admin or up." required:"" placeholder:"ROLE"`
+	Role       string   `help:"Whose rights: ingest, process, archive, egress, editor, monitor, admin or up." required:"" placeholder:"ROLE"`
 	User       string   `help:"Who gets them, as Kafka names it: User:ingest; with client certificates User: and the subject." required:"" placeholder:"User:NAME"`
 	Name       string   `help:"With --role process: the name of the processor." placeholder:"NAME"`
 	Cameras    []string `help:"Only for the footage of these cameras, separated by commas. Default: all cameras." placeholder:"ID"`

@@ -52,7 +52,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		unranged:   counter("range_cache_evictions_total", "Playlists of ranges that left memory for others."),
 		forgotten:  counter("miss_evictions_total", "Answers of indexes that were forgotten early, at max_misses."),
 		lookups:    counter("index_reads_total", "Reads of indexes for segments, parts and inits that no tail knows, and for the roles of renditions."),
-		slow:       counter("slow_clients_total", "Clients that were cut off because they took no data for write_timeout."),
+		slow:       counter("slow_clients_total", "Clients that were cut off because they took longer than write_timeout for 1 MiB."),
 		dropped:    counter("provisional_dropped_total", "Fragments whose parts were dropped for the limit or could not be made."),
 		files:      counters("files_total", "Files of complete segments and inits.", "result"),
 		cameraDelay: prometheus.NewGaugeVec(prometheus.GaugeOpts{

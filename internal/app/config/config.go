@@ -38,7 +38,7 @@ type Config struct {
 	Name    string   `yaml:"name" default:"" doc:"Name of this file in the registry. A file with a name may move to another host. Empty: the name of the file without its ending. Then a file with the same name in another place is another file."`
 	Cameras []Camera `yaml:"cameras" doc:"The cameras of this file. Cameras of the page and the API exist beside them."`
 
-	Processors []Processor `yaml:"processors" doc:"The processors that framelog up runs on this machine, and that framelog process NAME finds here. If the file has no such key, framelog up --demo runs motion on the cameras of the demo."`
+	Processors []Processor `yaml:"processors" doc:"The processors that framelog up runs on this machine, and that framelog process NAME finds here. If the file has no such key, framelog up --demo runs motion and thumbnail on the cameras of the demo."`
 
 	// Path is the file that was read; empty if there was none. origin maps a key
 	// to the place that set its value.
@@ -79,7 +79,7 @@ type Log struct {
 type Topics struct {
 	Partitions     int      `yaml:"partitions" default:"2" min:"1" max:"64" doc:"Partitions of a camera's topic: as many processes can work on one camera at the same time. You can raise it later, but not lower it."`
 	Retention      Duration `yaml:"retention" default:"24h" min:"1m" doc:"How long Kafka keeps footage. The embedded broker keeps less if it reaches its limit before."`
-	RetentionBytes Size     `yaml:"retention_bytes" default:"0" doc:"Most bytes of footage of one camera. 0: only retention limits it."`
+	RetentionBytes Size     `yaml:"retention_bytes" default:"0" doc:"Most bytes of footage of one camera, and of each of its renditions, all partitions together. 0: only retention limits it."`
 	SegmentBytes   Size     `yaml:"segment_bytes" default:"0" doc:"Segment size of footage. Kafka deletes whole segments. 0: 64MiB; with the embedded broker a size that suits its limit."`
 	Budget         Size     `yaml:"budget" default:"16MiB" min:"1MiB" doc:"Most bytes of one camera that wait in memory for Kafka. Beyond it whole fragments are refused and become gaps."`
 }
