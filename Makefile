@@ -53,16 +53,16 @@ test: deps-test
 # twice would take too long. Browsers show the pictures of a system without the race detector,
 # as users have it; the faults run with it, and test-long runs both with it. The last lines run
 # without it too: it hides some faults (it takes several times the memory), and it makes some
-# tests slow and finds nothing there (testenv.SkipRace).
+# tests slow and finds nothing there (testenv.SkipRace). make vet has vetted all before.
 SYSTEMS := /tests/(bench|compat|deploy|examples|faults|kafkasec|testenv|upgrade)
 test-go:
 	cd tests/deploy/manifests && FRAMELOG_TEST_BINARY=$(or $(abspath $(FRAMELOG_TEST_BINARY)),$(CURDIR)/bin/framelog) $(GO) test ./...
-	$(GO) list $(PKG) | sed -E '\@$(SYSTEMS)|/tests/e2e@d' | xargs -r $(GO) test -race -shuffle=on -timeout 24m -p 3 -parallel 4 $(TEST_FLAGS)
-	$(GO) list $(PKG) | sed '\|/tests/e2e$$|!d' | xargs -r $(GO) test $(E2E_RACE) -shuffle=on -timeout 24m $(TEST_FLAGS)
-	$(GO) list $(PKG) | sed -E '\@$(SYSTEMS)@!d' | xargs -r $(GO) test -race -shuffle=on -timeout 24m -p 1 $(TEST_FLAGS)
-	$(GO) test -count=1 -run '^TestKilled$$' ./internal/broker
-	$(GO) test -count=1 -run '^TestSimulation' ./internal/medialog ./archiver
-	$(GO) test -count=1 -timeout 24m ./processors/motion
+	$(GO) list $(PKG) | sed -E '\@$(SYSTEMS)|/tests/e2e@d' | xargs -r $(GO) test -vet=off -race -shuffle=on -timeout 24m -p 3 -parallel 4 $(TEST_FLAGS)
+	$(GO) list $(PKG) | sed '\|/tests/e2e$$|!d' | xargs -r $(GO) test -vet=off $(E2E_RACE) -shuffle=on -timeout 24m $(TEST_FLAGS)
+	$(GO) list $(PKG) | sed -E '\@$(SYSTEMS)@!d' | xargs -r $(GO) test -vet=off -race -shuffle=on -timeout 24m -p 1 $(TEST_FLAGS)
+	$(GO) test -vet=off -count=1 -run '^TestKilled$$' ./internal/broker
+	$(GO) test -vet=off -count=1 -run '^TestSimulation' ./internal/medialog ./archiver
+	$(GO) test -vet=off -count=1 -timeout 24m ./processors/motion
 
 # All of it: with every player of others over every change, and every kind of stream.
 test-long: deps-test
