@@ -4,6 +4,7 @@ import { backoff, type Clock } from './pace';
 import { drain, freeze, unload, whenShown, type PlayerState, type Report } from './playing';
 
 const errorsKept = 20;
+const unseenFrom = 3_000; // ms without a look after which the page counts as not seen meanwhile
 
 export abstract class Attempts {
   state: PlayerState = 'idle';
@@ -16,9 +17,11 @@ export abstract class Attempts {
   protected begunAt = 0;
   protected lastProgress = 0; // when the picture moved
   protected stalls = 0;
+  protected seenFrom = 0; // since when the page is seen and its timers run
   private attempt = 0; // how often it broke without playing well in between
   private awaySince = 0;
   private lastTime = -1;
+  private looked = -Infinity; // when tick was called
   private rebuilds = 0;
   private firstPicture: number | null = null;
   private readonly errors: string[] = [];
@@ -79,6 +82,8 @@ export abstract class Attempts {
     const now = performance.now(), at = this.video.currentTime;
     const moved = at !== this.lastTime;
     this.lastTime = at;
+    if (document.hidden || now - this.looked > unseenFrom) this.seenFrom = now;
+    this.looked = now;
     if (!this.wanted) {
       if (this.state !== 'idle' && now - this.awaySince > drain) this.stop();
       else if (this.state === 'playing' && !moved) this.set('waiting');

@@ -24,6 +24,7 @@ export class Buffer {
   private source: SourceBuffer | undefined;
   private open = false;
   private ended = false;
+  private since = 0; // when the first step became the first
 
   /**
    * Makes a buffer for a media source. full is called when the browser takes no
@@ -51,6 +52,9 @@ export class Buffer {
   /** How many steps wait. */
   waiting(): number { return this.steps.length; }
 
+  /** Since when a step waits and none has been done, by performance.now(); 0: none waits. */
+  waits(): number { return this.steps.length && this.since; }
+
   /** The ranges that are in the buffer. */
   ranges(): { start: number; end: number }[] {
     if (!this.source || this.ended) return [];
@@ -70,7 +74,9 @@ export class Buffer {
       return;
     }
     this.steps.push(s);
-    if (this.steps.length === 1) this.run();
+    if (this.steps.length > 1) return;
+    this.since = performance.now();
+    this.run();
   }
 
   /** Does the first step, and those behind it. */
@@ -93,6 +99,7 @@ export class Buffer {
 
   private finish(): void {
     const s = this.steps.shift();
+    this.since = performance.now();
     if (s && 'done' in s) s.done();
   }
 

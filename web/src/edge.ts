@@ -107,12 +107,20 @@ export const longestSilence = 60_000; // ms without a part of a live camera, ove
 const flowing = 3_000; // ms since the last part within which parts count as coming
 
 /**
- * Whether a picture that stands has to be helped: there is footage for it, or parts come from
- * which it gets none, for too long; or nothing comes. All times are in ms. open is when the
- * connection began; Infinity: there is none. partsFrom is when the first part came behind the
- * last progress; 0: none has.
+ * Whether a buffer has taken nothing for too long. waits is since when something waits for it;
+ * 0: nothing waits. Whether parts come says nothing then: what the buffer does not take is not
+ * acknowledged, so the server soon sends nothing more, to no player of the connection.
  */
-export function stuck(s: { now: number; open: number; progress: number; part: number; partsFrom: number; has: boolean }): boolean {
+export const hangs = (s: { now: number; waits: number }): boolean => s.waits > 0 && s.now - s.waits > 2 * patience;
+
+/**
+ * Whether a picture that stands has to be helped: its buffer takes nothing, there is footage for
+ * it, or parts come from which it gets none, for too long; or nothing comes. All times are in ms.
+ * open is when the connection began; Infinity: there is none. partsFrom is when the first part
+ * came behind the last progress; 0: none has. waits is as in hangs.
+ */
+export function stuck(s: { now: number; open: number; progress: number; part: number; partsFrom: number; waits: number; has: boolean }): boolean {
+  if (hangs(s)) return true;
   if (s.has) return s.now - s.progress > 2 * patience;
   if (s.partsFrom && s.now - s.part < flowing) return s.now - s.partsFrom > 2 * patience;
   return s.now - Math.max(s.open, s.progress, s.part) > longestSilence;

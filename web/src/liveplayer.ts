@@ -4,7 +4,7 @@ import { renditions } from './api';
 import { Attempts } from './attempts';
 import { Buffer, mediaSource, plays } from './buffer';
 import { variantsOf } from './choice';
-import { Edge, dateAt, longestSilence, place, removable, stuck, type Mark, type Place } from './edge';
+import { Edge, dateAt, hangs, longestSilence, place, removable, stuck, type Mark, type Place } from './edge';
 import { spread, type Clock } from './pace';
 import { drain, type Mode, type Playing, type Report } from './playing';
 import type { Fragment } from './protocol';
@@ -72,8 +72,8 @@ export class LivePlayer extends Attempts implements Playing {
     else {
       // Without footage there is nothing to play: a new player has none either.
       const { ahead, next } = this.place();
-      if (stuck({ now, open: this.socket.since, progress: this.lastProgress, part: this.lastPart, partsFrom: this.partsFrom, has: ahead > 1 || next !== undefined })) {
-        this.rebuild(`no progress; ${this.buffer?.waiting() ?? 0} steps wait, in the buffer is ${JSON.stringify(this.buffer?.ranges() ?? [])}`);
+      if (stuck({ now, open: this.socket.since, progress: this.lastProgress, part: this.lastPart, partsFrom: this.partsFrom, waits: this.waits(), has: ahead > 1 || next !== undefined })) {
+        this.noProgress();
         return;
       }
     }
@@ -83,9 +83,20 @@ export class LivePlayer extends Attempts implements Playing {
 
   private tickSparse(now: number): void {
     const since = now - Math.max(this.lastPart, this.begunAt, this.socket.since);
-    if (since > longestSilence) this.rebuild('no keyframe');
+    if (hangs({ now, waits: this.waits() })) this.noProgress();
+    else if (since > longestSilence) this.rebuild('no keyframe');
     else if (this.played) this.set(since > drain ? 'waiting' : 'playing');
     this.trim();
+  }
+
+  private noProgress(): void {
+    this.rebuild(`no progress; ${this.buffer?.waiting() ?? 0} steps wait, in the buffer is ${JSON.stringify(this.buffer?.ranges() ?? [])}`);
+  }
+
+  /** As hangs takes it. A page that is not seen does not count: a browser may open no media source there. */
+  private waits(): number {
+    const since = this.buffer?.waits() ?? 0;
+    return since && Math.max(since, this.seenFrom);
   }
 
   keyframes(only: boolean): void {

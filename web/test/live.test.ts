@@ -147,7 +147,9 @@ test('a picture that stands', () => {
     ['nothing comes for a minute', { progress: now - 61_000, part: now - 61_000, partsFrom: 0, has: false }, true],
     ['the camera is back', { progress: now - 50_000, part: now, partsFrom: now - 5_000, has: false }, false],
     ['parts come, and nothing of them can be played', { progress: now - 17_000, part: now - 100, partsFrom: now - 16_500, has: false }, true],
-  ] as const) assert.equal(stuck({ now, open: 0, ...s }), want, what);
+    ['the buffer is slow', { progress: now - 17_000, part: now - 14_000, partsFrom: now - 15_500, has: false, waits: now - 15_500 }, false],
+    ['the buffer takes nothing, so nothing comes any more', { progress: now - 19_000, part: now - 14_000, partsFrom: now - 16_500, has: false, waits: now - 16_500 }, true],
+  ] as const) assert.equal(stuck({ now, open: 0, waits: 0, ...s }), want, what);
 });
 
 test('marks', () => {
@@ -199,6 +201,26 @@ class Source {
     this.end();
   }
 }
+
+test('since when a buffer takes nothing', (t) => {
+  let now = 1000;
+  t.mock.method(performance, 'now', () => now);
+  const source = new Source();
+  const buffer = new Buffer(source as unknown as MediaSource, () => undefined, () => undefined);
+  const at = (ms: number, what: () => void) => {
+    now = ms;
+    what();
+    return buffer.waits();
+  };
+  const append = () => buffer.append(new Uint8Array([1]), () => undefined);
+  assert.equal(buffer.waits(), 0, 'nothing waits');
+  assert.equal(at(2000, () => buffer.type('m')), 2000);
+  assert.equal(at(3000, append), 2000, 'the source is not open');
+  assert.equal(at(4000, () => buffer.opened()), 4000, 'the type is set');
+  assert.equal(at(5000, append), 4000);
+  assert.equal(at(6000, () => source.finish()), 6000, 'the next one has waited since then');
+  assert.equal(at(7000, () => source.finish()), 0);
+});
 
 test('a buffer', () => {
   const source = new Source(), failed: string[] = [], done: number[] = [];

@@ -47,7 +47,7 @@ function wall(t: TestContext, count: number, seen: number) {
     server.tell({ type: 'end', channel: n, reason, error: '' });
   };
   const via = (id: string) => w.screen(id)!.player.report().via;
-  return { w, ids, see, comes, end, via, pass, server };
+  return { w, ids, see, comes, end, via, pass, server, channel };
 }
 
 const times = (n: number, what: string): string[] => Array<string>(n).fill(what);
@@ -107,6 +107,31 @@ test('a camera whose log does not answer is asked for again after a second', asy
     assert.equal(comes()[0], soon ? 'all' : 'nothing', reason);
     await pass(15_000);
     assert.equal(comes()[0], 'all', reason);
+  }
+});
+
+test('a tile whose media source does not open is made anew, so that the others go on', async (t) => {
+  for (const [what, sparse] of [['all pictures', false], ['keyframes', true]] as const) {
+    const { w, ids, pass, server, channel } = wall(t, sparse ? 17 : 1, sparse ? 17 : 1);
+    const { player } = w.screen(ids[ids.length - 1]!)!;
+    const look = async (seconds: number) => {
+      for (let i = 0; i < seconds; i++) {
+        await pass(1000);
+        w.tick();
+      }
+    };
+    await look(1);
+    const n = channel(player.report().camera);
+    server.tell({ type: 'config', channel: n, config: 'c', mime: 'm' });
+    server.part(n, 0); // not acknowledged, so the server sends nothing more
+    await pass(17_000); // nobody sees the page, which looks at no tile
+    await look(15);
+    assert.deepEqual([player.report().keyframes, player.report().rebuilds], [sparse, 0], `${what}: a page that is not seen opens no source`);
+    const acks = () => server.wire.sent.filter((m) => m.type === 'ack');
+    assert.deepEqual(acks(), []);
+    await look(3);
+    assert.deepEqual([player.report().rebuilds, acks()], [1, [{ type: 'ack', bytes: 25 }]], what);
+    w.pause(true);
   }
 });
 
