@@ -191,6 +191,7 @@ export class LivePlayer extends Attempts implements Playing {
         if (reason === 'unplayable') this.giveUp('the camera sends what cannot be played over the socket');
         else if (reason === 'too_many') this.giveUp('the socket has no place for another camera', true);
         else this.rebuild(`the server: ${reason}`, spread(reason === 'away' ? awayRetry : refusedRetry));
+        if (reason === 'not_found' && this.timer) this.leave = this.socket.whenRenewed(() => this.begin());
       },
       broken: () => this.giveUp('the socket does not come through', true),
     }, this.sparse);

@@ -81,6 +81,7 @@ export class LiveSocket {
   private watching: ReturnType<typeof setInterval> | undefined;
   private readonly all = new Set<Subscription>();
   private readonly waiting = new Set<() => void>();
+  private readonly onRenewal = new Set<() => void>(); // see whenRenewed
 
   /** there tells whether the server answers a request: browsers delay sockets after a dozen failures. */
   constructor(private readonly connect: () => Wire, private readonly there: () => Promise<boolean>) {}
@@ -110,6 +111,15 @@ export class LiveSocket {
   whenFree(free: () => void): () => void {
     this.waiting.add(free);
     return () => { this.waiting.delete(free); };
+  }
+
+  /**
+   * Calls renewed once, when the connection has been given up since its cookie may have expired:
+   * what was not found may be found over the next one. The result ends that.
+   */
+  whenRenewed(renewed: () => void): () => void {
+    this.onRenewal.add(renewed);
+    return () => { this.onRenewal.delete(renewed); };
   }
 
   /** Connects before there is a subscription, which then does not wait for that. */
@@ -281,9 +291,15 @@ export class LiveSocket {
       this.denied ||= m.reason === 'not_found' && !!s.last;
       // The cookie of this connection may have expired: then no subscription is left, and the
       // next connection has the newer one.
-      if (this.denied && !this.all.size) this.end();
+      const renews = this.denied && !this.all.size;
+      if (renews) this.end();
       this.left();
       s.to.ended(m.reason);
+      if (!renews) return;
+      for (const renewed of [...this.onRenewal]) {
+        this.onRenewal.delete(renewed);
+        renewed();
+      }
     }
   }
 

@@ -110,6 +110,30 @@ test('a camera whose log does not answer is asked for again after a second', asy
   }
 });
 
+test('when the cookie of the connection has expired, all tiles go on at once over the next one', async (t) => {
+  const { w, ids, comes, end, pass, server, channel } = wall(t, 3, 3);
+  for (const id of ids) server.part(channel(id), 0);
+  end(ids[0]!, 'not_found');
+  await pass(5000); // the server asks for the right so often while no part comes
+  end(ids[1]!, 'not_found');
+  assert.deepEqual([server.wires.length, comes()], [1, ['nothing', 'nothing', 'all']], 'it may be the right to these two alone');
+  end(ids[2]!, 'not_found');
+  assert.equal(server.wires.length, 2);
+  server.hello();
+  const asked = () => server.wire.sent.filter((m) => m.type === 'subscribe').map((m) => m.camera);
+  assert.deepEqual(asked().sort(), ids);
+
+  // They may have lost their right, and not the cookie: then they ask as seldom as before.
+  for (const m of server.wire.sent.splice(0)) server.tell({ type: 'end', channel: m.channel, reason: 'not_found', error: '' });
+  await pass(7000);
+  assert.deepEqual([server.wires.length, asked()], [2, []]);
+  for (let i = 0; i < 60 && server.wires.length === 2; i++) await pass(100); // nobody has used that one
+  server.hello();
+  await pass(5000);
+  assert.deepEqual(asked().sort(), ids);
+  w.pause(true);
+});
+
 test('a tile whose media source does not open is made anew, so that the others go on', async (t) => {
   for (const [what, sparse] of [['all pictures', false], ['keyframes', true]] as const) {
     const { w, ids, pass, server, channel } = wall(t, sparse ? 17 : 1, sparse ? 17 : 1);
