@@ -99,14 +99,19 @@ export abstract class Attempts {
   /** Notes whether the picture moves. */
   protected progress(now: number, moved: boolean): void {
     if (moved) {
-      this.lastProgress = now;
-      this.goodSince ||= now;
+      this.advanced(now);
       if (this.played) this.set('playing');
-      if (now - this.goodSince > 10_000) this.attempt = 0;
     } else {
       this.goodSince = 0;
       if (this.played && now - this.lastProgress > 1500) this.set('waiting');
     }
+  }
+
+  /** Notes that the picture has moved. */
+  protected advanced(now: number): void {
+    this.lastProgress = now;
+    this.goodSince ||= now;
+    if (now - this.goodSince > 10_000) this.attempt = 0;
   }
 
   /** What both tell alike. */

@@ -111,7 +111,7 @@ const flowing = 3_000; // ms since the last part within which parts count as com
  * 0: nothing waits. Whether parts come says nothing then: what the buffer does not take is not
  * acknowledged, so the server soon sends nothing more, to no player of the connection.
  */
-export const hangs = (s: { now: number; waits: number }): boolean => s.waits > 0 && s.now - s.waits > 2 * patience;
+const hangs = (s: { now: number; waits: number }): boolean => s.waits > 0 && s.now - s.waits > 2 * patience;
 
 /**
  * Whether a picture that stands has to be helped: its buffer takes nothing, there is footage for
@@ -124,6 +124,16 @@ export function stuck(s: { now: number; open: number; progress: number; part: nu
   if (s.has) return s.now - s.progress > 2 * patience;
   if (s.partsFrom && s.now - s.part < flowing) return s.now - s.partsFrom > 2 * patience;
   return s.now - Math.max(s.open, s.progress, s.part) > longestSilence;
+}
+
+/**
+ * Whether a player that shows keyframes alone has to be helped: its buffer takes nothing,
+ * keyframes come for too long from which it gets no picture, or nothing comes. Keyframes may come
+ * seldom, so one alone says nothing. since is when it began, or its connection, or the newest
+ * part came. The others are as for stuck.
+ */
+export function stuckSparse(s: { now: number; since: number; part: number; partsFrom: number; waits: number }): boolean {
+  return hangs(s) || s.partsFrom > 0 && s.part - s.partsFrom > 2 * patience || s.now - s.since > longestSilence;
 }
 
 /** A fragment on the media timeline of a player. */

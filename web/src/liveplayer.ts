@@ -4,7 +4,7 @@ import { renditions } from './api';
 import { Attempts } from './attempts';
 import { Buffer, mediaSource, plays } from './buffer';
 import { variantsOf } from './choice';
-import { Edge, dateAt, hangs, longestSilence, place, removable, stuck, type Mark, type Place } from './edge';
+import { Edge, dateAt, place, removable, stuck, stuckSparse, type Mark, type Place } from './edge';
 import { spread, type Clock } from './pace';
 import { drain, type Mode, type Playing, type Report } from './playing';
 import type { Fragment } from './protocol';
@@ -64,7 +64,7 @@ export class LivePlayer extends Attempts implements Playing {
 
   protected override watch(now: number, moved: boolean): void {
     if (this.sparse) {
-      this.tickSparse(now);
+      this.tickSparse(now, moved);
       return;
     }
     this.progress(now, moved);
@@ -81,11 +81,16 @@ export class LivePlayer extends Attempts implements Playing {
     this.trim();
   }
 
-  private tickSparse(now: number): void {
-    const since = now - Math.max(this.lastPart, this.begunAt, this.socket.since);
-    if (hangs({ now, waits: this.waits() })) this.noProgress();
-    else if (since > longestSilence) this.rebuild('no keyframe');
-    else if (this.played) this.set(since > drain ? 'waiting' : 'playing');
+  private tickSparse(now: number, moved: boolean): void {
+    if (moved && this.played) {
+      this.advanced(now);
+      this.partsFrom = 0;
+    }
+    const since = Math.max(this.lastPart, this.begunAt, this.socket.since);
+    // A browser may show nothing on a page that is not seen.
+    const partsFrom = this.partsFrom && Math.max(this.partsFrom, this.seenFrom);
+    if (stuckSparse({ now, since, part: this.lastPart, partsFrom, waits: this.waits() })) this.noProgress();
+    else if (this.played) this.set(now - since > drain ? 'waiting' : 'playing');
     this.trim();
   }
 
@@ -287,6 +292,7 @@ export class LivePlayer extends Attempts implements Playing {
   };
 
   protected override firstShown(): void {
+    this.partsFrom = 0;
     this.edge.arrived(this.place().ahead, performance.now());
     this.follow();
   }

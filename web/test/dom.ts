@@ -50,9 +50,12 @@ class Element extends EventTarget {
   }
 }
 
-class Media extends EventTarget {
+/** A media source that takes everything, and keeps nothing. */
+export class Media extends EventTarget {
+  static last: Media | undefined; // that a video has got
   static isTypeSupported(): boolean { return true; }
   duration = 0;
+  addSourceBuffer(): object { return { buffered: { length: 0 }, addEventListener: () => undefined, appendBuffer: () => undefined, changeType: () => undefined }; }
 }
 
 /** An IntersectionObserver that sees what it is told to see. */
@@ -72,5 +75,5 @@ export function browser(): void {
     hidden: false, createElement: (tag: string) => new Element(tag), createElementNS: (_: string, tag: string) => new Element(tag),
   });
   Object.assign(globalThis, { document, MediaSource: Media, IntersectionObserver: Sight });
-  Object.assign(URL, { createObjectURL: () => 'blob:', revokeObjectURL: () => undefined });
+  Object.assign(URL, { createObjectURL: (m: Media) => { Media.last = m; return 'blob:'; }, revokeObjectURL: () => undefined });
 }

@@ -1,7 +1,7 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { Buffer } from '../src/buffer';
-import { Edge, dateAt, place, removable, stuck } from '../src/edge';
+import { Edge, dateAt, place, removable, stuck, stuckSparse } from '../src/edge';
 import { media, renditionOf } from '../src/protocol';
 import { bytes } from './server';
 
@@ -150,6 +150,21 @@ test('a picture that stands', () => {
     ['the buffer is slow', { progress: now - 17_000, part: now - 14_000, partsFrom: now - 15_500, has: false, waits: now - 15_500 }, false],
     ['the buffer takes nothing, so nothing comes any more', { progress: now - 19_000, part: now - 14_000, partsFrom: now - 16_500, has: false, waits: now - 16_500 }, true],
   ] as const) assert.equal(stuck({ now, open: 0, waits: 0, ...s }), want, what);
+});
+
+test('a picture of keyframes alone that stands', () => {
+  const now = 1_000_000;
+  for (const [what, s, want] of [
+    ['the picture is new', { part: now - 500, partsFrom: 0 }, false],
+    ['a keyframe comes every half a minute', { part: now - 20_000, partsFrom: now - 20_000 }, false],
+    ['the first picture takes its time', { part: now - 500, partsFrom: now - 16_000 }, false],
+    ['keyframes come, and nothing of them can be shown', { part: now - 500, partsFrom: now - 17_000 }, true],
+    ['the camera is away', { part: now - 50_000, partsFrom: 0 }, false],
+    ['nothing comes for a minute', { part: now - 61_000, partsFrom: 0 }, true],
+    ['there was no connection for a minute', { part: now - 61_000, partsFrom: 0, since: now - 1000 }, false],
+    ['there is no connection', { part: now - 61_000, partsFrom: 0, since: Infinity }, false],
+    ['the buffer takes nothing, so nothing comes any more', { part: now - 14_000, partsFrom: now - 16_500, waits: now - 16_500 }, true],
+  ] as const) assert.equal(stuckSparse({ now, since: s.part, waits: 0, ...s }), want, what);
 });
 
 test('marks', () => {

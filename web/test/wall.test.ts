@@ -4,7 +4,7 @@ import type { Camera } from '../src/camera';
 import { Clock } from '../src/pace';
 import { LiveSocket } from '../src/socket';
 import { Wall } from '../src/wall';
-import { Sight, browser } from './dom';
+import { Media, Sight, browser } from './dom';
 import { Server, time } from './server';
 
 browser();
@@ -157,6 +157,76 @@ test('a tile whose media source does not open is made anew, so that the others g
     assert.deepEqual([player.report().rebuilds, acks()], [1, [{ type: 'ack', bytes: 25 }]], what);
     w.pause(true);
   }
+});
+
+test('a tile that shows keyframes alone', async (t) => {
+  t.mock.method(Math, 'random', () => 0.5);
+  const { w, ids, pass, server, channel } = wall(t, 17, 17);
+  const id = ids[16]!, { player } = w.screen(id)!, video = w.screen(id)!.video;
+  const play = async (seconds: number, each: () => void) => { // keyframes come for so long
+    for (let i = 0; i < seconds; i += 2) {
+      server.part(channel(id), 0);
+      each();
+      await pass(1000);
+      w.tick();
+      await pass(1000);
+      w.tick();
+    }
+  };
+  const open = () => {
+    Media.last!.dispatchEvent(new Event('sourceopen'));
+    server.tell({ type: 'config', channel: channel(id), config: 'c', mime: 'm' });
+  };
+  const moves = () => {
+    video.currentTime += 2;
+    video.dispatchEvent(new Event('seeked'));
+  };
+  const fails = () => {
+    video.setAttribute('src', 'blob:');
+    video.dispatchEvent(new Event('error'));
+  };
+  open();
+  await play(40, moves);
+  assert.deepEqual([player.state, player.report().rebuilds], ['playing', 0]);
+  await play(20, () => undefined);
+  assert.equal(player.report().rebuilds, 1, 'nothing of what comes is shown');
+  await pass(1000);
+  open();
+  await play(20, () => { video.currentTime += 2; });
+  assert.equal(player.report().rebuilds, 2, 'it has never shown a picture');
+  await pass(2000);
+  open();
+  server.part(channel(id), 0);
+  video.currentTime += 2;
+  w.tick();
+  video.dispatchEvent(new Event('seeked')); // the first picture is there between two looks
+  for (let i = 0; i < 20; i++) {
+    await pass(1000);
+    w.tick();
+  }
+  server.part(channel(id), 0);
+  w.tick();
+  assert.equal(player.report().rebuilds, 2, 'the next keyframe comes late, and is shown soon');
+  for (let i = 0; i < 9; i++) {
+    await pass(2000);
+    server.part(channel(id), 0);
+  }
+  w.tick();
+  assert.equal(player.report().rebuilds, 2, 'the page was not seen meanwhile');
+
+  // Each attempt comes later than the one before it, until all has gone well.
+  const waits = async () => {
+    fails();
+    let ms = 0;
+    for (; player.state === 'retrying' && ms < 60_000; ms += 100) await pass(100);
+    return ms;
+  };
+  await pass(5000);
+  for (const want of [2000, 4000, 8000]) assert.equal(await waits(), want);
+  open();
+  await play(14, moves);
+  assert.equal(await waits(), 500);
+  w.pause(true);
 });
 
 test('sound stays on over a change to HLS, unless the browser refuses it', async (t) => {
