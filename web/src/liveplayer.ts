@@ -188,7 +188,9 @@ export class LivePlayer extends Attempts implements Playing {
       leftOut: (reason) => {
         const now = performance.now();
         if (reason === 'behind') this.edge.tooSlow();
-        if (reason === 'behind' && this.played) this.jumps = [...this.jumps.filter((at) => now - at < jumpsFor), now];
+        // One before the first part of a connection tells that there was none for a while.
+        const slow = reason === 'behind' && this.lastPart > this.socket.since;
+        if (slow && this.played) this.jumps = [...this.jumps.filter((at) => now - at < jumpsFor), now];
         if (this.jumps.length >= mostJumps) this.adapt();
       },
       ended: (reason) => {
