@@ -256,7 +256,8 @@ export class LiveSocket {
   }
 
   private ask(s: Subscription): void {
-    s.channel = this.channel = this.channel % maxChannel + 1;
+    do this.channel = this.channel % maxChannel + 1; while (this.of(this.channel)); // in use
+    s.channel = this.channel;
     this.send({ type: 'subscribe', channel: s.channel, camera: s.camera, rendition: s.rendition, keyframes: s.keyframes || undefined, after: s.last });
   }
 

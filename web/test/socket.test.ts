@@ -75,6 +75,18 @@ test('a socket', async (t) => {
   assert.deepEqual(a.heard, []);
 });
 
+test('a channel that is in use is given to no other subscription', (t) => {
+  time(t);
+  const server = new Server(), socket = new LiveSocket(server.connect, server.there);
+  socket.subscribe('yard', 'raw', listener());
+  server.hello();
+  const asked = () => server.wire.sent.filter((m) => m.type === 'subscribe').map((m) => m.channel);
+  for (let i = 2; i <= 65_535; i++) socket.subscribe('shed', 'raw', listener())();
+  assert.deepEqual([asked()[0], asked().pop()], [1, 65_535]);
+  socket.subscribe('shed', 'raw', listener());
+  assert.equal(asked().pop(), 2);
+});
+
 test('a socket is there before the first subscription', async (t) => {
   const pass = time(t);
   const server = new Server(), socket = new LiveSocket(server.connect, server.there);
