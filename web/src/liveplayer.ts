@@ -24,6 +24,7 @@ const jumpsFor = 60_000; // ms: where hardly anything comes, the server leaves f
 export class LivePlayer extends Attempts implements Playing {
   private leave: (() => void) | undefined; // ends the subscription
   private buffer: Buffer | undefined;
+  private url = ''; // of the media source
   private config = ''; // the decoder configuration of the buffer
   private coming = ''; // and that of what comes next
   private mime = '';
@@ -141,7 +142,7 @@ export class LivePlayer extends Attempts implements Playing {
       return;
     }
     const source = new Source();
-    const url = URL.createObjectURL(source);
+    const url = this.url = URL.createObjectURL(source);
     this.video.src = url;
     const buffer = this.buffer = new Buffer(source, () => this.room(), (why) => { if (mine === this.generation) this.rebuild(why); });
     source.addEventListener('sourceopen', () => {
@@ -315,6 +316,7 @@ export class LivePlayer extends Attempts implements Playing {
     this.leave = undefined;
     this.buffer?.end();
     this.buffer = undefined;
+    URL.revokeObjectURL(this.url); // the source may never have opened
     this.config = this.coming = this.mime = '';
     this.marks = [];
     this.jumps = [];

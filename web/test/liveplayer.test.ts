@@ -8,6 +8,23 @@ import { Server, time } from './server';
 
 browser();
 
+test('the URL of a media source that never opens is given back', (t) => {
+  time(t);
+  const open = new Set<string>();
+  t.mock.method(URL, 'createObjectURL', () => {
+    const url = `blob:${open.size}`;
+    open.add(url);
+    return url;
+  });
+  t.mock.method(URL, 'revokeObjectURL', (url: string) => { open.delete(url); });
+  const server = new Server(), socket = new LiveSocket(server.connect, server.there);
+  const player = new LivePlayer('yard', 'raw', 'wall', document.createElement('video'), document.createElement('canvas'), new Clock(), socket, () => undefined, () => undefined);
+  player.want('yes');
+  assert.equal(open.size, 1);
+  player.stop();
+  assert.equal(open.size, 0);
+});
+
 test('a large view leaves the socket if the network is too slow, and not since connections were lost', async (t) => {
   const pass = time(t), server = new Server(), socket = new LiveSocket(server.connect, server.there), gaveUp: string[] = [];
   t.mock.method(globalThis, 'fetch', () => Promise.resolve(Response.json({ renditions: [{ name: '720p', role: 'variant', processor: 'p', width: 1280, behind_s: 1 }] })));
