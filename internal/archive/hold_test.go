@@ -182,3 +182,54 @@ func TestSpansUnreadable(t *testing.T) {
 		t.Errorf("held: %v, %v, %v, %v", files[0].held, files[1].held, files[2].held, files[3].held)
 	}
 }
+
+// A hold keeps a file whose last gap is of a later session, before which the clock has stepped back.
+// Commands that choose files by time find it too.
+func TestKeeperHoldsSteppedBackGap(t *testing.T) {
+	d, at := Local(t.TempDir()), &clock{time.Now().Add(time.Hour)}
+	l := log(testmedia.Synthetic(place(), 2))
+	entries := l.entries(-1)
+	gap := testmedia.GapAt(entries[1], 2*time.Second)
+	gap.Life, gap.Session, gap.Start = "life1", gap.Session+1, gap.Start.Add(-2*time.Hour)
+	gap.Run = &schemas.GapRun{Durations: []int64{gap.Duration / 2, gap.Duration / 2}}
+	next := entries[0]
+	next.Seq, next.Session, next.Start, next.Media = gap.LastSeq()+1, gap.Session, gap.End(), gap.MediaEnd()
+	for file, err := range Cut(topic, each(append(entries, gap, next))) {
+		if err == nil {
+			err = Write(t.Context(), d, l, topic, file)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(what string, from, to time.Time) {
+		t.Helper()
+		h, err := d.AddHold(t.Context(), Hold{Camera: "yard", From: from, To: to, At: at.at})
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, _, _ := keeper(KeepConfig{Dir: d, Limit: 1}, at)
+		look(t, k)
+		if got := seqs(t, d, topic); len(got) != 1 {
+			t.Fatalf("a hold of %s: %v is left", what, got)
+		}
+		sel := Selection{From: from, To: to}
+		if got := verdicts(t, d, sel); len(got) != 1 {
+			t.Errorf("verify of %s: %v", what, got)
+		}
+		listed := 0
+		for f, err := range d.Select(t.Context(), sel) {
+			if listed++; err != nil || !f.From.Equal(gap.Start) || !f.To.Equal(entries[1].End()) {
+				t.Errorf("list of %s: from %v to %v, %v", what, f.From, f.To, err)
+			}
+		}
+		if listed != 1 {
+			t.Errorf("list of %s: %d files", what, listed)
+		}
+		if err := d.ReleaseHold(t.Context(), h.ID, "me", at.at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want("the footage", entries[0].Start.Add(time.Second/2), entries[1].End())
+	want("the gap", gap.Start, gap.End())
+}

@@ -4,10 +4,29 @@ import (
 	"context"
 	"sort"
 	"time"
+
+	"github.com/framelog/framelog/schemas"
 )
 
 // span is the public time of a file's footage.
 type span struct{ from, to time.Time }
+
+// spanOf returns the public time of the entries of a file: from the least start to the greatest end.
+// They need not be in the order of their times. The gaps behind the last fragment may be of a later
+// session, and the clock may have stepped back before it.
+func spanOf(entries []schemas.Entry) span {
+	s := span{entries[0].Start, entries[0].End()}
+	for i := range entries[1:] {
+		e := &entries[1+i]
+		if e.Start.Before(s.from) {
+			s.from = e.Start
+		}
+		if end := e.End(); end.After(s.to) {
+			s.to = end
+		}
+	}
+	return s
+}
 
 // spans reads the public times of files, and remembers them. It is for one goroutine.
 type spans struct {
@@ -44,15 +63,14 @@ func (s *spans) of(ctx context.Context, f *stored) (span, error) {
 	return t, nil
 }
 
-// span reads the last box of a file, whose entries are of one session: their times only
-// grow.
+// span reads the last box of a file.
 func (d Dir) span(ctx context.Context, path string) (span, error) {
 	f, err := d.open(ctx, path)
 	if err != nil {
 		return span{}, err
 	}
 	defer f.Close()
-	return span{f.Entries[0].Start, f.Entries[len(f.Entries)-1].End()}, nil
+	return spanOf(f.Entries), nil
 }
 
 // maxStepBack is the most by which public time steps back from one session to a later one: a

@@ -152,7 +152,7 @@ func (z *Summariser) bounds(ctx context.Context, of Series, l list) (from, to ti
 	for _, q := range slices.Backward(l.files) {
 		box, err := z.set.box(ctx, of.kept(q))
 		if err == nil {
-			return from.Add(-medialog.MaxStepBack), box.decoded[len(box.decoded)-1].End().Add(-medialog.MaxStepBack), nil
+			return from.Add(-medialog.MaxStepBack), spanOf(box.decoded).to.Add(-medialog.MaxStepBack), nil
 		}
 		if !missing(err) {
 			return from, to, err
@@ -208,7 +208,7 @@ func (z *Summariser) near(ctx context.Context, of Series, l list, r medialog.Ran
 		}
 		var s span
 		if err == nil {
-			s = span{box.decoded[0].Start, box.decoded[len(box.decoded)-1].End()}
+			s = spanOf(box.decoded)
 		}
 		n.spans = append(n.spans, s)
 		if !s.from.IsZero() && !s.from.Before(r.To.Add(medialog.MaxStepBack)) {

@@ -24,8 +24,8 @@ type Selection struct {
 
 func (s *Selection) series(of Series) bool { return s.Series == nil || s.Series(of) }
 
-func (s *Selection) within(from, to time.Time) bool {
-	return (s.To.IsZero() || from.Before(s.To)) && (s.From.IsZero() || to.After(s.From))
+func (s *Selection) within(t span) bool {
+	return (s.To.IsZero() || t.from.Before(s.To)) && (s.From.IsZero() || t.to.After(s.From))
 }
 
 // Result is what Verify says of one file.
@@ -154,7 +154,7 @@ func (d Dir) sums(ctx context.Context, f *stored, s *Selection) (sums, error) {
 	if err := f.check(file); err != nil {
 		return sums{}, closed(file, err)
 	}
-	if !s.within(file.Entries[0].Start, file.Entries[len(file.Entries)-1].End()) {
+	if !s.within(spanOf(file.Entries)) {
 		return sums{}, closed(file, nil)
 	}
 	got := sums{file: file, path: f.Path(), muxer: file.Muxer, last: f.Last, of: map[uint64][]byte{}}
@@ -303,11 +303,11 @@ func (s *Set) selected(ctx context.Context, of Series, sel *Selection, yield fun
 		case err != nil:
 			return yield(Listed{}, err) && false
 		}
-		f := Listed{k, box.decoded[0].Start, box.decoded[len(box.decoded)-1].End()}
-		if !sel.To.IsZero() && f.From.After(sel.To.Add(maxStepBack)) {
+		times := spanOf(box.decoded)
+		if !sel.To.IsZero() && times.from.After(sel.To.Add(maxStepBack)) {
 			break
 		}
-		if sel.within(f.From, f.To) && !yield(f, nil) {
+		if sel.within(times) && !yield(Listed{k, times.from, times.to}, nil) {
 			return false
 		}
 	}
