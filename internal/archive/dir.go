@@ -114,6 +114,8 @@ var isFile = regexp.MustCompile(`^(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})\.mp4
 // numbers are the seqs of a file, as its name tells them.
 type numbers struct{ first, last uint64 }
 
+func (k *Kept) numbers() numbers { return numbers{k.First, k.Last} }
+
 func (s Series) kept(q numbers) Kept { return Kept{Series: s, First: q.first, Last: q.last} }
 
 // Files returns the files of a series by their first seq, and of those that begin alike the
@@ -151,7 +153,7 @@ func kept(s Series, found []fs.DirEntry) (all []Kept) {
 		k.Size, k.Written = info.Size(), info.ModTime()
 		all = append(all, k)
 	}
-	slices.SortFunc(all, func(a, b Kept) int { return numbers{a.First, a.Last}.compare(numbers{b.First, b.Last}) })
+	slices.SortFunc(all, func(a, b Kept) int { return a.numbers().compare(b.numbers()) })
 	return all
 }
 

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/framelog/framelog/schemas"
@@ -125,23 +128,40 @@ func testHoldWaitsForKeeper(t *testing.T, d Dir) {
 	}
 }
 
-// The search finds the files that a hold touches, as a look at each file does, where sessions
-// step back in time and files cannot be read.
+// spansOf are those of files, of which some can be read. Times have whole microseconds, as in entries.
+func spansOf(t *testing.T, files []stored, known map[uint64]span) *spans {
+	s := &spans{dir: Local(t.TempDir())}
+	s.begin([]scanned{{Series: Series{"a", topic}, files: files}})
+	for i := range files {
+		if at, ok := known[files[i].First]; ok {
+			s.known[files[i].Series][files[i].numbers()] = at.micros()
+		}
+	}
+	return s
+}
+
+// The files that a hold touches are those that are held, and those that cannot be read, where sessions step
+// back in time by any amount.
 func TestSpansHold(t *testing.T) {
 	for seed := range uint64(300) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
-		s := spans{dir: Local(t.TempDir()), seen: map[string]span{}}
-		s.begin()
+		random := func(most time.Duration) time.Duration {
+			return time.Duration(rnd.Int64N(int64(most))).Truncate(time.Microsecond)
+		}
+		known := map[uint64]span{}
 		var files []stored
 		at, latest := testmedia.Start, testmedia.Start
 		for i := range uint64(rnd.IntN(200)) {
 			f := stored{Kept: Kept{Series: Series{"a", topic}, First: i, Last: i}}
 			if rnd.IntN(10) == 0 { // a session, whose clock may be another one
-				at = latest.Add(time.Duration(rnd.Int64N(int64(3*maxStepBack))) - maxStepBack)
+				at = latest.Add(random(3*maxStepBack) - maxStepBack)
+				if rnd.IntN(4) == 0 {
+					at = at.AddDate(-2, 0, 0)
+				}
 			}
-			end := at.Add(time.Hour + time.Duration(rnd.Int64N(int64(time.Hour))))
+			end := at.Add(time.Hour + random(time.Hour))
 			if rnd.IntN(20) > 0 {
-				s.seen[f.path()] = span{at, end}
+				known[i] = span{at, end}
 			}
 			at = end
 			if at.After(latest) {
@@ -149,37 +169,109 @@ func TestSpansHold(t *testing.T) {
 			}
 			files = append(files, f)
 		}
-		from := testmedia.Start.Add(time.Duration(rnd.Int64N(int64(200 * time.Hour))))
-		h := Hold{From: from, To: from.Add(time.Duration(rnd.Int64N(int64(10 * time.Hour))))}
-		s.hold(t.Context(), files, &h)
+		from := testmedia.Start.Add(random(200*time.Hour)).AddDate(-2*rnd.IntN(2), 0, 0)
+		h := Hold{From: from, To: from.Add(random(10 * time.Hour))}
+		s := spansOf(t, files, known)
+		if err := s.hold(t.Context(), Series{"a", topic}, files, []Hold{h}); err != nil {
+			t.Fatal(err)
+		}
 		for i, f := range files {
-			t1, ok := s.seen[f.path()]
+			t1, ok := known[uint64(i)]
 			if ok && f.held != h.touches(t1.from, t1.to) {
 				t.Fatalf("seed %d: file %d, %v: held %v", seed, f.First, t1, f.held)
 			}
-			if !ok && i > 0 && i < len(files)-1 && files[i-1].held && files[i+1].held && !f.held {
-				t.Fatalf("seed %d: file %d, which cannot be read and stands between held ones, is not held", seed, f.First)
+			if !ok && !f.held {
+				t.Fatalf("seed %d: file %d, which cannot be read, is not held", seed, f.First)
 			}
 		}
 	}
 }
 
-// A file that cannot be read is held if it may touch the hold: one that stands between a file
-// long before the hold and one behind it.
+// A file that cannot be read is held if its camera has a hold. Times of files that do not exist any more are
+// forgotten.
 func TestSpansUnreadable(t *testing.T) {
 	h := Hold{From: testmedia.Start, To: testmedia.Start.Add(time.Minute)}
-	s := spans{dir: Local(t.TempDir()), seen: map[string]span{}}
-	s.begin()
 	files := make([]stored, 4)
 	for i := range files {
 		files[i] = stored{Kept: Kept{Series: Series{"a", topic}, First: uint64(i), Last: uint64(i)}}
 	}
 	early, late := h.From.Add(-3*maxStepBack), h.To.Add(time.Hour)
-	s.seen[files[0].path()] = span{early, early.Add(time.Minute)}
-	s.seen[files[3].path()] = span{late, late.Add(time.Minute)}
-	s.hold(t.Context(), files, &h)
-	if files[0].held || !files[1].held || !files[2].held || files[3].held {
-		t.Errorf("held: %v, %v, %v, %v", files[0].held, files[1].held, files[2].held, files[3].held)
+	s := spansOf(t, files, map[uint64]span{0: {early, early.Add(time.Minute)}, 3: {late, late.Add(time.Minute)}})
+	for _, holds := range [][]Hold{nil, {h}} {
+		if err := s.hold(t.Context(), Series{"a", topic}, files, holds); err != nil {
+			t.Fatal(err)
+		}
+		if held := len(holds) > 0; files[0].held || files[1].held != held || files[2].held != held || files[3].held {
+			t.Errorf("%d holds; held: %v, %v, %v, %v", len(holds), files[0].held, files[1].held, files[2].held, files[3].held)
+		}
+	}
+	s.begin([]scanned{{Series: Series{"a", topic}, files: files[2:]}})
+	if known := s.known[Series{"a", topic}]; len(known) != 1 || len(s.known) != 1 {
+		t.Errorf("the times of %v are in memory", known)
+	}
+	s.begin(nil)
+	if len(s.known) != 0 {
+		t.Errorf("the times of %v are in memory", s.known)
+	}
+}
+
+// Files are read before the lock is taken, so that who adds a hold does not wait for that. Those of
+// another camera are not read.
+func TestKeeperReadsBeforeLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, at := Local(t.TempDir()), &clock{testmedia.Start.Add(time.Hour)}
+		putFile(t, d, topic, 1, testmedia.Start, 2, testmedia.Start)
+		putFile(t, d, schemas.Topic{Camera: "gate"}, 1, testmedia.Start, 2, testmedia.Start)
+		if _, err := d.AddHold(t.Context(), Hold{Camera: "yard", From: testmedia.Start, To: testmedia.Start.Add(time.Second), At: at.at}); err != nil {
+			t.Fatal(err)
+		}
+		_, unlock, err := d.store.Lock(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, _, _ := keeper(KeepConfig{Dir: d, Limit: 1}, at)
+		looked := make(chan error)
+		go func() { looked <- k.look(t.Context()) }()
+		synctest.Wait()
+		if yard, gate := k.spans.known[Series{"life1", topic}], k.spans.known[Series{"life1", schemas.Topic{Camera: "gate"}}]; len(yard) != 1 || len(gate) != 0 {
+			t.Errorf("under the lock of another process it has read %v and %v", yard, gate)
+		}
+		unlock()
+		if err := <-looked; err != nil {
+			t.Error(err)
+		}
+		if got := seqs(t, d, topic); len(got) != 1 {
+			t.Errorf("%v is left", got)
+		}
+	})
+}
+
+// A store that goes away while files are read does not take the time of all files.
+func TestSpansAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		files := make([]stored, 10_000)
+		for i := range files {
+			files[i] = stored{Kept: Kept{Series: Series{"a", topic}, First: uint64(i), Last: uint64(i)}}
+		}
+		s := spansOf(t, files, nil)
+		s.dir = In(slowStore{s.dir.store})
+		began := time.Now()
+		err := s.hold(t.Context(), Series{"a", topic}, files, []Hold{{}})
+		if took := time.Since(began); !errors.Is(err, fs.ErrNotExist) || took != 3*20*time.Second {
+			t.Errorf("after %v: %v", took, err)
+		}
+	})
+}
+
+// slowStore has no file, and tells that after a while.
+type slowStore struct{ Store }
+
+func (s slowStore) Open(ctx context.Context, path string) (Object, error) {
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(20 * time.Second):
+		return s.Store.Open(ctx, path)
 	}
 }
 
@@ -232,4 +324,33 @@ func TestKeeperHoldsSteppedBackGap(t *testing.T) {
 	}
 	want("the footage", entries[0].Start.Add(time.Second/2), entries[1].End())
 	want("the gap", gap.Start, gap.End())
+}
+
+// A hold is exact, however far public time has stepped back for a while: on the footage of that time and
+// on other footage.
+func TestKeeperHoldsSteppedBackTime(t *testing.T) { onStores(t, testKeeperHoldsSteppedBackTime) }
+
+func testKeeperHoldsSteppedBackTime(t *testing.T, d Dir) {
+	at := &clock{time.Now().Add(time.Hour)}
+	const files = 21
+	start := func(n int) time.Time {
+		s := testmedia.Start.Add(time.Duration(n) * 10 * time.Minute)
+		if n >= 8 && n < 13 { // a host without a clock of its own was started again
+			s = s.AddDate(-2, 0, 0)
+		}
+		return s
+	}
+	for n := range files {
+		putFile(t, d, topic, uint64(1+10*n), start(n), 2, at.at.Add(-2*time.Hour))
+	}
+	for _, n := range []int{2, 11, 18} {
+		if _, err := d.AddHold(t.Context(), Hold{Camera: "yard", From: start(n), To: start(n).Add(time.Second), At: at.at}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k, _, _ := keeper(KeepConfig{Dir: d, Limit: 1}, at)
+	look(t, k)
+	if got := seqs(t, d, topic); !slices.Equal(got, []uint64{21, 111, 181}) {
+		t.Errorf("%v is left", got)
+	}
 }

@@ -71,7 +71,8 @@ func (m *keepMetrics) set(ctx context.Context, k *Keeper, all []scanned, holds *
 			if !first {
 				continue
 			}
-			if t, err := k.spans.of(ctx, &f); err == nil {
+			_ = k.spans.read(ctx, s.Series, []stored{f}) // else the next file tells it
+			if t, ok := k.spans.of(&f); ok {
 				first = false
 				if before, ok := oldest[s.Topic.Camera]; !ok || t.from.Before(before) {
 					oldest[s.Topic.Camera] = t.from

@@ -50,7 +50,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(max(k.c.Every, 200*time.Since(began))):
+		case <-time.After(max(k.c.Every, 200*(time.Since(began)-k.spans.reading))): // each file is read once
 		}
 	}
 }
@@ -60,9 +60,12 @@ func (k *Keeper) look(ctx context.Context) error {
 	if exists, err := k.c.Dir.Exists(ctx); err != nil || !exists {
 		return err
 	}
-	k.spans.begin()
 	all, err := k.c.Dir.scanAll(ctx)
 	if err != nil {
+		return err
+	}
+	k.spans.begin(all)
+	if err := k.learn(ctx, all); err != nil {
 		return err
 	}
 	ctx, unlock, err := k.c.Dir.store.Lock(ctx)
@@ -83,7 +86,9 @@ func (k *Keeper) look(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		k.hold(ctx, &all[i], &holds)
+		if err := k.hold(ctx, &all[i], &holds); err != nil {
+			return err
+		}
 		if err := errors.Join(k.finish(ctx, &all[i]), k.removeParts(ctx, &all[i], &holds)); err != nil {
 			return err
 		}
@@ -100,16 +105,34 @@ func (k *Keeper) look(ctx context.Context) error {
 	return nil
 }
 
-// hold marks the files of a series that a hold touches. A hold that cannot be read holds all.
-func (k *Keeper) hold(ctx context.Context, s *scanned, holds *Holds) {
-	if len(holds.Unreadable) > 0 {
-		for i := range s.files {
-			s.files[i].held = true
+// learn reads the times of files that have a hold, before the lock is taken: these are many after a start,
+// and who adds a hold waits for the lock.
+func (k *Keeper) learn(ctx context.Context, all []scanned) error {
+	holds, err := k.c.Dir.Holds(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		if len(holds.about(all[i].Topic)) == 0 {
+			continue
+		}
+		if err := k.spans.read(ctx, all[i].Series, all[i].files); err != nil {
+			return err
 		}
 	}
-	for _, h := range holds.about(s.Topic) {
-		k.spans.hold(ctx, s.files, &h)
+	return nil
+}
+
+// hold marks the files of a series that a hold touches. A hold that cannot be read holds all. Errors: as
+// spans.hold.
+func (k *Keeper) hold(ctx context.Context, s *scanned, holds *Holds) error {
+	if len(holds.Unreadable) == 0 {
+		return k.spans.hold(ctx, s.Series, s.files, holds.about(s.Topic))
 	}
+	for i := range s.files {
+		s.files[i].held = true
+	}
+	return nil
 }
 
 // finish removes the files of a series that have been hidden for long enough. Those that are

@@ -78,7 +78,7 @@ func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) || damaged(
 // box returns the last box of a file. Errors: fs.ErrNotExist if it was deleted; that it is
 // damaged, which is logged once; others if it cannot be read.
 func (s *Set) box(ctx context.Context, k Kept) (*trailer, error) {
-	return s.boxAt(ctx, k.Path(), numbers{k.First, k.Last})
+	return s.boxAt(ctx, k.Path(), k.numbers())
 }
 
 func (s *Set) boxAt(ctx context.Context, path string, q numbers) (*trailer, error) {

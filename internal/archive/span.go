@@ -2,8 +2,12 @@ package archive
 
 import (
 	"context"
-	"sort"
+	"fmt"
+	"slices"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/framelog/framelog/schemas"
 )
@@ -28,41 +32,6 @@ func spanOf(entries []schemas.Entry) span {
 	return s
 }
 
-// spans reads the public times of files, and remembers them. It is for one goroutine.
-type spans struct {
-	dir    Dir
-	seen   map[string]span  // by path
-	failed map[string]error // by path, in this look at the archive
-}
-
-// begin forgets which files could not be read.
-func (s *spans) begin() { s.failed = map[string]error{} }
-
-// maxSpans is how many files are remembered: about 200 bytes each. When there are more, all are
-// read again.
-const maxSpans = 50_000
-
-// of returns the times of a file. Errors: those of Open.
-func (s *spans) of(ctx context.Context, f *stored) (span, error) {
-	path := f.path()
-	if t, ok := s.seen[path]; ok {
-		return t, nil
-	}
-	if err := s.failed[path]; err != nil {
-		return span{}, err
-	}
-	t, err := s.dir.span(ctx, path)
-	if err != nil {
-		s.failed[path] = err
-		return t, err
-	}
-	if s.seen == nil || len(s.seen) >= maxSpans {
-		s.seen = map[string]span{}
-	}
-	s.seen[path] = t
-	return t, nil
-}
-
 // span reads the last box of a file.
 func (d Dir) span(ctx context.Context, path string) (span, error) {
 	f, err := d.open(ctx, path)
@@ -73,46 +42,111 @@ func (d Dir) span(ctx context.Context, path string) (span, error) {
 	return spanOf(f.Entries), nil
 }
 
-// maxStepBack is the most by which public time steps back from one session to a later one: a
-// host whose clock was set to another time zone.
-const maxStepBack = 24 * time.Hour
+const (
+	// spanReads is how many files are read at once for their times.
+	spanReads = 8
+	// spanPatience is after how long without a read that works the others are not tried.
+	spanPatience = time.Minute
+)
 
-// hold marks the files that a hold touches. files are those of one series, by their first seq.
-// A file whose times cannot be read is marked if it may be in the range.
-//
-// A file that ends more than maxStepBack before the hold tells that all files before it do not
-// touch the hold; one that begins that long after it tells so of all behind it. So only
-// files near the hold are read.
-func (s *spans) hold(ctx context.Context, files []stored, h *Hold) {
-	first := sort.Search(len(files), func(i int) bool {
-		t, ok := s.upTo(ctx, files, i)
-		return !ok || !t.to.Before(h.From.Add(-holdLead-maxStepBack))
-	})
-	for first > 0 && !s.readable(ctx, &files[first-1]) {
-		first--
-	}
-	end := sort.Search(len(files), func(i int) bool {
-		t, ok := s.upTo(ctx, files, i)
-		return ok && !t.from.Before(h.To.Add(maxStepBack))
-	})
-	for i := first; i < end; i++ {
-		t, err := s.of(ctx, &files[i])
-		files[i].held = files[i].held || err != nil || h.touches(t.from, t.to)
+// spans reads the public times of files, and remembers them while the files exist. Public time may
+// step back from one session to the next by any amount: a host without a clock of its own begins
+// years ago. So only the file itself tells its times, and not its neighbours. It is for one goroutine.
+type spans struct {
+	dir     Dir
+	known   map[Series]map[numbers]micros // about 50 bytes a file
+	failed  map[Series]map[numbers]bool   // what could not be read in this look
+	reading time.Duration                 // in this look
+}
+
+// micros is a span in Unix microseconds. It is not shorter than the span.
+type micros struct{ from, to int64 }
+
+func (s span) micros() micros {
+	return micros{s.from.UnixMicro(), s.to.Add(time.Microsecond - 1).UnixMicro()}
+}
+
+// begin begins a look at the archive. It forgets files that do not exist any more, and which files could not
+// be read.
+func (s *spans) begin(all []scanned) {
+	s.failed, s.reading = map[Series]map[numbers]bool{}, 0
+	before := s.known
+	s.known = map[Series]map[numbers]micros{}
+	for i := range all {
+		known := before[all[i].Series]
+		if known == nil {
+			known = map[numbers]micros{}
+		}
+		for q := range known {
+			if _, exists := slices.BinarySearchFunc(all[i].files, q, func(f stored, q numbers) int { return f.numbers().compare(q) }); !exists {
+				delete(known, q)
+			}
+		}
+		s.known[all[i].Series], s.failed[all[i].Series] = known, map[numbers]bool{}
 	}
 }
 
-// upTo returns the times of file i, or of the nearest before it that can be read. ok is false
-// if there is none.
-func (s *spans) upTo(ctx context.Context, files []stored, i int) (t span, ok bool) {
-	for ; i >= 0; i-- {
-		if t, err := s.of(ctx, &files[i]); err == nil {
-			return t, true
+// of returns the times of a file. ok is false if they are not known.
+func (s *spans) of(f *stored) (t span, ok bool) {
+	m, ok := s.known[f.Series][f.numbers()]
+	return span{time.UnixMicro(m.from), time.UnixMicro(m.to)}, ok
+}
+
+// read reads the times of those files of a series that are not known yet. A file that could not be read in this
+// look is not tried again. Errors: that no file can be read any more; ctx's.
+func (s *spans) read(ctx context.Context, of Series, files []stored) error {
+	began := time.Now()
+	defer func() { s.reading += time.Since(began) }()
+	known, failed := s.known[of], s.failed[of]
+	var unknown []*stored
+	for i := range files {
+		q := files[i].numbers()
+		if _, ok := known[q]; !ok && !failed[q] {
+			unknown = append(unknown, &files[i])
 		}
 	}
-	return span{}, false
+	var mu sync.Mutex // of known, failed and worked
+	worked := began
+	reads, limited := errgroup.WithContext(ctx)
+	reads.SetLimit(spanReads)
+	for _, f := range unknown {
+		if limited.Err() != nil {
+			break
+		}
+		reads.Go(func() error {
+			t, err := s.dir.span(limited, f.path())
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				known[f.numbers()], worked = t.micros(), time.Now()
+				return nil
+			}
+			failed[f.numbers()] = true
+			if time.Since(worked) >= spanPatience {
+				return fmt.Errorf("archive: no file could be read for %v: %w", spanPatience, err)
+			}
+			return nil
+		})
+	}
+	if err := reads.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
 }
 
-func (s *spans) readable(ctx context.Context, f *stored) bool {
-	_, err := s.of(ctx, f)
-	return err == nil
+// hold marks the files of a series that a hold touches, and those whose times cannot be read. Without
+// holds it reads nothing. Errors: those of read.
+func (s *spans) hold(ctx context.Context, of Series, files []stored, holds []Hold) error {
+	if len(holds) == 0 {
+		return nil
+	}
+	if err := s.read(ctx, of, files); err != nil {
+		return err
+	}
+	for i := range files {
+		t, ok := s.of(&files[i])
+		touched := slices.ContainsFunc(holds, func(h Hold) bool { return h.touches(t.from, t.to) })
+		files[i].held = files[i].held || !ok || touched
+	}
+	return nil
 }

@@ -259,6 +259,10 @@ type Listed struct {
 	From, To time.Time // public time of its footage
 }
 
+// maxStepBack is the most by which public time may step back from one session to a later one, so that
+// Select finds all files: a host whose clock was set to another time zone.
+const maxStepBack = 24 * time.Hour
+
 // Select yields the files of a selection, those of a series by their first seq. It reads the last
 // boxes of those that are near its times. Files that cannot be read are left out: Verify tells
 // them. An error is the last element: those of the store; ctx's.
