@@ -140,6 +140,9 @@ func (s *Store) readOnce(ctx context.Context, path string, at, n int64) ([]byte,
 	}
 	body, info, header, err := s.core.GetObject(ctx, s.c.Bucket, s.key(path), o)
 	if minio.ToErrorResponse(err).Code == minio.InvalidRange { // it ends before
+		if n < 0 { // it is empty
+			return nil, &entry{name: path}, nil
+		}
 		return nil, nil, nil
 	}
 	if err != nil {
