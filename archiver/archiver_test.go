@@ -323,3 +323,57 @@ func TestDamagedFiles(t *testing.T) {
 		}
 	})
 }
+
+// The newest file of one camera cannot be read. That is told once, with the file. Other cameras are archived
+// meanwhile, and that camera when the file can be read.
+func TestUnreadableFile(t *testing.T) {
+	virtual(t, func(t *testing.T, e *env) {
+		gate := schemas.Topic{Camera: "gate"}
+		e.add(gate.Camera)
+		cam, other := e.record(raw), e.record(gate)
+		seconds := func(n int) {
+			for range n / 10 {
+				cam.seconds(10)
+				other.seconds(10)
+			}
+		}
+		one := e.start(nil)
+		seconds(130)
+		one.stop()
+		life := e.entries(raw)[0].Life
+		files, err := e.dir.Files(t.Context(), archive.Series{Life: life, Topic: raw})
+		if err != nil || len(files) == 0 {
+			t.Fatal(files, err)
+		}
+		newest := filepath.Join(e.dir.String(), files[len(files)-1].Path())
+		// A directory is opened, and each read of it fails, as of a disk with bad blocks.
+		if err := errors.Join(os.Rename(newest, newest+".away"), os.Mkdir(newest, 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		two := e.start(nil)
+		seconds(300)
+		time.Sleep(3 * time.Minute)
+		if got, want := seqs(e.archived(e.entries(gate)[0].Life, gate)), seqs(e.entries(gate)); got != want {
+			t.Errorf("of the other camera archived %s\nof %s", got, want)
+		}
+		if unsafe, up := two.metric(t, "unsafe_seconds", camID, schemas.Raw), two.metric(t, "store_up"); unsafe < 300 || up != 1 {
+			t.Errorf("%v seconds are not safe, store up %v", unsafe, up)
+		}
+		told := 0
+		for line := range strings.Lines(e.lines.String()) {
+			if strings.Contains(line, files[len(files)-1].Path()) && strings.Contains(line, "camera="+camID) {
+				told++
+			}
+		}
+		if told != 1 {
+			t.Errorf("it is told %d times, want once", told)
+		}
+		if err := errors.Join(os.Remove(newest), os.Rename(newest+".away", newest)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Minute)
+		if got, want := seqs(e.archived(life, raw)), seqs(e.entries(raw)); got != want {
+			t.Errorf("archived %s\nof %s", got, want)
+		}
+	})
+}

@@ -48,6 +48,17 @@ func newSeries(s *Service, t schemas.Topic) *series {
 	return &series{s: s, topic: t, log: s.log.With("camera", t.Camera, "rendition", t.Name()), read: -1, tries: map[uint64]int{}}
 }
 
+// fileError means that the newest file of a series cannot be read, though the archive is there.
+type fileError struct {
+	path  string // below the archive
+	cause error
+}
+
+func (e *fileError) Error() string {
+	return fmt.Sprintf("the newest file of the archive, %s, cannot be read; let the user of this process read it, or add %q to its name, and its footage is archived again if Kafka still has it: %v", e.path, archive.DamagedEnd, e.cause)
+}
+func (e *fileError) Unwrap() error { return e.cause }
+
 // next archives the next file if there is one. It reports whether there may be another one.
 // What has failed is tried again at the next call.
 func (r *series) next(ctx context.Context) (more bool) {
@@ -79,7 +90,8 @@ func (r *series) step(ctx context.Context) (more bool, err error) {
 		return false, nil
 	case r.life == "" || end < r.read:
 		if err := r.begin(ctx); err != nil || r.life == "" {
-			if _, store := errors.AsType[*storeError](err); store {
+			_, store := errors.AsType[*storeError](err)
+			if _, file := errors.AsType[*fileError](err); store || file {
 				r.tellAll(ctx)
 			}
 			return false, err
@@ -121,7 +133,9 @@ func (r *series) begin(ctx context.Context) error {
 	if slices.Contains(r.s.shared.Purges()[r.topic.Camera].Lives, life) {
 		life = ""
 	}
+	told := r.told
 	*r = *newSeries(r.s, r.topic)
+	r.told = told
 	if life == "" {
 		return nil
 	}

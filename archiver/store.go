@@ -188,7 +188,8 @@ func (s *store) works() {
 
 // newest returns the last entry in the newest file of a series; ok is false if there is no file.
 // All files are safe from a power cut then, also one that another process has just written. A file
-// that is cut off or changed is renamed, so that it is written again. Errors: *storeError.
+// that is cut off or changed is renamed, so that it is written again. Errors: *storeError; *fileError if
+// the files are listed and this one cannot be read; ctx's.
 func (s *store) newest(ctx context.Context, of archive.Series) (last schemas.Entry, ok bool, err error) {
 	if err := s.paused(); err != nil {
 		return last, false, err
@@ -209,8 +210,11 @@ func (s *store) newest(ctx context.Context, of archive.Series) (last schemas.Ent
 			_ = f.Close() // it was only read
 			return last, true, nil
 		case errors.Is(err, fs.ErrNotExist): // it was deleted meanwhile
-		case isStore(err):
-			return last, false, s.fail(err)
+		case ctx.Err() != nil:
+			return last, false, ctx.Err()
+		case isStore(err): // other cameras need not wait
+			s.metrics.errors.WithLabelValues(failedStore).Inc()
+			return last, false, &fileError{k.Path(), err}
 		case errors.Is(err, schemas.ErrNewer):
 			return schemas.Entry{Seq: k.Last, Life: of.Life}, true, nil
 		default:
