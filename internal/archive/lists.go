@@ -101,8 +101,8 @@ func (l *lists) expired(s Series, kept list) bool {
 	return ok && !kept.whole.After(old)
 }
 
-// of returns the list of a series. Errors: those of the file system, but not that it has no
-// directory; a name that cannot be one of a directory.
+// of returns the list of a series. Errors: those of the store, but not that it has no directory; ctx's; a
+// name that cannot be one of a directory.
 func (l *lists) of(ctx context.Context, s Series) (list, error) {
 	if err := s.check(); err != nil {
 		return list{}, fmt.Errorf("archive: %w", err)
@@ -111,15 +111,28 @@ func (l *lists) of(ctx context.Context, s Series) (list, error) {
 		return kept, nil
 	}
 	for range 2 {
-		v, err, _ := l.reads.Do(s.Path(), func() (any, error) { return l.look(context.WithoutCancel(ctx), s) })
+		kept, err := shared(ctx, &l.reads, s, l.look)
 		if err != nil {
 			return list{}, err
 		}
-		if kept := v.(list); !l.expired(s, kept) {
+		if !l.expired(s, kept) {
 			return kept, nil
 		} // it was begun by another caller, before the lists became wrong
 	}
 	return l.look(ctx, s)
+}
+
+// shared reads something of a series. Callers at the same time share one read, which goes on when some of them
+// do not wait any more; the store bounds each of its requests. Errors: those of read; ctx's.
+func shared[T any](ctx context.Context, reads *singleflight.Group, s Series, read func(context.Context, Series) (T, error)) (T, error) {
+	result := reads.DoChan(s.Path(), func() (any, error) { return read(context.WithoutCancel(ctx), s) })
+	select {
+	case r := <-result:
+		return r.Val.(T), r.Err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
 }
 
 func (l *lists) look(ctx context.Context, s Series) (list, error) {

@@ -63,6 +63,7 @@ type Store struct {
 	m      *metrics
 	usable atomic.Bool // Make has worked
 	lease  time.Duration
+	within time.Duration // longWithin
 }
 
 const (
@@ -70,6 +71,8 @@ const (
 	answerWithin = 30 * time.Second // after a request was written
 	briefWithin  = 20 * time.Second // all attempts of a small request together
 	keepKeys     = time.Minute      // how long AccessKey and SecretKey are used
+	// longWithin is for all attempts of a copy, of a page of a list, or of a batch of deletions, with the answer.
+	longWithin = attempts * answerWithin
 )
 
 // New makes a Store. It connects to nothing. spool is the directory in which a file of more than
@@ -105,7 +108,7 @@ func New(c Config, spool string, reg prometheus.Registerer) (*Store, error) {
 		return nil, fmt.Errorf("archive.s3.endpoint: %w", err)
 	}
 	m := newMetrics(reg)
-	return &Store{c: c, spool: spool, core: minio.Core{Client: client}, cache: newCache(c.Cache, m), m: m, lease: lease}, nil
+	return &Store{c: c, spool: spool, core: minio.Core{Client: client}, cache: newCache(c.Cache, m), m: m, lease: lease, within: longWithin}, nil
 }
 
 // keys implements credentials.Provider.
@@ -162,6 +165,14 @@ func (s *Store) failed(ctx context.Context, op, path string, err error) error {
 		err = errTimeout
 	}
 	return &fs.PathError{Op: op, Path: s.String() + "/" + path, Err: err}
+}
+
+// pages returns a context for requests one after another. It ends when none of them is answered for a while:
+// moved is called for each answer. end must be called.
+func (s *Store) pages(ctx context.Context) (limited context.Context, moved, end func()) {
+	limited, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(s.within, func() { cancel(errTimeout) })
+	return limited, func() { timer.Reset(s.within) }, func() { timer.Stop(); cancel(nil) }
 }
 
 // brief returns a context for a request that is small, and whose answer is.

@@ -1,11 +1,19 @@
 package s3
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // fake is the settings of a store whose server answers as a test wants.
@@ -37,5 +45,55 @@ func TestEmptyObject(t *testing.T) {
 	}
 	if n, err := o.ReadAt(make([]byte, 1), 0); n != 0 || err != io.EOF { //nolint:errorlint // io.ReaderAt says so
 		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
+// A server that begins to answer and stands still makes a request fail, with an error of the store.
+func TestStandsStill(t *testing.T) {
+	for name, c := range map[string]struct {
+		stands func(*http.Request) bool
+		do     func(ctx context.Context, s *Store) error
+	}{
+		"list": {
+			func(r *http.Request) bool { return r.Method == http.MethodGet },
+			func(ctx context.Context, s *Store) error { _, err := s.List(ctx, "x", ""); return err },
+		},
+		"the next page": {
+			func(r *http.Request) bool { return r.URL.Query().Has("continuation-token") },
+			func(ctx context.Context, s *Store) error { _, err := s.List(ctx, "more", ""); return err },
+		},
+		"remove": {
+			func(r *http.Request) bool { return r.Method == http.MethodPost },
+			func(ctx context.Context, s *Store) error { return s.RemoveAll(ctx, "x") },
+		},
+		"copy": {
+			func(r *http.Request) bool { return r.Method == http.MethodPut },
+			func(ctx context.Context, s *Store) error { return s.Rename(ctx, "x/1.mp4", "x/1.mp4.damaged") },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var stands atomic.Int64
+			s := open(t, fake(t, func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				w.Header().Set("Content-Type", "application/xml")
+				if c.stands(r) {
+					stands.Add(1)
+					w.WriteHeader(http.StatusOK)
+					_ = http.NewResponseController(w).Flush()
+					<-r.Context().Done()
+					return
+				}
+				prefix := r.URL.Query().Get("prefix")
+				_, _ = fmt.Fprintf(w, `<ListBucketResult><IsTruncated>%v</IsTruncated><NextContinuationToken>a</NextContinuationToken>`+
+					`<Contents><Key>%s1.mp4</Key></Contents></ListBucketResult>`, strings.HasPrefix(prefix, "more"), prefix)
+			}), nil)
+			s.within = 100 * time.Millisecond
+			ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
+			defer cancel()
+			err := c.do(ctx, s)
+			if _, ok := errors.AsType[*fs.PathError](err); !ok || !errors.Is(err, errTimeout) || stands.Load() == 0 {
+				t.Errorf("%d requests stood still: %v", stands.Load(), err)
+			}
+		})
 	}
 }

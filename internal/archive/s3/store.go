@@ -2,6 +2,7 @@ package s3
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -91,16 +92,19 @@ func (s *Store) list(ctx context.Context, prefix, after string, recursive bool) 
 	if after != "" {
 		o.StartAfter = prefix + after
 	}
-	for k := range s.core.ListObjectsIter(ctx, s.c.Bucket, o) {
+	limited, moved, end := s.pages(ctx)
+	defer end()
+	for k := range s.core.ListObjectsIter(limited, s.c.Bucket, o) {
 		if k.Err != nil {
-			return nil, k.Err
+			return nil, cmp.Or(context.Cause(limited), k.Err)
 		}
+		moved()
 		name, dir := strings.CutSuffix(strings.TrimPrefix(k.Key, prefix), "/")
 		if name != "" {
 			all = append(all, &entry{name: name, dir: dir, size: k.Size, changed: k.LastModified})
 		}
 	}
-	if err := ctx.Err(); err != nil {
+	if err := context.Cause(limited); err != nil {
 		return nil, err // the list ends without an error
 	}
 	slices.SortFunc(all, func(a, b *entry) int { return strings.Compare(a.name, b.name) })
@@ -223,7 +227,9 @@ func (s *Store) Rename(ctx context.Context, from, to string) error {
 	if behind(to) == from {
 		return s.hide(ctx, from, to)
 	}
-	_, err := s.core.Client.CopyObject(ctx, minio.CopyDestOptions{Bucket: s.c.Bucket, Object: s.key(to)}, minio.CopySrcOptions{Bucket: s.c.Bucket, Object: s.key(from)})
+	limited, cancel := context.WithTimeout(ctx, s.within)
+	defer cancel()
+	_, err := s.core.Client.CopyObject(limited, minio.CopyDestOptions{Bucket: s.c.Bucket, Object: s.key(to)}, minio.CopySrcOptions{Bucket: s.c.Bucket, Object: s.key(from)})
 	if s.m.request(kindWrite, err) != nil {
 		return s.failed(ctx, "rename", from, err)
 	}
@@ -311,15 +317,16 @@ func (s *Store) RemoveAll(ctx context.Context, dir string) error {
 			}
 		}
 	}
-	results, err := s.core.RemoveObjectsWithIter(ctx, s.c.Bucket, objects, minio.RemoveObjectsOptions{})
+	limited, moved, end := s.pages(ctx)
+	defer end()
+	results, err := s.core.RemoveObjectsWithIter(limited, s.c.Bucket, objects, minio.RemoveObjectsOptions{})
 	if err == nil {
 		for r := range results {
 			err = errors.Join(err, r.Err)
+			moved()
 		}
 	}
-	if err == nil {
-		err = ctx.Err()
-	}
+	err = cmp.Or(context.Cause(limited), err)
 	return s.failed(ctx, "remove", dir, s.m.request(kindDelete, err))
 }
 
