@@ -48,19 +48,17 @@ func newHiddenLists(dir Dir, others *lists) *hiddenLists {
 	return &hiddenLists{dir: dir, others: others, all: all}
 }
 
-// of returns the deleted files that have a seq, as of a time or later. Errors: those of the file
-// system; a name that cannot be one of a directory.
+// of returns the deleted files that have a seq, as of a time or later. Errors: those of the store; ctx's; a
+// name that cannot be one of a directory.
 func (l *hiddenLists) of(ctx context.Context, s Series, seq uint64, since time.Time) (has []hiddenFile, err error) {
 	if err := s.check(); err != nil {
 		return nil, fmt.Errorf("archive: %w", err)
 	}
 	kept, ok := l.all.Get(s)
 	if !ok || kept.read.Before(since) {
-		v, err, _ := l.reads.Do(s.Path(), func() (any, error) { return l.look(ctx, s) })
-		if err != nil {
+		if kept, err = shared(ctx, &l.reads, s, l.look); err != nil {
 			return nil, err
 		}
-		kept = v.(hiddenFiles)
 	}
 	for _, f := range kept.all {
 		if f.first <= seq && seq <= f.last {
