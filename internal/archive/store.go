@@ -41,7 +41,8 @@ type Store interface {
 	// RemoveAll removes a directory with all that is in it.
 	RemoveAll(ctx context.Context, dir string) error
 	// Lock waits until no other process has the lock. What the process does under the lock, it
-	// does with the context that Lock returns: it ends if the lock is lost.
+	// does with the context that Lock returns: it ends if the lock is lost. With this context nothing is removed
+	// when the lock may be lost soon.
 	Lock(ctx context.Context) (locked context.Context, unlock func(), err error)
 	// Make makes what the archive needs before files are written.
 	Make(ctx context.Context) error

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,6 +20,29 @@ const lease = 15 * time.Second
 
 // errLost ends the context of a process that has lost the lock.
 var errLost = &fs.PathError{Op: "lock", Path: lockPath, Err: errors.New("the lock is lost: the store has not taken news of this process in time, or another process has the lock")}
+
+// held is the lock as a process that has it knows it.
+type held struct {
+	lease time.Duration
+	news  atomic.Pointer[time.Time] // before the newest news were written
+}
+
+type heldKey struct{}
+
+// fresh returns errLost if ctx is that of a lock, and there was no news for so long that another process may
+// have the lock soon. A process that stood still would else go on until it finds out. Both clocks of the process
+// are asked: one of them stands still while its machine sleeps, and the other one may be set.
+func fresh(ctx context.Context) error {
+	h, ok := ctx.Value(heldKey{}).(*held)
+	if !ok {
+		return nil
+	}
+	now, news := time.Now(), *h.news.Load()
+	if max(now.Sub(news), now.Round(0).Sub(news.Round(0))) >= 2*h.lease/3 {
+		return errLost
+	}
+	return nil
+}
 
 // Lock implements archive.Store. Each change of the lock's object names the ETag that it replaces,
 // so that of several processes one has it. A process that ends without giving it up loses it
@@ -35,9 +59,10 @@ func (s *Store) Lock(ctx context.Context) (context.Context, func(), error) {
 			seen, since = etag, time.Now()
 		}
 		if len(b) == 0 || time.Since(since) >= s.lease {
-			held, err := s.news(ctx, etag)
+			began := time.Now()
+			next, err := s.news(ctx, etag)
 			if err == nil {
-				locked, unlock := s.keepLock(ctx, held)
+				locked, unlock := s.keepLock(ctx, next, began)
 				return locked, unlock, nil
 			}
 			if err = s.failed(ctx, "lock", lockPath, err); !errors.Is(err, fs.ErrExist) {
@@ -57,15 +82,17 @@ func (s *Store) news(ctx context.Context, etag string) (string, error) {
 	return s.putBytes(ctx, lockPath, []byte(rand.Text()), ifMatch(etag))
 }
 
-// keepLock writes news until unlock is called, or the lock is lost.
-func (s *Store) keepLock(ctx context.Context, etag string) (locked context.Context, unlock func()) {
-	locked, cancel := context.WithCancelCause(ctx)
+// keepLock writes news until unlock is called, or the lock is lost. The first news were written when it began.
+func (s *Store) keepLock(ctx context.Context, etag string, began time.Time) (locked context.Context, unlock func()) {
+	h := &held{lease: s.lease}
+	h.news.Store(&began)
+	locked, cancel := context.WithCancelCause(context.WithValue(ctx, heldKey{}, h))
 	end := make(chan struct{})
 	var running sync.WaitGroup
 	running.Go(func() {
 		tick := time.NewTicker(s.lease / 3)
 		defer tick.Stop()
-		last := time.Now()
+		last := began
 		for {
 			select {
 			case <-end:
@@ -79,6 +106,7 @@ func (s *Store) keepLock(ctx context.Context, etag string) (locked context.Conte
 			switch {
 			case err == nil:
 				etag, last = next, began
+				h.news.Store(&began)
 			case errors.Is(s.failed(context.Background(), "lock", lockPath, err), fs.ErrExist) || time.Since(last) >= 2*s.lease/3:
 				cancel(errLost)
 				return

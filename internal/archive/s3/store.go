@@ -295,6 +295,9 @@ func (s *Store) removeMarked(ctx context.Context, marker, file string) error {
 }
 
 func (s *Store) remove(ctx context.Context, path string) error {
+	if err := fresh(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	return s.m.request(kindDelete, s.core.RemoveObject(ctx, s.c.Bucket, s.key(path), minio.RemoveObjectOptions{}))
@@ -310,24 +313,40 @@ func (s *Store) RemoveAll(ctx context.Context, dir string) error {
 	if err != nil {
 		return s.failed(ctx, "list", dir, err)
 	}
+	limited, moved, end := s.pages(ctx)
+	defer end()
+	for batch := range slices.Chunk(found, deleteBatch) {
+		if err = fresh(ctx); err == nil {
+			err = s.removeBatch(limited, prefix, batch, moved)
+		}
+		if err != nil {
+			break
+		}
+	}
+	err = cmp.Or(context.Cause(limited), err)
+	return s.failed(ctx, "remove", dir, s.m.request(kindDelete, err))
+}
+
+// deleteBatch is how many objects a request deletes: as many as S3 takes.
+const deleteBatch = 1000
+
+func (s *Store) removeBatch(ctx context.Context, prefix string, batch []*entry, moved func()) error {
 	objects := func(yield func(minio.ObjectInfo) bool) {
-		for _, e := range found {
+		for _, e := range batch {
 			if !yield(minio.ObjectInfo{Key: prefix + e.name}) {
 				return
 			}
 		}
 	}
-	limited, moved, end := s.pages(ctx)
-	defer end()
-	results, err := s.core.RemoveObjectsWithIter(limited, s.c.Bucket, objects, minio.RemoveObjectsOptions{})
-	if err == nil {
-		for r := range results {
-			err = errors.Join(err, r.Err)
-			moved()
-		}
+	results, err := s.core.RemoveObjectsWithIter(ctx, s.c.Bucket, objects, minio.RemoveObjectsOptions{})
+	if err != nil {
+		return err
 	}
-	err = cmp.Or(context.Cause(limited), err)
-	return s.failed(ctx, "remove", dir, s.m.request(kindDelete, err))
+	for r := range results {
+		err = errors.Join(err, r.Err)
+		moved()
+	}
+	return err
 }
 
 // probe is the path of an object that tells whether conditional writes work.
