@@ -20,8 +20,10 @@ import (
 // send nothing goes out: a message consists of three frames and the library writes each alone,
 // which would be three system calls, and wake the client three times.
 type batch struct {
-	conn net.Conn
-	sent atomic.Uint64 // bytes that the connection has taken, if it is not TCP
+	conn  net.Conn
+	tcp   syscall.RawConn // under conn, if its system tells what the client has acknowledged; else nil
+	whole bool            // a message goes out in one system call
+	sent  atomic.Uint64   // bytes that the connection has taken, unless whole
 
 	mu      sync.Mutex
 	change  *sync.Cond // of busy
@@ -41,7 +43,7 @@ const (
 	maxCopies = 256 << 10
 	// pieceCost is what a slice takes beside its bytes.
 	pieceCost = 24
-	// pieceSize is how much at most goes out before it counts, if the connection is not TCP.
+	// pieceSize is how much at most goes out before it counts, unless the system counts.
 	pieceSize = 64 << 10
 	// goodbye is how long the end of a connection waits for what was written before.
 	goodbye = time.Second
@@ -68,7 +70,7 @@ func (t taking) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	t.out.conn = conn
+	t.out.writeTo(conn)
 	return draining{conn, t.out}, bufio.NewReadWriter(rw.Reader, bufio.NewWriterSize(t.out, reused)), nil
 }
 
@@ -82,6 +84,39 @@ type draining struct {
 func (d draining) Close() error {
 	d.out.drain()
 	return d.Conn.Close()
+}
+
+// writeTo sets the connection, before the first Write. Whether its system counts is found out
+// here: a Unix socket, which is that of a proxy, has system calls as TCP has, and counts nothing.
+func (b *batch) writeTo(conn net.Conn) {
+	b.conn = conn
+	under := conn
+	secure, isSecure := conn.(*tls.Conn)
+	if isSecure {
+		under = secure.NetConn()
+	}
+	socket, ok := under.(syscall.Conn) // also one that embeds a *net.TCPConn
+	if !ok {
+		return
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return
+	}
+	if _, ok := acknowledged(raw); ok {
+		b.tcp, b.whole = raw, !isSecure
+	}
+}
+
+// acknowledged is the number of bytes that the client's system has acknowledged. ok is false if
+// the connection is not TCP, or has been closed.
+func acknowledged(tcp syscall.RawConn) (n uint64, ok bool) {
+	_ = tcp.Control(func(fd uintptr) { // an error means that the connection is closed
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			n, ok = info.Bytes_acked, true
+		}
+	})
+	return n, ok
 }
 
 func (b *batch) Write(p []byte) (int, error) {
@@ -147,10 +182,8 @@ func (b *batch) flush() {
 		b.mu.Unlock()
 		rest := out
 		var err error
-		if _, is := b.conn.(syscall.Conn); is { // also one that embeds a *net.TCPConn
-			var n int64
-			n, err = rest.WriteTo(b.conn) // one system call
-			b.sent.Add(uint64(n))
+		if b.whole {
+			_, err = rest.WriteTo(b.conn)
 		} else {
 			_, err = rest.WriteTo(counting{b})
 		}
@@ -180,28 +213,14 @@ func (b *batch) waiting() bool {
 	return b.busy || len(b.pieces) > 0
 }
 
-// taken is the number of bytes that the client has taken: of TCP those that its system has
-// acknowledged. While it grows, the client is slow, and not dead.
+// taken is the number of bytes that the client has taken: those that its system has acknowledged,
+// or those that the connection has taken. While it grows, the client is slow, and not dead.
 func (b *batch) taken() uint64 {
-	conn := b.conn
-	if secure, ok := conn.(*tls.Conn); ok {
-		conn = secure.NetConn()
-	}
-	n := b.sent.Load()
-	socket, ok := conn.(syscall.Conn)
-	if !ok {
+	if b.tcp != nil {
+		n, _ := acknowledged(b.tcp)
 		return n
 	}
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return n
-	}
-	_ = raw.Control(func(fd uintptr) { // an error means that the connection is closed
-		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			n = info.Bytes_acked
-		}
-	})
-	return n
+	return b.sent.Load()
 }
 
 // drain waits until what was written has gone out, at most for a time, after which it ends the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 
@@ -27,7 +28,7 @@ func (r *recorder) Close() error { return nil }
 func TestBatch(t *testing.T) {
 	to := new(recorder)
 	b := newBatch()
-	b.conn = to
+	b.writeTo(to)
 	long := bytes.Repeat([]byte("long"), reused)
 	var want []byte
 	for round := range 2 {
@@ -65,7 +66,7 @@ func TestBatchEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe() // whose writes wait for a reader
 		b := newBatch()
-		b.conn = near
+		b.writeTo(near)
 		b.hold()
 		long := bytes.Repeat([]byte("long"), reused)
 		_, _ = b.Write(long)
@@ -121,7 +122,7 @@ func TestTakenOverTCP(t *testing.T) {
 	}
 	defer near.Close()
 	b := newBatch()
-	b.conn = embedded{near.(*net.TCPConn)}
+	b.writeTo(embedded{near.(*net.TCPConn)})
 	before := b.taken()
 	if before > 1 { // the system counts the connection's beginning as a byte
 		t.Errorf("%d bytes are taken before there are any", before)
@@ -129,4 +130,41 @@ func TestTakenOverTCP(t *testing.T) {
 	b.sent.Add(1 << 20) // what is only on its way does not count
 	_, _ = b.Write(make([]byte, 10_000))
 	testenv.Wait(t, testenv.Patience, "the acknowledgement", func() bool { return b.taken() == before+10_000 })
+}
+
+// TestTakenOverUnixSocket: what a proxy has taken of a message counts while the rest goes out. Its
+// client may be slow.
+func TestTakenOverUnixSocket(t *testing.T) {
+	ln, err := net.Listen("unix", filepath.Join(t.TempDir(), "egress.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	far, err := net.Dial("unix", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	near, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBatch()
+	b.writeTo(near)
+	b.hold()
+	_, _ = b.Write(make([]byte, 8<<20)) // more than any buffer of the system
+	sent := make(chan error)
+	go func() { sent <- b.send() }()
+	const read = 1 << 20
+	if _, err := io.ReadFull(far, make([]byte, read)); err != nil {
+		t.Fatal(err)
+	}
+	testenv.Wait(t, testenv.Patience, "the bytes that were read", func() bool { return b.taken() > read-pieceSize })
+	if !b.waiting() {
+		t.Error("the whole message went out before it was read")
+	}
+	_ = near.Close()
+	if err := <-sent; err == nil {
+		t.Error("send: no error after the end")
+	}
 }
