@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -89,6 +90,49 @@ func TestProxy(t *testing.T) {
 		if i < 3 {
 			next <- struct{}{} // lets the role write the next piece, now that this one has come
 		}
+	}
+}
+
+// TestSocketsOfEgress: egress gets the connections of WebSockets itself, also those of share links,
+// with the path and the address of the client. Other requests go to the proxy.
+func TestSocketsOfEgress(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "egress.pass")
+	ln, err := service.Listen(t.Context(), "unix:"+socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- service.ServePassed(ctx, ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Client", r.RemoteAddr)
+			_, _ = io.WriteString(w, "egress "+r.RequestURI)
+		}), log)
+	}()
+	defer func() { cancel(); <-done }()
+	mux := http.NewServeMux()
+	toProxy := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "proxy "+r.RequestURI) })
+	egressRole().mount(mux, toProxy, passing(socket, toProxy))
+	front := httptest.NewServer(mux)
+	defer front.Close()
+	for path, to := range map[string]string{
+		"/live": "egress", "/s/a.link/live": "egress", "/s/a.link/hls/yard/raw.m3u8": "proxy", "/s/a/link/live": "proxy", "/s/a.link/live/": "proxy",
+	} {
+		conn, err := net.Dial("tcp", front.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", path)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		if client := resp.Header.Get("Client"); err != nil || string(b) != to+" "+path || to == "egress" && client != conn.LocalAddr().String() {
+			t.Errorf("%s: %q of %q, %v, want %s", path, b, client, err, to)
+		}
+		_ = conn.Close()
 	}
 }
 

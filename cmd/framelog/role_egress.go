@@ -19,6 +19,7 @@ import (
 	"github.com/framelog/framelog/egress/events"
 	"github.com/framelog/framelog/egress/hls"
 	"github.com/framelog/framelog/egress/live"
+	"github.com/framelog/framelog/egress/people"
 	"github.com/framelog/framelog/egress/snapshot"
 	"github.com/framelog/framelog/egress/timeline"
 	"github.com/framelog/framelog/internal/app/config"
@@ -36,7 +37,7 @@ func egressRole() role {
 			return []child{{name: "egress", secrets: secretNames(u.cfg.Access.OIDC.ClientSecret)}}
 		},
 		routes:  []string{"/"},
-		sockets: []string{"GET /live"},
+		sockets: []string{"GET /live", "GET " + people.LinkPath + "{link}/live"},
 		answers: true,
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/framelog/framelog/internal/app/config"
 )
@@ -52,6 +53,16 @@ type role struct {
 
 // supervised reports whether this process was started by up to be this role.
 func (r role) supervised() bool { return r.command.supervised() }
+
+// mount gives the role its requests on up's port.
+func (r role) mount(mux *http.ServeMux, requests, sockets http.Handler) {
+	for _, route := range r.routes {
+		mux.Handle(route, requests)
+	}
+	for _, route := range r.sockets {
+		mux.Handle(route, sockets)
+	}
+}
 
 // roles is the table of roles. up starts them in this order and stops them in
 // the opposite order. Each call makes new structs of flags and configuration.

@@ -266,12 +266,7 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 		if c.operators {
 			to = front.Wrap(policy.Operator(to))
 		}
-		for _, route := range c.routes {
-			mux.Handle(route, to)
-		}
-		for _, route := range c.sockets {
-			mux.Handle(route, passing(service.PassedSocket(u.socket(c.name)), to))
-		}
+		c.mount(mux, to, passing(service.PassedSocket(u.socket(c.name)), to))
 	}
 	mux.Handle("GET /metrics", front.Metrics(service.JoinedMetrics(u.reg, "up", clients)))
 	mux.Handle("GET /readyz", u.readiness(clients))
