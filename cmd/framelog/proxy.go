@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/egress/people"
+	"github.com/framelog/framelog/internal/app/config"
 	"github.com/framelog/framelog/internal/app/service"
 )
 
@@ -22,13 +24,20 @@ const awayPage = `<!doctype html><meta charset="utf-8"><meta http-equiv="refresh
 <h1>One moment</h1><p>Framelog is starting this part of itself. This page tries again by itself.</p>
 `
 
+// untaken is how long a client may take nothing of what up writes to it (see
+// service.WithProgress). Egress, which ends its own side of a request or a WebSocket, comes first.
+func untaken(cfg *config.Config) time.Duration {
+	return max(time.Minute, time.Duration(config.Get[egressConfig](cfg).WriteTimeout))
+}
+
 // proxy passes requests to the socket of a role. While the role is away, as after a
 // crash, it answers 503 to requests that guard allows. Players and pages try again.
+// When the role ends a WebSocket, the client's side ends too.
 func proxy(socket string, guard func(http.Handler) http.Handler, log *slog.Logger) http.Handler {
 	var d net.Dialer
 	unavailable := guard(http.HandlerFunc(away))
 	transport := service.Transport(func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) })
-	return &httputil.ReverseProxy{
+	reverse := &httputil.ReverseProxy{
 		Transport:     transport,
 		FlushInterval: -1, // event streams and parts leave at once
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -50,6 +59,21 @@ func proxy(socket string, guard func(http.Handler) http.Handler, log *slog.Logge
 		},
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { reverse.ServeHTTP(closing{w}, r) })
+}
+
+// closing is a ResponseWriter. The connection that Hijack returns has no CloseWrite, with which
+// ReverseProxy would tell the client that the role has ended, and wait for ever until the client
+// closes. Without it, ReverseProxy closes.
+type closing struct{ http.ResponseWriter }
+
+// Unwrap is for http.ResponseController.
+func (c closing) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+// Hijack is [http.Hijacker].
+func (c closing) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(c.ResponseWriter).Hijack()
+	return struct{ net.Conn }{conn}, rw, err
 }
 
 // passing gives the connections of WebSockets to the role that takes them on a Unix socket.

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,9 +13,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/framelog/framelog/egress"
 	"github.com/framelog/framelog/internal/app/service"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // TestProxy: the proxy passes each piece of an answer on as it comes, and keeps the
@@ -90,6 +93,59 @@ func TestProxy(t *testing.T) {
 		if i < 3 {
 			next <- struct{}{} // lets the role write the next piece, now that this one has come
 		}
+	}
+}
+
+// TestProxiedSocketEnds: a WebSocket over TLS ends at the proxy when the role ends it, also if the
+// client stays as it is, and when the client takes nothing.
+func TestProxiedSocketEnds(t *testing.T) {
+	const more = 64 << 20 // than all buffers between a role and a client
+	for name, size := range map[string]int{"the role has ended it": 10, "the client takes nothing": more} {
+		t.Run(name, func(t *testing.T) {
+			socket := filepath.Join(t.TempDir(), "egress.sock")
+			ln, err := service.Listen(t.Context(), "unix:"+socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			log := slog.New(slog.DiscardHandler)
+			ctx, cancel := context.WithCancel(context.Background())
+			served, proxied := make(chan error, 1), make(chan struct{})
+			go func() {
+				served <- service.ServeHTTP(ctx, ln, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					conn, _, err := http.NewResponseController(w).Hijack()
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer conn.Close()
+					_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+					_, _ = conn.Write(make([]byte, size)) // it fails when the proxy has ended it
+				}), log, 0)
+			}()
+			defer func() { cancel(); <-served }()
+			to := proxy(socket, egress.Guard{}.Wrap, log)
+			front := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				defer close(proxied)
+				to.ServeHTTP(w, r)
+			}))
+			front.Listener = service.WithProgress(front.Listener, 100*time.Millisecond)
+			front.StartTLS()
+			conn, err := tls.Dial("tcp", front.Listener.Addr().String(), front.Client().Transport.(*http.Transport).TLSClientConfig)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer front.Close()
+			defer conn.Close()
+			_, _ = io.WriteString(conn, "GET /live HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+			if _, err := io.ReadFull(conn, make([]byte, 20)); err != nil { // of the answer, and nothing more
+				t.Fatal(err)
+			}
+			select {
+			case <-proxied:
+			case <-time.After(testenv.Patience):
+				t.Error("the proxy holds the connection")
+			}
+		})
 	}
 }
 

@@ -92,6 +92,7 @@ func (c upCmd) Run(ctx context.Context) error {
 		return listenError(cfg, "listen", cfg.Listen, err)
 	}
 	defer ln.Close()
+	ln = service.WithProgress(ln, untaken(cfg))
 	if ln, err = withTLS(cfg, ln, log); err != nil {
 		return err
 	}

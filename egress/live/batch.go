@@ -8,10 +8,9 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/framelog/framelog/internal/tcpinfo"
 )
 
 // batch is where a socket writes to. No write waits for the client: what is written goes out
@@ -20,10 +19,10 @@ import (
 // send nothing goes out: a message consists of three frames and the library writes each alone,
 // which would be three system calls, and wake the client three times.
 type batch struct {
-	conn  net.Conn
-	tcp   syscall.RawConn // under conn, if its system tells what the client has acknowledged; else nil
-	whole bool            // a message goes out in one system call
-	sent  atomic.Uint64   // bytes that the connection has taken, unless whole
+	conn   net.Conn
+	counts bool          // the system of conn counts what the client takes
+	whole  bool          // a message goes out in one system call
+	sent   atomic.Uint64 // bytes that the connection has taken, unless whole
 
 	mu      sync.Mutex
 	change  *sync.Cond // of busy
@@ -89,34 +88,9 @@ func (d draining) Close() error {
 // writeTo sets the connection, before the first Write. Whether its system counts is found out
 // here: a Unix socket, which is that of a proxy, has system calls as TCP has, and counts nothing.
 func (b *batch) writeTo(conn net.Conn) {
-	b.conn = conn
-	under := conn
-	secure, isSecure := conn.(*tls.Conn)
-	if isSecure {
-		under = secure.NetConn()
-	}
-	socket, ok := under.(syscall.Conn) // also one that embeds a *net.TCPConn
-	if !ok {
-		return
-	}
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return
-	}
-	if _, ok := acknowledged(raw); ok {
-		b.tcp, b.whole = raw, !isSecure
-	}
-}
-
-// acknowledged is the number of bytes that the client's system has acknowledged. ok is false if
-// the connection is not TCP, or has been closed.
-func acknowledged(tcp syscall.RawConn) (n uint64, ok bool) {
-	_ = tcp.Control(func(fd uintptr) { // an error means that the connection is closed
-		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			n, ok = info.Bytes_acked, true
-		}
-	})
-	return n, ok
+	_, secure := conn.(*tls.Conn)
+	_, counts := tcpinfo.Acked(conn)
+	b.conn, b.counts, b.whole = conn, counts, counts && !secure
 }
 
 func (b *batch) Write(p []byte) (int, error) {
@@ -216,8 +190,8 @@ func (b *batch) waiting() bool {
 // taken is the number of bytes that the client has taken: those that its system has acknowledged,
 // or those that the connection has taken. While it grows, the client is slow, and not dead.
 func (b *batch) taken() uint64 {
-	if b.tcp != nil {
-		n, _ := acknowledged(b.tcp)
+	if b.counts {
+		n, _ := tcpinfo.Acked(b.conn)
 		return n
 	}
 	return b.sent.Load()

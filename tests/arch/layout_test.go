@@ -28,8 +28,8 @@ var mayNeed = map[string][]string{
 	"archiver":               {"schemas", "internal/kafka", "internal/medialog", "internal/registry", "internal/secrets", "internal/share", "internal/codec", "internal/cmaf", "internal/clip", "internal/summary", "internal/archive", "internal/when"},
 	"monitor":                {"schemas", "internal/kafka", "internal/medialog", "internal/registry", "internal/secrets", "monitor/lag"},
 	"egress/parts":           {},
-	"egress/live":            {"schemas", "egress/access", "egress/answer", "egress/parts"},
-	"internal/app/service":   {},
+	"egress/live":            {"schemas", "egress/access", "egress/answer", "egress/parts", "internal/tcpinfo"},
+	"internal/app/service":   {"internal/tcpinfo"},
 	"internal/app/acls":      {"schemas"},
 	"internal/app/config":    {"schemas", "internal/secrets"},
 	"internal/app/program":   {"schemas", "internal/secrets", "internal/when", "internal/app/config"},
@@ -37,6 +37,7 @@ var mayNeed = map[string][]string{
 	"internal/app/supervise": {},
 	"internal/app/upgrade":   {"schemas", "internal/secrets", "internal/kafka", "internal/registry", "internal/app/config"},
 	"internal/when":          {},
+	"internal/tcpinfo":       {},
 }
 
 func TestPackagesNeedWhatIsBelowThem(t *testing.T) {

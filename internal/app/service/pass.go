@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -69,11 +70,11 @@ func requestHead(r *http.Request) []byte {
 
 // send sends a connection, and the bytes that have been read from it.
 func send(to *net.UnixConn, conn net.Conn, read []byte) error {
-	plain, ok := conn.(*net.TCPConn)
-	if !ok {
+	socket, ok := conn.(syscall.Conn) // a *net.TCPConn, or one of WithProgress
+	if _, plain := conn.RemoteAddr().(*net.TCPAddr); !plain || !ok {
 		return errNotPassed
 	}
-	raw, err := plain.SyscallConn()
+	raw, err := socket.SyscallConn()
 	if err != nil {
 		return err
 	}

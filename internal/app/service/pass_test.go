@@ -29,7 +29,7 @@ func passFront(t *testing.T, behind http.Handler) *httptest.Server {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- ServePassed(ctx, ln, behind, slog.New(slog.DiscardHandler)) }()
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	front := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/away" {
 			socket = filepath.Join(filepath.Dir(socket), "away")
 		}
@@ -37,6 +37,8 @@ func passFront(t *testing.T, behind http.Handler) *httptest.Server {
 			_, _ = io.WriteString(w, "not passed")
 		}
 	}))
+	front.Listener = WithProgress(front.Listener, time.Minute) // as that of up
+	front.Start()
 	t.Cleanup(func() {
 		front.Close()
 		cancel()
