@@ -72,8 +72,8 @@ func (c *conn) run(ctx context.Context) error {
 	}
 	c.subs.Go(c.beat)
 	err := c.read()
-	if c.ctx.Err() != nil && !errors.Is(err, errUnread) {
-		err = context.Cause(c.ctx)
+	if why := context.Cause(c.ctx); ctx.Err() != nil || errors.Is(why, errDead) || errors.Is(why, errUnread) {
+		err = why // else the client has gone, and what Read returns tells more
 	}
 	bad, isBad := errors.AsType[*protocolError](err)
 	switch {
@@ -204,14 +204,13 @@ func (c *conn) beat() {
 		if waits || asked {
 			continue // more would come behind it, and would be taken by a system whose program has stopped
 		}
-		if err := c.tell(nowMessage()); err != nil {
-			c.cancel(err)
+		if c.tell(nowMessage()) != nil {
 			return
 		}
 		c.lives() // silence counts from the ping on
 		c.asked.Store(true)
 		c.subs.Go(func() {
-			if c.socket.Ping(c.ctx) == nil { // else the connection has ended
+			if c.orEnd(c.socket.Ping(c.ctx)) == nil {
 				c.lives()
 				c.asked.Store(false)
 			}
@@ -219,17 +218,18 @@ func (c *conn) beat() {
 	}
 }
 
-// tell sends a message as JSON. It does not wait until the message has gone out.
+// tell sends a message as JSON. It does not wait until the message has gone out. An error ends
+// the connection.
 func (c *conn) tell(message any) error {
 	b, err := json.Marshal(message)
 	if err != nil {
 		return err
 	}
-	return c.socket.Write(c.ctx, websocket.MessageText, b)
+	return c.orEnd(c.socket.Write(c.ctx, websocket.MessageText, b))
 }
 
 // media sends a binary message, between hold and send of the batch. header and data are not
-// copied into one slice. One caller has the turn.
+// copied into one slice. One caller has the turn. An error ends the connection.
 func (c *conn) media(header, data []byte) error {
 	n := int64(len(header) + len(data))
 	c.window.add(n)
@@ -237,10 +237,19 @@ func (c *conn) media(header, data []byte) error {
 	c.m.bytes.Add(float64(n))
 	w, err := c.socket.Writer(c.ctx, websocket.MessageBinary)
 	if err != nil {
-		return err
+		return c.orEnd(err)
 	}
 	if _, err = w.Write(header); err == nil {
 		_, err = w.Write(data)
 	}
-	return errors.Join(err, w.Close())
+	return c.orEnd(errors.Join(err, w.Close()))
+}
+
+// orEnd ends the connection if something could not be written, and returns err. The library may
+// keep a lock then, for which others wait.
+func (c *conn) orEnd(err error) error {
+	if err != nil {
+		c.cancel(err)
+	}
+	return err
 }

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"github.com/framelog/framelog/egress/live"
 	"github.com/framelog/framelog/egress/live/livetest"
 )
@@ -80,5 +82,25 @@ func TestSlowClient(t *testing.T) {
 		e.metric(t, "connections", 0)
 		e.ended(t, "write_timeout 1")
 		rate.Store(20_000)
+	})
+}
+
+// TestUnread: a client that reads nothing, and goes on to ask for cameras that do not exist, is
+// ended when too many answers wait for it.
+func TestUnread(t *testing.T) {
+	inBubble(t, live.Config{}, func(t *testing.T, e *env) {
+		socket, _ := livetest.Open(t, e.handler, "/live", nil)
+		defer func() { _ = socket.CloseNow() }() // it has ended
+		const most = 10_000                      // answers, each of more than 50 bytes
+		for i := range most {
+			ask := fmt.Appendf(nil, `{"type":"subscribe","channel":%d,"camera":"ghost"}`, i+1)
+			if socket.Write(t.Context(), websocket.MessageText, ask) != nil {
+				break
+			}
+			synctest.Wait() // the subscription has ended: so the next one has a place
+		}
+		synctest.Wait()
+		e.metric(t, "connections", 0)
+		e.ended(t, "unread 1")
 	})
 }
