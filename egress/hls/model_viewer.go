@@ -6,11 +6,17 @@ import (
 )
 
 // cursor is where a viewer is: Position names the part that it gets next. While Part is 0,
-// Epoch means nothing: the viewer gets the copy that counts.
+// Epoch is 0: the viewer gets the copy that counts.
 type cursor struct {
 	parts.Position
 	resumes bool // the viewer has the parts before Position
 	begun   bool
+}
+
+// took moves a cursor behind the part at which it is, of the copy with this epoch.
+func (c *cursor) took(epoch int64) {
+	c.Epoch = epoch
+	c.Part++
 }
 
 // to moves a cursor to the begin of a fragment.
@@ -53,8 +59,7 @@ func (m *model) step(c *cursor) (s parts.Step, stored *schemas.Entry, found bool
 			f, data := m.pendingPart(c)
 			if data != nil {
 				s = parts.Step{Fragment: f.facts(), Part: c.Part, Data: data}
-				c.Epoch = f.epoch
-				c.Part++
+				c.took(f.epoch)
 				return s, nil, true, nil
 			}
 			if f == nil || !f.last || int(c.Part) < len(f.detail.parts) {
@@ -74,7 +79,6 @@ func (m *model) step(c *cursor) (s parts.Step, stored *schemas.Entry, found bool
 		case c.Seq < m.newestPlayable().Seq:
 			return c.leave(parts.Behind, start), nil, true, nil
 		default:
-			c.Epoch = e.Epoch
 			return s, e, true, nil
 		}
 	}

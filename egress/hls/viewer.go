@@ -81,20 +81,33 @@ func (v *viewer) Next(ctx context.Context) (step parts.Step, changed <-chan stru
 	return step, nil, nil
 }
 
-// read returns a part of a complete fragment. If that cannot be read, it is left out with
-// the rest of its fragment.
+// read returns a part of a complete fragment. If that is gone, it is left out with the rest of its
+// fragment. Any other error is ErrAway: the client asks again, and the part may come then.
 func (v *viewer) read(ctx context.Context, e schemas.Entry) (parts.Step, error) {
 	at := v.at.Position
 	data, err := v.server.storedPart(ctx, v.stream.topic, e, at.Part)
 	switch {
 	case ctx.Err() != nil:
 		return parts.Step{}, ctx.Err()
+	case isGone(err):
+		return v.at.leave(parts.Lost, e.Seq+1), nil
 	case err != nil:
-		v.at.to(e.Seq + 1)
-		return parts.Step{LeftOut: &parts.LeftOut{Reason: parts.Lost, From: at, To: e.Seq + 1}}, nil
+		if explain(err).code == http.StatusInternalServerError {
+			v.server.slog.Error("a part cannot be read", "topic", v.stream.topic, "seq", e.Seq, "part", at.Part, "error", err)
+		}
+		return parts.Step{}, errors.Join(parts.ErrAway, err)
 	}
-	v.at.Part++
+	v.at.took(e.Epoch)
 	return parts.Step{Fragment: entryFacts(&e), Part: at.Part, Data: data}, nil
+}
+
+// isGone reports whether an error says that footage is not there, and will not come back.
+func isGone(err error) bool {
+	if err == nil {
+		return false
+	}
+	code := explain(err).code
+	return code == http.StatusGone || code == http.StatusNotFound
 }
 
 // storedPart returns one part of a complete fragment: from memory, from its file, or from

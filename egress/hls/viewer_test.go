@@ -19,10 +19,15 @@ import (
 // relative names a seq by its place behind the first of the tests.
 func relative(seq uint64) int64 { return int64(seq - testPlace.Seq) }
 
-// describe makes a line of a step: "2.1" is part 1 of fragment 2.
+// describe makes a line of a step: "2.1" is part 1 of fragment 2. The beginning of a fragment has
+// no epoch.
 func describe(s parts.Step) string {
 	if l := s.LeftOut; l != nil {
-		return strings.TrimSpace(fmt.Sprintf("%s %d.%d to %d %s", l.Reason, relative(l.From.Seq), l.From.Part, relative(l.To), l.Cause))
+		line := strings.TrimSpace(fmt.Sprintf("%s %d.%d to %d %s", l.Reason, relative(l.From.Seq), l.From.Part, relative(l.To), l.Cause))
+		if l.From.Part == 0 && l.From.Epoch != 0 {
+			line += fmt.Sprintf(", of epoch %d", l.From.Epoch)
+		}
+		return line
 	}
 	return fmt.Sprintf("%d.%d", relative(s.Fragment.Seq), s.Part)
 }
@@ -38,7 +43,7 @@ func steps(m *model, c *cursor) (all []string) {
 			return all
 		case stored != nil:
 			s.Fragment, s.Part = entryFacts(stored), c.Part
-			c.Part++
+			c.took(stored.Epoch)
 		}
 		all = append(all, describe(s))
 	}
@@ -280,6 +285,48 @@ func TestViewerLost(t *testing.T) {
 		synctest.Wait()
 		if got = append(got, all(t, v, f)...); strings.Join(got, ", ") != "lost 1.0 to 2, 2.0" {
 			t.Errorf("got %v", got)
+		}
+	})
+}
+
+// TestViewerAway: while footage cannot be read, nothing is left out, and the viewer stays where it
+// is.
+func TestViewerAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		f := testmedia.Synthetic(testPlace, 2)
+		log.add("cam", f...)
+		s := run(t, Config{CacheBytes: 1 << 10, MaxWaiters: 1}, log)
+		v, err := s.View(t.Context(), liveCam, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer v.Close()
+		synctest.Wait()
+		next := func(want error) {
+			t.Helper()
+			if step, changed, err := v.Next(t.Context()); !errors.Is(err, parts.ErrAway) || !errors.Is(err, want) {
+				t.Errorf("%+v %v %v, want %v", step, changed != nil, err, want)
+			}
+		}
+		log.fail(errors.New("no broker answers"))
+		next(context.DeadlineExceeded)
+		log.fail(nil)
+		hold := make(chan struct{})
+		log.mu.Lock()
+		log.hold = hold
+		log.mu.Unlock()
+		other := make(chan struct{})
+		go func() {
+			defer close(other)
+			get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[0].Entry.Seq)) // takes the only place
+		}()
+		synctest.Wait()
+		next(errBusy)
+		close(hold)
+		<-other
+		if got := strings.Join(all(t, v, f), " "); got != "1.0 1.1 1.2 1.3 1.4" {
+			t.Errorf("when it can be read again: %s", got)
 		}
 	})
 }

@@ -76,7 +76,7 @@ type Init struct {
 type Viewer interface {
 	// Next returns what comes next. It does not wait for footage: if there is nothing yet,
 	// changed is not nil, and is closed when there may be something. Next may read a file or
-	// the log. Errors: ErrUnplayable, ErrClosed, ctx's.
+	// the log. Errors: ErrUnplayable, ErrAway, ErrClosed, ctx's.
 	Next(ctx context.Context) (step Step, changed <-chan struct{}, err error)
 	// Init returns the init segment of the fragment that Next has returned last.
 	Init(ctx context.Context) (Init, error)
