@@ -342,6 +342,31 @@ func TestRights(t *testing.T) {
 	})
 }
 
+// TestRightsWhileFull: the right to watch is asked for while the client acknowledges nothing, and
+// nothing may be sent.
+func TestRightsWhileFull(t *testing.T) {
+	inBubble(t, live.Config{MaxInFlight: 1000}, func(t *testing.T, e *env) {
+		c := e.dial(t)
+		c.Acknowledge(false)
+		e.add("yard", 1, 0, "a", 2000)
+		e.add("shed", 1, 0, "a", 1)
+		c.Subscribe(1, "yard", "", nil)
+		all := []string{`config 1 a video/mp4; codecs="codec-a"`, "init 1", "fragment 1 1.9 of session 3", "part 1 1.9.0"}
+		heard(t, c, all...) // now its window is full, and it waits with the turn
+		c.Subscribe(2, "shed", "", nil)
+		synctest.Wait()
+		for _, camera := range []string{"shed", "yard"} { // who waits for the turn, and who has it
+			e.denied.Store(camera + "/raw")
+			all = append(all, map[string]string{"shed": "end 2 not_found", "yard": "end 1 not_found"}[camera])
+			time.Sleep(6 * time.Second)
+			heard(t, c, all...)
+		}
+		c.Acknowledge(true)
+		c.Subscribe(3, "shed", "", nil) // the turn is free
+		heard(t, c, append(all, `config 3 a video/mp4; codecs="codec-a"`, "init 3", "fragment 3 1.9 of session 3", "part 3 1.9.0")...)
+	})
+}
+
 // TestEnds: the client hears why a subscription ends, and may use the channel again.
 func TestEnds(t *testing.T) {
 	inBubble(t, live.Config{MaxSubscriptions: 2}, func(t *testing.T, e *env) {

@@ -20,6 +20,7 @@ type subscription struct {
 	ctx    context.Context //nolint:containedctx // ended by the reader of the connection
 	cancel context.CancelFunc
 
+	beat   *time.Ticker   // of answer.Beat: the rights may have changed
 	config string         // the decoder configuration that the client has
 	at     parts.Fragment // the one that the client was told of last
 }
@@ -51,8 +52,8 @@ func (s *subscription) follow() error {
 		return err
 	}
 	defer v.Close()
-	tick := time.NewTicker(answer.Beat)
-	defer tick.Stop()
+	s.beat = time.NewTicker(answer.Beat)
+	defer s.beat.Stop()
 	for {
 		changed, err := s.send(v)
 		if err != nil {
@@ -63,7 +64,7 @@ func (s *subscription) follow() error {
 		}
 		select {
 		case <-changed:
-		case <-tick.C: // the rights may have changed
+		case <-s.beat.C: // send asks for the right
 		case <-s.ctx.Done():
 			return s.ctx.Err()
 		}
@@ -113,20 +114,27 @@ func (s *subscription) send(v parts.Viewer) (changed <-chan struct{}, err error)
 	return nil, s.part(init, step)
 }
 
-// take waits until it is this subscription's turn to send, and it may. Without an error the turn
-// must be given back.
-func (s *subscription) take() error {
+// take waits until it is this subscription's turn to send, and it may, and asks meanwhile whether
+// the client may watch. Without an error the turn must be given back.
+func (s *subscription) take() (err error) {
 	c := s.conn
-	select {
-	case c.turn <- struct{}{}:
-	case <-s.ctx.Done():
-		return s.ctx.Err()
+	turn, full := c.turn, (<-chan struct{})(nil) // turn is nil once this subscription has it
+	for err == nil && (turn != nil || full != nil) {
+		select {
+		case turn <- struct{}{}:
+			turn, full = nil, c.window.full()
+		case <-full:
+			full = c.window.full()
+		case <-s.beat.C:
+			err = s.may()
+		case <-s.ctx.Done():
+			err = s.ctx.Err()
+		}
 	}
-	err := c.window.wait(s.ctx)
 	if err == nil {
 		err = s.may()
 	}
-	if err != nil {
+	if err != nil && turn == nil {
 		<-c.turn
 	}
 	return err

@@ -1,7 +1,6 @@
 package live
 
 import (
-	"context"
 	"slices"
 	"sync"
 	"time"
@@ -33,21 +32,14 @@ func newWindow(limit int64, late time.Duration) *window {
 	return &window{limit: limit, late: late, opened: make(chan struct{})}
 }
 
-// wait waits until there is room.
-func (w *window) wait(ctx context.Context) error {
-	for {
-		w.mu.Lock()
-		open, opened := w.sent-w.acked < w.limit && (len(w.marks) == 0 || time.Since(w.marks[0].at) < w.late), w.opened
-		w.mu.Unlock()
-		if open {
-			return nil
-		}
-		select {
-		case <-opened: // only an acknowledgement makes room
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+// full returns nil if there is room, else a channel that is closed when there may be.
+func (w *window) full() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.sent-w.acked < w.limit && (len(w.marks) == 0 || time.Since(w.marks[0].at) < w.late) {
+		return nil
 	}
+	return w.opened // only an acknowledgement makes room
 }
 
 // add counts bytes that are about to be sent.
