@@ -78,9 +78,10 @@ func (c closing) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // passing gives the connections of WebSockets to the role that takes them on a Unix socket.
 // What cannot be passed goes to the proxy.
-func passing(socket string, proxy http.Handler) http.Handler {
+func passing(socket string, proxy http.Handler, log *slog.Logger) http.Handler {
+	to := service.NewPasser(socket, log)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !service.Pass(w, r, socket) {
+		if !to.Pass(w, r) {
 			proxy.ServeHTTP(w, r)
 		}
 	})

@@ -169,7 +169,7 @@ func TestSocketsOfEgress(t *testing.T) {
 	defer func() { cancel(); <-done }()
 	mux := http.NewServeMux()
 	toProxy := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "proxy "+r.RequestURI) })
-	egressRole().mount(mux, toProxy, passing(socket, toProxy))
+	egressRole().mount(mux, toProxy, passing(socket, toProxy, log))
 	front := httptest.NewServer(mux)
 	defer front.Close()
 	for path, to := range map[string]string{

@@ -41,7 +41,7 @@ type role struct {
 	// routes are the patterns (http.ServeMux) of up's port that go to the role.
 	routes []string
 	// sockets are the patterns of WebSockets: up gives their connections to the role (see
-	// service.Pass). Over TLS it proxies them.
+	// service.Passer). Over TLS it proxies them.
 	sockets []string
 	// operators: up passes on only requests of those who may operate the server, since the
 	// role does not know who sends them.

@@ -267,7 +267,7 @@ func (u *up) run(ctx context.Context, ln net.Listener) error {
 		if c.operators {
 			to = front.Wrap(policy.Operator(to))
 		}
-		c.mount(mux, to, passing(service.PassedSocket(u.socket(c.name)), to))
+		c.mount(mux, to, passing(service.PassedSocket(u.socket(c.name)), to, u.log))
 	}
 	mux.Handle("GET /metrics", front.Metrics(service.JoinedMetrics(u.reg, "up", clients)))
 	mux.Handle("GET /readyz", u.readiness(clients))

@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -25,16 +26,25 @@ const passing = 2 * time.Second
 // what the client has sent behind it.
 const maxPassed = 256 << 10
 
-// Pass gives the connection of a WebSocket's request to the process that runs [ServePassed] on
-// the Unix socket. That process answers the request, and no proxy copies what it sends.
+// Passer gives connections to the process that runs [ServePassed] on a Unix socket.
+type Passer struct {
+	socket string
+	lost   lost
+}
+
+// NewPasser makes a Passer for a socket.
+func NewPasser(socket string, log *slog.Logger) *Passer { return &Passer{socket, lost{log: log}} }
+
+// Pass gives the connection of a WebSocket's request to the other process. That process answers
+// the request, and no proxy copies what it sends.
 // If the connection cannot be passed, Pass returns false and nothing has happened to the
 // request: it is none of a WebSocket, it came over TLS or HTTP/2, or the process is away.
-func Pass(w http.ResponseWriter, r *http.Request, socket string) bool {
+func (p *Passer) Pass(w http.ResponseWriter, r *http.Request) bool {
 	if r.TLS != nil || r.ProtoMajor != 1 || r.Body != http.NoBody || !upgrades(r) {
 		return false
 	}
 	d := net.Dialer{Timeout: passing}
-	to, err := d.DialContext(r.Context(), "unix", socket)
+	to, err := d.DialContext(r.Context(), "unix", p.socket)
 	if err != nil {
 		return false
 	}
@@ -48,8 +58,39 @@ func Pass(w http.ResponseWriter, r *http.Request, socket string) bool {
 	defer conn.Close()
 	head := requestHead(r)
 	early, _ := rw.Peek(rw.Reader.Buffered()) // what the client sent behind the request
-	_ = send(to.(*net.UnixConn), conn, append(head, early...))
+	if err := send(to.(*net.UnixConn), conn, append(head, early...)); err != nil {
+		p.lost.tell(err)
+	}
 	return true
+}
+
+// lost logs that connections did not get to the other process, at most once a minute.
+type lost struct {
+	log *slog.Logger
+
+	mu    sync.Mutex
+	count int       // since the last line
+	next  time.Time // line
+}
+
+func (l *lost) tell(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.count++
+	if now := time.Now(); now.After(l.next) {
+		l.log.Warn("connections of WebSockets did not get to the process that answers them; the clients connect again", "failed", l.count, "error", err, "remedy", remedy(err))
+		l.count, l.next = 0, now.Add(time.Minute)
+	}
+}
+
+func remedy(err error) string {
+	switch {
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, errNoDescriptor):
+		return "let the process open more files (LimitNOFILE in systemd, ulimit -n), or lower egress.live_connections"
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return "give the machine more CPU: one of the processes did not get to its work in time"
+	}
+	return "look into the logs for what has ended one of the processes"
 }
 
 // upgrades reports whether a request is one of a WebSocket (RFC 6455, 4.2.1).
@@ -89,25 +130,28 @@ func send(to *net.UnixConn, conn net.Conn, read []byte) error {
 	return err
 }
 
-// ServePassed answers the requests of connections that [Pass] gives it on ln, which listens on
+// ServePassed answers the requests of connections that a [Passer] gives it on ln, which listens on
 // a Unix socket, until ctx ends. A connection ends with the answer, unless a handler takes it
 // over: the process that has passed it decides who gets the next request. The address
 // of the client is that of the connection.
 func ServePassed(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
 	srv := newServer(h, log)
 	srv.SetKeepAlivesEnabled(false) // a handler cannot change this, as it could a header
-	return serveHTTP(ctx, passed{ln, log}, srv, 0)
+	return serveHTTP(ctx, &passed{ln, lost{log: log}}, srv, 0)
 }
 
 // passed is a listener whose connections come from another process.
 type passed struct {
 	net.Listener
-	log *slog.Logger
+	lost lost
 }
 
-func (l passed) Accept() (net.Conn, error) {
+func (l *passed) Accept() (net.Conn, error) {
 	for {
 		from, err := l.Listener.Accept()
+		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+			l.lost.tell(err) // the server tries again, and meanwhile clients wait
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -116,7 +160,7 @@ func (l passed) Accept() (net.Conn, error) {
 		if err == nil {
 			return conn, nil
 		}
-		l.log.Debug("a connection was not passed", "error", err)
+		l.lost.tell(err)
 	}
 }
 
@@ -124,9 +168,12 @@ func (l passed) Accept() (net.Conn, error) {
 func receive(from *net.UnixConn) (net.Conn, error) {
 	_ = from.SetDeadline(time.Now().Add(passing))
 	read, oob := make([]byte, 64<<10), make([]byte, unix.CmsgSpace(4)) // of one descriptor
-	n, oobn, _, _, err := from.ReadMsgUnix(read, oob)
+	n, oobn, flags, _, err := from.ReadMsgUnix(read, oob)
 	if err != nil {
 		return nil, fmt.Errorf("service: receive a connection: %w", err)
+	}
+	if oobn == 0 && flags&unix.MSG_CTRUNC != 0 {
+		return nil, errNoDescriptor
 	}
 	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
 	if err != nil || len(messages) != 1 {
@@ -154,7 +201,10 @@ func receive(from *net.UnixConn) (net.Conn, error) {
 	return &begun{TCPConn: plain, read: bytes.NewReader(slices.Concat(read[:n], rest))}, nil
 }
 
-var errNotPassed = errors.New("service: another process passed no connection over TCP")
+var (
+	errNotPassed    = errors.New("service: another process passed no connection over TCP")
+	errNoDescriptor = errors.New("service: receive a connection: this process has no file descriptor left for it")
+)
 
 // begun is a connection of which something has been read already.
 type begun struct {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"golang.org/x/sys/unix"
 )
 
 // passFront is a server that passes connections, or answers "not passed". behind gets what
@@ -30,10 +31,11 @@ func passFront(t *testing.T, behind http.Handler) *httptest.Server {
 	done := make(chan error, 1)
 	go func() { done <- ServePassed(ctx, ln, behind, slog.New(slog.DiscardHandler)) }()
 	front := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		to := socket
 		if r.URL.Path == "/away" {
-			socket = filepath.Join(filepath.Dir(socket), "away")
+			to = filepath.Join(filepath.Dir(socket), "away")
 		}
-		if !Pass(w, r, socket) {
+		if !NewPasser(to, slog.New(slog.DiscardHandler)).Pass(w, r) {
 			_, _ = io.WriteString(w, "not passed")
 		}
 	}))
@@ -152,5 +154,71 @@ func TestNotPassed(t *testing.T) {
 		if string(b) != "not passed" {
 			t.Errorf("%v: %d %q", c, resp.StatusCode, b)
 		}
+	}
+}
+
+// TestLost: the log tells that connections did not get to this process, why, and what helps, and does not tell it
+// of each.
+func TestLost(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "role.pass")
+	ln, err := Listen(t.Context(), "unix:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	web := httptest.NewServer(http.NotFoundHandler())
+	defer web.Close()
+	client, err := net.Dial("tcp", web.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	pass := func(conn net.Conn) {
+		t.Helper()
+		to, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer to.Close()
+		if conn == nil {
+			return // as a process that ends
+		}
+		if err := send(to.(*net.UnixConn), conn, []byte("GET /live")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var lines strings.Builder
+	l := &passed{ln, lost{log: slog.New(slog.NewTextHandler(&lines, nil))}}
+	pass(nil)
+	pass(nil)
+	pass(client)
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	if got := lines.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "what has ended one of the processes") {
+		t.Errorf("log:\n%s", got)
+	}
+
+	pass(client)
+	from, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = receive(from.(*net.UnixConn))
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if text := remedy(err); err == nil || !strings.Contains(text, "LimitNOFILE") {
+		t.Errorf("without descriptors: %v, %s", err, text)
 	}
 }

@@ -58,7 +58,7 @@ func (c *watched) Write(p []byte) (int, error) {
 // CloseWrite lets a server end an answer before it closes the connection.
 func (c *watched) CloseWrite() error { return c.tcp.CloseWrite() }
 
-// SyscallConn implements syscall.Conn, for Pass.
+// SyscallConn implements syscall.Conn, for Passer.
 func (c *watched) SyscallConn() (syscall.RawConn, error) { return c.tcp.SyscallConn() }
 
 // watch looks whether a client takes something during a Write.
