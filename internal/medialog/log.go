@@ -24,6 +24,9 @@ var (
 	// ErrBeyond: the footage lies beyond the end of its partition. Kafka has lost
 	// it, or a leader that has it is not back yet.
 	ErrBeyond = errors.New("medialog: footage lies beyond the end of its partition")
+	// ErrDamaged: Kafka has a record that cannot be decoded. It is returned only with
+	// Config.EndAtDamage.
+	ErrDamaged = errors.New("medialog: a record is damaged")
 	// ErrNotFound: the index has no entry of this fragment.
 	ErrNotFound = errors.New("medialog: no such fragment")
 	// ErrNoTopic: the camera has no topic.
@@ -53,6 +56,10 @@ type Config struct {
 
 	// Readers.
 	LostAfter time.Duration // default 10s. A partition may end before a requested offset, as after a change of leader. If it does so for this time, the records count as lost (ErrExpired)
+	// EndAtDamage makes a read end with ErrDamaged if a record cannot be decoded, as when its checksum
+	// is wrong, in several tries. Default: it is tried until the context of the read ends. Writers and
+	// followers need that, since they must not pass a record that they do not know.
+	EndAtDamage bool
 
 	// Tails.
 	TailBytes int64 // default 32 MiB: bytes of records that wait for the reader of a tail. As many bytes of provisional chunks may wait for their turn

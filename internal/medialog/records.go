@@ -24,7 +24,8 @@ var errCutBack = fmt.Errorf("%w: the partition is shorter than it was", ErrExpir
 
 // records reads [from, to) of a partition. While brokers are away it tries again,
 // until ctx ends. Errors: ErrExpired if Kafka has removed the record to read next;
-// errCutBack if the partition ends before it, and does so for Config.LostAfter.
+// errCutBack if the partition ends before it, and does so for Config.LostAfter;
+// ErrDamaged if it cannot be decoded, with Config.EndAtDamage.
 func (l *Log) records(ctx context.Context, topic string, partition int32, from, to int64) iter.Seq2[*kgo.Record, error] {
 	return l.recordsIn(ctx, topic, partition, from, to, l.fetchLimit())
 }
@@ -57,6 +58,7 @@ func (l *Log) fetches(ctx context.Context, topic string, partition int32, from, 
 		pause := 20 * time.Millisecond
 		fresh := false
 		var failed failing
+		undecoded := 0      // how often the record at from could not be decoded
 		var short time.Time // since when the partition ends at from or before; zero: it does not
 		for from < to {
 			recs, err := l.fetch(ctx, topic, partition, from, limit, fresh)
@@ -74,13 +76,16 @@ func (l *Log) fetches(ctx context.Context, topic string, partition int32, from, 
 			}
 			switch {
 			case err == nil && len(recs) > 0:
-				failed = failing{}
+				failed, undecoded = failing{}, 0
 				fresh, pause, limit = false, 20*time.Millisecond, min(4*limit, most)
 			case errors.Is(err, ErrExpired), errors.Is(err, ErrNoTopic), ctx.Err() != nil:
 				if ctx.Err() != nil {
 					err = ctx.Err()
 				}
 				yield(nil, err)
+				return
+			case l.damaged(err, &undecoded):
+				yield(nil, fmt.Errorf("%s partition %d: the record at offset %d cannot be decoded in %d tries; look at the disks of the brokers: %w", topic, partition, from, undecoded, err))
 				return
 			default: // a leader moved, a broker is away, the answer was empty
 				fresh = true
@@ -111,6 +116,19 @@ func (l *Log) fetches(ctx context.Context, topic string, partition int32, from, 
 			}
 		}
 	}
+}
+
+// decodeTries is how often a record is fetched that cannot be decoded. With the pauses between them
+// that takes about two seconds. Each try asks the leader of that time.
+const decodeTries = 8
+
+// damaged counts the failures to decode a record, and reports whether the read ends.
+func (l *Log) damaged(err error, undecoded *int) bool {
+	if !l.cfg.EndAtDamage || !errors.Is(err, ErrDamaged) {
+		return false
+	}
+	*undecoded++
+	return *undecoded >= decodeTries
 }
 
 // logAfter is after how long a wait for Kafka is logged that no error ends.
@@ -190,16 +208,32 @@ func (l *Log) fetch(ctx context.Context, topic string, partition int32, from, li
 				return nil, ErrExpired
 			case errors.Is(err, kerr.OffsetOutOfRange):
 				return nil, l.outOfRange(ctx, topic, partition, from)
+			case errors.Is(err, kerr.CorruptMessage):
+				return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 			case err != nil:
 				return nil, kafka.NeedsRight("READ", err)
 			}
-			fp, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
-				Offset: from, Topic: topic, Partition: partition,
-			}, rp, kgo.DefaultDecompressor(), nil)
-			return fp.Records, fp.Err
+			return decode(rp, topic, from)
 		}
 	}
 	return nil, fmt.Errorf("medialog: fetch %s/%d: no answer for the partition", topic, partition)
+}
+
+// decode returns the records of an answer from an offset on: those before the first one that cannot
+// be decoded. Errors: ErrDamaged if that is the first one.
+func decode(rp *kmsg.FetchResponseTopicPartition, topic string, from int64) ([]*kgo.Record, error) {
+	fp, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+		Offset: from, Topic: topic, Partition: rp.Partition,
+	}, rp, kgo.DefaultDecompressor(), nil)
+	switch {
+	case len(fp.Records) > 0: // the next fetch begins with what is damaged behind them
+		return fp.Records, nil
+	case fp.Err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, fp.Err)
+	case len(rp.RecordBatches) > 0 && next <= from: // an answer has one whole batch at least
+		return nil, fmt.Errorf("%w: there is no record in %d bytes of batches", ErrDamaged, len(rp.RecordBatches))
+	}
+	return nil, nil
 }
 
 // request sends a request to a broker. If ctx ends, the answer is dropped when it comes: the client would
