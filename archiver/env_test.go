@@ -43,6 +43,8 @@ type env struct {
 	reg     *registry.Client
 	dir     archive.Dir
 	lines   testenv.Log
+
+	concurrency int // of archivers that start; 0: the default
 }
 
 // virtual runs f with a fake broker in virtual time (testing/synctest).
@@ -76,7 +78,7 @@ func (e *env) logger() *slog.Logger { return slog.New(slog.NewTextHandler(&e.lin
 
 func (e *env) connect() *medialog.Log {
 	e.t.Helper()
-	l, err := medialog.Connect(medialog.Config{Kafka: e.kafka()}, e.logger(), prometheus.NewRegistry())
+	l, err := medialog.Connect(medialog.Config{Kafka: e.kafka(), EndAtDamage: true}, e.logger(), prometheus.NewRegistry())
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -115,7 +117,7 @@ func (e *env) start(change func(*Service)) *process {
 	e.t.Helper()
 	p := &process{reg: prometheus.NewRegistry(), done: make(chan struct{})}
 	var err error
-	if p.Service, err = New(Config{Kafka: e.kafka(), Archive: e.dir}, e.log, e.logger(), p.reg); err != nil {
+	if p.Service, err = New(Config{Kafka: e.kafka(), Archive: e.dir, Concurrency: e.concurrency}, e.log, e.logger(), p.reg); err != nil {
 		e.t.Fatal(err)
 	}
 	if change != nil {

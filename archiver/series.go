@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/framelog/framelog/internal/archive"
@@ -39,6 +40,7 @@ type series struct {
 	seen    time.Time     // when newest came
 	waiting bool          // footage from from on waits until its minute is complete
 
+	slow  bool           // the last write has ended with errLogSlow
 	tries map[uint64]int // failed attempts to read fragments that are not archived
 	told  string         // the newest problem that was logged; "": there is none
 }
@@ -309,8 +311,8 @@ func (r *series) write(ctx context.Context, file []schemas.Entry) error {
 	if e, err := r.s.mlog.Newest(ctx, r.topic); err == nil && e.Life == r.life {
 		r.saw(&e)
 	}
-	r.tell(file)
-	err := r.s.store.write(ctx, r.topic, file)
+	err := r.put(ctx, file)
+	r.slow = errors.Is(err, errLogSlow)
 	bad, footage := errors.AsType[*footageError](err)
 	switch {
 	case errors.Is(err, archive.ErrDiffers):
@@ -327,6 +329,32 @@ func (r *series) write(ctx context.Context, file []schemas.Entry) error {
 	maps.DeleteFunc(r.tries, func(seq uint64, _ int) bool { return seq < r.from })
 	r.tell(nil)
 	return nil
+}
+
+// put gives a file to the store. Meanwhile it tells how much footage is not archived.
+func (r *series) put(ctx context.Context, file []schemas.Entry) error {
+	defer r.keepTelling(ctx, file)()
+	return r.s.store.write(ctx, r.topic, file, r.slow)
+}
+
+// keepTelling tells how much footage is not archived, now and while a write waits for its turn, for the
+// log or for the archive, until stop is called. Nothing else may use r meanwhile.
+func (r *series) keepTelling(ctx context.Context, file []schemas.Entry) (stop func()) {
+	r.tell(file)
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for waitForPoll(ctx) == nil {
+			if e, err := r.s.mlog.Newest(ctx, r.topic); err == nil && e.Life == r.life {
+				r.saw(&e)
+			}
+			r.tell(file)
+		}
+	})
+	return func() {
+		cancel()
+		wg.Wait()
+	}
 }
 
 // failed notes that a fragment could not be read. What a newer version has written is never left

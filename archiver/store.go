@@ -28,6 +28,10 @@ const (
 	longestStoreWait = 40 * time.Second
 )
 
+// logWait is how long a write waits for the next chunk from the log. Then it ends, so that other
+// files get its turn. It is longer than Config.LostAfter of package medialog.
+const logWait = 30 * time.Second
+
 // store is the archive, with what it needs to be written: a few files at once,
 // free space, and patience.
 type store struct {
@@ -37,6 +41,7 @@ type store struct {
 	metrics *metrics
 	reserve int64
 	turns   *semaphore.Weighted
+	slow    *semaphore.Weighted // a place for one file whose last write has ended with errLogSlow
 
 	put  func(ctx context.Context, d archive.Dir, log clip.Log, t schemas.Topic, entries []schemas.Entry) error // archive.Write
 	free func(context.Context) (int64, error)
@@ -52,7 +57,7 @@ type store struct {
 func newStore(cfg *Config, mlog clip.Log, log *slog.Logger, m *metrics) *store {
 	return &store{
 		dir: cfg.Archive, mlog: mlog, log: log, metrics: m, reserve: cfg.Reserve,
-		turns: semaphore.NewWeighted(int64(cfg.Concurrency)), put: archive.Write, free: cfg.Archive.Free,
+		turns: semaphore.NewWeighted(int64(cfg.Concurrency)), slow: semaphore.NewWeighted(1), put: archive.Write, free: cfg.Archive.Free,
 		sync: cfg.Archive.Sync,
 	}
 }
@@ -63,6 +68,9 @@ type storeError struct{ cause error }
 func (e *storeError) Error() string { return fmt.Sprintf("the archive cannot be written: %v", e.cause) }
 func (e *storeError) Unwrap() error { return e.cause }
 
+// errLogSlow means that the log has not given the next chunk in time. The footage is not damaged.
+var errLogSlow = fmt.Errorf("no chunk came from Kafka in %v; look at the brokers that lead the partitions of the topic", logWait)
+
 // footageError means that a fragment cannot be read from the log, or cannot be written as MP4.
 type footageError struct {
 	entry schemas.Entry
@@ -72,9 +80,17 @@ type footageError struct {
 func (e *footageError) Error() string { return fmt.Sprintf("fragment %d: %v", e.entry.Seq, e.cause) }
 func (e *footageError) Unwrap() error { return e.cause }
 
-// write writes a file. If it is there already, that is no error. Errors: *storeError,
-// *footageError; archive.ErrDiffers; ctx's.
-func (s *store) write(ctx context.Context, t schemas.Topic, entries []schemas.Entry) error {
+// write writes a file. If it is there already, that is no error. slow: the last write of this topic
+// has ended with errLogSlow. Of these one at a time has a turn, so that the others get theirs, however
+// many cameras a broker holds up. Errors: *storeError, *footageError; archive.ErrDiffers; errLogSlow;
+// ctx's.
+func (s *store) write(ctx context.Context, t schemas.Topic, entries []schemas.Entry, slow bool) error {
+	if slow {
+		if err := s.slow.Acquire(ctx, 1); err != nil {
+			return err
+		}
+		defer s.slow.Release(1)
+	}
 	if err := s.turns.Acquire(ctx, 1); err != nil {
 		return err
 	}
@@ -98,6 +114,8 @@ func (s *store) write(ctx context.Context, t schemas.Topic, entries []schemas.En
 		return err
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, errLogSlow):
+		return err
 	case isStore(err):
 		return s.fail(err)
 	}
@@ -112,7 +130,8 @@ func isStore(err error) bool {
 	return path || link || errno
 }
 
-// reads remembers which fragment was read last. One goroutine uses it.
+// reads remembers which fragment was read last. A read ends with errLogSlow if the log lets it wait for
+// too long. One goroutine uses it.
 type reads struct {
 	clip.Log
 	last schemas.Entry
@@ -121,7 +140,22 @@ type reads struct {
 // Chunks implements clip.Log.
 func (r *reads) Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) iter.Seq2[*schemas.Chunk, error] {
 	r.last = e
-	return r.Log.Chunks(ctx, t, e)
+	return func(yield func(*schemas.Chunk, error) bool) {
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		timer := time.AfterFunc(logWait, func() { cancel(errLogSlow) })
+		defer timer.Stop()
+		for c, err := range r.Log.Chunks(ctx, t, e) {
+			timer.Stop() // what the caller does with the chunk has no limit here
+			if err != nil && errors.Is(context.Cause(ctx), errLogSlow) {
+				err = errLogSlow
+			}
+			if !yield(c, err) || err != nil {
+				return
+			}
+			timer.Reset(logWait)
+		}
+	}
 }
 
 // room returns an error if less disk would be free than the reserve.

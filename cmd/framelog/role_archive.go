@@ -100,7 +100,9 @@ func (c archiveRoleCmd) Run(ctx context.Context) error {
 	}
 	return service.All(ctx,
 		p.withBrokers(func(ctx context.Context) error {
-			mlog, err := medialog.Connect(logConfig(p.cfg, "framelog-archive"), p.log, p.reg)
+			logCfg := logConfig(p.cfg, "framelog-archive")
+			logCfg.EndAtDamage = true // or one record that cannot be decoded would stop its camera for ever
+			mlog, err := medialog.Connect(logCfg, p.log, p.reg)
 			if err != nil {
 				return err
 			}
