@@ -58,7 +58,7 @@ type egressConfig struct {
 	MaxLookups        int             `yaml:"max_lookups" default:"8" min:"1" doc:"Most reads of indexes at the same time, for segments, parts and inits that are unknown or of cameras that are not followed."`
 	MaxMisses         int             `yaml:"max_misses" default:"4096" min:"1" doc:"Most answers of indexes that are kept for some seconds, so that repeated requests for footage that does not exist cause no further reads."`
 	MaxRebuilds       int             `yaml:"max_rebuilds" default:"4" min:"1" doc:"Most segments that are made from the log at the same time."`
-	MaxClips          int             `yaml:"max_clips" default:"4" min:"1" doc:"Most clips whose tables are made at the same time, each in about 8MiB of memory an hour of footage. Others get 503."`
+	MaxClips          int             `yaml:"max_clips" default:"4" min:"1" doc:"Most clips whose tables are made at the same time, each in about 8MiB of memory an hour of footage. Others get 503. As many more requests may look for the fragments of their range; others wait 10s for that, and then get 503."`
 	ClipTables        config.Size     `yaml:"clip_tables" default:"256MiB" min:"1MiB" doc:"Memory for the tables of clips that are sent, about 4MiB an hour of footage each, and of those that were asked for last. If those that are sent fill it, others get 503."`
 	LiveConnections   int             `yaml:"live_connections" default:"1024" min:"1" doc:"Most WebSockets of /live at the same time. A page has one for all its cameras."`
 	LiveSubscriptions int             `yaml:"live_subscriptions" default:"64" min:"1" doc:"Most cameras and renditions on one such connection."`

@@ -28,11 +28,14 @@ import (
 type Config struct {
 	// MaxClips bounds the clips whose tables are made at a time: their footage is read for it as
 	// fast as it comes. Others get 503. A clip that is sent holds no such place, however slow its
-	// client is. Default 4.
+	// client is. It also bounds the requests whose fragments are looked for at a time: the others
+	// wait for ReadTimeout, and then get 503. Default 4.
 	MaxClips int
 	// MaxTables bounds the memory of the tables of clips that are sent, and of those that were
 	// asked for last: about 4 MB an hour of footage. Default 256 MiB.
-	MaxTables    int64
+	MaxTables int64
+	// ReadTimeout is how long it may take to look for the fragments of a clip. Default 10 s.
+	ReadTimeout  time.Duration
 	MaxRange     time.Duration // the longest range of time; default 24 h
 	WriteTimeout time.Duration // a client that takes longer for 1 MiB is cut off; default 30 s
 }
@@ -50,6 +53,7 @@ type Deps struct {
 type Server struct {
 	cfg     Config
 	deps    Deps
+	plans   *semaphore.Weighted // one for each request whose fragments are looked for
 	places  *semaphore.Weighted // one for each clip that is made
 	files   *files
 	results *prometheus.CounterVec
@@ -59,13 +63,15 @@ type Server struct {
 func New(cfg Config, deps Deps) *Server {
 	cfg.MaxClips = cmp.Or(cfg.MaxClips, 4)
 	cfg.MaxTables = cmp.Or(cfg.MaxTables, 256<<20)
+	cfg.ReadTimeout = cmp.Or(cfg.ReadTimeout, 10*time.Second)
 	cfg.MaxRange = cmp.Or(cfg.MaxRange, 24*time.Hour)
 	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, 30*time.Second)
 	if deps.Logger == nil {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		cfg: cfg, deps: deps, places: semaphore.NewWeighted(int64(cfg.MaxClips)), files: newFiles(cfg.MaxTables),
+		cfg: cfg, deps: deps, plans: semaphore.NewWeighted(int64(cfg.MaxClips)), places: semaphore.NewWeighted(int64(cfg.MaxClips)),
+		files: newFiles(cfg.MaxTables),
 		results: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "framelog_egress_clips_total",
 			Help: "Clips. result: ok, none (there is no footage), several (the range needs several files), busy, gone (the client went away, or was too slow), denied (its right was taken away) or failed.",
@@ -105,6 +111,11 @@ type several struct {
 	answer.Error
 	Clips []span `json:"clips"`
 }
+
+// severalError: a range needs more than one file.
+type severalError struct{ several }
+
+func (e *severalError) Error() string { return e.several.Error.Error }
 
 type span struct {
 	Start time.Time `json:"start"`
@@ -160,26 +171,53 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) (result string, 
 	if topic.IsRaw() {
 		topic = topic.Source()
 	}
-	clips, err := clip.Plan(r.Context(), s.deps.Log, topic, from, to)
-	if err != nil {
-		return s.refuse(w, err)
+	f, release, err := s.file(r, topic, from, to)
+	for errors.Is(err, errGone) && r.Context().Err() == nil {
+		f, release, err = s.file(r, topic, from, to)
 	}
-	if len(clips) > 1 {
-		answer.JSON(w, http.StatusConflict, tooMany(clips))
+	var more *severalError
+	switch {
+	case errors.As(err, &more):
+		answer.JSON(w, http.StatusConflict, more.several)
 		return "several", nil
-	}
-	key := clips[0].Key()
-	if r.Method == http.MethodHead && s.files.has(key) == nil {
+	case err != nil:
+		return s.refuse(w, err)
+	case f == nil:
 		w.Header().Set("Content-Type", "video/mp4")
 		w.WriteHeader(http.StatusOK) // to know more, the footage would have to be read
 		return "ok", nil
 	}
-	f, release, err := s.files.get(r.Context(), key, func() (*clip.File, error) { return s.make(r.Context(), clips[0]) })
-	if err != nil {
-		return s.refuse(w, err)
-	}
 	defer release()
 	return s.send(w, r, f, to)
+}
+
+// file returns the file that holds a range. It makes it unless it is there, for HEAD it does not: then
+// file is nil. release must be called. Errors: severalError; errBusy; errGone; those of Plan and
+// Prepare.
+func (s *Server) file(r *http.Request, t schemas.Topic, from, to time.Time) (file *clip.File, release func(), err error) {
+	clips, err := s.plan(r.Context(), t, from, to)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(clips) > 1 {
+		return nil, nil, &severalError{tooMany(clips)}
+	}
+	key := clips[0].Key()
+	if r.Method == http.MethodHead && s.files.has(key) == nil {
+		return nil, nil, nil
+	}
+	return s.files.get(r.Context(), key, func() (*clip.File, error) { return s.make(r.Context(), clips[0]) })
+}
+
+// plan looks for the fragments of a range. Errors: errBusy; those of Plan.
+func (s *Server) plan(ctx context.Context, t schemas.Topic, from, to time.Time) ([]*clip.Clip, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.ReadTimeout)
+	defer cancel()
+	if s.plans.Acquire(ctx, 1) != nil {
+		return nil, errBusy
+	}
+	defer s.plans.Release(1)
+	return clip.Plan(ctx, s.deps.Log, t, from, to)
 }
 
 // make makes a clip's file. Errors: errBusy; those of Prepare.
@@ -208,7 +246,7 @@ func (s *Server) refuse(w http.ResponseWriter, err error) (result string, failed
 		answer.Fail(w, http.StatusInternalServerError, "the footage cannot stand in an MP4 file: "+bad.Error(), "ask for a range before or behind it, and report this")
 		return "failed", err
 	}
-	answer.Fail(w, http.StatusServiceUnavailable, "the log does not answer", "try again; if it goes on, look at the brokers")
+	answer.Fail(w, http.StatusServiceUnavailable, "the log does not answer, or not in time", "try again, or ask for a shorter range; if it goes on, look at the brokers")
 	return "failed", err
 }
 

@@ -15,6 +15,9 @@ var errBusy = errors.New("clip: too many clips")
 // errPanic is for those who wait for a file whose making has panicked.
 var errPanic = errors.New("clip: the file could not be made")
 
+// errGone: the request that made the file has gone, and the file was not made.
+var errGone = errors.New("clip: who made the file has gone")
+
 // files holds the files of clips that are being sent, and those that were asked for last. The
 // next request for one of them, as for its parts or its length, reads no footage for it. A file is its
 // tables: the footage itself is read while it is sent. Their memory is bounded.
@@ -44,30 +47,31 @@ func newFiles(limit int64) *files {
 }
 
 // get returns the file of a key, which is made unless it is there. Requests for the same file
-// make it once. release must be called. Errors: errBusy if the files that are being sent take
-// all the memory; those of making it.
+// make it once. Those that wait do not keep build, which has the entries of a whole range. release must
+// be called. Errors: errBusy if the files that are being sent take all the memory; errGone; those of
+// making it.
 func (f *files) get(ctx context.Context, key string, build func() (*clip.File, error)) (file *clip.File, release func(), err error) {
-	for {
-		k, mine := f.take(key)
-		if mine {
-			err := f.build(k, build)
-			return k.file, func() { f.release(k) }, err
-		}
-		select {
-		case <-k.made:
-		case <-ctx.Done():
-			f.release(k)
-			return nil, nil, ctx.Err()
-		}
-		if k.err == nil {
-			return k.file, func() { f.release(k) }, nil
-		}
-		f.release(k)
-		// Who made it may have gone. Another error is the same for all.
-		if !errors.Is(k.err, context.Canceled) {
-			return nil, nil, k.err
-		}
+	k, mine := f.take(key)
+	if mine {
+		err := f.build(k, build)
+		return k.file, func() { f.release(k) }, err
 	}
+	select {
+	case <-k.made:
+	case <-ctx.Done():
+		f.release(k)
+		return nil, nil, ctx.Err()
+	}
+	switch {
+	case k.err == nil:
+		return k.file, func() { f.release(k) }, nil
+	case errors.Is(k.err, context.Canceled):
+		err = errGone
+	default: // it is the same for all
+		err = k.err
+	}
+	f.release(k)
+	return nil, nil, err
 }
 
 // take returns the entry of a key, with one user more. mine: it is new, and is to be made.
