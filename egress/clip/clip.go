@@ -246,7 +246,7 @@ func (s *Server) refuse(w http.ResponseWriter, err error) (result string, failed
 		answer.Fail(w, http.StatusInternalServerError, "the footage cannot stand in an MP4 file: "+bad.Error(), "ask for a range before or behind it, and report this")
 		return "failed", err
 	}
-	answer.Fail(w, http.StatusServiceUnavailable, "the log does not answer, or not in time", "try again, or ask for a shorter range; if it goes on, look at the brokers")
+	answer.Away(w, err)
 	return "failed", err
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"iter"
 	"net/http"
 	"net/http/httptest"
@@ -45,6 +46,10 @@ func (x *footage) Entries(_ context.Context, t schemas.Topic, r medialog.Range) 
 	return func(yield func(schemas.Entry, error) bool) {
 		if t.Camera == "away" {
 			yield(schemas.Entry{}, errors.New("no brokers"))
+			return
+		}
+		if t.Rendition == "unmounted" {
+			yield(schemas.Entry{}, &fs.PathError{Op: "open", Path: "archive", Err: fs.ErrPermission})
 			return
 		}
 		for _, f := range x.fragments {
@@ -214,6 +219,9 @@ func TestNoFile(t *testing.T) {
 		if err != nil || w.StatusCode != want || json.Unmarshal(b, &body) != nil || body.Error == "" || w.Header.Get("Content-Disposition") != "" {
 			t.Errorf("%s: %d %s, %v; want %d", path, w.StatusCode, b, err, want)
 		}
+	}
+	if w, b, err := get(t, "GET", url+"/clip/yard/unmounted.mp4"+inside); err != nil || w.StatusCode != 503 || !bytes.Contains(b, []byte("archive.dir")) {
+		t.Errorf("with the archive away: %d %s, %v", w.StatusCode, b, err)
 	}
 	w, b, err := get(t, "GET", url+"/clip/yard.mp4?start=2026-03-01T12:00:01.4Z&end=2026-03-01T12:00:05Z")
 	var body several

@@ -83,7 +83,7 @@ func (s *Server) getRange(w http.ResponseWriter, r *http.Request) {
 		if r.Context().Err() == nil {
 			s.deps.Logger.Warn("cannot read events", "camera", q.camera, "err", err)
 		}
-		answer.Fail(w, http.StatusServiceUnavailable, "the log does not answer", "try again; if it goes on, look at the brokers")
+		answer.Away(w, err)
 		return
 	}
 	answer.JSON(w, http.StatusOK, a)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"iter"
 	"net/http"
 	"net/http/httptest"
@@ -396,5 +397,9 @@ func TestRangeAnswers(t *testing.T) {
 	}
 	if n := runtime.NumGoroutine(); n > before {
 		t.Errorf("%d goroutines, %d before", n, before)
+	}
+	l.failed = &fs.PathError{Op: "open", Path: "archive", Err: fs.ErrPermission}
+	if _, code, body := ask(t, l, ""); code != 503 || !strings.Contains(body, "archive.dir") {
+		t.Errorf("with the archive away: %d %s", code, body)
 	}
 }

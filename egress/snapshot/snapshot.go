@@ -161,7 +161,7 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request) {
 		if r.Context().Err() == nil {
 			s.deps.Logger.Warn("cannot make a snapshot", "camera", camera, "err", err)
 		}
-		answer.Fail(w, http.StatusServiceUnavailable, "the log does not answer", "try again; if it goes on, look at the brokers")
+		answer.Away(w, err)
 	default:
 		s.results.WithLabelValues(p.result).Inc()
 		s.write(w, r, p)

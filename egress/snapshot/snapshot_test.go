@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"net/http"
 	"net/http/httptest"
@@ -298,6 +299,29 @@ func TestPlaces(t *testing.T) {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
 	})
+}
+
+// unmounted is a log whose archive is away.
+type unmounted struct{ fakeLog }
+
+func (unmounted) Entries(context.Context, schemas.Topic, medialog.Range) iter.Seq2[schemas.Entry, error] {
+	return func(yield func(schemas.Entry, error) bool) {
+		yield(schemas.Entry{}, &fs.PathError{Op: "open", Path: "archive", Err: fs.ErrPermission})
+	}
+}
+
+func TestArchiveAway(t *testing.T) {
+	s := New(Config{}, Deps{
+		Log: unmounted{}, Known: func(string) bool { return true },
+		Newest: func(context.Context, string) (map[string]schemas.Entry, error) {
+			return map[string]schemas.Entry{}, nil
+		},
+	})
+	w, r := httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "GET", "/snapshot/yard.jpg?at="+moment(1), nil)
+	r.SetPathValue("file", "yard.jpg")
+	if s.get(w, r); w.Code != 503 || !strings.Contains(w.Body.String(), "archive.dir") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
 }
 
 // FuzzRequests: whatever is asked for below /snapshot/, nothing panics, and the answer is the

@@ -2,8 +2,11 @@ package timeline
 
 import (
 	"context"
+	"io/fs"
 	"math/rand/v2"
+	"net/http/httptest"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,5 +80,21 @@ func TestStoredIsNotRead(t *testing.T) {
 	}
 	if x.read > 24*4 { // the two oldest hours, from which retention takes, and the newest 20
 		t.Errorf("%d entries are read", x.read)
+	}
+}
+
+// unmounted is a log whose archive is away.
+type unmounted struct{ *index }
+
+func (unmounted) Summaries(context.Context, schemas.Topic, time.Time, time.Time, time.Duration) (map[int64]*summary.Hour, error) {
+	return nil, &fs.PathError{Op: "open", Path: "archive", Err: fs.ErrPermission}
+}
+
+func TestArchiveAway(t *testing.T) {
+	s := New(Config{}, Deps{Log: unmounted{&index{all: []schemas.Entry{{Kind: schemas.KindWhole, Life: "one", Seq: 1, Start: midnight, Duration: schemas.Ticks(2 * time.Hour)}}}}, Known: func(string) bool { return true }})
+	w, r := httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "GET", "/v1/timeline/cam?"+between(midnight, midnight.Add(2*time.Hour), time.Hour).Encode(), nil)
+	r.SetPathValue("camera", "cam")
+	if s.get(w, r); w.Code != 503 || !strings.Contains(w.Body.String(), "archive.dir") {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }

@@ -173,7 +173,7 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request) {
 		if r.Context().Err() == nil {
 			s.deps.Logger.Warn("cannot read a timeline", "topic", q.topic, "err", err)
 		}
-		answer.Fail(w, http.StatusServiceUnavailable, "the log does not answer, or not in time", "try again; if it goes on, look at the brokers")
+		answer.Away(w, err)
 		return
 	}
 	answer.JSON(w, http.StatusOK, a)
