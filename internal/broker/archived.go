@@ -29,8 +29,9 @@ type archived struct {
 
 // archivedTopic is how far a topic is archived.
 type archivedTopic struct {
-	committed kadm.Offset
-	ends      map[int32]int64 // by partition: the footage before this offset is archived
+	index, media kadm.TopicID    // of the topics that the rest is about
+	committed    kadm.Offset     // that was read; At is -1 if none was
+	ends         map[int32]int64 // by partition: the footage before this offset is archived
 }
 
 // lookBefore is how many records before a committed offset are read. Each partition has a
@@ -48,7 +49,8 @@ func (a *archived) protects(topic string) bool {
 // end returns the offset before which the footage of a partition is archived.
 func (a *archived) end(topic string, part int32) int64 { return a.topics[topic].ends[part] }
 
-// update asks how far everything is archived. Errors: the broker's; ctx's.
+// update asks how far everything is archived. What could not be read stays as it was known of the same
+// topics, and the others are read nevertheless. Errors: the broker's; ctx's.
 func (a *archived) update(ctx context.Context) error {
 	if a.wants == nil {
 		return nil
@@ -57,41 +59,41 @@ func (a *archived) update(ctx context.Context) error {
 	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 		return fmt.Errorf("offsets of the group %s: %w", a.group, err)
 	}
-	now, changed := map[string]archivedTopic{}, map[string]kadm.Offset{}
-	for index, parts := range all {
-		t, isIndex, ok := a.names.Parse(index)
-		o, has := parts[0]
-		if !ok || !isIndex || !has || o.Err != nil {
-			continue
-		}
-		media := a.names.Media(t)
-		if had, ok := a.topics[media]; ok && had.committed.At == o.At && had.committed.Metadata == o.Metadata {
-			now[media] = had
-		} else if a.wants(t, true) {
-			changed[index] = o.Offset
-		}
-	}
-	a.topics = now
-	if len(changed) == 0 {
-		return nil
-	}
-	ids, err := a.adm.ListTopics(ctx)
+	topics, err := a.adm.ListTopics(ctx)
 	if err != nil {
 		return fmt.Errorf("list topics: %w", err)
 	}
-	for index, o := range changed {
-		d, ok := ids[index]
-		if !ok || d.Err != nil {
+	now, failed := map[string]archivedTopic{}, []error(nil)
+	for index, parts := range all {
+		t, isIndex, ok := a.names.Parse(index)
+		o, has := parts[0]
+		if !ok || !isIndex || !has {
+			continue
+		}
+		media := a.names.Media(t)
+		next := archivedTopic{topics[index].ID, topics[media].ID, kadm.Offset{At: -1}, nil}
+		if !topics.Has(index) || !topics.Has(media) {
 			continue // it was purged
 		}
-		ends, err := a.read(ctx, index, d.ID, o)
-		if err != nil {
-			return fmt.Errorf("entries of %s: %w", index, err)
+		had := a.topics[media]
+		if had.index == next.index && had.media == next.media {
+			next = had
+		} else if !a.wants(t, true) {
+			continue
 		}
-		t, _, _ := a.names.Parse(index)
-		a.topics[a.names.Media(t)] = archivedTopic{o, ends}
+		if err := o.Err; err != nil {
+			failed = append(failed, fmt.Errorf("offset of %s: %w", index, err))
+		} else if next.committed.At != o.At || next.committed.Metadata != o.Metadata {
+			if ends, err := a.read(ctx, index, next.index, o.Offset); err != nil {
+				failed = append(failed, fmt.Errorf("entries of %s: %w", index, err))
+			} else {
+				next.committed, next.ends = o.Offset, ends
+			}
+		}
+		now[media] = next // also if it was not read: archivers have begun with it
 	}
-	return nil
+	a.topics = now
+	return errors.Join(failed...)
 }
 
 // read reads the entries before a committed offset. If they are not those that it was committed
