@@ -17,6 +17,7 @@ import (
 	"github.com/framelog/framelog/internal/app/brokers"
 	"github.com/framelog/framelog/internal/app/cli"
 	"github.com/framelog/framelog/internal/clip"
+	"github.com/framelog/framelog/internal/evidence"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
 )
@@ -164,7 +165,10 @@ func numbered(name string, n int) string {
 	return fmt.Sprintf("%s-%d%s", strings.TrimSuffix(name, end), n, end)
 }
 
-// writeFile makes a file that is there only as a whole. It replaces none.
+// syncDir is evidence.SyncDir. A test changes it.
+var syncDir = evidence.SyncDir
+
+// writeFile makes a file that is there only as a whole, also after a power cut. It replaces none.
 func writeFile(name string, write func(io.Writer) error) (err error) {
 	if _, err := os.Lstat(name); err == nil {
 		return &cli.UsageError{What: "the file exists", Remedy: "choose another name, or remove it"}
@@ -189,7 +193,10 @@ func writeFile(name string, write func(io.Writer) error) (err error) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(part, name)
+	if err := os.Rename(part, name); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(name))
 }
 
 // progress returns a function that is told of bytes and shows their sum, at each whole

@@ -5,11 +5,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/framelog/framelog/internal/clip"
+	"github.com/framelog/framelog/internal/evidence"
 )
 
 // TestClipWithoutPictures: a clip of which no picture is shown has no file and no number. If there is
@@ -81,6 +83,24 @@ func TestWriteFile(t *testing.T) {
 	}
 	if err := writeFile(other, text("other", nil)); err == nil || left() != "clip.mp4 whole, other.mp4.part " {
 		t.Errorf("another command writes it: %v, leaves %s", err, left())
+	}
+}
+
+// TestWriteFileIsDurable: the directory of the file is synced when the file has its name, and an error of
+// that is told.
+func TestWriteFileIsDurable(t *testing.T) {
+	name, failed := filepath.Join(t.TempDir(), "clip.mp4"), errors.New("the disk is gone")
+	var synced []string
+	syncDir = func(dir string) error {
+		if b, err := os.ReadFile(name); err == nil && string(b) == "whole" {
+			synced = append(synced, dir)
+		}
+		return failed
+	}
+	t.Cleanup(func() { syncDir = evidence.SyncDir })
+	err := writeFile(name, func(w io.Writer) error { _, err := io.WriteString(w, "whole"); return err })
+	if !errors.Is(err, failed) || !slices.Equal(synced, []string{filepath.Dir(name)}) {
+		t.Errorf("%v; synced with the file in it: %v", err, synced)
 	}
 }
 

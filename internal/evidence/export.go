@@ -66,13 +66,13 @@ func Export(ctx context.Context, log clip.Log, r Request) (_ *Manifest, err erro
 	if err := r.write(ctx, log, m, clips, part); err != nil {
 		return nil, err
 	}
-	if err := syncDir(part); err != nil {
+	if err := SyncDir(part); err != nil {
 		return nil, err
 	}
 	if err := os.Rename(part, r.Dir); err != nil {
 		return nil, err
 	}
-	return m, syncDir(filepath.Dir(filepath.Clean(r.Dir)))
+	return m, SyncDir(filepath.Dir(filepath.Clean(r.Dir)))
 }
 
 // compared is a log without clip.Files, so that all bytes of an archive are compared with their sums.
@@ -278,8 +278,8 @@ func writeFile(path string, b []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// syncDir makes sure that the names in a directory are on disk.
-func syncDir(dir string) error {
+// SyncDir makes sure that the names in a directory are on disk.
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
