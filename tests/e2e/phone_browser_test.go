@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/framelog/framelog/internal/camsim"
 	"github.com/framelog/framelog/tests/system"
 	"github.com/framelog/framelog/tests/testenv"
 )
@@ -15,11 +16,16 @@ const tooWide = `((width) => [...document.querySelectorAll('body, body *')].filt
   return e.checkVisibility() && right > left && (left < -1 || right > width + 1);
 }).map((e) => e.outerHTML.slice(0, 80)).concat(document.documentElement.scrollWidth > width ? 'the page' : []))`
 
-// On a phone everything fits into the width of the screen, the timeline is zoomed by two fingers
-// and by buttons, and a tap on it shows the picture of that time.
+// On a phone the wall plays over the socket, everything fits into the width of the screen, the
+// timeline is zoomed by two fingers and by buttons, and a tap on it shows the picture of that time.
 func TestPhone(t *testing.T) {
 	b := testenv.Chromium(t)
-	f := testenv.Up(t, testenv.UpOptions{})
+	feed, err := camsim.NewLive(t.Context(), camsim.LiveConfig{Width: 320, Height: 180, KeyInterval: 25, Audio: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, url := system.Camera(t, camsim.CameraConfig{Feed: feed})
+	f := testenv.Up(t, testenv.UpOptions{Config: system.Cameras(map[string]string{"gate": url})})
 	begin := time.Now().Add(-20 * time.Minute).Truncate(time.Second)
 	system.RecordPast(t, f, "cam", system.Span{From: begin, To: begin.Add(80 * time.Second)})
 	p := b.OpenPhone(t, f.URL+"/")
@@ -32,6 +38,7 @@ func TestPhone(t *testing.T) {
 		}
 	}
 	p.Wait(2*testenv.Patience, "document.querySelector('#camera-cam')")
+	p.Wait(2*testenv.Patience, tilePlays("socket"))
 	fits("the wall")
 
 	middle := begin.Add(40 * time.Second)

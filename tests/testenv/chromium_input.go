@@ -13,6 +13,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/heapprofiler"
 	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
@@ -29,10 +30,28 @@ const (
 	PhoneHeight = 844
 )
 
-// OpenPhone is Open on a phone: its screen is small, and is touched.
+// managedOnly leaves a page the media source of iPhones alone: it is a ManagedMediaSource, and
+// opens only in an element whose remote playback is disabled.
+const managedOnly = `{
+  const Plain = MediaSource;
+  delete window.MediaSource;
+  window.ManagedMediaSource = class ManagedMediaSource extends Plain { streaming = true; };
+  const src = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, 'src');
+  Object.defineProperty(HTMLMediaElement.prototype, 'src', {...src, set(url) {
+    src.set.call(this, this.disableRemotePlayback ? url : 'data:,remote playback is not disabled');
+  }});
+}`
+
+// OpenPhone is Open on a phone: its screen is small, and is touched. It has a ManagedMediaSource
+// and no MediaSource, as iPhones.
 func (b *Browser) OpenPhone(t testing.TB, url string) *Page {
 	t.Helper()
 	p := b.Open(t, "about:blank")
+	ctx, cancel := context.WithTimeout(p.ctx, 2*Patience)
+	defer cancel()
+	if _, err := chromedp.Call(ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: managedOnly}); err != nil {
+		t.Fatalf("testenv: page: be a phone: %v", err)
+	}
 	p.do("be a phone", chromedp.EmulateViewport(PhoneWidth, PhoneHeight, chromedp.EmulateMobile, chromedp.EmulateScale(2),
 		func(_ *emulation.SetDeviceMetricsOverrideParams, touch *emulation.SetTouchEmulationEnabledParams) {
 			touch.Enabled, touch.MaxTouchPoints = true, 5
