@@ -46,7 +46,7 @@ func (c *clipCmd) Run(ctx context.Context, k *kong.Context) error {
 	if err := brokers.Check(ctx, cfg); err != nil {
 		return err
 	}
-	l, err := medialog.Connect(logConfig(cfg, "framelog-clip"), slog.New(slog.DiscardHandler), nil)
+	l, err := medialog.Connect(readerConfig(cfg, "framelog-clip"), slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return err
 	}

@@ -118,3 +118,11 @@ func logConfig(cfg *config.Config, client string) medialog.Config {
 		SegmentBytes: segment, Budget: int64(cfg.Topics.Budget),
 	}
 }
+
+// readerConfig is logConfig for those that read footage and must not wait for a record that cannot
+// be decoded: the archiver, and commands for which a person waits.
+func readerConfig(cfg *config.Config, client string) medialog.Config {
+	c := logConfig(cfg, client)
+	c.EndAtDamage = true
+	return c
+}

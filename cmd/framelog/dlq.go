@@ -43,7 +43,7 @@ func (c *dlqCmd) AfterApply(ctx context.Context, k *kong.Context) error {
 			return processors.DeadLetters(ctx, rc, processor, camera)
 		},
 		WriteMP4: func(ctx context.Context, letter processors.DeadLetter, to io.Writer) error {
-			l, err := medialog.Connect(logConfig(cfg, "framelog-dlq"), quiet, nil)
+			l, err := medialog.Connect(readerConfig(cfg, "framelog-dlq"), quiet, nil)
 			if err != nil {
 				return err
 			}

@@ -56,7 +56,7 @@ func (c *exportCmd) Run(ctx context.Context, k *kong.Context) error {
 	if err := brokers.Check(ctx, cfg); err != nil {
 		return err
 	}
-	l, err := medialog.Connect(logConfig(cfg, "framelog-export"), slog.New(slog.DiscardHandler), nil)
+	l, err := medialog.Connect(readerConfig(cfg, "framelog-export"), slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return err
 	}

@@ -100,9 +100,8 @@ func (c archiveRoleCmd) Run(ctx context.Context) error {
 	}
 	return service.All(ctx,
 		p.withBrokers(func(ctx context.Context) error {
-			logCfg := logConfig(p.cfg, "framelog-archive")
-			logCfg.EndAtDamage = true // or one record that cannot be decoded would stop its camera for ever
-			mlog, err := medialog.Connect(logCfg, p.log, p.reg)
+			// A record that cannot be decoded must not stop its camera for ever.
+			mlog, err := medialog.Connect(readerConfig(p.cfg, "framelog-archive"), p.log, p.reg)
 			if err != nil {
 				return err
 			}

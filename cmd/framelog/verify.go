@@ -98,7 +98,7 @@ func (c *verifyCmd) compare(ctx context.Context, k *kong.Context, m *evidence.Ma
 	if err := brokers.Check(ctx, cfg); err != nil {
 		return nil, err
 	}
-	l, err := medialog.Connect(logConfig(cfg, "framelog-verify"), slog.New(slog.DiscardHandler), nil)
+	l, err := medialog.Connect(readerConfig(cfg, "framelog-verify"), slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return nil, err
 	}
