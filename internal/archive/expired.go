@@ -10,7 +10,8 @@ const manyGaps = 20_000
 
 // gaps are n gaps that follow each other. They stand for footage that has expired between two
 // entries. If it is very long, they are longer than the fragments were, and do not take all of
-// their seqs. The zero value is none.
+// their seqs. They end early if the seqs do not suffice for gaps of the longest target: then most of
+// that time was an absence, which has no seqs. The zero value is none.
 type gaps struct {
 	first schemas.Entry
 	n     int64
@@ -34,17 +35,24 @@ func lost(before, next *schemas.Entry) *gaps {
 		Offset: before.Offset, Kind: schemas.KindGap, Life: before.Life, Seq: before.LastSeq() + 1, Session: before.Session, Layout: before.Layout,
 		Start: before.End(), Media: before.MediaEnd(), Reason: schemas.ReasonExpired, Role: before.Role,
 	}}
+	seqs := int64(min(next.Seq-g.first.Seq, 1<<40))
+	layout, fit := &g.first.Layout, false
 	for _, target := range schemas.TargetLadder {
-		if target < g.first.Layout.Target {
+		if target < layout.Target {
 			continue
 		}
-		g.first.Layout.Target = target
-		if long := int64(target) * schemas.MediaTimescale; total/long < manyGaps {
+		layout.Target = target
+		// A playlist may list no segment that is longer than its target duration.
+		fit = layout.Fit((total+seqs-1)/seqs) == *layout
+		if long := int64(target) * schemas.MediaTimescale; fit && total/long < manyGaps {
 			break
 		}
 	}
-	long := max(1, int64(g.first.Layout.Target)*schemas.MediaTimescale)
-	g.n = min((total+long-1)/long, int64(min(next.Seq-g.first.Seq, 1<<40)))
+	long := max(1, int64(layout.Target)*schemas.MediaTimescale)
+	if !fit {
+		g.total = min(total, long*seqs)
+	}
+	g.n = min((g.total+long-1)/long, seqs)
 	return g
 }
 
