@@ -69,9 +69,10 @@ type Footage struct {
 	Events events.Source // the topic of events
 	// Renditions returns what there is of a camera (see package hls).
 	Renditions func(ctx context.Context, camera string) ([]hls.Rendition, error)
-	// Archived returns what the renditions are for of which footage of a camera is archived; the log may not
-	// have them any more. nil: there is no archive.
-	Archived func(ctx context.Context, camera string) (map[string]schemas.Role, error)
+	// Archived returns what the renditions are for of which footage of a camera is archived, without those of
+	// but; the log may not have them any more. With an error it returns what it returned last. nil: there is
+	// no archive.
+	Archived func(ctx context.Context, camera string, but ...string) (map[string]schemas.Role, error)
 }
 
 // Server is the handler of everything that egress serves.

@@ -197,10 +197,10 @@ type Camera struct {
 type Rendition struct {
 	Name      string       `json:"name"`
 	Role      schemas.Role `json:"role"`
-	Processor string       `json:"processor"`
+	Processor string       `json:"processor"`       // "" of what only the archive has, and if it is not known
 	Width     uint16       `json:"width,omitempty"` // of the picture, in pixels
 	// BehindS is how many seconds of footage raw has that the rendition does not have
-	// yet; null if one of them has no footage.
+	// yet; null if one of them has no footage in the log. Of what only the archive has it is null.
 	BehindS *float64 `json:"behind_s"`
 }
 

@@ -56,7 +56,7 @@ func (l *hiddenLists) of(ctx context.Context, s Series, seq uint64, since time.T
 	}
 	kept, ok := l.all.Get(s)
 	if !ok || kept.read.Before(since) {
-		if kept, err = shared(ctx, &l.reads, s, l.look); err != nil {
+		if kept, err = shared(ctx, &l.reads, s.Path(), func(ctx context.Context) (hiddenFiles, error) { return l.look(ctx, s) }); err != nil {
 			return nil, err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
@@ -31,7 +32,8 @@ type Joined struct {
 	log   Log
 	set   *Set
 	known *lru.Cache[schemas.Topic, known]
-	of    *lru.Cache[string, roles] // by camera
+	of    *lru.Cache[askedRoles, roles]
+	looks singleflight.Group // for roles
 }
 
 var _ medialog.Store = (*Joined)(nil)
@@ -54,7 +56,7 @@ const (
 func NewJoined(log Log, set *Set) *Joined {
 	j := &Joined{log: log, set: set}
 	j.known, _ = lru.New[schemas.Topic, known](keptKnown) // it fails for sizes below 1 only
-	j.of, _ = lru.New[string, roles](keptKnown)
+	j.of, _ = lru.New[askedRoles, roles](keptKnown)
 	return j
 }
 

@@ -6,10 +6,15 @@ import (
 	"errors"
 	"iter"
 	"maps"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/framelog/framelog/internal/cmaf"
 	"github.com/framelog/framelog/internal/medialog"
@@ -117,12 +122,10 @@ func TestJoinedRenditionWithoutTopic(t *testing.T) {
 	}
 }
 
-// The archived renditions of a camera, and the variants among them, are told by the role of their
-// entries, in the life of the log, whether they have a topic or not.
-func TestVariants(t *testing.T) {
-	k := recorded()
-	dir := Local(t.TempDir())
-	for name, role := range map[string]schemas.Role{"720p": schemas.RoleVariant, "360p": schemas.RoleVariant, "motion": schemas.RoleData, "raw": ""} {
+// archiveRoles archives the footage of k as that of renditions with these roles.
+func archiveRoles(t *testing.T, dir Dir, k *kafka, of map[string]schemas.Role) {
+	t.Helper()
+	for name, role := range of {
 		of, entries := schemas.Topic{Camera: topic.Camera, Rendition: strings.TrimPrefix(name, schemas.Raw)}, slices.Clone(k.all)
 		for i := range entries {
 			entries[i].Role = role
@@ -136,6 +139,14 @@ func TestVariants(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The archived renditions of a camera, and the variants among them, are told by the role of their
+// entries, in the life of the log, whether they have a topic or not.
+func TestVariants(t *testing.T) {
+	k := recorded()
+	dir := Local(t.TempDir())
+	archiveRoles(t, dir, k, map[string]schemas.Role{"720p": schemas.RoleVariant, "360p": schemas.RoleVariant, "motion": schemas.RoleData, "raw": ""})
 	want := []schemas.Topic{{Camera: topic.Camera, Rendition: "360p"}, {Camera: topic.Camera, Rendition: "720p"}}
 	set := NewSet(dir, nil, nil)
 	if got, err := NewJoined(renditions{kafka: k}, set).Variants(t.Context(), topic.Camera); err != nil || !slices.Equal(got, want) {
@@ -151,4 +162,40 @@ func TestVariants(t *testing.T) {
 	if got, err := NewJoined(k, set).Variants(t.Context(), "other"); err != nil || got != nil {
 		t.Errorf("another camera: %v, %v", got, err)
 	}
+}
+
+// Of renditions whose role nobody asks for nothing is read. If the store fails, the roles that were
+// known last come with the error.
+func TestRolesThatAreAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := recorded()
+		dir := t.TempDir()
+		archiveRoles(t, Local(dir), k, map[string]schemas.Role{"motion": schemas.RoleData, "faces": schemas.RoleData})
+		camera := filepath.Join(dir, "life1", topic.Camera)
+		files, err := filepath.Glob(filepath.Join(camera, "faces", "*.mp4"))
+		for _, file := range files { // none can be read
+			err = errors.Join(err, os.Remove(file), os.Mkdir(file, 0o755))
+		}
+		if err != nil || len(files) == 0 {
+			t.Fatal(files, err)
+		}
+		j := NewJoined(renditions{kafka: k}, NewSet(Local(dir), nil, nil))
+		want := map[string]schemas.Role{"motion": schemas.RoleData}
+		if got, err := j.Roles(t.Context(), topic.Camera, "faces"); err != nil || !maps.Equal(got, want) {
+			t.Errorf("%v, %v, want %v", got, err, want)
+		}
+		if got, err := j.Roles(t.Context(), topic.Camera); !errors.Is(err, syscall.EISDIR) || got != nil {
+			t.Errorf("all: %v, %v", got, err)
+		}
+		if err := errors.Join(os.RemoveAll(camera), os.WriteFile(camera, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := j.Roles(t.Context(), topic.Camera, "faces"); err != nil || !maps.Equal(got, want) {
+			t.Errorf("a moment later: %v, %v, want %v", got, err, want)
+		}
+		time.Sleep(keepKnown)
+		if got, err := j.Roles(t.Context(), topic.Camera, "faces"); !errors.Is(err, syscall.ENOTDIR) || !maps.Equal(got, want) {
+			t.Errorf("the store fails: %v, %v, want %v", got, err, want)
+		}
+	})
 }

@@ -111,7 +111,7 @@ func (l *lists) of(ctx context.Context, s Series) (list, error) {
 		return kept, nil
 	}
 	for range 2 {
-		kept, err := shared(ctx, &l.reads, s, l.look)
+		kept, err := shared(ctx, &l.reads, s.Path(), func(ctx context.Context) (list, error) { return l.look(ctx, s) })
 		if err != nil {
 			return list{}, err
 		}
@@ -122,10 +122,10 @@ func (l *lists) of(ctx context.Context, s Series) (list, error) {
 	return l.look(ctx, s)
 }
 
-// shared reads something of a series. Callers at the same time share one read, which goes on when some of them
-// do not wait any more; the store bounds each of its requests. Errors: those of read; ctx's.
-func shared[T any](ctx context.Context, reads *singleflight.Group, s Series, read func(context.Context, Series) (T, error)) (T, error) {
-	result := reads.DoChan(s.Path(), func() (any, error) { return read(context.WithoutCancel(ctx), s) })
+// shared reads something. Callers with the same key at the same time share one read, which goes on when some
+// of them do not wait any more; read bounds itself, as the store bounds each of its requests. Errors: those of read; ctx's.
+func shared[T any](ctx context.Context, reads *singleflight.Group, key string, read func(context.Context) (T, error)) (T, error) {
+	result := reads.DoChan(key, func() (any, error) { return read(context.WithoutCancel(ctx)) })
 	select {
 	case r := <-result:
 		return r.Val.(T), r.Err

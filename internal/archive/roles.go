@@ -4,10 +4,18 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/framelog/framelog/schemas"
 )
+
+// lookWithin is how long a look at what a camera has in the archive takes at most. The list of a series that
+// is made then goes on, and serves the next look.
+const lookWithin = 30 * time.Second
+
+// askedRoles is what Roles was asked for.
+type askedRoles struct{ camera, but string }
 
 // roles are those of the archived renditions of a camera, as they were a moment ago.
 type roles struct {
@@ -15,24 +23,33 @@ type roles struct {
 	until time.Time // they are not looked up again
 }
 
-// Roles returns the renditions of which footage of a camera is archived, without raw, and what they are
-// for, of the life that the log has. It does not tell which of them have a topic. The caller does not
-// change the map. Errors: those of the log and of the store.
-func (j *Joined) Roles(ctx context.Context, camera string) (map[string]schemas.Role, error) {
-	if v, ok := j.of.Get(camera); ok && time.Now().Before(v.until) {
-		return v.all, nil
+// Roles returns the renditions of which footage of a camera is archived, without raw and those of but,
+// and what they are for, of the life that the log has. It does not tell which of them have a topic. Of
+// those of but it reads nothing: of a store that lists slowly, the lists of their files take long. The
+// caller does not change the map. Errors: ctx's; those of the log and of the store. With an error it
+// returns what it returned last.
+func (j *Joined) Roles(ctx context.Context, camera string, but ...string) (map[string]schemas.Role, error) {
+	asked := askedRoles{camera, strings.Join(but, ",")}
+	last, ok := j.of.Get(asked)
+	if ok && time.Now().Before(last.until) {
+		return last.all, nil
 	}
-	v := roles{until: time.Now().Add(keepKnown)}
-	k, err := j.know(ctx, schemas.Topic{Camera: camera})
-	if err != nil {
-		return nil, err
-	}
-	if k.life != "" {
-		if v.all, err = j.set.roles(ctx, k.life, camera); err != nil {
-			return nil, err
+	v, err := shared(ctx, &j.looks, asked.camera+"/"+asked.but, func(ctx context.Context) (roles, error) {
+		ctx, cancel := context.WithTimeout(ctx, lookWithin)
+		defer cancel()
+		v := roles{until: time.Now().Add(keepKnown)}
+		k, err := j.know(ctx, schemas.Topic{Camera: camera})
+		if err == nil && k.life != "" {
+			v.all, err = j.set.roles(ctx, k.life, camera, but)
 		}
+		if err == nil {
+			j.of.Add(asked, v)
+		}
+		return v, err
+	})
+	if err != nil {
+		return last.all, err
 	}
-	j.of.Add(camera, v)
 	return v.all, nil
 }
 
@@ -47,8 +64,9 @@ func (j *Joined) Variants(ctx context.Context, camera string) (all []schemas.Top
 	return all, err
 }
 
-// roles returns the roles of the renditions of a life, as their newest entries tell them.
-func (s *Set) roles(ctx context.Context, life, camera string) (map[string]schemas.Role, error) {
+// roles returns the roles of the renditions of a life, without those of but, as their newest entries tell
+// them.
+func (s *Set) roles(ctx context.Context, life, camera string, but []string) (map[string]schemas.Role, error) {
 	if err := (Series{life, schemas.Topic{Camera: camera}}).check(); err != nil {
 		return nil, nil //nolint:nilerr // the archive has no such directory
 	}
@@ -59,7 +77,7 @@ func (s *Set) roles(ctx context.Context, life, camera string) (map[string]schema
 	all := map[string]schemas.Role{}
 	for _, name := range names {
 		of := Series{life, schemas.Topic{Camera: camera, Rendition: name}}
-		if name == schemas.Raw || of.check() != nil {
+		if name == schemas.Raw || slices.Contains(but, name) || of.check() != nil {
 			continue
 		}
 		newest, err := s.newest(ctx, of, 0)
