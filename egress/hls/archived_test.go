@@ -3,12 +3,17 @@ package hls
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
+	"io/fs"
 	"iter"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/framelog/framelog/internal/clip"
@@ -102,5 +107,60 @@ func TestArchivedSegment(t *testing.T) {
 	}
 	if a, _ := get("GET", 100, "Accept", "*/*"); a.StatusCode != http.StatusNotFound {
 		t.Errorf("a segment that is nowhere: %d", a.StatusCode)
+	}
+}
+
+// awayArchive is a log with an archive behind it whose store does not answer.
+type awayArchive struct {
+	*archiveLog
+	err error
+}
+
+func (a *awayArchive) Segment(context.Context, schemas.Topic, schemas.Entry) (*clip.Stored, error) {
+	return nil, fmt.Errorf("archive: %w", a.err)
+}
+
+func (a *awayArchive) Kept(context.Context, schemas.Topic) (bool, error) { return false, a.err }
+
+func (a *awayArchive) Entries(context.Context, schemas.Topic, medialog.Range) iter.Seq2[schemas.Entry, error] {
+	return func(yield func(schemas.Entry, error) bool) { yield(schemas.Entry{}, a.err) }
+}
+
+// If the archive does not answer, the answer says so, and where to look; and the log of the server has
+// the error. If the log does not answer, nothing is said of the archive.
+func TestArchiveIsAway(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		away bool // the archive
+	}{
+		"a disk":               {&fs.PathError{Op: "open", Path: "/secret", Err: syscall.EIO}, true},
+		"a store that is slow": {&fs.PathError{Op: "get", Path: "/secret", Err: context.DeadlineExceeded}, true},
+		"the log is slow":      {context.DeadlineExceeded, false},
+	} {
+		log := &awayArchive{&archiveLog{fakeLog: newFakeLog(), t: t}, c.err}
+		f := testmedia.Synthetic(testPlace, 3)
+		log.add("cam", f...)
+		var lines bytes.Buffer
+		s, err := New(Config{}, log, slog.New(slog.NewTextHandler(&lines, nil)), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, url := range []string{
+			"/hls/cam/raw/m1/" + strconv.FormatUint(f[0].Entry.Seq, 10) + ".m4s",
+			"/hls/cam/raw.m3u8" + rangeQuery(0, 3),
+			"/hls/cam/720p.m3u8" + rangeQuery(0, 3),
+		} {
+			lines.Reset()
+			w := get(s, url)
+			text := want(t, w, http.StatusServiceUnavailable)
+			told := strings.Contains(text, "the archive does not answer") && strings.Contains(text, "archive.dir or archive.s3")
+			if told != c.away || strings.Contains(text, "secret") || w.Header().Get("Retry-After") == "" {
+				t.Errorf("%s, %s: %v %s", name, url, w.Header(), text)
+			}
+			if strings.Contains(lines.String(), "/secret") != c.away {
+				t.Errorf("%s, %s: the log has %q", name, url, lines.String())
+			}
+		}
+		s.tasks.close()
 	}
 }

@@ -55,7 +55,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.Set("Retry-After", "1")
 		}
 		http.Error(w, f.text, f.code)
-		if f.code == http.StatusInternalServerError {
+		if f.logged {
 			s.slog.Error("request failed", "path", r.URL.Path, "error", err)
 		}
 	}

@@ -31,6 +31,7 @@ type failure struct {
 	result string
 	text   string
 	retry  bool // Retry-After: 1
+	logged bool // the log of the server tells the error
 }
 
 func (f *failure) Error() string { return f.text }
@@ -61,10 +62,17 @@ func explain(err error) *failure {
 		return fail(http.StatusServiceUnavailable, "timeout", "nothing new came in time")
 	case errors.Is(err, errClosed), errors.Is(err, context.Canceled):
 		return fail(http.StatusServiceUnavailable, "closed", "closing")
+	case answers.OfArchive(err): // it may be an errAway too
+		what, remedy := answers.Why(err)
+		f = fail(http.StatusServiceUnavailable, "away", "%s; %s", what, remedy)
+		f.logged = true
+		return f
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errAway):
 		return fail(http.StatusServiceUnavailable, "timeout", "the log did not answer in time")
 	default:
-		return fail(http.StatusInternalServerError, "error", "this cannot be served; the server's log says why")
+		f = fail(http.StatusInternalServerError, "error", "this cannot be served; the server's log says why")
+		f.logged = true
+		return f
 	}
 }
 

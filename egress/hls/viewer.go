@@ -92,7 +92,7 @@ func (v *viewer) read(ctx context.Context, e schemas.Entry) (parts.Step, error) 
 	case isGone(err):
 		return v.at.leave(parts.Lost, e.Seq+1), nil
 	case err != nil:
-		if explain(err).code == http.StatusInternalServerError {
+		if explain(err).logged {
 			v.server.slog.Error("a part cannot be read", "topic", v.stream.topic, "seq", e.Seq, "part", at.Part, "error", err)
 		}
 		return parts.Step{}, errors.Join(parts.ErrAway, err)
