@@ -30,7 +30,9 @@ var yard, copied = schemas.Topic{Camera: "yard"}, schemas.Topic{Camera: "copy"}
 type env struct {
 	t       *testing.T
 	connect func() *medialog.Log
-	log     *medialog.Log // for the source, and to read
+	log     *medialog.Log  // for the source, and to read
+	store   medialog.Store // that the replay reads
+	options []kgo.Opt      // of further clients
 	expire  func(before kadm.Offsets) error
 	lines   testenv.Log
 }
@@ -39,7 +41,7 @@ func virtual(t *testing.T, f func(t *testing.T, e *env)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		c, dial := testenv.VirtualKafka(t, 1)
-		e := &env{t: t}
+		e := &env{t: t, options: []kgo.Opt{kgo.SeedBrokers(c.ListenAddrs()...), kgo.Dialer(dial)}}
 		e.connect = func() *medialog.Log {
 			cfg := medialog.Config{Kafka: kafka.Config{Brokers: c.ListenAddrs(), Dial: dial}, Budget: 1 << 20}
 			l, err := medialog.Connect(cfg, slog.New(slog.NewTextHandler(&e.lines, nil)), prometheus.NewRegistry())
@@ -50,8 +52,9 @@ func virtual(t *testing.T, f func(t *testing.T, e *env)) {
 			return l
 		}
 		e.log = e.connect()
+		e.store = e.log
 		e.expire = func(before kadm.Offsets) error {
-			cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.Dialer(dial))
+			cl, err := kgo.NewClient(e.options...)
 			if err != nil {
 				return err
 			}
@@ -120,7 +123,7 @@ func (e *env) source(r schemas.Replay) *Source {
 	if err := Check(cam); err != nil {
 		e.t.Fatal(err)
 	}
-	return New(Config{Camera: cam, Store: e.log})
+	return New(Config{Camera: cam, Store: e.store})
 }
 
 // must is run to the replay's end.

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,9 +89,6 @@ func (p Position) Ended(r schemas.Replay, all Footage) bool {
 	return p.Found && !r.Loop && (p.Seq >= all.Last || p.Seq >= all.played && p.gap >= all.behind)
 }
 
-// lookBack is how many entries are read at once to find the newest one with media.
-const lookBack = 64
-
 // Find finds how far a replay has come, by the log of its target.
 func Find(ctx context.Context, store medialog.Store, target schemas.Topic, r schemas.Replay) (Position, error) {
 	p, err := find(ctx, store, target, r)
@@ -100,6 +98,21 @@ func Find(ctx context.Context, store medialog.Store, target schemas.Topic, r sch
 	return p, nil
 }
 
+const (
+	// lostAfter is for how long footage lies beyond the end of its partition until it counts as lost.
+	// A new leader may be behind for a moment.
+	lostAfter = 10 * time.Second
+	// lostPause is the time between two looks for it.
+	lostPause = time.Second
+)
+
+// lost reports whether footage is gone, or can never be read.
+func lost(err error) bool {
+	return errors.Is(err, medialog.ErrExpired) || errors.Is(err, medialog.ErrBeyond) || errors.Is(err, medialog.ErrDamaged)
+}
+
+// find looks at the newest fragment of the target that can be read. What was lost behind it is
+// repeated once more.
 func find(ctx context.Context, store medialog.Store, target schemas.Topic, r schemas.Replay) (p Position, err error) {
 	oldest, newest, err := store.Bounds(ctx, target)
 	if errors.Is(err, medialog.ErrNoTopic) || errors.Is(err, medialog.ErrNotFound) {
@@ -108,45 +121,70 @@ func find(ctx context.Context, store medialog.Store, target schemas.Topic, r sch
 	if err != nil {
 		return p, err
 	}
-	var last schemas.Entry
-	for back := uint64(lookBack); ; back *= lookBack {
-		from := oldest.Seq
-		if newest.Seq-oldest.Seq > back {
-			from = newest.Seq - back
-		}
-		if last, p.gap, err = newestPlayable(ctx, store, target, from); err != nil || last.Playable() || from == oldest.Seq {
-			break
-		}
-	}
 	p.newest = newest.End()
-	p.cut, p.written = last.Kind == schemas.KindTruncated, last.Duration
-	if err != nil || !last.Playable() {
-		return p, err
-	}
-	for c, err := range store.Chunks(ctx, target, last) {
-		if err != nil {
+	patience := time.Now().Add(lostAfter) // of all fragments together
+	for to := uint64(0); ; {
+		var last schemas.Entry
+		if last, p.gap, err = newestPlayable(ctx, store, target, oldest.Seq, newest.Seq, to); err != nil || !last.Playable() {
 			return p, err
 		}
-		if p.Round, p.Found = r.Round(c.Lineage); p.Found {
-			p.Seq = c.Lineage.Seq
+		from, err := lineage(ctx, store, target, last)
+		switch {
+		case err == nil:
+			p.cut, p.written = last.Kind == schemas.KindTruncated, last.Duration
+			if p.Round, p.Found = r.Round(from); p.Found {
+				p.Seq = from.Seq
+			}
+			return p, nil
+		case errors.Is(err, medialog.ErrBeyond) && time.Now().Before(patience):
+			if err := sleep(ctx, lostPause); err != nil {
+				return p, err
+			}
+		case !lost(err):
+			return p, err
+		case last.Seq == oldest.Seq: // all of it is lost
+			return Position{newest: p.newest}, nil
+		default:
+			to = last.Seq - 1
 		}
-		break
 	}
-	return p, nil
 }
 
-// newestPlayable returns the newest entry with media, and how long the gaps behind it are
-// that the replay wrote. The writer itself makes gaps of the time between two sessions.
-func newestPlayable(ctx context.Context, store medialog.Store, t schemas.Topic, from uint64) (last schemas.Entry, gap int64, err error) {
-	for e, err := range store.Entries(ctx, t, medialog.Range{FromSeq: from}) {
-		switch {
-		case err != nil:
-			return last, 0, err
-		case e.Playable():
-			last, gap = e, 0
-		case e.Reason != schemas.ReasonAbsent:
-			gap += e.Duration
+// lineage returns what a fragment of the target repeats.
+func lineage(ctx context.Context, store medialog.Store, target schemas.Topic, e schemas.Entry) (*schemas.Lineage, error) {
+	for c, err := range store.Chunks(ctx, target, e) {
+		if err != nil {
+			return nil, err
+		}
+		return c.Lineage, nil
+	}
+	return nil, medialog.ErrExpired
+}
+
+// lookBack is how many entries are read at once to find the newest one with media.
+const lookBack = 64
+
+// newestPlayable returns the newest entry with media, up to a seq (0: of all), and how long the gaps
+// behind it are that the replay wrote. The writer itself makes gaps of the time between two sessions.
+func newestPlayable(ctx context.Context, store medialog.Store, t schemas.Topic, oldest, newest, to uint64) (last schemas.Entry, gap int64, err error) {
+	for back := uint64(lookBack); ; back *= lookBack {
+		from, end := oldest, cmp.Or(to, newest)
+		if end-oldest > back {
+			from = end - back
+		}
+		last, gap = schemas.Entry{}, 0
+		for e, err := range store.Entries(ctx, t, medialog.Range{FromSeq: from, ToSeq: to}) {
+			switch {
+			case err != nil:
+				return last, 0, err
+			case e.Playable():
+				last, gap = e, 0
+			case e.Reason != schemas.ReasonAbsent:
+				gap += e.Duration
+			}
+		}
+		if last.Playable() || from == oldest {
+			return last, gap, nil
 		}
 	}
-	return last, gap, nil
 }
