@@ -20,6 +20,7 @@ type Footage struct {
 	Length      int64 // on the replay's timeline, in ticks of schemas.MediaTimescale
 
 	played uint64 // seq of the last fragment that has media
+	length int64  // of that, in ticks
 	behind int64  // ticks of gaps behind it that the replay writes
 }
 
@@ -44,7 +45,7 @@ func Survey(ctx context.Context, store medialog.Store, r schemas.Replay) (Footag
 		switch {
 		case e.Playable():
 			f.Fragments++
-			f.played, f.behind = e.Seq, 0
+			f.played, f.length, f.behind = e.Seq, e.Duration, 0
 		case e.Reason != schemas.ReasonAbsent:
 			f.behind += e.Duration
 		}
@@ -86,7 +87,17 @@ type Position struct {
 
 // Ended reports whether nothing is left to repeat.
 func (p Position) Ended(r schemas.Replay, all Footage) bool {
-	return p.Found && !r.Loop && (p.Seq >= all.Last || p.Seq >= all.played && p.gap >= all.behind)
+	switch {
+	case !p.Found || r.Loop || p.Seq < all.played:
+		return false
+	case p.Seq > all.played: // that one is gone since
+		return p.Seq >= all.Last || p.gap >= all.behind
+	}
+	due := all.behind
+	if p.cut {
+		due += max(0, all.length-p.written)
+	}
+	return p.gap >= due
 }
 
 // Find finds how far a replay has come, by the log of its target.

@@ -107,50 +107,86 @@ func TestFastGoesOn(t *testing.T) {
 	})
 }
 
-// cutOff is a process in which a chunk inside a fragment cannot be written, once.
+// cutOff is a process in which a chunk inside the nth fragment cannot be written, once.
 type cutOff struct {
 	*process
-	failed bool
+	nth int
 }
 
 var errWrite = errors.New("the brokers are slow")
 
 func (p *cutOff) Chunk(ctx context.Context, c *schemas.Chunk) error {
-	if c.Index == 2 && !p.failed {
-		p.failed = true
-		return errWrite
+	if c.Index == 2 {
+		if p.nth--; p.nth == 0 {
+			return errWrite
+		}
 	}
 	return p.process.Chunk(ctx, c)
 }
 
 // TestCutOff: if only a part of a fragment can be written, the rest of it is a gap when the
-// replay goes on.
+// replay goes on, also of the last one.
 func TestCutOff(t *testing.T) {
-	virtual(t, func(t *testing.T, e *env) {
-		r := e.film()
-		p := &process{log: e.connect()}
-		if err := e.source(r).Run(t.Context(), &cutOff{process: p}); !errors.Is(err, errWrite) {
-			t.Fatalf("it ends with %v", err)
+	for name, nth := range map[string]int{"first": 1, "last": 8} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T, e *env) {
+				r := e.film()
+				source, _ := e.told(yard, r.From, true)
+				p := &process{log: e.connect()}
+				if err := e.source(r).Run(t.Context(), &cutOff{process: p, nth: nth}); !errors.Is(err, errWrite) {
+					t.Fatalf("it ends with %v", err)
+				}
+				if err := p.w.Close(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				e.must(r, nil)
+				length := func(entries []schemas.Entry) (ticks int64) {
+					for _, x := range entries {
+						ticks += x.Duration
+					}
+					return ticks
+				}
+				copies, _ := e.told(copied, time.Time{}, true)
+				if got, want := length(copies), length(source); got != want {
+					t.Errorf("%v of footage and gaps, want %v", schemas.FromTicks(got), schemas.FromTicks(want))
+				}
+				cut := slices.IndexFunc(copies, func(x schemas.Entry) bool { return x.Kind == schemas.KindTruncated && x.Reason == schemas.ReasonSource })
+				if cut < 0 || cut+1 == len(copies) || copies[cut+1].Kind != schemas.KindGap || copies[cut+1].Reason != schemas.ReasonSource {
+					t.Error("no gap follows the fragment that was cut off")
+				}
+				before, _ := e.log.IndexEnd(t.Context(), copied)
+				e.must(r, nil)
+				if now, _ := e.log.IndexEnd(t.Context(), copied); now != before {
+					t.Error("a replay that is complete has written")
+				}
+			})
+		})
+	}
+}
+
+// TestEnded: a replay is complete when the last fragment with media and all gaps behind it stand in
+// the log, or when a gap stands for the rest of that fragment.
+func TestEnded(t *testing.T) {
+	all := Footage{Last: 9, played: 7, length: 50, behind: 20}
+	for _, c := range []struct {
+		name string
+		at   Position
+		want bool
+	}{
+		{"before it", Position{Seq: 6, gap: 100}, false},
+		{"behind it", Position{Seq: 7, gap: 19}, false},
+		{"behind the gaps", Position{Seq: 7, gap: 20}, true},
+		{"cut off", Position{Seq: 7, cut: true, written: 20}, false},
+		{"cut off, behind its rest", Position{Seq: 7, cut: true, written: 20, gap: 30}, false},
+		{"cut off, behind the gaps", Position{Seq: 7, cut: true, written: 20, gap: 50}, true},
+		{"a whole one of the source that was truncated", Position{Seq: 7, cut: true, written: 50, gap: 20}, true},
+		{"behind one that is gone since", Position{Seq: 9}, true},
+	} {
+		c.at.Found = true
+		if got := c.at.Ended(schemas.Replay{}, all); got != c.want {
+			t.Errorf("%s: ended is %v", c.name, got)
 		}
-		if err := p.w.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		e.must(r, nil)
-		length := func(topic schemas.Topic, from time.Time) (ticks int64) {
-			entries, _ := e.told(topic, from, true)
-			for _, x := range entries {
-				ticks += x.Duration
-			}
-			return ticks
-		}
-		if got, want := length(copied, time.Time{}), length(yard, r.From); got != want {
-			t.Errorf("%v of footage and gaps, want %v", schemas.FromTicks(got), schemas.FromTicks(want))
-		}
-		entries, _ := e.told(copied, time.Time{}, true)
-		if entries[0].Kind != schemas.KindTruncated || entries[1].Kind != schemas.KindGap || entries[1].Reason != schemas.ReasonSource {
-			t.Errorf("it begins with %s and %s (%s)", entries[0].Kind, entries[1].Kind, entries[1].Reason)
-		}
-	})
+	}
 }
 
 // TestGapsAtEnd: a replay whose range ends in gaps is complete behind them.
