@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/framelog/framelog/ingest"
@@ -161,6 +162,48 @@ func finishing(ctx context.Context) (context.Context, context.CancelFunc) {
 	}
 }
 
+const (
+	// readTries is how often a read of a fragment that has failed is tried again.
+	readTries = 4
+	// readPause is the pause before the first of these tries. Each pause is twice as long as the one before.
+	readPause = time.Second
+)
+
+// chunks reads the chunks of a fragment. A read that fails behind the first chunk is tried again: the
+// copy cannot go on there later. So is one beyond the end of its partition: a new leader may be behind.
+func (p *player) chunks(ctx context.Context, e *schemas.Entry) iter.Seq2[*schemas.Chunk, error] {
+	return func(yield func(*schemas.Chunk, error) bool) {
+		have := uint32(0) // chunks that came
+		for tries := 0; ; tries++ {
+			var failed error
+			for c, err := range p.store.Chunks(ctx, p.replay.Of, *e) {
+				if failed = err; err != nil {
+					break
+				}
+				if c.Index < have {
+					continue
+				}
+				if !yield(c, nil) {
+					return
+				}
+				have++
+			}
+			final := have == 0 || lost(failed) || errors.Is(failed, schemas.ErrNewer) || errors.Is(failed, medialog.ErrNoTopic)
+			switch {
+			case failed == nil:
+				return
+			case final && !errors.Is(failed, medialog.ErrBeyond), tries == readTries:
+				yield(nil, failed)
+				return
+			}
+			if err := sleep(ctx, readPause<<tries); err != nil {
+				yield(nil, err)
+				return
+			}
+		}
+	}
+}
+
 // fragment repeats one fragment, which is at the end of the timeline. Each chunk comes when
 // its last sample is due. A fragment that has begun is finished when ctx ends: a part of it
 // would be there twice, or the rest never, when the replay goes on.
@@ -168,8 +211,8 @@ func (p *player) fragment(ctx context.Context, e *schemas.Entry) error {
 	finish, cancel := finishing(ctx)
 	defer cancel()
 	next := e.Media // media time of the source that comes next
-	for c, err := range p.store.Chunks(finish, p.replay.Of, *e) {
-		if errors.Is(err, medialog.ErrExpired) {
+	for c, err := range p.chunks(finish, e) {
+		if lost(err) {
 			if next > e.Media {
 				p.rec.Truncate(schemas.ReasonExpired)
 			}
