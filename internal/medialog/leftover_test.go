@@ -19,7 +19,7 @@ import (
 // that looks for chunks without an entry does not change it.
 func TestMediaStartsShared(t *testing.T) {
 	shared := []span{{0, 100}, {0, 80}, {0, 5}}
-	l := &Log{}
+	l := &Log{connection: &connection{}}
 	l.spanning.do = func(context.Context, []string) map[string]result[[]span] {
 		return map[string]result[[]span]{"media": {value: shared}}
 	}

@@ -25,7 +25,7 @@ var (
 	// it, or a leader that has it is not back yet.
 	ErrBeyond = errors.New("medialog: footage lies beyond the end of its partition")
 	// ErrDamaged: Kafka has a record that cannot be decoded. It is returned only with
-	// Config.EndAtDamage.
+	// Config.EndAtDamage, or by Log.EndingAtDamage.
 	ErrDamaged = errors.New("medialog: a record is damaged")
 	// ErrNotFound: the index has no entry of this fragment.
 	ErrNotFound = errors.New("medialog: no such fragment")
@@ -58,7 +58,8 @@ type Config struct {
 	LostAfter time.Duration // default 10s. A partition may end before a requested offset, as after a change of leader. If it does so for this time, the records count as lost (ErrExpired)
 	// EndAtDamage makes a read end with ErrDamaged if a record cannot be decoded, as when its checksum
 	// is wrong, in several tries. Default: it is tried until the context of the read ends. Writers and
-	// followers need that, since they must not pass a record that they do not know.
+	// followers need that, since they must not pass a record that they do not know. A process that
+	// has both reads with [Log.EndingAtDamage].
 	EndAtDamage bool
 
 	// Tails.
@@ -67,6 +68,12 @@ type Config struct {
 
 // Log is a connection to the log, for any number of writers and readers.
 type Log struct {
+	*connection
+	endAtDamage bool // as Config.EndAtDamage
+}
+
+// connection is what a Log and its view that ends at damage have together.
+type connection struct {
 	cfg     Config
 	names   schemas.Names
 	logger  *slog.Logger
@@ -116,15 +123,19 @@ func Connect(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Log, err
 		return nil, fmt.Errorf("medialog: connect: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &Log{
+	l := &Log{&connection{
 		cfg: cfg, names: cfg.Kafka.Names(), logger: log, metrics: newMetrics(reg),
 		producer: cl, admin: kadm.NewClient(cl), ctx: ctx, cancel: cancel,
 		partitions: map[string]int32{}, noRights: map[string]bool{},
-	}
+	}, cfg.EndAtDamage}
 	l.hub = newHub(l)
 	l.ensuring.do, l.spanning.do = l.ensureTopics, l.spansSoon
 	return l, nil
 }
+
+// EndingAtDamage returns l as a Store whose reads end with ErrDamaged, as with Config.EndAtDamage. It
+// needs no Close, and is for reads alone.
+func (l *Log) EndingAtDamage() *Log { return &Log{l.connection, true} }
 
 // Close ends all readers and writers, waits for the writers, and closes the
 // clients. Writers that are not closed before end as in a crash.

@@ -25,7 +25,7 @@ var errCutBack = fmt.Errorf("%w: the partition is shorter than it was", ErrExpir
 // records reads [from, to) of a partition. While brokers are away it tries again,
 // until ctx ends. Errors: ErrExpired if Kafka has removed the record to read next;
 // errCutBack if the partition ends before it, and does so for Config.LostAfter;
-// ErrDamaged if it cannot be decoded, with Config.EndAtDamage.
+// ErrDamaged if it cannot be decoded and l ends at damage.
 func (l *Log) records(ctx context.Context, topic string, partition int32, from, to int64) iter.Seq2[*kgo.Record, error] {
 	return l.recordsIn(ctx, topic, partition, from, to, l.fetchLimit())
 }
@@ -124,7 +124,7 @@ const decodeTries = 8
 
 // damaged counts the failures to decode a record, and reports whether the read ends.
 func (l *Log) damaged(err error, undecoded *int) bool {
-	if !l.cfg.EndAtDamage || !errors.Is(err, ErrDamaged) {
+	if !l.endAtDamage || !errors.Is(err, ErrDamaged) {
 		return false
 	}
 	*undecoded++
