@@ -73,10 +73,10 @@ type Recorder interface {
 type Event struct {
 	Kind      EventKind
 	Transport string        // "tcp" or "udp"
-	Err       error         // of EventFallback: why TCP is not used any more; of EventEngine
+	Err       error         // of EventFallback: why TCP is not used any more; of EventEngine and EventLeftOut
 	Units     uint64        // of EventDropped: how many
 	FrameTime time.Duration // of EventFrameTime
-	Problem   string        // of EventSound
+	Problem   string        // of EventSound and EventLeftOut
 }
 
 // EventKind is what has happened.
@@ -95,6 +95,8 @@ const (
 	// EventSound: what is wrong with the camera's sound, in words for people; "":
 	// nothing. The pictures are recorded in any case.
 	EventSound EventKind = "sound"
+	// EventLeftOut: what a source leaves out of its footage, and why, in words for people.
+	EventLeftOut EventKind = "left-out"
 	// EventDropped: units were dropped because the queue between the source
 	// and its sink was full.
 	EventDropped EventKind = "dropped"

@@ -37,22 +37,26 @@ func (c *replayCmd) AfterApply(k *kong.Context) error {
 			r, err := registry.Connect(kc, quiet)
 			return r, strings.Join(kc.Brokers, ", "), err
 		},
-		Store: func() (medialog.Store, func(), error) {
-			cfg, err := c.load(nil)
-			if err != nil {
-				return nil, nil, err
-			}
-			l, err := medialog.Connect(logConfig(cfg, "framelog-replay"), quiet, nil)
-			if err != nil {
-				return nil, nil, err
-			}
-			all, err := withArchive(cfg, l, quiet, nil)
-			if err != nil {
-				l.Close()
-				return nil, nil, err
-			}
-			return all, l.Close, nil
-		},
+		Store: c.store,
 	})
 	return nil
+}
+
+// store makes a client of the log and the archive.
+func (c *replayCmd) store() (medialog.Store, func(), error) {
+	quiet := slog.New(slog.DiscardHandler)
+	cfg, err := c.load(nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := medialog.Connect(readerConfig(cfg, "framelog-replay"), quiet, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	all, err := withArchive(cfg, l, quiet, nil)
+	if err != nil {
+		l.Close()
+		return nil, nil, err
+	}
+	return all, l.Close, nil
 }

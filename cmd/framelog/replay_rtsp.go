@@ -17,15 +17,15 @@ import (
 )
 
 // serveReplay serves a replay as an RTSP camera, until it has ended or ctx ends. It begins
-// when the first client plays. started is called with its URL.
-func serveReplay(ctx context.Context, addr string, r schemas.Replay, store medialog.Store, started func(url string) error) error {
+// when the first client plays. started is called with its URL, and problem with what is left out.
+func serveReplay(ctx context.Context, addr string, r schemas.Replay, store medialog.Store, started func(url string) error, problem func(text string)) error {
 	tracks, err := replay.Tracks(ctx, store, r)
 	if err != nil {
 		return err
 	}
 	ended := make(chan error, 1)
 	stream := &camsim.Stream{Media: tracks, Play: func(ctx context.Context, emit func(camsim.Unit)) error {
-		err := replay.Play(ctx, store, r, &rtspFeed{tracks: tracks, speed: r.Speed, emit: emit})
+		err := replay.Play(ctx, store, r, &rtspFeed{tracks: tracks, speed: r.Speed, emit: emit, problem: problem})
 		ended <- err
 		return nil
 	}}
@@ -60,6 +60,7 @@ type rtspFeed struct {
 	tracks      []schemas.Track
 	speed       float64
 	emit        func(camsim.Unit)
+	problem     func(text string)
 
 	begun bool
 	shift int64 // from media time of the chunks to that of the stream, in ticks of schemas.MediaTimescale
@@ -71,6 +72,14 @@ func (f *rtspFeed) Truncate(string)                     {}
 func (f *rtspFeed) Gap(time.Time, int64, int64, string) {}
 func (f *rtspFeed) Lost(schemas.Lost)                   {}
 func (f *rtspFeed) NewSession(string)                   {}
+
+// Observe implements ingest.Observer.
+func (f *rtspFeed) Observe(e ingest.Event) {
+	if e.Kind == ingest.EventLeftOut {
+		f.problem(e.Problem)
+	}
+}
+
 func (f *rtspFeed) scale(track uint8) uint32 {
 	for _, t := range f.tracks {
 		if t.ID == track {

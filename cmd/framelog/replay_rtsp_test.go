@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/internal/camsim"
 	"github.com/framelog/framelog/schemas"
 )
@@ -50,4 +51,14 @@ func TestRTSPFeed(t *testing.T) {
 			t.Errorf("other tracks: %v", err)
 		}
 	})
+}
+
+// TestRTSPFeedLeftOut: what the replay leaves out is told.
+func TestRTSPFeedLeftOut(t *testing.T) {
+	told := ""
+	f := &rtspFeed{problem: func(text string) { told += text }}
+	f.Observe(ingest.Event{Kind: ingest.EventLeftOut, Problem: "a minute is left out"})
+	if told != "a minute is left out" {
+		t.Errorf("told %q", told)
+	}
 }

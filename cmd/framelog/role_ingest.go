@@ -111,7 +111,7 @@ func record(ctx context.Context, p *process) error {
 		ic.ReservePath, ic.ReserveBytes = cfg.Data, int64(own.DiskReserve)
 	}
 	resolver := secrets.Resolver{Dir: cfg.SecretsDir, Cameras: cfg.Records()}
-	past, err := withArchive(cfg, mlog, p.log, p.reg)
+	past, err := withArchive(cfg, mlog.EndingAtDamage(), p.log, p.reg) // replays go on behind damage
 	if err != nil {
 		return err
 	}

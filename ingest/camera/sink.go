@@ -108,6 +108,9 @@ func (s *sink) Observe(e ingest.Event) {
 		_ = s.withAssembler(func(asm assembler) error { asm.FrameTime(e.FrameTime); return nil })
 	case ingest.EventSound:
 		s.sound(e.Problem)
+	case ingest.EventLeftOut:
+		s.log.Warn(leftOut, "problem", e.Problem, "err", clean(e.Err))
+		s.status.problem(problemSource, e.Problem)
 	case ingest.EventFallback:
 		s.trouble.tell(slog.LevelInfo, fallbackToUDP, slog.String("err", clean(e.Err)))
 	case ingest.EventEngine:

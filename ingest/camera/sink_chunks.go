@@ -16,6 +16,7 @@ import (
 func (s *sink) Begin(ctx context.Context) error {
 	s.takeOver.Stop()
 	s.connected = true
+	s.status.problem(problemSource, "")
 	w := s.rec.openNow(nil)
 	if w == nil {
 		return errRecorderClosed

@@ -2,6 +2,8 @@ package camera
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,6 +66,50 @@ func TestChunksPassTheAssembler(t *testing.T) {
 		}
 		if err := end(); err != nil || !log.isClosed() {
 			t.Errorf("closed %v, %v", log.isClosed(), err)
+		}
+	})
+}
+
+// TestLeftOut: what a source leaves out is logged, and is a problem of the camera until the next
+// connection.
+func TestLeftOut(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		runs := 0
+		w.source = func(string, schemas.Camera) ingest.Source {
+			return sourceFunc(func(ctx context.Context, s ingest.Sink) error {
+				runs++
+				rec := s.(ingest.Recorder)
+				if err := rec.Begin(ctx); err != nil {
+					return err
+				}
+				rec.NewSession("")
+				if err := rec.Chunk(ctx, &schemas.Chunk{
+					Start: time.Now(), Tracks: []schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H264}},
+					Runs: []schemas.Run{{Track: schemas.VideoTrack, Samples: []schemas.Sample{{Duration: 3600, Data: make([]byte, 1000)}}}},
+				}); err != nil {
+					return err
+				}
+				if runs == 1 {
+					s.(ingest.Observer).Observe(ingest.Event{Kind: ingest.EventLeftOut, Problem: "a minute is left out", Err: errors.New("offset 7")})
+				}
+				time.Sleep(10 * time.Second)
+				return errors.New("away")
+			})
+		}
+		_, end := runCamera(t, w, replayCamera("a"))
+		after(9 * time.Second)
+		if s := w.registry.of("a"); s.State != schemas.StateLive || s.Problem != "a minute is left out" {
+			t.Errorf("the status is %+v", s)
+		}
+		if n := strings.Count(w.log.String(), `problem="a minute is left out" err="offset 7"`); n != 1 {
+			t.Errorf("it is logged %d times", n)
+		}
+		after(9 * time.Second)
+		if s := w.registry.of("a"); s.State != schemas.StateLive || s.Problem != "" || runs != 2 {
+			t.Errorf("in run %d the status is %+v", runs, s)
+		}
+		if err := end(); err != nil {
+			t.Error(err)
 		}
 	})
 }

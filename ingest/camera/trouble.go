@@ -130,5 +130,6 @@ const (
 	cameraProblem   = "camera problem"
 	notRecorded     = "footage is not recorded"
 	noSoundRecorded = "camera's sound is not recorded"
+	leftOut         = "footage of the source is left out"
 	fallbackToUDP   = "camera gives nothing over TCP; UDP comes next"
 )

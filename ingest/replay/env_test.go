@@ -34,6 +34,8 @@ type env struct {
 	store   medialog.Store // that the replay reads
 	options []kgo.Opt      // of further clients
 	expire  func(before kadm.Offsets) error
+	damage  func(t schemas.Topic, partition int32, offset int64)
+	events  []ingest.Event // of the replays
 	lines   testenv.Log
 }
 
@@ -62,6 +64,9 @@ func virtual(t *testing.T, f func(t *testing.T, e *env)) {
 			res, err := kadm.NewClient(cl).DeleteRecords(t.Context(), before)
 			return errors.Join(err, res.Error())
 		}
+		e.damage = func(topic schemas.Topic, partition int32, offset int64) {
+			testenv.DamageKafka(t, c, dial, schemas.Names{}.Media(topic), partition, offset)
+		}
 		t.Cleanup(func() {
 			if t.Failed() {
 				t.Log(e.lines.String())
@@ -76,6 +81,7 @@ type process struct {
 	ingest.Sink // nil: a replay calls none of its methods
 	log         *medialog.Log
 	chunks      func(c *schemas.Chunk) // called before each chunk; may be nil
+	events      []ingest.Event
 
 	w *medialog.Writer // nil: not open
 }
@@ -98,6 +104,7 @@ func (p *process) Chunk(ctx context.Context, c *schemas.Chunk) error {
 	return p.w.Write(c)
 }
 
+func (p *process) Observe(ev ingest.Event)  { p.events = append(p.events, ev) }
 func (p *process) NewSession(absent string) { p.w.NewSession(absent) }
 func (p *process) Truncate(reason string)   { p.w.Truncate(reason) }
 func (p *process) Lost(l schemas.Lost)      { p.w.Lost(l) }
@@ -110,6 +117,7 @@ func (p *process) Gap(start time.Time, media, duration int64, reason string) {
 func (e *env) run(ctx context.Context, r schemas.Replay, chunks func(c *schemas.Chunk)) error {
 	p := &process{log: e.connect(), chunks: chunks}
 	err := e.source(r).Run(ctx, p)
+	e.events = append(e.events, p.events...)
 	if p.w != nil {
 		if err := p.w.Close(context.WithoutCancel(ctx)); err != nil {
 			e.t.Error(err)
@@ -129,7 +137,9 @@ func (e *env) source(r schemas.Replay) *Source {
 // must is run to the replay's end.
 func (e *env) must(r schemas.Replay, chunks func(c *schemas.Chunk)) {
 	e.t.Helper()
-	if err := e.run(e.t.Context(), r, chunks); !errors.Is(err, ingest.ErrEnded) {
+	ctx, cancel := context.WithTimeout(e.t.Context(), 2*time.Hour)
+	defer cancel()
+	if err := e.run(ctx, r, chunks); !errors.Is(err, ingest.ErrEnded) {
 		e.t.Fatalf("the replay ended with %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/framelog/framelog/ingest"
 	"github.com/framelog/framelog/internal/archive"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
@@ -79,7 +81,7 @@ func (e *env) sources() string {
 			continue
 		}
 		source := ""
-		for c, err := range e.log.Chunks(e.t.Context(), copied, x) {
+		for c, err := range e.log.EndingAtDamage().Chunks(e.t.Context(), copied, x) {
 			switch {
 			case err != nil:
 				source = "-"
@@ -151,4 +153,53 @@ func TestCopyBehind(t *testing.T) {
 			t.Errorf("it stands at %+v of %+v (%v, %v); want its end", at, all, err, failed)
 		}
 	})
+}
+
+// TestCopyDamaged: Kafka has a record of the newest fragment of the copy whose checksum is wrong. The
+// replay repeats this fragment.
+func TestCopyDamaged(t *testing.T) {
+	virtual(t, func(t *testing.T, e *env) {
+		r := e.short()
+		e.must(r, nil)
+		copies, _ := e.told(copied, time.Time{}, false)
+		last := copies[len(copies)-1]
+		e.damage(copied, last.Partition, last.First)
+		e.store = e.log.EndingAtDamage()
+		e.must(r, nil)
+		if got := e.sources(); got != "1 2 - 3" {
+			t.Errorf("the copy has %s", got)
+		}
+	})
+}
+
+// TestSourceDamaged: Kafka has a record of the source whose checksum is wrong. The rest of its fragment
+// is a gap, which is told, and the replay goes on.
+func TestSourceDamaged(t *testing.T) {
+	for chunk, want := range []string{"gap source", "truncated source, gap source"} {
+		t.Run(fmt.Sprintf("chunk %d", chunk), func(t *testing.T) {
+			virtual(t, func(t *testing.T, e *env) {
+				r := e.short()
+				source, told := e.told(yard, r.From, true)
+				e.damage(yard, source[1].Partition, source[1].First+int64(chunk))
+				e.store = e.log.EndingAtDamage()
+				e.must(r, nil)
+				copies, got := e.told(copied, time.Time{}, true)
+				var between []string
+				length := int64(0)
+				for _, x := range copies[1 : len(copies)-1] {
+					between = append(between, fmt.Sprintf("%s %s", x.Kind, x.Reason))
+					length += x.Duration
+				}
+				if b := strings.Join(between, ", "); b != want || length != source[1].Duration {
+					t.Errorf("for the fragment there is %s of %d ticks, want %s of %d", b, length, want, source[1].Duration)
+				}
+				same(t, []string{got[0], got[len(got)-1]}, []string{told[0], strings.Replace(told[2], "ended false", "ended true", 1)})
+				if len(e.events) != 1 || e.events[0].Kind != ingest.EventLeftOut || !errors.Is(e.events[0].Err, medialog.ErrDamaged) ||
+					e.events[0].Problem != "the footage of yard from "+clock(source[1].Start.Add(time.Duration(chunk)*200*time.Millisecond))+" to "+clock(source[1].End())+
+						" is left out: a record of it in Kafka is damaged; look at the disks of the brokers" {
+					t.Errorf("it is told as %+v", e.events)
+				}
+			})
+		})
+	}
 }

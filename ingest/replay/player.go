@@ -213,10 +213,15 @@ func (p *player) fragment(ctx context.Context, e *schemas.Entry) error {
 	next := e.Media // media time of the source that comes next
 	for c, err := range p.chunks(finish, e) {
 		if lost(err) {
-			if next > e.Media {
-				p.rec.Truncate(schemas.ReasonExpired)
+			reason := schemas.ReasonExpired
+			if errors.Is(err, medialog.ErrDamaged) {
+				reason = schemas.ReasonSource
+				p.tellDamage(e, next, err)
 			}
-			return p.gap(ctx, e, next, schemas.ReasonExpired)
+			if next > e.Media {
+				p.rec.Truncate(reason)
+			}
+			return p.gap(ctx, e, next, reason)
 		}
 		if err != nil {
 			return fmt.Errorf("replay: read fragment %d: %w", e.Seq, err)
@@ -233,6 +238,15 @@ func (p *player) fragment(ctx context.Context, e *schemas.Entry) error {
 		p.rec.Truncate(e.Reason)
 	}
 	return ctx.Err()
+}
+
+// tellDamage tells that e is left out from media time from on.
+func (p *player) tellDamage(e *schemas.Entry, from int64, err error) {
+	if o, ok := p.rec.(ingest.Observer); ok {
+		o.Observe(ingest.Event{Kind: ingest.EventLeftOut, Err: err, Problem: fmt.Sprintf(
+			"the footage of %s from %s to %s is left out: a record of it in Kafka is damaged; look at the disks of the brokers",
+			p.replay.Of, clock(e.Start.Add(schemas.FromTicks(from-e.Media))), clock(e.End()))})
+	}
 }
 
 // session begins a session with e, if one is due.

@@ -28,8 +28,8 @@ type ReplayEnv struct {
 	// Store makes a client of the log; the command closes it.
 	Store func() (store medialog.Store, closeStore func(), err error)
 	// RTSP serves a replay at an address until the replay has ended, or ctx. started is
-	// called with its URL.
-	RTSP func(ctx context.Context, addr string, r schemas.Replay, store medialog.Store, started func(url string) error) error
+	// called with its URL, and problem with what is left out.
+	RTSP func(ctx context.Context, addr string, r schemas.Replay, store medialog.Store, started func(url string) error, problem func(text string)) error
 	Out  io.Writer
 	// Terminal: Out is one, so that a line of progress may be replaced.
 	Terminal bool
@@ -215,7 +215,7 @@ func (c *ReplayCmd) serve(ctx context.Context, env *ReplayEnv, store medialog.St
 		_, err := fmt.Fprintf(env.Out, "%s has %s to %s of %s. It begins when the first client plays. Ctrl-C stops it.\n",
 			url, shownTime(all.Start), shownTime(all.End), r.Of)
 		return err
-	})
+	}, func(problem string) { _, _ = fmt.Fprintln(env.Out, problem+".") })
 	switch {
 	case ctx.Err() != nil:
 		return nil

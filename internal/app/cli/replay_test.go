@@ -97,8 +97,9 @@ func replayOf(ctx context.Context, t *testing.T, f *footage, line string) (out s
 	err = k.Run(&ReplayEnv{
 		Connect: func(context.Context) (Registry, string, error) { return f.reg, "", nil },
 		Store:   func() (medialog.Store, func(), error) { return f, func() {}, nil },
-		RTSP: func(_ context.Context, addr string, _ schemas.Replay, _ medialog.Store, started func(string) error) error {
+		RTSP: func(_ context.Context, addr string, _ schemas.Replay, _ medialog.Store, started func(string) error, problem func(string)) error {
 			f.served = addr
+			defer problem("a minute is left out")
 			return errors.Join(started("rtsp://there"), ingest.ErrEnded)
 		},
 		Out: &b, Terminal: true, Every: time.Millisecond, Now: func() time.Time { return now },
@@ -217,7 +218,7 @@ func TestReplayByRTSP(t *testing.T) {
 	} {
 		f := &footage{reg: full()}
 		out, err := replayOf(t.Context(), t, f, line)
-		if err != nil || f.served != addr || out != "rtsp://there has 2030-01-02T03:03:47Z to 2030-01-02T03:03:55Z of yard. It begins when the first client plays. Ctrl-C stops it.\ncomplete.\n" || len(f.reg.Cameras) != len(full().Cameras) {
+		if err != nil || f.served != addr || out != "rtsp://there has 2030-01-02T03:03:47Z to 2030-01-02T03:03:55Z of yard. It begins when the first client plays. Ctrl-C stops it.\na minute is left out.\ncomplete.\n" || len(f.reg.Cameras) != len(full().Cameras) {
 			t.Errorf("%s: at %s, %v\n%s", line, f.served, err, out)
 		}
 	}
