@@ -33,6 +33,7 @@ const (
 type eventTopic struct {
 	name      string
 	client    *kgo.Client
+	topics    *kafka.Topics
 	log       *slog.Logger
 	offsets   *share.Offsets
 	committed func(ctx context.Context, topic string) (share.Offset, error)
@@ -45,7 +46,10 @@ func newEventTopic(k kafka.Config, o *share.Offsets, shared *share.Cameras, log 
 	if err != nil {
 		return nil, fmt.Errorf("events: %w", err)
 	}
-	return &eventTopic{name: k.Names().Events(), client: cl, log: log, offsets: o, committed: shared.Committed, creating: semaphore.NewWeighted(1)}, nil
+	return &eventTopic{
+		name: k.Names().Events(), client: cl, topics: kafka.NewTopics(k, cl, log), log: log,
+		offsets: o, committed: shared.Committed, creating: semaphore.NewWeighted(1),
+	}, nil
 }
 
 // create creates the topic, unless it exists.
@@ -57,7 +61,7 @@ func (t *eventTopic) create(ctx context.Context) error {
 	if t.created.Load() {
 		return nil
 	}
-	errs := kafka.Ensure(ctx, t.client, kafka.Spec{Name: t.name, Partitions: eventPartitions, KeepPartitions: true, Configs: map[string]string{
+	errs := t.topics.Ensure(ctx, kafka.Spec{Name: t.name, Partitions: eventPartitions, KeepPartitions: true, Configs: map[string]string{
 		"cleanup.policy": "delete", "retention.ms": strconv.FormatInt(eventRetention.Milliseconds(), 10),
 	}})
 	if err := errs[t.name]; err != nil && !errors.Is(err, kafka.ErrSettings) {

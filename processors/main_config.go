@@ -18,7 +18,7 @@ func runnerConfig(cfg *config.Config) Config {
 	c := Config{
 		Brokers: k.Brokers, TLS: k.TLS, SASL: SASL(k.SASL), TopicPrefix: k.Prefix,
 		Topics: TopicSettings{
-			Partitions: int32(t.Partitions), Retention: time.Duration(t.Retention), RetentionBytes: int64(t.RetentionBytes),
+			Partitions: int32(t.Partitions), Replicas: t.Replicas, Retention: time.Duration(t.Retention), RetentionBytes: int64(t.RetentionBytes),
 			SegmentBytes: int64(t.SegmentBytes), Budget: int64(t.Budget),
 		},
 	}

@@ -37,7 +37,7 @@ func TestMainConfiguration(t *testing.T) {
 	if err := os.WriteFile(path, []byte(`
 brokers: [k:1]
 topic_prefix: site.
-topics: {retention: 2h, partitions: 3}
+topics: {retention: 2h, partitions: 3, replicas: 2}
 egress: {any: key}
 processors:
   - {name: people, kind: another-program's}
@@ -69,7 +69,7 @@ processors:
 		t.Errorf("%+v, settings %+v", p, s)
 	}
 	rc := runnerConfig(cfg)
-	if rc.Brokers[0] != "k:1" || rc.TopicPrefix != "site." || rc.Topics.Retention != 2*time.Hour || rc.Topics.Partitions != 3 || rc.Topics.SegmentBytes != 0 {
+	if rc.Brokers[0] != "k:1" || rc.TopicPrefix != "site." || rc.Topics.Retention != 2*time.Hour || rc.Topics.Partitions != 3 || rc.kafka("").Replicas != 2 || rc.Topics.SegmentBytes != 0 {
 		t.Errorf("%+v", rc)
 	}
 }

@@ -75,6 +75,7 @@ type SASL struct {
 // topics.
 type TopicSettings struct {
 	Partitions     int32         // of a media topic; default 2
+	Replicas       int           // of a new topic; default: 3 in a cluster of 3 brokers or more, else 1
 	Retention      time.Duration // default 24 h
 	RetentionBytes int64         // of all partitions of a topic together; default: no limit
 	SegmentBytes   int64         // default 64 MiB
@@ -125,7 +126,8 @@ func NewRunner(p Processor, c Config) (*Runner, error) {
 
 func (c *Config) kafka(processor string) kafka.Config {
 	return kafka.Config{
-		Brokers: c.Brokers, TLS: c.TLS, SASL: kafka.SASL(c.SASL), Prefix: c.TopicPrefix, ClientID: "framelog-process-" + processor, Dial: c.dial,
+		Brokers: c.Brokers, TLS: c.TLS, SASL: kafka.SASL(c.SASL), Prefix: c.TopicPrefix, Replicas: c.Topics.Replicas,
+		ClientID: "framelog-process-" + processor, Dial: c.dial,
 	}
 }
 

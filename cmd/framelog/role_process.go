@@ -158,7 +158,8 @@ func runnerConfig(cfg *config.Config) processors.Config {
 		Archive: config.Get[archiveConfig](cfg).Dir, ArchiveS3: inS3,
 		Brokers: c.Kafka.Brokers, TLS: c.Kafka.TLS, SASL: processors.SASL(c.Kafka.SASL), TopicPrefix: c.Kafka.Prefix,
 		Topics: processors.TopicSettings{
-			Partitions: c.Partitions, Retention: c.Retention, RetentionBytes: c.RetentionBytes, SegmentBytes: c.SegmentBytes, Budget: c.Budget,
+			Partitions: c.Partitions, Replicas: c.Kafka.Replicas, Retention: c.Retention, RetentionBytes: c.RetentionBytes,
+			SegmentBytes: c.SegmentBytes, Budget: c.Budget,
 		},
 	}
 }

@@ -26,6 +26,9 @@ type Config struct {
 	Brokers []string
 	// Prefix stands before every topic name. Default: none.
 	Prefix string
+	// Replicas of a new topic. Default: three in a cluster of three brokers or more,
+	// else one.
+	Replicas int
 	// ClientID names this process to the brokers. Default: "framelog".
 	ClientID string
 	// TLS makes the settings of one connection; it is called for each, so that it can

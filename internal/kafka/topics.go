@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
@@ -74,23 +75,41 @@ func (s Spec) configs(n int32) map[string]string {
 // writes at most 10,000 records for one, and a topic takes about ten.
 const topicsPerRequest = 200
 
+// Topics creates topics and changes their settings.
+type Topics struct {
+	client   *kgo.Client
+	replicas int // as in Config
+	log      *slog.Logger
+	few      few
+}
+
+// NewTopics makes Topics that send their requests with cl.
+func NewTopics(cfg Config, cl *kgo.Client, log *slog.Logger) *Topics {
+	return &Topics{client: cl, replicas: cfg.Replicas, log: log}
+}
+
 // Ensure creates missing topics, and changes the settings of existing ones that
 // differ. It first reads their state, and sends no further request if nothing
 // has to change. It sends one request of each kind for many topics.
 //
-// A new topic has three replicas and min.insync.replicas=2 in a cluster of three
-// brokers or more, else one replica.
+// A new topic has the replicas that Config.Replicas tells, and min.insync.replicas=2
+// if they are three or more. Ensure logs which topics have fewer. It does not
+// change the replicas of a topic.
 //
 // Ensure returns an error for each topic that is not in the wanted state. If it
 // is ErrSettings, the topic exists.
-func Ensure(ctx context.Context, cl *kgo.Client, specs ...Spec) map[string]error {
+func (t *Topics) Ensure(ctx context.Context, specs ...Spec) map[string]error {
 	errs := map[string]error{}
 	for some := range slices.Chunk(specs, topicsPerRequest) {
-		e := ensurer{ctx: ctx, client: cl, specs: map[string]Spec{}, partitions: map[string]int32{}, errs: errs}
+		e := ensurer{
+			ctx: ctx, client: t.client, replicas: t.replicas, specs: map[string]Spec{},
+			brokers: map[int32]bool{}, partitions: map[string]int32{}, copies: map[string]int{}, errs: errs,
+		}
 		for _, s := range some {
 			e.specs[s.Name] = s
 		}
 		e.run()
+		t.warn(e.copies, e.wanted())
 	}
 	return errs
 }
@@ -99,9 +118,11 @@ func Ensure(ctx context.Context, cl *kgo.Client, specs ...Spec) map[string]error
 type ensurer struct {
 	ctx        context.Context //nolint:containedctx // of one call of Ensure
 	client     *kgo.Client
+	replicas   int // as in Config
 	specs      map[string]Spec
-	brokers    int
+	brokers    map[int32]bool   // that are known, also those that are away
 	partitions map[string]int32 // of the topics that exist
+	copies     map[string]int   // of the topics that exist: replicas of the partition with the fewest
 	errs       map[string]error
 }
 
@@ -146,6 +167,9 @@ func (e *ensurer) failed(topic, doing string, code int16, message *string, kind 
 	if message != nil && *message != "" {
 		err = fmt.Errorf("%w (%s)", err, *message)
 	}
+	if errors.Is(err, kerr.InvalidReplicationFactor) {
+		err = fmt.Errorf("%w: start the brokers that are away, or set topics.replicas to as many as there are", err)
+	}
 	err = NeedsRight(rights[doing], err)
 	if kind != nil {
 		err = fmt.Errorf("%w: %w", kind, err)
@@ -163,7 +187,7 @@ func (e *ensurer) look() (missing []string) {
 		}
 		return nil
 	}
-	e.brokers = len(resp.Brokers)
+	e.meet(resp)
 	for i := range resp.Topics {
 		t := &resp.Topics[i]
 		switch {
@@ -172,11 +196,29 @@ func (e *ensurer) look() (missing []string) {
 			missing = append(missing, *t.Topic)
 		case !e.failed(*t.Topic, lookUp, t.ErrorCode, nil, nil):
 			e.partitions[*t.Topic] = int32(len(t.Partitions))
+			for i, p := range t.Partitions {
+				if n := len(p.Replicas); i == 0 || n < e.copies[*t.Topic] {
+					e.copies[*t.Topic] = n
+				}
+			}
 		}
+	}
+	if len(missing) > 0 && e.replicas == 0 && len(e.brokers) < manyBrokers {
+		// The answer names only brokers that run, and topics are missing. Other topics
+		// tell whether brokers are away.
+		all, err := e.metadata(nil)
+		if err != nil {
+			for _, name := range missing {
+				e.fail(name, lookUp, err)
+			}
+			return nil
+		}
+		e.meet(all)
 	}
 	return missing
 }
 
+// metadata asks for topics; nil: for all.
 func (e *ensurer) metadata(names []string) (*kmsg.MetadataResponse, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	for _, name := range names {
@@ -197,10 +239,9 @@ func (e *ensurer) create(missing []string) {
 	for _, name := range missing {
 		s := e.specs[name]
 		t := kmsg.NewCreateTopicsRequestTopic()
-		t.Topic, t.NumPartitions, t.ReplicationFactor = name, s.Partitions, 1
+		t.Topic, t.NumPartitions, t.ReplicationFactor = name, s.Partitions, int16(e.wanted())
 		configs := s.configs(s.Partitions)
-		if e.brokers >= 3 {
-			t.ReplicationFactor = 3
+		if e.wanted() >= 3 {
 			configs["min.insync.replicas"] = "2"
 		}
 		for _, key := range slices.Sorted(maps.Keys(configs)) {

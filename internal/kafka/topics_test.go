@@ -80,7 +80,7 @@ func TestEnsure(t *testing.T) {
 		{"fewer partitions than there are", specs(1, "2000", 400), "Metadata 1, DescribeConfigs 1", 4, "100"},
 	} {
 		counted()
-		if errs := Ensure(t.Context(), cl, x.specs...); len(errs) > 0 {
+		if errs := topics(cl).Ensure(t.Context(), x.specs...); len(errs) > 0 {
 			t.Fatalf("%s: %v", x.name, errs)
 		}
 		if got := counted(); got != x.requests {
@@ -130,7 +130,7 @@ func TestEnsureErrors(t *testing.T) {
 			c, cl := newCluster(t, 1)
 			specs := []Spec{{Name: "bad", Partitions: 1}, {Name: "good", Partitions: 1}}
 			if x.exists {
-				if errs := Ensure(t.Context(), cl, specs...); len(errs) > 0 {
+				if errs := topics(cl).Ensure(t.Context(), specs...); len(errs) > 0 {
 					t.Fatal(errs)
 				}
 			}
@@ -139,7 +139,7 @@ func TestEnsureErrors(t *testing.T) {
 			}
 			x.fault.Count = -1
 			c.Fault(x.fault)
-			errs := Ensure(t.Context(), cl, specs...)
+			errs := topics(cl).Ensure(t.Context(), specs...)
 			if names := slices.Sorted(maps.Keys(errs)); !slices.Equal(names, []string{"bad"}) {
 				t.Fatalf("errors of %v: %v", names, errs)
 			}

@@ -101,7 +101,7 @@ func committed(t *testing.T, l *Log, group, topic string) int64 {
 // camerasTopic makes the topic `cameras`, with two partitions.
 func (e *env) camerasTopic(l *Log) {
 	e.t.Helper()
-	errs := kafka.Ensure(e.t.Context(), l.producer, kafka.Spec{Name: e.prefix + "cameras", Partitions: 2})
+	errs := l.topics.Ensure(e.t.Context(), kafka.Spec{Name: e.prefix + "cameras", Partitions: 2})
 	if err := errs[e.prefix+"cameras"]; err != nil {
 		e.t.Fatal(err)
 	}

@@ -81,6 +81,7 @@ type connection struct {
 
 	producer *kgo.Client // produces, and serves requests of readers and writers
 	admin    *kadm.Client
+	topics   *kafka.Topics
 
 	ctx    context.Context //nolint:containedctx // the life of tails and writers, ended by Close
 	cancel context.CancelFunc
@@ -125,7 +126,7 @@ func Connect(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Log, err
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &Log{&connection{
 		cfg: cfg, names: cfg.Kafka.Names(), logger: log, metrics: newMetrics(reg),
-		producer: cl, admin: kadm.NewClient(cl), ctx: ctx, cancel: cancel,
+		producer: cl, admin: kadm.NewClient(cl), topics: kafka.NewTopics(cfg.Kafka, cl, log), ctx: ctx, cancel: cancel,
 		partitions: map[string]int32{}, noRights: map[string]bool{},
 	}, cfg.EndAtDamage}
 	l.hub = newHub(l)

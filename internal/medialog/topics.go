@@ -33,7 +33,7 @@ func (l *Log) ensureTopics(ctx context.Context, topics []schemas.Topic) map[sche
 	for _, t := range topics {
 		specs = append(specs, l.mediaSpec(t), l.indexSpec(t))
 	}
-	errs := kafka.Ensure(ctx, l.producer, specs...)
+	errs := l.topics.Ensure(ctx, specs...)
 	out := make(map[schemas.Topic]result[error], len(topics))
 	for _, t := range topics {
 		var r result[error]

@@ -42,7 +42,8 @@ var ErrUncertain = errors.New("it is not known whether the brokers have written 
 type Client struct {
 	cfg    kafka.Config
 	log    *slog.Logger
-	client *kgo.Client   // produces and administers; readers have their own
+	client *kgo.Client // produces and administers; readers have their own
+	topics *kafka.Topics
 	leave  time.Duration // how long Close waits for statuses
 
 	// recheck is how long no record comes until Follow checks that the topic of
@@ -73,7 +74,7 @@ func Connect(cfg kafka.Config, log *slog.Logger) (*Client, error) {
 		return nil, fmt.Errorf("registry: connect: %w", err)
 	}
 	return &Client{
-		cfg: cfg, log: log, client: client,
+		cfg: cfg, log: log, client: client, topics: kafka.NewTopics(cfg, client, log),
 		waiting: make(map[string][]byte), sending: make(map[string]bool), statuses: newReading(), cameras: newReading(), leave: time.Second, recheck: 30 * time.Second,
 	}, nil
 }
@@ -107,20 +108,20 @@ func (c *Client) Ensure(ctx context.Context) error {
 			"cleanup.policy": "compact", "retention.ms": "-1", "segment.ms": "600000",
 		}},
 	} {
-		if err := ensure(ctx, c.client, s); err != nil {
+		if err := c.ensure(ctx, s); err != nil {
 			return fmt.Errorf("registry: ensure topics: %w", err)
 		}
 	}
 	return nil
 }
 
-// ensure is kafka.Ensure. It tries again while brokers know only the name of a
+// ensure makes one topic. It tries again while brokers know only the name of a
 // topic that was made a moment ago.
-func ensure(ctx context.Context, cl *kgo.Client, s kafka.Spec) error {
+func (c *Client) ensure(ctx context.Context, s kafka.Spec) error {
 	ctx, cancel := context.WithTimeout(ctx, ensureLimit)
 	defer cancel()
 	for {
-		err := kafka.Ensure(ctx, cl, s)[s.Name]
+		err := c.topics.Ensure(ctx, s)[s.Name]
 		if !errors.Is(err, kerr.UnknownTopicOrPartition) {
 			return err
 		}

@@ -39,6 +39,7 @@ type Client struct {
 	cfg    kafka.Config
 	log    *slog.Logger
 	client *kgo.Client // produces and administers; the reader has its own
+	topics *kafka.Topics
 	// recheck is how long no record comes until the reader looks whether the topic is still
 	// the one that it reads.
 	recheck time.Duration
@@ -58,7 +59,10 @@ func Connect(cfg kafka.Config, log *slog.Logger) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("users: connect: %w", err)
 	}
-	return &Client{cfg: cfg, log: log, client: client, recheck: 30 * time.Second, changed: make(chan struct{}), out: map[string]time.Time{}}, nil
+	return &Client{
+		cfg: cfg, log: log, client: client, topics: kafka.NewTopics(cfg, client, log),
+		recheck: 30 * time.Second, changed: make(chan struct{}), out: map[string]time.Time{},
+	}, nil
 }
 
 // Close frees the client.
@@ -67,7 +71,7 @@ func (c *Client) Close() { c.client.Close() }
 // Ensure makes the topic with its settings (one partition, compacted, retention -1).
 func (c *Client) Ensure(ctx context.Context) error {
 	name := c.cfg.Names().Users()
-	err := kafka.Ensure(ctx, c.client, kafka.Spec{Name: name, Partitions: 1, KeepPartitions: true, Configs: map[string]string{
+	err := c.topics.Ensure(ctx, kafka.Spec{Name: name, Partitions: 1, KeepPartitions: true, Configs: map[string]string{
 		"cleanup.policy": "compact", "retention.ms": "-1",
 	}})[name]
 	if err != nil && !errors.Is(err, kafka.ErrSettings) {

@@ -92,7 +92,7 @@ func cause(err error) string {
 
 // Kafka returns the settings of a client. name is what the brokers know it by.
 func Kafka(cfg *config.Config, name string) kafka.Config {
-	k := kafka.Config{Brokers: cfg.Addresses(), Prefix: cfg.TopicPrefix, ClientID: name}
+	k := kafka.Config{Brokers: cfg.Addresses(), Prefix: cfg.TopicPrefix, Replicas: cfg.Topics.Replicas, ClientID: name}
 	if s := cfg.Kafka.SASL; s.Mechanism != "" {
 		k.SASL = kafka.SASL{Mechanism: s.Mechanism, User: s.User, Password: func() (string, error) { return secrets.Lookup(cfg.SecretsDir, s.Password) }}
 	}

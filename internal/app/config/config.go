@@ -78,6 +78,7 @@ type Log struct {
 // Topics is the settings of the topics of cameras.
 type Topics struct {
 	Partitions     int      `yaml:"partitions" default:"2" min:"1" max:"64" doc:"Partitions of a camera's topic: as many processes can work on one camera at the same time. You can raise it later, but not lower it."`
+	Replicas       int      `yaml:"replicas" default:"0" min:"0" max:"15" doc:"Copies of a new topic, each on another broker. 0: 3 in a cluster of 3 brokers or more, else 1. Set it if a broker may be away at the very first start (docs/operating.md#kafka-and-redpanda)."`
 	Retention      Duration `yaml:"retention" default:"24h" min:"1m" doc:"How long Kafka keeps footage. The embedded broker keeps less if it reaches its limit before."`
 	RetentionBytes Size     `yaml:"retention_bytes" default:"0" doc:"Most bytes of footage of one camera, and of each of its renditions, all partitions together. 0: only retention limits it."`
 	SegmentBytes   Size     `yaml:"segment_bytes" default:"0" doc:"Segment size of footage. Kafka deletes whole segments. 0: 64MiB; with the embedded broker a size that suits its limit."`

@@ -138,6 +138,7 @@ func TestErrors(t *testing.T) {
 		{"wrong type, text", "data: [x]\n", "", "", []string{"framelog.yaml:1: ", "data", "wrong type", "text"}},
 		{"wrong type, number", "topics:\n  partitions: two\n", "", "", []string{"framelog.yaml:2: ", `"two"`, "wrong type", "whole number"}},
 		{"wrong type, section", "egress: always\n", "", "", []string{"framelog.yaml:1: ", "egress", "keys are wanted"}},
+		{"more copies than brokers", "topics: {replicas: 3}\n", "", "", []string{"framelog.yaml:1: topics.replicas: 3: the embedded broker keeps one copy", "set brokers"}},
 		{"bad value", "egress:\n  mode: sometimes\n", "", "", []string{"framelog.yaml:2: ", `"sometimes"`, "on_demand or always"}},
 		{"bad size", "broker: {limit: 12 apples}\n", "", "", []string{"framelog.yaml:1: ", "broker.limit", "size", "512MiB"}},
 		{"too small", "broker: {limit: 1MiB}\n", "", "", []string{"too small", "at least 32MiB"}},

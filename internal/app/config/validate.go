@@ -46,6 +46,9 @@ func (c *Config) validate() error {
 	if err := (schemas.Names{Prefix: c.TopicPrefix}).Validate(); err != nil {
 		return c.Errorf("topic_prefix", "", "%v", err)
 	}
+	if c.Embedded() && c.Topics.Replicas > 1 {
+		return c.Errorf("topics.replicas", "leave it out, or set brokers", "%d: the embedded broker keeps one copy", c.Topics.Replicas)
+	}
 	if c.Data == "" {
 		return c.Errorf("data", "name a directory", "it is empty")
 	}
