@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/framelog/framelog/internal/kafka"
 	"github.com/framelog/framelog/internal/secrets"
@@ -52,10 +53,18 @@ type Client struct {
 
 	// Statuses on their way. A newer one replaces one that waits, so the number of
 	// cameras bounds them.
-	mu      sync.Mutex
+	mu      sync.Mutex        // guards the statuses, and renewals
 	waiting map[string][]byte // by camera, nil: a tombstone
 	sending map[string]bool   // by camera
 	idle    chan struct{}     // not nil while Close waits: closed when nothing is being sent any more
+
+	// The client keeps to a topic that was deleted, until it forgets it. One goroutine at a
+	// time makes it do so.
+	renewing *semaphore.Weighted
+	renewals int // how often that was done
+
+	ctx    context.Context //nolint:containedctx // of statuses that are written again, ended by Close
+	cancel context.CancelFunc
 
 	statuses, cameras reading // newest readings of the two topics
 }
@@ -73,9 +82,11 @@ func Connect(cfg kafka.Config, log *slog.Logger) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("registry: connect: %w", err)
 	}
+	ctx, cancel := context.WithCancel(context.Background())
 	return &Client{
 		cfg: cfg, log: log, client: client, topics: kafka.NewTopics(cfg, client, log),
 		waiting: make(map[string][]byte), sending: make(map[string]bool), statuses: newReading(), cameras: newReading(), leave: time.Second, recheck: 30 * time.Second,
+		renewing: semaphore.NewWeighted(1), ctx: ctx, cancel: cancel,
 	}, nil
 }
 
@@ -93,35 +104,41 @@ func (c *Client) Close() {
 	case <-idle:
 	case <-time.After(c.leave): // the brokers are away, which other messages report
 	}
+	c.cancel()
 	c.client.Close()
 }
 
 // Ensure makes the two topics with their settings (compacted, retention -1).
 func (c *Client) Ensure(ctx context.Context) error {
-	for _, s := range []kafka.Spec{
-		{Name: c.cfg.Names().Cameras(), Partitions: Partitions, KeepPartitions: true, Configs: map[string]string{
-			"cleanup.policy": "compact", "retention.ms": "-1",
-		}},
-		// Kafka compacts no segment that it still writes, and every reader reads all of
-		// them: a thousand cameras write some 20 MB of statuses in ten minutes.
-		{Name: c.cfg.Names().Status(), Partitions: statusPartitions, Configs: map[string]string{
-			"cleanup.policy": "compact", "retention.ms": "-1", "segment.ms": "600000",
-		}},
-	} {
-		if err := c.ensure(ctx, s); err != nil {
+	for _, topic := range []string{c.cfg.Names().Cameras(), c.cfg.Names().Status()} {
+		if err := c.ensure(ctx, topic); err != nil {
 			return fmt.Errorf("registry: ensure topics: %w", err)
 		}
 	}
 	return nil
 }
 
+// spec returns the wanted state of one of the two topics.
+func (c *Client) spec(topic string) kafka.Spec {
+	if topic == c.cfg.Names().Cameras() {
+		return kafka.Spec{Name: topic, Partitions: Partitions, KeepPartitions: true, Configs: map[string]string{
+			"cleanup.policy": "compact", "retention.ms": "-1",
+		}}
+	}
+	// Kafka compacts no segment that it still writes, and every reader reads all of
+	// them: a thousand cameras write some 20 MB of statuses in ten minutes.
+	return kafka.Spec{Name: topic, Partitions: statusPartitions, Configs: map[string]string{
+		"cleanup.policy": "compact", "retention.ms": "-1", "segment.ms": "600000",
+	}}
+}
+
 // ensure makes one topic. It tries again while brokers know only the name of a
 // topic that was made a moment ago.
-func (c *Client) ensure(ctx context.Context, s kafka.Spec) error {
+func (c *Client) ensure(ctx context.Context, topic string) error {
 	ctx, cancel := context.WithTimeout(ctx, ensureLimit)
 	defer cancel()
 	for {
-		err := c.topics.Ensure(ctx, s)[s.Name]
+		err := c.topics.Ensure(ctx, c.spec(topic))[topic]
 		if !errors.Is(err, kerr.UnknownTopicOrPartition) {
 			return err
 		}
@@ -148,13 +165,7 @@ func (c *Client) Put(ctx context.Context, cam schemas.Camera) error {
 	if err != nil {
 		return fmt.Errorf("registry: put camera %s: %w", cam.ID, err)
 	}
-	err = c.produce(ctx, c.cfg.Names().Cameras(), cam.ID, value)
-	if errors.Is(err, kerr.UnknownTopicOrPartition) { // the very first camera, before any process has made the topic
-		if err = c.Ensure(ctx); err == nil {
-			err = c.produce(ctx, c.cfg.Names().Cameras(), cam.ID, value)
-		}
-	}
-	if err != nil {
+	if err := c.write(ctx, c.cfg.Names().Cameras(), cam.ID, value); err != nil {
 		return fmt.Errorf("registry: put camera %s: %w", cam.ID, err)
 	}
 	return nil
@@ -182,7 +193,7 @@ func check(cam schemas.Camera) error {
 // Delete removes a camera (a tombstone); its footage stays. Its status is left to its
 // owner, who writes schemas.StateRemoved when it has stopped.
 func (c *Client) Delete(ctx context.Context, id string) error {
-	if err := c.produce(ctx, c.cfg.Names().Cameras(), id, nil); err != nil {
+	if err := c.write(ctx, c.cfg.Names().Cameras(), id, nil); err != nil {
 		return fmt.Errorf("registry: delete camera %s: %w", id, err)
 	}
 	return nil
@@ -194,7 +205,7 @@ func (c *Client) Delete(ctx context.Context, id string) error {
 func (c *Client) PutPurge(ctx context.Context, p schemas.Purge) error {
 	value, err := schemas.EncodePurge(&p)
 	if err == nil {
-		err = c.produce(ctx, c.cfg.Names().Cameras(), schemas.PurgeKey(p.Camera), value)
+		err = c.write(ctx, c.cfg.Names().Cameras(), schemas.PurgeKey(p.Camera), value)
 	}
 	if err != nil {
 		return fmt.Errorf("registry: put purge of %s: %w", p.Camera, err)
@@ -216,6 +227,59 @@ func byCamera(topic string) func(r *kgo.Record, n int) int {
 // Partition returns the partition of a camera's records in a cameras topic of n partitions.
 func Partition(camera string, n int) int32 {
 	return int32(byCamera("")(&kgo.Record{Key: []byte(camera)}, n))
+}
+
+// write is produce. If the topic does not exist, as for the very first camera, or was made
+// again, write makes sure of it and writes once more.
+func (c *Client) write(ctx context.Context, topic, key string, value []byte) error {
+	before := c.renewed()
+	return c.again(ctx, topic, key, value, before, c.produce(ctx, topic, key, value))
+}
+
+// again writes a record once more if its first write has failed with err because the topic
+// does not exist or was made again. before is what renewed returned before that write.
+func (c *Client) again(ctx context.Context, topic, key string, value []byte, before int, err error) error {
+	gone := errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID)
+	if err == nil || ctx.Err() != nil || !gone && c.renewed() == before { // a renewal fails what waits to be sent
+		return err
+	}
+	if err := c.renew(ctx, topic, before); err != nil {
+		return err
+	}
+	return c.produce(ctx, topic, key, value)
+}
+
+// renew makes the client forget a topic, and makes the topic if it does not exist. If another
+// goroutine has done that since renewed returned before, there is nothing to do.
+func (c *Client) renew(ctx context.Context, topic string, before int) error {
+	if err := c.renewing.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer c.renewing.Release(1)
+	if c.renewed() != before {
+		return nil
+	}
+	c.client.PurgeTopicsFromProducing(topic)
+	var err error
+	if topic == c.cfg.Names().Cameras() {
+		err = c.Ensure(ctx)
+	} else { // a status must not make a topic of cameras without any camera: it would end all recordings
+		err = c.ensure(ctx, topic)
+	}
+	if err != nil && !errors.Is(err, kafka.ErrSettings) {
+		return fmt.Errorf("make the topic: %w", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.renewals++
+	return nil
+}
+
+// renewed returns how often renew has made the client forget a topic.
+func (c *Client) renewed() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.renewals
 }
 
 // produce waits for the acknowledgement or for ctx. Errors: ErrUncertain, with
@@ -267,17 +331,20 @@ func (c *Client) sendStatus(id string, value []byte) {
 // is held. The promise runs later, on a goroutine of the client.
 func (c *Client) send(id string, value []byte) {
 	r := &kgo.Record{Topic: c.cfg.Names().Status(), Key: []byte(id), Value: value}
+	before := c.renewals
 	c.client.TryProduce(context.Background(), r, func(_ *kgo.Record, err error) {
-		if err != nil && !errors.Is(err, kgo.ErrClientClosed) {
-			c.log.Warn("status was not written", "camera", id, "err", err)
-		}
 		// A promise must not produce: with the client's queue full it would
 		// be called again from within.
-		go c.sent(id)
+		go c.sent(id, value, before, err)
 	})
 }
 
-func (c *Client) sent(id string) {
+// sent takes the result of send.
+func (c *Client) sent(id string, value []byte, before int, err error) {
+	err = c.again(c.ctx, c.cfg.Names().Status(), id, value, before, err)
+	if err != nil && c.ctx.Err() == nil && !errors.Is(err, kgo.ErrClientClosed) {
+		c.log.Warn("status was not written", "camera", id, "err", err)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if next, ok := c.waiting[id]; ok {

@@ -31,7 +31,7 @@ type Cameras struct {
 	closed     bool
 	confirm    func(context.Context) error // returns nil if this process is a member of the group's current generation
 	purges     func() map[string]Purge     // of the group; must not be called with mu held
-	group      *group                      // nil: Run has not been called
+	group      *group                      // nil: this process is in no group
 
 	observe func(c *camera, e event, reason string) // for tests: called with each event before it takes effect; may be nil
 }
@@ -84,15 +84,10 @@ var errNotJoined = errors.New("share: the group is not joined")
 // If the group has no other member, it ends all work at once. If brokers are away, it
 // waits for them.
 func (s *Cameras) Run(ctx context.Context) error {
-	s.setConfirm(func(context.Context) error { return errNotJoined })
-	g, err := newGroup(s.cfg, s, s.log)
+	g, err := s.runGroups(ctx)
 	if err != nil {
 		return err
 	}
-	s.setConfirm(g.confirm)
-	s.setPurges(g.purges)
-	s.setGroup(g)
-	g.run(ctx)
 	if !g.hasOthers(time.Second) {
 		s.end()
 		g.leave(2 * time.Second) // while the runs end

@@ -91,8 +91,8 @@ func (g *group) update(parts map[int32]*reading, f func(p int32, r *reading)) (w
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for p, r := range parts {
-		if g.parts[p] != r {
-			continue // revoked, or read again, meanwhile
+		if g.parts[p] != r || g.over {
+			continue // revoked, lost, or read again, meanwhile
 		}
 		wanted = true
 		before := r.done()

@@ -52,7 +52,9 @@ type group struct {
 
 	mu      sync.Mutex // guards what follows and all calls of member
 	parts   map[int32]*reading
+	over    bool      // lose was called: the member hears of this group no more
 	trouble time.Time // since when the client cannot manage the group; zero: it can
+	unread  unread
 }
 
 func newGroup(cfg Config, m member, log *slog.Logger) (*group, error) {
@@ -104,16 +106,26 @@ func fromStart(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[
 	return offsets, nil
 }
 
-// run reads until ctx ends. Then call leave.
-func (g *group) run(ctx context.Context) {
+// run reads until ctx ends, or until the topic is not the one that it has begun to read: then
+// it returns errMadeAgain. Then call leave, or lose and makeWay.
+func (g *group) run(ctx context.Context) error {
 	for {
 		fetches := g.client.PollFetches(ctx)
 		if ctx.Err() != nil {
 			g.client.AllowRebalance()
-			return
+			return nil
 		}
-		g.readAgain(g.take(fetches))
+		cut, err := g.take(fetches)
+		if err == nil {
+			g.readAgain(cut)
+		}
 		g.client.AllowRebalance()
+		if err != nil {
+			return err
+		}
+		if fetches.Err() != nil { // the client would ask again at once
+			pause(ctx, unreadPause)
+		}
 	}
 }
 
@@ -126,15 +138,21 @@ func (g *group) hasOthers(timeout time.Duration) bool {
 	return err == nil && len(groups[g.name].Members) > 1
 }
 
-// leave leaves the group, so that its other members need not wait for the
+// leave leaves the group for good, so that its other members need not wait for the
 // session to end. After a time it gives up, and they have to wait.
-func (g *group) leave(timeout time.Duration) {
+func (g *group) leave(timeout time.Duration) { g.end(timeout, g.cfg.Instance != "") }
+
+// makeWay leaves the group, which this process joins again with another client. If the
+// process has a name in the group, the group keeps its partitions for it.
+func (g *group) makeWay(timeout time.Duration) { g.end(timeout, false) }
+
+func (g *group) end(timeout time.Duration, leaveStatic bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	close(g.quit)
 	id, _ := g.client.GroupMetadata()
 	err := g.client.LeaveGroupContext(ctx)
-	if err == nil && g.cfg.Instance != "" && id != "" {
+	if err == nil && leaveStatic && id != "" {
 		err = g.leaveStatic(ctx, id)
 	}
 	if err != nil {
@@ -201,7 +219,7 @@ func (h troubleHook) OnGroupManageError(err error) { h.g.onTrouble(err) }
 func (g *group) onTrouble(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.trouble.IsZero() {
+	if !g.trouble.IsZero() || g.over {
 		return
 	}
 	g.trouble = time.Now()
@@ -222,19 +240,26 @@ func (g *group) settled() {
 }
 
 // take takes the fetched records. It returns the partitions whose log was cut
-// back: cameras may be gone there without a tombstone.
-func (g *group) take(fetches kgo.Fetches) (cut []int32) {
+// back: cameras may be gone there without a tombstone. Errors: errMadeAgain.
+func (g *group) take(fetches kgo.Fetches) (cut []int32, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	fetches.EachError(func(_ string, p int32, err error) {
-		if _, ok := errors.AsType[*kgo.ErrGroupSession](err); ok || errors.Is(err, kgo.ErrClientClosed) {
+	fetches.EachError(func(_ string, p int32, e error) {
+		if _, ok := errors.AsType[*kgo.ErrGroupSession](e); ok || errors.Is(e, kgo.ErrClientClosed) {
 			return // the first is onTrouble's
 		}
-		g.log.Warn("cameras topic cannot be read", "partition", p, "err", err)
-		if _, ok := errors.AsType[*kgo.ErrDataLoss](err); ok && g.parts[p] != nil {
+		if errors.Is(e, kerr.UnknownTopicID) || errors.Is(e, kerr.InconsistentTopicID) {
+			err = errMadeAgain
+			return
+		}
+		g.unread.warn(g.log, p, e)
+		if _, ok := errors.AsType[*kgo.ErrDataLoss](e); ok && g.parts[p] != nil {
 			cut = append(cut, p)
 		}
 	})
+	if err != nil {
+		return nil, err
+	}
 	touched := make(map[int32]bool)
 	fetches.EachRecord(func(r *kgo.Record) {
 		part := g.parts[r.Partition]
@@ -254,7 +279,7 @@ func (g *group) take(fetches kgo.Fetches) (cut []int32) {
 			g.member.Desired(p, maps.Clone(part.cams))
 		}
 	}
-	return cut
+	return cut, nil
 }
 
 // count returns how many partitions the cameras topic has.
@@ -307,6 +332,9 @@ func (g *group) readAgain(parts []int32) {
 func (g *group) onAssigned(_ context.Context, client *kgo.Client, added map[string][]int32) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.over {
+		return
+	}
 	g.settled()
 	parts := added[g.topic]
 	g.member.Assigned(parts)
@@ -316,6 +344,9 @@ func (g *group) onAssigned(_ context.Context, client *kgo.Client, added map[stri
 func (g *group) onRevoked(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.over {
+		return
+	}
 	for _, p := range gone[g.topic] {
 		delete(g.parts, p)
 	}
@@ -325,6 +356,9 @@ func (g *group) onRevoked(_ context.Context, _ *kgo.Client, gone map[string][]in
 func (g *group) onLost(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.over {
+		return
+	}
 	for _, p := range gone[g.topic] {
 		delete(g.parts, p)
 	}

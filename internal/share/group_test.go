@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -78,7 +79,7 @@ func runGroup(t *testing.T, cfg Config, m member, log *slog.Logger) *group {
 	}
 	var wg sync.WaitGroup
 	run, stop := context.WithCancel(t.Context())
-	wg.Go(func() { g.run(run) })
+	wg.Go(func() { _ = g.run(run) })
 	t.Cleanup(func() {
 		stop()
 		wg.Wait()
@@ -301,4 +302,24 @@ func TestPurges(t *testing.T) {
 	until("a b", true, true)
 	must(reg.Delete(ctx, "a"))
 	until("b", false, true)
+}
+
+// What the brokers answer for each partition again and again is logged once, and the
+// cameras are read when it is over.
+func TestTopicCannotBeRead(t *testing.T) {
+	const partitions = 16
+	fake, cfg, topic := camerasTopic(t, partitions)
+	log := &testenv.Log{}
+	refused := fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: topic, Err: kerr.TopicAuthorizationFailed, Count: -1})
+	m := newMemberLog()
+	runGroup(t, Config{Kafka: cfg}, m, textLog(log))
+	testenv.Wait(t, testenv.Patience, "some answers", func() bool { return refused.Hits() >= 3 })
+	if lines := log.Lines("cameras topic cannot be read"); len(lines) != 1 {
+		t.Errorf("%d log lines, want 1: %q", len(lines), lines)
+	}
+	refused.Remove()
+	if err := connect(t, cfg).Put(t.Context(), testCamera("a")); err != nil {
+		t.Fatal(err)
+	}
+	testenv.Wait(t, testenv.Patience, "the camera", func() bool { ids, _ := m.all(); return ids == "a" })
 }
