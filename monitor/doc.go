@@ -34,6 +34,7 @@
 //   - hop is "log": the age of the newest entry of the camera's own topic. It rises up to
 //     the length of a fragment between two entries. A camera that is disabled or removed, and a
 //     replay, have no such hop; one that was never recorded is as old as its record in the registry.
+//     It is missing until the topic was read once, as while its leader is away.
 //     Or hop is a rendition: how much footage of the camera it does not have yet, also if
 //     its processor is dead. Dead letters and the results of a backfill or a redrive are no hops.
 //     Or hop is "playlist": how much footage of the log the playlist does not show yet, of
@@ -43,5 +44,6 @@
 //   - group is a consumer group that has committed offsets of index topics. Those of
 //     processors are called framelog-process-<processor>, that of archivers framelog-archive.
 //   - reason is that of the entries: budget, storage, crash, skipped, … (docs/operating.md).
-//     Those that tell of a loss are there from the start, with 0.
+//     Those that tell of a loss are there from the start, with 0. If a topic was there at the
+//     start and could be read only later, the entries count whose timestamp is of the start or later.
 package monitor

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -75,7 +76,7 @@ func (r *reader) list(ctx context.Context, at int64, of map[string]int32) (map[s
 // fetch reads records of indexes, each from an offset on: at least one, where there is one,
 // and not all. It returns how many it has read. It calls take for each, in the order of their
 // offsets, from one goroutine at a time. What cannot be read is left out.
-func (r *reader) fetch(ctx context.Context, want map[*topic]int64, take func(*topic, schemas.Entry)) (n int) {
+func (r *reader) fetch(ctx context.Context, want map[*topic]int64, take func(t *topic, e schemas.Entry, written time.Time)) (n int) {
 	byLeader := map[int32][]*topic{}
 	for t := range want {
 		if t.leader >= 0 && !r.slow[t.leader] {
@@ -131,7 +132,7 @@ func (r *reader) fetchFrom(ctx context.Context, leader int32, topics []*topic, f
 }
 
 // takeAll takes the records of an answer, and returns how many there were.
-func (r *reader) takeAll(resp *kmsg.FetchResponse, topics []*topic, from map[*topic]int64, take func(*topic, schemas.Entry)) (n int) {
+func (r *reader) takeAll(resp *kmsg.FetchResponse, topics []*topic, from map[*topic]int64, take func(t *topic, e schemas.Entry, written time.Time)) (n int) {
 	byID, byName := map[[16]byte]*topic{}, map[string]*topic{}
 	for _, t := range topics {
 		byID[t.id], byName[t.name] = t, t
@@ -160,7 +161,7 @@ func (r *reader) takeAll(resp *kmsg.FetchResponse, topics []*topic, from map[*to
 				e = schemas.Entry{}
 			}
 			e.Offset = record.Offset
-			take(t, e)
+			take(t, e, record.Timestamp)
 			n++
 		}
 	}

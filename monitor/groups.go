@@ -3,6 +3,7 @@ package monitor
 import (
 	"context"
 	"slices"
+	"time"
 	"unicode/utf8"
 
 	"github.com/framelog/framelog/monitor/lag"
@@ -86,7 +87,7 @@ func (r *reader) readPositions(ctx context.Context) []lag.Group {
 // at returns the first offset of the index that counts for a committed one. ok is false if
 // that is not known, or if the offset is of an earlier topic of this name.
 func (t *topic) at(committed int64) (at int64, ok bool) {
-	if t == nil || t.index == nil || committed > t.end {
+	if t == nil || !t.read || committed > t.end {
 		return 0, false
 	}
 	return max(committed, t.start), true
@@ -174,7 +175,7 @@ func (r *reader) search(ctx context.Context, all []*search) {
 		if len(want) == 0 {
 			return
 		}
-		got := r.fetch(ctx, want, func(t *topic, e schemas.Entry) {
+		got := r.fetch(ctx, want, func(t *topic, e schemas.Entry, _ time.Time) {
 			s := of[t]
 			s.next = e.Offset + 1
 			s.done = s.done || s.take(e)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -46,7 +47,7 @@ type reader struct {
 	groups    map[string]map[schemas.Topic]int64 // committed offsets
 	brokers   map[string]bool                    // all that were ever seen
 	kinds     map[string]int                     // partitions without a leader
-	started   bool                               // there was a reading before
+	began     time.Time                          // when the first metadata came; zero: none came
 	startsAt  time.Time                          // when the first offsets and sizes were last read
 	slow      map[int32]bool                     // leaders that did not answer in this reading
 	sizesFail bool                               // it was logged that sizes cannot be read
@@ -64,6 +65,11 @@ type topic struct {
 	starts     []int64 // of the media; nil: not known
 	bytes      int64   // of the media; -1: not known
 	index      *lag.Index
+	read       bool // index was read to its end: what it does not have, the topic does not have
+
+	since   time.Time                // until read: gaps of records that are not newer do not count
+	written time.Time                // timestamp of the newest record that was read
+	gaps    map[string]time.Duration // that were counted before index was read anew
 
 	oldest   *schemas.Entry
 	oldestOf oldestKey
@@ -119,7 +125,6 @@ func (r *reader) read(ctx context.Context) (lag.View, error) {
 	r.readIndexes(ctx)
 	groups := r.readPositions(ctx)
 	r.readOldest(ctx)
-	r.started = true
 	return r.view(groups), ctx.Err()
 }
 
@@ -157,6 +162,12 @@ func (r *reader) lookAt(m *kadm.Metadata) {
 			delete(r.topics, t)
 		}
 	}
+	if r.began.IsZero() {
+		r.began = time.Now()
+		for _, t := range r.topics {
+			t.since = r.began // of a topic that comes later all gaps count
+		}
+	}
 }
 
 // kindOf returns the kind of a topic; "" if it is not one of Framelog's.
@@ -180,7 +191,10 @@ func (r *reader) kindOf(name string) string {
 func (r *reader) found(of schemas.Topic, name string, d kadm.TopicDetail) *topic {
 	t := r.topics[of]
 	if t == nil || t.id != d.ID {
-		t = &topic{of: of, name: name, id: d.ID, start: -1, end: -1, bytes: -1, processorOf: -1, found: map[int64]*lag.Position{}}
+		t = &topic{
+			of: of, name: name, id: d.ID, start: -1, end: -1, bytes: -1, processorOf: -1,
+			gaps: map[string]time.Duration{}, found: map[int64]*lag.Position{},
+		}
 		r.topics[of] = t
 	}
 	t.leader = -1
@@ -219,7 +233,7 @@ func (r *reader) readOffsets(ctx context.Context) error {
 		if at := ended[t.name]; len(at) == 1 && at[0] >= 0 {
 			t.end = at[0]
 			if t.index != nil && t.end < t.index.Next() {
-				t.index = nil // a new leader lacks the newest records
+				t.forget() // a new leader lacks the newest records
 			}
 		}
 	}
@@ -272,21 +286,40 @@ func (r *reader) readIndexes(ctx context.Context) {
 		for _, t := range r.topics {
 			if at, ok := t.want(); ok {
 				want[t] = at
+			} else if t.index != nil {
+				t.read = true
 			}
 		}
-		if len(want) == 0 || r.fetch(ctx, want, func(t *topic, e schemas.Entry) { t.index.Take(e) }) == 0 {
+		if len(want) == 0 || r.fetch(ctx, want, (*topic).take) == 0 {
 			break
 		}
 	}
 	for _, t := range r.topics {
-		if t.index == nil {
-			continue
-		}
-		t.end = max(t.end, t.index.Next())
-		if !r.started {
-			t.index.ForgetGaps() // they came before this process
+		if t.index != nil {
+			t.end = max(t.end, t.index.Next())
 		}
 	}
+}
+
+// take takes the next record of the index.
+func (t *topic) take(e schemas.Entry, written time.Time) {
+	t.index.Take(e)
+	if !t.read && !written.After(t.since) {
+		t.index.ForgetGaps() // they came before this process, or were counted
+	}
+	t.written = written
+}
+
+// forget forgets the index, so that it is read anew. What was counted stays.
+func (t *topic) forget() {
+	if t.read { // else nothing was told of it
+		for reason, d := range t.index.Gaps() {
+			t.gaps[reason] += d
+		}
+		t.since = t.written
+	}
+	t.index, t.read = nil, false
+	clear(t.found)
 }
 
 // want returns the next record of the index to read, if there is one.
@@ -351,12 +384,12 @@ func (r *reader) view(groups []lag.Group) lag.View {
 		v.Brokers[id] = up
 	}
 	for of, t := range r.topics {
-		is := lag.Topic{Oldest: t.oldest, Processor: t.processor, Bytes: t.bytes, Gaps: map[string]time.Duration{}}
+		is := lag.Topic{Unread: !t.read, Oldest: t.oldest, Processor: t.processor, Bytes: t.bytes, Gaps: maps.Clone(t.gaps)}
 		is.Trimmed = slices.ContainsFunc(t.starts, func(at int64) bool { return at > 0 })
-		if t.index != nil {
+		if t.read {
 			is.Newest, is.Letters = t.index.Newest(), t.index.Letters(t.starts)
 			for reason, d := range t.index.Gaps() {
-				is.Gaps[reason] = d
+				is.Gaps[reason] += d
 			}
 		}
 		v.Topics[of] = is

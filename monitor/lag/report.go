@@ -176,9 +176,13 @@ func (v *View) camera(id string) *Camera {
 	if cam.Disabled || schemas.IsReplay(cam.URL) { // public time of a replay may be in the past
 		return c
 	}
+	raw := v.Topics[schemas.Topic{Camera: id}]
+	if raw.Unread {
+		return c
+	}
 	newest := cam.Updated // it was never recorded
-	if e := v.Topics[schemas.Topic{Camera: id}].Newest; e != nil {
-		newest = e.End()
+	if raw.Newest != nil {
+		newest = raw.Newest.End()
 		if shown, ok := v.Shown[id]; ok {
 			c.hop(HopPlaylist, newest.Sub(shown))
 		}

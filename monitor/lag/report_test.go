@@ -83,9 +83,10 @@ func TestHops(t *testing.T) {
 			v.Topics[raw] = Topic{Newest: fragment(90)}
 			v.Topics[motion] = Topic{Newest: fragment(90)}
 		}, "yard away, log 1m30s, motion 0s"},
-		"one that was never recorded": {func(v *View) { clear(v.Topics) }, "yard live, log 1h0m0s"},
-		"one whose footage has gone":  {func(v *View) { v.Topics = map[schemas.Topic]Topic{raw: {}} }, "yard live, log 1h0m0s"},
-		"no status":                   {func(v *View) { clear(v.Status) }, "yard unowned, log 1s, motion 30s"},
+		"one that was never recorded":  {func(v *View) { clear(v.Topics) }, "yard live, log 1h0m0s"},
+		"one whose footage has gone":   {func(v *View) { v.Topics = map[schemas.Topic]Topic{raw: {}} }, "yard live, log 1h0m0s"},
+		"one whose index was not read": {func(v *View) { v.Topics = map[schemas.Topic]Topic{raw: {Unread: true}} }, "yard live"},
+		"no status":                    {func(v *View) { clear(v.Status) }, "yard unowned, log 1s, motion 30s"},
 		"an old status": {func(v *View) {
 			v.Status["yard"] = schemas.Status{State: schemas.StateLive, Updated: now.Add(-31 * time.Second)}
 		}, "yard stale, log 1s, motion 30s"},

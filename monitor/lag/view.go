@@ -26,6 +26,8 @@ type View struct {
 
 // Topic is what is known of a camera's topic.
 type Topic struct {
+	// Unread: its index was not read to its end yet, so Newest and Letters are not known.
+	Unread bool
 	Newest *schemas.Entry // that takes a seq; nil: it has no footage
 	// Oldest is the oldest entry whose footage can be read; nil: there is none, or it is not
 	// known.
