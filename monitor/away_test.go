@@ -236,3 +236,25 @@ func TestSomeDeadLettersRead(t *testing.T) {
 		}
 	})
 }
+
+// A group has done all. Then records come that cannot be read: how far it is behind is not known.
+func TestGroupAtRecordsThatAreNotRead(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, e *env) {
+		yard := e.index(schemas.Topic{Camera: "yard"})
+		yard.fragment()
+		e.commit("reader", yard.of, yard.next)
+		check := func(what string, want map[string]float64) {
+			t.Helper()
+			e.report()
+			if got := e.metric("group_lag_seconds"); fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("%s: lag of groups %v, want %v", what, got, want)
+			}
+		}
+		check("it has done all", map[string]float64{"yard reader raw": 0})
+		yard.fragment()
+		away := e.away(yard.of, kmsg.Fetch)
+		check("they cannot be read", map[string]float64{})
+		away.Remove()
+		check("they can be read", map[string]float64{"yard reader raw": 2})
+	})
+}

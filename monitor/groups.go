@@ -95,7 +95,8 @@ func (t *topic) at(committed int64) (at int64, ok bool) {
 
 // position returns the first fragment at or behind an offset; nil: there is none.
 func (t *topic) position(at int64) (p *lag.Position, known bool) {
-	if p, known := t.index.At(at); known {
+	// Behind the last record that was read, a fragment may stand among those that were not.
+	if p, known := t.index.At(at); known && (p != nil || t.index.Next() >= t.end) {
 		return p, true
 	}
 	p, known = t.found[at]
