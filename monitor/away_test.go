@@ -12,6 +12,7 @@ import (
 
 	"github.com/framelog/framelog/monitor/lag"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // indexer writes the index of a topic without media.
@@ -256,5 +257,25 @@ func TestGroupAtRecordsThatAreNotRead(t *testing.T) {
 		check("they cannot be read", map[string]float64{})
 		away.Remove()
 		check("they can be read", map[string]float64{"yard reader raw": 2})
+	})
+}
+
+// A record of an index is damaged. What stands behind it is told.
+func TestDamagedRecord(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, e *env) {
+		e.add("yard")
+		yard := e.index(schemas.Topic{Camera: "yard"})
+		yard.fragment()
+		bad := yard.next
+		yard.fragment()
+		yard.fragment()
+		yard.fragment()
+		time.Sleep(time.Minute)
+		yard.fragment()
+		testenv.DamageKafka(t, e.cluster, e.kafka.Dial, e.kafka.Names().Index(yard.of), 0, bad)
+		r := e.report()
+		if got := behind(e.camera(r, "yard"), "log"); got != age(r, yard, true) {
+			t.Errorf("the log is %v behind, want %v", got, age(r, yard, true))
+		}
 	})
 }

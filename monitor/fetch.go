@@ -75,7 +75,8 @@ func (r *reader) list(ctx context.Context, at int64, of map[string]int32) (map[s
 
 // fetch reads records of indexes, each from an offset on: at least one, where there is one,
 // and not all. It returns how many it has read. It calls take for each, in the order of their
-// offsets, from one goroutine at a time. What cannot be read is left out.
+// offsets, from one goroutine at a time; written is zero for one that cannot be decoded. What
+// cannot be read is left out.
 func (r *reader) fetch(ctx context.Context, want map[*topic]int64, take func(t *topic, e schemas.Entry, written time.Time)) (n int) {
 	byLeader := map[int32][]*topic{}
 	for t := range want {
@@ -151,7 +152,13 @@ func (r *reader) takeAll(resp *kmsg.FetchResponse, topics []*topic, from map[*to
 			t.start = max(t.start, rp.LogStartOffset) // retention has come to it
 			continue
 		}
-		fp, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Offset: from[t], Topic: t.name}, rp, kgo.DefaultDecompressor(), nil)
+		fp, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Offset: from[t], Topic: t.name}, rp, kgo.DefaultDecompressor(), nil)
+		if len(fp.Records) == 0 && rp.ErrorCode == 0 && (fp.Err != nil || next > from[t]) {
+			// The record is damaged, and is no entry: else no record behind it would be read.
+			r.log.Debug("a record cannot be decoded", "topic", t.name, "offset", from[t], "err", fp.Err)
+			take(t, schemas.Entry{Offset: max(from[t], next-1)}, time.Time{})
+			n++
+		}
 		for _, record := range fp.Records {
 			if record.Offset < from[t] {
 				continue

@@ -301,9 +301,12 @@ func (r *reader) readIndexes(ctx context.Context) {
 	}
 }
 
-// take takes the next record of the index.
+// take takes the next record of the index. written is zero if it is not known.
 func (t *topic) take(e schemas.Entry, written time.Time) {
 	t.index.Take(e)
+	if written.IsZero() {
+		return
+	}
 	if !t.read && !written.After(t.since) {
 		t.index.ForgetGaps() // they came before this process, or were counted
 	}
