@@ -164,6 +164,9 @@ func (e *Error) ofBoth(udp *Error) *Error {
 func (e *Error) ofConnection(p *rtspconn.Error, c course) {
 	e.Status = p.Status
 	switch {
+	case p.Failure == rtspconn.Redirected:
+		e.Kind, e.Cause = ErrRefused, "the camera redirects to another host or port, which asks for a user and a password; both are sent only to the host and port in the camera's URL"
+		e.Remedy = "write the host and port to which it redirects into the camera's URL"
 	case p.Status == 401 || p.Status == 403 || p.Failure == rtspconn.NotAuthorized:
 		e.login = true
 		e.Kind, e.Cause, e.Remedy = ErrRefused, "user or password is not accepted", "check both in the camera's URL"

@@ -39,18 +39,23 @@ type guarded struct {
 	// bye: it closes the first connection once it has answered DESCRIBE, and
 	// every connection has a nonce of its own.
 	bye bool
+	// base is the Content-Base of its answer to DESCRIBE; default: none.
+	base string
+	// to is the URL that it redirects each other DESCRIBE to; default: none.
+	to string
 
 	url string
 	mu  sync.Mutex
-	n   struct{ conns, wrong, right, stale, played int }
+	n   guardedCounts
 }
 
-type guardedCounts struct{ conns, wrong, right, stale, played int }
+// guardedCounts counts connections, requests, those with credentials, and what became of these.
+type guardedCounts struct{ conns, requests, logins, wrong, right, stale, played int }
 
 func (g *guarded) counts() guardedCounts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return guardedCounts(g.n)
+	return g.n
 }
 
 func (g *guarded) set(password string) {
@@ -102,8 +107,20 @@ func (g *guarded) serve(c net.Conn, n int) {
 		if len(f) != 3 {
 			return
 		}
+		g.mu.Lock()
+		g.n.requests++
+		if header["authorization"] != "" {
+			g.n.logins++
+		}
+		base, enough := g.base, g.n.requests > 100
+		g.mu.Unlock()
+		if enough {
+			return // the client makes them in a loop
+		}
 		if challenge := g.check(f[0], f[1], header["authorization"], &nonce); challenge != "" {
 			status, more = "401 Unauthorized", "WWW-Authenticate: "+challenge+"\r\n"
+		} else if f[0] == "DESCRIBE" && g.to != "" && f[1] != g.to {
+			status, more = "302 Moved Temporarily", "Location: "+g.to+"\r\n"
 		} else {
 			switch f[0] {
 			case "OPTIONS":
@@ -111,6 +128,9 @@ func (g *guarded) serve(c net.Conn, n int) {
 			case "DESCRIBE":
 				body = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:v\r\n"
 				more = "Content-Type: application/sdp\r\n"
+				if base != "" {
+					more += "Content-Base: " + base + "\r\n"
+				}
 			case "SETUP":
 				more = "Session: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n"
 			case "PLAY":

@@ -118,6 +118,7 @@ const (
 	Unreachable           // no connection came about
 	Broken                // the connection broke off
 	BadStream             // what came cannot be read
+	Redirected            // the camera redirects to another address, which wants credentials
 )
 
 // Error is why a connection failed. It holds no text of the camera: that may contain what

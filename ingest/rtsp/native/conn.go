@@ -66,7 +66,6 @@ func (c *Conn) run(ctx context.Context) error {
 	if err != nil {
 		return &rtspconn.Error{Failure: rtspconn.NotFound, Detail: "URL"}
 	}
-	c.login.host = u.Host
 	err = failure(c.session(ctx, u))
 	if c.opt.Reopen && broken(err) && !c.Playing() && ctx.Err() == nil {
 		err = failure(c.session(ctx, u)) // with the answer to the challenge of the first one
@@ -203,7 +202,9 @@ func (s *session) response(r *base.Response) {
 	}
 }
 
+// dial is called for the camera's address, and for each one that the camera redirects to.
 func (s *session) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	s.conn.login.dials(address)
 	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, &rtspconn.Error{Failure: rtspconn.Unreachable, Detail: "dial"}

@@ -16,7 +16,10 @@ import (
 // alone, but a nonce may expire between two requests. On the other hand many cameras lock an
 // account after a few wrong passwords: credentials that a camera refuses are not sent again.
 type login struct {
-	host, user, password string
+	user, password string
+
+	home    string // the address that was dialled first: that of the camera's URL
+	trusted bool   // the connection goes to home
 
 	sender     *auth.Sender // answers the newest challenge; nil: there was none
 	challenged string       // the request that it came for; "": an answer to it was accepted
@@ -29,12 +32,27 @@ type login struct {
 // staleLimit is how often in a row a camera may call an answer stale.
 const staleLimit = 3
 
+// dials records where the next requests go. Only home gets credentials: a camera may redirect
+// to any other host. The URLs of requests do not matter, because a camera may name itself by
+// another host or port than the one at which it is reached.
+func (l *login) dials(address string) {
+	if l.home == "" {
+		l.home = address
+	}
+	l.trusted = address == l.home
+}
+
 // do makes requests until one is not challenged any more, or the credentials are refused.
 func (l *login) do(request func() error) error {
 	for {
 		l.again = false
 		err := request()
-		if status(err) != int(base.StatusUnauthorized) || !l.again {
+		switch {
+		case status(err) != int(base.StatusUnauthorized):
+			return err
+		case !l.trusted:
+			return &rtspconn.Error{Failure: rtspconn.Redirected, Status: status(err)}
+		case !l.again:
 			return err
 		}
 	}
@@ -43,8 +61,7 @@ func (l *login) do(request func() error) error {
 // authorize puts the answer to the newest challenge into a request.
 func (l *login) authorize(r *base.Request) {
 	l.last, l.sent = string(r.Method)+" "+r.URL.String(), false
-	// Where a camera redirects to is not to be trusted with a password.
-	if l.sender != nil && r.URL.Host == l.host {
+	if l.sender != nil && l.trusted {
 		l.sender.AddAuthorization(r)
 		l.sent = true
 	}
@@ -60,7 +77,7 @@ func (l *login) answered(r *base.Response) {
 	}
 	challenge := r.Header["WWW-Authenticate"]
 	switch {
-	case l.user == "" && l.password == "":
+	case !l.trusted, l.user == "" && l.password == "":
 		return
 	case l.sent && stale(challenge) && l.stale < staleLimit:
 		l.stale++
