@@ -104,9 +104,6 @@ func (p *paced) release() {
 func (p *paced) fill() error {
 	if !p.roomy {
 		p.roomy = true
-		if err := p.SetReadDeadline(time.Time{}); err != nil {
-			return err
-		}
 		// The system wakes nobody before this many bytes are there, and makes room for
 		// them (tcp(7)). Where it cannot do that, all works as well, at a higher cost.
 		_ = p.raw.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVLOWAT, queued) })
@@ -145,10 +142,19 @@ func (p *paced) wait() bool {
 
 // poll reads what is there. Nothing is no error.
 func (p *paced) poll(b []byte) (n int, err error) {
-	waited := p.raw.Read(func(fd uintptr) bool {
+	read := func(fd uintptr) bool {
 		n, err = syscall.Read(int(fd), b)
 		return true
-	})
+	}
+	waited := p.raw.Read(read)
+	if errors.Is(waited, os.ErrDeadlineExceeded) {
+		// The limit is that of start, the only one. It may come at any time after on is set,
+		// and it is to end only a read that waits, which this one does not.
+		if err := p.SetReadDeadline(time.Time{}); err != nil {
+			return 0, err
+		}
+		waited = p.raw.Read(read)
+	}
 	switch {
 	case waited != nil:
 		return 0, waited

@@ -127,3 +127,41 @@ func TestPacedWaits(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// The reader may see that the connection is paced before start has set the limit that ends a
+// read which waits. The connection goes on all the same, and so it does after a second start.
+func TestPacedStartsWhileItIsRead(t *testing.T) {
+	p, peer := tcpPair(t)
+	p.on.Store(true) // the first half of start
+	read := make(chan byte)
+	go func() {
+		defer close(read)
+		b := make([]byte, 1)
+		for {
+			if _, err := p.Read(b); err != nil {
+				if !errors.Is(err, net.ErrClosed) {
+					t.Error(err)
+				}
+				return
+			}
+			read <- b[0]
+		}
+	}()
+	for i := range byte(3) {
+		if _, err := peer.Write([]byte{i}); err != nil {
+			t.Fatal(err)
+		}
+		returned := make(chan struct{})
+		go func() {
+			defer close(returned)
+			p.read(testenv.Patience)
+		}()
+		if b, ok := <-read; !ok || b != i {
+			t.Fatalf("read %d, %v, want %d", b, ok, i)
+		}
+		<-returned // the reader waits
+		p.start()  // with the limit of its other half
+	}
+	p.Close()
+	<-read
+}
