@@ -214,6 +214,59 @@ func TestFramesOfAAC(t *testing.T) {
 	}
 }
 
+// A frame of AAC comes in fragments that name the size of the whole frame or their own. What
+// cannot be read is told once a frame, and harms no other frame.
+func TestFragmentsOfAAC(t *testing.T) {
+	type sent struct {
+		seq     int
+		at      uint32
+		marker  bool
+		payload []byte
+	}
+	au := func(size int, data ...byte) []byte {
+		return append([]byte{0, 16, byte(size >> 5), byte(size << 3)}, data...)
+	}
+	first, next := sent{0, 0, true, au(1, 9)}, sent{9, 2000, true, au(1, 8)}
+	for name, c := range map[string]struct {
+		packets []sent
+		want    string
+	}{
+		"size of the frame":        {[]sent{first, {1, 1000, false, au(5, 1, 2)}, {2, 1000, false, au(5, 3)}, {3, 1000, true, au(5, 4, 5)}, next}, "0:09/0 1000:0102030405/0 2000:08/5 "},
+		"own size":                 {[]sent{first, {1, 1000, false, au(2, 1, 2)}, {2, 1000, false, au(1, 3)}, {3, 1000, true, au(2, 4, 5)}, next}, "0:09/0 1000:0102030405/0 2000:08/5 "},
+		"no marker":                {[]sent{first, {1, 1000, false, au(3, 1, 2)}, {2, 1000, false, au(3, 3)}, next}, "0:09/0 1000:010203/0 2000:08/6 "},
+		"begin missing":            {[]sent{first, {2, 1000, false, au(5, 3)}, {3, 1000, true, au(5, 4, 5)}, next}, "0:09/0 1000:/1! 2000:08/5 "},
+		"end missing":              {[]sent{first, {1, 1000, false, au(5, 1, 2)}, next}, "0:09/0 1000:/7! 2000:08/0 "},
+		"own size, middle missing": {[]sent{first, {1, 1000, false, au(2, 1, 2)}, {3, 1000, false, au(1, 4)}, {4, 1000, true, au(2, 5, 6)}, next}, "0:09/0 1000:/1! 2000:08/4 "},
+		"more than the frame":      {[]sent{first, {1, 1000, false, au(3, 1, 2)}, {2, 1000, true, au(3, 3, 4)}, next}, "0:09/0 1000:/0! 2000:08/6 "},
+		"another size":             {[]sent{first, {1, 1000, false, au(3, 1, 2)}, {2, 1000, true, au(1, 3)}, next}, "0:09/0 1000:/0! 2000:08/6 "},
+		"too large":                {[]sent{first, {1, 1000, false, au(8000, 1)}, {2, 1000, false, au(8000, 1)}, {3, 1000, true, au(8000, 1)}, next}, "0:09/0 1000:/0! 2000:08/5 "},
+		"no header":                {[]sent{first, {1, 1000, true, []byte{0, 0, 1}}, next}, "0:09/0 1000:/0! 2000:08/7 "},
+		"empty":                    {[]sent{first, {1, 1000, true, nil}, next}, "0:09/0 2000:08/7 "},
+		"nothing before":           {[]sent{{0, 0, true, []byte{0, 0, 1}}, {1, 1000, true, au(5, 1)}, next}, "2000:08/7 "},
+	} {
+		conn, tr := recorder("MPEG4-GENERIC", 48000, map[string]string{"config": "1188", "sizelength": "13", "indexlength": "3", "indexdeltalength": "3"})
+		for _, s := range c.packets {
+			p := numbered(s.seq)
+			p.Timestamp, p.Marker, p.Payload = s.at, s.marker, s.payload
+			conn.packet(tr, p, time.Now())
+		}
+		got := ""
+		for _, it := range conn.Take() {
+			if it.Format != nil {
+				continue
+			}
+			got += fmt.Sprintf("%d:%x/%d", it.Unit.PTS, it.Unit.Data, it.Unit.Lost)
+			if it.Unit.Damaged {
+				got += "!"
+			}
+			got += " "
+		}
+		if got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
 // encodings are all that have a depayloader, with what they need.
 var encodings = []stream{
 	{Track: rtspconn.Track{Encoding: "H264", ClockRate: 90000}},
