@@ -196,6 +196,9 @@ func (e *Error) ofConnection(p *rtspconn.Error, c course) {
 	case p.Failure == rtspconn.Broken:
 		e.Cause, e.Remedy = "the connection to the camera broke off", "look at the network; "+again
 		e.early, e.probe = !c.playing, !c.playing
+	case p.Failure == rtspconn.Requested:
+		e.Cause = fmt.Sprintf("the camera made a request (%s), which only GStreamer can answer, and this ingest is built without it", p.Detail)
+		e.Remedy = "use an ingest with GStreamer"
 	case p.Failure == rtspconn.BadStream:
 		e.Cause = fmt.Sprintf("the stream cannot be read (%s)", p.Detail)
 		e.Remedy = restart

@@ -43,14 +43,17 @@ type guarded struct {
 	base string
 	// to is the URL that it redirects each other DESCRIBE to; default: none.
 	to string
+	// asks is the method of a request that it makes after it has answered after.
+	asks, after string
 
 	url string
 	mu  sync.Mutex
 	n   guardedCounts
 }
 
-// guardedCounts counts connections, requests, those with credentials, and what became of these.
-type guardedCounts struct{ conns, requests, logins, wrong, right, stale, played int }
+// guardedCounts counts connections, requests, those with credentials, what became of these, and
+// answers to what the camera asks.
+type guardedCounts struct{ conns, requests, logins, wrong, right, stale, played, answers int }
 
 func (g *guarded) counts() guardedCounts {
 	g.mu.Lock()
@@ -103,6 +106,12 @@ func (g *guarded) serve(c net.Conn, n int) {
 			k, v, _ := strings.Cut(strings.TrimSpace(h), ": ")
 			header[strings.ToLower(k)] = v
 		}
+		if strings.HasPrefix(line, "RTSP/") {
+			g.mu.Lock()
+			g.n.answers++
+			g.mu.Unlock()
+			continue
+		}
 		status, more, body := "200 OK", "", ""
 		if len(f) != 3 {
 			return
@@ -141,6 +150,9 @@ func (g *guarded) serve(c net.Conn, n int) {
 			}
 		}
 		fmt.Fprintf(c, "RTSP/1.0 %s\r\nCSeq: %s\r\n%sContent-Length: %d\r\n\r\n%s", status, header["cseq"], more, len(body), body)
+		if g.asks != "" && f[0] == g.after {
+			fmt.Fprintf(c, "%s %s RTSP/1.0\r\nCSeq: 1\r\nSession: 1\r\n\r\n", g.asks, f[1])
+		}
 		if g.closes && status != "200 OK" || g.bye && n == 1 && body != "" {
 			// What comes meanwhile is not read; a plain close would then be a reset.
 			_ = c.(*net.TCPConn).CloseWrite()

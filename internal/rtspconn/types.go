@@ -119,6 +119,7 @@ const (
 	Broken                // the connection broke off
 	BadStream             // what came cannot be read
 	Redirected            // the camera redirects to another address, which wants credentials
+	Requested             // the camera made a request (Error.Detail) that the engine cannot answer
 )
 
 // Error is why a connection failed. It holds no text of the camera: that may contain what

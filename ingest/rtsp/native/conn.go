@@ -66,9 +66,9 @@ func (c *Conn) run(ctx context.Context) error {
 	if err != nil {
 		return &rtspconn.Error{Failure: rtspconn.NotFound, Detail: "URL"}
 	}
-	err = failure(c.session(ctx, u))
+	err = failure(c.session(ctx, u), c.opt.Strict)
 	if c.opt.Reopen && broken(err) && !c.Playing() && ctx.Err() == nil {
-		err = failure(c.session(ctx, u)) // with the answer to the challenge of the first one
+		err = failure(c.session(ctx, u), c.opt.Strict) // with the answer to the challenge of the first one
 	}
 	return err
 }

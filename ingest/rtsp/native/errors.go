@@ -6,16 +6,18 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"syscall"
 
+	"github.com/bluenviron/gortsplib/v5/pkg/base"
 	"github.com/bluenviron/gortsplib/v5/pkg/liberrors"
 
 	"github.com/framelog/framelog/internal/rtspconn"
 )
 
 // failure turns an error of the library into one of package rtspconn. Its text stays away: it
-// may hold what was sent and received.
-func failure(err error) error {
+// may hold what was sent and received. strict is Options.Strict.
+func failure(err error, strict bool) error {
 	var (
 		ours        *rtspconn.Error
 		unsupported *rtspconn.UnsupportedError
@@ -26,6 +28,7 @@ func failure(err error) error {
 		wantsUDP    liberrors.ErrClientServerRequestedUDP
 		wantsTCP    liberrors.ErrClientServerRequestedTCP
 		terminated  liberrors.ErrClientTerminated
+		request     liberrors.ErrClientUnhandledMethod
 		network     net.Error
 	)
 	switch {
@@ -41,12 +44,24 @@ func failure(err error) error {
 		return &rtspconn.CertificateError{}
 	case errors.As(err, &wantsUDP), errors.As(err, &wantsTCP):
 		return &rtspconn.Error{Failure: rtspconn.NoTransport, Detail: "transport"}
+	case errors.As(err, &request) && strict:
+		return &rtspconn.IncapableError{What: "it makes requests that must be answered (" + method(request.Method) + ")"}
+	case errors.As(err, &request):
+		return &rtspconn.Error{Failure: rtspconn.Requested, Detail: method(request.Method)}
 	case errors.As(err, &terminated):
 		return rtspconn.ErrClosed
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.EPIPE), errors.As(err, &network):
 		return &rtspconn.Error{Failure: rtspconn.Broken, Detail: "connection"}
 	}
 	return &rtspconn.Error{Failure: rtspconn.BadStream, Detail: fmt.Sprintf("%T", err)}
+}
+
+// method returns the name of a camera's request, or a fixed word where it is no method of RTSP.
+func method(m base.Method) string {
+	if slices.Contains([]base.Method{base.Announce, base.GetParameter, base.SetParameter, base.Teardown, "REDIRECT"}, m) {
+		return string(m)
+	}
+	return "another"
 }
 
 // broken reports whether a connection broke off.
