@@ -98,8 +98,7 @@ func (c *camera) takeEntry(ctx context.Context, e schemas.Entry) error {
 	c.sawNewest(e)
 	switch {
 	case e.Seq < c.next:
-		c.passed(&e)
-		return nil
+		return c.again(ctx, e)
 	case e.Seq > c.next:
 		if err := c.missed(ctx, e.Seq); err != nil {
 			return err
@@ -121,6 +120,19 @@ func (c *camera) takeEntry(ctx context.Context, e schemas.Entry) error {
 	j := c.newJob(e.Seq)
 	j.takeEntry(e)
 	c.start(ctx, j)
+	return nil
+}
+
+// again takes an entry that came before: a tail begins with it. Unless jobs are unfinished, all
+// up to it is done. Jobs note themselves what they have done.
+func (c *camera) again(ctx context.Context, e schemas.Entry) error {
+	left, _ := c.unfinished()
+	if err := ctx.Err(); err != nil { // a job has failed
+		return err
+	}
+	if left == 0 {
+		c.passed(&e)
+	}
 	return nil
 }
 
