@@ -1,9 +1,11 @@
 package medialog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -113,29 +115,35 @@ func TestSettlesWhatIsLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 		media := l.names.Media(cam)
-		// The first answer for the end of the partition is out of date.
-		answered := false
-		c.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
-			c.KeepControl()
-			r := req.(*kmsg.ListOffsetsRequest)
-			if answered || len(r.Topics) != 1 || r.Topics[0].Topic != media || r.Topics[0].Partitions[0].Timestamp != -1 {
-				return nil, nil, false
-			}
-			answered = true
-			resp := r.ResponseKind().(*kmsg.ListOffsetsResponse)
-			t := kmsg.NewListOffsetsResponseTopic()
-			t.Topic = media
-			p := kmsg.NewListOffsetsResponseTopicPartition()
-			p.Offset, p.LeaderEpoch = 7, 0
-			t.Partitions = append(t.Partitions, p)
-			resp.Topics = append(resp.Topics, t)
-			return resp, nil, true
-		})
+		answered := endsOnceAt(c, media, 7)
 		left, err := l.readLeftover(ctx, media, newest{epoch: -1, complete: true})
-		if err != nil || left.partitions() != 1 || len(left.chunks) != 0 || !answered {
+		if err != nil || left.partitions() != 1 || len(left.chunks) != 0 || !answered() {
 			t.Errorf("%+v, %v", left, err)
 		}
 	})
+}
+
+// endsOnceAt makes the first answer for the end of a topic's partition 0 out of date. The function
+// that it returns reports whether it was given.
+func endsOnceAt(c *kfake.Cluster, topic string, end int64) (answered func() bool) {
+	var given atomic.Bool
+	c.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		r := req.(*kmsg.ListOffsetsRequest)
+		if given.Load() || len(r.Topics) != 1 || r.Topics[0].Topic != topic || r.Topics[0].Partitions[0].Timestamp != -1 {
+			return nil, nil, false
+		}
+		given.Store(true)
+		resp := r.ResponseKind().(*kmsg.ListOffsetsResponse)
+		t := kmsg.NewListOffsetsResponseTopic()
+		t.Topic = topic
+		p := kmsg.NewListOffsetsResponseTopicPartition()
+		p.Offset, p.LeaderEpoch = end, 0
+		t.Partitions = append(t.Partitions, p)
+		resp.Topics = append(resp.Topics, t)
+		return resp, nil, true
+	})
+	return given.Load
 }
 
 // TestNewTopicThatItsLeaderDoesNotKnow: the controller has created the topic, and the broker
@@ -230,7 +238,7 @@ func TestIndexCutBack(t *testing.T) {
 		}
 		select {
 		case <-w.Fenced():
-			if err := w.Err(); !errors.Is(err, errCutBack) {
+			if err := w.Err(); !errors.Is(err, errShorter) || errors.Is(err, ErrExpired) {
 				t.Errorf("the writer ended with %v", err)
 			}
 		case <-ctx.Done():
@@ -246,4 +254,50 @@ func TestIndexCutBack(t *testing.T) {
 			t.Errorf("the fourth fragment is not settled: %+v", es)
 		}
 	})
+}
+
+// TestFollowerCutBack: a follower ends if its index is shorter than it was, or cannot begin. No
+// error of its calls is ErrExpired: the footage that it works on is there.
+func TestFollowerCutBack(t *testing.T) {
+	for name, fails := range map[string]func(t *testing.T, c *kfake.Cluster, l *Log) error{
+		"an entry": func(t *testing.T, _ *kfake.Cluster, l *Log) error {
+			f, source := followFirst(t, l, 3)
+			copyFragments(t, l, f, source[:1])
+			longer(f)
+			return cmp.Or(copyFragment(t, l, f, source[1]), f.Gaps(t.Context(), "", source[2]))
+		},
+		"an open": func(t *testing.T, _ *kfake.Cluster, l *Log) error {
+			f, source := followFirst(t, l, 2)
+			copyFragments(t, l, f, source[:1])
+			w, _ := work(t, l, f, source[1], 1)
+			allSent(t, f)
+			longer(f)
+			_, err := w.Fail(t.Context())
+			<-f.Done()
+			return cmp.Or(err, f.Err())
+		},
+		"what a new one reads": func(t *testing.T, c *kfake.Cluster, l *Log) error {
+			f, source := followFirst(t, l, 2)
+			copyFragments(t, l, f, source)
+			f.Close()
+			endsOnceAt(c, f.index, 20)
+			_, err := tryFollow(t, l)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, 1, func(t *testing.T, c *kfake.Cluster, e *env) {
+				if err := fails(t, c, e.log(func(c *Config) { c.LostAfter = 300 * time.Millisecond })); !errors.Is(err, errShorter) || errors.Is(err, ErrExpired) {
+					t.Errorf("the error is %v", err)
+				}
+			})
+		})
+	}
+}
+
+// longer makes a follower believe that ten more entries had stood in its index.
+func longer(f *Follower) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.core.prev += 10
 }

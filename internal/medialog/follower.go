@@ -112,12 +112,12 @@ func (l *Log) Follow(ctx context.Context, t schemas.Topic, o FollowOptions) (*Fo
 	ctx, f.cancel = l.bound(ctx)
 	if err := f.begin(ctx); err != nil {
 		f.cancel()
-		return nil, fmt.Errorf("medialog: follow %s: %w", t, err)
+		return nil, fmt.Errorf("medialog: follow %s: %w", t, ownIndex(err))
 	}
 	l.wg.Go(func() {
 		defer close(f.done)
 		defer f.cancel()
-		err := f.run(ctx)
+		err := ownIndex(f.run(ctx))
 		if !errors.Is(err, ErrNoTopic) {
 			f.leave(ctx)
 		}
@@ -137,7 +137,8 @@ func (f *Follower) Close() {
 func (f *Follower) Done() <-chan struct{} { return f.done }
 
 // Err returns why the follower has ended: ErrFenced, ErrOtherProcessor, ErrNewLife,
-// ErrNoTopic, or ctx's error; nil while it runs.
+// ErrNoTopic, ctx's error, or that Kafka has lost the end of an index; nil while it runs. It
+// is never ErrExpired.
 func (f *Follower) Err() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -118,7 +118,7 @@ func (f *Follower) open(ctx context.Context, a followAction) error {
 	case prev < 0:
 		c, err = f.log.checkpoint(ctx, f.index, offset)
 	case offset <= prev:
-		err = fmt.Errorf("medialog: open %s: offset %d, the entry before was at %d: %w", f.topic, offset, prev, errCutBack)
+		err = fmt.Errorf("medialog: open %s: offset %d, the entry before was at %d: %w", f.topic, offset, prev, errShorter)
 	default:
 		err = f.foreignOpen(ctx, prev, offset)
 	}

@@ -63,8 +63,21 @@ func (s *stamps) answered(at time.Time, err error) {
 	}
 }
 
+// errShorter ends a writer or follower if an index is shorter than it was. It is not ErrExpired: a
+// processor would take that for footage of its input, and give the fragment a gap, which is final.
+var errShorter = errors.New("medialog: the index is shorter than it was; look at the brokers: they have lost its end")
+
+// ownIndex returns errShorter for an error of the reads that a follower makes for itself, if that
+// is ErrExpired, and other errors as they are.
+func ownIndex(err error) error {
+	if !errors.Is(err, ErrExpired) {
+		return err
+	}
+	return fmt.Errorf("%w: %s", errShorter, err.Error())
+}
+
 // appendJudged appends an entry behind e.Prev, and finds out whether it is valid. at is
-// the record's timestamp, zero: now. Errors: ErrFenced; errCutBack; those of append.
+// the record's timestamp, zero: now. Errors: ErrFenced; errShorter; those of append.
 func (a *appender) appendJudged(ctx context.Context, e *schemas.Entry, at time.Time) (offset int64, err error) {
 	offset, err = a.append(ctx, e, at)
 	if err != nil {
@@ -72,7 +85,7 @@ func (a *appender) appendJudged(ctx context.Context, e *schemas.Entry, at time.T
 	}
 	if offset <= e.Prev {
 		// The index was cut back: entries of this writer are missing there.
-		return 0, fmt.Errorf("medialog: entry %d of %s is at offset %d, the one before was at %d: %w", e.Seq, a.index, offset, e.Prev, errCutBack)
+		return 0, fmt.Errorf("medialog: entry %d of %s is at offset %d, the one before was at %d: %w", e.Seq, a.index, offset, e.Prev, errShorter)
 	}
 	if offset != e.Prev+1 {
 		// Other writers have appended in between. An `open` of theirs makes it void.
