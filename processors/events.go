@@ -123,8 +123,11 @@ func (p *projection) run(ctx context.Context) {
 	index := p.c.indexOf(p.topic)
 	defer p.events.offsets.Remove(index)
 	for ctx.Err() == nil {
-		err := p.follow(ctx, index)
-		if ctx.Err() == nil && !errors.Is(err, medialog.ErrSlow) && !errors.Is(err, medialog.ErrExpired) && !errors.Is(err, errReleased) {
+		switch err := p.follow(ctx, index); {
+		case ctx.Err() != nil, errors.Is(err, errReleased):
+		case errors.Is(err, medialog.ErrSlow), errors.Is(err, medialog.ErrExpired):
+		case errors.Is(err, medialog.ErrDamaged): // it is logged, once for each record
+		default:
 			p.c.log.Warn("events are not written to their topic yet", "topic", p.events.name, "err", err)
 		}
 		if pause(ctx, projectPause) != nil {

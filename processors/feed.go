@@ -27,18 +27,27 @@ func (c *camera) feed(ctx context.Context) error {
 	}
 	for {
 		err := c.tail(ctx)
-		if !errors.Is(err, medialog.ErrSlow) && !errors.Is(err, medialog.ErrExpired) {
+		again := tailPause
+		switch {
+		case errors.Is(err, medialog.ErrSlow), errors.Is(err, medialog.ErrExpired):
+		case errors.Is(err, medialog.ErrDamaged):
+			again = damagedPause
+		default:
 			return err
 		}
 		c.log.Debug("the input is read from the store", "err", err)
-		if err := pause(ctx, tailPause); err != nil {
+		if err := pause(ctx, again); err != nil {
 			return err
 		}
 	}
 }
 
-// tailPause is the pause before the input is read again.
-const tailPause = 100 * time.Millisecond
+// Pauses before the input is read again. A damaged record is fetched each time, until its
+// fragment has its entry.
+const (
+	tailPause    = 100 * time.Millisecond
+	damagedPause = 2 * time.Second
+)
 
 // tail reads the input from the next seq on. It begins with the entry before, to learn up to
 // which offset all is done.

@@ -5,12 +5,14 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/internal/share"
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/testenv"
 )
 
 // A processor is slower than the camera, so its tail ends and begins again with an entry whose
@@ -80,5 +82,32 @@ func TestUnfinishedIsNotDone(t *testing.T) {
 		}
 		e.wait("all is done", func() bool { return offset() == share.OffsetBehind(&source[11]) })
 		e.sameAs("upper", source)
+	})
+}
+
+// A record of the input comes damaged. The work goes on, and the record is fetched again in pauses.
+func TestDamagedInput(t *testing.T) {
+	virtual(t, func(t *testing.T, e *env) {
+		source := e.cam.fragments(1)
+		bad := testenv.DamagedReads{Mark: []byte("frame 77"), Most: 1000}
+		e.dial = bad.Of(e.dial)
+		e.start(upperProcessor())
+		e.waitFor("upper", source[0].Seq)
+		for i := range uint32(3) { // frame 77 is in the third one
+			e.cam.chunk(i, false)
+		}
+		e.wait("the record is read", func() bool { return bad.Hits() > 0 })
+		time.Sleep(time.Minute)
+		if n := bad.Hits(); n < 20 || n > 45 {
+			t.Errorf("the record is fetched %d times in a minute", n)
+		}
+		bad.Repair()
+		e.cam.chunk(3, false)
+		e.cam.chunk(4, true)
+		e.waitFor("upper", source[0].Seq+1)
+		e.sameAs("upper", e.entries(raw))
+		if log := e.lines.String(); strings.Contains(log, "the work begins again") || strings.Count(log, "cannot be decoded") != 1 {
+			t.Errorf("the log is\n%s", log)
+		}
 	})
 }

@@ -82,7 +82,7 @@ func (st *stream) run(ctx context.Context) {
 		st.drop(len(st.kept))
 		st.files.window(st.topic, math.MaxUint64, 0) // no fragment is listed any more
 	}()
-	pause := 100 * time.Millisecond
+	pause, damaged := 100*time.Millisecond, false
 	for {
 		from := medialog.Position{Back: st.cfg.Window}
 		if n := st.model.newest(); n != nil {
@@ -94,15 +94,19 @@ func (st *stream) run(ctx context.Context) {
 				failed = err
 				break
 			}
-			pause = 100 * time.Millisecond
+			if !damaged || ev.Live { // what stands before a damaged record comes each time
+				pause = 100 * time.Millisecond
+			}
 			st.event(ctx, ev)
 		}
 		if ctx.Err() != nil {
 			return
 		}
 		st.metrics.retails.Inc()
+		damaged = errors.Is(failed, medialog.ErrDamaged)
 		switch {
 		case errors.Is(failed, medialog.ErrSlow): // counted in a metric
+		case damaged: // logged, once for each record
 		case errors.Is(failed, medialog.ErrNoTopic):
 			st.slog.Info("the topics are gone; they are followed again when they are back", "topic", st.topic.String())
 		default:

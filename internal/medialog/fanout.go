@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"sync"
@@ -70,7 +71,9 @@ func (f *fanout) push(at topicPartition, fetched []*kgo.Record, err error) {
 			records = append(records, r)
 		}
 	}
-	err = tailError(err)
+	if err = tailError(err); errors.Is(err, ErrDamaged) {
+		err = f.hub.damaged(at, f.next[at], err)
+	}
 	for s := range f.subs {
 		s.push(at, records, f.hub.log.cfg.TailBytes)
 		if err != nil {
@@ -111,10 +114,23 @@ func tailError(err error) error {
 		return ErrExpired
 	case isGone(err):
 		return ErrNoTopic
+	case errors.Is(err, ErrDamaged):
+		return err // the client would fetch it again at once, for ever
 	case !kerr.IsRetriable(err) && !isNetwork(err):
 		return err
 	}
 	return nil
+}
+
+// partitionError is the error of a partition: ErrDamaged if the client cannot decode what Kafka
+// returned. The client reports failed requests for metadata or offsets as partitions without a
+// high watermark.
+func partitionError(p *kgo.FetchPartition) error {
+	var ke *kerr.Error
+	if p.Err == nil || p.HighWatermark <= 0 || errors.As(p.Err, &ke) {
+		return p.Err
+	}
+	return fmt.Errorf("%w: %w", ErrDamaged, p.Err)
 }
 
 // isNetwork reports whether an error is not one that Kafka returned: then the
@@ -194,7 +210,7 @@ func (s *subscription) wake() {
 }
 
 // records yields the tail's records, those of each partition in order. It ends with an
-// error: ErrSlow, ErrExpired, ErrNoTopic, one of Kafka's, or ctx's.
+// error: ErrSlow, ErrExpired, ErrNoTopic, ErrDamaged, one of Kafka's, or ctx's.
 func (s *subscription) records(ctx context.Context) iter.Seq2[*kgo.Record, error] {
 	return func(yield func(*kgo.Record, error) bool) {
 		for r, err := range s.readMissed(ctx) {

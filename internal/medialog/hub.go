@@ -2,6 +2,7 @@ package medialog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -18,11 +19,15 @@ type hub struct {
 	applied chan struct{} // closed when apply has ended
 	changed chan struct{} // there are changes; capacity 1
 
-	mu      sync.Mutex         // guards all that follows, and what the fanouts hold
-	client  *kgo.Client        // nil: no tail has begun yet
-	fanouts map[string]*fanout // by Kafka topic
-	changes map[string]*change // by Kafka topic: not applied yet
+	mu      sync.Mutex               // guards all that follows, and what the fanouts hold
+	client  *kgo.Client              // nil: no tail has begun yet
+	fanouts map[string]*fanout       // by Kafka topic
+	changes map[string]*change       // by Kafka topic: not applied yet
+	told    map[topicPartition]int64 // offsets of damaged records that were logged, at most mostTold
 }
+
+// mostTold bounds hub.told. If there are more, their lines may come again.
+const mostTold = 256
 
 // change is what the client has to change for a topic.
 type change struct {
@@ -33,7 +38,7 @@ type change struct {
 func newHub(l *Log) *hub {
 	return &hub{
 		log: l, polled: make(chan struct{}), applied: make(chan struct{}), changed: make(chan struct{}, 1),
-		fanouts: map[string]*fanout{}, changes: map[string]*change{},
+		fanouts: map[string]*fanout{}, changes: map[string]*change{}, told: map[topicPartition]int64{},
 	}
 }
 
@@ -113,12 +118,34 @@ func (h *hub) poll(ctx context.Context) {
 		}
 		h.mu.Lock()
 		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
-			if f := h.fanouts[p.Topic]; f != nil {
-				f.push(topicPartition{p.Topic, p.Partition}, p.Records, p.Err)
+			f := h.fanouts[p.Topic]
+			if f == nil {
+				return
 			}
+			err := partitionError(&p.FetchPartition)
+			if errors.Is(err, ErrDamaged) {
+				// The client would fetch the record again and again until apply purges the
+				// topic, which may have to wait.
+				h.client.PauseFetchTopics(f.index, f.media)
+			}
+			f.push(topicPartition{p.Topic, p.Partition}, p.Records, err)
 		})
 		h.mu.Unlock()
 	}
+}
+
+// damaged returns the error of a record that cannot be decoded. It logs the error once for each
+// record: tails that begin again find the record again. The caller holds h.mu.
+func (h *hub) damaged(at topicPartition, offset int64, err error) error {
+	if logged, ok := h.told[at]; !ok || logged != offset {
+		if len(h.told) >= mostTold {
+			clear(h.told)
+		}
+		h.told[at] = offset
+		h.log.logger.Error("a record cannot be decoded, and the tails of its topic end; they begin again. Look at the disks of the brokers",
+			"topic", at.topic, "partition", at.n, "offset", offset, "err", err)
+	}
+	return fmt.Errorf("%s partition %d: the record at offset %d cannot be decoded; look at the disks of the brokers: %w", at.topic, at.n, offset, err)
 }
 
 // apply makes the changes that tails ask for, until the log is closed.
@@ -146,7 +173,10 @@ func (h *hub) apply(ctx context.Context) {
 		}
 		// Purge the topics: if they are only removed, the client asks for their
 		// metadata for ever. This waits for a request for metadata that is under way.
-		h.client.PurgeTopicsFromConsuming(purge...)
+		if len(purge) > 0 {
+			h.client.PurgeTopicsFromConsuming(purge...)
+			h.client.ResumeFetchTopics(purge...)
+		}
 		h.client.AddConsumePartitions(add)
 	}
 }

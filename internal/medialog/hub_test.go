@@ -26,6 +26,9 @@ func TestPartitionErrors(t *testing.T) {
 		{"made again", kerr.UnknownTopicID, ErrNoTopic},
 		{"no right", kerr.TopicAuthorizationFailed, kerr.TopicAuthorizationFailed},
 		{"the log was cut back", &kgo.ErrDataLoss{Topic: "m"}, ErrExpired},
+		{"a checksum is wrong", partitionError(&kgo.FetchPartition{Err: errors.New("encoded crc 1 does not match calculated crc 2"), HighWatermark: 4}), ErrDamaged},
+		{"metadata lack a partition", partitionError(&kgo.FetchPartition{Err: errors.New("metadata update is missing a partition that we were previously using")}), nil},
+		{"a right was taken away", partitionError(&kgo.FetchPartition{Err: kerr.TopicAuthorizationFailed, HighWatermark: 4}), kerr.TopicAuthorizationFailed},
 	} {
 		h := newHub(l)
 		f := h.fanout("i", "m")

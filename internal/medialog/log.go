@@ -24,8 +24,8 @@ var (
 	// ErrBeyond: the footage lies beyond the end of its partition. Kafka has lost
 	// it, or a leader that has it is not back yet.
 	ErrBeyond = errors.New("medialog: footage lies beyond the end of its partition")
-	// ErrDamaged: Kafka has a record that cannot be decoded. It is returned only with
-	// Config.EndAtDamage, or by Log.EndingAtDamage.
+	// ErrDamaged: Kafka has a record that cannot be decoded. A tail ends with it; other
+	// reads do so only with Config.EndAtDamage, or by Log.EndingAtDamage.
 	ErrDamaged = errors.New("medialog: a record is damaged")
 	// ErrNotFound: the index has no entry of this fragment.
 	ErrNotFound = errors.New("medialog: no such fragment")

@@ -14,8 +14,9 @@ import (
 // Tail follows t from a position on, until ctx ends. It yields entries, provisional
 // chunks, and new writers. It waits while the topic or the brokers are not there.
 // Errors: ErrSlow if the reader is too slow; ErrExpired or ErrNoTopic if retention or
-// a purge removed the next record; ctx's. After the first three the reader may begin
-// a new tail.
+// a purge removed the next record; ErrDamaged if that cannot be decoded, which is logged;
+// ctx's. After the first four the reader may begin a new tail. After ErrDamaged it has to
+// pause before: until the fragment has its entry, the new tail finds the same record.
 //
 // All work is done in the caller's goroutine, between two events.
 func (l *Log) Tail(ctx context.Context, t schemas.Topic, from Position) iter.Seq2[Event, error] {

@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"sync/atomic"
@@ -107,4 +108,47 @@ func kafkaBatches(t testing.TB, c *kfake.Cluster, dial func(ctx context.Context,
 		raw = raw[n:]
 	}
 	return all
+}
+
+// Dial makes a connection to a broker.
+type Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+// DamagedReads makes connections that change the last byte of a mark in what they read, so that the
+// checksum of its record is wrong.
+type DamagedReads struct {
+	Mark []byte
+	// Most ends the damage: a client that fetches a record again and again does so in no virtual time.
+	Most int32
+	hits atomic.Int32
+}
+
+// Hits returns how often the mark was read.
+func (d *DamagedReads) Hits() int { return int(d.hits.Load()) }
+
+// Repair ends the damage.
+func (d *DamagedReads) Repair() { d.hits.Store(d.Most) }
+
+// Of returns dial with the damage.
+func (d *DamagedReads) Of(dial Dial) Dial {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &damagedConn{c, d}, nil
+	}
+}
+
+type damagedConn struct {
+	net.Conn
+	damage *DamagedReads
+}
+
+func (c *damagedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if i := bytes.Index(b[:n], c.damage.Mark); i >= 0 && c.damage.hits.Load() < c.damage.Most {
+		c.damage.hits.Add(1)
+		b[i+len(c.damage.Mark)-1] ^= 1
+	}
+	return n, err
 }
