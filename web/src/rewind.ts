@@ -1,7 +1,7 @@
 // Plays the past of one camera over its picture. It has a video element of its own, so that
 // the live player keeps its.
 import type Hls from 'hls.js';
-import type { ErrorData } from 'hls.js';
+import type { ErrorData, FragLoadedData, FragLoadingData } from 'hls.js';
 import { h, icon, show, text } from './dom';
 import { failure } from './format';
 import { Growing, growingLoader, locate, look, timeOf, type Has, type Place } from './growing';
@@ -58,6 +58,8 @@ export interface PastReport {
 }
 
 const patience = 10_000; // ms without progress before the player is made again
+const again = 2000; // ms after an error before it is tried again
+const low = 0.3; // s: with less in the buffer, the picture stops
 const edge = 30_000; // ms: the end of a playlist that is so new is the newest footage
 const crossed = 'M2 5h7.5v6H2zM9.5 7.2 14 5v6l-4.5-2.2M1.5 2.5l13 11';
 
@@ -82,6 +84,9 @@ export class Rewind implements Past {
   private target: number | undefined; // the time that was asked for, until it is shown
   private asked = 0; // performance.now() of the latest seek
   private loading = false;
+  private readonly loaded = new Set<number | string>(); // numbers of the fragments that hls.js has loaded
+  private halted: { until: number; to?: number } | undefined; // hls.js has stopped at an error: when to go on, and at which time if not here
+  private failing = false; // the text over the picture is that of an error
   private last = -1;
   private progress = 0;
   private recovered = 0;
@@ -95,7 +100,7 @@ export class Rewind implements Past {
   /** live is the video whose picture is shown until there is one of the past. */
   constructor(
     private readonly playlist: string, private readonly clock: Clock, private readonly live: HTMLVideoElement,
-    private readonly to: Listener, private readonly guide?: Guide,
+    private readonly to: Listener, private readonly guide?: Guide, private readonly lib = library,
   ) {
     this.video.disableRemotePlayback = true;
     // If the same picture is shown as before, no frame is told.
@@ -127,7 +132,7 @@ export class Rewind implements Past {
     this.tell('');
     show(this.element, true);
     if (begins) this.freeze(this.live);
-    const spot = this.broken ? undefined : this.find(time);
+    const spot = this.broken || this.halted ? undefined : this.find(time);
     this.target = spot?.time ?? time;
     if (spot) {
       if (!play) this.video.pause(); // before the jump: Chromium may show the next picture if it comes behind it
@@ -151,6 +156,7 @@ export class Rewind implements Past {
   play(): void {
     this.playing = true;
     this.progress = performance.now();
+    if (this.active && this.broken) this.attach(this.at() ?? this.clock.now());
     this.run();
     this.to.changed();
   }
@@ -210,6 +216,7 @@ export class Rewind implements Past {
 
   /** Shows a text over the picture, or with '' none. */
   tell(says: string): void {
+    this.failing = false;
     text(this.says, says);
     show(this.veil, !!says);
     if (says) this.set(false);
@@ -249,11 +256,11 @@ export class Rewind implements Past {
     this.broken = false;
     this.target = time;
     const mine = this.generation;
-    library().then((Lib) => {
+    this.lib().then((Lib) => {
       if (mine !== this.generation || !this.active) return;
       if (Lib) this.load(Lib, mine, time);
       else this.fail('This browser cannot show the past');
-    }, () => { if (mine === this.generation) this.fail('The server does not answer'); });
+    }, () => { if (mine === this.generation) this.fail('The server does not answer', true); });
   }
 
   private load(Lib: typeof Hls, mine: number, time: number): void {
@@ -270,8 +277,14 @@ export class Rewind implements Past {
       abrEwmaDefaultEstimate: 20e6,
     });
     const own = <T>(f: (data: T) => void) => (_: unknown, data: T) => { if (mine === this.generation) f(data); };
-    hls.on(Lib.Events.FRAG_LOADING, own(() => { this.loading = true; }));
-    hls.on(Lib.Events.FRAG_LOADED, own(() => { this.loading = false; }));
+    hls.on(Lib.Events.FRAG_LOADING, own(({ frag }: FragLoadingData) => {
+      this.loading = true;
+      this.loaded.delete(frag.sn);
+    }));
+    hls.on(Lib.Events.FRAG_LOADED, own(({ frag }: FragLoadedData) => {
+      this.loading = false;
+      this.loaded.add(frag.sn);
+    }));
     hls.on(Lib.Events.ERROR, own((e: ErrorData) => this.failed(Lib, hls, e, time)));
     hls.once(Lib.Events.LEVEL_LOADED, own(() => this.opened(time)));
     hls.on(Lib.Events.FRAG_BUFFERED, own(() => this.aim()));
@@ -282,6 +295,7 @@ export class Rewind implements Past {
 
   /** The playlist of a time is there: what does it hold? */
   private opened(time: number): void {
+    if (this.failing) this.tell('');
     const spot = locate(this.places(), time);
     if (!spot) {
       this.to.nothing(time);
@@ -333,33 +347,60 @@ export class Rewind implements Past {
     if (this.errors.length > 20) this.errors.shift();
     if (e.type === Lib.ErrorTypes.NETWORK_ERROR) this.loading = false;
     if (!e.fatal) return;
-    const code = e.response?.code;
-    if (code === 404 || code === 400) this.to.nothing(this.target ?? time);
+    const code = e.response?.code, to = e.frag?.endProgramDateTime;
+    // Footage that a playlist tells of may have expired.
+    if ((code === 404 || code === 410) && to && !this.guide) this.halted = { until: 0, to };
+    else if (code === 404 || code === 400) this.to.nothing(this.at() ?? time);
     else if (code === 410) this.fail('This footage has expired');
     else if (code === 406 || e.details === Lib.ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR) this.fail('This browser cannot play it');
     else if (e.type === Lib.ErrorTypes.MEDIA_ERROR && performance.now() - this.recovered > patience) {
       this.recovered = performance.now();
       hls.recoverMediaError();
-    } else this.fail('The server does not answer');
+    } else if (e.type === Lib.ErrorTypes.NETWORK_ERROR && !this.guide && this.target === undefined && this.ahead() >= low) this.halted = { until: performance.now() + again };
+    else this.fail('The server does not answer', true);
   }
 
-  private fail(says: string): void {
+  /** Says why nothing is shown. passes: it may be tried again. */
+  private fail(says: string, passes = false): void {
     this.broken = true;
+    this.halted = passes ? { until: performance.now() + again } : undefined;
     this.tell(says);
+    this.failing = true;
+  }
+
+  /** Goes on after an error. What is in the buffer is played first. */
+  private goOn(now: number, { until, to }: { until: number; to?: number }): void {
+    const empty = this.broken || this.target !== undefined || this.playing && this.ahead() < low;
+    if (empty && !this.broken) this.wait(true);
+    if (now < until || !empty && to !== undefined) return;
+    if (!empty) {
+      this.halted = undefined;
+      this.hls?.startLoad();
+      return;
+    }
+    const at = this.at() ?? this.clock.now();
+    this.progress = now;
+    this.attach(to ?? at);
+    this.set(true);
+    if (to !== undefined && to > at + 1000) this.to.skipped(at, to);
   }
 
   /** Looks whether playback goes on. */
   private look(): void {
     const { hls, video } = this;
-    if (!this.active || !hls || !this.playing || this.guide) return;
+    if (!this.active || this.guide) return;
     const now = performance.now(), at = video.currentTime, moved = at !== this.last;
     this.last = at;
-    if (moved && !video.seeking) {
+    if (moved && !video.seeking && this.playing) {
       this.progress = now;
       if (this.waiting && this.target === undefined) this.set(false);
     }
-    const details = hls.latestLevelDetails;
-    if (!details || this.target !== undefined && now - this.progress < patience) return;
+    if (this.halted) {
+      this.goOn(now, this.halted);
+      return;
+    }
+    const details = hls?.latestLevelDetails;
+    if (!this.playing || !details || this.target !== undefined && now - this.progress < patience) return;
     const end = this.ahead() + at;
     const newest = details.fragments[details.fragments.length - 1]?.endProgramDateTime ?? 0;
     const rest = details.edge - (this.rate > 1 ? at : end);
@@ -375,9 +416,11 @@ export class Rewind implements Past {
     }
     this.set(true);
     const next = onward(details.fragments.filter((f) => !f.gap).map((f) => f.start), details.edge, end);
-    if (next !== undefined && !this.loading && this.ahead() < 0.3) {
+    // A fragment that does not come is waited for: only what has no more pictures is passed over.
+    const over = next !== undefined && details.fragments.some((f) => f.start < next && f.start + f.duration > end + 0.02 && (f.gap || this.loaded.has(f.sn)));
+    if (over && !this.loading && this.ahead() < low) {
       this.progress = now;
-      video.currentTime = next; // behind a gap
+      video.currentTime = next;
     } else if (now - this.progress > patience && (next !== undefined || this.target !== undefined)) {
       this.attach(this.at() ?? this.clock.now());
       this.progress = now;
@@ -406,6 +449,8 @@ export class Rewind implements Past {
     this.generation++;
     this.target = this.mediaTime = undefined;
     this.loading = false;
+    this.loaded.clear();
+    this.halted = undefined;
     this.last = -1;
     this.hls?.destroy();
     this.hls = undefined;

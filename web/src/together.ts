@@ -187,9 +187,11 @@ export class Together implements Past, Guide {
   /** Finds out what a camera has of the clock's time. */
   private state(f: Follower, at: number, now: number): void {
     const { rewind } = f.member;
-    if (rewind.broken && now - f.tried < patience) {
+    if (rewind.broken) {
       f.state = 'broken';
-      return;
+      if (now - f.tried < patience) return;
+      f.tried = now;
+      rewind.attach(at);
     }
     const has = rewind.has(at);
     const before = f.state;

@@ -128,6 +128,19 @@ test('the others wait for a camera that loads, but not for ever', async () => {
   assert.ok(t.past.at()! > 903_000 && t.states() === 'plays broken', `${t.states()} at ${t.past.at()}`);
 });
 
+test('a camera whose player breaks gets another one', async () => {
+  const a = new Camera([[0, hour]]), b = new Camera([[0, hour]]), tries: number[] = [];
+  b.attach = (time) => { tries.push(now); b.broken = tries.length < 2; b.seek(time); };
+  const t = together(10 * hour, a, b);
+  t.past.seek(60_000, true);
+  await t.play(20_000);
+  b.broken = true;
+  const at = now;
+  await t.play(10_000);
+  assert.deepEqual(tries.map((x) => Math.floor((x - at) / 1000)), [0, 8]);
+  assert.equal(t.states(), 'plays plays');
+});
+
 test('a slow machine slows all cameras down', async () => {
   const a = new Camera([[0, hour]]), b = new Camera([[0, hour]]);
   b.speed = 0.5;
