@@ -46,9 +46,11 @@ export const following = (ms: number, now: number): View => ({ from: now - nowAt
  */
 const steps = [1, 2, 5, 10, 15, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400].map((s) => s * second);
 
-/** The step for a view: about one to two pixels. */
+const mostSteps = 2900; // in twice a view: the server gives 3000, and steps reach beyond both ends
+
+/** The step for a view: about one to two pixels, or longer on a screen that is very wide. */
 export function stepFor(v: View, width: number): number {
-  const want = (length(v) / Math.max(1, width)) * 2;
+  const want = (length(v) / Math.min(Math.max(1, width), mostSteps)) * 2;
   return steps.find((s) => s >= want) ?? day;
 }
 

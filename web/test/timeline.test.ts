@@ -67,8 +67,17 @@ test('the scale of a view', () => {
   for (const [ms, width, step] of [[minute, 1000, 1000], [hour, 1000, 10_000], [3 * hour, 1000, minute], [day, 1000, 3 * minute], [30 * day, 1000, 2 * hour], [365 * day, 1000, day]] as const) {
     const s = stepFor({ from: 0, to: ms }, width);
     assert.ok(s >= step * 0.5 && s <= step * 2, `step ${s} for ${ms}`);
-    assert.ok((2 * ms) / s <= 3000); // what the server gives, with what is beside the view
     assert.equal(s < minute ? s % 1000 : s % minute, 0);
+  }
+});
+
+test('the server gives as many steps as are asked for', () => {
+  for (let width = 200; width <= 8000; width += 50) {
+    for (let ms = shortest; ms <= longest; ms *= 1.07) {
+      const from = 1000.7 * hour, step = stepFor({ from, to: from + ms }, width);
+      const steps = Math.ceil((from + 1.5 * ms) / step) - Math.floor((from - ms / 2) / step); // a view, and as much beside it
+      assert.ok(steps <= 3000, `${steps} steps for ${lengthText(ms)} in ${width} px`);
+    }
   }
 });
 
