@@ -12,6 +12,7 @@ import * as model from './model';
 import type { Clock } from './pace';
 import { Rewind, type Guide, type Listener, type Past, type PastReport } from './rewind';
 import type { Screen } from './screen';
+import { Search } from './search';
 import { base } from './session';
 import { Thumbnails } from './thumbnails';
 import { TimeBar } from './timebar';
@@ -58,6 +59,7 @@ export class Deck {
   readonly element: HTMLElement;
   private readonly bar: TimeBar;
   private readonly lanes: Lanes;
+  private readonly search: Search;
   private readonly thumbnails: Thumbnails[];
   private readonly cut: Cut;
   private readonly playing = button('Pause (space)', paths.pause, () => this.toggle(), 'play');
@@ -72,7 +74,6 @@ export class Deck {
   private follows = true; // the view follows now
   private fitted = false; // the view was fitted to what there is
   private hidden = false;
-  private tries = 0; // to find footage for one wish
   private jumps = 0;
   private addressed = 0;
   private frame = 0;
@@ -83,6 +84,7 @@ export class Deck {
   constructor(private readonly all: Shown[], private readonly clock: Clock, private readonly changed: () => void) {
     const sources = all.map(({ camera }) => sourceOf(camera));
     this.lanes = new Lanes(sources.map((s) => new Timelines(s, () => this.got())));
+    this.search = new Search(this.lanes, clock);
     this.thumbnails = sources.map((s) => new Thumbnails(s.camera, () => this.draw()));
     this.past = this.makePast();
     this.bar = new TimeBar(following(hour, clock.now()), {
@@ -188,7 +190,7 @@ export class Deck {
     const now = this.clock.now();
     if (this.bar.view.to > now - minute) this.lanes.refresh(now);
     if (this.past.playing && now - this.addressed > 5000) this.writeAddress();
-    if (this.past.playing && !this.past.waiting) this.tries = 0;
+    if (this.past.playing && !this.past.waiting) this.search.begin();
     this.draw();
   }
 
@@ -199,7 +201,7 @@ export class Deck {
       if (done) this.live();
       return;
     }
-    this.tries = 0;
+    this.search.begin();
     this.jumps++;
     this.seek(Math.min(time, now), play);
     if (done) this.writeAddress(time);
@@ -230,6 +232,7 @@ export class Deck {
 
   /** Shows the camera live. */
   live(): void {
+    this.jumps++;
     this.setSpeed(1);
     this.tellNotice('');
     if (this.past.active) {
@@ -278,10 +281,13 @@ export class Deck {
 
   /** There is no footage where it was asked for: goes to the next. */
   private async jump(asked: number, play: boolean): Promise<void> {
-    const now = this.clock.now(), mine = ++this.jumps;
-    const next = this.tries++ < 3 ? await this.lanes.next(asked, now).catch(() => undefined) : undefined;
-    if (this.ended || mine !== this.jumps) return;
-    if (next !== undefined && now - next > 2 * liveWithin) this.enter(next, play, asked);
+    const mine = ++this.jumps, wanted = () => !this.ended && mine === this.jumps;
+    const next = await this.search.next(asked, wanted, () => {
+      if (this.past.active) this.past.pause();
+      this.tellNotice('The server does not answer. Trying again…');
+    });
+    if (!wanted()) return;
+    if (next !== undefined && this.clock.now() - next > 2 * liveWithin) this.enter(next, play, asked);
     else if (this.comesIn) this.live();
     else {
       if (this.past.active) this.past.pause();

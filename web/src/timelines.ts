@@ -1,5 +1,5 @@
 // Reads the timelines of a camera: of its footage, and of the notes of processors.
-import { renditions } from './api';
+import { Refusal, renditions } from './api';
 import { firstFrom, covered, merge, read, type Footage, type Timeline } from './footage';
 import { base } from './session';
 import { length, stepFor, type View } from './timescale';
@@ -134,7 +134,7 @@ export class Timelines {
   private async get({ from, to }: View, step: number, rendition: string, signal: AbortSignal): Promise<Footage> {
     const q = new URLSearchParams({ start: new Date(from).toISOString(), end: new Date(to).toISOString(), step: `${step / 1000}s`, rendition });
     const res = await fetch(`${base}/v1/timeline/${this.source.camera}?${q.toString()}`, { signal });
-    if (!res.ok) throw new Error(`${res.status}`);
+    if (!res.ok) throw new Refusal(`${res.status}`, '', res.status);
     return read(await res.json() as Timeline);
   }
 }
