@@ -3,6 +3,7 @@ package people
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -382,7 +383,7 @@ func TestShare(t *testing.T) {
 				t.Errorf("%s %s: %d", c[0], c[1], w.Code)
 			}
 		}
-		if w := h.ask("GET", at+"/v1/session", ""); !strings.Contains(w.Body.String(), `"camera":"yard","rendition":"raw"`) {
+		if w := h.ask("GET", at+"/v1/session", ""); !strings.Contains(w.Body.String(), `"camera":"yard","rendition":"raw"`) || !strings.Contains(w.Body.String(), fmt.Sprintf(`"now":%d}`, time.Now().UnixMilli())) {
 			t.Errorf("what is shared: %s", w.Body)
 		}
 		for body, code := range map[string]int{`{"for":"1s"}`: 400, `{"for":"721h"}`: 400, `{"for":"soon"}`: 400, `{}`: 400, ``: 400} {

@@ -30,6 +30,9 @@ type Me struct {
 	OIDC     bool  `json:"oidc"`     // they may do it with the provider
 	User     *User `json:"user"`     // null: nobody is signed in
 	Share    *link `json:"share,omitempty"`
+	// Now is the server's clock in milliseconds since the epoch. The page of a share link knows
+	// it from here alone.
+	Now int64 `json:"now"`
 }
 
 // User is who is signed in.
@@ -44,7 +47,7 @@ type User struct {
 // session, so that a page that stays open stays signed in. A session of a provider's user is
 // not made longer, since only the provider knows whether the user still exists.
 func (s *Server) whoAmI(w http.ResponseWriter, r *http.Request) {
-	me := Me{Required: s.required(), OIDC: s.oidc != nil}
+	me := Me{Required: s.required(), OIDC: s.oidc != nil, Now: time.Now().UnixMilli()}
 	if me.Required {
 		who := s.sender(r)
 		switch {
@@ -132,7 +135,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	s.unlimit(name, addr)
 	s.begin(w, r, u)
-	answer.JSON(w, http.StatusOK, Me{Required: true, OIDC: s.oidc != nil, User: &User{u.Name, u.Role, u.Renditions}})
+	answer.JSON(w, http.StatusOK, Me{Required: true, OIDC: s.oidc != nil, User: &User{u.Name, u.Role, u.Renditions}, Now: time.Now().UnixMilli()})
 }
 
 // check reports whether the password is that of the user with this name. u is the user, if

@@ -151,7 +151,7 @@ function showCameras(): void {
   wall.socket?.warm();
   follow(follower);
   // An open page stays signed in.
-  if (me.user) setInterval(() => void whoAmI().then(changed, () => undefined), 5 * 60_000);
+  if (me.user) setInterval(() => void whoAmI(clock).then(changed, () => undefined), 5 * 60_000);
 }
 
 /** Begins anew if somebody else is signed in now, or nobody. */
@@ -160,7 +160,7 @@ function changed(now: Me): void {
 }
 
 const follower: Follower = {
-  refused: () => void whoAmI().then(changed, () => undefined),
+  refused: () => void whoAmI(clock).then(changed, () => undefined),
   began: () => stage?.findings.read(),
   cameras: got,
   now: (ms) => clock.heard(ms),
@@ -185,7 +185,7 @@ const follower: Follower = {
 
 /** Finds out who looks at the page, and shows what they may see. */
 function begin(): void {
-  whoAmI().then((m) => {
+  whoAmI(clock).then((m) => {
     me = m;
     if (me.share) shared = showShared(el('stage'), me.share, clock);
     else if (signedOut()) {

@@ -1,6 +1,7 @@
 // Who looks at the page, as egress/people tells it.
 import { call } from './api';
 import type { Camera } from './camera';
+import type { Clock } from './pace';
 
 /** The answer of /v1/session. */
 export interface Me {
@@ -8,6 +9,7 @@ export interface Me {
   oidc: boolean; // they may do it with a provider
   user: { name: string; role: 'viewer' | 'operator' | 'admin'; renditions?: string[] } | null;
   share?: Share;
+  now?: number; // the server's clock, in ms since the epoch
 }
 
 /** What a share link shows. */
@@ -21,7 +23,12 @@ export interface Share {
 /** The part of the address before /v1 and /hls: that of a share link, or nothing. */
 export const base = /^\/s\/[^/]+/.exec(globalThis.location?.pathname ?? '')?.[0] ?? '';
 
-export const whoAmI = async (): Promise<Me> => (await call(base + '/v1/session')).json() as Promise<Me>;
+/** Asks who looks at the page. clock hears that of the server. */
+export async function whoAmI(clock?: Clock): Promise<Me> {
+  const me = await (await call(base + '/v1/session')).json() as Me;
+  if (me.now) clock?.heard(me.now);
+  return me;
+}
 
 const json = (body: unknown): RequestInit => ({
   method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body),

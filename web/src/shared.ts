@@ -5,12 +5,12 @@ import { Deck } from './deck';
 import { h } from './dom';
 import type { Clock } from './pace';
 import { Screen } from './screen';
-import { base, type Share } from './session';
+import { base, whoAmI, type Share } from './session';
 import { liveSocket } from './socket';
 
 /** Shows the camera of a link. */
 export function showShared(root: HTMLElement, share: Share, clock: Clock): Screen {
-  const now = new Date().toISOString();
+  const now = new Date(clock.now()).toISOString();
   const camera: Camera = {
     id: share.camera, url: '', source: 'api', delay_ms: null,
     playlist: `${base}/hls/${share.camera}/${share.rendition === 'raw' ? '' : share.rendition + '/'}index.m3u8`,
@@ -30,6 +30,7 @@ export function showShared(root: HTMLElement, share: Share, clock: Clock): Scree
     screen.draw();
     deck.tick();
   }, 1000);
+  setInterval(() => { if (!document.hidden) whoAmI(clock).catch(() => undefined); }, 60_000); // nothing else tells the server's clock
   document.addEventListener('keydown', (e) => { if (!e.altKey && !e.ctrlKey && !e.metaKey && deck.key(e)) e.preventDefault(); });
   const { at, to } = parse(location.hash);
   if (at !== undefined) deck.open(at, to);
