@@ -35,15 +35,15 @@ export class Boxes {
     clearInterval(this.timer);
     this.screen.video.cancelVideoFrameCallback?.(this.frame);
     this.watcher.follow([]);
-    this.recall.follow([]);
+    this.recall.follow([], 0);
   }
 
   private look(): void {
     renditions(this.camera).then((all) => {
       if (this.ended) return;
-      const data = all.filter((r) => r.role === 'data').map((r) => r.name);
-      this.watcher.follow(data);
-      this.recall.follow(data);
+      const data = all.filter((r) => r.role === 'data'), names = data.map((r) => r.name);
+      this.watcher.follow(names);
+      this.recall.follow(names, Math.max(...data.map((r) => r.behind_s ?? Infinity)));
       this.got(all);
     }, () => undefined); // egress is away: the next look may find it
   }

@@ -67,16 +67,20 @@ class Follower {
   }
 }
 
-/** Fetches what has to be there. */
-async function get(url: string, abort: AbortController): Promise<Response> {
+async function ask(url: string, abort: AbortController): Promise<Response> {
   const late = setTimeout(() => abort.abort(), patience);
   try {
-    const r = await fetch(url, { signal: abort.signal });
-    if (!r.ok) throw new Error(`${url}: ${r.status}`);
-    return r;
+    return await fetch(url, { signal: abort.signal });
   } finally {
     clearTimeout(late);
   }
+}
+
+/** Fetches what has to be there. */
+async function get(url: string, abort: AbortController): Promise<Response> {
+  const r = await ask(url, abort);
+  if (!r.ok) throw new Error(`${url}: ${r.status}`);
+  return r;
 }
 
 const playlistOf = (camera: string, rendition: string): string => `/hls/${camera}/${rendition}.m3u8`;
@@ -113,18 +117,21 @@ const blocks = 30; // that are kept
 const again = 5000; // ms after a failure until a block is asked for again
 const growing = 10_000; // ms after the end of a block in which more may come to it
 const anew = 2000; // ms after which such a block is read again
+const later = 10_000; // ms after which one is read again to which a processor has not come yet
 
 /** Reads the boxes of past pictures when they are asked for: one block at a time. */
 export class Recall {
   private names: string[] = [];
+  private behind = Infinity; // ms that the last of them is behind the camera
   private known = new Map<number, { seen: Seen[]; until: number }>(); // by the number of the block; until: performance.now()
   private abort: AbortController | undefined; // of the block that is being read
   private failed = -Infinity; // performance.now() of the latest failure
 
   constructor(private readonly camera: string, private readonly clock: Clock, private readonly changed: () => void) {}
 
-  /** Reads these renditions, and no others. */
-  follow(renditions: string[]): void {
+  /** Reads these renditions, and no others. One of them is so many seconds behind, the others less. */
+  follow(renditions: string[], behind: number): void {
+    this.behind = 1000 * behind;
     if (renditions.join() === this.names.join()) return;
     this.names = renditions;
     this.known.clear();
@@ -148,9 +155,10 @@ export class Recall {
       const all = await Promise.all(this.names.map((name) => this.rendition(playlistOf(this.camera, name) + range, abort)));
       if (abort.signal.aborted) return;
       this.known.delete(n); // the newest stands last
-      const grows = (n + 1) * block + growing > this.clock.now();
-      this.known.set(n, { seen: all.flat(), until: grows ? performance.now() + anew : Infinity });
-      if (grows) setTimeout(this.changed, anew + 50); // a picture that stands gets what comes
+      const quiet = this.clock.now() - (n + 1) * block - growing; // ms
+      const wait = quiet < 0 ? anew : quiet < this.behind ? later : Infinity;
+      this.known.set(n, { seen: all.flat(), until: performance.now() + wait });
+      if (wait < Infinity) setTimeout(this.changed, wait + 50); // a picture that stands gets what comes
       for (const old of this.known.keys()) {
         if (this.known.size <= blocks) break;
         this.known.delete(old);
@@ -164,7 +172,7 @@ export class Recall {
   }
 
   private async rendition(playlist: string, abort: AbortController): Promise<Seen[]> {
-    const res = await fetch(playlist, { signal: abort.signal });
+    const res = await ask(playlist, abort);
     if (res.status === 404 || res.status === 410) return []; // nothing was seen then, or it has expired
     if (!res.ok) throw new Error(`${playlist}: ${res.status}`);
     const all: Seen[] = [];
