@@ -15,8 +15,8 @@ export class Boxes {
   private frame = 0;
   private ended = false;
 
-  /** past shows the past of the camera. got is told its renditions, again and again. */
-  constructor(private readonly camera: string, private readonly screen: Screen, past: Rewind, clock: Clock, private readonly got: (all: Rendition[]) => void) {
+  /** past shows the past of the camera. got is told its renditions, and the names of those with data, again and again. */
+  constructor(private readonly camera: string, private readonly screen: Screen, past: Rewind, clock: Clock, private readonly got: (all: Rendition[], data: string[]) => void) {
     this.watcher = new Watcher(camera, () => this.draw());
     let shown: number | undefined; // the time of the past picture
     const drawPast = () => { if (shown !== undefined) past.overlay.draw(this.ended ? [] : this.recall.at(shown), false); };
@@ -44,7 +44,7 @@ export class Boxes {
       const data = all.filter((r) => r.role === 'data'), names = data.map((r) => r.name);
       this.watcher.follow(names);
       this.recall.follow(names, Math.max(...data.map((r) => r.behind_s ?? Infinity)));
-      this.got(all);
+      this.got(all, names);
     }, () => undefined); // egress is away: the next look may find it
   }
 

@@ -185,6 +185,9 @@ export class Deck {
     this.draw();
   }
 
+  /** Takes the names of a camera's data renditions, whose notes the timeline shows. */
+  follow(lane: number, names: string[]): void { this.lanes.all[lane]!.follow(names); }
+
   /** It is to be called once a second. */
   tick(): void {
     const now = this.clock.now();

@@ -93,7 +93,10 @@ export class Stage {
     this.screen.video.addEventListener('volumechange', () => this.drawSound()); // the browser may mute it
     this.quality.addEventListener('change', () => this.screen.player.choose(this.quality.value));
     this.findings = new Findings(camera.id);
-    this.boxes = this.all.map((s, i) => new Boxes(s.camera.id, s.screen, this.deck.rewinds[i]!, clock, (all) => { if (!i) this.findings.got(all); }));
+    this.boxes = this.all.map((s, i) => new Boxes(s.camera.id, s.screen, this.deck.rewinds[i]!, clock, (all, data) => {
+      if (!i) this.findings.got(all);
+      this.deck.follow(i, data);
+    }));
     this.root.replaceChildren(
       this.pictures,
       this.deck.element,

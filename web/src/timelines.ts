@@ -1,5 +1,5 @@
 // Reads the timelines of a camera: of its footage, and of the notes of processors.
-import { Refusal, renditions } from './api';
+import { Refusal } from './api';
 import { firstFrom, covered, merge, read, type Footage, type Timeline } from './footage';
 import { base } from './session';
 import { length, stepFor, type View } from './timescale';
@@ -29,10 +29,7 @@ export class Timelines {
   private refreshing = false;
   private refreshed = 0;
 
-  constructor(private readonly source: Source, private readonly changed: () => void) {
-    // Who has a share link sees no other rendition.
-    if (!base) void renditions(source.camera).then((all) => this.follow(all.filter((r) => r.role === 'data').map((r) => r.name)), () => undefined);
-  }
+  constructor(private readonly source: Source, private readonly changed: () => void) {}
 
   destroy(): void {
     clearTimeout(this.timer);
@@ -41,8 +38,11 @@ export class Timelines {
   }
 
   /** Takes the data renditions of the camera, whose notes are shown. */
-  private follow(names: string[]): void {
-    this.data = names.slice(0, mostNotes);
+  follow(names: string[]): void {
+    const data = names.slice(0, mostNotes);
+    if (data.join() === this.data.join()) return;
+    this.data = data;
+    for (const name of this.notes.keys()) if (!data.includes(name)) this.notes.delete(name);
     if (this.wanted) this.look(this.wanted.view, this.wanted.width);
   }
 
