@@ -1,7 +1,7 @@
 // Plays the past of one camera over its picture. It has a video element of its own, so that
 // the live player keeps its.
 import type Hls from 'hls.js';
-import type { ErrorData, FragLoadedData, FragLoadingData } from 'hls.js';
+import type { ErrorData, FragLoadedData, FragLoadingData, RetryConfig } from 'hls.js';
 import { h, icon, show, text } from './dom';
 import { failure } from './format';
 import { Growing, growingLoader, locate, look, timeOf, type Has, type Place } from './growing';
@@ -61,6 +61,13 @@ const patience = 10_000; // ms without progress before the player is made again
 const again = 2000; // ms after an error before it is tried again
 const low = 0.3; // s: with less in the buffer, the picture stops
 const edge = 30_000; // ms: the end of a playlist that is so new is the newest footage
+
+// A fragment is asked for until it comes. By itself hls.js takes one that it cannot load for a gap,
+// if the playlist may grow. That is right for footage that has expired alone.
+export const untilItComes: RetryConfig = {
+  maxNumRetry: Infinity, retryDelayMs: 1000, maxRetryDelayMs: 3000,
+  shouldRetry: (_config, _count, late, answer) => late || !!answer && answer.code !== 404 && answer.code !== 410,
+};
 const crossed = 'M2 5h7.5v6H2zM9.5 7.2 14 5v6l-4.5-2.2M1.5 2.5l13 11';
 
 export class Rewind implements Past {
@@ -85,7 +92,7 @@ export class Rewind implements Past {
   private asked = 0; // performance.now() of the latest seek
   private loading = false;
   private readonly loaded = new Set<number | string>(); // numbers of the fragments that hls.js has loaded
-  private halted: { until: number; to?: number } | undefined; // hls.js has stopped at an error: when to go on, and at which time if not here
+  private halted: { until: number; to?: number } | undefined; // hls.js does not go on after an error: when to go on, and at which time if not here
   private failing = false; // the text over the picture is that of an error
   private last = -1;
   private progress = 0;
@@ -267,6 +274,7 @@ export class Rewind implements Past {
     const growing = new Growing(time, () => this.clock.now(), () => (this.guide ?? this).at() ?? time, () => !(this.guide ?? this).playing);
     const hls = this.hls = new Lib({
       pLoader: growingLoader(Lib, growing),
+      fragLoadPolicy: { default: { ...Lib.DefaultConfig.fragLoadPolicy.default, errorRetry: untilItComes, timeoutRetry: untilItComes } },
       enableWorker: false,
       backBufferLength: 60,
       maxBufferLength: 20,
@@ -283,6 +291,7 @@ export class Rewind implements Past {
     }));
     hls.on(Lib.Events.FRAG_LOADED, own(({ frag }: FragLoadedData) => {
       this.loading = false;
+      if (!this.broken) this.halted = undefined;
       this.loaded.add(frag.sn);
     }));
     hls.on(Lib.Events.ERROR, own((e: ErrorData) => this.failed(Lib, hls, e, time)));
@@ -346,10 +355,10 @@ export class Rewind implements Past {
     this.errors.push(failure(e));
     if (this.errors.length > 20) this.errors.shift();
     if (e.type === Lib.ErrorTypes.NETWORK_ERROR) this.loading = false;
-    if (!e.fatal) return;
     const code = e.response?.code, to = e.frag?.endProgramDateTime;
-    // Footage that a playlist tells of may have expired.
-    if ((code === 404 || code === 410) && to && !this.guide) this.halted = { until: 0, to };
+    // The last fragment of a playlist has expired: hls.js takes it for no gap.
+    if ((code === 404 || code === 410) && to && !e.frag?.gap && !this.guide) this.halted = { until: 0, to };
+    else if (!e.fatal) return;
     else if (code === 404 || code === 400) this.to.nothing(this.at() ?? time);
     else if (code === 410) this.fail('This footage has expired');
     else if (code === 406 || e.details === Lib.ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR) this.fail('This browser cannot play it');

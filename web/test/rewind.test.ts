@@ -1,5 +1,6 @@
 import { test, type TestContext } from 'node:test';
 import assert from 'node:assert/strict';
+import type { RetryConfig } from 'hls.js';
 import type { Clock } from '../src/pace';
 import type { library } from '../src/player';
 import { Rewind, type Guide } from '../src/rewind';
@@ -31,7 +32,7 @@ class Hls {
   static Events = Object.fromEntries(['FRAG_LOADING', 'FRAG_LOADED', 'FRAG_BUFFERED', 'ERROR', 'LEVEL_LOADED'].map((x) => [x, x]));
   static ErrorTypes = { NETWORK_ERROR: 'network', MEDIA_ERROR: 'media' };
   static ErrorDetails = { MANIFEST_INCOMPATIBLE_CODECS_ERROR: 'codecs' };
-  static DefaultConfig = { loader: class { /* nothing is loaded */ } };
+  static DefaultConfig = { loader: class { /* nothing is loaded */ }, fragLoadPolicy: { default: {} } };
   static all: Hls[] = [];
   static gaps: number[] = [];
   static get last(): Hls { return Hls.all[Hls.all.length - 1]!; }
@@ -45,7 +46,7 @@ class Hls {
     sn: i, start: 2 * i, duration: 2, gap: Hls.gaps.includes(i), programDateTime: t0 + 2000 * i, endProgramDateTime: t0 + 2000 * i + 2000,
   }));
 
-  constructor() { Hls.all.push(this); }
+  constructor(readonly config: { fragLoadPolicy: { default: Record<'errorRetry' | 'timeoutRetry', RetryConfig> } }) { Hls.all.push(this); }
 
   get playingDate(): Date | null { return this.latestLevelDetails && this.video ? new Date(t0 + this.video.currentTime * second) : null; }
   on(event: string, f: (e: string, data: unknown) => void): void { this.heard.push([event, f]); }
@@ -131,15 +132,15 @@ test('a gap, and a fragment that has fewer pictures than it says, are passed ove
 test('after a lost request what is in the buffer plays on, and it loads again', async (t) => {
   const { rewind, pass, shows, heard, picture } = await playing(t, 10);
   const first = Hls.last;
-  first.fails(0, true, 5);
+  first.fails(0, true); // the playlist, which was to be longer
   await pass(3 * second);
   assert.deepEqual([first.loads, first.destroyed, shows()], [1, false, '']);
   assert.equal(rewind.video.currentTime, 3.25);
-  first.fails(0, true, 5);
+  first.fails(0, true); // the playlist, which was to be longer
   await pass(3 * second);
   assert.deepEqual([first.loads, shows()], [2, '']);
   await pass(5 * second);
-  first.fails(0, true, 5); // nothing is left to play
+  first.fails(0, true); // nothing is left to play
   assert.equal(shows(), 'The server does not answer');
   await pass(3 * second);
   assert.ok(first.destroyed && rewind.at() === t0 + 10 * second, `at ${rewind.at()! - t0}`);
@@ -168,18 +169,34 @@ test('when the first playlist fails it is asked for again, and at once by who pl
   assert.equal(shows(), '');
 });
 
-test('behind a fragment that has expired it goes on', async (t) => {
-  const { rewind, pass, shows, heard } = await playing(t, 4);
-  Hls.last.fails(410, true, 2);
-  await pass(2 * second);
-  assert.deepEqual([Hls.all.length, rewind.video.currentTime], [1, 2.25]);
-  await pass(2 * second);
-  assert.deepEqual([Hls.all.length, rewind.at(), shows()], [2, t0 + 6 * second, '']);
-  assert.equal(heard.length, 1);
-  assert.match(heard[0]!, /^3\.\d+ is 6$/);
+test('a fragment is asked for until it comes, unless it has expired', async (t) => {
+  await playing(t, 4);
+  const { errorRetry, timeoutRetry } = Hls.last.config.fragLoadPolicy.default;
+  const again = (r: RetryConfig, late: boolean, code?: number) => r.maxNumRetry === Infinity && r.shouldRetry!(r, 99, late, code === undefined ? undefined : { url: '', code }, false);
+  assert.ok(again(timeoutRetry, true));
+  for (const code of [0, 401, 500, 503]) assert.ok(again(errorRetry, false, code), `${code}`);
+  for (const code of [404, 410, undefined]) assert.ok(!again(errorRetry, false, code), `${code}`);
+});
+
+test('behind footage that has expired it goes on', async (t) => {
+  const { rewind, video, pass, shows, heard } = await playing(t, 4);
+  const first = Hls.last;
+  first.fragments[2]!.gap = true; // hls.js sets it
+  first.fails(410, false, 2);
+  await pass(5 * second);
+  assert.deepEqual([Hls.all.length, rewind.video.currentTime, shows()], [1, 6, '']);
+
+  first.has(3);
+  video.range = [6, 8];
+  first.fails(410, false, 59); // the last one: hls.js tries for ever
+  await pass(second);
+  assert.deepEqual([Hls.all.length, rewind.video.currentTime], [1, 7]);
+  await pass(second);
+  assert.deepEqual([Hls.all.length, rewind.at(), shows(), heard], [2, t0 + 120 * second, '', ['7.75 is 120']]);
+
   // A time that is asked for meanwhile counts.
   Hls.last.open();
-  Hls.last.fails(404, true, 3);
+  Hls.last.fails(404, true, 59);
   rewind.seek(t0 + 60 * second, false);
   await pass(second);
   assert.equal(rewind.at(), t0 + 60 * second);
