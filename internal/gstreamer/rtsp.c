@@ -7,6 +7,7 @@
 #include <gst/rtp/gstrtcpbuffer.h>
 #include <gst/rtp/gstrtpbuffer.h>
 #include <gst/rtsp/gstrtspmessage.h>
+#include <gst/rtsp/gstrtspurl.h>
 #include <string.h>
 
 // In rtsp_export.go.
@@ -424,12 +425,39 @@ typedef struct {
   char *uri;
   int sent; // how often
   gboolean refused;
+  char *address; // of the camera; NULL: it has redirected to another one
 } Login;
 
 static void login_free(gpointer p, GClosure *closure) {
   Login *l = p;
   g_free(l->uri);
+  g_free(l->address);
   g_free(l);
+}
+
+// address_of returns host, port and transport of the address to which rtspsrc is connected.
+static char *address_of(GstElement *src) {
+  char *location = NULL, *address = NULL;
+  GstRTSPUrl *url = NULL;
+  guint16 port = 0;
+  g_object_get(src, "location", &location, NULL);
+  if (gst_rtsp_url_parse(location, &url) == GST_RTSP_OK && gst_rtsp_url_get_port(url, &port) == GST_RTSP_OK)
+    address = g_strdup_printf("%s:%u, %d", url->host, port, url->transports);
+  gst_rtsp_url_free(url);
+  g_free(location);
+  return address;
+}
+
+// forget_login takes the credentials from an rtspsrc that the camera has redirected to another address.
+// rtspsrc has a new connection then, and has sent nothing over it.
+static void forget_login(GstElement *src, Login *l) {
+  char *now = address_of(src);
+  if (l->address != NULL && g_strcmp0(now, l->address) != 0) {
+    g_clear_pointer(&l->address, g_free);
+    g_object_set(src, "user-id", NULL, "user-pw", NULL, NULL);
+    framelogRTSPMessage(l->conn, FL_RTSP_REDIRECTED, NULL, 0, 0);
+  }
+  g_free(now);
 }
 
 // before_send stops rtspsrc from sending refused credentials again: it would do so
@@ -445,6 +473,7 @@ static gboolean before_send(GstElement *src, GstRTSPMessage *m, gpointer p) {
   char *answer;
   if (l->refused)
     return FALSE; // not even TEARDOWN, which would send them again
+  forget_login(src, l);
   if (gst_rtsp_message_parse_request(m, &method, &uri, NULL) != GST_RTSP_OK)
     return TRUE;
   if (method != l->method || g_strcmp0(uri, l->uri) != 0) {
@@ -467,6 +496,7 @@ void fl_rtsp_watch_login(GstElement *rtspsrc, uintptr_t conn, gboolean reopen) {
   Login *l = g_new0(Login, 1);
   l->conn = conn;
   l->allowed = reopen ? 3 : 2;
+  l->address = address_of(rtspsrc);
   g_object_set(rtspsrc, "udp-reconnect", reopen, NULL);
   g_signal_connect_data(rtspsrc, "before-send", G_CALLBACK(before_send), l, login_free, 0);
 }

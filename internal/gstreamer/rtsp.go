@@ -49,6 +49,7 @@ type RTSP struct {
 	tracks       map[uint8]*rtspTrack
 	reports      map[uint32]rtspReport // by SSRC
 	playing      bool
+	redirected   bool      // to another address, which gets no credentials
 	noSound      string    // encoding of sound that was announced and does not come
 	noSoundErr   error     // why, if an element failed
 	soundStream  uint      // rtspsrc's number of the sound that is selected

@@ -13,7 +13,7 @@
 #define FL_RTSP_BIAS (G_GINT64_CONSTANT(1) << 32)
 
 // Kinds of fl_rtsp messages.
-enum { FL_RTSP_ERROR = 1, FL_RTSP_EOS, FL_RTSP_PLAYING, FL_RTSP_CERTIFICATE, FL_RTSP_SOUND_ERROR, FL_RTSP_VIDEO_EOS };
+enum { FL_RTSP_ERROR = 1, FL_RTSP_EOS, FL_RTSP_PLAYING, FL_RTSP_CERTIFICATE, FL_RTSP_SOUND_ERROR, FL_RTSP_VIDEO_EOS, FL_RTSP_REDIRECTED };
 
 // The name of the bin that holds the elements of the sound.
 #define FL_RTSP_SOUND_BIN "sound"

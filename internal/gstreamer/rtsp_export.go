@@ -168,7 +168,17 @@ func framelogRTSPMessage(conn C.uintptr_t, kind C.int, domain *C.char, code, sta
 	r := rtspOf(conn)
 	switch kind {
 	case C.FL_RTSP_ERROR:
-		r.fail(rtspError(C.GoString(domain), int(code), int(status)))
+		e := rtspError(C.GoString(domain), int(code), int(status))
+		r.mu.Lock()
+		if r.redirected && e.Failure == rtspconn.NotAuthorized {
+			e.Failure = rtspconn.Redirected
+		}
+		r.mu.Unlock()
+		r.fail(e)
+	case C.FL_RTSP_REDIRECTED:
+		r.mu.Lock()
+		r.redirected = true
+		r.mu.Unlock()
 	case C.FL_RTSP_SOUND_ERROR:
 		r.failSound(rtspError(C.GoString(domain), int(code), 0))
 	case C.FL_RTSP_EOS:
