@@ -42,8 +42,9 @@ export class Boxes {
     renditions(this.camera).then((all) => {
       if (this.ended) return;
       const data = all.filter((r) => r.role === 'data'), names = data.map((r) => r.name);
-      this.watcher.follow(names);
-      this.recall.follow(names, Math.max(...data.map((r) => r.behind_s ?? Infinity)));
+      const going = data.filter((r) => r.behind_s !== null || r.processor); // the archive alone has the others
+      this.watcher.follow(going.map((r) => r.name));
+      this.recall.follow(names, Math.max(0, ...going.map((r) => r.behind_s ?? Infinity)));
       this.got(all, names);
     }, () => undefined); // egress is away: the next look may find it
   }

@@ -40,3 +40,25 @@ test('the timeline has the notes of a processor that is found later', async (t) 
   assert.deepEqual([...timelines.notes.keys()], ['motion']);
   boxes.destroy();
 });
+
+test('the newest boxes are not asked of a rendition that the archive alone has', async (t) => {
+  const pass = time(t), asked = new Set<string>();
+  t.mock.method(globalThis, 'fetch', (url: string) => {
+    const { pathname } = new URL(url, 'http://server');
+    asked.add(pathname.match(/^.hls.yard.(.*)\.m3u8$/)?.[1] ?? '');
+    return Promise.resolve(pathname === '/v1/cameras/yard' ? Response.json({ renditions: [
+      { name: 'motion', role: 'data', processor: 'motion', behind_s: 1 },
+      { name: 'starts', role: 'data', processor: 'people', behind_s: null },
+      { name: 'before', role: 'data', processor: '', behind_s: null },
+    ] }) : new Response(null, { status: 404 }));
+  });
+  const screen = { video: document.createElement('video'), overlay: { draw: () => undefined }, player: { shown: () => null } };
+  let listed: string[] = [];
+  const boxes = new Boxes('yard', screen as unknown as Screen, {} as Rewind, new Clock(), (_, data) => { listed = data; });
+  for (let i = 0; i < 8; i++) {
+    await pass(1000);
+    for (let j = 0; j < 5; j++) await new Promise(setImmediate);
+  }
+  assert.deepEqual([['motion', 'starts', 'before'].filter((name) => asked.has(name)), listed], [['motion', 'starts'], ['motion', 'starts', 'before']]);
+  boxes.destroy();
+});
