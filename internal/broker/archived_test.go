@@ -115,7 +115,7 @@ func (e *archiveEnv) want(what string, want map[schemas.Topic]int64) {
 // The broker does not answer for a moment while archivers go on. What was known counts until it can be
 // read again, and what can be read is read.
 func TestArchivedStaysKnown(t *testing.T) {
-	inMemory(t, func(t *testing.T, e *archiveEnv) {
+	inMemory(t, func(_ *testing.T, e *archiveEnv) {
 		raw, boxes, faces := schemas.Topic{Camera: "yard"}, schemas.Topic{Camera: "yard", Rendition: "boxes"}, schemas.Topic{Camera: "yard", Rendition: "faces"}
 		for _, topic := range []schemas.Topic{raw, boxes, faces} {
 			e.create(topic)
@@ -152,7 +152,7 @@ func TestArchivedStaysKnown(t *testing.T) {
 // A topic is deleted and made again. What was archived of the old one says nothing about the new one,
 // also while nothing can be read of that.
 func TestArchivedOfAnotherTopic(t *testing.T) {
-	inMemory(t, func(t *testing.T, e *archiveEnv) {
+	inMemory(t, func(_ *testing.T, e *archiveEnv) {
 		raw := schemas.Topic{Camera: "yard"}
 		e.create(raw)
 		e.commit(raw, "one", 1, 1000)

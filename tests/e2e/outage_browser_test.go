@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -52,4 +53,49 @@ func TestPageAfterAnOutage(t *testing.T) {
 	})
 	other.Eval("window.dispatchEvent(new Event('online')), 0", nil) // else it takes half a minute
 	other.Wait(2*testenv.Patience, both("socket"))
+}
+
+// The past goes on where it stood after its network was away: with the same player if that had
+// enough in its buffer, else with another one.
+func TestPageShowsThePastAfterAnOutage(t *testing.T) {
+	testenv.Long(t) // some four minutes: players wait for answers, and play their buffers out
+	b := testenv.Chromium(t)
+	f := testenv.Up(t, testenv.UpOptions{})
+	from := time.Now().Add(-time.Hour).Truncate(time.Second)
+	system.RecordPast(t, f, "cam", system.Span{From: from, To: from.Add(100 * time.Second)})
+	network := testenv.SlowNetworkTo(t, f.URL)
+	p := b.Open(t, network.URL+"/#cam")
+	tellFailure(t, p)
+	p.Wait(2*testenv.Patience, "document.querySelector('#stage .bar canvas')")
+	p.Eval(fmt.Sprintf("window.framelog.show(%d, true)", from.UnixMilli()), nil)
+	reaches := func(after time.Duration) {
+		t.Helper()
+		p.Wait(3*testenv.Patience, fmt.Sprintf("%s >= %d", taken, from.Add(after).UnixMilli()))
+	}
+	reaches(time.Second)
+	const video = "document.querySelector('#stage .past video')"
+	var before, after string
+	p.Eval(video+".src", &before)
+	network.Cut(true)
+	p.Wait(2*testenv.Patience, "window.framelog.past().errors.length > 0")
+	network.Cut(false)
+	reaches(30 * time.Second) // more than was in the buffer
+	if p.Eval(video+".src", &after); after != before {
+		t.Error("after a short outage there is another player")
+	}
+
+	network.Cut(true)
+	p.Wait(4*testenv.Patience, "document.querySelector('#stage .past .veil:not([hidden])')?.textContent === 'The server does not answer'")
+	const at = "Math.round(window.framelog.past().at)"
+	var stands, still, on int64
+	p.Eval(at, &stands)
+	<-time.After(5 * time.Second) // it may be tried again meanwhile
+	p.Eval(at, &still)
+	network.Cut(false)
+	p.Wait(3*testenv.Patience, fmt.Sprintf("%s > %d", taken, stands))
+	p.Eval(taken, &on)
+	if still-stands > 500 || on-stands > 3000 {
+		t.Errorf("it stands at %d ms, then at %d, and goes on at %d", stands-from.UnixMilli(), still-from.UnixMilli(), on-from.UnixMilli())
+	}
+	p.Wait(testenv.Patience, "document.querySelector('#stage .past .veil').hidden")
 }
