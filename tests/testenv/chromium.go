@@ -149,24 +149,31 @@ func (p *Page) take(m chromedp.ConsoleMessage) {
 // value to result (a pointer as for json.Unmarshal, or nil).
 func (p *Page) Eval(expression string, result any) {
 	p.t.Helper()
+	if err := p.eval(expression, result); err != nil {
+		p.t.Fatalf("testenv: page: evaluate %s: %v\nconsole:\n%s", expression, err, strings.Join(p.Console(), "\n"))
+	}
+}
+
+func (p *Page) eval(expression string, result any) error {
 	ctx, cancel := context.WithTimeout(p.ctx, 2*Patience)
 	defer cancel()
 	b, err := chromedp.Run(ctx, chromedp.Evaluate[[]byte](expression, chromedp.EvalAwaitPromise))
 	if err == nil && result != nil {
 		err = json.Unmarshal(b, result)
 	}
-	if err != nil {
-		p.t.Fatalf("testenv: page: evaluate %s: %v\nconsole:\n%s", expression, err, strings.Join(p.Console(), "\n"))
-	}
+	return err
 }
 
-// Wait polls a JavaScript condition.
+// Wait polls a JavaScript condition. The page may be loaded anew meanwhile.
 func (p *Page) Wait(timeout time.Duration, condition string) {
 	p.t.Helper()
 	if !Poll(p.t, timeout, func() bool {
 		var ok bool
-		p.Eval("!!("+condition+")", &ok)
-		return ok
+		err := p.eval("!!("+condition+")", &ok)
+		if err != nil && !strings.Contains(err.Error(), "navigated") {
+			p.t.Fatalf("testenv: page: evaluate %s: %v\nconsole:\n%s", condition, err, strings.Join(p.Console(), "\n"))
+		}
+		return ok && err == nil
 	}) {
 		p.t.Fatalf("testenv: page: waited %v for %s\nconsole:\n%s", timeout, condition, strings.Join(p.Console(), "\n"))
 	}
