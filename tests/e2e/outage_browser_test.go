@@ -38,7 +38,11 @@ func TestPageAfterAnOutage(t *testing.T) {
 	p.Eval(tilesSampler, nil)
 	w.back("at first", time.Now(), ids...)
 	network.Cut(true)
-	<-time.After(40 * time.Second) // an outage must last to be a long one
+	outage := 15 * time.Second // it must last to be a long one
+	if testenv.IsLong() {
+		outage = 40 * time.Second
+	}
+	<-time.After(outage)
 	again := time.Now()
 	network.Cut(false)
 	w.back("after an outage", again, ids...)
