@@ -17,7 +17,7 @@ import (
 	"github.com/framelog/framelog/internal/app/brokers"
 	"github.com/framelog/framelog/internal/app/cli"
 	"github.com/framelog/framelog/internal/clip"
-	"github.com/framelog/framelog/internal/evidence"
+	"github.com/framelog/framelog/internal/fsync"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
 )
@@ -165,8 +165,8 @@ func numbered(name string, n int) string {
 	return fmt.Sprintf("%s-%d%s", strings.TrimSuffix(name, end), n, end)
 }
 
-// syncDir is evidence.SyncDir. A test changes it.
-var syncDir = evidence.SyncDir
+// syncDir is fsync.Dir. A test changes it.
+var syncDir = fsync.Dir
 
 // writeFile makes a file that is there only as a whole, also after a power cut. It replaces none.
 func writeFile(name string, write func(io.Writer) error) (err error) {

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/framelog/framelog/internal/clip"
-	"github.com/framelog/framelog/internal/evidence"
+	"github.com/framelog/framelog/internal/fsync"
 )
 
 // TestClipWithoutPictures: a clip of which no picture is shown has no file and no number. If there is
@@ -97,7 +97,7 @@ func TestWriteFileIsDurable(t *testing.T) {
 		}
 		return failed
 	}
-	t.Cleanup(func() { syncDir = evidence.SyncDir })
+	t.Cleanup(func() { syncDir = fsync.Dir })
 	err := writeFile(name, func(w io.Writer) error { _, err := io.WriteString(w, "whole"); return err })
 	if !errors.Is(err, failed) || !slices.Equal(synced, []string{filepath.Dir(name)}) {
 		t.Errorf("%v; synced with the file in it: %v", err, synced)

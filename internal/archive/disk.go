@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/framelog/framelog/internal/fsync"
 )
 
 // disk is the Store in a directory of this path. Several hosts may share it by a network file
@@ -88,7 +90,7 @@ func (d disk) Create(_ context.Context, path string, write func(io.Writer) error
 // sync makes the names in a directory durable, and that of the directory.
 func (d disk) sync(dir string) error {
 	for ; ; dir = filepath.Dir(dir) {
-		if err := syncDir(d.path(dir)); err != nil || dir == "." {
+		if err := fsync.Dir(d.path(dir)); err != nil || dir == "." {
 			return err
 		}
 	}
@@ -127,15 +129,6 @@ func createPart(dir string) (part *os.File, err error) {
 	return part, err
 }
 
-// syncDir makes sure that the names in a directory are on disk.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // Append implements Store.
 func (d disk) Append(_ context.Context, path string, b []byte) error {
 	at := d.path(path)
@@ -147,7 +140,7 @@ func (d disk) Append(_ context.Context, path string, b []byte) error {
 	if err == nil {
 		err = f.Sync()
 	}
-	return errors.Join(err, f.Close(), syncDir(filepath.Dir(at)))
+	return errors.Join(err, f.Close(), fsync.Dir(filepath.Dir(at)))
 }
 
 // Rename implements Store.
@@ -172,7 +165,7 @@ func (d disk) Remove(_ context.Context, path string) error {
 	if err := os.Remove(at); err != nil || filepath.Dir(path) != holdsName {
 		return err
 	}
-	return syncDir(filepath.Dir(at)) // a hold that was released does not come back
+	return fsync.Dir(filepath.Dir(at)) // a hold that was released does not come back
 }
 
 // RemoveDir implements Store.
@@ -185,7 +178,7 @@ func (d disk) RemoveAll(_ context.Context, dir string) error { return os.RemoveA
 func (d disk) Lock(ctx context.Context) (context.Context, func(), error) {
 	dir := d.path(holdsName)
 	if err := os.Mkdir(dir, 0o755); err == nil {
-		err = syncDir(string(d))
+		err = fsync.Dir(string(d))
 		if err != nil {
 			return nil, nil, err
 		}

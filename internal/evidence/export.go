@@ -18,6 +18,7 @@ import (
 
 	"github.com/framelog/framelog/internal/clip"
 	"github.com/framelog/framelog/internal/cmaf"
+	"github.com/framelog/framelog/internal/fsync"
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
 )
@@ -66,13 +67,13 @@ func Export(ctx context.Context, log clip.Log, r Request) (_ *Manifest, err erro
 	if err := r.write(ctx, log, m, clips, part); err != nil {
 		return nil, err
 	}
-	if err := SyncDir(part); err != nil {
+	if err := fsync.Dir(part); err != nil {
 		return nil, err
 	}
 	if err := os.Rename(part, r.Dir); err != nil {
 		return nil, err
 	}
-	return m, SyncDir(filepath.Dir(filepath.Clean(r.Dir)))
+	return m, fsync.Dir(filepath.Dir(filepath.Clean(r.Dir)))
 }
 
 // compared is a log without clip.Files, so that all bytes of an archive are compared with their sums.
@@ -276,13 +277,4 @@ func writeFile(path string, b []byte) error {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
-}
-
-// SyncDir makes sure that the names in a directory are on disk.
-func SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -13,9 +13,9 @@ var mayNeed = map[string][]string{
 	"internal/cmaf":          {"schemas", "internal/codec"},
 	"internal/clip":          {"schemas", "internal/kafka", "internal/medialog", "internal/codec", "internal/cmaf", "internal/when"},
 	"internal/summary":       {"schemas", "internal/when"},
-	"internal/archive":       {"schemas", "internal/kafka", "internal/medialog", "internal/codec", "internal/cmaf", "internal/clip", "internal/summary", "internal/when"},
+	"internal/archive":       {"schemas", "internal/kafka", "internal/medialog", "internal/codec", "internal/cmaf", "internal/clip", "internal/summary", "internal/when", "internal/fsync"},
 	"internal/archive/s3":    {},
-	"internal/evidence":      {"schemas", "internal/kafka", "internal/medialog", "internal/codec", "internal/cmaf", "internal/clip", "internal/when"},
+	"internal/evidence":      {"schemas", "internal/kafka", "internal/medialog", "internal/codec", "internal/cmaf", "internal/clip", "internal/when", "internal/fsync"},
 	"internal/kafka":         {"schemas"},
 	"internal/medialog":      {"schemas", "internal/kafka"},
 	"internal/registry":      {"schemas", "internal/kafka", "internal/secrets"},
@@ -25,7 +25,7 @@ var mayNeed = map[string][]string{
 	"internal/rtspconn":      {"schemas", "internal/codec"},
 	"internal/gstreamer":     {"schemas", "internal/codec", "internal/rtspconn"},
 	"internal/camsim":        {"schemas", "internal/codec", "internal/gstreamer", "internal/rtspconn"},
-	"archiver":               {"schemas", "internal/kafka", "internal/medialog", "internal/registry", "internal/secrets", "internal/share", "internal/codec", "internal/cmaf", "internal/clip", "internal/summary", "internal/archive", "internal/when"},
+	"archiver":               {"schemas", "internal/kafka", "internal/medialog", "internal/registry", "internal/secrets", "internal/share", "internal/codec", "internal/cmaf", "internal/clip", "internal/summary", "internal/archive", "internal/when", "internal/fsync"},
 	"monitor":                {"schemas", "internal/kafka", "internal/medialog", "internal/registry", "internal/secrets", "monitor/lag"},
 	"egress/parts":           {},
 	"egress/live":            {"schemas", "egress/access", "egress/answer", "egress/parts", "internal/tcpinfo"},
@@ -38,6 +38,7 @@ var mayNeed = map[string][]string{
 	"internal/app/upgrade":   {"schemas", "internal/secrets", "internal/kafka", "internal/registry", "internal/app/config"},
 	"internal/when":          {},
 	"internal/tcpinfo":       {},
+	"internal/fsync":         {},
 }
 
 func TestPackagesNeedWhatIsBelowThem(t *testing.T) {
