@@ -143,7 +143,7 @@ export class Rewind implements Past {
     this.target = spot?.time ?? time;
     if (spot) {
       if (!play) this.video.pause(); // before the jump: Chromium may show the next picture if it comes behind it
-      this.video.currentTime = spot.position;
+      this.jump(spot.position);
       this.run();
       if (spot.time > time + 1000) this.to.skipped(time, spot.time);
     } else this.attach(time);
@@ -187,9 +187,10 @@ export class Rewind implements Past {
    */
   step(by: 1 | -1, frame: number): void {
     this.pause();
-    const from = this.mediaTime !== undefined && Math.abs(this.mediaTime - this.video.currentTime) < 1 ? this.mediaTime : this.video.currentTime;
-    // The middle of the picture that is wanted: the times of pictures are not exact.
-    this.video.currentTime = from + (by > 0 ? 1.5 : -0.5) * (this.lengths.length ? Math.min(...this.lengths) : frame);
+    const length = this.lengths.length ? Math.min(...this.lengths) : frame;
+    // The middle of the picture that is wanted: the times of pictures are not exact. Before the
+    // picture of the last step or seek is told, the video is somewhere in it.
+    this.jump(this.mediaTime !== undefined ? this.mediaTime + (by > 0 ? 1.5 : -0.5) * length : this.video.currentTime + by * length);
   }
 
   /** What the playlist that is played has of a time; undefined if there is no playlist yet. */
@@ -234,6 +235,12 @@ export class Rewind implements Past {
       active: this.active, at: this.at() ?? null, playing: this.playing, waiting: this.waiting, rate: this.video.playbackRate,
       firstPictureMs: this.firstPicture, errors: [...this.errors],
     };
+  }
+
+  /** Moves the video. The picture that is shown is not that of its time until there is a new one. */
+  private jump(position: number): void {
+    this.mediaTime = undefined;
+    this.video.currentTime = position;
   }
 
   private run(): void {
@@ -320,7 +327,7 @@ export class Rewind implements Past {
     if (!spot) return;
     const { buffered, currentTime } = this.video;
     for (let i = 0; i < buffered.length; i++) {
-      if (buffered.start(i) <= spot.position + 0.001 && spot.position < buffered.end(i) && Math.abs(currentTime - spot.position) > 0.001) this.video.currentTime = spot.position;
+      if (buffered.start(i) <= spot.position + 0.001 && spot.position < buffered.end(i) && Math.abs(currentTime - spot.position) > 0.001) this.jump(spot.position);
     }
   }
 
@@ -331,7 +338,7 @@ export class Rewind implements Past {
       const length = mediaTime - (this.mediaTime ?? mediaTime);
       if (this.playing && !this.video.seeking && length > 0.005 && length < 1) this.lengths.push(length);
       if (this.lengths.length > 30) this.lengths.shift();
-      this.mediaTime = mediaTime;
+      if (!this.video.seeking) this.mediaTime = mediaTime;
       this.shown();
       const time = timeOf(this.places(), mediaTime);
       if (this.active && time !== undefined) this.pictured(time);
@@ -429,7 +436,7 @@ export class Rewind implements Past {
     const over = next !== undefined && details.fragments.some((f) => f.start < next && f.start + f.duration > end + 0.02 && (f.gap || this.loaded.has(f.sn)));
     if (over && !this.loading && this.ahead() < low) {
       this.progress = now;
-      video.currentTime = next;
+      this.jump(next);
     } else if (now - this.progress > patience && (next !== undefined || this.target !== undefined)) {
       this.attach(this.at() ?? this.clock.now());
       this.progress = now;
