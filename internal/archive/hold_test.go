@@ -172,22 +172,23 @@ func TestSpansHold(t *testing.T) {
 		from := testmedia.Start.Add(random(200*time.Hour)).AddDate(-2*rnd.IntN(2), 0, 0)
 		h := Hold{From: from, To: from.Add(random(10 * time.Hour))}
 		s := spansOf(t, files, known)
-		if err := s.hold(t.Context(), Series{"a", topic}, files, []Hold{h}); err != nil {
+		if err := s.read(t.Context(), Series{"a", topic}, files); err != nil {
 			t.Fatal(err)
 		}
+		s.hold(files, []Hold{h})
 		for i, f := range files {
 			t1, ok := known[uint64(i)]
 			if ok && f.held != h.touches(t1.from, t1.to) {
 				t.Fatalf("seed %d: file %d, %v: held %v", seed, f.First, t1, f.held)
 			}
-			if !ok && !f.held {
-				t.Fatalf("seed %d: file %d, which cannot be read, is not held", seed, f.First)
+			if f.unsure == ok {
+				t.Fatalf("seed %d: file %d: unsure %v, and it can be read: %v", seed, f.First, f.unsure, ok)
 			}
 		}
 	}
 }
 
-// A file that cannot be read is held if its camera has a hold. Times of files that do not exist any more are
+// A file that cannot be read stays if its camera has a hold. Times of files that do not exist any more are
 // forgotten.
 func TestSpansUnreadable(t *testing.T) {
 	h := Hold{From: testmedia.Start, To: testmedia.Start.Add(time.Minute)}
@@ -198,11 +199,14 @@ func TestSpansUnreadable(t *testing.T) {
 	early, late := h.From.Add(-3*maxStepBack), h.To.Add(time.Hour)
 	s := spansOf(t, files, map[uint64]span{0: {early, early.Add(time.Minute)}, 3: {late, late.Add(time.Minute)}})
 	for _, holds := range [][]Hold{nil, {h}} {
-		if err := s.hold(t.Context(), Series{"a", topic}, files, holds); err != nil {
+		if err := s.read(t.Context(), Series{"a", topic}, files); err != nil {
 			t.Fatal(err)
 		}
-		if held := len(holds) > 0; files[0].held || files[1].held != held || files[2].held != held || files[3].held {
-			t.Errorf("%d holds; held: %v, %v, %v, %v", len(holds), files[0].held, files[1].held, files[2].held, files[3].held)
+		s.hold(files, holds)
+		for i, f := range files {
+			if want := len(holds) > 0 && (i == 1 || i == 2); f.held || f.unsure != want {
+				t.Errorf("%d holds; file %d: held %v, unsure %v", len(holds), i, f.held, f.unsure)
+			}
 		}
 	}
 	s.begin([]scanned{{Series: Series{"a", topic}, files: files[2:]}})
@@ -256,9 +260,12 @@ func TestSpansAway(t *testing.T) {
 		s := spansOf(t, files, nil)
 		s.dir = In(slowStore{s.dir.store})
 		began := time.Now()
-		err := s.hold(t.Context(), Series{"a", topic}, files, []Hold{{}})
-		if took := time.Since(began); !errors.Is(err, fs.ErrNotExist) || took != 3*20*time.Second {
-			t.Errorf("after %v: %v", took, err)
+		err := s.read(t.Context(), Series{"a", topic}, files)
+		if took := time.Since(began); err != nil || !errors.Is(s.failure, fs.ErrNotExist) || took != 3*20*time.Second {
+			t.Errorf("after %v: %v, %v", took, err, s.failure)
+		}
+		if s.hold(files, []Hold{{}}); !files[0].unsure || !files[len(files)-1].unsure {
+			t.Error("what was not read may be deleted")
 		}
 	})
 }

@@ -80,6 +80,7 @@ type stored struct {
 	hidden time.Time // when it was deleted; zero: readers list it
 	newest bool      // readers list no later one of its series
 	held   bool
+	unsure bool // its times are not known, and its camera has a hold: it stays as it is
 }
 
 // deletion is a file that is deleted, and why.
@@ -97,7 +98,7 @@ type decision struct {
 }
 
 // decide chooses what is deleted. files are in any order; hidden ones are deleted already.
-// free is what is free on the file system. What is held stays, and the newest of each series for
+// free is what is free on the file system. What is held or may be held stays, and the newest of each series for
 // a while. Of the rest goes what is too old, then what is too much of one camera and rendition, then what is too much of all.
 func (c *KeepConfig) decide(files []stored, now time.Time, free int64) decision {
 	var d decision
@@ -141,7 +142,7 @@ func (c *KeepConfig) decide(files []stored, now time.Time, free int64) decision 
 // take deletes the files for which gone is true and that are not held. It returns the others.
 func (d *decision) take(files []stored, reason string, gone func(*stored) bool) (left []stored) {
 	for _, f := range files {
-		if f.held || !gone(&f) {
+		if f.held || f.unsure || !gone(&f) {
 			left = append(left, f)
 			continue
 		}

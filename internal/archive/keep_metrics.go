@@ -65,7 +65,7 @@ func (m *keepMetrics) set(ctx context.Context, k *Keeper, all []scanned, holds *
 				continue
 			}
 			bytes += f.Size
-			if f.held {
+			if f.held || f.unsure {
 				held += f.Size
 			}
 			if !first {

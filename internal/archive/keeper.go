@@ -86,9 +86,7 @@ func (k *Keeper) look(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := k.hold(ctx, &all[i], &holds); err != nil {
-			return err
-		}
+		k.hold(&all[i], &holds)
 		if err := errors.Join(k.finish(ctx, &all[i]), k.removeParts(ctx, &all[i], &holds)); err != nil {
 			return err
 		}
@@ -100,13 +98,13 @@ func (k *Keeper) look(ctx context.Context) error {
 			return err
 		}
 	}
-	k.tell(&holds, &d)
+	k.tell(&holds, &d, files)
 	k.metrics.set(ctx, k, all, &holds, &d)
 	return nil
 }
 
-// learn reads the times of files that have a hold, before the lock is taken: these are many after a start,
-// and who adds a hold waits for the lock.
+// learn reads the times of files whose camera has a hold, before the lock is taken: these are many after a
+// start, and who adds a hold waits for the lock. What it does not come to stays until a later look.
 func (k *Keeper) learn(ctx context.Context, all []scanned) error {
 	holds, err := k.c.Dir.Holds(ctx)
 	if err != nil {
@@ -123,16 +121,15 @@ func (k *Keeper) learn(ctx context.Context, all []scanned) error {
 	return nil
 }
 
-// hold marks the files of a series that a hold touches. A hold that cannot be read holds all. Errors: as
-// spans.hold.
-func (k *Keeper) hold(ctx context.Context, s *scanned, holds *Holds) error {
+// hold marks the files of a series that a hold touches. A hold that cannot be read holds all.
+func (k *Keeper) hold(s *scanned, holds *Holds) {
 	if len(holds.Unreadable) == 0 {
-		return k.spans.hold(ctx, s.Series, s.files, holds.about(s.Topic))
+		k.spans.hold(s.files, holds.about(s.Topic))
+		return
 	}
 	for i := range s.files {
 		s.files[i].held = true
 	}
-	return nil
 }
 
 // finish removes the files of a series that have been hidden for long enough. Those that are
@@ -143,7 +140,7 @@ func (k *Keeper) finish(ctx context.Context, s *scanned) error {
 	for _, f := range s.files {
 		var err error
 		switch {
-		case f.hidden.IsZero():
+		case f.hidden.IsZero(), f.unsure:
 		case f.held:
 			err = k.unhide(ctx, &f)
 		case k.now().Sub(f.hidden) >= k.c.Delay:
@@ -230,17 +227,26 @@ func (k *Keeper) remove(ctx context.Context, path string) error {
 }
 
 // tell logs, once, that holds cannot be read, and that limits are exceeded.
-func (k *Keeper) tell(holds *Holds, d *decision) {
-	now := fmt.Sprint(len(holds.Unreadable), d.over > 0)
+func (k *Keeper) tell(holds *Holds, d *decision, files []stored) {
+	unsure := 0
+	for i := range files {
+		if files[i].unsure {
+			unsure++
+		}
+	}
+	now := fmt.Sprint(len(holds.Unreadable), d.over > 0, unsure > 0)
 	if now == k.told {
 		return
 	}
-	if k.told != "" && len(holds.Unreadable) == 0 && d.over == 0 {
+	if k.told != "" && len(holds.Unreadable) == 0 && d.over == 0 && unsure == 0 {
 		k.log.Info("archive: all holds can be read, and the limits are kept")
 	}
 	k.told = now
 	for _, u := range holds.Unreadable {
 		k.log.Error("archive: a hold cannot be read, so nothing is deleted; look at the file, and remove it with \"framelog hold release\" or upgrade this process", "file", u.Path, "err", u.Cause)
+	}
+	if unsure > 0 {
+		k.log.Warn("archive: files of cameras with a hold are kept, since their times are not read yet or cannot be read; each look tries again", "files", unsure, "err", k.spans.failure)
 	}
 	if d.over > 0 {
 		k.log.Error("archive: it is larger than its limits, and all that is left is held, or the newest of its camera; release holds, or raise archive.limit", "bytes", d.over)

@@ -137,6 +137,45 @@ func testKeeper(t *testing.T, d Dir) {
 	}
 }
 
+// What a look does not come to read stays as it is, deleted or not, if its camera has a hold. The files of
+// other cameras are deleted meanwhile.
+func TestKeeperUnsure(t *testing.T) { onStores(t, testKeeperUnsure) }
+
+func testKeeperUnsure(t *testing.T, d Dir) {
+	at := &clock{testmedia.Start.Add(time.Hour)}
+	held, other := topic, schemas.Topic{Camera: "other"}
+	putFile(t, d, held, 1, testmedia.Start, 10, at.at)
+	putFile(t, d, held, 11, testmedia.Start.Add(time.Minute), 10, at.at)
+	putFile(t, d, other, 1, testmedia.Start, 10, at.at)
+	k, _, said := keeper(KeepConfig{Dir: d, Limit: 1, Delay: time.Minute}, at)
+	at.at = at.at.Add(time.Second)
+	if err := k.hide(t.Context(), &deletion{stored: stored{Kept: Kept{Series: Series{"life1", held}, First: 1, Last: 10}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.AddHold(t.Context(), Hold{Camera: held.Camera, From: testmedia.Start, To: testmedia.Start.Add(time.Second), At: at.at, Reason: "a burglary"}); err != nil {
+		t.Fatal(err)
+	}
+	k.spans.budget = -1
+	at.at = at.at.Add(2 * time.Minute)
+	for range 2 {
+		look(t, k)
+	}
+	if got := seqs(t, d, held); len(got) != 1 || got[0] != 11 {
+		t.Errorf("%v is left", got)
+	}
+	if got := seqs(t, d, other); len(got) != 0 {
+		t.Errorf("of another camera %v is left", got)
+	}
+	if n := strings.Count(said.String(), "files=2"); n != 1 {
+		t.Errorf("it says %d times how many it keeps:\n%s", n, said)
+	}
+	k.spans.budget = 0
+	look(t, k)
+	if got := seqs(t, d, held); len(got) != 1 || got[0] != 1 {
+		t.Errorf("%v is left when all is read", got)
+	}
+}
+
 // gauge is the sum of a metric; 0 without one.
 func gauge(t *testing.T, reg *prometheus.Registry, name string) (sum float64) {
 	t.Helper()

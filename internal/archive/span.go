@@ -1,8 +1,8 @@
 package archive
 
 import (
+	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -45,8 +45,10 @@ func (d Dir) span(ctx context.Context, path string) (span, error) {
 const (
 	// spanReads is how many files are read at once for their times.
 	spanReads = 8
-	// spanPatience is after how long without a read that works the others are not tried.
+	// spanPatience is after how long without a read that works a look reads no more.
 	spanPatience = time.Minute
+	// spanBudget is for how long a look reads. The next look goes on.
+	spanBudget = 5 * time.Minute
 )
 
 // spans reads the public times of files, and remembers them while the files exist. Public time may
@@ -57,6 +59,9 @@ type spans struct {
 	known   map[Series]map[numbers]micros // about 50 bytes a file
 	failed  map[Series]map[numbers]bool   // what could not be read in this look
 	reading time.Duration                 // in this look
+	budget  time.Duration                 // default spanBudget
+	until   time.Time                     // this look begins no read after it
+	failure error                         // the last of this look
 }
 
 // micros is a span in Unix microseconds. It is not shorter than the span.
@@ -69,7 +74,8 @@ func (s span) micros() micros {
 // begin begins a look at the archive. It forgets files that do not exist any more, and which files could not
 // be read.
 func (s *spans) begin(all []scanned) {
-	s.failed, s.reading = map[Series]map[numbers]bool{}, 0
+	s.failed, s.reading, s.failure = map[Series]map[numbers]bool{}, 0, nil
+	s.until = time.Now().Add(cmp.Or(s.budget, spanBudget))
 	before := s.known
 	s.known = map[Series]map[numbers]micros{}
 	for i := range all {
@@ -92,8 +98,8 @@ func (s *spans) of(f *stored) (t span, ok bool) {
 	return span{time.UnixMicro(m.from), time.UnixMicro(m.to)}, ok
 }
 
-// read reads the times of those files of a series that are not known yet. A file that could not be read in this
-// look is not tried again. Errors: that no file can be read any more; ctx's.
+// read reads the times of those files of a series that are not known yet, as far as a look may read. A file that
+// could not be read in this look is not tried again. Error: ctx's.
 func (s *spans) read(ctx context.Context, of Series, files []stored) error {
 	began := time.Now()
 	defer func() { s.reading += time.Since(began) }()
@@ -105,48 +111,47 @@ func (s *spans) read(ctx context.Context, of Series, files []stored) error {
 			unknown = append(unknown, &files[i])
 		}
 	}
-	var mu sync.Mutex // of known, failed and worked
+	var mu sync.Mutex // of known, failed, failure, until and worked
 	worked := began
-	reads, limited := errgroup.WithContext(ctx)
+	mayRead := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return ctx.Err() == nil && time.Now().Before(s.until)
+	}
+	var reads errgroup.Group
 	reads.SetLimit(spanReads)
 	for _, f := range unknown {
-		if limited.Err() != nil {
-			break
-		}
 		reads.Go(func() error {
-			t, err := s.dir.span(limited, f.path())
+			if !mayRead() {
+				return nil
+			}
+			t, err := s.dir.span(ctx, f.path())
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {
 				known[f.numbers()], worked = t.micros(), time.Now()
 				return nil
 			}
-			failed[f.numbers()] = true
-			if time.Since(worked) >= spanPatience {
-				return fmt.Errorf("archive: no file could be read for %v: %w", spanPatience, err)
+			failed[f.numbers()], s.failure = true, err
+			if now := time.Now(); now.Sub(worked) >= spanPatience {
+				s.until = now
 			}
 			return nil
 		})
 	}
-	if err := reads.Wait(); err != nil {
-		return err
-	}
+	_ = reads.Wait()
 	return ctx.Err()
 }
 
-// hold marks the files of a series that a hold touches, and those whose times cannot be read. Without
-// holds it reads nothing. Errors: those of read.
-func (s *spans) hold(ctx context.Context, of Series, files []stored, holds []Hold) error {
+// hold marks the files of a series that a hold touches. It reads nothing: those whose times are not known are
+// unsure.
+func (s *spans) hold(files []stored, holds []Hold) {
 	if len(holds) == 0 {
-		return nil
-	}
-	if err := s.read(ctx, of, files); err != nil {
-		return err
+		return
 	}
 	for i := range files {
 		t, ok := s.of(&files[i])
-		touched := slices.ContainsFunc(holds, func(h Hold) bool { return h.touches(t.from, t.to) })
-		files[i].held = files[i].held || !ok || touched
+		touched := ok && slices.ContainsFunc(holds, func(h Hold) bool { return h.touches(t.from, t.to) })
+		files[i].held, files[i].unsure = files[i].held || touched, files[i].unsure || !ok
 	}
-	return nil
 }
