@@ -40,7 +40,7 @@ type series struct {
 	seen    time.Time     // when newest came
 	waiting bool          // footage from from on waits until its minute is complete
 
-	slow  bool           // the last write has ended with errLogSlow
+	slow  bool           // a write has ended with errLogSlow, and none has worked since
 	tries map[uint64]int // failed attempts to read fragments that are not archived
 	told  string         // the newest problem that was logged; "": there is none
 }
@@ -312,7 +312,7 @@ func (r *series) write(ctx context.Context, file []schemas.Entry) error {
 		r.saw(&e)
 	}
 	err := r.put(ctx, file)
-	r.slow = errors.Is(err, errLogSlow)
+	r.slow = errors.Is(err, errLogSlow) || r.slow && err != nil
 	bad, footage := errors.AsType[*footageError](err)
 	switch {
 	case errors.Is(err, archive.ErrDiffers):
