@@ -22,7 +22,8 @@ type indexer struct {
 	client *kgo.Client
 	next   int64
 	seq    uint64
-	end    time.Time // of the newest footage
+	end    time.Time     // of the newest footage
+	ahead  time.Duration // of the clock of who writes
 }
 
 // index creates a topic, and opens it.
@@ -36,7 +37,11 @@ func (e *env) index(of schemas.Topic) *indexer {
 // put appends entries, in one batch.
 func (x *indexer) put(entries ...*schemas.Entry) {
 	x.e.t.Helper()
-	if err := x.client.ProduceSync(x.e.t.Context(), x.e.records(x.of, entries...)...).FirstErr(); err != nil {
+	records := x.e.records(x.of, entries...)
+	for _, r := range records {
+		r.Timestamp = time.Now().Add(x.ahead)
+	}
+	if err := x.client.ProduceSync(x.e.t.Context(), records...).FirstErr(); err != nil {
 		x.e.t.Fatal(err)
 	}
 	x.next += int64(len(entries))
@@ -152,6 +157,24 @@ func TestLeaderAwayAtStart(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Gaps from before the monitor's start do not count, also if the clock of who wrote them is ahead of its own.
+func TestGapsBeforeTheStart(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, e *env) {
+		yard := e.index(schemas.Topic{Camera: "yard"})
+		yard.ahead = time.Minute
+		yard.gap(5)
+		yard.fragment()
+		time.Sleep(time.Second)
+		for _, want := range []float64{0, 7} {
+			e.report()
+			if got := e.metric("gap_seconds_total")["yard storage raw"]; got != want {
+				t.Errorf("gaps of %v s, want %v", got, want)
+			}
+			yard.gap(7)
+		}
+	})
 }
 
 // A new leader lacks the newest records of an index, so it is read anew. No gap counts twice, nor

@@ -48,6 +48,7 @@ type reader struct {
 	brokers   map[string]bool                    // all that were ever seen
 	kinds     map[string]int                     // partitions without a leader
 	began     time.Time                          // when the first metadata came; zero: none came
+	looked    bool                               // all indexes that could be read were read once
 	startsAt  time.Time                          // when the first offsets and sizes were last read
 	slow      map[int32]bool                     // leaders that did not answer in this reading
 	sizesFail bool                               // it was logged that sizes cannot be read
@@ -287,6 +288,9 @@ func (r *reader) readIndexes(ctx context.Context) {
 			if at, ok := t.want(); ok {
 				want[t] = at
 			} else if t.index != nil {
+				if !r.looked {
+					t.index.ForgetGaps() // they came before this process, also where a writer's clock is ahead
+				}
 				t.read = true
 			}
 		}
@@ -294,6 +298,7 @@ func (r *reader) readIndexes(ctx context.Context) {
 			break
 		}
 	}
+	r.looked = true
 	for _, t := range r.topics {
 		if t.index != nil {
 			t.end = max(t.end, t.index.Next())
