@@ -61,7 +61,7 @@ type Client struct {
 	// The client keeps to a topic that was deleted, until it forgets it. One goroutine at a
 	// time makes it do so.
 	renewing *semaphore.Weighted
-	renewals int // how often that was done
+	renewals map[string]int // how often that was begun, by topic
 
 	ctx    context.Context //nolint:containedctx // of statuses that are written again, ended by Close
 	cancel context.CancelFunc
@@ -86,7 +86,7 @@ func Connect(cfg kafka.Config, log *slog.Logger) (*Client, error) {
 	return &Client{
 		cfg: cfg, log: log, client: client, topics: kafka.NewTopics(cfg, client, log),
 		waiting: make(map[string][]byte), sending: make(map[string]bool), statuses: newReading(), cameras: newReading(), leave: time.Second, recheck: 30 * time.Second,
-		renewing: semaphore.NewWeighted(1), ctx: ctx, cancel: cancel,
+		renewing: semaphore.NewWeighted(1), renewals: map[string]int{}, ctx: ctx, cancel: cancel,
 	}, nil
 }
 
@@ -232,7 +232,7 @@ func Partition(camera string, n int) int32 {
 // write is produce. If the topic does not exist, as for the very first camera, or was made
 // again, write makes sure of it and writes once more.
 func (c *Client) write(ctx context.Context, topic, key string, value []byte) error {
-	before := c.renewed()
+	before := c.renewed(topic)
 	return c.again(ctx, topic, key, value, before, c.produce(ctx, topic, key, value))
 }
 
@@ -240,7 +240,7 @@ func (c *Client) write(ctx context.Context, topic, key string, value []byte) err
 // does not exist or was made again. before is what renewed returned before that write.
 func (c *Client) again(ctx context.Context, topic, key string, value []byte, before int, err error) error {
 	gone := errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID)
-	if err == nil || ctx.Err() != nil || !gone && c.renewed() == before { // a renewal fails what waits to be sent
+	if err == nil || ctx.Err() != nil || !gone && c.renewed(topic) == before { // a renewal fails what waits to be sent
 		return err
 	}
 	if err := c.renew(ctx, topic, before); err != nil {
@@ -256,9 +256,12 @@ func (c *Client) renew(ctx context.Context, topic string, before int) error {
 		return err
 	}
 	defer c.renewing.Release(1)
-	if c.renewed() != before {
+	if c.renewed(topic) != before {
 		return nil
 	}
+	c.mu.Lock()
+	c.renewals[topic]++ // before the records that wait fail: their writers look at it
+	c.mu.Unlock()
 	c.client.PurgeTopicsFromProducing(topic)
 	var err error
 	if topic == c.cfg.Names().Cameras() {
@@ -269,17 +272,14 @@ func (c *Client) renew(ctx context.Context, topic string, before int) error {
 	if err != nil && !errors.Is(err, kafka.ErrSettings) {
 		return fmt.Errorf("make the topic: %w", err)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.renewals++
 	return nil
 }
 
-// renewed returns how often renew has made the client forget a topic.
-func (c *Client) renewed() int {
+// renewed returns how often renew has begun to make the client forget a topic.
+func (c *Client) renewed(topic string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.renewals
+	return c.renewals[topic]
 }
 
 // produce waits for the acknowledgement or for ctx. Errors: ErrUncertain, with
@@ -331,7 +331,7 @@ func (c *Client) sendStatus(id string, value []byte) {
 // is held. The promise runs later, on a goroutine of the client.
 func (c *Client) send(id string, value []byte) {
 	r := &kgo.Record{Topic: c.cfg.Names().Status(), Key: []byte(id), Value: value}
-	before := c.renewals
+	before := c.renewals[c.cfg.Names().Status()]
 	c.client.TryProduce(context.Background(), r, func(_ *kgo.Record, err error) {
 		// A promise must not produce: with the client's queue full it would
 		// be called again from within.
