@@ -178,7 +178,7 @@ func view(ctx context.Context, p *process, serve func(http.Handler)) error {
 		return err
 	}
 	p.atEnd(mlog.Close)
-	all, err := withArchive(cfg, mlog, p.log, p.reg)
+	all, err := withArchive(cfg, mlog.EndingAtDamage(), p.log, p.reg) // who watches goes on behind damage
 	if err != nil {
 		return err
 	}

@@ -238,6 +238,9 @@ func (s *Server) refuse(w http.ResponseWriter, err error) (result string, failed
 	case errors.Is(err, medialog.ErrExpired):
 		answer.Fail(w, http.StatusGone, "this footage has expired", "ask for a later range")
 		return "none", nil
+	case errors.Is(err, medialog.ErrDamaged):
+		answer.Fail(w, http.StatusInternalServerError, "a record of this footage is damaged in the log, and no archive has it", "ask for a range before or behind it; the server's log names the record")
+		return "failed", err
 	case errors.Is(err, errBusy):
 		answer.Fail(w, http.StatusServiceUnavailable, "too many clips are being made or sent", "try again later, or raise egress.max_clips or egress.clip_tables")
 		return "busy", nil

@@ -2,6 +2,7 @@ package hls
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -23,6 +24,7 @@ type fakeLog struct {
 	lists   int           // of topics
 	away    error         // what reads of indexes and Available fail with
 	broken  int           // rises with each breakTails
+	damaged uint64        // where not 0, the chunks of this seq cannot be decoded
 	hold    chan struct{} // reading chunks waits for it, where not nil
 
 	holdIndex chan struct{} // so does finding an entry, before it looks
@@ -169,6 +171,10 @@ func (l *fakeLog) Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) 
 		}
 		if gone {
 			yield(nil, medialog.ErrExpired)
+			return
+		}
+		if e.Seq == l.damaged {
+			yield(nil, fmt.Errorf("a read: %w", medialog.ErrDamaged))
 			return
 		}
 		for _, c := range chunks {

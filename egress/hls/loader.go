@@ -128,7 +128,7 @@ func with[T any](ctx context.Context, places *semaphore.Weighted, f func() (T, e
 // answer is the answer of an index about one seq.
 type answer struct {
 	entry  schemas.Entry
-	err    error     // ErrExpired, ErrNotFound, ErrNoTopic, ErrBeyond or errAway; else nil
+	err    error     // ErrExpired, ErrDamaged, ErrNotFound, ErrNoTopic, ErrBeyond or errAway; else nil
 	until  time.Time // it is kept
 	beyond time.Time // when the media were first found beyond the end of their partition; zero: never
 }
@@ -164,8 +164,11 @@ func (l *loader) segment(ctx context.Context, t schemas.Topic, seq uint64, tail 
 			case err == nil:
 				l.cache.put(k, s, s.parts.Size())
 				l.metrics.rebuilt.Inc()
-			case errors.Is(err, medialog.ErrExpired):
-				l.answers.put(k, answer{err: medialog.ErrExpired, until: time.Now().Add(keepFound)}, 1)
+			case errors.Is(err, medialog.ErrExpired), errors.Is(err, medialog.ErrDamaged):
+				if errors.Is(err, medialog.ErrDamaged) {
+					l.slog.Error("a fragment cannot be served", "topic", t.String(), "seq", seq, "error", err)
+				}
+				l.answers.put(k, answer{err: err, until: time.Now().Add(keepFound)}, 1)
 			}
 			return s, err
 		})
@@ -175,7 +178,7 @@ func (l *loader) segment(ctx context.Context, t schemas.Topic, seq uint64, tail 
 
 // find returns the entry of a seq as soon as its media can be read. It waits while
 // the log does not answer, and while media may still come back. Errors: ErrNotFound;
-// ErrNoTopic; ErrExpired if the log has removed or lost the footage; errBusy; ctx's.
+// ErrNoTopic; ErrExpired if the log has removed or lost the footage; ErrDamaged; errBusy; ctx's.
 func (l *loader) find(ctx context.Context, t schemas.Topic, seq uint64, tail known) (schemas.Entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.LoadTimeout+time.Second) // missing media count as lost before it ends
 	defer cancel()

@@ -197,6 +197,26 @@ func TestGoneIsAnsweredAtOnce(t *testing.T) {
 	})
 }
 
+// TestDamagedFootage: a fragment that cannot be read is gone for its players, and is not read for
+// each of their requests.
+func TestDamagedFootage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		f := testmedia.Synthetic(testPlace, 3)
+		log.add("cam", f...)
+		log.damaged = f[1].Entry.Seq
+		s := run(t, Config{}, log)
+		for range 3 {
+			for i, code := range []int{200, 410, 200} {
+				want(t, get(s, fmt.Sprintf("/hls/cam/raw/m1/%d.m4s", f[i].Entry.Seq)), code)
+			}
+		}
+		if log.loads != len(f) {
+			t.Errorf("the log was read %d times", log.loads)
+		}
+	})
+}
+
 // TestLostFootage: media beyond the end of their partition are waited for without
 // a place among those that make segments. Once they have been away for long
 // enough the answer is 410, at once.

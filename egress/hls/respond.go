@@ -50,6 +50,8 @@ func explain(err error) *failure {
 		return fail(http.StatusGone, "gone", "the log has lost this footage")
 	case errors.Is(err, medialog.ErrExpired):
 		return fail(http.StatusGone, "gone", "this footage has expired")
+	case errors.Is(err, medialog.ErrDamaged) && !errors.Is(err, errAway):
+		return fail(http.StatusGone, "gone", "this footage is damaged in the log, and no archive has it")
 	case errors.Is(err, medialog.ErrNotFound), errors.Is(err, medialog.ErrNoTopic):
 		return fail(http.StatusNotFound, "not_found", "there is no such footage")
 	case errors.Is(err, cmaf.ErrNoGap):

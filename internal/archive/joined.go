@@ -290,7 +290,7 @@ func (j *Joined) Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) i
 		if !j.lacks(ctx, t, e.Life, lost) {
 			lost = nil // the log tells it again
 			for c, err := range j.log.Chunks(ctx, t, e) {
-				if gone(err) {
+				if gone(err) || errors.Is(err, medialog.ErrDamaged) {
 					lost = err
 					break
 				}

@@ -2,10 +2,12 @@ package archive
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"iter"
 	"math/rand/v2"
 	"os"
@@ -29,7 +31,8 @@ type kafka struct {
 	all     []schemas.Entry
 	expired uint64
 	cut     int
-	emptied bool // retention has emptied the index too
+	cutBy   error // default ErrExpired
+	emptied bool  // retention has emptied the index too
 }
 
 func (k *kafka) Life(context.Context, schemas.Topic) (string, error) {
@@ -80,7 +83,7 @@ func (k *kafka) Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) it
 		n := 0
 		for c, err := range k.log.Chunks(ctx, t, e) {
 			if e.Seq < k.expired || k.cut != 0 && n == k.cut {
-				yield(nil, medialog.ErrExpired)
+				yield(nil, cmp.Or(k.cutBy, medialog.ErrExpired))
 				return
 			}
 			if n++; !yield(c, err) {
@@ -380,9 +383,12 @@ func TestJoinedChunks(t *testing.T) {
 		if has, err := set.Has(t.Context(), topic, e); err != nil || !has {
 			continue // a gap, or in no file
 		}
-		k.expired, k.cut = 1<<60, i%6
+		k.expired, k.cut, k.cutBy = 1<<60, i%6, nil
 		if k.cut > 0 {
 			k.expired = 0
+		}
+		if i%2 == 0 {
+			k.cutBy = fmt.Errorf("a read: %w", medialog.ErrDamaged)
 		}
 		var n int
 		var segment [][]byte
@@ -412,7 +418,7 @@ func TestJoinedChunks(t *testing.T) {
 
 	// A changed byte is an error, and no footage.
 	e := k.all[1]
-	k.expired, k.cut = 1<<60, 0
+	k.expired, k.cut, k.cutBy = 1<<60, 0, nil
 	change(t, paths[0], []byte{0x41, 1, byte(e.Session), byte(e.Epoch)})
 	expired := func(what string, e schemas.Entry) {
 		t.Helper()
