@@ -75,6 +75,7 @@ export class Deck {
   private fitted = false; // the view was fitted to what there is
   private hidden = false;
   private jumps = 0;
+  private jumping: { asked: number; jump: number } | undefined; // the latest jump, while it looks for footage
   private addressed = 0;
   private frame = 0;
   private drawn = 0;
@@ -284,12 +285,16 @@ export class Deck {
 
   /** There is no footage where it was asked for: goes to the next. */
   private async jump(asked: number, play: boolean): Promise<void> {
+    // A player that stands at the end of its playlist asks again and again.
+    if (this.jumping?.asked === asked && this.jumping.jump === this.jumps) return;
     const mine = ++this.jumps, wanted = () => !this.ended && mine === this.jumps;
+    this.jumping = { asked, jump: mine };
     const next = await this.search.next(asked, wanted, () => {
       if (this.past.active) this.past.pause();
       this.tellNotice('The server does not answer. Trying again…');
     });
     if (!wanted()) return;
+    this.jumping = undefined;
     if (next !== undefined && this.clock.now() - next > 2 * liveWithin) this.enter(next, play, asked);
     else if (this.comesIn) this.live();
     else {

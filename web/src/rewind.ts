@@ -366,8 +366,10 @@ export class Rewind implements Past {
     // The last fragment of a playlist has expired: hls.js takes it for no gap.
     if ((code === 404 || code === 410) && to && !e.frag?.gap && !this.guide) this.halted = { until: 0, to };
     else if (!e.fatal) return;
-    else if (code === 404 || code === 400) this.to.nothing(this.at() ?? time);
-    else if (code === 410) this.fail('This footage has expired');
+    else if (code === 404 || code === 400) {
+      if (this.failing) this.tell('');
+      this.to.nothing(this.at() ?? time);
+    } else if (code === 410) this.fail('This footage has expired');
     else if (code === 406 || e.details === Lib.ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR) this.fail('This browser cannot play it');
     else if (e.type === Lib.ErrorTypes.MEDIA_ERROR && performance.now() - this.recovered > patience) {
       this.recovered = performance.now();

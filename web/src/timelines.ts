@@ -8,6 +8,7 @@ const settle = 120; // ms for which a view has to stay before it is asked for
 const kept = 6; // answers of a rendition
 const mostNotes = 4; // data renditions that are shown
 const again = 2000; // ms after a failure
+const rest = 30_000; // ms after which notes are asked again that could not be read
 const patience = 15_000;
 
 /** The path of a camera's footage: "front-door", and "raw" or another rendition. */
@@ -28,6 +29,7 @@ export class Timelines {
   private asking: (View & { step: number }) | undefined;
   private refreshing = false;
   private refreshed = 0;
+  private readonly failed = new Map<string, number>(); // performance.now() of the latest failure, by data rendition
 
   constructor(private readonly source: Source, private readonly changed: () => void) {}
 
@@ -59,7 +61,7 @@ export class Timelines {
   private known(view: View, width: number): boolean {
     const step = stepFor(view, width);
     const has = (f: (View & { step: number }) | undefined) => f?.step === step && f.from <= view.from && f.to >= view.to;
-    return has(this.asking) || has(newestOf(this.footage)) && this.data.every((name) => has(newestOf(this.notes.get(name))));
+    return has(this.asking) || has(newestOf(this.footage)) && this.data.every((name) => has(newestOf(this.notes.get(name))) || performance.now() - (this.failed.get(name) ?? -Infinity) < rest);
   }
 
   /** Asks for a view and what is beside it, so that it can be moved. */
@@ -77,9 +79,11 @@ export class Timelines {
     try {
       put(this.footage, await this.get(all, step, this.source.rendition, abort.signal));
       for (const name of this.data) {
-        const f = await this.get(all, step, name, abort.signal);
+        const f = await this.get(all, step, name, abort.signal).catch(() => undefined);
+        if (abort.signal.aborted) break;
         if (!this.notes.has(name)) this.notes.set(name, []);
-        put(this.notes.get(name)!, f);
+        if (f) put(this.notes.get(name)!, f);
+        else this.failed.set(name, performance.now()); // one that cannot be read hides no other
       }
     } catch {
       // A newer view was asked for, or the server is away.

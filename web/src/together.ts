@@ -158,12 +158,14 @@ export class Together implements Past, Guide {
     for (const f of this.all) this.state(f, at, now);
     const waits = this.all.some((f) => f.state === 'waits' && now - f.since < patience);
     const edge = this.all.some((f) => f.state === 'edge');
-    this.tell(waits || edge);
-    if (waits || edge || !this.playing) this.hold(at);
+    // Without any picture the clock stands, however long that takes: else it would pass over footage.
+    const stands = waits || edge || this.all.some((f) => f.state === 'waits' || f.state === 'broken') && !this.all.some((f) => f.state === 'plays');
+    this.tell(stands);
+    if (stands || !this.playing) this.hold(at);
     this.edgeSince = edge && this.playing ? this.edgeSince || now : 0;
     if (this.edgeSince && now - this.edgeSince > settle) this.to.caughtUp();
     else if (this.all.every((f) => f.state === 'absent' || f.state === 'broken')) this.goOn(at);
-    else if (this.playing && !waits && !edge) this.run(now);
+    else if (this.playing && !stands) this.run(now);
     const clock = this.at();
     if (clock !== undefined) for (const f of this.all) this.drive(f, clock);
   }

@@ -152,19 +152,21 @@ export class Recall {
     const abort = this.abort = new AbortController();
     const range = `?start=${iso(n * block)}&end=${iso((n + 1) * block)}`;
     try {
-      const all = await Promise.all(this.names.map((name) => this.rendition(playlistOf(this.camera, name) + range, abort)));
-      if (abort.signal.aborted) return;
+      const all = await Promise.allSettled(this.names.map((name) => this.rendition(playlistOf(this.camera, name) + range, abort)));
+      if (this.abort !== abort) return;
+      const came = all.filter((x) => x.status === 'fulfilled'); // one that cannot be read hides no other
+      if (!came.length) throw new Error('the server is away');
       this.known.delete(n); // the newest stands last
       const quiet = this.clock.now() - (n + 1) * block - growing; // ms
-      const wait = quiet < 0 ? anew : quiet < this.behind ? later : Infinity;
-      this.known.set(n, { seen: all.flat(), until: performance.now() + wait });
+      const wait = quiet < 0 ? anew : quiet < this.behind || came.length < all.length ? later : Infinity;
+      this.known.set(n, { seen: came.flatMap((x) => x.value), until: performance.now() + wait });
       if (wait < Infinity) setTimeout(this.changed, wait + 50); // a picture that stands gets what comes
       for (const old of this.known.keys()) {
         if (this.known.size <= blocks) break;
         this.known.delete(old);
       }
     } catch {
-      if (this.abort === abort) this.failed = performance.now(); // the server is away
+      if (this.abort === abort) this.failed = performance.now();
     } finally {
       if (this.abort === abort) this.abort = undefined;
     }

@@ -41,6 +41,25 @@ test('the timeline has the notes of a processor that is found later', async (t) 
   boxes.destroy();
 });
 
+test('notes that cannot be read hide no others, and are asked for less often', async (t) => {
+  const pass = time(t), asked: string[] = [];
+  t.mock.method(globalThis, 'fetch', (url: string) => {
+    const { searchParams: q } = new URL(url, 'http://server');
+    asked.push(q.get('rendition')!);
+    if (q.get('rendition') === 'plates') return Promise.resolve(new Response(null, { status: 503 }));
+    return Promise.resolve(Response.json({ start: q.get('start'), end: q.get('end'), step: parseInt(q.get('step')!, 10), steps: [], missing: [] }));
+  });
+  const timelines = new Timelines({ camera: 'yard', rendition: 'raw' }, () => undefined);
+  timelines.follow(['plates', 'motion']);
+  for (let i = 0; i < 40; i++) {
+    timelines.look({ from: 0, to: 3_600_000 }, 1000);
+    await pass(1000);
+    for (let j = 0; j < 5; j++) await new Promise(setImmediate);
+  }
+  assert.deepEqual(asked, ['raw', 'plates', 'motion', 'raw', 'plates', 'motion']);
+  assert.equal(timelines.notes.get('motion')!.length, 2);
+});
+
 test('the newest boxes are not asked of a rendition that the archive alone has', async (t) => {
   const pass = time(t), asked = new Set<string>();
   t.mock.method(globalThis, 'fetch', (url: string) => {

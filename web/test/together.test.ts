@@ -128,6 +128,21 @@ test('the others wait for a camera that loads, but not for ever', async () => {
   assert.ok(t.past.at()! > 903_000 && t.states() === 'plays broken', `${t.states()} at ${t.past.at()}`);
 });
 
+test('without any picture the clock stands', async () => {
+  const a = new Camera([[0, hour]]), b = new Camera([[0, hour]]);
+  a.loads = b.loads = Infinity;
+  const t = together(10 * hour, a, b);
+  t.past.seek(60_000, true);
+  for (const broken of [false, true]) {
+    b.broken = broken;
+    await t.play(60_000);
+    assert.deepEqual([t.past.at(), t.past.waiting, t.heard], [60_000, true, []]);
+  }
+  [b.broken, a.loads, b.loads] = [false, 200, 200];
+  await t.play(20_000);
+  assert.equal(t.states(), 'plays plays');
+});
+
 test('a camera whose player breaks gets another one', async () => {
   const a = new Camera([[0, hour]]), b = new Camera([[0, hour]]), tries: number[] = [];
   b.attach = (time) => { tries.push(now); b.broken = tries.length < 2; b.seek(time); };
