@@ -92,10 +92,14 @@ func TestReplayBehindDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closeStore()
+	reads := 0
 	for c, err := range store.Chunks(ctx, yard, bad) {
-		if !errors.Is(err, medialog.ErrDamaged) {
+		if reads++; !errors.Is(err, medialog.ErrDamaged) {
 			t.Errorf("the command reads %+v, %v", c, err)
 		}
+	}
+	if reads != 1 {
+		t.Errorf("the command reads %d chunks", reads)
 	}
 
 	reg, err := registry.Connect(kafkaConfig(cfg, "test"), logger)
