@@ -172,6 +172,28 @@ func TestCopyDamaged(t *testing.T) {
 	})
 }
 
+// TestSourceDamagedAtItsEnd: a replay whose last fragment cannot be read is complete behind the gap for it.
+func TestSourceDamagedAtItsEnd(t *testing.T) {
+	virtual(t, func(t *testing.T, e *env) {
+		r := e.short()
+		source, _ := e.told(yard, r.From, true)
+		last := source[2]
+		e.damage(yard, last.Partition, last.First)
+		e.store = e.log.EndingAtDamage()
+		e.must(r, nil)
+		copies, _ := e.told(copied, time.Time{}, true)
+		if x := copies[len(copies)-1]; x.Kind != schemas.KindGap || x.Duration != last.Duration {
+			t.Errorf("at the end stands %+v", x)
+		}
+		for range 2 {
+			e.must(r, nil)
+		}
+		if now, _ := e.told(copied, time.Time{}, true); len(now) != len(copies) {
+			t.Errorf("it has written %d entries more", len(now)-len(copies))
+		}
+	})
+}
+
 // TestSourceDamaged: Kafka has a record of the source whose checksum is wrong. The rest of its fragment
 // is a gap, which is told, and the replay goes on.
 func TestSourceDamaged(t *testing.T) {

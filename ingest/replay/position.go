@@ -19,10 +19,19 @@ type Footage struct {
 	Fragments   int   // that have media
 	Length      int64 // on the replay's timeline, in ticks of schemas.MediaTimescale
 
-	played uint64 // seq of the last fragment that has media
-	length int64  // of that, in ticks
-	behind int64  // ticks of gaps behind it that the replay writes
+	newest []left // the last fragments that have media, the oldest first
 }
+
+// left is what a replay has left to do at a fragment, in ticks.
+type left struct {
+	seq    uint64
+	length int64 // of the fragment
+	behind int64 // of the gaps that the replay writes behind it, if all that follows is lost
+}
+
+// mostLeft is how many of the last fragments may be lost as a whole, and the replay counts as
+// complete all the same.
+const mostLeft = 16
 
 // Survey reads what there is of a replay's range. Errors: ingest.ErrRefused if there is
 // nothing; ingest.ErrUnsupported if it has no pictures; ctx's, and those of the store.
@@ -45,9 +54,11 @@ func Survey(ctx context.Context, store medialog.Store, r schemas.Replay) (Footag
 		switch {
 		case e.Playable():
 			f.Fragments++
-			f.played, f.length, f.behind = e.Seq, e.Duration, 0
+			f.lost(e.Duration)
+			f.newest = append(f.newest, left{e.Seq, e.Duration, 0})
+			f.newest = f.newest[max(0, len(f.newest)-mostLeft):]
 		case e.Reason != schemas.ReasonAbsent:
-			f.behind += e.Duration
+			f.lost(e.Duration)
 		}
 		f.Last, f.End, f.Length = e.Seq, e.End(), line.end
 	}
@@ -55,6 +66,13 @@ func Survey(ctx context.Context, store medialog.Store, r schemas.Replay) (Footag
 		return Footage{}, nothing(ctx, store, r)
 	}
 	return f, nil
+}
+
+// lost counts ticks for which the replay writes gaps, or would if they were lost.
+func (f *Footage) lost(ticks int64) {
+	for i := range f.newest {
+		f.newest[i].behind += ticks
+	}
 }
 
 // nothing returns the error that a range has no footage, and tells what there is.
@@ -87,17 +105,22 @@ type Position struct {
 
 // Ended reports whether nothing is left to repeat.
 func (p Position) Ended(r schemas.Replay, all Footage) bool {
-	switch {
-	case !p.Found || r.Loop || p.Seq < all.played:
+	if !p.Found || r.Loop {
 		return false
-	case p.Seq > all.played: // that one is gone since
-		return p.Seq >= all.Last || p.gap >= all.behind
 	}
-	due := all.behind
-	if p.cut {
-		due += max(0, all.length-p.written)
+	if last := all.newest[len(all.newest)-1]; p.Seq > last.seq { // that one is gone since
+		return p.Seq >= all.Last || p.gap >= last.behind
 	}
-	return p.gap >= due
+	for _, x := range all.newest {
+		if x.seq != p.Seq {
+			continue
+		}
+		if p.cut {
+			x.behind += max(0, x.length-p.written)
+		}
+		return p.gap >= x.behind
+	}
+	return false
 }
 
 // Find finds how far a replay has come, by the log of its target.

@@ -165,15 +165,18 @@ func TestCutOff(t *testing.T) {
 }
 
 // TestEnded: a replay is complete when the last fragment with media and all gaps behind it stand in
-// the log, or when a gap stands for the rest of that fragment.
+// the log, or when a gap stands for the rest of that fragment, or for all of it.
 func TestEnded(t *testing.T) {
-	all := Footage{Last: 9, played: 7, length: 50, behind: 20}
+	all := Footage{Last: 9, newest: []left{{4, 30, 90}, {6, 40, 70}, {7, 50, 20}}} // 5 and 8 are gaps
 	for _, c := range []struct {
 		name string
 		at   Position
 		want bool
 	}{
-		{"before it", Position{Seq: 6, gap: 100}, false},
+		{"before it", Position{Seq: 6, gap: 69}, false},
+		{"before it, which is lost", Position{Seq: 6, gap: 70}, true},
+		{"before two that are lost", Position{Seq: 4, cut: true, written: 10, gap: 110}, true},
+		{"too early", Position{Seq: 3, gap: 1000}, false},
 		{"behind it", Position{Seq: 7, gap: 19}, false},
 		{"behind the gaps", Position{Seq: 7, gap: 20}, true},
 		{"cut off", Position{Seq: 7, cut: true, written: 20}, false},
