@@ -14,7 +14,7 @@ import (
 )
 
 // A file of the archive alone, with what stands behind its footage, begins at 0 and has the
-// pictures and the sound of its source: in ffmpeg, GStreamer and a browser's <video>.
+// pictures and the sound of its source: in ffmpeg, GStreamer, VLC and a browser's <video>.
 func TestPlayers(t *testing.T) {
 	const seconds = 3
 	dir := t.TempDir()
@@ -42,6 +42,7 @@ func TestPlayers(t *testing.T) {
 			t.Errorf("%s: ffmpeg: it begins at %s, the pictures at %s", codec, p.Format.StartTime, v.StartTime)
 		}
 		testmedia.CheckGStreamer(t, path, codec)
+		testmedia.CheckVLC(t, path)
 	}
 
 	server := httptest.NewServer(http.FileServer(http.Dir(dir)))

@@ -91,10 +91,6 @@ func (d *decoder) take(luma []byte, width, height int) {
 	d.all = append(d.all, s)
 }
 
-func nobody() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-}
-
 const toGray = "scale=" + seenSize + ":flags=area,format=gray"
 
 // decoders are the commands of the programs, by name. Each gets a URL, and a pipe
@@ -111,7 +107,7 @@ var decoders = map[string]func(t *testing.T, url, pipe string) *exec.Cmd{
 	"VLC": func(t *testing.T, url, pipe string) *exec.Cmd {
 		cmd := exec.CommandContext(t.Context(), testenv.Tool(t, "cvlc", "vlc-bin"), "-I", "dummy", "--no-audio", "--no-osd", "--no-spu",
 			"--vout", "yuv", "--yuv-yuv4mpeg2", "--yuv-file", pipe, url)
-		asAnybody(t, cmd)
+		testenv.AsAnybody(t, cmd)
 		return cmd
 	},
 	"GStreamer": func(t *testing.T, url, pipe string) *exec.Cmd {

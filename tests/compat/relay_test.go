@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -171,21 +170,4 @@ func (r *relay) publish(t *testing.T, path string, c clip, sound string, args ..
 	all = append(append(all, "-c:v", "copy"), args...)
 	all = append(all, "-f", "rtsp", "-rtsp_transport", "tcp", r.url(path))
 	return testenv.Start(t, "ffmpeg to "+path, exec.CommandContext(t.Context(), testenv.Tool(t, "ffmpeg", "ffmpeg"), all...))
-}
-
-// asAnybody runs VLC as another user, because VLC refuses to run as root.
-func asAnybody(t *testing.T, cmd *exec.Cmd) {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "framelog-compat-") //nolint:usetesting // other users cannot enter t.TempDir
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	cmd.Env = append(os.Environ(), "HOME="+dir)
-	if os.Getuid() == 0 {
-		cmd.SysProcAttr = nobody()
-	}
 }

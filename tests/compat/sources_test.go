@@ -66,7 +66,7 @@ func vlcServer(t *testing.T, c clip, s *sound) string {
 	port := testenv.FreePort(t)
 	url := fmt.Sprintf("rtsp://127.0.0.1:%d/cam", port)
 	cmd := exec.CommandContext(t.Context(), testenv.Tool(t, "cvlc", "vlc-bin"), "-I", "dummy", file, "--sout", "#"+out+"rtp{sdp="+url+"}")
-	asAnybody(t, cmd)
+	testenv.AsAnybody(t, cmd)
 	p := testenv.Start(t, "VLC's RTSP output", cmd)
 	// VLC listens before its SDP has the sound: for a tenth of a second it
 	// describes the pictures alone.
