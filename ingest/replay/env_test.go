@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -21,6 +22,7 @@ import (
 	"github.com/framelog/framelog/internal/medialog"
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/testenv"
+	"github.com/framelog/framelog/tests/testmedia"
 )
 
 var yard, copied = schemas.Topic{Camera: "yard"}, schemas.Topic{Camera: "copy"}
@@ -80,6 +82,7 @@ func virtual(t *testing.T, f func(t *testing.T, e *env)) {
 type process struct {
 	ingest.Sink // nil: a replay calls none of its methods
 	log         *medialog.Log
+	target      schemas.Topic          // the zero value: copied
 	chunks      func(c *schemas.Chunk) // called before each chunk; may be nil
 	events      []ingest.Event
 
@@ -88,7 +91,7 @@ type process struct {
 
 func (p *process) Begin(ctx context.Context) error {
 	if p.w == nil {
-		p.w = p.log.Open(context.WithoutCancel(ctx), copied, medialog.OpenOptions{Writer: "test", Redo: true})
+		p.w = p.log.Open(context.WithoutCancel(ctx), cmp.Or(p.target, copied), medialog.OpenOptions{Writer: "test", Redo: true})
 	}
 	p.w.Truncate(schemas.ReasonSource)
 	return p.w.Written(ctx)
@@ -116,8 +119,15 @@ func (p *process) Gap(start time.Time, media, duration int64, reason string) {
 // stops in order.
 func (e *env) run(ctx context.Context, r schemas.Replay, chunks func(c *schemas.Chunk)) error {
 	p := &process{log: e.connect(), chunks: chunks}
-	err := e.source(r).Run(ctx, p)
+	err := e.into(ctx, copied, r, p)
 	e.events = append(e.events, p.events...)
+	return err
+}
+
+// into is run with a process and a target.
+func (e *env) into(ctx context.Context, target schemas.Topic, r schemas.Replay, p *process) error {
+	p.target = target
+	err := e.sourceOf(target, r).Run(ctx, p)
 	if p.w != nil {
 		if err := p.w.Close(context.WithoutCancel(ctx)); err != nil {
 			e.t.Error(err)
@@ -126,8 +136,10 @@ func (e *env) run(ctx context.Context, r schemas.Replay, chunks func(c *schemas.
 	return err
 }
 
-func (e *env) source(r schemas.Replay) *Source {
-	cam := schemas.Camera{ID: copied.Camera, URL: r.URL()}
+func (e *env) source(r schemas.Replay) *Source { return e.sourceOf(copied, r) }
+
+func (e *env) sourceOf(target schemas.Topic, r schemas.Replay) *Source {
+	cam := schemas.Camera{ID: target.Camera, URL: r.URL()}
 	if err := Check(cam); err != nil {
 		e.t.Fatal(err)
 	}
@@ -163,10 +175,15 @@ const (
 
 var (
 	withSound = []schemas.Track{
-		{ID: schemas.VideoTrack, Codec: schemas.H264, Timescale: schemas.MediaTimescale, Config: []byte{1, 2, 3}, Width: 640, Height: 360},
-		{ID: schemas.AudioTrack, Codec: schemas.AAC, Timescale: soundScale, Config: []byte{4}, SampleRate: soundScale, Channels: 2},
+		{ID: schemas.VideoTrack, Codec: schemas.H264, Timescale: schemas.MediaTimescale, Config: testmedia.AVCC, Width: 640, Height: 360},
+		{ID: schemas.AudioTrack, Codec: schemas.AAC, Timescale: soundScale, Config: []byte{0x11, 0x90}, SampleRate: soundScale, Channels: 2},
 	}
-	larger = []schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H265, Timescale: schemas.MediaTimescale, Config: []byte{7}, Width: 1920, Height: 1080}}
+	larger = []schemas.Track{{ID: schemas.VideoTrack, Codec: schemas.H265, Timescale: schemas.MediaTimescale, Config: hvcc, Width: 1920, Height: 1080}}
+	// hvcc is the body of hvcC, with parameter sets of two bytes each.
+	hvcc = []byte{
+		1, 1, 0x60, 0, 0, 0, 0x90, 0, 0, 0, 0, 0, 0x3f, 0xf0, 0, 0xfc, 0xfd, 0xf8, 0xf8, 0, 0, 0x0f, 3,
+		0xa0, 0, 1, 0, 2, 0x40, 1, 0xa1, 0, 1, 0, 2, 0x42, 1, 0xa2, 0, 1, 0, 2, 0x44, 1,
+	}
 )
 
 // session begins a session now.
@@ -183,7 +200,7 @@ func (c *camera) fragment(n int, whole bool, change func(*schemas.Chunk)) {
 		time.Sleep(200 * time.Millisecond)
 		x := &schemas.Chunk{
 			Index: uint32(i), Last: whole && i == n-1, Start: c.public.Add(schemas.FromTicks(c.at)), Captured: time.Now(),
-			CameraTime: time.Unix(1000, 0).UTC(), Layout: schemas.Layout{Part: 19800, Video: c.tracks[0].Codec},
+			CameraTime: time.Unix(1000, 0).Add(schemas.FromTicks(c.at)).UTC(), Layout: schemas.Layout{Part: 19800, Video: c.tracks[0].Codec},
 		}
 		if i == 0 {
 			x.Tracks = c.tracks
@@ -314,6 +331,33 @@ func (e *env) merged(t schemas.Topic, from time.Time) (out []string) {
 		}
 	}
 	return out
+}
+
+// checkCopy checks that a topic has the footage of a source, sample by sample, with its sessions,
+// absences and distances in time, and that each fragment names its source.
+func (e *env) checkCopy(of schemas.Topic, r schemas.Replay, source []schemas.Entry, want []string) (copies []schemas.Entry) {
+	e.t.Helper()
+	copies, got := e.told(of, time.Time{}, false)
+	if same(e.t, got, want); e.t.Failed() {
+		return copies
+	}
+	for i, x := range copies {
+		if x.Session-copies[0].Session != source[i].Session-source[0].Session {
+			e.t.Errorf("entry %d is of session %d, its source of %d", i, x.Session, source[i].Session)
+		}
+		if d := x.Start.Sub(copies[0].Start) - source[i].Start.Sub(source[0].Start); d.Abs() > time.Millisecond {
+			e.t.Errorf("entry %d is %v away from where it was", i, d)
+		}
+		if i > 0 && (x.AbsentReason != source[i].AbsentReason || x.Absent-source[i].Absent > 9 || source[i].Absent-x.Absent > 9) {
+			e.t.Errorf("entry %d tells an absence of %d ticks (%s), its source %d (%s)", i, x.Absent, x.AbsentReason, source[i].Absent, source[i].AbsentReason)
+		}
+		for c, err := range e.log.Chunks(e.t.Context(), of, x) {
+			if n, ok := r.Round(c.Lineage); err != nil || c.Index == 0 && (!ok || n != 0 || c.Lineage.Seq != source[i].Seq || c.Lineage.Source != "cam.yard") {
+				e.t.Errorf("fragment %d: lineage %+v, %v; its source is %d", i, c.Lineage, err, source[i].Seq)
+			}
+		}
+	}
+	return copies
 }
 
 // same compares footage in words, and shows the first difference.

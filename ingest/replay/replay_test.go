@@ -44,20 +44,9 @@ func TestCopies(t *testing.T) {
 					t.Errorf("it took %v, want %v", took, due)
 				}
 
-				copies, got := e.told(copied, time.Time{}, false)
-				if same(t, got, want); t.Failed() {
+				copies := e.checkCopy(copied, r, source, want)
+				if t.Failed() {
 					return
-				}
-				for i, x := range copies {
-					if x.Session-copies[0].Session != source[i].Session-source[0].Session {
-						t.Errorf("entry %d is of session %d, its source of %d", i, x.Session, source[i].Session)
-					}
-					if d := x.Start.Sub(copies[0].Start) - source[i].Start.Sub(source[0].Start); d.Abs() > time.Millisecond {
-						t.Errorf("entry %d is %v away from where it was", i, d)
-					}
-					if i > 0 && (x.AbsentReason != source[i].AbsentReason || x.Absent-source[i].Absent > 9 || source[i].Absent-x.Absent > 9) {
-						t.Errorf("entry %d tells an absence of %d ticks (%s), its source %d (%s)", i, x.Absent, x.AbsentReason, source[i].Absent, source[i].AbsentReason)
-					}
 				}
 				ends := began.Add(due)
 				if speed > 0 && speed < 1 {
