@@ -21,19 +21,20 @@ type stored struct {
 }
 
 func (x *stored) Summaries(_ context.Context, _ schemas.Topic, from, to time.Time, step time.Duration) (map[int64]*summary.Hour, error) {
+	from = from.Truncate(time.Hour)
+	run := summary.NewRun(from, int(to.Sub(from)/time.Hour)+1)
+	for i := range x.all {
+		if e := &x.all[i]; e.Start.Before(to.Add(time.Hour)) && (e.End().After(from) || e.Duration == 0 && !e.Start.Before(from)) {
+			run.Add(e)
+		}
+	}
 	hours := map[int64]*summary.Hour{}
-	for at := from.Truncate(time.Hour); at.Before(to); at = at.Add(time.Hour) {
-		if !x.has(at) {
+	for i, h := range run.Hours {
+		at := from.Add(time.Duration(i) * time.Hour)
+		if !at.Before(to) || !x.has(at) {
 			continue
 		}
-		run := summary.NewRun(at, 1)
-		for i := range x.all {
-			if e := &x.all[i]; e.Start.Before(at.Add(time.Hour)) && (e.End().After(at) || e.Duration == 0 && !e.Start.Before(at)) {
-				run.Add(e)
-			}
-		}
-		h := run.Hours[0].Coarse(at, time.Minute)
-		if step%time.Hour == 0 {
+		if h = h.Coarse(at, time.Minute); step%time.Hour == 0 {
 			h = h.Coarse(at, time.Hour)
 		}
 		hours[at.Unix()] = h
@@ -67,19 +68,35 @@ func TestStored(t *testing.T) {
 	}
 }
 
-// A month of hours that have summaries is read without entries of these.
+// A month or a year of hours that have summaries is read without entries of these, and tells what
+// these tell.
 func TestStoredIsNotRead(t *testing.T) {
-	x := &stored{has: func(at time.Time) bool { return at.Before(midnight.Add(700 * time.Hour)) }}
-	for i := range 720 * 4 {
-		x.all = append(x.all, schemas.Entry{Kind: schemas.KindWhole, Life: "one", Seq: uint64(i), Start: midnight.Add(time.Duration(i) * 15 * time.Minute), Duration: schemas.Ticks(15 * time.Minute), Bytes: 60})
-	}
-	s := New(Config{}, Deps{Log: x, Known: func(c string) bool { return c == "cam" }})
-	_, a := get(t, s, between(midnight, midnight.Add(720*time.Hour), 24*time.Hour))
-	if len(a.Steps) != 30 || a.Steps[29].Footage != 24*3600 {
-		t.Errorf("%d steps: %+v", len(a.Steps), a.Steps)
-	}
-	if x.read > 24*4 { // the two oldest hours, from which retention takes, and the newest 20
-		t.Errorf("%d entries are read", x.read)
+	for _, days := range []int{30, 365} {
+		end := midnight.Add(time.Duration(days) * 24 * time.Hour)
+		x := &stored{has: func(at time.Time) bool { return at.Before(end.Add(-20 * time.Hour)) }}
+		for i := range days * 24 * 4 {
+			e := schemas.Entry{Kind: schemas.KindWhole, Life: "one", Seq: uint64(i), Start: midnight.Add(time.Duration(i) * 15 * time.Minute), Duration: schemas.Ticks(15 * time.Minute), Bytes: int64(i)}
+			switch {
+			case i%1000 == 77:
+				e.Kind, e.Bytes, e.Reason = schemas.KindGap, 0, schemas.ReasonBudget
+			case i/96%17 == 5:
+				continue
+			case i/96%17 == 6 && i%96 == 0:
+				e.Absent, e.AbsentReason = schemas.Ticks(24*time.Hour), schemas.AbsentCamera
+			}
+			x.all = append(x.all, e)
+		}
+		entries := &index{all: x.all}
+		params := between(midnight, end, 24*time.Hour)
+		_, want := get(t, serve(entries, Config{}), params)
+		_, a := get(t, New(Config{}, Deps{Log: x, Known: func(c string) bool { return c == "cam" }}), params)
+		if len(a.Steps) != days || a.Steps[days-1].Footage != 24*3600 || len(a.Missing) != (days+11)/17 || !reflect.DeepEqual(a, want) {
+			t.Errorf("%d days: %d steps, %d times are missing:\n%+v\nwant\n%+v", days, len(a.Steps), len(a.Missing), a, want)
+		}
+		// The two oldest hours, from which retention takes, and the newest 20.
+		if x.read > 24*4 || entries.read < len(x.all) {
+			t.Errorf("%d days: with summaries %d entries are read, without %d of %d", days, x.read, entries.read, len(x.all))
+		}
 	}
 }
 
