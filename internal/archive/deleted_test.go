@@ -43,9 +43,10 @@ func (p partly) Chunks(ctx context.Context, t schemas.Topic, e schemas.Entry) it
 // Readers read all fragments that they have seen again and again, while retention deletes the files
 // and a hold brings some back, in front of a log whose partitions expire apart. Each time a fragment
 // is there as a whole, or has expired: nobody gets half of one without an error.
-func TestReadersWhileRetentionDeletes(t *testing.T) {
+func TestReadersWhileRetentionDeletes(t *testing.T) { onStores(t, testReadersWhileRetentionDeletes) }
+
+func testReadersWhileRetentionDeletes(t *testing.T, d Dir) {
 	k := recorded()
-	d := Local(t.TempDir())
 	archiveAll(t, d, k)
 	k.expired = k.all[len(k.all)/2].Seq
 	j := NewJoined(partly{k}, NewSet(d, nil, nil))

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -252,6 +253,67 @@ func testSummariesOfLog(t *testing.T, d Dir) {
 		}
 		if want := run.Hours[0].Coarse(start, time.Minute).Coarse(start, time.Hour); !reflect.DeepEqual(h, want) {
 			t.Errorf("%v: %+v\nwant %+v", start, h, want)
+		}
+	}
+}
+
+// countingStore counts how often each file is opened.
+type countingStore struct {
+	Store
+	opened map[string]int // by the file's name
+}
+
+func (s countingStore) Open(ctx context.Context, at string) (Object, error) {
+	s.opened[path.Base(at)]++
+	return s.Store.Open(ctx, at)
+}
+
+// The summaries of a year are read from one file a month if the steps are whole hours, and nothing else
+// is opened. Those of a day in minutes are read from the file of this day and that of its month.
+func TestSummariesOfYear(t *testing.T) {
+	d := Local(t.TempDir())
+	files, first := map[string][]*summarised{}, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	year := first.AddDate(1, 0, 0)
+	for at := first; at.Before(year); at = at.Add(time.Hour) {
+		minutes := summary.NewRun(at, 1).Hours[0]
+		minutes.Amounts[7].Bytes = at.Unix()
+		for name, h := range map[string]*summary.Hour{at.Format(dayForm): minutes, at.Format(monthForm): minutes.Coarse(at, time.Hour)} {
+			files[name] = append(files[name], &summarised{at: hourOf(at), dense: true, hour: h})
+		}
+	}
+	for name, all := range files {
+		at := filepath.Join(root(d), summaryPath(Series{"life1", topic}, name)) // without waiting for the disk
+		if err := errors.Join(os.MkdirAll(filepath.Dir(at), 0o755), os.WriteFile(at, encodeSummary(all), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]struct {
+		from, to time.Time
+		step     time.Duration
+		files    int
+	}{
+		"a year of days":    {first, year, 24 * time.Hour, 12},
+		"a day of minutes":  {first.AddDate(0, 5, 3), first.AddDate(0, 5, 4), time.Minute, 2},
+		"a month of 15 min": {first.AddDate(0, 5, 0), first.AddDate(0, 6, 0), 15 * time.Minute, 31},
+	} {
+		count := countingStore{d.store, map[string]int{}}
+		k := &kafka{all: []schemas.Entry{{Kind: schemas.KindWhole, Life: "life1", Seq: 1, Session: 1, Start: year}}}
+		hours, err := NewJoined(k, NewSet(In(count), nil, nil)).Summaries(t.Context(), topic, c.from, c.to, c.step)
+		if err != nil || len(hours) != int(c.to.Sub(c.from)/time.Hour) {
+			t.Fatalf("%s: %d hours, %v", name, len(hours), err)
+		}
+		for at, h := range hours {
+			if i := 7 * len(h.Amounts) / 60; h.Amounts[i].Bytes != at {
+				t.Errorf("%s: the hour %d has %+v", name, at, h.Amounts)
+			}
+		}
+		for file, n := range count.opened {
+			if n != 1 || len(file) != len(monthForm) && len(file) != len(dayForm) {
+				t.Errorf("%s: %s is opened %d times", name, file, n)
+			}
+		}
+		if len(count.opened) != c.files {
+			t.Errorf("%s: %d files are opened, want %d", name, len(count.opened), c.files)
 		}
 	}
 }
