@@ -29,6 +29,7 @@ type fakeLog struct {
 
 	mu     sync.Mutex
 	read   int           // chunks that were read
+	passed int           // entries that were read
 	slow   time.Duration // of each read of a chunk
 	index  time.Duration // of each read of an entry
 	failed error
@@ -59,6 +60,9 @@ func (l *fakeLog) Entries(ctx context.Context, t schemas.Topic, r medialog.Range
 				yield(schemas.Entry{}, ctx.Err())
 				return
 			}
+			l.mu.Lock()
+			l.passed++
+			l.mu.Unlock()
 			if !yield(e, nil) {
 				return
 			}
@@ -167,19 +171,22 @@ func yard() *fakeLog {
 	return l
 }
 
-// ask gets a range of yard, between the seconds 0 and 60.
-func ask(t *testing.T, l *fakeLog, query string) (a Range, code int, body string) {
-	t.Helper()
-	s := New(Config{}, Deps{
+func (l *fakeLog) server() *Server {
+	return New(Config{}, Deps{
 		Log: l, Source: newTopic(1), Known: func(camera string) bool { return camera != "nobody" },
 		Renditions: func(context.Context, string) (map[string]schemas.Role, error) { return l.roles, nil },
 	})
+}
+
+// ask gets a range of yard, between the seconds 0 and 60.
+func ask(t *testing.T, l *fakeLog, query string) (a Range, code int, body string) {
+	t.Helper()
 	if !strings.HasPrefix(query, "/") {
 		v := url.Values{"start": {epoch.Format(time.RFC3339)}, "end": {epoch.Add(time.Minute).Format(time.RFC3339)}}
 		query = "/v1/events/yard?" + v.Encode() + "&" + query
 	}
 	w := httptest.NewRecorder()
-	muxOf(s).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", query, nil))
+	muxOf(l.server()).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", query, nil))
 	if w.Code == http.StatusOK {
 		if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil {
 			t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http/httptest"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,9 +70,13 @@ func TestStored(t *testing.T) {
 }
 
 // A month or a year of hours that have summaries is read without entries of these, and tells what
-// these tell.
+// these tell. So are ten years, of which there is footage of the last one.
 func TestStoredIsNotRead(t *testing.T) {
-	for _, days := range []int{30, 365} {
+	for _, c := range []struct {
+		days, before int // before the footage
+		step         time.Duration
+	}{{days: 30, step: 24 * time.Hour}, {days: 365, step: 24 * time.Hour}, {days: 365, before: 9 * 365, step: 24 * time.Hour * 2}} {
+		days := c.days
 		end := midnight.Add(time.Duration(days) * 24 * time.Hour)
 		x := &stored{has: func(at time.Time) bool { return at.Before(end.Add(-20 * time.Hour)) }}
 		for i := range days * 24 * 4 {
@@ -87,14 +92,19 @@ func TestStoredIsNotRead(t *testing.T) {
 			x.all = append(x.all, e)
 		}
 		entries := &index{all: x.all}
-		params := between(midnight, end, 24*time.Hour)
+		params := between(midnight.Add(-time.Duration(c.before)*24*time.Hour), end, c.step)
 		_, want := get(t, serve(entries, Config{}), params)
 		_, a := get(t, New(Config{}, Deps{Log: x, Known: func(c string) bool { return c == "cam" }}), params)
-		if len(a.Steps) != days || a.Steps[days-1].Footage != 24*3600 || len(a.Missing) != (days+11)/17 || !reflect.DeepEqual(a, want) {
-			t.Errorf("%d days: %d steps, %d times are missing:\n%+v\nwant\n%+v", days, len(a.Steps), len(a.Missing), a, want)
+		footage, steps := 0.0, (c.days*24+int(c.step.Hours())-1)/int(c.step.Hours())
+		for _, one := range a.Steps {
+			footage += one.Footage
+		}
+		played := slices.DeleteFunc(slices.Clone(x.all), func(e schemas.Entry) bool { return !e.Playable() })
+		if len(a.Steps) != steps || footage != float64(len(played)*15*60) || c.before == 0 && len(a.Missing) != (days+11)/17 || !reflect.DeepEqual(a, want) {
+			t.Errorf("%d days: %d steps, %.0f s, %d times are missing:\n%+v\nwant\n%+v", days, len(a.Steps), footage, len(a.Missing), a, want)
 		}
 		// The two oldest hours, from which retention takes, and the newest 20.
-		if x.read > 24*4 || entries.read < len(x.all) {
+		if x.read > 24*4 || entries.read < len(x.all) || entries.read > len(x.all)+10 {
 			t.Errorf("%d days: with summaries %d entries are read, without %d of %d", days, x.read, entries.read, len(x.all))
 		}
 	}
