@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -120,13 +121,15 @@ func (e *severalError) Error() string { return e.several.Error.Error }
 type span struct {
 	Start time.Time `json:"start"`
 	End   time.Time `json:"end"`
+	Seq   uint64    `json:"seq"` // of its first fragment
 }
 
 // get answers GET /clip/<camera>.mp4 and GET /clip/<camera>/<rendition>.mp4 with the range of
 // the parameters start and end (see when.Range) as one file. Parts of the file (RFC 9110
 // section 14) can be asked for if both are absolute times. A range over several sessions or
-// configurations is 409: the answer lists the ranges to ask for instead. HEAD reads no footage:
-// it tells the length if the file was asked for lately.
+// configurations is 409: the answer lists them. Their times may overlap, where public time has
+// stepped back. So the parameter seq, with one of their seqs, asks for one of them. HEAD reads no
+// footage: it tells the length if the file was asked for lately.
 func (s *Server) get(w http.ResponseWriter, r *http.Request) {
 	result, err := s.answer(w, r)
 	if err != nil && r.Context().Err() != nil {
@@ -156,6 +159,12 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) (result string, 
 	if err == nil && camera != "" {
 		err = schemas.ValidateRendition(rendition)
 	}
+	seq := uint64(0) // of a fragment of the only session that is asked for; 0: of any
+	if v := r.URL.Query().Get("seq"); err == nil && v != "" {
+		if seq, err = strconv.ParseUint(v, 10, 64); err != nil || seq == 0 {
+			err = errors.New("seq: want one of the answer to the same range")
+		}
+	}
 	switch {
 	case camera == "":
 		answer.Fail(w, http.StatusNotFound, "there is nothing at "+r.URL.Path, "the path of a clip is /clip/<camera>.mp4 or /clip/<camera>/<rendition>.mp4")
@@ -171,9 +180,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) (result string, 
 	if topic.IsRaw() {
 		topic = topic.Source()
 	}
-	f, release, err := s.file(r, topic, from, to)
+	f, release, err := s.file(r, topic, from, to, seq)
 	for errors.Is(err, errGone) && r.Context().Err() == nil {
-		f, release, err = s.file(r, topic, from, to)
+		f, release, err = s.file(r, topic, from, to, seq)
 	}
 	var more *severalError
 	switch {
@@ -191,13 +200,18 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) (result string, 
 	return s.send(w, r, f, to)
 }
 
-// file returns the file that holds a range. It makes it unless it is there, for HEAD it does not: then
-// file is nil. release must be called. Errors: severalError; errBusy; errGone; those of Plan and
-// Prepare.
-func (s *Server) file(r *http.Request, t schemas.Topic, from, to time.Time) (file *clip.File, release func(), err error) {
+// file returns the file that holds a range; with a seq, what that has of the session of this fragment.
+// It makes it unless it is there, for HEAD it does not: then file is nil. release must be called.
+// Errors: severalError; errBusy; errGone; those of Plan and Prepare.
+func (s *Server) file(r *http.Request, t schemas.Topic, from, to time.Time, seq uint64) (file *clip.File, release func(), err error) {
 	clips, err := s.plan(r.Context(), t, from, to)
 	if err != nil {
 		return nil, nil, err
+	}
+	if seq != 0 {
+		if clips = slices.DeleteFunc(clips, func(c *clip.Clip) bool { return !c.Has(seq) }); len(clips) == 0 {
+			return nil, nil, clip.ErrNone
+		}
 	}
 	if len(clips) > 1 {
 		return nil, nil, &severalError{tooMany(clips)}
@@ -256,10 +270,10 @@ func (s *Server) refuse(w http.ResponseWriter, err error) (result string, failed
 func tooMany(clips []*clip.Clip) several {
 	all := several{Error: answer.Error{
 		Error:  fmt.Sprintf("the range holds %d sessions or configurations, and each needs a file of its own", len(clips)),
-		Remedy: "ask for the ranges in clips, one after another, or use framelog clip --split",
+		Remedy: "ask for the same range again, with the seq of each of clips (&seq=…), or use framelog clip --split",
 	}}
 	for _, c := range clips {
-		all.Clips = append(all.Clips, span{c.From.UTC(), c.To.UTC()})
+		all.Clips = append(all.Clips, span{c.From.UTC(), c.To.UTC(), c.Seq()})
 	}
 	return all
 }

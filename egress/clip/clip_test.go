@@ -203,12 +203,15 @@ func (c *slowClient) Write(b []byte) (int, error) {
 func TestNoFile(t *testing.T) {
 	url, _ := serve(t, newFootage(testmedia.Start), Config{MaxRange: 20 * 365 * 24 * time.Hour})
 	for path, want := range map[string]int{
-		"/clip/yard.mp4":                 400,
-		"/clip/yard.mp4?start=yesterday": 400,
-		"/clip/yard/RAW.mp4" + inside:    400,
-		"/clip/ghost.mp4" + inside:       404,
-		"/clip/yard.avi" + inside:        404,
-		"/clip/.mp4" + inside:            404,
+		"/clip/yard.mp4":                                                     400,
+		"/clip/yard.mp4?start=yesterday":                                     400,
+		"/clip/yard.mp4" + inside + "&seq=x":                                 400,
+		"/clip/yard.mp4" + inside + "&seq=0":                                 400,
+		"/clip/yard.mp4" + inside + "&seq=11":                                404, // it is in the log, and not in this range
+		"/clip/yard/RAW.mp4" + inside:                                        400,
+		"/clip/ghost.mp4" + inside:                                           404,
+		"/clip/yard.avi" + inside:                                            404,
+		"/clip/.mp4" + inside:                                                404,
 		"/clip/yard.mp4?start=2026-03-01T11:00:00Z&end=2026-03-01T11:59:00Z": 404,
 		"/clip/yard/gone.mp4" + inside:                                       410,
 		"/clip/yard/odd.mp4" + inside:                                        500,
@@ -225,7 +228,7 @@ func TestNoFile(t *testing.T) {
 	}
 	w, b, err := get(t, "GET", url+"/clip/yard.mp4?start=2026-03-01T12:00:01.4Z&end=2026-03-01T12:00:05Z")
 	var body several
-	want := []span{{testmedia.Start.Add(1400 * time.Millisecond), testmedia.Start.Add(4 * time.Second)}, {testmedia.Start.Add(4 * time.Second), testmedia.Start.Add(5 * time.Second)}}
+	want := []span{{testmedia.Start.Add(1400 * time.Millisecond), testmedia.Start.Add(4 * time.Second), 8}, {testmedia.Start.Add(4 * time.Second), testmedia.Start.Add(5 * time.Second), 11}}
 	if err != nil || w.StatusCode != 409 || json.Unmarshal(b, &body) != nil || !slices.Equal(body.Clips, want) || body.Remedy == "" {
 		t.Errorf("two sessions: %d %s, %v", w.StatusCode, b, err)
 	}

@@ -36,6 +36,8 @@ func FuzzRequests(f *testing.F) {
 		{"yard.mp4", "start=-1h", ""},
 		{"yard.mp4", "start=1772366400&end=1772366407", ""},
 		{"yard.mp4", times + "&start=-1h", "chunks=1"},
+		{"yard.mp4", times + "&seq=8", ""},
+		{"yard.mp4", times + "&seq=18446744073709551616", ""},
 		{"../yard.mp4", times, ""},
 		{"yard/..%2f..%2fraw.mp4", times, ""},
 		{"yard/\x00.mp4", times, ""},

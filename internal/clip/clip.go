@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/framelog/framelog/internal/cmaf"
@@ -99,6 +100,19 @@ func goesOn(a, b *schemas.Entry) bool {
 func Whole(t schemas.Topic, entries []schemas.Entry) *Clip {
 	last := &entries[len(entries)-1]
 	return &Clip{Topic: t, From: entries[0].Start, To: last.End(), to: last.End().Add(lead), entries: entries}
+}
+
+// Seq is the number of the first fragment of the range. No other clip of the range has it.
+func (c *Clip) Seq() uint64 {
+	if len(c.entries) > 1 && !c.entries[0].End().After(c.From) { // it is the one before the range
+		return c.entries[1].Seq
+	}
+	return c.entries[0].Seq
+}
+
+// Has reports whether a fragment is in the clip.
+func (c *Clip) Has(seq uint64) bool {
+	return slices.ContainsFunc(c.entries, func(e schemas.Entry) bool { return e.Seq == seq })
 }
 
 // Bytes is about how many bytes of footage Prepare reads.

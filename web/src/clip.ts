@@ -1,12 +1,13 @@
 // Asks for a clip before the browser downloads it: the browser would say of a refusal only that
 // the download has failed.
 
-/** A range that is one file. The times are those of the server, RFC 3339. */
-export interface Part { start: string; end: string }
+/** A part of a range that is one file. The times are those of the server, RFC 3339; they may overlap
+ *  those of other parts. seq distinguishes it from these. */
+export interface Part { start: string; end: string; seq: number }
 
 export interface Answer {
   error: string; // why there is no file; '': there is one
-  parts: Part[]; // the ranges to ask for instead
+  parts: Part[]; // of which each is a file
 }
 
 const patience = 15_000; // ms

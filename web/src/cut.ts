@@ -74,9 +74,9 @@ export class Cut {
     text(this.says, what);
     show(this.says, !!what);
     show(this.parts, parts.length > 0);
-    this.parts.replaceChildren(...parts.map(({ start, end }) => {
+    this.parts.replaceChildren(...parts.map(({ start, end, seq }) => {
       const from = Date.parse(start), to = Date.parse(end);
-      return h('li', {}, h('a', { href: this.address(i, start, end), download: fileName(this.all[i]!.source.camera, from) }, icon(down), partText(from, to, this.range?.from ?? from)));
+      return h('li', {}, h('a', { href: `${this.downloads[i]!.href}&seq=${seq}`, download: fileName(this.all[i]!.source.camera, from) }, icon(down), partText(from, to, this.range?.from ?? from)));
     }));
   }
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { askClip } from '../src/clip';
 
 test('a clip is asked for before it is downloaded', async (t) => {
-  const parts = [{ start: '2030-01-02T03:04:05.123456789Z', end: '2030-01-02T03:04:09Z' }, { start: '2030-01-02T03:05:00Z', end: '2030-01-02T03:06:00Z' }];
+  const parts = [{ start: '2030-01-02T03:04:05.123456789Z', end: '2030-01-02T03:04:09Z', seq: 7 }, { start: '2030-01-02T03:05:00Z', end: '2030-01-02T03:06:00Z', seq: 11 }];
   for (const [what, head, get, asked, want] of [
     ['one file', 200, undefined, ['HEAD'], { error: '', parts: [] }],
     ['several', 409, { error: 'the range holds 2 sessions', clips: parts }, ['HEAD', 'GET'], { error: /Each part is a file of its own/, parts }],
