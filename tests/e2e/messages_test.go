@@ -60,7 +60,9 @@ func withoutUDP(t *testing.T, camera string) string {
 
 // The status, the command line's list and the page say in the same words what is
 // wrong with a camera and what to do. The log says it once.
-func TestWrongPeersAreNamed(t *testing.T) {
+func TestWrongPeersAreNamed(t *testing.T) { system.Engines(t, testWrongPeersAreNamed) }
+
+func testWrongPeersAreNamed(t *testing.T, engine string) {
 	b := testenv.Chromium(t)
 	web := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(web.Close)
@@ -108,7 +110,7 @@ func TestWrongPeersAreNamed(t *testing.T) {
 			fmt.Fprintf(&config, "    %s\n", w.more)
 		}
 	}
-	f := testenv.Up(t, testenv.UpOptions{Config: config.String()})
+	f := system.Up(t, engine, testenv.UpOptions{Config: config.String()})
 
 	var said map[string]string
 	list := func() bool {

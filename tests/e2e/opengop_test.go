@@ -74,6 +74,10 @@ var openClips = []struct {
 // any segment shows all but the leading pictures of its first.
 func TestOpenGOPs(t *testing.T) {
 	t.Parallel()
+	system.Engines(t, testOpenGOPs)
+}
+
+func testOpenGOPs(t *testing.T, engine string) {
 	for _, c := range openClips {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -87,7 +91,7 @@ func TestOpenGOPs(t *testing.T) {
 			}
 			starts = starts[joined:]
 			cam, url := system.Camera(t, camsim.CameraConfig{Feed: from(t, clip, joined), HangUp: true})
-			f := testenv.Up(t, testenv.UpOptions{Config: system.Cameras(map[string]string{"cam": url})})
+			f := system.Up(t, engine, testenv.UpOptions{Config: system.Cameras(map[string]string{"cam": url})})
 			hls := system.Multivariant(f.URL, "cam")
 			testenv.Wait(t, 2*testenv.Patience, "the clip's end", cam.Over)
 			all := testenv.FrameHashes(t, file, testenv.HashOptions{NoAudio: true}).Video

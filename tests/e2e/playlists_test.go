@@ -13,13 +13,17 @@ import (
 // changes it back.
 func TestPlaylistsWhileThingsHappen(t *testing.T) {
 	t.Parallel()
+	system.Engines(t, testPlaylistsWhileThingsHappen)
+}
+
+func testPlaylistsWhileThingsHappen(t *testing.T, engine string) {
 	for _, mode := range []string{"on_demand", "always"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			small := system.Loop(t, testenv.Clip{Seconds: 6, BFrames: 2, Audio: "aac"})
 			large := system.Loop(t, testenv.Clip{Seconds: 6, BFrames: 2, Audio: "aac", Size: "1280x720"})
 			cam, url := system.Camera(t, camsim.CameraConfig{Feed: small})
-			f := testenv.Up(t, testenv.UpOptions{Config: system.Cameras(map[string]string{"cam": url}) + "egress:\n  mode: " + mode + "\n"})
+			f := system.Up(t, engine, testenv.UpOptions{Config: system.Cameras(map[string]string{"cam": url}) + "egress:\n  mode: " + mode + "\n"})
 			base := testenv.Nginx(t, f.Data+"/hls", f.URL)
 			hls := system.Multivariant(base, "cam")
 			testenv.Wait(t, 2*testenv.Patience, "the first segments", func() bool {

@@ -66,12 +66,16 @@ func get(t *testing.T, url string) string {
 // from the first to the last.
 func TestSamplesInAreSamplesOut(t *testing.T) {
 	t.Parallel()
+	system.Engines(t, testSamples)
+}
+
+func testSamples(t *testing.T, engine string) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			file := c.clip.File(t)
 			cam, url := system.Camera(t, camsim.CameraConfig{Feed: system.Load(t, file), HangUp: true})
-			f := testenv.Up(t, testenv.UpOptions{Config: system.Cameras(map[string]string{"cam": url})})
+			f := system.Up(t, engine, testenv.UpOptions{Config: system.Cameras(map[string]string{"cam": url})})
 			hls := system.Multivariant(testenv.Nginx(t, "", f.URL), "cam")
 			testenv.Wait(t, 2*testenv.Patience, "the clip's end", cam.Over)
 			p := settled(t, hls, time.Duration(c.clip.Seconds)*time.Second)
@@ -126,9 +130,13 @@ func compare(t *testing.T, file, url string, audio bool) {
 // camera comes back with the same footage, as a new session.
 func TestSamplesOfGStreamersServer(t *testing.T) {
 	t.Parallel()
+	system.Engines(t, testSamplesOfGStreamersServer)
+}
+
+func testSamplesOfGStreamersServer(t *testing.T, engine string) {
 	file := testenv.Clip{Seconds: 6, BFrames: 2, Audio: "aac"}.File(t)
 	s := testenv.StartGstRTSPServer(t, testenv.GstRTSPOptions{File: file, Audio: "aac", User: "viewer", Pass: "canary-e2e"})
-	f := testenv.Up(t, testenv.UpOptions{
+	f := system.Up(t, engine, testenv.UpOptions{
 		Config: system.Cameras(map[string]string{"cam": strings.Replace(s.URL, "rtsp://", "rtsp://viewer:${FRAMELOG_SECRET_CAM}@", 1)}),
 		Env:    []string{"FRAMELOG_SECRET_CAM=canary-e2e"},
 	})

@@ -14,7 +14,9 @@ import (
 // A session of a camera with sound ends right after a keyframe. Its last segment
 // has a picture or two, and no sound, because sound comes later than pictures. The
 // page goes on with the next session all the same.
-func TestCutBehindAKeyframe(t *testing.T) {
+func TestCutBehindAKeyframe(t *testing.T) { system.Engines(t, testCutBehindAKeyframe) }
+
+func testCutBehindAKeyframe(t *testing.T, engine string) {
 	strain, pauses := testenv.WatchStrain(t), testenv.WatchPauses(t)
 	b := testenv.Chromium(t)
 	live, err := camsim.NewLive(t.Context(), camsim.LiveConfig{Width: 640, Height: 360, KeyInterval: 25, Audio: true})
@@ -22,7 +24,7 @@ func TestCutBehindAKeyframe(t *testing.T) {
 		t.Fatal(err)
 	}
 	cam, url := system.Camera(t, camsim.CameraConfig{Feed: live, SentLimit: 100_000})
-	f := testenv.Up(t, testenv.UpOptions{Config: system.Cameras(map[string]string{"cam": url})})
+	f := system.Up(t, engine, testenv.UpOptions{Config: system.Cameras(map[string]string{"cam": url})})
 	p := b.Open(t, testenv.Nginx(t, "", f.URL)+"/#cam")
 	tellFailure(t, p)
 	const playing = "window.framelog && window.framelog.players().some(p => p.mode === 'focus' && p.state === 'playing')"

@@ -138,6 +138,10 @@ func (f *fleet) checkHandovers(t *testing.T, before indexes) (n int) {
 func TestAbsenceIsTold(t *testing.T) {
 	testenv.SkipShort(t, "two minutes of real time")
 	t.Parallel()
+	system.Engines(t, testAbsenceIsTold)
+}
+
+func testAbsenceIsTold(t *testing.T, engine string) {
 	const away, frozen, longer = 4 * time.Second, 8 * time.Second, 14 * time.Second // the last is beyond the session time-out
 	all := simple(4, 150)
 	for i := range all {
@@ -147,7 +151,7 @@ func TestAbsenceIsTold(t *testing.T) {
 	// between two chunks of 3 pictures.
 	all[1].clip.GOP = 9
 	strain, pauses := testenv.WatchStrain(t), testenv.WatchPauses(t)
-	f := startFleet(t, all)
+	f := startFleet(t, withEngine(engine, all))
 	ingest := func() *role { return startRole(t, "ingest", f.config) }
 	stop := func(r *role) {
 		t.Helper()

@@ -100,7 +100,9 @@ func TestCanaryOfCanaries(t *testing.T) {
 // Passwords of cameras are only in the secrets directory and in the environment of
 // ingest. No log, metric, error, record, answer, playlist, file or command line has
 // one, whatever goes wrong.
-func TestNoPasswordAnywhere(t *testing.T) {
+func TestNoPasswordAnywhere(t *testing.T) { system.Engines(t, testNoPasswordAnywhere) }
+
+func testNoPasswordAnywhere(t *testing.T, engine string) {
 	clip := system.Loop(t, small)
 	login := func(path, password string) camsim.CameraConfig {
 		return camsim.CameraConfig{Path: path, Feed: clip, User: "viewer", Password: password}
@@ -161,7 +163,7 @@ func TestNoPasswordAnywhere(t *testing.T) {
 	}
 	l := &leak{t: t, found: map[string]bool{}, places: map[string]int{}}
 	s := &scene{}
-	s.Framelog = testenv.Up(t, testenv.UpOptions{Data: data, Config: config.String(), NoWait: true, Env: []string{
+	s.Framelog = system.Up(t, engine, testenv.UpOptions{Data: data, Config: config.String(), NoWait: true, Env: []string{
 		"FRAMELOG_SECRET_RIGHT=" + canary, "FRAMELOG_SECRET_WRONG=" + canary + "-wrong",
 		"FRAMELOG_SECRET_ODD=" + oddBasic, "FRAMELOG_SECRET_BOTH=viewer:" + canary,
 	}})

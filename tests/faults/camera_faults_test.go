@@ -176,15 +176,7 @@ var cameraFaults = []cameraFault{
 // time, each with a camera of its own. Each fault is named, and its end too. What
 // was recorded is what was sent. A healthy camera beside them is not disturbed. Every second
 // camera has the native engine; in long mode all have the one, and then the other.
-func TestCameraFaults(t *testing.T) {
-	if !testenv.IsLong() {
-		testCameraFaults(t, "")
-		return
-	}
-	for _, engine := range engines {
-		t.Run(engine, func(t *testing.T) { testCameraFaults(t, engine) })
-	}
-}
+func TestCameraFaults(t *testing.T) { system.Engines(t, testCameraFaults) }
 
 func testCameraFaults(t *testing.T, engine string) {
 	faults := cameraFaults
@@ -195,11 +187,8 @@ func testCameraFaults(t *testing.T, engine string) {
 	for _, c := range faults {
 		cameras = append(cameras, c.camera)
 	}
-	for i := range cameras {
-		cameras[i].engine = engine
-	}
 	s := &cameraScene{pauses: testenv.WatchPauses(t)}
-	s.scene = start(t, cameras, "ingest:\n  reconnect_max: 2s\n  stall_timeout: 6s\n  disk_reserve: 0\n")
+	s.scene = start(t, withEngine(engine, cameras), "ingest:\n  reconnect_max: 2s\n  stall_timeout: 6s\n  disk_reserve: 0\n")
 	s.follow(t, s.URL)
 	s.waitRecorded(t, "healthy")
 	waitPlaylist(t, s.URL, "healthy", nil)

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/framelog/framelog/schemas"
+	"github.com/framelog/framelog/tests/system"
 	"github.com/framelog/framelog/tests/testenv"
 )
 
@@ -19,11 +20,15 @@ import (
 // what it cannot hold becomes gaps, in this time alone.
 func TestBrokersOfAClusterFail(t *testing.T) {
 	testenv.Long(t)
+	system.Engines(t, testBrokersOfAClusterFail)
+}
+
+func testBrokersOfAClusterFail(t *testing.T, engine string) {
 	const budget = 8 << 20 // some 32 s of the camera big, and minutes of the others
 	const big = "big"
 	c := testenv.OwnKafkaCluster(t)
 	cameras := append(simple(3, 200), camera{id: big, clip: testenv.Clip{Seconds: 6, KBits: 2000}})
-	s := start(t, cameras, fmt.Sprintf("topics:\n  budget: %d\negress:\n  window: 5m\n", budget), c.Brokers()...)
+	s := start(t, withEngine(engine, cameras), fmt.Sprintf("topics:\n  budget: %d\negress:\n  window: 5m\n", budget), c.Brokers()...)
 	ids, index := s.ids, schemas.Names{}.Index(schemas.Topic{Camera: "cam-0"})
 	s.allGrown(t, ids, time.Time{}, 2)
 	c.WaitInSync(t)

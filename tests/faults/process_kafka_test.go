@@ -42,6 +42,10 @@ func (s *scene) checkCalm(t *testing.T, what string, before indexes, children ma
 // length, and nothing else.
 func TestKafkaAway(t *testing.T) {
 	t.Parallel()
+	system.Engines(t, testKafkaAway)
+}
+
+func testKafkaAway(t *testing.T, engine string) {
 	// Memory holds some 19 s of the camera big, and of each camera at most 64
 	// fragments without an entry (medialog.Config.IndexPending). holds returns less
 	// than that.
@@ -57,7 +61,7 @@ func TestKafkaAway(t *testing.T) {
 	cameras := append(simple(1, 200), camera{id: big, clip: testenv.Clip{Seconds: 6, KBits: 4000}})
 	// The playlist's window is longer than Kafka is away on a slow machine. Else no
 	// segment that was listed before would be listed when it goes on.
-	s := start(t, cameras, fmt.Sprintf("topics:\n  budget: %d\negress:\n  window: 5m\n", budget), k.Brokers...)
+	s := start(t, withEngine(engine, cameras), fmt.Sprintf("topics:\n  budget: %d\negress:\n  window: 5m\n", budget), k.Brokers...)
 	ids := s.ids
 	s.allGrown(t, ids, time.Time{}, 2)
 	clients := watchAll(t, s.URL, ids, -1)

@@ -14,7 +14,11 @@ import (
 // safe stays, numbers have no hole, a URL keeps its bytes, and clients go on.
 func TestProcessesKilled(t *testing.T) {
 	t.Parallel()
-	s := start(t, simple(2, 300), "")
+	system.Engines(t, testProcessesKilled)
+}
+
+func testProcessesKilled(t *testing.T, engine string) {
+	s := start(t, withEngine(engine, simple(2, 300)), "")
 	base := testenv.Nginx(t, "", s.URL)
 	s.allGrown(t, s.ids, time.Time{}, 2)
 	clients := watchAll(t, base, s.ids, testenv.Patience)

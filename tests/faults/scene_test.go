@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/framelog/framelog/ingest/rtsp"
 	"github.com/framelog/framelog/internal/camsim"
 	"github.com/framelog/framelog/tests/system"
 	"github.com/framelog/framelog/tests/testenv"
@@ -25,7 +24,7 @@ type camera struct {
 	feed    func(t *testing.T) *camsim.Clip // if set, it is sent instead of clip
 	config  camsim.CameraConfig
 	options string               // another line of its configuration
-	engine  string               // of RTSP; "": every second camera of a scene has the native one
+	engine  string               // of RTSP; "": see serve
 	before  func(*camsim.Server) // if set, it runs before Framelog connects
 }
 
@@ -35,9 +34,6 @@ var (
 	large     = testenv.Clip{Size: "480x360", FPS: 15, Seconds: 6, KBits: 300}
 	withSound = testenv.Clip{Size: "320x240", FPS: 15, Seconds: 6, KBits: 300, Audio: "aac"}
 )
-
-// engines are those that speak RTSP.
-var engines = []string{rtsp.EngineGStreamer, rtsp.EngineNative}
 
 // simple returns n cameras with nothing special: cam-0 has B-frames and sound,
 // the others have neither.
@@ -54,13 +50,21 @@ func simple(n, kbits int) (all []camera) {
 	return all
 }
 
+// withEngine gives all cameras one engine; "": every second one has the native engine.
+func withEngine(engine string, all []camera) []camera {
+	for i := range all {
+		all[i].engine = engine
+	}
+	return all
+}
+
 // servers are the RTSP servers of cameras, by camera.
 type servers map[string]*camsim.Server
 
 func (s servers) camera(id string) *camsim.Camera { return s[id].Camera("cam") }
 
 // serve starts the cameras. It returns their servers, and the YAML that configures
-// the cameras.
+// the cameras. Of those without an engine every second one has the native engine.
 func serve(t *testing.T, all []camera) (servers, string) {
 	t.Helper()
 	started := servers{}
@@ -84,7 +88,7 @@ func serve(t *testing.T, all []camera) (servers, string) {
 			c.before(s)
 		}
 		if c.engine == "" {
-			c.engine = engines[i%len(engines)]
+			c.engine = system.RTSPEngines[i%len(system.RTSPEngines)]
 		}
 		fmt.Fprintf(&yaml, "  - id: %s\n    url: %s\n    engine: %s\n", c.id, s.URL("cam"), c.engine)
 		if c.options != "" {

@@ -15,9 +15,13 @@ import (
 // all the time, without a break.
 func TestSubstreamComesAndGoes(t *testing.T) {
 	t.Parallel()
+	system.Engines(t, testSubstreamComesAndGoes)
+}
+
+func testSubstreamComesAndGoes(t *testing.T, engine string) {
 	s := &scene{}
 	s.servers, _ = serve(t, []camera{{id: "yard", clip: withSound}, {id: "one", clip: small}, {id: "two", clip: large}})
-	s.Framelog = testenv.Up(t, testenv.UpOptions{})
+	s.Framelog = system.Up(t, engine, testenv.UpOptions{})
 	s.reader = openLog(t, s.Broker)
 	sub := schemas.Topic{Camera: "yard", Rendition: schemas.Sub}
 	put := func(second string) (at time.Time) {
