@@ -55,14 +55,19 @@ func (c *clipCmd) Run(ctx context.Context, k *kong.Context) error {
 	if err != nil {
 		return err
 	}
-	clips, err := clip.Plan(ctx, all, topic, from, to)
+	return c.cut(ctx, k, all, topic, from, to)
+}
+
+// cut writes the clips of a range.
+func (c *clipCmd) cut(ctx context.Context, k *kong.Context, l clip.Log, topic schemas.Topic, from, to time.Time) error {
+	clips, err := clip.Plan(ctx, l, topic, from, to)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s of %s: %w", c.Rendition, c.Camera, err)
 	case len(clips) > 1 && !c.Split:
 		return &cli.UsageError{What: fmt.Sprintf("the range holds %d sessions or configurations, and each needs a file of its own: %s", len(clips), list(clips)), Remedy: "add --split, or ask for one of them"}
 	}
-	return c.writeAll(clips, func(one *clip.Clip, name string) error { return c.write(ctx, k, all, one, name) })
+	return c.writeAll(clips, func(one *clip.Clip, name string) error { return c.write(ctx, k, l, one, name) })
 }
 
 // writeAll writes a file for each clip. Of one that is cut off within the delay of reordered
@@ -88,11 +93,13 @@ func (c *clipCmd) writeAll(clips []*clip.Clip, write func(one *clip.Clip, name s
 }
 
 // write writes one file, and shows on a terminal how much is read and written.
-func (c *clipCmd) write(ctx context.Context, k *kong.Context, l clip.Log, one *clip.Clip, name string) error {
-	show := io.Discard
-	if terminalHeight(k.Stderr) > 0 {
-		show = k.Stderr
-	}
+func (c *clipCmd) write(ctx context.Context, k *kong.Context, l clip.Log, one *clip.Clip, name string) (err error) {
+	show := onTerminal(k)
+	defer func() {
+		if err != nil {
+			clearLine(show) // the error follows
+		}
+	}()
 	f, err := one.Prepare(ctx, l, progress(show, name+": read", one.Bytes()))
 	if err != nil {
 		return err
@@ -149,10 +156,11 @@ func (c *clipCmd) asked(now time.Time) (t schemas.Topic, from, to time.Time, err
 	return t, from, to, err
 }
 
+// list names the ranges of clips exactly: one session may begin where the one before it ends.
 func list(clips []*clip.Clip) string {
 	var all []string
 	for _, c := range clips {
-		all = append(all, "--from "+shown(c.From)+" --to "+shown(c.To))
+		all = append(all, "--from "+c.From.UTC().Format(time.RFC3339Nano)+" --to "+c.To.UTC().Format(time.RFC3339Nano))
 	}
 	return strings.Join(all, ", ")
 }
@@ -209,7 +217,10 @@ func progress(w io.Writer, name string, total int64) func(bytes int64) {
 			fmt.Fprintf(w, "\r%s %d of %d MB\x1b[K", name, done/1e6, total/1e6)
 		}
 		if done >= total {
-			fmt.Fprint(w, "\r\x1b[K")
+			clearLine(w)
 		}
 	}
 }
+
+// clearLine makes the line of progress empty.
+func clearLine(w io.Writer) { fmt.Fprint(w, "\r\x1b[K") }

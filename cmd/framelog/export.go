@@ -66,6 +66,7 @@ func (c *exportCmd) Run(ctx context.Context, k *kong.Context) error {
 		return err
 	}
 	m, err := evidence.Export(ctx, all, r)
+	clearLine(show)
 	switch {
 	case errors.Is(err, evidence.ErrExists):
 		return &cli.UsageError{What: err.Error(), Remedy: "choose another --out, or remove it"}

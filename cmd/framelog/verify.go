@@ -74,7 +74,7 @@ func (c *verifyCmd) verify(ctx context.Context, k *kong.Context) (*verdict, erro
 	}
 	show := onTerminal(k)
 	got, err := evidence.Verify(ctx, c.Dir, key, progress(show, c.Dir+": read", total))
-	fmt.Fprint(show, "\r\x1b[K")
+	clearLine(show)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +111,9 @@ func (c *verifyCmd) compare(ctx context.Context, k *kong.Context, m *evidence.Ma
 	if err != nil {
 		return nil, err
 	}
-	got, err := m.Compare(ctx, all, progress(onTerminal(k), "the log: compared", total))
+	show := onTerminal(k)
+	got, err := m.Compare(ctx, all, progress(show, "the log: compared", total))
+	clearLine(show)
 	if errors.Is(err, evidence.ErrMuxer) {
 		return nil, &cli.UsageError{What: err.Error(), Remedy: "compare it with the version that made it, " + m.Made.Software}
 	}
