@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -258,6 +260,83 @@ func TestViewer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// asWritten is a ResponseWriter that keeps the slices that it is given.
+type asWritten struct {
+	*httptest.ResponseRecorder
+	all [][]byte
+}
+
+func (w *asWritten) Write(b []byte) (int, error) {
+	w.all = append(w.all, b)
+	return w.ResponseRecorder.Write(b)
+}
+
+// TestPartIsMadeOnce: viewers and clients of HLS get a part from the same memory, whenever they
+// ask for it: before the fragment has its entry, and after it.
+func TestPartIsMadeOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		f := testmedia.Synthetic(testPlace, 4)
+		log.add("cam", f[:3]...)
+		s := run(t, Config{}, log)
+		view := func() parts.Viewer {
+			v, err := s.View(t.Context(), liveCam, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(v.Close)
+			synctest.Wait()
+			return v
+		}
+		fast, slow := view(), view()
+		all(t, fast, f)
+		all(t, slow, f)
+
+		made := make([][]byte, len(f[3].Chunks)) // the parts of the last fragment, as the first viewer gets them
+		same := func(who string, part int, b []byte) {
+			t.Helper()
+			if len(b) != len(made[part]) || &b[0] != &made[part][0] {
+				t.Errorf("%s gets part %d, %d bytes, from other memory than the first viewer", who, part, len(b))
+			}
+		}
+		next := func(v parts.Viewer, part int) []byte {
+			t.Helper()
+			step, changed, err := v.Next(t.Context())
+			if err != nil || changed != nil || describe(step) != fmt.Sprintf("3.%d", part) {
+				t.Fatalf("%s, %v, %v; want part %d", describe(step), changed != nil, err, part)
+			}
+			return step.Data
+		}
+		overHLS := func(name string) [][]byte {
+			t.Helper()
+			w := &asWritten{ResponseRecorder: httptest.NewRecorder()}
+			s.ServeHTTP(w, httptest.NewRequest(http.MethodGet, fmt.Sprintf("/hls/cam/raw/m1/%d%s.m4s", f[3].Entry.Seq, name), nil))
+			want(t, w.ResponseRecorder, 200)
+			return w.all
+		}
+		for part, c := range f[3].Chunks {
+			log.chunk("cam", c)
+			synctest.Wait()
+			made[part] = next(fast, part)
+			if !bytes.Equal(made[part], blocks(t, f[3])[part]) {
+				t.Fatalf("part %d has other bytes than its chunk", part)
+			}
+			same("a client of HLS", part, overHLS(fmt.Sprintf(".%d.%d", f[3].Entry.Epoch, part))[0])
+		}
+		same("a second viewer", 0, next(slow, 0))
+		same("a viewer that begins later", 0, next(view(), 0))
+		log.entry("cam", f[3].Entry)
+		synctest.Wait()
+		for part, b := range overHLS("") {
+			same("a client of HLS, of the whole segment,", part, b)
+			if part > 0 {
+				same("a viewer, after the entry,", part, next(slow, part))
+			}
+			same("a client of HLS, after the entry,", part, overHLS(fmt.Sprintf(".%d.%d", f[3].Entry.Epoch, part))[0])
+		}
+	})
 }
 
 // initAt is the init segment at its URL.
