@@ -208,16 +208,16 @@ func TestClipProgress(t *testing.T) {
 		}
 		l.all[i].Entry.Bytes = 900_000
 	}
-	const clear = "\r\x1b[K"
-	read := "\rx.mp4: read 1 of 2 MB\x1b[K\rx.mp4: read 2 of 2 MB\x1b[K" + clear
-	written := "\rx.mp4: written 1 of 2 MB\x1b[K\rx.mp4: written 2 of 2 MB\x1b[K" + clear
+	const empty = "\r\x1b[K"
+	read := "\rx.mp4: read 1 of 2 MB\x1b[K\rx.mp4: read 2 of 2 MB\x1b[K" + empty
+	written := "\rx.mp4: written 1 of 2 MB\x1b[K\rx.mp4: written 2 of 2 MB\x1b[K" + empty
 	last := "x.mp4: 2026-03-01T12:00:00Z to 2026-03-01T12:00:03Z, 2.7 MB"
 	for name, c := range map[string]struct {
 		log         clip.Log
 		shown, file string // on a terminal, and in a file
 	}{
 		"all of it":     {&l, read + written + last + "\r\n", last + "\n"},
-		"it breaks off": {&brokenLog{l}, "\rx.mp4: read 1 of 2 MB\x1b[K" + clear, ""},
+		"it breaks off": {&brokenLog{l}, "\rx.mp4: read 1 of 2 MB\x1b[K" + empty, ""},
 	} {
 		run := func(stderr io.Writer) {
 			t.Helper()
@@ -230,7 +230,7 @@ func TestClipProgress(t *testing.T) {
 		screen, seen := terminal(t)
 		run(screen)
 		// A line may be made empty twice.
-		if got := strings.ReplaceAll(seen(), clear+clear, clear); got != c.shown {
+		if got := strings.ReplaceAll(seen(), empty+empty, empty); got != c.shown {
 			t.Errorf("%s: a terminal shows\n%q, want\n%q", name, got, c.shown)
 		}
 		file, err := os.Create("stderr")

@@ -90,8 +90,12 @@ func TestPageShowsThePast(t *testing.T) {
 		keys []string
 		by   time.Duration
 	}{
-		{[]string{"."}, frame}, {[]string{".", "."}, 2 * frame}, {[]string{","}, -frame}, {[]string{",", ",", "."}, -frame},
-		{[]string{"ArrowLeft"}, -5 * time.Second}, {[]string{"ArrowRight"}, 5 * time.Second},
+		{[]string{"."}, frame},
+		{[]string{".", "."}, 2 * frame},
+		{[]string{","}, -frame},
+		{[]string{",", ",", "."}, -frame},
+		{[]string{"ArrowLeft"}, -5 * time.Second},
+		{[]string{"ArrowRight"}, 5 * time.Second},
 	} {
 		var before, after int64
 		p.Eval(taken, &before)
