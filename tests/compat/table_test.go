@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,7 +45,8 @@ func (x table) find(t *testing.T, text string) (from, to int) {
 	return from + len(begin), to
 }
 
-// check compares what was found with the table in docs/, or writes it there. Cells
+// check compares what was found with the table in docs/, or writes it there. A cell may name what was found in
+// different runs, as "stops or plays on". Cells
 // of what was not tried (a player is not installed, or -run left it out) stay as
 // they are.
 func (x table) check(t *testing.T) {
@@ -108,7 +110,7 @@ func (x table) check(t *testing.T) {
 			if r[i] == untried {
 				continue
 			}
-			if a, b := measured.ReplaceAllString(is[i], ""), measured.ReplaceAllString(r[i], ""); a != b {
+			if !slices.Contains(strings.Split(measured.ReplaceAllString(is[i], ""), " or "), measured.ReplaceAllString(r[i], "")) {
 				t.Errorf("docs/%s, %q, %q: the table has %q, found: %q", x.file, r[0], x.head[i], is[i], r[i])
 			}
 		}
