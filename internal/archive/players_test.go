@@ -1,6 +1,8 @@
 package archive
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/framelog/framelog/schemas"
 	"github.com/framelog/framelog/tests/oracle/media"
+	"github.com/framelog/framelog/tests/oracle/pictures"
 	"github.com/framelog/framelog/tests/testenv"
 	"github.com/framelog/framelog/tests/testmedia"
 )
@@ -19,6 +22,7 @@ func TestPlayers(t *testing.T) {
 	const seconds = 3
 	dir := t.TempDir()
 	files := map[schemas.Codec]string{}
+	decoded := map[schemas.Codec][]testenv.Hash{} // the pictures, by ffmpeg
 	for codec, encoder := range map[schemas.Codec][]string{schemas.H264: testmedia.H264BFrames, schemas.H265: testmedia.H265BFrames} {
 		source := testmedia.MakeClip(t, seconds, true, encoder...)
 		l, of := log(source.Fragments(place(), 5)), schemas.Topic{Camera: string(codec)}
@@ -43,6 +47,9 @@ func TestPlayers(t *testing.T) {
 		}
 		testmedia.CheckGStreamer(t, path, codec)
 		testmedia.CheckVLC(t, path)
+		for _, planes := range pictures.Decode(t, path, "yuv420p", 320*180*3/2) {
+			decoded[codec] = append(decoded[codec], testenv.Hash{Sum: fmt.Sprintf("%x", sha256.Sum256(planes))})
+		}
 	}
 
 	server := httptest.NewServer(http.FileServer(http.Dir(dir)))
@@ -59,6 +66,14 @@ func TestPlayers(t *testing.T) {
 			played := page.PlayFile("/" + file)
 			if d := played.Long - seconds*time.Second; d < 0 || d > 80*time.Millisecond || played.First != 0 || played.Pictures != seconds*25 {
 				t.Errorf("%+v, want %d s from 0 on in %d pictures", played, seconds, seconds*25)
+			}
+			// Each picture is the one that ffmpeg decodes, byte by byte.
+			var middles []time.Duration
+			for n := range seconds * 25 {
+				middles = append(middles, (time.Duration(n)*2+1)*time.Second/50)
+			}
+			if d := media.Diff(decoded[codec], page.FilePictures("/"+file, middles...)); d != "" {
+				t.Error(d)
 			}
 		})
 	}

@@ -135,6 +135,7 @@ func TestPageShowsFindings(t *testing.T) {
 	p.Wait(testenv.Patience, "document.querySelector('#stage .boxes div') && document.querySelector('#stage .mark.on')")
 	p.Wait(testenv.Patience, "document.querySelector('#stage .findings li strong')?.textContent === 'Motion'")
 	p.Wait(testenv.Patience, "/found \\(finder\\)\\s*[0-9.]+ s behind/.test(document.querySelector('#stage .findings dl').innerText)")
+	checkMarks(t, f, p)
 	// The player is set back again and again, so that boxes have come before their pictures.
 	p.Eval("new Promise((r) => setTimeout(r, 4000))", nil)
 	p.Eval(sampler, nil)
@@ -220,15 +221,54 @@ func TestPageShowsFindings(t *testing.T) {
 	network.Set(10_000, 0)
 	p.Wait(2*testenv.Patience, "window.framelog.players().some(p => p.mode === 'focus' && p.via === 'hls')")
 
-	var r struct {
-		Events []struct {
-			Type, Rendition, Processor string
-			Seq, Last_Seq              uint64 //nolint:revive // the JSON's name
-		}
-	}
-	f.JSON(t, "/v1/events/cam?type=motion", &r)
 	// On a loaded machine the camera's clock jumps, which ends an event.
-	if n := len(r.Events); n < 2 || r.Events[n-1].Processor != "finder" || r.Events[n-1].Rendition != "found" || r.Events[n-1].Last_Seq <= r.Events[n-1].Seq {
-		t.Errorf("the API tells %+v", r.Events)
+	events := motions(t, f)
+	if n := len(events); n < 2 || events[n-1].Processor != "finder" || events[n-1].Rendition != "found" || events[n-1].LastSeq <= events[n-1].Seq {
+		t.Errorf("the API tells %+v", events)
 	}
+}
+
+// motion is an event as the API tells it.
+type motion struct {
+	Type, Rendition, Processor string
+	Seq                        uint64
+	LastSeq                    uint64 `json:"last_seq"`
+	Start, End                 time.Time
+}
+
+func motions(t *testing.T, f *testenv.Framelog) []motion {
+	t.Helper()
+	var r struct{ Events []motion }
+	f.JSON(t, "/v1/events/cam?type=motion", &r)
+	return r.Events
+}
+
+// checkMarks checks that the timeline has marks where something moved, and footage without marks
+// between one event and the next, both in the canvas's pixels.
+func checkMarks(t *testing.T, f *testenv.Framelog, p *testenv.Page) {
+	t.Helper()
+	p.Wait(testenv.Patience, "((end) => end('max') - end('min'))((end) => Number(document.querySelector('#stage .bar').getAttribute('aria-value' + end))) === 600")
+	key(p, "body", "+", "+")
+	// A mark begins with the second in which its fragment begins, and lasts a second. Ends of the
+	// view are known to half a second.
+	const before, behind = 2 * time.Second, 1500 * time.Millisecond
+	var noted, quiet [2]int64
+	f.Wait(t, testenv.Patience, "an event, a pause, and an event that lasts", func() bool {
+		all := motions(t, f)
+		noted, quiet = [2]int64{}, [2]int64{}
+		for i, e := range all {
+			if e.End.Sub(e.Start) > 5*time.Second {
+				noted = [2]int64{e.Start.Add(behind).UnixMilli(), e.End.Add(-behind).UnixMilli()}
+			}
+			if i > 0 && e.Start.Sub(all[i-1].End) > before+behind+500*time.Millisecond {
+				quiet = [2]int64{all[i-1].End.Add(behind).UnixMilli(), e.Start.Add(-before).UnixMilli()}
+			}
+		}
+		return noted[1] > 0 && quiet[1] > 0
+	})
+	part := func(colour string, of [2]int64) string {
+		return fmt.Sprintf("(%s)('%s', %d, %d)", coloured, colour, of[0], of[1])
+	}
+	p.Wait(testenv.Patience, part("--note", noted)+" > 0.6")
+	p.Wait(testenv.Patience, part("--note", quiet)+" === 0 && "+part("--footage", quiet)+" > 0.6")
 }

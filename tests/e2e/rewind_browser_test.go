@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -53,6 +54,7 @@ func TestPageShowsThePast(t *testing.T) {
 		at := now.Add(-time.Duration(h) * time.Hour)
 		spans = append(spans, system.Span{From: at, To: at.Add(20 * time.Second)})
 	}
+	spans[5].To = spans[5].From.Add(90 * time.Second) // for the keys that move by a minute
 	system.RecordPast(t, f, "cam", spans...)
 	p := b.Open(t, f.URL+"/#cam")
 	tellFailure(t, p)
@@ -79,10 +81,7 @@ func TestPageShowsThePast(t *testing.T) {
 	at := spans[5].From.Add(10*time.Second + 30*time.Millisecond)
 	p.Eval(fmt.Sprintf("location.hash = '#cam?t=%s'", at.UTC().Format("2006-01-02T15:04:05.000Z")), nil)
 	p.Wait(2*testenv.Patience, fmt.Sprintf("%s >= %d", taken, at.Add(time.Second).UnixMilli()))
-	key := func(keys ...string) { // one after the other, without a wait for the pictures
-		p.Eval(fmt.Sprintf("['%s'].forEach((key) => document.body.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}))), 0", strings.Join(keys, "', '")), nil)
-	}
-	key(" ")
+	key(p, "body", " ")
 	p.Wait(testenv.Patience, "!window.framelog.past().playing")
 	p.Eval(fmt.Sprintf("window.framelog.show(%d, false)", at.UnixMilli()), nil)
 	shown("address", at)
@@ -96,16 +95,20 @@ func TestPageShowsThePast(t *testing.T) {
 		{[]string{",", ",", "."}, -frame},
 		{[]string{"ArrowLeft"}, -5 * time.Second},
 		{[]string{"ArrowRight"}, 5 * time.Second},
+		{[]string{"Shift+ArrowRight"}, time.Minute},
+		{[]string{"Shift+ArrowLeft"}, -time.Minute},
 	} {
 		var before, after int64
 		p.Eval(taken, &before)
-		key(c.keys...)
+		key(p, "body", c.keys...)
 		want := time.UnixMilli(before).Add(c.by).UnixMilli()
 		p.Wait(testenv.Patience, fmt.Sprintf("Math.abs(%s - %d) < 1", taken, want))
 		if p.Eval(taken, &after); after != want {
 			t.Errorf("%s: from %v to %v", c.keys, time.UnixMilli(before).UTC(), time.UnixMilli(after).UTC())
 		}
 	}
+
+	checkView(t, p)
 
 	// Between two spans there is nothing. The footage after it is shown, and the page says so.
 	p.Eval(fmt.Sprintf("window.framelog.show(%d, false)", spans[5].To.Add(10*time.Minute).UnixMilli()), nil)
@@ -121,15 +124,82 @@ func TestPageShowsThePast(t *testing.T) {
 	})()`, nil)
 	p.Wait(testenv.Patience, "/start=.+&end=/.test(document.querySelector('#stage .cut:not([hidden]) a').href)")
 	p.Wait(testenv.Patience, `document.querySelector('[aria-label="Select a range"]').getAttribute('aria-pressed') === 'false'`)
+	// Escape ends the selection, and not the large view.
+	key(p, "body", "Escape")
+	p.Wait(testenv.Patience, "document.querySelector('#stage .range').hidden && document.querySelector('#stage .cut').hidden")
+	var open bool
+	if p.Eval("!document.getElementById('stage').hidden", &open); !open {
+		t.Error("Escape closes the large view, which has a selection")
+	}
 
 	// It plays on into the next span.
 	p.Eval(fmt.Sprintf("window.framelog.show(%d, true)", spans[5].To.Add(-2*time.Second).UnixMilli()), nil)
 	p.Wait(2*testenv.Patience, fmt.Sprintf("%s >= %d", taken, spans[6].From.UnixMilli()))
+
+	// Keys of the timeline go to its ends: the oldest footage, and what is live.
+	key(p, "#stage .bar", "Home")
+	p.Wait(2*testenv.Patience, fmt.Sprintf("window.framelog.past().playing && %[1]s >= %[2]d && %[1]s < %[3]d", taken, spans[0].From.UnixMilli(), spans[0].To.UnixMilli()))
+	key(p, "#stage .bar", "End")
+	p.Wait(testenv.Patience, "!window.framelog.past().active && document.querySelector('#stage button.live').getAttribute('aria-pressed') === 'true' && location.hash === '#cam'")
+	if from, to := (timebar{t, p}).view(); time.Now().Before(from) || time.Now().After(to) {
+		t.Errorf("live, the timeline shows %v to %v", from.UTC(), to.UTC())
+	}
+	key(p, "body", "Escape")
+	p.Wait(testenv.Patience, "document.getElementById('stage').hidden && document.querySelector('#camera-cam').checkVisibility() && location.hash === ''")
 	for _, x := range p.Problems() {
 		// Where nothing was recorded there is no playlist. An overloaded server says so.
 		// Nothing here makes thumbnails, which the page asks for once: 501.
 		if !strings.Contains(x, "404") && !strings.Contains(x, "503") && !strings.Contains(x, "/snapshot/") {
 			t.Errorf("console: %s", x)
+		}
+	}
+}
+
+// checkView checks what keys and the wheel do with the view of the timeline, while a picture of the
+// past stands.
+func checkView(t *testing.T, p *testenv.Page) {
+	t.Helper()
+	timeline := timebar{t, p}
+	var shown int64
+	p.Eval(taken, &shown)
+	near := func(a, b, most float64) bool { return math.Abs(a-b) <= most }
+	const exact = 0.002 // of the view: its ends are known to the second
+	for _, c := range []struct {
+		element, key string
+		length       float64 // of the view, by that before
+		moved        float64 // by how much of its length
+	}{
+		{"body", "+", 0.5, 0}, {"body", "-", 2, 0}, {"body", "=", 0.5, 0}, {"body", "-", 2, 0},
+		{"#stage .bar", "PageUp", 1, -0.5}, {"#stage .bar", "PageDown", 1, 0.5},
+		{"body", "PageUp", 1, 0}, {"body", "End", 1, 0}, // where they mean what they mean on any page
+	} {
+		long, part := timeline.long(), timeline.part(time.UnixMilli(shown))
+		key(p, c.element, c.key)
+		if now := timeline.long().Seconds() / long.Seconds(); !near(now, c.length, exact) {
+			t.Errorf("%s: the timeline is %.3f times as long, want %v", c.key, now, c.length)
+		}
+		// The time that is shown keeps its place if the view is not moved.
+		if now := timeline.part(time.UnixMilli(shown)); !near(now, part-c.moved, exact) {
+			t.Errorf("%s: the time that is shown stands at %.3f of the timeline, and stood at %.3f", c.key, now, part)
+		}
+	}
+	var now int64
+	if p.Eval(taken, &now); now != shown {
+		t.Errorf("another view shows another picture: that of %v, and before that of %v", time.UnixMilli(now).UTC(), time.UnixMilli(shown).UTC())
+	}
+
+	// The wheel zooms around the time at which the pointer is.
+	p.Eval("document.querySelector('#stage .bar').scrollIntoView({block: 'nearest'})", nil)
+	for _, down := range []float64{-500 * math.Ln2, 500 * math.Ln2} {
+		from, to := timeline.view()
+		pointer := from.Add(to.Sub(from) * 4 / 5)
+		want := to.Sub(from).Seconds() * math.Exp(down*0.002)
+		p.Wheel(timeline.place(pointer), down)
+		if !testenv.Poll(t, testenv.Patience, func() bool { return near(timeline.long().Seconds(), want, want/50) }) {
+			t.Errorf("the wheel zooms from %v to %v, want %.0f s", to.Sub(from), timeline.long(), want)
+		}
+		if part := timeline.part(pointer); !near(part, 0.8, 2*exact) {
+			t.Errorf("the wheel moves the time under the pointer from 0.8 to %.3f of the timeline", part)
 		}
 	}
 }

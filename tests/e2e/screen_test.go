@@ -54,9 +54,11 @@ const sampler = `(() => {
 })()`
 
 // tilesSampler reads the strips of all tiles of the wall five times a second, into
-// window.tiles, by camera, and how much their buffers hold at most, into window.held.
+// window.tiles, by camera, and how many seconds their buffers hold, into window.holds, and at
+// most, into window.held.
 const tilesSampler = `(() => {
   window.tiles = {};
+  window.holds = [];
   window.held = 0;` + readsStrip + `
   setInterval(() => {
     for (const tile of document.querySelectorAll('.tile')) {
@@ -64,6 +66,7 @@ const tilesSampler = `(() => {
       if (read) (window.tiles[tile.id.slice('camera-'.length)] ??= []).push(read);
       let held = 0;
       for (let i = 0; i < v.buffered.length; i++) held += v.buffered.end(i) - v.buffered.start(i);
+      window.holds.push(held);
       window.held = Math.max(window.held, held);
     }
   }, 200);

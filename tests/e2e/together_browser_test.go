@@ -136,20 +136,17 @@ func TestPageShowsCamerasTogether(t *testing.T) {
 	  const off = (%s)(past, (%s)(past.querySelector('video')));
 	  return off !== null && off < %d;
 	}).length === 2`, boxOff, takenOf, 2*step.Milliseconds()))
-	key := func(k string) {
-		p.Eval(fmt.Sprintf("document.body.dispatchEvent(new KeyboardEvent('keydown', {key: '%s', bubbles: true})), 0", k), nil)
-	}
 	for _, c := range []struct {
 		key string
 		by  int64
 	}{{".", 1}, {".", 1}, {",", -1}} {
 		before := read()
-		key(c.key)
+		key(p, "body", c.key)
 		want := before[0] + c.by*1000/fps
 		p.Wait(testenv.Patience, fmt.Sprintf("Math.abs(%s[0] - %d) < 1", besides, want))
 		p.Wait(testenv.Patience, fmt.Sprintf("Math.abs(%s[1] - %d) < 1", besides, before[1]+c.by*1000/fps))
 	}
-	key(" ")
+	key(p, "body", " ")
 	p.Wait(testenv.Patience, running)
 	for _, speed := range []string{"2", "0.5", "4"} {
 		p.Eval(fmt.Sprintf("window.framelog.show(%d, true)", at.Add(5*time.Second).UnixMilli()), nil)

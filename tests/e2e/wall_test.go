@@ -5,7 +5,9 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	neturl "net/url"
+	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,7 +23,7 @@ func tilePlays(via string) string {
 
 // Chromium plays the tiles of the wall over the socket, at the live edge, while the camera
 // drops its connection and changes its resolution, and egress is restarted. Where no socket
-// comes through, tiles and the camera in focus play HLS.
+// comes through, tiles and the camera in focus play HLS, the latter with low latency.
 func TestWallOverTheSocket(t *testing.T) {
 	strain, pauses := testenv.WatchStrain(t), testenv.WatchPauses(t)
 	b := testenv.Chromium(t)
@@ -76,10 +78,10 @@ func TestWallOverTheSocket(t *testing.T) {
 	if f.Kill(t, "egress") == 0 {
 		t.Fatal("there is no egress")
 	}
-	before := system.Players(p)[0].Frames
+	frames := system.Players(p)[0].Frames
 	testenv.Wait(t, 2*testenv.Patience, "pictures after egress was killed", func() bool {
 		now := system.Players(p)
-		return len(now) == 1 && now[0].State == "playing" && now[0].Frames > before+100
+		return len(now) == 1 && now[0].State == "playing" && now[0].Frames > frames+100
 	})
 	edge("after all that")
 	for _, r := range system.Players(p) {
@@ -93,10 +95,17 @@ func TestWallOverTheSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	proxy := httputil.NewSingleHostReverseProxy(target)
+	var parts, held atomic.Int64 // requests for parts, and for playlists that the server answers when a part is there
 	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/live" {
 			http.NotFound(w, r)
 			return
+		}
+		if partName.MatchString(r.URL.Path) {
+			parts.Add(1)
+		}
+		if r.URL.Query().Has("_HLS_part") {
+			held.Add(1)
 		}
 		proxy.ServeHTTP(w, r)
 	}))
@@ -106,4 +115,11 @@ func TestWallOverTheSocket(t *testing.T) {
 	q.Wait(2*testenv.Patience, tilePlays("hls"))
 	q.Eval("window.framelog.focus('cam')", nil)
 	q.Wait(2*testenv.Patience, "window.framelog.players().some(p => p.mode === 'focus' && p.via === 'hls' && p.state === 'playing')")
+	// It plays parts: whole segments of this camera would be 6 s behind.
+	before, asked := parts.Load(), held.Load()
+	q.Wait(testenv.Patience, "window.framelog.players().some(p => p.mode === 'focus' && p.via === 'hls' && p.state === 'playing' && p.delay !== null && p.delay < 5)")
+	testenv.Wait(t, testenv.Patience, "requests for parts", func() bool { return parts.Load() > before+5 && held.Load() > asked+5 })
 }
+
+// partName is the end of a part's path: its fragment, epoch and number.
+var partName = regexp.MustCompile(`/\d+\.\d+\.\d+\.m4s$`)

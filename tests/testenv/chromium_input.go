@@ -2,6 +2,7 @@ package testenv
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -31,27 +32,93 @@ const (
 )
 
 // managedOnly leaves a page the media source of iPhones alone: it is a ManagedMediaSource, and
-// opens only in an element whose remote playback is disabled.
+// opens only in an element whose remote playback is disabled. As Safari does, it says that it
+// wants no more footage while much is in the buffer, and again when there is little. Safari's
+// limits are 30 s and 10 s: these are lower, so that they are reached soon. It takes what is
+// appended meanwhile, as Safari does. window.managed has all of them, with how often each has
+// said so, and the most seconds that were appended while it wanted none. With held it wants none
+// until then.
 const managedOnly = `{
-  const Plain = MediaSource;
+  const much = 6, little = 3; // s
+  const Plain = MediaSource, urls = new Map(), makeURL = URL.createObjectURL;
   delete window.MediaSource;
-  window.ManagedMediaSource = class ManagedMediaSource extends Plain { streaming = true; };
+  URL.createObjectURL = (of) => {
+    const url = makeURL.call(URL, of);
+    urls.set(of, url);
+    return url;
+  };
+  window.managed = [];
+  document.addEventListener('seeking', ({ target }) => {
+    for (const m of window.managed) if (m.video === target) m.from = Infinity;
+  }, true);
+  window.ManagedMediaSource = class ManagedMediaSource extends Plain {
+    streaming = true;
+    ends = 0;
+    starts = 0;
+    late = 0;
+    from = Infinity; // the end of the buffer when it wanted no more; not known behind a seek
+    held = 0; // by performance.now()
+
+    constructor() {
+      super();
+      window.managed.push(this);
+      setInterval(() => this.look(), 50);
+    }
+
+    get video() {
+      return this.readyState === 'open' ? [...document.querySelectorAll('video')].find((v) => v.currentSrc === urls.get(this)) : undefined;
+    }
+
+    look() {
+      const { video } = this;
+      if (!video || video.seeking || !video.buffered.length) return;
+      const { buffered, currentTime: at } = video, held = performance.now() < this.held;
+      let end = at;
+      for (let i = 0; i < buffered.length; i++) if (buffered.start(i) <= at + 0.1) end = Math.max(end, buffered.end(i));
+      if (!this.streaming) this.late = Math.max(this.late, end - this.from);
+      if (this.streaming && (held || end - at > much)) {
+        this.streaming = false;
+        this.ends++;
+        this.from = end;
+        this.dispatchEvent(new Event('endstreaming'));
+      } else if (!this.streaming && !held && end - at < little) {
+        this.streaming = true;
+        this.starts++;
+        this.dispatchEvent(new Event('startstreaming'));
+      }
+    }
+  };
   const src = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, 'src');
   Object.defineProperty(HTMLMediaElement.prototype, 'src', {...src, set(url) {
     src.set.call(this, this.disableRemotePlayback ? url : 'data:,remote playback is not disabled');
   }});
 }`
 
+// OpenWith is Open, and runs a script in the page before the page's own.
+func (b *Browser) OpenWith(t testing.TB, script, url string) *Page {
+	t.Helper()
+	p := b.Open(t, "about:blank")
+	p.runFirst(script)
+	p.do("open "+url, chromedp.Navigate(url))
+	return p
+}
+
+// runFirst runs a script in each page that the tab opens from now on, before the page's own.
+func (p *Page) runFirst(script string) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, 2*Patience)
+	defer cancel()
+	if _, err := chromedp.Call(ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script}); err != nil {
+		p.t.Fatalf("testenv: page: run a script before all others: %v", err)
+	}
+}
+
 // OpenPhone is Open on a phone: its screen is small, and is touched. It has a ManagedMediaSource
 // and no MediaSource, as iPhones.
 func (b *Browser) OpenPhone(t testing.TB, url string) *Page {
 	t.Helper()
 	p := b.Open(t, "about:blank")
-	ctx, cancel := context.WithTimeout(p.ctx, 2*Patience)
-	defer cancel()
-	if _, err := chromedp.Call(ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: managedOnly}); err != nil {
-		t.Fatalf("testenv: page: be a phone: %v", err)
-	}
+	p.runFirst(managedOnly)
 	p.do("be a phone", chromedp.EmulateViewport(PhoneWidth, PhoneHeight, chromedp.EmulateMobile, chromedp.EmulateScale(2),
 		func(_ *emulation.SetDeviceMetricsOverrideParams, touch *emulation.SetTouchEmulationEnabledParams) {
 			touch.Enabled, touch.MaxTouchPoints = true, 5
@@ -84,6 +151,28 @@ func (p *Page) Touch(paths ...[]Point) {
 		kind = input.DispatchTouchEventTypeTouchMove
 	}
 	send(input.DispatchTouchEventTypeTouchEnd, []*input.TouchPoint{})
+}
+
+// Hover moves the mouse to a place.
+func (p *Page) Hover(at Point) {
+	p.t.Helper()
+	p.mouse(input.DispatchMouseEventParams{Type: input.DispatchMouseEventTypeMouseMoved, X: at.X, Y: at.Y})
+}
+
+// Wheel turns the mouse's wheel at a place, down by so many pixels.
+func (p *Page) Wheel(at Point, down float64) {
+	p.t.Helper()
+	const across = 1e-9 // Chromium wants both, and what is 0 is not sent
+	p.mouse(input.DispatchMouseEventParams{Type: input.DispatchMouseEventTypeMouseWheel, X: at.X, Y: at.Y, DeltaX: across, DeltaY: down})
+}
+
+func (p *Page) mouse(e input.DispatchMouseEventParams) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, 2*Patience)
+	defer cancel()
+	if _, err := chromedp.Call(ctx, input.DispatchMouseEvent, e); err != nil {
+		p.t.Fatalf("testenv: page: %s: %v", e.Type, err)
+	}
 }
 
 // Box returns where the element is that a CSS selector names: its upper left and lower right.
@@ -169,6 +258,47 @@ func (p *Page) PlayFile(url string) Played {
 	})`, url), &played)
 	d := func(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }
 	return Played{d(played.Long), d(played.First), played.Pictures}
+}
+
+// FilePictures returns hashes of pictures of the file at a URL, as a <video> that stands at these
+// times shows them: the SHA-256 of what its decoder gave, in planes of Y, U and V.
+func (p *Page) FilePictures(url string, at ...time.Duration) (hashes []Hash) {
+	p.t.Helper()
+	seconds := make([]float64, len(at))
+	for i, d := range at {
+		seconds[i] = d.Seconds()
+	}
+	times, err := json.Marshal(seconds)
+	if err != nil {
+		p.t.Fatalf("testenv: page: %v", err)
+	}
+	p.Eval(fmt.Sprintf(`(async () => {
+		const video = document.createElement('video'), hashes = [];
+		const told = (what) => new Promise((resolve, reject) => {
+			video.addEventListener(what, resolve, { once: true });
+			video.onerror = () => reject(new Error(video.error.message));
+		});
+		video.muted = true;
+		video.preload = 'auto';
+		video.src = %q;
+		document.body.append(video);
+		await told('loadeddata');
+		for (const at of %s) {
+			const there = told('seeked');
+			video.currentTime = at;
+			await there;
+			const picture = new VideoFrame(video);
+			if (picture.format !== 'I420') throw new Error('the pictures are ' + picture.format);
+			const planes = new Uint8Array(picture.allocationSize());
+			await picture.copyTo(planes);
+			picture.close();
+			const sum = new Uint8Array(await crypto.subtle.digest('SHA-256', planes));
+			hashes.push({ sum: [...sum].map((b) => b.toString(16).padStart(2, '0')).join('') });
+		}
+		video.remove();
+		return hashes;
+	})()`, url, times), &hashes)
+	return hashes
 }
 
 // Heap returns the bytes that JavaScript holds, buffers included, without garbage.

@@ -15,7 +15,8 @@ export interface View {
 
 export const title = (c: Camera): string => c.label || c.id;
 
-export function view(c: Camera, unsupported = false): View {
+/** unsupported: its player has found that the browser cannot play it. hasSource: the browser has a media source. */
+export function view(c: Camera, unsupported = false, hasSource = true): View {
   const s = c.status;
   if (c.disabled || s?.state === 'disabled') {
     return { tone: 'off', word: 'Off', headline: 'Switched off', detail: 'It is disabled in the registry.' };
@@ -32,7 +33,7 @@ export function view(c: Camera, unsupported = false): View {
   }
   switch (s.state) {
     case 'live':
-      return live(s, since, unsupported);
+      return live(s, since, unsupported, hasSource);
     case 'connecting':
       return { tone: 'wait', word: 'Connecting', headline: 'Connecting', detail: s.error, since };
     case 'away':
@@ -48,13 +49,14 @@ export function view(c: Camera, unsupported = false): View {
   }
 }
 
-function live(s: Status, since: number | undefined, unsupported: boolean): View {
+function live(s: Status, since: number | undefined, unsupported: boolean, hasSource: boolean): View {
   const v: View = { tone: 'live', word: 'Live', since, warning: s.problem };
   if (unsupported && s.video === 'mjpeg') {
     return { ...v, word: 'Recording', headline: 'Recorded, not shown', detail: 'HLS carries no MJPEG. The processor transcode makes what plays here.' };
   }
   if (unsupported) {
-    return { ...v, word: 'Recording', headline: 'This browser cannot play it', detail: s.video ? `It has no decoder for ${format.codec(s.video)}.` : undefined };
+    const lacks = !hasSource ? 'It has neither Media Source Extensions nor HLS.' : s.video ? `It has no decoder for ${format.codec(s.video)}.` : undefined;
+    return { ...v, word: 'Recording', headline: 'This browser cannot play it', detail: lacks };
   }
   return v;
 }

@@ -1,5 +1,6 @@
 // The picture of a camera and the text over it. Both the wall and the large view
 // use it.
+import { mediaSource } from './buffer';
 import type { Camera } from './camera';
 import { h, icon, show, text } from './dom';
 import * as format from './format';
@@ -102,7 +103,7 @@ export class Screen {
   }
 
   draw(): void {
-    const v = model.view(this.camera, this.player.state === 'unsupported');
+    const v = model.view(this.camera, this.player.state === 'unsupported', !!mediaSource());
     this.element.dataset.tone = this.pill.dataset.tone = v.tone;
     const late = v.tone === 'live' && (this.player.delay() ?? 0) >= notLive;
     text(this.word, late ? 'Behind' : v.word);

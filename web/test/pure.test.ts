@@ -53,6 +53,7 @@ test('view', () => {
   assert.equal(model.view(camera({ problem: 'no keyframe for 20 s' })).warning, 'no keyframe for 20 s');
   assert.match(model.view(camera({ video: 'mjpeg' }), true).detail ?? '', /transcode/);
   assert.match(model.view(camera({ video: 'h265' }), true).detail ?? '', /H\.265/);
+  assert.doesNotMatch(model.view(camera({ video: 'h264' }), true, false).detail ?? '', /H\.264/, 'it may have a decoder');
   assert.equal(model.view(camera({ state: 'dreaming' as never, error: 'asleep' })).detail, 'asleep'); // of a newer ingest
 });
 

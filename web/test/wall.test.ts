@@ -47,17 +47,28 @@ function wall(t: TestContext, count: number, seen: number) {
     server.tell({ type: 'end', channel: n, reason, error: '' });
   };
   const via = (id: string) => w.screen(id)!.player.report().via;
-  return { w, ids, see, comes, end, via, pass, server, channel };
+  interface Made { id: string; textContent: string; attributes?: Map<string, string>; children?: Made[] }
+  /** What a tile says below the camera's name. */
+  const says = (id: string) => {
+    const tile = (root.children as unknown as Made[]).find((e) => e.id === `camera-${id}`)!;
+    return tile.children!.flatMap((e) => e.children ?? []).find((e) => e.attributes?.get('class') === 'meta')!.textContent;
+  };
+  return { w, ids, see, comes, end, via, pass, server, channel, says };
 }
 
 const times = (n: number, what: string): string[] => Array<string>(n).fill(what);
 
 test('what the tiles of a wall get', (t) => {
-  const { w, ids, see, comes } = wall(t, 20, 18);
+  const { w, ids, see, comes, says } = wall(t, 20, 18);
+  const sparse = (from: number, to: number) => ids.slice(from, to).map((id) => `Keyframes only · ${id}`);
   assert.deepEqual(comes(), [...times(16, 'all'), ...times(2, 'keyframes'), ...times(2, 'nothing')]);
+  w.tick();
+  assert.deepEqual(ids.map(says), [...ids.slice(0, 16), ...sparse(16, 18), ...ids.slice(18)], 'those beyond 16 say so');
   see([ids[0]!], false);
   see([ids[19]!]);
   assert.deepEqual(comes(), ['nothing', ...times(16, 'all'), 'keyframes', 'nothing', 'keyframes'], 'the first one has left the view');
+  w.tick();
+  assert.deepEqual(ids.map(says), [...ids.slice(0, 17), ...sparse(17, 18), ids[18], ...sparse(19, 20)]);
   w.setFocused([ids[1]!]);
   assert.deepEqual(comes(), ['nothing', 'nothing', ...times(16, 'all'), 'nothing', 'keyframes'], 'the large view has the second one');
   w.pause(true);
