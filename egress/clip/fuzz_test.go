@@ -68,7 +68,7 @@ func FuzzRequests(f *testing.F) {
 			if w.Header().Get("Content-Length") != strconv.Itoa(n) || n > 1<<16 || w.Header().Get("Content-Type") != "video/mp4" {
 				t.Errorf("%q %q %q: %d, %d bytes, %v", path, query, part, w.Code, n, w.Header())
 			}
-		case w.Code >= 500 || n > 1<<12+2*len(query):
+		case w.Code >= 500 || n > 1<<12+6*len(query)+6*len(path):
 			t.Errorf("%q %q %q: %d, %d bytes: %.200s", path, query, part, w.Code, n, w.Body)
 		case (w.Code == 400 || w.Code == 409) && (json.Unmarshal(w.Body.Bytes(), &failed) != nil || failed.Error == ""):
 			t.Errorf("%q %q %q: %d %s", path, query, part, w.Code, w.Body)
