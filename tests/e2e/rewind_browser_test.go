@@ -169,9 +169,14 @@ func checkView(t *testing.T, p *testenv.Page) {
 		length       float64 // of the view, by that before
 		moved        float64 // by how much of its length
 	}{
-		{"body", "+", 0.5, 0}, {"body", "-", 2, 0}, {"body", "=", 0.5, 0}, {"body", "-", 2, 0},
-		{"#stage .bar", "PageUp", 1, -0.5}, {"#stage .bar", "PageDown", 1, 0.5},
-		{"body", "PageUp", 1, 0}, {"body", "End", 1, 0}, // where they mean what they mean on any page
+		{"body", "+", 0.5, 0},
+		{"body", "-", 2, 0},
+		{"body", "=", 0.5, 0},
+		{"body", "-", 2, 0},
+		{"#stage .bar", "PageUp", 1, -0.5},
+		{"#stage .bar", "PageDown", 1, 0.5},
+		{"body", "PageUp", 1, 0},
+		{"body", "End", 1, 0}, // where they mean what they mean on any page
 	} {
 		long, part := timeline.long(), timeline.part(time.UnixMilli(shown))
 		key(p, c.element, c.key)
