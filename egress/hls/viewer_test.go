@@ -390,6 +390,7 @@ func TestViewerAway(t *testing.T) {
 		}
 		log.fail(errors.New("no broker answers"))
 		next(context.DeadlineExceeded)
+		synctest.Wait() // its last read of the index holds a place for a moment longer
 		log.fail(nil)
 		hold := make(chan struct{})
 		log.mu.Lock()
