@@ -61,7 +61,7 @@ type Client struct {
 	// The client keeps to a topic that was deleted, until it forgets it. One goroutine at a
 	// time makes it do so.
 	renewing *semaphore.Weighted
-	renewals map[string]int // how often that was begun, by topic
+	renewals map[string]int // see renewed; by topic
 
 	ctx    context.Context //nolint:containedctx // of statuses that are written again, ended by Close
 	cancel context.CancelFunc
@@ -236,46 +236,61 @@ func (c *Client) write(ctx context.Context, topic, key string, value []byte) err
 	return c.again(ctx, topic, key, value, before, c.produce(ctx, topic, key, value))
 }
 
-// again writes a record once more if its first write has failed with err because the topic
-// does not exist or was made again. before is what renewed returned before that write.
+// again writes a record once more if its write has failed with err because the topic does not
+// exist or was made again. before is what renewed returned before that write. It renews the
+// topic once at most. Renewals of others may fail the record again.
 func (c *Client) again(ctx context.Context, topic, key string, value []byte, before int, err error) error {
-	gone := errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID)
-	if err == nil || ctx.Err() != nil || !gone && c.renewed(topic) == before { // a renewal fails what waits to be sent
-		return err
+	for mine := false; err != nil && ctx.Err() == nil; {
+		gone := errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID)
+		failed := before%2 == 1 || c.renewed(topic) != before // a renewal fails what waits to be sent
+		if !failed && (!gone || mine) {
+			return err
+		}
+		did, rerr := c.renew(ctx, topic, before)
+		if rerr != nil {
+			return rerr
+		}
+		mine = mine || did
+		before = c.renewed(topic)
+		err = c.produce(ctx, topic, key, value)
 	}
-	if err := c.renew(ctx, topic, before); err != nil {
-		return err
-	}
-	return c.produce(ctx, topic, key, value)
+	return err
 }
 
 // renew makes the client forget a topic, and makes the topic if it does not exist. If another
-// goroutine has done that since renewed returned before, there is nothing to do.
-func (c *Client) renew(ctx context.Context, topic string, before int) error {
+// goroutine has done that since renewed returned before, there is nothing to do: did is false.
+func (c *Client) renew(ctx context.Context, topic string, before int) (did bool, err error) {
 	if err := c.renewing.Acquire(ctx, 1); err != nil {
-		return err
+		return false, err
 	}
 	defer c.renewing.Release(1)
 	if c.renewed(topic) != before {
-		return nil
+		return false, nil
 	}
-	c.mu.Lock()
-	c.renewals[topic]++ // before the records that wait fail: their writers look at it
-	c.mu.Unlock()
+	c.renewal(topic)
 	c.client.PurgeTopicsFromProducing(topic)
-	var err error
+	c.renewal(topic)
 	if topic == c.cfg.Names().Cameras() {
 		err = c.Ensure(ctx)
 	} else { // a status must not make a topic of cameras without any camera: it would end all recordings
 		err = c.ensure(ctx, topic)
 	}
 	if err != nil && !errors.Is(err, kafka.ErrSettings) {
-		return fmt.Errorf("make the topic: %w", err)
+		return true, fmt.Errorf("make the topic: %w", err)
 	}
-	return nil
+	return true, nil
 }
 
-// renewed returns how often renew has begun to make the client forget a topic.
+// renewal counts that the client begins to forget a topic, or that it has done so.
+func (c *Client) renewal(topic string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.renewals[topic]++
+}
+
+// renewed returns how often the client began to forget a topic, plus how often it has done so:
+// an odd number while it does. A record that is written after an odd number was read may fail,
+// though renewed returns the same number then.
 func (c *Client) renewed(topic string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

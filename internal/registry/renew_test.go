@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -76,5 +77,36 @@ func TestTopicsMadeAgain(t *testing.T) {
 				t.Errorf("log: %q", out)
 			}
 		})
+	}
+}
+
+// TestWriteDuringRenewal: a record that was written while the client was about to forget its topic
+// fails with it, and is written once more.
+func TestWriteDuringRenewal(t *testing.T) {
+	c := connect(t, newBroker(t))
+	ctx := limit(t, testenv.Patience)
+	must(t, c.Put(ctx, apiCamera("before")))
+	topic := c.cfg.Names().Cameras()
+	must(t, c.renewing.Acquire(ctx, 1))
+	c.renewal(topic) // begins
+	value, err := schemas.EncodeCamera(new(apiCamera("during")))
+	must(t, err)
+	written := make(chan error, 1)
+	before := c.renewed(topic)
+	go func() {
+		written <- c.again(ctx, topic, "during", value, before, errors.New("topic purged while buffered"))
+	}()
+	c.client.PurgeTopicsFromProducing(topic)
+	c.renewal(topic) // ends
+	c.renewing.Release(1)
+	must(t, <-written)
+	s, err := c.Load(ctx)
+	must(t, err)
+	if ids(s) != "before during" {
+		t.Errorf("cameras %s", ids(s))
+	}
+	refused := errors.New("refused")
+	if err := c.again(ctx, topic, "during", value, c.renewed(topic), refused); !errors.Is(err, refused) {
+		t.Errorf("an error that no renewal explains: %v", err)
 	}
 }
