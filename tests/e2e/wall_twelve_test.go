@@ -241,8 +241,7 @@ func mean(all []float64) (m float64) {
 }
 
 // A camera with a keyframe every 8 s is seen at once, from its newest keyframe on, and the
-// page says how far behind it is until it is at the edge. It comes there by playing faster; it
-// jumps only if the picture has stopped meanwhile.
+// page says how far behind it is until it is at the edge. It comes there by playing faster.
 func TestFirstPictureOfLongGOPs(t *testing.T) {
 	strain, pauses := testenv.WatchStrain(t), testenv.WatchPauses(t)
 	b := testenv.Chromium(t)
@@ -341,37 +340,27 @@ type saying struct {
 
 func (s saying) delay() time.Duration { return time.Duration(s.At-s.Taken) * time.Millisecond }
 
-// checkCatchingUp checks that a picture comes to the edge by playing faster. One that has stopped may
-// jump, and is there at once then: a decoder may be too slow for what is played fast. slow is how
-// long a second may take on this machine.
+// checkCatchingUp checks that a picture comes to the edge by playing faster, and leaves nothing out.
+// slow is how long a second may take on this machine.
 func checkCatchingUp(t *testing.T, said []saying, slow time.Duration) {
 	t.Helper()
-	// See edge.ts. Looks at the buffer count for 2 s, also those from when it was being filled.
-	const fastest, looks = 4, 2 * time.Second
-	first, last := said[0].At, said[len(said)-1].At
-	since := func(ms int64) time.Duration { return time.Duration(ms-first) * time.Millisecond }
-	jumped := int64(0)
+	const fastest, filling = 3, 500 * time.Millisecond // see edge.ts
+	first, stalls := said[0].At, said[len(said)-1].Stalls
+	rates := []float64{said[0].Rate}
 	for i, s := range said[1:] {
+		since := time.Duration(s.At-first) * time.Millisecond
 		went, took := s.Taken-said[i].Taken, s.At-said[i].At
-		if went < 0 {
-			t.Errorf("%v after the first picture the next one is of %d ms before", since(s.At), -went)
+		if s.Rate != said[i].Rate {
+			rates = append(rates, s.Rate)
 		}
-		if went > max(1000, fastest*took+500) {
-			t.Logf("%v after the first picture it jumps by %d ms in %d ms, and is %v behind; it has stopped %d times", since(s.At), went, took, s.delay(), s.Stalls)
-			if s.Stalls == 0 {
-				t.Errorf("%v after the first picture it jumps by %d ms, and has never stopped", since(s.At), went)
-			}
-			if jumped == 0 {
-				jumped = s.At
-			}
+		if went < 0 || went > fastest*took+500 { // the pictures are 100 ms apart, and browsers may drop some
+			t.Errorf("%v after the first picture the next one, %d ms later, is of %d ms later; %d stalls", since, took, went, s.Stalls)
 		}
-		if s.delay() > 2*time.Second && since(s.At) > looks+slow/2 && s.Rate <= 1 {
-			t.Errorf("%v behind, it plays with %v", s.delay(), s.Rate)
+		if s.delay() > 2*time.Second && since > filling+slow/2 && s.Rate <= 1 {
+			t.Errorf("%v after the first picture it is %v behind and plays with %v", since, s.delay(), s.Rate)
 		}
 	}
-	if jumped > 0 && time.Duration(last-jumped)*time.Millisecond > slow {
-		t.Errorf("it jumps %v after the first picture, and comes to the edge %v after it", since(jumped), since(last))
-	}
+	t.Logf("on the way to the edge it stopped %d times and played with %v", stalls, rates)
 }
 
 // checkSaid checks each number that a tile says when it is new: it is drawn once a second.

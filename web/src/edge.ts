@@ -9,9 +9,11 @@ const calm = 15_000; // ms without a stall after which that is done
 const slack = 0.05; // s
 const far = 0.3; // s behind the cushion from which a player is visibly faster
 const skipFrom = 10; // s behind the cushion from which a player goes to the edge at once
-const skipAfterStall = 0.4; // s behind it from which it does so after it has stood
+const skipAfterStall = 0.4; // s behind it from which it does so after it has stood, if it was at the edge before
 const recent = 10_000; // ms
 const burst = 500; // ms in which parts may come together that have waited
+const fastest = 3; // rate of a player that is far behind
+const gently = 1.5; // its rate while its decoder begins, and after that was too slow
 const starvedFor = 20_000, starvedStalls = 4, starvedStood = 5_000; // ms, stalls within them, ms that these lasted
 
 /**
@@ -23,6 +25,10 @@ export class Edge {
   cushion = 0.2; // aim
 
   private samples: { at: number; ahead: number }[] = [];
+  private begun = Infinity; // when the first of them was taken
+  private fills = false; // its buffer is being filled for the first time
+  private reached = false; // it has been at the edge
+  private most = fastest; // the rate that the decoder bears
   private quietSince = 0;
   private unused = Infinity; // the least that was ahead since then
   private stood = -Infinity; // when the picture began to stand still last
@@ -31,11 +37,16 @@ export class Edge {
 
   /** A part has come; ahead is what was in the buffer before. */
   arrived(ahead: number, now: number): void {
-    this.samples = this.samples.filter((s) => now - s.at < samplesFor);
+    this.begun = Math.min(this.begun, now);
+    // What waited at the server comes at once, and fills the buffer: only the newest counts then.
+    this.fills = !this.reached && now - this.begun < burst;
+    this.samples = this.fills ? [] : this.samples.filter((s) => now - s.at < samplesFor);
     this.samples.push({ at: now, ahead });
+    if (!this.fills && least(this.samples) - this.cushion < far) this.reached = true;
     this.unused = Math.min(this.unused, ahead);
     if (now - this.quietSince <= calm) return;
     this.rest = this.cushion = Math.max(leastCushion, this.cushion - Math.max(0, this.unused - spare));
+    this.most = fastest;
     this.quiet(now);
   }
 
@@ -54,6 +65,9 @@ export class Edge {
     return this.stalls.length >= starvedStalls && this.stalls.reduce((sum, s) => sum + s.stood, 0) >= starvedStood;
   }
 
+  /** The picture has stopped, and enough is in the buffer: the decoder is too slow for the rate. */
+  tooFast(): void { this.most = gently; }
+
   /** The server has left footage out: the network is too slow, and a wide cushion does not help. */
   tooSlow(): void { this.cushion = Math.min(this.cushion, this.rest); }
 
@@ -62,14 +76,14 @@ export class Edge {
 
   /**
    * How far to jump, in s, if so much is ahead; 0: not at all. Who has just seen the
-   * picture stand does not mind.
+   * picture stand does not mind, unless it has never been at the edge: then nothing is left out.
    */
   skip(ahead: number, now: number): number {
     const last = this.samples[this.samples.length - 1];
     if (!last) return 0;
     const before = this.samples.filter((s) => last.at - s.at >= burst).slice(-1);
     const excess = least([{ ahead }, ...before, ...this.samples.filter((s) => last.at - s.at < burst)]) - this.cushion;
-    return excess > (now - this.stood < recent ? skipAfterStall : skipFrom) ? excess : 0;
+    return excess > (this.reached && now - this.stood < recent ? skipAfterStall : skipFrom) ? excess : 0;
   }
 
   /** Begins with a new connection. */
@@ -88,7 +102,7 @@ export class Edge {
   rate(): number {
     if (!this.samples.length) return 1;
     const excess = least(this.samples) - this.cushion;
-    if (excess > far) return round(Math.min(4, 1.1 + (excess - far) * 1.5));
+    if (excess > far) return round(Math.min(this.fills ? gently : this.most, 1.1 + (excess - far) * 1.5));
     if (excess > slack) return round(1.01 + excess * 0.3);
     if (excess < -slack) return round(Math.max(0.9, 0.99 + excess * 0.3));
     return 1;

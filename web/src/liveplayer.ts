@@ -289,7 +289,10 @@ export class LivePlayer extends Attempts implements Playing {
     this.stalledAt = video.currentTime;
     this.stalls++;
     this.edge.stands(performance.now());
-    if (this.place().ahead > little) return; // the decoder is too slow: more in the buffer would not help
+    if (this.place().ahead > little) { // more in the buffer would not help
+      this.edge.tooFast();
+      return;
+    }
     this.holding = true; // one stop is better than many: it goes on with a cushion
     video.pause();
   };

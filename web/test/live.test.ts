@@ -50,10 +50,18 @@ test('a player comes to the edge, and stays there', () => {
   assert.ok(play(0, 8, 6).low < 1, '8 s are made up in 6 s');
 });
 
-test('who has seen the picture stand jumps to the edge', () => {
-  const at = (ahead: number, stood?: number, now = 1500) => {
-    const edge = new Edge();
-    edge.begin(0);
+// A player that was at the edge until 0.6 s.
+function atEdge(): Edge {
+  const edge = new Edge();
+  edge.begin(0);
+  for (const t of [0, 600]) edge.arrived(edge.cushion, t);
+  return edge;
+}
+
+test('who was at the edge, and has seen the picture stand, jumps to the edge', () => {
+  const at = (ahead: number, stood?: number, now = 1500, reached = true) => {
+    const edge = reached ? atEdge() : new Edge();
+    edge.begin(700);
     if (stood !== undefined) edge.stands(stood);
     for (const t of [now - 600, now - 400, now - 200]) edge.arrived(ahead, t);
     return { jump: edge.skip(ahead + 0.2, now), cushion: edge.cushion, edge };
@@ -66,15 +74,39 @@ test('who has seen the picture stand jumps to the edge', () => {
   assert.equal(after.jump, 0.9 - after.cushion);
   assert.equal(after.edge.skip(0.5, 1500), 0, 'the buffer has become empty since');
   assert.equal(at(4, 500, 12_000).jump, 0, 'that was long ago');
+  assert.equal(at(7, 500, 1500, false).jump, 0, 'who was never at the edge leaves nothing out');
+  assert.ok(at(11, 500, 1500, false).jump > 10);
 
   // Parts of 0.6 s that come three at a time: after the last of them much is ahead, and is needed.
-  const edge = new Edge();
-  edge.begin(0);
+  const edge = atEdge();
   edge.stands(900);
   edge.arrived(0.3, 1000);
   edge.stalled(1000);
   for (const ahead of [0.9, 1.5]) edge.arrived(ahead, 1001);
   assert.equal(edge.skip(2.1, 1002), 0, 'this is one burst');
+});
+
+test('what fills the buffer at first does not hide what is ahead', () => {
+  const edge = new Edge();
+  edge.begin(0);
+  for (let i = 0; i < 40; i++) edge.arrived(i * 0.2, 1000 + i); // a GOP of 8 s
+  assert.equal(edge.rate(), 1.5, 'the decoder begins');
+  edge.arrived(7, 1600);
+  assert.equal(edge.rate(), 3);
+});
+
+test('a picture that stops with much ahead plays slower until it is at the edge', () => {
+  const edge = new Edge();
+  edge.begin(0);
+  const rates: number[] = [];
+  for (let i = 0; i < 4; i++) {
+    for (const t of [0, 500]) edge.arrived(7, i * 1000 + t);
+    rates.push(edge.rate());
+    edge.stands(i * 1000 + 600);
+    edge.tooFast();
+    assert.equal(edge.skip(7, i * 1000 + 700), 0);
+  }
+  assert.deepEqual(rates, [3, 1.5, 1.5, 1.5]);
 });
 
 test('a network that is too slow does not make the cushion wider', () => {
