@@ -124,6 +124,11 @@ func TestPageShowsFindings(t *testing.T) {
 	p.Wait(testenv.Patience, mark+"?.textContent === 'Motion'")
 	moving.Store(false)
 	p.Wait(testenv.Patience, "!"+mark)
+	// checkMarks looks for a pause in the timeline.
+	f.Wait(t, testenv.Patience, "the end of an event that is 8 s old", func() bool {
+		all := motions(t, f)
+		return len(all) > 0 && time.Since(all[len(all)-1].End) > 8*time.Second
+	})
 	moving.Store(true)
 
 	f.Wait(t, 2*testenv.Patience, "the variant", func() bool {

@@ -25,8 +25,8 @@ export class Edge {
   cushion = 0.2; // aim
 
   private samples: { at: number; ahead: number }[] = [];
-  private begun = Infinity; // when the first of them was taken
-  private fills = false; // its buffer is being filled for the first time
+  private begun = Infinity; // when the first sample was taken
+  private fills = false; // its buffer is being filled
   private reached = false; // it has been at the edge
   private most = fastest; // the rate that the decoder bears
   private quietSince = 0;
@@ -39,8 +39,9 @@ export class Edge {
   arrived(ahead: number, now: number): void {
     this.begun = Math.min(this.begun, now);
     // What waited at the server comes at once, and fills the buffer: only the newest counts then.
-    this.fills = !this.reached && now - this.begun < burst;
-    this.samples = this.fills ? [] : this.samples.filter((s) => now - s.at < samplesFor);
+    const filled = this.fills;
+    this.fills = now - this.begun < burst;
+    this.samples = filled || this.fills ? [] : this.samples.filter((s) => now - s.at < samplesFor);
     this.samples.push({ at: now, ahead });
     if (!this.fills && least(this.samples) - this.cushion < far) this.reached = true;
     this.unused = Math.min(this.unused, ahead);
@@ -66,7 +67,11 @@ export class Edge {
   }
 
   /** The picture has stopped, and enough is in the buffer: the decoder is too slow for the rate. */
-  tooFast(): void { this.most = gently; }
+  tooFast(now: number): void {
+    if (this.most === gently) this.reached = true; // it hardly comes to the edge by playing: it may jump
+    this.most = gently;
+    this.quiet(now);
+  }
 
   /** The server has left footage out: the network is too slow, and a wide cushion does not help. */
   tooSlow(): void { this.cushion = Math.min(this.cushion, this.rest); }
@@ -80,14 +85,17 @@ export class Edge {
    */
   skip(ahead: number, now: number): number {
     const last = this.samples[this.samples.length - 1];
-    if (!last) return 0;
+    if (!last || this.fills) return 0;
     const before = this.samples.filter((s) => last.at - s.at >= burst).slice(-1);
     const excess = least([{ ahead }, ...before, ...this.samples.filter((s) => last.at - s.at < burst)]) - this.cushion;
     return excess > (this.reached && now - this.stood < recent ? skipAfterStall : skipFrom) ? excess : 0;
   }
 
-  /** Begins with a new connection. */
+  /** Begins with a new picture, from the newest keyframe on. */
   anew(now: number): void {
+    this.begun = Infinity;
+    this.fills = this.reached = false;
+    this.most = fastest;
     this.stalls = [];
     this.begin(now);
   }

@@ -250,6 +250,7 @@ export class LivePlayer extends Attempts implements Playing {
     const over = ahead < 0.05 || ahead < little && now - this.stoodSince > 300;
     if (over && next !== undefined) {
       video.currentTime = next + 0.001; // the first part, or what comes behind footage that is missing
+      this.edge.begin(now);
     } else if (this.edge.skip(ahead, now)) {
       if (video.seeking) return;
       video.currentTime += this.edge.skip(ahead, now);
@@ -290,7 +291,7 @@ export class LivePlayer extends Attempts implements Playing {
     this.stalls++;
     this.edge.stands(performance.now());
     if (this.place().ahead > little) { // more in the buffer would not help
-      this.edge.tooFast();
+      this.edge.tooFast(performance.now());
       return;
     }
     this.holding = true; // one stop is better than many: it goes on with a cushion
@@ -299,7 +300,7 @@ export class LivePlayer extends Attempts implements Playing {
 
   protected override firstShown(): void {
     this.partsFrom = 0;
-    this.edge.arrived(this.place().ahead, performance.now());
+    if (!this.sparse) this.edge.arrived(this.place().ahead, performance.now());
     this.follow();
   }
 

@@ -63,7 +63,7 @@ test('who was at the edge, and has seen the picture stand, jumps to the edge', (
     const edge = reached ? atEdge() : new Edge();
     edge.begin(700);
     if (stood !== undefined) edge.stands(stood);
-    for (const t of [now - 600, now - 400, now - 200]) edge.arrived(ahead, t);
+    for (const t of [now - 600, now - 400, now - 50]) edge.arrived(ahead, t);
     return { jump: edge.skip(ahead + 0.2, now), cushion: edge.cushion, edge };
   };
   assert.equal(at(9).jump, 0, '9 s are made up by playing faster');
@@ -87,26 +87,39 @@ test('who was at the edge, and has seen the picture stand, jumps to the edge', (
 });
 
 test('what fills the buffer at first does not hide what is ahead', () => {
-  const edge = new Edge();
-  edge.begin(0);
-  for (let i = 0; i < 40; i++) edge.arrived(i * 0.2, 1000 + i); // a GOP of 8 s
-  assert.equal(edge.rate(), 1.5, 'the decoder begins');
-  edge.arrived(7, 1600);
-  assert.equal(edge.rate(), 3);
+  const edge = atEdge();
+  for (const from of [1000, 50_000]) { // it begins again when its tile comes back into sight
+    edge.anew(from - 200);
+    edge.stands(from - 100);
+    edge.arrived(0, from);
+    for (let i = 0; i < 60; i++) {
+      edge.arrived(i * 0.2, from + i); // a GOP of 12 s
+      assert.equal(edge.skip((i + 1) * 0.2, from + i), 0, 'more may come');
+    }
+    assert.equal(edge.rate(), 1.5, 'the decoder begins');
+    edge.arrived(7, from + 600);
+    assert.equal(edge.rate(), 3);
+    assert.equal(edge.skip(7.2, from + 600), 0, 'it was not at the edge since');
+  }
+  edge.anew(60_000);
+  edge.arrived(0.1, 60_200);
+  edge.arrived(7, 61_000);
+  assert.equal(edge.rate(), 3, 'the first part came alone');
 });
 
-test('a picture that stops with much ahead plays slower until it is at the edge', () => {
+test('a picture that stops with much ahead plays slower, and jumps when that does not help', () => {
   const edge = new Edge();
   edge.begin(0);
-  const rates: number[] = [];
-  for (let i = 0; i < 4; i++) {
+  const rates: number[] = [], jumps: boolean[] = [];
+  for (let i = 0; i < 3; i++) {
     for (const t of [0, 500]) edge.arrived(7, i * 1000 + t);
     rates.push(edge.rate());
     edge.stands(i * 1000 + 600);
-    edge.tooFast();
-    assert.equal(edge.skip(7, i * 1000 + 700), 0);
+    edge.tooFast(i * 1000 + 600);
+    jumps.push(edge.skip(7, i * 1000 + 700) > 0);
   }
-  assert.deepEqual(rates, [3, 1.5, 1.5, 1.5]);
+  assert.deepEqual(rates, [3, 1.5, 1.5]);
+  assert.deepEqual(jumps, [false, true, true]);
 });
 
 test('a network that is too slow does not make the cushion wider', () => {
