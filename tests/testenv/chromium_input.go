@@ -49,7 +49,11 @@ const managedOnly = `{
   };
   window.managed = [];
   document.addEventListener('seeking', ({ target }) => {
-    for (const m of window.managed) if (m.video === target) m.from = Infinity;
+    for (const m of window.managed) {
+      if (m.video !== target) continue;
+      m.from = Infinity;
+      m.look(); // it may be long behind the seek until it is looked at again
+    }
   }, true);
   window.ManagedMediaSource = class ManagedMediaSource extends Plain {
     streaming = true;
@@ -71,12 +75,12 @@ const managedOnly = `{
 
     look() {
       const { video } = this;
-      if (!video || video.seeking || !video.buffered.length) return;
-      const { buffered, currentTime: at } = video, held = performance.now() < this.held;
+      if (!video) return;
+      const { buffered, currentTime: at, seeking } = video, held = performance.now() < this.held;
       let end = at;
       for (let i = 0; i < buffered.length; i++) if (buffered.start(i) <= at + 0.1) end = Math.max(end, buffered.end(i));
-      if (!this.streaming) this.late = Math.max(this.late, end - this.from);
-      if (this.streaming && (held || end - at > much)) {
+      if (!this.streaming && !seeking) this.late = Math.max(this.late, end - this.from);
+      if (this.streaming && !seeking && buffered.length && (held || end - at > much)) {
         this.streaming = false;
         this.ends++;
         this.from = end;
