@@ -44,6 +44,7 @@ func FuzzRequests(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, camera, query string) {
 		l := yard()
+		l.limit = time.Hour
 		total := 0
 		for _, all := range l.entries {
 			total += len(all)
@@ -84,6 +85,7 @@ func FuzzRequests(f *testing.F) {
 func TestTenYears(t *testing.T) {
 	const fragments, every, limit = 1800, 10, 20
 	l := newLog()
+	l.limit = time.Hour
 	var all []string
 	for seq := range uint64(fragments) {
 		if seq%every > 0 {

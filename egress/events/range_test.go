@@ -33,6 +33,7 @@ type fakeLog struct {
 	slow   time.Duration // of each read of a chunk
 	index  time.Duration // of each read of an entry
 	failed error
+	limit  time.Duration // of a range; 0: the default, which a busy machine may need for a long one
 }
 
 func newLog() *fakeLog {
@@ -172,7 +173,7 @@ func yard() *fakeLog {
 }
 
 func (l *fakeLog) server() *Server {
-	return New(Config{}, Deps{
+	return New(Config{ReadTimeout: l.limit}, Deps{
 		Log: l, Source: newTopic(1), Known: func(camera string) bool { return camera != "nobody" },
 		Renditions: func(context.Context, string) (map[string]schemas.Role, error) { return l.roles, nil },
 	})

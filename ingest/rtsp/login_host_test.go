@@ -122,7 +122,9 @@ func TestRedirectToTheSameAddress(t *testing.T) {
 		for _, basic := range []bool{false, true} {
 			g := &guarded{password: "canary", basic: basic}
 			g.start(t)
+			g.mu.Lock()
 			g.to = g.url + "/main"
+			g.mu.Unlock()
 			_, stop, wait := start(t, rtsp.Config{Engine: engine, URL: fixed(t, g.login(t, "canary").String()), Transport: rtsp.TransportTCP})
 			eventually(t, "PLAY", func() bool { return g.counts().played > 0 })
 			stop()

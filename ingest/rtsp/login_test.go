@@ -121,15 +121,15 @@ func (g *guarded) serve(c net.Conn, n int) {
 		if header["authorization"] != "" {
 			g.n.logins++
 		}
-		base, enough := g.base, g.n.requests > 100
+		base, to, enough := g.base, g.to, g.n.requests > 100
 		g.mu.Unlock()
 		if enough {
 			return // the client makes them in a loop
 		}
 		if challenge := g.check(f[0], f[1], header["authorization"], &nonce); challenge != "" {
 			status, more = "401 Unauthorized", "WWW-Authenticate: "+challenge+"\r\n"
-		} else if f[0] == "DESCRIBE" && g.to != "" && f[1] != g.to {
-			status, more = "302 Moved Temporarily", "Location: "+g.to+"\r\n"
+		} else if f[0] == "DESCRIBE" && to != "" && f[1] != to {
+			status, more = "302 Moved Temporarily", "Location: "+to+"\r\n"
 		} else {
 			switch f[0] {
 			case "OPTIONS":

@@ -55,10 +55,11 @@ func (l *hiddenLists) of(ctx context.Context, s Series, seq uint64, since time.T
 		return nil, fmt.Errorf("archive: %w", err)
 	}
 	kept, ok := l.all.Get(s)
-	if !ok || kept.read.Before(since) {
+	for tries := 0; tries < 2 && (!ok || kept.read.Before(since)); tries++ { // the first may be of another caller, who began it before
 		if kept, err = shared(ctx, &l.reads, s.Path(), func(ctx context.Context) (hiddenFiles, error) { return l.look(ctx, s) }); err != nil {
 			return nil, err
 		}
+		ok = true
 	}
 	for _, f := range kept.all {
 		if f.first <= seq && seq <= f.last {

@@ -2,7 +2,10 @@ package archive
 
 import (
 	"bytes"
+	"context"
+	"io/fs"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/framelog/framelog/internal/cmaf"
@@ -45,4 +48,47 @@ func testHeldFileIsBack(t *testing.T, d Dir) {
 	at.at = at.at.Add(time.Minute)
 	look(t, keep) // removes the others
 	there("held")
+}
+
+// lateStore lists at once, and tells it when its gate is open.
+type lateStore struct {
+	Store
+	gate chan struct{}
+}
+
+func (s lateStore) List(ctx context.Context, dir, after string) ([]fs.DirEntry, error) {
+	found, err := s.Store.List(ctx, dir, after)
+	<-s.gate
+	return found, err
+}
+
+// Whoever asks for deleted files does not get a list that another caller began to read before.
+func TestHiddenListOfAnotherCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, gate, k := Local(t.TempDir()), make(chan struct{}), recorded()
+		archiveAll(t, d, k)
+		set, of, seq := NewSet(In(lateStore{d.store, gate}), nil, nil), Series{"life1", topic}, k.all[3].Seq
+		ask := func() <-chan int {
+			files := make(chan int, 1)
+			since := time.Now()
+			go func() {
+				has, err := set.hidden.of(t.Context(), of, seq, since)
+				if err != nil {
+					t.Error(err)
+				}
+				files <- len(has)
+			}()
+			synctest.Wait()
+			return files
+		}
+		before := ask()
+		time.Sleep(time.Second)
+		keep, _, _ := keeper(KeepConfig{Dir: d, Limit: 1, Delay: time.Minute}, &clock{time.Now()})
+		look(t, keep) // hides all but the newest
+		behind := ask()
+		close(gate)
+		if n, m := <-before, <-behind; n != 0 || m != 1 {
+			t.Errorf("before a file was deleted there are %d with its seq, behind it %d", n, m)
+		}
+	})
 }

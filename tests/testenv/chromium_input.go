@@ -265,7 +265,8 @@ func (p *Page) PlayFile(url string) Played {
 }
 
 // FilePictures returns hashes of pictures of the file at a URL, as a <video> that stands at these
-// times shows them: the SHA-256 of what its decoder gave, in planes of Y, U and V.
+// times shows them: the SHA-256 of what its decoder gave, in planes of Y, U and V. Each time is one
+// of another picture.
 func (p *Page) FilePictures(url string, at ...time.Duration) (hashes []Hash) {
 	p.t.Helper()
 	seconds := make([]float64, len(at))
@@ -287,11 +288,18 @@ func (p *Page) FilePictures(url string, at ...time.Duration) (hashes []Hash) {
 		video.src = %q;
 		document.body.append(video);
 		await told('loadeddata');
+		let before;
 		for (const at of %s) {
 			const there = told('seeked');
 			video.currentTime = at;
 			await there;
-			const picture = new VideoFrame(video);
+			let picture = new VideoFrame(video);
+			while (picture.timestamp === before) { // the new one may come a moment after 'seeked'
+				picture.close();
+				await new Promise((resolve) => requestAnimationFrame(resolve));
+				picture = new VideoFrame(video);
+			}
+			before = picture.timestamp;
 			if (picture.format !== 'I420') throw new Error('the pictures are ' + picture.format);
 			const planes = new Uint8Array(picture.allocationSize());
 			await picture.copyTo(planes);

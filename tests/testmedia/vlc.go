@@ -4,13 +4,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/framelog/framelog/tests/testenv"
 )
 
 // CheckVLC checks that VLC shows the same pictures of an MP4 file as ffmpeg, in the same order. It
-// does not come to the last picture of any file.
+// does not come to the last picture of any file, and draws one again that stands for long.
 func CheckVLC(t testing.TB, path string) {
 	t.Helper()
 	file, err := os.ReadFile(path)
@@ -26,8 +27,9 @@ func CheckVLC(t testing.TB, path string) {
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("VLC: %v\n%s", err, text)
 	}
-	got := testenv.FrameHashes(t, filepath.Join(cmd.Dir, "pictures.y4m"), testenv.HashOptions{}).Video
-	want := testenv.FrameHashes(t, path, testenv.HashOptions{EditList: true, NoAudio: true}).Video
+	again := func(a, b testenv.Hash) bool { return a.Sum == b.Sum }
+	got := slices.CompactFunc(testenv.FrameHashes(t, filepath.Join(cmd.Dir, "pictures.y4m"), testenv.HashOptions{}).Video, again)
+	want := slices.CompactFunc(testenv.FrameHashes(t, path, testenv.HashOptions{EditList: true, NoAudio: true}).Video, again)
 	if len(got) < len(want)-1 || len(got) > len(want) {
 		t.Fatalf("VLC shows %d pictures, ffmpeg %d", len(got), len(want))
 	}

@@ -151,16 +151,25 @@ func TestPacedStartsWhileItIsRead(t *testing.T) {
 		if _, err := peer.Write([]byte{i}); err != nil {
 			t.Fatal(err)
 		}
-		returned := make(chan struct{})
+		received, returned := make(chan struct{}), make(chan struct{})
 		go func() {
 			defer close(returned)
-			p.read(testenv.Patience)
+			for again := true; again; { // a byte may come a moment after Write
+				p.read(testenv.Patience)
+				select {
+				case <-received:
+					again = false
+				default:
+				}
+			}
 		}()
-		if b, ok := <-read; !ok || b != i {
+		b, ok := <-read
+		close(received)
+		<-returned // the reader waits
+		if !ok || b != i {
 			t.Fatalf("read %d, %v, want %d", b, ok, i)
 		}
-		<-returned // the reader waits
-		p.start()  // with the limit of its other half
+		p.start() // with the limit of its other half
 	}
 	p.Close()
 	<-read
