@@ -43,9 +43,6 @@ type simStats struct {
 func TestSimulation(t *testing.T) {
 	testenv.SkipRace(t)
 	first, n := *simFirst, *simCount
-	if testing.Short() {
-		n = min(n, 15)
-	}
 	if *simSeed != 0 {
 		first, n = *simSeed, 1
 	}
