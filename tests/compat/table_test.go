@@ -110,8 +110,8 @@ func (x table) check(t *testing.T) {
 			if r[i] == untried {
 				continue
 			}
-			has, want := measured.ReplaceAllString(is[i], ""), measured.ReplaceAllString(r[i], "")
-			if has != want && !slices.Contains(strings.Split(has, " or "), want) {
+			has, found := measured.ReplaceAllString(is[i], ""), measured.ReplaceAllString(r[i], "")
+			if has != found && !slices.Contains(strings.Split(has, " or "), found) {
 				t.Errorf("docs/%s, %q, %q: the table has %q, found: %q", x.file, r[0], x.head[i], is[i], r[i])
 			}
 		}

@@ -52,7 +52,7 @@ const managedOnly = `{
     for (const m of window.managed) {
       if (m.video !== target) continue;
       m.from = Infinity;
-      m.look(); // it may be long behind the seek until it is looked at again
+      m.look(); // at the next look the seek may be over, and the buffer full
     }
   }, true);
   window.ManagedMediaSource = class ManagedMediaSource extends Plain {

@@ -13,7 +13,7 @@ const skipAfterStall = 0.4; // s behind it from which it does so after it has st
 const recent = 10_000; // ms
 const burst = 500; // ms in which parts may come together that have waited
 const fastest = 3; // rate of a player that is far behind
-const gently = 1.5; // its rate while its decoder begins, and after that was too slow
+const gently = 1.5; // its rate while its decoder begins, and after its decoder was too slow
 const starvedFor = 20_000, starvedStalls = 4, starvedStood = 5_000; // ms, stalls within them, ms that these lasted
 
 /**
@@ -38,7 +38,8 @@ export class Edge {
   /** A part has come; ahead is what was in the buffer before. */
   arrived(ahead: number, now: number): void {
     this.begun = Math.min(this.begun, now);
-    // What waited at the server comes at once, and fills the buffer: only the newest counts then.
+    // What waited at the server comes at once, and fills the buffer. Only the newest sample counts
+    // meanwhile, and none of these later.
     const filled = this.fills;
     this.fills = now - this.begun < burst;
     this.samples = filled || this.fills ? [] : this.samples.filter((s) => now - s.at < samplesFor);
@@ -68,7 +69,7 @@ export class Edge {
 
   /** The picture has stopped, and enough is in the buffer: the decoder is too slow for the rate. */
   tooFast(now: number): void {
-    if (this.most === gently) this.reached = true; // it hardly comes to the edge by playing: it may jump
+    if (this.most === gently) this.reached = true; // it may jump: by playing it hardly comes to the edge
     this.most = gently;
     this.quiet(now);
   }
@@ -80,8 +81,8 @@ export class Edge {
   stands(now: number): void { this.stood = now; }
 
   /**
-   * How far to jump, in s, if so much is ahead; 0: not at all. Who has just seen the
-   * picture stand does not mind, unless it has never been at the edge: then nothing is left out.
+   * How far to jump, in s, if so much is ahead; 0: not at all. A viewer who has just seen the picture
+   * stand does not mind. A player that was not at the edge yet plays all there is, unless that is too much.
    */
   skip(ahead: number, now: number): number {
     const last = this.samples[this.samples.length - 1];
