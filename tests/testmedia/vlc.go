@@ -12,7 +12,34 @@ import (
 
 // CheckVLC checks that VLC shows the same pictures of an MP4 file as ffmpeg, in the same order. It
 // does not come to the last picture of any file, and draws one again that stands for long.
+//
+// VLC leaves the first picture out if the second one is due before its window is ready, which
+// happens on a busy machine with any file. It plays again then, as a file from which VLC reads no
+// first picture lacks it each time.
 func CheckVLC(t testing.TB, path string) {
+	t.Helper()
+	again := func(a, b testenv.Hash) bool { return a.Sum == b.Sum }
+	want := slices.CompactFunc(testenv.FrameHashes(t, path, testenv.HashOptions{EditList: true, NoAudio: true}).Video, again)
+	var got []testenv.Hash
+	for range 10 {
+		got = slices.CompactFunc(playVLC(t, path), again)
+		if len(got) == 0 || got[0].Sum != want[1].Sum {
+			break
+		}
+		t.Log("VLC left out the first picture")
+	}
+	if len(got) < len(want)-1 || len(got) > len(want) {
+		t.Fatalf("VLC shows %d pictures, ffmpeg %d", len(got), len(want))
+	}
+	for i := range got {
+		if got[i].Sum != want[i].Sum {
+			t.Fatalf("VLC: picture %d is not that of ffmpeg", i)
+		}
+	}
+}
+
+// playVLC returns the pictures that VLC draws of a file.
+func playVLC(t testing.TB, path string) []testenv.Hash {
 	t.Helper()
 	file, err := os.ReadFile(path)
 	if err != nil {
@@ -27,15 +54,5 @@ func CheckVLC(t testing.TB, path string) {
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("VLC: %v\n%s", err, text)
 	}
-	again := func(a, b testenv.Hash) bool { return a.Sum == b.Sum }
-	got := slices.CompactFunc(testenv.FrameHashes(t, filepath.Join(cmd.Dir, "pictures.y4m"), testenv.HashOptions{}).Video, again)
-	want := slices.CompactFunc(testenv.FrameHashes(t, path, testenv.HashOptions{EditList: true, NoAudio: true}).Video, again)
-	if len(got) < len(want)-1 || len(got) > len(want) {
-		t.Fatalf("VLC shows %d pictures, ffmpeg %d", len(got), len(want))
-	}
-	for i := range got {
-		if got[i].Sum != want[i].Sum {
-			t.Fatalf("VLC: picture %d is not that of ffmpeg", i)
-		}
-	}
+	return testenv.FrameHashes(t, filepath.Join(cmd.Dir, "pictures.y4m"), testenv.HashOptions{}).Video
 }
