@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
@@ -177,6 +178,40 @@ func TestFile(t *testing.T) {
 	}
 	if names, err := os.ReadDir(filepath.Dir(path)); err != nil || len(names) != 2 || !isInit.MatchString(names[1].Name()) {
 		t.Errorf("it leaves %v (%v)", names, err)
+	}
+}
+
+// busyStore refuses a file of footage twice, as if another process were making it.
+type busyStore struct {
+	Store
+	refused *int
+}
+
+func (s busyStore) Create(ctx context.Context, path string, write func(io.Writer) error) error {
+	if isInit.MatchString(filepath.Base(path)) || *s.refused == 2 {
+		return s.Store.Create(ctx, path, write)
+	}
+	*s.refused++
+	if err := write(io.Discard); err != nil {
+		return err
+	}
+	return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
+}
+
+// A file that a store refuses, but does not have, is written once more.
+func TestWriteRefused(t *testing.T) {
+	dir, l, refused := t.TempDir(), log(testmedia.Synthetic(place(), 3)), 0
+	entries := l.entries(-1)
+	if err := Write(t.Context(), In(busyStore{Local(dir).store, &refused}), l, topic, entries); err != nil || refused != 2 {
+		t.Fatalf("%v, refused %d times", err, refused)
+	}
+	f, err := Open(filepath.Join(dir, Path(topic, entries)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Verify(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

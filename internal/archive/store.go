@@ -23,8 +23,8 @@ type Store interface {
 	// reads, too.
 	Open(ctx context.Context, path string) (Object, error)
 	// Create makes a file of what write writes. The file is there only as a whole, and durable
-	// when Create returns. It replaces none: then the error is fs.ErrExist. Errors: that of
-	// write, too.
+	// when Create returns. It replaces none: then the error is fs.ErrExist, which may come
+	// shortly before the other file is there. Errors: that of write, too.
 	Create(ctx context.Context, path string, write func(io.Writer) error) error
 	// Append adds bytes to a file, which it makes if it does not exist. They are durable when it
 	// returns. The caller has the lock.

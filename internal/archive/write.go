@@ -63,16 +63,23 @@ func (d Dir) write(ctx context.Context, at string, log clip.Log, t schemas.Topic
 	if err != nil {
 		return err
 	}
-	var last []byte
-	err = d.store.Create(ctx, at, func(to io.Writer) (err error) {
-		if err := d.addInit(ctx, path.Dir(at), source.of[entries[0].Seq].First); err != nil {
+	// A store may refuse the name of a file that another process is making, before the file is
+	// there. It is not there either if it has been deleted since.
+	for range 3 {
+		var last []byte
+		err = d.store.Create(ctx, at, func(to io.Writer) (err error) {
+			if err := d.addInit(ctx, path.Dir(at), source.of[entries[0].Seq].First); err != nil {
+				return err
+			}
+			last, err = fill(ctx, to, f, t, entries, source)
+			return err
+		})
+		if !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		last, err = fill(ctx, to, f, t, entries, source)
-		return err
-	})
-	if errors.Is(err, fs.ErrExist) {
-		return d.same(ctx, at, last)
+		if err = d.same(ctx, at, last); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	return err
 }
