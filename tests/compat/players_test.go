@@ -178,8 +178,12 @@ func checkCodec(t *testing.T, s *shown) {
 	}
 }
 
+// shakaEdge is where the seek range of Shaka ends here, behind live. Shaka begins nearer to live,
+// but jumps over a hole only to a time within the range, and never catches up.
+const shakaEdge = 1250 * time.Millisecond
+
 // checkOutage checks that players freeze for little longer than footage is missing,
-// and are as far behind live afterwards as before.
+// and are as far behind live afterwards as before (Shaka: or at the end of its seek range).
 func checkOutage(t *testing.T, s *shown) {
 	hole := s.longestHole()
 	t.Logf("no footage for %v", hole)
@@ -193,6 +197,9 @@ func checkOutage(t *testing.T, s *shown) {
 		}
 		s.plays(t, w, hole+1500*time.Millisecond)
 		before, after := w.behind(second-5*time.Second, second), w.behind(s.long()-6*time.Second, s.long())
+		if w.page.name == "Shaka" {
+			before = max(before, shakaEdge)
+		}
 		if d := after - before; d > s.strain.Stretch(500*time.Millisecond) {
 			t.Errorf("%s: %v behind live before, %v afterwards", w.name, before, after)
 		}
