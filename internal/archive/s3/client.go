@@ -175,6 +175,17 @@ func (s *Store) pages(ctx context.Context) (limited context.Context, moved, end 
 	return limited, func() { timer.Reset(s.within) }, func() { timer.Stop(); cancel(nil) }
 }
 
+// pause waits before a request is made again, longer after each attempt: 200 ms, 400 ms. It reports
+// whether the context has not ended.
+func pause(ctx context.Context, attempt int) bool {
+	select {
+	case <-time.After(200 * time.Millisecond << attempt):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // brief returns a context for a request that is small, and whose answer is.
 func brief(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, briefWithin)

@@ -112,9 +112,7 @@ func (s *Store) read(ctx context.Context, path string, at, n int64) (b []byte, i
 		if !errors.Is(err, errCut) || ctx.Err() != nil {
 			return b, info, err
 		}
-		select {
-		case <-time.After(200 * time.Millisecond << attempt):
-		case <-ctx.Done():
+		if !pause(ctx, attempt) {
 			return nil, nil, ctx.Err()
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"net/http"
 	"path"
 	"regexp"
 	"slices"
@@ -128,7 +129,7 @@ func (s *Store) Create(ctx context.Context, path string, write func(io.Writer) e
 	return s.failed(ctx, "create", path, err)
 }
 
-// put writes an object with one request. It has the time for 1 Mbit/s in each attempt.
+// put writes an object with one request, again if it is in conflict with another one. It has the time for 1 Mbit/s in each attempt.
 func (s *Store) put(ctx context.Context, path string, b *io.SectionReader, sum []byte, o minio.PutObjectOptions) (etag string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, attempts*(answerWithin+time.Duration(b.Size())*8*time.Microsecond))
 	defer cancel()
@@ -136,7 +137,15 @@ func (s *Store) put(ctx context.Context, path string, b *io.SectionReader, sum [
 	if strings.HasSuffix(path, ".mp4") {
 		o.ContentType = "video/mp4"
 	}
-	info, err := s.core.PutObject(ctx, s.c.Bucket, s.key(path), b, b.Size(), "", hex.EncodeToString(sum), o)
+	var info minio.UploadInfo
+	for attempt := 0; ; attempt++ {
+		whole := io.NewSectionReader(b, 0, b.Size())
+		info, err = s.core.PutObject(ctx, s.c.Bucket, s.key(path), whole, b.Size(), "", hex.EncodeToString(sum), o)
+		// A conflict: another write of this object is going on, and the store wants to be asked again.
+		if minio.ToErrorResponse(err).StatusCode != http.StatusConflict || attempt+1 == attempts || !pause(ctx, attempt) {
+			break
+		}
+	}
 	if err == nil {
 		s.m.written.Add(float64(b.Size()))
 	}
