@@ -43,7 +43,7 @@ deps-test:
 # For while you work. Tests that need more than Go and GStreamer skip (testenv.SkipShort),
 # and the simulation of the log runs 300 schedules.
 check: build lint test-web
-	$(GO) list ./... | sed '\|/tests/|d' | xargs $(GO) test -short
+	$(GO) list ./... | sed '\|/tests/|d' | xargs $(GO) test -short -parallel 8 # most tests wait
 
 test: deps-test
 	@$(MAKE) --no-print-directory build vet test-web test-go

@@ -46,6 +46,7 @@ func TestTimeWraps(t *testing.T) {
 
 // A camera that sets its clock comes through as it is, forth and back.
 func TestTimeJumps(t *testing.T) {
+	testenv.SkipShort(t, "seconds of real time")
 	engines(t, func(t *testing.T, engine string) {
 		for name, transport := range map[string]string{"tcp": rtsp.TransportTCP, "udp": rtsp.TransportUDP} {
 			t.Run(name, func(t *testing.T) {
@@ -307,6 +308,7 @@ func TestRange(t *testing.T) {
 
 // Over UDP lost packets are counted, damaged units are marked, and no other is.
 func TestLoss(t *testing.T) {
+	testenv.SkipShort(t, "seconds of real time")
 	engines(t, func(t *testing.T, engine string) {
 		feed := clip(t, testenv.Clip{Seconds: 3, KBits: 3000}).With(true, 1)
 		srv := server(t, camsim.Config{Cameras: []camsim.CameraConfig{{Path: "c", Feed: feed}}})

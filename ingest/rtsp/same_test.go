@@ -17,6 +17,7 @@ import (
 // keyframe of the later one on. A new owner of a camera finds by them where the former
 // one's footage ends.
 func TestConnectionsGiveTheSameUnits(t *testing.T) {
+	testenv.SkipShort(t, "seconds of real time")
 	engines(t, func(t *testing.T, engine string) {
 		for name, c := range map[string]camsim.CameraConfig{
 			"h264":                            {Feed: clip(t, testenv.Clip{Seconds: 5})},

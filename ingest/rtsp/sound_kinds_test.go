@@ -122,6 +122,7 @@ func (s *sink) waited() time.Duration {
 // wait for it. One that announces none makes no connection wait, and if it
 // announces sound later, that is waited for.
 func TestWaitForAnnouncedSound(t *testing.T) {
+	testenv.SkipShort(t, "seconds of real time")
 	engines(t, func(t *testing.T, engine string) {
 		const wait = 3 * time.Second
 		sound := clip(t, testenv.Clip{Seconds: 3, Audio: "aac"}).With(true, 1)
