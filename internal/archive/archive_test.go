@@ -198,7 +198,7 @@ func (s busyStore) Create(ctx context.Context, path string, write func(io.Writer
 	return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
 }
 
-// A file that a store refuses, but does not have, is written once more.
+// A file that a store refuses, but does not have, is written again.
 func TestWriteRefused(t *testing.T) {
 	dir, l, refused := t.TempDir(), log(testmedia.Synthetic(place(), 3)), 0
 	entries := l.entries(-1)

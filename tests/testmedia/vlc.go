@@ -13,9 +13,9 @@ import (
 // CheckVLC checks that VLC shows the same pictures of an MP4 file as ffmpeg, in the same order. It
 // does not come to the last picture of any file, and draws one again that stands for long.
 //
-// VLC leaves the first picture out if the second one is due before its window is ready, which
-// happens on a busy machine with any file. It plays again then, as a file from which VLC reads no
-// first picture lacks it each time.
+// On a busy machine VLC leaves out the first picture of any file: the second one is due before its
+// window is ready. CheckVLC plays the file again then. If the file is wrong, the picture is missing
+// each time.
 func CheckVLC(t testing.TB, path string) {
 	t.Helper()
 	again := func(a, b testenv.Hash) bool { return a.Sum == b.Sum }

@@ -51,7 +51,8 @@ func TestEmptyObject(t *testing.T) {
 // A write that is in conflict with another one is made again, with all its bytes. One that always
 // is fails, and is not taken for one of an object that exists.
 func TestConflict(t *testing.T) {
-	for _, c := range []struct{ conflicts, requests int }{{2, 3}, {100, 3}} {
+	const requests = 3
+	for _, conflicts := range []int{2, 100} {
 		var bodies []string // the library sends one request after another
 		s := open(t, fake(t, func(w http.ResponseWriter, r *http.Request) {
 			b, _ := io.ReadAll(r.Body) // a short body is found below
@@ -59,17 +60,17 @@ func TestConflict(t *testing.T) {
 				t.Errorf("the headers %v", r.Header)
 			}
 			bodies = append(bodies, string(b))
-			if len(bodies) <= c.conflicts {
+			if len(bodies) <= conflicts {
 				w.WriteHeader(http.StatusConflict)
 				_, _ = io.WriteString(w, `<Error><Code>ConditionalRequestConflict</Code></Error>`)
 			}
 		}), nil)
 		err := put(s, "x/1.mp4", []byte("footage"))
-		if (err == nil) != (c.conflicts < c.requests) || errors.Is(err, fs.ErrExist) {
-			t.Errorf("%d conflicts: %v", c.conflicts, err)
+		if (err == nil) != (conflicts < requests) || errors.Is(err, fs.ErrExist) {
+			t.Errorf("%d conflicts: %v", conflicts, err)
 		}
-		if len(bodies) != c.requests || strings.Join(bodies, "") != strings.Repeat("footage", c.requests) {
-			t.Errorf("%d conflicts: the requests are %q", c.conflicts, bodies)
+		if len(bodies) != requests || strings.Join(bodies, "") != strings.Repeat("footage", requests) {
+			t.Errorf("%d conflicts: the requests are %q", conflicts, bodies)
 		}
 	}
 }

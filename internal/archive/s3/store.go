@@ -129,7 +129,8 @@ func (s *Store) Create(ctx context.Context, path string, write func(io.Writer) e
 	return s.failed(ctx, "create", path, err)
 }
 
-// put writes an object with one request, again if it is in conflict with another one. It has the time for 1 Mbit/s in each attempt.
+// put writes an object with one request. If this is in conflict with another one, it is made again.
+// Each attempt has the time for 1 Mbit/s.
 func (s *Store) put(ctx context.Context, path string, b *io.SectionReader, sum []byte, o minio.PutObjectOptions) (etag string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, attempts*(answerWithin+time.Duration(b.Size())*8*time.Microsecond))
 	defer cancel()
